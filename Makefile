@@ -1,0 +1,154 @@
+# headgate: everything a person runs. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+CARGO ?= cargo
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMPS := $(VENV)/.stamps
+RUST := $(shell find crates -name '*.rs' -o -name Cargo.toml 2>/dev/null) Cargo.toml Cargo.lock
+MINIMUM_PYTHON := 3.11
+FUZZ_SECONDS ?= 10
+say = @printf '\033[1m==> %s\033[0m\n'
+
+# maturin and cargo share the target directory; the interpreter pyo3 builds against is the one of .venv.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+export VIRTUAL_ENV := $(abspath $(VENV))
+unexport PYTHONPATH
+
+## ---- build
+.PHONY: help
+help: ## list all targets
+	@awk -F ':.*## ' '/^## ----/ { sub(/^## -+ /, ""); printf "\n\033[1m%s\033[0m\n", $$0 } /^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(STAMPS)/release ## release build, installed in .venv: leaves .venv/bin/headgate ready
+
+.PHONY: develop
+develop: $(STAMPS)/debug ## debug build, installed in .venv (quick to compile, slow to run)
+
+.PHONY: wheel
+wheel: $(STAMPS)/venv ## a wheel in dist/, as `pip install .` would build it
+	$(BIN)/maturin build --release --locked --out dist
+
+$(STAMPS)/venv: pyproject.toml
+	$(say) "venv: $(VENV) with the development tools"
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; hint: make PYTHON=/path/to/python$(MINIMUM_PYTHON)"; exit 1; }
+	@$(PYTHON) -c 'import sys; want = tuple(map(int, "$(MINIMUM_PYTHON)".split("."))); sys.exit(sys.version_info < want)' || \
+	  { echo "$(PYTHON) is older than $(MINIMUM_PYTHON); hint: make PYTHON=python3.12"; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "no cargo here; hint: install Rust with rustup"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python tools/requirements.py > $(VENV)/requirements.txt
+	@$(PIP) install --quiet -r $(VENV)/requirements.txt
+	@mkdir -p $(STAMPS) && touch $@
+
+# Both builds put the module into src/headgate, so each undoes the other's stamp.
+$(STAMPS)/release: $(STAMPS)/venv $(RUST)
+	$(say) "build: release (a cold one takes some minutes)"
+	@$(BIN)/maturin develop --release --locked --quiet
+	@rm -f $(STAMPS)/debug && touch $@
+
+$(STAMPS)/debug: $(STAMPS)/venv $(RUST)
+	$(say) "build: debug"
+	@$(BIN)/maturin develop --quiet
+	@rm -f $(STAMPS)/release && touch $@
+
+## ---- see it work
+.PHONY: demo
+demo: build ## a real request through a real gateway, changed by a Python hook (ONCE=1 ends after it)
+	@$(BIN)/python demo/run.py $(if $(filter 1,$(ONCE)),--once)
+
+## ---- checks
+.PHONY: test
+test: announce services fmt-check clippy rust-test build ruff types import-rules stub-check reference-check pytest fuzz-short ## the full check, what CI runs
+	$(say) "all checks passed"
+
+.PHONY: announce
+announce:
+	$(say) "make test: services, cargo fmt, clippy, cargo test, release build, ruff, mypy, import rules, stub, reference pages, pytest (unit, e2e, conformance, docs snippets, examples), short fuzz"
+
+.PHONY: check
+check: fmt-check build ruff types import-rules stub-check ## the quick subset: no e2e, no fuzz
+	$(say) "check: unit tests"
+	@$(BIN)/python -m pytest -q -x -m "not slow" tests/unit
+
+.PHONY: services
+services: ## install what the tests talk to (redis, postgresql, nginx), where missing
+	$(say) "services: the real servers that some tests talk to"
+	@bash tools/services.sh
+
+.PHONY: fmt-check
+fmt-check: ## cargo fmt --check
+	$(say) "fmt-check: cargo fmt --check"
+	@$(CARGO) fmt --all --check
+
+.PHONY: clippy
+clippy: $(STAMPS)/venv ## clippy, pedantic, warnings are errors
+	$(say) "clippy: pedantic, warnings are errors"
+	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+.PHONY: rust-test
+rust-test: $(STAMPS)/venv ## cargo test of all crates
+	$(say) "rust-test: cargo test"
+	@$(CARGO) test --workspace --locked --quiet
+
+.PHONY: ruff
+ruff: $(STAMPS)/venv ## ruff check and ruff format --check
+	$(say) "ruff: lint and format"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check . | tail -n 20; exit 1; }
+
+.PHONY: types
+types: $(STAMPS)/venv ## mypy, strict
+	$(say) "types: mypy --strict"
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: import-rules
+import-rules: $(STAMPS)/venv ## who may import whom, in Rust and in Python
+	$(say) "import-rules: who may import whom"
+	@$(BIN)/python tools/check_imports.py
+
+.PHONY: stub-check
+stub-check: build ## the .pyi against the built module
+	$(say) "stub-check: src/headgate/_core.pyi against the built module"
+	@$(BIN)/python tools/check_stub.py
+
+.PHONY: reference-check
+reference-check: build ## docs/reference is what the code says
+	$(say) "reference-check: docs/reference is what the code says"
+	@$(BIN)/python tools/reference.py --check
+
+.PHONY: pytest
+pytest: build ## the Python tests: unit, e2e, conformance
+	$(say) "pytest: unit, e2e, conformance, docs snippets, examples"
+	@$(BIN)/python -m pytest -q -x tests
+
+.PHONY: fuzz-short
+fuzz-short:
+	$(say) "fuzz-short: every fuzz target for $(FUZZ_SECONDS) s where cargo-fuzz and nightly are there (else the corpus ran in rust-test)"
+	@bash tools/fuzz.sh --short $(FUZZ_SECONDS)
+
+## ---- more
+.PHONY: format
+format: $(STAMPS)/venv ## put Rust and Python into the project's format
+	@$(CARGO) fmt --all
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+.PHONY: bench
+bench: build ## CPU, memory and latency beside nginx and HAProxy (BENCH="h1-5k ..." for some of it)
+	@$(BIN)/python bench/run.py $(BENCH)
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser (FUZZ_SECONDS each; needs cargo-fuzz and a nightly toolchain)
+	@bash tools/fuzz.sh $(FUZZ_SECONDS)
+
+.PHONY: docs
+docs: build ## write docs/reference anew from the code
+	@$(BIN)/python tools/reference.py
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf $(VENV) target dist src/headgate/*.so
