@@ -1,0 +1,133 @@
+"""The import rules: who may use whom, in Rust (by Cargo.toml) and in Python (by the syntax tree).
+
+How it works: the tables below are the rules; `problems` reads a tree and returns one line per breach. Imports under
+`if TYPE_CHECKING:` do not run and are not counted.
+"""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+# Rust: the crates of this workspace that each crate may depend on.
+CRATES: dict[str, set[str]] = {
+    "wire": set(),
+    "route": set(),
+    "shared": set(),
+    "engine": {"wire", "route", "shared"},
+    "bridge": {"wire", "route", "shared", "engine"},
+}
+# Crates of others that only one of ours may depend on.
+RESERVED = {"pyo3": {"bridge"}, "tokio": {"engine", "bridge"}}
+# What a crate without I/O and clock may not name.
+PURE = {"wire", "route"}
+IMPURE = re.compile(r"\bstd::(net|fs|os|process|thread|io::stdin)\b|\b(Instant|SystemTime)\b")
+# `unsafe` stands only in the shared-memory crate and in one file of the bridge.
+UNSAFE_CRATE, UNSAFE_BRIDGE_FILES = "shared", 1
+
+# Python: a layer may import itself and those further down.
+LAYERS = [["cli", "__main__"], ["process"], ["testing"], ["gateway", "plugin"], ["config"], []]
+# The stores know the configuration only.
+STORES_MAY = {"config"}
+# Built-in plugins see what users see.
+PLUGINS_MAY_NAME = {"headgate", "headgate.plugin"}
+NOBODY_IMPORTS = {"cli", "admin"}
+
+
+def crate_problems(root: Path) -> Iterator[str]:
+    """Breaches of the crate graph and of what a crate may name."""
+    for crate, allowed in CRATES.items():
+        manifest = tomllib.loads((root / "crates" / crate / "Cargo.toml").read_text())
+        for section in ("dependencies", "dev-dependencies", "build-dependencies"):
+            for dependency in manifest.get(section, {}):
+                ours = dependency.removeprefix("headgate-")
+                if dependency.startswith("headgate-") and ours != crate and ours not in allowed:
+                    yield f"crates/{crate}: may not depend on `{dependency}`"
+                if section == "dependencies" and crate not in RESERVED.get(dependency, {crate}):
+                    yield f"crates/{crate}: `{dependency}` is for {', '.join(sorted(RESERVED[dependency]))} only"
+
+
+def rust_problems(root: Path) -> Iterator[str]:
+    """Breaches inside the Rust files: I/O in pure crates, `unsafe` outside its rooms."""
+    unsafe_in_bridge = []
+    for path in sorted((root / "crates").glob("*/src/**/*.rs")):
+        crate, name = path.relative_to(root / "crates").parts[0], path.relative_to(root)
+        code = re.sub(r'//[^\n]*|"(?:\\.|[^"\\])*"', "", path.read_text()).split("#[cfg(test)]\nmod tests")[0]
+        if crate in PURE and (found := IMPURE.search(code)):
+            yield f"{name}: `{found[0]}` is I/O or a clock, which this crate has none of"
+        if re.search(r"\bunsafe\b", code):
+            if crate == "bridge":
+                unsafe_in_bridge.append(name)
+            elif crate != UNSAFE_CRATE:
+                yield f"{name}: `unsafe` belongs in crates/{UNSAFE_CRATE} or one file of crates/bridge"
+    if len(unsafe_in_bridge) > UNSAFE_BRIDGE_FILES:
+        yield f"crates/bridge: `unsafe` in several files: {', '.join(map(str, unsafe_in_bridge))}"
+
+
+def imported(path: Path, module: str) -> Iterator[str]:
+    """The full names of the modules of `headgate` that a file imports when it runs."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            pending += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            start = ".".join([*above, *([node.module] if node.module else [])])
+            # `from headgate import config` names a module where there is one, else an item of the package
+            yield from (f"{start}.{alias.name}" for alias in node.names) if start == "headgate" else [start]
+        pending += ast.iter_child_nodes(node)
+
+
+def rank(room: str) -> int:
+    """The height of a room of src/headgate: 0 for the lowest layer, to which all unnamed ones belong."""
+    return next((len(LAYERS) - 1 - i for i, layer in enumerate(LAYERS) if room in layer), 0)
+
+
+def python_problems(root: Path) -> Iterator[str]:
+    """Breaches of the Python layers."""
+    package = root / "src" / "headgate"
+    rooms = {p.stem if p.is_file() else p.name for p in package.iterdir() if p.suffix in ("", ".py", ".pyi")}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        module = ".".join(("headgate", *(p for p in parts if p != "__init__")))
+        for name in imported(path, module):
+            if name.partition(".")[0] != "headgate":
+                continue
+            target = (name.split(".") + [""])[1]
+            target = target if target in rooms else ""  # an item of the package itself
+            yield from judge(path.relative_to(root), parts, target, name)
+
+
+def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterator[str]:
+    """What is wrong with the file `where` (its module `parts`) importing the room `target` as `name`."""
+    room = parts[0]
+    if room == "plugins":
+        inside = name.startswith("headgate.plugins") and parts[1:] == ("__init__",)
+        if target and name not in PLUGINS_MAY_NAME and not inside:
+            yield f"{where}: a plugin uses the public API only, not `{name}`"
+    elif room == "stores" and target not in {*STORES_MAY, "stores", ""}:
+        yield f"{where}: a store knows `headgate.config` only, not `{name}`"
+    elif target in NOBODY_IMPORTS and room != target and room != "__main__":
+        yield f"{where}: nothing imports `{name}`"
+    elif target and rank(target) > rank(room):
+        yield f"{where}: `headgate.{room}` may not import `{name}`, which is a layer above it"
+
+
+def problems(root: Path) -> list[str]:
+    """All breaches in a checkout, one line each."""
+    return [*crate_problems(root), *rust_problems(root), *python_problems(root)]
+
+
+if __name__ == "__main__":
+    found = problems(Path(__file__).resolve().parent.parent)
+    print("\n".join(found) or "import rules hold")
+    sys.exit(bool(found))

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Installs the real programs that tests and benchmarks talk to, only those that are missing, from Debian's packages.
+#   tools/services.sh          what `make test` needs
+#   tools/services.sh --bench  also what `make bench` compares with
+set -u
+
+# program (or a path that shows it) and the package it comes in
+needed=(redis-server:redis-server nginx:nginx-light postgres:postgresql)
+bench=(wrk:wrk haproxy:haproxy h2load:nghttp2-client redis-cli:redis-tools taskset:util-linux ss:iproute2 ps:procps)
+[ "${1:-}" = --bench ] && needed+=("${bench[@]}" "/usr/lib/nginx/modules/ngx_http_lua_module.so:libnginx-mod-http-lua")
+
+found() {
+  case "$1" in
+    /*) [ -e "$1" ] ;;
+    postgres) command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
+    *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null ;;
+  esac
+}
+
+missing=()
+for pair in "${needed[@]}"; do
+  found "${pair%%:*}" || missing+=("${pair##*:}")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "services: all there"
+  exit 0
+fi
+
+echo "services: missing ${missing[*]}"
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then as_root=(sudo -n); else as_root=(false); fi
+fi
+if ! command -v apt-get >/dev/null || [ "${as_root[0]:-}" = false ]; then
+  echo "services: cannot install them here; the tests that need them are skipped"
+  echo "  hint: as root, apt-get install ${missing[*]}"
+  exit 0
+fi
+# Debian would start what it installs; the tests start their own, on their own ports.
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+  || { echo "services: apt-get failed; the tests that need ${missing[*]} are skipped"; exit 0; }
