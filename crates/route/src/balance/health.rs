@@ -1,0 +1,50 @@
+//! Passive health: `max_fails` and `fail_timeout` with nginx's meaning.
+//!
+//! Failures add up until a server that has had none for `fail_timeout` is picked and succeeds. At `max_fails` it leaves
+//! the rotation for `fail_timeout` after its last failure; then one request may try it, and while that runs (for at most
+//! `fail_timeout`) no other. Success brings it back at once, failure keeps it out for another `fail_timeout`.
+
+use super::ServerSpec;
+
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    fails: u32,
+    /// The last failure, or the pick that began a trial after it.
+    checked_ms: u64,
+    fail_timeout_ms: u64,
+    is_on_trial: bool,
+}
+
+impl Health {
+    pub(super) fn is_up(&self, spec: &ServerSpec, now_ms: u64) -> bool {
+        spec.max_fails == 0 || self.fails < spec.max_fails || self.is_quiet(now_ms)
+    }
+
+    /// The server gets an attempt. Out of rotation, it may also get one because all others are out too: a trial as well.
+    pub(super) fn picked(&mut self, now_ms: u64) {
+        if self.fails > 0 && self.is_quiet(now_ms) {
+            self.checked_ms = now_ms;
+            self.is_on_trial = true;
+        }
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        if self.is_on_trial {
+            self.fails = 0;
+            self.is_on_trial = false;
+        }
+    }
+
+    /// True if this failure took the server out of rotation; a failed trial only keeps it out.
+    pub(super) fn failed(&mut self, spec: &ServerSpec, now_ms: u64) -> bool {
+        self.fails = self.fails.saturating_add(1);
+        self.checked_ms = now_ms;
+        self.fail_timeout_ms = spec.fail_timeout_ms;
+        self.is_on_trial = false;
+        self.fails == spec.max_fails
+    }
+
+    fn is_quiet(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.checked_ms) > self.fail_timeout_ms
+    }
+}

@@ -1,0 +1,30 @@
+//! The same key to the same server: weighted rendezvous hashing.
+//!
+//! Every server draws a number from the key and its own index; the best one wins. When a server leaves, only its own keys
+//! move, and they come back with it (Thaler and Ravishankar, 1998; weights as in Schindelhauer and Schomaker, 2005). All
+//! workers agree without talking to each other.
+
+use super::{random::mix, Server};
+
+pub(super) fn choose(servers: &[Server], eligible: &[usize], key: &[u8]) -> Option<usize> {
+    let hash = fnv(key);
+    let score = |at: usize| {
+        let drawn = mix(hash ^ mix(at as u64));
+        -f64::from(servers[at].spec.weight) / unit(drawn).ln()
+    };
+    let scored = eligible.iter().map(|at| (*at, score(*at)));
+    scored.max_by(|a, b| a.1.total_cmp(&b.1)).map(|best| best.0)
+}
+
+/// A number above 0 and below 1 from the upper half of `bits`.
+fn unit(bits: u64) -> f64 {
+    let upper = u32::try_from(bits >> 32).expect("half of 64 bits");
+    (f64::from(upper) + 0.5) / 4_294_967_296.0
+}
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv): the same in every worker and every build.
+fn fnv(key: &[u8]) -> u64 {
+    key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,107 @@
+//! From a host to the path tables of the patterns it matches, the most specific first.
+//!
+//! How it works: exact names, suffixes and prefixes are hash lookups, one for each dot of the host, and only up to the
+//! longest key configured: a host of many dots costs a client more to send than us to look up. Regexes are tried in the
+//! order listed.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use regex::bytes::Regex;
+
+use crate::host_pattern::HostPattern;
+use crate::path_table::PathTable;
+
+#[derive(Debug, Default)]
+pub(crate) struct HostTable {
+    exact: HashMap<Box<[u8]>, PathTable>,
+    suffixes: Wildcards,
+    prefixes: Wildcards,
+    regexes: Vec<(Regex, PathTable)>,
+    any: PathTable,
+}
+
+#[derive(Debug, Default)]
+struct Wildcards {
+    tables: HashMap<Box<[u8]>, PathTable>,
+    longest: usize,
+}
+
+impl HostTable {
+    /// The table for routes of this pattern, made if it is not there yet.
+    pub(crate) fn table_mut(&mut self, pattern: &HostPattern) -> &mut PathTable {
+        match pattern {
+            HostPattern::Any => &mut self.any,
+            HostPattern::Exact(name) => self.exact.entry(name.as_bytes().into()).or_default(),
+            HostPattern::Suffix(name) => self.suffixes.table_mut(name),
+            HostPattern::Prefix(name) => self.prefixes.table_mut(name),
+            HostPattern::Regex(regex) => {
+                let known = |(other, _): &(Regex, _)| other.as_str() == regex.as_str();
+                let at = self.regexes.iter().position(known).unwrap_or_else(|| {
+                    self.regexes.push((regex.clone(), PathTable::default()));
+                    self.regexes.len() - 1
+                });
+                &mut self.regexes[at].1
+            }
+        }
+    }
+
+    /// To be called once after the last `table_mut`.
+    pub(crate) fn finish(&mut self) {
+        let exact = self.exact.values_mut();
+        let wild = self.suffixes.tables.values_mut();
+        let wild = wild.chain(self.prefixes.tables.values_mut());
+        let regexes = self.regexes.iter_mut().map(|(_, table)| table);
+        for table in exact.chain(wild).chain(regexes).chain([&mut self.any]) {
+            table.finish();
+        }
+    }
+
+    /// Shows the tables of all patterns that `host` (lower case) matches: exact, longest suffix, longest prefix,
+    /// regexes, any.
+    pub(crate) fn visit<'t>(
+        &'t self,
+        host: &[u8],
+        visit: &mut dyn FnMut(&'t PathTable) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if let Some(table) = self.exact.get(host) {
+            visit(table)?;
+        }
+        let dots = || (1..host.len()).filter(|at| host[*at] == b'.');
+        if self.suffixes.longest > 0 {
+            // A suffix is never the whole host, and the leftmost dot gives the longest one.
+            for at in dots().filter(|at| host.len() - at <= self.suffixes.longest) {
+                self.suffixes.visit(&host[at..], visit)?;
+            }
+        }
+        if self.prefixes.longest > 0 {
+            let ends = dots().map(|at| at + 1);
+            let ends = ends.take_while(|end| *end <= self.prefixes.longest && *end < host.len());
+            let ends: Vec<usize> = ends.collect();
+            for end in ends.into_iter().rev() {
+                self.prefixes.visit(&host[..end], visit)?;
+            }
+        }
+        for (regex, table) in &self.regexes {
+            if regex.is_match(host) {
+                visit(table)?;
+            }
+        }
+        visit(&self.any)
+    }
+}
+
+impl Wildcards {
+    fn table_mut(&mut self, name: &str) -> &mut PathTable {
+        self.longest = self.longest.max(name.len());
+        self.tables.entry(name.as_bytes().into()).or_default()
+    }
+
+    fn visit<'t>(
+        &'t self,
+        key: &[u8],
+        visit: &mut dyn FnMut(&'t PathTable) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.tables.get(key).map_or(ControlFlow::Continue(()), visit)
+    }
+}

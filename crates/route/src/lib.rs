@@ -1,0 +1,28 @@
+//! Choice without I/O: which route a request takes, and which server of an upstream gets it.
+//!
+//! Nothing here waits, reads a clock or draws a random number of its own: time is passed in as milliseconds, the random
+//! source is seeded by the caller. The order of choice is written down in [`router`].
+
+mod balance;
+mod conditions;
+mod error;
+mod host_pattern;
+mod host_table;
+mod normalise;
+mod params;
+mod path_pattern;
+mod path_table;
+mod percent;
+pub mod router;
+mod template;
+
+pub use balance::{Balance, Balancer, ServerSpec, UnknownBalance};
+pub use conditions::{FieldMatch, Fields};
+pub use error::{PathError, PatternError, RouteError};
+pub use host_pattern::{host_without_port, HostPattern};
+pub use normalise::normalize_path;
+pub use params::Params;
+pub use path_pattern::PathPattern;
+pub use percent::percent_decode;
+pub use router::{Candidate, Found, RouteSpec, Router};
+pub use template::Template;

@@ -1,0 +1,202 @@
+//! From a path to the routes whose pattern matches it.
+//!
+//! How it works: routes are known here by their rank, a number that already says which of two matching routes is to be
+//! tried first (see [`crate::router`]). Exact paths are one hash lookup. Prefixes are a sorted list in which each knows
+//! the next shorter prefix of itself: one binary search finds the last candidate, the links lead to all others.
+//! Templates are a tree of segments. Regexes are tried one after the other.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use regex::bytes::Regex;
+use smallvec::SmallVec;
+
+use crate::path_pattern::PathPattern;
+use crate::template::{Remaining, Rest, Segment, Template};
+
+/// The place of a route in the order of choice; the smaller is tried first.
+pub(crate) type Rank = u32;
+pub(crate) type Ranks = SmallVec<[Rank; 8]>;
+
+#[derive(Debug, Default)]
+pub(crate) struct PathTable {
+    exact: HashMap<Box<[u8]>, Vec<Rank>>,
+    /// `/api` for the prefix `/api/`.
+    bare: HashMap<Box<[u8]>, Vec<Rank>>,
+    prefixes: Vec<Prefix>,
+    templates: Vec<Node>,
+    regexes: Vec<(Regex, Rank)>,
+    any: Vec<Rank>,
+}
+
+#[derive(Debug)]
+struct Prefix {
+    text: Box<[u8]>,
+    /// Index of the longest other prefix that this one starts with.
+    shorter: Option<usize>,
+    ranks: Vec<Rank>,
+}
+
+/// A node of the template tree: what is known after some segments.
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<Box<[u8]>, usize>,
+    /// Text before and after a parameter, and where it leads.
+    params: Vec<(Box<[u8]>, Box<[u8]>, usize)>,
+    end: Vec<Rank>,
+    rest: Vec<Rank>,
+}
+
+impl PathTable {
+    /// Adds a route; to be called in the order of ranks.
+    pub(crate) fn insert(&mut self, pattern: &PathPattern, rank: Rank) {
+        match pattern {
+            PathPattern::Any => self.any.push(rank),
+            PathPattern::Exact(path) => push(&mut self.exact, path.as_bytes(), rank),
+            PathPattern::Prefix(text) => {
+                if let Some(bare) = text.strip_suffix('/') {
+                    push(&mut self.bare, bare.as_bytes(), rank);
+                }
+                self.prefixes.push(Prefix {
+                    text: text.as_bytes().into(),
+                    shorter: None,
+                    ranks: vec![rank],
+                });
+            }
+            PathPattern::Template(template) => self.insert_template(template, rank),
+            PathPattern::Regex(regex) => self.regexes.push((regex.clone(), rank)),
+        }
+    }
+
+    /// Sorts and links the prefixes, after the last `insert`.
+    pub(crate) fn finish(&mut self) {
+        self.prefixes.sort_by(|a, b| a.text.cmp(&b.text));
+        self.prefixes.dedup_by(|next, kept| {
+            let is_same = next.text == kept.text;
+            if is_same {
+                kept.ranks.append(&mut next.ranks);
+            }
+            is_same
+        });
+        for at in 1..self.prefixes.len() {
+            let mut shorter = Some(at - 1);
+            while let Some(other) = shorter {
+                if self.prefixes[at].text.starts_with(&self.prefixes[other].text) {
+                    break;
+                }
+                shorter = self.prefixes[other].shorter;
+            }
+            self.prefixes[at].shorter = shorter;
+        }
+    }
+
+    /// Shows the routes whose pattern matches `path` (normal form), the first to be tried first.
+    pub(crate) fn visit(
+        &self,
+        path: &[u8],
+        visit: &mut dyn FnMut(Rank) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if let Some(ranks) = self.exact.get(path) {
+            ranks.iter().try_for_each(|rank| visit(*rank))?;
+        }
+        let mut open = Ranks::new();
+        if !self.prefixes.is_empty() {
+            open.extend(self.bare.get(path).into_iter().flatten().copied());
+            self.collect_prefixes(path, &mut open);
+        }
+        if !self.templates.is_empty() {
+            self.collect_templates(0, Remaining::of(path), &mut open);
+            open.sort_unstable();
+        }
+        open.iter().try_for_each(|rank| visit(*rank))?;
+        for (regex, rank) in &self.regexes {
+            if regex.is_match(path) {
+                visit(*rank)?;
+            }
+        }
+        self.any.iter().try_for_each(|rank| visit(*rank))
+    }
+
+    fn collect_prefixes(&self, path: &[u8], out: &mut Ranks) {
+        let after = self.prefixes.partition_point(|prefix| *prefix.text <= *path);
+        let mut next = after.checked_sub(1);
+        let Some(last) = next else { return };
+        let shared = shared_len(&self.prefixes[last].text, path);
+        while let Some(at) = next {
+            let prefix = &self.prefixes[at];
+            // All of this chain start alike, so the shared length says which of them the path starts with.
+            if prefix.text.len() <= shared {
+                out.extend_from_slice(&prefix.ranks);
+            }
+            next = prefix.shorter;
+        }
+    }
+
+    fn insert_template(&mut self, template: &Template, rank: Rank) {
+        if self.templates.is_empty() {
+            self.templates.push(Node::default());
+        }
+        let mut at = 0;
+        for segment in &template.segments {
+            let fresh = self.templates.len();
+            let next = self.templates[at].child(segment, fresh);
+            if next == fresh {
+                self.templates.push(Node::default());
+            }
+            at = next;
+        }
+        let node = &mut self.templates[at];
+        match template.rest {
+            Rest::Nothing => node.end.push(rank),
+            Rest::Any | Rest::Param => node.rest.push(rank),
+        }
+    }
+
+    /// Each node stands at one depth of the path, so a lookup visits each node at most once.
+    fn collect_templates(&self, at: usize, mut remaining: Remaining<'_>, out: &mut Ranks) {
+        let node = &self.templates[at];
+        out.extend_from_slice(&node.rest);
+        let Some(segment) = remaining.next_segment() else {
+            out.extend_from_slice(&node.end);
+            return;
+        };
+        if let Some(next) = node.literals.get(segment) {
+            self.collect_templates(*next, remaining, out);
+        }
+        for (before, after, next) in &node.params {
+            let has_value = segment.len() > before.len() + after.len();
+            if has_value && segment.starts_with(before) && segment.ends_with(after) {
+                self.collect_templates(*next, remaining, out);
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Where `segment` leads: a known node, or `fresh`.
+    fn child(&mut self, segment: &Segment, fresh: usize) -> usize {
+        match segment {
+            Segment::Literal(text) => *self.literals.entry(text.as_slice().into()).or_insert(fresh),
+            Segment::Param { before, after } => {
+                let known = self
+                    .params
+                    .iter()
+                    .find(|(b, a, _)| **b == **before && **a == **after);
+                if let Some((_, _, next)) = known {
+                    return *next;
+                }
+                self.params
+                    .push((before.as_slice().into(), after.as_slice().into(), fresh));
+                fresh
+            }
+        }
+    }
+}
+
+fn push(map: &mut HashMap<Box<[u8]>, Vec<Rank>>, key: &[u8], rank: Rank) {
+    map.entry(key.into()).or_default().push(rank);
+}
+
+fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
