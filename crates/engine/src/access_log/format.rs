@@ -1,0 +1,438 @@
+//! The formats of an access log line: `json`, `combined`, or the user's own text with `{field}` names.
+
+use std::fmt::Write as _;
+
+use super::escape::push_text;
+use super::timestamp::Timestamps;
+use super::{json, Entry};
+
+/// nginx's and Apache's `combined`.
+const COMBINED: &str =
+    r#"{client} - - [{time_common}] "{request}" {status} {response_bytes} "{referer}" "{user_agent}""#;
+
+/// How a line is written. Made once; writing allocates nothing.
+#[derive(Debug)]
+pub struct Format {
+    layout: Layout,
+    times: Timestamps,
+}
+
+/// Why a format was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// A name in braces is no field.
+    #[error("access log format has no field `{name}`; {hint}")]
+    UnknownField {
+        /// The name that was not known.
+        name: String,
+        /// The nearest right name, or all of them.
+        hint: String,
+    },
+    /// Text without any field, most likely a misspelt name of a format.
+    #[error("access log format `{format}` has no field in it; hint: use `json`, `combined` or text with `{{field}}` names")]
+    NoField {
+        /// The text that was given.
+        format: String,
+    },
+    /// A brace without its partner.
+    #[error("access log format has an unmatched brace at byte {offset}; hint: a literal brace is written twice, `{{{{` or `}}}}`")]
+    UnmatchedBrace {
+        /// Where it stands, from 0.
+        offset: usize,
+    },
+    /// A control character, which would break lines.
+    #[error("access log format has a control character at byte {offset}; hint: each request is one line, ended by the gateway")]
+    ControlCharacter {
+        /// Where it stands, from 0.
+        offset: usize,
+    },
+}
+
+#[derive(Debug)]
+enum Layout {
+    Json,
+    Text(Vec<Part>),
+}
+
+#[derive(Debug)]
+enum Part {
+    Literal(String),
+    Field(Field),
+}
+
+impl Format {
+    /// Reads `json`, `combined`, or text with names of fields in braces, such as `{client} {status} {total_us}`.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        let layout = match text {
+            "json" => Layout::Json,
+            "combined" => Layout::Text(parse_parts(COMBINED)?),
+            _ => Layout::Text(parse_parts(text)?),
+        };
+        Ok(Self {
+            layout,
+            times: Timestamps::new(),
+        })
+    }
+
+    /// Appends the line of one request with its line break; nothing in `entry` can add another.
+    pub fn write(&self, entry: &Entry<'_>, line: &mut Vec<u8>) {
+        match &self.layout {
+            Layout::Json => json::write(entry, &self.times, line),
+            Layout::Text(parts) => {
+                for part in parts {
+                    match part {
+                        Part::Literal(text) => line.extend_from_slice(text.as_bytes()),
+                        Part::Field(field) => field.write(entry, &self.times, line),
+                    }
+                }
+            }
+        }
+        line.push(b'\n');
+    }
+}
+
+fn parse_parts(text: &str) -> Result<Vec<Part>, FormatError> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut characters = text.char_indices().peekable();
+    while let Some((offset, character)) = characters.next() {
+        match character {
+            '{' | '}' if characters.next_if(|&(_, next)| next == character).is_some() => {
+                literal.push(character);
+            }
+            '{' => {
+                let rest = &text[offset + 1..];
+                let length = rest.find(['{', '}']).filter(|&end| rest[end..].starts_with('}'));
+                let name = &rest[..length.ok_or(FormatError::UnmatchedBrace { offset })?];
+                push_literal(&mut parts, &mut literal);
+                parts.push(Part::Field(Field::parse(name)?));
+                while characters
+                    .next_if(|&(at, _)| at <= offset + 1 + name.len())
+                    .is_some()
+                {}
+            }
+            '}' => return Err(FormatError::UnmatchedBrace { offset }),
+            _ if character.is_control() => return Err(FormatError::ControlCharacter { offset }),
+            _ => literal.push(character),
+        }
+    }
+    push_literal(&mut parts, &mut literal);
+    if parts.iter().any(|part| matches!(part, Part::Field(_))) {
+        Ok(parts)
+    } else {
+        Err(FormatError::NoField {
+            format: text.to_owned(),
+        })
+    }
+}
+
+fn push_literal(parts: &mut Vec<Part>, literal: &mut String) {
+    if !literal.is_empty() {
+        parts.push(Part::Literal(std::mem::take(literal)));
+    }
+}
+
+/// One thing a line can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Time,
+    TimeCommon,
+    TimeUnix,
+    Client,
+    Request,
+    Method,
+    Target,
+    Host,
+    Version,
+    Status,
+    RequestBytes,
+    ResponseBytes,
+    Referer,
+    UserAgent,
+    RequestId,
+    Route,
+    Upstream,
+    Server,
+    Attempts,
+    QueueUs,
+    ConnectUs,
+    HeadUs,
+    TotalUs,
+    HookUs,
+    Limit,
+    Error,
+}
+
+const FIELDS: [(&str, Field); 26] = [
+    ("time", Field::Time),
+    ("time_common", Field::TimeCommon),
+    ("time_unix", Field::TimeUnix),
+    ("client", Field::Client),
+    ("request", Field::Request),
+    ("method", Field::Method),
+    ("target", Field::Target),
+    ("host", Field::Host),
+    ("version", Field::Version),
+    ("status", Field::Status),
+    ("request_bytes", Field::RequestBytes),
+    ("response_bytes", Field::ResponseBytes),
+    ("referer", Field::Referer),
+    ("user_agent", Field::UserAgent),
+    ("request_id", Field::RequestId),
+    ("route", Field::Route),
+    ("upstream", Field::Upstream),
+    ("server", Field::Server),
+    ("attempts", Field::Attempts),
+    ("queue_us", Field::QueueUs),
+    ("connect_us", Field::ConnectUs),
+    ("head_us", Field::HeadUs),
+    ("total_us", Field::TotalUs),
+    ("hook_us", Field::HookUs),
+    ("limit", Field::Limit),
+    ("error", Field::Error),
+];
+
+impl Field {
+    fn parse(name: &str) -> Result<Self, FormatError> {
+        let found = FIELDS.iter().find(|(known, _)| *known == name);
+        found
+            .map(|&(_, field)| field)
+            .ok_or_else(|| FormatError::UnknownField {
+                name: name.to_owned(),
+                hint: hint_for(name),
+            })
+    }
+
+    /// Appends the field's text; absent and empty text is `-`.
+    fn write(self, entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
+        let text = match self {
+            Self::Time => return times.push_rfc3339(entry.time_unix_ms, line),
+            Self::TimeCommon => return times.push_common(entry.time_unix_ms, line),
+            Self::TimeUnix => return push_seconds(entry.time_unix_ms, line),
+            Self::Request => return push_request_line(entry, line),
+            Self::Status => return push_number(u64::from(entry.status), line),
+            Self::RequestBytes => return push_number(entry.request_bytes, line),
+            Self::ResponseBytes => return push_number(entry.response_bytes, line),
+            Self::Attempts => return push_number(u64::from(entry.attempts), line),
+            Self::QueueUs => return push_number(entry.queue_us, line),
+            Self::ConnectUs => return push_number(entry.connect_us, line),
+            Self::HeadUs => return push_number(entry.head_us, line),
+            Self::TotalUs => return push_number(entry.total_us, line),
+            Self::HookUs => return push_number(entry.hook_us, line),
+            Self::Client => entry.client.as_bytes(),
+            Self::Method => entry.method,
+            Self::Target => entry.target,
+            Self::Host => entry.host,
+            Self::Version => entry.version.as_bytes(),
+            Self::Referer => entry.referer.unwrap_or_default(),
+            Self::UserAgent => entry.user_agent.unwrap_or_default(),
+            Self::RequestId => entry.request_id.as_bytes(),
+            Self::Route => entry.route.as_bytes(),
+            Self::Upstream => entry.upstream.as_bytes(),
+            Self::Server => entry.server.as_bytes(),
+            Self::Limit => entry.limit.as_bytes(),
+            Self::Error => entry.error.as_bytes(),
+        };
+        push_text(if text.is_empty() { b"-" } else { text }, line);
+    }
+}
+
+fn push_number(number: u64, line: &mut Vec<u8>) {
+    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// `971186136.123`
+fn push_seconds(unix_ms: u64, line: &mut Vec<u8>) {
+    push_number(unix_ms / 1000, line);
+    let mut fraction = *b".000";
+    crate::http_date::write_digits(&mut fraction[1..], unix_ms % 1000);
+    line.extend_from_slice(&fraction);
+}
+
+/// `GET /index.html HTTP/1.1`, or `-` if no request line could be read.
+fn push_request_line(entry: &Entry<'_>, line: &mut Vec<u8>) {
+    if entry.method.is_empty() {
+        return line.push(b'-');
+    }
+    push_text(entry.method, line);
+    line.push(b' ');
+    push_text(entry.target, line);
+    line.push(b' ');
+    push_text(entry.version.as_bytes(), line);
+}
+
+/// The nearest right name if one is near, else all names.
+fn hint_for(name: &str) -> String {
+    let nearest = FIELDS
+        .iter()
+        .map(|&(known, _)| (distance(name, known), known))
+        .min();
+    if let Some((distance, known)) = nearest.filter(|(distance, known)| distance * 2 <= known.len()) {
+        debug_assert!(distance > 0, "a known name needs no hint");
+        return format!("hint: did you mean `{known}`?");
+    }
+    let mut hint = String::from("hint: the fields are");
+    for (separator, (known, _)) in std::iter::once("").chain(std::iter::repeat(",")).zip(FIELDS) {
+        let _ = write!(hint, "{separator} `{known}`");
+    }
+    hint
+}
+
+/// Levenshtein distance in bytes.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, byte) in one.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (column, wanted) in other.bytes().enumerate() {
+            let replaced = diagonal + usize::from(byte != wanted);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(format: &str, entry: &Entry<'_>) -> String {
+        let mut line = Vec::new();
+        Format::parse(format)
+            .expect("valid format")
+            .write(entry, &mut line);
+        String::from_utf8(line).expect("always UTF-8")
+    }
+
+    fn example() -> Entry<'static> {
+        Entry {
+            time_unix_ms: 971_186_136_123,
+            client: "127.0.0.1",
+            method: b"GET",
+            target: b"/apache_pb.gif?x=\"1\"",
+            host: b"example.com",
+            version: "HTTP/1.1",
+            status: 200,
+            request_bytes: 321,
+            response_bytes: 2326,
+            referer: None,
+            user_agent: Some(b"Mozilla/4.08\nfake \xff"),
+            request_id: "0123abcd",
+            route: "api",
+            upstream: "api",
+            server: "10.0.0.1:9000",
+            attempts: 2,
+            queue_us: 1,
+            connect_us: 2,
+            head_us: 3,
+            total_us: 4,
+            hook_us: 5,
+            limit: "upstream_head",
+            error: "",
+        }
+    }
+
+    #[test]
+    fn combined_is_what_log_readers_know() {
+        assert_eq!(
+            line("combined", &example()),
+            "127.0.0.1 - - [10/Oct/2000:13:55:36 +0000] \"GET /apache_pb.gif?x=\\x221\\x22 HTTP/1.1\" 200 2326 \
+             \"-\" \"Mozilla/4.08\\x0Afake \\xFF\"\n"
+        );
+        assert!(line(
+            "combined",
+            &Entry {
+                status: 400,
+                ..Entry::default()
+            }
+        )
+        .contains("\"-\" 400 0"));
+    }
+
+    #[test]
+    fn json_has_every_key() {
+        let value: serde_json::Value = serde_json::from_str(&line("json", &example())).expect("valid JSON");
+        let expected = serde_json::json!({
+            "time": "2000-10-10T13:55:36.123Z", "client": "127.0.0.1", "method": "GET", "host": "example.com",
+            "target": "/apache_pb.gif?x=\"1\"", "version": "HTTP/1.1", "status": 200, "request_bytes": 321,
+            "response_bytes": 2326, "referer": null, "user_agent": "Mozilla/4.08\nfake \u{fffd}",
+            "request_id": "0123abcd", "route": "api", "upstream": "api", "server": "10.0.0.1:9000", "attempts": 2,
+            "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "limit": "upstream_head",
+            "error": "",
+        });
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn custom_text_mixes_fields_and_braces() {
+        let text = "{{{status}}} {time_unix} é {referer} {limit}{server}";
+        assert_eq!(
+            line(text, &example()),
+            "{200} 971186136.123 é - upstream_head10.0.0.1:9000\n"
+        );
+    }
+
+    #[test]
+    fn every_field_is_written() {
+        for (name, field) in FIELDS {
+            assert_eq!(Field::parse(name), Ok(field));
+            assert!(
+                line(&format!("{{{name}}}"), &Entry::default()).len() > 1,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_nearest() {
+        let message = |text| Format::parse(text).expect_err("must be refused").to_string();
+        assert_eq!(
+            message("{client} {user-agent}"),
+            "access log format has no field `user-agent`; hint: did you mean `user_agent`?"
+        );
+        assert!(message("{bananas_and_pears}").contains("hint: the fields are `time`, `time_common`,"));
+        assert!(message("{}").contains("hint: the fields are"));
+        assert_eq!(
+            message("jsom"),
+            "access log format `jsom` has no field in it; hint: use `json`, `combined` or text with `{field}` names"
+        );
+    }
+
+    #[test]
+    fn malformed_text_is_refused() {
+        let error = |text| Format::parse(text).expect_err("must be refused");
+        assert_eq!(error("{status"), FormatError::UnmatchedBrace { offset: 0 });
+        assert_eq!(error("a{status{host}"), FormatError::UnmatchedBrace { offset: 1 });
+        assert_eq!(error("{status}}"), FormatError::UnmatchedBrace { offset: 8 });
+        assert_eq!(
+            error("{status}\n{host}"),
+            FormatError::ControlCharacter { offset: 8 }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_in_a_request_breaks_the_line(
+            format in prop::sample::select(vec!["json", "combined", "{host} {error} {user_agent} {request}"]),
+            bytes: Vec<u8>, text: String, time_unix_ms: u64,
+        ) {
+            let entry = Entry {
+                time_unix_ms, client: &text, method: &bytes, target: &bytes, host: &bytes, referer: Some(&bytes),
+                user_agent: Some(&bytes), request_id: &text, error: &text, route: &text, ..Entry::default()
+            };
+            let line = line(format, &entry);
+            prop_assert_eq!(line.chars().filter(|character| character.is_control()).collect::<String>(), "\n");
+            if format == "json" {
+                let value: serde_json::Value = serde_json::from_str(&line).expect("valid JSON");
+                prop_assert_eq!(value["error"].as_str(), Some(text.as_str()));
+            }
+        }
+
+        #[test]
+        fn no_format_panics(text in "[a-z{}\\n ]{0,30}") {
+            let _ = Format::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The `json` format: one object a line, always with the same keys in the same order.
+
+use super::escape::push_json;
+use super::timestamp::Timestamps;
+use super::Entry;
+
+/// Appends the object of one request, without the line break. Absent fields are `null`, absent names "".
+pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
+    line.extend_from_slice(b"{\"time\":\"");
+    times.push_rfc3339(entry.time_unix_ms, line);
+    push_string(b"\",\"client\":\"", entry.client.as_bytes(), line);
+    push_string(b"\",\"method\":\"", entry.method, line);
+    push_string(b"\",\"host\":\"", entry.host, line);
+    push_string(b"\",\"target\":\"", entry.target, line);
+    push_string(b"\",\"version\":\"", entry.version.as_bytes(), line);
+    push_number(b"\",\"status\":", u64::from(entry.status), line);
+    push_number(b",\"request_bytes\":", entry.request_bytes, line);
+    push_number(b",\"response_bytes\":", entry.response_bytes, line);
+    push_optional(b",\"referer\":", entry.referer, line);
+    push_optional(b",\"user_agent\":", entry.user_agent, line);
+    push_string(b",\"request_id\":\"", entry.request_id.as_bytes(), line);
+    push_string(b"\",\"route\":\"", entry.route.as_bytes(), line);
+    push_string(b"\",\"upstream\":\"", entry.upstream.as_bytes(), line);
+    push_string(b"\",\"server\":\"", entry.server.as_bytes(), line);
+    push_number(b"\",\"attempts\":", u64::from(entry.attempts), line);
+    push_number(b",\"queue_us\":", entry.queue_us, line);
+    push_number(b",\"connect_us\":", entry.connect_us, line);
+    push_number(b",\"head_us\":", entry.head_us, line);
+    push_number(b",\"total_us\":", entry.total_us, line);
+    push_number(b",\"hook_us\":", entry.hook_us, line);
+    push_string(b",\"limit\":\"", entry.limit.as_bytes(), line);
+    push_string(b"\",\"error\":\"", entry.error.as_bytes(), line);
+    line.extend_from_slice(b"\"}");
+}
+
+fn push_string(key: &[u8], text: &[u8], line: &mut Vec<u8>) {
+    line.extend_from_slice(key);
+    push_json(text, line);
+}
+
+fn push_number(key: &[u8], number: u64, line: &mut Vec<u8>) {
+    line.extend_from_slice(key);
+    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn push_optional(key: &[u8], text: Option<&[u8]>, line: &mut Vec<u8>) {
+    line.extend_from_slice(key);
+    match text {
+        Some(text) => {
+            line.push(b'"');
+            push_json(text, line);
+            line.push(b'"');
+        }
+        None => line.extend_from_slice(b"null"),
+    }
+}

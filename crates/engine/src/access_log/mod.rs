@@ -1,0 +1,195 @@
+//! The access log: one line a request, formatted at once, written in batches.
+//!
+//! A worker calls [`AccessLog::record`] for each request (no system call unless the buffer is full) and
+//! [`AccessLog::flush`] at its interval. Losing the log never harms a request: lines that cannot be written are
+//! counted and dropped.
+
+mod escape;
+mod format;
+mod json;
+mod sink;
+mod syslog;
+mod timestamp;
+
+use std::cell::RefCell;
+use std::io;
+
+pub use format::{Format, FormatError};
+pub use sink::{Destination, DestinationError, LogCounts};
+
+use sink::Sink;
+
+/// What is known of one finished request. Text that a peer chose is in byte slices: it may hold anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry<'a> {
+    /// When the request's head was complete, in milliseconds since 1970.
+    pub time_unix_ms: u64,
+    /// Address of the client.
+    pub client: &'a str,
+    /// Method as received.
+    pub method: &'a [u8],
+    /// Target as received.
+    pub target: &'a [u8],
+    /// Authority the client asked for.
+    pub host: &'a [u8],
+    /// `HTTP/1.1` and the like.
+    pub version: &'static str,
+    /// Status sent to the client.
+    pub status: u16,
+    /// Bytes read from the client for this request, head and body.
+    pub request_bytes: u64,
+    /// Bytes sent to the client for this request, head and body.
+    pub response_bytes: u64,
+    /// The `Referer` field.
+    pub referer: Option<&'a [u8]>,
+    /// The `User-Agent` field.
+    pub user_agent: Option<&'a [u8]>,
+    /// Id of the request.
+    pub request_id: &'a str,
+    /// Name of the route, "" if none was reached.
+    pub route: &'a str,
+    /// Name of the upstream, "" if none was chosen.
+    pub upstream: &'a str,
+    /// Address of the last server tried, "" if none was.
+    pub server: &'a str,
+    /// Servers tried.
+    pub attempts: u32,
+    /// Microseconds from the connection's readability to the complete head.
+    pub queue_us: u64,
+    /// Microseconds spent on connecting to servers.
+    pub connect_us: u64,
+    /// Microseconds until the head of the server's response.
+    pub head_us: u64,
+    /// Microseconds from the complete head to the last byte sent.
+    pub total_us: u64,
+    /// Microseconds spent in hooks.
+    pub hook_us: u64,
+    /// Name of the limit or timeout that was hit, "" if none was.
+    pub limit: &'a str,
+    /// What failed, "" if nothing did.
+    pub error: &'a str,
+}
+
+/// One worker's access log. Nothing here fails a request: see [`AccessLog::counts`].
+#[derive(Debug)]
+pub struct AccessLog {
+    format: Format,
+    sink: RefCell<Sink>,
+}
+
+impl AccessLog {
+    /// Opens `destination`. A batch is written when `buffer_bytes` are waiting (0: each line at once) or at a flush.
+    ///
+    /// Fails if a file or the standard stream cannot be opened or the host of a syslog server is not found. A local
+    /// syslog daemon may be absent: it is tried again at each flush.
+    pub fn open(format: Format, destination: Destination, buffer_bytes: usize) -> io::Result<Self> {
+        let sink = Sink::open(destination, buffer_bytes)?;
+        Ok(Self {
+            format,
+            sink: RefCell::new(sink),
+        })
+    }
+
+    /// Adds the line of one request. Under 1 us; writes the batch if the buffer is full.
+    pub fn record(&self, entry: &Entry<'_>) {
+        self.sink
+            .borrow_mut()
+            .append(entry.time_unix_ms, |line| self.format.write(entry, line));
+    }
+
+    /// Writes what is waiting.
+    pub fn flush(&self) {
+        self.sink.borrow_mut().flush();
+    }
+
+    /// Whether a flush would write anything.
+    pub fn has_waiting(&self) -> bool {
+        self.sink.borrow().has_waiting()
+    }
+
+    /// Writes what is waiting, then opens the file by its name again (after rotation). On failure the old one stays.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.sink.borrow_mut().reopen()
+    }
+
+    /// How much could not be written since the start.
+    pub fn counts(&self) -> LogCounts {
+        self.sink.borrow().counts()
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn log_to(path: &std::path::Path, format: &str, buffer_bytes: usize) -> AccessLog {
+        let destination = Destination::parse(&format!("file:{}", path.display())).expect("valid destination");
+        let format = Format::parse(format).expect("valid format");
+        AccessLog::open(format, destination, buffer_bytes).expect("the directory is there")
+    }
+
+    #[test]
+    fn lines_wait_for_the_flush_and_come_in_order() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("access.log");
+        let log = log_to(&path, "{status}", 4096);
+        log.record(&Entry {
+            status: 200,
+            ..Entry::default()
+        });
+        log.record(&Entry {
+            status: 404,
+            ..Entry::default()
+        });
+        assert_eq!(fs::read(&path).expect("file is there"), b"");
+        assert!(log.has_waiting());
+        log.flush();
+        assert!(!log.has_waiting());
+        assert_eq!(fs::read(&path).expect("file is there"), b"200\n404\n");
+    }
+
+    #[test]
+    fn dropping_the_log_writes_the_rest() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("access.log");
+        log_to(&path, "{method}", 4096).record(&Entry {
+            method: b"GET",
+            ..Entry::default()
+        });
+        assert_eq!(fs::read(&path).expect("file is there"), b"GET\n");
+    }
+
+    #[test]
+    fn workers_sharing_a_file_never_mix_lines() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("access.log");
+        std::thread::scope(|scope| {
+            for worker in ["a", "b", "c"] {
+                let path = &path;
+                scope.spawn(move || {
+                    let log = log_to(path, "{target}", 500);
+                    let target = worker.repeat(97);
+                    for _ in 0..500 {
+                        log.record(&Entry {
+                            target: target.as_bytes(),
+                            ..Entry::default()
+                        });
+                    }
+                });
+            }
+        });
+        let text = fs::read_to_string(&path).expect("file is there");
+        assert_eq!(text.lines().count(), 1500);
+        assert!(text
+            .lines()
+            .all(|line| line.len() == 97 && line.bytes().all(|byte| byte == line.as_bytes()[0])));
+    }
+}

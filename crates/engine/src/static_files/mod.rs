@@ -1,0 +1,553 @@
+//! Static files: from a request's path and conditions to an answer (RFC 9110 sections 13 and 14).
+//!
+//! Opening a file is the only I/O here, and reading it if it is small; sending is the caller's. Error answers have no
+//! body: the caller makes the page.
+
+mod conditional;
+mod mime;
+mod path;
+mod range;
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use rustix::io::Errno;
+
+pub use conditional::Conditions;
+pub use path::{percent_decode, PathError};
+
+use crate::http_date;
+use conditional::{Validators, Verdict};
+use path::RelativePath;
+use range::Selection;
+
+/// Files up to this size are read at once, so that head and body leave in one write.
+const SMALL_FILE_BYTES: u64 = 16 * 1024;
+
+/// A directory whose files are served.
+#[derive(Debug)]
+pub struct FileRoot {
+    root: OwnedFd,
+    index: Vec<String>,
+}
+
+/// What to answer for a static file.
+#[derive(Debug)]
+pub struct FileAnswer {
+    /// 200, 206, 304, 308, or an error: 403, 404, 405, 412, 416, 500.
+    pub status: u16,
+    /// Fields without `Content-Length` and `Date`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body to send.
+    pub body: FileBody,
+    /// The `Content-Length` to declare: also known for HEAD, whose `body` is none. None for 304 and errors.
+    pub content_length: Option<u64>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum FileBody {
+    /// No body.
+    None,
+    /// A small body.
+    Bytes(Vec<u8>),
+    /// A part of a regular file. If it turns out shorter (someone truncated it), the connection must be cut.
+    File {
+        /// The file, open for reading.
+        file: File,
+        /// Offset of the first byte to send.
+        start: u64,
+        /// Number of bytes to send.
+        len: u64,
+    },
+}
+
+impl FileRoot {
+    /// Opens a directory. For a path that ends with a slash the names of `index` are tried in order.
+    ///
+    /// Fails if it is no directory or a name of `index` has a slash.
+    pub fn open(root: impl AsRef<Path>, index: Vec<String>) -> io::Result<Self> {
+        if let Some(name) = index
+            .iter()
+            .find(|name| name.is_empty() || name.contains(['/', '\0']))
+        {
+            let text = format!("`{name}` is no name of an index file; hint: give names like `index.html`");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(Self {
+            root: path::open_root(root.as_ref())?,
+            index,
+        })
+    }
+
+    /// Answers a request for the file at `decoded_path`: the path relative to the root, percent-decoded (see
+    /// [`percent_decode`]), its dot segments resolved.
+    ///
+    /// A directory without its last slash gets a 308 whose `Location` is relative, so it holds whatever prefix the
+    /// route has stripped; the caller appends the query. Names that begin with a dot do not exist, but `.well-known`.
+    /// There are no directory listings. Costs three to four system calls.
+    pub fn serve(&self, method: &[u8], decoded_path: &[u8], conditions: &Conditions<'_>) -> FileAnswer {
+        let is_head = method == b"HEAD";
+        if !is_head && method != b"GET" {
+            return FileAnswer::new(405, vec![("allow", "GET, HEAD".to_owned())]);
+        }
+        let Some(path) = RelativePath::new(decoded_path) else {
+            return FileAnswer::error(404);
+        };
+        match self.find(&path) {
+            Ok(found) => answer(found, is_head, conditions),
+            Err(errno) => FileAnswer::error(status_of(errno)),
+        }
+    }
+
+    fn find(&self, path: &RelativePath) -> Result<Found, Errno> {
+        if !path.is_directory() {
+            return Found::open(&self.root, path);
+        }
+        for name in &self.index {
+            match Found::open(&self.root, &path.join(name)) {
+                Err(Errno::NOENT) | Ok(Found::Directory { .. }) => {}
+                found => return found,
+            }
+        }
+        Err(Errno::NOENT)
+    }
+}
+
+/// What a path leads to.
+enum Found {
+    File {
+        file: File,
+        metadata: Metadata,
+        content_type: &'static str,
+    },
+    Directory {
+        name: Vec<u8>,
+    },
+}
+
+impl Found {
+    fn open(root: &OwnedFd, path: &RelativePath) -> Result<Self, Errno> {
+        let file = path::open_beneath(root, path)?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        if metadata.is_file() {
+            Ok(Self::File {
+                file,
+                metadata,
+                content_type: mime::content_type(path.file_name()),
+            })
+        } else if metadata.is_dir() {
+            Ok(Self::Directory {
+                name: path.file_name().to_vec(),
+            })
+        } else {
+            Err(Errno::NOENT)
+        }
+    }
+}
+
+impl FileAnswer {
+    fn new(status: u16, headers: Vec<(&'static str, String)>) -> Self {
+        Self {
+            status,
+            headers,
+            body: FileBody::None,
+            content_length: None,
+        }
+    }
+
+    fn error(status: u16) -> Self {
+        Self::new(status, Vec::new())
+    }
+}
+
+/// Whose fault it is that a file does not open. What would lead out of the root does not exist.
+fn status_of(errno: Errno) -> u16 {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG | Errno::NXIO => 404,
+        Errno::ACCESS | Errno::PERM => 403,
+        _ => 500,
+    }
+}
+
+fn answer(found: Found, is_head: bool, conditions: &Conditions<'_>) -> FileAnswer {
+    match found {
+        // `./` keeps a colon in the name from reading as a scheme (RFC 3986 section 4.2).
+        Found::Directory { name } => FileAnswer::new(
+            308,
+            vec![("location", format!("./{}/", path::percent_encode(&name)))],
+        ),
+        Found::File {
+            file,
+            metadata,
+            content_type,
+        } => {
+            let validators = validators(&metadata, conditions.now_unix_seconds);
+            match conditional::judge(conditions, &validators) {
+                Verdict::Failed => FileAnswer::error(412),
+                Verdict::NotModified => FileAnswer::new(304, validators.into_headers()),
+                Verdict::Send => send(
+                    file,
+                    metadata.len(),
+                    content_type,
+                    validators,
+                    is_head,
+                    conditions,
+                ),
+            }
+        }
+    }
+}
+
+fn send(
+    file: File,
+    size: u64,
+    content_type: &'static str,
+    validators: Validators,
+    is_head: bool,
+    conditions: &Conditions<'_>,
+) -> FileAnswer {
+    let selection = match conditions.range {
+        // A Range counts for GET only (section 14.2).
+        Some(range) if !is_head && conditional::range_applies(conditions, &validators) => {
+            range::select(range, size)
+        }
+        _ => Selection::Whole,
+    };
+    let mut headers = vec![("accept-ranges", "bytes".to_owned())];
+    let (status, start, len) = match selection {
+        Selection::Unsatisfiable => {
+            headers.push(("content-range", format!("bytes */{size}")));
+            return FileAnswer::new(416, headers);
+        }
+        Selection::Whole => (200, 0, size),
+        Selection::Part { start, len } => {
+            headers.push((
+                "content-range",
+                format!("bytes {start}-{}/{size}", start + len - 1),
+            ));
+            (206, start, len)
+        }
+    };
+    headers.push(("content-type", content_type.to_owned()));
+    headers.extend(validators.into_headers());
+    let body = if is_head {
+        Some(FileBody::None)
+    } else {
+        body(file, start, len)
+    };
+    match body {
+        Some(body) => FileAnswer {
+            status,
+            headers,
+            body,
+            content_length: Some(len),
+        },
+        None => FileAnswer::error(500),
+    }
+}
+
+/// `None` if the file cannot be read, or is shorter by now.
+fn body(file: File, start: u64, len: u64) -> Option<FileBody> {
+    if len > SMALL_FILE_BYTES {
+        return Some(FileBody::File { file, start, len });
+    }
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    file.read_exact_at(&mut bytes, start).ok()?;
+    Some(FileBody::Bytes(bytes))
+}
+
+/// The tag is made of what every change changes, to the nanosecond. The inode is left out, so that copies of a site on
+/// several nodes agree.
+fn validators(metadata: &Metadata, now: u64) -> Validators {
+    let etag = format!(
+        "\"{:x}-{:x}-{:x}\"",
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.len()
+    );
+    // Never in the future (section 8.8.2.1).
+    Validators {
+        etag,
+        last_modified: u64::try_from(metadata.mtime()).unwrap_or(0).min(now),
+    }
+}
+
+impl Validators {
+    fn into_headers(self) -> Vec<(&'static str, String)> {
+        let date = http_date::format(self.last_modified);
+        vec![
+            ("etag", self.etag),
+            ("last-modified", String::from_utf8_lossy(&date).into_owned()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const NOW: u64 = 1_790_000_000;
+
+    struct Site {
+        directory: tempfile::TempDir,
+        root: FileRoot,
+    }
+
+    fn site() -> Site {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path();
+        fs::create_dir_all(path.join("docs/a: b")).expect("directories");
+        fs::create_dir(path.join(".well-known")).expect("directory");
+        write(path, "page.html", b"0123456789");
+        write(path, "empty.txt", b"");
+        write(path, "large.bin", &vec![7; 100_000]);
+        write(path, "docs/index.html", b"docs");
+        write(path, ".env", b"secret");
+        write(path, ".well-known/security.txt", b"contact");
+        symlink("/etc/passwd", path.join("passwd")).expect("symlink");
+        let root = FileRoot::open(path, vec!["index.html".to_owned()]).expect("opens");
+        Site { directory, root }
+    }
+
+    fn write(directory: &Path, name: &str, bytes: &[u8]) {
+        fs::write(directory.join(name), bytes).expect("file");
+        let file = File::options()
+            .write(true)
+            .open(directory.join(name))
+            .expect("opens");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(784_111_777))
+            .expect("sets the time");
+    }
+
+    impl Site {
+        fn get(&self, path: &str) -> FileAnswer {
+            self.get_if(path, Conditions::default())
+        }
+
+        fn get_if(&self, path: &str, conditions: Conditions<'_>) -> FileAnswer {
+            let conditions = Conditions {
+                now_unix_seconds: NOW,
+                ..conditions
+            };
+            self.root.serve(b"GET", path.as_bytes(), &conditions)
+        }
+    }
+
+    impl FileAnswer {
+        fn header(&self, wanted: &str) -> Option<&str> {
+            self.headers
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .map(|(_, value)| value.as_str())
+        }
+
+        fn bytes(&self) -> &[u8] {
+            match &self.body {
+                FileBody::Bytes(bytes) => bytes,
+                _ => b"",
+            }
+        }
+    }
+
+    #[test]
+    fn file_comes_with_its_type_and_validators() {
+        let answer = site().get("/page.html");
+        assert_eq!((answer.status, answer.bytes()), (200, &b"0123456789"[..]));
+        assert_eq!(answer.content_length, Some(10));
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(answer.header("last-modified"), Some(MODIFIED));
+        assert_eq!(answer.header("accept-ranges"), Some("bytes"));
+        assert_eq!(answer.header("etag"), Some("\"2ebc98a1-0-a\""));
+    }
+
+    #[test]
+    fn large_file_is_left_to_the_sender() {
+        let answer = site().get_if(
+            "/large.bin",
+            Conditions {
+                range: Some(b"bytes=10-50009"),
+                ..Conditions::default()
+            },
+        );
+        assert_eq!(answer.header("content-range"), Some("bytes 10-50009/100000"));
+        let FileBody::File { start, len, .. } = answer.body else {
+            panic!("a file")
+        };
+        assert_eq!((answer.status, start, len), (206, 10, 50_000));
+    }
+
+    #[test]
+    fn empty_file_is_served() {
+        let answer = site().get("/empty.txt");
+        assert_eq!((answer.status, answer.content_length), (200, Some(0)));
+    }
+
+    #[test]
+    fn head_declares_the_length_and_ignores_ranges() {
+        let conditions = Conditions {
+            range: Some(b"bytes=0-1"),
+            now_unix_seconds: NOW,
+            ..Conditions::default()
+        };
+        let answer = site().root.serve(b"HEAD", b"/page.html", &conditions);
+        assert_eq!((answer.status, answer.content_length), (200, Some(10)));
+        assert!(matches!(answer.body, FileBody::None));
+    }
+
+    #[test]
+    fn other_methods_are_told_what_is_allowed() {
+        for method in [&b"POST"[..], b"OPTIONS", b"get", b""] {
+            let answer = site().root.serve(method, b"/page.html", &Conditions::default());
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+        }
+    }
+
+    #[test]
+    fn ranges_give_parts() {
+        let site = site();
+        let range = |range: &'static [u8]| {
+            site.get_if(
+                "/page.html",
+                Conditions {
+                    range: Some(range),
+                    ..Conditions::default()
+                },
+            )
+        };
+        let answer = range(b"bytes=2-4");
+        assert_eq!(
+            (answer.status, answer.bytes(), answer.content_length),
+            (206, &b"234"[..], Some(3))
+        );
+        assert_eq!(answer.header("content-range"), Some("bytes 2-4/10"));
+        assert_eq!(range(b"bytes=-3").bytes(), b"789");
+        assert_eq!(range(b"bytes=0-1,3-4").status, 200);
+        let answer = range(b"bytes=10-");
+        assert_eq!(
+            (answer.status, answer.header("content-range")),
+            (416, Some("bytes */10"))
+        );
+    }
+
+    #[test]
+    fn changed_file_is_sent_whole_despite_a_range() {
+        let site = site();
+        let with = |if_range: &'static [u8]| {
+            let conditions = Conditions {
+                if_range: Some(if_range),
+                range: Some(b"bytes=0-1"),
+                ..Conditions::default()
+            };
+            site.get_if("/page.html", conditions).status
+        };
+        assert_eq!(with(b"\"2ebc98a1-0-a\""), 206);
+        assert_eq!(with(MODIFIED.as_bytes()), 206);
+        assert_eq!(with(b"\"old\""), 200);
+    }
+
+    #[test]
+    fn conditions_give_304_and_412() {
+        let site = site();
+        let answer = site.get_if(
+            "/page.html",
+            Conditions {
+                if_none_match: Some(b"\"2ebc98a1-0-a\""),
+                ..Conditions::default()
+            },
+        );
+        assert_eq!((answer.status, answer.content_length), (304, None));
+        assert_eq!(answer.header("etag"), Some("\"2ebc98a1-0-a\""));
+        assert!(matches!(answer.body, FileBody::None));
+        let answer = site.get_if(
+            "/page.html",
+            Conditions {
+                if_match: Some(b"\"old\""),
+                ..Conditions::default()
+            },
+        );
+        assert_eq!(answer.status, 412);
+        let conditions = Conditions {
+            if_none_match: Some(b"*"),
+            ..Conditions::default()
+        };
+        assert_eq!(site.get_if("/missing", conditions).status, 404);
+    }
+
+    #[test]
+    fn directories_get_their_slash_and_index() {
+        let site = site();
+        let answer = site.get("/docs");
+        assert_eq!((answer.status, answer.header("location")), (308, Some("./docs/")));
+        assert_eq!(site.get("/docs/a: b").header("location"), Some("./a%3A%20b/"));
+        assert_eq!(site.get("/docs/").bytes(), b"docs");
+        assert_eq!(
+            site.get("/docs/").header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert_eq!(site.get("/").status, 404);
+        assert_eq!(site.get("").status, 404);
+    }
+
+    #[test]
+    fn what_must_not_be_seen_does_not_exist() {
+        let site = site();
+        for path in [
+            "/missing",
+            "/page.html/",
+            "/page.html/x",
+            "/.env",
+            "/../etc/passwd",
+            "/passwd",
+            "/a\0",
+            "/docs/..",
+        ] {
+            assert_eq!(site.get(path).status, 404, "{path}");
+        }
+        assert_eq!(site.get(&format!("/{}", "x".repeat(5000))).status, 404);
+        assert_eq!(site.get("/.well-known/security.txt").bytes(), b"contact");
+    }
+
+    #[test]
+    fn pipes_neither_block_nor_exist() {
+        let site = site();
+        let mode = rustix::fs::Mode::RUSR;
+        let path = site.directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0)
+            .expect("makes a pipe");
+        assert_eq!(site.get("/pipe").status, 404);
+    }
+
+    #[test]
+    fn file_from_the_future_is_dated_now() {
+        let site = site();
+        let conditions = Conditions {
+            now_unix_seconds: 1000,
+            ..Conditions::default()
+        };
+        let answer = site.root.serve(b"GET", b"/page.html", &conditions);
+        assert_eq!(
+            answer.header("last-modified"),
+            Some("Thu, 01 Jan 1970 00:16:40 GMT")
+        );
+    }
+
+    #[test]
+    fn unusable_roots_are_refused() {
+        let site = site();
+        assert!(FileRoot::open(site.directory.path().join("missing"), Vec::new()).is_err());
+        assert!(FileRoot::open(site.directory.path().join("page.html"), Vec::new()).is_err());
+        let error = FileRoot::open(site.directory.path(), vec!["../x".to_owned()]).expect_err("a path");
+        assert!(error.to_string().contains("hint:"));
+    }
+}
