@@ -1,0 +1,131 @@
+"""Builds a gateway from a YAML, TOML or JSON document: the same model, with hooks and plugins found by name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from ._compiling import PluginUse
+from ._decorators import RegisteredHook, registered
+from .config.documents import Document
+from .config.errors import ConfigError, Where, suggestion
+from .config.errors import Path as ConfigPath
+from .config.hooks import HooksConfig, PluginConfig, RouteHooksConfig
+from .config.model import GatewayConfig
+from .config.routes import RouteConfig
+from .gateway import Gateway
+from .phases import PHASES
+from .plugin import Plugin
+from .route import Route, Upstream
+
+
+def gateway_of_document(document: Document, folder: Path) -> Gateway:
+    """The gateway; raises `ConfigError` with the line of what is wrong."""
+    config = GatewayConfig.parse(document.values, locate=document.locate)
+    finder = _Finder(folder)
+    gate = Gateway()
+    gate.adopt(config, folder, document.locate)
+    gate.upstreams.update(
+        {
+            name: Upstream(name, one, document.locate(("upstreams", name)))
+            for name, one in config.upstreams.items()
+        }
+    )
+    gate.routes.extend(_route(one, ("routes", n), document, finder) for n, one in enumerate(config.routes))
+    gate.hooks.extend(_hooks(config.hooks, ("hooks",), document, finder))
+    gate.plugins.extend(_use(one, ("plugins", n), document, finder) for n, one in enumerate(config.plugins))
+    return gate
+
+
+def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _Finder) -> Route:
+    line = document.locate((*path, "when"))
+    matcher = finder.find(config.when, line) if config.when else None
+    try:
+        route = Route(config, matcher, document.locate(path))
+    except ConfigError as error:
+        raise error.at(line) from None
+    route.hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
+    return route
+
+
+def _hooks(
+    hooks: HooksConfig | RouteHooksConfig, path: ConfigPath, document: Document, finder: _Finder
+) -> list[RegisteredHook]:
+    found: list[RegisteredHook] = []
+    for phase in type(hooks).model_fields:
+        for position, hook in enumerate(getattr(hooks, phase)):
+            where = document.locate((*path, phase, position))
+            function = finder.find(hook.function, where)
+            said: dict[str, Any] = {
+                "deadline": hook.deadline,
+                "on_error": hook.on_error,
+                "reference": hook.function,
+            }
+            try:
+                found.append(registered(PHASES[phase], function, **said))
+            except ConfigError as error:
+                raise error.at(where) from None
+    return found
+
+
+def _use(config: PluginConfig, path: ConfigPath, document: Document, finder: _Finder) -> PluginUse:
+    where = document.locate((*path, "plugin"))
+    kind = finder.find(config.plugin, where)
+    if not (isinstance(kind, type) and issubclass(kind, Plugin)):
+        raise ConfigError(
+            f"`{config.plugin}` is no plugin", hint="a plugin is a subclass of `Plugin`", where=where
+        )
+    try:
+        plugin = kind(**config.config)
+    except ConfigError as error:
+        # The settings' own lines are in the document, not where Python made the object.
+        raise error.moved(lambda inner: document.locate((*path, "config", *inner[1:]))) from None
+    return PluginUse(plugin, config.on, config, document.locate((*path, "on")))
+
+
+class _Finder:
+    """Finds what `module:name` names, in the file's folder first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fresh: set[str] = set()
+
+    def find(self, reference: str, where: Where) -> Any:
+        """The object."""
+        module_name, _, name = reference.rpartition(":")
+        self._forget_twin(module_name.partition(".")[0])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ConfigError as error:
+            raise error.at(where) from None
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise ConfigError(f"`{module_name}` cannot be imported: {error}", where=where) from error
+            beside = sorted(file.stem for file in self._folder.glob("*.py"))
+            raise ConfigError(
+                f"there is no module `{module_name}`", hint=suggestion(module_name, beside), where=where
+            ) from None
+        except Exception as error:
+            raise ConfigError(f"`{module_name}` cannot be imported: {error}", where=where) from error
+        for part in name.split("."):
+            if not hasattr(found, part):
+                names = [
+                    one for one, value in vars(found).items() if callable(value) and not one.startswith("_")
+                ]
+                hint = suggestion(part, names)
+                raise ConfigError(f"`{module_name}` has no `{part}`", hint=hint, where=where)
+            found = getattr(found, part)
+        return found
+
+    def _forget_twin(self, name: str) -> None:
+        """A module of that name from another gateway's folder is not ours, though Python has it in memory."""
+        beside = [self._folder / f"{name}.py", self._folder / name / "__init__.py"]
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if name not in self._fresh and loaded is not None and any(file.is_file() for file in beside):
+            if Path(loaded) not in beside:
+                for known in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+                    del sys.modules[known]
+                importlib.invalidate_caches()
+        self._fresh.add(name)

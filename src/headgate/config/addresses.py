@@ -1,0 +1,130 @@
+"""Addresses to listen on and to connect to, as users write them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ConfigError, suggestion
+
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections")
+
+
+@dataclass(frozen=True)
+class TcpAddress:
+    """A host and a port; an empty host means every address of the machine."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class UnixAddress:
+    """The absolute path of a Unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+def parse_listen_address(text: Any) -> Address:
+    """An address to listen on: `:8080`, `8080`, `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/x.sock`; port 0 is any."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        text = f":{text}"
+    if isinstance(text, str) and text.isdigit():
+        text = f":{text}"
+    hint = "write `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`"
+    return _parse(text, "an address to listen on", hint, lowest_port=0)
+
+
+def parse_server_address(text: Any) -> Address:
+    """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `http://name`, `unix:/run/app.sock`."""
+    hint = "write `10.0.0.1:9000`, `http://name:9000` or `unix:/run/app.sock`"
+    given = text
+    if isinstance(text, str) and "://" in text:
+        text = _authority(text)
+    address = _parse(text, "a server's address", hint, lowest_port=1, given=given)
+    if isinstance(address, TcpAddress) and not address.host:
+        return TcpAddress("127.0.0.1", address.port)
+    return address
+
+
+def parse_server(text: str) -> dict[str, Any]:
+    """`"10.0.0.2:9000 weight=2 backup"` as the table it stands for; the address is checked later."""
+    address, *options = text.split() or [""]
+    table: dict[str, Any] = {"address": address}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if name not in _SERVER_OPTIONS:
+            raise ConfigError(f"unknown server option `{name}`", hint=suggestion(name, _SERVER_OPTIONS))
+        if name in table:
+            raise ConfigError(f"server option `{name}` is given twice in `{text}`")
+        if (name == "backup") == bool(equals):
+            raise ConfigError(f"`{option}` is no server option", hint="write `backup`, or `weight=2`")
+        table[name] = value if equals else True
+    return table
+
+
+def _authority(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() == "https":
+        raise ConfigError(
+            f"`{url}` needs TLS to the server, which is not there yet", hint="write `http://...`"
+        )
+    if scheme.lower() != "http":
+        raise ConfigError(f"`{url}` has a scheme that is not known", hint="write `http://name:9000`")
+    authority, slash, path = rest.partition("/")
+    if path or "?" in authority or "#" in authority or "@" in authority:
+        raise ConfigError(f"`{url}` says more than a host and a port", hint="use replace_prefix for a path")
+    has_port = authority.rpartition(":")[2].isdigit() and not authority.endswith("]")
+    return authority if has_port else f"{authority}:80"
+
+
+def _parse(text: Any, what: str, hint: str, *, lowest_port: int, given: Any = None) -> Address:
+    shown = text if given is None else given
+    if isinstance(text, str) and text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        # 107 bytes is what fits in sockaddr_un on Linux, with its final NUL.
+        if path.startswith("/") and "\0" not in path and len(path.encode()) <= 107:
+            return UnixAddress(path)
+        raise ConfigError(
+            f"`{shown}` is not {what}", hint="a socket's path is absolute and at most 107 bytes long"
+        )
+    if isinstance(text, str):
+        host, colon, port = text.rpartition(":")
+        bare = _bare_host(host)
+        if (
+            colon
+            and bare is not None
+            and re.fullmatch(r"[0-9]{1,5}", port)
+            and lowest_port <= int(port) <= 65535
+        ):
+            return TcpAddress(bare, int(port))
+    raise ConfigError(f"`{shown}` is not {what}", hint=hint)
+
+
+def _bare_host(host: str) -> str | None:
+    """The host without brackets, or `None` when it is neither a name nor an IP address."""
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            return None
+    if host in ("", "*"):
+        return ""
+    if re.fullmatch(r"[0-9.]+", host):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            return None
+    return host if _HOST.fullmatch(host) else None

@@ -1,0 +1,175 @@
+"""What a user is told when a configuration is refused: where, what, and the nearest right name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+Path = tuple[str | int, ...]
+"""Keys and positions from the top of a configuration to one value in it."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A line of a file; `line` is `None` when only the file is known."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+Locate = Callable[[Path], Where | None]
+"""Finds the line that says what stands at a path."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One refused thing: the message names the value in backticks, the hint says what to write instead."""
+
+    message: str
+    hint: str | None = None
+    where: Where | None = None
+    path: Path = ()
+    """The place in the configuration, for errors about one."""
+
+    def __str__(self) -> str:
+        text = self.message if self.where is None else f"{self.where}: {self.message}"
+        return text if self.hint is None else f"{text}\n  hint: {self.hint}"
+
+
+class ConfigError(ValueError):
+    """A configuration was refused. `problems` holds every reason found, in the order of the file."""
+
+    def __init__(
+        self, message: str | Sequence[Problem], *, hint: str | None = None, where: Where | None = None
+    ) -> None:
+        single = isinstance(message, str)
+        self.problems: tuple[Problem, ...] = (
+            (Problem(str(message), hint, where),) if single else tuple(message)  # type: ignore[arg-type]
+        )
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    @property
+    def message(self) -> str:
+        """The first problem's message."""
+        return self.problems[0].message
+
+    @property
+    def hint(self) -> str | None:
+        """The first problem's hint."""
+        return self.problems[0].hint
+
+    @property
+    def file(self) -> str | None:
+        """The file of the first problem, where known."""
+        where = self.problems[0].where
+        return where.file if where else None
+
+    @property
+    def line(self) -> int | None:
+        """The line of the first problem, counted from 1, where known."""
+        where = self.problems[0].where
+        return where.line if where else None
+
+    def at(self, where: Where | None) -> ConfigError:
+        """The same error, with `where` on each problem that does not say its own place."""
+        return ConfigError([p if p.where else replace(p, where=where) for p in self.problems])
+
+    def moved(self, locate: Locate) -> ConfigError:
+        """The same error, with each place looked up anew."""
+        return ConfigError([replace(p, where=locate(p.path)) for p in self.problems])
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice most like `name`, or `None` when none is alike."""
+    by_folded = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else None
+
+
+def suggestion(name: str, choices: Iterable[str]) -> str | None:
+    """A hint: the nearest choice, or all of them when none is near; `None` when there are no choices."""
+    listed = list(choices)
+    near = nearest(name, listed)
+    if near is not None:
+        return f"did you mean `{near}`?"
+    return f"one of {', '.join(f'`{choice}`' for choice in listed)}" if listed else None
+
+
+def refusal(
+    error: ValidationError, model: type[BaseModel], *, prefix: Path = (), locate: Locate | None = None
+) -> ConfigError:
+    """Turns pydantic's error about `model`, which stands at `prefix`, into one in this project's words."""
+    problems: list[Problem] = []
+    for detail in error.errors(include_url=False):
+        cause = detail.get("ctx", {}).get("error")
+        # A check across the whole model has no path of pydantic's; it brings its own.
+        inner = getattr(cause, "path", None) or tuple(part for part in detail["loc"] if part != "[key]")
+        path = (*prefix, *inner)
+        message, hint = _wording(dict(detail), path, inner, model)
+        problems.append(Problem(message, hint, locate(path) if locate else None, path))
+    return ConfigError(problems)
+
+
+def dotted(path: Path) -> str:
+    """`("routes", 0, "to")` as `routes[0].to`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _wording(
+    detail: dict[str, Any], path: Path, inner: Path, model: type[BaseModel]
+) -> tuple[str, str | None]:
+    kind, given, name = detail["type"], detail.get("input"), dotted(path)
+    if kind == "extra_forbidden":
+        key, parent = str(path[-1]), dotted(path[:-1])
+        place = f" in `{parent}`" if parent else ""
+        return f"unknown key `{key}`{place}", suggestion(key, _keys_at(model, inner[:-1]))
+    if kind == "missing":
+        parent = dotted(path[:-1])
+        return f"`{path[-1]}` is missing" + (f" in `{parent}`" if parent else ""), None
+    if kind == "literal_error":
+        choices = [
+            choice.strip("'") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")
+        ]
+        return f"`{name}` cannot be `{given}`", suggestion(str(given), choices)
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        return (f"`{name}`: {cause.message}" if name else cause.message), cause.hint
+    text = str(cause) if cause is not None else detail["msg"][:1].lower() + detail["msg"][1:]
+    return (f"`{name}`: {text}, not `{given}`" if name else text), None
+
+
+def _keys_at(model: Any, path: Path) -> list[str]:
+    """The keys of the table that stands at `path` under `model`; none when it is not a table of ours."""
+    for part in path:
+        model = _step(model, part)
+    fields = getattr(_bare(model), "model_fields", {})
+    return list(fields)
+
+
+def _step(annotation: Any, part: str | int) -> Any:
+    kind = _bare(annotation)
+    fields = getattr(kind, "model_fields", None)
+    if fields is not None:
+        return fields[part].annotation if part in fields else None
+    arguments = [argument for argument in get_args(kind) if argument is not Ellipsis]
+    return arguments[-1] if arguments else None
+
+
+def _bare(annotation: Any) -> Any:
+    """`Model | None` as `Model`; `Annotated` has already been taken off by pydantic."""
+    import types
+
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next((a for a in get_args(annotation) if a is not type(None)), None)
+    return annotation

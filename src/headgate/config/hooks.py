@@ -1,0 +1,93 @@
+"""Hooks and plugins as a file names them: `module:function`, `module:Class`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from .errors import ConfigError
+from .settings import Settings
+from .units import Duration
+
+OnError = Literal["closed", "open"]
+"""What happens to the request when a hook raises or is late: a 500, or on as if it were not there."""
+
+
+def _reference(value: str) -> str:
+    module, colon, name = value.rpartition(":")
+    if not (colon and module and name):
+        raise ConfigError(
+            f"`{value}` names no Python object", hint="write `module:name`, such as `hooks:sign`"
+        )
+    return value
+
+
+Reference = Annotated[str, AfterValidator(_reference)]
+"""`module:name`, where the module lies beside the configuration file or is installed."""
+
+
+class HookConfig(Settings):
+    """One hook; its reference alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["hooks:sign"]},)
+
+    function: Reference = Field(description="The function, as `module:name`.")
+    deadline: Duration | None = Field(
+        None, description="The longest it may take; none given: the gateway's `hook_deadline`."
+    )
+    on_error: OnError | None = Field(
+        None, description="`closed` answers 500, `open` goes on; none given: the gateway's."
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"function": value} if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict | HookConfig) else value
+
+
+Hooks = Annotated[tuple[HookConfig, ...], BeforeValidator(_listed)]
+"""One hook, or several in order."""
+
+
+class RouteHooksConfig(Settings):
+    """The hooks of one route, by phase."""
+
+    request: Hooks = Field((), description="After the route is chosen; may answer.")
+    upstream_request: Hooks = Field((), description="Before each attempt goes out; may sign or add headers.")
+    response: Hooks = Field((), description="When a response head is there; may change or replace it.")
+    error: Hooks = Field((), description="When something failed; may give the answer.")
+    log: Hooks = Field((), description="After the last byte.")
+
+
+class HooksConfig(RouteHooksConfig):
+    """The hooks of every route, by phase, and those that belong to no route."""
+
+    startup: Hooks = Field((), description="Once when a worker starts.")
+    shutdown: Hooks = Field((), description="Once when a worker stops.")
+    rewrite: Hooks = Field((), description="Before routing; may change method, target and headers.")
+
+
+class PluginConfig(Settings):
+    """The use of a plugin; its reference alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["plugins:KeyAuth"]},)
+
+    plugin: Reference = Field(description="The class, as `module:Class`.")
+    on: str | None = Field(
+        None, description="A path pattern, a route's name or an upstream's name; none is every request."
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="The plugin's settings; `env:NAME` reads a variable."
+    )
+    deadline: Duration | None = Field(None, description="The longest each of its hooks may take.")
+    on_error: OnError | None = Field(None, description="What happens when one of its hooks fails.")
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"plugin": value} if isinstance(value, str) else value

@@ -1,0 +1,93 @@
+"""How much and how long: every bound and every wait has a name and a safe default here, and only here."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from pydantic import Field
+
+from .settings import Settings
+from .units import Duration, Size
+
+
+class LimitsConfig(Settings):
+    """Bounds on what clients may send and hold."""
+
+    max_head_bytes: Size = Field(
+        32768, ge=256, le=1 << 24, description="Bytes of a request or response head; past it 431 or 502."
+    )
+    max_header_fields: int = Field(
+        100, ge=1, le=10000, description="Header fields in one head; past it 431 or 502."
+    )
+    max_body_bytes: Size = Field(1 << 30, description="Bytes of a request body, past it 413; 0 is no bound.")
+    max_connections: int = Field(16384, ge=1, description="Client connections of one worker.")
+    max_connections_per_client: int = Field(
+        0, ge=0, description="Connections of one client address to one worker; 0 is no bound."
+    )
+    max_requests_per_connection: int = Field(
+        0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
+    )
+    max_chunk_extension_bytes: Size = Field(4096, description="Bytes of chunk extensions in one body.")
+    max_trailer_bytes: Size = Field(8192, description="Bytes of trailer fields after a chunked body.")
+
+
+class TimeoutsConfig(Settings):
+    """The longest the gateway waits, for each thing it waits for."""
+
+    client_head: Duration = Field(
+        15.0, description="For a whole request head, from its first byte; past it 408."
+    )
+    client_body: Duration = Field(60.0, description="For the next bytes of a request body; past it 408.")
+    client_idle: Duration = Field(
+        75.0, description="For the next request on a kept connection; past it the connection closes."
+    )
+    send: Duration = Field(60.0, description="For a peer to take bytes that are ready to be sent.")
+    connect: Duration = Field(
+        5.0, description="For a connection to a server; past it the next server, or 504."
+    )
+    upstream_head: Duration = Field(60.0, description="For a server's response head; past it 504.")
+    upstream_idle: Duration = Field(60.0, description="For the next bytes of a server's response body.")
+    drain: Duration = Field(30.0, description="For requests in flight when a worker stops gracefully.")
+
+
+class UpstreamTimeoutsConfig(Settings):
+    """Waits for the servers of one upstream; what is not given is as in the gateway's `timeouts`."""
+
+    connect: Duration | None = Field(None, description="For a connection to a server.")
+    upstream_head: Duration | None = Field(None, description="For a server's response head.")
+    upstream_idle: Duration | None = Field(
+        None, description="For the next bytes of a server's response body."
+    )
+
+
+class RouteTimeoutsConfig(UpstreamTimeoutsConfig):
+    """Waits on one route; what is not given is as in its upstream, then as in the gateway."""
+
+    client_body: Duration | None = Field(None, description="For the next bytes of a request body.")
+    send: Duration | None = Field(None, description="For a peer to take bytes that are ready to be sent.")
+
+
+class LimitsOptions(TypedDict, total=False):
+    """The keywords of `Gateway.limits`; see `LimitsConfig`."""
+
+    max_head_bytes: int | str
+    max_header_fields: int
+    max_body_bytes: int | str
+    max_connections: int
+    max_connections_per_client: int
+    max_requests_per_connection: int
+    max_chunk_extension_bytes: int | str
+    max_trailer_bytes: int | str
+
+
+class TimeoutsOptions(TypedDict, total=False):
+    """The keywords of `Gateway.timeouts`; see `TimeoutsConfig`."""
+
+    client_head: float | str
+    client_body: float | str
+    client_idle: float | str
+    send: float | str
+    connect: float | str
+    upstream_head: float | str
+    upstream_idle: float | str
+    drain: float | str

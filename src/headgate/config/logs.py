@@ -1,0 +1,67 @@
+"""The access log, a line for each request, and the error log, what went wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from .errors import ConfigError, suggestion
+from .settings import Settings
+from .units import Duration, Size
+
+_SINK = re.compile(r"stdout|stderr|file:.+|syslog:(/.+|(udp|tcp)://.+:\d+)")
+
+
+def _sink(value: str) -> str:
+    if not _SINK.fullmatch(value):
+        raise ConfigError(
+            f"`{value}` is no place to write a log to",
+            hint="write `stdout`, `stderr`, `file:/var/log/x.log`, `syslog:/dev/log` or `syslog:udp://host:514`",
+        )
+    return value
+
+
+def _format(value: str) -> str:
+    if value not in ("json", "combined") and "{" not in value:
+        raise ConfigError(f"`{value}` is no log format", hint=suggestion(value, ("json", "combined")))
+    return value
+
+
+Sink = Annotated[str, AfterValidator(_sink)]
+"""Where a log goes."""
+
+
+class AccessLogConfig(Settings):
+    """The access log; `true` means all its defaults, a text is its format."""
+
+    short_forms: ClassVar = ({"type": "boolean"}, {"type": "string"})
+
+    format: Annotated[str, AfterValidator(_format)] = Field(
+        "json", description="`json`, `combined`, or your own text with names in braces: `{client} {status}`."
+    )
+    to: Sink = Field(
+        "stdout", description="`stdout`, `stderr`, `file:/path`, `syslog:/dev/log`, `syslog:udp://host:port`."
+    )
+    flush: Duration = Field(1.0, description="The longest a line waits in memory.")
+    buffer_bytes: Size = Field(
+        65536, ge=1024, description="Bytes of lines that wait in memory before they are written."
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short forms."""
+        if value is True:
+            return {}
+        return {"format": value} if isinstance(value, str) else value
+
+
+class ErrorLogConfig(Settings):
+    """The error log: structured lines about what went wrong."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is too unimportant is left out."
+    )
+    format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for programs.")
+    to: Sink = Field("stderr", description="`stderr`, `stdout`, `file:/path` or `syslog:...`.")

@@ -1,0 +1,167 @@
+"""The whole configuration of a gateway as one typed tree: the truth behind Python, YAML, TOML and JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .addresses import parse_listen_address, parse_server_address
+from .errors import ConfigError, suggestion
+from .hooks import HooksConfig, OnError, PluginConfig
+from .limits import LimitsConfig, TimeoutsConfig
+from .logs import AccessLogConfig, ErrorLogConfig
+from .routes import RouteConfig
+from .settings import Settings
+from .units import Duration
+from .upstreams import UpstreamConfig
+
+_UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | int | dict) else value
+
+
+class ListenerConfig(Settings):
+    """An address clients connect to; the address alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": [":8080"]}, {"type": "integer"})
+
+    address: Annotated[str, BeforeValidator(lambda value: str(parse_listen_address(value)))] = Field(
+        description="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."
+    )
+    name: str = Field("", description="Its name in logs; none given: its address.")
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"address": value} if isinstance(value, str | int) else value
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.name:
+            object.__setattr__(self, "name", self.address)
+        return self
+
+
+class ForwardingConfig(Settings):
+    """What servers are told about the client, and clients about the gateway."""
+
+    x_forwarded: bool = Field(True, description="Sends X-Forwarded-For, -Proto and -Host to servers.")
+    forwarded: bool = Field(False, description="Sends Forwarded to servers (RFC 7239).")
+    via: bool = Field(False, description="Sends Via both ways (RFC 9110 section 7.6.3).")
+    name: str = Field(
+        "headgate",
+        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+        description="The gateway's name in Via and Server.",
+    )
+
+
+class GatewayConfig(Settings):
+    """A whole gateway."""
+
+    listeners: Annotated[tuple[ListenerConfig, ...], BeforeValidator(_listed)] = Field(
+        (), description="Where clients connect."
+    )
+    upstreams: dict[str, UpstreamConfig] = Field(
+        default_factory=dict, description="Groups of servers, by name."
+    )
+    routes: tuple[RouteConfig, ...] = Field((), description="Which requests go where.")
+    hooks: HooksConfig = Field(default_factory=HooksConfig, description="Hooks for every route, by phase.")
+    plugins: tuple[PluginConfig, ...] = Field((), description="Plugins in use, in order.")
+    limits: LimitsConfig = Field(
+        default_factory=LimitsConfig, description="Bounds on what clients send and hold."
+    )
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
+    forwarding: ForwardingConfig = Field(default_factory=ForwardingConfig, description="Forwarding headers.")
+    request_id_header: str | None = Field(
+        "x-request-id",
+        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+        description="The field that carries the request's id; null sends none.",
+    )
+    access_log: AccessLogConfig | None = Field(None, description="A line for each request; null is none.")
+    error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="What went wrong.")
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="Worker processes; null is one for each core."
+    )
+    hook_deadline: Duration = Field(30.0, description="The longest a hook may take that says nothing else.")
+    hook_on_error: OnError = Field(
+        "closed", description="What happens when a hook fails that says nothing else."
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads `access_log: false` as none."""
+        if isinstance(value, dict) and value.get("access_log") is False:
+            return {**value, "access_log": None}
+        return value
+
+    def every_upstream(self) -> dict[str, UpstreamConfig]:
+        """The upstreams by name, with one more for each address a route names by itself."""
+        upstreams = dict(self.upstreams)
+        for route in self.routes:
+            if route.to is not None and route.to not in upstreams:
+                upstreams[route.to] = UpstreamConfig.model_validate(route.to)
+        return upstreams
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        # The path of the offender leads each message, since pydantic gives no path for a whole model.
+        for name in self.upstreams:
+            if not _UPSTREAM_NAME.fullmatch(name):
+                raise Inconsistency(
+                    ("upstreams", name),
+                    f"`{name}` is no name for an upstream",
+                    "use letters, digits, `_`, `-`, `.`",
+                )
+        for position, route in enumerate(self.routes):
+            self._check_target(route, ("routes", position, "to"))
+        _refuse_twins(
+            [
+                (("listeners", n, "address"), one.address)
+                for n, one in enumerate(self.listeners)
+                if not one.address.endswith(":0")
+            ],
+            "address",
+        )
+        _refuse_twins(
+            [
+                (("listeners", n, "name"), one.name)
+                for n, one in enumerate(self.listeners)
+                if one.name != one.address
+            ],
+            "listener name",
+        )
+        _refuse_twins(
+            [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
+        )
+        return self
+
+    def _check_target(self, route: RouteConfig, path: tuple[str | int, ...]) -> None:
+        if route.to is None or route.to in self.upstreams:
+            return
+        if ":" not in route.to:
+            hint = suggestion(route.to, self.upstreams) or "write an address such as `10.0.0.1:9000`"
+            raise Inconsistency(path, f"there is no upstream `{route.to}`", hint)
+        try:
+            parse_server_address(route.to)
+        except ConfigError as error:
+            raise Inconsistency(path, error.message, error.hint) from None
+
+
+class Inconsistency(ConfigError):
+    """Two parts of a configuration do not fit together; `path` says which one to look at."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+def _refuse_twins(values: list[tuple[tuple[str | int, ...], str]], what: str) -> None:
+    seen: set[str] = set()
+    for path, value in values:
+        if value in seen:
+            raise Inconsistency(path, f"the {what} `{value}` is there twice")
+        seen.add(value)

@@ -1,0 +1,187 @@
+"""Routes: which requests, and what becomes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from .errors import ConfigError
+from .hooks import OnError, Reference, RouteHooksConfig
+from .limits import RouteTimeoutsConfig
+from .patterns import check_host, check_method, check_path
+from .settings import Settings
+from .units import Duration, Size
+
+ACTIONS = ("to", "redirect", "respond", "files")
+"""The keys of which a route has at most one; without any, a request hook must answer."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _prefix(value: str) -> str:
+    if not value.startswith("/"):
+        raise ConfigError(f"`{value}` is no prefix of a path", hint=f"write `/{value}`")
+    return value
+
+
+def _conditions(value: Any) -> Any:
+    """`{"x-a": True}` as `{"x-a": None}` and `{"x-a": False}` as `{"!x-a": None}`; one name alone must be present."""
+    if isinstance(value, str):
+        return {value: None}
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        (f"!{name}" if wanted is False else name): None if isinstance(wanted, bool) else wanted
+        for name, wanted in value.items()
+    }
+
+
+def _fields(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", text):
+            raise ConfigError(
+                f"`{name}: {text}` is no header field", hint="a name has no spaces, a value one line"
+            )
+    return value
+
+
+Conditions = Annotated[dict[str, str | None], BeforeValidator(_conditions)]
+"""Names and the values wanted: a text, `~regex`, null or true for any value; `!name` or false for absence."""
+
+Prefix = Annotated[str, AfterValidator(_prefix)]
+"""The beginning of a path."""
+
+
+class RedirectConfig(Settings):
+    """Sends the client elsewhere; a location alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["https://{host}{path}"]},)
+
+    location: str = Field(
+        min_length=1,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Where to; may hold `{host}`, `{path}`, `{query}` and parameters.",
+    )
+    status: Literal[301, 302, 303, 307, 308] = Field(
+        308, description="308 keeps the method and may be cached."
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"location": value} if isinstance(value, str) else value
+
+
+class RespondConfig(Settings):
+    """A fixed answer; a body or a status alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string"}, {"type": "integer"})
+
+    status: int = Field(200, ge=200, le=599, description="The status.")
+    headers: Annotated[dict[str, str], AfterValidator(_fields)] = Field(
+        default_factory=lambda: {"content-type": "text/plain; charset=utf-8"},
+        description="The header fields.",
+    )
+    body: str = Field("", description="The body.")
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short forms."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"status": value}
+        return {"body": value} if isinstance(value, str) else value
+
+
+class FilesConfig(Settings):
+    """Static files; their folder alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["./public"]},)
+
+    root: str = Field(
+        min_length=1, description="The folder; a relative one starts at the configuration file's."
+    )
+    index: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        ("index.html",), description="The names tried for a folder."
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"root": str(value)} if not isinstance(value, dict | FilesConfig) else value
+
+
+class RouteConfig(Settings):
+    """Requests alike in some way, and what becomes of them."""
+
+    name: str | None = Field(
+        None, min_length=1, description="Its name in logs; none given: made from host and path."
+    )
+    path: Annotated[str, AfterValidator(check_path)] = Field(
+        "/",
+        description="`/x` exactly, `/x/*` and below, `/{name}/*` with parameters, `~regex`; `/` is every path.",
+    )
+    host: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="`example.com`, `*.example.com`, `www.*`, `~regex`, one or several; none is every host.",
+    )
+    methods: Annotated[tuple[Annotated[str, AfterValidator(check_method)], ...], BeforeValidator(_listed)] = (
+        Field((), description="The methods it takes; none is every method. Others get 405.")
+    )
+    headers: Conditions = Field(
+        default_factory=dict, description="Header fields it wants: a value, `~regex`, true or false."
+    )
+    query: Conditions = Field(
+        default_factory=dict, description="Query parameters it wants: a value, `~regex`, true or false."
+    )
+    when: Reference | None = Field(
+        None, description="A Python function that is given the request and says whether to take it."
+    )
+    priority: int = Field(
+        0, ge=-(1 << 31), lt=1 << 31, description="Higher is tried first, before all other rules of choice."
+    )
+    to: str | None = Field(None, min_length=1, description="An upstream's name, or one server's address.")
+    redirect: RedirectConfig | None = Field(None, description="Sends the client elsewhere.")
+    respond: RespondConfig | None = Field(None, description="A fixed answer.")
+    files: FilesConfig | None = Field(None, description="Static files.")
+    strip_prefix: Prefix | None = Field(
+        None, description="Taken off the path before it goes to the upstream or the files."
+    )
+    replace_prefix: Prefix | None = Field(
+        None, description="Put in the place of `strip_prefix`, or before the path."
+    )
+    max_body_bytes: Size | None = Field(
+        None, description="Bytes of a request body; none given: the gateway's; 0 is no bound."
+    )
+    timeouts: RouteTimeoutsConfig = Field(
+        default_factory=RouteTimeoutsConfig, description="Waits on this route."
+    )
+    deadline: Duration | None = Field(None, description="The longest each of its own hooks may take.")
+    on_error: OnError | None = Field(None, description="What happens when one of its own hooks fails.")
+    hooks: RouteHooksConfig = Field(default_factory=RouteHooksConfig, description="Its own hooks, by phase.")
+
+    @property
+    def shown_name(self) -> str:
+        """Its name, or one made of host and path."""
+        return self.name or f"{'|'.join(self.host)}{self.path}"
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Self:
+        given = [key for key in ACTIONS if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ConfigError(
+                f"route `{self.shown_name}` has both `{given[0]}` and `{given[1]}`",
+                hint="a route does one thing",
+            )
+        if (self.strip_prefix or self.replace_prefix) and not (self.to or self.files):
+            raise ConfigError(
+                f"route `{self.shown_name}` changes the path, but sends it nowhere",
+                hint="add `to` or `files`",
+            )
+        return self

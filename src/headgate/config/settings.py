@@ -1,0 +1,51 @@
+"""The ground of every table in the model: frozen, no unknown keys, and shorter ways to write it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from .errors import Locate, Path, refusal
+
+
+class Settings(BaseModel):
+    """A table of settings. Unknown keys are refused; values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+    short_forms: ClassVar[tuple[JsonSchemaValue, ...]] = ()
+    """JSON Schemas of what may be written in place of the table; `expand` reads them."""
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Turns a short form into the table it stands for; gives everything else back as it is."""
+        return value
+
+    @classmethod
+    def parse(cls, value: Any, *, path: Path = (), locate: Locate | None = None) -> Self:
+        """Reads `value`, which stands at `path`; what is wrong with it is a `ConfigError`."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise refusal(error, cls, prefix=path, locate=locate) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return cls.expand(value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        if not cls.short_forms:
+            return schema
+        table = handler.resolve_ref_schema(schema)
+        written = {"title": table.get("title"), "anyOf": [*cls.short_forms, dict(table)]}
+        table.clear()
+        table.update(written)
+        return schema

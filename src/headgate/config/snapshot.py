@@ -1,0 +1,161 @@
+"""The snapshot: the whole configuration as the JSON text the engine builds its tables from. Times are milliseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import Path as ConfigPath
+from .logs import AccessLogConfig
+from .model import GatewayConfig, Inconsistency
+from .routes import RouteConfig
+from .settings import Settings
+from .units import milliseconds
+from .upstreams import UpstreamConfig
+
+NO_BOUND = (1 << 63) - 1
+"""What the engine is told in place of the 0 that users write for no bound."""
+
+HookLists = Mapping[str, Sequence[int]]
+"""For each phase, positions in the list of hooks, in running order."""
+
+
+@dataclass(frozen=True)
+class RouteCalls:
+    """What one route calls in Python: positions in the list of hooks."""
+
+    function: int | None
+    hooks: HookLists
+
+
+def snapshot(config: GatewayConfig, routes: Sequence[RouteCalls], hooks: HookLists, folder: Path) -> str:
+    """The engine's view of `config`; `routes` is in step with `config.routes`, files are relative to `folder`."""
+    upstreams = config.every_upstream()
+    positions = {name: position for position, name in enumerate(upstreams)}
+    names = _unique(route.shown_name for route in config.routes)
+    limits = config.limits.model_dump()
+    limits["max_body_bytes"] = _bound(limits["max_body_bytes"])
+    return json.dumps(
+        {
+            "limits": limits,
+            "timeouts": _milliseconds(config.timeouts),
+            "forwarding": config.forwarding.model_dump(),
+            "request_id_header": config.request_id_header and config.request_id_header.lower(),
+            "access_log": _access_log(config.access_log, folder),
+            "upstreams": [_upstream(name, upstream, config) for name, upstream in upstreams.items()],
+            "routes": [
+                {
+                    "name": name,
+                    **_matching(route),
+                    "function": calls.function,
+                    "action": _action(route, positions, folder, ("routes", position)),
+                    "strip_prefix": route.strip_prefix,
+                    "replace_prefix": route.replace_prefix,
+                    "max_body_bytes": None if route.max_body_bytes is None else _bound(route.max_body_bytes),
+                    "timeouts": _milliseconds(route.timeouts) or None,
+                    "hooks": {phase: list(calls.hooks.get(phase, ())) for phase in _ROUTE_LISTS},
+                }
+                for position, (name, route, calls) in enumerate(
+                    zip(names, config.routes, routes, strict=True)
+                )
+            ],
+            "hooks": {phase: list(hooks.get(phase, ())) for phase in _GATEWAY_LISTS},
+        },
+        ensure_ascii=False,
+    )
+
+
+_ROUTE_LISTS = ("rewrite", "request", "upstream_request", "response", "error", "log")
+_GATEWAY_LISTS = ("rewrite", "error", "log")
+
+
+def _matching(route: RouteConfig) -> dict[str, Any]:
+    return {
+        "hosts": [] if "*" in route.host else list(route.host),
+        "path": route.path,
+        "methods": list(route.methods),
+        "headers": [list(pair) for pair in route.headers.items()],
+        "queries": [list(pair) for pair in route.query.items()],
+        "priority": route.priority,
+    }
+
+
+def _action(
+    route: RouteConfig, upstreams: Mapping[str, int], folder: Path, path: ConfigPath
+) -> dict[str, Any]:
+    if route.to is not None:
+        return {"proxy": {"upstream": upstreams[route.to]}}
+    if route.redirect is not None:
+        return {"redirect": {"status": route.redirect.status, "location": route.redirect.location}}
+    if route.respond is not None:
+        answer = route.respond
+        return {
+            "respond": {
+                "status": answer.status,
+                "headers": [[name.lower(), value] for name, value in answer.headers.items()],
+                "body": answer.body,
+            }
+        }
+    if route.files is not None:
+        root = (folder / route.files.root).resolve()
+        if not root.is_dir():
+            raise Inconsistency((*path, "files"), f"`{route.files.root}` is no folder", f"make `{root}`")
+        return {"files": {"root": str(root), "index": list(route.files.index)}}
+    return {"hooks": {}}
+
+
+def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dict[str, Any]:
+    waits = {key: getattr(config.timeouts, key) for key in ("connect", "upstream_head", "upstream_idle")}
+    own = {key: value for key, value in upstream.timeouts.model_dump().items() if value is not None}
+    return {
+        "name": name,
+        "balance": upstream.balance,
+        "servers": [
+            {**server.model_dump(), "fail_timeout": milliseconds(server.fail_timeout)}
+            for server in upstream.servers
+        ],
+        "keepalive": {
+            **upstream.keepalive.model_dump(),
+            "idle_timeout": milliseconds(upstream.keepalive.idle_timeout),
+        },
+        "retries": upstream.retries,
+        "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
+        "host": upstream.host,
+    }
+
+
+def _access_log(log: AccessLogConfig | None, folder: Path) -> dict[str, Any] | None:
+    if log is None:
+        return None
+    to = f"file:{folder / log.to.removeprefix('file:')}" if log.to.startswith("file:") else log.to
+    return {
+        "format": log.format,
+        "to": to,
+        "flush": milliseconds(log.flush),
+        "buffer_bytes": log.buffer_bytes,
+    }
+
+
+def _milliseconds(waits: Settings) -> dict[str, int]:
+    return {name: milliseconds(value) for name, value in waits.model_dump().items() if value is not None}
+
+
+def _bound(size: int) -> int:
+    return size or NO_BOUND
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """The names, with ` #2` and so on behind those that came before: logs and figures tell routes apart by them."""
+    given: set[str] = set()
+    unique: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in given:
+            number += 1
+            candidate = f"{name} #{number}"
+        given.add(candidate)
+        unique.append(candidate)
+    return unique

@@ -1,0 +1,90 @@
+"""Upstreams: named groups of servers, and how requests are shared out among them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from .addresses import parse_server, parse_server_address
+from .limits import UpstreamTimeoutsConfig
+from .settings import Settings
+from .units import Duration
+
+Balance = Literal["round_robin", "least_conn", "random", "ip_hash"]
+"""How the next server is chosen."""
+
+ServerAddress = Annotated[
+    str, BeforeValidator(lambda value: str(parse_server_address(value))), WithJsonSchema({"type": "string"})
+]
+"""`host:port` or `unix:/path`."""
+
+
+class ServerConfig(Settings):
+    """One server of an upstream; `"10.0.0.2:9000 weight=2 backup"` is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["10.0.0.2:9000 weight=2 backup"]},)
+
+    address: ServerAddress = Field(
+        description="`10.0.0.1:9000`, `[::1]:9000`, `http://name:9000` or `unix:/run/app.sock`."
+    )
+    weight: int = Field(
+        1, ge=1, le=65535, description="Its share of the requests, beside the other servers' weights."
+    )
+    max_fails: int = Field(
+        1, ge=0, description="Failures within `fail_timeout` that take it out of rotation; 0 is never."
+    )
+    fail_timeout: Duration = Field(
+        10.0, description="The time failures are counted in, and how long it then stays out."
+    )
+    backup: bool = Field(False, description="Asked only while no server that is not a backup is available.")
+    max_connections: int = Field(0, ge=0, description="Connections to it at one time; 0 is no bound.")
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return parse_server(value) if isinstance(value, str) else value
+
+
+class KeepaliveConfig(Settings):
+    """Idle connections to servers that are kept for the next request, in each worker."""
+
+    max_idle: int = Field(1024, ge=0, description="Idle connections kept; 0 closes each after its request.")
+    idle_timeout: Duration = Field(60.0, description="How long an idle connection is kept.")
+    max_requests: int = Field(
+        0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
+    )
+
+
+class UpstreamConfig(Settings):
+    """A group of servers; one server, or a list of them, is the short form."""
+
+    short_forms: ClassVar = (
+        {"type": "string"},
+        {"type": "array", "items": {"$ref": "#/$defs/ServerConfig"}},
+    )
+
+    servers: tuple[ServerConfig, ...] = Field(min_length=1, description="Its servers.")
+    balance: Balance = Field("round_robin", description="How the next server is chosen.")
+    keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Idle connections.")
+    retries: int = Field(
+        1, ge=0, le=16, description="Further attempts, on other servers, where a retry is safe."
+    )
+    timeouts: UpstreamTimeoutsConfig = Field(
+        default_factory=UpstreamTimeoutsConfig, description="Waits for its servers."
+    )
+    host: str = Field(
+        "preserve",
+        min_length=1,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The Host field it is sent: `preserve` the client's, the `server`'s address, or this text.",
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short forms, and one server in place of a list."""
+        if isinstance(value, str | list | tuple):
+            return {"servers": [value] if isinstance(value, str) else value}
+        if isinstance(value, dict) and isinstance(value.get("servers"), str):
+            return {**value, "servers": [value["servers"]]}
+        return value

@@ -1,0 +1,288 @@
+"""The gateway as a Python file builds it: listeners, upstreams, routes, hooks and plugins on one object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, Unpack
+
+from ._caller import caller
+from ._compiling import Compiled, PluginUse, compile_gateway
+from ._decorators import GatewayPhases, RegisteredHook
+from .config.errors import ConfigError, Locate, Where
+from .config.errors import Path as ConfigPath
+from .config.hooks import HooksConfig, OnError, PluginConfig
+from .config.limits import LimitsOptions, TimeoutsOptions, UpstreamTimeoutsConfig
+from .config.model import GatewayConfig, ListenerConfig
+from .config.routes import RouteConfig
+from .config.settings import Settings
+from .config.upstreams import Balance, UpstreamConfig
+from .message import Response
+from .phases import PHASES
+from .plugin import Plugin
+from .route import Matcher, Route, Upstream
+
+S = TypeVar("S", bound=Settings)
+
+Conditions = str | Mapping[str, str | bool | None]
+"""Names and wanted values: a text, `~regex`, `True` for any value, `False` for absence."""
+
+
+class Gateway(GatewayPhases):
+    """A gateway: what it listens on, where requests go, and the functions that see them on the way.
+
+    Every call checks what it is given at once and raises `ConfigError`, which names the line of the call. The
+    decorators `startup`, `shutdown`, `rewrite`, `request`, `upstream_request`, `response`, `error` and `log` hang hooks
+    on every route.
+    """
+
+    def __init__(self) -> None:
+        where = caller()
+        self.folder = Path(where.file).parent if where and os.path.isfile(where.file) else Path.cwd()
+        self.hooks: list[RegisteredHook] = []
+        self.routes: list[Route] = []
+        self.upstreams: dict[str, Upstream] = {}
+        self.plugins: list[PluginUse] = []
+        self._listeners: list[ListenerConfig] = []
+        self._settings: dict[str, Any] = {}
+        self._places: dict[ConfigPath, Where | None] = {}
+        self._locate: Locate | None = None
+
+    # --- what it listens on, and where requests go
+
+    def listen(self, address: str | int, *, name: str = "") -> ListenerConfig:
+        """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."""
+        listener = self._parse(ListenerConfig, {"address": address, "name": name}, ())
+        self._places["listeners", len(self._listeners)] = caller()
+        self._listeners.append(listener)
+        return listener
+
+    def upstream(
+        self,
+        name: str,
+        *servers: str | Mapping[str, Any],
+        balance: Balance = "round_robin",
+        keepalive: Mapping[str, Any] | None = None,
+        retries: int | None = None,
+        timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig | None = None,
+        host: str | None = None,
+    ) -> Upstream:
+        """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are shared out."""
+        given = {"servers": list(servers), "balance": balance, "keepalive": keepalive, "retries": retries}
+        given |= {"timeouts": timeouts, "host": host}
+        config = self._parse(UpstreamConfig, _said(given), ("upstreams", name))
+        if name in self.upstreams:
+            first = self.upstreams[name].where
+            raise ConfigError(f"the upstream `{name}` is there already", hint=f"see {first}", where=caller())
+        self.upstreams[name] = Upstream(name, config, caller())
+        self._places["upstreams", name] = caller()
+        return self.upstreams[name]
+
+    def route(
+        self,
+        path: str = "/",
+        *,
+        to: Upstream | str | None = None,
+        host: str | Iterable[str] = (),
+        methods: str | Iterable[str] = (),
+        headers: Conditions | None = None,
+        query: Conditions | None = None,
+        when: Matcher | None = None,
+        priority: int = 0,
+        redirect: str | Mapping[str, Any] | None = None,
+        respond: str | int | Response | Mapping[str, Any] | None = None,
+        files: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        strip_prefix: str | None = None,
+        replace_prefix: str | None = None,
+        max_body_bytes: int | str | None = None,
+        timeouts: Mapping[str, float | str] | None = None,
+        deadline: float | str | None = None,
+        on_error: OnError | None = None,
+        name: str | None = None,
+    ) -> Route:
+        """Requests of this path, host, method and so on, and what becomes of them: `to` an upstream or an address,
+        `redirect`, `respond`, `files`, or what its request hook answers.
+
+        The route it gives is a decorator for a request hook, and carries decorators for its other phases.
+        """
+        if isinstance(to, Upstream):
+            self._check_own(to)
+            to = to.name
+        given = {
+            "path": path,
+            "to": to,
+            "host": _listed(host),
+            "methods": _listed(methods),
+            "headers": headers,
+            "query": query,
+            "priority": priority,
+            "redirect": redirect,
+            "respond": _fixed(respond) if isinstance(respond, Response) else respond,
+            "files": os.fspath(files) if isinstance(files, os.PathLike) else files,
+            "strip_prefix": strip_prefix,
+            "replace_prefix": replace_prefix,
+            "max_body_bytes": max_body_bytes,
+            "timeouts": timeouts,
+            "deadline": deadline,
+            "on_error": on_error,
+            "name": name,
+        }
+        route = Route(self._parse(RouteConfig, _said(given), ()), when, caller())
+        self._places["routes", len(self.routes)] = route.where
+        self.routes.append(route)
+        return route
+
+    def use(
+        self,
+        plugin: Plugin,
+        *,
+        on: str | Route | Upstream | None = None,
+        deadline: float | str | None = None,
+        on_error: OnError | None = None,
+    ) -> None:
+        """Uses a plugin on every request, or only on a path pattern, on a route or upstream, or on the one so named."""
+        if not isinstance(plugin, Plugin):
+            shown = getattr(plugin, "__name__", repr(plugin))
+            hint = (
+                f"write `{shown}(...)`" if isinstance(plugin, type) else "a plugin is a subclass of `Plugin`"
+            )
+            raise ConfigError(f"`{shown}` is no plugin", hint=hint, where=caller())
+        if isinstance(on, Upstream):
+            self._check_own(on)
+        kind = type(plugin)
+        said = {
+            "plugin": f"{kind.__module__}:{kind.__qualname__}",
+            "deadline": deadline,
+            "on_error": on_error,
+        }
+        said |= {"on": getattr(on, "name", on), "config": plugin.config.model_dump(mode="json")}
+        config = self._parse(PluginConfig, said, ())
+        self._places["plugins", len(self.plugins)] = caller()
+        self.plugins.append(PluginUse(plugin, on, config, caller()))
+
+    # --- settings
+
+    def limits(self, **limits: Unpack[LimitsOptions]) -> None:
+        """Sets bounds on what clients may send and hold, such as `max_body_bytes="16m"`."""
+        self._set("limits", limits)
+
+    def timeouts(self, **timeouts: Unpack[TimeoutsOptions]) -> None:
+        """Sets the longest waits, such as `client_head="10s"`."""
+        self._set("timeouts", timeouts)
+
+    def forwarding(
+        self,
+        *,
+        x_forwarded: bool | None = None,
+        forwarded: bool | None = None,
+        via: bool | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Sets what servers are told about the client, and clients about the gateway."""
+        self._set(
+            "forwarding",
+            _said({"x_forwarded": x_forwarded, "forwarded": forwarded, "via": via, "name": name}),
+        )
+
+    def access_log(
+        self,
+        format: str | None = None,
+        *,
+        to: str | None = None,
+        flush: float | str | None = None,
+        buffer_bytes: int | str | None = None,
+    ) -> None:
+        """Writes a line for each request, as `json`, `combined`, or in your own format."""
+        self._set(
+            "access_log", _said({"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes})
+        )
+
+    def error_log(
+        self, *, level: str | None = None, format: str | None = None, to: str | None = None
+    ) -> None:
+        """Sets what is written about things that go wrong, and where."""
+        self._set("error_log", _said({"level": level, "format": format, "to": to}))
+
+    def workers(self, count: int | None) -> None:
+        """Sets the number of worker processes; `None` is one for each core."""
+        self._set("workers", count)
+
+    def request_id(self, header: str | None) -> None:
+        """Sets the field that carries the request's id to servers and clients; `None` sends none."""
+        self._set("request_id_header", header)
+
+    def hook_defaults(self, *, deadline: float | str | None = None, on_error: OnError | None = None) -> None:
+        """Sets deadline and `on_error` of the hooks that say nothing themselves."""
+        for key, value in _said({"hook_deadline": deadline, "hook_on_error": on_error}).items():
+            self._set(key, value)
+
+    # --- what comes of it
+
+    @property
+    def config(self) -> GatewayConfig:
+        """The whole of it as the model; raises `ConfigError` for parts that do not fit together."""
+        named = {name: [hook.described() for hook in self.hooks if hook.phase == name] for name in PHASES}
+        whole = {
+            **self._settings,
+            "listeners": self._listeners,
+            "upstreams": {name: upstream.config for name, upstream in self.upstreams.items()},
+            "routes": [route.described() for route in self.routes],
+            "plugins": [use.config for use in self.plugins],
+            "hooks": HooksConfig.model_validate(named),
+        }
+        return GatewayConfig.parse(whole, locate=self.locate)
+
+    def compile(self) -> Compiled:
+        """The snapshot for the engine and the hooks beside it."""
+        return compile_gateway(self)
+
+    def locate(self, path: ConfigPath) -> Where | None:
+        """The line that said what stands at `path` of the model."""
+        if self._locate is not None:
+            return self._locate(path)
+        for length in range(len(path), 0, -1):
+            if path[:length] in self._places:
+                return self._places[path[:length]]
+        return None
+
+    def adopt(self, config: GatewayConfig, folder: Path, locate: Locate) -> None:
+        """Takes listeners and settings from a document; `locate` knows its lines, `folder` is where it lies."""
+        self.folder = folder
+        self._locate = locate
+        self._listeners = list(config.listeners)
+        parts = ("listeners", "upstreams", "routes", "plugins", "hooks")
+        self._settings = {key: getattr(config, key) for key in config.model_fields_set if key not in parts}
+
+    def _set(self, key: str, value: Any) -> None:
+        merged = {**self._settings.get(key, {}), **value} if isinstance(value, Mapping) else value
+        GatewayConfig.parse({key: merged}, locate=lambda _: caller())
+        self._places[key,] = caller()
+        self._settings[key] = merged
+
+    def _parse(self, model: type[S], value: Any, path: ConfigPath) -> S:
+        return model.parse(value, path=path, locate=lambda _: caller())
+
+    def _check_own(self, upstream: Upstream) -> None:
+        if self.upstreams.get(upstream.name) is not upstream:
+            raise ConfigError(f"the upstream `{upstream.name}` is of another gateway", where=caller())
+
+
+def _said(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given, without what was left out: defaults are written in the model only."""
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _listed(value: str | Iterable[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _fixed(response: Response) -> dict[str, Any]:
+    body = response.body or b""
+    if not isinstance(body, bytes):
+        raise ConfigError("a fixed answer cannot stream", hint="answer in a request hook", where=caller())
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise ConfigError("a fixed answer is text", hint="answer in a request hook", where=caller()) from None
+    return {"status": response.status, "headers": dict(response.headers.items()), "body": text}

@@ -1,0 +1,208 @@
+"""The phases of a request's life, as one table: what a hook of each is given and what it may do.
+
+Signature checks, the hook decorators and the reference page all read this table.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .config.errors import ConfigError, Where, suggestion
+
+Hook = Callable[..., Any]
+"""A function, sync or async, that the gateway calls in a phase."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One moment at which hooks run."""
+
+    name: str
+    arguments: tuple[str, ...]
+    when: str
+    may: str
+    openresty: str
+    scope: Literal["worker", "gateway", "route"] = "route"
+    """`worker`: once for each worker; `gateway`: before a route is chosen; `route`: also on single routes."""
+    reverse: bool = False
+    """Whether hooks run in the reverse of the listed order, so that the first one listed is outermost."""
+    answers: bool = False
+    """Whether returning a `Response` answers the request."""
+
+
+PHASES: dict[str, Phase] = {
+    phase.name: phase
+    for phase in (
+        Phase(
+            "startup",
+            (),
+            "a worker starts, before it accepts",
+            "open pools, start tasks",
+            "init_worker_by_lua",
+            "worker",
+        ),
+        Phase(
+            "shutdown",
+            (),
+            "a worker stops, after its last request",
+            "close pools, end tasks",
+            "exit_worker_by_lua",
+            "worker",
+            True,
+        ),
+        Phase(
+            "rewrite",
+            ("request",),
+            "the head is read, before routing",
+            "change method, target and headers; answer",
+            "server_rewrite_by_lua",
+            "gateway",
+            answers=True,
+        ),
+        Phase(
+            "request",
+            ("request",),
+            "the route is chosen",
+            "let in, answer, choose the upstream, change headers",
+            "rewrite_by_lua, access_by_lua, content_by_lua",
+            answers=True,
+        ),
+        Phase(
+            "upstream_request",
+            ("request", "attempt"),
+            "each attempt, before bytes go out",
+            "sign, add headers; answer",
+            "balancer_by_lua",
+            answers=True,
+        ),
+        Phase(
+            "response",
+            ("request", "response"),
+            "the response head is there",
+            "change status and headers, replace the response",
+            "header_filter_by_lua",
+            reverse=True,
+            answers=True,
+        ),
+        Phase(
+            "error",
+            ("request", "error"),
+            "something failed before a response began",
+            "give the answer",
+            "error_page",
+            reverse=True,
+            answers=True,
+        ),
+        Phase(
+            "log",
+            ("request", "response"),
+            "after the last byte",
+            "record; never delays the client",
+            "log_by_lua",
+            reverse=True,
+        ),
+    )
+}
+"""Every phase by name, in the order of a request's life. A hook of any phase may be `def` or `async def`."""
+
+ROUTE_PHASES = tuple(name for name, phase in PHASES.items() if phase.scope == "route")
+"""The phases that single routes have."""
+
+MATCH = Phase("match", ("request",), "routes are compared with the request", "say yes or no", "")
+"""Not a phase of a request's life, but checked like one: the function given as `when` of a route. Sync only."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookSpec:
+    """A hook as the engine takes it."""
+
+    phase: str
+    function: Hook
+    is_async: bool
+    deadline_ms: int
+    on_error: Literal["closed", "open"]
+    name: str
+
+
+def is_async(function: Hook) -> bool:
+    """Whether calling `function` gives a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)
+    )  # noqa: B004
+
+
+def shown_name(function: Hook) -> str:
+    """`gate.py:stamp` or `KeyAuth.request`: how logs and errors call a hook."""
+    owner = getattr(function, "__self__", None)
+    if owner is not None and not inspect.ismodule(owner):
+        return f"{type(owner).__name__}.{function.__name__}"
+    name = getattr(function, "__qualname__", type(function).__qualname__).replace("<locals>.", "")
+    where = defined_at(function)
+    return f"{where.file.rpartition('/')[2]}:{name}" if where else str(name)
+
+
+def defined_at(function: Hook) -> Where | None:
+    """The line of a function's `def`, where Python knows it."""
+    bare = inspect.unwrap(getattr(function, "func", function))
+    code = getattr(getattr(bare, "__func__", bare), "__code__", None)
+    return Where(code.co_filename, code.co_firstlineno) if code is not None else None
+
+
+def check_hook(phase: Phase, function: Hook, *, is_method: bool = False) -> None:
+    """Refuses what is not callable with the phase's arguments under their names. `is_method` skips `self`."""
+    if not callable(function):
+        raise ConfigError(f"`{function!r}` is no function", hint=f"phase `{phase.name}` calls a function")
+    name, where = shown_name(function), defined_at(function)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(
+            f"hook `{name}` yields", hint="a hook returns; stream with `Response.stream`", where=where
+        )
+    if phase is MATCH and is_async(function):
+        raise ConfigError(
+            f"matcher `{name}` is async", hint="routing does not wait: write `def`", where=where
+        )
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return  # Some builtins have none to check.
+    parameters = list(signature.parameters.values())[1 if is_method else 0 :]
+    if not _fits(parameters, phase.arguments):
+        given = ", ".join(str(p.replace(annotation=p.empty)) for p in parameters)
+        wanted = ", ".join(phase.arguments)
+        short = name.rpartition(":")[2].rpartition(".")[2]
+        full = f"self, {wanted}".rstrip(", ") if is_method else wanted
+        raise ConfigError(
+            f"hook `{name}` takes `({given})`, but phase `{phase.name}` gives `({wanted})`",
+            hint=f"write `def {short}({full})`",
+            where=where,
+        )
+
+
+def check_phase_name(name: str) -> Phase:
+    """The phase of that name; any other name is refused with the nearest right one."""
+    if name not in PHASES:
+        raise ConfigError(f"there is no phase `{name}`", hint=suggestion(name, PHASES))
+    return PHASES[name]
+
+
+def _fits(parameters: list[inspect.Parameter], wanted: tuple[str, ...]) -> bool:
+    remaining = list(wanted)
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            remaining.clear()
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        elif parameter.kind is parameter.KEYWORD_ONLY or not remaining:
+            if parameter.default is parameter.empty:
+                return False
+        elif not _same_name(parameter.name, remaining.pop(0)):
+            return False
+    return not remaining
+
+
+def _same_name(given: str, wanted: str) -> bool:
+    """A leading underscore marks an argument that is not used."""
+    return given.lstrip("_") in ("", wanted)

@@ -1,0 +1,106 @@
+"""Plugins: classes whose methods are named as phases and whose settings are typed."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ._caller import caller
+from .config.errors import ConfigError, nearest, refusal, suggestion
+from .phases import PHASES, check_hook, defined_at
+
+
+class Plugin:
+    """The ground of every plugin.
+
+    A subclass declares a `Config` model and methods named as phases, with the phase's arguments after `self`; they may
+    be `def` or `async def`. It is made with its settings as keywords: `KeyAuth(header="x-key")`. A text `env:NAME`
+    anywhere in the settings is replaced by that environment variable. `setup` runs once the settings are checked.
+
+    Any other public method is refused when the class is made, since it is most likely a misspelt phase: begin the
+    names of others with `_`.
+    """
+
+    class Config(BaseModel):
+        """The settings; unknown ones are refused."""
+
+        model_config = ConfigDict(extra="forbid")
+
+    config: Any
+    """The checked settings, an instance of the class's own `Config`."""
+
+    phases: ClassVar[tuple[str, ...]] = ()
+    """The phases this class has methods for."""
+
+    def __init__(self, **settings: Any) -> None:
+        model = _strict(type(self).Config)
+        try:
+            self.config = model.model_validate(_from_environment(settings))
+        except ValidationError as error:
+            raise refusal(error, model, prefix=(type(self).__name__,), locate=lambda _: caller()) from None
+        except ConfigError as error:
+            raise error.at(caller()) from None
+        self.setup()
+
+    def setup(self) -> None:
+        """Prepares what hooks need from `self.config`; runs once, when the plugin is made."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name, member in vars(cls).items():
+            if name.startswith("_") or name in _OWN or inspect.isclass(member):
+                continue
+            if isinstance(member, staticmethod | classmethod) or inspect.isroutine(member):
+                _check_method(cls, name, member)
+        cls.phases = tuple(name for name in PHASES if callable(getattr(cls, name, None)))
+
+
+_OWN = ("setup", "config", "phases")
+
+
+def _check_method(cls: type[Plugin], name: str, member: Any) -> None:
+    where = defined_at(getattr(member, "__func__", member))
+    if name not in PHASES:
+        near = nearest(name, (*PHASES, "setup"))
+        hint = f"did you mean `{near}`?" if near else f"a method that is no hook begins with `_`: `_{name}`"
+        raise ConfigError(f"`{name}` of plugin `{cls.__name__}` is no phase", hint=hint, where=where)
+    if isinstance(member, staticmethod | classmethod):
+        raise ConfigError(
+            f"`{name}` of plugin `{cls.__name__}` is no plain method", hint="write `def`", where=where
+        )
+    check_hook(PHASES[name], member, is_method=True)
+
+
+def _strict(model: type[BaseModel]) -> type[BaseModel]:
+    """The model, refusing unknown settings even where its author did not say so."""
+    if not (inspect.isclass(model) and issubclass(model, BaseModel)):
+        raise ConfigError(f"`{model!r}` is no model of settings", hint="write `class Config(BaseModel)`")
+    if "extra" in model.model_config:
+        return model
+    strict: type[BaseModel] = type(
+        model.__name__, (model,), {"model_config": ConfigDict(extra="forbid"), "__module__": model.__module__}
+    )
+    return strict
+
+
+def _from_environment(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("env:"):
+        name = value.removeprefix("env:")
+        if name not in os.environ:
+            raise ConfigError(
+                f"the environment variable `{name}` is not set", hint=suggestion(name, _near(name))
+            )
+        return os.environ[name]
+    if isinstance(value, Mapping):
+        return {key: _from_environment(inner) for key, inner in value.items()}
+    return [_from_environment(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _near(name: str) -> list[str]:
+    """Only a name alike may be told; the others are nobody's business."""
+    found = nearest(name, os.environ)
+    return [found] if found else []

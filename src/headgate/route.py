@@ -1,0 +1,66 @@
+"""Routes and upstreams as a Python file handles them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ._caller import caller
+from ._decorators import RegisteredHook, RoutePhases, registered
+from .config.errors import Where
+from .config.hooks import RouteHooksConfig
+from .config.routes import RouteConfig
+from .config.upstreams import UpstreamConfig
+from .phases import MATCH, PHASES, ROUTE_PHASES
+
+if TYPE_CHECKING:
+    from headgate._core import Request
+
+Matcher = Callable[["Request"], bool]
+"""Says whether a route takes a request."""
+
+
+class Upstream:
+    """A named group of servers, which routes send requests to."""
+
+    def __init__(self, name: str, config: UpstreamConfig, where: Where | None) -> None:
+        self.name = name
+        self.config = config
+        self.where = where
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.name}: {', '.join(server.address for server in self.config.servers)}>"
+
+
+class Route(RoutePhases):
+    """One route. Used as a decorator it takes a request hook; its other phases hang on it as `@route.response`."""
+
+    def __init__(self, config: RouteConfig, when: Matcher | None, where: Where | None) -> None:
+        self.config = config
+        self.hooks: list[RegisteredHook] = []
+        self.where = where
+        self.when = None if when is None else registered(MATCH, when, reference=config.when)
+
+    def __call__(self, function: Callable[..., Any]) -> Route:
+        """Takes `function` as a request hook and gives the route back."""
+        try:
+            self.hooks.append(registered(PHASES["request"], function))
+        except ValueError as error:
+            raise error.at(caller()) if hasattr(error, "at") else error from None
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name in logs."""
+        return self.config.shown_name
+
+    def described(self) -> RouteConfig:
+        """The route as the model shows it, with its hooks by their references."""
+        hooks = RouteHooksConfig.model_validate(
+            {name: [hook.described() for hook in self.hooks if hook.phase == name] for name in ROUTE_PHASES}
+        )
+        when = self.when.reference if self.when else None
+        return self.config.model_copy(update={"hooks": hooks, "when": when})
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name}>"
