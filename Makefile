@@ -59,7 +59,7 @@ $(STAMPS)/debug: $(STAMPS)/venv $(RUST)
 ## ---- see it work
 .PHONY: demo
 demo: build ## a real request through a real gateway, changed by a Python hook (ONCE=1 ends after it)
-	@$(BIN)/python demo/run.py $(if $(filter 1,$(ONCE)),--once)
+	@$(BIN)/python demo/main.py $(if $(filter 1,$(ONCE)),--once)
 
 ## ---- checks
 .PHONY: test

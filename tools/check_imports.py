@@ -1,7 +1,7 @@
 """The import rules: who may use whom, in Rust (by Cargo.toml) and in Python (by the syntax tree).
 
-How it works: the tables below are the rules; `problems` reads a tree and returns one line per breach. Imports under
-`if TYPE_CHECKING:` do not run and are not counted.
+How it works: the tables below are the rules; `problems` reads a tree and returns one line per breach. Imports
+under `if TYPE_CHECKING:` do not run and are not counted.
 """
 
 import ast
@@ -28,7 +28,7 @@ IMPURE = re.compile(r"\bstd::(net|fs|os|process|thread|io::stdin)\b|\b(Instant|S
 UNSAFE_CRATE, UNSAFE_BRIDGE_FILES = "shared", 1
 
 # Python: a layer may import itself and those further down.
-LAYERS = [["cli", "__main__"], ["process"], ["testing"], ["gateway", "plugin"], ["config"], []]
+LAYERS = [["cli", "__main__"], ["process"], ["testing"], ["gateway", "plugin"], ["config"]]
 # The stores know the configuration only.
 STORES_MAY = {"config"}
 # Built-in plugins see what users see.
@@ -46,7 +46,8 @@ def crate_problems(root: Path) -> Iterator[str]:
                 if dependency.startswith("headgate-") and ours != crate and ours not in allowed:
                     yield f"crates/{crate}: may not depend on `{dependency}`"
                 if section == "dependencies" and crate not in RESERVED.get(dependency, {crate}):
-                    yield f"crates/{crate}: `{dependency}` is for {', '.join(sorted(RESERVED[dependency]))} only"
+                    owners = ", ".join(sorted(RESERVED[dependency]))
+                    yield f"crates/{crate}: `{dependency}` is for {owners} only"
 
 
 def rust_problems(root: Path) -> Iterator[str]:
@@ -86,7 +87,7 @@ def imported(path: Path, module: str) -> Iterator[str]:
 
 
 def rank(room: str) -> int:
-    """The height of a room of src/headgate: 0 for the lowest layer, to which all unnamed ones belong."""
+    """The height of a room of src/headgate: 0 for the lowest layer, beside which all unnamed ones stand."""
     return next((len(LAYERS) - 1 - i for i, layer in enumerate(LAYERS) if room in layer), 0)
 
 
@@ -102,7 +103,7 @@ def python_problems(root: Path) -> Iterator[str]:
         for name in imported(path, module):
             if name.partition(".")[0] != "headgate":
                 continue
-            target = (name.split(".") + [""])[1]
+            target = [*name.split("."), ""][1]
             target = target if target in rooms else ""  # an item of the package itself
             yield from judge(path.relative_to(root), parts, target, name)
 

@@ -1,4 +1,4 @@
-"""Prints what .venv needs, from pyproject.toml: the project's dependencies and its `dev` extra, one a line."""
+"""Prints what .venv needs, from pyproject.toml: the dependencies and the `dev` extra, one a line."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`make demo`: a real origin, a real gateway with a Python hook, one real request; what went in and what came out.
+"""`make demo`: a real origin, a real gateway with a Python hook, one real request; what went in and out.
 
 Serves on until Ctrl-C; with `--once` it ends after the request, with status 0 only if the answer was right.
 """
@@ -67,15 +67,9 @@ def show(port: int, origin_name: str) -> bool:
     sent = ["GET /greeting?from=demo HTTP/1.1", *(f"{name}: {value}" for name, value in SENT.items())]
     say(f"client -> headgate (127.0.0.1:{port})", sent, "cyan")
     say(f"headgate -> {origin_name}: the request hook added", ["x-visitor: ADA"], "yellow")
-    head = [
-        f"HTTP/1.1 {answer.status} {answer.reason}",
-        *(f"{n.lower()}: {v}" for n, v in answer.getheaders()),
-    ]
-    say(
-        "headgate -> client: the response hook added x-gateway and x-greeted",
-        [*head, "", body.strip()],
-        "green",
-    )
+    fields = [f"{name.lower()}: {value}" for name, value in answer.getheaders()]
+    received = [f"HTTP/1.1 {answer.status} {answer.reason}", *fields, "", body.strip()]
+    say("headgate -> client: the response hook added x-gateway and x-greeted", received, "green")
     expected = "hello ADA, you asked for /greeting?from=demo"
     right = answer.status == 200 and body.strip() == expected
     return right and answer.headers["x-gateway"] == "headgate" and answer.headers["x-greeted"] == "ADA"
