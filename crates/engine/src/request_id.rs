@@ -31,7 +31,7 @@ impl RequestIds {
         }
     }
 
-    /// Writes the next id into `buffer` and returns it as text. About 10 ns.
+    /// Writes the next id into `buffer` and returns it as text.
     pub fn next<'a>(&mut self, buffer: &'a mut [u8; LENGTH]) -> &'a str {
         self.counter = self.counter.wrapping_add(1);
         let (start, end) = buffer.split_at_mut(LENGTH / 2);

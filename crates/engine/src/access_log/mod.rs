@@ -4,18 +4,22 @@
 //! [`AccessLog::flush`] at its interval. Losing the log never harms a request: lines that cannot be written are
 //! counted and dropped.
 
+mod destination;
 mod escape;
+mod field;
 mod format;
 mod json;
 mod sink;
+mod stream;
 mod syslog;
 mod timestamp;
 
 use std::cell::RefCell;
 use std::io;
 
+pub use destination::{Destination, DestinationError};
 pub use format::{Format, FormatError};
-pub use sink::{Destination, DestinationError, LogCounts};
+pub use sink::LogCounts;
 
 use sink::Sink;
 
@@ -90,7 +94,7 @@ impl AccessLog {
         })
     }
 
-    /// Adds the line of one request. Under 1 us; writes the batch if the buffer is full.
+    /// Adds the line of one request; writes the batch if the buffer is full.
     pub fn record(&self, entry: &Entry<'_>) {
         self.sink
             .borrow_mut()

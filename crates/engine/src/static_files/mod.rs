@@ -3,66 +3,35 @@
 //! Opening a file is the only I/O here, and reading it if it is small; sending is the caller's. Error answers have no
 //! body: the caller makes the page.
 
+mod answer;
 mod conditional;
 mod mime;
 mod path;
 mod range;
 
+use std::cell::{Cell, RefCell};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+pub use answer::{FileAnswer, FileBody};
 pub use conditional::Conditions;
 pub use path::{percent_decode, PathError};
 
-use crate::http_date;
-use conditional::{Validators, Verdict};
 use path::RelativePath;
-use range::Selection;
-
-/// Files up to this size are read at once, so that head and body leave in one write.
-const SMALL_FILE_BYTES: u64 = 16 * 1024;
 
 /// A directory whose files are served.
+///
+/// It is opened again each second in which it is used, so that a site put in place by moving a symlink is seen.
 #[derive(Debug)]
 pub struct FileRoot {
-    root: OwnedFd,
+    path: PathBuf,
+    directory: RefCell<OwnedFd>,
+    opened_in: Cell<u64>,
     index: Vec<String>,
-}
-
-/// What to answer for a static file.
-#[derive(Debug)]
-pub struct FileAnswer {
-    /// 200, 206, 304, 308, or an error: 403, 404, 405, 412, 416, 500.
-    pub status: u16,
-    /// Fields without `Content-Length` and `Date`.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body to send.
-    pub body: FileBody,
-    /// The `Content-Length` to declare: also known for HEAD, whose `body` is none. None for 304 and errors.
-    pub content_length: Option<u64>,
-}
-
-/// The body of an answer.
-#[derive(Debug)]
-pub enum FileBody {
-    /// No body.
-    None,
-    /// A small body.
-    Bytes(Vec<u8>),
-    /// A part of a regular file. If it turns out shorter (someone truncated it), the connection must be cut.
-    File {
-        /// The file, open for reading.
-        file: File,
-        /// Offset of the first byte to send.
-        start: u64,
-        /// Number of bytes to send.
-        len: u64,
-    },
 }
 
 impl FileRoot {
@@ -77,8 +46,12 @@ impl FileRoot {
             let text = format!("`{name}` is no name of an index file; hint: give names like `index.html`");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        let path = std::path::absolute(root)?;
+        let directory = RefCell::new(path::open_root(&path)?);
         Ok(Self {
-            root: path::open_root(root.as_ref())?,
+            path,
+            directory,
+            opened_in: Cell::new(0),
             index,
         })
     }
@@ -97,18 +70,29 @@ impl FileRoot {
         let Some(path) = RelativePath::new(decoded_path) else {
             return FileAnswer::error(404);
         };
+        self.refresh(conditions.now_unix_seconds);
         match self.find(&path) {
-            Ok(found) => answer(found, is_head, conditions),
+            Ok(found) => answer::answer(found, is_head, conditions),
             Err(errno) => FileAnswer::error(status_of(errno)),
         }
     }
 
+    /// Keeps the old directory while there is none by its name.
+    fn refresh(&self, now: u64) {
+        if self.opened_in.replace(now) != now {
+            if let Ok(directory) = path::open_root(&self.path) {
+                self.directory.replace(directory);
+            }
+        }
+    }
+
     fn find(&self, path: &RelativePath) -> Result<Found, Errno> {
+        let directory = self.directory.borrow();
         if !path.is_directory() {
-            return Found::open(&self.root, path);
+            return Found::open(&directory, path);
         }
         for name in &self.index {
-            match Found::open(&self.root, &path.join(name)) {
+            match Found::open(&directory, &path.join(name)) {
                 Err(Errno::NOENT) | Ok(Found::Directory { .. }) => {}
                 found => return found,
             }
@@ -117,16 +101,17 @@ impl FileRoot {
     }
 }
 
+/// A regular file.
+struct FoundFile {
+    file: File,
+    metadata: Metadata,
+    content_type: &'static str,
+}
+
 /// What a path leads to.
 enum Found {
-    File {
-        file: File,
-        metadata: Metadata,
-        content_type: &'static str,
-    },
-    Directory {
-        name: Vec<u8>,
-    },
+    File(FoundFile),
+    Directory { name: Vec<u8> },
 }
 
 impl Found {
@@ -136,11 +121,11 @@ impl Found {
             .metadata()
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         if metadata.is_file() {
-            Ok(Self::File {
+            Ok(Self::File(FoundFile {
                 file,
                 metadata,
                 content_type: mime::content_type(path.file_name()),
-            })
+            }))
         } else if metadata.is_dir() {
             Ok(Self::Directory {
                 name: path.file_name().to_vec(),
@@ -151,140 +136,12 @@ impl Found {
     }
 }
 
-impl FileAnswer {
-    fn new(status: u16, headers: Vec<(&'static str, String)>) -> Self {
-        Self {
-            status,
-            headers,
-            body: FileBody::None,
-            content_length: None,
-        }
-    }
-
-    fn error(status: u16) -> Self {
-        Self::new(status, Vec::new())
-    }
-}
-
 /// Whose fault it is that a file does not open. What would lead out of the root does not exist.
 fn status_of(errno: Errno) -> u16 {
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG | Errno::NXIO => 404,
         Errno::ACCESS | Errno::PERM => 403,
         _ => 500,
-    }
-}
-
-fn answer(found: Found, is_head: bool, conditions: &Conditions<'_>) -> FileAnswer {
-    match found {
-        // `./` keeps a colon in the name from reading as a scheme (RFC 3986 section 4.2).
-        Found::Directory { name } => FileAnswer::new(
-            308,
-            vec![("location", format!("./{}/", path::percent_encode(&name)))],
-        ),
-        Found::File {
-            file,
-            metadata,
-            content_type,
-        } => {
-            let validators = validators(&metadata, conditions.now_unix_seconds);
-            match conditional::judge(conditions, &validators) {
-                Verdict::Failed => FileAnswer::error(412),
-                Verdict::NotModified => FileAnswer::new(304, validators.into_headers()),
-                Verdict::Send => send(
-                    file,
-                    metadata.len(),
-                    content_type,
-                    validators,
-                    is_head,
-                    conditions,
-                ),
-            }
-        }
-    }
-}
-
-fn send(
-    file: File,
-    size: u64,
-    content_type: &'static str,
-    validators: Validators,
-    is_head: bool,
-    conditions: &Conditions<'_>,
-) -> FileAnswer {
-    let selection = match conditions.range {
-        // A Range counts for GET only (section 14.2).
-        Some(range) if !is_head && conditional::range_applies(conditions, &validators) => {
-            range::select(range, size)
-        }
-        _ => Selection::Whole,
-    };
-    let mut headers = vec![("accept-ranges", "bytes".to_owned())];
-    let (status, start, len) = match selection {
-        Selection::Unsatisfiable => {
-            headers.push(("content-range", format!("bytes */{size}")));
-            return FileAnswer::new(416, headers);
-        }
-        Selection::Whole => (200, 0, size),
-        Selection::Part { start, len } => {
-            headers.push((
-                "content-range",
-                format!("bytes {start}-{}/{size}", start + len - 1),
-            ));
-            (206, start, len)
-        }
-    };
-    headers.push(("content-type", content_type.to_owned()));
-    headers.extend(validators.into_headers());
-    let body = if is_head {
-        Some(FileBody::None)
-    } else {
-        body(file, start, len)
-    };
-    match body {
-        Some(body) => FileAnswer {
-            status,
-            headers,
-            body,
-            content_length: Some(len),
-        },
-        None => FileAnswer::error(500),
-    }
-}
-
-/// `None` if the file cannot be read, or is shorter by now.
-fn body(file: File, start: u64, len: u64) -> Option<FileBody> {
-    if len > SMALL_FILE_BYTES {
-        return Some(FileBody::File { file, start, len });
-    }
-    let mut bytes = vec![0; usize::try_from(len).ok()?];
-    file.read_exact_at(&mut bytes, start).ok()?;
-    Some(FileBody::Bytes(bytes))
-}
-
-/// The tag is made of what every change changes, to the nanosecond. The inode is left out, so that copies of a site on
-/// several nodes agree.
-fn validators(metadata: &Metadata, now: u64) -> Validators {
-    let etag = format!(
-        "\"{:x}-{:x}-{:x}\"",
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.len()
-    );
-    // Never in the future (section 8.8.2.1).
-    Validators {
-        etag,
-        last_modified: u64::try_from(metadata.mtime()).unwrap_or(0).min(now),
-    }
-}
-
-impl Validators {
-    fn into_headers(self) -> Vec<(&'static str, String)> {
-        let date = http_date::format(self.last_modified);
-        vec![
-            ("etag", self.etag),
-            ("last-modified", String::from_utf8_lossy(&date).into_owned()),
-        ]
     }
 }
 
@@ -540,6 +397,36 @@ mod tests {
             answer.header("last-modified"),
             Some("Thu, 01 Jan 1970 00:16:40 GMT")
         );
+    }
+
+    #[test]
+    fn moved_symlink_of_the_root_is_followed_within_a_second() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let (link, next) = (directory.path().join("current"), directory.path().join("next"));
+        for release in ["one", "two"] {
+            fs::create_dir(directory.path().join(release)).expect("directory");
+            fs::write(directory.path().join(release).join("a"), release).expect("file");
+        }
+        symlink("one", &link).expect("symlink");
+        let root = FileRoot::open(&link, Vec::new()).expect("opens");
+        let get = |now_unix_seconds| {
+            root.serve(
+                b"GET",
+                b"/a",
+                &Conditions {
+                    now_unix_seconds,
+                    ..Conditions::default()
+                },
+            )
+            .bytes()
+            .to_vec()
+        };
+        assert_eq!(get(NOW), b"one");
+        symlink("two", &next).expect("symlink");
+        fs::rename(&next, &link).expect("rename");
+        assert_eq!(get(NOW + 1), b"two");
+        fs::remove_file(&link).expect("remove");
+        assert_eq!(get(NOW + 2), b"two");
     }
 
     #[test]
