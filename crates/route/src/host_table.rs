@@ -67,18 +67,17 @@ impl HostTable {
         if let Some(table) = self.exact.get(host) {
             visit(table)?;
         }
-        let dots = || (1..host.len()).filter(|at| host[*at] == b'.');
         if self.suffixes.longest > 0 {
             // A suffix is never the whole host, and the leftmost dot gives the longest one.
-            for at in dots().filter(|at| host.len() - at <= self.suffixes.longest) {
+            let leftmost = host.len().saturating_sub(self.suffixes.longest).max(1);
+            for at in (leftmost..host.len()).filter(|at| host[*at] == b'.') {
                 self.suffixes.visit(&host[at..], visit)?;
             }
         }
         if self.prefixes.longest > 0 {
-            let ends = dots().map(|at| at + 1);
-            let ends = ends.take_while(|end| *end <= self.prefixes.longest && *end < host.len());
-            let ends: Vec<usize> = ends.collect();
-            for end in ends.into_iter().rev() {
+            // The rightmost dot gives the longest prefix, and something must follow it.
+            let longest = self.prefixes.longest.min(host.len().saturating_sub(1));
+            for end in (2..=longest).rev().filter(|end| host[end - 1] == b'.') {
                 self.prefixes.visit(&host[..end], visit)?;
             }
         }

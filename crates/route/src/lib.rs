@@ -13,6 +13,7 @@ mod params;
 mod path_pattern;
 mod path_table;
 mod percent;
+mod route;
 pub mod router;
 mod template;
 
@@ -24,5 +25,6 @@ pub use normalise::normalize_path;
 pub use params::Params;
 pub use path_pattern::PathPattern;
 pub use percent::percent_decode;
-pub use router::{Candidate, Found, RouteSpec, Router};
+pub use route::RouteSpec;
+pub use router::{Candidate, Found, Router};
 pub use template::Template;

@@ -21,11 +21,14 @@ pub fn normalize_path(path: &[u8]) -> Result<Cow<'_, [u8]>, PathError> {
     if path.first() != Some(&b'/') {
         return Err(PathError::NotAbsolute);
     }
-    let spelled = if path.iter().all(|byte| stands_raw(*byte)) {
-        Cow::Borrowed(path)
-    } else {
-        Cow::Owned(respell(path)?)
-    };
+    let mut spelled = Cow::Borrowed(path);
+    if !path.iter().all(|byte| stands_raw(*byte)) {
+        let respelled = respell(path)?;
+        // Escapes that must stay are no change: the caller may tell a path in normal form by the borrow.
+        if respelled != path {
+            spelled = Cow::Owned(respelled);
+        }
+    }
     if has_dot_segment(&spelled) {
         return resolve_dots(&spelled).map(Cow::Owned);
     }

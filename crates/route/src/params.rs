@@ -8,7 +8,7 @@ use crate::percent::percent_decode;
 
 /// Path parameters of the chosen route: `{version}` of a template, named groups of a regex.
 ///
-/// Values are percent-decoded, so `%2F` arrives as `/` (and never split the segment). It owns its bytes and can be
+/// A group of a regex that took no part in the match is left out. Values are percent-decoded, so `%2F` arrives as `/` (and never split the segment). It owns its bytes and can be
 /// reused for the next request without allocating again. A route without parameters costs nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Params {

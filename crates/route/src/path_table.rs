@@ -41,10 +41,17 @@ struct Prefix {
 #[derive(Debug, Default)]
 struct Node {
     literals: HashMap<Box<[u8]>, usize>,
-    /// Text before and after a parameter, and where it leads.
-    params: Vec<(Box<[u8]>, Box<[u8]>, usize)>,
+    params: Vec<ParamEdge>,
     end: Vec<Rank>,
     rest: Vec<Rank>,
+}
+
+/// A segment with a parameter: the text around it, and the node it leads to.
+#[derive(Debug)]
+struct ParamEdge {
+    before: Box<[u8]>,
+    after: Box<[u8]>,
+    next: usize,
 }
 
 impl PathTable {
@@ -163,12 +170,18 @@ impl PathTable {
         if let Some(next) = node.literals.get(segment) {
             self.collect_templates(*next, remaining, out);
         }
-        for (before, after, next) in &node.params {
-            let has_value = segment.len() > before.len() + after.len();
-            if has_value && segment.starts_with(before) && segment.ends_with(after) {
-                self.collect_templates(*next, remaining, out);
-            }
+        for edge in node.params.iter().filter(|edge| edge.matches(segment)) {
+            self.collect_templates(edge.next, remaining, out);
         }
+    }
+}
+
+impl ParamEdge {
+    fn matches(&self, segment: &[u8]) -> bool {
+        // A value has at least one byte.
+        segment.len() > self.before.len() + self.after.len()
+            && segment.starts_with(&self.before)
+            && segment.ends_with(&self.after)
     }
 }
 
@@ -178,15 +191,15 @@ impl Node {
         match segment {
             Segment::Literal(text) => *self.literals.entry(text.as_slice().into()).or_insert(fresh),
             Segment::Param { before, after } => {
-                let known = self
-                    .params
-                    .iter()
-                    .find(|(b, a, _)| **b == **before && **a == **after);
-                if let Some((_, _, next)) = known {
-                    return *next;
+                let is_known = |edge: &&ParamEdge| *edge.before == **before && *edge.after == **after;
+                if let Some(edge) = self.params.iter().find(is_known) {
+                    return edge.next;
                 }
-                self.params
-                    .push((before.as_slice().into(), after.as_slice().into(), fresh));
+                self.params.push(ParamEdge {
+                    before: before.as_slice().into(),
+                    after: after.as_slice().into(),
+                    next: fresh,
+                });
                 fresh
             }
         }

@@ -25,37 +25,16 @@
 
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::conditions::{FieldMatch, Fields};
+use crate::conditions::Fields;
 use crate::error::RouteError;
-use crate::host_pattern::HostPattern;
 use crate::host_table::HostTable;
 use crate::normalise::normalize_path;
 use crate::params::Params;
-use crate::path_pattern::PathPattern;
 use crate::path_table::{Rank, Ranks};
-
-/// What a route asks of a request.
-#[derive(Debug, Clone)]
-pub struct RouteSpec {
-    /// Hosts, one of which must match; empty for all.
-    pub hosts: Vec<HostPattern>,
-    /// The path.
-    pub path: PathPattern,
-    /// Methods allowed; empty for all. Made upper case.
-    pub methods: Vec<String>,
-    /// Conditions on header fields; all must hold.
-    pub headers: Vec<FieldMatch>,
-    /// Conditions on query parameters; all must hold.
-    pub queries: Vec<FieldMatch>,
-    /// Whether the caller's function is to be asked as well.
-    pub function: bool,
-    /// Routes of higher priority come first, whatever their patterns.
-    pub priority: i32,
-}
+use crate::route::{Route, RouteSpec};
 
 /// The parts of a request that routes look at.
 #[derive(Debug, Clone, Copy)]
@@ -94,18 +73,6 @@ pub struct Router {
     has_priorities: bool,
 }
 
-#[derive(Debug)]
-struct Route {
-    index: usize,
-    path: PathPattern,
-    names: Arc<[String]>,
-    methods: Vec<String>,
-    headers: Vec<FieldMatch>,
-    queries: Vec<FieldMatch>,
-    function: bool,
-    priority: i32,
-}
-
 impl Router {
     /// Builds the tables.
     pub fn build(specs: Vec<RouteSpec>) -> Result<Self, RouteError> {
@@ -115,16 +82,16 @@ impl Router {
         }
         let mut router = Self::default();
         // Tables first, in the order listed: it is the order of host regexes.
-        for host in specs.iter().flat_map(hosts_of) {
+        for host in specs.iter().flat_map(RouteSpec::hosts) {
             router.hosts.table_mut(host);
         }
         let mut listed: Vec<(usize, RouteSpec)> = specs.into_iter().enumerate().collect();
-        listed.sort_by_cached_key(|(index, spec)| specificity(*index, spec));
+        listed.sort_by_cached_key(|(index, spec)| spec.specificity(*index));
         router.has_priorities = listed
             .windows(2)
             .any(|pair| pair[0].1.priority != pair[1].1.priority);
         for (rank, (index, spec)) in (0..).zip(listed) {
-            for host in hosts_of(&spec) {
+            for host in spec.hosts() {
                 router.hosts.table_mut(host).insert(&spec.path, rank);
             }
             router.routes.push(Route::new(index, spec)?);
@@ -154,7 +121,7 @@ impl Router {
             fields,
             function,
             refused: SmallVec::new(),
-            allowed: Vec::new(),
+            allowed: SmallVec::new(),
             found: None,
         };
         let _ = self.visit(candidate.host, &path, &mut |rank| search.offer(rank));
@@ -202,36 +169,6 @@ impl Router {
     }
 }
 
-impl Route {
-    fn new(index: usize, spec: RouteSpec) -> Result<Self, RouteError> {
-        for method in &spec.methods {
-            if method.is_empty() || !method.bytes().all(is_token_byte) {
-                let method = method.clone();
-                return Err(RouteError::Method { route: index, method });
-            }
-        }
-        Ok(Self {
-            index,
-            names: spec.path.names().into(),
-            path: spec.path,
-            methods: spec
-                .methods
-                .iter()
-                .map(|method| method.to_ascii_uppercase())
-                .collect(),
-            headers: spec.headers.into_iter().map(FieldMatch::lower_name).collect(),
-            queries: spec.queries,
-            function: spec.function,
-            priority: spec.priority,
-        })
-    }
-
-    fn allows(&self, method: &[u8]) -> bool {
-        let has = |wanted: &[u8]| self.methods.iter().any(|known| known.as_bytes() == wanted);
-        self.methods.is_empty() || has(method) || (method == b"HEAD" && has(b"GET"))
-    }
-}
-
 /// One lookup under way.
 struct Search<'r, 's> {
     router: &'r Router,
@@ -241,7 +178,7 @@ struct Search<'r, 's> {
     /// Routes whose function said no: several hosts of a route may match, one question is enough.
     refused: SmallVec<[Rank; 4]>,
     /// Routes that only the method kept away.
-    allowed: Vec<&'r Route>,
+    allowed: SmallVec<[&'r Route; 4]>,
     found: Option<&'r Route>,
 }
 
@@ -264,40 +201,14 @@ impl Search<'_, '_> {
             self.allowed.push(route);
             return ControlFlow::Continue(());
         }
-        if route.function && (self.refused.contains(&rank) || !(self.function)(route.index)) {
+        if route.function && !self.refused.contains(&rank) && !(self.function)(route.index) {
             self.refused.push(rank);
+        }
+        if self.refused.contains(&rank) {
             return ControlFlow::Continue(());
         }
         self.found = Some(route);
         ControlFlow::Break(())
-    }
-}
-
-fn hosts_of(spec: &RouteSpec) -> &[HostPattern] {
-    const ALL: &[HostPattern] = &[HostPattern::Any];
-    if spec.hosts.is_empty() {
-        ALL
-    } else {
-        &spec.hosts
-    }
-}
-
-/// Rules 3 to 5 of the order of choice as a sort key, the smallest first.
-fn specificity(index: usize, spec: &RouteSpec) -> (u8, usize, bool, usize, usize) {
-    let conditions = usize::from(!spec.methods.is_empty())
-        + usize::from(spec.function)
-        + spec.headers.len()
-        + spec.queries.len();
-    let fewest = usize::MAX - conditions;
-    match &spec.path {
-        PathPattern::Exact(_) => (0, 0, false, fewest, index),
-        PathPattern::Prefix(text) => (1, usize::MAX - text.len(), true, fewest, index),
-        PathPattern::Template(template) => {
-            let has_rest = template.rest != crate::template::Rest::Nothing;
-            (1, usize::MAX - template.literal_len(), has_rest, fewest, index)
-        }
-        PathPattern::Regex(_) => (2, 0, false, 0, index),
-        PathPattern::Any => (3, 0, false, fewest, index),
     }
 }
 
@@ -309,11 +220,6 @@ fn allow_list(routes: &[&Route]) -> Vec<String> {
     methods.sort();
     methods.dedup();
     methods
-}
-
-/// `tchar` of RFC 9110, section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

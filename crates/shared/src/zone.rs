@@ -171,15 +171,17 @@ impl Zone {
     /// The whole zone, header included.
     #[allow(
         unsafe_code,
+        clippy::cast_ptr_alignment,
         reason = "memory shared with other processes can only be reached by pointer"
     )]
     fn words(&self) -> &[AtomicU64] {
+        let start = self.map.as_ptr().cast::<AtomicU64>();
         // SAFETY:
         // - the mapping starts at a page, so it is aligned, and holds `layout.words` words: `map` asked for that length;
         // - the file cannot shrink below it (sealed, see `create` and `open`), so every page stays readable;
-        // - the memory is unmapped only when `self` is dropped, which outlives the borrow;
-        // - other threads and processes reach it only through this function, as atomics, for which any bits are valid.
-        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<AtomicU64>(), self.layout.words) }
+        // - the memory is unmapped only when `self` is dropped, and the borrow of `self` ends before that;
+        // - all processes reach it only through this function, as atomics, for which any bits are valid.
+        unsafe { std::slice::from_raw_parts(start, self.layout.words) }
     }
 }
 

@@ -11,19 +11,24 @@ pub(super) struct Health {
     fails: u32,
     /// The last failure, or the pick that began a trial after it.
     checked_ms: u64,
-    fail_timeout_ms: u64,
     is_on_trial: bool,
 }
 
 impl Health {
     pub(super) fn is_up(&self, spec: &ServerSpec, now_ms: u64) -> bool {
-        spec.max_fails == 0 || self.fails < spec.max_fails || self.is_quiet(now_ms)
+        spec.max_fails == 0 || self.fails < spec.max_fails || self.is_quiet(spec, now_ms)
     }
 
-    /// The server gets an attempt. Out of rotation, it may also get one because all others are out too: a trial as well.
-    pub(super) fn picked(&mut self, now_ms: u64) {
-        if self.fails > 0 && self.is_quiet(now_ms) {
+    /// The server gets an attempt: a trial if failures are held against it and their time is over, or if it is out of
+    /// rotation and gets the attempt only because all others are out too.
+    pub(super) fn picked(&mut self, spec: &ServerSpec, now_ms: u64) {
+        if self.fails == 0 {
+            return;
+        }
+        if self.is_quiet(spec, now_ms) {
             self.checked_ms = now_ms;
+            self.is_on_trial = true;
+        } else if !self.is_up(spec, now_ms) {
             self.is_on_trial = true;
         }
     }
@@ -39,12 +44,11 @@ impl Health {
     pub(super) fn failed(&mut self, spec: &ServerSpec, now_ms: u64) -> bool {
         self.fails = self.fails.saturating_add(1);
         self.checked_ms = now_ms;
-        self.fail_timeout_ms = spec.fail_timeout_ms;
         self.is_on_trial = false;
         self.fails == spec.max_fails
     }
 
-    fn is_quiet(&self, now_ms: u64) -> bool {
-        now_ms.saturating_sub(self.checked_ms) > self.fail_timeout_ms
+    fn is_quiet(&self, spec: &ServerSpec, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.checked_ms) > spec.fail_timeout_ms
     }
 }

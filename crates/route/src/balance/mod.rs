@@ -148,8 +148,8 @@ impl Balancer {
             self.choose(&eligible, key, connections)
         });
         self.eligible = eligible;
-        if let Some(server) = chosen {
-            self.servers[server].health.picked(now_ms);
+        if let Some(server) = chosen.map(|at| &mut self.servers[at]) {
+            server.health.picked(&server.spec, now_ms);
         }
         chosen
     }
@@ -221,9 +221,8 @@ impl Server {
     }
 
     fn failed(&mut self, now_ms: u64) -> bool {
-        if self.spec.max_fails > 0 {
-            let step = i64::from(self.spec.weight / self.spec.max_fails);
-            self.effective_weight = (self.effective_weight - step).max(0);
+        if let Some(step) = self.spec.weight.checked_div(self.spec.max_fails) {
+            self.effective_weight = (self.effective_weight - i64::from(step)).max(0);
         }
         self.health.failed(&self.spec, now_ms)
     }
