@@ -1,0 +1,124 @@
+//! Byte classes of the HTTP grammar (RFC 9110 section 5.6, RFC 3986), as one table.
+
+const TOKEN: u8 = 1;
+const TARGET: u8 = 2;
+const VALUE: u8 = 4;
+const HOST: u8 = 8;
+
+const CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        // tchar, RFC 9110 section 5.6.2
+        if b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            table[byte] |= TOKEN;
+        }
+        // No SP, no CTL. Wider than RFC 3986: browsers send UTF-8 and `|` raw, and neither moves a boundary.
+        if b > b' ' && b != 0x7f {
+            table[byte] |= TARGET;
+        }
+        // RFC 9110 section 5.5 forbids CR, LF and NUL, and lets a recipient keep other control characters.
+        if b != b'\r' && b != b'\n' && b != 0 {
+            table[byte] |= VALUE;
+        }
+        // reg-name, RFC 3986 section 3.2.2
+        if b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            )
+        {
+            table[byte] |= HOST;
+        }
+        byte += 1;
+    }
+    table
+}
+
+#[inline]
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & TOKEN != 0
+}
+
+#[inline]
+pub(crate) fn is_target_byte(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & TARGET != 0
+}
+
+#[inline]
+pub(crate) fn is_value_byte(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & VALUE != 0
+}
+
+#[inline]
+pub(crate) fn is_host_byte(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & HOST != 0
+}
+
+/// Whether `bytes` is a token (RFC 9110 section 5.6.2).
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+#[inline]
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Without the optional white space around it (RFC 9110 section 5.6.3).
+#[inline]
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes {
+        if !is_blank(*first) {
+            break;
+        }
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes {
+        if !is_blank(*last) {
+            break;
+        }
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The trimmed elements of a comma-separated list (RFC 9110 section 5.6.1), empty ones included.
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim)
+}

@@ -1,0 +1,204 @@
+//! The fields of a message: the bytes that arrived, offsets into them, and edits appended behind them.
+
+use crate::error::{shown, FieldError};
+use crate::field::{Field, Name, HIDDEN, PLAIN};
+use crate::grammar::{is_token, is_value_byte, trim};
+
+/// A range of a [`Head`]'s bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The first byte.
+    pub start: u32,
+    /// How many bytes.
+    pub len: u32,
+}
+
+impl Span {
+    /// From positions in a head; heads are shorter than 2^32 bytes, which `lines` and `Head::append` hold.
+    pub(crate) fn between(start: usize, end: usize) -> Self {
+        Self {
+            start: offset(start),
+            len: offset(end - start),
+        }
+    }
+}
+
+/// A position in a head as it is stored.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // why: heads are bounded to MAX_BYTES when parsed and when edited
+pub(crate) fn offset(position: usize) -> u32 {
+    position as u32
+}
+
+/// No head grows beyond this, so that 32-bit offsets suffice.
+pub(crate) const MAX_BYTES: usize = u32::MAX as usize / 2;
+
+/// The fields of a message, in order. Owns its bytes; plain data.
+///
+/// Names are compared without regard to case (RFC 9110 section 5.1). Fields of the connection and of the
+/// framing (RFC 9110 section 7.6.1), Host and Expect are hidden from every method here.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) fields: Vec<Field>,
+}
+
+impl Head {
+    /// A head without fields.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The bytes of `span`; empty if it is not one of this head's.
+    pub fn span(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.bytes
+            .get(start..start + span.len as usize)
+            .unwrap_or_default()
+    }
+
+    /// The first value of `name`. Does not allocate.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// All values of `name`, in order.
+    pub fn get_all<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.visible()
+            .filter(move |field| {
+                usize::from(field.name_len) == name.len() && self.name(field).eq_ignore_ascii_case(name)
+            })
+            .map(|field| self.value(field))
+    }
+
+    /// The visible fields as (name, value), in order, edits included.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.visible().map(|field| (self.name(field), self.value(field)))
+    }
+
+    /// Gives `name` the one value `value`, at the place of its first field line, else at the end.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        let field = self.append_line(name, value)?;
+        match self.position(name, 0) {
+            None => self.fields.push(field),
+            Some(first) => {
+                self.fields[first] = field;
+                self.hide(name, first + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a field line at the end.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        let field = self.append_line(name, value)?;
+        self.fields.push(field);
+        Ok(())
+    }
+
+    /// Removes every field line of `name`.
+    pub fn remove(&mut self, name: &[u8]) {
+        self.hide(name, 0);
+    }
+
+    /// About how many bytes [`write_fields`](Self::write_fields) will add; never less.
+    pub fn len_hint(&self) -> usize {
+        self.visible()
+            .map(|field| usize::from(field.name_len) + field.value_len as usize + 4)
+            .sum()
+    }
+
+    /// Appends `Name: value CRLF` for each visible field, names as the sender wrote them.
+    pub fn write_fields(&self, out: &mut Vec<u8>) {
+        // Lines that arrived in the plain form and stand side by side are copied together.
+        let (mut start, mut end) = (0, 0);
+        for field in self.visible() {
+            let name_start = field.name_start as usize;
+            let line_end = (field.value_start + field.value_len) as usize + 2;
+            if field.state & PLAIN == 0 {
+                out.extend_from_slice(&self.bytes[start..end]);
+                (start, end) = (0, 0);
+                out.extend_from_slice(self.name(field));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(self.value(field));
+                out.extend_from_slice(crate::CRLF);
+            } else if name_start == end {
+                end = line_end;
+            } else {
+                out.extend_from_slice(&self.bytes[start..end]);
+                (start, end) = (name_start, line_end);
+            }
+        }
+        out.extend_from_slice(&self.bytes[start..end]);
+    }
+
+    pub(crate) fn name(&self, field: &Field) -> &[u8] {
+        let start = field.name_start as usize;
+        &self.bytes[start..start + usize::from(field.name_len)]
+    }
+
+    pub(crate) fn value(&self, field: &Field) -> &[u8] {
+        let start = field.value_start as usize;
+        &self.bytes[start..start + field.value_len as usize]
+    }
+
+    fn visible(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| field.state & HIDDEN == 0)
+    }
+
+    /// The first visible field line of `name` at or after `from`.
+    fn position(&self, name: &[u8], from: usize) -> Option<usize> {
+        (from..self.fields.len()).find(|&index| {
+            let field = &self.fields[index];
+            field.state & HIDDEN == 0 && self.name(field).eq_ignore_ascii_case(name)
+        })
+    }
+
+    /// Hides the visible field lines of `name` at or after `from`.
+    pub(crate) fn hide(&mut self, name: &[u8], from: usize) {
+        let mut next = from;
+        while let Some(index) = self.position(name, next) {
+            self.fields[index].state |= HIDDEN;
+            next = index + 1;
+        }
+    }
+
+    /// Puts `bytes` behind the others and says where.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<Span, FieldError> {
+        let start = self.bytes.len();
+        if bytes.len() > MAX_BYTES - start.min(MAX_BYTES) {
+            return Err(FieldError::Full);
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(Span::between(start, start + bytes.len()))
+    }
+
+    fn append_line(&mut self, name: &[u8], value: &[u8]) -> Result<Field, FieldError> {
+        let name_len = u16::try_from(name.len()).map_err(|_| FieldError::Name(shown(name)))?;
+        if !is_token(name) {
+            return Err(FieldError::Name(shown(name)));
+        }
+        if Name::of(name).is_hidden() {
+            return Err(FieldError::Framing(shown(name)));
+        }
+        let value = trim(value);
+        if !value.iter().all(|&byte| is_value_byte(byte)) {
+            return Err(FieldError::Value(shown(name)));
+        }
+        if name.len() + value.len() + 4 > MAX_BYTES - self.bytes.len().min(MAX_BYTES) {
+            return Err(FieldError::Full);
+        }
+        let name_start = self.append(name)?.start;
+        self.append(b": ")?;
+        let value = self.append(value)?;
+        self.append(crate::CRLF)?;
+        Ok(Field {
+            name_start,
+            value_start: value.start,
+            value_len: value.len,
+            name_len,
+            name: Name::Other,
+            state: PLAIN,
+        })
+    }
+}

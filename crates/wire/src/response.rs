@@ -1,0 +1,163 @@
+//! The response head (RFC 9112 section 4).
+
+use crate::coding::{declared, Declared};
+use crate::connection::{has_upgrade, read_options};
+use crate::error::{HeadError, ResponseError};
+use crate::field::Field;
+use crate::head::{Head, Span, MAX_BYTES};
+use crate::limits::HeadLimits;
+use crate::lines::read_fields;
+use crate::{Framing, Parsed, Version};
+
+/// A parsed response head.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// The fields, and the bytes of `reason`.
+    pub head: Head,
+    /// The status code, 100 to 999.
+    pub status: u16,
+    /// The reason phrase; may be empty.
+    pub reason: Span,
+    /// The version the server speaks.
+    pub version: Version,
+    /// Where the body ends.
+    pub framing: Framing,
+    /// What Content-Length said, also where there is no body (answers to HEAD, 304).
+    pub declared_length: Option<u64>,
+    /// Whether the connection may serve another request after this response.
+    pub persistent: bool,
+    /// Whether this is the 101 that changes the protocol.
+    pub upgrade: bool,
+}
+
+impl ResponseHead {
+    /// The reason phrase, as written.
+    pub fn reason(&self) -> &[u8] {
+        self.head.span(self.reason)
+    }
+}
+
+/// Parses a response head from the start of `buf`; `request_was_head` because the answer to HEAD has no body
+/// whatever it declares (RFC 9112 section 6.3).
+pub fn parse_response(
+    buf: &[u8],
+    limits: HeadLimits,
+    request_was_head: bool,
+) -> Result<Parsed<ResponseHead>, ResponseError> {
+    let max_bytes = limits.max_bytes.min(MAX_BYTES);
+    let view = &buf[..buf.len().min(max_bytes)];
+    let mut fields = Vec::with_capacity(16);
+    let line = read_line(view)?;
+    let end = match &line {
+        None => None,
+        Some(line) => read_fields(view, line.end, limits.max_fields, &mut fields)?,
+    };
+    match (line, end) {
+        (Some(line), Some(end)) => {
+            let head = complete(&line, view[..end].to_vec(), fields, request_was_head)?;
+            Ok(Parsed::Complete { head, len: end })
+        }
+        _ if view.len() >= max_bytes => Err(HeadError::TooLarge.into()),
+        _ => Ok(Parsed::Partial),
+    }
+}
+
+struct StatusLine {
+    version: Version,
+    status: u16,
+    reason: Span,
+    end: usize,
+}
+
+/// `HTTP-version SP status-code [SP reason-phrase] CRLF`; `None`: more bytes are needed. The second space is
+/// required by RFC 9112 section 4, and many servers leave it out; that moves no boundary.
+fn read_line(bytes: &[u8]) -> Result<Option<StatusLine>, ResponseError> {
+    for (position, &byte) in bytes.iter().take(12).enumerate() {
+        match position {
+            7 if byte.is_ascii_digit() => {}
+            9 if (b'1'..=b'9').contains(&byte) => {}
+            10 | 11 if byte.is_ascii_digit() => {}
+            9..=11 => return Err(ResponseError::Status),
+            _ if byte == b"HTTP/1.? ???"[position] => {}
+            _ => return Err(ResponseError::Version),
+        }
+    }
+    let Some(code) = bytes.get(9..12) else {
+        return Ok(None);
+    };
+    let status = code
+        .iter()
+        .fold(0, |status, &byte| status * 10 + u16::from(byte - b'0'));
+    let start = match bytes.get(12) {
+        None => return Ok(None),
+        Some(b' ') => 13,
+        Some(b'\r') => 12,
+        Some(_) => return Err(ResponseError::Status),
+    };
+    let is_end = |byte: &u8| *byte == 0x7f || (*byte < b' ' && *byte != b'\t');
+    let Some(length) = bytes[start..].iter().position(is_end) else {
+        return Ok(None);
+    };
+    let line_end = start + length;
+    match (bytes[line_end], bytes.get(line_end + 1)) {
+        (b'\r', None) => Ok(None),
+        (b'\r', Some(b'\n')) => Ok(Some(StatusLine {
+            version: if bytes[7] == b'0' {
+                Version::Http10
+            } else {
+                Version::Http11
+            },
+            status,
+            reason: Span::between(start, line_end),
+            end: line_end + 2,
+        })),
+        (b'\r', Some(_)) => Err(HeadError::BareCr.into()),
+        (b'\n', _) => Err(HeadError::BareLf.into()),
+        _ => Err(ResponseError::Reason),
+    }
+}
+
+/// What the whole head means.
+fn complete(
+    line: &StatusLine,
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+    request_was_head: bool,
+) -> Result<ResponseHead, ResponseError> {
+    let mut head = Head { bytes, fields };
+    let declared = declared(&head, line.version)?;
+    let options = read_options(&mut head)?;
+    let status = line.status;
+    let announces_body = declared.is_chunked || declared.length.is_some_and(|length| length > 0);
+    if status < 200 && announces_body {
+        return Err(ResponseError::InterimBody);
+    }
+    let framing = response_framing(declared, status, request_was_head);
+    let may_persist = match line.version {
+        Version::Http11 => !options.close,
+        Version::Http10 => options.keep_alive && !options.close,
+    };
+    Ok(ResponseHead {
+        status,
+        reason: line.reason,
+        version: line.version,
+        framing,
+        declared_length: declared.length,
+        // A 204 that announces a body is broken; what follows on its connection cannot be trusted.
+        persistent: may_persist && framing != Framing::UntilClose && !(status == 204 && announces_body),
+        upgrade: status == 101 && options.upgrade && has_upgrade(&head),
+        head,
+    })
+}
+
+/// RFC 9112 section 6.3.
+fn response_framing(declared: Declared, status: u16, request_was_head: bool) -> Framing {
+    match declared {
+        _ if request_was_head || status < 200 || status == 204 || status == 304 => Framing::None,
+        Declared { is_chunked: true, .. } => Framing::Chunked,
+        Declared {
+            length: Some(length), ..
+        } => Framing::Length(length),
+        Declared { .. } => Framing::UntilClose,
+    }
+}
