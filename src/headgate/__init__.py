@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .config import ConfigError, load
-from .gateway import Gateway
-from .message import Response
-from .plugin import Plugin
-from .route import Route, Upstream
-
 if TYPE_CHECKING:
     from headgate._core import Attempt, Failure, Headers, Request, ResponseView
+
+    from .config import ConfigError, load
+    from .gateway import Gateway
+    from .message import Response
+    from .plugin import Plugin
+    from .route import Route, Upstream
 
 __version__ = "0.1.0"
 
@@ -34,13 +34,29 @@ __all__ = [
     "load",
 ]
 
-_OF_THE_ENGINE = ("Attempt", "Failure", "Headers", "Request", "ResponseView")
+_ROOMS = {
+    "Attempt": "_core",
+    "ConfigError": "config.errors",
+    "Failure": "_core",
+    "Gateway": "gateway",
+    "Headers": "_core",
+    "Plugin": "plugin",
+    "Request": "_core",
+    "Response": "message",
+    "ResponseView": "_core",
+    "Route": "route",
+    "Upstream": "route",
+    "load": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the engine only when one of its types is asked for: checking a configuration needs none."""
-    if name in _OF_THE_ENGINE:
-        from headgate import _core
+    """Loads what is asked for, and no more: `headgate proxy` starts without the model, a check without the
+    engine."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module `headgate` has no attribute `{name}`")
+    import importlib
 
-        return getattr(_core, name)
-    raise AttributeError(f"module `headgate` has no attribute `{name}`")
+    found = getattr(importlib.import_module(f"headgate.{_ROOMS[name]}"), name)
+    globals()[name] = found
+    return found

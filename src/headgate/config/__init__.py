@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from .addresses import Address, TcpAddress, UnixAddress, parse_listen_address, parse_server_address
 from .errors import ConfigError, Problem, Where
-from .model import GatewayConfig, ListenerConfig
-from .routes import RouteConfig
-from .upstreams import ServerConfig, UpstreamConfig
 
 if TYPE_CHECKING:
     from headgate.gateway import Gateway
+
+    from .model import GatewayConfig, ListenerConfig
+    from .routes import RouteConfig
+    from .upstreams import ServerConfig, UpstreamConfig
 
 __all__ = [
     "Address",
@@ -33,6 +34,24 @@ __all__ = [
 ]
 
 
+_OF_THE_MODEL = {
+    "GatewayConfig": "model",
+    "ListenerConfig": "model",
+    "RouteConfig": "routes",
+    "ServerConfig": "upstreams",
+    "UpstreamConfig": "upstreams",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the model only when it is asked for: reading an address needs none of it."""
+    if name not in _OF_THE_MODEL:
+        raise AttributeError(f"module `headgate.config` has no attribute `{name}`")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_OF_THE_MODEL[name]}", __name__), name)
+
+
 def load(path: str | os.PathLike[str]) -> Gateway:
     """The gateway that `path` describes, by its suffix: `.py`, `.yaml`, `.yml`, `.toml` or `.json`.
 
@@ -46,6 +65,8 @@ def load(path: str | os.PathLike[str]) -> Gateway:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, for editors and other programs."""
+    from .model import GatewayConfig
+
     schema = GatewayConfig.model_json_schema(by_alias=True, mode="validation")
     properties = {"$schema": {"type": "string"}, **schema["properties"]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "properties": properties}

@@ -1,0 +1,100 @@
+"""The commands that look at a file and run nothing: `check`, `routes`, `config`; and `version`."""
+
+import enum
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headgate.cli.failing import USAGE, fail
+
+File = Annotated[Path, typer.Argument(help="`gate.py`, or a `.yaml`, `.toml` or `.json` configuration.")]
+
+config = typer.Typer(name="config", help="Show a configuration, or the schema of all.", no_args_is_help=True)
+
+
+class Format(enum.StrEnum):
+    """How a configuration is written."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
+def check(file: File) -> None:
+    """Load FILE completely, as `run` would, and say what is wrong with it."""
+    with _refusing():
+        from headgate import _core
+        from headgate.loading import load
+
+        compiled = load(file).compile()
+        _core.check(compiled.snapshot)
+    listening = ", ".join(listener.address for listener in compiled.listeners) or "nothing"
+    if not compiled.listeners:
+        fail(f'`{file}` listens on nothing\n  hint: `gate.listen(":8080")`, or `listeners: [":8080"]`', USAGE)
+    print(f"{file}: ok; listens on {listening}, {len(compiled.config.routes)} routes", file=sys.stderr)
+
+
+def routes(file: File) -> None:
+    """List the routes of FILE."""
+    with _refusing():
+        from headgate.loading import load
+
+        gateway = load(file)
+        gateway.compile()
+    from headgate.cli.tables import print_routes
+
+    print_routes(gateway.config)
+
+
+@config.command()
+def show(
+    file: File,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How it is written.")] = Format.YAML,
+) -> None:
+    """Print the whole configuration that FILE comes to, defaults included."""
+    with _refusing():
+        from headgate.loading import load
+
+        content = load(file).config.model_dump(mode="json", by_alias=True)
+    print(_written(content, format), end="")
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of configuration files, for editors."""
+    from headgate.config import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def version() -> None:
+    """Print the version."""
+    from headgate import __version__
+
+    print(f"headgate {__version__}")
+
+
+def _written(content: Any, format: Format) -> str:
+    if format is Format.JSON:
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    import yaml
+
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return text
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Ends the command with the configuration's own words when it is refused."""
+    from headgate.config.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    except ValueError as error:
+        fail(f"the engine refuses the configuration: {error}", USAGE)

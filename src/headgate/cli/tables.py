@@ -1,0 +1,77 @@
+"""Tables for people, drawn by rich; imported only when one is printed."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """The status of a gateway: a summary, its workers, the counters that are not zero."""
+    console = Console(highlight=False)
+    state = "stopping" if status["stopping"] else "reloading" if status["reloading"] else "serving"
+    console.print(
+        f"supervisor {status['pid']}: {state}, generation {status['generation']}, up {status['uptime_s']} s"
+    )
+    console.print(f"listening on {', '.join(status['listeners'])}", soft_wrap=True, markup=False)
+    if (reload := status["last_reload"]) and not reload["ok"]:
+        console.print(f"last reload failed: {reload['error']}", style="red", soft_wrap=True, markup=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("worker", "state", "generation", "connections", "memory", "cpu", "up"):
+        table.add_column(heading, justify="left" if heading == "state" else "right")
+    for worker in status["workers"]:
+        table.add_row(
+            str(worker["pid"]),
+            worker["state"],
+            str(worker["generation"]),
+            str(worker.get("connections", "-")),
+            f"{worker['rss_bytes'] / 2**20:.0f} MiB" if "rss_bytes" in worker else "-",
+            f"{worker['cpu_s']:.1f} s" if "cpu_s" in worker else "-",
+            f"{worker['uptime_s']:.0f} s",
+        )
+    console.print(table)
+    for name, value in status["counters"].items():
+        if value:
+            console.print(f"{name} {value}", markup=False)
+
+
+def print_routes(config: Any) -> None:
+    """The routes of a configuration, in the order they are written."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("route", "methods", "host", "path", "action", "priority"):
+        table.add_column(heading, overflow="fold")
+    for route in config.routes:
+        table.add_row(
+            _plain(route.shown_name),
+            " ".join(route.methods) or "any",
+            _plain(" ".join(route.host) or "any"),
+            _plain(
+                route.path
+                + "".join(f" {_condition(k, v)}" for k, v in (*route.headers.items(), *route.query.items()))
+            ),
+            _plain(_action(route)),
+            str(route.priority),
+        )
+    console.print(table)
+
+
+def _condition(name: str, wanted: str | None) -> str:
+    return name if wanted is None else f"{name}={wanted}"
+
+
+def _action(route: Any) -> str:
+    if route.to is not None:
+        return f"to {route.to}"
+    if route.redirect is not None:
+        return f"redirect {route.redirect.status} {route.redirect.location}"
+    if route.respond is not None:
+        return f"respond {route.respond.status}"
+    if route.files is not None:
+        return f"files {route.files.root}"
+    return "hooks"
+
+
+def _plain(text: str) -> str:
+    """Without what rich would take for markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,76 @@
+"""The gateway behind `headgate proxy`: one listener, one upstream, one route.
+
+How it works: `gateway` is the truth, and takes 150 ms, most of it for building the configuration's model. A
+command that answers at once must not wait for that, so `proxy.json` beside this file holds what the model
+made of a sample; `quick` puts the addresses into it. A test holds the two equal; `python -m
+headgate.process.proxying` writes the file anew.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headgate.config.addresses import parse_listen_address, parse_server_address
+from headgate.process.source import Loaded
+
+if TYPE_CHECKING:
+    from headgate.gateway import Gateway
+
+SAMPLE = {"listen": ":8080", "to": ["localhost:9000"], "access_log": "json"}
+PREPARED = Path(__file__).with_name("proxy.json")
+
+
+def gateway(arguments: dict[str, Any]) -> "Gateway":
+    """The gateway that `arguments` (`listen`, `to`, `access_log`) describe; raises ConfigError."""
+    from headgate.gateway import Gateway
+
+    gate = Gateway()
+    gate.listen(arguments["listen"])
+    gate.route("/", to=gate.upstream("proxy", *arguments["to"]))
+    if arguments["access_log"]:
+        gate.access_log(arguments["access_log"])
+    return gate
+
+
+def quick(arguments: dict[str, Any]) -> Loaded | None:
+    """The same from the prepared file; None if `arguments` ask for more than plain addresses. Raises
+    ConfigError."""
+    access_log = arguments["access_log"]
+    if any(" " in server for server in arguments["to"]) or access_log not in (None, "json", "combined"):
+        return None
+    prepared = json.loads(PREPARED.read_text())
+    snapshot = prepared["snapshot"]
+    server = snapshot["upstreams"][0]["servers"][0]
+    snapshot["upstreams"][0]["servers"] = [
+        {**server, "address": str(parse_server_address(address))} for address in arguments["to"]
+    ]
+    snapshot["access_log"] = {**snapshot["access_log"], "format": access_log} if access_log else None
+    return Loaded(
+        snapshot=json.dumps(snapshot, ensure_ascii=False),
+        hooks=(),
+        listeners=[str(parse_listen_address(arguments["listen"]))],
+        workers=None,
+        drain_s=prepared["drain_s"],
+        log_format=prepared["log_format"],
+        log_level=prepared["log_level"],
+        startup=(),
+        shutdown=(),
+    )
+
+
+def prepare() -> str:
+    """What `proxy.json` should hold."""
+    from headgate.process.source import compiled
+
+    made = compiled(gateway(SAMPLE))
+    content = {
+        "snapshot": json.loads(made.snapshot),
+        "drain_s": made.drain_s,
+        "log_format": made.log_format,
+        "log_level": made.log_level,
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    PREPARED.write_text(prepare())

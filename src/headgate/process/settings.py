@@ -1,0 +1,38 @@
+"""What the command line tells the supervisor."""
+
+import os
+from typing import Any, NamedTuple
+
+from headgate.process.listeners import REUSEPORT, SHARED
+
+
+class Settings(NamedTuple):
+    """One gateway to run."""
+
+    source: dict[str, Any]
+    """What to serve, handed to the workers as it is: `{"file": ...}` or `{"proxy": {...}}`; see
+    `source.py`."""
+    workers: int | None = None
+    """None: what the configuration says, else one for each CPU."""
+    pid_file: str | None = None
+    user: str | None = None
+    group: str | None = None
+    log_format: str | None = None
+    """None: what the configuration says of the workers, text for the supervisor."""
+    log_level: str | None = None
+    accept_mode: str = REUSEPORT
+    watch: str | None = None
+    """A directory whose changes cause a reload, for development."""
+
+
+def usable_cpus() -> int:
+    """The number of CPUs this process may use: the default number of workers."""
+    return len(os.sched_getaffinity(0))
+
+
+def accept_mode() -> str:
+    """How workers share the listeners: `HEADGATE_ACCEPT` is `reuseport` (the default) or `shared`."""
+    mode = os.environ.get("HEADGATE_ACCEPT", REUSEPORT)
+    if mode not in (REUSEPORT, SHARED):
+        raise ValueError(f"HEADGATE_ACCEPT is `{mode}`\n  hint: `{REUSEPORT}` or `{SHARED}`")
+    return mode

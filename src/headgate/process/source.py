@@ -1,0 +1,50 @@
+"""What a worker serves: a file, or the arguments of `headgate proxy`, loaded into what the engine takes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+Source = dict[str, Any]
+"""`{"file": "/path/gate.py"}` or `{"proxy": {"listen": ..., "to": [...], "access_log": ...}}`; plain JSON
+data."""
+
+
+class Loaded(NamedTuple):
+    """A gateway ready for its worker."""
+
+    snapshot: str
+    hooks: Sequence[Any]
+    listeners: list[str]
+    workers: int | None
+    drain_s: float
+    log_format: str
+    log_level: str
+    startup: Sequence[Any]
+    shutdown: Sequence[Any]
+
+
+def load(source: Source) -> Loaded:
+    """Loads the source; raises ConfigError, or whatever the user's code raises."""
+    if "proxy" in source:
+        from headgate.process import proxying
+
+        return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
+    from headgate.loading import load as load_file
+
+    return compiled(load_file(source["file"]))
+
+
+def compiled(gateway: Any) -> Loaded:
+    """What a `Gateway` comes to."""
+    made = gateway.compile()
+    config = made.config
+    return Loaded(
+        snapshot=made.snapshot,
+        hooks=made.hooks,
+        listeners=[listener.address for listener in made.listeners],
+        workers=made.workers,
+        drain_s=config.timeouts.drain,
+        log_format=config.error_log.format,
+        log_level=config.error_log.level,
+        startup=made.startup,
+        shutdown=made.shutdown,
+    )

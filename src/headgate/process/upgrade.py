@@ -1,0 +1,92 @@
+"""The upgrade: a new supervisor inherits the listeners, and the old one leaves when it serves.
+
+How it works: the old supervisor runs its own command line again, with the listening sockets and one end of a
+socketpair inherited, and their numbers in `HEADGATE_INHERITED`. The new one starts its workers; when they
+accept it says so on the socketpair. Only then does the old one drain. If the new one ends before that,
+nothing has happened.
+"""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from headgate.process.reactor import Reactor
+from headgate.process.spawn import spawn_successor
+
+VARIABLE = "HEADGATE_INHERITED"
+LIMIT_S = 120.0
+SERVING = b"serving"
+
+
+class Predecessor:
+    """The supervisor that started this one, as seen from here."""
+
+    def __init__(self, listeners: dict[str, list[list[int]]], line: socket.socket) -> None:
+        self.listeners = listeners
+        self._line = line
+
+    @classmethod
+    def from_environment(cls) -> "Predecessor | None":
+        """What `HEADGATE_INHERITED` says; removed from the environment so that no child sees it."""
+        text = os.environ.pop(VARIABLE, None)
+        if text is None:
+            return None
+        inherited = json.loads(text)
+        os.set_inheritable(inherited["line"], False)
+        return cls(inherited["listeners"], socket.socket(fileno=inherited["line"]))
+
+    def take_over(self) -> None:
+        """Tells it that this supervisor serves now."""
+        try:
+            self._line.send(SERVING)
+        except OSError:
+            pass  # it is gone already, which is what we want of it
+        self._line.close()
+
+
+class Successor:
+    """The supervisor started by this one; calls `done(self, error)` when it serves (None) or has failed."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        listeners: dict[str, list[list[int]]],
+        done: Callable[["Successor", str | None], None],
+    ) -> None:
+        self._reactor, self._done = reactor, done
+        self.took_over = False
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            inherited = {"listeners": listeners, "line": theirs.fileno()}
+            sockets = [
+                number for endpoints in listeners.values() for numbers in endpoints for number in numbers
+            ]
+            self._process = spawn_successor(
+                {VARIABLE: json.dumps(inherited)}, [*sockets, theirs.fileno()], self._line
+            )
+        self._timer = reactor.call_later(LIMIT_S, self._too_late)
+        reactor.watch(self._line, self._heard)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def _heard(self) -> None:
+        try:
+            self.took_over = self._line.recv(64) == SERVING
+        except OSError:
+            self.took_over = False
+        self._timer.cancel()
+        self._reactor.unwatch(self._line)
+        self._line.close()
+        if self.took_over:
+            return self._done(self, None)
+        self._process.signal(signal.SIGKILL)
+        status = self._process.reap()
+        self._done(self, f"the new program ended with status {status} before it served")
+
+    def _too_late(self) -> None:
+        self._process.signal(signal.SIGKILL)  # its end closes the line, which `_heard` notices

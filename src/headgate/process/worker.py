@@ -1,0 +1,256 @@
+"""A worker: one process, one thread, one loop, which serves what its orders say. Started by the supervisor
+only.
+
+How it works: it reads its orders from descriptor 3, loads the user's code, runs the `startup` hooks, says
+what it wants to listen on, gets the sockets, accepts, and says so. From then on it only listens to signals
+and to the channel.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from headgate import _core, log
+from headgate.config.errors import ConfigError
+from headgate.process.channel import Channel, ChannelClosed, Message
+from headgate.process.loop import Loop
+from headgate.process.privileges import become
+from headgate.process.spawn import CHANNEL_DESCRIPTOR
+
+if TYPE_CHECKING:
+    from headgate.process.source import Loaded
+
+SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
+SHUTDOWN_HOOKS_LIMIT_S = 3.0
+DRAIN_STEP_S = 0.02
+
+logger = logging.getLogger("headgate.worker")
+
+
+class StartFailed(Exception):
+    """The worker cannot serve; the text is for the user, `kind` is `config` or `runtime`."""
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Worker:
+    """What one worker process does between its orders and its end."""
+
+    def __init__(
+        self, channel: Channel, orders: Message, loaded: "Loaded", loop: Loop, core: _core.Core
+    ) -> None:
+        self._channel, self._orders, self._loaded = channel, orders, loaded
+        self._loop, self._core = loop, core
+        self._listen: asyncio.Future[tuple[Message, list[int]]] = loop.create_future()
+        self._stopped = asyncio.Event()
+        self._stopped_now = asyncio.Event()
+        self._drains = False
+
+    async def run(self) -> None:
+        """Starts up, serves until stopped, shuts down."""
+        self._handle_signals()
+        await self._run_startup_hooks()
+        try:
+            loaded = self._loaded
+            self._channel.send(
+                {
+                    "type": "prepared",
+                    "listeners": loaded.listeners,
+                    "workers": loaded.workers,
+                    "drain_s": loaded.drain_s,
+                }
+            )
+            self._channel.socket.setblocking(False)
+            self._loop.add_reader(self._channel.fileno(), self._hear)
+            await self._accept()
+            await self._stopped.wait()
+            if self._drains:
+                await self._drain()
+        finally:
+            self._core.close()
+            await self._run_shutdown_hooks()
+
+    async def _run_startup_hooks(self) -> None:
+        for hook in self._loaded.startup:
+            try:
+                await _call(hook)
+            except Exception as error:
+                logger.exception("startup hook failed", extra={"hook": hook.name})
+                raise StartFailed(
+                    f"startup hook `{hook.name}` failed: {_summary(error)}", "runtime"
+                ) from error
+
+    async def _run_shutdown_hooks(self) -> None:
+        for hook in self._loaded.shutdown:
+            try:
+                async with asyncio.timeout(SHUTDOWN_HOOKS_LIMIT_S):
+                    await _call(hook)
+            except Exception:
+                logger.exception("shutdown hook failed", extra={"hook": hook.name})
+
+    async def _accept(self) -> None:
+        # A worker that is stopped before it gets the sockets has nothing to accept.
+        stopped = self._loop.create_task(self._stopped.wait())
+        stopped.add_done_callback(lambda _: self._listen.cancel())
+        try:
+            message, descriptors = await self._listen
+        except asyncio.CancelledError:
+            return
+        for listener, descriptor in zip(message["listeners"], descriptors, strict=True):
+            self._core.listen(descriptor, listener["name"], listener["address"])
+        self._channel.send({"type": "ready"})
+
+    async def _drain(self) -> None:
+        """Waits for the last connection, but not for ever, and not when told to stop at once."""
+        self._core.drain()
+        ends = self._loop.time() + self._loaded.drain_s
+        while left := self._core.connections():
+            if self._loop.time() > ends:
+                logger.info("drain limit reached", extra={"connections": left})
+                return
+            with contextlib.suppress(TimeoutError):
+                # The engine has no event for its last connection: looking 50 times a second costs nothing here.
+                return await asyncio.wait_for(self._stopped_now.wait(), DRAIN_STEP_S)
+
+    # ---- what reaches a worker from outside
+
+    def _handle_signals(self) -> None:
+        loop = self._loop
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGQUIT, self._stop_gracefully)
+        loop.add_signal_handler(signal.SIGUSR1, self._core.reopen_logs)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            loop.add_signal_handler(number, _leave_it_to_the_supervisor)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+    def _stop(self) -> None:
+        self._drains = False
+        self._stopped.set()
+        self._stopped_now.set()
+
+    def _stop_gracefully(self) -> None:
+        if not self._stopped.is_set():
+            self._drains = True
+            self._stopped.set()
+
+    def _hear(self) -> None:
+        try:
+            message, descriptors = self._channel.receive()
+        except BlockingIOError:
+            return
+        except ChannelClosed:
+            self._loop.remove_reader(self._channel.fileno())
+            logger.warning("the supervisor is gone: draining")
+            return self._stop_gracefully()
+        if message["type"] == "listen" and not self._listen.done():
+            self._listen.set_result((message, descriptors))
+        elif message["type"] == "query":
+            self._channel.send({"type": "report", "report": self._report()})
+
+    def _report(self) -> dict[str, Any]:
+        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "connections": self._core.connections(),
+            "rss_bytes": resident_pages * resource.getpagesize(),
+            "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        }
+
+
+def main() -> NoReturn:
+    """The whole life of the process; exit code 0 after a stop, 1 or 2 when it could not start."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR))
+    os.set_inheritable(CHANNEL_DESCRIPTOR, False)
+    try:
+        orders, descriptors = channel.receive()
+    except ChannelClosed:
+        sys.exit(0)  # started ahead of time for a command line that turned out to be wrong
+    log.configure(orders["log_format"] or "text", orders["log_level"] or "info")
+    try:
+        _serve(channel, orders, descriptors)
+    except StartFailed as error:
+        try:
+            channel.send({"type": "failed", "error": str(error)[:16000], "kind": error.kind})
+        except ChannelClosed:
+            pass
+        sys.exit(2 if error.kind == "config" else 1)
+    except ChannelClosed:
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
+    become(orders["user"], orders["group"])
+    loop = Loop()
+    asyncio.set_event_loop(loop)
+    loaded = _load(orders)
+    log.configure(orders["log_format"] or loaded.log_format, orders["log_level"] or loaded.log_level)
+    core = _core.Core(loop)
+    loop.attach(core)
+    if descriptors:
+        core.zone(descriptors[0], orders["zone_slot"])
+    try:
+        core.apply(loaded.snapshot, loaded.hooks)
+    except ValueError as error:
+        raise StartFailed(str(error), "config") from error
+    gc.collect()
+    gc.freeze()  # what was loaded stays: later collections need not look at it
+    try:
+        loop.run_until_complete(Worker(channel, orders, loaded, loop, core).run())
+    finally:
+        loop.run_until_complete(_end_tasks())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.detach()
+        loop.close()
+
+
+def _load(orders: Message) -> "Loaded":
+    from headgate.process.source import load
+
+    try:
+        return load(orders["source"])
+    except ConfigError as error:
+        raise StartFailed(str(error), "config") from error
+    except Exception as error:
+        logger.exception("cannot load the gateway")
+        raise StartFailed(_summary(error), "config") from error
+
+
+def _summary(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+
+
+async def _call(hook: Any) -> None:
+    async with asyncio.timeout(hook.deadline_ms / 1000):
+        result = hook.function()
+        if hook.is_async:
+            await result
+
+
+async def _end_tasks() -> None:
+    """Cancels what the user's code left running, and lets it clean up."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
+
+
+def _leave_it_to_the_supervisor() -> None:
+    """Ctrl-C reaches every process of the terminal; only the supervisor acts on it."""
+
+
+if __name__ == "__main__":
+    main()

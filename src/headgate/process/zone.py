@@ -1,0 +1,39 @@
+"""The shared memory of one gateway: which worker uses which slot of it.
+
+A worker adds to the cells of its own slot only. When it is gone its slot is cleared, so its share of every
+sum (open connections to a server, say) vanishes with it. Draining workers of older generations keep their
+slots, so there are several slots for each place a worker may have.
+"""
+
+from headgate import _core
+
+CELLS = 4096
+SLOTS_PER_WORKER = 8
+SPARE_SLOTS = 4
+
+
+class ZoneSlots:
+    """Creates the memory and hands out its slots."""
+
+    def __init__(self, workers: int) -> None:
+        self.size = workers * SLOTS_PER_WORKER + SPARE_SLOTS
+        self.descriptor = _core.create_zone(self.size, CELLS)
+        self._free = set(range(self.size))
+
+    def take(self) -> int | None:
+        """A free slot, or None: too many old workers are still draining, and the new one counts for
+        itself."""
+        if not self._free:
+            return None
+        slot = min(self._free)
+        self._free.remove(slot)
+        return slot
+
+    def clear(self, slot: int) -> None:
+        """The slot's user is gone: its numbers are zero again and the slot is free."""
+        _core.clear_slot(self.descriptor, slot)
+        self._free.add(slot)
+
+    def counters(self) -> dict[str, int]:
+        """The named counters, summed over all slots."""
+        return dict(_core.zone_stats(self.descriptor))
