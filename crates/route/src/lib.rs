@@ -16,6 +16,7 @@ mod percent;
 mod route;
 pub mod router;
 mod template;
+mod template_tree;
 
 pub use balance::{Balance, Balancer, ServerSpec, UnknownBalance};
 pub use conditions::{FieldMatch, Fields};

@@ -3,7 +3,7 @@
 //! How it works: routes are known here by their rank, a number that already says which of two matching routes is to be
 //! tried first (see [`crate::router`]). Exact paths are one hash lookup. Prefixes are a sorted list in which each knows
 //! the next shorter prefix of itself: one binary search finds the last candidate, the links lead to all others.
-//! Templates are a tree of segments. Regexes are tried one after the other.
+//! Templates are a tree of segments (see `template_tree`). Regexes are tried one after the other.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 use smallvec::SmallVec;
 
 use crate::path_pattern::PathPattern;
-use crate::template::{Remaining, Rest, Segment, Template};
+use crate::template_tree::TemplateTree;
 
 /// The place of a route in the order of choice; the smaller is tried first.
 pub(crate) type Rank = u32;
@@ -24,7 +24,7 @@ pub(crate) struct PathTable {
     /// `/api` for the prefix `/api/`.
     bare: HashMap<Box<[u8]>, Vec<Rank>>,
     prefixes: Vec<Prefix>,
-    templates: Vec<Node>,
+    templates: TemplateTree,
     regexes: Vec<(Regex, Rank)>,
     any: Vec<Rank>,
 }
@@ -35,23 +35,6 @@ struct Prefix {
     /// Index of the longest other prefix that this one starts with.
     shorter: Option<usize>,
     ranks: Vec<Rank>,
-}
-
-/// A node of the template tree: what is known after some segments.
-#[derive(Debug, Default)]
-struct Node {
-    literals: HashMap<Box<[u8]>, usize>,
-    params: Vec<ParamEdge>,
-    end: Vec<Rank>,
-    rest: Vec<Rank>,
-}
-
-/// A segment with a parameter: the text around it, and the node it leads to.
-#[derive(Debug)]
-struct ParamEdge {
-    before: Box<[u8]>,
-    after: Box<[u8]>,
-    next: usize,
 }
 
 impl PathTable {
@@ -70,7 +53,7 @@ impl PathTable {
                     ranks: vec![rank],
                 });
             }
-            PathPattern::Template(template) => self.insert_template(template, rank),
+            PathPattern::Template(template) => self.templates.insert(template, rank),
             PathPattern::Regex(regex) => self.regexes.push((regex.clone(), rank)),
         }
     }
@@ -112,7 +95,7 @@ impl PathTable {
             self.collect_prefixes(path, &mut open);
         }
         if !self.templates.is_empty() {
-            self.collect_templates(0, Remaining::of(path), &mut open);
+            self.templates.collect(path, &mut open);
             open.sort_unstable();
         }
         open.iter().try_for_each(|rank| visit(*rank))?;
@@ -136,72 +119,6 @@ impl PathTable {
                 out.extend_from_slice(&prefix.ranks);
             }
             next = prefix.shorter;
-        }
-    }
-
-    fn insert_template(&mut self, template: &Template, rank: Rank) {
-        if self.templates.is_empty() {
-            self.templates.push(Node::default());
-        }
-        let mut at = 0;
-        for segment in &template.segments {
-            let fresh = self.templates.len();
-            let next = self.templates[at].child(segment, fresh);
-            if next == fresh {
-                self.templates.push(Node::default());
-            }
-            at = next;
-        }
-        let node = &mut self.templates[at];
-        match template.rest {
-            Rest::Nothing => node.end.push(rank),
-            Rest::Any | Rest::Param => node.rest.push(rank),
-        }
-    }
-
-    /// Each node stands at one depth of the path, so a lookup visits each node at most once.
-    fn collect_templates(&self, at: usize, mut remaining: Remaining<'_>, out: &mut Ranks) {
-        let node = &self.templates[at];
-        out.extend_from_slice(&node.rest);
-        let Some(segment) = remaining.next_segment() else {
-            out.extend_from_slice(&node.end);
-            return;
-        };
-        if let Some(next) = node.literals.get(segment) {
-            self.collect_templates(*next, remaining, out);
-        }
-        for edge in node.params.iter().filter(|edge| edge.matches(segment)) {
-            self.collect_templates(edge.next, remaining, out);
-        }
-    }
-}
-
-impl ParamEdge {
-    fn matches(&self, segment: &[u8]) -> bool {
-        // A value has at least one byte.
-        segment.len() > self.before.len() + self.after.len()
-            && segment.starts_with(&self.before)
-            && segment.ends_with(&self.after)
-    }
-}
-
-impl Node {
-    /// Where `segment` leads: a known node, or `fresh`.
-    fn child(&mut self, segment: &Segment, fresh: usize) -> usize {
-        match segment {
-            Segment::Literal(text) => *self.literals.entry(text.as_slice().into()).or_insert(fresh),
-            Segment::Param { before, after } => {
-                let is_known = |edge: &&ParamEdge| *edge.before == **before && *edge.after == **after;
-                if let Some(edge) = self.params.iter().find(is_known) {
-                    return edge.next;
-                }
-                self.params.push(ParamEdge {
-                    before: before.as_slice().into(),
-                    after: after.as_slice().into(),
-                    next: fresh,
-                });
-                fresh
-            }
         }
     }
 }

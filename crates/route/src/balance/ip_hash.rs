@@ -4,7 +4,8 @@
 //! move, and they come back with it (Thaler and Ravishankar, 1998; weights as in Schindelhauer and Schomaker, 2005). All
 //! workers agree without talking to each other.
 
-use super::{random::mix, Server};
+use super::random::mix;
+use super::server::Server;
 
 pub(super) fn choose(servers: &[Server], eligible: &[usize], key: &[u8]) -> Option<usize> {
     let hash = fnv(key);

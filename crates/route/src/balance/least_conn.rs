@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use smallvec::SmallVec;
 
-use super::{weighted, Server};
+use super::server::Server;
+use super::weighted;
 
 pub(super) fn choose(
     servers: &mut [Server],

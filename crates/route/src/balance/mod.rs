@@ -7,85 +7,15 @@ mod health;
 mod ip_hash;
 mod least_conn;
 mod random;
+mod server;
+mod way;
 mod weighted;
 
-use std::str::FromStr;
+pub use server::ServerSpec;
+pub use way::{Balance, UnknownBalance};
 
-use thiserror::Error;
-
-use health::Health;
 use random::Xorshift;
-
-/// A way of choosing among servers; every one heeds weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// Smooth weighted round robin, as nginx's default.
-    #[default]
-    RoundRobin,
-    /// The server with the fewest connections for its weight; round robin among equals.
-    LeastConn,
-    /// By chance.
-    Random,
-    /// The same key (a client's address) goes to the same server while that is in rotation.
-    IpHash,
-}
-
-/// A name of a way of balancing that is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unknown balance `{0}`\nhint: one of `round_robin`, `least_conn`, `random`, `ip_hash`")]
-pub struct UnknownBalance(pub String);
-
-impl FromStr for Balance {
-    type Err = UnknownBalance;
-
-    fn from_str(name: &str) -> Result<Self, UnknownBalance> {
-        match name {
-            "round_robin" => Ok(Self::RoundRobin),
-            "least_conn" => Ok(Self::LeastConn),
-            "random" => Ok(Self::Random),
-            "ip_hash" => Ok(Self::IpHash),
-            _ => Err(UnknownBalance(name.to_owned())),
-        }
-    }
-}
-
-/// What the balancer needs to know of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerSpec {
-    /// Its share of requests, relative to the others; 0 gets none.
-    pub weight: u32,
-    /// Failures within `fail_timeout_ms` that take it out of rotation; 0 for never.
-    pub max_fails: u32,
-    /// How long failures count, and how long it stays out of rotation.
-    pub fail_timeout_ms: u64,
-    /// Used only while no other server is in rotation.
-    pub backup: bool,
-    /// Connections it may have; 0 for no limit.
-    pub max_connections: u32,
-}
-
-impl Default for ServerSpec {
-    /// nginx's defaults: weight 1, one failure in 10 s.
-    fn default() -> Self {
-        Self {
-            weight: 1,
-            max_fails: 1,
-            fail_timeout_ms: 10_000,
-            backup: false,
-            max_connections: 0,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Server {
-    spec: ServerSpec,
-    health: Health,
-    /// State of smooth weighted round robin.
-    current_weight: i64,
-    /// The weight, lowered by failures and raised again choice by choice.
-    effective_weight: i64,
-}
+use server::Server;
 
 /// The servers of one upstream as one worker sees them.
 #[derive(Debug)]
@@ -206,25 +136,6 @@ impl Balancer {
             Balance::Random => random::choose(&self.servers, eligible, &mut self.random),
             Balance::IpHash => ip_hash::choose(&self.servers, eligible, key),
         }
-    }
-}
-
-impl Server {
-    fn new(spec: ServerSpec) -> Self {
-        let effective_weight = i64::from(spec.weight);
-        Self {
-            spec,
-            health: Health::default(),
-            current_weight: 0,
-            effective_weight,
-        }
-    }
-
-    fn failed(&mut self, now_ms: u64) -> bool {
-        if let Some(step) = self.spec.weight.checked_div(self.spec.max_fails) {
-            self.effective_weight = (self.effective_weight - i64::from(step)).max(0);
-        }
-        self.health.failed(&self.spec, now_ms)
     }
 }
 

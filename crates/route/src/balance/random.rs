@@ -1,6 +1,6 @@
 //! A weighted choice by chance.
 
-use super::Server;
+use super::server::Server;
 
 /// Marsaglia's xorshift64* ("Xorshift RNGs", 2003; Vigna, 2016): fast, and good enough to spread load.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! At each choice every server gains its weight; the richest is chosen and pays the sum of all. With weights 5, 1, 1 that
 //! gives a a b a c a a, not five in a row. See nginx commit 52327e0627f4 ("Upstream: smooth weighted round-robin").
 
-use super::Server;
+use super::server::Server;
 
 pub(super) fn choose(servers: &mut [Server], eligible: &[usize]) -> Option<usize> {
     let mut total = 0;
