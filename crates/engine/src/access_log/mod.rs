@@ -17,7 +17,7 @@ mod timestamp;
 use std::cell::RefCell;
 use std::io;
 
-pub use destination::{Destination, DestinationError};
+pub use destination::Destination;
 pub use format::{Format, FormatError};
 pub use sink::LogCounts;
 

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 pub use answer::{FileAnswer, FileBody};
 pub use conditional::Conditions;
-pub use path::{percent_decode, PathError};
+pub use path::percent_decode;
 
 use path::RelativePath;
 
