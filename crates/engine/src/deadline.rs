@@ -1,0 +1,150 @@
+//! Deadlines without a timer each: every connection has one watch, and a sweep looks at all of them ten times a second.
+//!
+//! # How it works
+//! Arming a watch is two stores; expiring one sets a flag and wakes the task, whose next poll sees the flag. Ten thousand
+//! watches cost about 20 us a sweep, where a timer per wait would cost more on every single request. Deadlines are
+//! therefore up to [`SWEEP_MS`] late and never early.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use crate::clock::Clock;
+use crate::limits::Limit;
+
+/// Milliseconds between two sweeps.
+pub(crate) const SWEEP_MS: u64 = 100;
+
+const NEVER: u64 = u64::MAX;
+
+/// One connection's current deadline.
+pub(crate) struct Watch {
+    due_ms: Cell<u64>,
+    limit: Cell<Limit>,
+    is_expired: Cell<bool>,
+    index: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// All watches of a worker.
+#[derive(Default)]
+pub(crate) struct Deadlines {
+    watches: RefCell<Vec<Rc<Watch>>>,
+}
+
+/// A watch that leaves the table when dropped.
+pub(crate) struct Watched {
+    watch: Rc<Watch>,
+    table: Rc<Deadlines>,
+    clock: Rc<Clock>,
+}
+
+impl Deadlines {
+    pub(crate) fn watch(self: &Rc<Self>, clock: &Rc<Clock>) -> Watched {
+        let mut watches = self.watches.borrow_mut();
+        let watch = Rc::new(Watch {
+            due_ms: Cell::new(NEVER),
+            limit: Cell::new(Limit::ClientIdle),
+            is_expired: Cell::new(false),
+            index: Cell::new(watches.len()),
+            waker: RefCell::new(None),
+        });
+        watches.push(watch.clone());
+        Watched {
+            watch,
+            table: self.clone(),
+            clock: clock.clone(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.watches.borrow().is_empty()
+    }
+
+    /// Expires what is due.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        for watch in self.watches.borrow().iter() {
+            if watch.due_ms.get() <= now_ms {
+                watch.expire();
+            }
+        }
+    }
+
+    /// Brings forward the deadlines of one kind.
+    pub(crate) fn hasten(&self, limit: Limit, due_ms: u64) {
+        for watch in self
+            .watches
+            .borrow()
+            .iter()
+            .filter(|watch| watch.limit.get() == limit)
+        {
+            watch.due_ms.set(watch.due_ms.get().min(due_ms));
+        }
+    }
+
+    /// Ends every wait now.
+    pub(crate) fn expire_all(&self) {
+        for watch in self.watches.borrow().iter() {
+            watch.expire();
+        }
+    }
+}
+
+impl Watch {
+    fn expire(&self) {
+        self.is_expired.set(true);
+        self.due_ms.set(NEVER);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Watched {
+    /// Starts a wait that may take `ms`.
+    pub(crate) fn arm(&self, limit: Limit, ms: u64) {
+        self.watch.is_expired.set(false);
+        self.watch.limit.set(limit);
+        self.watch.due_ms.set(self.clock.now_ms().saturating_add(ms));
+    }
+
+    /// Ends the wait.
+    pub(crate) fn disarm(&self) {
+        self.watch.is_expired.set(false);
+        self.watch.due_ms.set(NEVER);
+    }
+
+    /// Whether a wait of this kind is under way.
+    pub(crate) fn is_armed_for(&self, limit: Limit) -> bool {
+        self.watch.limit.get() == limit && (self.watch.due_ms.get() != NEVER || self.watch.is_expired.get())
+    }
+
+    /// The limit that was hit, if any.
+    pub(crate) fn expired(&self) -> Option<Limit> {
+        self.watch.is_expired.get().then(|| self.watch.limit.get())
+    }
+
+    /// Has the task woken when the deadline passes.
+    pub(crate) fn register(&self, context: &Context<'_>) {
+        let mut waker = self.watch.waker.borrow_mut();
+        match &*waker {
+            Some(known) if known.will_wake(context.waker()) => {}
+            _ => *waker = Some(context.waker().clone()),
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut watches = self.table.watches.borrow_mut();
+        let index = self.watch.index.get();
+        watches.swap_remove(index);
+        if let Some(moved) = watches.get(index) {
+            moved.index.set(index);
+        }
+        if watches.capacity() > 1024 && watches.len() < watches.capacity() / 4 {
+            let twice = watches.len() * 2;
+            watches.shrink_to(twice);
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! One request's life: read, rewrite, route, let in, act, answer, log.
+//!
+//! # How it works
+//! [`serve`] is the page to read. Whatever fails on the way becomes a [`Failure`]; if the client has seen nothing yet, the
+//! `error` hooks or the gateway's own page answer it, else the connection is cut, because an answer that ends early must
+//! not look complete.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found, Params};
+use headgate_wire::{RequestHead, Version};
+use tokio::task::spawn_local;
+
+use crate::access_log::Entry;
+use crate::connection::{Connection, Next, NoRequest};
+use crate::exchange_state::Exchange;
+use crate::failure::Failure;
+use crate::hooks::{Answer, Step};
+use crate::http1::request_body::{BodyBroken, RequestBody};
+use crate::metrics::Counter;
+use crate::own_answer::{self, Own};
+use crate::phase_hooks::run_hooks;
+use crate::tables::{Action, Tables};
+use crate::{forward, own_answer::refuse};
+
+/// How long `log` hooks that wait may take after everything else is done.
+const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
+
+/// Serves one request whose first bytes are there.
+pub(crate) async fn serve(connection: &mut Connection) -> Next {
+    let tables = connection.shared.tables();
+    let head = match connection.read_head(&tables).await {
+        Ok(head) => head,
+        Err(none) => return refuse(connection, &tables, none).await,
+    };
+    // from here on the worker's clock is right, and other threads have had their turn
+    let now = connection.shared.begin_request(&*tables.hooks);
+    let exchange = Exchange::new(head, connection.client.clone(), tables.clone());
+    exchange.timings.started_us.set(now);
+    let active = Active::begin(connection);
+
+    let next = match respond(connection, &exchange, &tables).await {
+        Ok(next) => next,
+        // nobody is left to answer
+        Err(failure) if failure.status == 499 => give_up(connection, &exchange, failure),
+        // the client has seen a part of another answer
+        Err(failure) if exchange.status.get() != 0 => give_up(connection, &exchange, failure),
+        Err(failure) => answer_failure(connection, &exchange, &tables, failure).await,
+    };
+
+    // the buffers of this request are free again; what the log costs delays nobody's answer
+    connection.watch.disarm();
+    finish(connection, &exchange, tables);
+    drop(active);
+    next
+}
+
+/// Rewrites, routes, lets in and acts.
+async fn respond(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+) -> Result<Next, Failure> {
+    if connection.shared.is_draining.get() {
+        // the answer says `Connection: close`, so that the client goes elsewhere
+        exchange.request.borrow_mut().persistent = false;
+    }
+    let max_requests = tables.limits.max_requests_per_connection;
+    if max_requests > 0 && connection.served + 1 >= max_requests {
+        exchange.request.borrow_mut().persistent = false;
+    }
+    // the body's framing is the client's and stays; its limit is the route's, known below
+    let framing = exchange.request.borrow().framing;
+
+    // before routing, so that what routing sees can be changed
+    if !tables.phase_hooks.rewrite.is_empty() {
+        if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
+            let mut body = new_body(framing, tables.limits.max_body_bytes, tables)?;
+            return own_answer::send(connection, exchange, tables, Own::from(answer), &mut body).await;
+        }
+    }
+    let route = choose_route(exchange, tables)?;
+    exchange.route.set(Some(route));
+    let route = &tables.routes[route];
+    // before anything is read or sent for this body
+    let mut body = new_body(framing, route.max_body_bytes, tables)?;
+    if let Action::Proxy { upstream } = route.action {
+        exchange.upstream.set(Some(upstream));
+    }
+    // let in, answer itself, or choose another upstream
+    if !route.hooks.request.is_empty() {
+        if let Some(answer) = run_hooks(connection, exchange, &route.hooks.request).await? {
+            return own_answer::send(connection, exchange, tables, Own::from(answer), &mut body).await;
+        }
+    }
+    if let Some(upstream) = exchange.upstream.get() {
+        return forward::forward(connection, exchange, tables, upstream, &mut body).await;
+    }
+    let own = own_answer::make(exchange, route, &connection.shared)?;
+    own_answer::send(connection, exchange, tables, own, &mut body).await
+}
+
+fn new_body(
+    framing: headgate_wire::Framing,
+    max_bytes: u64,
+    tables: &Tables,
+) -> Result<RequestBody, Failure> {
+    RequestBody::new(framing, max_bytes, tables.chunk_limits()).map_err(|_| too_large())
+}
+
+/// The failure of a body beyond its limit.
+pub(crate) fn too_large() -> Failure {
+    Failure::client(
+        "body_too_large",
+        413,
+        "the request's body is larger than the limit",
+    )
+}
+
+/// Turns a broken request body into the exchange's failure.
+pub(crate) fn body_failure(broken: BodyBroken, exchange: &Exchange) -> Failure {
+    use crate::peer::Broken::{Closed, Io, Limit};
+    match broken {
+        BodyBroken::TooLarge => too_large(),
+        BodyBroken::Framing(error) => Failure::client(error.reason(), 400, error.to_string()),
+        BodyBroken::Client(Limit(limit)) => {
+            exchange.limit.set(limit.name());
+            Failure::client(
+                "client_body_timeout",
+                408,
+                "the client took too long to send the request's body",
+            )
+        }
+        BodyBroken::Client(Closed | Io(_)) => Failure::client_left(),
+        BodyBroken::Server(_) => Failure::upstream(
+            "upstream_reset",
+            502,
+            "the server closed the connection during the request",
+            false,
+        ),
+    }
+}
+
+struct HeadFields<'a>(&'a RequestHead);
+
+impl Fields for HeadFields<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.0.head.get(name.as_bytes())
+    }
+}
+
+fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>) -> Result<usize, Failure> {
+    let mut params: Params = exchange.params.take();
+    let request = exchange.request.borrow();
+    normalize_path(request.path())
+        .map_err(|error| Failure::client(error.reason(), 400, error.to_string()))?;
+    let candidate = Candidate {
+        host: host_without_port(request.host()),
+        path: request.path(),
+        query: request.query(),
+        method: request.method(),
+    };
+    let mut ask = |route: usize| {
+        tables
+            .function(route)
+            .is_some_and(|function| tables.hooks.matches(function, exchange))
+    };
+    let found = tables
+        .router
+        .find(&candidate, &HeadFields(&request), &mut params, &mut ask);
+    drop(request);
+    exchange.params.replace(params);
+    match found {
+        Found::Route(route) => Ok(route),
+        Found::MethodNotAllowed(methods) => {
+            let mut failure = Failure::client(
+                "method_not_allowed",
+                405,
+                format!("allowed here: {}", methods.join(", ")),
+            );
+            failure.allow = Some(methods.join(", "));
+            Err(failure)
+        }
+        Found::None => Err(Failure::client("no_route", 404, "no route matches this request")),
+    }
+}
+
+fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Next {
+    if failure.kind == "client_left" {
+        connection.shared.metrics.count(Counter::ClientLeft);
+    }
+    if exchange.status.get() == 0 {
+        exchange.status.set(failure.status);
+    }
+    exchange.failure.replace(Some(failure));
+    Next::Close
+}
+
+/// Answers a failure before which the client has seen nothing: by an `error` hook or the gateway's own page.
+async fn answer_failure(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    failure: Failure,
+) -> Next {
+    if failure.kind == "body_too_large" {
+        exchange.limit.set("limits.max_body_bytes");
+        connection.shared.metrics.count(Counter::LimitBody);
+    }
+    exchange.failure.replace(Some(failure.clone()));
+    let hooks = match exchange.route.get() {
+        Some(route) => &tables.routes[route].hooks.error,
+        None => &tables.phase_hooks.error,
+    };
+    let answer: Option<Box<Answer>> = match run_hooks(connection, exchange, hooks).await {
+        Ok(answer) => answer,
+        Err(left) if left.status == 499 => return give_up(connection, exchange, left),
+        // an error hook that fails is logged by itself; the page tells of the first failure
+        Err(_) => None,
+    };
+    let own = answer.map_or_else(
+        || own_answer::error_page(exchange, &failure, &connection.shared),
+        Own::from,
+    );
+    // framing that was refused, or a body that may still come: nothing after it can be trusted
+    let framing = exchange.request.borrow().framing;
+    let mut body = match new_body(framing, u64::MAX, tables) {
+        Ok(body) if exchange.request_bytes.get() == 0 && failure.kind != "body_too_large" => body,
+        _ => return own_answer::send_last(connection, exchange, tables, own).await,
+    };
+    match own_answer::send(connection, exchange, tables, own, &mut body).await {
+        Ok(next) => next,
+        Err(_) => Next::Close,
+    }
+}
+
+/// Counts a request in flight until dropped.
+struct Active(Rc<crate::metrics::Metrics>);
+
+impl Active {
+    fn begin(connection: &Connection) -> Self {
+        let metrics = connection.shared.metrics.clone();
+        metrics.count(Counter::Requests);
+        metrics.count(Counter::RequestsActive);
+        Self(metrics)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.sub(Counter::RequestsActive, 1);
+    }
+}
+
+/// Counts, logs, runs the `log` hooks.
+fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: Rc<Tables>) {
+    let metrics = &connection.shared.metrics;
+    metrics.status(exchange.status.get());
+    metrics.add(Counter::RequestBytes, exchange.request_bytes.get());
+    metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
+    if tables.access_log.is_some() {
+        log(connection, exchange, &tables);
+    }
+    let hooks = match exchange.route.get() {
+        Some(route) => &tables.routes[route].hooks.log,
+        None => &tables.phase_hooks.log,
+    };
+    for (position, hook) in hooks.iter().enumerate() {
+        if let Step::Waiting(first) = tables.hooks.call(*hook, exchange) {
+            // the rest goes on without the connection
+            let (rest, exchange, tables) = (hooks[position + 1..].to_vec(), exchange.clone(), tables.clone());
+            spawn_local(async move {
+                let all = async {
+                    first.await;
+                    for hook in rest {
+                        if let Step::Waiting(verdict) = tables.hooks.call(hook, &exchange) {
+                            verdict.await;
+                        }
+                    }
+                };
+                let _ = tokio::time::timeout(LOG_HOOKS_LIMIT, all).await;
+                exchange.is_finished.set(true);
+                exchange.attachment.take();
+            });
+            return;
+        }
+    }
+    exchange.is_finished.set(true);
+    // views may point back at the exchange
+    exchange.attachment.take();
+}
+
+fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
+    let Some(log) = &tables.access_log else { return };
+    let clock = &connection.shared.clock;
+    let request = exchange.request.borrow();
+    let started = exchange.timings.started_us.get();
+    let id = exchange.id.borrow();
+    let failure = exchange.failure.borrow();
+    let upstream = exchange.upstream.get().map(|index| &tables.upstreams[index]);
+    log.record(&Entry {
+        time_unix_ms: clock.unix_ms(started),
+        client: &exchange.client.address,
+        method: request.method(),
+        target: request.target(),
+        host: request.host(),
+        version: if request.version == Version::Http10 {
+            "HTTP/1.0"
+        } else {
+            "HTTP/1.1"
+        },
+        status: exchange.status.get(),
+        request_bytes: exchange.request_bytes.get(),
+        response_bytes: exchange.response_bytes.get(),
+        referer: request.head.get(b"referer"),
+        user_agent: request.head.get(b"user-agent"),
+        request_id: &id,
+        route: exchange
+            .route
+            .get()
+            .map_or("", |route| &tables.routes[route].name),
+        upstream: upstream.map_or("", |upstream| &upstream.name),
+        server: upstream
+            .zip(exchange.server.get())
+            .map_or("", |(upstream, server)| &upstream.servers[server].name),
+        attempts: exchange.attempt.get(),
+        queue_us: exchange.timings.queue_us.get(),
+        connect_us: exchange.timings.connect_us.get(),
+        head_us: exchange.timings.head_us.get(),
+        total_us: clock.tick().saturating_sub(started),
+        hook_us: exchange.timings.hook_us.get(),
+        limit: exchange.limit.get(),
+        error: failure.as_ref().map_or("", |failure| failure.kind),
+    });
+}
+
+/// The request's id, made on first use.
+pub(crate) fn request_id(exchange: &Exchange, shared: &crate::worker::Shared) -> String {
+    let mut id = exchange.id.borrow_mut();
+    if id.is_empty() {
+        *id = shared.next_id();
+    }
+    id.clone()
+}
+
+/// What refused heads become.
+pub(crate) fn head_failure(none: &NoRequest) -> Option<(Failure, &'static str)> {
+    match none {
+        NoRequest::Gone | NoRequest::Late { has_begun: false, .. } => None,
+        NoRequest::Late { limit, .. } => Some((
+            Failure::client(
+                "client_head_timeout",
+                408,
+                "the client took too long to send the request's head",
+            ),
+            limit.name(),
+        )),
+        NoRequest::Refused(error) => {
+            let limit = match error.reason() {
+                "head_too_large" | "target_too_long" => "limits.max_head_bytes",
+                "too_many_fields" => "limits.max_header_fields",
+                _ => "",
+            };
+            Some((
+                Failure::client(error.reason(), error.status(), error.to_string()),
+                limit,
+            ))
+        }
+    }
+}

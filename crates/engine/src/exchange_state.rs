@@ -1,0 +1,123 @@
+//! The state of one exchange (a request and its response) that the engine shares with hooks.
+//!
+//! All of it lives on one thread; the cells are borrowed only between two awaits, so a hook always finds them free.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use headgate_route::Params;
+use headgate_wire::{RequestHead, ResponseHead};
+
+use crate::failure::Failure;
+use crate::tables::Tables;
+
+/// The client side of a connection, as hooks and logs see it.
+pub struct ClientInfo {
+    /// The address as text, without port (`unix:` for a Unix socket).
+    pub address: String,
+    /// The port, 0 for a Unix socket.
+    pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The listener's name.
+    pub listener: String,
+}
+
+/// Microseconds spent in the parts of a request's life; 0 where a part did not happen.
+#[derive(Default)]
+pub struct Timings {
+    /// When the head was complete, on the worker's clock.
+    pub started_us: Cell<u64>,
+    /// Waiting for a place on an upstream server.
+    pub queue_us: Cell<u64>,
+    /// Connecting to the server (0 for a pooled connection).
+    pub connect_us: Cell<u64>,
+    /// From the request's last attempt to the complete response head.
+    pub head_us: Cell<u64>,
+    /// In hooks, waiting included.
+    pub hook_us: Cell<u64>,
+}
+
+/// One request and its response.
+pub struct Exchange {
+    /// The request's head; edits by hooks are in it.
+    pub request: RefCell<RequestHead>,
+    /// The response's head: the server's, while `response` hooks run and after.
+    pub response: RefCell<Option<ResponseHead>>,
+    /// The status sent to the client, 0 before.
+    pub status: Cell<u16>,
+    /// Who asks.
+    pub client: Rc<ClientInfo>,
+    /// The tables that this request was routed with; they outlive a configuration change.
+    pub tables: RefCell<Rc<Tables>>,
+    /// The chosen route.
+    pub route: Cell<Option<usize>>,
+    /// The path parameters of the chosen route, percent-decoded.
+    pub params: RefCell<Params>,
+    /// The chosen upstream; a hook may choose another one of `tables` in the phase `request`.
+    pub upstream: Cell<Option<usize>>,
+    /// The chosen server of that upstream in the current attempt.
+    pub server: Cell<Option<usize>>,
+    /// The number of the current attempt, from 1; 0 before the first.
+    pub attempt: Cell<u32>,
+    /// What went wrong, for `error` hooks and the log.
+    pub failure: RefCell<Option<Failure>>,
+    /// The request's id, made on first use.
+    pub id: RefCell<String>,
+    /// Whatever the hooks' implementation keeps for this exchange (views, context). Dropped with the exchange.
+    pub attachment: RefCell<Option<Box<dyn Any>>>,
+    /// Set after the `log` hooks: views must refuse further use.
+    pub is_finished: Cell<bool>,
+    /// Bytes of request body read and of response (head and body) written.
+    pub request_bytes: Cell<u64>,
+    /// See `request_bytes`.
+    pub response_bytes: Cell<u64>,
+    /// The limit or timeout that ended this request, for the log; empty if none.
+    pub limit: Cell<&'static str>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+impl Exchange {
+    /// A fresh exchange.
+    pub fn new(request: RequestHead, client: Rc<ClientInfo>, tables: Rc<Tables>) -> Rc<Self> {
+        Rc::new(Self {
+            request: RefCell::new(request),
+            response: RefCell::new(None),
+            status: Cell::new(0),
+            client,
+            tables: RefCell::new(tables),
+            route: Cell::new(None),
+            params: RefCell::default(),
+            upstream: Cell::new(None),
+            server: Cell::new(None),
+            attempt: Cell::new(0),
+            failure: RefCell::new(None),
+            id: RefCell::default(),
+            attachment: RefCell::new(None),
+            is_finished: Cell::new(false),
+            request_bytes: Cell::new(0),
+            response_bytes: Cell::new(0),
+            limit: Cell::new(""),
+            timings: Timings::default(),
+        })
+    }
+
+    /// The name of the chosen route, empty before routing.
+    pub fn route_name(&self) -> String {
+        let tables = self.tables.borrow();
+        self.route
+            .get()
+            .map_or_else(String::new, |route| tables.routes[route].name.clone())
+    }
+
+    /// The chosen server's address as written in the configuration, empty before an attempt.
+    pub fn server_address(&self) -> String {
+        let tables = self.tables.borrow();
+        match (self.upstream.get(), self.server.get()) {
+            (Some(upstream), Some(server)) => tables.upstreams[upstream].servers[server].name.clone(),
+            _ => String::new(),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! One attempt: a connection to a server, the request on it, and the head of the response.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use headgate_wire::{parse_response, Parsed, ResponseHead, Version};
+
+use super::Plan;
+use crate::connection::Connection;
+use crate::exchange::body_failure;
+use crate::failure::Failure;
+use crate::http1::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http1::response_head::write_interim;
+use crate::limits::Limit;
+use crate::metrics::Counter;
+use crate::peer::{Broken, Peer};
+use crate::phase_hooks::Departure;
+use crate::upstream::Pooled;
+
+/// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
+const FIRST_READ_BYTES: usize = 32 * 1024;
+
+/// A response head, and the connection that the rest of it comes from.
+pub(super) struct Ready {
+    pub(super) server: Pooled,
+    pub(super) response: ResponseHead,
+    /// The server takes no more of the request's body.
+    pub(super) is_deaf: bool,
+}
+
+/// Why an attempt has no response.
+pub(super) enum AttemptFailed {
+    /// The request itself cannot go on: the client left, or its body is bad.
+    Request(Failure),
+    /// The server is to blame; another one may do better.
+    Server(Failure),
+}
+
+/// Runs one attempt. A pooled connection that turns out to be closed is replaced by a fresh one where that is safe: it
+/// is no failure of the server.
+pub(super) async fn run(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    server: usize,
+    opening: &[u8],
+    body: &mut RequestBody,
+) -> Result<Ready, AttemptFailed> {
+    let pool = &plan.upstream.servers[server].pool;
+    if let Some(pooled) = pool.take() {
+        connection.shared.metrics.count(Counter::UpstreamReuses);
+        match exchange_heads(plan, connection, pooled, opening, body).await {
+            Err(AttemptFailed::Server(failure))
+                if failure.kind == "upstream_closed" && plan.is_idempotent && !body.is_committed => {}
+            other => return other,
+        }
+    }
+    let fresh = connect(plan, connection, server).await?;
+    exchange_heads(plan, connection, fresh, opening, body).await
+}
+
+async fn connect(plan: &Plan<'_>, connection: &Connection, server: usize) -> Result<Pooled, AttemptFailed> {
+    let shared = &connection.shared;
+    let began = shared.clock.tick();
+    connection.watch.arm(Limit::Connect, plan.connect_ms);
+    shared.metrics.count(Counter::UpstreamConnects);
+    let connected = plan.upstream.servers[server]
+        .connect(&shared.clock, &connection.watch)
+        .await;
+    let timings = &plan.exchange.timings;
+    timings
+        .connect_us
+        .set(timings.connect_us.get() + shared.clock.tick() - began);
+    match connected {
+        Ok(stream) => Ok(Pooled {
+            peer: Peer::new(stream, shared.buffers.clone()),
+            served: 0,
+            since_ms: 0,
+        }),
+        Err(Broken::Limit(limit)) => {
+            shared.metrics.count(limit.counter());
+            plan.exchange.limit.set(limit.name());
+            Err(AttemptFailed::Server(Failure::upstream(
+                "connect_timeout",
+                504,
+                "the server did not accept a connection in time",
+                true,
+            )))
+        }
+        Err(Broken::Io(error)) => Err(AttemptFailed::Server(Failure::upstream(
+            "connect",
+            502,
+            format!("cannot connect to the server: {error}"),
+            true,
+        ))),
+        Err(Broken::Closed) => Err(AttemptFailed::Server(Failure::upstream(
+            "connect",
+            502,
+            "cannot connect to the server",
+            true,
+        ))),
+    }
+}
+
+/// Sends the request and awaits the head of its final response; interim ones go on to the client.
+async fn exchange_heads(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    mut server: Pooled,
+    opening: &[u8],
+    body: &mut RequestBody,
+) -> Result<Ready, AttemptFailed> {
+    let shared = connection.shared.clone();
+    let began = shared.clock.now_us();
+    let is_reused = server.served > 0;
+    server.served += 1;
+    let sent = server
+        .peer
+        .write_all(&connection.watch, opening, plan.send_ms)
+        .await;
+    if let Err(Broken::Limit(limit)) = sent {
+        shared.metrics.count(limit.counter());
+        plan.exchange.limit.set(limit.name());
+        return Err(AttemptFailed::Server(Failure::upstream(
+            "send_timeout",
+            504,
+            "the server took too long to read the request",
+            false,
+        )));
+    }
+    // a write that failed may still be followed by an answer that explains it: read on
+    let is_head = plan.exchange.request.borrow().is_head();
+    let mut waiting = Waiting {
+        plan,
+        is_head,
+        departure: Departure::new(plan.tables.limits.allow_half_close),
+        is_deaf: sent.is_err(),
+    };
+    loop {
+        let response =
+            waiting
+                .head(connection, &mut server.peer, body)
+                .await
+                .map_err(|failure| match failure {
+                    AttemptFailed::Server(mut failure) if failure.kind == "upstream_closed" && !is_reused => {
+                        failure.message = "the server closed the connection before it answered".into();
+                        // not the kind that means a stale connection
+                        failure.kind = "upstream_reset";
+                        AttemptFailed::Server(failure)
+                    }
+                    other => other,
+                })?;
+        if !(100..200).contains(&response.status) || response.status == 101 {
+            plan.exchange.timings.head_us.set(shared.clock.tick() - began);
+            return Ok(Ready {
+                server,
+                response,
+                is_deaf: waiting.is_deaf,
+            });
+        }
+        if plan.exchange.request.borrow().version == Version::Http11 {
+            let mut out = Vec::new();
+            write_interim(&response, &mut out);
+            connection
+                .peer
+                .write_all(&connection.watch, &out, plan.send_ms)
+                .await
+                .map_err(|_| AttemptFailed::Request(Failure::client_left()))?;
+        }
+    }
+}
+
+/// The wait for a response head, while the request's body may still be on its way.
+struct Waiting<'a> {
+    plan: &'a Plan<'a>,
+    is_head: bool,
+    departure: Departure,
+    is_deaf: bool,
+}
+
+impl Waiting<'_> {
+    async fn head(
+        &mut self,
+        connection: &mut Connection,
+        server: &mut Peer,
+        body: &mut RequestBody,
+    ) -> Result<ResponseHead, AttemptFailed> {
+        self.arm(connection, body, Waits::ForClient);
+        poll_fn(|context| self.poll(context, connection, server, body)).await
+    }
+
+    fn arm(&self, connection: &Connection, body: &RequestBody, waits: Waits) {
+        let (limit, ms) = match waits {
+            _ if body.is_done() || self.is_deaf => (Limit::UpstreamHead, self.plan.upstream_head_ms),
+            Waits::ForClient => (Limit::ClientBody, self.plan.client_body_ms),
+            Waits::ForServer => (Limit::Send, self.plan.send_ms),
+        };
+        connection.watch.arm(limit, ms);
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        server: &mut Peer,
+        body: &mut RequestBody,
+    ) -> Poll<Result<ResponseHead, AttemptFailed>> {
+        loop {
+            if !server.unread().is_empty() {
+                match parse_response(server.unread(), self.plan.tables.head_limits(), self.is_head) {
+                    Ok(Parsed::Complete { head, len }) => {
+                        server.consume(len);
+                        return Poll::Ready(Ok(head));
+                    }
+                    Ok(Parsed::Partial) => {}
+                    Err(error) => {
+                        connection.shared.metrics.count(Counter::BadResponses);
+                        let failure = Failure::upstream(
+                            error.reason(),
+                            502,
+                            format!("the server's answer is refused: {error}"),
+                            false,
+                        );
+                        return Poll::Ready(Err(AttemptFailed::Server(failure)));
+                    }
+                }
+            }
+            match server.poll_fill(context, FIRST_READ_BYTES) {
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    let nothing_came = server.unread().is_empty();
+                    let kind = if nothing_came {
+                        "upstream_closed"
+                    } else {
+                        "upstream_reset"
+                    };
+                    let failure = Failure::upstream(
+                        kind,
+                        502,
+                        "the server closed the connection before it answered",
+                        false,
+                    );
+                    return Poll::Ready(Err(AttemptFailed::Server(failure)));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        if !body.is_done() && !self.is_deaf {
+            let (mut moved, mut waits) = (false, Waits::ForClient);
+            let before = body.received;
+            let pumped = body.poll_pump(context, &mut connection.peer, server, &mut moved, &mut waits);
+            let exchange = self.plan.exchange;
+            exchange
+                .request_bytes
+                .set(exchange.request_bytes.get() + body.received - before);
+            match pumped {
+                Poll::Ready(Err(BodyBroken::Server(_))) => {
+                    // perhaps it has answered and closed: its answer is read in the next round
+                    self.is_deaf = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(broken)) => {
+                    return Poll::Ready(Err(AttemptFailed::Request(body_failure(broken, exchange))))
+                }
+                Poll::Ready(Ok(())) => self.arm(connection, body, waits),
+                Poll::Pending if moved => self.arm(connection, body, waits),
+                Poll::Pending => {}
+            }
+        }
+        if body.is_done() && self.departure.poll(context, &connection.peer) {
+            return Poll::Ready(Err(AttemptFailed::Request(Failure::client_left())));
+        }
+        if let Some(limit) = connection.watch.expired() {
+            return Poll::Ready(Err(self.late(connection, limit)));
+        }
+        connection.watch.register(context);
+        Poll::Pending
+    }
+
+    fn late(&self, connection: &Connection, limit: Limit) -> AttemptFailed {
+        connection.shared.metrics.count(limit.counter());
+        self.plan.exchange.limit.set(limit.name());
+        match limit {
+            Limit::ClientBody => AttemptFailed::Request(Failure::client(
+                "client_body_timeout",
+                408,
+                "the client took too long to send the request's body",
+            )),
+            Limit::Send => AttemptFailed::Server(Failure::upstream(
+                "send_timeout",
+                504,
+                "the server took too long to read the request",
+                false,
+            )),
+            _ => AttemptFailed::Server(Failure::upstream(
+                "upstream_head_timeout",
+                504,
+                "the server took too long to answer",
+                false,
+            )),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A request's way to a server and its response's way back.
+//!
+//! # How it works
+//! [`forward`] makes attempts until one has a response head: choose a server, take or open a connection, send, await. What
+//! may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
+
+mod attempt;
+mod relay;
+
+use std::rc::Rc;
+
+use headgate_wire::Framing;
+
+use crate::connection::{Connection, Next};
+use crate::exchange::{body_failure, request_id};
+use crate::exchange_state::Exchange;
+use crate::failure::Failure;
+use crate::http1::request_body::RequestBody;
+use crate::http1::request_head::{self, Outgoing};
+use crate::metrics::Counter;
+use crate::own_answer::stripped_path;
+use crate::phase_hooks::run_hooks;
+use crate::tables::Tables;
+use crate::upstream::{Lease, Upstream};
+use attempt::{AttemptFailed, Ready};
+
+/// What stays the same over the attempts of one request.
+struct Plan<'a> {
+    exchange: &'a Rc<Exchange>,
+    tables: &'a Rc<Tables>,
+    upstream: &'a Rc<Upstream>,
+    hooks: &'a [usize],
+    target: Option<Vec<u8>>,
+    id: Option<String>,
+    framing: Framing,
+    is_idempotent: bool,
+    connect_ms: u64,
+    send_ms: u64,
+    client_body_ms: u64,
+    upstream_head_ms: u64,
+}
+
+/// Sends the request to a server of the upstream and its response to the client.
+pub(crate) async fn forward(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    upstream: usize,
+    body: &mut RequestBody,
+) -> Result<Next, Failure> {
+    let upstream = tables.upstreams[upstream].clone();
+    let plan = Plan::new(connection, exchange, tables, &upstream);
+    // the part of the body that is here goes out with the head, and again if an attempt fails before more was sent
+    let mut here = Vec::new();
+    body.take_available(&mut connection.peer, &mut here)
+        .map_err(|broken| body_failure(broken, exchange))?;
+
+    let mut tried = 0u64;
+    let mut failure = None;
+    for _ in 0..=upstream.retries {
+        let shared = connection.shared.clone();
+        let key = connection.client.address.as_bytes();
+        let Some(server) = upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics) else {
+            break;
+        };
+        tried |= 1 << server;
+        if failure.is_some() {
+            shared.metrics.count(Counter::Retries);
+        }
+        exchange.attempt.set(exchange.attempt.get() + 1);
+        exchange.server.set(Some(server));
+        let lease = Lease::new(shared.metrics.clone(), upstream.servers[server].cell);
+        if !plan.hooks.is_empty() {
+            if let Some(answer) = run_hooks(connection, exchange, plan.hooks).await? {
+                return crate::own_answer::send(connection, exchange, tables, answer.into(), body).await;
+            }
+        }
+        match plan.attempt(connection, server, &here, body).await {
+            Ok(ready) => {
+                upstream.succeeded(server, shared.clock.now_ms());
+                return relay::respond(connection, &plan, ready, body, lease).await;
+            }
+            Err(AttemptFailed::Request(failure)) => return Err(failure),
+            Err(AttemptFailed::Server(failed)) => {
+                shared.metrics.count(Counter::UpstreamFailures);
+                upstream.failed(server, shared.clock.now_ms());
+                let again = may_retry(&failed, &plan, body);
+                failure = Some(failed);
+                if !again {
+                    break;
+                }
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| {
+        Failure::gateway("no_server", 503, "no server of the upstream can take the request")
+    }))
+}
+
+/// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110
+/// section 9.2.2), and everything sent so far can be sent again.
+fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
+    !body.is_committed
+        && (failure.retry_safe || (plan.is_idempotent && failure.kind != "upstream_head_timeout"))
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        connection: &Connection,
+        exchange: &'a Rc<Exchange>,
+        tables: &'a Rc<Tables>,
+        upstream: &'a Rc<Upstream>,
+    ) -> Self {
+        let route = exchange.route.get();
+        let id = tables
+            .request_id_header
+            .is_some()
+            .then(|| request_id(exchange, &connection.shared));
+        let mut request = exchange.request.borrow_mut();
+        request_head::claim_fields(
+            &mut request,
+            &tables.forwarding,
+            tables.request_id_header.as_deref(),
+        );
+        let target = route
+            .and_then(|route| stripped_path(request.path(), &tables.routes[route]))
+            .map(|mut path| {
+                if request.target().len() > request.path().len() {
+                    path.extend_from_slice(&request.target()[request.path().len()..]);
+                }
+                path
+            });
+        let method = request.method();
+        let timeout = |of_route: fn(&crate::snapshot::RouteTimeouts) -> Option<u64>,
+                       of_gateway: fn(&crate::snapshot::Timeouts) -> u64| {
+            tables.timeout(route, Some(upstream), of_route, of_gateway)
+        };
+        Self {
+            exchange,
+            tables,
+            upstream,
+            hooks: route.map_or(&[][..], |route| &tables.routes[route].hooks.upstream_request),
+            target,
+            id,
+            framing: request.framing,
+            is_idempotent: matches!(
+                method,
+                b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+            ),
+            connect_ms: timeout(|t| t.connect, |t| t.connect),
+            send_ms: timeout(|t| t.send, |t| t.send),
+            client_body_ms: timeout(|t| t.client_body, |t| t.client_body),
+            upstream_head_ms: timeout(|t| t.upstream_head, |t| t.upstream_head),
+        }
+    }
+
+    /// The bytes that begin an attempt: the head, and what is here of the body.
+    fn opening(&self, server: usize, here: &[u8]) -> Vec<u8> {
+        let request = self.exchange.request.borrow();
+        let mut out = Vec::with_capacity(request.head.len_hint() + 512 + here.len());
+        let outgoing = Outgoing {
+            client: &self.exchange.client,
+            forwarding: &self.tables.forwarding,
+            host: &self.upstream.host,
+            server_name: &self.upstream.servers[server].name,
+            request_id: self.tables.request_id_header.as_deref().zip(self.id.as_deref()),
+            target: self.target.as_deref(),
+            framing: self.framing,
+        };
+        request_head::write(&request, &outgoing, &mut out);
+        out.extend_from_slice(here);
+        out
+    }
+
+    async fn attempt(
+        &self,
+        connection: &mut Connection,
+        server: usize,
+        here: &[u8],
+        body: &mut RequestBody,
+    ) -> Result<Ready, AttemptFailed> {
+        attempt::run(self, connection, server, &self.opening(server, here), body).await
+    }
+}

@@ -1,0 +1,293 @@
+//! The response's way to the client: hooks, head, body, and what becomes of both connections.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use headgate_wire::{Framing, Version};
+
+use super::attempt::Ready;
+use super::Plan;
+use crate::connection::{Connection, Next};
+use crate::exchange::body_failure;
+use crate::failure::Failure;
+use crate::http1::relay::{Relay, RelayBroken};
+use crate::http1::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http1::request_head::{field, upgrade_to};
+use crate::http1::response_head::{client_framing, write_end, write_status, write_switch};
+use crate::http1::tunnel::tunnel;
+use crate::limits::Limit;
+use crate::metrics::Counter;
+use crate::own_answer;
+use crate::peer::Broken;
+use crate::phase_hooks::run_hooks;
+use crate::upstream::{Lease, Pooled};
+
+/// Brings a response to the client.
+pub(super) async fn respond(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    ready: Ready,
+    body: &mut RequestBody,
+    lease: Lease,
+) -> Result<Next, Failure> {
+    let Ready {
+        mut server,
+        response,
+        mut is_deaf,
+    } = ready;
+    let exchange = plan.exchange;
+    let (framing, declared, keeps_server) = (response.framing, response.declared_length, response.persistent);
+    let is_switch = response.status == 101;
+    exchange.response.replace(Some(response));
+    let hooks = exchange
+        .route
+        .get()
+        .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response);
+    if !hooks.is_empty() {
+        if let Some(answer) = run_hooks(connection, exchange, hooks).await? {
+            exchange.response.replace(None);
+            let own = own_answer::Own::of_response_hook(answer);
+            return own_answer::send(connection, exchange, plan.tables, own, body).await;
+        }
+    }
+    if is_switch {
+        return switch(connection, plan, server).await;
+    }
+    let (client_version, persistent) = {
+        let request = exchange.request.borrow();
+        (request.version, request.persistent)
+    };
+    // an answer that came before the request's end: the client may never finish sending
+    let closes = !persistent || !body.is_done() || connection.shared.is_draining.get();
+    let client_framing = client_framing(framing, declared, client_version, closes);
+    let head = head(plan, client_framing, client_version);
+    let mut relay = Relay::new(
+        head,
+        framing,
+        client_framing.is_chunked,
+        plan.tables.chunk_limits(),
+        true,
+    );
+    let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
+    exchange.response_bytes.set(relay.written);
+    drop(lease);
+    relayed?;
+    if body.is_done() && keeps_server && framing != Framing::UntilClose {
+        keep(connection, plan, server);
+    }
+    Ok(match (client_framing.closes, body.is_done()) {
+        (_, false) => Next::Linger,
+        (true, true) => Next::Close,
+        (false, true) => Next::KeepAlive,
+    })
+}
+
+/// The head for the client.
+fn head(plan: &Plan<'_>, framing: crate::http1::response_head::ClientFraming, client: Version) -> Vec<u8> {
+    let response = plan.exchange.response.borrow();
+    let response = response.as_ref().expect("set when the head came");
+    plan.exchange.status.set(response.status);
+    let mut out = Vec::with_capacity(response.head.len_hint() + 192);
+    write_status(response.status, response.reason(), &mut out);
+    response.head.write_fields(&mut out);
+    if plan.tables.forwarding.via {
+        let version: &[u8] = if response.version == Version::Http10 {
+            b"1.0 "
+        } else {
+            b"1.1 "
+        };
+        field(
+            &mut out,
+            b"Via",
+            &[version, plan.tables.forwarding.name.as_bytes()],
+        );
+    }
+    if let Some((name, id)) = plan.tables.request_id_header.as_deref().zip(plan.id.as_deref()) {
+        if response.head.get(name.as_bytes()).is_none() {
+            field(&mut out, name.as_bytes(), &[id.as_bytes()]);
+        }
+    }
+    write_end(framing, client, &mut out);
+    out
+}
+
+/// Relays the response, and the rest of the request beside it.
+async fn carry(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    server: &mut Pooled,
+    relay: &mut Relay,
+    body: &mut RequestBody,
+    is_deaf: &mut bool,
+) -> Result<(), Failure> {
+    let exchange = plan.exchange;
+    let route = exchange.route.get();
+    let idle_ms = plan.tables.timeout(
+        route,
+        Some(plan.upstream),
+        |t| t.upstream_idle,
+        |t| t.upstream_idle,
+    );
+    let send_ms = plan.send_ms;
+    connection.watch.arm(Limit::UpstreamIdle, idle_ms);
+    poll_fn(|context| {
+        let (before, mut moved) = (relay.written, false);
+        if !body.is_done() && !*is_deaf {
+            let mut waits = Waits::ForClient;
+            let received = body.received;
+            let pumped = body.poll_pump(
+                context,
+                &mut connection.peer,
+                &mut server.peer,
+                &mut moved,
+                &mut waits,
+            );
+            exchange
+                .request_bytes
+                .set(exchange.request_bytes.get() + body.received - received);
+            match pumped {
+                Poll::Ready(Err(BodyBroken::Server(_))) => *is_deaf = true,
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(broken, exchange))),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        let unread = server.peer.unread().len();
+        let mut waits_for_client = false;
+        match relay.poll(
+            context,
+            &mut server.peer,
+            &mut connection.peer,
+            &mut waits_for_client,
+        ) {
+            Poll::Ready(result) => {
+                return Poll::Ready(result.map_err(|broken| cut(connection, plan, broken)))
+            }
+            Poll::Pending => {}
+        }
+        if moved || relay.written != before || server.peer.unread().len() != unread {
+            connection.watch.disarm();
+        }
+        let (limit, ms) = if waits_for_client {
+            (Limit::Send, send_ms)
+        } else {
+            (Limit::UpstreamIdle, idle_ms)
+        };
+        if !connection.watch.is_armed_for(limit) {
+            connection.watch.arm(limit, ms);
+        }
+        if let Some(limit) = connection.watch.expired() {
+            let broken = Broken::Limit(limit);
+            let side = if waits_for_client {
+                RelayBroken::Client(broken)
+            } else {
+                RelayBroken::Server(broken)
+            };
+            return Poll::Ready(Err(cut(connection, plan, side)));
+        }
+        connection.watch.register(context);
+        Poll::Pending
+    })
+    .await
+}
+
+/// What a relay that broke means.
+fn cut(connection: &Connection, plan: &Plan<'_>, broken: RelayBroken) -> Failure {
+    let metrics = &connection.shared.metrics;
+    let limited = |limit: Limit| {
+        metrics.count(limit.counter());
+        plan.exchange.limit.set(limit.name());
+    };
+    match broken {
+        RelayBroken::Client(Broken::Limit(limit)) => {
+            limited(limit);
+            Failure::client("send_timeout", 499, "the client took too long to read the answer")
+        }
+        RelayBroken::Client(_) => Failure::client_left(),
+        RelayBroken::Server(Broken::Limit(limit)) => {
+            limited(limit);
+            Failure::upstream("upstream_idle_timeout", 504, "the server stopped sending", false)
+        }
+        RelayBroken::Server(_) => {
+            metrics.count(Counter::UpstreamFailures);
+            Failure::upstream(
+                "upstream_cut",
+                502,
+                "the server closed the connection within its answer",
+                false,
+            )
+        }
+        RelayBroken::Framing(reason) => {
+            metrics.count(Counter::BadResponses);
+            Failure::upstream(reason, 502, "the server's body is badly framed", false)
+        }
+    }
+}
+
+/// Puts a connection back into its server's pool, if it is fit for another request.
+fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Pooled) {
+    let keepalive = &plan.upstream.keepalive;
+    let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
+    if is_worn || !server.peer.unread().is_empty() {
+        return;
+    }
+    if let Some(index) = plan.exchange.server.get() {
+        server.since_ms = connection.shared.clock.now_ms();
+        plan.upstream.servers[index].pool.give(server, keepalive.max_idle);
+    }
+}
+
+/// A 101: from here on both sides speak another protocol.
+async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled) -> Result<Next, Failure> {
+    let exchange = plan.exchange;
+    let head = {
+        let request = exchange.request.borrow();
+        let Some(asked) = upgrade_to(&request) else {
+            return Err(Failure::upstream(
+                "unasked_upgrade",
+                502,
+                "the server switched protocols without being asked",
+                false,
+            ));
+        };
+        let response = exchange.response.borrow();
+        let response = response.as_ref().expect("set when the head came");
+        if !response.upgrade {
+            return Err(Failure::upstream(
+                "bad_upgrade",
+                502,
+                "the server's 101 names no protocol",
+                false,
+            ));
+        }
+        let mut out = Vec::new();
+        write_switch(response, asked, &mut out);
+        out
+    };
+    exchange.status.set(101);
+    let sent = connection
+        .peer
+        .write_all(&connection.watch, &head, plan.send_ms)
+        .await;
+    sent.map_err(|_| Failure::client_left())?;
+    let route = exchange.route.get();
+    let idle_ms = plan.tables.timeout(
+        route,
+        Some(plan.upstream),
+        |t| t.upstream_idle,
+        |t| t.upstream_idle,
+    );
+    let (moved, ended) = tunnel(&mut connection.peer, &mut server.peer, &connection.watch, idle_ms).await;
+    exchange
+        .request_bytes
+        .set(exchange.request_bytes.get() + moved.from_client);
+    exchange.response_bytes.set(head.len() as u64 + moved.from_server);
+    match ended {
+        Err(Broken::Limit(limit)) => {
+            connection.shared.metrics.count(limit.counter());
+            exchange.limit.set(limit.name());
+        }
+        // either side may end a tunnel as it likes
+        Ok(()) | Err(_) => {}
+    }
+    Ok(Next::Close)
+}

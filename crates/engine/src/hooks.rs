@@ -1,0 +1,91 @@
+//! The seam to the user's code: a trait that the engine calls and `bridge` implements.
+//!
+//! # How it works
+//! A hook is an index into the table that came with the snapshot. The engine calls it with the exchange; the hook answers
+//! at once ([`Step::Ready`], the common case, also for an `async def` that does not wait) or with a future that the
+//! request's task awaits. Dropping that future cancels the hook: this is what happens when the client leaves or the
+//! hook's deadline passes. A phase without hooks never comes here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use crate::exchange_state::Exchange;
+
+/// A future on the worker's own thread.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// What a hook decided.
+pub enum Verdict {
+    /// Go on with the next hook or step.
+    Continue,
+    /// Answer the client with this instead of going on.
+    Answer(Box<Answer>),
+    /// The hook raised, took too long or returned nonsense, and is declared to fail closed. Already logged.
+    Failed,
+    /// A matcher function said yes (only from [`Hooks::matches`]-like hooks).
+    Matched,
+}
+
+/// The first step of a hook, taken inline.
+pub enum Step {
+    /// The hook is done.
+    Ready(Verdict),
+    /// The hook waits for something; the future gives its verdict.
+    Waiting(LocalFuture<'static, Verdict>),
+}
+
+/// An answer made by user code.
+pub struct Answer {
+    /// 200 to 599.
+    pub status: u16,
+    /// Field names and values; framing fields are not among them.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What follows the head.
+    pub body: AnswerBody,
+}
+
+/// The body of an [`Answer`].
+pub enum AnswerBody {
+    /// The whole body.
+    Bytes(Vec<u8>),
+    /// Chunks as they come, for instance from an async generator.
+    Stream(Box<dyn BodySource>),
+}
+
+/// A body made piece by piece.
+pub trait BodySource {
+    /// The next piece, `None` at the end, or an error (already logged) that cuts the response.
+    fn next(&mut self) -> LocalFuture<'_, Option<Result<Vec<u8>, BodyFailed>>>;
+}
+
+/// A [`BodySource`] could not go on. It has logged why.
+#[derive(Debug)]
+pub struct BodyFailed;
+
+/// Everything the engine asks of user code.
+pub trait Hooks {
+    /// Runs one hook of any phase. `exchange` tells the phase's other arguments (response, attempt, failure).
+    fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step;
+
+    /// Asks a matcher function whether a route that otherwise fits takes the request. Errors count as no (and are logged).
+    fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool;
+
+    /// Lets other threads of the interpreter run; called between requests when the last such break is over a millisecond ago.
+    fn breathe(&self);
+}
+
+/// Hooks for a gateway without any.
+pub struct NoHooks;
+
+impl Hooks for NoHooks {
+    fn call(&self, _: usize, _: &Rc<Exchange>) -> Step {
+        Step::Ready(Verdict::Continue)
+    }
+
+    fn matches(&self, _: usize, _: &Rc<Exchange>) -> bool {
+        false
+    }
+
+    fn breathe(&self) {}
+}

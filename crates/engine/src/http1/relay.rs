@@ -1,0 +1,228 @@
+//! The response's body on its way from a server to the client, framed anew.
+//!
+//! # How it works
+//! A state machine that is polled: write what is ready (framing, then a slice of the server's unread bytes), else frame
+//! what has been read, else read. Nothing is read while something waits to be written, so that a slow client holds back
+//! its server and costs at most one read. Long bodies of known length between plain sockets go through a pipe with
+//! splice(2) and never enter this process.
+
+use std::task::{ready, Context, Poll};
+
+use headgate_wire::{
+    write_chunk_size, write_last_chunk, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, CRLF,
+};
+
+use super::splice::{Splice, SPLICE_FROM_BYTES};
+use crate::peer::{Broken, Peer, BUFFER_BYTES};
+
+/// What is read at once from a server whose client once could not keep up.
+const SLOW_READ_BYTES: usize = 16 * 1024;
+
+enum Source {
+    Done,
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+    UntilClose,
+}
+
+/// See the module.
+pub(crate) struct Relay {
+    source: Source,
+    /// The client gets chunks.
+    is_chunked: bool,
+    /// Bytes to write before the slice (at first the head), and how many are written.
+    pub(crate) framing: Vec<u8>,
+    framing_written: usize,
+    slice: usize,
+    owes_crlf: bool,
+    is_slow: bool,
+    splice: Option<Splice>,
+    may_splice: bool,
+    /// All bytes written to the client.
+    pub(crate) written: u64,
+}
+
+/// Which side broke.
+#[derive(Debug)]
+pub(crate) enum RelayBroken {
+    Client(Broken),
+    Server(Broken),
+    /// The server's framing was wrong.
+    Framing(&'static str),
+}
+
+impl Relay {
+    /// `head` goes out first. `is_chunked`: frame the body in chunks for the client.
+    pub(crate) fn new(
+        head: Vec<u8>,
+        framing: Framing,
+        is_chunked: bool,
+        chunk_limits: ChunkLimits,
+        may_splice: bool,
+    ) -> Self {
+        let source = match framing {
+            Framing::None | Framing::Length(0) => Source::Done,
+            Framing::Length(length) => Source::Length(length),
+            Framing::Chunked => Source::Chunked(Box::new(ChunkedDecoder::new(chunk_limits))),
+            Framing::UntilClose => Source::UntilClose,
+        };
+        Self {
+            source,
+            is_chunked,
+            framing: head,
+            framing_written: 0,
+            slice: 0,
+            owes_crlf: false,
+            is_slow: false,
+            splice: None,
+            may_splice,
+            written: 0,
+        }
+    }
+
+    /// Goes on until everything is written (`Ready(Ok)`) or somebody must be waited for.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        waits_for_client: &mut bool,
+    ) -> Poll<Result<(), RelayBroken>> {
+        loop {
+            // first the slice, so that head and body, or size and chunk, leave in one call
+            if self.slice == 0 && !matches!(self.source, Source::Done) && !server.unread().is_empty() {
+                self.frame(server)?;
+            }
+            if self.slice > 0 || self.framing_written < self.framing.len() {
+                *waits_for_client = true;
+                ready!(self.poll_write(context, server, client))?;
+                continue;
+            }
+            *waits_for_client = false;
+            match &mut self.source {
+                Source::Done => return Poll::Ready(Ok(())),
+                Source::Length(left)
+                    if self.may_splice
+                        && server.unread().is_empty()
+                        && (*left >= SPLICE_FROM_BYTES || self.splice.is_some()) =>
+                {
+                    let splice = self.splice.get_or_insert_with(Splice::default);
+                    ready!(splice.poll(context, left, server, client, &mut self.written, waits_for_client))?;
+                    self.source = Source::Done;
+                }
+                _ => ready!(self.poll_read_more(context, server))?,
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+    ) -> Poll<Result<(), RelayBroken>> {
+        while self.slice > 0 || self.framing_written < self.framing.len() {
+            let framing = &self.framing[self.framing_written..];
+            let n = match client
+                .stream
+                .poll_write(context, framing, &server.unread()[..self.slice])
+            {
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayBroken::Client(Broken::Io(error)))),
+                Poll::Pending => {
+                    self.is_slow = true;
+                    server.settle();
+                    return Poll::Pending;
+                }
+            };
+            let of_framing = n.min(framing.len());
+            self.framing_written += of_framing;
+            self.slice -= n - of_framing;
+            self.written += n as u64;
+            server.consume(n - of_framing);
+        }
+        self.framing.clear();
+        self.framing_written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Decides what of the unread bytes goes out next; nothing if more must be read first.
+    fn frame(&mut self, server: &mut Peer) -> Result<(), RelayBroken> {
+        let slice = match &mut self.source {
+            Source::Done => return Ok(()),
+            Source::Length(left) => {
+                let now = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(server.unread().len());
+                *left -= now as u64;
+                if *left == 0 {
+                    self.source = Source::Done;
+                }
+                now
+            }
+            Source::UntilClose => server.unread().len(),
+            Source::Chunked(decoder) => match decoder
+                .step(server.unread())
+                .map_err(|_| RelayBroken::Framing("bad_chunk"))?
+            {
+                ChunkStep::NeedMore { consumed } => {
+                    server.consume(consumed);
+                    return Ok(());
+                }
+                ChunkStep::Data { consumed_before, len } => {
+                    server.consume(consumed_before);
+                    len
+                }
+                ChunkStep::End { consumed } => {
+                    server.consume(consumed);
+                    let trailers = decoder.take_trailers();
+                    self.source = Source::Done;
+                    self.finish(trailers.as_ref());
+                    return Ok(());
+                }
+            },
+        };
+        self.slice = slice;
+        if self.is_chunked {
+            self.pay_crlf();
+            write_chunk_size(slice, &mut self.framing);
+            self.owes_crlf = true;
+        }
+        Ok(())
+    }
+
+    fn pay_crlf(&mut self) {
+        if std::mem::take(&mut self.owes_crlf) {
+            self.framing.extend_from_slice(CRLF);
+        }
+    }
+
+    fn finish(&mut self, trailers: Option<&headgate_wire::Head>) {
+        if self.is_chunked {
+            self.pay_crlf();
+            write_last_chunk(trailers, &mut self.framing);
+        }
+    }
+
+    fn poll_read_more(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+    ) -> Poll<Result<(), RelayBroken>> {
+        let limit = if self.is_slow {
+            SLOW_READ_BYTES
+        } else {
+            BUFFER_BYTES
+        };
+        Poll::Ready(match ready!(server.poll_fill(context, limit)) {
+            Err(error) => Err(RelayBroken::Server(Broken::Io(error))),
+            Ok(0) if matches!(self.source, Source::UntilClose) => {
+                self.source = Source::Done;
+                self.finish(None);
+                Ok(())
+            }
+            Ok(0) => Err(RelayBroken::Server(Broken::Closed)),
+            Ok(_) => Ok(()),
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! The request's body on its way from the client to a server, framed anew.
+//!
+//! # How it works
+//! What is already here when the head is sent goes out with it ([`RequestBody::take_available`]); the rest is pumped while
+//! the engine already waits for the response, because a server may answer early. Payload is written straight from the
+//! client's buffer; only the framing around it is built.
+
+use std::task::{Context, Poll};
+
+use headgate_wire::{
+    write_chunk_size, write_last_chunk, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, CRLF,
+};
+
+use crate::peer::{Broken, Peer, BUFFER_BYTES};
+
+enum Source {
+    Done,
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+}
+
+/// See the module.
+pub(crate) struct RequestBody {
+    source: Source,
+    /// Framing to write before the slice, and how much of it is written.
+    framing: Vec<u8>,
+    framing_written: usize,
+    /// So many bytes of the client's unread ones go out next.
+    slice: usize,
+    /// A chunk's data was begun, its CRLF is still to come.
+    owes_crlf: bool,
+    /// What may still come.
+    allowance: u64,
+    /// Bytes of payload so far.
+    pub(crate) received: u64,
+    /// Bytes went out that cannot be sent again.
+    pub(crate) is_committed: bool,
+}
+
+/// Why a body cannot go on.
+#[derive(Debug)]
+pub(crate) enum BodyBroken {
+    Client(Broken),
+    Server(Broken),
+    Framing(ChunkError),
+    TooLarge,
+}
+
+/// On whom a pending pump waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    ForClient,
+    ForServer,
+}
+
+impl RequestBody {
+    /// `max_bytes` bounds the payload.
+    pub(crate) fn new(
+        framing: Framing,
+        max_bytes: u64,
+        chunk_limits: ChunkLimits,
+    ) -> Result<Self, BodyBroken> {
+        let source = match framing {
+            Framing::None | Framing::Length(0) | Framing::UntilClose => Source::Done,
+            Framing::Length(length) if length > max_bytes => return Err(BodyBroken::TooLarge),
+            Framing::Length(length) => Source::Length(length),
+            Framing::Chunked => Source::Chunked(Box::new(ChunkedDecoder::new(chunk_limits))),
+        };
+        Ok(Self {
+            source,
+            framing: Vec::new(),
+            framing_written: 0,
+            slice: 0,
+            owes_crlf: false,
+            allowance: max_bytes,
+            received: 0,
+            is_committed: false,
+        })
+    }
+
+    /// All was read from the client and written to the server.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.source, Source::Done) && self.slice == 0 && self.framing_written == self.framing.len()
+    }
+
+    /// Moves the part of the body that is already here behind the head in `out`.
+    pub(crate) fn take_available(&mut self, client: &mut Peer, out: &mut Vec<u8>) -> Result<(), BodyBroken> {
+        while !self.is_done() && !client.unread().is_empty() {
+            if !self.prepare(client)? {
+                break;
+            }
+            out.extend_from_slice(&self.framing);
+            self.framing.clear();
+            out.extend_from_slice(&client.unread()[..self.slice]);
+            client.consume(self.slice);
+            self.slice = 0;
+        }
+        Ok(())
+    }
+
+    /// Reads and drops what is already here; for answers that do not want the body.
+    pub(crate) fn discard_available(&mut self, client: &mut Peer) -> Result<(), BodyBroken> {
+        let mut nowhere = Vec::new();
+        self.take_available(client, &mut nowhere)
+    }
+
+    /// Decides what of the unread bytes goes out next. False: more must be read first.
+    fn prepare(&mut self, client: &mut Peer) -> Result<bool, BodyBroken> {
+        match &mut self.source {
+            Source::Done => Ok(true),
+            Source::Length(left) => {
+                let now = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(client.unread().len());
+                *left -= now as u64;
+                self.slice = now;
+                self.received += now as u64;
+                if *left == 0 {
+                    self.source = Source::Done;
+                }
+                Ok(now > 0)
+            }
+            Source::Chunked(decoder) => match decoder.step(client.unread()).map_err(BodyBroken::Framing)? {
+                ChunkStep::NeedMore { consumed } => {
+                    client.consume(consumed);
+                    Ok(false)
+                }
+                ChunkStep::Data { consumed_before, len } => {
+                    client.consume(consumed_before);
+                    if len as u64 > self.allowance {
+                        return Err(BodyBroken::TooLarge);
+                    }
+                    self.allowance -= len as u64;
+                    self.received += len as u64;
+                    self.start_framing();
+                    write_chunk_size(len, &mut self.framing);
+                    self.owes_crlf = true;
+                    self.slice = len;
+                    Ok(true)
+                }
+                ChunkStep::End { consumed } => {
+                    client.consume(consumed);
+                    let trailers = decoder.take_trailers();
+                    self.start_framing();
+                    write_last_chunk(trailers.as_ref(), &mut self.framing);
+                    self.source = Source::Done;
+                    Ok(true)
+                }
+            },
+        }
+    }
+
+    fn start_framing(&mut self) {
+        self.framing.clear();
+        self.framing_written = 0;
+        if std::mem::take(&mut self.owes_crlf) {
+            self.framing.extend_from_slice(CRLF);
+        }
+    }
+
+    /// Pumps until the body is done (`Ready`) or somebody must be waited for.
+    pub(crate) fn poll_pump(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Peer,
+        server: &mut Peer,
+        moved: &mut bool,
+        waits: &mut Waits,
+    ) -> Poll<Result<(), BodyBroken>> {
+        loop {
+            while self.slice > 0 || self.framing_written < self.framing.len() {
+                let framing = &self.framing[self.framing_written..];
+                let n = match server
+                    .stream
+                    .poll_write(context, framing, &client.unread()[..self.slice])
+                {
+                    Poll::Ready(Ok(n)) => n,
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(BodyBroken::Server(Broken::Io(error))))
+                    }
+                    Poll::Pending => {
+                        *waits = Waits::ForServer;
+                        client.settle();
+                        return Poll::Pending;
+                    }
+                };
+                *moved = true;
+                self.is_committed = true;
+                let of_framing = n.min(framing.len());
+                self.framing_written += of_framing;
+                self.slice -= n - of_framing;
+                client.consume(n - of_framing);
+            }
+            if self.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            if !client.unread().is_empty() && self.prepare(client)? {
+                continue;
+            }
+            match client.poll_fill(context, BUFFER_BYTES) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(BodyBroken::Client(Broken::Closed))),
+                Poll::Ready(Ok(_)) => *moved = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(BodyBroken::Client(Broken::Io(error)))),
+                Poll::Pending => {
+                    *waits = Waits::ForClient;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The response's head as it goes to the client: status line, fields, framing written anew.
+
+use headgate_wire::{Framing, ResponseHead, Version};
+
+use super::request_head::field;
+
+/// How the response's body is framed for this client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ClientFraming {
+    /// Chunks.
+    pub(crate) is_chunked: bool,
+    /// The length, where it is known or told (HEAD, 304).
+    pub(crate) length: Option<u64>,
+    /// The connection ends with this response.
+    pub(crate) closes: bool,
+}
+
+/// Decides the framing: RFC 9112 section 6.
+pub(crate) fn client_framing(
+    framing: Framing,
+    declared: Option<u64>,
+    client: Version,
+    closes: bool,
+) -> ClientFraming {
+    match framing {
+        Framing::None => ClientFraming {
+            is_chunked: false,
+            length: declared,
+            closes,
+        },
+        Framing::Length(length) => ClientFraming {
+            is_chunked: false,
+            length: Some(length),
+            closes,
+        },
+        Framing::Chunked | Framing::UntilClose if client == Version::Http11 => ClientFraming {
+            is_chunked: true,
+            length: None,
+            closes,
+        },
+        Framing::Chunked | Framing::UntilClose => ClientFraming {
+            is_chunked: false,
+            length: None,
+            closes: true,
+        },
+    }
+}
+
+/// Appends the status line.
+pub(crate) fn write_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the fields that say how long the message and the connection last, and the empty line.
+pub(crate) fn write_end(framing: ClientFraming, client: Version, out: &mut Vec<u8>) {
+    if framing.is_chunked {
+        field(out, b"Transfer-Encoding", &[b"chunked"]);
+    } else if let Some(length) = framing.length {
+        field(
+            out,
+            b"Content-Length",
+            &[itoa::Buffer::new().format(length).as_bytes()],
+        );
+    }
+    if framing.closes {
+        field(out, b"Connection", &[b"close"]);
+    } else if client == Version::Http10 {
+        field(out, b"Connection", &[b"keep-alive"]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a server's interim (1xx) response, as it is (RFC 9110 section 15.2).
+pub(crate) fn write_interim(response: &ResponseHead, out: &mut Vec<u8>) {
+    write_status(response.status, response.reason(), out);
+    response.head.write_fields(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the head of a 101 answer with the protocol it switches to.
+pub(crate) fn write_switch(response: &ResponseHead, protocol: &[u8], out: &mut Vec<u8>) {
+    write_status(101, response.reason(), out);
+    response.head.write_fields(out);
+    field(out, b"Connection", &[b"upgrade"]);
+    field(out, b"Upgrade", &[protocol]);
+    out.extend_from_slice(b"\r\n");
+}

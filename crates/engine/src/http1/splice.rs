@@ -1,0 +1,123 @@
+//! Moving bytes from one socket to another through a pipe, without a copy into this process (splice(2)).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::{ready, Context, Poll};
+
+use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
+use tokio::io::Interest;
+
+use super::relay::RelayBroken;
+use crate::peer::{Broken, Peer};
+
+/// Shorter rests are copied: three system calls for the pipe would not pay.
+pub(crate) const SPLICE_FROM_BYTES: u64 = 96 * 1024;
+
+/// Asked of the kernel for a pipe; it may give less.
+const PIPE_BYTES: usize = 256 * 1024;
+
+/// A pipe between two sockets.
+#[derive(Default)]
+pub(crate) struct Splice {
+    pipe: Option<Pipe>,
+}
+
+struct Pipe {
+    from: OwnedFd,
+    to: OwnedFd,
+    size: usize,
+    filled: usize,
+}
+
+impl Splice {
+    /// Moves `left` bytes; ready when all are written.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        left: &mut u64,
+        server: &mut Peer,
+        client: &mut Peer,
+        written: &mut u64,
+        waits_for_client: &mut bool,
+    ) -> Poll<Result<(), RelayBroken>> {
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            none => none.insert(Pipe::open().map_err(|error| RelayBroken::Server(Broken::Io(error)))?),
+        };
+        while *left > 0 || pipe.filled > 0 {
+            if pipe.filled > 0 {
+                *waits_for_client = true;
+                let n = ready!(pipe.poll_drain(context, client))
+                    .map_err(|error| RelayBroken::Client(Broken::Io(error)))?;
+                pipe.filled -= n;
+                *written += n as u64;
+                continue;
+            }
+            *waits_for_client = false;
+            match ready!(pipe.poll_fill(context, server, *left)) {
+                Ok(0) => return Poll::Ready(Err(RelayBroken::Server(Broken::Closed))),
+                Ok(n) => {
+                    pipe.filled = n;
+                    *left -= n as u64;
+                }
+                Err(error) => return Poll::Ready(Err(RelayBroken::Server(Broken::Io(error)))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Pipe {
+    fn open() -> io::Result<Self> {
+        let (from, to) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let size = fcntl_setpipe_size(&to, PIPE_BYTES).unwrap_or(64 * 1024);
+        Ok(Self {
+            from,
+            to,
+            size,
+            filled: 0,
+        })
+    }
+
+    fn poll_fill(&self, context: &mut Context<'_>, server: &Peer, left: u64) -> Poll<io::Result<usize>> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.size);
+        loop {
+            ready!(server.stream.poll_read_ready(context))?;
+            let moved = server.stream.try_io(Interest::READABLE, || {
+                Ok(splice(
+                    server.stream.as_fd(),
+                    None,
+                    &self.to,
+                    None,
+                    most,
+                    SpliceFlags::MOVE | SpliceFlags::NONBLOCK,
+                )?)
+            });
+            match moved {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn poll_drain(&self, context: &mut Context<'_>, client: &Peer) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(client.stream.poll_write_ready(context))?;
+            let moved = client.stream.try_io(Interest::WRITABLE, || {
+                let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+                Ok(splice(
+                    &self.from,
+                    None,
+                    client.stream.as_fd(),
+                    None,
+                    self.filled,
+                    flags,
+                )?)
+            });
+            match moved {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+}

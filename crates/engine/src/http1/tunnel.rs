@@ -1,0 +1,96 @@
+//! Bytes both ways between two peers, after an upgrade.
+
+use std::future::poll_fn;
+use std::task::{ready, Context, Poll};
+
+use crate::deadline::Watched;
+use crate::limits::Limit;
+use crate::peer::{Broken, Peer, BUFFER_BYTES};
+
+/// One direction of a tunnel.
+#[derive(Default)]
+struct Direction {
+    is_ended: bool,
+    is_shut: bool,
+    moved: u64,
+}
+
+/// Bytes moved from the client and from the server.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Moved {
+    pub(crate) from_client: u64,
+    pub(crate) from_server: u64,
+}
+
+/// Carries bytes until both sides have ended, one breaks, or neither sends for `idle_ms`.
+pub(crate) async fn tunnel(
+    client: &mut Peer,
+    server: &mut Peer,
+    watch: &Watched,
+    idle_ms: u64,
+) -> (Moved, Result<(), Broken>) {
+    let mut up = Direction::default();
+    let mut down = Direction::default();
+    watch.arm(Limit::UpstreamIdle, idle_ms);
+    let result = poll_fn(|context| {
+        let before = up.moved + down.moved;
+        let upward = up.poll(context, client, server);
+        let downward = down.poll(context, server, client);
+        if before != up.moved + down.moved {
+            watch.arm(Limit::UpstreamIdle, idle_ms);
+        }
+        match (upward, downward) {
+            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
+                Poll::Ready(Err(Broken::Io(error)))
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            _ => match watch.expired() {
+                Some(limit) => Poll::Ready(Err(Broken::Limit(limit))),
+                None => {
+                    watch.register(context);
+                    Poll::Pending
+                }
+            },
+        }
+    })
+    .await;
+    (
+        Moved {
+            from_client: up.moved,
+            from_server: down.moved,
+        },
+        result,
+    )
+}
+
+impl Direction {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut Peer,
+        to: &mut Peer,
+    ) -> Poll<std::io::Result<()>> {
+        loop {
+            while !from.unread().is_empty() {
+                let Poll::Ready(written) = to.stream.poll_write(context, from.unread(), &[]) else {
+                    from.settle();
+                    return Poll::Pending;
+                };
+                let n = written?;
+                from.consume(n);
+                self.moved += n as u64;
+            }
+            if self.is_ended {
+                if !self.is_shut {
+                    // a peer that is gone already cannot be told
+                    let _ = ready!(to.stream.poll_shutdown(context));
+                    self.is_shut = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(from.poll_fill(context, BUFFER_BYTES))? == 0 {
+                self.is_ended = true;
+            }
+        }
+    }
+}

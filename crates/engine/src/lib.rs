@@ -1,0 +1,37 @@
+//! Listeners, pools, timers and the life of a request: the only crate that does I/O.
+//!
+//! Start reading at [`exchange`] (one request's life); `forward` is its part that goes to a server. Hooks are a trait here;
+//! who implements it is not this crate's business.
+
+mod access_log;
+mod clock;
+mod connection;
+mod deadline;
+mod error_page;
+mod exchange;
+pub mod exchange_state;
+pub mod failure;
+mod forward;
+pub mod hooks;
+mod http1;
+mod http_date;
+mod limits;
+mod listener;
+pub mod metrics;
+mod own_answer;
+mod peer;
+mod phase_hooks;
+mod request_id;
+pub mod snapshot;
+mod static_files;
+mod stream;
+pub mod tables;
+mod upstream;
+mod worker;
+
+pub use exchange_state::{ClientInfo, Exchange};
+pub use failure::{Failure, Source};
+pub use hooks::{Answer, AnswerBody, BodyFailed, BodySource, Hooks, LocalFuture, NoHooks, Step, Verdict};
+pub use metrics::ZONE_CELLS;
+pub use tables::SnapshotError;
+pub use worker::{check, Worker};

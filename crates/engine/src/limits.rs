@@ -1,0 +1,45 @@
+//! The named bounds: each has one name, used in the configuration, the log and the counters.
+
+use crate::metrics::Counter;
+
+/// A bound that a peer ran into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Limit {
+    ClientHead,
+    ClientBody,
+    ClientIdle,
+    Send,
+    Connect,
+    UpstreamHead,
+    UpstreamIdle,
+    Linger,
+}
+
+impl Limit {
+    /// The name in the configuration and in the log's field `limit`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ClientHead => "timeouts.client_head",
+            Self::ClientBody => "timeouts.client_body",
+            Self::ClientIdle => "timeouts.client_idle",
+            Self::Send => "timeouts.send",
+            Self::Connect => "timeouts.connect",
+            Self::UpstreamHead => "timeouts.upstream_head",
+            Self::UpstreamIdle => "timeouts.upstream_idle",
+            Self::Linger => "linger",
+        }
+    }
+
+    /// The counter of its hits.
+    pub(crate) fn counter(self) -> Counter {
+        match self {
+            Self::ClientHead => Counter::TimeoutClientHead,
+            Self::ClientBody => Counter::TimeoutClientBody,
+            Self::ClientIdle | Self::Linger => Counter::TimeoutClientIdle,
+            Self::Send => Counter::TimeoutSend,
+            Self::Connect => Counter::TimeoutConnect,
+            Self::UpstreamHead => Counter::TimeoutUpstreamHead,
+            Self::UpstreamIdle => Counter::TimeoutUpstreamIdle,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The worker's counters: cells of its slot in the shared zone, so that any process can sum them.
+
+use headgate_shared::Zone;
+
+macro_rules! counters {
+    ($($variant:ident $name:literal,)*) => {
+        /// A counter (or a gauge: those named `..._active`) of a worker.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        #[allow(missing_docs)]
+        pub enum Counter { $($variant,)* }
+
+        /// The counters' names, in the order of their cells.
+        pub const NAMES: &[&str] = &[$($name,)*];
+    };
+}
+
+counters! {
+    ConnectionsAccepted "connections_accepted",
+    ConnectionsActive "connections_active",
+    ConnectionsRefused "connections_refused",
+    Requests "requests",
+    RequestsActive "requests_active",
+    Responses1xx "responses_1xx",
+    Responses2xx "responses_2xx",
+    Responses3xx "responses_3xx",
+    Responses4xx "responses_4xx",
+    Responses5xx "responses_5xx",
+    ClientLeft "client_left",
+    RequestBytes "request_bytes",
+    ResponseBytes "response_bytes",
+    UpstreamConnects "upstream_connects",
+    UpstreamReuses "upstream_reuses",
+    UpstreamFailures "upstream_failures",
+    Retries "retries",
+    BadRequests "bad_requests",
+    BadResponses "bad_responses",
+    LimitHead "limit_head",
+    LimitBody "limit_body",
+    LimitConnections "limit_connections",
+    LimitClientConnections "limit_client_connections",
+    TimeoutClientHead "timeout_client_head",
+    TimeoutClientBody "timeout_client_body",
+    TimeoutClientIdle "timeout_client_idle",
+    TimeoutSend "timeout_send",
+    TimeoutConnect "timeout_connect",
+    TimeoutUpstreamHead "timeout_upstream_head",
+    TimeoutUpstreamIdle "timeout_upstream_idle",
+    HookFailures "hook_failures",
+    Panics "panics",
+}
+
+/// How many upstream servers have a cell of their own for their active requests.
+pub(crate) const SERVER_CELLS: u32 = 4000;
+
+/// The first cell of the upstream servers.
+pub(crate) const FIRST_SERVER_CELL: u32 = 64;
+
+/// The cells that a zone must have.
+pub const ZONE_CELLS: u32 = FIRST_SERVER_CELL + SERVER_CELLS;
+
+/// A worker's slot.
+pub(crate) struct Metrics {
+    zone: Zone,
+    slot: u32,
+}
+
+impl Metrics {
+    pub(crate) fn new(zone: Zone, slot: u32) -> Self {
+        Self { zone, slot }
+    }
+
+    pub(crate) fn count(&self, counter: Counter) {
+        self.zone.add(self.slot, counter as u32, 1);
+    }
+
+    pub(crate) fn add(&self, counter: Counter, n: u64) {
+        self.zone.add(self.slot, counter as u32, n);
+    }
+
+    pub(crate) fn sub(&self, counter: Counter, n: u64) {
+        self.zone.sub(self.slot, counter as u32, n);
+    }
+
+    pub(crate) fn status(&self, status: u16) {
+        self.count(match status {
+            100..=199 => Counter::Responses1xx,
+            200..=299 => Counter::Responses2xx,
+            300..=399 => Counter::Responses3xx,
+            400..=499 => Counter::Responses4xx,
+            _ => Counter::Responses5xx,
+        });
+    }
+
+    /// A cell's sum over all workers.
+    pub(crate) fn sum(&self, cell: u32) -> u64 {
+        self.zone.sum(cell)
+    }
+
+    /// A request begins on an upstream server.
+    pub(crate) fn enter_server(&self, cell: u32) {
+        self.zone.add(self.slot, cell, 1);
+    }
+
+    /// And ends.
+    pub(crate) fn leave_server(&self, cell: u32) {
+        self.zone.sub(self.slot, cell, 1);
+    }
+
+    /// Requests now on that server, over all workers.
+    pub(crate) fn server_load(&self, cell: u32) -> u32 {
+        u32::try_from(self.zone.sum(cell)).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,184 @@
+//! A stream with what was read from it and not yet used, and the pool of large buffers that reading borrows from.
+//!
+//! # How it works
+//! A read goes into a 64 KB buffer from the worker's pool. While a peer has nothing unread it holds no buffer at all;
+//! while it waits with some bytes unread it holds them in a vector of just their size. So an idle connection costs no
+//! buffer and a slow peer costs its unread bytes.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{ready, Context, Poll};
+
+use crate::deadline::Watched;
+use crate::limits::Limit;
+use crate::stream::Stream;
+
+/// The size of a pooled buffer, and the most that is read at once.
+pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
+
+const POOLED_BUFFERS: usize = 64;
+
+/// Free buffers of a worker.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    free: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.free
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        let mut free = self.free.borrow_mut();
+        if buffer.capacity() == BUFFER_BYTES && free.len() < POOLED_BUFFERS {
+            buffer.clear();
+            free.push(buffer);
+        }
+    }
+}
+
+/// A stream and its unread bytes.
+pub(crate) struct Peer {
+    pub(crate) stream: Stream,
+    data: Vec<u8>,
+    start: usize,
+    buffers: Rc<Buffers>,
+}
+
+/// Why a read or write ended.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The peer closed before it should have.
+    Closed,
+    /// The connection broke.
+    Io(io::Error),
+    /// A timeout.
+    Limit(Limit),
+}
+
+impl Peer {
+    pub(crate) fn new(stream: Stream, buffers: Rc<Buffers>) -> Self {
+        Self {
+            stream,
+            data: Vec::new(),
+            start: 0,
+            buffers,
+        }
+    }
+
+    /// What was read and not used.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.data[self.start..]
+    }
+
+    /// Marks `n` bytes as used.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.data.len());
+        if self.start >= self.data.len() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        self.start = 0;
+        self.buffers.give(std::mem::take(&mut self.data));
+    }
+
+    /// Keeps only the unread bytes, in a vector of their size.
+    pub(crate) fn settle(&mut self) {
+        if self.data.capacity() < BUFFER_BYTES {
+            return;
+        }
+        let unread = self.data[self.start..].to_vec();
+        self.start = 0;
+        self.buffers.give(std::mem::replace(&mut self.data, unread));
+    }
+
+    /// Reads behind the unread bytes. 0 means the peer's end.
+    ///
+    /// The caller bounds what it leaves unread to less than [`BUFFER_BYTES`].
+    pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
+        if self.data.capacity() < BUFFER_BYTES || self.data.len() == self.data.capacity() {
+            let mut buffer = self.buffers.take();
+            buffer.extend_from_slice(self.unread());
+            self.start = 0;
+            self.buffers.give(std::mem::replace(&mut self.data, buffer));
+        }
+        if self.data.len() == self.data.capacity() {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        if let Poll::Ready(read) = self.stream.poll_read(context, &mut self.data, limit) {
+            if self.unread().is_empty() {
+                self.release();
+            }
+            return Poll::Ready(read);
+        }
+        if self.unread().is_empty() {
+            self.release();
+        } else {
+            self.settle();
+        }
+        Poll::Pending
+    }
+
+    /// As [`Peer::poll_fill`], within the watch's deadline. An end is [`Broken::Closed`].
+    pub(crate) async fn fill(&mut self, watch: &Watched, limit: usize) -> Result<usize, Broken> {
+        poll_fn(|context| {
+            let read = self.poll_fill(context, limit);
+            watched(read, watch, context)
+        })
+        .await
+        .and_then(|n| if n == 0 { Err(Broken::Closed) } else { Ok(n) })
+    }
+
+    /// Writes all of `bytes`, within the watch's deadline, armed anew (`ms`) after each progress.
+    pub(crate) async fn write_all(
+        &mut self,
+        watch: &Watched,
+        mut bytes: &[u8],
+        ms: u64,
+    ) -> Result<(), Broken> {
+        if !bytes.is_empty() {
+            watch.arm(Limit::Send, ms);
+        }
+        poll_fn(|context| {
+            while !bytes.is_empty() {
+                let written = self.stream.poll_write(context, bytes, &[]);
+                let n = match ready!(watched(written, watch, context)) {
+                    Ok(n) => n,
+                    Err(error) => return Poll::Ready(Err(error)),
+                };
+                bytes = &bytes[n..];
+                watch.arm(Limit::Send, ms);
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
+
+/// A poll's result under a deadline.
+pub(crate) fn watched<T>(
+    poll: Poll<io::Result<T>>,
+    watch: &Watched,
+    context: &Context<'_>,
+) -> Poll<Result<T, Broken>> {
+    match poll {
+        Poll::Ready(Ok(value)) => Poll::Ready(Ok(value)),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Io(error))),
+        Poll::Pending => match watch.expired() {
+            Some(limit) => Poll::Ready(Err(Broken::Limit(limit))),
+            None => {
+                watch.register(context);
+                Poll::Pending
+            }
+        },
+    }
+}

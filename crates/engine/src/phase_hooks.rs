@@ -1,0 +1,123 @@
+//! Running the hooks of a phase, and noticing meanwhile that the client leaves.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::connection::Connection;
+use crate::exchange_state::Exchange;
+use crate::failure::Failure;
+use crate::hooks::{Answer, LocalFuture, Step, Verdict};
+use crate::metrics::Counter;
+use crate::peer::Peer;
+use crate::stream::Peek;
+
+/// Runs hooks in order until one answers or fails.
+pub(crate) async fn run_hooks(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+) -> Result<Option<Box<Answer>>, Failure> {
+    if hooks.is_empty() {
+        return Ok(None);
+    }
+    let tables = exchange.tables.borrow().clone();
+    let clock = connection.shared.clock.clone();
+    let began = clock.tick();
+    connection.watch.disarm();
+    let mut outcome = Ok(None);
+    for hook in hooks {
+        let verdict = match tables.hooks.call(*hook, exchange) {
+            Step::Ready(verdict) => verdict,
+            Step::Waiting(future) => {
+                match unless_client_leaves(future, &connection.peer, tables.limits.allow_half_close).await {
+                    Some(verdict) => verdict,
+                    None => {
+                        outcome = Err(Failure::client_left());
+                        break;
+                    }
+                }
+            }
+        };
+        match verdict {
+            Verdict::Continue | Verdict::Matched => {}
+            Verdict::Answer(answer) => {
+                outcome = Ok(Some(answer));
+                break;
+            }
+            Verdict::Failed => {
+                connection.shared.metrics.count(Counter::HookFailures);
+                outcome = Err(Failure::gateway(
+                    "hook_failed",
+                    500,
+                    "the gateway could not handle this request",
+                ));
+                break;
+            }
+        }
+    }
+    let spent = clock.tick() - began;
+    exchange
+        .timings
+        .hook_us
+        .set(exchange.timings.hook_us.get() + spent);
+    outcome
+}
+
+/// Waits for a hook; `None` (and the hook is cancelled) if the client goes meanwhile.
+async fn unless_client_leaves(
+    mut future: LocalFuture<'static, Verdict>,
+    client: &Peer,
+    allow_half_close: bool,
+) -> Option<Verdict> {
+    let mut departure = Departure::new(allow_half_close);
+    poll_fn(|context| {
+        if let Poll::Ready(verdict) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(verdict));
+        }
+        if departure.poll(context, client) {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Watches for a client's departure without reading from it.
+pub(crate) struct Departure {
+    is_watching: bool,
+    allow_half_close: bool,
+}
+
+impl Departure {
+    pub(crate) fn new(allow_half_close: bool) -> Self {
+        Self {
+            is_watching: true,
+            allow_half_close,
+        }
+    }
+
+    /// True once the client is gone; else has the task woken when that may have changed.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, client: &Peer) -> bool {
+        while self.is_watching {
+            match client.stream.poll_read_ready(context) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(())) => match client.stream.peek() {
+                    // the readiness was old: ask again, which registers the task
+                    Peek::Nothing => {}
+                    // the next request, already: it hides whatever comes after it
+                    Peek::Data => self.is_watching = false,
+                    Peek::End => {
+                        if !self.allow_half_close {
+                            return true;
+                        }
+                        self.is_watching = false;
+                    }
+                    Peek::Broken => return true,
+                },
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,276 @@
+//! The configuration as it crosses the seam: one JSON text, decoded into these types and refused if anything is unknown.
+//!
+//! The text is made by `headgate.config`, where defaults and descriptions live; here every field is required unless it may
+//! be absent by meaning. Times are milliseconds, sizes bytes.
+
+use serde::Deserialize;
+
+/// The whole configuration of a worker.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Bounds on what peers may send.
+    pub limits: Limits,
+    /// Bounds on every wait.
+    pub timeouts: Timeouts,
+    /// What the gateway tells servers about the client.
+    pub forwarding: Forwarding,
+    /// The field that carries the request's id to the server and back; absent for none.
+    pub request_id_header: Option<String>,
+    /// The access log, absent for none.
+    pub access_log: Option<AccessLog>,
+    /// Groups of servers.
+    pub upstreams: Vec<Upstream>,
+    /// The routes, in the order listed.
+    pub routes: Vec<Route>,
+    /// Hooks of requests before they have a route, or that get none.
+    #[serde(default)]
+    pub hooks: PhaseHooks,
+}
+
+/// Bounds on what peers may send.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Of a request's or response's head.
+    pub max_head_bytes: usize,
+    /// Fields in a head.
+    pub max_header_fields: usize,
+    /// Of a request's body.
+    pub max_body_bytes: u64,
+    /// Client connections of this worker.
+    pub max_connections: usize,
+    /// Client connections of this worker from one address; 0 for no limit.
+    pub max_connections_per_client: usize,
+    /// Requests on one client connection; 0 for no limit.
+    pub max_requests_per_connection: u64,
+    /// Chunk extensions on one chunk.
+    pub max_chunk_extension_bytes: usize,
+    /// The trailer section.
+    pub max_trailer_bytes: usize,
+    /// What a client's FIN before its answer means: `false` (it left: 499), `true` (it only finished sending).
+    #[serde(default)]
+    pub allow_half_close: bool,
+}
+
+/// Bounds on every wait, in milliseconds.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// The client's head, from its first byte.
+    pub client_head: u64,
+    /// Between two reads of the client's body.
+    pub client_body: u64,
+    /// A keep-alive connection without a request.
+    pub client_idle: u64,
+    /// Between two writes to a peer.
+    pub send: u64,
+    /// Connecting to a server.
+    pub connect: u64,
+    /// From the request's end to the response head's end.
+    pub upstream_head: u64,
+    /// Between two reads of the response's body, and silence in a tunnel.
+    pub upstream_idle: u64,
+    /// From the begin of a drain until what is left is cut.
+    pub drain: u64,
+}
+
+/// A route's own timeouts; what is absent comes from the gateway's.
+#[derive(Deserialize, Debug, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// See [`Timeouts`], also for the others.
+    pub client_head: Option<u64>,
+    /// See [`Timeouts`].
+    pub client_body: Option<u64>,
+    /// See [`Timeouts`].
+    pub client_idle: Option<u64>,
+    /// See [`Timeouts`].
+    pub send: Option<u64>,
+    /// See [`Timeouts`].
+    pub connect: Option<u64>,
+    /// See [`Timeouts`].
+    pub upstream_head: Option<u64>,
+    /// See [`Timeouts`].
+    pub upstream_idle: Option<u64>,
+    /// See [`Timeouts`].
+    pub drain: Option<u64>,
+}
+
+/// What the gateway tells servers about the client.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Forwarding {
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
+    pub x_forwarded: bool,
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+    /// `Via` (RFC 9110 section 7.6.3), both ways.
+    pub via: bool,
+    /// The gateway's name in `Via`.
+    pub name: String,
+}
+
+/// Where and how requests are logged.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    /// `json`, `combined`, or a text with `{field}`s.
+    pub format: String,
+    /// `stdout`, `stderr`, `file:PATH`, `syslog:PATH` or `syslog:udp://HOST:PORT`.
+    pub to: String,
+    /// How long a line may wait in the buffer, in milliseconds.
+    pub flush: u64,
+    /// The buffer.
+    pub buffer_bytes: usize,
+}
+
+/// A group of servers.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Its name, for hooks and logs.
+    pub name: String,
+    /// `round_robin`, `least_conn`, `random` or `ip_hash`.
+    pub balance: String,
+    /// At least one, at most 64.
+    pub servers: Vec<Server>,
+    /// What is kept open.
+    pub keepalive: Keepalive,
+    /// Further attempts after the first, where a retry is safe.
+    pub retries: u32,
+    /// Its own timeouts.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
+    /// The Host field sent: `preserve`, `server` or a literal.
+    pub host: String,
+}
+
+/// A server of an upstream.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// `ip:port`, `[ipv6]:port`, `name:port` or `unix:path`.
+    pub address: String,
+    /// Its share, from 1.
+    pub weight: u32,
+    /// Failures within `fail_timeout` that take it out; 0 for never.
+    pub max_fails: u32,
+    /// See `max_fails`; also how long it stays out.
+    pub fail_timeout: u64,
+    /// Used only while no other is available.
+    pub backup: bool,
+    /// Requests at once over all workers; 0 for no limit.
+    pub max_connections: u32,
+}
+
+/// What an upstream keeps open, per worker.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Keepalive {
+    /// Idle connections per server.
+    pub max_idle: usize,
+    /// How long one may be idle.
+    pub idle_timeout: u64,
+    /// Requests on one connection; 0 for no limit.
+    pub max_requests: u64,
+}
+
+/// A route.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Its name, for hooks and logs.
+    pub name: String,
+    /// Host patterns; none for all.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// The path pattern.
+    pub path: String,
+    /// Methods; none for all.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Conditions on header fields.
+    #[serde(default)]
+    pub headers: Vec<(String, Option<String>)>,
+    /// Conditions on query parameters.
+    #[serde(default)]
+    pub queries: Vec<(String, Option<String>)>,
+    /// A matcher function.
+    #[serde(default)]
+    pub function: Option<usize>,
+    /// Higher goes first.
+    #[serde(default)]
+    pub priority: i32,
+    /// What is done with the request.
+    pub action: Action,
+    /// Taken off the path before it is sent on.
+    #[serde(default)]
+    pub strip_prefix: Option<String>,
+    /// Put before the path (in place of `strip_prefix`) when it is sent on.
+    #[serde(default)]
+    pub replace_prefix: Option<String>,
+    /// The route's own body limit.
+    #[serde(default)]
+    pub max_body_bytes: Option<u64>,
+    /// The route's own timeouts.
+    #[serde(default)]
+    pub timeouts: Option<RouteTimeouts>,
+    /// The route's hooks, all that run for it, in order.
+    #[serde(default)]
+    pub hooks: PhaseHooks,
+}
+
+/// What a route does.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Action {
+    /// Sends the request to an upstream.
+    Proxy {
+        /// An index into `upstreams`.
+        upstream: usize,
+    },
+    /// Answers with a redirect.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// May hold `{scheme}`, `{host}`, `{path}`, `{query}`, `{target}` and path parameters.
+        location: String,
+    },
+    /// Answers with a fixed text.
+    Respond {
+        /// 200 to 599.
+        status: u16,
+        /// Further fields.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: String,
+    },
+    /// Answers with files of a folder.
+    Files {
+        /// The folder.
+        root: String,
+        /// Names tried for a folder.
+        index: Vec<String>,
+    },
+    /// A `request` hook answers; 404 if none does.
+    Hooks {},
+}
+
+/// Hooks by phase: indices into the table that came with the snapshot, in running order.
+#[derive(Deserialize, Debug, Default, Clone)]
+#[serde(deny_unknown_fields, default)]
+pub struct PhaseHooks {
+    /// Before routing.
+    pub rewrite: Vec<usize>,
+    /// Route chosen.
+    pub request: Vec<usize>,
+    /// Before each attempt's bytes go out.
+    pub upstream_request: Vec<usize>,
+    /// The response's head is there.
+    pub response: Vec<usize>,
+    /// Something failed.
+    pub error: Vec<usize>,
+    /// After the last byte.
+    pub log: Vec<usize>,
+}

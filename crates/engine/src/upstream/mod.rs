@@ -1,0 +1,149 @@
+//! Upstreams: choosing a server, connecting, and keeping connections.
+
+mod connect;
+mod pool;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use headgate_route::{Balance, Balancer, ServerSpec};
+
+use crate::metrics::Metrics;
+use crate::snapshot;
+use connect::Address;
+pub(crate) use pool::{Pool, Pooled};
+
+/// A group of servers that answer the same requests.
+pub struct Upstream {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its servers, in the order listed.
+    pub servers: Vec<Server>,
+    pub(crate) host: HostRule,
+    pub(crate) retries: u32,
+    pub(crate) timeouts: snapshot::RouteTimeouts,
+    pub(crate) keepalive: snapshot::Keepalive,
+    balancer: RefCell<Balancer>,
+}
+
+/// One server.
+pub struct Server {
+    /// Its address as written in the configuration.
+    pub name: String,
+    address: Address,
+    max_connections: u32,
+    /// Its cell in the shared zone: requests now on it.
+    pub(crate) cell: u32,
+    pub(crate) pool: Pool,
+    pub(crate) has_failed: Cell<bool>,
+}
+
+/// The `Host` that servers get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HostRule {
+    /// What the client sent.
+    Preserve,
+    /// The server's own name.
+    Server,
+    /// This.
+    Literal(String),
+}
+
+impl Upstream {
+    /// Builds one from its description; `cell` gives each server its cell.
+    pub(crate) fn build(
+        spec: &snapshot::Upstream,
+        cell: &mut dyn FnMut(&str) -> u32,
+    ) -> Result<Self, String> {
+        let balance: Balance = spec
+            .balance
+            .parse()
+            .map_err(|error| format!("upstream `{}`: {error}", spec.name))?;
+        if spec.servers.is_empty() || spec.servers.len() > 64 {
+            return Err(format!(
+                "upstream `{}` has {} servers\nhint: give 1 to 64",
+                spec.name,
+                spec.servers.len()
+            ));
+        }
+        let servers = spec.servers.iter().map(|server| {
+            Ok(Server {
+                name: server.address.clone(),
+                address: server
+                    .address
+                    .parse()
+                    .map_err(|error| format!("upstream `{}`: {error}", spec.name))?,
+                max_connections: server.max_connections,
+                cell: cell(&format!("{}/{}", spec.name, server.address)),
+                pool: Pool::default(),
+                has_failed: Cell::new(false),
+            })
+        });
+        let specs = spec.servers.iter().map(|server| ServerSpec {
+            weight: server.weight,
+            max_fails: server.max_fails,
+            fail_timeout_ms: server.fail_timeout,
+            backup: server.backup,
+            max_connections: server.max_connections,
+        });
+        Ok(Self {
+            name: spec.name.clone(),
+            servers: servers.collect::<Result<_, String>>()?,
+            host: match spec.host.as_str() {
+                "preserve" => HostRule::Preserve,
+                "server" => HostRule::Server,
+                literal => HostRule::Literal(literal.to_owned()),
+            },
+            retries: spec.retries,
+            timeouts: spec.timeouts.clone(),
+            keepalive: spec.keepalive.clone(),
+            balancer: RefCell::new(Balancer::new(balance, specs.collect())),
+        })
+    }
+
+    /// Chooses a server that was not yet tried (`tried`: a bit a server).
+    pub(crate) fn pick(&self, now_ms: u64, key: &[u8], tried: u64, metrics: &Metrics) -> Option<usize> {
+        let load = |server: usize| metrics.server_load(self.servers[server].cell);
+        self.balancer.borrow_mut().pick(now_ms, key, &load, tried)
+    }
+
+    /// A server answered.
+    pub(crate) fn succeeded(&self, server: usize, now_ms: u64) {
+        // most servers have not failed since they last answered: nothing to forgive
+        if self.servers[server].has_failed.replace(false) {
+            self.balancer.borrow_mut().succeeded(server, now_ms);
+        }
+    }
+
+    /// A server did not.
+    pub(crate) fn failed(&self, server: usize, now_ms: u64) {
+        self.servers[server].has_failed.set(true);
+        self.balancer.borrow_mut().failed(server, now_ms);
+    }
+
+    /// Closes idle connections that are too old or that their server closed.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        for server in &self.servers {
+            server.pool.sweep(now_ms, self.keepalive.idle_timeout);
+        }
+    }
+}
+
+/// A request on a server; the server's load counts it until this is dropped.
+pub(crate) struct Lease {
+    metrics: Rc<Metrics>,
+    cell: u32,
+}
+
+impl Lease {
+    pub(crate) fn new(metrics: Rc<Metrics>, cell: u32) -> Self {
+        metrics.enter_server(cell);
+        Self { metrics, cell }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.metrics.leave_server(self.cell);
+    }
+}

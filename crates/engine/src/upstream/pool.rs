@@ -1,0 +1,64 @@
+//! Idle connections to a server, the most recently used first.
+
+use std::cell::RefCell;
+use std::task::{Context, Waker};
+
+use crate::peer::Peer;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Pool {
+    idle: RefCell<Vec<Pooled>>,
+}
+
+/// A connection that may serve more requests.
+pub(crate) struct Pooled {
+    pub(crate) peer: Peer,
+    /// Requests it has served.
+    pub(crate) served: u64,
+    pub(crate) since_ms: u64,
+}
+
+impl Pooled {
+    /// Nothing has come from the server since its last response: neither its end nor bytes that nobody asked for.
+    ///
+    /// The loop has seen every event by the time a request is read, so that this asks no system call.
+    fn is_usable(&self) -> bool {
+        self.peer
+            .stream
+            .poll_read_ready(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    }
+}
+
+impl Pool {
+    /// Takes a usable connection; dead ones met on the way are closed.
+    pub(crate) fn take(&self) -> Option<Pooled> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(pooled) = idle.pop() {
+            if pooled.is_usable() {
+                return Some(pooled);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection, unless there are `max_idle` already.
+    pub(crate) fn give(&self, pooled: Pooled, max_idle: usize) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < max_idle {
+            idle.push(pooled);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty()
+    }
+
+    /// Closes what has been idle for `idle_timeout_ms`, and what its server closed.
+    pub(crate) fn sweep(&self, now_ms: u64, idle_timeout_ms: u64) {
+        self.idle
+            .borrow_mut()
+            .retain(|pooled| now_ms.saturating_sub(pooled.since_ms) < idle_timeout_ms && pooled.is_usable());
+    }
+}

@@ -1,0 +1,227 @@
+//! A worker: what its connections share, and its few commands.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use headgate_shared::Zone;
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use crate::clock::Clock;
+use crate::deadline::{Deadlines, SWEEP_MS};
+use crate::hooks::{Hooks, NoHooks};
+use crate::http_date::CachedDate;
+use crate::limits::Limit;
+use crate::listener::Listener;
+use crate::metrics::{Metrics, NAMES};
+use crate::peer::Buffers;
+use crate::request_id::{RequestIds, LENGTH};
+use crate::snapshot::Snapshot;
+use crate::tables::{SnapshotError, Tables};
+
+/// How long an idle keep-alive connection is still served while draining, for a request already on its way.
+const DRAIN_IDLE_MS: u64 = 1_000;
+
+/// Microseconds after which other threads of the interpreter get their turn.
+const BREATH_US: u64 = 1_000;
+
+/// What all connections of a worker share.
+pub(crate) struct Shared {
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) metrics: Rc<Metrics>,
+    tables: RefCell<Rc<Tables>>,
+    ids: RefCell<RequestIds>,
+    date: RefCell<CachedDate>,
+    pub(crate) is_draining: Cell<bool>,
+    pub(crate) stop: Notify,
+    /// Wakes the sweep when there is something to watch again.
+    pub(crate) busy: Notify,
+    pub(crate) connections: Cell<usize>,
+    pub(crate) per_client: RefCell<HashMap<String, usize>>,
+    last_breath_us: Cell<u64>,
+}
+
+/// A worker's data plane. Cheap to clone; lives on one thread.
+#[derive(Clone)]
+pub struct Worker {
+    shared: Rc<Shared>,
+}
+
+impl Worker {
+    /// A worker without routes that counts in `slot` of `zone`. `seed` makes its request ids differ from others'.
+    pub fn new(zone: Zone, slot: u32, seed: [u8; 16]) -> Self {
+        let snapshot: Snapshot =
+            serde_json::from_str(include_str!("empty_snapshot.json")).expect("the text is part of the crate");
+        let tables = Tables::build(snapshot, Rc::new(NoHooks)).expect("it has nothing that could fail");
+        Self {
+            shared: Rc::new(Shared {
+                clock: Rc::new(Clock::new()),
+                deadlines: Rc::default(),
+                buffers: Rc::default(),
+                metrics: Rc::new(Metrics::new(zone, slot)),
+                tables: RefCell::new(Rc::new(tables)),
+                ids: RefCell::new(RequestIds::new(seed)),
+                date: RefCell::new(CachedDate::new()),
+                is_draining: Cell::new(false),
+                stop: Notify::new(),
+                busy: Notify::new(),
+                connections: Cell::new(0),
+                per_client: RefCell::default(),
+                last_breath_us: Cell::new(0),
+            }),
+        }
+    }
+
+    /// Puts a new configuration in force. Requests in flight keep the old one.
+    ///
+    /// # Errors
+    /// The snapshot is not usable; the old one stays in force.
+    pub fn apply(&self, snapshot: &str, hooks: Rc<dyn Hooks>) -> Result<(), SnapshotError> {
+        let tables = parse(snapshot).and_then(|snapshot| Tables::build(snapshot, hooks))?;
+        let old = self.shared.tables.replace(Rc::new(tables));
+        if let Some(log) = &old.access_log {
+            log.flush();
+        }
+        Ok(())
+    }
+
+    /// Accepts connections from a listening socket. Must be called within the runtime's local set.
+    pub fn listen(&self, socket: OwnedFd, name: &str) -> io::Result<()> {
+        let listener = Listener::adopt(socket, name)?;
+        spawn_local(listener.run(self.shared.clone()));
+        Ok(())
+    }
+
+    /// Starts the worker's own work (deadlines, pools, log). Must be called once, within the runtime's local set.
+    pub fn start(&self) {
+        spawn_local(sweep(self.shared.clone()));
+    }
+
+    /// Stops accepting; connections end after their current response, idle ones after a moment.
+    pub fn drain(&self) {
+        let shared = &self.shared;
+        shared.is_draining.set(true);
+        shared.stop.notify_waiters();
+        shared
+            .deadlines
+            .hasten(Limit::ClientIdle, shared.clock.tick() / 1000 + DRAIN_IDLE_MS);
+        shared.busy.notify_one();
+    }
+
+    /// Stops accepting and ends every connection now.
+    pub fn close(&self) {
+        self.drain();
+        self.shared.deadlines.expire_all();
+    }
+
+    /// Open client connections.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.get()
+    }
+
+    /// Writes what the access log has buffered.
+    pub fn flush_logs(&self) {
+        if let Some(log) = &self.shared.tables().access_log {
+            log.flush();
+        }
+    }
+
+    /// Opens the access log's file anew, after somebody has moved it.
+    pub fn reopen_logs(&self) -> io::Result<()> {
+        self.shared
+            .tables()
+            .access_log
+            .as_ref()
+            .map_or(Ok(()), |log| log.reopen())
+    }
+
+    /// The counters, summed over all workers of the zone.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        (0..)
+            .zip(NAMES)
+            .map(|(cell, name)| (*name, self.shared.metrics.sum(cell)))
+            .collect()
+    }
+}
+
+impl Shared {
+    /// The tables now in force.
+    pub(crate) fn tables(&self) -> Rc<Tables> {
+        self.tables.borrow().clone()
+    }
+
+    /// Reads the clock, and lets other threads run if they have not for a while.
+    pub(crate) fn begin_request(&self, hooks: &dyn Hooks) -> u64 {
+        let now = self.clock.tick();
+        if now - self.last_breath_us.get() > BREATH_US {
+            hooks.breathe();
+            self.last_breath_us.set(now);
+        }
+        now
+    }
+
+    /// A new request id.
+    pub(crate) fn next_id(&self) -> String {
+        let mut buffer = [0; LENGTH];
+        self.ids.borrow_mut().next(&mut buffer).to_owned()
+    }
+
+    /// Appends the current `Date` value.
+    pub(crate) fn write_date(&self, out: &mut Vec<u8>) {
+        let seconds = self.clock.unix_ms(self.clock.now_us()) / 1000;
+        out.extend_from_slice(self.date.borrow_mut().at(seconds));
+    }
+}
+
+/// Parses the snapshot's text.
+fn parse(snapshot: &str) -> Result<Snapshot, SnapshotError> {
+    serde_json::from_str(snapshot).map_err(|error| SnapshotError(format!("bad snapshot: {error}")))
+}
+
+/// Builds the tables of a snapshot and throws them away.
+///
+/// # Errors
+/// The snapshot is not usable.
+pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
+    Tables::build(parse(snapshot)?, Rc::new(NoHooks)).map(drop)
+}
+
+/// Looks at deadlines ten times a second, at pools every second, at the log at its interval; sleeps while there is nothing.
+async fn sweep(shared: Rc<Shared>) {
+    let mut flushed_ms = 0;
+    let mut pools_ms = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(SWEEP_MS)).await;
+        let now_ms = shared.clock.tick() / 1000;
+        let tables = shared.tables();
+        shared.deadlines.sweep(now_ms);
+        if now_ms >= pools_ms + 1000 {
+            pools_ms = now_ms;
+            tables
+                .upstreams
+                .iter()
+                .for_each(|upstream| upstream.sweep(now_ms));
+        }
+        if let Some(log) = &tables.access_log {
+            if now_ms >= flushed_ms + tables.log_flush_ms {
+                flushed_ms = now_ms;
+                log.flush();
+            }
+        }
+        let has_idle = tables
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.servers.iter().any(|server| !server.pool.is_empty()));
+        let has_lines = tables.access_log.as_ref().is_some_and(|log| log.has_waiting());
+        drop(tables);
+        if shared.deadlines.is_empty() && !has_idle && !has_lines {
+            shared.busy.notified().await;
+        }
+    }
+}
