@@ -21,10 +21,8 @@ impl<'a> Authority<'a> {
             _ => read_name(bytes)?,
         };
         let (host, rest) = bytes.split_at(end);
-        Some(Self {
-            host,
-            port: read_port(rest)?,
-        })
+        let port = read_port(rest).ok()?;
+        Some(Self { host, port })
     }
 }
 
@@ -53,20 +51,22 @@ fn read_name(bytes: &[u8]) -> Option<usize> {
     (end > 0 && (!bytes[..end].contains(&b'%') || escapes_are_whole())).then_some(end)
 }
 
-/// `None` if malformed. An empty port is none (RFC 3986 section 3.2.3).
-fn read_port(rest: &[u8]) -> Option<Option<u16>> {
+/// What follows the host. An empty port is none (RFC 3986 section 3.2.3).
+fn read_port(rest: &[u8]) -> Result<Option<u16>, Malformed> {
     match rest {
-        [] | [b':'] => Some(None),
+        [] | [b':'] => Ok(None),
         [b':', digits @ ..] if digits.len() <= 5 => {
             let mut port = 0_u32;
             for &byte in digits {
                 if !byte.is_ascii_digit() {
-                    return None;
+                    return Err(Malformed);
                 }
                 port = port * 10 + u32::from(byte - b'0');
             }
-            u16::try_from(port).ok().map(Some)
+            u16::try_from(port).map(Some).map_err(|_| Malformed)
         }
-        _ => None,
+        _ => Err(Malformed),
     }
 }
+
+struct Malformed;

@@ -149,9 +149,9 @@ impl ChunkedDecoder {
             }
             (State::Size { digits: 0, .. }, _) => Err(ChunkError::Size),
             (State::Size { value, .. } | State::Extension { value }, b'\r') => Ok(State::SizeLf { value }),
-            (State::Size { value, .. }, b';') => self.count_extension(value),
+            (State::Size { value, .. }, b';')
+            | (State::Extension { value }, b'\t' | b' '..=b'~' | 0x80..) => self.count_extension(value),
             (State::Size { .. }, _) => Err(ChunkError::Size),
-            (State::Extension { value }, b'\t' | b' '..=b'~' | 0x80..) => self.count_extension(value),
             (State::Extension { .. }, _) => Err(ChunkError::Extension),
             (State::SizeLf { value: 0 }, b'\n') => Ok(State::Trailer),
             (State::SizeLf { value }, b'\n') => Ok(State::Data { remaining: value }),

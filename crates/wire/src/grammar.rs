@@ -7,6 +7,7 @@ const HOST: u8 = 8;
 
 const CLASS: [u8; 256] = classes();
 
+#[allow(clippy::cast_possible_truncation)] // why: the loop ends at 256
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0;

@@ -247,7 +247,7 @@ fn complete(line: &RequestLine, bytes: Vec<u8>, fields: Vec<Field>) -> Result<Re
     let Target {
         form,
         scheme_https,
-        target,
+        path: target,
         authority,
     } = read_target(&mut head, line.method, line.target)?;
     Ok(RequestHead {

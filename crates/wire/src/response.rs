@@ -74,9 +74,8 @@ struct StatusLine {
 fn read_line(bytes: &[u8]) -> Result<Option<StatusLine>, ResponseError> {
     for (position, &byte) in bytes.iter().take(12).enumerate() {
         match position {
-            7 if byte.is_ascii_digit() => {}
             9 if (b'1'..=b'9').contains(&byte) => {}
-            10 | 11 if byte.is_ascii_digit() => {}
+            7 | 10 | 11 if byte.is_ascii_digit() => {}
             9..=11 => return Err(ResponseError::Status),
             _ if byte == b"HTTP/1.? ???"[position] => {}
             _ => return Err(ResponseError::Version),

@@ -22,7 +22,7 @@ pub(crate) struct Target {
     pub(crate) form: TargetForm,
     pub(crate) scheme_https: bool,
     /// Path and query, or `*`, or the authority.
-    pub(crate) target: Span,
+    pub(crate) path: Span,
     /// The authority, where the form has one.
     pub(crate) authority: Option<Span>,
 }
@@ -34,7 +34,7 @@ pub(crate) fn read_target(head: &mut Head, method: Span, span: Span) -> Result<T
     let simple = |form| Target {
         form,
         scheme_https: false,
-        target: span,
+        path: span,
         authority: None,
     };
     if method == b"CONNECT" {
@@ -95,7 +95,7 @@ fn read_absolute(head: &mut Head, is_options: bool, span: Span) -> Result<Target
     Ok(Target {
         form: TargetForm::Absolute,
         scheme_https,
-        target,
+        path: target,
         authority: Some(authority),
     })
 }
