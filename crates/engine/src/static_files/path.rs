@@ -87,27 +87,21 @@ pub(super) struct RelativePath {
 }
 
 impl RelativePath {
-    /// Takes a decoded path; `None` if a name in it begins with a dot (but a leading `.well-known`) or holds a NUL.
-    /// Repeated slashes count once, as they do for the file system.
+    /// Takes a decoded path; `None` if a name in it begins with a dot (but a leading `.well-known`), holds a NUL or is
+    /// empty. Repeated slashes are not merged: routes do not merge them either, and a route that guards `/private/`
+    /// must not be passed by with `//private/`.
     pub(super) fn new(decoded_path: &[u8]) -> Option<Self> {
-        let mut names = Vec::with_capacity(decoded_path.len());
-        for name in decoded_path
-            .split(|&byte| byte == b'/')
-            .filter(|name| !name.is_empty())
-        {
-            let is_hidden = name[0] == b'.' && !(names.is_empty() && name == WELL_KNOWN);
-            if is_hidden || memchr::memchr(0, name).is_some() {
-                return None;
-            }
-            if !names.is_empty() {
-                names.push(b'/');
-            }
-            names.extend_from_slice(name);
-        }
-        if decoded_path.ends_with(b"/") && !names.is_empty() {
-            names.push(b'/');
-        }
-        Some(Self { names })
+        let names = decoded_path.strip_prefix(b"/").unwrap_or(decoded_path);
+        let is_allowed = |(index, name): (usize, &[u8])| match name.first() {
+            None => false,
+            Some(b'.') => index == 0 && name == WELL_KNOWN,
+            Some(_) => memchr::memchr(0, name).is_none(),
+        };
+        let without_last_slash = names.strip_suffix(b"/").unwrap_or(names);
+        let mut each = without_last_slash.split(|&byte| byte == b'/').enumerate();
+        (names.is_empty() || each.all(is_allowed)).then(|| Self {
+            names: names.to_vec(),
+        })
     }
 
     /// Whether it can only mean a directory.
@@ -215,7 +209,7 @@ mod tests {
     #[test]
     fn files_and_symlinks_beneath_the_root_open() {
         let (_directory, root) = tree();
-        for path in ["/sub/deep/file", "sub//deep/file", "/inside", "/sub/up"] {
+        for path in ["/sub/deep/file", "sub/deep/file", "/inside", "/sub/up"] {
             let text = std::io::read_to_string(open_beneath(&root, &relative(path)).expect(path));
             assert_eq!(text.expect("text"), "inside", "{path}");
         }
@@ -253,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_names_and_nul_are_refused() {
+    fn hidden_and_empty_names_and_nul_are_refused() {
         for path in [
             "/.git/config",
             "/a/.env",
@@ -263,6 +257,10 @@ mod tests {
             "/a/.well-known/x",
             "/.well-known/.x",
             "/a\0b",
+            "//",
+            "//a",
+            "/a//b",
+            "/a//",
         ] {
             assert_eq!(RelativePath::new(path.as_bytes()), None, "{path}");
         }
@@ -274,10 +272,9 @@ mod tests {
         for (path, is_directory, name) in [
             ("", true, ""),
             ("/", true, ""),
-            ("//", true, ""),
             ("/a/", true, ""),
             ("/a", false, "a"),
-            ("/a//b", false, "b"),
+            ("/a/b", false, "b"),
         ] {
             let path = relative(path);
             assert_eq!(
