@@ -1,15 +1,9 @@
 """The commands that serve: `proxy` and `run`."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-
-from headgate.cli.failing import OK, USAGE, fail
-
-if TYPE_CHECKING:
-    from headgate.process.spawn import Process
 
 Workers = Annotated[
     int | None,
@@ -32,7 +26,6 @@ LogLevel = Annotated[
 
 
 def proxy(
-    context: typer.Context,
     listen: Annotated[
         str, typer.Argument(help="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/x.sock`.")
     ],
@@ -51,9 +44,12 @@ def proxy(
     log_level: LogLevel = None,
 ) -> None:
     """Forward everything that comes in at LISTEN to one or more servers; needs no file."""
-    _serve(
-        context.obj,
-        {"proxy": {"listen": listen, "to": to, "access_log": access_log}},
+    from headgate.cli import starting
+
+    starting.proxy(
+        listen=listen,
+        to=to,
+        access_log=access_log,
         workers=workers,
         pid_file=pid_file,
         user=user,
@@ -64,7 +60,6 @@ def proxy(
 
 
 def run(
-    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="`gate.py`, or a `.yaml`, `.toml` or `.json` configuration.")],
     workers: Workers = None,
     pid_file: PidFile = None,
@@ -77,50 +72,15 @@ def run(
     log_level: LogLevel = None,
 ) -> None:
     """Run the gateway that FILE describes, until it is stopped."""
-    file = file.absolute()
-    if not file.is_file():
-        fail(f"there is no file `{file}`", USAGE)
-    _serve(
-        context.obj,
-        {"file": str(file)},
+    from headgate.cli import starting
+
+    starting.run(
+        file=file,
+        reload=reload,
         workers=workers,
         pid_file=pid_file,
-        watch=str(file.parent) if reload else None,
         user=user,
         group=group,
         log_format=log_format,
         log_level=log_level,
     )
-
-
-def _serve(first: "Process | None", source: dict[str, Any], **options: Any) -> NoReturn:
-    from headgate import log
-    from headgate.process.privileges import resolve
-    from headgate.process.settings import Settings, accept_mode
-    from headgate.process.supervisor import Supervisor
-
-    try:
-        log.configure(options["log_format"] or "text", options["log_level"] or "info")
-        settings = Settings(source=source, accept_mode=accept_mode(), **_absolute(options))
-        resolve(settings.user, settings.group)
-    except (ValueError, LookupError) as error:
-        fail(str(error.args[0]), USAGE)
-    if (settings.user or settings.group) and os.geteuid() != 0:
-        fail("--user and --group need root", USAGE)
-    if settings.watch:
-        from headgate.process.watching import reload_on_changes
-
-        try:
-            reload_on_changes(settings.watch)
-        except ImportError:
-            fail("--reload needs watchfiles\n  hint: pip install 'headgate[reload]'", USAGE)
-    supervisor = Supervisor(settings, first)
-    code = supervisor.run()
-    if supervisor.failure:
-        fail(supervisor.failure, code)
-    raise SystemExit(OK if code == 0 else code)
-
-
-def _absolute(options: dict[str, Any]) -> dict[str, Any]:
-    pid_file = options["pid_file"]
-    return {**options, "pid_file": str(pid_file.absolute()) if pid_file else None}

@@ -21,8 +21,6 @@ class Settings(NamedTuple):
     """None: what the configuration says of the workers, text for the supervisor."""
     log_level: str | None = None
     accept_mode: str = REUSEPORT
-    watch: str | None = None
-    """A directory whose changes cause a reload, for development."""
 
 
 def usable_cpus() -> int:

@@ -7,7 +7,6 @@ and to the channel.
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
 DRAIN_STEP_S = 0.02
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)  # the supervisor acts on them
+HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED)
 
 logger = logging.getLogger("headgate.worker")
 
@@ -54,7 +55,7 @@ class Worker:
         self._loop, self._core = loop, core
         self._listen: asyncio.Future[tuple[Message, list[int]]] = loop.create_future()
         self._stopped = asyncio.Event()
-        self._stopped_now = asyncio.Event()
+        self._stopped_now: asyncio.Future[None] = loop.create_future()
         self._drains = False
 
     async def run(self) -> None:
@@ -119,9 +120,10 @@ class Worker:
             if self._loop.time() > ends:
                 logger.info("drain limit reached", extra={"connections": left})
                 return
-            with contextlib.suppress(TimeoutError):
-                # The engine has no event for its last connection: looking 50 times a second costs nothing here.
-                return await asyncio.wait_for(self._stopped_now.wait(), DRAIN_STEP_S)
+            # The engine has no event for its last connection: looking 50 times a second costs nothing here.
+            await asyncio.wait([self._stopped_now], timeout=DRAIN_STEP_S)
+            if self._stopped_now.done():
+                return
 
     # ---- what reaches a worker from outside
 
@@ -130,14 +132,15 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGQUIT, self._stop_gracefully)
         loop.add_signal_handler(signal.SIGUSR1, self._core.reopen_logs)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        for number in IGNORED:
             loop.add_signal_handler(number, _leave_it_to_the_supervisor)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
     def _stop(self) -> None:
         self._drains = False
         self._stopped.set()
-        self._stopped_now.set()
+        if not self._stopped_now.done():
+            self._stopped_now.set_result(None)
 
     def _stop_gracefully(self) -> None:
         if not self._stopped.is_set():
@@ -213,6 +216,8 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
         loop.run_until_complete(_end_tasks())
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.detach()
+        # asyncio closes what its signal handlers write to before it takes them off.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         loop.close()
 
 

@@ -1,0 +1,80 @@
+"""Starts a supervisor for `proxy` and `run`, whoever has read the command line."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from headgate import log
+from headgate.cli.failing import OK, USAGE, fail
+from headgate.process.privileges import resolve
+from headgate.process.settings import Settings, accept_mode
+from headgate.process.spawn import Process
+from headgate.process.supervisor import Supervisor
+
+
+def proxy(
+    *, listen: str, to: list[str], access_log: str | None, first: Process | None = None, **options: Any
+) -> NoReturn:
+    """Serves the gateway that needs no file."""
+    serve({"proxy": {"listen": listen, "to": to, "access_log": access_log}}, first=first, **options)
+
+
+def run(*, file: Path, reload: bool, first: Process | None = None, **options: Any) -> NoReturn:
+    """Serves the gateway of a file."""
+    if not file.is_file():
+        fail(f"there is no file `{file}`", USAGE)
+    file = file.absolute()
+    serve({"file": str(file)}, first=first, watch=str(file.parent) if reload else None, **options)
+
+
+COMMANDS: dict[str, Callable[..., NoReturn]] = {"proxy": proxy, "run": run}
+
+
+def serve(
+    source: dict[str, Any],
+    *,
+    first: Process | None,
+    workers: int | None,
+    pid_file: Path | None,
+    user: str | None,
+    group: str | None,
+    log_format: str | None,
+    log_level: str | None,
+    watch: str | None = None,
+) -> NoReturn:
+    """Runs the supervisor until it is stopped, and ends the program with its exit code."""
+    try:
+        log.configure(log_format or "text", log_level or "info")
+        resolve(user, group)
+        mode = accept_mode()
+    except (ValueError, LookupError) as error:
+        fail(str(error.args[0]), USAGE)
+    if (user or group) and os.geteuid() != 0:
+        fail("--user and --group need root", USAGE)
+    settings = Settings(
+        source=source,
+        workers=workers,
+        pid_file=str(pid_file.absolute()) if pid_file else None,
+        user=user,
+        group=group,
+        log_format=log_format,
+        log_level=log_level,
+        accept_mode=mode,
+    )
+    if watch:
+        _watch(watch)
+    supervisor = Supervisor(settings, first)
+    code = supervisor.run()
+    if supervisor.failure:
+        fail(supervisor.failure, code)
+    raise SystemExit(OK if code == 0 else code)
+
+
+def _watch(folder: str) -> None:
+    from headgate.process.watching import reload_on_changes
+
+    try:
+        reload_on_changes(folder)
+    except ImportError:
+        fail("--reload needs watchfiles\n  hint: pip install 'headgate[reload]'", USAGE)
