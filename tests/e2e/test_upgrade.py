@@ -1,0 +1,182 @@
+"""Upgrades: tunnels of any protocol and real WebSockets."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from e2e.kit import Call, Origin, RunningGateway, Serve, eventually
+from e2e.kit.behaviours import reply, upgrade_echo
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
+
+UPGRADE = b"GET %s HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
+    return serve_module({"routes": [{"to": origin.address}], "access_log": {"flush": "50ms"}})
+
+
+def test_tunnel_echoes_both_ways(gateway: RunningGateway, origin: Origin) -> None:
+    origin.on("/echo", upgrade_echo)
+    with gateway.client() as client:
+        client.send(UPGRADE % b"/echo")
+        response = client.response()
+        assert (response.status, response.get("upgrade"), response.get("x-kept")) == (101, "echo", "yes")
+        assert (response.get("connection") or "").lower() == "upgrade"
+        for text in (b"one", b"\x00\xff" * 40000, b"three"):
+            client.send(text)
+            assert client.read_exactly(len(text)) == text
+        client.half_close()
+        assert client.read_to_end() == b"bye"
+    assert (origin.wait_for("/echo").get("connection") or "").lower() == "upgrade"
+    assert gateway.access_record(target="/echo")["status"] == 101
+
+
+def test_nothing_after_an_upgrade_request_goes_on_before_the_101(
+    gateway: RunningGateway, origin: Origin
+) -> None:
+    release = threading.Event()
+
+    def late(call: Call) -> None:
+        release.wait(20)
+        assert call.rest == b""
+        call.socket.setblocking(False)
+        try:
+            early = call.socket.recv(1000)
+        except BlockingIOError:
+            early = b""
+        call.socket.settimeout(20)
+        call.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        call.send(b"early=%d" % len(early) + call.read_some())
+        call.close()
+
+    origin.on("/late", late)
+    with gateway.client() as client:
+        client.send(UPGRADE % b"/late" + b"PAYLOAD")
+        origin.wait_for("/late")
+        assert client.is_silent(0.2)
+        release.set()
+        assert client.response().status == 101
+        assert client.read_to_end() == b"early=0PAYLOAD"
+
+
+def test_refused_upgrade_is_a_plain_answer(gateway: RunningGateway, origin: Origin) -> None:
+    origin.on("/refused", reply(b"no", status="426 Upgrade Required", fields=[("Upgrade", "other")]))
+    with gateway.client() as client:
+        client.send(UPGRADE % b"/refused")
+        response = client.response()
+        assert (response.status, response.body) == (426, b"no")
+
+
+def test_smuggled_request_after_a_refused_upgrade_is_its_own_request(
+    gateway: RunningGateway, origin: Origin
+) -> None:
+    with gateway.client() as client:
+        client.send(UPGRADE % b"/plain" + b"GET /second HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        assert client.response().json()["target"] == "/plain"
+        rest = client.socket.recv(65536) if not client.buffer else client.buffer
+    seconds = [call for call in origin.calls if call.target == "/second"]
+    assert (rest == b"") == (not seconds)
+
+
+def test_101_that_nobody_asked_for_is_an_error(gateway: RunningGateway, origin: Origin) -> None:
+    origin.on("/odd", upgrade_echo)
+    assert gateway.get("/odd").status == 502
+
+
+def test_upgrade_of_an_http_1_0_client_is_ignored(gateway: RunningGateway, origin: Origin) -> None:
+    with gateway.client() as client:
+        client.send(b"GET /ten HTTP/1.0\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert client.response().status == 200
+    assert origin.wait_for("/ten").get("upgrade") is None
+
+
+def test_tunnel_ends_when_the_server_ends(gateway: RunningGateway, origin: Origin) -> None:
+    def short(call: Call) -> None:
+        call.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello")
+        call.close()
+
+    origin.on("/short", short)
+    with gateway.client() as client:
+        client.send(UPGRADE % b"/short")
+        assert client.response().status == 101
+        assert client.read_to_end() == b"hello"
+
+
+def test_tunnel_ends_when_the_client_is_gone(gateway: RunningGateway, origin: Origin) -> None:
+    ended: list[bool] = []
+
+    def watch(call: Call) -> None:
+        try:
+            upgrade_echo(call)
+        finally:
+            ended.append(True)
+
+    origin.on("/gone", watch)
+    with gateway.client() as client:
+        client.send(UPGRADE % b"/gone")
+        assert client.response().status == 101
+        client.reset()
+    eventually(lambda: ended, "the server sees the end of the tunnel")
+
+
+@pytest.fixture(scope="module")
+def websocket_server() -> Iterator[str]:
+    """A real WebSocket echo server in a thread of its own."""
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    address: list[str] = []
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def main() -> None:
+        async with serve_websocket(echo, "127.0.0.1", 0, max_size=None) as server:
+            host, port = next(iter(server.sockets)).getsockname()[:2]
+            address.append(f"{host}:{port}")
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    yield address[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(timeout=20)
+    loop.close()
+
+
+@pytest.fixture
+async def websocket_url(serve: Serve, websocket_server: str) -> AsyncIterator[str]:
+    gateway = serve({"routes": [{"path": "/ws/*", "to": websocket_server}]})
+    yield f"ws://{gateway.address}/ws/chat"
+
+
+async def test_websocket_messages_are_echoed(websocket_url: str) -> None:
+    async with connect(websocket_url, max_size=None) as socket:
+        for message in ("text", b"\x00binary", "ü" * 100_000, b"x" * 1_000_000):
+            await socket.send(message)
+            assert await asyncio.wait_for(socket.recv(), 20) == message
+
+
+async def test_websocket_pings_are_answered_and_it_closes_cleanly(websocket_url: str) -> None:
+    async with connect(websocket_url) as socket:
+        await asyncio.wait_for(await socket.ping(), 20)
+        await socket.close(4001, "done")
+        assert (socket.close_code, socket.close_reason) == (4001, "done")
+
+
+async def test_many_websockets_at_once(websocket_url: str) -> None:
+    async def one(number: int) -> None:
+        async with connect(websocket_url) as socket:
+            for turn in range(20):
+                await socket.send(f"{number}-{turn}")
+                assert await asyncio.wait_for(socket.recv(), 20) == f"{number}-{turn}"
+
+    await asyncio.gather(*(one(number) for number in range(30)))
