@@ -47,6 +47,8 @@ counters! {
     TimeoutUpstreamHead "timeout_upstream_head",
     TimeoutUpstreamIdle "timeout_upstream_idle",
     HookFailures "hook_failures",
+    LogLinesLost "log_lines_lost",
+    LogWritesFailed "log_writes_failed",
     Panics "panics",
 }
 
@@ -90,6 +92,11 @@ impl Metrics {
             400..=499 => Counter::Responses4xx,
             _ => Counter::Responses5xx,
         });
+    }
+
+    /// Sets a counter that is kept elsewhere.
+    pub(crate) fn set(&self, counter: Counter, n: u64) {
+        self.zone.set(self.slot, counter as u32, n);
     }
 
     /// A cell's sum over all workers.

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use headgate_route::percent_decode;
 use headgate_wire::{write_chunk_size, write_last_chunk, Framing, Head, ResponseHead, Span, Version, CRLF};
 
 use crate::connection::{Connection, Next, NoRequest};
@@ -19,7 +18,7 @@ use crate::http1::response_head::{client_framing, write_end, write_status};
 use crate::metrics::Counter;
 use crate::peer::Broken;
 use crate::phase_hooks::run_hooks;
-use crate::static_files::{Conditions, FileBody};
+use crate::static_files::{percent_decode, Conditions, FileBody};
 use crate::tables::{Action, Route, Tables};
 use crate::worker::Shared;
 
@@ -98,19 +97,39 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
         Action::Files(root) => {
             let request = exchange.request.borrow();
             let path = stripped_path(request.path(), route).unwrap_or_else(|| request.path().to_vec());
+            let all = |name: &[u8]| {
+                let values: Vec<&[u8]> = request.head.get_all(name).collect();
+                (!values.is_empty()).then(|| values.join(&b", "[..]))
+            };
+            let (if_match, if_none_match) = (all(b"if-match"), all(b"if-none-match"));
             let condition = |name: &[u8]| request.head.get(name);
             let conditions = Conditions {
-                if_match: condition(b"if-match"),
-                if_none_match: condition(b"if-none-match"),
+                if_match: if_match.as_deref(),
+                if_none_match: if_none_match.as_deref(),
                 if_modified_since: condition(b"if-modified-since"),
                 if_unmodified_since: condition(b"if-unmodified-since"),
                 if_range: condition(b"if-range"),
                 range: condition(b"range"),
                 now_unix_seconds: shared.clock.unix_ms(shared.clock.now_us()) / 1000,
             };
-            let answer = root.serve(request.method(), &percent_decode(&path), &conditions);
-            if answer.status == 404 {
-                return Err(Failure::client("no_file", 404, "there is no such file"));
+            let path = percent_decode(&path)
+                .map_err(|_| Failure::client("bad_path", 400, "the path is badly escaped"))?;
+            let answer = root.serve(request.method(), &path, &conditions);
+            let told = |name| {
+                answer
+                    .headers
+                    .iter()
+                    .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                    .map(|(_, value)| value.clone())
+            };
+            match answer.status {
+                404 => return Err(Failure::client("no_file", 404, "there is no such file")),
+                405 => {
+                    let mut failure = Failure::client("method_not_allowed", 405, "files can only be read");
+                    failure.allow = told("allow");
+                    return Err(failure);
+                }
+                _ => {}
             }
             let body = match answer.body {
                 FileBody::None => OwnBody::None(answer.content_length),
@@ -358,7 +377,11 @@ async fn write(
     if has_no_body {
         framing = crate::http1::response_head::ClientFraming {
             is_chunked: false,
-            length: if is_head { framing.length } else { None },
+            length: if is_head && own.status != 304 {
+                framing.length
+            } else {
+                None
+            },
             closes,
         };
     }

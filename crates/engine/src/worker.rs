@@ -17,7 +17,7 @@ use crate::hooks::{Hooks, NoHooks};
 use crate::http_date::CachedDate;
 use crate::limits::Limit;
 use crate::listener::Listener;
-use crate::metrics::{Metrics, NAMES};
+use crate::metrics::{Counter, Metrics, NAMES};
 use crate::peer::Buffers;
 use crate::request_id::{RequestIds, LENGTH};
 use crate::snapshot::Snapshot;
@@ -212,6 +212,9 @@ async fn sweep(shared: Rc<Shared>) {
             if now_ms >= flushed_ms + tables.log_flush_ms {
                 flushed_ms = now_ms;
                 log.flush();
+                let counts = log.counts();
+                shared.metrics.set(Counter::LogLinesLost, counts.dropped_lines);
+                shared.metrics.set(Counter::LogWritesFailed, counts.failed_writes);
             }
         }
         let has_idle = tables

@@ -54,11 +54,6 @@ impl FromStr for Address {
 }
 
 impl Server {
-    /// At most so many requests at once; 0 for any number.
-    pub(crate) fn max_connections(&self) -> u32 {
-        self.max_connections
-    }
-
     /// Opens a connection within the watch's deadline.
     pub(crate) async fn connect(&self, clock: &Clock, watch: &Watched) -> Result<Stream, Broken> {
         within(watch, self.address.connect(clock)).await

@@ -31,7 +31,6 @@ pub struct Server {
     /// Its address as written in the configuration.
     pub name: String,
     address: Address,
-    max_connections: u32,
     /// Its cell in the shared zone: requests now on it.
     pub(crate) cell: u32,
     pub(crate) pool: Pool,
@@ -73,7 +72,6 @@ impl Upstream {
                     .address
                     .parse()
                     .map_err(|error| format!("upstream `{}`: {error}", spec.name))?,
-                max_connections: server.max_connections,
                 cell: cell(&format!("{}/{}", spec.name, server.address)),
                 pool: Pool::default(),
                 has_failed: Cell::new(false),
