@@ -28,7 +28,8 @@ IMPURE = re.compile(r"\bstd::(net|fs|os|process|thread|io::stdin)\b|\b(Instant|S
 UNSAFE_CRATE, UNSAFE_BRIDGE_FILES = "shared", 1
 
 # Python: a layer may import itself and those further down.
-LAYERS = [["cli", "__main__"], ["process"], ["testing"], ["gateway", "plugin"], ["config"]]
+GATEWAY = ["gateway", "plugin", "route", "loading", "_compiling", "_decorators", "_from_document"]
+LAYERS = [["cli", "__main__"], ["process"], ["testing"], GATEWAY, ["config"]]
 # The stores know the configuration only.
 STORES_MAY = {"config"}
 # Built-in plugins see what users see.

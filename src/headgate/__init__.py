@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headgate._core import Attempt, Failure, Headers, Request, ResponseView
 
-    from .config import ConfigError, load
+    from .config import ConfigError
     from .gateway import Gateway
+    from .loading import load
     from .message import Response
     from .plugin import Plugin
     from .route import Route, Upstream

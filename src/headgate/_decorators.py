@@ -76,20 +76,15 @@ class PhaseDecorator(Generic[H]):
     ) -> Callable[[H], H]: ...
 
     def __call__(
-        self,
-        function: H | None = None,
-        /,
-        *,
-        deadline: float | str | None = None,
-        on_error: OnError | None = None,
-    ) -> H | Callable[[H], H]:
+        self, function: Any = None, *, deadline: float | str | None = None, on_error: OnError | None = None
+    ) -> Any:
         """Registers `function` and gives it back."""
 
-        def register(given: H) -> H:
-            if not callable(given):
-                raise ConfigError(f"`{given!r}` is no function", where=caller())
-            hook = registered(self._phase, given, deadline=deadline, on_error=on_error)
-            self._hooks.append(hook)
+        def register(given: Any) -> Any:
+            try:
+                self._hooks.append(registered(self._phase, given, deadline=deadline, on_error=on_error))
+            except ConfigError as error:
+                raise error.at(caller()) from None
             return given
 
         return register if function is None else register(function)

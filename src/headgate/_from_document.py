@@ -123,9 +123,9 @@ class _Finder:
         """A module of that name from another gateway's folder is not ours, though Python has it in memory."""
         beside = [self._folder / f"{name}.py", self._folder / name / "__init__.py"]
         loaded = getattr(sys.modules.get(name), "__file__", None)
-        if name not in self._fresh and loaded is not None and any(file.is_file() for file in beside):
-            if Path(loaded) not in beside:
-                for known in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
-                    del sys.modules[known]
-                importlib.invalidate_caches()
+        is_here = any(file.is_file() for file in beside)
+        if name not in self._fresh and is_here and loaded is not None and Path(loaded) not in beside:
+            for known in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+                del sys.modules[known]
+            importlib.invalidate_caches()
         self._fresh.add(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack, cast
 
 from ._caller import caller
 from ._compiling import Compiled, PluginUse, compile_gateway
@@ -62,15 +62,21 @@ class Gateway(GatewayPhases):
         self,
         name: str,
         *servers: str | Mapping[str, Any],
-        balance: Balance = "round_robin",
+        balance: Balance | None = None,
         keepalive: Mapping[str, Any] | None = None,
         retries: int | None = None,
         timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig | None = None,
         host: str | None = None,
     ) -> Upstream:
         """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are shared out."""
-        given = {"servers": list(servers), "balance": balance, "keepalive": keepalive, "retries": retries}
-        given |= {"timeouts": timeouts, "host": host}
+        given: dict[str, Any] = {
+            "servers": list(servers),
+            "balance": balance,
+            "keepalive": keepalive,
+            "retries": retries,
+            "timeouts": timeouts,
+            "host": host,
+        }
         config = self._parse(UpstreamConfig, _said(given), ("upstreams", name))
         if name in self.upstreams:
             first = self.upstreams[name].where
@@ -142,10 +148,10 @@ class Gateway(GatewayPhases):
         on_error: OnError | None = None,
     ) -> None:
         """Uses a plugin on every request, or only on a path pattern, on a route or upstream, or on the one so named."""
-        if not isinstance(plugin, Plugin):
-            shown = getattr(plugin, "__name__", repr(plugin))
+        if not isinstance(given := cast(object, plugin), Plugin):
+            shown = getattr(given, "__name__", repr(given))
             hint = (
-                f"write `{shown}(...)`" if isinstance(plugin, type) else "a plugin is a subclass of `Plugin`"
+                f"write `{shown}(...)`" if isinstance(given, type) else "a plugin is a subclass of `Plugin`"
             )
             raise ConfigError(f"`{shown}` is no plugin", hint=hint, where=caller())
         if isinstance(on, Upstream):
@@ -153,10 +159,15 @@ class Gateway(GatewayPhases):
         kind = type(plugin)
         said = {
             "plugin": f"{kind.__module__}:{kind.__qualname__}",
+            "on": on if isinstance(on, str) or on is None else on.name,
+            "config": plugin.config.model_dump(mode="json"),
             "deadline": deadline,
             "on_error": on_error,
         }
-        said |= {"on": getattr(on, "name", on), "config": plugin.config.model_dump(mode="json")}
+        said |= {
+            "on": on if isinstance(on, str) or on is None else on.name,
+            "config": plugin.config.model_dump(mode="json"),
+        }
         config = self._parse(PluginConfig, said, ())
         self._places["plugins", len(self.plugins)] = caller()
         self.plugins.append(PluginUse(plugin, on, config, caller()))

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import message, plugin, route
 from ._caller import is_users
+from ._decorators import PhaseDecorator
 from .config.documents import read_document, read_text
 from .config.errors import ConfigError, Problem, Where, suggestion
 from .gateway import Gateway
@@ -94,8 +95,10 @@ def _users_line(error: Exception) -> Where | None:
         for frame in frames
         if "site-packages" not in frame.filename and not _is_standard(frame.filename)
     ]
-    last = (own or frames or [None])[-1]
-    return Where(last.filename, last.lineno) if last else None
+    if not (own or frames):
+        return None
+    last = (own or frames)[-1]
+    return Where(last.filename, last.lineno)
 
 
 def _is_standard(file: str) -> bool:
@@ -113,7 +116,7 @@ def _hint(error: Exception) -> str | None:
     if isinstance(error, TypeError) and unknown:
         owners: dict[str, Any] = {
             "Gateway": Gateway,
-            "PhaseDecorator": Gateway.request.fget,
+            "PhaseDecorator": PhaseDecorator,
             "Response": message.Response,
             "Route": route.Route,
             "Plugin": plugin.Plugin,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json as json_module
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any, Self
-
-HeaderFields = "Mapping[str, str] | Iterable[tuple[str, str]] | ResponseHeaders"
-"""Header fields as users give them; pairs may repeat a name."""
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Protocol, Self, cast
 
 Body = bytes | AsyncIterator[bytes] | None
 """A whole body, an async iterator whose pieces are sent as they come, or none."""
@@ -16,6 +13,17 @@ Body = bytes | AsyncIterator[bytes] | None
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"))
+
+
+class FieldList(Protocol):
+    """Anything with fields to list, such as the headers of a request or of another response."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Names and values, in order."""
+
+
+HeaderFields = FieldList | Iterable[tuple[str, str]]
+"""Header fields as users give them: a mapping, other headers, or pairs, which may repeat a name."""
 
 
 class ResponseHeaders:
@@ -128,7 +136,7 @@ class Response:
         *,
         headers: HeaderFields | None = None,
     ) -> None:
-        if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
+        if not _is_status(status):
             raise ValueError(f"`{status}` is no status of an answer; hint: it is between 200 and 599")
         self.status = status
         self.headers = ResponseHeaders(headers)
@@ -193,6 +201,10 @@ class Response:
         return f"<Response {self.status}, {body}>"
 
 
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599
+
+
 def _body(body: Any) -> Body:
     if body is None or isinstance(body, bytes):
         return body
@@ -213,13 +225,15 @@ def _with_type(fields: HeaderFields | None, kind: str) -> ResponseHeaders:
     return headers
 
 
-def _pairs(fields: HeaderFields | ResponseHeaders | None) -> Iterable[tuple[str, str]]:
+def _pairs(fields: HeaderFields | None) -> Iterable[tuple[str, str]]:
     if fields is None:
         return ()
-    return fields.items() if isinstance(fields, Mapping | ResponseHeaders) else fields
+    if hasattr(fields, "items"):
+        return cast(FieldList, fields).items()
+    return fields
 
 
-def _check(name: str, value: str) -> None:
+def _check(name: object, value: object) -> None:
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a header field is text, not `{name!r}: {value!r}`")
     if not _TOKEN.fullmatch(name):

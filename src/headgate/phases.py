@@ -129,9 +129,10 @@ class HookSpec:
 
 def is_async(function: Hook) -> bool:
     """Whether calling `function` gives a coroutine."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)
-    )  # noqa: B004
+    if inspect.iscoroutinefunction(function):
+        return True
+    # An object that is called: what counts is its class's `__call__`.
+    return inspect.iscoroutinefunction(inspect.getattr_static(type(function), "__call__", None))
 
 
 def shown_name(function: Hook) -> str:

@@ -75,12 +75,13 @@ def _check_method(cls: type[Plugin], name: str, member: Any) -> None:
     check_hook(PHASES[name], member, is_method=True)
 
 
-def _strict(model: type[BaseModel]) -> type[BaseModel]:
+def _strict(model: Any) -> type[BaseModel]:
     """The model, refusing unknown settings even where its author did not say so."""
     if not (inspect.isclass(model) and issubclass(model, BaseModel)):
         raise ConfigError(f"`{model!r}` is no model of settings", hint="write `class Config(BaseModel)`")
     if "extra" in model.model_config:
-        return model
+        given: type[BaseModel] = model
+        return given
     strict: type[BaseModel] = type(
         model.__name__, (model,), {"model_config": ConfigDict(extra="forbid"), "__module__": model.__module__}
     )

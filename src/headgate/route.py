@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._caller import caller
 from ._decorators import RegisteredHook, RoutePhases, registered
-from .config.errors import Where
+from .config.errors import ConfigError, Where
 from .config.hooks import RouteHooksConfig
 from .config.routes import RouteConfig
 from .config.upstreams import UpstreamConfig
@@ -45,8 +45,8 @@ class Route(RoutePhases):
         """Takes `function` as a request hook and gives the route back."""
         try:
             self.hooks.append(registered(PHASES["request"], function))
-        except ValueError as error:
-            raise error.at(caller()) if hasattr(error, "at") else error from None
+        except ConfigError as error:
+            raise error.at(caller()) from None
         return self
 
     @property

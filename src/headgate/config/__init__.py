@@ -1,16 +1,13 @@
-"""The configuration: one typed model, read from Python, YAML, TOML or JSON, and made into the engine's snapshot."""
+"""The configuration: one typed model, the reading of its documents, and the engine's snapshot made from it."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from .addresses import Address, TcpAddress, UnixAddress, parse_listen_address, parse_server_address
 from .errors import ConfigError, Problem, Where
 
 if TYPE_CHECKING:
-    from headgate.gateway import Gateway
-
     from .model import GatewayConfig, ListenerConfig
     from .routes import RouteConfig
     from .upstreams import ServerConfig, UpstreamConfig
@@ -28,7 +25,6 @@ __all__ = [
     "UpstreamConfig",
     "Where",
     "json_schema",
-    "load",
     "parse_listen_address",
     "parse_server_address",
 ]
@@ -50,17 +46,6 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(f".{_OF_THE_MODEL[name]}", __name__), name)
-
-
-def load(path: str | os.PathLike[str]) -> Gateway:
-    """The gateway that `path` describes, by its suffix: `.py`, `.yaml`, `.yml`, `.toml` or `.json`.
-
-    Raises `ConfigError`, with file, line and hint, for whatever is wrong with it.
-    """
-    # The only step from here up to the gateway: importing this package alone must not load it.
-    from headgate.loading import load as load_gateway
-
-    return load_gateway(path)
 
 
 def json_schema() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from .errors import Path
 class _Loader(yaml.SafeLoader):
     """PyYAML reads YAML 1.1, in which the key `on` is `True`; its resolvers are replaced by the core schema's."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
 for _tag, _pattern, _first in (

@@ -83,7 +83,7 @@ def _authority(url: str) -> str:
         )
     if scheme.lower() != "http":
         raise ConfigError(f"`{url}` has a scheme that is not known", hint="write `http://name:9000`")
-    authority, slash, path = rest.partition("/")
+    authority, _, path = rest.partition("/")
     if path or "?" in authority or "#" in authority or "@" in authority:
         raise ConfigError(f"`{url}` says more than a host and a port", hint="use replace_prefix for a path")
     has_port = authority.rpartition(":")[2].isdigit() and not authority.endswith("]")

@@ -34,10 +34,10 @@ class HookConfig(Settings):
 
     function: Reference = Field(description="The function, as `module:name`.")
     deadline: Duration | None = Field(
-        None, description="The longest it may take; none given: the gateway's `hook_deadline`."
+        default=None, description="The longest it may take; none given: the gateway's `hook_deadline`."
     )
     on_error: OnError | None = Field(
-        None, description="`closed` answers 500, `open` goes on; none given: the gateway's."
+        default=None, description="`closed` answers 500, `open` goes on; none given: the gateway's."
     )
 
     @classmethod
@@ -57,19 +57,23 @@ Hooks = Annotated[tuple[HookConfig, ...], BeforeValidator(_listed)]
 class RouteHooksConfig(Settings):
     """The hooks of one route, by phase."""
 
-    request: Hooks = Field((), description="After the route is chosen; may answer.")
-    upstream_request: Hooks = Field((), description="Before each attempt goes out; may sign or add headers.")
-    response: Hooks = Field((), description="When a response head is there; may change or replace it.")
-    error: Hooks = Field((), description="When something failed; may give the answer.")
-    log: Hooks = Field((), description="After the last byte.")
+    request: Hooks = Field(default=(), description="After the route is chosen; may answer.")
+    upstream_request: Hooks = Field(
+        default=(), description="Before each attempt goes out; may sign or add headers."
+    )
+    response: Hooks = Field(
+        default=(), description="When a response head is there; may change or replace it."
+    )
+    error: Hooks = Field(default=(), description="When something failed; may give the answer.")
+    log: Hooks = Field(default=(), description="After the last byte.")
 
 
 class HooksConfig(RouteHooksConfig):
     """The hooks of every route, by phase, and those that belong to no route."""
 
-    startup: Hooks = Field((), description="Once when a worker starts.")
-    shutdown: Hooks = Field((), description="Once when a worker stops.")
-    rewrite: Hooks = Field((), description="Before routing; may change method, target and headers.")
+    startup: Hooks = Field(default=(), description="Once when a worker starts.")
+    shutdown: Hooks = Field(default=(), description="Once when a worker stops.")
+    rewrite: Hooks = Field(default=(), description="Before routing; may change method, target and headers.")
 
 
 class PluginConfig(Settings):
@@ -79,13 +83,14 @@ class PluginConfig(Settings):
 
     plugin: Reference = Field(description="The class, as `module:Class`.")
     on: str | None = Field(
-        None, description="A path pattern, a route's name or an upstream's name; none is every request."
+        default=None,
+        description="A path pattern, a route's name or an upstream's name; none is every request.",
     )
     config: dict[str, Any] = Field(
         default_factory=dict, description="The plugin's settings; `env:NAME` reads a variable."
     )
-    deadline: Duration | None = Field(None, description="The longest each of its hooks may take.")
-    on_error: OnError | None = Field(None, description="What happens when one of its hooks fails.")
+    deadline: Duration | None = Field(default=None, description="The longest each of its hooks may take.")
+    on_error: OnError | None = Field(default=None, description="What happens when one of its hooks fails.")
 
     @classmethod
     def expand(cls, value: Any) -> Any:

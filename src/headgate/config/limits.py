@@ -14,57 +14,72 @@ class LimitsConfig(Settings):
     """Bounds on what clients may send and hold."""
 
     max_head_bytes: Size = Field(
-        32768, ge=256, le=1 << 24, description="Bytes of a request or response head; past it 431 or 502."
+        default=32768,
+        ge=256,
+        le=1 << 24,
+        description="Bytes of a request or response head; past it 431 or 502.",
     )
     max_header_fields: int = Field(
-        100, ge=1, le=10000, description="Header fields in one head; past it 431 or 502."
+        default=100, ge=1, le=10000, description="Header fields in one head; past it 431 or 502."
     )
-    max_body_bytes: Size = Field(1 << 30, description="Bytes of a request body, past it 413; 0 is no bound.")
-    max_connections: int = Field(16384, ge=1, description="Client connections of one worker.")
+    max_body_bytes: Size = Field(
+        default=1 << 30, description="Bytes of a request body, past it 413; 0 is no bound."
+    )
+    max_connections: int = Field(default=16384, ge=1, description="Client connections of one worker.")
     max_connections_per_client: int = Field(
-        0, ge=0, description="Connections of one client address to one worker; 0 is no bound."
+        default=0, ge=0, description="Connections of one client address to one worker; 0 is no bound."
     )
     max_requests_per_connection: int = Field(
-        0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
+        default=0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
     )
-    max_chunk_extension_bytes: Size = Field(4096, description="Bytes of chunk extensions in one body.")
-    max_trailer_bytes: Size = Field(8192, description="Bytes of trailer fields after a chunked body.")
+    max_chunk_extension_bytes: Size = Field(
+        default=4096, description="Bytes of chunk extensions in one body."
+    )
+    max_trailer_bytes: Size = Field(default=8192, description="Bytes of trailer fields after a chunked body.")
 
 
 class TimeoutsConfig(Settings):
     """The longest the gateway waits, for each thing it waits for."""
 
     client_head: Duration = Field(
-        15.0, description="For a whole request head, from its first byte; past it 408."
+        default=15.0, description="For a whole request head, from its first byte; past it 408."
     )
-    client_body: Duration = Field(60.0, description="For the next bytes of a request body; past it 408.")
+    client_body: Duration = Field(
+        default=60.0, description="For the next bytes of a request body; past it 408."
+    )
     client_idle: Duration = Field(
-        75.0, description="For the next request on a kept connection; past it the connection closes."
+        default=75.0, description="For the next request on a kept connection; past it the connection closes."
     )
-    send: Duration = Field(60.0, description="For a peer to take bytes that are ready to be sent.")
+    send: Duration = Field(default=60.0, description="For a peer to take bytes that are ready to be sent.")
     connect: Duration = Field(
-        5.0, description="For a connection to a server; past it the next server, or 504."
+        default=5.0, description="For a connection to a server; past it the next server, or 504."
     )
-    upstream_head: Duration = Field(60.0, description="For a server's response head; past it 504.")
-    upstream_idle: Duration = Field(60.0, description="For the next bytes of a server's response body.")
-    drain: Duration = Field(30.0, description="For requests in flight when a worker stops gracefully.")
+    upstream_head: Duration = Field(default=60.0, description="For a server's response head; past it 504.")
+    upstream_idle: Duration = Field(
+        default=60.0, description="For the next bytes of a server's response body."
+    )
+    drain: Duration = Field(
+        default=30.0, description="For requests in flight when a worker stops gracefully."
+    )
 
 
 class UpstreamTimeoutsConfig(Settings):
     """Waits for the servers of one upstream; what is not given is as in the gateway's `timeouts`."""
 
-    connect: Duration | None = Field(None, description="For a connection to a server.")
-    upstream_head: Duration | None = Field(None, description="For a server's response head.")
+    connect: Duration | None = Field(default=None, description="For a connection to a server.")
+    upstream_head: Duration | None = Field(default=None, description="For a server's response head.")
     upstream_idle: Duration | None = Field(
-        None, description="For the next bytes of a server's response body."
+        default=None, description="For the next bytes of a server's response body."
     )
 
 
 class RouteTimeoutsConfig(UpstreamTimeoutsConfig):
     """Waits on one route; what is not given is as in its upstream, then as in the gateway."""
 
-    client_body: Duration | None = Field(None, description="For the next bytes of a request body.")
-    send: Duration | None = Field(None, description="For a peer to take bytes that are ready to be sent.")
+    client_body: Duration | None = Field(default=None, description="For the next bytes of a request body.")
+    send: Duration | None = Field(
+        default=None, description="For a peer to take bytes that are ready to be sent."
+    )
 
 
 class LimitsOptions(TypedDict, total=False):

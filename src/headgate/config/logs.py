@@ -39,14 +39,16 @@ class AccessLogConfig(Settings):
     short_forms: ClassVar = ({"type": "boolean"}, {"type": "string"})
 
     format: Annotated[str, AfterValidator(_format)] = Field(
-        "json", description="`json`, `combined`, or your own text with names in braces: `{client} {status}`."
+        default="json",
+        description="`json`, `combined`, or your own text with names in braces: `{client} {status}`.",
     )
     to: Sink = Field(
-        "stdout", description="`stdout`, `stderr`, `file:/path`, `syslog:/dev/log`, `syslog:udp://host:port`."
+        default="stdout",
+        description="`stdout`, `stderr`, `file:/path`, `syslog:/dev/log`, `syslog:udp://host:port`.",
     )
-    flush: Duration = Field(1.0, description="The longest a line waits in memory.")
+    flush: Duration = Field(default=1.0, description="The longest a line waits in memory.")
     buffer_bytes: Size = Field(
-        65536, ge=1024, description="Bytes of lines that wait in memory before they are written."
+        default=65536, ge=1024, description="Bytes of lines that wait in memory before they are written."
     )
 
     @classmethod
@@ -61,7 +63,9 @@ class ErrorLogConfig(Settings):
     """The error log: structured lines about what went wrong."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="What is too unimportant is left out."
+        default="info", description="What is too unimportant is left out."
     )
-    format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for programs.")
-    to: Sink = Field("stderr", description="`stderr`, `stdout`, `file:/path` or `syslog:...`.")
+    format: Literal["text", "json"] = Field(
+        default="text", description="`text` for people, `json` for programs."
+    )
+    to: Sink = Field(default="stderr", description="`stderr`, `stdout`, `file:/path` or `syslog:...`.")

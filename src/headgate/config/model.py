@@ -32,7 +32,7 @@ class ListenerConfig(Settings):
     address: Annotated[str, BeforeValidator(lambda value: str(parse_listen_address(value)))] = Field(
         description="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."
     )
-    name: str = Field("", description="Its name in logs; none given: its address.")
+    name: str = Field(default="", description="Its name in logs; none given: its address.")
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -49,11 +49,11 @@ class ListenerConfig(Settings):
 class ForwardingConfig(Settings):
     """What servers are told about the client, and clients about the gateway."""
 
-    x_forwarded: bool = Field(True, description="Sends X-Forwarded-For, -Proto and -Host to servers.")
-    forwarded: bool = Field(False, description="Sends Forwarded to servers (RFC 7239).")
-    via: bool = Field(False, description="Sends Via both ways (RFC 9110 section 7.6.3).")
+    x_forwarded: bool = Field(default=True, description="Sends X-Forwarded-For, -Proto and -Host to servers.")
+    forwarded: bool = Field(default=False, description="Sends Forwarded to servers (RFC 7239).")
+    via: bool = Field(default=False, description="Sends Via both ways (RFC 9110 section 7.6.3).")
     name: str = Field(
-        "headgate",
+        default="headgate",
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
         description="The gateway's name in Via and Server.",
     )
@@ -63,32 +63,36 @@ class GatewayConfig(Settings):
     """A whole gateway."""
 
     listeners: Annotated[tuple[ListenerConfig, ...], BeforeValidator(_listed)] = Field(
-        (), description="Where clients connect."
+        default=(), description="Where clients connect."
     )
     upstreams: dict[str, UpstreamConfig] = Field(
         default_factory=dict, description="Groups of servers, by name."
     )
-    routes: tuple[RouteConfig, ...] = Field((), description="Which requests go where.")
+    routes: tuple[RouteConfig, ...] = Field(default=(), description="Which requests go where.")
     hooks: HooksConfig = Field(default_factory=HooksConfig, description="Hooks for every route, by phase.")
-    plugins: tuple[PluginConfig, ...] = Field((), description="Plugins in use, in order.")
+    plugins: tuple[PluginConfig, ...] = Field(default=(), description="Plugins in use, in order.")
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig, description="Bounds on what clients send and hold."
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
     forwarding: ForwardingConfig = Field(default_factory=ForwardingConfig, description="Forwarding headers.")
     request_id_header: str | None = Field(
-        "x-request-id",
+        default="x-request-id",
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
         description="The field that carries the request's id; null sends none.",
     )
-    access_log: AccessLogConfig | None = Field(None, description="A line for each request; null is none.")
+    access_log: AccessLogConfig | None = Field(
+        default=None, description="A line for each request; null is none."
+    )
     error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="What went wrong.")
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None, description="Worker processes; null is one for each core."
+        default=None, description="Worker processes; null is one for each core."
     )
-    hook_deadline: Duration = Field(30.0, description="The longest a hook may take that says nothing else.")
+    hook_deadline: Duration = Field(
+        default=30.0, description="The longest a hook may take that says nothing else."
+    )
     hook_on_error: OnError = Field(
-        "closed", description="What happens when a hook fails that says nothing else."
+        default="closed", description="What happens when a hook fails that says nothing else."
     )
 
     @classmethod

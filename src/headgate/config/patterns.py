@@ -9,7 +9,11 @@ from .errors import ConfigError
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNRESERVED = re.compile(r"%([0-9A-Fa-f]{2})")
+_RAW = re.compile(r"[A-Za-z0-9._~/:@!$&'()*+,;=-]*")
+_NOT_RAW = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9._~/:@!$&'()*+,;=-]")
+
+EVERY_PATH = ("/", "/*", "*")
+"""The patterns that every path fits."""
 
 
 def check_method(value: str) -> str:
@@ -37,6 +41,8 @@ def check_path(value: str) -> str:
     if value.startswith("~"):
         _check_regex(value.removeprefix("~").removeprefix("*"))
         return value
+    if value in EVERY_PATH:
+        return value
     literal = value.removeprefix("=")
     if not literal.startswith("/"):
         raise ConfigError(
@@ -60,37 +66,39 @@ def check_path(value: str) -> str:
 
 
 def matches_path(pattern: str) -> Callable[[str], bool]:
-    """A function that says whether a path matches `pattern`, by the path as received or as routers read it."""
-    fits = _compiled(pattern).fullmatch if not pattern.startswith("~") else _compiled(pattern).search
-    return lambda path: fits(path) is not None or fits(normal_path(path)) is not None
+    """A function that says whether a path, in the spelling that routers match, fits `pattern`."""
+    if pattern in EVERY_PATH:
+        return lambda path: True
+    compiled = _compiled(pattern)
+    fits = compiled.search if pattern.startswith("~") else compiled.fullmatch
+    return lambda path: fits(normal_path(path)) is not None
 
 
 def covers(pattern: str, route_path: str) -> bool | None:
-    """Whether every path of `route_path` matches `pattern`; `None` when only some do or it cannot be told."""
-    if pattern == route_path or pattern == "/":
+    """Whether every path of the route fits `pattern`; `None` when only some do, or it cannot be told."""
+    if pattern == route_path or pattern in EVERY_PATH:
         return True
-    if route_path.startswith("=") or not (
-        route_path.startswith("~") or re.search(r"[{*]", route_path) or route_path == "/"
-    ):
+    if _is_exact(route_path):
         return matches_path(pattern)(route_path.removeprefix("="))
-    if pattern.startswith(("~", "=")) or "{" in pattern or not pattern.endswith("*"):
+    if _is_exact(pattern) or pattern.startswith("~") or "{" in pattern:
         return None
-    wanted = pattern.removesuffix("*")
-    literal = "" if route_path.startswith("~") else re.split(r"[{*]", route_path, maxsplit=1)[0]
-    if literal.startswith(wanted) and wanted.endswith("/") and literal != wanted:
+    # What is left is a prefix, `/api/*` as `/api/` or `/img*`, against the literal beginning of the route's paths.
+    wanted = _respelled(pattern.removesuffix("*"))
+    begins = "" if route_path.startswith("~") else _respelled(re.split(r"[{*]", route_path, maxsplit=1)[0])
+    if begins.startswith(wanted):
         return True
-    if literal.startswith(wanted) or wanted.startswith(literal) or wanted.rstrip("/") == literal.rstrip("/"):
-        return None
-    return False
+    return None if wanted.startswith(begins) else False
 
 
 def normal_path(path: str) -> str:
-    """The path with unreserved letters decoded and `.` and `..` resolved (RFC 3986 sections 6.2.2.2 and 5.2.4)."""
-    decoded = _UNRESERVED.sub(_decode_unreserved, path)
-    if "/." not in decoded:
-        return decoded
+    """The spelling that routers match: escapes of unreserved characters decoded, others in capitals, what must not
+    stand raw escaped, `.` and `..` resolved (RFC 3986 sections 5.2.4 and 6.2.2).
+    """
+    spelled = path if _RAW.fullmatch(path) else _respelled(path)
+    if "/." not in spelled:
+        return spelled
     kept: list[str] = []
-    segments = decoded.split("/")[1:]
+    segments = spelled.split("/")[1:]
     for position, segment in enumerate(segments):
         if segment == "..":
             del kept[-1:]
@@ -101,40 +109,63 @@ def normal_path(path: str) -> str:
     return "/" + "/".join(kept)
 
 
-def _decode_unreserved(match: re.Match[str]) -> str:
-    character = chr(int(match[1], 16))
-    return character if re.fullmatch(r"[A-Za-z0-9._~-]", character) else match[0].upper()
+def _is_exact(pattern: str) -> bool:
+    return pattern.startswith("=") or not (
+        pattern in EVERY_PATH or pattern.startswith("~") or "{" in pattern or pattern.endswith("*")
+    )
+
+
+def _respelled(text: str) -> str:
+    return _NOT_RAW.sub(_spell, text)
+
+
+def _spell(match: re.Match[str]) -> str:
+    text = match[0]
+    if len(text) > 1:
+        character = chr(int(text[1:], 16))
+        return character if re.fullmatch(r"[A-Za-z0-9._~-]", character) else text.upper()
+    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     if pattern.startswith("~*"):
-        return re.compile(pattern[2:], re.IGNORECASE)
+        return re.compile(_python_groups(pattern[2:]), re.IGNORECASE)
     if pattern.startswith("~"):
-        return re.compile(pattern[1:])
+        return re.compile(_python_groups(pattern[1:]))
     if pattern.startswith("="):
-        return re.compile(re.escape(pattern[1:]))
-    if pattern == "/":
-        return re.compile(r".*", re.DOTALL)
-    text = ""
-    end = 0
+        return re.compile(_literal(pattern[1:]))
+    text, end = "", 0
     for match in _PARAMETER.finditer(pattern):
-        text += re.escape(pattern[end : match.start()]) + (".*" if match[2] else "[^/]+")
+        before = pattern[end : match.start()]
         end = match.end()
+        if match[2]:
+            # `/files/{rest:path}` is `/files` too, as `/files/*` is.
+            return re.compile(f"{text}{_literal(before.removesuffix('/'))}(?:/.*)?", re.DOTALL)
+        text += f"{_literal(before)}[^/]+"
     rest = pattern[end:]
     if rest.endswith("/*"):
-        return re.compile(text + re.escape(rest[:-2]) + "(?:/.*)?", re.DOTALL)
+        return re.compile(f"{text}{_literal(rest[:-2])}(?:/.*)?", re.DOTALL)
     if rest.endswith("*"):
-        return re.compile(text + re.escape(rest[:-1]) + ".*", re.DOTALL)
-    return re.compile(text + re.escape(rest))
+        return re.compile(f"{text}{_literal(rest[:-1])}.*", re.DOTALL)
+    return re.compile(text + _literal(rest))
+
+
+def _literal(text: str) -> str:
+    return re.escape(_respelled(text))
+
+
+def _python_groups(text: str) -> str:
+    """The engine also knows `(?<name>...)`, which Python spells `(?P<name>...)`."""
+    return re.sub(r"\(\?<(?![=!])", "(?P<", text)
 
 
 def _check_regex(text: str) -> None:
     """Finds plain mistakes early; the engine, whose regular expressions know no look-around, has the last word."""
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ConfigError(f"`~{text}` is no regular expression: {error}") from None
     if re.search(r"\(\?(=|!|<=|<!)", text):
         raise ConfigError(
             f"`~{text}` looks around, which takes unbounded time", hint="say it with a `when` function"
         )
+    try:
+        re.compile(_python_groups(text))
+    except re.error as error:
+        raise ConfigError(f"`~{text}` is no regular expression: {error}") from None

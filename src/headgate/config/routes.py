@@ -70,7 +70,7 @@ class RedirectConfig(Settings):
         description="Where to; may hold `{host}`, `{path}`, `{query}` and parameters.",
     )
     status: Literal[301, 302, 303, 307, 308] = Field(
-        308, description="308 keeps the method and may be cached."
+        default=308, description="308 keeps the method and may be cached."
     )
 
     @classmethod
@@ -84,12 +84,12 @@ class RespondConfig(Settings):
 
     short_forms: ClassVar = ({"type": "string"}, {"type": "integer"})
 
-    status: int = Field(200, ge=200, le=599, description="The status.")
+    status: int = Field(default=200, ge=200, le=599, description="The status.")
     headers: Annotated[dict[str, str], AfterValidator(_fields)] = Field(
         default_factory=lambda: {"content-type": "text/plain; charset=utf-8"},
         description="The header fields.",
     )
-    body: str = Field("", description="The body.")
+    body: str = Field(default="", description="The body.")
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -108,7 +108,7 @@ class FilesConfig(Settings):
         min_length=1, description="The folder; a relative one starts at the configuration file's."
     )
     index: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
-        ("index.html",), description="The names tried for a folder."
+        default=("index.html",), description="The names tried for a folder."
     )
 
     @classmethod
@@ -121,18 +121,18 @@ class RouteConfig(Settings):
     """Requests alike in some way, and what becomes of them."""
 
     name: str | None = Field(
-        None, min_length=1, description="Its name in logs; none given: made from host and path."
+        default=None, min_length=1, description="Its name in logs; none given: made from host and path."
     )
     path: Annotated[str, AfterValidator(check_path)] = Field(
-        "/",
+        default="/",
         description="`/x` exactly, `/x/*` and below, `/{name}/*` with parameters, `~regex`; `/` is every path.",
     )
     host: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], BeforeValidator(_listed)] = Field(
-        (),
+        default=(),
         description="`example.com`, `*.example.com`, `www.*`, `~regex`, one or several; none is every host.",
     )
     methods: Annotated[tuple[Annotated[str, AfterValidator(check_method)], ...], BeforeValidator(_listed)] = (
-        Field((), description="The methods it takes; none is every method. Others get 405.")
+        Field(default=(), description="The methods it takes; none is every method. Others get 405.")
     )
     headers: Conditions = Field(
         default_factory=dict, description="Header fields it wants: a value, `~regex`, true or false."
@@ -141,29 +141,36 @@ class RouteConfig(Settings):
         default_factory=dict, description="Query parameters it wants: a value, `~regex`, true or false."
     )
     when: Reference | None = Field(
-        None, description="A Python function that is given the request and says whether to take it."
+        default=None, description="A Python function that is given the request and says whether to take it."
     )
     priority: int = Field(
-        0, ge=-(1 << 31), lt=1 << 31, description="Higher is tried first, before all other rules of choice."
+        default=0,
+        ge=-(1 << 31),
+        lt=1 << 31,
+        description="Higher is tried first, before all other rules of choice.",
     )
-    to: str | None = Field(None, min_length=1, description="An upstream's name, or one server's address.")
-    redirect: RedirectConfig | None = Field(None, description="Sends the client elsewhere.")
-    respond: RespondConfig | None = Field(None, description="A fixed answer.")
-    files: FilesConfig | None = Field(None, description="Static files.")
+    to: str | None = Field(
+        default=None, min_length=1, description="An upstream's name, or one server's address."
+    )
+    redirect: RedirectConfig | None = Field(default=None, description="Sends the client elsewhere.")
+    respond: RespondConfig | None = Field(default=None, description="A fixed answer.")
+    files: FilesConfig | None = Field(default=None, description="Static files.")
     strip_prefix: Prefix | None = Field(
-        None, description="Taken off the path before it goes to the upstream or the files."
+        default=None, description="Taken off the path before it goes to the upstream or the files."
     )
     replace_prefix: Prefix | None = Field(
-        None, description="Put in the place of `strip_prefix`, or before the path."
+        default=None, description="Put in the place of `strip_prefix`, or before the path."
     )
     max_body_bytes: Size | None = Field(
-        None, description="Bytes of a request body; none given: the gateway's; 0 is no bound."
+        default=None, description="Bytes of a request body; none given: the gateway's; 0 is no bound."
     )
     timeouts: RouteTimeoutsConfig = Field(
         default_factory=RouteTimeoutsConfig, description="Waits on this route."
     )
-    deadline: Duration | None = Field(None, description="The longest each of its own hooks may take.")
-    on_error: OnError | None = Field(None, description="What happens when one of its own hooks fails.")
+    deadline: Duration | None = Field(default=None, description="The longest each of its own hooks may take.")
+    on_error: OnError | None = Field(
+        default=None, description="What happens when one of its own hooks fails."
+    )
     hooks: RouteHooksConfig = Field(default_factory=RouteHooksConfig, description="Its own hooks, by phase.")
 
     @property

@@ -29,16 +29,20 @@ class ServerConfig(Settings):
         description="`10.0.0.1:9000`, `[::1]:9000`, `http://name:9000` or `unix:/run/app.sock`."
     )
     weight: int = Field(
-        1, ge=1, le=65535, description="Its share of the requests, beside the other servers' weights."
+        default=1, ge=1, le=65535, description="Its share of the requests, beside the other servers' weights."
     )
     max_fails: int = Field(
-        1, ge=0, description="Failures within `fail_timeout` that take it out of rotation; 0 is never."
+        default=1,
+        ge=0,
+        description="Failures within `fail_timeout` that take it out of rotation; 0 is never.",
     )
     fail_timeout: Duration = Field(
-        10.0, description="The time failures are counted in, and how long it then stays out."
+        default=10.0, description="The time failures are counted in, and how long it then stays out."
     )
-    backup: bool = Field(False, description="Asked only while no server that is not a backup is available.")
-    max_connections: int = Field(0, ge=0, description="Connections to it at one time; 0 is no bound.")
+    backup: bool = Field(
+        default=False, description="Asked only while no server that is not a backup is available."
+    )
+    max_connections: int = Field(default=0, ge=0, description="Connections to it at one time; 0 is no bound.")
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -49,10 +53,12 @@ class ServerConfig(Settings):
 class KeepaliveConfig(Settings):
     """Idle connections to servers that are kept for the next request, in each worker."""
 
-    max_idle: int = Field(1024, ge=0, description="Idle connections kept; 0 closes each after its request.")
-    idle_timeout: Duration = Field(60.0, description="How long an idle connection is kept.")
+    max_idle: int = Field(
+        default=1024, ge=0, description="Idle connections kept; 0 closes each after its request."
+    )
+    idle_timeout: Duration = Field(default=60.0, description="How long an idle connection is kept.")
     max_requests: int = Field(
-        0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
+        default=0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
     )
 
 
@@ -64,17 +70,17 @@ class UpstreamConfig(Settings):
         {"type": "array", "items": {"$ref": "#/$defs/ServerConfig"}},
     )
 
-    servers: tuple[ServerConfig, ...] = Field(min_length=1, description="Its servers.")
-    balance: Balance = Field("round_robin", description="How the next server is chosen.")
+    servers: tuple[ServerConfig, ...] = Field(min_length=1, max_length=64, description="Its servers.")
+    balance: Balance = Field(default="round_robin", description="How the next server is chosen.")
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Idle connections.")
     retries: int = Field(
-        1, ge=0, le=16, description="Further attempts, on other servers, where a retry is safe."
+        default=1, ge=0, le=16, description="Further attempts, on other servers, where a retry is safe."
     )
     timeouts: UpstreamTimeoutsConfig = Field(
         default_factory=UpstreamTimeoutsConfig, description="Waits for its servers."
     )
     host: str = Field(
-        "preserve",
+        default="preserve",
         min_length=1,
         pattern=r"^[\x21-\x7e]+$",
         description="The Host field it is sent: `preserve` the client's, the `server`'s address, or this text.",
