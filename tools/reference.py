@@ -1,0 +1,203 @@
+"""Writes docs/reference from the code: the configuration model, the table of phases, the command line.
+
+`--check` writes nothing and fails if a page is not what the code says.
+"""
+
+import argparse
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from pydantic.fields import FieldInfo
+
+from headgate.cli.app import app
+from headgate.cli.failing import EXIT_CODES
+from headgate.config.model import GatewayConfig
+from headgate.config.settings import Settings
+from headgate.config.units import shown_duration
+from headgate.phases import PHASES
+
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+MADE = "<!-- Made by tools/reference.py from the code; `make docs` writes it anew. -->\n"
+PLAIN = {
+    bool: "true or false",
+    int: "number",
+    float: "number",
+    str: "text",
+    type(None): "null",
+    Any: "anything",
+}
+
+
+# ---- configuration
+def kind(annotation: Any) -> str:
+    """How a reader calls the type."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return kind(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(kind(a) for a in arguments)
+    if origin is Literal:
+        return ", ".join(f"`{a}`" for a in arguments)
+    if origin in (tuple, list):
+        return f"list of {kind(arguments[0])}"
+    if origin in (dict, Mapping):
+        return f"names with {kind(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return f"[{title(annotation)}](#{title(annotation).lower().replace(' ', '-')})"
+    return PLAIN.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def written(model: type[Settings], name: str, field: FieldInfo) -> str:
+    """The type of a field; times and sizes by their own names."""
+    source = next(
+        c.__annotations__[name] for c in model.__mro__ if name in vars(c).get("__annotations__", {})
+    )
+    for alias, text in (("Duration", "time"), ("Size", "size")):
+        if str(source).startswith(alias):
+            return text + (" or null" if "None" in str(source) else "")
+    return kind(field.annotation)
+
+
+def default(field: FieldInfo, type_name: str) -> str:
+    """The default as a file would say it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, Settings) or value in ((), {}, ""):
+        return ""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"`{name}: {text}`" for name, text in value.items())
+    return shown_duration(value) if type_name.startswith("time") else str(value)
+
+
+def title(model: type[Settings]) -> str:
+    """`UpstreamTimeoutsConfig` as `Upstream timeouts`."""
+    name = model.__name__.removesuffix("Config")
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+    return words[:1].upper() + words[1:]
+
+
+def parts(annotation: Any) -> Iterator[type[Settings]]:
+    """The models that a type names."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from parts(argument)
+
+
+def models() -> list[type[Settings]]:
+    """The whole tree, each model once, parents first."""
+    found: list[type[Settings]] = [GatewayConfig]
+    for model in found:
+        for field in model.model_fields.values():
+            found += [part for part in parts(field.annotation) if part not in found]
+    return found
+
+
+def configuration() -> str:
+    """The page about every key."""
+    lines = [MADE, "# Configuration\n"]
+    lines.append(
+        "Every key of a `gate.yaml`, `.toml` or `.json`; a Python file says the same with keywords of the same names. "
+        "A time is seconds (`1.5`) or a text (`500ms`, `10s`, `5m`, `1h`); a size is bytes or a text (`64k`, `16m`, "
+        "`1g`). An unknown key is refused, and the nearest right one named. `headgate config show FILE` prints all "
+        "of them with their values, `headgate config schema` the JSON Schema.\n"
+    )
+    for model in models():
+        lines += [f"## {title(model)}\n", f"{(model.__doc__ or '').strip()}\n", "| key | type | default | |"]
+        lines.append("|---|---|---|---|")
+        for name, field in model.model_fields.items():
+            text = (field.description or "").replace("|", "\\|")
+            type_name = written(model, name, field)
+            cells = [f"`{field.alias or name}`", type_name, default(field, type_name), text]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+# ---- phases
+def phases() -> str:
+    """The page about every phase."""
+    lines = [MADE, "# Phases\n"]
+    lines.append(
+        "The moments of a request's life at which hooks run, in order. Any hook may be `def` or `async def`. "
+        "Returning nothing goes on; where `answers` says so, returning a `Response` answers the request.\n"
+    )
+    lines += [
+        "| phase | hook | when | what it may do | answers | order | OpenResty's name |",
+        "|---" * 7 + "|",
+    ]
+    for phase in PHASES.values():
+        order = "last listed first" if phase.reverse else "as listed"
+        cells = [phase.name, f"`{phase.name}({', '.join(phase.arguments)})`", phase.when, phase.may]
+        cells += ["yes" if phase.answers else "no", order, f"`{phase.openresty}`"]
+        lines.append(f"| {' | '.join(cells)} |")
+    scopes = {
+        "worker": "only on the gateway, once a worker",
+        "gateway": "only on the gateway",
+        "route": "on both",
+    }
+    lines += ["", "Where a hook of the phase may be hung:", ""]
+    lines += [f"- `{phase.name}`: {scopes[phase.scope]}" for phase in PHASES.values()]
+    return "\n".join(lines) + "\n"
+
+
+# ---- command line
+def commands(command: Any, path: str) -> Iterator[str]:
+    """A command's section, then its subcommands'."""
+    if hasattr(command, "commands"):
+        for name, sub in command.commands.items():
+            yield from commands(sub, f"{path} {name}")
+        return
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and not getattr(p, "hidden", False)]
+    usage = " ".join([path, *(p.name.upper() for p in arguments), "[OPTIONS]"])
+    yield f"## `{path}`\n"
+    yield f"{(command.help or '').strip()}\n\n```\n{usage}\n```\n"
+    shown = [(p.name.upper(), p) for p in arguments]
+    shown += [(", ".join([*p.opts, *p.secondary_opts]), p) for p in options]
+    if shown:
+        yield "| | |\n|---|---|\n" + "".join(f"| `{name}` | {p.help or ''} |\n" for name, p in shown)
+
+
+def command_line() -> str:
+    """The page about every command."""
+    lines = [MADE, "# Command line\n", f"{app.info.help}\n", f"{EXIT_CODES}\n"]
+    lines.append(
+        "Output for programs goes to stdout, everything else to stderr. `headgate --install-completion` sets up the "
+        "shell's completion.\n"
+    )
+    return "\n".join([*lines, *commands(typer.main.get_command(app), "headgate")])
+
+
+PAGES = {"configuration.md": configuration, "phases.md": phases, "command-line.md": command_line}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only compare")
+    check = parser.parse_args().check
+    stale = []
+    for name, page in PAGES.items():
+        text, file = page().rstrip() + "\n", REFERENCE / name
+        if check:
+            stale += [name] if not file.exists() or file.read_text() != text else []
+        else:
+            file.write_text(text)
+    if stale:
+        print(
+            f"docs/reference is not what the code says: {', '.join(stale)}\n  hint: make docs",
+            file=sys.stderr,
+        )
+    return bool(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
