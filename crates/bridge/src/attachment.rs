@@ -1,0 +1,85 @@
+//! What is kept for one exchange from its first hook on: the views, and the context that all its hooks run in.
+
+use std::rc::Rc;
+
+use headgate_engine::Exchange;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyContext;
+
+use crate::gil;
+use crate::request_view::Request;
+use crate::response_view::ResponseView;
+
+/// The bridge's slot in an exchange. Views hold the exchange weakly, so there is no cycle.
+pub(crate) struct Attachment {
+    request: Py<Request>,
+    context: Py<PyContext>,
+    response: Option<Py<ResponseView>>,
+}
+
+type Bindings<'py> = (Bound<'py, Request>, Bound<'py, PyContext>);
+
+impl Attachment {
+    /// The request's view and the context of an exchange, made now if this is its first hook.
+    pub(crate) fn views<'py>(py: Python<'py>, exchange: &Rc<Exchange>) -> PyResult<Bindings<'py>> {
+        let mut slot = exchange.attachment.borrow_mut();
+        if let Some(attachment) = slot.as_ref().and_then(|slot| slot.downcast_ref::<Self>()) {
+            return Ok(attachment.bind(py));
+        }
+        let request = Py::new(py, Request::new(exchange))?;
+        let context = gil::copy_context(py)?.unbind();
+        let attachment = Self {
+            request,
+            context,
+            response: None,
+        };
+        let views = attachment.bind(py);
+        slot.replace(Box::new(attachment));
+        Ok(views)
+    }
+
+    /// The view of the response; the exchange has views already.
+    pub(crate) fn response<'py>(
+        py: Python<'py>,
+        exchange: &Rc<Exchange>,
+    ) -> PyResult<Bound<'py, ResponseView>> {
+        let mut slot = exchange.attachment.borrow_mut();
+        let attachment = slot.as_mut().and_then(|slot| slot.downcast_mut::<Self>());
+        if let Some(response) = attachment
+            .as_ref()
+            .and_then(|attachment| attachment.response.as_ref())
+        {
+            return Ok(response.bind(py).clone());
+        }
+        let response = Bound::new(py, ResponseView::new(exchange))?;
+        if let Some(attachment) = attachment {
+            attachment.response = Some(response.clone().unbind());
+        }
+        Ok(response)
+    }
+
+    fn bind<'py>(&self, py: Python<'py>) -> Bindings<'py> {
+        (self.request.bind(py).clone(), self.context.bind(py).clone())
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // A user's `request.state` may hold the request: let go of it, or both would stay for ever.
+        Python::attach(|py| self.request.bind(py).get().forget());
+    }
+}
+
+/// The request's id. If the engine has not needed one yet it is made here, in the engine's form, and the engine uses it.
+pub(crate) fn request_id(py: Python<'_>, exchange: &Exchange) -> PyResult<String> {
+    let mut id = exchange.id.borrow_mut();
+    if id.is_empty() {
+        *id = py
+            .import(intern!(py, "uuid"))?
+            .call_method0("uuid4")?
+            .getattr("hex")?
+            .extract()?;
+    }
+    Ok(id.clone())
+}

@@ -1,0 +1,42 @@
+//! One attempt to send a request to a server, as `upstream_request` hooks see it.
+
+use std::rc::Rc;
+
+use headgate_engine::Exchange;
+use pyo3::prelude::*;
+
+/// Where the request goes now.
+#[pyclass(frozen, get_all, module = "headgate._core")]
+pub(crate) struct Attempt {
+    /// From 1; more for a retry.
+    number: u32,
+    /// The upstream's name.
+    upstream: String,
+    /// The server's address as configured.
+    server: String,
+}
+
+impl Attempt {
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+        let tables = exchange.tables.borrow();
+        let upstream = exchange
+            .upstream
+            .get()
+            .and_then(|upstream| tables.upstreams.get(upstream));
+        Self {
+            number: exchange.attempt.get(),
+            upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
+            server: exchange.server_address(),
+        }
+    }
+}
+
+#[pymethods]
+impl Attempt {
+    fn __repr__(&self) -> String {
+        format!(
+            "Attempt(number={}, upstream='{}', server='{}')",
+            self.number, self.upstream, self.server
+        )
+    }
+}

@@ -1,0 +1,267 @@
+//! The loop that is tokio and asyncio at once, and the controls of its worker.
+//!
+//! # How it works
+//! asyncio's selector calls [`Core::poll`] in place of waiting. That runs tokio, and in it all connections, until asyncio
+//! has something to do: its own epoll descriptor is readable, a hook left it work, or its next timer is due. The
+//! interpreter is held all the time but for the blocking `epoll_wait` (see [`gil`]).
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::os::fd::{OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_engine::{Worker, ZONE_CELLS};
+use headgate_shared::Zone;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PySequence;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+use crate::gil;
+use crate::hooks::PyHooks;
+use crate::seam::Seam;
+use crate::zone::{check_slot, open};
+
+thread_local! {
+    /// What a signal handler of Python raised while the loop slept.
+    static SIGNALLED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// One worker: listeners, connections and hooks on one thread.
+#[pyclass(unsendable, module = "headgate._core")]
+pub(crate) struct Core {
+    seam: Rc<Seam>,
+    wake: Arc<Notify>,
+    asyncio_fd: RefCell<Option<Rc<AsyncFd<OwnedFd>>>>,
+    zone: Cell<Option<(Zone, u32)>>,
+    worker: OnceCell<Worker>,
+    is_polling: Cell<bool>,
+    // Dropped in this order: tasks hold sockets that are registered with the runtime.
+    local: LocalSet,
+    runtime: Runtime,
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    fn new(r#loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let wake = Arc::new(Notify::new());
+        let signalled = Arc::clone(&wake);
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(gil::park)
+            .on_thread_unpark(move || {
+                gil::unpark();
+                handle_signals(&signalled);
+            })
+            .build()?;
+        Ok(Self {
+            seam: Rc::new(Seam::new(r#loop, Arc::clone(&wake))?),
+            wake,
+            asyncio_fd: RefCell::new(None),
+            zone: Cell::new(None),
+            worker: OnceCell::new(),
+            is_polling: Cell::new(false),
+            local: LocalSet::new(),
+            runtime,
+        })
+    }
+
+    /// Makes `poll` return when asyncio's epoll descriptor is readable.
+    fn watch(&self, fd: RawFd) -> PyResult<()> {
+        let _runtime = self.runtime.enter();
+        let watched = gil::watch_descriptor(gil::duplicate_descriptor(fd)?)?;
+        self.asyncio_fd.replace(Some(Rc::new(watched)));
+        Ok(())
+    }
+
+    /// Serves until asyncio has work, at most `timeout` seconds (`None`: without a limit).
+    #[pyo3(signature = (timeout, /))]
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        if self.is_polling.replace(true) {
+            return Err(PyRuntimeError::new_err(
+                "the loop polls already; hint: a hook must not run the loop",
+            ));
+        }
+        let _polling = Polling(&self.is_polling);
+        self.seam.begin_poll(py)?;
+        let asyncio_fd = self.asyncio_fd.borrow().clone();
+        let wake = Arc::clone(&self.wake);
+        self.local.block_on(&self.runtime, async move {
+            if timeout.is_some_and(|timeout| timeout <= 0.0) {
+                return tokio::task::yield_now().await;
+            }
+            tokio::select! {
+                biased;
+                () = wake.notified() => {}
+                () = asyncio_has_events(asyncio_fd.as_deref()) => {}
+                () = sleep(timeout) => {}
+            }
+        });
+        SIGNALLED.take().map_or(Ok(()), Err)
+    }
+
+    /// Counts in a slot of shared memory; the descriptor stays the caller's. Without it the worker counts for itself.
+    #[pyo3(signature = (fd, slot, /))]
+    fn zone(&self, fd: RawFd, slot: u32) -> PyResult<()> {
+        let zone = open(fd)?;
+        check_slot(&zone, slot)?;
+        if zone.cells() < ZONE_CELLS {
+            let cells = zone.cells();
+            return Err(PyValueError::new_err(format!(
+                "the zone has `{cells}` cells; hint: make it with at least {ZONE_CELLS}"
+            )));
+        }
+        if self.worker.get().is_some() {
+            return Err(PyRuntimeError::new_err(
+                "the worker counts already; hint: call `zone` before `apply`",
+            ));
+        }
+        self.zone.replace(Some((zone, slot)));
+        Ok(())
+    }
+
+    /// Puts a configuration in force; requests in flight keep the old one. `ValueError` says what is wrong with it.
+    #[pyo3(signature = (snapshot, hooks, /))]
+    fn apply(&self, py: Python<'_>, snapshot: &str, hooks: &Bound<'_, PySequence>) -> PyResult<()> {
+        let hooks = Rc::new(PyHooks::new(Rc::clone(&self.seam), hooks)?);
+        self.inside(py, |worker| {
+            worker
+                .apply(snapshot, hooks)
+                .map_err(|error| PyValueError::new_err(error.to_string()))
+        })
+    }
+
+    /// Accepts connections from a listening socket (TCP or Unix), which it takes over: pass `socket.detach()`.
+    #[pyo3(signature = (fd, name, address))]
+    fn listen(&self, py: Python<'_>, fd: RawFd, name: &str, address: &str) -> PyResult<()> {
+        let socket = gil::adopt_descriptor(fd)?;
+        self.inside(py, |worker| {
+            worker.listen(socket, name).map_err(|error| {
+                PyOSError::new_err(format!(
+                    "cannot listen on `{address}` (listener `{name}`): {error}"
+                ))
+            })
+        })
+    }
+
+    /// Stops accepting; connections end after their current response, idle ones after a moment.
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        self.inside(py, |worker| {
+            worker.drain();
+            Ok(())
+        })
+    }
+
+    /// Stops accepting and ends every connection.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.inside(py, |worker| {
+            worker.close();
+            worker.flush_logs();
+            Ok(())
+        })
+    }
+
+    /// Open client connections of this worker.
+    fn connections(&self) -> usize {
+        self.worker.get().map_or(0, Worker::connections)
+    }
+
+    /// The named counters, summed over all slots of the zone.
+    fn stats(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {
+        self.inside(py, |worker| Ok(worker.stats().into_iter().collect()))
+    }
+
+    /// Opens the access log's file anew, after somebody has moved it.
+    fn reopen_logs(&self, py: Python<'_>) -> PyResult<()> {
+        self.inside(py, |worker| Ok(worker.reopen_logs()?))
+    }
+
+    /// Writes what the access log has buffered.
+    fn flush_logs(&self, py: Python<'_>) -> PyResult<()> {
+        self.inside(py, |worker| {
+            worker.flush_logs();
+            Ok(())
+        })
+    }
+}
+
+impl Core {
+    /// Calls the worker where it can spawn tasks; starts it if it is not there yet.
+    fn inside<T>(&self, py: Python<'_>, call: impl FnOnce(&Worker) -> PyResult<T>) -> PyResult<T> {
+        let _runtime = self.runtime.enter();
+        let _local = self.local.enter();
+        if let Some(worker) = self.worker.get() {
+            return call(worker);
+        }
+        let seed = py
+            .import("os")?
+            .call_method1("urandom", (16,))?
+            .extract::<[u8; 16]>()?;
+        let (zone, slot) = match self.zone.take() {
+            Some(zone) => zone,
+            None => (Zone::create(1, ZONE_CELLS)?, 0),
+        };
+        call(self.worker.get_or_init(|| {
+            let worker = Worker::new(zone, slot, seed);
+            worker.start();
+            worker
+        }))
+    }
+}
+
+/// Set while `poll` runs.
+struct Polling<'a>(&'a Cell<bool>);
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+/// Waits until asyncio's epoll has events to give.
+///
+/// tokio tells of an edge, asyncio's descriptors are level-triggered: what asyncio left unread makes no new edge. So the
+/// readiness is kept until the descriptor itself denies it.
+async fn asyncio_has_events(fd: Option<&AsyncFd<OwnedFd>>) {
+    let Some(fd) = fd else { return pending().await };
+    loop {
+        let Ok(mut guard) = fd.readable().await else {
+            return pending().await;
+        };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let ready = rustix::event::poll(&mut [PollFd::new(fd.get_ref(), PollFlags::IN)], Some(&now));
+        if ready.is_ok_and(|count| count > 0) {
+            return guard.retain_ready();
+        }
+        guard.clear_ready();
+    }
+}
+
+async fn sleep(seconds: Option<f64>) {
+    match seconds.map(Duration::try_from_secs_f64) {
+        Some(Ok(duration)) => tokio::time::sleep(duration).await,
+        // `None`, or longer than anybody lives
+        _ => pending().await,
+    }
+}
+
+/// Runs Python's signal handlers after a sleep, which a signal may have ended (as PEP 475 does).
+fn handle_signals(wake: &Notify) {
+    Python::attach(|py| {
+        if let Err(error) = py.check_signals() {
+            SIGNALLED.set(Some(error));
+            wake.notify_one();
+        }
+    });
+}

@@ -1,0 +1,52 @@
+//! What went wrong, as `error` hooks see it.
+
+use std::rc::Rc;
+
+use headgate_engine::Exchange;
+use pyo3::prelude::*;
+
+/// A request that could not be served as asked.
+#[pyclass(frozen, get_all, module = "headgate._core")]
+pub(crate) struct Failure {
+    /// A short word, for instance `connect` or `upstream_head_timeout`.
+    kind: &'static str,
+    /// `client`, `upstream` or `gateway`.
+    source: &'static str,
+    /// The status that the client gets if no hook answers.
+    status: u16,
+    /// One sentence.
+    message: String,
+    /// Whether the request could be sent again without doing its work twice.
+    retry_safe: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+        match exchange.failure.borrow().as_ref() {
+            Some(failure) => Self {
+                kind: failure.kind,
+                source: failure.source.name(),
+                status: failure.status,
+                message: failure.message.to_string(),
+                retry_safe: failure.retry_safe,
+            },
+            None => Self {
+                kind: "",
+                source: "gateway",
+                status: 500,
+                message: String::new(),
+                retry_safe: false,
+            },
+        }
+    }
+}
+
+#[pymethods]
+impl Failure {
+    fn __repr__(&self) -> String {
+        format!(
+            "<Failure {} {} at the fault of the {}>",
+            self.status, self.kind, self.source
+        )
+    }
+}

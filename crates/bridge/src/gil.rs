@@ -1,0 +1,182 @@
+//! Everything of the bridge that needs `unsafe`: the interpreter's lock, contexts, coroutines, threads, descriptors.
+//!
+//! # How it works
+//! A worker's thread holds the interpreter all the time. [`park`] and [`unpark`] bracket the blocking `epoll_wait` of
+//! tokio and nothing else, so between them no Python object is touched by this thread although pyo3 still counts it as
+//! attached.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyContext;
+use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+
+thread_local! {
+    static SAVED: Cell<*mut ffi::PyThreadState> = const { Cell::new(ptr::null_mut()) };
+    static MARK: u8 = const { 0 };
+}
+
+/// Lets go of the interpreter before the thread sleeps.
+pub(crate) fn park() {
+    // SAFETY: tokio parks only inside `Core.poll`, which Python called, so this thread holds the interpreter.
+    SAVED.set(unsafe { ffi::PyEval_SaveThread() });
+}
+
+/// Takes the interpreter back when the thread wakes.
+pub(crate) fn unpark() {
+    let saved = SAVED.replace(ptr::null_mut());
+    if !saved.is_null() {
+        // SAFETY: `saved` is this thread's own state, given by `PyEval_SaveThread` and restored exactly once.
+        unsafe { ffi::PyEval_RestoreThread(saved) }
+    }
+}
+
+/// Lets other threads of the interpreter run if they asked to.
+pub(crate) fn breathe(_attached: Python<'_>) {
+    // SAFETY: the argument proves that this thread holds the interpreter; nothing of Python is touched in between.
+    unsafe { ffi::PyEval_RestoreThread(ffi::PyEval_SaveThread()) }
+}
+
+/// A copy of the current context (PEP 567), for one exchange.
+pub(crate) fn copy_context(py: Python<'_>) -> PyResult<Bound<'_, PyContext>> {
+    // SAFETY: the call gives a new reference or null with an exception set.
+    let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }?;
+    Ok(context.cast_into()?)
+}
+
+/// A context that is the thread's current one until this is dropped.
+pub(crate) struct Entered<'a, 'py>(&'a Bound<'py, PyContext>);
+
+impl<'a, 'py> Entered<'a, 'py> {
+    pub(crate) fn new(context: &'a Bound<'py, PyContext>) -> PyResult<Self> {
+        // SAFETY: `context` is a context object; the thread is attached, as the `Bound` proves.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
+            return Err(PyErr::fetch(context.py()));
+        }
+        Ok(Self(context))
+    }
+}
+
+impl Drop for Entered<'_, '_> {
+    fn drop(&mut self) {
+        // SAFETY: entered in `new`; contexts nest, and what a hook entered it has left when it returns.
+        if unsafe { ffi::PyContext_Exit(self.0.as_ptr()) } < 0 {
+            PyErr::fetch(self.0.py()).write_unraisable(self.0.py(), None);
+        }
+    }
+}
+
+/// What a coroutine did when it was resumed.
+pub(crate) enum Sent<'py> {
+    /// It ended with this value.
+    Returned(Bound<'py, PyAny>),
+    /// It waits for this.
+    Yielded(Bound<'py, PyAny>),
+}
+
+/// Whether this is a coroutine made by an `async def`.
+pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: reads the type of a live object.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// Resumes a coroutine with `None`.
+pub(crate) fn send_none<'py>(coroutine: &Bound<'py, PyAny>) -> PyResult<Sent<'py>> {
+    let py = coroutine.py();
+    let mut result = ptr::null_mut();
+    // SAFETY: live objects, an attached thread; `result` is a new reference in both cases that give one.
+    unsafe {
+        match ffi::PyIter_Send(coroutine.as_ptr(), ffi::Py_None(), &raw mut result) {
+            ffi::PySendResult::PYGEN_RETURN => Ok(Sent::Returned(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Yielded(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+        }
+    }
+}
+
+/// How many references there are to an object.
+pub(crate) fn references(object: &Bound<'_, PyAny>) -> isize {
+    // SAFETY: reads the count of a live object while attached.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) }
+}
+
+/// A value that only the thread that made it can reach; any other gets a `RuntimeError`.
+///
+/// Dropped by another thread it is leaked: better a few bytes than a count changed by two threads at once.
+pub(crate) struct ThreadBound<T> {
+    owner: usize,
+    value: ManuallyDrop<T>,
+}
+
+// SAFETY: `get` and `drop` reach the value on the owner's thread only.
+unsafe impl<T> Send for ThreadBound<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for ThreadBound<T> {}
+
+impl<T> ThreadBound<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            owner: this_thread(),
+            value: ManuallyDrop::new(value),
+        }
+    }
+
+    pub(crate) fn get(&self) -> PyResult<&T> {
+        if self.owner == this_thread() {
+            return Ok(&self.value);
+        }
+        Err(PyRuntimeError::new_err(
+            "a request is used by another thread than its own; hint: read what you need before you start the thread",
+        ))
+    }
+}
+
+impl<T> Drop for ThreadBound<T> {
+    fn drop(&mut self) {
+        if self.owner == this_thread() {
+            // SAFETY: dropped once, here, and not used after.
+            unsafe { ManuallyDrop::drop(&mut self.value) }
+        }
+    }
+}
+
+/// A number that no two live threads share.
+fn this_thread() -> usize {
+    MARK.with(|mark| ptr::from_ref(mark).addr())
+}
+
+/// Takes over a descriptor from Python, which gave it up with `detach()`.
+pub(crate) fn adopt_descriptor(fd: RawFd) -> PyResult<OwnedFd> {
+    borrow_descriptor(fd)?;
+    // SAFETY: it is open, and by the contract of the Python method nobody else closes it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A second descriptor for what `fd` is; not inherited by children.
+pub(crate) fn duplicate_descriptor(fd: RawFd) -> PyResult<OwnedFd> {
+    borrow_descriptor(fd)?.try_clone_to_owned().map_err(PyErr::from)
+}
+
+/// Registers a descriptor with the runtime that is entered.
+pub(crate) fn watch_descriptor(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the `AsyncFd` owns the descriptor, so it stays open and the same until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+fn borrow_descriptor<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
+    if fd < 0 {
+        return Err(PyOSError::new_err(format!("`{fd}` is no file descriptor")));
+    }
+    // SAFETY: not negative; only asked below whether it is open, and duplicated at once by callers.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_getfd(borrowed).map_err(io::Error::from)?;
+    Ok(borrowed)
+}

@@ -1,0 +1,167 @@
+//! The engine's trait [`Hooks`] over a table of Python functions.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::rc::Rc;
+use std::time::Duration;
+
+use headgate_engine::{Exchange, Hooks, LocalFuture, Step, Verdict};
+use pyo3::prelude::*;
+use pyo3::types::{PyContext, PySequence};
+
+use crate::attachment::Attachment;
+use crate::attempt_view::Attempt;
+use crate::failure_view::Failure;
+use crate::gil::{self, Entered};
+use crate::report::Origin;
+use crate::request_view::Request;
+use crate::seam::Seam;
+use crate::spec::{Hook, OnError, Phase};
+use crate::step::{first_step, to_coroutine, First};
+use crate::verdict::Converter;
+use crate::waiting::{Outcome, Waiting};
+
+/// The hooks of one snapshot.
+pub(crate) struct PyHooks {
+    seam: Rc<Seam>,
+    hooks: Vec<Rc<Hook>>,
+}
+
+impl Hooks for PyHooks {
+    fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step {
+        let hook = &self.hooks[hook];
+        Python::attach(|py| {
+            let step = guarded(py, hook, exchange, || self.run(py, hook, exchange));
+            self.seam.notice_work(py);
+            step.unwrap_or_else(|| Step::Ready(failed(hook)))
+        })
+    }
+
+    fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool {
+        let hook = &self.hooks[function];
+        Python::attach(|py| {
+            let matches = guarded(py, hook, exchange, || {
+                let (request, context) = Attachment::views(py, exchange)?;
+                let _entered = Entered::new(&context)?;
+                hook.function.bind(py).call1((request,))?.is_truthy()
+            });
+            self.seam.notice_work(py);
+            matches.unwrap_or(false)
+        })
+    }
+
+    fn breathe(&self) {
+        Python::attach(gil::breathe);
+    }
+}
+
+impl PyHooks {
+    /// Reads the table.
+    pub(crate) fn new(seam: Rc<Seam>, specs: &Bound<'_, PySequence>) -> PyResult<Self> {
+        let hooks = specs
+            .try_iter()?
+            .map(|spec| Hook::read(&spec?).map(Rc::new))
+            .collect::<PyResult<_>>()?;
+        Ok(Self { seam, hooks })
+    }
+
+    /// Calls a hook and, if it is async, takes its first step: all in the exchange's own context.
+    fn run(&self, py: Python<'_>, hook: &Rc<Hook>, exchange: &Rc<Exchange>) -> PyResult<Step> {
+        let (request, context) = Attachment::views(py, exchange)?;
+        let entered = Entered::new(&context)?;
+        let result = call_function(py, hook, exchange, request)?;
+        if result.is_none() {
+            return Ok(Step::Ready(Verdict::Continue));
+        }
+        let Some(coroutine) = to_coroutine(&self.seam, &result)? else {
+            return self
+                .converter(hook, exchange, &context)
+                .verdict(&result)
+                .map(Step::Ready);
+        };
+        let first = first_step(&self.seam, &coroutine, &context, || {
+            Origin::new(py, hook, exchange)
+        })?;
+        drop(entered);
+        match first {
+            First::Done(result) => self
+                .converter(hook, exchange, &context)
+                .verdict(&result)
+                .map(Step::Ready),
+            First::Waits(waiting) => {
+                let converter = self.converter(hook, exchange, &context);
+                Ok(Step::Waiting(wait(waiting, converter)))
+            }
+        }
+    }
+
+    fn converter(
+        &self,
+        hook: &Rc<Hook>,
+        exchange: &Rc<Exchange>,
+        context: &Bound<'_, PyContext>,
+    ) -> Converter {
+        Converter::new(&self.seam, hook, exchange, context)
+    }
+}
+
+fn call_function<'py>(
+    py: Python<'py>,
+    hook: &Hook,
+    exchange: &Rc<Exchange>,
+    request: Bound<'py, Request>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let function = hook.function.bind(py);
+    match hook.phase {
+        Phase::Rewrite | Phase::Request | Phase::Match => function.call1((request,)),
+        Phase::UpstreamRequest => function.call1((request, Attempt::new(exchange))),
+        Phase::Response | Phase::Log => function.call1((request, Attachment::response(py, exchange)?)),
+        Phase::Error => function.call1((request, Failure::new(exchange))),
+    }
+}
+
+/// Waits for a hook's task, up to its deadline.
+fn wait(waiting: Waiting, converter: Converter) -> LocalFuture<'static, Verdict> {
+    Box::pin(async move {
+        let deadline = Duration::from_millis(converter.hook.deadline_ms);
+        let outcome = waiting.outcome(deadline).await;
+        let (hook, exchange) = (&converter.hook, &converter.exchange);
+        Python::attach(|py| match outcome {
+            Outcome::Ended(ended) => guarded(py, hook, exchange, || converter.verdict(ended?.bind(py)))
+                .unwrap_or_else(|| failed(hook)),
+            Outcome::Late => {
+                Origin::new(py, hook, exchange).was_late(py, hook.deadline_ms);
+                if hook.on_error == OnError::Closed {
+                    exchange.limit.set("hook_deadline");
+                }
+                failed(hook)
+            }
+        })
+    })
+}
+
+/// What `work` gives; if it raises or panics, that is logged. A panic costs one request and never reaches the loop.
+fn guarded<T>(
+    py: Python<'_>,
+    hook: &Hook,
+    exchange: &Exchange,
+    work: impl FnOnce() -> PyResult<T>,
+) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => {
+            Origin::new(py, hook, exchange).raised(py, &error);
+            None
+        }
+        Err(_) => {
+            Origin::new(py, hook, exchange).panicked(py);
+            None
+        }
+    }
+}
+
+fn failed(hook: &Hook) -> Verdict {
+    match hook.on_error {
+        OnError::Closed => Verdict::Failed,
+        OnError::Open => Verdict::Continue,
+    }
+}

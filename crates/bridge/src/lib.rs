@@ -1,0 +1,62 @@
+//! `headgate._core`: the engine as a Python module. The only crate that names pyo3.
+//!
+//! | part | duty |
+//! |---|---|
+//! | [`core`] | the loop that is tokio and asyncio at once, and the worker's controls |
+//! | [`seam`] | what one loop's hooks share: asyncio's queues, the spare task |
+//! | [`gil`] | the interpreter's lock, contexts and the rest that needs `unsafe` |
+//! | [`spec`], [`hooks`] | the table of hooks, and the engine's trait over it |
+//! | [`step`], [`waiting`] | an async hook's first step inline, and its life as a task |
+//! | [`verdict`], [`body_source`] | what a hook returned, and a streamed body |
+//! | [`attachment`] | what is kept for one exchange: views, context |
+//! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`failure_view`] | what hooks see |
+//! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
+//! | [`zone`] | the shared memory's numbers |
+
+mod attachment;
+mod attempt_view;
+mod body_source;
+mod core;
+mod failure_view;
+mod gil;
+mod headers_view;
+mod hooks;
+mod report;
+mod request_view;
+mod response_view;
+mod seam;
+mod spec;
+mod step;
+mod text;
+mod verdict;
+mod waiting;
+mod zone;
+
+use pyo3::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::attempt_view::Attempt;
+    #[pymodule_export]
+    use crate::core::Core;
+    #[pymodule_export]
+    use crate::failure_view::Failure;
+    #[pymodule_export]
+    use crate::headers_view::Headers;
+    #[pymodule_export]
+    use crate::request_view::{Client, Request};
+    #[pymodule_export]
+    use crate::response_view::ResponseView;
+    #[pymodule_export]
+    use crate::spec::HookSpec;
+    #[pymodule_export]
+    use crate::zone::{check, clear_slot, create_zone, zone_stats};
+
+    /// The cells that a zone must have at least.
+    #[pymodule_export]
+    const ZONE_CELLS: u32 = headgate_engine::ZONE_CELLS;
+}

@@ -1,0 +1,336 @@
+//! The request as hooks see it. Every attribute is read from the exchange when asked for.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+
+use headgate_engine::Exchange;
+use headgate_wire::{RequestHead, Version};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::attachment::request_id;
+use crate::gil::ThreadBound;
+use crate::headers_view::{busy, Headers, Side};
+use crate::text;
+
+/// A view of one request; usable from its thread, until its last `log` hook is done.
+#[pyclass(frozen, weakref, module = "headgate._core")]
+pub(crate) struct Request {
+    parts: ThreadBound<Parts>,
+}
+
+struct Parts {
+    exchange: Weak<Exchange>,
+    headers: OnceCell<Py<Headers>>,
+    client: OnceCell<Py<Client>>,
+    kept: RefCell<Kept>,
+}
+
+/// What users may put things into, so what may lead back to the request.
+#[derive(Default)]
+struct Kept {
+    state: Option<Py<PyAny>>,
+    params: Option<Py<PyDict>>,
+}
+
+/// The exchange, if hooks may still use it.
+pub(crate) fn alive(exchange: &Weak<Exchange>) -> PyResult<Rc<Exchange>> {
+    exchange.upgrade().filter(|exchange| !exchange.is_finished.get()).ok_or_else(|| {
+        PyRuntimeError::new_err(
+            "this request is finished: its view holds nothing any more; hint: keep what you need of it before",
+        )
+    })
+}
+
+impl Request {
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+        Self {
+            parts: ThreadBound::new(Parts {
+                exchange: Rc::downgrade(exchange),
+                headers: OnceCell::new(),
+                client: OnceCell::new(),
+                kept: RefCell::default(),
+            }),
+        }
+    }
+
+    /// Lets go of what users put in.
+    pub(crate) fn forget(&self) {
+        if let Ok(parts) = self.parts.get() {
+            let kept = parts.kept.take();
+            drop(kept);
+        }
+    }
+
+    fn exchange(&self) -> PyResult<Rc<Exchange>> {
+        alive(&self.parts.get()?.exchange)
+    }
+
+    /// Changes the head, which makes sense until the first attempt.
+    fn change<T>(&self, change: impl FnOnce(&mut RequestHead) -> Result<(), T>) -> PyResult<()>
+    where
+        T: std::fmt::Display,
+    {
+        let exchange = self.exchange()?;
+        refuse_when_sent(&exchange)?;
+        let mut request = exchange.request.try_borrow_mut().map_err(|_| busy())?;
+        change(&mut request).map_err(text::refused)
+    }
+}
+
+#[pymethods]
+impl Request {
+    /// The method.
+    #[getter]
+    fn method<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        text::method(py, self.exchange()?.request.borrow().method())
+    }
+
+    #[setter]
+    fn set_method(&self, method: &Bound<'_, PyString>) -> PyResult<()> {
+        let method = text::encode(method)?;
+        self.change(|request| request.set_method(&method))
+    }
+
+    /// Path and query as received, in origin form.
+    #[getter]
+    fn target<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        text::decode(py, self.exchange()?.request.borrow().target())
+    }
+
+    #[setter]
+    fn set_target(&self, target: &Bound<'_, PyString>) -> PyResult<()> {
+        let target = text::encode(target)?;
+        self.change(|request| request.set_target(&target))
+    }
+
+    /// The target before the `?`, as received: still percent-encoded.
+    #[getter]
+    fn path<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        text::decode(py, self.exchange()?.request.borrow().path())
+    }
+
+    #[setter]
+    fn set_path(&self, path: &Bound<'_, PyString>) -> PyResult<()> {
+        let path = text::encode(path)?;
+        if path.contains(&b'?') {
+            return Err(PyValueError::new_err(
+                "a path has no `?`; hint: percent-encode it, or set `request.target` to path and query",
+            ));
+        }
+        self.change(|request| {
+            let mut target = path.to_vec();
+            if request.target().contains(&b'?') {
+                target.push(b'?');
+                target.extend_from_slice(request.query());
+            }
+            request.set_target(&target)
+        })
+    }
+
+    /// The target after the `?`, as received; empty without one.
+    #[getter]
+    fn query<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        text::decode(py, self.exchange()?.request.borrow().query())
+    }
+
+    /// The authority asked for: from an absolute target, else the Host field; with its port if it has one.
+    #[getter]
+    fn host<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        text::decode(py, self.exchange()?.request.borrow().host())
+    }
+
+    #[setter]
+    fn set_host(&self, host: &Bound<'_, PyString>) -> PyResult<()> {
+        let host = text::encode(host)?;
+        self.change(|request| request.set_host(&host))
+    }
+
+    /// `1.1` or `1.0`.
+    #[getter]
+    fn version(&self) -> PyResult<&'static str> {
+        Ok(match self.exchange()?.request.borrow().version {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+        })
+    }
+
+    /// `http` or `https`: how the client reached the gateway.
+    #[getter]
+    fn scheme(&self) -> PyResult<&'static str> {
+        Ok(self.exchange()?.client.scheme)
+    }
+
+    /// Who asks.
+    #[getter]
+    fn client(&self, py: Python<'_>) -> PyResult<Py<Client>> {
+        let parts = self.parts.get()?;
+        if let Some(client) = parts.client.get() {
+            return Ok(client.clone_ref(py));
+        }
+        let client = Py::new(py, Client::of(&*self.exchange()?))?;
+        Ok(parts.client.get_or_init(|| client).clone_ref(py))
+    }
+
+    /// The header fields.
+    #[getter]
+    fn headers(&self, py: Python<'_>) -> PyResult<Py<Headers>> {
+        let parts = self.parts.get()?;
+        if let Some(headers) = parts.headers.get() {
+            return Ok(headers.clone_ref(py));
+        }
+        let headers = Py::new(py, Headers::new(&parts.exchange, Side::Request))?;
+        Ok(parts.headers.get_or_init(|| headers).clone_ref(py))
+    }
+
+    /// The path's parameters by name, percent-decoded; empty before a route is chosen.
+    #[getter]
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let parts = self.parts.get()?;
+        let exchange = self.exchange()?;
+        if let Some(params) = &parts.kept.borrow().params {
+            return Ok(params.bind(py).clone());
+        }
+        let params = PyDict::new(py);
+        for (name, value) in exchange.params.borrow().iter() {
+            params.set_item(name, value)?;
+        }
+        if exchange.route.get().is_some() {
+            parts.kept.borrow_mut().params = Some(params.clone().unbind());
+        }
+        Ok(params)
+    }
+
+    /// Whatever the hooks of this request want to tell each other.
+    #[getter]
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.exchange()?;
+        let parts = self.parts.get()?;
+        if let Some(state) = &parts.kept.borrow().state {
+            return Ok(state.bind(py).clone());
+        }
+        let state = py
+            .import(intern!(py, "types"))?
+            .getattr(intern!(py, "SimpleNamespace"))?
+            .call0()?;
+        parts.kept.borrow_mut().state = Some(state.clone().unbind());
+        Ok(state)
+    }
+
+    /// The request's id, as in logs and error answers.
+    #[getter]
+    fn id(&self, py: Python<'_>) -> PyResult<String> {
+        request_id(py, &*self.exchange()?)
+    }
+
+    /// The chosen route's name; empty before.
+    #[getter]
+    fn route_name(&self) -> PyResult<String> {
+        Ok(self.exchange()?.route_name())
+    }
+
+    /// The number of the current attempt, from 1; 0 before the first.
+    #[getter]
+    fn attempt(&self) -> PyResult<u32> {
+        Ok(self.exchange()?.attempt.get())
+    }
+
+    /// The name of the upstream that gets the request, `None` if none does.
+    #[getter]
+    fn upstream(&self) -> PyResult<Option<String>> {
+        let exchange = self.exchange()?;
+        let tables = exchange.tables.borrow();
+        Ok(exchange
+            .upstream
+            .get()
+            .and_then(|upstream| tables.upstreams.get(upstream))
+            .map(|it| it.name.clone()))
+    }
+
+    #[setter]
+    fn set_upstream(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        let exchange = self.exchange()?;
+        refuse_when_sent(&exchange)?;
+        let tables = exchange.tables.borrow();
+        if let Some(upstream) = tables.upstream_index(name) {
+            exchange.upstream.set(Some(upstream));
+            return Ok(());
+        }
+        let known: Vec<&str> = tables
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.name.as_str())
+            .collect();
+        Err(unknown_upstream(py, name, &known)?)
+    }
+
+    fn __repr__(&self) -> String {
+        let Ok(exchange) = self.exchange() else {
+            return "<Request finished>".to_owned();
+        };
+        let request = exchange.request.borrow();
+        let (method, target) = (request.method(), request.target());
+        format!(
+            "<Request {} {}>",
+            String::from_utf8_lossy(method),
+            String::from_utf8_lossy(target)
+        )
+    }
+}
+
+fn refuse_when_sent(exchange: &Exchange) -> PyResult<()> {
+    if exchange.attempt.get() == 0 {
+        return Ok(());
+    }
+    Err(PyRuntimeError::new_err(
+        "the request is on its way already; hint: change it in phase `rewrite` or `request`",
+    ))
+}
+
+fn unknown_upstream(py: Python<'_>, name: &str, known: &[&str]) -> PyResult<PyErr> {
+    let near: Vec<String> = py
+        .import("difflib")?
+        .call_method1("get_close_matches", (name, known))?
+        .extract()?;
+    let hint = match near.first() {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are: {}", known.join(", ")),
+    };
+    Ok(PyValueError::new_err(format!(
+        "there is no upstream `{name}`; hint: {hint}"
+    )))
+}
+
+/// The client side of a connection.
+#[pyclass(frozen, get_all, module = "headgate._core")]
+pub(crate) struct Client {
+    /// The address without port; `unix:` for a Unix socket.
+    address: String,
+    /// The port, 0 for a Unix socket.
+    port: u16,
+    /// The listener's name.
+    listener: String,
+}
+
+impl Client {
+    fn of(exchange: &Exchange) -> Self {
+        let client = &exchange.client;
+        Self {
+            address: client.address.clone(),
+            port: client.port,
+            listener: client.listener.clone(),
+        }
+    }
+}
+
+#[pymethods]
+impl Client {
+    fn __repr__(&self) -> String {
+        format!(
+            "Client(address='{}', port={}, listener='{}')",
+            self.address, self.port, self.listener
+        )
+    }
+}

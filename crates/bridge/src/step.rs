@@ -1,0 +1,84 @@
+//! An async hook's first step: inline, under a real current task.
+
+use std::rc::Rc;
+
+use pyo3::exceptions::PyBaseException;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyContext;
+
+use crate::gil::{self, Sent};
+use crate::report::Origin;
+use crate::seam::{HookTask, Seam};
+use crate::waiting::Waiting;
+
+/// What came of a first step.
+pub(crate) enum First<'py> {
+    /// The coroutine ended without waiting.
+    Done(Bound<'py, PyAny>),
+    /// asyncio goes on with it.
+    Waits(Waiting),
+}
+
+/// The coroutine to step, if a hook returned something to await.
+pub(crate) fn to_coroutine<'py>(
+    seam: &Seam,
+    result: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if gil::is_coroutine(result) {
+        return Ok(Some(result.clone()));
+    }
+    let py = result.py();
+    if !result.get_type().hasattr(intern!(py, "__await__"))? {
+        return Ok(None);
+    }
+    seam.tasks
+        .bind(py)
+        .getattr(intern!(py, "wait_for"))?
+        .call1((result,))
+        .map(Some)
+}
+
+/// Steps a coroutine in `context`, which is entered. `origin` names it in logs, should it become a task.
+pub(crate) fn first_step<'py>(
+    seam: &Rc<Seam>,
+    coroutine: &Bound<'py, PyAny>,
+    context: &Bound<'py, PyContext>,
+    origin: impl FnOnce() -> Origin,
+) -> PyResult<First<'py>> {
+    let py = coroutine.py();
+    let task = seam.task(py)?;
+    task.prepare(coroutine, context)?;
+    seam.enter_task.bind(py).call1((&seam.asyncio_loop, &task.task))?;
+    let sent = gil::send_none(coroutine);
+    seam.leave_task.bind(py).call1((&seam.asyncio_loop, &task.task))?;
+    match sent {
+        Ok(Sent::Returned(result)) => {
+            retire(seam, py, task, Some(&result), None)?;
+            Ok(First::Done(result))
+        }
+        Ok(Sent::Yielded(waits_for)) => {
+            Waiting::adopt(seam, py, task.task, &waits_for, origin()).map(First::Waits)
+        }
+        Err(error) => {
+            retire(seam, py, task, None, Some(error.value(py)))?;
+            Err(error)
+        }
+    }
+}
+
+/// Keeps the task for the next step, or marks it done for whoever holds it.
+fn retire(
+    seam: &Seam,
+    py: Python<'_>,
+    task: HookTask,
+    result: Option<&Bound<'_, PyAny>>,
+    exception: Option<&Bound<'_, PyBaseException>>,
+) -> PyResult<()> {
+    if let Err(task) = seam.give_back(py, task) {
+        task.task
+            .bind(py)
+            .call_method1(intern!(py, "conclude"), (result, exception))?;
+    }
+    Ok(())
+}

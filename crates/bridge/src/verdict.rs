@@ -1,0 +1,114 @@
+//! What a hook returned, as the engine's verdict.
+
+use std::rc::Rc;
+
+use headgate_engine::{Answer, AnswerBody, Exchange, Verdict};
+use headgate_wire::Head;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyContext};
+
+use crate::body_source::{chunk, Stream};
+use crate::report::Origin;
+use crate::seam::Seam;
+use crate::spec::Hook;
+use crate::text;
+
+/// Everything it takes to turn a hook's result into a verdict, now or when its task ends.
+pub(crate) struct Converter {
+    seam: Rc<Seam>,
+    pub(crate) hook: Rc<Hook>,
+    pub(crate) exchange: Rc<Exchange>,
+    context: Py<PyContext>,
+}
+
+impl Converter {
+    pub(crate) fn new(
+        seam: &Rc<Seam>,
+        hook: &Rc<Hook>,
+        exchange: &Rc<Exchange>,
+        context: &Bound<'_, PyContext>,
+    ) -> Self {
+        let (seam, hook, exchange) = (Rc::clone(seam), Rc::clone(hook), Rc::clone(exchange));
+        Self {
+            seam,
+            hook,
+            exchange,
+            context: context.clone().unbind(),
+        }
+    }
+
+    /// `None` goes on, a response answers, anything else is a mistake.
+    pub(crate) fn verdict(&self, result: &Bound<'_, PyAny>) -> PyResult<Verdict> {
+        if result.is_none() {
+            return Ok(Verdict::Continue);
+        }
+        match result.getattr_opt(intern!(result.py(), "raw_headers"))? {
+            Some(headers) if self.hook.phase.may_answer() => {
+                let answer = self.answer(result, &headers)?;
+                Ok(Verdict::Answer(Box::new(answer)))
+            }
+            _ => Err(self.nonsense(result)),
+        }
+    }
+
+    fn answer(&self, response: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Answer> {
+        let py = response.py();
+        let status: i64 = response.getattr(intern!(py, "status"))?.extract()?;
+        let status = u16::try_from(status)
+            .ok()
+            .filter(|status| (200..=599).contains(status))
+            .ok_or_else(|| {
+                PyValueError::new_err(format!("a response has status `{status}`; hint: 200 to 599"))
+            })?;
+        let body = response.getattr(intern!(py, "body"))?;
+        Ok(Answer {
+            status,
+            headers: fields(headers)?,
+            body: self.body(&body)?,
+        })
+    }
+
+    fn body(&self, body: &Bound<'_, PyAny>) -> PyResult<AnswerBody> {
+        if body.is_none() {
+            return Ok(AnswerBody::Bytes(Vec::new()));
+        }
+        if let Some(bytes) = chunk(body)? {
+            return Ok(AnswerBody::Bytes(bytes));
+        }
+        let origin = Origin::new(body.py(), &self.hook, &self.exchange);
+        let stream = Stream::new(&self.seam, body, self.context.bind(body.py()), origin)?;
+        Ok(AnswerBody::Stream(Box::new(stream)))
+    }
+
+    fn nonsense(&self, result: &Bound<'_, PyAny>) -> PyErr {
+        let kind = result
+            .get_type()
+            .name()
+            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        let hint = if self.hook.phase.may_answer() {
+            "return nothing to go on, or a `headgate.Response` to answer"
+        } else {
+            "nothing can be answered in this phase: return nothing"
+        };
+        PyTypeError::new_err(format!(
+            "hook `{}` returned a `{kind}`; hint: {hint}",
+            self.hook.name
+        ))
+    }
+}
+
+/// The fields of an answer. They pass the same checks as those of a message on the wire: no line break gets into a head.
+fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut checked = Head::empty();
+    let mut fields = Vec::new();
+    for field in headers.try_iter()? {
+        let (name, value): (Bound<'_, PyBytes>, Bound<'_, PyBytes>) = field?.extract()?;
+        checked
+            .add(name.as_bytes(), value.as_bytes())
+            .map_err(text::refused)?;
+        fields.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+    }
+    Ok(fields)
+}

@@ -1,0 +1,268 @@
+"""The engine: the loop, a worker's controls, and what hooks see of a request."""
+
+import asyncio
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol, TypeVar, final, overload
+
+_T = TypeVar("_T")
+
+ZONE_CELLS: Final[int]
+"""The cells that a worker's zone must have at least."""
+
+class _HookSpecLike(Protocol):
+    @property
+    def phase(self) -> str: ...
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    @property
+    def is_async(self) -> bool: ...
+    @property
+    def deadline_ms(self) -> int: ...
+    @property
+    def on_error(self) -> Literal["closed", "open"]: ...
+    @property
+    def name(self) -> str: ...
+
+class _HasItems(Protocol):
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+@final
+class HookSpec:
+    """A hook as the engine takes it. Any object with these attributes will do in its place."""
+
+    def __new__(
+        cls,
+        *,
+        phase: str,
+        function: Callable[..., Any],
+        is_async: bool,
+        deadline_ms: int,
+        on_error: Literal["closed", "open"],
+        name: str,
+    ) -> HookSpec: ...
+    @property
+    def phase(self) -> str: ...
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    @property
+    def is_async(self) -> bool: ...
+    @property
+    def deadline_ms(self) -> int: ...
+    @property
+    def on_error(self) -> Literal["closed", "open"]: ...
+    @property
+    def name(self) -> str: ...
+
+@final
+class Core:
+    """One worker: listeners, connections and hooks on the thread of one asyncio loop."""
+
+    def __new__(cls, loop: asyncio.AbstractEventLoop) -> Core: ...
+    def watch(self, fd: int) -> None:
+        """Makes `poll` return when asyncio's epoll descriptor is readable; the descriptor stays the caller's."""
+    def poll(self, timeout: float | None, /) -> None:
+        """Serves until asyncio has work, at most `timeout` seconds (None: without a limit)."""
+    def apply(self, snapshot: str, hooks: Sequence[_HookSpecLike], /) -> None:
+        """Puts a configuration in force; requests in flight keep the old one. ValueError says what is wrong."""
+    def zone(self, fd: int, slot: int, /) -> None:
+        """Counts in a slot of shared memory, from before the first `apply`; the descriptor stays the caller's."""
+    def listen(self, fd: int, name: str, address: str) -> None:
+        """Accepts connections from a listening socket (TCP or Unix), which it takes over: pass `socket.detach()`."""
+    def drain(self) -> None:
+        """Stops accepting; connections end after their current response, idle ones after a moment."""
+    def close(self) -> None:
+        """Stops accepting and ends every connection."""
+    def connections(self) -> int:
+        """Open client connections of this worker."""
+    def stats(self) -> dict[str, int]:
+        """The named counters, summed over all slots of the zone."""
+    def reopen_logs(self) -> None:
+        """Opens the access log's file anew, after somebody has moved it."""
+    def flush_logs(self) -> None:
+        """Writes what the access log has buffered."""
+
+@final
+class Client:
+    """The client side of a connection."""
+
+    @property
+    def address(self) -> str:
+        """The address without port; `unix:` for a Unix socket."""
+    @property
+    def port(self) -> int:
+        """The port, 0 for a Unix socket."""
+    @property
+    def listener(self) -> str:
+        """The listener's name."""
+
+@final
+class Headers:
+    """Header fields, read where they arrived and edited in place.
+
+    Names are equal whatever their case (RFC 9110 section 5.1) and are listed in lower case. Values are UTF-8, with
+    other bytes as surrogates (PEP 383). Fields that frame the message or belong to one connection are not listed, the
+    gateway writes those; `host`, `content-length` and `upgrade` can still be read, and a request's `host` can be set.
+    """
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: _T, /) -> str | _T:
+        """The first value of a field."""
+    def get_all(self, name: str, /) -> list[str]:
+        """All values of a field, in order."""
+    def add(self, name: str, value: str, /) -> None:
+        """Adds a field line, beside those of that name that are there."""
+    def update(self, fields: Mapping[str, str] | _HasItems | Iterable[tuple[str, str]], /) -> None:
+        """Sets fields, replacing what has the same name."""
+    def setdefault(self, name: str, default: str, /) -> str:
+        """The first value of a field, which gets the value `default` if it is not there."""
+    @overload
+    def pop(self, name: str, /) -> str: ...
+    @overload
+    def pop(self, name: str, default: _T, /) -> str | _T:
+        """Removes a field and gives its first value."""
+    def keys(self) -> list[str]:
+        """The names in order, in lower case, a repeated one repeatedly."""
+    def values(self) -> list[str]:
+        """The values in order."""
+    def items(self) -> list[tuple[str, str]]:
+        """Names and values in order."""
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """Names as the sender wrote them, and values, in order."""
+    def __getitem__(self, name: str, /) -> str: ...
+    def __setitem__(self, name: str, value: str, /) -> None: ...
+    def __delitem__(self, name: str, /) -> None: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[str]: ...
+
+@final
+class Request:
+    """A view of one request, for the thread of its loop, until its last `log` hook is done.
+
+    Method, target, path, host and upstream can be set until the first attempt to send the request.
+    """
+
+    @property
+    def method(self) -> str:
+        """The method."""
+    @method.setter
+    def method(self, method: str, /) -> None: ...
+    @property
+    def target(self) -> str:
+        """Path and query as received, in origin form."""
+    @target.setter
+    def target(self, target: str, /) -> None: ...
+    @property
+    def path(self) -> str:
+        """The target before the `?`, as received: still percent-encoded."""
+    @path.setter
+    def path(self, path: str, /) -> None: ...
+    @property
+    def query(self) -> str:
+        """The target after the `?`, as received; empty without one."""
+    @property
+    def host(self) -> str:
+        """The authority asked for: from an absolute target, else the Host field; with its port if it has one."""
+    @host.setter
+    def host(self, host: str, /) -> None: ...
+    @property
+    def version(self) -> Literal["1.0", "1.1"]:
+        """The protocol version the client speaks."""
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """How the client reached the gateway."""
+    @property
+    def client(self) -> Client:
+        """Who asks."""
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+    @property
+    def params(self) -> dict[str, str]:
+        """The path's parameters by name, percent-decoded; empty before a route is chosen."""
+    @property
+    def state(self) -> types.SimpleNamespace:
+        """Whatever the hooks of this request want to tell each other."""
+    @property
+    def id(self) -> str:
+        """The request's id, as in logs and error answers."""
+    @property
+    def route_name(self) -> str:
+        """The chosen route's name; empty before."""
+    @property
+    def attempt(self) -> int:
+        """The number of the current attempt, from 1; 0 before the first."""
+    @property
+    def upstream(self) -> str | None:
+        """The name of the upstream that gets the request; set it to choose another one."""
+    @upstream.setter
+    def upstream(self, name: str, /) -> None: ...
+
+@final
+class ResponseView:
+    """A view of a response's head: the server's; in phase `log` also that of an answer the gateway made."""
+
+    @property
+    def status(self) -> int:
+        """The status: the one sent to the client once it is, else the server's."""
+    @status.setter
+    def status(self, status: int, /) -> None: ...
+    @property
+    def reason(self) -> str:
+        """The server's reason phrase; empty if there is none."""
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes sent to the client so far, head and body."""
+
+@final
+class Attempt:
+    """One attempt to send a request to a server."""
+
+    @property
+    def number(self) -> int:
+        """From 1; more for a retry."""
+    @property
+    def upstream(self) -> str:
+        """The upstream's name."""
+    @property
+    def server(self) -> str:
+        """The server's address as configured."""
+
+@final
+class Failure:
+    """A request that could not be served as asked."""
+
+    @property
+    def kind(self) -> str:
+        """A short word, for instance `connect` or `upstream_head_timeout`."""
+    @property
+    def source(self) -> Literal["client", "upstream", "gateway"]:
+        """Who is to blame."""
+    @property
+    def status(self) -> int:
+        """The status that the client gets if no hook answers."""
+    @property
+    def message(self) -> str:
+        """One sentence."""
+    @property
+    def retry_safe(self) -> bool:
+        """Whether the request could be sent again without doing its work twice."""
+
+def create_zone(slots: int, cells: int, /) -> int:
+    """Makes shared memory for counters and gives its descriptor, which children inherit."""
+
+def clear_slot(fd: int, slot: int, /) -> None:
+    """Sets the numbers of a dead worker to 0."""
+
+def zone_stats(fd: int, /) -> dict[str, int]:
+    """The named counters, summed over all slots."""
+
+def check(snapshot: str, /) -> None:
+    """Builds the tables of a snapshot and throws them away; ValueError says what is wrong with it."""
