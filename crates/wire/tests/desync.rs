@@ -42,7 +42,8 @@ struct Verdict {
     index: usize,
     name: String,
     tier: String,
-    verdict: String,
+    #[serde(rename = "verdict")]
+    outcome: String,
     status: Option<u16>,
     error: Option<String>,
     reason: String,
@@ -152,7 +153,7 @@ fn every_case_gets_its_verdict() {
         );
         assert!(!verdict.reason.is_empty());
         let judged = judge(case);
-        match (&judged, verdict.verdict.as_str()) {
+        match (&judged, verdict.outcome.as_str()) {
             (Ok(request), "pass" | "normalise") => {
                 assert_passes_unchanged(request);
                 assert_eq!(
@@ -171,7 +172,7 @@ fn every_case_gets_its_verdict() {
                 verdict.index,
                 verdict.name,
                 verdict.tier,
-                verdict.verdict,
+                verdict.outcome,
                 verdict.status,
                 verdict.error,
                 judged
