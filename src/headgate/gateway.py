@@ -284,8 +284,9 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _listed(value: str | Iterable[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+def _listed(value: Any) -> Any:
+    """A list of what can be listed; the model refuses the rest."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def _fixed(response: Response) -> dict[str, Any]:

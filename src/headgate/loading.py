@@ -83,7 +83,8 @@ def _problem(error: Exception, file: Path) -> Problem:
         return Problem(f"syntax error: {error.msg}", None, Where(error.filename or str(file), error.lineno))
     text = str(error)
     kind = type(error).__name__
-    shown = f"{text[:1].lower()}{text[1:]}" if text else "failed"
+    # Only a word is lowered, not a name such as `Gateway.route()`.
+    shown = re.sub(r"^[A-Z](?=[a-z]* )", lambda first: first[0].lower(), text) or "failed"
     return Problem(f"{kind}: {shown}", _hint(error), _users_line(error) or Where(str(file)))
 
 

@@ -87,11 +87,28 @@ class ConfigError(ValueError):
         return ConfigError([replace(p, where=locate(p.path)) for p in self.problems])
 
 
+_ELSEWHERE = {
+    "backend": "to",
+    "proxy": "to",
+    "proxy_pass": "to",
+    "return": "respond",
+    "reverse_proxy": "to",
+    "root": "files",
+    "server_name": "host",
+    "upstream": "to",
+}
+"""What other gateways call things, with the word for it here."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `name`, or `None` when none is alike."""
+    """The choice most like `name`, or what is called so elsewhere; `None` when none is alike."""
     by_folded = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
-    return by_folded[found[0]] if found else None
+    if found:
+        return by_folded[found[0]]
+    foreign = {word: ours for word, ours in _ELSEWHERE.items() if ours in by_folded}
+    found = difflib.get_close_matches(name.lower(), foreign, n=1, cutoff=0.75)
+    return by_folded[foreign[found[0]]] if found else None
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str | None:
@@ -108,13 +125,17 @@ def refusal(
 ) -> ConfigError:
     """Turns pydantic's error about `model`, which stands at `prefix`, into one in this project's words."""
     problems: list[Problem] = []
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
         cause = detail.get("ctx", {}).get("error")
         # A check across the whole model has no path of pydantic's; it brings its own.
         inner = getattr(cause, "path", None) or tuple(part for part in detail["loc"] if part != "[key]")
+        if detail["type"] == "too_short" and any(one["loc"][:-1] == detail["loc"] for one in details):
+            continue  # Only short of the items that are refused anyway.
         path = (*prefix, *inner)
         message, hint = _wording(dict(detail), path, inner, model)
         problems.append(Problem(message, hint, locate(path) if locate else None, path))
+    problems.sort(key=lambda problem: (problem.where.line or 0) if problem.where else 0)
     return ConfigError(problems)
 
 
@@ -124,6 +145,17 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+_KINDS = {
+    ("tuple_", "list_"): "a list",
+    ("model_", "dict_"): "a table",
+    ("string_type",): "a text",
+    ("int_",): "a whole number",
+    ("float_",): "a number",
+    ("bool_",): "`true` or `false`",
+}
+"""Beginnings of pydantic's names for wrong types, and what should have stood there."""
 
 
 def _wording(
@@ -142,6 +174,11 @@ def _wording(
             choice.strip("'") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")
         ]
         return f"`{name}` cannot be `{given}`", suggestion(str(given), choices)
+    if kind == "too_short":
+        return f"`{name}` is empty", f"it has at least {detail['ctx']['min_length']}"
+    for endings, wanted in _KINDS.items():
+        if kind.startswith(endings):
+            return f"`{name or 'the whole'}` is {wanted}, not `{given}`", None
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         return (f"`{name}`: {cause.message}" if name else cause.message), cause.hint
