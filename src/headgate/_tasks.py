@@ -1,13 +1,14 @@
 """The asyncio task in which an async hook runs.
 
-How it works: the engine drives a hook's first step inline, with a `HookTask` as `asyncio.current_task()`. That task is
-only half made: it knows its loop, coroutine and context, but nothing is scheduled and it is in no list. If the coroutine
-ends at once, which is the common case, that was all. If it waits, `adopt` makes the same object a task as asyncio knows
-them, and asyncio continues it. So whatever took hold of the task in the first step (`asyncio.timeout`, a task group, an
-anyio scope) still holds the right one.
+How it works: the engine drives a hook's first step inline, with a `HookTask` as `asyncio.current_task()`.
+That task is only half made: it knows its loop, coroutine and context, but nothing is scheduled and it is in
+no list. If the coroutine ends at once, which is the common case, that was all. If it waits, `adopt` makes the
+same object a task as asyncio knows them, and asyncio continues it. So whatever took hold of the task in the
+first step (`asyncio.timeout`, a task group, an anyio scope) still holds the right one.
 
-It builds on asyncio's task in its Python form, which every CPython has beside the one in C: a task in C cannot be made
-without being scheduled. Only hooks that wait pay for that, about a microsecond each time they are resumed.
+It builds on asyncio's task in its Python form, which every CPython has beside the one in C: a task in C
+cannot be made without being scheduled. Only hooks that wait pay for that, about a microsecond each time they
+are resumed.
 """
 
 import asyncio

@@ -107,7 +107,8 @@ impl Origin {
         extra.set_item("route", &self.route)?;
         extra.set_item("request_id", &self.request_id)?;
         let options = PyDict::new(py);
-        options.set_item("exc_info", error.value(py))?;
+        // with its traceback, which `value` would leave behind
+        options.set_item("exc_info", error.clone_ref(py).into_value(py))?;
         options.set_item("extra", extra)?;
         logger.call_method("error", ("%s", text), Some(&options))?;
         Ok(())
