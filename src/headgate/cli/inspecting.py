@@ -29,13 +29,11 @@ def check(file: File) -> None:
     with _refusing():
         from headgate import _core
         from headgate.loading import load
+        from headgate.process.source import compiled
 
-        compiled = load(file).compile()
-        _core.check(compiled.snapshot)
-    listening = ", ".join(listener.address for listener in compiled.listeners) or "nothing"
-    if not compiled.listeners:
-        fail(f'`{file}` listens on nothing\n  hint: `gate.listen(":8080")`, or `listeners: [":8080"]`', USAGE)
-    print(f"{file}: ok; listens on {listening}, {len(compiled.config.routes)} routes", file=sys.stderr)
+        loaded = compiled(load(file))
+        _core.check(loaded.snapshot)
+    print(f"{file}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
 
 
 def routes(file: File) -> None:

@@ -1,7 +1,12 @@
 """What a worker serves: a file, or the arguments of `headgate proxy`, loaded into what the engine takes."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headgate.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headgate.gateway import Gateway
 
 Source = dict[str, Any]
 """`{"file": "/path/gate.py"}` or `{"proxy": {"listen": ..., "to": [...], "access_log": ...}}`; plain JSON
@@ -33,10 +38,14 @@ def load(source: Source) -> Loaded:
     return compiled(load_file(source["file"]))
 
 
-def compiled(gateway: Any) -> Loaded:
-    """What a `Gateway` comes to."""
+def compiled(gateway: "Gateway") -> Loaded:
+    """What a `Gateway` comes to; raises ConfigError if it does not fit together."""
     made = gateway.compile()
     config = made.config
+    if not made.listeners:
+        raise ConfigError(
+            "the gateway listens on nothing", hint='write `gate.listen(":8080")` or `listeners: ":8080"`'
+        )
     return Loaded(
         snapshot=made.snapshot,
         hooks=made.hooks,

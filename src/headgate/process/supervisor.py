@@ -78,8 +78,14 @@ class Supervisor:
             self.listeners.inherit(self._predecessor.listeners)
         self._begin_generation()
         self.reactor.run()
-        self.listeners.close(keep_socket_files=self._successor is not None and self._successor.took_over)
+        is_another_serving = self._successor.took_over if self._successor else self._has_inherited_only
+        self.listeners.close(keep_socket_files=is_another_serving)
         return self._exit_code
+
+    @property
+    def _has_inherited_only(self) -> bool:
+        """Whether a predecessor still serves, since nothing here ever did."""
+        return self._predecessor is not None and self.current is None
 
     # ---- generations
 
@@ -213,7 +219,7 @@ class Supervisor:
             "serving", extra={"listening": self.listeners.bound(), "workers": self._count, "supervisor": pid}
         )
         if os.geteuid() == 0 and not self.settings.user:
-            log.warning("workers run as root\n  hint: --user gives them less to lose")
+            log.warning("workers run as root; --user NAME gives them less to lose")
 
     # ---- deaths
 

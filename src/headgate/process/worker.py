@@ -81,6 +81,7 @@ class Worker:
         finally:
             self._core.close()
             await self._run_shutdown_hooks()
+            self._core.flush_logs()
 
     async def _run_startup_hooks(self) -> None:
         for hook in self._loaded.startup:
@@ -204,6 +205,7 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
     loop.attach(core)
     if descriptors:
         core.zone(descriptors[0], orders["zone_slot"])
+        os.close(descriptors[0])
     try:
         core.apply(loaded.snapshot, loaded.hooks)
     except ValueError as error:

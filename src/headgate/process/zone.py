@@ -5,6 +5,8 @@ sum (open connections to a server, say) vanishes with it. Draining workers of ol
 slots, so there are several slots for each place a worker may have.
 """
 
+import os
+
 from headgate import _core
 
 CELLS = 4096
@@ -18,6 +20,7 @@ class ZoneSlots:
     def __init__(self, workers: int) -> None:
         self.size = workers * SLOTS_PER_WORKER + SPARE_SLOTS
         self.descriptor = _core.create_zone(self.size, CELLS)
+        os.set_inheritable(self.descriptor, False)  # workers get it over their channel
         self._free = set(range(self.size))
 
     def take(self) -> int | None:
