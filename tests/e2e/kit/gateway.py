@@ -18,8 +18,8 @@ from .origin import PROBE_PATH
 Source = str | Mapping[str, Any]
 """A configuration: Python text, or the table of a configuration file."""
 
-HEADGATE = Path(sys.executable).parent / "headgate"
-"""The command under test: the one installed beside the interpreter that runs the tests."""
+HEADGATE = Path(os.environ.get("HEADGATE_COMMAND") or Path(sys.executable).parent / "headgate")
+"""The command under test: the one installed beside the interpreter that runs the tests, unless the environment says."""
 
 
 class RunningGateway:
