@@ -17,7 +17,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
 
     short_forms: ClassVar[tuple[JsonSchemaValue, ...]] = ()
-    """JSON Schemas of what may be written in place of the table; `expand` reads them."""
+    """JSON Schemas of what may be written in place of the table; `expand` reads them. `{"like": key}` is the schema
+    of that key: what refers to another table must go the way pydantic resolves references."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -45,7 +46,8 @@ class Settings(BaseModel):
         if not cls.short_forms:
             return schema
         table = handler.resolve_ref_schema(schema)
-        written = {"title": table.get("title"), "anyOf": [*cls.short_forms, dict(table)]}
+        forms = [table["properties"][form["like"]] if "like" in form else form for form in cls.short_forms]
+        written = {"title": table.get("title"), "anyOf": [*forms, dict(table)]}
         table.clear()
         table.update(written)
         return schema

@@ -65,10 +65,7 @@ class KeepaliveConfig(Settings):
 class UpstreamConfig(Settings):
     """A group of servers; one server, or a list of them, is the short form."""
 
-    short_forms: ClassVar = (
-        {"type": "string"},
-        {"type": "array", "items": {"$ref": "#/$defs/ServerConfig"}},
-    )
+    short_forms: ClassVar = ({"type": "string"}, {"like": "servers"})
 
     servers: tuple[ServerConfig, ...] = Field(min_length=1, max_length=64, description="Its servers.")
     balance: Balance = Field(default="round_robin", description="How the next server is chosen.")
