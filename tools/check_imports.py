@@ -23,7 +23,10 @@ CRATES: dict[str, set[str]] = {
 RESERVED = {"pyo3": {"bridge"}, "tokio": {"engine", "bridge"}}
 # What a crate without I/O and clock may not name.
 PURE = {"wire", "route"}
-IMPURE = re.compile(r"\bstd::(net|fs|os|process|thread|io::stdin)\b|\b(Instant|SystemTime)\b")
+IMPURE = re.compile(
+    r"\bstd::(fs|os|process|thread|io::std\w+)\b|\b(TcpStream|TcpListener|UdpSocket|UnixStream|ToSocketAddrs)\b"
+    r"|\b(Instant|SystemTime)\b"
+)
 # `unsafe` stands only in the shared-memory crate and in one file of the bridge.
 UNSAFE_CRATE, UNSAFE_BRIDGE_FILES = "shared", 1
 

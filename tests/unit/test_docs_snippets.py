@@ -1,0 +1,109 @@
+"""Every snippet of the README and the guide is run: gateways are loaded, commands and data are checked."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("guide/*.md")),
+    *sorted((ROOT / "docs").glob("concepts/*.md")),
+]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+HEADGATE = Path(sys.executable).parent / "headgate"
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """One fenced block of a page."""
+
+    page: Path
+    number: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}-{self.number}-{self.language}"
+
+
+SNIPPETS = [
+    Snippet(page, number, language, text)
+    for page in PAGES
+    for number, (language, text) in enumerate(FENCE.findall(page.read_text()), 1)
+]
+
+
+def of(language: str) -> Any:
+    """Runs a test with each snippet of a language."""
+    return pytest.mark.parametrize("snippet", [s for s in SNIPPETS if s.language == language], ids=str)
+
+
+@of("python")
+def test_python_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
+    from headgate import _core
+    from headgate.loading import load
+    from headgate.process.source import compiled
+
+    file = tmp_path / "gate.py"
+    file.write_text(snippet.text)
+    for folder in ("public", "site"):  # those that the snippets serve files from
+        (tmp_path / folder).mkdir()
+    _core.check(compiled(load(file)).snapshot)
+
+
+@of("yaml")
+def test_yaml_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
+    from headgate import _core
+    from headgate.loading import load
+    from headgate.process.source import compiled
+
+    assert isinstance(yaml.safe_load(snippet.text), dict)
+    file = tmp_path / "gate.yaml"
+    file.write_text(snippet.text)
+    (tmp_path / "public").mkdir()
+    _core.check(compiled(load(file)).snapshot)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The commands of a shell snippet, without comments."""
+    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+
+
+@of("bash")
+def test_shell_names_real_commands(snippet: Snippet) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for words in commands(snippet.text):
+        if words[0] == "headgate":
+            known_options(words[1:])
+        elif words[0] == "make":
+            assert words[1] in targets
+        else:
+            assert words[:2] == ["pip", "install"], f"nothing checks {words}"
+
+
+def known_options(words: list[str]) -> None:
+    """The command takes these options."""
+    path = words[: 2 if words[0] == "config" else 1]
+    usage = subprocess.run(
+        [HEADGATE, *path, "--help"], capture_output=True, text=True, env={"COLUMNS": "200"}
+    )
+    assert usage.returncode == 0, usage.stderr
+    assert [word for word in words if word.startswith("-") and word not in usage.stdout] == []
+
+
+@of("json")
+def test_json_is_json(snippet: Snippet) -> None:
+    json.loads(snippet.text)
+
+
+def test_every_language_has_its_test() -> None:
+    assert {s.language for s in SNIPPETS} <= {"python", "yaml", "bash", "json", "text", "ini"}
