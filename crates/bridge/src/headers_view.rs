@@ -182,7 +182,7 @@ impl Headers {
     }
 
     /// Removes a field and gives its first value.
-    #[pyo3(signature = (name, *default))]
+    #[pyo3(signature = (name, /, *default))]
     fn pop<'py>(
         &self,
         py: Python<'py>,
