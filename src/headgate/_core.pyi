@@ -61,8 +61,11 @@ class Core:
     def __new__(cls, loop: asyncio.AbstractEventLoop) -> Core: ...
     def watch(self, fd: int) -> None:
         """Makes `poll` return when asyncio's epoll descriptor is readable; the descriptor stays the caller's."""
-    def poll(self, timeout: float | None, /) -> None:
-        """Serves until asyncio has work, at most `timeout` seconds (None: without a limit)."""
+    def poll(self, timeout: float | None, /) -> bool:
+        """Serves until asyncio has work, at most `timeout` seconds (None: without a limit).
+
+        Gives whether asyncio's descriptor has events; if not, asyncio need not look.
+        """
     def apply(self, snapshot: str, hooks: Sequence[_HookSpecLike], /) -> None:
         """Puts a configuration in force; requests in flight keep the old one. ValueError says what is wrong."""
     def zone(self, fd: int, slot: int, /) -> None:

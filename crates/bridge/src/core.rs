@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,7 +38,6 @@ thread_local! {
 #[pyclass(unsendable, module = "headgate._core")]
 pub(crate) struct Core {
     seam: Rc<Seam>,
-    wake: Arc<Notify>,
     asyncio_fd: RefCell<Option<Rc<AsyncFd<OwnedFd>>>>,
     zone: Cell<Option<(Zone, u32)>>,
     worker: OnceCell<Worker>,
@@ -63,8 +62,7 @@ impl Core {
             })
             .build()?;
         Ok(Self {
-            seam: Rc::new(Seam::new(r#loop, Arc::clone(&wake))?),
-            wake,
+            seam: Rc::new(Seam::new(r#loop, wake)?),
             asyncio_fd: RefCell::new(None),
             zone: Cell::new(None),
             worker: OnceCell::new(),
@@ -83,29 +81,22 @@ impl Core {
     }
 
     /// Serves until asyncio has work, at most `timeout` seconds (`None`: without a limit).
+    ///
+    /// Gives whether asyncio's descriptor has events; if not, asyncio need not look.
     #[pyo3(signature = (timeout, /))]
-    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         if self.is_polling.replace(true) {
             return Err(PyRuntimeError::new_err(
                 "the loop polls already; hint: a hook must not run the loop",
             ));
         }
         let _polling = Polling(&self.is_polling);
-        self.seam.begin_poll(py)?;
+        self.seam.begin_poll(py, timeout)?;
         let asyncio_fd = self.asyncio_fd.borrow().clone();
-        let wake = Arc::clone(&self.wake);
-        self.local.block_on(&self.runtime, async move {
-            if timeout.is_some_and(|timeout| timeout <= 0.0) {
-                return tokio::task::yield_now().await;
-            }
-            tokio::select! {
-                biased;
-                () = wake.notified() => {}
-                () = asyncio_has_events(asyncio_fd.as_deref()) => {}
-                () = sleep(timeout) => {}
-            }
-        });
-        SIGNALLED.take().map_or(Ok(()), Err)
+        let has_events = self
+            .local
+            .block_on(&self.runtime, serve(&self.seam, asyncio_fd.as_deref(), timeout));
+        SIGNALLED.take().map_or(Ok(has_events), Err)
     }
 
     /// Counts in a slot of shared memory; the descriptor stays the caller's. Without it the worker counts for itself.
@@ -226,6 +217,27 @@ impl Drop for Polling<'_> {
     }
 }
 
+/// Lets the worker's tasks run until asyncio has work; says whether its descriptor has events.
+async fn serve(seam: &Seam, asyncio_fd: Option<&AsyncFd<OwnedFd>>, timeout: Option<f64>) -> bool {
+    if timeout.is_some_and(|timeout| timeout <= 0.0) {
+        tokio::task::yield_now().await;
+        return tokio::select! {
+            biased;
+            () = asyncio_has_events(asyncio_fd) => true,
+            () = ready(()) => false,
+        };
+    }
+    loop {
+        tokio::select! {
+            biased;
+            () = asyncio_has_events(asyncio_fd) => return true,
+            () = seam.wake.notified() => return false,
+            () = sleep(seam.time_left()) => return false,
+            () = seam.hurry.notified() => {} // sleep less
+        }
+    }
+}
+
 /// Waits until asyncio's epoll has events to give.
 ///
 /// tokio tells of an edge, asyncio's descriptors are level-triggered: what asyncio left unread makes no new edge. So the
@@ -240,8 +252,8 @@ async fn asyncio_has_events(fd: Option<&AsyncFd<OwnedFd>>) {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        let ready = rustix::event::poll(&mut [PollFd::new(fd.get_ref(), PollFlags::IN)], Some(&now));
-        if ready.is_ok_and(|count| count > 0) {
+        let count = rustix::event::poll(&mut [PollFd::new(fd.get_ref(), PollFlags::IN)], Some(&now));
+        if count.is_ok_and(|count| count > 0) {
             return guard.retain_ready();
         }
         guard.clear_ready();
@@ -249,7 +261,7 @@ async fn asyncio_has_events(fd: Option<&AsyncFd<OwnedFd>>) {
 }
 
 async fn sleep(seconds: Option<f64>) {
-    match seconds.map(Duration::try_from_secs_f64) {
+    match seconds.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0))) {
         Some(Ok(duration)) => tokio::time::sleep(duration).await,
         // `None`, or longer than anybody lives
         _ => pending().await,

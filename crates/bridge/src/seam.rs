@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::time::Instant;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -18,16 +19,34 @@ pub(crate) struct Seam {
     pub(crate) tasks: Py<PyModule>,
     /// The tasks that close streams.
     pub(crate) closing: Py<PySet>,
-    wake: Arc<Notify>,
     queues: RefCell<Option<Queues>>,
-    scheduled: Cell<usize>,
+    timers: Timers,
+    /// Tells a poll to return.
+    pub(crate) wake: Arc<Notify>,
+    /// Tells a poll that it has less time than it thought.
+    pub(crate) hurry: Notify,
     spare: RefCell<Option<HookTask>>,
 }
+
+/// What the current poll knows of asyncio's timers. Times are those of `loop.time()`, in seconds.
+struct Timers {
+    /// A moment on both clocks, which run alike.
+    epoch: (Instant, f64),
+    /// How many there were when the poll began.
+    at_begin: Cell<usize>,
+    /// How many there were when they were last looked at.
+    seen: Cell<usize>,
+    /// When the poll returns to serve the first of them.
+    due: Cell<f64>,
+}
+
+/// So many new timers may wait, most of them cancelled, before asyncio gets to clear them away.
+const MAX_NEW_TIMERS: usize = 200;
 
 /// asyncio's two queues. Looked up anew in each poll: asyncio replaces the timers' one now and then, outside of polls.
 struct Queues {
     ready: Py<PyAny>,
-    timers: Py<PyAny>,
+    timers: Py<PyList>,
 }
 
 impl Seam {
@@ -40,19 +59,31 @@ impl Seam {
             leave_task: asyncio.getattr("_leave_task")?.unbind(),
             tasks: py.import("headgate._tasks")?.unbind(),
             closing: PySet::empty(py)?.unbind(),
-            wake,
             queues: RefCell::new(None),
-            scheduled: Cell::new(0),
+            timers: Timers {
+                epoch: (Instant::now(), asyncio_loop.call_method0("time")?.extract()?),
+                at_begin: Cell::new(0),
+                seen: Cell::new(0),
+                due: Cell::new(0.0),
+            },
+            wake,
+            hurry: Notify::new(),
             spare: RefCell::new(None),
         })
     }
 
-    /// Looks at asyncio's queues as a poll begins.
-    pub(crate) fn begin_poll(&self, py: Python<'_>) -> PyResult<()> {
+    /// Looks at asyncio's queues as a poll begins that is to take `timeout` seconds.
+    pub(crate) fn begin_poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let asyncio_loop = self.asyncio_loop.bind(py);
         let ready = asyncio_loop.getattr(intern!(py, "_ready"))?;
-        let timers = asyncio_loop.getattr(intern!(py, "_scheduled"))?;
-        self.scheduled.set(timers.len()?);
+        let timers = asyncio_loop
+            .getattr(intern!(py, "_scheduled"))?
+            .cast_into::<PyList>()?;
+        self.timers.at_begin.set(timers.len());
+        self.timers.seen.set(timers.len());
+        self.timers
+            .due
+            .set(timeout.map_or(f64::INFINITY, |timeout| self.loop_time() + timeout));
         self.queues.replace(Some(Queues {
             ready: ready.unbind(),
             timers: timers.unbind(),
@@ -60,14 +91,42 @@ impl Seam {
         Ok(())
     }
 
-    /// Makes `Core.poll` return if asyncio got something to do: a callback, or a timer that may be due first.
+    /// How long the current poll may still take; less than at its begin if hooks have set timers.
+    pub(crate) fn time_left(&self) -> Option<f64> {
+        let due = self.timers.due.get();
+        due.is_finite().then(|| due - self.loop_time())
+    }
+
+    fn loop_time(&self) -> f64 {
+        let (instant, time) = self.timers.epoch;
+        time + instant.elapsed().as_secs_f64()
+    }
+
+    /// Makes `Core.poll` return in time for what a hook left asyncio to do.
+    ///
+    /// Most timers are those of `asyncio.timeout`, gone again before they are due: they do not end a poll.
     pub(crate) fn notice_work(&self, py: Python<'_>) {
         let queues = self.queues.borrow();
         let Some(queues) = queues.as_ref() else { return };
-        let has_callbacks = queues.ready.bind(py).len().is_ok_and(|count| count > 0);
-        let timers = queues.timers.bind(py).len().unwrap_or_default();
-        if has_callbacks || self.scheduled.replace(timers) != timers {
-            self.wake.notify_one();
+        if queues.ready.bind(py).len().is_ok_and(|count| count > 0) {
+            return self.wake.notify_one();
+        }
+        let timers = queues.timers.bind(py);
+        let count = timers.len();
+        if self.timers.seen.replace(count) == count {
+            return;
+        }
+        let first = timers
+            .get_item(0)
+            .and_then(|timer| timer.getattr(intern!(py, "_when"))?.extract::<f64>());
+        match first {
+            Ok(when) if count < self.timers.at_begin.get() + MAX_NEW_TIMERS => {
+                if when < self.timers.due.get() {
+                    self.timers.due.set(when);
+                    self.hurry.notify_one();
+                }
+            }
+            _ => self.wake.notify_one(),
         }
     }
 

@@ -14,8 +14,11 @@ from typing import Protocol
 class Poller(Protocol):
     """The engine as the selector sees it; `headgate._core.Core` is one."""
 
-    def poll(self, timeout: float | None) -> None:
-        """Serves until asyncio has work or `timeout` seconds are over (None: no limit)."""
+    def poll(self, timeout: float | None, /) -> bool:
+        """Serves until asyncio has work or `timeout` seconds are over (None: no limit).
+
+        Gives whether asyncio's descriptor has events.
+        """
 
     def watch(self, fd: int) -> None:
         """Makes `poll` return when `fd` is readable."""
@@ -30,8 +33,7 @@ class CoreSelector(selectors.EpollSelector):
         """The descriptors that are ready; waits in the engine, up to `timeout` seconds."""
         if self.core is None:
             return super().select(timeout)
-        self.core.poll(timeout)
-        return super().select(0)
+        return super().select(0) if self.core.poll(timeout) else []
 
 
 class Loop(asyncio.SelectorEventLoop):

@@ -19,9 +19,9 @@ class WaitingCore:
     def watch(self, fd: int) -> None:
         self._epoll.register(fd, select.EPOLLIN)
 
-    def poll(self, timeout: float | None) -> None:
+    def poll(self, timeout: float | None, /) -> bool:
         self.polls += 1
-        self._epoll.poll(-1 if timeout is None else timeout)
+        return bool(self._epoll.poll(-1 if timeout is None else timeout))
 
     def close(self) -> None:
         self._epoll.close()
