@@ -12,6 +12,8 @@ from headgate import _core
 CELLS = 4096
 SLOTS_PER_WORKER = 8
 SPARE_SLOTS = 4
+PRESENT = "_active"
+"""How the names of numbers end that say what is, not what has been."""
 
 
 class ZoneSlots:
@@ -22,6 +24,7 @@ class ZoneSlots:
         self.descriptor = _core.create_zone(self.size, CELLS)
         os.set_inheritable(self.descriptor, False)  # workers get it over their channel
         self._free = set(range(self.size))
+        self._retired: dict[str, int] = {}
 
     def take(self) -> int | None:
         """A free slot, or None: too many old workers are still draining, and the new one counts for
@@ -33,10 +36,16 @@ class ZoneSlots:
         return slot
 
     def clear(self, slot: int) -> None:
-        """The slot's user is gone: its numbers are zero again and the slot is free."""
+        """The slot's user is gone: what it has now is gone with it, what it has counted is kept here."""
+        before = _core.zone_stats(self.descriptor)
         _core.clear_slot(self.descriptor, slot)
+        after = _core.zone_stats(self.descriptor)
+        for name, value in before.items():
+            if not name.endswith(PRESENT):
+                self._retired[name] = self._retired.get(name, 0) + max(0, value - after[name])
         self._free.add(slot)
 
     def counters(self) -> dict[str, int]:
-        """The named counters, summed over all slots."""
-        return dict(_core.zone_stats(self.descriptor))
+        """The named counters, summed over all workers of this supervisor, past ones included."""
+        now = _core.zone_stats(self.descriptor)
+        return {name: value + self._retired.get(name, 0) for name, value in now.items()}
