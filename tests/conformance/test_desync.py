@@ -118,11 +118,10 @@ def test_case_that_passes_arrives_with_one_reading(
 
 def body_of(case: Case) -> bytes:
     """A body that fits the framing of a case that passes."""
-    head = case.request.lower()
-    if b"transfer-encoding" in head:
-        return b"3\r\nabc\r\n0\r\n\r\n"
-    for line in head.split(b"\r\n"):
+    for line in case.request.lower().split(b"\r\n"):
         name, _, value = line.partition(b":")
+        if name == b"transfer-encoding":
+            return b"3\r\nabc\r\n0\r\n\r\n"
         if name == b"content-length":
             return b"x" * int(value)
     return b""
@@ -146,4 +145,4 @@ def assert_one_reading(call: Call) -> None:
     for line in lines[1:]:
         name = line.partition(b":")[0]
         assert name and not set(name) & set(b" \t\x00\x7f"), line
-        assert not set(line) & {*range(9), *range(10, 32), 127}, line
+        assert not set(line) & set(b"\x00\r\n"), line

@@ -101,7 +101,6 @@ BODIES = {
     "trailing space": b"3 \r\nabc\r\n0\r\n\r\n",
     "underscore": b"1_0\r\n0123456789abcdef\r\n0\r\n\r\n",
     "overflow": b"fffffffffffffffff\r\nabc\r\n0\r\n\r\n",
-    "huge": b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
     "bare line feed after the size": b"3\nabc\r\n0\r\n\r\n",
     "bare line feed after the data": b"3\r\nabc\n0\r\n\r\n",
     "bare carriage return after the size": b"3\rabc\r\n0\r\n\r\n",

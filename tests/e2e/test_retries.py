@@ -85,10 +85,11 @@ def two_servers(serve: Serve, bad: str, good: Origin, **upstream: object) -> Run
 
 def test_refused_connection_is_tried_on_the_next_server_even_for_post(serve: Serve, origin: Origin) -> None:
     gateway = two_servers(serve, f"127.0.0.1:{free_port()}", origin)
+    before = gateway.counter("retries")
     assert gateway.post("/next", b"body").json()["body"] == "body"
     record = gateway.access_record(target="/next")
     assert (record["attempts"], record["server"]) == (2, origin.address)
-    assert gateway.counter("retries") == 1
+    assert gateway.counter("retries") == before + 1
 
 
 def test_no_retries_means_none(serve: Serve, origin: Origin) -> None:
@@ -100,7 +101,7 @@ def test_no_retries_means_none(serve: Serve, origin: Origin) -> None:
 def test_get_that_got_no_answer_is_tried_on_the_next_server(serve: Serve, origin: Origin) -> None:
     with Origin() as bad:
         bad.on("/silent", lambda call: call.reset())
-        gateway = two_servers(serve, bad.address, origin)
+        gateway = two_servers(serve, bad.address, origin, keepalive={"max_idle": 0})
         assert gateway.get("/silent").json()["origin"] == origin.address
         assert len(bad.at("/silent")) == 1
 

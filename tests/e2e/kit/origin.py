@@ -60,6 +60,8 @@ class Call:
         if self.is_body_read:
             return self.body
         self.is_body_read = True
+        if (self.get("expect") or "").lower() == "100-continue":
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.all("transfer-encoding"):
             self._read_chunked()
         elif length := int(self.get("content-length") or 0):
@@ -83,7 +85,8 @@ class Call:
         """Sends a response with a Content-Length."""
         lines = [f"HTTP/{version} {status}", *(f"{name}: {value}" for name, value in fields)]
         lines.append(f"Content-Length: {len(body)}")
-        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
+        content = b"" if self.method == "HEAD" else body
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + content)
 
     def close(self) -> None:
         """Closes the connection softly."""
