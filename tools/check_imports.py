@@ -31,7 +31,16 @@ IMPURE = re.compile(
 UNSAFE_CRATE, UNSAFE_BRIDGE_FILES = "shared", 1
 
 # Python: a layer may import itself and those further down.
-GATEWAY = ["gateway", "plugin", "route", "loading", "_compiling", "_decorators", "_from_document"]
+GATEWAY = [
+    "gateway",
+    "plugin",
+    "route",
+    "loading",
+    "_compiling",
+    "_decorators",
+    "_from_document",
+    "_plugin_uses",
+]
 LAYERS = [["cli", "__main__"], ["process"], ["testing"], GATEWAY, ["config"]]
 # The stores know the configuration only.
 STORES_MAY = {"config"}

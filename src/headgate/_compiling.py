@@ -6,24 +6,19 @@ Running order of each route's hooks: the gateway's, then plugins' in order of us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ._decorators import RegisteredHook
-from .config.errors import ConfigError, Where, suggestion
-from .config.hooks import PluginConfig
+from ._plugin_uses import PluginUses
+from .config.errors import ConfigError
 from .config.model import GatewayConfig, Inconsistency, ListenerConfig
-from .config.patterns import check_path, covers, matches_path
 from .config.snapshot import RouteCalls, snapshot
 from .config.units import milliseconds
-from .phases import PHASES, Hook, HookSpec, is_async, shown_name
-from .plugin import Plugin
-from .route import Route, Upstream
+from .phases import PHASES, HookSpec, is_async
+from .route import Route
 
 if TYPE_CHECKING:
-    from headgate._core import Request
-
     from .gateway import Gateway
 
 
@@ -44,20 +39,10 @@ class Compiled:
     config: GatewayConfig
 
 
-@dataclass(frozen=True)
-class PluginUse:
-    """A plugin and the requests it is used on."""
-
-    plugin: Plugin
-    on: str | Route | Upstream | None
-    config: PluginConfig
-    where: Where | None
-
-
 def compile_gateway(gate: Gateway) -> Compiled:
     """Checks the gateway as a whole; raises `ConfigError` with the line of what does not fit."""
     config = gate.config
-    uses = [_ResolvedUse.of(use, gate) for use in gate.plugins]
+    uses = PluginUses(gate.plugins, gate.routes, gate.upstreams)
     for route in gate.routes:
         _check_answers(route, gate, uses)
     table = _HookTable(config)
@@ -99,23 +84,9 @@ def _on_routes(phase: str) -> bool:
     return PHASES[phase].scope == "route"
 
 
-def _hooks_of(
-    phase: str, route: Route | None, gate: Gateway, uses: Iterable[_ResolvedUse]
-) -> list[RegisteredHook]:
+def _hooks_of(phase: str, route: Route | None, gate: Gateway, uses: PluginUses) -> list[RegisteredHook]:
     """In listed order; `None` as route stands for requests that reach none, and for the worker itself."""
-    hooks = [hook for hook in gate.hooks if hook.phase == phase]
-    seen: set[tuple[int, str]] = set()
-    for use in uses:
-        hook = use.hook(phase, route)
-        # A plugin used twice, say on two patterns, still runs once for a request.
-        key = (
-            id(use.use.plugin),
-            "" if hook is None or not use.is_guarded(phase, route) else str(use.use.on),
-        )
-        if hook is None or key in seen or (id(use.use.plugin), "") in seen:
-            continue
-        seen.add(key)
-        hooks.append(hook)
+    hooks = [hook for hook in gate.hooks if hook.phase == phase] + uses.hooks(phase, route)
     if route is not None:
         for hook in route.hooks:
             if hook.phase == phase:
@@ -128,13 +99,11 @@ def _hooks_of(
     return hooks
 
 
-def _check_answers(route: Route, gate: Gateway, uses: list[_ResolvedUse]) -> None:
+def _check_answers(route: Route, gate: Gateway, uses: PluginUses) -> None:
     config = route.config
     if config.to or config.redirect or config.respond or config.files:
         return
-    if any(hook.answers_for(route) for hook in uses) or any(
-        h.phase == "request" for h in (*gate.hooks, *route.hooks)
-    ):
+    if _hooks_of("request", route, gate, uses):
         return
     raise ConfigError(
         f"route `{route.name}` does nothing",
@@ -174,93 +143,3 @@ class _HookTable:
         """The positions of one phase's hooks, in running order."""
         ordered = reversed(hooks) if PHASES[phase].reverse else hooks
         return [self.add(hook) for hook in ordered]
-
-
-class _ResolvedUse:
-    """A plugin's use, with `on` found: a pattern, a route, an upstream, or everything."""
-
-    def __init__(self, use: PluginUse, on: str | Route | Upstream | None) -> None:
-        self.use = use
-        self.on = on
-        plugin, config = use.plugin, use.config
-        self._hooks = {
-            phase: RegisteredHook(
-                phase, method, config.deadline, config.on_error, shown_name(method), config.plugin
-            )
-            for phase in type(plugin).phases
-            for method in (getattr(plugin, phase),)
-        }
-        self._guarded: dict[str, RegisteredHook] = {}
-        if isinstance(on, str):
-            matches = matches_path(on)
-            self._guarded = {
-                phase: replace(hook, function=_guard(hook.function, matches))
-                for phase, hook in self._hooks.items()
-                if PHASES[phase].scope != "worker"
-            }
-        elif on is not None and "rewrite" in self._hooks:
-            raise ConfigError(
-                f"plugin `{type(plugin).__name__}` has a `rewrite` hook, which runs before a route is chosen",
-                hint="use it on a path pattern, or without `on`",
-                where=use.where,
-            )
-
-    @classmethod
-    def of(cls, use: PluginUse, gate: Gateway) -> _ResolvedUse:
-        """Finds what `on` names."""
-        on = use.on
-        if not isinstance(on, str):
-            return cls(use, on)
-        if on.startswith(("/", "=", "~")):
-            try:
-                return cls(use, check_path(on))
-            except ConfigError as error:
-                raise error.at(use.where) from None
-        routes = {route.config.name: route for route in gate.routes if route.config.name}
-        if on in routes and on in gate.upstreams:
-            raise ConfigError(
-                f"`{on}` names a route and an upstream", hint="rename one of them", where=use.where
-            )
-        found = routes.get(on) or gate.upstreams.get(on)
-        if found is None:
-            hint = suggestion(on, (*routes, *gate.upstreams)) or "write a path pattern such as `/api/*`"
-            raise ConfigError(f"there is no route or upstream `{on}`", hint=hint, where=use.where)
-        return cls(use, found)
-
-    def hook(self, phase: str, route: Route | None) -> RegisteredHook | None:
-        """The plugin's hook of `phase` for requests of `route`, if it has one there."""
-        hook = self._hooks.get(phase)
-        if hook is None or PHASES[phase].scope == "worker" or self.on is None:
-            return hook
-        if isinstance(self.on, Route):
-            return hook if self.on is route else None
-        if isinstance(self.on, Upstream):
-            return hook if route is not None and route.config.to == self.on.name else None
-        if route is not None and covers(self.on, route.config.path) is False:
-            return None
-        return self._guarded[phase] if self.is_guarded(phase, route) else hook
-
-    def is_guarded(self, phase: str, route: Route | None) -> bool:
-        """Whether the path of each request has to be looked at."""
-        if not isinstance(self.on, str) or PHASES[phase].scope == "worker":
-            return False
-        return route is None or covers(self.on, route.config.path) is not True
-
-    def answers_for(self, route: Route) -> bool:
-        """Whether it may answer requests of `route`."""
-        return self.hook("request", route) is not None
-
-
-def _guard(function: Hook, matches: Callable[[str], bool]) -> Hook:
-    """`function`, called only for requests whose path matches."""
-    if is_async(function):
-
-        async def wait(request: Request, *rest: object) -> object:
-            return await function(request, *rest) if matches(request.path) else None
-
-        return wait
-
-    def call(request: Request, *rest: object) -> object:
-        return function(request, *rest) if matches(request.path) else None
-
-    return call

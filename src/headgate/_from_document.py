@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ._compiling import PluginUse
 from ._decorators import RegisteredHook, registered
+from ._plugin_uses import PluginUse
 from .config.documents import Document
 from .config.errors import ConfigError, Where, suggestion
 from .config.errors import Path as ConfigPath

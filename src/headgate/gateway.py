@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar, Unpack, cast
 
 from ._caller import caller
-from ._compiling import Compiled, PluginUse, compile_gateway
+from ._compiling import Compiled, compile_gateway
 from ._decorators import GatewayPhases, RegisteredHook
+from ._plugin_uses import PluginUse
 from .config.errors import ConfigError, Locate, Where
 from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig, OnError, PluginConfig

@@ -27,6 +27,14 @@ for _tag, _pattern, _first in (
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
 
 
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = node.value.lower()
+    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
 def load_with_lines(text: str) -> tuple[Any, dict[Path, int]]:
     """The one document in `text`, and the line of each key and item in it."""
     loader = _Loader(text)

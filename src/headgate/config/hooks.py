@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from .errors import ConfigError
-from .settings import Settings
+from .settings import OneOrMany, Settings
 from .units import Duration
 
 OnError = Literal["closed", "open"]
@@ -46,11 +46,7 @@ class HookConfig(Settings):
         return {"function": value} if isinstance(value, str) else value
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | dict | HookConfig) else value
-
-
-Hooks = Annotated[tuple[HookConfig, ...], BeforeValidator(_listed)]
+Hooks = Annotated[tuple[HookConfig, ...], OneOrMany()]
 """One hook, or several in order."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .addresses import parse_listen_address, parse_server_address
 from .errors import ConfigError, suggestion
@@ -13,15 +13,11 @@ from .hooks import HooksConfig, OnError, PluginConfig
 from .limits import LimitsConfig, TimeoutsConfig
 from .logs import AccessLogConfig, ErrorLogConfig
 from .routes import RouteConfig
-from .settings import Settings
+from .settings import OneOrMany, Settings
 from .units import Duration
 from .upstreams import UpstreamConfig
 
 _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | int | dict) else value
 
 
 class ListenerConfig(Settings):
@@ -29,9 +25,11 @@ class ListenerConfig(Settings):
 
     short_forms: ClassVar = ({"type": "string", "examples": [":8080"]}, {"type": "integer"})
 
-    address: Annotated[str, BeforeValidator(lambda value: str(parse_listen_address(value)))] = Field(
-        description="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."
-    )
+    address: Annotated[
+        str,
+        BeforeValidator(lambda value: str(parse_listen_address(value))),
+        WithJsonSchema({"type": ["string", "integer"]}),
+    ] = Field(description="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.")
     name: str = Field(default="", description="Its name in logs; none given: its address.")
 
     @classmethod
@@ -62,7 +60,7 @@ class ForwardingConfig(Settings):
 class GatewayConfig(Settings):
     """A whole gateway."""
 
-    listeners: Annotated[tuple[ListenerConfig, ...], BeforeValidator(_listed)] = Field(
+    listeners: Annotated[tuple[ListenerConfig, ...], OneOrMany()] = Field(
         default=(), description="Where clients connect."
     )
     upstreams: dict[str, UpstreamConfig] = Field(

@@ -6,23 +6,19 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .errors import ConfigError
 from .hooks import OnError, Reference, RouteHooksConfig
 from .limits import RouteTimeoutsConfig
 from .patterns import check_host, check_method, check_path
-from .settings import Settings
+from .settings import OneOrMany, Settings
 from .units import Duration, Size
 
 ACTIONS = ("to", "redirect", "respond", "files")
 """The keys of which a route has at most one; without any, a request hook must answer."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _prefix(value: str) -> str:
@@ -52,7 +48,16 @@ def _fields(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-Conditions = Annotated[dict[str, str | None], BeforeValidator(_conditions)]
+_CONDITIONS_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "object", "additionalProperties": {"type": ["string", "boolean", "null"]}},
+    ]
+}
+
+Conditions = Annotated[
+    dict[str, str | None], BeforeValidator(_conditions), WithJsonSchema(_CONDITIONS_SCHEMA)
+]
 """Names and the values wanted: a text, `~regex`, null or true for any value; `!name` or false for absence."""
 
 Prefix = Annotated[str, AfterValidator(_prefix)]
@@ -107,7 +112,7 @@ class FilesConfig(Settings):
     root: str = Field(
         min_length=1, description="The folder; a relative one starts at the configuration file's."
     )
-    index: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    index: Annotated[tuple[str, ...], OneOrMany()] = Field(
         default=("index.html",), description="The names tried for a folder."
     )
 
@@ -127,12 +132,12 @@ class RouteConfig(Settings):
         default="/",
         description="`/x` exactly, `/x/*` and below, `/{name}/*` with parameters, `~regex`; `/` is every path.",
     )
-    host: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], BeforeValidator(_listed)] = Field(
+    host: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OneOrMany()] = Field(
         default=(),
         description="`example.com`, `*.example.com`, `www.*`, `~regex`, one or several; none is every host.",
     )
-    methods: Annotated[tuple[Annotated[str, AfterValidator(check_method)], ...], BeforeValidator(_listed)] = (
-        Field(default=(), description="The methods it takes; none is every method. Others get 405.")
+    methods: Annotated[tuple[Annotated[str, AfterValidator(check_method)], ...], OneOrMany()] = Field(
+        default=(), description="The methods it takes; none is every method. Others get 405."
     )
     headers: Conditions = Field(
         default_factory=dict, description="Header fields it wants: a value, `~regex`, true or false."

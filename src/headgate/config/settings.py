@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from .errors import Locate, Path, refusal
+
+
+class OneOrMany:
+    """Put on the type of a list, lets one item be written in place of a list of one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_listed, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        many = handler(schema)
+        return {"anyOf": [many["items"], many]}
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) or value is None else [value]
 
 
 class Settings(BaseModel):
@@ -40,14 +64,14 @@ class Settings(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        schema = handler(core_schema)
+        reference = handler(schema)
         if not cls.short_forms:
-            return schema
-        table = handler.resolve_ref_schema(schema)
+            return reference
+        table = handler.resolve_ref_schema(reference)
         forms = [table["properties"][form["like"]] if "like" in form else form for form in cls.short_forms]
         written = {"title": table.get("title"), "anyOf": [*forms, dict(table)]}
         table.clear()
         table.update(written)
-        return schema
+        return reference

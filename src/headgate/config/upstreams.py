@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from .addresses import parse_server, parse_server_address
 from .limits import UpstreamTimeoutsConfig
-from .settings import Settings
+from .settings import OneOrMany, Settings
 from .units import Duration
 
 Balance = Literal["round_robin", "least_conn", "random", "ip_hash"]
@@ -65,9 +65,11 @@ class KeepaliveConfig(Settings):
 class UpstreamConfig(Settings):
     """A group of servers; one server, or a list of them, is the short form."""
 
-    short_forms: ClassVar = ({"type": "string"}, {"like": "servers"})
+    short_forms: ClassVar = ({"like": "servers"},)
 
-    servers: tuple[ServerConfig, ...] = Field(min_length=1, max_length=64, description="Its servers.")
+    servers: Annotated[tuple[ServerConfig, ...], OneOrMany()] = Field(
+        min_length=1, max_length=64, description="Its servers."
+    )
     balance: Balance = Field(default="round_robin", description="How the next server is chosen.")
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Idle connections.")
     retries: int = Field(
@@ -85,9 +87,5 @@ class UpstreamConfig(Settings):
 
     @classmethod
     def expand(cls, value: Any) -> Any:
-        """Reads the short forms, and one server in place of a list."""
-        if isinstance(value, str | list | tuple):
-            return {"servers": [value] if isinstance(value, str) else value}
-        if isinstance(value, dict) and isinstance(value.get("servers"), str):
-            return {**value, "servers": [value["servers"]]}
-        return value
+        """Reads the short forms."""
+        return {"servers": value} if isinstance(value, str | list | tuple) else value

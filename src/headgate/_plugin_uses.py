@@ -1,0 +1,138 @@
+"""Which hooks of plugins run for which route, by what each plugin is used on.
+
+How it works: a use on a pattern is compared with each route's path. Where every path of the route fits, the plugin's
+method is called directly; where none does, it is not called; where only some do, a guard looks at each request's path,
+in the spelling that the router matches, as it is when the hook runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ._decorators import RegisteredHook
+from .config.errors import ConfigError, Where, suggestion
+from .config.hooks import PluginConfig
+from .config.patterns import check_path, covers, matches_path
+from .phases import PHASES, Hook, is_async, shown_name
+from .plugin import Plugin
+from .route import Route, Upstream
+
+if TYPE_CHECKING:
+    from headgate._core import Request
+
+On = str | Route | Upstream | None
+"""A path pattern, a route, an upstream, or everything; in a `PluginUse` also a name of one of those."""
+
+
+@dataclass(frozen=True)
+class PluginUse:
+    """A plugin and the requests it is used on."""
+
+    plugin: Plugin
+    on: On
+    config: PluginConfig
+    where: Where | None
+
+
+class PluginUses:
+    """All uses of one gateway, with what they are used on found."""
+
+    def __init__(
+        self, uses: Iterable[PluginUse], routes: Sequence[Route], upstreams: Mapping[str, Upstream]
+    ) -> None:
+        self._by_plugin: dict[int, list[PluginUse]] = {}
+        self._guarded: dict[tuple[object, ...], RegisteredHook] = {}
+        for use in uses:
+            found = replace(use, on=_found(use, routes, upstreams))
+            self._by_plugin.setdefault(id(use.plugin), []).append(found)
+
+    def hooks(self, phase: str, route: Route | None) -> list[RegisteredHook]:
+        """One hook at most for each plugin, however often it is used, in order of first use."""
+        found = (self._hook(uses, phase, route) for uses in self._by_plugin.values())
+        return [hook for hook in found if hook is not None]
+
+    def _hook(self, uses: list[PluginUse], phase: str, route: Route | None) -> RegisteredHook | None:
+        plugin = uses[0].plugin
+        if phase not in type(plugin).phases:
+            return None
+        applying = [(use, verdict) for use in uses if (verdict := _applies(use, phase, route)) is not False]
+        if not applying:
+            return None
+        first = next((use for use, verdict in applying if verdict), applying[0][0])
+        patterns = (
+            () if any(verdict for _, verdict in applying) else tuple(str(use.on) for use, _ in applying)
+        )
+        key = (id(plugin), phase, first.config.deadline, first.config.on_error, patterns)
+        if key not in self._guarded:
+            self._guarded[key] = _registered(first, phase, patterns)
+        return self._guarded[key]
+
+
+def _applies(use: PluginUse, phase: str, route: Route | None) -> bool | None:
+    """Whether a use is for requests of `route` (`None`: for those without one); `None` if for some of them."""
+    on = use.on
+    if on is None or PHASES[phase].scope == "worker":
+        return True
+    if isinstance(on, Route):
+        return on is route
+    if isinstance(on, Upstream):
+        return route is not None and route.config.to == on.name
+    return covers(on, route.config.path if route is not None else "/")
+
+
+def _registered(use: PluginUse, phase: str, patterns: tuple[str, ...]) -> RegisteredHook:
+    method: Hook = getattr(use.plugin, phase)
+    function = _guard(method, [matches_path(pattern) for pattern in patterns]) if patterns else method
+    config = use.config
+    return RegisteredHook(
+        phase, function, config.deadline, config.on_error, shown_name(method), config.plugin
+    )
+
+
+def _guard(function: Hook, fits: Sequence[Callable[[str], bool]]) -> Hook:
+    """`function`, called only for requests whose path fits one of the patterns."""
+
+    def is_meant(path: str) -> bool:
+        return any(fit(path) for fit in fits)
+
+    if is_async(function):
+
+        async def wait(request: Request, *rest: object) -> object:
+            return await function(request, *rest) if is_meant(request.path) else None
+
+        return wait
+
+    def call(request: Request, *rest: object) -> object:
+        return function(request, *rest) if is_meant(request.path) else None
+
+    return call
+
+
+def _found(use: PluginUse, routes: Sequence[Route], upstreams: Mapping[str, Upstream]) -> On:
+    """What `on` names."""
+    on = _named(use, use.on, routes, upstreams) if isinstance(use.on, str) else use.on
+    if isinstance(on, Route | Upstream) and "rewrite" in type(use.plugin).phases:
+        raise ConfigError(
+            f"plugin `{type(use.plugin).__name__}` has a `rewrite` hook, which runs before a route is chosen",
+            hint="use it on a path pattern, or without `on`",
+            where=use.where,
+        )
+    return on
+
+
+def _named(use: PluginUse, on: str, routes: Sequence[Route], upstreams: Mapping[str, Upstream]) -> On:
+    if on.startswith(("/", "=", "~", "*")):
+        try:
+            return check_path(on)
+        except ConfigError as error:
+            raise error.at(use.where) from None
+    by_name = {route.config.name: route for route in routes if route.config.name}
+    if on in by_name and on in upstreams:
+        raise ConfigError(f"`{on}` names a route and an upstream", hint="rename one of them", where=use.where)
+    found = by_name.get(on) or upstreams.get(on)
+    if found is None:
+        hint = suggestion(on, (*by_name, *upstreams)) or "write a path pattern such as `/api/*`"
+        raise ConfigError(f"there is no route or upstream `{on}`", hint=hint, where=use.where)
+    return found

@@ -1,0 +1,142 @@
+"""Documents: values and lines of YAML, TOML and JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate.config.documents import Document, _json_lines, read_document
+from headgate.config.errors import ConfigError, Where
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def document(folder: Path, name: str, text: str) -> Document:
+    (folder / name).write_text(text)
+    return read_document(folder / name)
+
+
+YAML = """listeners: ':8080'
+routes:
+  - path: /a
+    to: x
+  -
+    path: /b
+    timeouts: {send: 1s,
+      connect: 2s}
+"""
+TOML = """listeners = [":8080"]
+
+[upstreams."my.api"]
+servers = ["a:1"]
+
+[[routes]]
+path = "/a"
+[routes.timeouts]
+send = 1
+[[routes]]
+path = "/b"
+timeouts.connect = 2
+"""
+JSON = '{\n "listeners": ":8080",\n "routes": [\n  {"path": "/a",\n   "to": "x"},\n  {"path": "/b"}\n ]\n}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "path", "line"),
+    [
+        ("a.yaml", YAML, ("listeners",), 1),
+        ("a.yaml", YAML, ("routes", 0, "to"), 4),
+        ("a.yaml", YAML, ("routes", 1, "path"), 6),
+        ("a.yaml", YAML, ("routes", 1, "timeouts", "connect"), 8),
+        ("a.yaml", YAML, ("routes", 1, "missing"), 6),
+        ("a.toml", TOML, ("listeners", 0), 1),
+        ("a.toml", TOML, ("upstreams", "my.api", "servers"), 4),
+        ("a.toml", TOML, ("routes", 0, "path"), 7),
+        ("a.toml", TOML, ("routes", 0, "timeouts", "send"), 9),
+        ("a.toml", TOML, ("routes", 1, "path"), 11),
+        ("a.toml", TOML, ("routes", 1, "timeouts", "connect"), 12),
+        ("a.json", JSON, ("listeners",), 2),
+        ("a.json", JSON, ("routes", 0, "to"), 5),
+        ("a.json", JSON, ("routes", 1, "path"), 6),
+    ],
+)
+def test_the_line_of_a_key_is_known(
+    folder: Path, name: str, text: str, path: tuple[str | int, ...], line: int
+) -> None:
+    assert document(folder, name, text).locate(path) == Where(str(folder / name), line)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.yaml", "a: 1\nb: [\n", 3),
+        ("a.yaml", "a: 1\na: 2\n", 2),
+        ("a.yaml", "a: &x\n  b: *x\n", 1),
+        ("a.yaml", "- 1\n", 1),
+        ("a.toml", "a = 1\nb = \n", 2),
+        ("a.json", '{\n "a": 1,\n}', 3),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(folder: Path, name: str, text: str, line: int) -> None:
+    with pytest.raises(ConfigError) as refused:
+        document(folder, name, text)
+    assert refused.value.line is not None
+    assert abs(refused.value.line - line) <= 1
+
+
+def test_json_keys_given_twice_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="`a` is there twice"):
+        document(folder, "a.json", '{"a": 1, "a": 2}')
+
+
+def test_yaml_words_are_what_they_look_like(folder: Path) -> None:
+    text = "on: yes\ntime: 1:30\nyes: true\nnone: ~\nempty:\nday: 2020-01-01\nfloat: 1.5\nport: 08\n"
+    assert document(folder, "a.yaml", text).values == {
+        "on": "yes",
+        "time": "1:30",
+        "yes": True,
+        "none": None,
+        "empty": None,
+        "day": "2020-01-01",
+        "float": 1.5,
+        "port": 8,
+    }
+
+
+def test_an_empty_yaml_file_is_an_empty_configuration(folder: Path) -> None:
+    assert document(folder, "a.yaml", "# nothing\n").values == {}
+
+
+def test_a_schema_named_for_editors_is_no_setting(folder: Path) -> None:
+    assert document(folder, "a.json", '{"$schema": "x"}').values == {}
+
+
+def test_unknown_suffixes_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="is no configuration"):
+        document(folder, "a.ini", "")
+
+
+def test_bytes_that_are_no_text_are_refused(folder: Path) -> None:
+    (folder / "a.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        read_document(folder / "a.yaml")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), _JSON, max_size=3))
+def test_every_json_key_has_its_line(values: dict[str, object]) -> None:
+    text = json.dumps(values, indent=1)
+    lines = _json_lines(text)
+    for key in values:
+        assert json.dumps(key) in text.splitlines()[lines[(key,)] - 1]
