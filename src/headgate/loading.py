@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import itertools
+import linecache
 import os
 import re
 import sys
@@ -50,6 +51,7 @@ def _run(file: Path) -> ModuleType:
     module = ModuleType(f"headgate_file_{file.stem}_{digest}_{next(_numbers)}".replace("-", "_"))
     module.__file__ = str(file)
     sys.modules[module.__name__] = module
+    linecache.checkcache(str(file))
     try:
         exec(compile(read_text(file), str(file), "exec"), module.__dict__)
     except ConfigError as error:

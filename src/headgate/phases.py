@@ -6,6 +6,8 @@ Signature checks, the hook decorators and the reference page all read this table
 from __future__ import annotations
 
 import inspect
+import linecache
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -149,7 +151,17 @@ def defined_at(function: Hook) -> Where | None:
     """The line of a function's `def`, where Python knows it."""
     bare = inspect.unwrap(getattr(function, "func", function))
     code = getattr(getattr(bare, "__func__", bare), "__code__", None)
-    return Where(code.co_filename, code.co_firstlineno) if code is not None else None
+    if code is None:
+        return None
+    first = code.co_firstlineno
+    if code.co_name != "<lambda>":
+        # A decorated function begins, for Python, with its first decorator.
+        lines = linecache.getlines(code.co_filename)[first - 1 : first + 49]
+        first += next((below for below, line in enumerate(lines) if _DEF.match(line)), 0)
+    return Where(code.co_filename, first)
+
+
+_DEF = re.compile(r"\s*(async\s+)?def\s")
 
 
 def check_hook(phase: Phase, function: Hook, *, is_method: bool = False) -> None:

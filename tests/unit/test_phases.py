@@ -1,6 +1,7 @@
 """Phases: the table, and the checks of hooks' signatures against it."""
 
 import functools
+import linecache
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -100,6 +101,19 @@ def test_a_refused_hook_is_told_with_the_line_of_its_def() -> None:
         check_hook(PHASES["request"], short_name)
     assert refused.value.problems[0].where == defined_at(short_name)
     assert refused.value.hint == "write `def short_name(request)`"
+
+
+def test_a_decorated_hook_is_told_with_its_def_not_its_decorator() -> None:
+    @functools.cache
+    @functools.lru_cache(
+        maxsize=3,
+    )
+    def decorated(req: Any) -> None: ...
+
+    where = defined_at(decorated)
+    assert where
+    assert where.line
+    assert "def decorated" in linecache.getline(where.file, where.line)
 
 
 def test_matchers_do_not_wait() -> None:
