@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/.stamps
 RUST := $(shell find crates -name '*.rs' -o -name Cargo.toml 2>/dev/null) Cargo.toml Cargo.lock
 MINIMUM_PYTHON := 3.11
-FUZZ_SECONDS ?= 10
+FUZZ_SECONDS ?= 5
 say = @printf '\033[1m==> %s\033[0m\n'
 
 # maturin and cargo share the target directory; the interpreter pyo3 builds against is the one of .venv.
@@ -128,8 +128,8 @@ pytest: build ## the Python tests: unit, e2e, conformance
 
 .PHONY: fuzz-short
 fuzz-short:
-	$(say) "fuzz-short: every fuzz target for $(FUZZ_SECONDS) s where cargo-fuzz and nightly are there (else the corpus ran in rust-test)"
-	@bash tools/fuzz.sh --short $(FUZZ_SECONDS)
+	$(say) "fuzz-short: every fuzz target for $(FUZZ_SECONDS) s"
+	@bash tools/fuzz.sh $(FUZZ_SECONDS)
 
 ## ---- more
 .PHONY: format
@@ -142,7 +142,7 @@ bench: build ## CPU, memory and latency beside nginx and HAProxy (BENCH="h1-5k .
 	@$(BIN)/python bench/run.py $(BENCH)
 
 .PHONY: fuzz
-fuzz: ## fuzz every parser (FUZZ_SECONDS each; needs cargo-fuzz and a nightly toolchain)
+fuzz: ## fuzz every parser, FUZZ_SECONDS each
 	@bash tools/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: docs

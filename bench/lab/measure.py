@@ -66,6 +66,8 @@ def load(
     file: Path | None = RUN / script if script else None
     with Meter(proxy, port) as meter:
         seen = wrk(f"{scheme}://127.0.0.1:{port}{path}", connections, seconds, file, headers)
+    if seen["n"] <= seen["errors"]:
+        raise RuntimeError(f"{proxy.name}:{port} answered nothing")
     figures = meter.per(seen["n"] - seen["errors"])
     figures |= {"rps": seen["n"] / seen["seconds"], "p50": seen["p50"], "p99": seen["p99"]}
     return figures | {"errors": seen["errors"], "mem": cost.memory(meter.pids)}
