@@ -57,6 +57,11 @@ class RawClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        """A test that fails may leave its connections behind."""
+        if hasattr(self, "socket"):
+            self.socket.close()
+
     def send(self, data: bytes) -> None:
         """Sends exactly these bytes."""
         self.socket.sendall(data)
