@@ -48,12 +48,12 @@ $(STAMPS)/venv: pyproject.toml
 # Both builds put the module into src/headgate, so each undoes the other's stamp.
 $(STAMPS)/release: $(STAMPS)/venv $(RUST)
 	$(say) "build: release (a cold one takes some minutes)"
-	@$(BIN)/maturin develop --release --locked --quiet
+	@$(BIN)/maturin develop --release --locked >$(STAMPS)/release.log 2>&1 || { cat $(STAMPS)/release.log; exit 1; }
 	@rm -f $(STAMPS)/debug && touch $@
 
 $(STAMPS)/debug: $(STAMPS)/venv $(RUST)
 	$(say) "build: debug"
-	@$(BIN)/maturin develop --quiet
+	@$(BIN)/maturin develop >$(STAMPS)/debug.log 2>&1 || { cat $(STAMPS)/debug.log; exit 1; }
 	@rm -f $(STAMPS)/release && touch $@
 
 ## ---- see it work
