@@ -110,20 +110,21 @@ def spawn_close(
     reader: "asyncio.Future[object] | None",
     context: contextvars.Context,
     keep: set["asyncio.Task[None]"],
+    hold: object = None,
 ) -> None:
     """Closes an async generator that nobody reads any more, in a task of its own.
 
     `reader` is the task that was reading it when it was given up; `keep` holds the closing task while it runs, for
-    asyncio itself holds tasks weakly.
+    asyncio itself holds tasks weakly; `hold` keeps the request's views usable meanwhile.
     """
     if not hasattr(stream, "aclose"):
         return
-    task = loop.create_task(_close(stream, reader), name="headgate close stream", context=context)
+    task = loop.create_task(_close(stream, reader, hold), name="headgate close stream", context=context)
     keep.add(task)
     task.add_done_callback(keep.discard)
 
 
-async def _close(stream: Any, reader: "asyncio.Future[object] | None") -> None:
+async def _close(stream: Any, reader: "asyncio.Future[object] | None", hold: object) -> None:
     if reader is not None:
         await asyncio.wait([reader])
     try:

@@ -8,11 +8,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyContext;
 
 use crate::gil;
+use crate::link::{Hold, Link};
 use crate::request_view::Request;
 use crate::response_view::ResponseView;
 
 /// The bridge's slot in an exchange. Views hold the exchange weakly, so there is no cycle.
 pub(crate) struct Attachment {
+    link: Rc<Link>,
     request: Py<Request>,
     context: Py<PyContext>,
     response: Option<Py<ResponseView>>,
@@ -27,9 +29,11 @@ impl Attachment {
         if let Some(attachment) = slot.as_ref().and_then(|slot| slot.downcast_ref::<Self>()) {
             return Ok(attachment.bind(py));
         }
-        let request = Py::new(py, Request::new(exchange))?;
+        let link = Link::new(exchange);
+        let request = Py::new(py, Request::new(&link))?;
         let context = gil::copy_context(py)?.unbind();
         let attachment = Self {
+            link,
             request,
             context,
             response: None,
@@ -45,18 +49,24 @@ impl Attachment {
         exchange: &Rc<Exchange>,
     ) -> PyResult<Bound<'py, ResponseView>> {
         let mut slot = exchange.attachment.borrow_mut();
-        let attachment = slot.as_mut().and_then(|slot| slot.downcast_mut::<Self>());
-        if let Some(response) = attachment
-            .as_ref()
-            .and_then(|attachment| attachment.response.as_ref())
-        {
+        let Some(attachment) = slot.as_mut().and_then(|slot| slot.downcast_mut::<Self>()) else {
+            return Bound::new(py, ResponseView::new(&Link::new(exchange)));
+        };
+        if let Some(response) = &attachment.response {
             return Ok(response.bind(py).clone());
         }
-        let response = Bound::new(py, ResponseView::new(exchange))?;
-        if let Some(attachment) = attachment {
-            attachment.response = Some(response.clone().unbind());
-        }
+        let response = Bound::new(py, ResponseView::new(&attachment.link))?;
+        attachment.response = Some(response.clone().unbind());
         Ok(response)
+    }
+
+    /// Keeps the views usable for a task. A hook has run, so the exchange has views.
+    pub(crate) fn hold(exchange: &Rc<Exchange>) -> Hold {
+        let slot = exchange.attachment.borrow();
+        match slot.as_ref().and_then(|slot| slot.downcast_ref::<Self>()) {
+            Some(attachment) => Hold::new(&attachment.link),
+            None => Hold::new(&Link::new(exchange)),
+        }
     }
 
     fn bind<'py>(&self, py: Python<'py>) -> Bindings<'py> {
@@ -66,8 +76,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        // A user's `request.state` may hold the request: let go of it, or both would stay for ever.
-        Python::attach(|py| self.request.bind(py).get().forget());
+        Python::attach(|_| self.link.release());
     }
 }
 

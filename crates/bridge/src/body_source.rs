@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyContext, PyIterator, PyMemoryView, PyString};
 
 use crate::gil::Entered;
+use crate::link::{CarriedHold, Hold};
 use crate::report::Origin;
 use crate::seam::Seam;
 use crate::step::{first_step, to_coroutine, First};
@@ -20,6 +21,7 @@ pub(crate) struct Stream {
     chunks: Chunks,
     context: Py<PyContext>,
     origin: Origin,
+    hold: Hold,
     /// The task that waits for the next chunk.
     reader: Option<Py<PyAny>>,
     has_ended: bool,
@@ -36,7 +38,7 @@ impl Stream {
         seam: &Rc<Seam>,
         body: &Bound<'_, PyAny>,
         context: &Bound<'_, PyContext>,
-        origin: Origin,
+        (origin, hold): (Origin, Hold),
     ) -> PyResult<Self> {
         let py = body.py();
         let chunks = if body.hasattr(intern!(py, "__aiter__"))? {
@@ -55,6 +57,7 @@ impl Stream {
             chunks,
             context,
             origin,
+            hold,
             reader: None,
             has_ended: false,
         })
@@ -98,7 +101,9 @@ impl Stream {
         let coroutine = to_coroutine(&self.seam, &next)?
             .ok_or_else(|| PyTypeError::new_err("`__anext__` of a response's body gave nothing to await"))?;
         Ok(
-            match first_step(&self.seam, &coroutine, context, || self.origin.clone())? {
+            match first_step(&self.seam, &coroutine, context, || {
+                (self.origin.clone(), self.hold.clone())
+            })? {
                 First::Done(chunk) => Pulled::Chunk(chunk.unbind()),
                 First::Waits(waiting) => Pulled::Waits(waiting),
             },
@@ -109,6 +114,7 @@ impl Stream {
         let Chunks::Async(stream) = &self.chunks else {
             return Ok(());
         };
+        let hold = Bound::new(py, CarriedHold::new(&self.hold))?;
         let close = self.seam.tasks.bind(py).getattr(intern!(py, "spawn_close"))?;
         close.call1((
             &self.seam.asyncio_loop,
@@ -116,6 +122,7 @@ impl Stream {
             &self.reader,
             &self.context,
             &self.seam.closing,
+            hold,
         ))?;
         self.seam.notice_work(py);
         Ok(())

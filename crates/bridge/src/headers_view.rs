@@ -1,7 +1,7 @@
 //! The header fields of a request or a response, as hooks see them: read where they arrived, edited in place.
 
 use std::borrow::Cow;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use headgate_engine::Exchange;
 use headgate_wire::{Framing, Head};
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::gil::ThreadBound;
-use crate::request_view::alive;
+use crate::link::Link;
 use crate::text;
 
 /// A view; names are compared without regard to case (RFC 9110 section 5.1) and listed in lower case.
@@ -25,7 +25,7 @@ pub(crate) struct Headers {
 
 /// Whose fields they are.
 pub(crate) struct Place {
-    exchange: Weak<Exchange>,
+    link: Rc<Link>,
     side: Side,
 }
 
@@ -38,10 +38,10 @@ pub(crate) enum Side {
 type Field<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 
 impl Headers {
-    pub(crate) fn new(exchange: &Weak<Exchange>, side: Side) -> Self {
+    pub(crate) fn new(link: &Rc<Link>, side: Side) -> Self {
         Self {
             place: ThreadBound::new(Place {
-                exchange: Weak::clone(exchange),
+                link: Rc::clone(link),
                 side,
             }),
         }
@@ -49,7 +49,7 @@ impl Headers {
 
     fn place(&self) -> PyResult<(Rc<Exchange>, Side)> {
         let place = self.place.get()?;
-        Ok((alive(&place.exchange)?, place.side))
+        Ok((place.link.exchange()?, place.side))
     }
 
     fn read<T>(&self, read: impl FnOnce(&Exchange, Side, &Head) -> PyResult<T>) -> PyResult<T> {

@@ -79,7 +79,7 @@ impl PyHooks {
                 .map(Step::Ready);
         };
         let first = first_step(&self.seam, &coroutine, &context, || {
-            Origin::new(py, hook, exchange)
+            (Origin::new(py, hook, exchange), Attachment::hold(exchange))
         })?;
         drop(entered);
         match first {

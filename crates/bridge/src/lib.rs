@@ -8,7 +8,7 @@
 //! | [`spec`], [`hooks`] | the table of hooks, and the engine's trait over it |
 //! | [`step`], [`waiting`] | an async hook's first step inline, and its life as a task |
 //! | [`verdict`], [`body_source`] | what a hook returned, and a streamed body |
-//! | [`attachment`] | what is kept for one exchange: views, context |
+//! | [`attachment`], [`link`] | what is kept for one exchange: views, context; how long it is usable |
 //! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`failure_view`] | what hooks see |
 //! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
 //! | [`zone`] | the shared memory's numbers |
@@ -21,6 +21,7 @@ mod failure_view;
 mod gil;
 mod headers_view;
 mod hooks;
+mod link;
 mod report;
 mod request_view;
 mod response_view;

@@ -1,7 +1,7 @@
 //! The request as hooks see it. Every attribute is read from the exchange when asked for.
 
-use std::cell::{OnceCell, RefCell};
-use std::rc::{Rc, Weak};
+use std::cell::OnceCell;
+use std::rc::Rc;
 
 use headgate_engine::Exchange;
 use headgate_wire::{RequestHead, Version};
@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyString};
 use crate::attachment::request_id;
 use crate::gil::ThreadBound;
 use crate::headers_view::{busy, Headers, Side};
+use crate::link::Link;
 use crate::text;
 
 /// A view of one request; usable from its thread, until its last `log` hook is done.
@@ -22,50 +23,25 @@ pub(crate) struct Request {
 }
 
 struct Parts {
-    exchange: Weak<Exchange>,
+    link: Rc<Link>,
     headers: OnceCell<Py<Headers>>,
     client: OnceCell<Py<Client>>,
-    kept: RefCell<Kept>,
-}
-
-/// What users may put things into, so what may lead back to the request.
-#[derive(Default)]
-struct Kept {
-    state: Option<Py<PyAny>>,
-    params: Option<Py<PyDict>>,
-}
-
-/// The exchange, if hooks may still use it.
-pub(crate) fn alive(exchange: &Weak<Exchange>) -> PyResult<Rc<Exchange>> {
-    exchange.upgrade().filter(|exchange| !exchange.is_finished.get()).ok_or_else(|| {
-        PyRuntimeError::new_err(
-            "this request is finished: its view holds nothing any more; hint: keep what you need of it before",
-        )
-    })
 }
 
 impl Request {
-    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+    pub(crate) fn new(link: &Rc<Link>) -> Self {
+        let parts = Parts {
+            link: Rc::clone(link),
+            headers: OnceCell::new(),
+            client: OnceCell::new(),
+        };
         Self {
-            parts: ThreadBound::new(Parts {
-                exchange: Rc::downgrade(exchange),
-                headers: OnceCell::new(),
-                client: OnceCell::new(),
-                kept: RefCell::default(),
-            }),
-        }
-    }
-
-    /// Lets go of what users put in.
-    pub(crate) fn forget(&self) {
-        if let Ok(parts) = self.parts.get() {
-            let kept = parts.kept.take();
-            drop(kept);
+            parts: ThreadBound::new(parts),
         }
     }
 
     fn exchange(&self) -> PyResult<Rc<Exchange>> {
-        alive(&self.parts.get()?.exchange)
+        self.parts.get()?.link.exchange()
     }
 
     /// Changes the head, which makes sense until the first attempt.
@@ -181,24 +157,24 @@ impl Request {
         if let Some(headers) = parts.headers.get() {
             return Ok(headers.clone_ref(py));
         }
-        let headers = Py::new(py, Headers::new(&parts.exchange, Side::Request))?;
+        let headers = Py::new(py, Headers::new(&parts.link, Side::Request))?;
         Ok(parts.headers.get_or_init(|| headers).clone_ref(py))
     }
 
     /// The path's parameters by name, percent-decoded; empty before a route is chosen.
     #[getter]
     fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let parts = self.parts.get()?;
-        let exchange = self.exchange()?;
-        if let Some(params) = &parts.kept.borrow().params {
+        let link = &self.parts.get()?.link;
+        let exchange = link.exchange()?;
+        if let Some(params) = &*link.params.borrow() {
             return Ok(params.bind(py).clone());
         }
         let params = PyDict::new(py);
         for (name, value) in exchange.params.borrow().iter() {
-            params.set_item(name, value)?;
+            params.set_item(name, text::decode(py, value)?)?;
         }
         if exchange.route.get().is_some() {
-            parts.kept.borrow_mut().params = Some(params.clone().unbind());
+            link.params.replace(Some(params.clone().unbind()));
         }
         Ok(params)
     }
@@ -206,16 +182,16 @@ impl Request {
     /// Whatever the hooks of this request want to tell each other.
     #[getter]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.exchange()?;
-        let parts = self.parts.get()?;
-        if let Some(state) = &parts.kept.borrow().state {
+        let link = &self.parts.get()?.link;
+        link.exchange()?;
+        if let Some(state) = &*link.state.borrow() {
             return Ok(state.bind(py).clone());
         }
         let state = py
             .import(intern!(py, "types"))?
             .getattr(intern!(py, "SimpleNamespace"))?
             .call0()?;
-        parts.kept.borrow_mut().state = Some(state.clone().unbind());
+        link.state.replace(Some(state.clone().unbind()));
         Ok(state)
     }
 

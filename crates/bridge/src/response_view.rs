@@ -1,7 +1,7 @@
 //! The response as `response` and `log` hooks see it.
 
 use std::cell::OnceCell;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use headgate_engine::Exchange;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -10,7 +10,7 @@ use pyo3::types::PyString;
 
 use crate::gil::ThreadBound;
 use crate::headers_view::{Headers, Side};
-use crate::request_view::alive;
+use crate::link::Link;
 use crate::text;
 
 /// A view of the head that came from the server; in phase `log` also of an answer that the gateway made.
@@ -20,22 +20,22 @@ pub(crate) struct ResponseView {
 }
 
 struct Parts {
-    exchange: Weak<Exchange>,
+    link: Rc<Link>,
     headers: OnceCell<Py<Headers>>,
 }
 
 impl ResponseView {
-    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+    pub(crate) fn new(link: &Rc<Link>) -> Self {
         Self {
             parts: ThreadBound::new(Parts {
-                exchange: Rc::downgrade(exchange),
+                link: Rc::clone(link),
                 headers: OnceCell::new(),
             }),
         }
     }
 
     fn exchange(&self) -> PyResult<Rc<Exchange>> {
-        alive(&self.parts.get()?.exchange)
+        self.parts.get()?.link.exchange()
     }
 }
 
@@ -90,7 +90,7 @@ impl ResponseView {
         if let Some(headers) = parts.headers.get() {
             return Ok(headers.clone_ref(py));
         }
-        let headers = Py::new(py, Headers::new(&parts.exchange, Side::Response))?;
+        let headers = Py::new(py, Headers::new(&parts.link, Side::Response))?;
         Ok(parts.headers.get_or_init(|| headers).clone_ref(py))
     }
 

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyContext;
 
 use crate::gil::{self, Sent};
+use crate::link::Hold;
 use crate::report::Origin;
 use crate::seam::{HookTask, Seam};
 use crate::waiting::Waiting;
@@ -39,12 +40,13 @@ pub(crate) fn to_coroutine<'py>(
         .map(Some)
 }
 
-/// Steps a coroutine in `context`, which is entered. `origin` names it in logs, should it become a task.
+/// Steps a coroutine in `context`, which is entered. `adoption` is asked for, should it become
+/// a task: its name in logs, and what keeps its exchange.
 pub(crate) fn first_step<'py>(
     seam: &Rc<Seam>,
     coroutine: &Bound<'py, PyAny>,
     context: &Bound<'py, PyContext>,
-    origin: impl FnOnce() -> Origin,
+    adoption: impl FnOnce() -> (Origin, Hold),
 ) -> PyResult<First<'py>> {
     let py = coroutine.py();
     let task = seam.task(py)?;
@@ -58,7 +60,7 @@ pub(crate) fn first_step<'py>(
             Ok(First::Done(result))
         }
         Ok(Sent::Yielded(waits_for)) => {
-            Waiting::adopt(seam, py, task.task, &waits_for, origin()).map(First::Waits)
+            Waiting::adopt(seam, py, task.task, &waits_for, adoption()).map(First::Waits)
         }
         Err(error) => {
             retire(seam, py, task, None, Some(error.value(py)))?;

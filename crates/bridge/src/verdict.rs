@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyContext};
 
+use crate::attachment::Attachment;
 use crate::body_source::{chunk, Stream};
 use crate::report::Origin;
 use crate::seam::Seam;
@@ -77,8 +78,12 @@ impl Converter {
         if let Some(bytes) = chunk(body)? {
             return Ok(AnswerBody::Bytes(bytes));
         }
-        let origin = Origin::new(body.py(), &self.hook, &self.exchange);
-        let stream = Stream::new(&self.seam, body, self.context.bind(body.py()), origin)?;
+        let py = body.py();
+        let named = (
+            Origin::new(py, &self.hook, &self.exchange),
+            Attachment::hold(&self.exchange),
+        );
+        let stream = Stream::new(&self.seam, body, self.context.bind(py), named)?;
         Ok(AnswerBody::Stream(Box::new(stream)))
     }
 

@@ -1,7 +1,7 @@
 //! A hook that waits: its asyncio task seen from tokio.
 
+use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -9,6 +9,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
 
+use crate::gil::ThreadBound;
+use crate::link::Hold;
 use crate::report::Origin;
 use crate::seam::Seam;
 
@@ -35,17 +37,12 @@ impl Waiting {
         py: Python<'_>,
         task: Py<PyAny>,
         waits_for: &Bound<'_, PyAny>,
-        origin: Origin,
+        (origin, hold): (Origin, Hold),
     ) -> PyResult<Self> {
         let (sender, result) = oneshot::channel();
         let name = origin.hook().to_owned();
-        let report = Bound::new(
-            py,
-            Report {
-                sender: Mutex::new(Some(sender)),
-                origin,
-            },
-        )?;
+        let ended = ThreadBound::new(Cell::new(Some(Ended { sender, _hold: hold })));
+        let report = Bound::new(py, Report { ended, origin })?;
         task.bind(py)
             .call_method1(intern!(py, "adopt"), (waits_for, name, report))?;
         Ok(Self {
@@ -101,19 +98,30 @@ impl Drop for Waiting {
 /// What a task calls when it is done.
 #[pyclass(frozen)]
 struct Report {
-    sender: Mutex<Option<oneshot::Sender<PyResult<Py<PyAny>>>>>,
+    ended: ThreadBound<Cell<Option<Ended>>>,
     origin: Origin,
+}
+
+struct Ended {
+    sender: oneshot::Sender<PyResult<Py<PyAny>>>,
+    _hold: Hold,
 }
 
 #[pymethods]
 impl Report {
-    fn __call__(&self, py: Python<'_>, result: Py<PyAny>, exception: Option<Bound<'_, PyAny>>) {
-        let ended = exception.map_or(Ok(result), |exception| Err(PyErr::from_value(exception)));
-        let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
+    fn __call__(
+        &self,
+        py: Python<'_>,
+        result: Py<PyAny>,
+        exception: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let outcome = exception.map_or(Ok(result), |exception| Err(PyErr::from_value(exception)));
+        let Some(ended) = self.ended.get()?.take() else {
+            return Ok(());
         };
-        if let Err(Err(error)) = sender.send(ended) {
+        if let Err(Err(error)) = ended.sender.send(outcome) {
             self.origin.raised_late(py, &error);
         }
+        Ok(())
     }
 }

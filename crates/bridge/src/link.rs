@@ -1,0 +1,106 @@
+//! What ties an exchange's views to it, and how long they may be used.
+//!
+//! # How it works
+//! Views hold the exchange weakly, since it holds them. They end with the request; but a hook that was cancelled, because
+//! its client left or its deadline passed, cleans up a moment later and may still ask for `request.id`. So the task of a
+//! hook holds the exchange, and with it the views, until it is done: see [`Hold`].
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use headgate_engine::Exchange;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::gil::ThreadBound;
+
+/// Shared by all views of an exchange.
+pub(crate) struct Link {
+    exchange: Weak<Exchange>,
+    held: RefCell<Option<Rc<Exchange>>>,
+    holds: Cell<usize>,
+    /// `request.state` and `request.params`: users may put into them what leads back to the request.
+    pub(crate) state: RefCell<Option<Py<PyAny>>>,
+    pub(crate) params: RefCell<Option<Py<PyDict>>>,
+}
+
+impl Link {
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Rc<Self> {
+        Rc::new(Self {
+            exchange: Rc::downgrade(exchange),
+            held: RefCell::default(),
+            holds: Cell::new(0),
+            state: RefCell::default(),
+            params: RefCell::default(),
+        })
+    }
+
+    /// The exchange, if it may still be used.
+    pub(crate) fn exchange(&self) -> PyResult<Rc<Exchange>> {
+        self.exchange
+            .upgrade()
+            .filter(|exchange| self.holds.get() > 0 || !exchange.is_finished.get())
+            .ok_or_else(|| {
+                PyRuntimeError::new_err(
+                    "this request is finished: its view holds nothing any more; \
+                     hint: keep what you need of it before",
+                )
+            })
+    }
+
+    /// The engine is done with the exchange: lets go of what users put in, unless a task still cleans up.
+    pub(crate) fn release(&self) {
+        if self.holds.get() == 0 {
+            // taken out of the cells first: dropping them runs users' code
+            let (state, params) = (self.state.take(), self.params.take());
+            drop((state, params));
+        }
+    }
+}
+
+/// Keeps an exchange and its views usable while a task runs.
+pub(crate) struct Hold(Rc<Link>);
+
+impl Hold {
+    pub(crate) fn new(link: &Rc<Link>) -> Self {
+        link.holds.set(link.holds.get() + 1);
+        if let Some(exchange) = link.exchange.upgrade() {
+            link.held.replace(Some(exchange));
+        }
+        Self(Rc::clone(link))
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let link = &self.0;
+        link.holds.set(link.holds.get() - 1);
+        if link.holds.get() == 0 {
+            let held = link.held.take();
+            if held.as_ref().is_none_or(|exchange| exchange.is_finished.get()) {
+                link.release();
+            }
+        }
+    }
+}
+
+/// A hold for Python code to carry.
+#[pyclass(frozen)]
+pub(crate) struct CarriedHold {
+    _hold: ThreadBound<Hold>,
+}
+
+impl CarriedHold {
+    pub(crate) fn new(hold: &Hold) -> Self {
+        Self {
+            _hold: ThreadBound::new(hold.clone()),
+        }
+    }
+}
