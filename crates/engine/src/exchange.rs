@@ -51,7 +51,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
 
     // the buffers of this request are free again; what the log costs delays nobody's answer
     connection.watch.disarm();
-    finish(connection, &exchange, tables);
+    finish(connection, &exchange, &tables);
     drop(active);
     next
 }
@@ -69,6 +69,13 @@ async fn respond(
     let max_requests = tables.limits.max_requests_per_connection;
     if max_requests > 0 && connection.served + 1 >= max_requests {
         exchange.request.borrow_mut().persistent = false;
+    }
+    if exchange.request.borrow().form == headgate_wire::TargetForm::Authority {
+        return Err(Failure::client(
+            "connect_refused",
+            501,
+            "CONNECT is not supported: this is no forward proxy",
+        ));
     }
     // the body's framing is the client's and stays; its limit is the route's, known below
     let framing = exchange.request.borrow().framing;
@@ -119,7 +126,7 @@ pub(crate) fn too_large() -> Failure {
 }
 
 /// Turns a broken request body into the exchange's failure.
-pub(crate) fn body_failure(broken: BodyBroken, exchange: &Exchange) -> Failure {
+pub(crate) fn body_failure(broken: &BodyBroken, exchange: &Exchange) -> Failure {
     use crate::peer::Broken::{Closed, Io, Limit};
     match broken {
         BodyBroken::TooLarge => too_large(),
@@ -133,7 +140,7 @@ pub(crate) fn body_failure(broken: BodyBroken, exchange: &Exchange) -> Failure {
             )
         }
         BodyBroken::Client(Closed | Io(_)) => Failure::client_left(),
-        BodyBroken::Server(_) => Failure::upstream(
+        BodyBroken::Server => Failure::upstream(
             "upstream_reset",
             502,
             "the server closed the connection during the request",
@@ -254,13 +261,13 @@ impl Drop for Active {
 }
 
 /// Counts, logs, runs the `log` hooks.
-fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: Rc<Tables>) {
+fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &Rc<Tables>) {
     let metrics = &connection.shared.metrics;
     metrics.status(exchange.status.get());
     metrics.add(Counter::RequestBytes, exchange.request_bytes.get());
     metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
     if tables.access_log.is_some() {
-        log(connection, exchange, &tables);
+        log(connection, exchange, tables);
     }
     let hooks = match exchange.route.get() {
         Some(route) => &tables.routes[route].hooks.log,

@@ -131,6 +131,17 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
                 }
                 _ => {}
             }
+            let mut headers = answer.headers;
+            if let (308, false, Some((_, location))) = (
+                answer.status,
+                request.query().is_empty(),
+                headers
+                    .iter_mut()
+                    .find(|(name, _)| name.eq_ignore_ascii_case("location")),
+            ) {
+                location.push('?');
+                location.push_str(&String::from_utf8_lossy(request.query()));
+            }
             let body = match answer.body {
                 FileBody::None => OwnBody::None(answer.content_length),
                 FileBody::Bytes(bytes) => OwnBody::Bytes(bytes),
@@ -140,8 +151,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
                     length: len,
                 },
             };
-            let headers = answer
-                .headers
+            let headers = headers
                 .iter()
                 .filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
             Ok(Own {
@@ -225,7 +235,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Tables>, non
         return Next::Close;
     };
     let framing = client_framing(Framing::Length(body.len() as u64), None, Version::Http11, true);
-    write_end(framing, Version::Http11, &mut out);
+    write_end(&Head::empty(), framing, Version::Http11, &mut out);
     out.extend_from_slice(body);
     let sent = connection
         .peer
@@ -405,7 +415,7 @@ async fn write(
         }
     }
     head.write_fields(&mut out);
-    write_end(framing, version, &mut out);
+    write_end(&head, framing, version, &mut out);
     exchange.status.set(own.status);
     let send_ms = tables.timeout(
         exchange.route.get(),
@@ -577,14 +587,11 @@ fn fill_in(location: &str, exchange: &Exchange) -> String {
             "path" => filled.push_str(&text(request.path())),
             "query" => filled.push_str(&text(request.query())),
             "target" => filled.push_str(&text(request.target())),
-            name => match exchange.params.borrow().get(name) {
-                Some(value) => filled.push_str(&escape(value)),
-                None => {
-                    filled.push('{');
-                    filled.push_str(name);
-                    filled.push('}');
-                }
-            },
+            name => {
+                let params = exchange.params.borrow();
+                let value = params.get(name).map_or_else(|| format!("{{{name}}}"), escape);
+                filled.push_str(&value);
+            }
         }
         rest = after;
     }

@@ -173,12 +173,15 @@ pub(crate) fn watched<T>(
     match poll {
         Poll::Ready(Ok(value)) => Poll::Ready(Ok(value)),
         Poll::Ready(Err(error)) => Poll::Ready(Err(Broken::Io(error))),
-        Poll::Pending => match watch.expired() {
-            Some(limit) => Poll::Ready(Err(Broken::Limit(limit))),
-            None => {
-                watch.register(context);
-                Poll::Pending
-            }
-        },
+        Poll::Pending => late(watch, context).map(Err),
     }
+}
+
+/// Ready with the limit that was hit; else the task is woken when the deadline passes.
+pub(crate) fn late(watch: &Watched, context: &Context<'_>) -> Poll<Broken> {
+    if let Some(limit) = watch.expired() {
+        return Poll::Ready(Broken::Limit(limit));
+    }
+    watch.register(context);
+    Poll::Pending
 }

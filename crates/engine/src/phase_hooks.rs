@@ -30,13 +30,12 @@ pub(crate) async fn run_hooks(
         let verdict = match tables.hooks.call(*hook, exchange) {
             Step::Ready(verdict) => verdict,
             Step::Waiting(future) => {
-                match unless_client_leaves(future, &connection.peer, tables.limits.allow_half_close).await {
-                    Some(verdict) => verdict,
-                    None => {
-                        outcome = Err(Failure::client_left());
-                        break;
-                    }
-                }
+                let half_close = tables.limits.allow_half_close;
+                let Some(verdict) = unless_client_leaves(future, &connection.peer, half_close).await else {
+                    outcome = Err(Failure::client_left());
+                    break;
+                };
+                verdict
             }
         };
         match verdict {

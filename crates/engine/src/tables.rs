@@ -94,13 +94,13 @@ impl Tables {
         let functions = snapshot.routes.iter().map(|route| route.function).collect();
         let log_flush_ms = snapshot.access_log.as_ref().map_or(0, |log| log.flush);
         let default_max_body = snapshot.limits.max_body_bytes;
-        let routes = snapshot
+        let built = snapshot
             .routes
             .into_iter()
             .map(|route| build_route(route, upstreams.len(), default_max_body))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            routes,
+            routes: built,
             upstreams,
             hooks,
             router,

@@ -11,6 +11,7 @@ use headgate_shared::Zone;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
+use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::deadline::{Deadlines, SWEEP_MS};
 use crate::hooks::{Hooks, NoHooks};
@@ -138,7 +139,7 @@ impl Worker {
             .tables()
             .access_log
             .as_ref()
-            .map_or(Ok(()), |log| log.reopen())
+            .map_or(Ok(()), AccessLog::reopen)
     }
 
     /// The counters, summed over all workers of the zone.
@@ -221,7 +222,7 @@ async fn sweep(shared: Rc<Shared>) {
             .upstreams
             .iter()
             .any(|upstream| upstream.servers.iter().any(|server| !server.pool.is_empty()));
-        let has_lines = tables.access_log.as_ref().is_some_and(|log| log.has_waiting());
+        let has_lines = tables.access_log.as_ref().is_some_and(AccessLog::has_waiting);
         drop(tables);
         if shared.deadlines.is_empty() && !has_idle && !has_lines {
             shared.busy.notified().await;

@@ -36,6 +36,10 @@ class LimitsConfig(Settings):
         default=4096, description="Bytes of chunk extensions in one body."
     )
     max_trailer_bytes: Size = Field(default=8192, description="Bytes of trailer fields after a chunked body.")
+    allow_half_close: bool = Field(
+        default=False,
+        description="Whether a client that ends its side before the answer still gets it; if not, it has left (499).",
+    )
 
 
 class TimeoutsConfig(Settings):
@@ -93,6 +97,7 @@ class LimitsOptions(TypedDict, total=False):
     max_requests_per_connection: int
     max_chunk_extension_bytes: int | str
     max_trailer_bytes: int | str
+    allow_half_close: bool
 
 
 class TimeoutsOptions(TypedDict, total=False):

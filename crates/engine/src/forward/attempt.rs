@@ -20,6 +20,9 @@ use crate::upstream::Pooled;
 /// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
 const FIRST_READ_BYTES: usize = 32 * 1024;
 
+/// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.
+const MAX_INTERIM: u32 = 16;
+
 /// A response head, and the connection that the rest of it comes from.
 pub(super) struct Ready {
     pub(super) server: Pooled,
@@ -129,6 +132,7 @@ async fn exchange_heads(
     }
     // a write that failed may still be followed by an answer that explains it: read on
     let is_head = plan.exchange.request.borrow().is_head();
+    let mut interim = 0;
     let mut waiting = Waiting {
         plan,
         is_head,
@@ -156,6 +160,17 @@ async fn exchange_heads(
                 response,
                 is_deaf: waiting.is_deaf,
             });
+        }
+        interim += 1;
+        if interim > MAX_INTERIM {
+            connection.shared.metrics.count(Counter::BadResponses);
+            let failure = Failure::upstream(
+                "endless_interim",
+                502,
+                "the server sends interim responses without end",
+                false,
+            );
+            return Err(AttemptFailed::Server(failure));
         }
         if plan.exchange.request.borrow().version == Version::Http11 {
             let mut out = Vec::new();
@@ -253,14 +268,14 @@ impl Waiting<'_> {
                 .request_bytes
                 .set(exchange.request_bytes.get() + body.received - before);
             match pumped {
-                Poll::Ready(Err(BodyBroken::Server(_))) => {
+                Poll::Ready(Err(BodyBroken::Server)) => {
                     // perhaps it has answered and closed: its answer is read in the next round
                     self.is_deaf = true;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(broken)) => {
-                    return Poll::Ready(Err(AttemptFailed::Request(body_failure(broken, exchange))))
+                    return Poll::Ready(Err(AttemptFailed::Request(body_failure(&broken, exchange))))
                 }
                 Poll::Ready(Ok(())) => self.arm(connection, body, waits),
                 Poll::Pending if moved => self.arm(connection, body, waits),

@@ -50,6 +50,19 @@ pub(super) async fn respond(
             return own_answer::send(connection, exchange, plan.tables, own, body).await;
         }
     }
+    let is_coded = exchange
+        .response
+        .borrow()
+        .as_ref()
+        .is_some_and(|response| response.head.has_inner_codings());
+    if is_coded && exchange.request.borrow().version == Version::Http10 {
+        return Err(Failure::upstream(
+            "coded_for_http10",
+            502,
+            "the server's transfer coding is unknown to an HTTP/1.0 client",
+            false,
+        ));
+    }
     if is_switch {
         return switch(connection, plan, server).await;
     }
@@ -107,7 +120,7 @@ fn head(plan: &Plan<'_>, framing: crate::http1::response_head::ClientFraming, cl
             field(&mut out, name.as_bytes(), &[id.as_bytes()]);
         }
     }
-    write_end(framing, client, &mut out);
+    write_end(&response.head, framing, client, &mut out);
     out
 }
 
@@ -146,8 +159,8 @@ async fn carry(
                 .request_bytes
                 .set(exchange.request_bytes.get() + body.received - received);
             match pumped {
-                Poll::Ready(Err(BodyBroken::Server(_))) => *is_deaf = true,
-                Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(broken, exchange))),
+                Poll::Ready(Err(BodyBroken::Server)) => *is_deaf = true,
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(&broken, exchange))),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
@@ -160,7 +173,7 @@ async fn carry(
             &mut waits_for_client,
         ) {
             Poll::Ready(result) => {
-                return Poll::Ready(result.map_err(|broken| cut(connection, plan, broken)))
+                return Poll::Ready(result.map_err(|broken| cut(connection, plan, &broken)))
             }
             Poll::Pending => {}
         }
@@ -182,7 +195,7 @@ async fn carry(
             } else {
                 RelayBroken::Server(broken)
             };
-            return Poll::Ready(Err(cut(connection, plan, side)));
+            return Poll::Ready(Err(cut(connection, plan, &side)));
         }
         connection.watch.register(context);
         Poll::Pending
@@ -191,7 +204,7 @@ async fn carry(
 }
 
 /// What a relay that broke means.
-fn cut(connection: &Connection, plan: &Plan<'_>, broken: RelayBroken) -> Failure {
+fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken) -> Failure {
     let metrics = &connection.shared.metrics;
     let limited = |limit: Limit| {
         metrics.count(limit.counter());
@@ -199,12 +212,12 @@ fn cut(connection: &Connection, plan: &Plan<'_>, broken: RelayBroken) -> Failure
     };
     match broken {
         RelayBroken::Client(Broken::Limit(limit)) => {
-            limited(limit);
+            limited(*limit);
             Failure::client("send_timeout", 499, "the client took too long to read the answer")
         }
         RelayBroken::Client(_) => Failure::client_left(),
         RelayBroken::Server(Broken::Limit(limit)) => {
-            limited(limit);
+            limited(*limit);
             Failure::upstream("upstream_idle_timeout", 504, "the server stopped sending", false)
         }
         RelayBroken::Server(_) => {
@@ -281,13 +294,10 @@ async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled
         .request_bytes
         .set(exchange.request_bytes.get() + moved.from_client);
     exchange.response_bytes.set(head.len() as u64 + moved.from_server);
-    match ended {
-        Err(Broken::Limit(limit)) => {
-            connection.shared.metrics.count(limit.counter());
-            exchange.limit.set(limit.name());
-        }
-        // either side may end a tunnel as it likes
-        Ok(()) | Err(_) => {}
+    // either side may otherwise end a tunnel as it likes
+    if let Err(Broken::Limit(limit)) = ended {
+        connection.shared.metrics.count(limit.counter());
+        exchange.limit.set(limit.name());
     }
     Ok(Next::Close)
 }

@@ -26,6 +26,7 @@ enum Source {
 }
 
 /// See the module.
+#[allow(clippy::struct_excessive_bools)] // four facts that do not exclude each other
 pub(crate) struct Relay {
     source: Source,
     /// The client gets chunks.

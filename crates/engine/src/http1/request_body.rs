@@ -41,7 +41,7 @@ pub(crate) struct RequestBody {
 #[derive(Debug)]
 pub(crate) enum BodyBroken {
     Client(Broken),
-    Server(Broken),
+    Server,
     Framing(ChunkError),
     TooLarge,
 }
@@ -175,9 +175,7 @@ impl RequestBody {
                     .poll_write(context, framing, &client.unread()[..self.slice])
                 {
                     Poll::Ready(Ok(n)) => n,
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(BodyBroken::Server(Broken::Io(error))))
-                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(BodyBroken::Server)),
                     Poll::Pending => {
                         *waits = Waits::ForServer;
                         client.settle();

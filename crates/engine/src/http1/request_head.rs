@@ -69,7 +69,7 @@ pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
                 &[itoa::Buffer::new().format(length).as_bytes()],
             );
         }
-        Framing::Chunked => field(out, b"Transfer-Encoding", &[b"chunked"]),
+        Framing::Chunked => request.head.write_transfer_encoding(out),
         Framing::None | Framing::UntilClose => {}
     }
     if request.expect_continue && !matches!(outgoing.framing, Framing::None | Framing::Length(0)) {

@@ -1,6 +1,6 @@
 //! The response's head as it goes to the client: status line, fields, framing written anew.
 
-use headgate_wire::{Framing, ResponseHead, Version};
+use headgate_wire::{Framing, Head, ResponseHead, Version};
 
 use super::request_head::field;
 
@@ -56,9 +56,10 @@ pub(crate) fn write_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the fields that say how long the message and the connection last, and the empty line.
-pub(crate) fn write_end(framing: ClientFraming, client: Version, out: &mut Vec<u8>) {
+pub(crate) fn write_end(head: &Head, framing: ClientFraming, client: Version, out: &mut Vec<u8>) {
     if framing.is_chunked {
-        field(out, b"Transfer-Encoding", &[b"chunked"]);
+        // with the codings under the chunks, which only the client undoes
+        head.write_transfer_encoding(out);
     } else if let Some(length) = framing.length {
         field(
             out,

@@ -5,7 +5,7 @@ use std::task::{ready, Context, Poll};
 
 use crate::deadline::Watched;
 use crate::limits::Limit;
-use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
 
 /// One direction of a tunnel.
 #[derive(Default)]
@@ -44,13 +44,7 @@ pub(crate) async fn tunnel(
                 Poll::Ready(Err(Broken::Io(error)))
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ => match watch.expired() {
-                Some(limit) => Poll::Ready(Err(Broken::Limit(limit))),
-                None => {
-                    watch.register(context);
-                    Poll::Pending
-                }
-            },
+            _ => late(watch, context).map(Err),
         }
     })
     .await;
