@@ -4,6 +4,7 @@ import os
 import pwd
 import signal
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -54,7 +55,8 @@ def test_fast_stop_does_not_wait_for_requests(serve: Serve, number: signal.Signa
         gateway.signal(number)
         assert ended(gateway) == 0
         assert time.monotonic() - started < 8
-        assert client.read_to_end() == b""
+        answer = client.read_to_end()
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 50"), answer
     assert "shutdown hook ran" in gateway.output()
 
 
@@ -210,8 +212,15 @@ def test_systemd_is_told_when_the_gateway_is_ready(serve: Serve, tmp_path: Path)
         assert b"STOPPING=1" in messages
 
 
+def is_open_to_others(folder: Path) -> bool:
+    """Whether every user may enter a folder."""
+    return all(one.stat().st_mode & 0o001 for one in (folder, *folder.parents))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 def test_workers_run_as_the_user_that_is_named() -> None:
+    if not is_open_to_others(Path(sys.base_prefix).resolve()):
+        pytest.skip(f"`nobody` may not read this interpreter in {sys.base_prefix}")
     # pytest's folders are closed to others, and a worker must be able to read its file.
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)

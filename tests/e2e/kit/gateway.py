@@ -132,7 +132,10 @@ class RunningGateway:
 
     def ask(self, command: str = "status") -> dict[str, Any]:
         """The supervisor's answer to a command on its control socket."""
-        with RawClient(f"unix:{self.folder}/run/{self.process.pid}.sock", timeout=60) as line:
+        socket_file = self.folder / "run" / f"{self.process.pid}.sock"
+        # The first worker may answer before the last is ready, which is when the supervisor opens its socket.
+        eventually(socket_file.exists, f"the control socket is there:\n{self.log()}")
+        with RawClient(f"unix:{socket_file}", timeout=60) as line:
             line.send(json.dumps({"command": command}).encode() + b"\n")
             answer: dict[str, Any] = json.loads(line.read_until(b"\n"))
             return answer

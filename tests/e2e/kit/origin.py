@@ -6,6 +6,7 @@ one (`Origin.on`) is answered with a JSON description of the request. Ready beha
 
 import contextlib
 import json
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -105,6 +106,13 @@ class Call:
         with contextlib.suppress(OSError):
             while piece := self.socket.recv(65536):
                 self.rest += piece
+        self.close()
+
+    def hang_without_reading(self) -> None:
+        """Says nothing and reads nothing until the origin's stop, or until the peer has cut the connection."""
+        events = select.poll()
+        events.register(self.socket, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+        events.poll(60_000)
         self.close()
 
     def _exactly(self, size: int) -> bytes:

@@ -1,0 +1,234 @@
+"""The access log: formats, places, reopening; and the error log as JSON."""
+
+import json
+import re
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.kit import Call, Origin, RunningGateway, Serve, eventually
+from e2e.kit.client import format_request
+
+
+def logged(serve: Serve, origin: Origin, **log: Any) -> RunningGateway:
+    source = {
+        "upstreams": {"api": {"servers": origin.address}},
+        "routes": [{"path": "/log*", "to": "api", "name": "logged"}, {"respond": "x"}],
+        "access_log": {"flush": "50ms", **log},
+    }
+    return serve(source)
+
+
+def test_json_record_tells_everything(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin)
+    fields = [("User-Agent", 'test/1 "x"'), ("Referer", "http://from.test/")]
+    response = gateway.post("/log?a=1", b"12345", fields, host="shop.test")
+    record = gateway.access_record(target="/log?a=1")
+    assert record["method"] == "POST"
+    assert record["host"] == "shop.test"
+    assert record["version"] == "HTTP/1.1"
+    assert record["status"] == 200
+    assert record["client"] == "127.0.0.1"
+    assert record["user_agent"] == 'test/1 "x"'
+    assert record["referer"] == "http://from.test/"
+    assert record["route"] == "logged"
+    assert record["upstream"] == "api"
+    assert record["server"] == origin.address
+    assert record["attempts"] == 1
+    assert record["request_bytes"] >= 5
+    assert record["response_bytes"] >= len(response.body)
+    assert record["request_id"] == origin.wait_for("/log").get("x-request-id")
+    assert (record["limit"], record["error"]) == ("", "")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d)", record["time"])
+
+
+def test_timings_add_up(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin)
+
+    def late(call: Call) -> None:
+        threading.Event().wait(0.05)  # what is measured is this delay
+        call.answer(b"late")
+
+    origin.on("/log-late", late)
+    gateway.get("/log-late")
+    record = gateway.access_record(target="/log-late")
+    assert record["head_us"] >= 45_000
+    assert record["total_us"] >= record["head_us"]
+    assert record["connect_us"] + record["queue_us"] <= record["total_us"]
+
+
+def test_hook_time_is_logged(serve: Serve) -> None:
+    source = """
+import asyncio
+from headgate import Gateway, Response
+gate = Gateway()
+gate.listen(LISTEN)
+gate.access_log("json", flush="50ms")
+
+@gate.route("/hook")
+async def hook(request):
+    await asyncio.sleep(0.05)
+    return Response(200, "x")
+"""
+    gateway = serve(source)
+    gateway.get("/hook")
+    assert gateway.access_record(target="/hook")["hook_us"] >= 45_000
+
+
+def test_every_request_has_exactly_one_line(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin)
+    with gateway.client() as client:
+        for number in range(500):
+            client.send(format_request("GET", f"/log{number}"))
+        for _ in range(500):
+            client.response()
+    eventually(lambda: len(gateway.access_records()) >= 500, "all are logged")
+    assert [record["target"] for record in gateway.access_records()] == [f"/log{n}" for n in range(500)]
+
+
+def test_lines_in_the_buffer_are_written_at_the_end(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin, flush="60s")
+    gateway.get("/log")
+    assert gateway.access_records() == []
+    gateway.stop()
+    assert [record["target"] for record in gateway.access_records()] == ["/log"]
+
+
+def test_line_cannot_be_forged_by_a_client(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin, format="combined")
+    gateway.get("/log", [("User-Agent", 'a" 200 1 "b\\')])
+    line = eventually(
+        lambda: [one for one in gateway.output().splitlines() if "/log" in one], "the line is there"
+    )[0]
+    assert line.count('"') == 6
+    gateway.get("/log-json", [("User-Agent", "\x1b[31m\xff")])
+    assert "\x1b" not in gateway.output()
+
+
+def test_combined_format_is_what_everybody_reads(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin, format="combined")
+    gateway.get("/log?q=1", [("User-Agent", "ua/1"), ("Referer", "http://r/")])
+    line = eventually(
+        lambda: [one for one in gateway.output().splitlines() if "/log" in one], "the line is there"
+    )[0]
+    when = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
+    assert re.fullmatch(
+        rf'127\.0\.0\.1 - - {when} "GET /log\?q=1 HTTP/1\.1" 200 \d+ "http://r/" "ua/1"', line
+    )
+
+
+def test_custom_format_is_followed(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin, format="{method} {target} -> {status} via {upstream}")
+    gateway.get("/log")
+    eventually(lambda: "GET /log -> 200 via api\n" in gateway.output(), "the line is there")
+
+
+def test_unknown_field_of_a_format_is_refused(serve: Serve, origin: Origin) -> None:
+    source = {"routes": [{"respond": "x"}], "access_log": "{methd}"}
+    gateway = serve(source, is_ready=False)
+    assert gateway.process.wait(timeout=20) == 2
+    assert "`method`" in gateway.log()
+
+
+def test_log_goes_to_a_file_and_is_reopened(serve: Serve, origin: Origin, tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    gateway = logged(serve, origin, to=f"file:{file}")
+    gateway.get("/log-one")
+    gateway.access_record(file, target="/log-one")
+    file.rename(tmp_path / "access.log.1")
+    gateway.get("/log-two")
+    gateway.signal(signal.SIGUSR1)
+    eventually(file.exists, "the file is opened anew")
+    gateway.get("/log-three")
+    gateway.access_record(file, target="/log-three")
+    targets = [record["target"] for record in gateway.access_records(tmp_path / "access.log.1")]
+    assert targets == ["/log-one", "/log-two"]
+
+
+def test_workers_write_whole_lines_to_one_file(serve: Serve, origin: Origin, tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    source = {"routes": [{"respond": "x"}], "access_log": {"flush": "10ms", "to": f"file:{file}"}}
+    gateway = serve(source, workers=2)
+    clients = [gateway.client() for _ in range(10)]
+    for turn in range(50):
+        for client in clients:
+            client.send(format_request("GET", f"/log-{turn}-" + "x" * 500))
+        for client in clients:
+            client.response()
+    for client in clients:
+        client.close()
+    eventually(lambda: len(gateway.access_records(file)) == 500, "all lines are whole")
+
+
+def test_log_that_cannot_be_opened_is_refused(serve: Serve, tmp_path: Path) -> None:
+    source = {"routes": [{"respond": "x"}], "access_log": {"to": f"file:{tmp_path}/no/such/folder/x.log"}}
+    gateway = serve(source, is_ready=False)
+    assert gateway.process.wait(timeout=20) != 0
+    assert "no/such/folder" in gateway.log()
+
+
+@pytest.fixture
+def datagrams(tmp_path: Path) -> Any:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        syslog.settimeout(10)
+        yield syslog
+
+
+def test_log_goes_to_syslog(serve: Serve, origin: Origin, tmp_path: Path, datagrams: socket.socket) -> None:
+    gateway = logged(serve, origin, to=f"syslog:{tmp_path}/log")
+    gateway.get("/log-syslog")
+    while b"/log-syslog" not in (message := datagrams.recv(65536)):
+        pass
+    assert re.match(rb"<190>1 \d{4}-\d\d-\d\dT\S+ \S+ headgate \d+ access - ", message)
+    assert json.loads(message.partition(b" - ")[2])["target"] == "/log-syslog"
+
+
+def test_log_goes_to_syslog_over_udp(serve: Serve, origin: Origin) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(("127.0.0.1", 0))
+        syslog.settimeout(10)
+        port = syslog.getsockname()[1]
+        gateway = logged(serve, origin, to=f"syslog:udp://127.0.0.1:{port}")
+        gateway.get("/log-udp")
+        while b"/log-udp" not in syslog.recv(65536):
+            pass
+
+
+def test_syslog_that_is_away_harms_nobody(serve: Serve, origin: Origin, tmp_path: Path) -> None:
+    gateway = logged(serve, origin, to=f"syslog:{tmp_path}/nobody")
+    with gateway.client() as client:
+        assert [client.get("/log").status for _ in range(20)] == [200] * 20
+
+
+def test_bad_request_is_logged(serve: Serve, origin: Origin) -> None:
+    gateway = logged(serve, origin)
+    with gateway.client() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        assert client.response().status == 400
+    record = gateway.access_record(status=400)
+    assert record["error"]
+
+
+def test_error_log_is_json_when_asked(serve: Serve, origin: Origin) -> None:
+    source = """
+from headgate import Gateway
+gate = Gateway()
+gate.listen(LISTEN)
+gate.error_log(format="json")
+
+@gate.route("/broken")
+def broken(request):
+    raise RuntimeError("on purpose")
+"""
+    gateway = serve(source, arguments=["--log-format", "json"])
+    assert gateway.get("/broken").status == 500
+    gateway.wait_for_log("on purpose")
+    records = [json.loads(line) for line in gateway.log().splitlines()]
+    (record,) = [one for one in records if "on purpose" in one["message"]]
+    assert record["level"] == "error"
+    assert record["request_id"]
+    assert "RuntimeError: on purpose" in record["traceback"]
