@@ -21,6 +21,7 @@ use crate::http1::request_body::{BodyBroken, RequestBody};
 use crate::metrics::Counter;
 use crate::own_answer::{self, Own};
 use crate::phase_hooks::run_hooks;
+use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::{forward, own_answer::refuse};
 
@@ -38,6 +39,17 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let now = connection.shared.begin_request(&*tables.hooks);
     let exchange = Exchange::new(head, connection.client.clone(), tables.clone());
     exchange.timings.started_us.set(now);
+    if let Some(name) = &tables.request_id_header {
+        let own = || connection.shared.next_id();
+        let id = exchange
+            .request
+            .borrow()
+            .head
+            .get(name.as_bytes())
+            .and_then(adopted)
+            .unwrap_or_else(own);
+        exchange.id.replace(id);
+    }
     let active = Active::begin(connection);
 
     let next = match respond(connection, &exchange, &tables).await {
@@ -340,6 +352,11 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         limit: exchange.limit.get(),
         error: failure.as_ref().map_or("", |failure| failure.kind),
     });
+}
+
+/// A client's own id, where it is harmless: whoever stands before this gateway may have logged it already.
+fn adopted(id: &[u8]) -> Option<String> {
+    is_acceptable(id).then(|| String::from_utf8_lossy(id).into_owned())
 }
 
 /// The request's id, made on first use.

@@ -7,6 +7,9 @@
 /// Length of a request id in bytes. It is the shape of nginx's `$request_id` and of a W3C trace id.
 pub const LENGTH: usize = 32;
 
+/// Longest id that is taken over from a client.
+const MAX_FOREIGN_BYTES: usize = 128;
+
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The source of one worker's request ids.
@@ -36,6 +39,15 @@ impl RequestIds {
         write_hex(end, mix(self.counter));
         std::str::from_utf8(buffer).expect("hexadecimal digits are ASCII")
     }
+}
+
+/// Whether an id that a client sent may be taken over: 1 to 128 letters, digits and `-_.:=+/`, so that it needs no
+/// quoting in any log, field or page.
+pub fn is_acceptable(id: &[u8]) -> bool {
+    (1..=MAX_FOREIGN_BYTES).contains(&id.len())
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(byte))
 }
 
 /// The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection of 64 bits.
@@ -85,5 +97,25 @@ mod tests {
         let mut ids = RequestIds::new([0xff; 16]);
         let mut buffer = [0; LENGTH];
         assert_eq!(ids.next(&mut buffer), "ffffffffffffffff0000000000000000");
+    }
+
+    #[test]
+    fn accepts_only_harmless_ids_of_clients() {
+        assert!(is_acceptable(b"Root=1-67891233-abcdef012345678912345678"));
+        assert!(is_acceptable(b"550e8400-e29b-41d4-a716-446655440000"));
+        assert!(is_acceptable(&[b'a'; 128]));
+        for id in [
+            &b""[..],
+            b"a b",
+            b"a\"b",
+            b"a\nb",
+            b"<b>",
+            b"a;b",
+            b"\xff",
+            "é".as_bytes(),
+            &[b'a'; 129],
+        ] {
+            assert!(!is_acceptable(id), "{id:?}");
+        }
     }
 }

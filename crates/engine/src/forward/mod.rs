@@ -12,7 +12,7 @@ use std::rc::Rc;
 use headgate_wire::Framing;
 
 use crate::connection::{Connection, Next};
-use crate::exchange::{body_failure, request_id};
+use crate::exchange::body_failure;
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
 use crate::http1::request_body::RequestBody;
@@ -49,7 +49,7 @@ pub(crate) async fn forward(
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
     let upstream = tables.upstreams[upstream].clone();
-    let plan = Plan::new(connection, exchange, tables, &upstream);
+    let plan = Plan::new(exchange, tables, &upstream);
     // the part of the body that is here goes out with the head, and again if an attempt fails before more was sent
     let mut here = Vec::new();
     body.take_available(&mut connection.peer, &mut here)
@@ -105,17 +105,12 @@ fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
 }
 
 impl<'a> Plan<'a> {
-    fn new(
-        connection: &Connection,
-        exchange: &'a Rc<Exchange>,
-        tables: &'a Rc<Tables>,
-        upstream: &'a Rc<Upstream>,
-    ) -> Self {
+    fn new(exchange: &'a Rc<Exchange>, tables: &'a Rc<Tables>, upstream: &'a Rc<Upstream>) -> Self {
         let route = exchange.route.get();
         let id = tables
             .request_id_header
             .is_some()
-            .then(|| request_id(exchange, &connection.shared));
+            .then(|| exchange.id.borrow().clone());
         let mut request = exchange.request.borrow_mut();
         request_head::claim_fields(
             &mut request,
