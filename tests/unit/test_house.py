@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from headgate.config.limits import LimitsConfig, TimeoutsConfig
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md")] if p.is_file()
@@ -34,3 +36,9 @@ def test_make_help_names_every_target_of_the_readme() -> None:
     text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     wanted = set(re.findall(r"`make ([a-z]+)", (ROOT / "README.md").read_text()))
     assert wanted <= set(re.findall(r"make ([a-z-]+)", text))
+
+
+def test_guide_tells_of_every_limit() -> None:
+    guide = (ROOT / "docs" / "guide" / "limits.md").read_text()
+    names = [*LimitsConfig.model_fields, *TimeoutsConfig.model_fields]
+    assert [name for name in names if not re.search(rf"\b{name}\b", guide)] == []
