@@ -120,7 +120,7 @@ def test_unasked_bytes_of_an_idle_server_are_not_an_answer(gateway: RunningGatew
 def test_endless_interim_responses_are_an_error(gateway: RunningGateway, origin: Origin, status: str) -> None:
     origin.on("/endless", raw(f"HTTP/1.1 {status}\r\n\r\n".encode() * 5000, then="close"))
     with gateway.client() as client:
-        client.send(b"GET /endless HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        client.send(b"GET /endless HTTP/1.1\r\nHost: gate.test\r\nConnection: close\r\n\r\n")
         data = client.read_to_end() if status.startswith("100") else b""
     assert b" 200 " not in data
     assert gateway.get("/next").status == 200

@@ -288,7 +288,7 @@ def test_request_tells_everything_about_itself(gateway: RunningGateway) -> None:
         "path": "/facts/a%20b",
         "query": "x=1&y",
         "host": "shop.test",
-        "version": "HTTP/1.1",
+        "version": "1.1",
         "scheme": "http",
         "client": "127.0.0.1",
         "params": {"name": "a b"},

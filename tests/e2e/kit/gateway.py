@@ -101,9 +101,17 @@ class RunningGateway:
             except OSError:
                 return False
 
-        eventually(
-            answers, lambda: f"the gateway answers on {self.address}; its log:\n{self.log()}", within=within
-        )
+        def told() -> str:
+            return f"the gateway answers on {self.address}; its log:\n{self.log()}"
+
+        eventually(answers, told, within=within)
+        # The first worker may answer before the last is ready, which is when the supervisor opens its socket.
+        eventually(self.control_socket.exists, told, within=within)
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the supervisor listens for commands."""
+        return Path(self.environment["HEADGATE_RUNTIME_DIR"]) / f"{self.process.pid}.sock"
 
     def stop(self, within: float = 15) -> None:
         """Stops the process as an operator does; fails if it does not end, or if anything in it panicked."""
@@ -132,10 +140,7 @@ class RunningGateway:
 
     def ask(self, command: str = "status") -> dict[str, Any]:
         """The supervisor's answer to a command on its control socket."""
-        socket_file = self.folder / "run" / f"{self.process.pid}.sock"
-        # The first worker may answer before the last is ready, which is when the supervisor opens its socket.
-        eventually(socket_file.exists, f"the control socket is there:\n{self.log()}")
-        with RawClient(f"unix:{socket_file}", timeout=60) as line:
+        with RawClient(f"unix:{self.control_socket}", timeout=60) as line:
             line.send(json.dumps({"command": command}).encode() + b"\n")
             answer: dict[str, Any] = json.loads(line.read_until(b"\n"))
             return answer
