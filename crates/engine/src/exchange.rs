@@ -52,13 +52,14 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     }
     let active = Active::begin(connection);
 
-    let next = match respond(connection, &exchange, &tables).await {
+    let mut body = None;
+    let next = match respond(connection, &exchange, &tables, &mut body).await {
         Ok(next) => next,
         // nobody is left to answer
         Err(failure) if failure.status == 499 => give_up(connection, &exchange, failure),
         // the client has seen a part of another answer
         Err(failure) if exchange.status.get() != 0 => give_up(connection, &exchange, failure),
-        Err(failure) => answer_failure(connection, &exchange, &tables, failure).await,
+        Err(failure) => answer_failure(connection, &exchange, &tables, failure, body).await,
     };
 
     // the buffers of this request are free again; what the log costs delays nobody's answer
@@ -73,6 +74,7 @@ async fn respond(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Tables>,
+    body: &mut Option<RequestBody>,
 ) -> Result<Next, Failure> {
     if connection.shared.is_draining.get() {
         // the answer says `Connection: close`, so that the client goes elsewhere
@@ -95,29 +97,29 @@ async fn respond(
     // before routing, so that what routing sees can be changed
     if !tables.phase_hooks.rewrite.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
-            let mut body = new_body(framing, tables.limits.max_body_bytes, tables)?;
-            return own_answer::send(connection, exchange, tables, Own::from(answer), &mut body).await;
+            let body = body.insert(new_body(framing, tables.limits.max_body_bytes, tables)?);
+            return own_answer::send(connection, exchange, tables, Own::from(answer), body).await;
         }
     }
     let route = choose_route(exchange, tables)?;
     exchange.route.set(Some(route));
     let route = &tables.routes[route];
     // before anything is read or sent for this body
-    let mut body = new_body(framing, route.max_body_bytes, tables)?;
+    let body = body.insert(new_body(framing, route.max_body_bytes, tables)?);
     if let Action::Proxy { upstream } = route.action {
         exchange.upstream.set(Some(upstream));
     }
     // let in, answer itself, or choose another upstream
     if !route.hooks.request.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &route.hooks.request).await? {
-            return own_answer::send(connection, exchange, tables, Own::from(answer), &mut body).await;
+            return own_answer::send(connection, exchange, tables, Own::from(answer), body).await;
         }
     }
     if let Some(upstream) = exchange.upstream.get() {
-        return forward::forward(connection, exchange, tables, upstream, &mut body).await;
+        return forward::forward(connection, exchange, tables, upstream, body).await;
     }
     let own = own_answer::make(exchange, route, &connection.shared)?;
-    own_answer::send(connection, exchange, tables, own, &mut body).await
+    own_answer::send(connection, exchange, tables, own, body).await
 }
 
 fn new_body(
@@ -222,6 +224,7 @@ async fn answer_failure(
     exchange: &Rc<Exchange>,
     tables: &Rc<Tables>,
     failure: Failure,
+    body: Option<RequestBody>,
 ) -> Next {
     if failure.kind == "body_too_large" {
         exchange.limit.set("limits.max_body_bytes");
@@ -242,16 +245,20 @@ async fn answer_failure(
         || own_answer::error_page(exchange, &failure, &connection.shared),
         Own::from,
     );
-    // framing that was refused, or a body that may still come: nothing after it can be trusted
+    // a body that was too large from the start, or whose end is not known: nothing after it can be trusted
     let framing = exchange.request.borrow().framing;
-    let mut body = match new_body(framing, u64::MAX, tables) {
-        Ok(body) if exchange.request_bytes.get() == 0 && failure.kind != "body_too_large" => body,
-        _ => return own_answer::send_last(connection, exchange, tables, own).await,
+    let body = match body {
+        None if failure.kind != "body_too_large" => {
+            new_body(framing, tables.limits.max_body_bytes, tables).ok()
+        }
+        body => body,
     };
-    match own_answer::send(connection, exchange, tables, own, &mut body).await {
-        Ok(next) => next,
-        Err(_) => Next::Close,
-    }
+    let Some(mut body) = body else {
+        return own_answer::send_last(connection, exchange, tables, own).await;
+    };
+    own_answer::send(connection, exchange, tables, own, &mut body)
+        .await
+        .unwrap_or(Next::Close)
 }
 
 /// Counts a request in flight until dropped.

@@ -275,7 +275,7 @@ pub(crate) async fn send(
     exchange
         .request_bytes
         .set(exchange.request_bytes.get() + body.received - before);
-    let persistent = exchange.request.borrow().persistent;
+    let persistent = exchange.request.borrow().persistent && !connection.shared.is_draining.get();
     let hooks = exchange
         .route
         .get()

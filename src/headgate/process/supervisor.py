@@ -309,6 +309,8 @@ class Supervisor:
             )
         self._stopping = intent
         self.coming = None
+        # nobody is let in any more; a successor has the sockets, and their files, by now
+        self.listeners.close(keep_socket_files=self._successor is not None)
         for worker in list(self.workers.values()):
             if intent is Intent.STOP_NOW:
                 worker.stop(self.reactor)

@@ -52,8 +52,9 @@ pub(crate) async fn forward(
     let plan = Plan::new(exchange, tables, &upstream);
     // the part of the body that is here goes out with the head, and again if an attempt fails before more was sent
     let mut here = Vec::new();
-    body.take_available(&mut connection.peer, &mut here)
-        .map_err(|broken| body_failure(&broken, exchange))?;
+    let taken = body.take_available(&mut connection.peer, &mut here);
+    exchange.request_bytes.set(body.received);
+    taken.map_err(|broken| body_failure(&broken, exchange))?;
 
     let mut tried = 0u64;
     let mut failure = None;

@@ -33,6 +33,8 @@ pub(crate) struct RequestBody {
     allowance: u64,
     /// Bytes of payload so far.
     pub(crate) received: u64,
+    /// Its framing was wrong, or it is too large: where it ends is not known, and nothing after it can be trusted.
+    is_broken: bool,
     /// Bytes went out that cannot be sent again.
     pub(crate) is_committed: bool,
 }
@@ -74,13 +76,17 @@ impl RequestBody {
             owes_crlf: false,
             allowance: max_bytes,
             received: 0,
+            is_broken: false,
             is_committed: false,
         })
     }
 
     /// All was read from the client and written to the server.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.source, Source::Done) && self.slice == 0 && self.framing_written == self.framing.len()
+        matches!(self.source, Source::Done)
+            && !self.is_broken
+            && self.slice == 0
+            && self.framing_written == self.framing.len()
     }
 
     /// Moves the part of the body that is already here behind the head in `out`.
@@ -106,6 +112,16 @@ impl RequestBody {
 
     /// Decides what of the unread bytes goes out next. False: more must be read first.
     fn prepare(&mut self, client: &mut Peer) -> Result<bool, BodyBroken> {
+        let prepared = if self.is_broken {
+            Err(BodyBroken::Client(Broken::Closed))
+        } else {
+            self.frame(client)
+        };
+        self.is_broken |= prepared.is_err();
+        prepared
+    }
+
+    fn frame(&mut self, client: &mut Peer) -> Result<bool, BodyBroken> {
         match &mut self.source {
             Source::Done => Ok(true),
             Source::Length(left) => {
