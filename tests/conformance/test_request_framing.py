@@ -1,7 +1,7 @@
 """Requests whose framing is broken or doubtful: refused with 400 and closed, and the server never hears of them."""
 
 import pytest
-from e2e.kit import Origin, RunningGateway, Serve
+from e2e.kit import Origin, RunningGateway, Serve, eventually
 
 HOST = b"Host: gate.test\r\n"
 CHUNKED = b"POST /refused HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -149,13 +149,22 @@ def test_upper_case_coding_is_chunked(gateway: RunningGateway, origin: Origin) -
         assert client.response("POST").json()["body"] == "abc"
 
 
+def test_coding_under_the_chunks_is_kept_and_named(gateway: RunningGateway, origin: Origin) -> None:
+    with gateway.client() as client:
+        fields = b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"
+        client.send(post(fields, b"2\r\n\x1f\x8b\r\n0\r\n\r\n"))
+        assert client.response("POST").status == 200
+    call = origin.wait_for("/refused")
+    assert ", ".join(call.all("transfer-encoding")) == "gzip, chunked"
+    assert call.body == b"\x1f\x8b"
+
+
 def test_body_cut_by_the_client_is_never_whole_for_the_server(
     gateway: RunningGateway, origin: Origin
 ) -> None:
     with gateway.client() as client:
         client.send(CHUNKED + b"3\r\nabc\r\n")
         origin.wait_for("/refused")
-    from e2e.kit import eventually
 
     eventually(lambda: origin.at("/refused")[0].is_failed, "the server sees a cut body")
     assert not origin.at("/refused")[0].wire_body.endswith(b"0\r\n\r\n")
