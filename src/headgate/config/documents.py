@@ -154,8 +154,11 @@ def _json_lines(text: str) -> Lines:
     places: list[str | int] = []
     kinds: list[str] = []
     expects_key = False
+    number, counted_to = 1, 0
     for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+', text):
-        mark, number = token[0], text.count("\n", 0, token.start()) + 1
+        mark = token[0]
+        number += text.count("\n", counted_to, token.start())
+        counted_to = token.start()
         if mark in "]}":
             kinds.pop()
             places.pop()
