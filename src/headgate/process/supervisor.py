@@ -78,13 +78,13 @@ class Supervisor:
             self.listeners.inherit(self._predecessor.listeners)
         self._begin_generation()
         self.reactor.run()
-        is_another_serving = self._successor.took_over if self._successor else self._has_inherited_only
-        self.listeners.close(keep_socket_files=is_another_serving)
         return self._exit_code
 
     @property
-    def _has_inherited_only(self) -> bool:
-        """Whether a predecessor still serves, since nothing here ever did."""
+    def _is_another_serving(self) -> bool:
+        """Whether a successor has taken over the sockets, or a predecessor kept them, since nothing here served."""
+        if self._successor:
+            return self._successor.took_over
         return self._predecessor is not None and self.current is None
 
     # ---- generations
@@ -309,8 +309,7 @@ class Supervisor:
             )
         self._stopping = intent
         self.coming = None
-        # nobody is let in any more; a successor has the sockets, and their files, by now
-        self.listeners.close(keep_socket_files=self._successor is not None)
+        self.listeners.close(keep_socket_files=self._is_another_serving)  # nobody is let in any more
         for worker in list(self.workers.values()):
             if intent is Intent.STOP_NOW:
                 worker.stop(self.reactor)
