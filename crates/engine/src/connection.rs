@@ -1,6 +1,5 @@
 //! A client's connection: one request after another, and almost nothing held between them.
 
-use std::net::Shutdown;
 use std::rc::Rc;
 
 use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
@@ -29,7 +28,18 @@ pub(crate) struct Connection {
     pub(crate) shared: Rc<Shared>,
     pub(crate) client: Rc<ClientInfo>,
     pub(crate) served: u64,
-    counts_client: bool,
+    counted: Counted,
+}
+
+/// What a connection counts towards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Counted {
+    /// Nothing: it is carried by another connection, or is the gateway's own.
+    Not,
+    /// The connections of the worker.
+    Connection,
+    /// These, and those of its client's address.
+    ConnectionOfClient,
 }
 
 /// What follows an exchange.
@@ -54,10 +64,12 @@ pub(crate) enum NoRequest {
 }
 
 impl Connection {
-    pub(crate) fn open(stream: Stream, client: ClientInfo, shared: Rc<Shared>, counts_client: bool) -> Self {
-        shared.connections.set(shared.connections.get() + 1);
-        shared.metrics.count(Counter::ConnectionsActive);
-        if counts_client {
+    pub(crate) fn open(stream: Stream, client: Rc<ClientInfo>, shared: Rc<Shared>, counted: Counted) -> Self {
+        if counted != Counted::Not {
+            shared.connections.set(shared.connections.get() + 1);
+            shared.metrics.count(Counter::ConnectionsActive);
+        }
+        if counted == Counted::ConnectionOfClient {
             *shared
                 .per_client
                 .borrow_mut()
@@ -70,9 +82,9 @@ impl Connection {
             peer: Peer::new(stream, shared.buffers.clone()),
             watch,
             shared,
-            client: Rc::new(client),
+            client,
             served: 0,
-            counts_client,
+            counted,
         }
     }
 
@@ -137,14 +149,10 @@ impl Connection {
 
     /// Lets the client read the answer before the connection is closed under what it still sends.
     async fn linger(mut self) {
-        let shut = match &self.peer.stream {
-            Stream::Tcp(stream) => socket2::SockRef::from(stream).shutdown(Shutdown::Write),
-            Stream::Unix(stream) => socket2::SockRef::from(stream).shutdown(Shutdown::Write),
-        };
-        if shut.is_err() {
+        self.watch.arm(Limit::Linger, LINGER_MS);
+        if !self.peer.shutdown(&self.watch).await {
             return;
         }
-        self.watch.arm(Limit::Linger, LINGER_MS);
         let mut dropped = 0;
         while dropped < LINGER_BYTES {
             self.peer.consume(self.peer.unread().len());
@@ -159,9 +167,12 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let shared = &self.shared;
+        if self.counted == Counted::Not {
+            return;
+        }
         shared.connections.set(shared.connections.get() - 1);
         shared.metrics.sub(Counter::ConnectionsActive, 1);
-        if self.counts_client {
+        if self.counted == Counted::ConnectionOfClient {
             let mut per_client = shared.per_client.borrow_mut();
             if let Some(count) = per_client.get_mut(&self.client.address) {
                 *count -= 1;

@@ -27,6 +27,7 @@ mod static_files;
 mod stream;
 pub mod tables;
 mod upstream;
+pub mod virtual_stream;
 mod worker;
 
 pub use exchange_state::{ClientInfo, Exchange};
@@ -34,4 +35,5 @@ pub use failure::{Failure, Source};
 pub use hooks::{Answer, AnswerBody, BodyFailed, BodySource, Hooks, LocalFuture, NoHooks, Step, Verdict};
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
+pub use virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use worker::{check, Worker};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::spawn_local;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Counted};
 use crate::exchange_state::ClientInfo;
 use crate::metrics::Counter;
 use crate::stream::Stream;
@@ -126,13 +126,10 @@ fn admit(stream: Stream, client: ClientInfo, shared: &Rc<Shared>) {
         crate::connection::log_refusal(&tables, shared, &client, limit);
         return;
     }
-    spawn_local(
-        Connection::open(
-            stream,
-            client,
-            shared.clone(),
-            limits.max_connections_per_client > 0,
-        )
-        .run(),
-    );
+    let counted = if limits.max_connections_per_client > 0 {
+        Counted::ConnectionOfClient
+    } else {
+        Counted::Connection
+    };
+    spawn_local(Connection::open(stream, Rc::new(client), shared.clone(), counted).run());
 }

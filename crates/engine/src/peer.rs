@@ -138,6 +138,13 @@ impl Peer {
         .and_then(|n| if n == 0 { Err(Broken::Closed) } else { Ok(n) })
     }
 
+    /// Says that no more bytes will come from here. False: the peer cannot be told.
+    pub(crate) async fn shutdown(&mut self, watch: &Watched) -> bool {
+        poll_fn(|context| watched(self.stream.poll_shutdown(context), watch, context))
+            .await
+            .is_ok()
+    }
+
     /// Writes all of `bytes`, within the watch's deadline, armed anew (`ms`) after each progress.
     pub(crate) async fn write_all(
         &mut self,

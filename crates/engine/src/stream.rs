@@ -1,4 +1,4 @@
-//! A byte stream to a peer: TCP or a Unix socket behind one type.
+//! A byte stream to a peer: TCP, a Unix socket, or one in memory, behind one type.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -10,10 +10,14 @@ use bytes::BufMut;
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected socket.
+use crate::virtual_stream::Duplex;
+pub(crate) use crate::virtual_stream::Peek;
+
+/// A connected stream.
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Virtual(Box<dyn Duplex>),
 }
 
 impl Stream {
@@ -24,11 +28,11 @@ impl Stream {
         buffer: &mut Vec<u8>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        let mut target = buffer.limit(limit);
         // `read_buf` keeps no state, so that a new future for each poll is the same as one kept
         match self {
-            Self::Tcp(stream) => pin!(stream.read_buf(&mut target)).poll(context),
-            Self::Unix(stream) => pin!(stream.read_buf(&mut target)).poll(context),
+            Self::Tcp(stream) => pin!(stream.read_buf(&mut buffer.limit(limit))).poll(context),
+            Self::Unix(stream) => pin!(stream.read_buf(&mut buffer.limit(limit))).poll(context),
+            Self::Virtual(stream) => stream.poll_read(context, buffer, limit),
         }
     }
 
@@ -48,6 +52,7 @@ impl Stream {
         let written = match self {
             Self::Tcp(stream) => ready!(Pin::new(stream).poll_write_vectored(context, slices)),
             Self::Unix(stream) => ready!(Pin::new(stream).poll_write_vectored(context, slices)),
+            Self::Virtual(stream) => ready!(stream.poll_write(context, first, second)),
         };
         Poll::Ready(match written {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
@@ -60,6 +65,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Virtual(stream) => stream.poll_shutdown(context),
         }
     }
 
@@ -67,6 +73,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
             Self::Unix(stream) => stream.poll_read_ready(context),
+            Self::Virtual(stream) => stream.poll_read_ready(context),
         }
     }
 
@@ -74,27 +81,41 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(context),
             Self::Unix(stream) => stream.poll_write_ready(context),
+            Self::Virtual(stream) => stream.poll_write_ready(context),
         }
     }
 
-    /// Runs a system call that may block, keeping the readiness right.
+    /// The descriptor, where system calls may work on the stream's bytes as they are (no memory stream has one).
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(stream.as_fd()),
+            Self::Unix(stream) => Some(stream.as_fd()),
+            Self::Virtual(_) => None,
+        }
+    }
+
+    /// Runs a system call on a socket that may block, keeping the readiness right.
     pub(crate) fn try_io<R>(
         &self,
         interest: Interest,
-        call: impl FnOnce() -> io::Result<R>,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
         match self {
-            Self::Tcp(stream) => stream.try_io(interest, call),
-            Self::Unix(stream) => stream.try_io(interest, call),
+            Self::Tcp(stream) => stream.try_io(interest, || call(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(interest, || call(stream.as_fd())),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     /// What the peer has sent that nobody read yet.
     pub(crate) fn peek(&self) -> Peek {
+        if let Self::Virtual(stream) = self {
+            return stream.peek();
+        }
         let mut byte = [0u8; 1];
-        let peeked = self.try_io(Interest::READABLE, || {
+        let peeked = self.try_io(Interest::READABLE, |socket| {
             Ok(rustix::net::recv(
-                self.as_fd(),
+                socket,
                 &mut byte,
                 rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT,
             )?)
@@ -104,28 +125,6 @@ impl Stream {
             Ok(_) => Peek::Data,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Peek::Nothing,
             Err(_) => Peek::Broken,
-        }
-    }
-}
-
-/// See [`Stream::peek`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Peek {
-    /// Nothing, and the peer is there.
-    Nothing,
-    /// Bytes.
-    Data,
-    /// The peer has finished sending.
-    End,
-    /// The connection is broken.
-    Broken,
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

@@ -13,7 +13,9 @@ use tokio::task::spawn_local;
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
+use crate::connection::{Connection, Counted};
 use crate::deadline::{Deadlines, SWEEP_MS};
+use crate::exchange_state::ClientInfo;
 use crate::hooks::{Hooks, NoHooks};
 use crate::http_date::CachedDate;
 use crate::limits::Limit;
@@ -22,7 +24,9 @@ use crate::metrics::{Counter, Metrics, NAMES};
 use crate::peer::Buffers;
 use crate::request_id::{RequestIds, LENGTH};
 use crate::snapshot::Snapshot;
+use crate::stream::Stream;
 use crate::tables::{SnapshotError, Tables};
+use crate::virtual_stream::{virtual_pair, VirtualEnd};
 
 /// How long an idle keep-alive connection is still served while draining, for a request already on its way.
 const DRAIN_IDLE_MS: u64 = 1_000;
@@ -97,6 +101,15 @@ impl Worker {
         let listener = Listener::adopt(socket, name)?;
         spawn_local(listener.run(self.shared.clone()));
         Ok(())
+    }
+
+    /// Serves a connection in memory as if it had come through a listener, and gives its client's end. It counts towards no
+    /// connection limit. Must be called within the runtime's local set.
+    pub fn serve_virtual(&self, client: ClientInfo) -> VirtualEnd {
+        let (ours, theirs) = virtual_pair();
+        let stream = Stream::Virtual(Box::new(ours));
+        spawn_local(Connection::open(stream, Rc::new(client), self.shared.clone(), Counted::Not).run());
+        theirs
     }
 
     /// Starts the worker's own work (deadlines, pools, log). Must be called once, within the runtime's local set.

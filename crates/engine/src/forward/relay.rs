@@ -74,12 +74,13 @@ pub(super) async fn respond(
     let closes = !persistent || !body.is_done() || connection.shared.is_draining.get();
     let client_framing = client_framing(framing, declared, client_version, closes);
     let head = head(plan, client_framing, client_version);
+    let may_splice = server.peer.stream.socket().is_some() && connection.peer.stream.socket().is_some();
     let mut relay = Relay::new(
         head,
         framing,
         client_framing.is_chunked,
         plan.tables.chunk_limits(),
-        true,
+        may_splice,
     );
     let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
     exchange.response_bytes.set(relay.written);

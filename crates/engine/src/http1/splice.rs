@@ -1,7 +1,7 @@
 //! Moving bytes from one socket to another through a pipe, without a copy into this process (splice(2)).
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::task::{ready, Context, Poll};
 
 use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
@@ -83,9 +83,9 @@ impl Pipe {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.size);
         loop {
             ready!(server.stream.poll_read_ready(context))?;
-            let moved = server.stream.try_io(Interest::READABLE, || {
+            let moved = server.stream.try_io(Interest::READABLE, |socket| {
                 Ok(splice(
-                    server.stream.as_fd(),
+                    socket,
                     None,
                     &self.to,
                     None,
@@ -103,16 +103,9 @@ impl Pipe {
     fn poll_drain(&self, context: &mut Context<'_>, client: &Peer) -> Poll<io::Result<usize>> {
         loop {
             ready!(client.stream.poll_write_ready(context))?;
-            let moved = client.stream.try_io(Interest::WRITABLE, || {
+            let moved = client.stream.try_io(Interest::WRITABLE, |socket| {
                 let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-                Ok(splice(
-                    &self.from,
-                    None,
-                    client.stream.as_fd(),
-                    None,
-                    self.filled,
-                    flags,
-                )?)
+                Ok(splice(&self.from, None, socket, None, self.filled, flags)?)
             });
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
