@@ -249,7 +249,7 @@ def test_the_snapshot_says_all_the_engine_needs(tmp_path: Path) -> None:
         "buffer_bytes": 65536,
     }
     (api,) = snapshot["upstreams"]
-    assert api["timeouts"] == {"connect": 250, "upstream_head": 9000, "upstream_idle": 60000}
+    assert api["timeouts"] == {"queue": 5000, "connect": 250, "upstream_head": 9000, "upstream_idle": 60000}
     assert api["servers"][0] == {
         "address": "a:1",
         "weight": 1,

@@ -43,6 +43,7 @@ counters! {
     TimeoutClientBody "timeout_client_body",
     TimeoutClientIdle "timeout_client_idle",
     TimeoutSend "timeout_send",
+    TimeoutQueue "timeout_queue",
     TimeoutConnect "timeout_connect",
     TimeoutUpstreamHead "timeout_upstream_head",
     TimeoutUpstreamIdle "timeout_upstream_idle",
@@ -56,7 +57,7 @@ counters! {
 pub(crate) const SERVER_CELLS: u32 = 4000;
 
 /// The first cell of the upstream servers.
-pub(crate) const FIRST_SERVER_CELL: u32 = 64;
+pub(crate) const FIRST_SERVER_CELL: u32 = 256;
 
 /// The cells that a zone must have.
 pub const ZONE_CELLS: u32 = FIRST_SERVER_CELL + SERVER_CELLS;

@@ -65,6 +65,8 @@ pub struct Timeouts {
     pub client_idle: u64,
     /// Between two writes to a peer.
     pub send: u64,
+    /// Waiting for a server while all are at their `max_connections`.
+    pub queue: u64,
     /// Connecting to a server.
     pub connect: u64,
     /// From the request's end to the response head's end.
@@ -76,7 +78,7 @@ pub struct Timeouts {
 }
 
 /// A route's own timeouts; what is absent comes from the gateway's.
-#[derive(Deserialize, Debug, Clone, Default)]
+#[derive(Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteTimeouts {
     /// See [`Timeouts`], also for the others.
@@ -87,6 +89,8 @@ pub struct RouteTimeouts {
     pub client_idle: Option<u64>,
     /// See [`Timeouts`].
     pub send: Option<u64>,
+    /// See [`Timeouts`].
+    pub queue: Option<u64>,
     /// See [`Timeouts`].
     pub connect: Option<u64>,
     /// See [`Timeouts`].
@@ -126,7 +130,7 @@ pub struct AccessLog {
 }
 
 /// A group of servers.
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize, Debug, Clone, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Its name, for hooks and logs.
@@ -147,7 +151,7 @@ pub struct Upstream {
 }
 
 /// A server of an upstream.
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize, Debug, Clone, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// `ip:port`, `[ipv6]:port`, `name:port` or `unix:path`.
@@ -165,7 +169,7 @@ pub struct Server {
 }
 
 /// What an upstream keeps open, per worker.
-#[derive(Deserialize, Debug, Clone)]
+#[derive(Deserialize, Debug, Clone, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Keepalive {
     /// Idle connections per server.

@@ -69,8 +69,12 @@ pub(crate) enum Action {
 }
 
 impl Tables {
-    /// Checks a snapshot and builds the tables.
-    pub fn build(snapshot: Snapshot, hooks: Rc<dyn Hooks>) -> Result<Self, SnapshotError> {
+    /// Checks a snapshot and builds the tables; upstreams that are as they were are taken over from `old`.
+    pub fn build(
+        snapshot: Snapshot,
+        hooks: Rc<dyn Hooks>,
+        old: Option<&Self>,
+    ) -> Result<Self, SnapshotError> {
         if snapshot.limits.max_head_bytes >= BUFFER_BYTES {
             let given = snapshot.limits.max_head_bytes;
             return Err(SnapshotError(format!(
@@ -82,7 +86,11 @@ impl Tables {
         let upstreams: Vec<_> = snapshot
             .upstreams
             .iter()
-            .map(|spec| Upstream::build(spec, &mut |name| cells.assign(name)).map(Rc::new))
+            .map(|spec| {
+                let built = Upstream::build(spec, &mut |name| cells.assign(name))?;
+                let same = old.and_then(|old| old.same_upstream(&built, spec));
+                Ok(same.unwrap_or_else(|| Rc::new(built)))
+            })
             .collect::<Result<_, _>>()
             .map_err(SnapshotError)?;
         let specs = snapshot
@@ -113,6 +121,16 @@ impl Tables {
             phase_hooks: snapshot.hooks,
             functions,
         })
+    }
+
+    /// The upstream that `built` would be a copy of, down to its servers' cells.
+    fn same_upstream(&self, built: &Upstream, spec: &snapshot::Upstream) -> Option<Rc<Upstream>> {
+        let has_same_cells = |upstream: &Upstream| {
+            let mut pairs = upstream.servers.iter().zip(&built.servers);
+            pairs.all(|(one, other)| one.cell == other.cell)
+        };
+        let mut same = self.upstreams.iter().filter(|upstream| upstream.is(spec));
+        same.find(|upstream| has_same_cells(upstream)).cloned()
     }
 
     /// The index of the upstream of that name.
@@ -233,10 +251,15 @@ fn build_route(
     })
 }
 
-fn open_log(log: &snapshot::AccessLog) -> Result<AccessLog, SnapshotError> {
+pub(crate) fn parse_log(log: &snapshot::AccessLog) -> Result<(Format, Destination), SnapshotError> {
     let format =
         Format::parse(&log.format).map_err(|error| SnapshotError(format!("access_log.format: {error}")))?;
     let to = Destination::parse(&log.to).map_err(|error| SnapshotError(format!("access_log.to: {error}")))?;
+    Ok((format, to))
+}
+
+fn open_log(log: &snapshot::AccessLog) -> Result<AccessLog, SnapshotError> {
+    let (format, to) = parse_log(log)?;
     AccessLog::open(format, to, log.buffer_bytes)
         .map_err(|error| SnapshotError(format!("access_log.to: cannot open `{}`: {error}", log.to)))
 }

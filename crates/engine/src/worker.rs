@@ -25,7 +25,7 @@ use crate::peer::Buffers;
 use crate::request_id::{RequestIds, LENGTH};
 use crate::snapshot::Snapshot;
 use crate::stream::Stream;
-use crate::tables::{SnapshotError, Tables};
+use crate::tables::{parse_log, SnapshotError, Tables};
 use crate::virtual_stream::{virtual_pair, VirtualEnd};
 
 /// How long an idle keep-alive connection is still served while draining, for a request already on its way.
@@ -63,7 +63,7 @@ impl Worker {
     pub fn new(zone: Zone, slot: u32, seed: [u8; 16]) -> Self {
         let snapshot: Snapshot =
             serde_json::from_str(include_str!("empty_snapshot.json")).expect("the text is part of the crate");
-        let tables = Tables::build(snapshot, Rc::new(NoHooks)).expect("it has nothing that could fail");
+        let tables = Tables::build(snapshot, Rc::new(NoHooks), None).expect("it has nothing that could fail");
         Self {
             shared: Rc::new(Shared {
                 clock: Rc::new(Clock::new()),
@@ -88,8 +88,9 @@ impl Worker {
     /// # Errors
     /// The snapshot is not usable; the old one stays in force.
     pub fn apply(&self, snapshot: &str, hooks: Rc<dyn Hooks>) -> Result<(), SnapshotError> {
-        let tables = parse(snapshot).and_then(|snapshot| Tables::build(snapshot, hooks))?;
-        let old = self.shared.tables.replace(Rc::new(tables));
+        let old = self.shared.tables();
+        let tables = parse(snapshot).and_then(|snapshot| Tables::build(snapshot, hooks, Some(&old)))?;
+        self.shared.tables.replace(Rc::new(tables));
         if let Some(log) = &old.access_log {
             log.flush();
         }
@@ -203,7 +204,12 @@ fn parse(snapshot: &str) -> Result<Snapshot, SnapshotError> {
 /// # Errors
 /// The snapshot is not usable.
 pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
-    Tables::build(parse(snapshot)?, Rc::new(NoHooks)).map(drop)
+    let mut snapshot = parse(snapshot)?;
+    // looked at but not opened: a check leaves no file behind
+    if let Some(log) = snapshot.access_log.take() {
+        parse_log(&log)?;
+    }
+    Tables::build(snapshot, Rc::new(NoHooks), None).map(drop)
 }
 
 /// Looks at deadlines ten times a second, at pools every second, at the log at its interval; sleeps while there is nothing.

@@ -55,6 +55,9 @@ class TimeoutsConfig(Settings):
         default=75.0, description="For the next request on a kept connection; past it the connection closes."
     )
     send: Duration = Field(default=60.0, description="For a peer to take bytes that are ready to be sent.")
+    queue: Duration = Field(
+        default=5.0, description="For a server while all are at their `max_connections`; past it 503."
+    )
     connect: Duration = Field(
         default=5.0, description="For a connection to a server; past it the next server, or 504."
     )
@@ -70,6 +73,9 @@ class TimeoutsConfig(Settings):
 class UpstreamTimeoutsConfig(Settings):
     """Waits for the servers of one upstream; what is not given is as in the gateway's `timeouts`."""
 
+    queue: Duration | None = Field(
+        default=None, description="For a server while all are at their `max_connections`."
+    )
     connect: Duration | None = Field(default=None, description="For a connection to a server.")
     upstream_head: Duration | None = Field(default=None, description="For a server's response head.")
     upstream_idle: Duration | None = Field(
@@ -107,6 +113,7 @@ class TimeoutsOptions(TypedDict, total=False):
     client_body: float | str
     client_idle: float | str
     send: float | str
+    queue: float | str
     connect: float | str
     upstream_head: float | str
     upstream_idle: float | str

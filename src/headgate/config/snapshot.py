@@ -108,7 +108,9 @@ def _action(
 
 
 def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dict[str, Any]:
-    waits = {key: getattr(config.timeouts, key) for key in ("connect", "upstream_head", "upstream_idle")}
+    waits = {
+        key: getattr(config.timeouts, key) for key in ("queue", "connect", "upstream_head", "upstream_idle")
+    }
     own = {key: value for key, value in upstream.timeouts.model_dump().items() if value is not None}
     return {
         "name": name,

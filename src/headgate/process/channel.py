@@ -11,6 +11,10 @@ file tells a worker that the supervisor is gone.
 | listen   | supervisor | the listening sockets                                                      |
 | ready    | worker     | it accepts                                                                 |
 | failed   | worker     | why it could not start; it exits afterwards                                |
+| hand_over| supervisor | asks a worker just prepared for its snapshot; it exits afterwards          |
+| snapshot | worker     | the snapshot in a memfd, and what else changes without new code            |
+| apply    | supervisor | that same, for a worker that serves                                       |
+| applied  | worker     | it is in force, or why it is not                                          |
 | query    | supervisor | asks for a report                                                          |
 | report   | worker     | its connections and memory                                                 |
 """

@@ -25,6 +25,8 @@ class Loaded(NamedTuple):
     log_level: str
     startup: Sequence[Any]
     shutdown: Sequence[Any]
+    is_data: bool = False
+    """Whether it holds no code of the user's, so that a change of it needs no new workers."""
 
 
 def load(source: Source) -> Loaded:
@@ -35,7 +37,9 @@ def load(source: Source) -> Loaded:
         return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
     from headgate.loading import load as load_file
 
-    return compiled(load_file(source["file"]))
+    loaded = compiled(load_file(source["file"]))
+    has_code = source["file"].endswith(".py") or loaded.hooks or loaded.startup or loaded.shutdown
+    return loaded._replace(is_data=not has_code)
 
 
 def compiled(gateway: "Gateway") -> Loaded:

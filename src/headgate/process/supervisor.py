@@ -3,7 +3,8 @@ signals.
 
 How it works: workers belong to generations. The `current` generation serves; a reload starts a `coming` one,
 waits until every worker of it is prepared (loaded, hooks started up), lends it the sockets, waits until all
-accept, and only then drains the old one. A coming generation that fails in any of its workers is thrown away
+accept, and only then drains the old one; a change of configuration alone goes into the workers that run
+(`applying`). A coming generation that fails in any of its workers is thrown away
 and the current one never knew. The supervisor itself never loads the user's code: the workers tell it which
 addresses they want.
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.process import notify, state
+from headgate.process.applying import Change, is_in_place
 from headgate.process.backoff import deaths_in_a_row, restart_delay_s
 from headgate.process.channel import ChannelClosed, Message
 from headgate.process.endpoint import Answer, Endpoint
@@ -50,6 +52,7 @@ class Supervisor:
         self.listeners = Listeners(settings.accept_mode)
         self.current: Generation | None = None
         self.coming: Generation | None = None
+        self._change: Change | None = None
         self.workers: dict[int, Worker] = {}
         """All that live, of whatever generation, by process id."""
         self.last_reload: dict[str, Any] | None = None
@@ -124,7 +127,7 @@ class Supervisor:
 
     def _hear(self, worker: Worker, generation: Generation) -> None:
         try:
-            message, _ = worker.channel.receive()
+            message, descriptors = worker.channel.receive()
         except BlockingIOError:
             return
         except ChannelClosed:
@@ -133,7 +136,15 @@ class Supervisor:
         match message["type"]:
             case "prepared":
                 worker.became_prepared(message)
-                self._lend(worker, generation)
+                if generation is self.coming and is_in_place(self.current, worker):
+                    worker.send({"type": "hand_over"})
+                else:
+                    self._lend(worker, generation)
+            case "snapshot":
+                self._apply(generation, message["change"], *descriptors)
+            case "applied":
+                if self._change:
+                    self._change.heard(worker, message["error"])
             case "ready":
                 worker.became_ready()
                 log.debug("worker ready", extra={"worker": worker.pid, "generation": generation.number})
@@ -149,7 +160,7 @@ class Supervisor:
         if self._count is None:
             self._count = worker.wanted_workers or usable_cpus()
         if generation is self.coming and worker.slot == 0:
-            generation.listeners = worker.listeners
+            generation.listeners, generation.is_data = worker.listeners, worker.is_data
             for slot in range(1, self._count):
                 self._start_worker(generation, slot, deaths=0)
         alone = generation is self.current or self.current is None
@@ -165,6 +176,25 @@ class Supervisor:
             if generation is self.coming:
                 return self._give_up(generation, str(error), EXIT_FAILURE)
             worker.process.signal(signal.SIGKILL)
+
+    def _apply(self, generation: Generation, change: Message, descriptor: int) -> None:
+        """Puts what the coming generation has prepared into the workers of the current one."""
+        current = self.current
+        if current is None or generation is not self.coming:
+            return os.close(descriptor)  # stopped meanwhile
+        self.coming = None
+
+        def done() -> None:
+            self._change = None
+            current.number = generation.number
+            for worker in current.workers.values():
+                worker.generation = generation.number
+            self._tell(generation, {"ok": True, "generation": generation.number, "in_place": True})
+            log.info("configuration changed in place", extra={"generation": generation.number})
+            notify.ready(os.getpid())
+            self._reload_if_asked_meanwhile()
+
+        self._change = Change(current, change, descriptor, done)
 
     def _promote(self, generation: Generation) -> None:
         old, self.current, self.coming = self.current, generation, None
@@ -234,6 +264,8 @@ class Supervisor:
         self._reported(worker)
         if generation.workers.get(worker.slot) is worker:
             del generation.workers[worker.slot]
+        if self._change:
+            self._change.is_over_for(worker)
         cause = worker.error or (
             f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
         )
@@ -332,7 +364,7 @@ class Supervisor:
     def _reload(self, answer: Answer | None = None) -> None:
         if self._stopping:
             return answer({"ok": False, "error": "the gateway is stopping"}) if answer else None
-        if self.coming:
+        if self.coming or self._change:
             # What runs now may have read the files before they changed: do it once more afterwards, for all
             # who ask.
             self._reload_again.append(answer or _nobody)
@@ -379,7 +411,7 @@ class Supervisor:
             "pid": os.getpid(),
             "source": self.settings.source,
             "generation": self.current.number if self.current else 0,
-            "reloading": self.coming is not None,
+            "reloading": self.coming is not None or self._change is not None,
             "stopping": self._stopping is not None,
             "uptime_s": round(time.time() - self._started, 1),
             "listeners": self.listeners.bound(),

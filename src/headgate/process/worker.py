@@ -70,6 +70,7 @@ class Worker:
                     "listeners": loaded.listeners,
                     "workers": loaded.workers,
                     "drain_s": loaded.drain_s,
+                    "is_data": loaded.is_data,
                 }
             )
             self._channel.socket.setblocking(False)
@@ -159,8 +160,43 @@ class Worker:
             return self._stop_gracefully()
         if message["type"] == "listen" and not self._listen.done():
             self._listen.set_result((message, descriptors))
+        elif message["type"] == "hand_over":
+            self._hand_over()
+        elif message["type"] == "apply":
+            self._channel.send({"type": "applied", "error": self._apply(message, descriptors[0])})
         elif message["type"] == "query":
             self._channel.send({"type": "report", "report": self._report()})
+
+    def _hand_over(self) -> None:
+        loaded = self._loaded
+        descriptor = os.memfd_create("headgate-snapshot")
+        with open(descriptor, "wb") as file:
+            file.write(loaded.snapshot.encode())
+            file.flush()
+            change = {
+                "drain_s": loaded.drain_s,
+                "log_format": loaded.log_format,
+                "log_level": loaded.log_level,
+            }
+            self._channel.send({"type": "snapshot", "change": change}, [descriptor])
+        self._stop()
+
+    def _apply(self, message: Message, descriptor: int) -> str | None:
+        """Puts a new configuration in force between two requests; what was wrong with it, if anything."""
+        orders, change = self._orders, message["change"]
+        with open(descriptor, "rb") as file:
+            file.seek(0)
+            snapshot = file.read().decode()
+        try:
+            self._core.apply(snapshot, [])
+        except ValueError as error:
+            logger.error("cannot apply the new configuration: %s", error)
+            return str(error)
+        self._loaded = self._loaded._replace(snapshot=snapshot, **change)
+        log.configure(
+            orders["log_format"] or change["log_format"], orders["log_level"] or change["log_level"]
+        )
+        return None
 
     def _report(self) -> dict[str, Any]:
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])

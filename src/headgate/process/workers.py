@@ -38,6 +38,7 @@ class Worker:
         self.error: str | None = None
         self.error_kind = "runtime"
         self.listeners: list[str] = []
+        self.is_data = False
         self.wanted_workers: int | None = None
         self.drain_s = 30.0
         self.report: Message = {}
@@ -70,6 +71,7 @@ class Worker:
         """It has loaded, and says what it wants."""
         self.phase = Phase.PREPARED
         self.listeners = message["listeners"]
+        self.is_data = message["is_data"]
         self.wanted_workers = message["workers"]
         self.drain_s = message["drain_s"]
 
@@ -131,6 +133,8 @@ class Generation:
         self.number = number
         self.workers: dict[int, Worker] = {}
         self.listeners: list[str] = []
+        self.is_data = False
+        """Whether what it serves holds no code of the user's."""
         self.waiting: list[Callable[[dict[str, Any]], None]] = []
         """Who asked for it and wants to hear how it went."""
 

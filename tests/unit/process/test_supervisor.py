@@ -204,8 +204,8 @@ def test_second_signal_does_not_wait_for_the_drain(gate: Gate) -> None:
 
 def test_hooks_start_up_and_shut_down_once_in_each_worker(gate: Gate) -> None:
     gate.write(
-        more="import os\n@gate.startup\nasync def up():\n    print('up', os.getpid(), flush=True)\n"
-        "@gate.shutdown\ndef down():\n    print('down', os.getpid(), flush=True)\n"
+        more="import os\n@gate.startup\nasync def up():\n    os.write(1, f'up {os.getpid()}\\n'.encode())\n"
+        "@gate.shutdown\ndef down():\n    os.write(1, f'down {os.getpid()}\\n'.encode())\n"
     )
     gate.start("--workers", "2")
     workers = gate.workers()

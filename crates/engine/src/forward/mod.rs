@@ -5,6 +5,7 @@
 //! may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
 
 mod attempt;
+mod queue;
 mod relay;
 
 use std::rc::Rc;
@@ -34,6 +35,7 @@ struct Plan<'a> {
     id: Option<String>,
     framing: Framing,
     is_idempotent: bool,
+    queue_ms: u64,
     connect_ms: u64,
     send_ms: u64,
     client_body_ms: u64,
@@ -60,8 +62,7 @@ pub(crate) async fn forward(
     let mut failure = None;
     for _ in 0..=upstream.retries {
         let shared = connection.shared.clone();
-        let key = connection.client.address.as_bytes();
-        let Some(server) = upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics) else {
+        let Some(server) = queue::server(connection, &plan, tried).await? else {
             break;
         };
         tried |= 1 << server;
@@ -70,7 +71,7 @@ pub(crate) async fn forward(
         }
         exchange.attempt.set(exchange.attempt.get() + 1);
         exchange.server.set(Some(server));
-        let lease = Lease::new(shared.metrics.clone(), upstream.servers[server].cell);
+        let lease = Lease::new(shared.metrics.clone(), &upstream, server);
         if !plan.hooks.is_empty() {
             if let Some(answer) = run_hooks(connection, exchange, plan.hooks).await? {
                 return crate::own_answer::send(connection, exchange, tables, answer.into(), body).await;
@@ -143,6 +144,7 @@ impl<'a> Plan<'a> {
                 method,
                 b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
             ),
+            queue_ms: timeout(|t| t.queue, |t| t.queue),
             connect_ms: timeout(|t| t.connect, |t| t.connect),
             send_ms: timeout(|t| t.send, |t| t.send),
             client_body_ms: timeout(|t| t.client_body, |t| t.client_body),

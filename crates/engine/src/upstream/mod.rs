@@ -2,8 +2,11 @@
 
 mod connect;
 mod pool;
+mod queue;
 
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use headgate_route::{Balance, Balancer, ServerSpec};
@@ -12,6 +15,8 @@ use crate::metrics::Metrics;
 use crate::snapshot;
 use connect::Address;
 pub(crate) use pool::{Pool, Pooled};
+use queue::Queue;
+use tokio::sync::Notify;
 
 /// A group of servers that answer the same requests.
 pub struct Upstream {
@@ -23,6 +28,9 @@ pub struct Upstream {
     pub(crate) retries: u32,
     pub(crate) timeouts: snapshot::RouteTimeouts,
     pub(crate) keepalive: snapshot::Keepalive,
+    /// Where requests wait, if a server is bounded.
+    pub(crate) queue: Option<Queue>,
+    spec: snapshot::Upstream,
     balancer: RefCell<Balancer>,
 }
 
@@ -84,6 +92,9 @@ impl Upstream {
             backup: server.backup,
             max_connections: server.max_connections,
         });
+        let mut balancer = Balancer::new(balance, specs.collect());
+        // hashing nothing with the keys of a new state gives a random number, other in each worker
+        balancer.seed(RandomState::new().build_hasher().finish());
         Ok(Self {
             name: spec.name.clone(),
             servers: servers.collect::<Result<_, String>>()?,
@@ -95,8 +106,20 @@ impl Upstream {
             retries: spec.retries,
             timeouts: spec.timeouts.clone(),
             keepalive: spec.keepalive.clone(),
-            balancer: RefCell::new(Balancer::new(balance, specs.collect())),
+            queue: spec
+                .servers
+                .iter()
+                .any(|server| server.max_connections > 0)
+                .then(Queue::new),
+            spec: spec.clone(),
+            balancer: RefCell::new(balancer),
         })
+    }
+
+    /// Whether it is what `spec` describes, so that a new configuration can keep it with its connections and its memory
+    /// of failures.
+    pub(crate) fn is(&self, spec: &snapshot::Upstream) -> bool {
+        self.spec == *spec
     }
 
     /// Chooses a server that was not yet tried (`tried`: a bit a server).
@@ -131,17 +154,23 @@ impl Upstream {
 pub(crate) struct Lease {
     metrics: Rc<Metrics>,
     cell: u32,
+    bell: Option<Rc<Notify>>,
 }
 
 impl Lease {
-    pub(crate) fn new(metrics: Rc<Metrics>, cell: u32) -> Self {
+    pub(crate) fn new(metrics: Rc<Metrics>, upstream: &Upstream, server: usize) -> Self {
+        let cell = upstream.servers[server].cell;
         metrics.enter_server(cell);
-        Self { metrics, cell }
+        let bell = upstream.queue.as_ref().map(Queue::bell);
+        Self { metrics, cell, bell }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.metrics.leave_server(self.cell);
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
     }
 }

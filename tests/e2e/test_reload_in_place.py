@@ -1,0 +1,102 @@
+"""Changes of configuration alone: they go into the workers that run, and no connection notices."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+from e2e.kit import Origin, RunningGateway, Serve, eventually, free_port
+from e2e.kit.behaviours import upgrade_echo
+from e2e.kit.client import format_request
+
+
+def described(origin: Origin, version: str = "first", **more: Any) -> dict[str, Any]:
+    return {
+        "upstreams": {"api": {"servers": [origin.address]}},
+        "routes": [{"path": "/version", "respond": version}, {"path": "/", "to": "api"}],
+        **more,
+    }
+
+
+@pytest.fixture
+def gateway(serve: Serve, origin: Origin) -> RunningGateway:
+    return serve(described(origin), workers=2)
+
+
+def test_workers_stay_and_every_one_has_the_change(gateway: RunningGateway, origin: Origin) -> None:
+    workers = gateway.workers
+    gateway.write(described(origin, "second"))
+    answer = gateway.ask("reload")
+    assert answer["ok"] and answer["in_place"] and answer["generation"] == 2
+    assert [gateway.get("/version").text for _ in range(20)] == ["second"] * 20
+    status = gateway.ask()
+    eventually(lambda: gateway.workers == workers, "the worker that only loaded the file is gone")
+    assert status["generation"] == 2 and not status["reloading"]
+    assert {worker["generation"] for worker in status["workers"] if worker["pid"] in workers} == {2}
+
+
+def test_connections_outlive_the_change(gateway: RunningGateway, origin: Origin) -> None:
+    origin.on("/tunnel", upgrade_echo)
+    with gateway.client() as tunnel, gateway.client() as kept:
+        tunnel.send(b"GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert tunnel.response().status == 101
+        assert kept.get("/version").text == "first"
+        for number in range(3):
+            gateway.write(described(origin, f"change {number}", timeouts={"drain": "1ms"}))
+            assert gateway.ask("reload")["in_place"]
+            assert kept.get("/version").text == f"change {number}"
+        tunnel.send(b"still here")
+        assert tunnel.read_exactly(10) == b"still here"
+
+
+def test_request_in_flight_keeps_the_configuration_it_began_with(
+    gateway: RunningGateway, origin: Origin
+) -> None:
+    with gateway.client() as client:
+        client.send(format_request("POST", "/upload", [("Content-Length", "4")]))
+        eventually(lambda: gateway.counter("requests_active") >= 1, "the request is in flight")
+        gateway.write(described(origin, limits={"max_body_bytes": 1}))
+        assert gateway.ask("reload")["in_place"]
+        client.send(b"body")
+        assert client.response().status == 200
+        client.send(format_request("POST", "/upload", body=b"body"))
+        assert client.response().status == 413
+
+
+def test_connections_to_servers_that_stay_are_kept(serve: Serve, origin: Origin) -> None:
+    gateway = serve(described(origin))
+    with gateway.client() as client:
+        client.get("/one")
+        gateway.write(described(origin, "second"))
+        assert gateway.ask("reload")["in_place"]
+        client.get("/two")
+    assert origin.wait_for("/one").connection_number == origin.wait_for("/two").connection_number
+
+
+def test_broken_file_changes_nothing(gateway: RunningGateway, origin: Origin) -> None:
+    gateway.write(described(origin, "second", limts={}))
+    answer = gateway.ask("reload")
+    assert not answer["ok"] and "limits" in answer["error"]
+    assert gateway.get("/version").text == "first"
+    assert gateway.ask()["generation"] == 1
+
+
+def test_other_listeners_need_new_workers(gateway: RunningGateway, origin: Origin) -> None:
+    workers, another = gateway.workers, f"127.0.0.1:{free_port()}"
+    gateway.write({**described(origin, "second"), "listeners": [gateway.address, another]})
+    answer = gateway.ask("reload")
+    assert answer["ok"] and not answer.get("in_place")
+    assert not set(gateway.workers) & set(workers)
+    assert gateway.get("/version").text == "second"
+
+
+def test_worker_started_later_has_the_change_too(gateway: RunningGateway, origin: Origin) -> None:
+    gateway.write(described(origin, "second"))
+    assert gateway.ask("reload")["in_place"]
+    victims = gateway.workers
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    eventually(
+        lambda: len(gateway.workers) == 2 and not set(gateway.workers) & set(victims), "all are replaced"
+    )
+    assert gateway.get("/version").text == "second"
