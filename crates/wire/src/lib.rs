@@ -1,4 +1,4 @@
-//! HTTP/1 heads and framing: bytes in, decisions out. No I/O, no clock.
+//! HTTP/1 heads and framing, PROXY headers, `ClientHello` messages: bytes in, decisions out. No I/O, no clock.
 //!
 //! How it works: a head is read in one pass from left to right ([`parse_request`], [`parse_response`]). Every
 //! refusal is decided by a prefix of the input, so a head that arrives in pieces gets the same verdict as one
@@ -13,6 +13,7 @@
 
 mod authority;
 mod chunked;
+mod client_hello;
 mod coding;
 mod connection;
 mod error;
@@ -21,6 +22,7 @@ mod grammar;
 mod head;
 mod limits;
 mod lines;
+mod proxy_protocol;
 mod request;
 mod response;
 mod target;
@@ -28,9 +30,14 @@ mod trailers;
 
 pub use authority::Authority;
 pub use chunked::{write_chunk_size, write_last_chunk, ChunkStep, ChunkedDecoder};
+pub use client_hello::{parse_client_hello, ClientHello, ClientHelloError};
 pub use error::{ChunkError, FieldError, HeadError, RequestError, ResponseError};
 pub use head::{Head, Span};
 pub use limits::{ChunkLimits, HeadLimits};
+pub use proxy_protocol::{
+    parse_proxy, write_v1 as write_proxy_v1, write_v2 as write_proxy_v2, ProxyAddresses, ProxyError,
+    ProxyHeader, ProxySsl, ProxyTlvs, ProxyVersions, PROXY_V1_MAX_BYTES,
+};
 pub use request::{parse_request, RequestHead};
 pub use response::{parse_response, ResponseHead};
 pub use target::TargetForm;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use headgate_wire::{
-    parse_request, parse_response, Authority, ChunkLimits, ChunkStep, ChunkedDecoder, HeadLimits,
+    parse_client_hello, parse_proxy, parse_request, parse_response, Authority, ChunkLimits, ChunkStep,
+    ChunkedDecoder, HeadLimits, ProxyVersions,
 };
 
 fn run(bytes: &[u8]) {
@@ -13,6 +14,8 @@ fn run(bytes: &[u8]) {
     };
     let _ = parse_request(bytes, limits);
     let _ = parse_response(bytes, limits, bytes.first().is_some_and(|byte| byte & 1 == 1));
+    let _ = parse_proxy(bytes, ProxyVersions::Any, 1024);
+    let _ = parse_client_hello(bytes, 4096);
     for line in bytes.split(|&byte| byte == b'\n') {
         let _ = Authority::parse(line);
     }
