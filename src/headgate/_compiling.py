@@ -135,6 +135,7 @@ class _HookTable:
                     deadline_ms=milliseconds(hook.deadline or self._config.hook_deadline),
                     on_error=hook.on_error or self._config.hook_on_error,
                     name=hook.name,
+                    plugin=hook.plugin,
                 )
             )
         return self._positions[key]

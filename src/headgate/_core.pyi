@@ -72,6 +72,26 @@ class Core:
         """Counts in a slot of shared memory, from before the first `apply`; the descriptor stays the caller's."""
     def listen(self, fd: int, name: str, address: str) -> None:
         """Accepts connections from a listening socket (TCP or Unix), which it takes over: pass `socket.detach()`."""
+    def serve(
+        self, fd: int, *, address: str, port: int, scheme: Literal["http", "https"], listener: str
+    ) -> None:
+        """Serves the other end of a connected Unix socket, which it takes over, as a connection of this client.
+
+        It goes through a stream in memory and counts towards no limit of connections.
+        """
+    def advance(self, seconds: float, /) -> None:
+        """Puts the clock of all deadlines forward, for tests; asyncio's own is the loop's."""
+    def hook_times(self) -> list[tuple[int, int, int, int, int, list[int]]]:
+        """What each hook of the configuration in force has taken, in the order of `apply`.
+
+        Calls, failures, microseconds in all, of the longest call, and while it had the loop for itself; then the
+        calls in each bucket: under 1 us, and from there twice as wide each.
+        """
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """What tells another thread who has the loop."""
+    def count_stall(self) -> None:
+        """Counts a time that Python code has held the loop for too long."""
     def drain(self) -> None:
         """Stops accepting; connections end after their current response, idle ones after a moment."""
     def close(self) -> None:
@@ -84,6 +104,19 @@ class Core:
         """Opens the access log's file anew, after somebody has moved it."""
     def flush_logs(self) -> None:
         """Writes what the access log has buffered."""
+
+@final
+class Heartbeat:
+    """Tells a watching thread whether Python has held the loop for too long."""
+
+    def wait_for_stall(self, limit_ms: int, /) -> tuple[int, str] | None:
+        """Sleeps until Python has held the loop for `limit_ms` without a break.
+
+        Gives the milliseconds so far and the id of the request whose hook it is (empty: asyncio runs); `None` after
+        `stop`.
+        """
+    def stop(self) -> None:
+        """Lets `wait_for_stall` return."""
 
 @final
 class Client:

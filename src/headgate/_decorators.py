@@ -37,6 +37,7 @@ class RegisteredHook:
     on_error: OnError | None = None
     name: str = ""
     reference: str = ""
+    plugin: str | None = None
 
     def described(self) -> HookConfig:
         """The hook as the model shows it."""

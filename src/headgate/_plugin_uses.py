@@ -87,7 +87,13 @@ def _registered(use: PluginUse, phase: str, patterns: tuple[str, ...]) -> Regist
     function = _guard(method, [matches_path(pattern) for pattern in patterns]) if patterns else method
     config = use.config
     return RegisteredHook(
-        phase, function, config.deadline, config.on_error, shown_name(method), config.plugin
+        phase,
+        function,
+        config.deadline,
+        config.on_error,
+        shown_name(method),
+        config.plugin,
+        type(use.plugin).__name__,
     )
 
 

@@ -216,6 +216,14 @@ class Gateway(GatewayPhases):
         """Sets what is written about things that go wrong, and where."""
         self._set("error_log", _said({"level": level, "format": format, "to": to}))
 
+    def server_timing(self, on: bool = True) -> None:
+        """Tells clients in the field `Server-Timing` what each hook and the server took."""
+        self._set("server_timing", on)
+
+    def watchdog(self, limit: float | str | None) -> None:
+        """Logs the stack of Python code that holds the loop for longer than this; `None` looks at nothing."""
+        self._set("watchdog", limit)
+
     def workers(self, count: int | None) -> None:
         """Sets the number of worker processes; `None` is one for each core."""
         self._set("workers", count)

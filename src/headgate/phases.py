@@ -127,6 +127,8 @@ class HookSpec:
     deadline_ms: int
     on_error: Literal["closed", "open"]
     name: str
+    plugin: str | None = None
+    """The class of the plugin whose hook it is."""
 
 
 def is_async(function: Hook) -> bool:

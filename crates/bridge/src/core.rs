@@ -13,18 +13,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_engine::{Worker, ZONE_CELLS};
+use headgate_engine::{ClientInfo, Hooks, Worker, ZONE_CELLS};
 use headgate_shared::Zone;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PySequence;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use crate::gil;
+use crate::heartbeat::Heartbeat;
+use crate::hook_times::Shown;
 use crate::hooks::PyHooks;
 use crate::seam::Seam;
 use crate::zone::{check_slot, open};
@@ -41,6 +44,7 @@ pub(crate) struct Core {
     asyncio_fd: RefCell<Option<Rc<AsyncFd<OwnedFd>>>>,
     zone: Cell<Option<(Zone, u32)>>,
     worker: OnceCell<Worker>,
+    hooks: RefCell<Option<Rc<PyHooks>>>,
     is_polling: Cell<bool>,
     // Dropped in this order: tasks hold sockets that are registered with the runtime.
     local: LocalSet,
@@ -66,6 +70,7 @@ impl Core {
             asyncio_fd: RefCell::new(None),
             zone: Cell::new(None),
             worker: OnceCell::new(),
+            hooks: RefCell::new(None),
             is_polling: Cell::new(false),
             local: LocalSet::new(),
             runtime,
@@ -92,10 +97,12 @@ impl Core {
         }
         let _polling = Polling(&self.is_polling);
         self.seam.begin_poll(py, timeout)?;
+        self.seam.beat.engine();
         let asyncio_fd = self.asyncio_fd.borrow().clone();
         let has_events = self
             .local
             .block_on(&self.runtime, serve(&self.seam, asyncio_fd.as_deref(), timeout));
+        self.seam.beat.python("");
         SIGNALLED.take().map_or(Ok(has_events), Err)
     }
 
@@ -125,9 +132,11 @@ impl Core {
         let hooks = Rc::new(PyHooks::new(Rc::clone(&self.seam), hooks)?);
         self.inside(py, |worker| {
             worker
-                .apply(snapshot, hooks)
+                .apply(snapshot, Rc::clone(&hooks) as Rc<dyn Hooks>)
                 .map_err(|error| PyValueError::new_err(error.to_string()))
-        })
+        })?;
+        self.hooks.replace(Some(hooks));
+        Ok(())
     }
 
     /// Accepts connections from a listening socket (TCP or Unix), which it takes over: pass `socket.detach()`.
@@ -140,6 +149,77 @@ impl Core {
                     "cannot listen on `{address}` (listener `{name}`): {error}"
                 ))
             })
+        })
+    }
+
+    /// Serves the other end of a connected Unix socket, which it takes over, as a connection of this client, through a
+    /// stream in memory. It counts towards no limit of connections.
+    #[pyo3(signature = (fd, *, address, port, scheme, listener))]
+    fn serve(
+        &self,
+        py: Python<'_>,
+        fd: RawFd,
+        address: String,
+        port: u16,
+        scheme: &str,
+        listener: String,
+    ) -> PyResult<()> {
+        let scheme = match scheme {
+            "http" => "http",
+            "https" => "https",
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "`{scheme}` is no scheme; hint: `http` or `https`"
+                )))
+            }
+        };
+        let socket = std::os::unix::net::UnixStream::from(gil::adopt_descriptor(fd)?);
+        socket.set_nonblocking(true)?;
+        self.inside(py, |worker| {
+            let mut socket = UnixStream::from_std(socket)?;
+            let mut end = worker.serve_virtual(ClientInfo {
+                address,
+                port,
+                scheme,
+                listener,
+            });
+            tokio::task::spawn_local(async move {
+                // whichever side breaks off, both are closed
+                let _ = tokio::io::copy_bidirectional(&mut socket, &mut end).await;
+            });
+            Ok(())
+        })
+    }
+
+    /// Puts the clock of all deadlines forward, for tests; asyncio's own is the loop's.
+    #[pyo3(signature = (seconds, /))]
+    fn advance(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let time = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| PyValueError::new_err(format!("`{seconds}` is no time to go forward")))?;
+        self.seam.advance(time);
+        self.inside(py, |worker| {
+            worker.advance(time);
+            Ok(())
+        })
+    }
+
+    /// What each hook of the configuration in force has taken, in the order of `apply`.
+    fn hook_times(&self) -> Vec<Shown> {
+        let hooks = self.hooks.borrow();
+        hooks.as_ref().map_or_else(Vec::new, |hooks| hooks.times())
+    }
+
+    /// What tells another thread who has the loop.
+    #[getter]
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat(Arc::clone(&self.seam.beat))
+    }
+
+    /// Counts a time that Python code has held the loop for too long.
+    fn count_stall(&self, py: Python<'_>) -> PyResult<()> {
+        self.inside(py, |worker| {
+            worker.count_stall();
+            Ok(())
         })
     }
 

@@ -2,9 +2,9 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use headgate_engine::{Exchange, Hooks, LocalFuture, Step, Verdict};
+use headgate_engine::{Exchange, HookTime, Hooks, LocalFuture, Step, Verdict};
 use pyo3::prelude::*;
 use pyo3::types::{PyContext, PySequence};
 
@@ -12,6 +12,8 @@ use crate::attachment::Attachment;
 use crate::attempt_view::Attempt;
 use crate::failure_view::Failure;
 use crate::gil::{self, Entered};
+use crate::heartbeat::InPython;
+use crate::hook_times::Shown;
 use crate::report::Origin;
 use crate::request_view::Request;
 use crate::seam::Seam;
@@ -30,9 +32,16 @@ impl Hooks for PyHooks {
     fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step {
         let hook = &self.hooks[hook];
         Python::attach(|py| {
-            let step = guarded(py, hook, exchange, || self.run(py, hook, exchange));
+            let began = Instant::now();
+            let step = guarded(py, hook, exchange, || self.run(py, hook, exchange, began));
             self.seam.notice_work(py);
-            step.unwrap_or_else(|| Step::Ready(failed(hook)))
+            let step = step.unwrap_or_else(|| Step::Ready(failed(hook)));
+            let us = micros(began);
+            hook.times.ran(us);
+            if matches!(step, Step::Ready(_)) {
+                ended(hook, exchange, us);
+            }
+            step
         })
     }
 
@@ -59,13 +68,24 @@ impl PyHooks {
     pub(crate) fn new(seam: Rc<Seam>, specs: &Bound<'_, PySequence>) -> PyResult<Self> {
         let hooks = specs
             .try_iter()?
-            .map(|spec| Hook::read(&spec?).map(Rc::new))
+            .map(|spec| Hook::read(&spec?, &seam.beat).map(Rc::new))
             .collect::<PyResult<_>>()?;
         Ok(Self { seam, hooks })
     }
 
+    /// What each hook has taken, in the order of the table.
+    pub(crate) fn times(&self) -> Vec<Shown> {
+        self.hooks.iter().map(|hook| hook.times.shown()).collect()
+    }
+
     /// Calls a hook and, if it is async, takes its first step: all in the exchange's own context.
-    fn run(&self, py: Python<'_>, hook: &Rc<Hook>, exchange: &Rc<Exchange>) -> PyResult<Step> {
+    fn run(
+        &self,
+        py: Python<'_>,
+        hook: &Rc<Hook>,
+        exchange: &Rc<Exchange>,
+        began: Instant,
+    ) -> PyResult<Step> {
         let (request, context) = Attachment::views(py, exchange)?;
         let entered = Entered::new(&context)?;
         let result = call_function(py, hook, exchange, request)?;
@@ -89,7 +109,7 @@ impl PyHooks {
                 .map(Step::Ready),
             First::Waits(waiting) => {
                 let converter = self.converter(hook, exchange, &context);
-                Ok(Step::Waiting(wait(waiting, converter)))
+                Ok(Step::Waiting(wait(waiting, converter, began)))
             }
         }
     }
@@ -120,16 +140,18 @@ fn call_function<'py>(
 }
 
 /// Waits for a hook's task, up to its deadline.
-fn wait(waiting: Waiting, converter: Converter) -> LocalFuture<'static, Verdict> {
+fn wait(waiting: Waiting, converter: Converter, began: Instant) -> LocalFuture<'static, Verdict> {
     Box::pin(async move {
         let deadline = Duration::from_millis(converter.hook.deadline_ms);
         let outcome = waiting.outcome(deadline).await;
         let (hook, exchange) = (&converter.hook, &converter.exchange);
+        ended(hook, exchange, micros(began));
         Python::attach(|py| match outcome {
             Outcome::Ended(ended) => guarded(py, hook, exchange, || converter.verdict(ended?.bind(py)))
                 .unwrap_or_else(|| failed(hook)),
             Outcome::Late => {
                 Origin::new(py, hook, exchange).was_late(py, hook.deadline_ms);
+                hook.times.failed();
                 if hook.on_error == OnError::Closed {
                     exchange.limit.set("hook_deadline");
                 }
@@ -146,17 +168,40 @@ fn guarded<T>(
     exchange: &Exchange,
     work: impl FnOnce() -> PyResult<T>,
 ) -> Option<T> {
+    let _in_python = exchange
+        .id
+        .try_borrow()
+        .map(|id| InPython::new(&hook.beat, &id))
+        .ok();
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
+            hook.times.failed();
             Origin::new(py, hook, exchange).raised(py, &error);
             None
         }
         Err(_) => {
+            hook.times.failed();
             Origin::new(py, hook, exchange).panicked(py);
             None
         }
     }
+}
+
+/// Notes how long a call took, and for this one request if somebody wants to know.
+fn ended(hook: &Hook, exchange: &Exchange, us: u64) {
+    hook.times.ended(us);
+    if exchange.tables.borrow().wants_hook_times() {
+        exchange.timings.hooks.borrow_mut().push(HookTime {
+            phase: hook.phase.name(),
+            name: Rc::clone(&hook.name),
+            us,
+        });
+    }
+}
+
+fn micros(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn failed(hook: &Hook) -> Verdict {

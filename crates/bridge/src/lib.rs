@@ -10,6 +10,7 @@
 //! | [`verdict`], [`body_source`] | what a hook returned, and a streamed body |
 //! | [`attachment`], [`link`] | what is kept for one exchange: views, context; how long it is usable |
 //! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`failure_view`] | what hooks see |
+//! | [`heartbeat`], [`hook_times`] | who holds the loop, and for how long |
 //! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
 //! | [`zone`] | the shared memory's numbers |
 
@@ -20,6 +21,8 @@ mod core;
 mod failure_view;
 mod gil;
 mod headers_view;
+mod heartbeat;
+mod hook_times;
 mod hooks;
 mod link;
 mod report;
@@ -48,6 +51,8 @@ mod _core {
     use crate::failure_view::Failure;
     #[pymodule_export]
     use crate::headers_view::Headers;
+    #[pymodule_export]
+    use crate::heartbeat::Heartbeat;
     #[pymodule_export]
     use crate::request_view::{Client, Request};
     #[pymodule_export]

@@ -22,11 +22,16 @@ pub(crate) struct Origin {
 impl Origin {
     pub(crate) fn new(py: Python<'_>, hook: &Hook, exchange: &Exchange) -> Self {
         Self {
-            hook: hook.name.clone(),
+            hook: hook.name.to_string(),
             phase: hook.phase.name(),
             route: exchange.route_name(),
             request_id: request_id(py, exchange).unwrap_or_default(),
         }
+    }
+
+    /// The request's id.
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
     }
 
     /// The name of the hook.

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyList, PySet};
 use tokio::sync::Notify;
 
 use crate::gil;
+use crate::heartbeat::Beat;
 
 /// The seam between tokio and one asyncio loop.
 pub(crate) struct Seam {
@@ -25,13 +26,17 @@ pub(crate) struct Seam {
     pub(crate) wake: Arc<Notify>,
     /// Tells a poll that it has less time than it thought.
     pub(crate) hurry: Notify,
+    /// Tells waits that the clock was put forward.
+    advanced: Notify,
+    /// Who has the loop, for the thread that watches.
+    pub(crate) beat: Arc<Beat>,
     spare: RefCell<Option<HookTask>>,
 }
 
 /// What the current poll knows of asyncio's timers. Times are those of `loop.time()`, in seconds.
 struct Timers {
     /// A moment on both clocks, which run alike.
-    epoch: (Instant, f64),
+    epoch: Cell<(Instant, f64)>,
     /// How many there were when the poll began.
     at_begin: Cell<usize>,
     /// How many there were when they were last looked at.
@@ -61,13 +66,15 @@ impl Seam {
             closing: PySet::empty(py)?.unbind(),
             queues: RefCell::new(None),
             timers: Timers {
-                epoch: (Instant::now(), asyncio_loop.call_method0("time")?.extract()?),
+                epoch: Cell::new((Instant::now(), asyncio_loop.call_method0("time")?.extract()?)),
                 at_begin: Cell::new(0),
                 seen: Cell::new(0),
                 due: Cell::new(0.0),
             },
             wake,
             hurry: Notify::new(),
+            advanced: Notify::new(),
+            beat: Arc::default(),
             spare: RefCell::new(None),
         })
     }
@@ -98,8 +105,30 @@ impl Seam {
     }
 
     fn loop_time(&self) -> f64 {
-        let (instant, time) = self.timers.epoch;
+        let (instant, time) = self.timers.epoch.get();
         time + instant.elapsed().as_secs_f64()
+    }
+
+    /// Puts the clock of hooks' deadlines forward, as asyncio's has been, for tests.
+    pub(crate) fn advance(&self, time: Duration) {
+        let (instant, at) = self.timers.epoch.get();
+        self.timers.epoch.set((instant, at + time.as_secs_f64()));
+        self.advanced.notify_waiters();
+    }
+
+    /// Waits until so much time has passed on the clock that tests may put forward.
+    pub(crate) async fn passed(&self, time: Duration) {
+        let due = self.loop_time() + time.as_secs_f64();
+        loop {
+            let advanced = self.advanced.notified();
+            let Ok(left) = Duration::try_from_secs_f64(due - self.loop_time()) else {
+                return; // negative: it is over
+            };
+            tokio::select! {
+                () = tokio::time::sleep(left) => return,
+                () = advanced => {}
+            }
+        }
     }
 
     /// Makes `Core.poll` return in time for what a hook left asyncio to do.

@@ -1,8 +1,14 @@
 //! The table of hooks that travels beside a snapshot.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+
+use crate::heartbeat::Beat;
+use crate::hook_times::HookTimes;
 
 /// One hook as Python describes it; any object with these attributes will do.
 #[pyclass(frozen, get_all, module = "headgate._core")]
@@ -52,11 +58,13 @@ pub(crate) struct Hook {
     pub(crate) function: Py<PyAny>,
     pub(crate) deadline_ms: u64,
     pub(crate) on_error: OnError,
-    pub(crate) name: String,
+    pub(crate) name: Rc<str>,
+    pub(crate) times: HookTimes,
+    pub(crate) beat: Arc<Beat>,
 }
 
 impl Hook {
-    pub(crate) fn read(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn read(spec: &Bound<'_, PyAny>, beat: &Arc<Beat>) -> PyResult<Self> {
         let function = spec.getattr("function")?;
         if !function.is_callable() {
             return Err(PyValueError::new_err(format!(
@@ -68,7 +76,9 @@ impl Hook {
             function: function.unbind(),
             deadline_ms: spec.getattr("deadline_ms")?.extract()?,
             on_error: OnError::from_name(&spec.getattr("on_error")?.extract::<PyBackedStr>()?)?,
-            name: spec.getattr("name")?.extract()?,
+            name: Rc::from(&*spec.getattr("name")?.extract::<PyBackedStr>()?),
+            times: HookTimes::default(),
+            beat: Arc::clone(beat),
         })
     }
 }

@@ -60,9 +60,11 @@ impl Waiting {
 
     /// Waits for the end, up to a deadline.
     pub(crate) async fn outcome(mut self, deadline: Duration) -> Outcome {
-        match tokio::time::timeout(deadline, &mut self.result).await {
-            Ok(ended) => Outcome::Ended(self.finish(ended)),
-            Err(_) => Outcome::Late,
+        let seam = Rc::clone(&self.seam);
+        tokio::select! {
+            biased;
+            ended = &mut self.result => Outcome::Ended(self.finish(ended)),
+            () = seam.passed(deadline) => Outcome::Late,
         }
     }
 
@@ -109,6 +111,12 @@ struct Ended {
 
 #[pymethods]
 impl Report {
+    /// The id of the request that the task belongs to; for any thread.
+    #[getter]
+    fn request_id(&self) -> &str {
+        self.origin.request_id()
+    }
+
     fn __call__(
         &self,
         py: Python<'_>,

@@ -8,6 +8,7 @@ pub(crate) struct Clock {
     origin: Instant,
     origin_unix_us: u64,
     now_us: Cell<u64>,
+    ahead_us: Cell<u64>,
 }
 
 impl Clock {
@@ -18,14 +19,21 @@ impl Clock {
             origin_unix_us: u64::try_from(unix.as_micros()).unwrap_or(0),
             // never 0, so that 0 can mean "did not happen"
             now_us: Cell::new(1),
+            ahead_us: Cell::new(0),
         }
     }
 
     /// Reads the system's monotonic clock (no system call on Linux) and remembers it.
     pub(crate) fn tick(&self) -> u64 {
-        let now = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX) + 1;
+        let now =
+            u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX) + 1 + self.ahead_us.get();
         self.now_us.set(now);
         now
+    }
+
+    /// Puts the clock forward, for tests.
+    pub(crate) fn advance(&self, us: u64) {
+        self.ahead_us.set(self.ahead_us.get() + us);
     }
 
     pub(crate) fn now_us(&self) -> u64 {

@@ -356,6 +356,7 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         head_us: exchange.timings.head_us.get(),
         total_us: clock.tick().saturating_sub(started),
         hook_us: exchange.timings.hook_us.get(),
+        hooks: &exchange.timings.hooks.borrow(),
         limit: exchange.limit.get(),
         error: failure.as_ref().map_or("", |failure| failure.kind),
     });

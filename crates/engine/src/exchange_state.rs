@@ -24,6 +24,17 @@ pub struct ClientInfo {
     pub listener: String,
 }
 
+/// What one hook of a request took.
+#[derive(Debug)]
+pub struct HookTime {
+    /// The phase's name.
+    pub phase: &'static str,
+    /// The hook's name.
+    pub name: Rc<str>,
+    /// Microseconds, waiting included.
+    pub us: u64,
+}
+
 /// Microseconds spent in the parts of a request's life; 0 where a part did not happen.
 #[derive(Default)]
 pub struct Timings {
@@ -37,6 +48,8 @@ pub struct Timings {
     pub head_us: Cell<u64>,
     /// In hooks, waiting included.
     pub hook_us: Cell<u64>,
+    /// Each hook by itself, where somebody wants to know ([`Tables::wants_hook_times`]).
+    pub hooks: RefCell<Vec<HookTime>>,
 }
 
 /// One request and its response.

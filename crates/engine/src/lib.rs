@@ -22,6 +22,7 @@ mod own_answer;
 mod peer;
 mod phase_hooks;
 mod request_id;
+mod server_timing;
 pub mod snapshot;
 mod static_files;
 mod stream;
@@ -30,7 +31,7 @@ mod upstream;
 pub mod virtual_stream;
 mod worker;
 
-pub use exchange_state::{ClientInfo, Exchange};
+pub use exchange_state::{ClientInfo, Exchange, HookTime};
 pub use failure::{Failure, Source};
 pub use hooks::{Answer, AnswerBody, BodyFailed, BodySource, Hooks, LocalFuture, NoHooks, Step, Verdict};
 pub use metrics::ZONE_CELLS;

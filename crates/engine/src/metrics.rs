@@ -48,6 +48,7 @@ counters! {
     TimeoutUpstreamHead "timeout_upstream_head",
     TimeoutUpstreamIdle "timeout_upstream_idle",
     HookFailures "hook_failures",
+    LoopStalls "loop_stalls",
     LogLinesLost "log_lines_lost",
     LogWritesFailed "log_writes_failed",
     Panics "panics",

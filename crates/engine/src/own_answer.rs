@@ -415,6 +415,9 @@ async fn write(
         }
     }
     head.write_fields(&mut out);
+    if tables.server_timing {
+        crate::server_timing::write(exchange, shared.clock.tick(), &mut out);
+    }
     write_end(&head, framing, version, &mut out);
     exchange.status.set(own.status);
     let send_ms = tables.timeout(

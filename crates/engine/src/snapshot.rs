@@ -19,6 +19,9 @@ pub struct Snapshot {
     pub request_id_header: Option<String>,
     /// The access log, absent for none.
     pub access_log: Option<AccessLog>,
+    /// Whether clients are told where the time of their request went.
+    #[serde(default)]
+    pub server_timing: bool,
     /// Groups of servers.
     pub upstreams: Vec<Upstream>,
     /// The routes, in the order listed.
@@ -156,6 +159,9 @@ pub struct Upstream {
 pub struct Server {
     /// `ip:port`, `[ipv6]:port`, `name:port` or `unix:path`.
     pub address: String,
+    /// Where to connect instead, for tests: the same forms as `address`.
+    #[serde(default)]
+    pub connect: Option<String>,
     /// Its share, from 1.
     pub weight: u32,
     /// Failures within `fail_timeout` that take it out; 0 for never.

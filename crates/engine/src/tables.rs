@@ -35,6 +35,8 @@ pub struct Tables {
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_flush_ms: u64,
     pub(crate) phase_hooks: PhaseHooks,
+    pub(crate) server_timing: bool,
+    wants_hook_times: bool,
     functions: Vec<Option<usize>>,
 }
 
@@ -107,6 +109,8 @@ impl Tables {
             .into_iter()
             .map(|route| build_route(route, upstreams.len(), default_max_body))
             .collect::<Result<_, _>>()?;
+        let access_log = snapshot.access_log.as_ref().map(open_log).transpose()?;
+        let log_wants = access_log.as_ref().is_some_and(AccessLog::shows_hooks);
         Ok(Self {
             routes: built,
             upstreams,
@@ -116,7 +120,9 @@ impl Tables {
             timeouts: snapshot.timeouts,
             forwarding: snapshot.forwarding,
             request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
-            access_log: snapshot.access_log.as_ref().map(open_log).transpose()?,
+            access_log,
+            server_timing: snapshot.server_timing,
+            wants_hook_times: log_wants || snapshot.server_timing,
             log_flush_ms,
             phase_hooks: snapshot.hooks,
             functions,
@@ -136,6 +142,11 @@ impl Tables {
     /// The index of the upstream of that name.
     pub fn upstream_index(&self, name: &str) -> Option<usize> {
         self.upstreams.iter().position(|upstream| upstream.name == name)
+    }
+
+    /// Whether the time of each hook of a request is to be noted in its exchange.
+    pub fn wants_hook_times(&self) -> bool {
+        self.wants_hook_times
     }
 
     /// The matcher function of a route.

@@ -156,6 +156,18 @@ impl Worker {
             .map_or(Ok(()), AccessLog::reopen)
     }
 
+    /// Puts the clock of all deadlines forward, for tests, and ends the waits that are over.
+    pub fn advance(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 4);
+        self.shared.clock.advance(us);
+        self.shared.deadlines.sweep(self.shared.clock.tick() / 1000);
+    }
+
+    /// Counts a time that Python code has held the loop for too long.
+    pub fn count_stall(&self) {
+        self.shared.metrics.count(Counter::LoopStalls);
+    }
+
     /// The counters, summed over all workers of the zone.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         (0..)

@@ -20,10 +20,17 @@ def status(
     pid: Pid = None,
     pid_file: PidFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    hooks: Annotated[
+        bool, typer.Option("--hooks", help="How long hooks take instead: each, by phase, by plugin.")
+    ] = False,
 ) -> None:
     """Show what runs: workers, connections, counters, the last reload."""
-    _, answer = _ask(pid, pid_file, "status")
+    _, answer = _ask(pid, pid_file, "hooks" if hooks else "status")
     answer.pop("ok", None)
+    if hooks and not as_json:
+        from headgate.cli.tables import print_hook_times
+
+        return print_hook_times(answer["hooks"])
     if as_json:
         print(json.dumps(answer, indent=2))
     else:

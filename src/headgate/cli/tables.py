@@ -35,6 +35,44 @@ def print_status(status: dict[str, Any]) -> None:
             console.print(f"{name} {value}", markup=False)
 
 
+def print_hook_times(hooks: list[dict[str, Any]]) -> None:
+    """How long hooks take: one table for each hook, one by phase, one by plugin."""
+    from headgate.process.hook_times import by_phase, by_plugin, quantile_us
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not hooks:
+        return console.print("no hook was called yet")
+    for heading, rows in (("hook", hooks), ("phase", by_phase(hooks)), ("plugin", by_plugin(hooks))):
+        if not rows:
+            continue
+        table = Table(box=None, pad_edge=False)
+        table.add_column(heading, overflow="fold")
+        for column in ("calls", "failures", "mean", "p50", "p99", "longest", "of it inline", "in all"):
+            table.add_column(column, justify="right")
+        for times in rows:
+            name = f"{times['phase']} {times['hook']}" if heading == "hook" else times[heading]
+            spent = (
+                times["total_us"] // times["calls"],
+                quantile_us(times, 0.5),
+                quantile_us(times, 0.99),
+                times["longest_us"],
+            )
+            inline = f"{100 * times['inline_us'] / max(times['total_us'], 1):.0f} %"
+            table.add_row(
+                _plain(name),
+                str(times["calls"]),
+                str(times["failures"]),
+                *map(_time, spent),
+                inline,
+                _time(times["total_us"]),
+            )
+        console.print(table)
+
+
+def _time(us: int) -> str:
+    return f"{us} us" if us < 10_000 else f"{us / 1000:.0f} ms" if us < 10_000_000 else f"{us / 1e6:.0f} s"
+
+
 def print_routes(config: Any) -> None:
     """The routes of a configuration, in the order they are written."""
     console = Console(highlight=False, soft_wrap=True)

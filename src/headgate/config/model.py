@@ -82,6 +82,13 @@ class GatewayConfig(Settings):
     access_log: AccessLogConfig | None = Field(
         default=None, description="A line for each request; null is none."
     )
+    server_timing: bool = Field(
+        default=False, description="Tells clients in Server-Timing what each hook and the server took."
+    )
+    watchdog: Duration | None = Field(
+        default=0.1,
+        description="Python code that holds the loop for longer is logged with its stack; null looks at nothing.",
+    )
     error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="What went wrong.")
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="Worker processes; null is one for each core."

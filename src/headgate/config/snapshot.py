@@ -45,6 +45,7 @@ def snapshot(config: GatewayConfig, routes: Sequence[RouteCalls], hooks: HookLis
             "forwarding": config.forwarding.model_dump(),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
+            "server_timing": config.server_timing,
             "upstreams": [_upstream(name, upstream, config) for name, upstream in upstreams.items()],
             "routes": [
                 {

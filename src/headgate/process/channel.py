@@ -15,8 +15,8 @@ file tells a worker that the supervisor is gone.
 | snapshot | worker     | the snapshot in a memfd, and what else changes without new code            |
 | apply    | supervisor | that same, for a worker that serves                                       |
 | applied  | worker     | it is in force, or why it is not                                          |
-| query    | supervisor | asks for a report                                                          |
-| report   | worker     | its connections and memory                                                 |
+| query    | supervisor | asks for a report, perhaps with the times of hooks                          |
+| report   | worker     | its connections and memory, what its hooks took                            |
 """
 
 import json

@@ -25,6 +25,8 @@ class Loaded(NamedTuple):
     log_level: str
     startup: Sequence[Any]
     shutdown: Sequence[Any]
+    watchdog_s: float | None = 0.1
+    """Python code that holds the loop for longer is logged."""
     is_data: bool = False
     """Whether it holds no code of the user's, so that a change of it needs no new workers."""
 
@@ -60,4 +62,5 @@ def compiled(gateway: "Gateway") -> Loaded:
         log_level=config.error_log.level,
         startup=made.startup,
         shutdown=made.shutdown,
+        watchdog_s=config.watchdog,
     )

@@ -9,14 +9,20 @@ PATIENCE_S = 0.5
 
 
 class StatusRound:
-    """Asks the workers once; calls `done` when all have answered, died, or 0.5 s are over."""
+    """Asks the workers once, if wanted also for the times of their hooks.
 
-    def __init__(self, reactor: Reactor, workers: Iterable[Worker], done: Callable[[], None]) -> None:
+    Calls `done` when all have answered, died, or 0.5 s are over.
+    """
+
+    def __init__(
+        self, reactor: Reactor, workers: Iterable[Worker], done: Callable[[], None], hooks: bool = False
+    ) -> None:
         self._done: Callable[[], None] | None = done
         self._missing = {
             worker.pid
             for worker in workers
-            if worker.phase in (Phase.READY, Phase.DRAINING) and worker.send({"type": "query"})
+            if worker.phase in (Phase.READY, Phase.DRAINING)
+            and worker.send({"type": "query", "hooks": hooks})
         }
         self._timer = reactor.call_later(PATIENCE_S, self._finish)
         if not self._missing:

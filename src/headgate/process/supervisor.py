@@ -28,6 +28,7 @@ from headgate.process.applying import Change, is_in_place
 from headgate.process.backoff import deaths_in_a_row, restart_delay_s
 from headgate.process.channel import ChannelClosed, Message
 from headgate.process.endpoint import Answer, Endpoint
+from headgate.process.hook_times import by_hook
 from headgate.process.listeners import BindError, Listeners
 from headgate.process.reactor import Reactor
 from headgate.process.settings import Settings, usable_cpus
@@ -153,7 +154,7 @@ class Supervisor:
             case "failed":
                 worker.error, worker.error_kind = message["error"], message["kind"]
             case "report":
-                worker.report = message["report"]
+                worker.report, worker.hook_times = message["report"], message["hooks"]
                 self._reported(worker)
 
     def _lend(self, worker: Worker, generation: Generation) -> None:
@@ -320,6 +321,11 @@ class Supervisor:
             case "status":
                 everyone = list(self.workers.values())
                 self._status_rounds.append(StatusRound(self.reactor, everyone, lambda: answer(self.status())))
+            case "hooks":
+                everyone = list(self.workers.values())
+                self._status_rounds.append(
+                    StatusRound(self.reactor, everyone, lambda: answer(self.hook_times()), hooks=True)
+                )
             case "reload":
                 self._reload(answer)
             case "upgrade":
@@ -403,6 +409,11 @@ class Supervisor:
         for one in self._status_rounds:
             one.heard(worker)
         self._status_rounds = [one for one in self._status_rounds if not one.is_over]
+
+    def hook_times(self) -> dict[str, Any]:
+        """What `headgate status --hooks` shows: the sums over the workers that live."""
+        told = [times for worker in self.workers.values() for times in worker.hook_times]
+        return {"ok": True, "hooks": by_hook(told)}
 
     def status(self) -> dict[str, Any]:
         """What `headgate status` shows."""

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headgate import _core, log
 from headgate.config.errors import ConfigError
 from headgate.process.channel import Channel, ChannelClosed, Message
+from headgate.process.hook_times import times_of
 from headgate.process.loop import Loop
 from headgate.process.privileges import become
 from headgate.process.spawn import CHANNEL_DESCRIPTOR
+from headgate.process.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from headgate.process.source import Loaded
@@ -57,6 +59,7 @@ class Worker:
         self._stopped = asyncio.Event()
         self._stopped_now: asyncio.Future[None] = loop.create_future()
         self._drains = False
+        self._watchdog: Watchdog | None = None
 
     async def run(self) -> None:
         """Starts up, serves until stopped, shuts down."""
@@ -76,10 +79,14 @@ class Worker:
             self._channel.socket.setblocking(False)
             self._loop.add_reader(self._channel.fileno(), self._hear)
             await self._accept()
+            if loaded.watchdog_s and loaded.hooks:
+                self._watchdog = Watchdog(self._core, self._loop, loaded.watchdog_s)
             await self._stopped.wait()
             if self._drains:
                 await self._drain()
         finally:
+            if self._watchdog:
+                self._watchdog.stop()
             self._core.close()
             await self._run_shutdown_hooks()
             self._core.flush_logs()
@@ -165,7 +172,8 @@ class Worker:
         elif message["type"] == "apply":
             self._channel.send({"type": "applied", "error": self._apply(message, descriptors[0])})
         elif message["type"] == "query":
-            self._channel.send({"type": "report", "report": self._report()})
+            hooks = times_of(self._core, self._loaded.hooks) if message.get("hooks") else []
+            self._channel.send({"type": "report", "report": self._report(), "hooks": hooks})
 
     def _hand_over(self) -> None:
         loaded = self._loaded

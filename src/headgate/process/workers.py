@@ -42,6 +42,7 @@ class Worker:
         self.wanted_workers: int | None = None
         self.drain_s = 30.0
         self.report: Message = {}
+        self.hook_times: list[Message] = []
         self._timer: Timer | None = None
         self._kills = False
 

@@ -33,11 +33,12 @@ pub(super) enum Field {
     HeadUs,
     TotalUs,
     HookUs,
+    Hooks,
     Limit,
     Error,
 }
 
-const FIELDS: [(&str, Field); 26] = [
+const FIELDS: [(&str, Field); 27] = [
     ("time", Field::Time),
     ("time_common", Field::TimeCommon),
     ("time_unix", Field::TimeUnix),
@@ -62,6 +63,7 @@ const FIELDS: [(&str, Field); 26] = [
     ("head_us", Field::HeadUs),
     ("total_us", Field::TotalUs),
     ("hook_us", Field::HookUs),
+    ("hooks", Field::Hooks),
     ("limit", Field::Limit),
     ("error", Field::Error),
 ];
@@ -94,6 +96,7 @@ impl Field {
             Self::HeadUs => return push_number(entry.head_us, line),
             Self::TotalUs => return push_number(entry.total_us, line),
             Self::HookUs => return push_number(entry.hook_us, line),
+            Self::Hooks => return push_hooks(entry, line),
             Self::Client => entry.client.as_bytes(),
             Self::Method => entry.method,
             Self::Target => entry.target,
@@ -136,6 +139,23 @@ fn push_request_line(entry: &Entry<'_>, line: &mut Vec<u8>) {
     push_text(entry.version.as_bytes(), line);
 }
 
+/// `request/gate.py:auth=120,response/gate.py:stamp=8`, or `-`.
+fn push_hooks(entry: &Entry<'_>, line: &mut Vec<u8>) {
+    if entry.hooks.is_empty() {
+        return line.push(b'-');
+    }
+    for (index, hook) in entry.hooks.iter().enumerate() {
+        if index > 0 {
+            line.push(b',');
+        }
+        line.extend_from_slice(hook.phase.as_bytes());
+        line.push(b'/');
+        push_text(hook.name.as_bytes(), line);
+        line.push(b'=');
+        push_number(hook.us, line);
+    }
+}
+
 /// The nearest right name if one is near, else all names.
 fn hint_for(name: &str) -> String {
     let nearest = FIELDS
@@ -170,6 +190,7 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange_state::HookTime;
 
     #[test]
     fn every_field_is_found_and_written() {
@@ -179,5 +200,21 @@ mod tests {
             assert_eq!(Field::parse(name), Ok(field));
             assert!(!line.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn hooks_are_listed_with_phase_and_time() {
+        let hooks = [("request", 12), ("response", 3)].map(|(phase, us)| HookTime {
+            phase,
+            name: "gate.py:f".into(),
+            us,
+        });
+        let mut line = Vec::new();
+        let entry = Entry {
+            hooks: &hooks,
+            ..Entry::default()
+        };
+        Field::Hooks.write(&entry, &Timestamps::new(), &mut line);
+        assert_eq!(line, b"request/gate.py:f=12,response/gate.py:f=3");
     }
 }

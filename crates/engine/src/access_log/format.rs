@@ -72,6 +72,14 @@ impl Format {
         })
     }
 
+    /// Whether the field `hooks` is in it.
+    pub fn shows_hooks(&self) -> bool {
+        match &self.layout {
+            Layout::Json => true,
+            Layout::Text(parts) => parts.iter().any(|part| matches!(part, Part::Field(Field::Hooks))),
+        }
+    }
+
     /// Appends the line of one request with its line break; nothing in `entry` can add another.
     pub fn write(&self, entry: &Entry<'_>, line: &mut Vec<u8>) {
         match &self.layout {
@@ -167,6 +175,7 @@ mod tests {
             head_us: 3,
             total_us: 4,
             hook_us: 5,
+            hooks: &[],
             limit: "upstream_head",
             error: "",
         }
@@ -197,7 +206,7 @@ mod tests {
             "target": "/apache_pb.gif?x=\"1\"", "version": "HTTP/1.1", "status": 200, "request_bytes": 321,
             "response_bytes": 2326, "referer": null, "user_agent": "Mozilla/4.08\nfake \u{fffd}",
             "request_id": "0123abcd", "route": "api", "upstream": "api", "server": "10.0.0.1:9000", "attempts": 2,
-            "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "limit": "upstream_head",
+            "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "hooks": [], "limit": "upstream_head",
             "error": "",
         });
         assert_eq!(value, expected);

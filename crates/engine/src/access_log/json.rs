@@ -28,9 +28,27 @@ pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
     push_number(b",\"head_us\":", entry.head_us, line);
     push_number(b",\"total_us\":", entry.total_us, line);
     push_number(b",\"hook_us\":", entry.hook_us, line);
+    push_hooks(entry, line);
     push_string(b",\"limit\":\"", entry.limit.as_bytes(), line);
     push_string(b"\",\"error\":\"", entry.error.as_bytes(), line);
     line.extend_from_slice(b"\"}");
+}
+
+/// `,"hooks":[{"phase":"request","hook":"gate.py:auth","us":120}]`
+fn push_hooks(entry: &Entry<'_>, line: &mut Vec<u8>) {
+    line.extend_from_slice(b",\"hooks\":[");
+    for (index, hook) in entry.hooks.iter().enumerate() {
+        let phase: &[u8] = if index > 0 {
+            b",{\"phase\":\""
+        } else {
+            b"{\"phase\":\""
+        };
+        push_string(phase, hook.phase.as_bytes(), line);
+        push_string(b"\",\"hook\":\"", hook.name.as_bytes(), line);
+        push_number(b"\",\"us\":", hook.us, line);
+        line.push(b'}');
+    }
+    line.push(b']');
 }
 
 fn push_string(key: &[u8], text: &[u8], line: &mut Vec<u8>) {

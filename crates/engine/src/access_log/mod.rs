@@ -23,6 +23,8 @@ pub use sink::LogCounts;
 
 use sink::Sink;
 
+use crate::exchange_state::HookTime;
+
 /// What is known of one finished request. Text that a peer chose is in byte slices: it may hold anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry<'a> {
@@ -68,6 +70,8 @@ pub struct Entry<'a> {
     pub total_us: u64,
     /// Microseconds spent in hooks.
     pub hook_us: u64,
+    /// What each hook took.
+    pub hooks: &'a [HookTime],
     /// Name of the limit or timeout that was hit, "" if none was.
     pub limit: &'a str,
     /// What failed, "" if nothing did.
@@ -99,6 +103,11 @@ impl AccessLog {
         self.sink
             .borrow_mut()
             .append(entry.time_unix_ms, |line| self.format.write(entry, line));
+    }
+
+    /// Whether its lines tell what each hook took.
+    pub fn shows_hooks(&self) -> bool {
+        self.format.shows_hooks()
     }
 
     /// Writes what is waiting.

@@ -20,6 +20,7 @@ use crate::metrics::Counter;
 use crate::own_answer;
 use crate::peer::Broken;
 use crate::phase_hooks::run_hooks;
+use crate::server_timing;
 use crate::upstream::{Lease, Pooled};
 
 /// Brings a response to the client.
@@ -73,7 +74,8 @@ pub(super) async fn respond(
     // an answer that came before the request's end: the client may never finish sending
     let closes = !persistent || !body.is_done() || connection.shared.is_draining.get();
     let client_framing = client_framing(framing, declared, client_version, closes);
-    let head = head(plan, client_framing, client_version);
+    let now_us = connection.shared.clock.now_us();
+    let head = head(plan, client_framing, client_version, now_us);
     let may_splice = server.peer.stream.socket().is_some() && connection.peer.stream.socket().is_some();
     let mut relay = Relay::new(
         head,
@@ -97,7 +99,12 @@ pub(super) async fn respond(
 }
 
 /// The head for the client.
-fn head(plan: &Plan<'_>, framing: crate::http1::response_head::ClientFraming, client: Version) -> Vec<u8> {
+fn head(
+    plan: &Plan<'_>,
+    framing: crate::http1::response_head::ClientFraming,
+    client: Version,
+    now_us: u64,
+) -> Vec<u8> {
     let response = plan.exchange.response.borrow();
     let response = response.as_ref().expect("set when the head came");
     plan.exchange.status.set(response.status);
@@ -120,6 +127,9 @@ fn head(plan: &Plan<'_>, framing: crate::http1::response_head::ClientFraming, cl
         if response.head.get(name.as_bytes()).is_none() {
             field(&mut out, name.as_bytes(), &[id.as_bytes()]);
         }
+    }
+    if plan.tables.server_timing {
+        server_timing::write(plan.exchange, now_us, &mut out);
     }
     write_end(&response.head, framing, client, &mut out);
     out

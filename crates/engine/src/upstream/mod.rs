@@ -77,7 +77,9 @@ impl Upstream {
             Ok(Server {
                 name: server.address.clone(),
                 address: server
-                    .address
+                    .connect
+                    .as_ref()
+                    .unwrap_or(&server.address)
                     .parse()
                     .map_err(|error| format!("upstream `{}`: {error}", spec.name))?,
                 cell: cell(&format!("{}/{}", spec.name, server.address)),

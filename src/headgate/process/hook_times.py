@@ -1,0 +1,92 @@
+"""How long hooks take: what a worker tells of its own, and the sums over all workers.
+
+How it works: the engine keeps a histogram for each hook, the first bucket under 1 us and each further one twice as
+wide. Histograms of the same hook in several workers are added up; a quantile is the end of the bucket that it falls
+into, so it is right within a factor of two.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+MOST_HOOKS = 300
+"""A worker tells of at most so many, those that took longest: a message has a limit."""
+
+HookTimes = dict[str, Any]
+"""`phase`, `hook`, `plugin` (or null), `calls`, `failures`, `total_us`, `longest_us`, `inline_us`, `buckets`."""
+
+_SUMS = ("calls", "failures", "total_us", "inline_us")
+
+
+class HasTimes(Protocol):
+    """The engine; `headgate._core.Core` is one."""
+
+    def hook_times(self) -> list[tuple[int, int, int, int, int, list[int]]]:
+        """In the order of the hooks it was given."""
+
+
+def times_of(core: HasTimes, hooks: Sequence[Any]) -> list[HookTimes]:
+    """What the hooks of one worker took; those never called are left out."""
+    told = [
+        {
+            "phase": spec.phase,
+            "hook": spec.name,
+            "plugin": spec.plugin,
+            "calls": calls,
+            "failures": failures,
+            "total_us": total_us,
+            "longest_us": longest_us,
+            "inline_us": inline_us,
+            "buckets": buckets,
+        }
+        for spec, (calls, failures, total_us, longest_us, inline_us, buckets) in zip(
+            hooks, core.hook_times(), strict=False
+        )
+        if calls
+    ]
+    return sorted(told, key=lambda times: -times["total_us"])[:MOST_HOOKS]
+
+
+def by_hook(told: Iterable[HookTimes]) -> list[HookTimes]:
+    """The sums of each hook in each phase."""
+    return _summed(told, lambda times: (times["phase"], times["hook"], times["plugin"]))
+
+
+def by_phase(told: Iterable[HookTimes]) -> list[HookTimes]:
+    """The sums of each phase."""
+    return _summed(told, lambda times: (times["phase"], "", None))
+
+
+def by_plugin(told: Iterable[HookTimes]) -> list[HookTimes]:
+    """The sums of each plugin, over all its phases."""
+    own = (times for times in told if times["plugin"])
+    return _summed(own, lambda times: ("", "", times["plugin"]))
+
+
+def quantile_us(times: HookTimes, share: float) -> int:
+    """The time under which this share of the calls stayed, at most twice too much."""
+    wanted, counted = share * sum(times["buckets"]), 0
+    for bucket, calls in enumerate(times["buckets"]):
+        counted += calls
+        if counted >= wanted:
+            return int(min(1 << bucket, max(times["longest_us"], 1)))
+    return int(times["longest_us"])
+
+
+def _summed(
+    told: Iterable[HookTimes], key: Callable[[HookTimes], tuple[str, str, str | None]]
+) -> list[HookTimes]:
+    sums: dict[tuple[str, str, str | None], HookTimes] = {}
+    for times in told:
+        phase, hook, plugin = key(times)
+        known = sums.setdefault(
+            (phase, hook, plugin),
+            {"phase": phase, "hook": hook, "plugin": plugin, "longest_us": 0, "buckets": []}
+            | dict.fromkeys(_SUMS, 0),
+        )
+        for name in _SUMS:
+            known[name] += times[name]
+        known["longest_us"] = max(known["longest_us"], times["longest_us"])
+        length = max(len(known["buckets"]), len(times["buckets"]))
+        padded = [[*one["buckets"], *[0] * length][:length] for one in (known, times)]
+        known["buckets"] = [sum(pair) for pair in zip(*padded, strict=True)]
+    return sorted(sums.values(), key=lambda times: -times["total_us"])
