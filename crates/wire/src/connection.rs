@@ -22,6 +22,18 @@ pub(crate) fn read_options(head: &mut Head) -> Result<Options, HeadError> {
     let mut nominated = Vec::new();
     let mut count = 0;
     for field in head.fields.iter().filter(|field| field.name == Name::Connection) {
+        // the two that nearly all messages have, when they have one
+        match head.value(field) {
+            b"keep-alive" => {
+                options.keep_alive = true;
+                continue;
+            }
+            b"close" => {
+                options.close = true;
+                continue;
+            }
+            _ => {}
+        }
         for option in list(head.value(field)).filter(|option| is_token(option)) {
             count += 1;
             if count > MAX_OPTIONS {

@@ -1,5 +1,7 @@
 //! One field line as offsets, and what its name means to the gateway.
 
+use crate::scan::is_name;
+
 /// A field line of a head: offsets into the head's bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {
@@ -34,31 +36,26 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    /// What `name` is; the length picks the few candidates.
+    /// What `name`, a token, is; the length picks the few candidates.
     #[inline]
     pub(crate) fn of(name: &[u8]) -> Self {
-        let (candidate, known): (&[u8], Self) = match name.len() {
-            2 => (b"te", Self::Te),
-            4 => (b"host", Self::Host),
-            6 => (b"expect", Self::Expect),
-            7 => (b"upgrade", Self::Upgrade),
-            10 if name[0] | 0x20 == b'k' => (b"keep-alive", Self::KeepAlive),
-            10 => (b"connection", Self::Connection),
-            length if length >= 14 => return Self::of_long(name),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(candidate) {
-            known
-        } else {
-            Self::Other
+        match name.len() {
+            2 if is_name(name, b"te") => Self::Te,
+            4 if is_name(name, b"host") => Self::Host,
+            6 if is_name(name, b"expect") => Self::Expect,
+            7 if is_name(name, b"upgrade") => Self::Upgrade,
+            10 if is_name(name, b"connection") => Self::Connection,
+            10 if is_name(name, b"keep-alive") => Self::KeepAlive,
+            length if length >= 14 => Self::of_long(name),
+            _ => Self::Other,
         }
     }
 
     fn of_long(name: &[u8]) -> Self {
         match name[0] | 0x20 {
-            b'c' if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
-            b't' if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
-            b'p' if name.eq_ignore_ascii_case(b"proxy-connection") => Self::ProxyConnection,
+            b'c' if is_name(name, b"content-length") => Self::ContentLength,
+            b't' if is_name(name, b"transfer-encoding") => Self::TransferEncoding,
+            b'p' if is_name(name, b"proxy-connection") => Self::ProxyConnection,
             b'c' if is_lookalike(name, b"contentlength") => Self::FramingLookalike,
             b't' if is_lookalike(name, b"transferencoding") => Self::FramingLookalike,
             _ => Self::Other,

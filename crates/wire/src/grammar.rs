@@ -1,9 +1,10 @@
 //! Byte classes of the HTTP grammar (RFC 9110 section 5.6, RFC 3986), as one table.
 
+use crate::scan::token_end;
+
 const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
-const VALUE: u8 = 4;
-const HOST: u8 = 8;
+const HOST: u8 = 4;
 
 const CLASS: [u8; 256] = classes();
 
@@ -38,10 +39,6 @@ const fn classes() -> [u8; 256] {
         // No SP, no CTL. Wider than RFC 3986: browsers send UTF-8 and `|` raw, and neither moves a boundary.
         if b > b' ' && b != 0x7f {
             table[byte] |= TARGET;
-        }
-        // RFC 9110 section 5.5 forbids CR, LF and NUL, and lets a recipient keep other control characters.
-        if b != b'\r' && b != b'\n' && b != 0 {
-            table[byte] |= VALUE;
         }
         // reg-name, RFC 3986 section 3.2.2
         if b.is_ascii_alphanumeric()
@@ -82,18 +79,13 @@ pub(crate) fn is_target_byte(byte: u8) -> bool {
 }
 
 #[inline]
-pub(crate) fn is_value_byte(byte: u8) -> bool {
-    CLASS[usize::from(byte)] & VALUE != 0
-}
-
-#[inline]
 pub(crate) fn is_host_byte(byte: u8) -> bool {
     CLASS[usize::from(byte)] & HOST != 0
 }
 
 /// Whether `bytes` is a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+    !bytes.is_empty() && token_end(bytes, 0).is_none()
 }
 
 #[inline]

@@ -2,7 +2,8 @@
 
 use crate::error::{shown, FieldError};
 use crate::field::{Field, Name, HIDDEN, PLAIN};
-use crate::grammar::{is_token, is_value_byte, trim};
+use crate::grammar::{is_token, trim};
+use crate::scan::line_end;
 
 /// A range of a [`Head`]'s bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,9 @@ pub(crate) fn offset(position: usize) -> u32 {
     position as u32
 }
 
+/// Room behind the bytes that arrived, so that a few edits need no larger allocation.
+const SPARE_BYTES: usize = 128;
+
 /// No head grows beyond this, so that 32-bit offsets suffice.
 pub(crate) const MAX_BYTES: usize = u32::MAX as usize / 2;
 
@@ -44,6 +48,13 @@ pub struct Head {
 }
 
 impl Head {
+    /// The head of some bytes, the first of a message.
+    pub(crate) fn of(bytes: &[u8], fields: Vec<Field>) -> Self {
+        let mut owned = Vec::with_capacity(bytes.len() + SPARE_BYTES);
+        owned.extend_from_slice(bytes);
+        Self { bytes: owned, fields }
+    }
+
     /// A head without fields.
     pub fn empty() -> Self {
         Self::default()
@@ -148,10 +159,13 @@ impl Head {
 
     /// The first visible field line of `name` at or after `from`.
     fn position(&self, name: &[u8], from: usize) -> Option<usize> {
-        (from..self.fields.len()).find(|&index| {
-            let field = &self.fields[index];
-            field.state & HIDDEN == 0 && self.name(field).eq_ignore_ascii_case(name)
-        })
+        let rest = self.fields.get(from..)?;
+        let found = rest.iter().position(|field| {
+            field.state & HIDDEN == 0
+                && usize::from(field.name_len) == name.len()
+                && self.name(field).eq_ignore_ascii_case(name)
+        });
+        found.map(|offset| from + offset)
     }
 
     /// Hides the visible field lines of `name` at or after `from`.
@@ -182,20 +196,23 @@ impl Head {
             return Err(FieldError::Framing(shown(name)));
         }
         let value = trim(value);
-        if !value.iter().all(|&byte| is_value_byte(byte)) {
+        // RFC 9110 section 5.5 forbids CR, LF and NUL, and lets a recipient keep other control characters
+        if line_end(value, 0).is_some() {
             return Err(FieldError::Value(shown(name)));
         }
-        if name.len() + value.len() + 4 > MAX_BYTES - self.bytes.len().min(MAX_BYTES) {
+        let start = self.bytes.len();
+        let line_len = name.len() + value.len() + 4;
+        if line_len > MAX_BYTES - start.min(MAX_BYTES) {
             return Err(FieldError::Full);
         }
-        let name_start = self.append(name)?.start;
-        self.append(b": ")?;
-        let value = self.append(value)?;
-        self.append(crate::CRLF)?;
+        self.bytes.reserve(line_len);
+        for part in [name, b": ", value, crate::CRLF] {
+            self.bytes.extend_from_slice(part);
+        }
         Ok(Field {
-            name_start,
-            value_start: value.start,
-            value_len: value.len,
+            name_start: offset(start),
+            value_start: offset(start + name.len() + 2),
+            value_len: offset(value.len()),
             name_len,
             name: Name::Other,
             state: PLAIN,

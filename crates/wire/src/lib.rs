@@ -25,6 +25,7 @@ mod lines;
 mod proxy_protocol;
 mod request;
 mod response;
+mod scan;
 mod target;
 mod trailers;
 

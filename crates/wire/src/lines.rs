@@ -1,11 +1,9 @@
 //! Field lines, from left to right (RFC 9112 section 5).
 
-use memchr::memchr3;
-
 use crate::error::HeadError;
 use crate::field::{Field, Name, HIDDEN, PLAIN};
-use crate::grammar::is_token_byte;
 use crate::head::offset;
+use crate::scan::{line_end, token_end};
 
 /// Reads field lines from `start` up to and with the empty line. `Ok(None)`: more bytes are needed; else the
 /// position behind the empty line. `bytes` must be shorter than [`MAX_BYTES`](crate::head::MAX_BYTES).
@@ -45,30 +43,28 @@ pub(crate) fn read_line_end(bytes: &[u8], at: usize) -> Result<Option<usize>, He
 
 #[inline]
 fn read_field(bytes: &[u8], start: usize) -> Result<Option<(Field, usize)>, HeadError> {
-    let Some(length) = bytes[start..].iter().position(|&byte| !is_token_byte(byte)) else {
+    let Some(colon) = token_end(bytes, start) else {
         return Ok(None);
     };
-    let colon = start + length;
-    if bytes[colon] != b':' || length == 0 {
-        return Err(name_error(bytes[colon], length));
+    if bytes[colon] != b':' || colon == start {
+        return Err(name_error(bytes[colon], colon - start));
     }
     let mut value_start = colon + 1;
     while matches!(bytes.get(value_start), Some(b' ' | b'\t')) {
         value_start += 1;
     }
-    let Some(length) = memchr3(b'\r', b'\n', 0, &bytes[value_start..]) else {
+    let Some(end) = line_end(bytes, value_start) else {
         return Ok(None);
     };
-    let line_end = value_start + length;
-    match bytes[line_end] {
+    match bytes[end] {
         b'\n' => return Err(HeadError::BareLf),
         0 => return Err(HeadError::Nul),
         _ => {}
     }
-    let Some(next) = read_line_end(bytes, line_end)? else {
+    let Some(next) = read_line_end(bytes, end)? else {
         return Ok(None);
     };
-    let mut value_end = line_end;
+    let mut value_end = end;
     while value_end > value_start && matches!(bytes[value_end - 1], b' ' | b'\t') {
         value_end -= 1;
     }
@@ -76,7 +72,7 @@ fn read_field(bytes: &[u8], start: usize) -> Result<Option<(Field, usize)>, Head
     if name == Name::FramingLookalike {
         return Err(HeadError::FramingLookalike);
     }
-    let is_plain = value_start == colon + 2 && bytes[colon + 1] == b' ' && value_end == line_end;
+    let is_plain = value_start == colon + 2 && bytes[colon + 1] == b' ' && value_end == end;
     let field = Field {
         name_start: offset(start),
         value_start: offset(value_start),

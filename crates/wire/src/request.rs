@@ -4,11 +4,12 @@ use crate::authority::Authority;
 use crate::coding::declared;
 use crate::connection::{any_element, has_upgrade, read_options};
 use crate::error::{shown, FieldError, HeadError, RequestError};
-use crate::field::{Field, Name};
-use crate::grammar::{is_target_byte, is_token, is_token_byte};
+use crate::field::Name;
+use crate::grammar::{is_target_byte, is_token};
 use crate::head::{Head, Span, MAX_BYTES};
 use crate::limits::HeadLimits;
 use crate::lines::read_fields;
+use crate::scan::{target_end, token_end};
 use crate::target::{read_target, Target, TargetForm};
 use crate::{Framing, Parsed, Version};
 
@@ -148,7 +149,7 @@ pub fn parse_request(buf: &[u8], limits: HeadLimits) -> Result<Parsed<RequestHea
     let mut fields = Vec::with_capacity(16);
     match read_fields(view, line.end, limits.max_fields, &mut fields)? {
         Some(end) => Ok(Parsed::Complete {
-            head: complete(&line, view[..end].to_vec(), fields)?,
+            head: complete(&line, Head::of(&view[..end], fields))?,
             len: end,
         }),
         None if view.len() >= max_bytes => Err(HeadError::TooLarge.into()),
@@ -180,25 +181,21 @@ struct RequestLine {
 
 /// `method SP request-target SP HTTP-version CRLF`; `None`: more bytes are needed.
 fn read_line(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, RequestError> {
-    let method_len = bytes[start..].iter().position(|&byte| !is_token_byte(byte));
-    if method_len.unwrap_or(bytes.len() - start) > MAX_METHOD_BYTES {
+    let method_end = token_end(bytes, start);
+    if method_end.unwrap_or(bytes.len()) - start > MAX_METHOD_BYTES {
         return Err(RequestError::Method);
     }
-    let Some(method_len) = method_len else {
+    let Some(method_end) = method_end else {
         return Ok(None);
     };
-    let method_end = start + method_len;
-    if method_len == 0 || bytes[method_end] != b' ' {
+    if method_end == start || bytes[method_end] != b' ' {
         return Err(RequestError::Method);
     }
     let target_start = method_end + 1;
-    let Some(target_len) = bytes[target_start..]
-        .iter()
-        .position(|&byte| !is_target_byte(byte))
-    else {
+    let Some(target_end) = target_end(bytes, target_start) else {
         return Ok(None);
     };
-    let target_end = target_start + target_len;
+    let target_len = target_end - target_start;
     match bytes[target_end] {
         b' ' if target_len > 0 => {}
         b'\r' | b'\n' if target_len > 0 => return Err(RequestError::Version),
@@ -217,6 +214,9 @@ fn read_line(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, RequestE
 
 /// `HTTP/1.x CRLF`, judged byte by byte so that a bad one is refused as soon as it is seen.
 fn read_version(bytes: &[u8]) -> Result<Option<Version>, RequestError> {
+    if bytes.starts_with(b"HTTP/1.1\r\n") {
+        return Ok(Some(Version::Http11));
+    }
     for (position, &byte) in bytes.iter().take(10).enumerate() {
         let is_right = match position {
             5 | 7 => byte.is_ascii_digit(),
@@ -237,10 +237,9 @@ fn read_version(bytes: &[u8]) -> Result<Option<Version>, RequestError> {
 }
 
 /// What the whole head means.
-fn complete(line: &RequestLine, bytes: Vec<u8>, fields: Vec<Field>) -> Result<RequestHead, RequestError> {
+fn complete(line: &RequestLine, mut head: Head) -> Result<RequestHead, RequestError> {
     let version = line.version;
     let is_http11 = version == Version::Http11;
-    let mut head = Head { bytes, fields };
     let declared = declared(&head, version)?;
     let host = read_host(&head, is_http11)?;
     let options = read_options(&mut head)?;

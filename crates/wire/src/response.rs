@@ -3,7 +3,6 @@
 use crate::coding::{declared, Declared};
 use crate::connection::{has_upgrade, read_options};
 use crate::error::{HeadError, ResponseError};
-use crate::field::Field;
 use crate::head::{Head, Span, MAX_BYTES};
 use crate::limits::HeadLimits;
 use crate::lines::read_fields;
@@ -54,7 +53,7 @@ pub fn parse_response(
     };
     match (line, end) {
         (Some(line), Some(end)) => {
-            let head = complete(&line, view[..end].to_vec(), fields, request_was_head)?;
+            let head = complete(&line, Head::of(&view[..end], fields), request_was_head)?;
             Ok(Parsed::Complete { head, len: end })
         }
         _ if view.len() >= max_bytes => Err(HeadError::TooLarge.into()),
@@ -72,7 +71,8 @@ struct StatusLine {
 /// `HTTP-version SP status-code [SP reason-phrase] CRLF`; `None`: more bytes are needed. The second space is
 /// required by RFC 9112 section 4, and many servers leave it out; that moves no boundary.
 fn read_line(bytes: &[u8]) -> Result<Option<StatusLine>, ResponseError> {
-    for (position, &byte) in bytes.iter().take(12).enumerate() {
+    let known = if bytes.starts_with(b"HTTP/1.1 ") { 9 } else { 0 };
+    for (position, &byte) in bytes.iter().enumerate().take(12).skip(known) {
         match position {
             9 if (b'1'..=b'9').contains(&byte) => {}
             7 | 10 | 11 if byte.is_ascii_digit() => {}
@@ -119,11 +119,9 @@ fn read_line(bytes: &[u8]) -> Result<Option<StatusLine>, ResponseError> {
 /// What the whole head means.
 fn complete(
     line: &StatusLine,
-    bytes: Vec<u8>,
-    fields: Vec<Field>,
+    mut head: Head,
     request_was_head: bool,
 ) -> Result<ResponseHead, ResponseError> {
-    let mut head = Head { bytes, fields };
     let declared = declared(&head, line.version)?;
     let options = read_options(&mut head)?;
     let status = line.status;
