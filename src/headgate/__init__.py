@@ -8,8 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headgate._core import Attempt, Failure, Headers, Request, ResponseView
+    from headgate._core import (
+        Attempt,
+        Failure,
+        FetchHeaders,
+        FetchResponse,
+        Headers,
+        Request,
+        ResponseView,
+        fetch,
+    )
 
+    from .client import (
+        FetchClosed,
+        FetchConnectError,
+        FetchError,
+        FetchProtocolError,
+        FetchRedirectError,
+        FetchRefused,
+        FetchTimeout,
+        FetchTooLarge,
+    )
     from .config import ConfigError
     from .gateway import Gateway
     from .loading import load
@@ -23,6 +42,16 @@ __all__ = [
     "Attempt",
     "ConfigError",
     "Failure",
+    "FetchClosed",
+    "FetchConnectError",
+    "FetchError",
+    "FetchHeaders",
+    "FetchProtocolError",
+    "FetchRedirectError",
+    "FetchRefused",
+    "FetchResponse",
+    "FetchTimeout",
+    "FetchTooLarge",
     "Gateway",
     "Headers",
     "Plugin",
@@ -32,6 +61,7 @@ __all__ = [
     "Route",
     "Upstream",
     "__version__",
+    "fetch",
     "load",
 ]
 
@@ -39,6 +69,16 @@ _ROOMS = {
     "Attempt": "_core",
     "ConfigError": "config.errors",
     "Failure": "_core",
+    "FetchClosed": "client",
+    "FetchConnectError": "client",
+    "FetchError": "client",
+    "FetchHeaders": "_core",
+    "FetchProtocolError": "client",
+    "FetchRedirectError": "client",
+    "FetchRefused": "client",
+    "FetchResponse": "_core",
+    "FetchTimeout": "client",
+    "FetchTooLarge": "client",
     "Gateway": "gateway",
     "Headers": "_core",
     "Plugin": "plugin",
@@ -47,6 +87,7 @@ _ROOMS = {
     "ResponseView": "_core",
     "Route": "route",
     "Upstream": "route",
+    "fetch": "_core",
     "load": "loading",
 }
 

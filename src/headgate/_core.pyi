@@ -2,10 +2,20 @@
 
 import asyncio
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, TypeVar, final, overload
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, final, overload
 
 _T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 ZONE_CELLS: Final[int]
 """The cells that a worker's zone must have at least."""
@@ -237,6 +247,22 @@ class Request:
         """The name of the upstream that gets the request; set it to choose another one."""
     @upstream.setter
     def upstream(self, name: str, /) -> None: ...
+    def fetch(
+        self,
+        target: str,
+        /,
+        *,
+        method: str | None = None,
+        headers: _Fields | None = None,
+        body: _FetchBody | None = None,
+        json: Any = None,
+        timeout: float | None = None,
+        redirects: int = 0,
+    ) -> Awaitable[FetchResponse]:
+        """Asks the gateway's own routes on behalf of this request's client: hooks, upstreams, limits apply as always.
+
+        Host is this request's unless given. It is no line in the access log, and goes 8 deep at most.
+        """
 
 @final
 class ResponseView:
@@ -302,3 +328,148 @@ def zone_stats(fd: int, /) -> dict[str, int]:
 
 def check(snapshot: str, /) -> None:
     """Builds the tables of a snapshot and throws them away; ValueError says what is wrong with it."""
+
+_Fields = _HasItems | Iterable[tuple[str, str]]
+_FetchBody = bytes | bytearray | memoryview | str | AsyncIterable[bytes]
+
+def fetch(
+    url: str,
+    /,
+    *,
+    method: str | None = None,
+    headers: _Fields | None = None,
+    body: _FetchBody | None = None,
+    json: Any = None,
+    timeout: float | None = None,
+    redirects: int = 0,
+    public_only: bool = False,
+) -> Awaitable[FetchResponse]:
+    """Makes a request and gives its response as soon as the head is there.
+
+    The method is GET, or POST with a body. An async iterator as body is sent as it is made, chunked; the server may
+    answer meanwhile. `timeout` (seconds) bounds each step: connecting, sending, the head, the next bytes of the body;
+    it is up to 0.1 s late. Redirects are followed up to `redirects` times: 303, and 301 and 302 after POST, turn into
+    GET; secrets (Authorization, Cookie) do not go to another origin, nor does https go on to http. `public_only`
+    refuses every address that is not of the public internet, also after redirects. Cancelled, the connection is closed.
+    """
+
+def fetch_upstream(
+    upstream: str,
+    target: str,
+    /,
+    *,
+    method: str | None = None,
+    headers: _Fields | None = None,
+    body: _FetchBody | None = None,
+    json: Any = None,
+    timeout: float | None = None,
+    redirects: int = 0,
+) -> Awaitable[FetchResponse]:
+    """As `fetch`, from a server of the named upstream."""
+
+@final
+class FetchResponse:
+    """A response whose head is there. Its body is read once; dropped before its end, its connection is closed."""
+
+    @property
+    def status(self) -> int:
+        """The status."""
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 200 to 299."""
+    @property
+    def reason(self) -> str:
+        """The reason phrase."""
+    @property
+    def version(self) -> Literal["1.0", "1.1"]:
+        """The protocol version the server speaks."""
+    @property
+    def url(self) -> str:
+        """Where it came from, after redirects: a URL, or a target for upstreams and own routes."""
+    @property
+    def redirected(self) -> int:
+        """How many redirects were followed."""
+    @property
+    def headers(self) -> FetchHeaders:
+        """The header fields."""
+    def body(self, *, max_bytes: int | None = None) -> Awaitable[bytes]:
+        """The whole body, at most `max_bytes` (`limits.max_fetch_body_bytes` without it)."""
+    def text(self, *, max_bytes: int | None = None) -> Awaitable[str]:
+        """The whole body as text, by its charset (UTF-8 without one); bad bytes are replaced."""
+    def json(self, *, max_bytes: int | None = None) -> Awaitable[Any]:
+        """The whole body, parsed."""
+    def stream(self) -> FetchStream:
+        """The body piece by piece, as it comes: a server is not read faster than the pieces are taken."""
+    def close(self) -> None:
+        """Lets go of the response; what of its body is unread is not read any more."""
+    def __aenter__(self) -> Awaitable[FetchResponse]: ...
+    def __aexit__(self, *exception: object) -> Awaitable[None]: ...
+
+@final
+class FetchStream:
+    """The pieces of a fetched body."""
+
+    def __aiter__(self) -> FetchStream: ...
+    def __anext__(self) -> Awaitable[bytes]: ...
+    def aclose(self) -> Awaitable[None]:
+        """Lets go of the response."""
+
+@final
+class FetchHeaders:
+    """The header fields of a fetched response. Names are equal whatever their case and listed in lower case."""
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: _T, /) -> str | _T:
+        """The first value of a field."""
+    def get_all(self, name: str, /) -> list[str]:
+        """All values of a field, in order."""
+    def keys(self) -> list[str]:
+        """The names in order, a repeated one repeatedly."""
+    def values(self) -> list[str]:
+        """The values in order."""
+    def items(self) -> list[tuple[str, str]]:
+        """Names and values in order."""
+    def __getitem__(self, name: str, /) -> str: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Upload:
+    """The maker's end of a request body that is made while it is sent."""
+
+    def send(self, piece: bytes, /) -> Awaitable[bool]:
+        """Waits until the piece before this one is on its way. False: the server takes no more."""
+    def end(self) -> Awaitable[bool]:
+        """Says that the body is complete."""
+    def close(self) -> None:
+        """Lets go; without `end` before, the request is cut."""
+
+@final
+class Pending(Generic[_T_co]):
+    """The engine's own work as an awaitable: an asyncio future, and a coroutine where asyncio wants one.
+
+    It begins when it is awaited, or when a callback is added. Cancelled, its work ends and connections are closed.
+    """
+
+    _asyncio_future_blocking: bool
+    def __class_getitem__(cls, item: Any) -> Any: ...
+    def __await__(self) -> Generator[Any, None, _T_co]: ...
+    def __iter__(self) -> Pending[_T_co]: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None, /) -> Any: ...
+    def close(self) -> None: ...
+    def cancel(self, msg: object = None) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def done(self) -> bool: ...
+    def result(self) -> _T_co: ...
+    def exception(self) -> BaseException | None: ...
+    def _make_cancelled_error(self) -> BaseException: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def add_done_callback(
+        self, function: Callable[[Pending[_T_co]], object], /, *, context: Any = None
+    ) -> None: ...
+    def remove_done_callback(self, function: Callable[[Pending[_T_co]], object], /) -> int: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ._caller import caller
@@ -14,7 +14,9 @@ from .config.upstreams import UpstreamConfig
 from .phases import MATCH, PHASES, ROUTE_PHASES
 
 if TYPE_CHECKING:
-    from headgate._core import Request
+    from headgate._core import FetchResponse, Request
+
+    from .message import HeaderFields
 
 Matcher = Callable[["Request"], bool]
 """Says whether a route takes a request."""
@@ -27,6 +29,36 @@ class Upstream:
         self.name = name
         self.config = config
         self.where = where
+
+    def fetch(
+        self,
+        target: str,
+        /,
+        *,
+        method: str | None = None,
+        headers: HeaderFields | None = None,
+        body: bytes | str | AsyncIterable[bytes] | None = None,
+        json: Any = None,
+        timeout: float | None = None,
+        redirects: int = 0,
+    ) -> Awaitable[FetchResponse]:
+        """Asks one of the servers, chosen by the upstream's balancing; `target` is a path, maybe with a query.
+
+        Connections, retries, failure counts and `timeouts.connect` are the upstream's; the rest is as in
+        `headgate.fetch`. Redirects that leave the upstream are not followed.
+        """
+        from headgate._core import fetch_upstream
+
+        return fetch_upstream(
+            self.name,
+            target,
+            method=method,
+            headers=headers,
+            body=body,
+            json=json,
+            timeout=timeout,
+            redirects=redirects,
+        )
 
     def __repr__(self) -> str:
         return f"<Upstream {self.name}: {', '.join(server.address for server in self.config.servers)}>"

@@ -71,7 +71,7 @@ impl Stream {
         });
         let ended = match first {
             Ok(Pulled::Waits(waiting)) => {
-                self.reader = Some(Python::attach(|py| waiting.task().clone_ref(py)));
+                self.reader = Python::attach(|py| waiting.task(py));
                 let ended = waiting.ended().await;
                 self.reader = None;
                 ended
@@ -102,7 +102,8 @@ impl Stream {
             .ok_or_else(|| PyTypeError::new_err("`__anext__` of a response's body gave nothing to await"))?;
         Ok(
             match first_step(&self.seam, &coroutine, context, || {
-                (self.origin.clone(), self.hold.clone())
+                let named = (self.origin.clone(), self.hold.clone());
+                Box::new(move |_| named)
             })? {
                 First::Done(chunk) => Pulled::Chunk(chunk.unbind()),
                 First::Waits(waiting) => Pulled::Waits(waiting),

@@ -47,7 +47,7 @@ pub(crate) struct Core {
     hooks: RefCell<Option<Rc<PyHooks>>>,
     is_polling: Cell<bool>,
     // Dropped in this order: tasks hold sockets that are registered with the runtime.
-    local: LocalSet,
+    local: Rc<LocalSet>,
     runtime: Runtime,
 }
 
@@ -65,14 +65,15 @@ impl Core {
                 handle_signals(&signalled);
             })
             .build()?;
+        let local = Rc::new(LocalSet::new());
         Ok(Self {
-            seam: Rc::new(Seam::new(r#loop, wake)?),
+            seam: Seam::new(r#loop, wake, &local)?,
             asyncio_fd: RefCell::new(None),
             zone: Cell::new(None),
             worker: OnceCell::new(),
             hooks: RefCell::new(None),
             is_polling: Cell::new(false),
-            local: LocalSet::new(),
+            local,
             runtime,
         })
     }
@@ -283,6 +284,7 @@ impl Core {
         call(self.worker.get_or_init(|| {
             let worker = Worker::new(zone, slot, seed);
             worker.start();
+            self.seam.employ(&worker);
             worker
         }))
     }

@@ -99,7 +99,8 @@ impl PyHooks {
                 .map(Step::Ready);
         };
         let first = first_step(&self.seam, &coroutine, &context, || {
-            (Origin::new(py, hook, exchange), Attachment::hold(exchange))
+            let (hook, exchange) = (Rc::clone(hook), Rc::clone(exchange));
+            Box::new(move |py| (Origin::new(py, &hook, &exchange), Attachment::hold(&exchange)))
         })?;
         drop(entered);
         match first {

@@ -11,6 +11,8 @@
 //! | [`attachment`], [`link`] | what is kept for one exchange: views, context; how long it is usable |
 //! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`failure_view`] | what hooks see |
 //! | [`heartbeat`], [`hook_times`] | who holds the loop, and for how long |
+//! | [`pending`] | the engine's own work as something to await |
+//! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
 //! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
 //! | [`zone`] | the shared memory's numbers |
 
@@ -19,12 +21,16 @@ mod attempt_view;
 mod body_source;
 mod core;
 mod failure_view;
+mod fetch_error;
+mod fetched_view;
+mod fetching;
 mod gil;
 mod headers_view;
 mod heartbeat;
 mod hook_times;
 mod hooks;
 mod link;
+mod pending;
 mod report;
 mod request_view;
 mod response_view;
@@ -50,9 +56,15 @@ mod _core {
     #[pymodule_export]
     use crate::failure_view::Failure;
     #[pymodule_export]
+    use crate::fetched_view::{FetchHeaders, FetchResponse, FetchStream};
+    #[pymodule_export]
+    use crate::fetching::{fetch, fetch_upstream, Upload};
+    #[pymodule_export]
     use crate::headers_view::Headers;
     #[pymodule_export]
     use crate::heartbeat::Heartbeat;
+    #[pymodule_export]
+    use crate::pending::Pending;
     #[pymodule_export]
     use crate::request_view::{Client, Request};
     #[pymodule_export]

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use headgate_engine::Exchange;
+use headgate_engine::{Exchange, FetchTo};
 use headgate_wire::{RequestHead, Version};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -11,9 +11,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::attachment::request_id;
+use crate::fetching::{begin, own_target, Options};
 use crate::gil::ThreadBound;
 use crate::headers_view::{busy, Headers, Side};
 use crate::link::Link;
+use crate::seam::Seam;
 use crate::text;
 
 /// A view of one request; usable from its thread, until its last `log` hook is done.
@@ -240,6 +242,33 @@ impl Request {
             .map(|upstream| upstream.name.as_str())
             .collect();
         Err(unknown_upstream(py, name, &known)?)
+    }
+
+    /// Asks the gateway's own routes, on behalf of this request's client.
+    #[pyo3(signature = (target, /, *, method = None, headers = None, body = None, json = None, timeout = None, redirects = 0))]
+    #[allow(clippy::too_many_arguments)] // why: they are keywords of Python
+    fn fetch<'py>(
+        &self,
+        py: Python<'py>,
+        target: &Bound<'py, PyString>,
+        method: Option<&Bound<'py, PyString>>,
+        headers: Option<&Bound<'py, PyAny>>,
+        body: Option<&Bound<'py, PyAny>>,
+        json: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+        redirects: u32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = Options {
+            method,
+            headers,
+            body,
+            json,
+            timeout,
+            redirects,
+            public_only: false,
+        };
+        let to = FetchTo::Own(self.exchange()?, own_target(target)?);
+        begin(py, &Seam::current("Request.fetch")?, to, &options)
     }
 
     fn __repr__(&self) -> String {

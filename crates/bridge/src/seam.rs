@@ -1,13 +1,18 @@
 //! What all hooks of one loop share: asyncio's queues, the spare task, and the way to wake `Core.poll`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::Future;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use headgate_engine::Worker;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySet};
 use tokio::sync::Notify;
+use tokio::task::LocalSet;
 
 use crate::gil;
 use crate::heartbeat::Beat;
@@ -31,6 +36,15 @@ pub(crate) struct Seam {
     /// Who has the loop, for the thread that watches.
     pub(crate) beat: Arc<Beat>,
     spare: RefCell<Option<HookTask>>,
+    /// Where tasks are spawned that nobody waits for. The core's own, which also ends it.
+    local: Weak<LocalSet>,
+    /// What makes requests, once there is a configuration.
+    worker: OnceCell<Worker>,
+}
+
+thread_local! {
+    /// The seam of this thread's core.
+    static CURRENT: RefCell<Weak<Seam>> = const { RefCell::new(Weak::new()) };
 }
 
 /// What the current poll knows of asyncio's timers. Times are those of `loop.time()`, in seconds.
@@ -55,10 +69,14 @@ struct Queues {
 }
 
 impl Seam {
-    pub(crate) fn new(asyncio_loop: &Bound<'_, PyAny>, wake: Arc<Notify>) -> PyResult<Self> {
+    pub(crate) fn new(
+        asyncio_loop: &Bound<'_, PyAny>,
+        wake: Arc<Notify>,
+        local: &Rc<LocalSet>,
+    ) -> PyResult<Rc<Self>> {
         let py = asyncio_loop.py();
         let asyncio = py.import("asyncio.tasks")?;
-        Ok(Self {
+        let seam = Rc::new(Self {
             asyncio_loop: asyncio_loop.clone().unbind(),
             enter_task: asyncio.getattr("_enter_task")?.unbind(),
             leave_task: asyncio.getattr("_leave_task")?.unbind(),
@@ -76,7 +94,42 @@ impl Seam {
             advanced: Notify::new(),
             beat: Arc::default(),
             spare: RefCell::new(None),
+            local: Rc::downgrade(local),
+            worker: OnceCell::new(),
+        });
+        CURRENT.replace(Rc::downgrade(&seam));
+        Ok(seam)
+    }
+
+    /// The seam of this thread's worker, for functions of the module that `what` names in the error.
+    pub(crate) fn current(what: &str) -> PyResult<Rc<Self>> {
+        CURRENT.with_borrow(Weak::upgrade).ok_or_else(|| {
+            PyRuntimeError::new_err(format!(
+                "`{what}` is used outside of a running gateway; hint: call it in hooks, or in tasks on the worker's loop"
+            ))
         })
+    }
+
+    /// The worker has begun.
+    pub(crate) fn employ(&self, worker: &Worker) {
+        let _ = self.worker.set(worker.clone());
+    }
+
+    /// The worker, which there is from the first configuration on.
+    pub(crate) fn worker(&self) -> PyResult<&Worker> {
+        self.worker
+            .get()
+            .ok_or_else(|| PyRuntimeError::new_err("the worker has no configuration yet"))
+    }
+
+    /// Runs a future beside everything else, also when called from asyncio.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) -> PyResult<()> {
+        let local = self
+            .local
+            .upgrade()
+            .ok_or_else(|| PyRuntimeError::new_err("the gateway has ended"))?;
+        local.spawn_local(future);
+        Ok(())
     }
 
     /// Looks at asyncio's queues as a poll begins that is to take `timeout` seconds.
@@ -209,6 +262,26 @@ impl HookTask {
         let attributes = self.attributes.bind(py);
         attributes.set_item(intern!(py, "_coro"), coroutine)?;
         attributes.set_item(intern!(py, "_context"), context)
+    }
+
+    /// Says what the task waits for, so that cancelling the task cancels that.
+    pub(crate) fn waits_for(&self, py: Python<'_>, waiter: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let (attributes, name) = (self.attributes.bind(py), intern!(py, "_fut_waiter"));
+        match waiter {
+            Some(waiter) => attributes.set_item(name, waiter),
+            // absent it is the class's: None
+            None if attributes.contains(name)? => attributes.del_item(name),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the task was cancelled in its own step; asked once.
+    pub(crate) fn takes_cancel(&self, py: Python<'_>) -> PyResult<bool> {
+        let (attributes, name) = (self.attributes.bind(py), intern!(py, "_must_cancel"));
+        match attributes.get_item(name)? {
+            Some(must) if must.is_truthy()? => attributes.del_item(name).map(|()| true),
+            _ => Ok(false),
+        }
     }
 
     fn is_untouched(&self, py: Python<'_>) -> bool {

@@ -8,16 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyContext;
 
 use crate::gil::{self, Sent};
-use crate::link::Hold;
-use crate::report::Origin;
 use crate::seam::{HookTask, Seam};
-use crate::waiting::Waiting;
+use crate::waiting::{Adoption, Waiting};
 
 /// What came of a first step.
 pub(crate) enum First<'py> {
     /// The coroutine ended without waiting.
     Done(Bound<'py, PyAny>),
-    /// asyncio goes on with it.
+    /// It goes on later.
     Waits(Waiting),
 }
 
@@ -40,27 +38,23 @@ pub(crate) fn to_coroutine<'py>(
         .map(Some)
 }
 
-/// Steps a coroutine in `context`, which is entered. `adoption` is asked for, should it become
-/// a task: its name in logs, and what keeps its exchange.
+/// Steps a coroutine in `context`, which is entered. `adoption` is asked for, should it wait.
 pub(crate) fn first_step<'py>(
     seam: &Rc<Seam>,
     coroutine: &Bound<'py, PyAny>,
     context: &Bound<'py, PyContext>,
-    adoption: impl FnOnce() -> (Origin, Hold),
+    adoption: impl FnOnce() -> Adoption,
 ) -> PyResult<First<'py>> {
     let py = coroutine.py();
     let task = seam.task(py)?;
     task.prepare(coroutine, context)?;
-    seam.enter_task.bind(py).call1((&seam.asyncio_loop, &task.task))?;
-    let sent = gil::send_none(coroutine);
-    seam.leave_task.bind(py).call1((&seam.asyncio_loop, &task.task))?;
-    match sent {
+    match step(seam, &task, coroutine) {
         Ok(Sent::Returned(result)) => {
             retire(seam, py, task, Some(&result), None)?;
             Ok(First::Done(result))
         }
         Ok(Sent::Yielded(waits_for)) => {
-            Waiting::adopt(seam, py, task.task, &waits_for, adoption()).map(First::Waits)
+            Waiting::begin(seam, task, coroutine, context, &waits_for, adoption()).map(First::Waits)
         }
         Err(error) => {
             retire(seam, py, task, None, Some(error.value(py)))?;
@@ -69,8 +63,17 @@ pub(crate) fn first_step<'py>(
     }
 }
 
+/// Resumes a coroutine with its task as the current one.
+pub(crate) fn step<'py>(seam: &Seam, task: &HookTask, coroutine: &Bound<'py, PyAny>) -> PyResult<Sent<'py>> {
+    let py = coroutine.py();
+    seam.enter_task.bind(py).call1((&seam.asyncio_loop, &task.task))?;
+    let sent = gil::send_none(coroutine);
+    seam.leave_task.bind(py).call1((&seam.asyncio_loop, &task.task))?;
+    sent
+}
+
 /// Keeps the task for the next step, or marks it done for whoever holds it.
-fn retire(
+pub(crate) fn retire(
     seam: &Seam,
     py: Python<'_>,
     task: HookTask,

@@ -1,4 +1,9 @@
-//! A hook that waits: its asyncio task seen from tokio.
+//! A hook that waits, for the engine's own work or as an asyncio task.
+//!
+//! # How it works
+//! A coroutine that has yielded a [`Pending`] stays the engine's: its work is driven in the request's own task, and then the
+//! coroutine is stepped on inline, as in its first step. What yields anything else becomes asyncio's for the rest of its
+//! life. A hook that nobody waits for any more is cancelled the way asyncio does it, and cleans up there.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,20 +12,44 @@ use std::time::Duration;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyContext;
 use tokio::sync::oneshot;
 
-use crate::gil::ThreadBound;
+use crate::gil::{Entered, Sent, ThreadBound};
 use crate::link::Hold;
+use crate::pending::{Driver, Pending};
 use crate::report::Origin;
-use crate::seam::Seam;
+use crate::seam::{HookTask, Seam};
+use crate::step::{retire, step};
 
-/// A task that asyncio continues. Dropped before its end it is cancelled.
+/// A coroutine that waits. Dropped before its end it is cancelled.
 pub(crate) struct Waiting {
     seam: Rc<Seam>,
-    task: Py<PyAny>,
-    result: oneshot::Receiver<PyResult<Py<PyAny>>>,
-    is_done: bool,
+    stage: Stage,
 }
+
+enum Stage {
+    /// For the engine, in this very task: the engine steps it on when that is done.
+    Native(Box<Native>),
+    /// For anything else: asyncio continues its task.
+    Asyncio {
+        task: Py<PyAny>,
+        result: oneshot::Receiver<PyResult<Py<PyAny>>>,
+    },
+    Done,
+}
+
+/// What it takes to step a coroutine on.
+struct Native {
+    driver: Driver,
+    task: HookTask,
+    coroutine: Py<PyAny>,
+    context: Py<PyContext>,
+    adoption: Adoption,
+}
+
+/// Tells the name of a task in logs, and what keeps its exchange, should asyncio get it.
+pub(crate) type Adoption = Box<dyn FnOnce(Python<'_>) -> (Origin, Hold)>;
 
 /// How the waiting ended.
 pub(crate) enum Outcome {
@@ -31,31 +60,39 @@ pub(crate) enum Outcome {
 }
 
 impl Waiting {
-    /// Hands a task that has yielded `waits_for` over to asyncio.
-    pub(crate) fn adopt(
+    /// Goes on with a coroutine that has yielded `waits_for`.
+    pub(crate) fn begin(
         seam: &Rc<Seam>,
-        py: Python<'_>,
-        task: Py<PyAny>,
+        task: HookTask,
+        coroutine: &Bound<'_, PyAny>,
+        context: &Bound<'_, PyContext>,
         waits_for: &Bound<'_, PyAny>,
-        (origin, hold): (Origin, Hold),
+        adoption: Adoption,
     ) -> PyResult<Self> {
-        let (sender, result) = oneshot::channel();
-        let name = origin.hook().to_owned();
-        let ended = ThreadBound::new(Cell::new(Some(Ended { sender, _hold: hold })));
-        let report = Bound::new(py, Report { ended, origin })?;
-        task.bind(py)
-            .call_method1(intern!(py, "adopt"), (waits_for, name, report))?;
+        let py = coroutine.py();
+        let stage = match native(py, &task, waits_for)? {
+            Some(driver) => Stage::Native(Box::new(Native {
+                driver,
+                task,
+                coroutine: coroutine.clone().unbind(),
+                context: context.clone().unbind(),
+                adoption,
+            })),
+            None => adopt(py, task.task, waits_for, adoption(py))?,
+        };
         Ok(Self {
             seam: Rc::clone(seam),
-            task,
-            result,
-            is_done: false,
+            stage,
         })
     }
 
     /// The task, for whoever has to wait for its end after it was cancelled.
-    pub(crate) fn task(&self) -> &Py<PyAny> {
-        &self.task
+    pub(crate) fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &self.stage {
+            Stage::Native(native) => Some(native.task.task.clone_ref(py)),
+            Stage::Asyncio { task, .. } => Some(task.clone_ref(py)),
+            Stage::Done => None,
+        }
     }
 
     /// Waits for the end, up to a deadline.
@@ -63,33 +100,135 @@ impl Waiting {
         let seam = Rc::clone(&self.seam);
         tokio::select! {
             biased;
-            ended = &mut self.result => Outcome::Ended(self.finish(ended)),
+            ended = self.run() => Outcome::Ended(ended),
             () = seam.passed(deadline) => Outcome::Late,
         }
     }
 
     /// Waits for the end without a deadline.
     pub(crate) async fn ended(mut self) -> PyResult<Py<PyAny>> {
-        let ended = (&mut self.result).await;
-        self.finish(ended)
+        self.run().await
     }
 
-    fn finish(
-        &mut self,
-        ended: Result<PyResult<Py<PyAny>>, oneshot::error::RecvError>,
-    ) -> PyResult<Py<PyAny>> {
-        self.is_done = true;
-        ended.unwrap_or_else(|_| Err(PyRuntimeError::new_err("the loop dropped the hook's task")))
+    async fn run(&mut self) -> PyResult<Py<PyAny>> {
+        loop {
+            match &mut self.stage {
+                Stage::Native(native) => {
+                    (&mut native.driver).await?;
+                    if let Some(ended) = Python::attach(|py| self.resume(py))? {
+                        return Ok(ended);
+                    }
+                }
+                Stage::Asyncio { result, .. } => {
+                    let ended = result.await;
+                    self.stage = Stage::Done;
+                    return ended.unwrap_or_else(|_| {
+                        Err(PyRuntimeError::new_err("the loop dropped the hook's task"))
+                    });
+                }
+                Stage::Done => return Err(PyRuntimeError::new_err("the hook has ended")),
+            }
+        }
     }
+
+    /// Steps the coroutine on after what it waited for is done; gives its result if that was its last step.
+    fn resume(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let Stage::Native(mut native) = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return Ok(None);
+        };
+        native.task.waits_for(py, None)?;
+        let coroutine = native.coroutine.bind(py).clone();
+        let context = native.context.bind(py).clone();
+        let entered = Entered::new(&context)?;
+        let stepped = step(&self.seam, &native.task, &coroutine);
+        let ended = match stepped {
+            Ok(Sent::Returned(result)) => {
+                retire(&self.seam, py, native.task, Some(&result), None)?;
+                Some(result.unbind())
+            }
+            Ok(Sent::Yielded(waits_for)) => {
+                self.stage = match self::native(py, &native.task, &waits_for)? {
+                    Some(driver) => {
+                        native.driver = driver;
+                        Stage::Native(native)
+                    }
+                    None => adopt(py, native.task.task, &waits_for, (native.adoption)(py))?,
+                };
+                None
+            }
+            Err(error) => {
+                retire(&self.seam, py, native.task, None, Some(error.value(py)))?;
+                self.seam.notice_work(py);
+                return Err(error);
+            }
+        };
+        drop(entered);
+        self.seam.notice_work(py);
+        Ok(ended)
+    }
+}
+
+/// Takes over what a coroutine waits for, if that is the engine's own work.
+fn native(py: Python<'_>, task: &HookTask, waits_for: &Bound<'_, PyAny>) -> PyResult<Option<Driver>> {
+    let Ok(pending) = waits_for.cast_exact::<Pending>() else {
+        return Ok(None);
+    };
+    let Some(driver) = Pending::drive(pending) else {
+        return Ok(None);
+    };
+    task.waits_for(py, Some(waits_for))?;
+    if task.takes_cancel(py)? {
+        Pending::cancel(pending, None)?;
+    }
+    Ok(Some(driver))
+}
+
+/// Hands a task that has yielded `waits_for` over to asyncio.
+fn adopt(
+    py: Python<'_>,
+    task: Py<PyAny>,
+    waits_for: &Bound<'_, PyAny>,
+    (origin, hold): (Origin, Hold),
+) -> PyResult<Stage> {
+    let (sender, result) = oneshot::channel();
+    let name = origin.hook().to_owned();
+    let ended = ThreadBound::new(Cell::new(Some(Ended { sender, _hold: hold })));
+    let report = Bound::new(py, Report { ended, origin })?;
+    task.bind(py)
+        .call_method1(intern!(py, "adopt"), (waits_for, name, report))?;
+    Ok(Stage::Asyncio { task, result })
+}
+
+/// Cancels a task; what the engine drove for it goes to asyncio first, so that the task can clean up there.
+fn cancel(py: Python<'_>, stage: Stage) -> PyResult<()> {
+    let task = match stage {
+        Stage::Done => return Ok(()),
+        Stage::Asyncio { task, .. } => task,
+        Stage::Native(native) => {
+            let native = *native;
+            native.task.waits_for(py, None)?;
+            let pending = native.driver.pending().clone_ref(py).into_bound(py);
+            drop(native.driver);
+            pending.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+            match adopt(py, native.task.task, pending.as_any(), (native.adoption)(py))? {
+                // nobody waits for its result any more
+                Stage::Asyncio { task, .. } => task,
+                Stage::Native(_) | Stage::Done => return Ok(()),
+            }
+        }
+    };
+    task.bind(py).call_method0(intern!(py, "cancel"))?;
+    Ok(())
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.is_done {
+        if matches!(self.stage, Stage::Done) {
             return;
         }
+        let stage = std::mem::replace(&mut self.stage, Stage::Done);
         Python::attach(|py| {
-            if let Err(error) = self.task.bind(py).call_method0(intern!(py, "cancel")) {
+            if let Err(error) = cancel(py, stage) {
                 error.write_unraisable(py, None);
             }
             self.seam.notice_work(py);

@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) client: Rc<ClientInfo>,
     pub(crate) served: u64,
     counted: Counted,
+    /// How many requests of the gateway itself led to this connection; 0 for a client's.
+    pub(crate) depth: u8,
 }
 
 /// What a connection counts towards.
@@ -84,6 +86,7 @@ impl Connection {
             shared,
             client,
             served: 0,
+            depth: 0,
             counted,
         }
     }

@@ -39,6 +39,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let now = connection.shared.begin_request(&*tables.hooks);
     let exchange = Exchange::new(head, connection.client.clone(), tables.clone());
     exchange.timings.started_us.set(now);
+    exchange.depth.set(connection.depth);
     if let Some(name) = &tables.request_id_header {
         let own = || connection.shared.next_id();
         let id = exchange
@@ -285,7 +286,8 @@ fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &Rc<Tables>)
     metrics.status(exchange.status.get());
     metrics.add(Counter::RequestBytes, exchange.request_bytes.get());
     metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
-    if tables.access_log.is_some() {
+    // what the gateway asks itself is a part of the request that asked
+    if tables.access_log.is_some() && connection.depth == 0 {
         log(connection, exchange, tables);
     }
     let hooks = match exchange.route.get() {

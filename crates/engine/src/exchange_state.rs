@@ -88,6 +88,8 @@ pub struct Exchange {
     pub response_bytes: Cell<u64>,
     /// The limit or timeout that ended this request, for the log; empty if none.
     pub limit: Cell<&'static str>,
+    /// How many requests of the gateway itself led to this one; 0 for a client's.
+    pub depth: Cell<u8>,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -113,6 +115,7 @@ impl Exchange {
             request_bytes: Cell::new(0),
             response_bytes: Cell::new(0),
             limit: Cell::new(""),
+            depth: Cell::new(0),
             timings: Timings::default(),
         })
     }

@@ -11,6 +11,7 @@ mod error_page;
 mod exchange;
 pub mod exchange_state;
 pub mod failure;
+mod fetch;
 mod forward;
 pub mod hooks;
 mod http1;
@@ -33,6 +34,10 @@ mod worker;
 
 pub use exchange_state::{ClientInfo, Exchange, HookTime};
 pub use failure::{Failure, Source};
+pub use fetch::{
+    upload_channel, FetchBody, FetchError, FetchErrorKind, FetchRequest, FetchTo, Fetched, FetchedBody,
+    UploadEnd,
+};
 pub use hooks::{Answer, AnswerBody, BodyFailed, BodySource, Hooks, LocalFuture, NoHooks, Step, Verdict};
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;

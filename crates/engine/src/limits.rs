@@ -14,6 +14,7 @@ pub(crate) enum Limit {
     UpstreamHead,
     UpstreamIdle,
     Linger,
+    Fetch,
 }
 
 impl Limit {
@@ -29,6 +30,7 @@ impl Limit {
             Self::UpstreamHead => "timeouts.upstream_head",
             Self::UpstreamIdle => "timeouts.upstream_idle",
             Self::Linger => "linger",
+            Self::Fetch => "timeouts.fetch",
         }
     }
 
@@ -43,6 +45,7 @@ impl Limit {
             Self::Connect => Counter::TimeoutConnect,
             Self::UpstreamHead => Counter::TimeoutUpstreamHead,
             Self::UpstreamIdle => Counter::TimeoutUpstreamIdle,
+            Self::Fetch => Counter::TimeoutFetch,
         }
     }
 }

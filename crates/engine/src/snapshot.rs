@@ -51,6 +51,10 @@ pub struct Limits {
     pub max_chunk_extension_bytes: usize,
     /// The trailer section.
     pub max_trailer_bytes: usize,
+    /// Fetches under way at once in this worker, their unread responses included.
+    pub max_fetches: usize,
+    /// Of a fetched response's body that is read whole.
+    pub max_fetch_body_bytes: usize,
     /// What a client's FIN before its answer means: `false` (it left: 499), `true` (it only finished sending).
     #[serde(default)]
     pub allow_half_close: bool,
@@ -76,6 +80,8 @@ pub struct Timeouts {
     pub upstream_head: u64,
     /// Between two reads of the response's body, and silence in a tunnel.
     pub upstream_idle: u64,
+    /// Each step forward of a fetch.
+    pub fetch: u64,
     /// From the begin of a drain until what is left is cut.
     pub drain: u64,
 }

@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Counted};
 use crate::deadline::{Deadlines, SWEEP_MS};
 use crate::exchange_state::ClientInfo;
-use crate::hooks::{Hooks, NoHooks};
+use crate::fetch::{self, FetchError, FetchRequest, Fetched, Origins};
+use crate::hooks::{Hooks, LocalFuture, NoHooks};
 use crate::http_date::CachedDate;
 use crate::limits::Limit;
 use crate::listener::Listener;
@@ -50,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) connections: Cell<usize>,
     pub(crate) per_client: RefCell<HashMap<String, usize>>,
     last_breath_us: Cell<u64>,
+    /// Where URLs are fetched from.
+    pub(crate) origins: Origins,
+    /// Fetches under way.
+    pub(crate) fetches: Cell<usize>,
 }
 
 /// A worker's data plane. Cheap to clone; lives on one thread.
@@ -79,6 +84,8 @@ impl Worker {
                 connections: Cell::new(0),
                 per_client: RefCell::default(),
                 last_breath_us: Cell::new(0),
+                origins: Origins::default(),
+                fetches: Cell::new(0),
             }),
         }
     }
@@ -138,6 +145,21 @@ impl Worker {
     /// Open client connections.
     pub fn connections(&self) -> usize {
         self.shared.connections.get()
+    }
+
+    /// Makes a request of the gateway's own; see [`FetchRequest`].
+    pub fn fetch(&self, request: FetchRequest) -> LocalFuture<'static, Result<Fetched, FetchError>> {
+        Box::pin(fetch::fetch(self.shared.clone(), request))
+    }
+
+    /// Whether the configuration in force has an upstream of that name.
+    pub fn has_upstream(&self, name: &str) -> bool {
+        self.shared.tables().upstream_index(name).is_some()
+    }
+
+    /// The most that is read of a fetched response's body at once.
+    pub fn max_fetch_body_bytes(&self) -> usize {
+        self.shared.tables().limits.max_fetch_body_bytes
     }
 
     /// Writes what the access log has buffered.
@@ -239,6 +261,7 @@ async fn sweep(shared: Rc<Shared>) {
                 .upstreams
                 .iter()
                 .for_each(|upstream| upstream.sweep(now_ms));
+            shared.origins.sweep(now_ms);
         }
         if let Some(log) = &tables.access_log {
             if now_ms >= flushed_ms + tables.log_flush_ms {
@@ -249,10 +272,8 @@ async fn sweep(shared: Rc<Shared>) {
                 shared.metrics.set(Counter::LogWritesFailed, counts.failed_writes);
             }
         }
-        let has_idle = tables
-            .upstreams
-            .iter()
-            .any(|upstream| upstream.servers.iter().any(|server| !server.pool.is_empty()));
+        let has_idle =
+            tables.upstreams.iter().any(|upstream| upstream.has_idle()) || shared.origins.has_idle();
         let has_lines = tables.access_log.as_ref().is_some_and(AccessLog::has_waiting);
         drop(tables);
         if shared.deadlines.is_empty() && !has_idle && !has_lines {

@@ -36,6 +36,15 @@ class LimitsConfig(Settings):
         default=4096, description="Bytes of chunk extensions in one body."
     )
     max_trailer_bytes: Size = Field(default=8192, description="Bytes of trailer fields after a chunked body.")
+    max_fetches: int = Field(
+        default=1024,
+        ge=1,
+        description="Fetches under way at once in one worker, unread responses included; past it `FetchRefused`.",
+    )
+    max_fetch_body_bytes: Size = Field(
+        default=16 << 20,
+        description="Bytes of a fetched body read whole; past it `FetchTooLarge`; 0 is no bound.",
+    )
     allow_half_close: bool = Field(
         default=False,
         description="Whether a client that ends its side before the answer still gets it; if not, it has left (499).",
@@ -64,6 +73,10 @@ class TimeoutsConfig(Settings):
     upstream_head: Duration = Field(default=60.0, description="For a server's response head; past it 504.")
     upstream_idle: Duration = Field(
         default=60.0, description="For the next bytes of a server's response body."
+    )
+    fetch: Duration = Field(
+        default=30.0,
+        description="For each step of a fetch: sending, the response head, the next bytes of its body.",
     )
     drain: Duration = Field(
         default=30.0, description="For requests in flight when a worker stops gracefully."
@@ -103,6 +116,8 @@ class LimitsOptions(TypedDict, total=False):
     max_requests_per_connection: int
     max_chunk_extension_bytes: int | str
     max_trailer_bytes: int | str
+    max_fetches: int
+    max_fetch_body_bytes: int | str
     allow_half_close: bool
 
 
@@ -117,4 +132,5 @@ class TimeoutsOptions(TypedDict, total=False):
     connect: float | str
     upstream_head: float | str
     upstream_idle: float | str
+    fetch: float | str
     drain: float | str

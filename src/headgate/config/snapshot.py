@@ -37,7 +37,8 @@ def snapshot(config: GatewayConfig, routes: Sequence[RouteCalls], hooks: HookLis
     positions = {name: position for position, name in enumerate(upstreams)}
     names = _unique(route.shown_name for route in config.routes)
     limits = config.limits.model_dump()
-    limits["max_body_bytes"] = _bound(limits["max_body_bytes"])
+    for name in ("max_body_bytes", "max_fetch_body_bytes"):
+        limits[name] = _bound(limits[name])
     return json.dumps(
         {
             "limits": limits,

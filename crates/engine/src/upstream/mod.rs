@@ -144,6 +144,11 @@ impl Upstream {
         self.balancer.borrow_mut().failed(server, now_ms);
     }
 
+    /// Whether there are idle connections.
+    pub(crate) fn has_idle(&self) -> bool {
+        self.servers.iter().any(|server| !server.pool.is_empty())
+    }
+
     /// Closes idle connections that are too old or that their server closed.
     pub(crate) fn sweep(&self, now_ms: u64) {
         for server in &self.servers {

@@ -1,0 +1,77 @@
+//! What a fetch may fail with.
+
+use crate::peer::Broken;
+
+/// The kinds of [`FetchError`]; each is an exception class in Python.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FetchErrorKind {
+    /// The caller asked for what is not done: a bad URL, an address that is not public, too many fetches at once.
+    Refused,
+    /// No connection to the server.
+    Connect,
+    /// A step took longer than the timeout.
+    Timeout,
+    /// The server closed the connection too early.
+    Closed,
+    /// The server's answer breaks HTTP's framing.
+    Protocol,
+    /// The body is larger than the caller wants it.
+    TooLarge,
+    /// Redirects that cannot be followed.
+    Redirect,
+    /// The caller's own body ended before its end.
+    Aborted,
+}
+
+/// A fetch that failed: at whose fault, what, and what to do.
+#[derive(Clone, Debug)]
+pub struct FetchError {
+    /// What kind of failure.
+    pub kind: FetchErrorKind,
+    /// One lower-case sentence, with a hint where there is one.
+    pub message: String,
+    /// Nothing of the request can have been acted on.
+    pub retry_safe: bool,
+}
+
+impl FetchError {
+    pub(super) fn new(kind: FetchErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_safe: false,
+        }
+    }
+
+    pub(super) fn refused(message: impl Into<String>) -> Self {
+        Self::new(FetchErrorKind::Refused, message)
+    }
+
+    /// A connection that could not be opened.
+    pub(super) fn connect(server: &str, broken: &Broken, connect_ms: u64) -> Self {
+        let (kind, message) = match broken {
+            Broken::Limit(_) => (
+                FetchErrorKind::Timeout,
+                format!("`{server}` did not accept a connection within {connect_ms} ms; hint: see `timeouts.connect`"),
+            ),
+            Broken::Io(error) => (
+                FetchErrorKind::Connect,
+                format!("cannot connect to `{server}`: {error}"),
+            ),
+            Broken::Closed => (FetchErrorKind::Connect, format!("cannot connect to `{server}`")),
+        };
+        Self {
+            kind,
+            message,
+            retry_safe: true,
+        }
+    }
+
+    /// A step that took too long.
+    pub(super) fn late(timeout_ms: u64) -> Self {
+        Self::new(
+            FetchErrorKind::Timeout,
+            format!("the server took over {timeout_ms} ms; hint: give `timeout=`, or set `timeouts.fetch`"),
+        )
+    }
+}

@@ -1,0 +1,46 @@
+"""A remote JSON feed, filtered, and kept for 300 s in each worker; one fetch at a time, the old one if that fails."""
+
+import asyncio
+import os
+import time
+
+import headgate
+from headgate import Gateway, Response
+
+FEED = os.environ.get("FEED", "http://127.0.0.1:9000/feed.json")
+KEEP_S = 300
+
+gate = Gateway()
+gate.listen(os.environ.get("LISTEN", "127.0.0.1:8080"))
+
+
+class Feed:
+    """The items for sale, as of at most `KEEP_S` ago."""
+
+    def __init__(self):
+        self.items = None
+        self.until = 0.0
+        self.lock = asyncio.Lock()
+
+    async def current(self):
+        async with self.lock:  # others wait for the one that fetches
+            if time.monotonic() > self.until:
+                try:
+                    response = await headgate.fetch(FEED, timeout=5)
+                    feed = await response.json(max_bytes=1 << 20)
+                    self.items = [
+                        {"id": i["id"], "price": i["price"]} for i in feed["items"] if i["price"] > 0
+                    ]
+                    self.until = time.monotonic() + KEEP_S
+                except (headgate.FetchError, ValueError, KeyError):
+                    self.until = time.monotonic() + 5  # the old one for a while
+        return self.items
+
+
+feed = Feed()
+
+
+@gate.route("/sale")
+async def sale(request):
+    items = await feed.current()
+    return Response(503, "no feed yet") if items is None else Response.json(items)

@@ -1,0 +1,102 @@
+"""Requests that hooks and tasks make: what they may fail with, and bodies that are made while they are sent.
+
+How it works: `fetch` is the engine's own function. It gives an awaitable that the engine drives itself while a hook
+waits for it, so that asyncio is not asked. Only a body that is an async iterator needs a task of its own, here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Awaitable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headgate._core import FetchResponse, Upload
+
+__all__ = [
+    "FetchClosed",
+    "FetchConnectError",
+    "FetchError",
+    "FetchProtocolError",
+    "FetchRedirectError",
+    "FetchRefused",
+    "FetchTimeout",
+    "FetchTooLarge",
+]
+
+
+class FetchError(Exception):
+    """A request that was made got no answer, or not all of it."""
+
+    retry_safe: bool = False
+    """Nothing of the request can have been acted on, so that it may be made again."""
+
+
+class FetchRefused(FetchError, ValueError):
+    """What was asked for is not done: a bad URL, an address that is not public, too many at once, a loop."""
+
+
+class FetchConnectError(FetchError, ConnectionError):
+    """No connection to the server."""
+
+
+class FetchTimeout(FetchError, TimeoutError):
+    """A step took longer than the timeout."""
+
+
+class FetchClosed(FetchError, ConnectionError):
+    """The server closed the connection before its answer ended."""
+
+
+class FetchProtocolError(FetchError):
+    """The server's answer breaks HTTP."""
+
+
+class FetchTooLarge(FetchError):
+    """The body is larger than it may be."""
+
+
+class FetchRedirectError(FetchError):
+    """Redirects without end, or to where nothing is fetched from."""
+
+
+async def send(
+    response: Awaitable[FetchResponse], upload: Upload, body: AsyncIterable[bytes]
+) -> FetchResponse:
+    """Awaits a response while the request's body is made; the server may answer before the body's end."""
+    feeding = asyncio.ensure_future(_feed(upload, body))
+    _FEEDING.add(feeding)
+    feeding.add_done_callback(_fed)
+    try:
+        return await response
+    except BaseException:
+        if not feeding.done():
+            feeding.cancel()
+            await asyncio.wait([feeding])
+        if not feeding.cancelled() and (error := feeding.exception()):
+            # the body's own error is why the request was cut
+            raise error from None
+        raise
+
+
+_FEEDING: set[asyncio.Future[None]] = set()
+"""asyncio holds tasks weakly."""
+
+
+async def _feed(upload: Upload, body: AsyncIterable[bytes]) -> None:
+    try:
+        async for piece in body:
+            if not await upload.send(piece):
+                return
+        await upload.end()
+    finally:
+        upload.close()
+        if hasattr(body, "aclose"):
+            await body.aclose()
+
+
+def _fed(feeding: asyncio.Future[None]) -> None:
+    _FEEDING.discard(feeding)
+    if not feeding.cancelled() and (error := feeding.exception()):
+        logging.getLogger("headgate.client").debug("the body of a fetch raised", exc_info=error)
