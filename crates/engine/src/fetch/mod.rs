@@ -277,7 +277,7 @@ impl Way {
             tried |= 1 << server;
             let lease = self
                 .is_named
-                .then(|| Lease::new(metrics.clone(), upstream.servers[server].cell));
+                .then(|| Lease::new(metrics.clone(), upstream, server));
             let host = if self.host.is_empty() {
                 upstream.servers[server].name.as_bytes()
             } else {

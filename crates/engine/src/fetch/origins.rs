@@ -182,6 +182,7 @@ fn described(url: &Url, address: &str) -> Result<snapshot::Upstream, FetchError>
         balance: "round_robin".to_owned(),
         servers: vec![snapshot::Server {
             address: address.to_owned(),
+            connect: None,
             weight: 1,
             // there is no other server to turn to
             max_fails: 0,
