@@ -1,6 +1,7 @@
 """The engine: the loop, a worker's controls, and what hooks see of a request."""
 
 import asyncio
+import contextvars
 import types
 from collections.abc import (
     AsyncIterable,
@@ -100,6 +101,8 @@ class Core:
     @property
     def heartbeat(self) -> Heartbeat:
         """What tells another thread who has the loop."""
+    def name_requests(self, variable: contextvars.ContextVar[Any] | None, /) -> None:
+        """Has each request that comes from now on set a context variable to its view; `None` ends that."""
     def count_stall(self) -> None:
         """Counts a time that Python code has held the loop for too long."""
     def drain(self) -> None:

@@ -1,5 +1,6 @@
 //! What is kept for one exchange from its first hook on: the views, and the context that all its hooks run in.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use headgate_engine::Exchange;
@@ -11,6 +12,17 @@ use crate::gil;
 use crate::link::{Hold, Link};
 use crate::request_view::Request;
 use crate::response_view::ResponseView;
+
+thread_local! {
+    /// The context variable that tells the current request, while somebody wants to know.
+    static NAMED: RefCell<Option<Py<PyAny>>> = const { RefCell::new(None) };
+}
+
+/// Has each request that comes from now on set a context variable to itself; `None` ends that.
+pub(crate) fn name_requests(variable: Option<Py<PyAny>>) {
+    // dropped outside of the cell
+    let _old = NAMED.replace(variable);
+}
 
 /// The bridge's slot in an exchange. Views hold the exchange weakly, so there is no cycle.
 pub(crate) struct Attachment {
@@ -31,11 +43,14 @@ impl Attachment {
         }
         let link = Link::new(exchange);
         let request = Py::new(py, Request::new(&link))?;
-        let context = gil::copy_context(py)?.unbind();
+        let context = gil::copy_context(py)?;
+        if let Some(name) = NAMED.with_borrow(|named| named.as_ref().map(|named| named.clone_ref(py))) {
+            context.call_method1(intern!(py, "run"), (name.bind(py).getattr("set")?, &request))?;
+        }
         let attachment = Self {
             link,
             request,
-            context,
+            context: context.unbind(),
             response: None,
         };
         let views = attachment.bind(py);

@@ -25,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
+use crate::attachment;
 use crate::gil;
 use crate::heartbeat::Heartbeat;
 use crate::hook_times::Shown;
@@ -214,6 +215,13 @@ impl Core {
     #[getter]
     fn heartbeat(&self) -> Heartbeat {
         Heartbeat(Arc::clone(&self.seam.beat))
+    }
+
+    /// Has each request that comes from now on set a context variable to its view; `None` ends that.
+    #[pyo3(signature = (variable, /))]
+    #[allow(clippy::unused_self, reason = "the variable is for the thread of this loop")]
+    fn name_requests(&self, variable: Option<Py<PyAny>>) {
+        attachment::name_requests(variable);
     }
 
     /// Counts a time that Python code has held the loop for too long.

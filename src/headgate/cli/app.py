@@ -2,7 +2,7 @@
 
 import typer
 
-from headgate.cli import inspecting, managing, serving
+from headgate.cli import inspecting, looking, managing, serving
 from headgate.cli.failing import EXIT_CODES
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(inspecting.check)
 app.command()(inspecting.routes)
 app.add_typer(inspecting.config)
 app.command()(managing.status)
+app.command()(looking.inspect)
 app.command()(managing.reload)
 app.command()(managing.stop)
 app.command()(managing.upgrade)

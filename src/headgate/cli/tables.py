@@ -73,6 +73,31 @@ def _time(us: int) -> str:
     return f"{us} us" if us < 10_000 else f"{us / 1000:.0f} ms" if us < 10_000_000 else f"{us / 1e6:.0f} s"
 
 
+def print_hit(line: dict[str, Any]) -> None:
+    """One arrival at an inspected place."""
+    from headgate.cli.looking import shown_time
+
+    console = Console(highlight=False, soft_wrap=True)
+    hit, worker = line["hit"], line["worker"]
+    if "error" in hit:
+        return console.print(f"worker {worker}: {hit['error']}", style="red", markup=False)
+    request = hit["request"]
+    for_whom = f"  {request['method']} {request['target']}  {request['id']}" if request else ""
+    where = f"{hit['file'].rpartition('/')[2]}:{hit['line']} in {hit['function']}"
+    console.print(
+        f"{shown_time(hit['time_unix'])}  worker {worker}  {where}{for_whom}", style="bold", markup=False
+    )
+    values = dict(hit["values"])
+    if "handler" in hit:
+        values["(handler)"] = hit["handler"]
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        console.print(f"  {name:<{width}} = {value}", markup=False)
+    if lost := hit.get("lost"):
+        console.print(f"  {lost} hits before this one were lost: they came too fast", style="red")
+    return None
+
+
 def print_routes(config: Any) -> None:
     """The routes of a configuration, in the order they are written."""
     console = Console(highlight=False, soft_wrap=True)

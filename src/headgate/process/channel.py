@@ -17,6 +17,9 @@ file tells a worker that the supervisor is gone.
 | applied  | worker     | it is in force, or why it is not                                          |
 | query    | supervisor | asks for a report, perhaps with the times of hooks                          |
 | report   | worker     | its connections and memory, what its hooks took                            |
+| inspect  | supervisor | a place in the code to look at, until `inspect_end` or some seconds are over |
+| inspecting | worker   | where that is, or why not                                                  |
+| hit      | worker     | what was seen there                                                        |
 """
 
 import json

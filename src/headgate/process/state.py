@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,19 @@ def ask(pid: int, command: str, timeout_s: float = 120.0) -> dict[str, Any]:
         raise NotRunning(f"the gateway with process id {pid} ended before it answered")
     decoded: dict[str, Any] = json.loads(answer)
     return decoded
+
+
+def follow(pid: int, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Sends a command that is answered with line after line, and gives them until the supervisor closes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        try:
+            line.connect(str(control_socket_path(pid)))
+        except (ConnectionError, FileNotFoundError) as error:
+            raise NotRunning(f"the gateway with process id {pid} does not answer") from error
+        line.sendall(json.dumps(request).encode() + b"\n")
+        with line.makefile("rb") as answers:
+            for answer in answers:
+                yield json.loads(answer)
 
 
 def write_pid_file(path: Path, pid: int) -> None:

@@ -29,6 +29,7 @@ from headgate.process.backoff import deaths_in_a_row, restart_delay_s
 from headgate.process.channel import ChannelClosed, Message
 from headgate.process.endpoint import Answer, Endpoint
 from headgate.process.hook_times import by_hook
+from headgate.process.inspections import Inspections
 from headgate.process.listeners import BindError, Listeners
 from headgate.process.reactor import Reactor
 from headgate.process.settings import Settings, usable_cpus
@@ -63,6 +64,7 @@ class Supervisor:
         self._first = first
         self._generations = 0
         self._status_rounds: list[StatusRound] = []
+        self._inspections = Inspections(self.reactor, lambda: list(self.workers.values()))
         self._reload_again: list[Answer] = []
         self._stopping: Intent | None = None
         self._has_left = False
@@ -148,9 +150,12 @@ class Supervisor:
                     self._change.heard(worker, message["error"])
             case "ready":
                 worker.became_ready()
+                self._inspections.joined(worker)
                 log.debug("worker ready", extra={"worker": worker.pid, "generation": generation.number})
                 if generation is self.coming and generation.all_at_least(Phase.READY, self._count):
                     self._promote(generation)
+            case "inspecting" | "hit":
+                self._inspections.heard(worker, message)
             case "failed":
                 worker.error, worker.error_kind = message["error"], message["kind"]
             case "report":
@@ -241,7 +246,9 @@ class Supervisor:
         if self.settings.pid_file:
             state.write_pid_file(Path(self.settings.pid_file), pid)
         try:
-            self._endpoint = Endpoint(self.reactor, state.control_socket_path(pid), self._command)
+            path = state.control_socket_path(pid)
+            streams = {"inspect": self._inspections.begin}
+            self._endpoint = Endpoint(self.reactor, path, self._command, streams)
         except OSError as error:
             log.warning("no control socket, so only signals work: %s", error)
         if self._predecessor:
@@ -262,6 +269,7 @@ class Supervisor:
         if worker.zone_slot is not None:
             self._zone.clear(worker.zone_slot)
         del self.workers[worker.pid]
+        self._inspections.left(worker)
         self._reported(worker)
         if generation.workers.get(worker.slot) is worker:
             del generation.workers[worker.slot]
@@ -346,6 +354,7 @@ class Supervisor:
                 "stopping" if intent is Intent.STOP_NOW else "stopping when the requests in flight are done"
             )
         self._stopping = intent
+        self._inspections.end_all()
         self.coming = None
         self.listeners.close(keep_socket_files=self._is_another_serving)  # nobody is let in any more
         for worker in list(self.workers.values()):

@@ -28,6 +28,7 @@ from headgate.process.spawn import CHANNEL_DESCRIPTOR
 from headgate.process.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from headgate.process.inspecting import Inspector
     from headgate.process.source import Loaded
 
 SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
@@ -60,6 +61,7 @@ class Worker:
         self._stopped_now: asyncio.Future[None] = loop.create_future()
         self._drains = False
         self._watchdog: Watchdog | None = None
+        self._inspector: Inspector | None = None
 
     async def run(self) -> None:
         """Starts up, serves until stopped, shuts down."""
@@ -164,6 +166,8 @@ class Worker:
         except ChannelClosed:
             self._loop.remove_reader(self._channel.fileno())
             logger.warning("the supervisor is gone: draining")
+            if self._inspector:
+                self._inspector.end_all()
             return self._stop_gracefully()
         if message["type"] == "listen" and not self._listen.done():
             self._listen.set_result((message, descriptors))
@@ -171,6 +175,10 @@ class Worker:
             self._hand_over()
         elif message["type"] == "apply":
             self._channel.send({"type": "applied", "error": self._apply(message, descriptors[0])})
+        elif message["type"] == "inspect":
+            self._inspect(message)
+        elif message["type"] == "inspect_end" and self._inspector:
+            self._inspector.end(message["id"])
         elif message["type"] == "query":
             hooks = times_of(self._core, self._loaded.hooks) if message.get("hooks") else []
             self._channel.send({"type": "report", "report": self._report(), "hooks": hooks})
@@ -205,6 +213,15 @@ class Worker:
             orders["log_format"] or change["log_format"], orders["log_level"] or change["log_level"]
         )
         return None
+
+    def _inspect(self, message: Message) -> None:
+        if self._inspector is None:
+            from headgate.process.inspecting import Inspector
+
+            hooks = [*self._loaded.hooks, *self._loaded.startup, *self._loaded.shutdown]
+            roots = [hook.function for hook in hooks]
+            self._inspector = Inspector(self._core, self._loop, self._channel, roots)
+        self._inspector.begin(message)
 
     def _report(self) -> dict[str, Any]:
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
