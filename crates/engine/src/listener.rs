@@ -57,6 +57,8 @@ impl Listener {
             }
             tokio::select! {
                 biased;
+                // first, so that a worker that drains leaves even a connection already there to the one that takes over
+                () = stop => return,
                 accepted = self.accept() => match accepted {
                     Ok((stream, client)) => admit(stream, client, &shared),
                     Err(error) if is_about_one_connection(&error) => {}
@@ -65,7 +67,6 @@ impl Listener {
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
-                () = stop => return,
             }
         }
     }

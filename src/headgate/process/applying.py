@@ -7,8 +7,7 @@ killed; the one that replaces it loads the file itself.
 """
 
 import os
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from headgate.process.channel import Message
 from headgate.process.workers import Generation, Phase, Worker
@@ -25,30 +24,30 @@ def is_in_place(current: Generation | None, worker: Worker) -> bool:
     )
 
 
-class Change:
-    """One snapshot on its way into the workers of a generation; calls `done` when all have it or are gone."""
+def send_change(generation: Generation, change: Message, descriptor: int) -> None:
+    """Sends a snapshot to every worker; the descriptor is closed."""
+    for worker in generation.workers.values():
+        worker.drain_s = change["drain_s"]
+        # one that does not read is dead or hangs: it never says `applied`, and is replaced when it ends
+        worker.send({"type": "apply", "change": change}, [descriptor])
+    os.close(descriptor)
 
-    def __init__(
-        self, generation: Generation, change: Message, descriptor: int, done: Callable[[], None]
-    ) -> None:
-        self._missing = set(generation.workers.values())
-        self._done = done
-        for worker in list(self._missing):
-            worker.drain_s = change["drain_s"]
-            # one that does not read is dead or hangs: it never says `applied`, and is replaced when it ends
-            worker.send({"type": "apply", "change": change}, [descriptor])
-        os.close(descriptor)
 
-    def heard(self, worker: Worker, error: str | None) -> None:
-        """A worker has it in force, or could not."""
-        if error:
-            worker.error = error
-            worker.process.signal(signal.SIGKILL)
-        self.is_over_for(worker)
+class Awaited:
+    """Something that each of some workers does in its own time; calls `done` when all have, or have ended."""
 
-    def is_over_for(self, worker: Worker) -> None:
-        """Nothing more is awaited from this worker."""
+    def __init__(self, workers: Iterable[Worker], done: Callable[[], None]) -> None:
+        self._missing, self._done = set(workers), done
+
+    def heard(self, worker: Worker) -> None:
+        """This one has done it, or never will."""
         if worker in self._missing:
             self._missing.discard(worker)
             if not self._missing:
                 self._done()
+
+    def end(self) -> None:
+        """Waits no longer."""
+        if self._missing:
+            self._missing.clear()
+            self._done()

@@ -11,6 +11,7 @@ file tells a worker that the supervisor is gone.
 | listen   | supervisor | the listening sockets                                                      |
 | ready    | worker     | it accepts                                                                 |
 | failed   | worker     | why it could not start; it exits afterwards                                |
+| draining | worker     | it lets nobody in any more                                                |
 | hand_over| supervisor | asks a worker just prepared for its snapshot; it exits afterwards          |
 | snapshot | worker     | the snapshot in a memfd, and what else changes without new code            |
 | apply    | supervisor | that same, for a worker that serves                                       |

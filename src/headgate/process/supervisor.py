@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.process import notify, state
-from headgate.process.applying import Change, is_in_place
+from headgate.process.applying import Awaited, is_in_place, send_change
 from headgate.process.backoff import deaths_in_a_row, restart_delay_s
 from headgate.process.channel import ChannelClosed, Message
 from headgate.process.endpoint import Answer, Endpoint
@@ -41,6 +41,7 @@ from headgate.process.workers import Generation, Phase, Worker
 from headgate.process.zone import ZoneSlots
 
 EXIT_OK, EXIT_FAILURE, EXIT_CONFIG = 0, 1, 2
+RETREAT_LIMIT_S = 5.0  # for old workers to stop letting clients in; one that a hook holds does so later
 
 log = logging.getLogger("headgate.supervisor")
 
@@ -54,7 +55,10 @@ class Supervisor:
         self.listeners = Listeners(settings.accept_mode)
         self.current: Generation | None = None
         self.coming: Generation | None = None
-        self._change: Change | None = None
+        self._change: Awaited | None = None
+        """The workers that have yet to put the new configuration in force."""
+        self._retreat: Awaited | None = None
+        """The old workers that still let clients in."""
         self.workers: dict[int, Worker] = {}
         """All that live, of whatever generation, by process id."""
         self.last_reload: dict[str, Any] | None = None
@@ -146,8 +150,14 @@ class Supervisor:
             case "snapshot":
                 self._apply(generation, message["change"], *descriptors)
             case "applied":
-                if self._change:
-                    self._change.heard(worker, message["error"])
+                if message["error"]:
+                    worker.error = message["error"]
+                    worker.process.signal(signal.SIGKILL)
+                elif self._change:
+                    self._change.heard(worker)
+            case "draining":
+                if self._retreat:
+                    self._retreat.heard(worker)
             case "ready":
                 worker.became_ready()
                 self._inspections.joined(worker)
@@ -195,23 +205,34 @@ class Supervisor:
             current.number = generation.number
             for worker in current.workers.values():
                 worker.generation = generation.number
-            self._tell(generation, {"ok": True, "generation": generation.number, "in_place": True})
-            log.info("configuration changed in place", extra={"generation": generation.number})
-            notify.ready(os.getpid())
-            self._reload_if_asked_meanwhile()
+            self._finish_reload(generation, {"in_place": True})
 
-        self._change = Change(current, change, descriptor, done)
+        self._change = Awaited(current.workers.values(), done)
+        send_change(current, change, descriptor)
 
     def _promote(self, generation: Generation) -> None:
         old, self.current, self.coming = self.current, generation, None
-        self._tell(generation, {"ok": True, "generation": generation.number})
-        if old is None:
-            self._announce()
-        else:
-            log.info("reloaded", extra={"generation": generation.number})
-            for worker in old.workers.values():
-                worker.drain(self.reactor)
         self.listeners.keep_only(generation.listeners)
+        if old is None or not old.workers:
+            if old is None:
+                self._announce()
+            return self._finish_reload(generation, {})
+
+        def done() -> None:
+            self._retreat = None
+            self._finish_reload(generation, {})
+
+        # whoever asked hears of it when nobody is let in by the old workers any more
+        self._retreat = Awaited(old.workers.values(), done)
+        self.reactor.call_later(RETREAT_LIMIT_S, self._retreat.end)
+        for worker in old.workers.values():
+            worker.drain(self.reactor)
+
+    def _finish_reload(self, generation: Generation, how: dict[str, Any]) -> None:
+        outcome = {"ok": True, "generation": generation.number, **how}
+        if generation.number > 1:
+            log.info("reloaded", extra={"generation": generation.number, **how})
+        self._tell(generation, outcome)
         notify.ready(os.getpid())
         self._reload_if_asked_meanwhile()
 
@@ -273,8 +294,9 @@ class Supervisor:
         self._reported(worker)
         if generation.workers.get(worker.slot) is worker:
             del generation.workers[worker.slot]
-        if self._change:
-            self._change.is_over_for(worker)
+        for awaited in (self._change, self._retreat):
+            if awaited:
+                awaited.heard(worker)
         cause = worker.error or (
             f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
         )
@@ -379,7 +401,7 @@ class Supervisor:
     def _reload(self, answer: Answer | None = None) -> None:
         if self._stopping:
             return answer({"ok": False, "error": "the gateway is stopping"}) if answer else None
-        if self.coming or self._change:
+        if self.coming or self._change or self._retreat:
             # What runs now may have read the files before they changed: do it once more afterwards, for all
             # who ask.
             self._reload_again.append(answer or _nobody)
@@ -431,7 +453,7 @@ class Supervisor:
             "pid": os.getpid(),
             "source": self.settings.source,
             "generation": self.current.number if self.current else 0,
-            "reloading": self.coming is not None or self._change is not None,
+            "reloading": bool(self.coming or self._change or self._retreat),
             "stopping": self._stopping is not None,
             "uptime_s": round(time.time() - self._started, 1),
             "listeners": self.listeners.bound(),

@@ -7,6 +7,7 @@ and to the channel.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
 DRAIN_STEP_S = 0.02
+TURN_S = 0.005  # in which the tasks that accept have run, and ended
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)  # the supervisor acts on them
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED)
 
@@ -126,6 +128,9 @@ class Worker:
     async def _drain(self) -> None:
         """Waits for the last connection, but not for ever, and not when told to stop at once."""
         self._core.drain()
+        await asyncio.sleep(TURN_S)
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            self._channel.send({"type": "draining"})
         ends = self._loop.time() + self._loaded.drain_s
         while left := self._core.connections():
             if self._loop.time() > ends:
