@@ -35,6 +35,7 @@ GATEWAY = [
     "gateway",
     "plugin",
     "route",
+    "listener",
     "loading",
     "_compiling",
     "_decorators",

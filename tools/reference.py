@@ -141,6 +141,7 @@ def phases() -> str:
         lines.append(f"| {' | '.join(cells)} |")
     scopes = {
         "worker": "only on the gateway, once a worker",
+        "connection": "on the gateway and on listeners",
         "gateway": "only on the gateway",
         "route": "on both",
     }

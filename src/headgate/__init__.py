@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headgate._core import (
         Attempt,
+        Connection,
         Failure,
         FetchHeaders,
         FetchResponse,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from .config import ConfigError
     from .gateway import Gateway
+    from .listener import Listener
     from .loading import load
     from .message import Response
     from .plugin import Plugin
@@ -41,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Attempt",
     "ConfigError",
+    "Connection",
     "Failure",
     "FetchClosed",
     "FetchConnectError",
@@ -54,6 +57,7 @@ __all__ = [
     "FetchTooLarge",
     "Gateway",
     "Headers",
+    "Listener",
     "Plugin",
     "Request",
     "Response",
@@ -68,6 +72,7 @@ __all__ = [
 _ROOMS = {
     "Attempt": "_core",
     "ConfigError": "config.errors",
+    "Connection": "_core",
     "Failure": "_core",
     "FetchClosed": "client",
     "FetchConnectError": "client",
@@ -81,6 +86,7 @@ _ROOMS = {
     "FetchTooLarge": "client",
     "Gateway": "gateway",
     "Headers": "_core",
+    "Listener": "listener",
     "Plugin": "plugin",
     "Request": "_core",
     "Response": "message",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from ._decorators import RegisteredHook
 from ._plugin_uses import PluginUses
 from .config.errors import ConfigError
-from .config.model import GatewayConfig, Inconsistency, ListenerConfig
+from .config.listeners import ListenerConfig
+from .config.model import GatewayConfig, Inconsistency
 from .config.snapshot import RouteCalls, snapshot
 from .config.units import milliseconds
 from .phases import PHASES, HookSpec, is_async
@@ -61,12 +62,23 @@ def compile_gateway(gate: Gateway) -> Compiled:
         phase: table.add_all(phase, _hooks_of(phase, None, gate, uses))
         for phase in ("rewrite", "error", "log")
     }
+    listeners = [
+        {
+            phase: table.add_all(
+                phase,
+                _hooks_of(phase, None, gate, uses) + [hook for hook in listener.hooks if hook.phase == phase],
+            )
+            for phase in PHASES
+            if PHASES[phase].scope == "connection"
+        }
+        for listener in gate.listeners
+    ]
     worker = _HookTable(config)
     startup, shutdown = (
         worker.add_all(phase, _hooks_of(phase, None, gate, uses)) for phase in ("startup", "shutdown")
     )
     try:
-        text = snapshot(config, routes, everywhere, gate.folder)
+        text = snapshot(config, routes, everywhere, gate.folder, listeners)
     except Inconsistency as error:
         raise error.at(gate.locate(error.path)) from None
     return Compiled(

@@ -301,6 +301,78 @@ class Attempt:
         """The server's address as configured."""
 
 @final
+class Connection:
+    """A connection of a client, as `connect` hooks see it; usable only on the thread of its loop."""
+
+    @property
+    def address(self) -> str:
+        """The client's address without port, as a PROXY header says where there is one; `unix:` for a Unix socket."""
+    @property
+    def port(self) -> int:
+        """The client's port, 0 for a Unix socket."""
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the socket: the client's, or that of a proxy before this gateway."""
+    @property
+    def destination(self) -> tuple[str, int] | None:
+        """Address and port that the client connected to, if they are known."""
+    @property
+    def listener(self) -> str:
+        """The listener's name."""
+    @property
+    def protocol(self) -> str:
+        """`http`, `tcp` or `udp`."""
+    @property
+    def proxy(self) -> ProxyInfo | None:
+        """What the PROXY header said, if one came."""
+    @property
+    def state(self) -> types.SimpleNamespace:
+        """Whatever the hooks of this connection want to tell each other."""
+    def refuse(self, reason: str = "", /) -> None:
+        """Closes the connection unserved; the reason goes to the log."""
+    @property
+    def idle(self) -> float | None:
+        """The longest silence in seconds: between two requests, or on a TCP connection. None: as configured."""
+    @idle.setter
+    def idle(self, seconds: float | None, /) -> None: ...
+    @property
+    def lifetime(self) -> float | None:
+        """The longest life of a TCP connection in seconds. None: as configured."""
+    @lifetime.setter
+    def lifetime(self, seconds: float | None, /) -> None: ...
+    @property
+    def max_requests(self) -> int | None:
+        """The most requests on the connection. None: as configured."""
+    @max_requests.setter
+    def max_requests(self, most: int | None, /) -> None: ...
+
+@final
+class ProxyInfo:
+    """What a PROXY header said beyond addresses."""
+
+    @property
+    def version(self) -> int:
+        """1 or 2."""
+    @property
+    def is_local(self) -> bool:
+        """Whether the proxy spoke for itself, as health checks do."""
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol, for instance `h2`."""
+    @property
+    def authority(self) -> str | None:
+        """The host name the client asked for."""
+    @property
+    def unique_id(self) -> bytes | None:
+        """An id of the connection."""
+    @property
+    def tls(self) -> dict[str, Any] | None:
+        """The client's TLS connection: `version`, `common_name`, `cipher`, `verified` and so on."""
+    @property
+    def other(self) -> list[tuple[int, bytes]]:
+        """All other values: types and bytes."""
+
+@final
 class Failure:
     """A request that could not be served as asked."""
 

@@ -12,7 +12,7 @@ from .config.hooks import HookConfig, OnError
 from .phases import PHASES, Hook, Phase, check_hook, shown_name
 
 if TYPE_CHECKING:
-    from headgate._core import Attempt, Failure, Request, ResponseView
+    from headgate._core import Attempt, Connection, Failure, Request, ResponseView
 
     from .message import Response
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     ResponseHook = Callable[[Request, ResponseView], Answer | Awaitable[Answer]]
     ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
     LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
+    ConnectHook = Callable[[Connection], Awaitable[None] | None]
     WorkerHook = Callable[[], Awaitable[Any] | Any]
 
 H = TypeVar("H")
@@ -136,9 +137,25 @@ class GatewayPhases(RoutePhases):
         return PhaseDecorator("shutdown", self.hooks)
 
     @property
+    def connect(self) -> PhaseDecorator[ConnectHook]:
+        """A connection is accepted, before its first byte of HTTP: refuse it, set its limits."""
+        return PhaseDecorator("connect", self.hooks)
+
+    @property
     def rewrite(self) -> PhaseDecorator[RequestHook]:
         """The head is read, before routing: change method, target and headers."""
         return PhaseDecorator("rewrite", self.hooks)
+
+
+class ListenerPhases:
+    """The phases of one listener, as decorators."""
+
+    hooks: list[RegisteredHook]
+
+    @property
+    def connect(self) -> PhaseDecorator[ConnectHook]:
+        """A connection is accepted here, before its first byte of HTTP: refuse it, set its limits."""
+        return PhaseDecorator("connect", self.hooks)
 
 
 def _reference(function: Hook) -> str:

@@ -12,10 +12,12 @@ from ._plugin_uses import PluginUse
 from .config.documents import Document
 from .config.errors import ConfigError, Where, suggestion
 from .config.errors import Path as ConfigPath
-from .config.hooks import HooksConfig, PluginConfig, RouteHooksConfig
+from .config.hooks import HooksConfig, ListenerHooksConfig, PluginConfig, RouteHooksConfig
+from .config.listeners import ListenerConfig
 from .config.model import GatewayConfig
 from .config.routes import RouteConfig
 from .gateway import Gateway
+from .listener import Listener
 from .phases import PHASES
 from .plugin import Plugin
 from .route import Route, Upstream
@@ -27,6 +29,9 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     finder = _Finder(folder)
     gate = Gateway()
     gate.adopt(config, folder, document.locate)
+    gate.listeners.extend(
+        _listener(one, ("listeners", n), document, finder) for n, one in enumerate(config.listeners)
+    )
     gate.upstreams.update(
         {
             name: Upstream(name, one, document.locate(("upstreams", name)))
@@ -37,6 +42,12 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     gate.hooks.extend(_hooks(config.hooks, ("hooks",), document, finder))
     gate.plugins.extend(_use(one, ("plugins", n), document, finder) for n, one in enumerate(config.plugins))
     return gate
+
+
+def _listener(config: ListenerConfig, path: ConfigPath, document: Document, finder: _Finder) -> Listener:
+    listener = Listener(config, document.locate(path))
+    listener.hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
+    return listener
 
 
 def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _Finder) -> Route:
@@ -51,7 +62,10 @@ def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _F
 
 
 def _hooks(
-    hooks: HooksConfig | RouteHooksConfig, path: ConfigPath, document: Document, finder: _Finder
+    hooks: HooksConfig | RouteHooksConfig | ListenerHooksConfig,
+    path: ConfigPath,
+    document: Document,
+    finder: _Finder,
 ) -> list[RegisteredHook]:
     found: list[RegisteredHook] = []
     for phase in type(hooks).model_fields:

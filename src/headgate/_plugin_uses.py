@@ -75,6 +75,8 @@ def _applies(use: PluginUse, phase: str, route: Route | None) -> bool | None:
     on = use.on
     if on is None or PHASES[phase].scope == "worker":
         return True
+    if PHASES[phase].scope == "connection":
+        return False  # refused in `_found`: there is no request yet
     if isinstance(on, Route):
         return on is route
     if isinstance(on, Upstream):
@@ -123,6 +125,12 @@ def _found(use: PluginUse, routes: Sequence[Route], upstreams: Mapping[str, Upst
         raise ConfigError(
             f"plugin `{type(use.plugin).__name__}` has a `rewrite` hook, which runs before a route is chosen",
             hint="use it on a path pattern, or without `on`",
+            where=use.where,
+        )
+    if on is not None and "connect" in type(use.plugin).phases:
+        raise ConfigError(
+            f"plugin `{type(use.plugin).__name__}` has a `connect` hook, which runs before there is a request",
+            hint="use it without `on`",
             where=use.where,
         )
     return on

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, Literal, TypeVar, Unpack, cast
 
 from ._caller import caller
 from ._compiling import Compiled, compile_gateway
@@ -15,10 +15,12 @@ from .config.errors import ConfigError, Locate, Where
 from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig, OnError, PluginConfig
 from .config.limits import LimitsOptions, TimeoutsOptions, UpstreamTimeoutsConfig
-from .config.model import GatewayConfig, ListenerConfig
+from .config.listeners import ListenerConfig, ProxyProtocol
+from .config.model import GatewayConfig
 from .config.routes import RouteConfig
 from .config.settings import Settings
 from .config.upstreams import Balance, UpstreamConfig
+from .listener import Listener
 from .message import Response
 from .phases import PHASES
 from .plugin import Plugin
@@ -34,8 +36,8 @@ class Gateway(GatewayPhases):
     """A gateway: what it listens on, where requests go, and the functions that see them on the way.
 
     Every call checks what it is given at once and raises `ConfigError`, which names the line of the call. The
-    decorators `startup`, `shutdown`, `rewrite`, `request`, `upstream_request`, `response`, `error` and `log` hang hooks
-    on every route.
+    decorators `startup`, `shutdown`, `connect`, `rewrite`, `request`, `upstream_request`, `response`, `error` and
+    `log` hang hooks on every route.
     """
 
     def __init__(self) -> None:
@@ -45,18 +47,34 @@ class Gateway(GatewayPhases):
         self.routes: list[Route] = []
         self.upstreams: dict[str, Upstream] = {}
         self.plugins: list[PluginUse] = []
-        self._listeners: list[ListenerConfig] = []
+        self.listeners: list[Listener] = []
         self._settings: dict[str, Any] = {}
         self._places: dict[ConfigPath, Where | None] = {}
         self._locate: Locate | None = None
 
     # --- what it listens on, and where requests go
 
-    def listen(self, address: str | int, *, name: str = "") -> ListenerConfig:
-        """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."""
-        listener = self._parse(ListenerConfig, {"address": address, "name": name}, ())
-        self._places["listeners", len(self._listeners)] = caller()
-        self._listeners.append(listener)
+    def listen(
+        self,
+        address: str | int,
+        *,
+        name: str = "",
+        proxy_protocol: ProxyProtocol | None = None,
+        trusted_proxies: str | Iterable[str] | None = None,
+    ) -> Listener:
+        """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
+
+        The listener it gives carries decorators for hooks of its connections: `@listener.connect`.
+        """
+        given = {
+            "address": address,
+            "name": name,
+            "proxy_protocol": proxy_protocol,
+            "trusted_proxies": _listed(trusted_proxies),
+        }
+        listener = Listener(self._parse(ListenerConfig, _said(given), ()), caller())
+        self._places["listeners", len(self.listeners)] = listener.where
+        self.listeners.append(listener)
         return listener
 
     def upstream(
@@ -68,6 +86,8 @@ class Gateway(GatewayPhases):
         retries: int | None = None,
         timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig | None = None,
         host: str | None = None,
+        proxy_protocol: Literal["v1", "v2"] | None = None,
+        source: str | None = None,
     ) -> Upstream:
         """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are shared out."""
         given: dict[str, Any] = {
@@ -77,6 +97,8 @@ class Gateway(GatewayPhases):
             "retries": retries,
             "timeouts": timeouts,
             "host": host,
+            "proxy_protocol": proxy_protocol,
+            "source": source,
         }
         config = self._parse(UpstreamConfig, _said(given), ("upstreams", name))
         if name in self.upstreams:
@@ -197,6 +219,13 @@ class Gateway(GatewayPhases):
             _said({"x_forwarded": x_forwarded, "forwarded": forwarded, "via": via, "name": name}),
         )
 
+    def trusted_proxies(self, *networks: str) -> None:
+        """Believes these networks about the client: X-Forwarded-For, Forwarded, X-Real-IP and PROXY headers.
+
+        What all others say is dropped. With none, nobody is believed.
+        """
+        self._set("trusted_proxies", networks)
+
     def access_log(
         self,
         format: str | None = None,
@@ -245,7 +274,7 @@ class Gateway(GatewayPhases):
         named = {name: [hook.described() for hook in self.hooks if hook.phase == name] for name in PHASES}
         whole = {
             **self._settings,
-            "listeners": self._listeners,
+            "listeners": [listener.described() for listener in self.listeners],
             "upstreams": {name: upstream.config for name, upstream in self.upstreams.items()},
             "routes": [route.described() for route in self.routes],
             "plugins": [use.config for use in self.plugins],
@@ -270,7 +299,6 @@ class Gateway(GatewayPhases):
         """Takes listeners and settings from a document; `locate` knows its lines, `folder` is where it lies."""
         self.folder = folder
         self._locate = locate
-        self._listeners = list(config.listeners)
         parts = ("listeners", "upstreams", "routes", "plugins", "hooks")
         self._settings = {key: getattr(config, key) for key in config.model_fields_set if key not in parts}
 

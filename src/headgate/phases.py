@@ -27,8 +27,9 @@ class Phase:
     when: str
     may: str
     openresty: str
-    scope: Literal["worker", "gateway", "route"] = "route"
-    """`worker`: once for each worker; `gateway`: before a route is chosen; `route`: also on single routes."""
+    scope: Literal["worker", "connection", "gateway", "route"] = "route"
+    """`worker`: once for each worker; `connection`: on listeners; `gateway`: before a route is chosen; `route`: also
+    on single routes."""
     reverse: bool = False
     """Whether hooks run in the reverse of the listed order, so that the first one listed is outermost."""
     answers: bool = False
@@ -54,6 +55,14 @@ PHASES: dict[str, Phase] = {
             "exit_worker_by_lua",
             "worker",
             True,
+        ),
+        Phase(
+            "connect",
+            ("connection",),
+            "a connection is accepted, before its first byte of HTTP",
+            "refuse it, set its limits",
+            "preread_by_lua",
+            "connection",
         ),
         Phase(
             "rewrite",

@@ -184,6 +184,7 @@ impl Core {
                 port,
                 scheme,
                 listener,
+                ..ClientInfo::default()
             });
             tokio::task::spawn_local(async move {
                 // whichever side breaks off, both are closed

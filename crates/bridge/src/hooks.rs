@@ -4,12 +4,13 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use headgate_engine::{Exchange, HookTime, Hooks, LocalFuture, Step, Verdict};
+use headgate_engine::{ConnectionState, Exchange, HookTime, Hooks, LocalFuture, Step, Verdict};
 use pyo3::prelude::*;
 use pyo3::types::{PyContext, PySequence};
 
 use crate::attachment::Attachment;
 use crate::attempt_view::Attempt;
+use crate::connection_hooks;
 use crate::failure_view::Failure;
 use crate::gil::{self, Entered};
 use crate::heartbeat::InPython;
@@ -41,6 +42,14 @@ impl Hooks for PyHooks {
             if matches!(step, Step::Ready(_)) {
                 ended(hook, exchange, us);
             }
+            step
+        })
+    }
+
+    fn connection(&self, hook: usize, connection: &Rc<ConnectionState>) -> Step {
+        Python::attach(|py| {
+            let step = connection_hooks::call(py, &self.seam, &self.hooks[hook], connection);
+            self.seam.notice_work(py);
             step
         })
     }
@@ -133,7 +142,8 @@ fn call_function<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let function = hook.function.bind(py);
     match hook.phase {
-        Phase::Rewrite | Phase::Request | Phase::Match => function.call1((request,)),
+        // hooks of connections never come here: see `connection_hooks`
+        Phase::Connect | Phase::Rewrite | Phase::Request | Phase::Match => function.call1((request,)),
         Phase::UpstreamRequest => function.call1((request, Attempt::new(exchange))),
         Phase::Response | Phase::Log => function.call1((request, Attachment::response(py, exchange)?)),
         Phase::Error => function.call1((request, Failure::new(exchange))),

@@ -13,12 +13,15 @@
 //! | [`heartbeat`], [`hook_times`] | who holds the loop, and for how long |
 //! | [`pending`] | the engine's own work as something to await |
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
+//! | [`connection_hooks`], [`connection_view`] | hooks of connections, and what they see |
 //! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
 //! | [`zone`] | the shared memory's numbers |
 
 mod attachment;
 mod attempt_view;
 mod body_source;
+mod connection_hooks;
+mod connection_view;
 mod core;
 mod failure_view;
 mod fetch_error;
@@ -51,6 +54,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod _core {
     #[pymodule_export]
     use crate::attempt_view::Attempt;
+    #[pymodule_export]
+    use crate::connection_view::{Connection, ProxyInfo};
     #[pymodule_export]
     use crate::core::Core;
     #[pymodule_export]

@@ -60,7 +60,7 @@ impl Link {
 }
 
 /// Keeps an exchange and its views usable while a task runs.
-pub(crate) struct Hold(Rc<Link>);
+pub(crate) struct Hold(Option<Rc<Link>>);
 
 impl Hold {
     pub(crate) fn new(link: &Rc<Link>) -> Self {
@@ -68,19 +68,24 @@ impl Hold {
         if let Some(exchange) = link.exchange.upgrade() {
             link.held.replace(Some(exchange));
         }
-        Self(Rc::clone(link))
+        Self(Some(Rc::clone(link)))
+    }
+
+    /// For a task that belongs to no exchange.
+    pub(crate) fn none() -> Self {
+        Self(None)
     }
 }
 
 impl Clone for Hold {
     fn clone(&self) -> Self {
-        Self::new(&self.0)
+        self.0.as_ref().map_or_else(Self::none, Self::new)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let link = &self.0;
+        let Some(link) = &self.0 else { return };
         link.holds.set(link.holds.get() - 1);
         if link.holds.get() == 0 {
             let held = link.held.take();

@@ -1,6 +1,6 @@
 //! Errors of users' code as records of the Python logger `headgate.hooks`, once each, with traceback and request id.
 
-use headgate_engine::Exchange;
+use headgate_engine::{ConnectionState, Exchange};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
 use pyo3::intern;
@@ -32,6 +32,16 @@ impl Origin {
     /// The request's id.
     pub(crate) fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// A hook of a connection, which has no route and no request: the listener stands for the route.
+    pub(crate) fn of_connection(hook: &Hook, connection: &ConnectionState) -> Self {
+        Self {
+            hook: hook.name.to_string(),
+            phase: hook.phase.name(),
+            route: connection.listener.clone(),
+            request_id: String::new(),
+        }
     }
 
     /// The name of the hook.

@@ -86,6 +86,7 @@ impl Hook {
 /// The phases that the engine calls hooks in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
+    Connect,
     Rewrite,
     Request,
     UpstreamRequest,
@@ -97,7 +98,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    const NAMES: [(&'static str, Self); 7] = [
+    const NAMES: [(&'static str, Self); 8] = [
+        ("connect", Self::Connect),
         ("rewrite", Self::Rewrite),
         ("request", Self::Request),
         ("upstream_request", Self::UpstreamRequest),
@@ -128,7 +130,7 @@ impl Phase {
 
     /// Whether a hook of this phase may answer the request.
     pub(crate) fn may_answer(self) -> bool {
-        !matches!(self, Self::Log | Self::Match)
+        !matches!(self, Self::Connect | Self::Log | Self::Match)
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
 
 use crate::access_log::Entry;
+use crate::admission::{Admission, Full};
 use crate::deadline::Watched;
 use crate::exchange;
 use crate::exchange_state::ClientInfo;
@@ -28,9 +29,9 @@ pub(crate) struct Connection {
     pub(crate) shared: Rc<Shared>,
     pub(crate) client: Rc<ClientInfo>,
     pub(crate) served: u64,
-    counted: Counted,
     /// How many requests of the gateway itself led to this connection; 0 for a client's.
     pub(crate) depth: u8,
+    _admission: Admission,
 }
 
 /// What a connection counts towards.
@@ -40,8 +41,6 @@ pub(crate) enum Counted {
     Not,
     /// The connections of the worker.
     Connection,
-    /// These, and those of its client's address.
-    ConnectionOfClient,
 }
 
 /// What follows an exchange.
@@ -67,27 +66,28 @@ pub(crate) enum NoRequest {
 
 impl Connection {
     pub(crate) fn open(stream: Stream, client: Rc<ClientInfo>, shared: Rc<Shared>, counted: Counted) -> Self {
-        if counted != Counted::Not {
-            shared.connections.set(shared.connections.get() + 1);
-            shared.metrics.count(Counter::ConnectionsActive);
-        }
-        if counted == Counted::ConnectionOfClient {
-            *shared
-                .per_client
-                .borrow_mut()
-                .entry(client.address.clone())
-                .or_insert(0) += 1;
-        }
+        let admission = Admission::enter(&shared, counted);
+        let peer = Peer::new(stream, shared.buffers.clone());
+        Self::resume(peer, client, shared, admission)
+    }
+
+    /// A connection that is admitted already, of which bytes may have been read.
+    pub(crate) fn resume(
+        peer: Peer,
+        client: Rc<ClientInfo>,
+        shared: Rc<Shared>,
+        admission: Admission,
+    ) -> Self {
         let watch = shared.deadlines.watch(&shared.clock);
         shared.busy.notify_one();
         Self {
-            peer: Peer::new(stream, shared.buffers.clone()),
+            peer,
             watch,
             shared,
             client,
             served: 0,
             depth: 0,
-            counted,
+            _admission: admission,
         }
     }
 
@@ -108,7 +108,12 @@ impl Connection {
 
     /// Waits for the first bytes of a request. False: there will be none.
     async fn await_bytes(&mut self) -> bool {
-        let idle_ms = self.shared.tables().timeouts.client_idle;
+        let own = self
+            .client
+            .opening
+            .as_ref()
+            .and_then(|opening| opening.idle_ms.get());
+        let idle_ms = own.unwrap_or_else(|| self.shared.tables().timeouts.client_idle);
         self.watch.arm(Limit::ClientIdle, idle_ms);
         match self.peer.fill(&self.watch, BUFFER_BYTES).await {
             Ok(_) => true,
@@ -167,35 +172,47 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let shared = &self.shared;
-        if self.counted == Counted::Not {
-            return;
+/// Why a connection is closed before it is served.
+pub(crate) struct Refusal {
+    pub(crate) error: &'static str,
+    pub(crate) limit: &'static str,
+    pub(crate) counter: Counter,
+}
+
+impl Refusal {
+    pub(crate) fn new(error: &'static str, counter: Counter) -> Self {
+        Self {
+            error,
+            limit: "",
+            counter,
         }
-        shared.connections.set(shared.connections.get() - 1);
-        shared.metrics.sub(Counter::ConnectionsActive, 1);
-        if self.counted == Counted::ConnectionOfClient {
-            let mut per_client = shared.per_client.borrow_mut();
-            if let Some(count) = per_client.get_mut(&self.client.address) {
-                *count -= 1;
-                if *count == 0 {
-                    per_client.remove(&self.client.address);
-                }
-            }
+    }
+
+    pub(crate) fn full(full: &Full) -> Self {
+        Self {
+            error: "connection_refused",
+            limit: full.limit,
+            counter: full.counter,
         }
     }
 }
 
-/// Logs a connection that was closed unserved because of a limit.
-pub(crate) fn log_refusal(tables: &Tables, shared: &Shared, client: &ClientInfo, limit: &'static str) {
+/// Logs a connection that was closed unserved.
+pub(crate) fn log_refusal(
+    tables: &Tables,
+    shared: &Shared,
+    client: &ClientInfo,
+    refusal: &Refusal,
+    began_us: u64,
+) {
     if let Some(log) = &tables.access_log {
-        let time_unix_ms = shared.clock.unix_ms(shared.clock.tick());
+        let now = shared.clock.tick();
         log.record(&Entry {
-            time_unix_ms,
+            time_unix_ms: shared.clock.unix_ms(began_us),
             client: &client.address,
-            limit,
-            error: "connection_refused",
+            limit: refusal.limit,
+            error: refusal.error,
+            total_us: now.saturating_sub(began_us),
             ..Entry::default()
         });
     }

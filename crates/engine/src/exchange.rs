@@ -17,6 +17,7 @@ use crate::connection::{Connection, Next, NoRequest};
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
 use crate::hooks::{Answer, Step};
+use crate::http1::forwarded::client_of;
 use crate::http1::request_body::{BodyBroken, RequestBody};
 use crate::metrics::Counter;
 use crate::own_answer::{self, Own};
@@ -31,13 +32,17 @@ const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
 /// Serves one request whose first bytes are there.
 pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let tables = connection.shared.tables();
-    let head = match connection.read_head(&tables).await {
+    let mut head = match connection.read_head(&tables).await {
         Ok(head) => head,
         Err(none) => return refuse(connection, &tables, none).await,
     };
     // from here on the worker's clock is right, and other threads have had their turn
     let now = connection.shared.begin_request(&*tables.hooks);
-    let exchange = Exchange::new(head, connection.client.clone(), tables.clone());
+    let client = match &tables.trusted_proxies {
+        Some(trusted) => client_of(&mut head.head, &connection.client, trusted),
+        None => connection.client.clone(),
+    };
+    let exchange = Exchange::new(head, client, tables.clone());
     exchange.timings.started_us.set(now);
     exchange.depth.set(connection.depth);
     if let Some(name) = &tables.request_id_header {
@@ -81,7 +86,12 @@ async fn respond(
         // the answer says `Connection: close`, so that the client goes elsewhere
         exchange.request.borrow_mut().persistent = false;
     }
-    let max_requests = tables.limits.max_requests_per_connection;
+    let own = connection
+        .client
+        .opening
+        .as_ref()
+        .and_then(|opening| opening.max_requests.get());
+    let max_requests = own.unwrap_or(tables.limits.max_requests_per_connection);
     if max_requests > 0 && connection.served + 1 >= max_requests {
         exchange.request.borrow_mut().persistent = false;
     }

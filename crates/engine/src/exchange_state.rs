@@ -4,15 +4,18 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use headgate_route::Params;
 use headgate_wire::{RequestHead, ResponseHead};
 
+use crate::connection_state::Opened;
 use crate::failure::Failure;
 use crate::tables::Tables;
 
 /// The client side of a connection, as hooks and logs see it.
+#[derive(Clone)]
 pub struct ClientInfo {
     /// The address as text, without port (`unix:` for a Unix socket).
     pub address: String,
@@ -22,6 +25,27 @@ pub struct ClientInfo {
     pub scheme: &'static str,
     /// The listener's name.
     pub listener: String,
+    /// The address of the connection, where a trusted proxy has said that the client is another one.
+    pub hop: Option<String>,
+    /// Where the client connected to; known only where a server is to be told.
+    pub destination: Option<SocketAddr>,
+    /// What came before HTTP on this connection, if anything did.
+    pub opening: Option<Rc<Opened>>,
+}
+
+impl Default for ClientInfo {
+    /// Nobody, over plain HTTP.
+    fn default() -> Self {
+        Self {
+            address: String::new(),
+            port: 0,
+            scheme: "http",
+            listener: String::new(),
+            hop: None,
+            destination: None,
+            opening: None,
+        }
+    }
 }
 
 /// What one hook of a request took.

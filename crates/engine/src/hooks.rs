@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use crate::connection_state::ConnectionState;
 use crate::exchange_state::Exchange;
 
 /// A future on the worker's own thread.
@@ -68,6 +69,9 @@ pub trait Hooks {
     /// Runs one hook of any phase. `exchange` tells the phase's other arguments (response, attempt, failure).
     fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step;
 
+    /// Runs one hook of a connection. It refuses by what it leaves in `connection`; `Verdict::Failed` refuses as well.
+    fn connection(&self, hook: usize, connection: &Rc<ConnectionState>) -> Step;
+
     /// Asks a matcher function whether a route that otherwise fits takes the request. Errors count as no (and are logged).
     fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool;
 
@@ -80,6 +84,10 @@ pub struct NoHooks;
 
 impl Hooks for NoHooks {
     fn call(&self, _: usize, _: &Rc<Exchange>) -> Step {
+        Step::Ready(Verdict::Continue)
+    }
+
+    fn connection(&self, _: usize, _: &Rc<ConnectionState>) -> Step {
         Step::Ready(Verdict::Continue)
     }
 

@@ -4,8 +4,10 @@
 //! who implements it is not this crate's business.
 
 mod access_log;
+mod admission;
 mod clock;
 mod connection;
+pub mod connection_state;
 mod deadline;
 mod error_page;
 mod exchange;
@@ -18,7 +20,10 @@ mod http1;
 mod http_date;
 mod limits;
 mod listener;
+mod listener_settings;
 pub mod metrics;
+mod networks;
+mod opening;
 mod own_answer;
 mod peer;
 mod phase_hooks;
@@ -32,6 +37,7 @@ mod upstream;
 pub mod virtual_stream;
 mod worker;
 
+pub use connection_state::{Chosen, ConnectionState, Opened};
 pub use exchange_state::{ClientInfo, Exchange, HookTime};
 pub use failure::{Failure, Source};
 pub use fetch::{

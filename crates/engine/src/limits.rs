@@ -15,6 +15,7 @@ pub(crate) enum Limit {
     UpstreamIdle,
     Linger,
     Fetch,
+    ProxyHeader,
 }
 
 impl Limit {
@@ -31,6 +32,7 @@ impl Limit {
             Self::UpstreamIdle => "timeouts.upstream_idle",
             Self::Linger => "linger",
             Self::Fetch => "timeouts.fetch",
+            Self::ProxyHeader => "timeouts.proxy_header",
         }
     }
 
@@ -41,6 +43,7 @@ impl Limit {
             Self::ClientBody => Counter::TimeoutClientBody,
             Self::ClientIdle | Self::Linger => Counter::TimeoutClientIdle,
             Self::Send => Counter::TimeoutSend,
+            Self::ProxyHeader => Counter::TimeoutProxyHeader,
             Self::Queue => Counter::TimeoutQueue,
             Self::Connect => Counter::TimeoutConnect,
             Self::UpstreamHead => Counter::TimeoutUpstreamHead,

@@ -9,9 +9,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::spawn_local;
 
-use crate::connection::{Connection, Counted};
+use crate::admission::Admission;
+use crate::connection::{log_refusal, Connection, Refusal};
 use crate::exchange_state::ClientInfo;
 use crate::metrics::Counter;
+use crate::opening::{canonical, Opening};
+use crate::peer::Peer;
 use crate::stream::Stream;
 use crate::worker::Shared;
 
@@ -60,7 +63,7 @@ impl Listener {
                 // first, so that a worker that drains leaves even a connection already there to the one that takes over
                 () = stop => return,
                 accepted = self.accept() => match accepted {
-                    Ok((stream, client)) => admit(stream, client, &shared),
+                    Ok((stream, address, port)) => self.admit(stream, address, port, &shared),
                     Err(error) if is_about_one_connection(&error) => {}
                     Err(error) => {
                         tracing::error!(listener = self.name, %error, "cannot accept a connection");
@@ -71,24 +74,58 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Stream, ClientInfo)> {
-        let info = |address: String, port| ClientInfo {
-            address,
-            port,
-            scheme: "http",
-            listener: self.name.clone(),
-        };
+    async fn accept(&self) -> io::Result<(Stream, String, u16)> {
         match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, address) = socket.accept().await?;
-                Ok((Stream::Tcp(stream), info(text(address), address.port())))
+                Ok((Stream::Tcp(stream), text(address), address.port()))
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Stream::Unix(stream), info("unix:".to_owned(), 0)))
+                Ok((Stream::Unix(stream), "unix:".to_owned(), 0))
             }
         }
     }
+
+    /// Counts a connection and starts its task, or drops it where a bound is reached.
+    fn admit(&self, stream: Stream, address: String, port: u16, shared: &Rc<Shared>) {
+        let tables = shared.tables();
+        let settings = tables.listener(&self.name);
+        shared.metrics.count(Counter::ConnectionsAccepted);
+        let client = ClientInfo {
+            address,
+            port,
+            listener: settings.map_or(&self.name, |settings| &settings.name).clone(),
+            destination: tables.wants_destination.then(|| local_address(&stream)).flatten(),
+            ..ClientInfo::default()
+        };
+        // behind a proxy the client is known only when the proxy has said who it is
+        let is_direct = settings.is_none_or(|settings| settings.proxy_protocol.is_none());
+        let address = is_direct.then_some(client.address.as_str());
+        let admission = match Admission::within(shared, &tables.limits, address) {
+            Ok(admission) => admission,
+            Err(full) => {
+                shared.metrics.count(full.counter);
+                shared.metrics.count(Counter::ConnectionsRefused);
+                let refusal = Refusal::full(&full);
+                log_refusal(&tables, shared, &client, &refusal, shared.clock.tick());
+                return;
+            }
+        };
+        if let Some(settings) = settings.filter(|settings| !settings.is_plain()).cloned() {
+            let opening = Opening::new(stream, client, settings, tables, shared.clone(), admission);
+            spawn_local(opening.run());
+        } else {
+            let peer = Peer::new(stream, shared.buffers.clone());
+            spawn_local(Connection::resume(peer, Rc::new(client), shared.clone(), admission).run());
+        }
+    }
+}
+
+/// Where the client connected to.
+fn local_address(stream: &Stream) -> Option<SocketAddr> {
+    let address = socket2::SockRef::from(&stream.socket()?).local_addr().ok()?;
+    address.as_socket().map(canonical)
 }
 
 /// An IPv4 address seen through an IPv6 socket is written as IPv4.
@@ -99,38 +136,4 @@ fn text(address: SocketAddr) -> String {
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-fn admit(stream: Stream, client: ClientInfo, shared: &Rc<Shared>) {
-    let tables = shared.tables();
-    let limits = &tables.limits;
-    shared.metrics.count(Counter::ConnectionsAccepted);
-    let of_client = shared
-        .per_client
-        .borrow()
-        .get(&client.address)
-        .copied()
-        .unwrap_or(0);
-    let refusal = if shared.connections.get() >= limits.max_connections {
-        Some(("limits.max_connections", Counter::LimitConnections))
-    } else if limits.max_connections_per_client > 0 && of_client >= limits.max_connections_per_client {
-        Some((
-            "limits.max_connections_per_client",
-            Counter::LimitClientConnections,
-        ))
-    } else {
-        None
-    };
-    if let Some((limit, counter)) = refusal {
-        shared.metrics.count(counter);
-        shared.metrics.count(Counter::ConnectionsRefused);
-        crate::connection::log_refusal(&tables, shared, &client, limit);
-        return;
-    }
-    let counted = if limits.max_connections_per_client > 0 {
-        Counted::ConnectionOfClient
-    } else {
-        Counted::Connection
-    };
-    spawn_local(Connection::open(stream, Rc::new(client), shared.clone(), counted).run());
 }

@@ -58,6 +58,10 @@ counters! {
     LogLinesLost "log_lines_lost",
     LogWritesFailed "log_writes_failed",
     Panics "panics",
+    ProxyHeaders "proxy_headers",
+    ProxyHeadersRefused "proxy_headers_refused",
+    RefusedByHook "refused_by_hook",
+    TimeoutProxyHeader "timeout_proxy_header",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

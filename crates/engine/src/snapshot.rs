@@ -26,6 +26,12 @@ pub struct Snapshot {
     pub upstreams: Vec<Upstream>,
     /// The routes, in the order listed.
     pub routes: Vec<Route>,
+    /// What listeners do with their connections; one that is not here is plain HTTP.
+    #[serde(default)]
+    pub listeners: Vec<Listener>,
+    /// Networks whose word about the client is taken; absent: nobody is asked, and lists of hops are passed on.
+    #[serde(default)]
+    pub trusted_proxies: Option<Vec<String>>,
     /// Hooks of requests before they have a route, or that get none.
     #[serde(default)]
     pub hooks: PhaseHooks,
@@ -55,6 +61,8 @@ pub struct Limits {
     pub max_fetches: usize,
     /// Of a fetched response's body that is read whole.
     pub max_fetch_body_bytes: usize,
+    /// A PROXY header.
+    pub max_proxy_header_bytes: usize,
     /// What a client's FIN before its answer means: `false` (it left: 499), `true` (it only finished sending).
     #[serde(default)]
     pub allow_half_close: bool,
@@ -64,6 +72,8 @@ pub struct Limits {
 #[derive(Deserialize, Debug, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
+    /// The PROXY header, from the connection's begin.
+    pub proxy_header: u64,
     /// The client's head, from its first byte.
     pub client_head: u64,
     /// Between two reads of the client's body.
@@ -108,6 +118,52 @@ pub struct RouteTimeouts {
     pub upstream_idle: Option<u64>,
     /// See [`Timeouts`].
     pub drain: Option<u64>,
+}
+
+/// A listener.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// The address as it was asked for.
+    pub address: String,
+    /// Its name, for hooks and logs.
+    pub name: String,
+    /// What is spoken on it.
+    pub protocol: ListenerProtocol,
+    /// The PROXY header that every connection begins with: `v1`, `v2` or `any`; absent for none.
+    #[serde(default)]
+    pub proxy_protocol: Option<String>,
+    /// Who may send PROXY headers; absent: the gateway's `trusted_proxies`.
+    #[serde(default)]
+    pub trusted_proxies: Option<Vec<String>>,
+    /// Hooks of its connections.
+    #[serde(default)]
+    pub hooks: ConnectionHooks,
+}
+
+/// What is spoken on a listener.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerProtocol {
+    /// HTTP.
+    Http,
+}
+
+impl ListenerProtocol {
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+        }
+    }
+}
+
+/// Hooks of connections: indices into the table that came with the snapshot, in running order.
+#[derive(Deserialize, Debug, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionHooks {
+    /// When a connection is accepted, before its first byte is looked at.
+    pub connect: Vec<usize>,
 }
 
 /// What the gateway tells servers about the client.
@@ -157,6 +213,12 @@ pub struct Upstream {
     pub timeouts: RouteTimeouts,
     /// The Host field sent: `preserve`, `server` or a literal.
     pub host: String,
+    /// The PROXY header that connections begin with: `v1` or `v2`; absent for none.
+    #[serde(default)]
+    pub proxy_protocol: Option<String>,
+    /// The address connections come from: `client` for the client's own (transparent), or an address; absent: any.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 /// A server of an upstream.

@@ -8,7 +8,9 @@ use headgate_wire::{ChunkLimits, HeadLimits};
 
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::hooks::Hooks;
+use crate::listener_settings::Settings;
 use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
+use crate::networks::Networks;
 use crate::peer::BUFFER_BYTES;
 use crate::snapshot::{self, Forwarding, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts};
 use crate::static_files::FileRoot;
@@ -37,6 +39,11 @@ pub struct Tables {
     pub(crate) phase_hooks: PhaseHooks,
     pub(crate) server_timing: bool,
     wants_hook_times: bool,
+    /// Whose word about the client is taken; `None`: nobody is asked.
+    pub(crate) trusted_proxies: Option<Rc<Networks>>,
+    /// Whether a server is told where the client connected to.
+    pub(crate) wants_destination: bool,
+    listeners: HashMap<String, Rc<Settings>>,
     functions: Vec<Option<usize>>,
 }
 
@@ -111,7 +118,19 @@ impl Tables {
             .collect::<Result<_, _>>()?;
         let access_log = snapshot.access_log.as_ref().map(open_log).transpose()?;
         let log_wants = access_log.as_ref().is_some_and(AccessLog::shows_hooks);
+        let trusted_proxies = snapshot
+            .trusted_proxies
+            .as_deref()
+            .map(Networks::parse)
+            .transpose()
+            .map_err(|error| SnapshotError(format!("trusted_proxies: {error}")))?
+            .map(Rc::new);
+        let listeners = build_listeners(snapshot.listeners, trusted_proxies.as_ref())?;
+        let tells = upstreams.iter().any(|upstream| upstream.introduction.is_some());
         Ok(Self {
+            trusted_proxies,
+            wants_destination: tells || listeners.values().any(|settings| !settings.is_plain()),
+            listeners,
             routes: built,
             upstreams,
             hooks,
@@ -149,6 +168,11 @@ impl Tables {
         self.wants_hook_times
     }
 
+    /// What the listener of that address does.
+    pub(crate) fn listener(&self, address: &str) -> Option<&Rc<Settings>> {
+        self.listeners.get(address)
+    }
+
     /// The matcher function of a route.
     pub(crate) fn function(&self, route: usize) -> Option<usize> {
         self.functions[route]
@@ -181,6 +205,20 @@ impl Tables {
             .or_else(|| upstream.and_then(|upstream| of_route(&upstream.timeouts)))
             .unwrap_or_else(|| of_gateway(&self.timeouts))
     }
+}
+
+fn build_listeners(
+    specs: Vec<snapshot::Listener>,
+    trusted: Option<&Rc<Networks>>,
+) -> Result<HashMap<String, Rc<Settings>>, SnapshotError> {
+    let trusted = trusted.cloned().unwrap_or_default();
+    let build = |spec: snapshot::Listener| {
+        let (address, name) = (spec.address.clone(), spec.name.clone());
+        let settings = Settings::build(spec, &trusted)
+            .map_err(|error| SnapshotError(format!("listener `{name}`: {error}")))?;
+        Ok((address, Rc::new(settings)))
+    };
+    specs.into_iter().map(build).collect()
 }
 
 /// Gives each server of the configuration a cell of its own in the shared zone: the same in every worker with the same

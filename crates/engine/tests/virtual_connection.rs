@@ -16,6 +16,7 @@ async fn request_on_a_virtual_stream_is_answered() {
                 port: 0,
                 scheme: "http",
                 listener: "test".to_owned(),
+                ..ClientInfo::default()
             });
             client
                 .write_all(b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")

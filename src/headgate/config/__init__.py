@@ -8,7 +8,8 @@ from .addresses import Address, TcpAddress, UnixAddress, parse_listen_address, p
 from .errors import ConfigError, Problem, Where
 
 if TYPE_CHECKING:
-    from .model import GatewayConfig, ListenerConfig
+    from .listeners import ListenerConfig
+    from .model import GatewayConfig
     from .routes import RouteConfig
     from .upstreams import ServerConfig, UpstreamConfig
 
@@ -32,7 +33,7 @@ __all__ = [
 
 _OF_THE_MODEL = {
     "GatewayConfig": "model",
-    "ListenerConfig": "model",
+    "ListenerConfig": "listeners",
     "RouteConfig": "routes",
     "ServerConfig": "upstreams",
     "UpstreamConfig": "upstreams",

@@ -64,11 +64,18 @@ class RouteHooksConfig(Settings):
     log: Hooks = Field(default=(), description="After the last byte.")
 
 
+class ListenerHooksConfig(Settings):
+    """The hooks of one listener, by phase."""
+
+    connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
+
+
 class HooksConfig(RouteHooksConfig):
     """The hooks of every route, by phase, and those that belong to no route."""
 
     startup: Hooks = Field(default=(), description="Once when a worker starts.")
     shutdown: Hooks = Field(default=(), description="Once when a worker stops.")
+    connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
     rewrite: Hooks = Field(default=(), description="Before routing; may change method, target and headers.")
 
 

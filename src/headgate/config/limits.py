@@ -45,6 +45,12 @@ class LimitsConfig(Settings):
         default=16 << 20,
         description="Bytes of a fetched body read whole; past it `FetchTooLarge`; 0 is no bound.",
     )
+    max_proxy_header_bytes: Size = Field(
+        default=4096,
+        ge=256,
+        le=32768,
+        description="Bytes of a PROXY header; past it the connection is closed.",
+    )
     allow_half_close: bool = Field(
         default=False,
         description="Whether a client that ends its side before the answer still gets it; if not, it has left (499).",
@@ -54,6 +60,10 @@ class LimitsConfig(Settings):
 class TimeoutsConfig(Settings):
     """The longest the gateway waits, for each thing it waits for."""
 
+    proxy_header: Duration = Field(
+        default=5.0,
+        description="For the PROXY header that begins a connection; past it the connection closes.",
+    )
     client_head: Duration = Field(
         default=15.0, description="For a whole request head, from its first byte; past it 408."
     )
@@ -112,6 +122,7 @@ class LimitsOptions(TypedDict, total=False):
     max_header_fields: int
     max_body_bytes: int | str
     max_connections: int
+    max_proxy_header_bytes: int | str
     max_connections_per_client: int
     max_requests_per_connection: int
     max_chunk_extension_bytes: int | str
@@ -124,6 +135,7 @@ class LimitsOptions(TypedDict, total=False):
 class TimeoutsOptions(TypedDict, total=False):
     """The keywords of `Gateway.timeouts`; see `TimeoutsConfig`."""
 
+    proxy_header: float | str
     client_head: float | str
     client_body: float | str
     client_idle: float | str

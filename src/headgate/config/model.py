@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from .addresses import parse_listen_address, parse_server_address
+from .addresses import parse_server_address
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
 from .limits import LimitsConfig, TimeoutsConfig
+from .listeners import ListenerConfig, Networks
 from .logs import AccessLogConfig, ErrorLogConfig
 from .routes import RouteConfig
 from .settings import OneOrMany, Settings
@@ -18,30 +19,6 @@ from .units import Duration
 from .upstreams import UpstreamConfig
 
 _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-
-
-class ListenerConfig(Settings):
-    """An address clients connect to; the address alone is the short form."""
-
-    short_forms: ClassVar = ({"type": "string", "examples": [":8080"]}, {"type": "integer"})
-
-    address: Annotated[
-        str,
-        BeforeValidator(lambda value: str(parse_listen_address(value))),
-        WithJsonSchema({"type": ["string", "integer"]}),
-    ] = Field(description="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.")
-    name: str = Field(default="", description="Its name in logs; none given: its address.")
-
-    @classmethod
-    def expand(cls, value: Any) -> Any:
-        """Reads the short form."""
-        return {"address": value} if isinstance(value, str | int) else value
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if not self.name:
-            object.__setattr__(self, "name", self.address)
-        return self
 
 
 class ForwardingConfig(Settings):
@@ -74,6 +51,11 @@ class GatewayConfig(Settings):
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
     forwarding: ForwardingConfig = Field(default_factory=ForwardingConfig, description="Forwarding headers.")
+    trusted_proxies: Networks | None = Field(
+        default=None,
+        description="Networks whose X-Forwarded-For, Forwarded and PROXY headers are believed; those of all others are "
+        "dropped. Null: the lists of hops are passed on, and nobody is believed.",
+    )
     request_id_header: str | None = Field(
         default="x-request-id",
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
@@ -124,6 +106,13 @@ class GatewayConfig(Settings):
                     ("upstreams", name),
                     f"`{name}` is no name for an upstream",
                     "use letters, digits, `_`, `-`, `.`",
+                )
+        for position, listener in enumerate(self.listeners):
+            if listener.proxy_protocol and not (listener.trusted_proxies or self.trusted_proxies):
+                raise Inconsistency(
+                    ("listeners", position, "proxy_protocol"),
+                    f"listener `{listener.name}` takes PROXY headers from nobody",
+                    'say from whom: `trusted_proxies="10.0.0.0/8"`',
                 )
         for position, route in enumerate(self.routes):
             self._check_target(route, ("routes", position, "to"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .errors import Path as ConfigPath
+from .listeners import ListenerConfig
 from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
 from .routes import RouteConfig
@@ -31,8 +33,16 @@ class RouteCalls:
     hooks: HookLists
 
 
-def snapshot(config: GatewayConfig, routes: Sequence[RouteCalls], hooks: HookLists, folder: Path) -> str:
-    """The engine's view of `config`; `routes` is in step with `config.routes`, files are relative to `folder`."""
+def snapshot(
+    config: GatewayConfig,
+    routes: Sequence[RouteCalls],
+    hooks: HookLists,
+    folder: Path,
+    listeners: Sequence[HookLists] = (),
+) -> str:
+    """The engine's view of `config`; `routes` and `listeners` are in step with those of `config`, files are relative to
+    `folder`.
+    """
     upstreams = config.every_upstream()
     positions = {name: position for position, name in enumerate(upstreams)}
     names = _unique(route.shown_name for route in config.routes)
@@ -47,6 +57,8 @@ def snapshot(config: GatewayConfig, routes: Sequence[RouteCalls], hooks: HookLis
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
             "server_timing": config.server_timing,
+            "trusted_proxies": config.trusted_proxies,
+            "listeners": _listeners(config.listeners, listeners),
             "upstreams": [_upstream(name, upstream, config) for name, upstream in upstreams.items()],
             "routes": [
                 {
@@ -72,6 +84,26 @@ def snapshot(config: GatewayConfig, routes: Sequence[RouteCalls], hooks: HookLis
 
 _ROUTE_LISTS = ("rewrite", "request", "upstream_request", "response", "error", "log")
 _GATEWAY_LISTS = ("rewrite", "error", "log")
+_LISTENER_LISTS = ("connect",)
+
+
+def _listeners(configs: Sequence[ListenerConfig], hooks: Sequence[HookLists]) -> list[dict[str, Any]]:
+    """Those that the engine must know more of than their sockets."""
+    known = []
+    for listener, lists in zip_longest(configs, hooks, fillvalue=cast(Any, {})):
+        calls = {phase: list(lists.get(phase, ())) for phase in _LISTENER_LISTS}
+        if not listener.is_plain or any(calls.values()):
+            known.append(
+                {
+                    "address": listener.address,
+                    "name": listener.name,
+                    "protocol": "http",
+                    "proxy_protocol": listener.proxy_protocol,
+                    "trusted_proxies": listener.trusted_proxies,
+                    "hooks": calls,
+                }
+            )
+    return known
 
 
 def _matching(route: RouteConfig) -> dict[str, Any]:
@@ -128,6 +160,8 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dic
         "retries": upstream.retries,
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
         "host": upstream.host,
+        "proxy_protocol": upstream.proxy_protocol,
+        "source": upstream.source,
     }
 
 

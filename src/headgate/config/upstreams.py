@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .addresses import parse_server, parse_server_address
+from .errors import ConfigError
 from .limits import UpstreamTimeoutsConfig
 from .settings import OneOrMany, Settings
 from .units import Duration
@@ -18,6 +20,15 @@ ServerAddress = Annotated[
     str, BeforeValidator(lambda value: str(parse_server_address(value))), WithJsonSchema({"type": "string"})
 ]
 """`host:port` or `unix:/path`."""
+
+
+def _source(value: str) -> str:
+    if value != "client":
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            raise ConfigError(f"`{value}` is no source", hint="write `client`, or an address") from None
+    return value
 
 
 class ServerConfig(Settings):
@@ -77,6 +88,15 @@ class UpstreamConfig(Settings):
     )
     timeouts: UpstreamTimeoutsConfig = Field(
         default_factory=UpstreamTimeoutsConfig, description="Waits for its servers."
+    )
+    proxy_protocol: Literal["v1", "v2"] | None = Field(
+        default=None,
+        description="The PROXY header that its connections begin with; such connections are not reused.",
+    )
+    source: Annotated[str, AfterValidator(_source)] | None = Field(
+        default=None,
+        description="Where connections come from: `client` for the client's address (needs CAP_NET_ADMIN), "
+        "or one of this machine's. Such connections are not reused.",
     )
     host: str = Field(
         default="preserve",

@@ -9,6 +9,7 @@ use headgate_wire::{parse_response, Parsed, ResponseHead};
 use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
 use super::Call;
+use crate::exchange_state::ClientInfo;
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::peer::{Peer, BUFFER_BYTES};
@@ -51,12 +52,24 @@ pub(super) async fn run(
     }
     call.shared.metrics.count(Counter::UpstreamConnects);
     call.watch.arm(Limit::Connect, call.connect_ms);
+    let nobody = ClientInfo::default();
+    let introduced = upstream
+        .introduction
+        .as_ref()
+        .map(|introduction| (introduction, &nobody));
     let stream = upstream.servers[server]
-        .connect(call.clock(), &call.watch)
+        .connect(call.clock(), &call.watch, introduced)
         .await
         .map_err(|broken| FetchError::connect(&upstream.servers[server].name, &broken, call.connect_ms))?;
+    let mut peer = Peer::new(stream, call.shared.buffers.clone());
+    if let Some((introduction, client)) = introduced {
+        let mut header = Vec::new();
+        introduction.write_header(client, &mut header);
+        // a connection that breaks already is noticed when the request is sent
+        let _ = peer.write_all(&call.watch, &header, call.connect_ms).await;
+    }
     let fresh = Pooled {
-        peer: Peer::new(stream, call.shared.buffers.clone()),
+        peer,
         served: 1,
         since_ms: 0,
     };

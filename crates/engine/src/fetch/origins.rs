@@ -198,6 +198,8 @@ fn described(url: &Url, address: &str) -> Result<snapshot::Upstream, FetchError>
         retries: 0,
         timeouts: snapshot::RouteTimeouts::default(),
         host: "server".to_owned(),
+        proxy_protocol: None,
+        source: None,
     })
 }
 

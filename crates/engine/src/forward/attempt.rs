@@ -66,19 +66,33 @@ async fn connect(plan: &Plan<'_>, connection: &Connection, server: usize) -> Res
     let began = shared.clock.tick();
     connection.watch.arm(Limit::Connect, plan.connect_ms);
     shared.metrics.count(Counter::UpstreamConnects);
+    let introduced = plan
+        .upstream
+        .introduction
+        .as_ref()
+        .map(|introduction| (introduction, &*plan.exchange.client));
     let connected = plan.upstream.servers[server]
-        .connect(&shared.clock, &connection.watch)
+        .connect(&shared.clock, &connection.watch, introduced)
         .await;
     let timings = &plan.exchange.timings;
     timings
         .connect_us
         .set(timings.connect_us.get() + shared.clock.tick() - began);
     match connected {
-        Ok(stream) => Ok(Pooled {
-            peer: Peer::new(stream, shared.buffers.clone()),
-            served: 0,
-            since_ms: 0,
-        }),
+        Ok(stream) => {
+            let mut peer = Peer::new(stream, shared.buffers.clone());
+            if let Some((introduction, client)) = introduced {
+                let mut header = Vec::new();
+                introduction.write_header(client, &mut header);
+                // a connection that breaks already is noticed when the request is sent
+                let _ = peer.write_all(&connection.watch, &header, plan.send_ms).await;
+            }
+            Ok(Pooled {
+                peer,
+                served: 0,
+                since_ms: 0,
+            })
+        }
         Err(Broken::Limit(limit)) => {
             shared.metrics.count(limit.counter());
             plan.exchange.limit.set(limit.name());

@@ -27,7 +27,7 @@ pub(super) async fn server(
     tried: u64,
 ) -> Result<Option<usize>, Failure> {
     let (shared, upstream) = (&connection.shared, plan.upstream);
-    let key = connection.client.address.as_bytes();
+    let key = plan.exchange.client.address.as_bytes();
     let pick = || upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics);
     let Some(queue) = &upstream.queue else {
         return Ok(pick());

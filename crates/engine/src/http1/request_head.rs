@@ -25,6 +25,7 @@ pub(crate) fn claim_fields(
     request: &mut RequestHead,
     forwarding: &Forwarding,
     request_id_header: Option<&str>,
+    is_told: bool,
 ) {
     let mut claim = |name: &[u8]| {
         if request.head.get(name).is_some() {
@@ -33,7 +34,10 @@ pub(crate) fn claim_fields(
     };
     if forwarding.x_forwarded {
         claim(b"x-forwarded-proto");
-        claim(b"x-forwarded-host");
+        // a trusted proxy knows better than this gateway which host the client asked for
+        if !is_told {
+            claim(b"x-forwarded-host");
+        }
     }
     if let Some(name) = request_id_header {
         claim(name.as_bytes());
@@ -113,17 +117,18 @@ fn write_fields_except_lists(request: &RequestHead, forwarding: &Forwarding, out
 
 fn write_forwarding(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
     let client = outgoing.client;
+    let hop = client.hop.as_ref().unwrap_or(&client.address);
     if outgoing.forwarding.x_forwarded {
-        list_field(request, b"X-Forwarded-For", &[client.address.as_bytes()], out);
+        list_field(request, b"X-Forwarded-For", &[hop.as_bytes()], out);
         field(out, b"X-Forwarded-Proto", &[client.scheme.as_bytes()]);
-        if !request.host().is_empty() {
+        if !request.host().is_empty() && request.head.get(b"x-forwarded-host").is_none() {
             field(out, b"X-Forwarded-Host", &[request.host()]);
         }
     }
     if outgoing.forwarding.forwarded {
         // RFC 7239 section 6: an IPv6 address is bracketed and quoted; so is a host with a port
-        let address = client.address.as_bytes();
-        let node: [&[u8]; 3] = if client.address.starts_with("unix:") {
+        let address = hop.as_bytes();
+        let node: [&[u8]; 3] = if hop.starts_with("unix:") {
             [b"", b"unknown", b""]
         } else if address.contains(&b':') {
             [b"\"[", address, b"]\""]

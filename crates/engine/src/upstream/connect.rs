@@ -9,14 +9,18 @@ use std::str::FromStr;
 
 use tokio::net::{lookup_host, TcpStream, UnixStream};
 
-use super::Server;
+use super::{Introduction, Server};
 use crate::clock::Clock;
 use crate::deadline::Watched;
+use crate::exchange_state::ClientInfo;
 use crate::peer::{watched, Broken};
 use crate::stream::Stream;
 
 /// How long resolved addresses are used, in milliseconds. The system's resolver does not tell a name's own time to live.
 const RESOLVED_FOR_MS: u64 = 10_000;
+
+/// Whom a connection speaks for, where the server is to know.
+pub(crate) type Introduced<'a> = Option<(&'a Introduction, &'a ClientInfo)>;
 
 /// Where a server listens.
 pub(super) enum Address {
@@ -55,15 +59,20 @@ impl FromStr for Address {
 
 impl Server {
     /// Opens a connection within the watch's deadline.
-    pub(crate) async fn connect(&self, clock: &Clock, watch: &Watched) -> Result<Stream, Broken> {
-        within(watch, self.address.connect(clock)).await
+    pub(crate) async fn connect(
+        &self,
+        clock: &Clock,
+        watch: &Watched,
+        introduced: Introduced<'_>,
+    ) -> Result<Stream, Broken> {
+        within(watch, self.address.connect(clock, introduced)).await
     }
 }
 
 impl Address {
-    async fn connect(&self, clock: &Clock) -> io::Result<Stream> {
+    async fn connect(&self, clock: &Clock, introduced: Introduced<'_>) -> io::Result<Stream> {
         match self {
-            Self::Ip(address) => connect_tcp(*address).await,
+            Self::Ip(address) => connect_tcp(*address, introduced).await,
             Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Self::Name {
                 name,
@@ -81,7 +90,12 @@ impl Address {
                 let first = next.replace(next.get().wrapping_add(1));
                 let mut last = io::Error::new(io::ErrorKind::NotFound, format!("`{name}` has no address"));
                 for offset in 0..addresses.len() {
-                    match connect_tcp(addresses[first.wrapping_add(offset) % addresses.len()]).await {
+                    match connect_tcp(
+                        addresses[first.wrapping_add(offset) % addresses.len()],
+                        introduced,
+                    )
+                    .await
+                    {
                         Ok(stream) => return Ok(stream),
                         Err(error) => last = error,
                     }
@@ -92,8 +106,11 @@ impl Address {
     }
 }
 
-async fn connect_tcp(address: SocketAddr) -> io::Result<Stream> {
-    let stream = TcpStream::connect(address).await?;
+async fn connect_tcp(address: SocketAddr, introduced: Introduced<'_>) -> io::Result<Stream> {
+    let stream = match introduced {
+        Some((introduction, client)) => introduction.connect(address, client).await?,
+        None => TcpStream::connect(address).await?,
+    };
     stream.set_nodelay(true)?;
     Ok(Stream::Tcp(stream))
 }

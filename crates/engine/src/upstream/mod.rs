@@ -1,6 +1,7 @@
 //! Upstreams: choosing a server, connecting, and keeping connections.
 
 mod connect;
+mod introduction;
 mod pool;
 mod queue;
 
@@ -14,6 +15,7 @@ use headgate_route::{Balance, Balancer, ServerSpec};
 use crate::metrics::Metrics;
 use crate::snapshot;
 use connect::Address;
+pub(crate) use introduction::Introduction;
 pub(crate) use pool::{Pool, Pooled};
 use queue::Queue;
 use tokio::sync::Notify;
@@ -28,6 +30,8 @@ pub struct Upstream {
     pub(crate) retries: u32,
     pub(crate) timeouts: snapshot::RouteTimeouts,
     pub(crate) keepalive: snapshot::Keepalive,
+    /// How servers learn who the client is before the first byte, if they do.
+    pub(crate) introduction: Option<Introduction>,
     /// Where requests wait, if a server is bounded.
     pub(crate) queue: Option<Queue>,
     spec: snapshot::Upstream,
@@ -94,6 +98,8 @@ impl Upstream {
             backup: server.backup,
             max_connections: server.max_connections,
         });
+        let introduction =
+            Introduction::build(spec).map_err(|error| format!("upstream `{}`: {error}", spec.name))?;
         let mut balancer = Balancer::new(balance, specs.collect());
         // hashing nothing with the keys of a new state gives a random number, other in each worker
         balancer.seed(RandomState::new().build_hasher().finish());
@@ -107,7 +113,15 @@ impl Upstream {
             },
             retries: spec.retries,
             timeouts: spec.timeouts.clone(),
-            keepalive: spec.keepalive.clone(),
+            keepalive: match &introduction {
+                // each connection speaks for one client
+                Some(_) => snapshot::Keepalive {
+                    max_idle: 0,
+                    ..spec.keepalive.clone()
+                },
+                None => spec.keepalive.clone(),
+            },
+            introduction,
             queue: spec
                 .servers
                 .iter()

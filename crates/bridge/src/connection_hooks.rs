@@ -1,0 +1,159 @@
+//! Calling the hooks of connections: as those of requests, but a connection has no request yet.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use headgate_engine::{ConnectionState, LocalFuture, Step, Verdict};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyContext;
+
+use crate::connection_view::Connection;
+use crate::gil::{self, Entered};
+use crate::heartbeat::InPython;
+use crate::link::Hold;
+use crate::report::Origin;
+use crate::seam::Seam;
+use crate::spec::{Hook, OnError};
+use crate::step::{first_step, to_coroutine, First};
+use crate::waiting::{Outcome, Waiting};
+
+/// What is kept for one connection from its first hook on.
+struct Attachment {
+    view: Py<Connection>,
+    context: Py<PyContext>,
+}
+
+/// Runs one hook of a connection.
+pub(crate) fn call(
+    py: Python<'_>,
+    seam: &Rc<Seam>,
+    hook: &Rc<Hook>,
+    connection: &Rc<ConnectionState>,
+) -> Step {
+    let began = Instant::now();
+    let step = guarded(py, hook, connection, || run(py, seam, hook, connection, began));
+    let us = micros(began);
+    hook.times.ran(us);
+    if !matches!(step, Some(Step::Waiting(_))) {
+        hook.times.ended(us);
+    }
+    step.unwrap_or_else(|| Step::Ready(failed(hook)))
+}
+
+fn run(
+    py: Python<'_>,
+    seam: &Rc<Seam>,
+    hook: &Rc<Hook>,
+    connection: &Rc<ConnectionState>,
+    began: Instant,
+) -> PyResult<Step> {
+    let (view, context) = views(py, connection)?;
+    let entered = Entered::new(&context)?;
+    let result = hook.function.bind(py).call1((view,))?;
+    if result.is_none() {
+        return Ok(Step::Ready(Verdict::Continue));
+    }
+    let Some(coroutine) = to_coroutine(seam, &result)? else {
+        return verdict(hook, &result).map(Step::Ready);
+    };
+    let first = first_step(seam, &coroutine, &context, || {
+        let (hook, connection) = (Rc::clone(hook), Rc::clone(connection));
+        Box::new(move |_| (Origin::of_connection(&hook, &connection), Hold::none()))
+    })?;
+    drop(entered);
+    match first {
+        First::Done(result) => verdict(hook, &result).map(Step::Ready),
+        First::Waits(waiting) => Ok(Step::Waiting(wait(
+            waiting,
+            hook.clone(),
+            connection.clone(),
+            began,
+        ))),
+    }
+}
+
+/// The view and the context of a connection, made at its first hook. The engine drops them when it is done.
+fn views<'py>(
+    py: Python<'py>,
+    connection: &Rc<ConnectionState>,
+) -> PyResult<(Bound<'py, Connection>, Bound<'py, PyContext>)> {
+    let mut slot = connection.attachment.borrow_mut();
+    if let Some(kept) = slot.as_ref().and_then(|slot| slot.downcast_ref::<Attachment>()) {
+        return Ok((kept.view.bind(py).clone(), kept.context.bind(py).clone()));
+    }
+    let view = Bound::new(py, Connection::new(py, connection)?)?;
+    let context = gil::copy_context(py)?;
+    slot.replace(Box::new(Attachment {
+        view: view.clone().unbind(),
+        context: context.clone().unbind(),
+    }));
+    Ok((view, context))
+}
+
+/// Hooks of connections say what they have to say on the connection, and return nothing.
+fn verdict(hook: &Hook, result: &Bound<'_, PyAny>) -> PyResult<Verdict> {
+    if result.is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let kind = result.get_type().name()?;
+    Err(PyTypeError::new_err(format!(
+        "hook `{}` returned a `{kind}`; hint: return nothing; `connection.refuse()` closes the connection",
+        hook.name
+    )))
+}
+
+fn wait(
+    waiting: Waiting,
+    hook: Rc<Hook>,
+    connection: Rc<ConnectionState>,
+    began: Instant,
+) -> LocalFuture<'static, Verdict> {
+    Box::pin(async move {
+        let outcome = waiting.outcome(Duration::from_millis(hook.deadline_ms)).await;
+        hook.times.ended(micros(began));
+        Python::attach(|py| match outcome {
+            Outcome::Ended(ended) => guarded(py, &hook, &connection, || verdict(&hook, ended?.bind(py)))
+                .unwrap_or_else(|| failed(&hook)),
+            Outcome::Late => {
+                hook.times.failed();
+                Origin::of_connection(&hook, &connection).was_late(py, hook.deadline_ms);
+                failed(&hook)
+            }
+        })
+    })
+}
+
+fn guarded<T>(
+    py: Python<'_>,
+    hook: &Hook,
+    connection: &ConnectionState,
+    work: impl FnOnce() -> PyResult<T>,
+) -> Option<T> {
+    let _beat = InPython::new(&hook.beat, "");
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => {
+            hook.times.failed();
+            Origin::of_connection(hook, connection).raised(py, &error);
+            None
+        }
+        Err(_) => {
+            hook.times.failed();
+            Origin::of_connection(hook, connection).panicked(py);
+            None
+        }
+    }
+}
+
+fn micros(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn failed(hook: &Hook) -> Verdict {
+    match hook.on_error {
+        OnError::Closed => Verdict::Failed,
+        OnError::Open => Verdict::Continue,
+    }
+}

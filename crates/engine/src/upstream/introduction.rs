@@ -1,0 +1,148 @@
+//! How a server learns who the client is before the first byte: a PROXY header, or the client's own address as source.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use headgate_wire::{write_proxy_v1, write_proxy_v2, ProxyTlvs};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::exchange_state::ClientInfo;
+use crate::snapshot;
+
+/// What is done on each connection to the servers of an upstream. Such a connection speaks for one client and is not
+/// kept for another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Introduction {
+    header: Option<Version>,
+    source: Source,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Version {
+    V1,
+    V2,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    Any,
+    Client,
+    Fixed(IpAddr),
+}
+
+impl Introduction {
+    /// Reads what an upstream's description says; `None`: nothing is done.
+    pub(super) fn build(spec: &snapshot::Upstream) -> Result<Option<Self>, String> {
+        let header = match spec.proxy_protocol.as_deref() {
+            None => None,
+            Some("v1") => Some(Version::V1),
+            Some("v2") => Some(Version::V2),
+            Some(other) => {
+                return Err(format!(
+                    "`{other}` is no version of the PROXY protocol\nhint: write `v1` or `v2`"
+                ))
+            }
+        };
+        let source = match spec.source.as_deref() {
+            None => Source::Any,
+            Some("client") => Source::Client,
+            Some(text) => Source::Fixed(
+                text.parse()
+                    .map_err(|_| format!("`{text}` is no source\nhint: write `client` or an address"))?,
+            ),
+        };
+        let introduction = Self { header, source };
+        Ok((header.is_some() || source != Source::Any).then_some(introduction))
+    }
+
+    /// Appends the header, if there is one.
+    pub(crate) fn write_header(&self, client: &ClientInfo, out: &mut Vec<u8>) {
+        let addresses = addresses(client);
+        match self.header {
+            None => {}
+            Some(Version::V1) => write_proxy_v1(addresses, out),
+            Some(Version::V2) => {
+                let tlvs = tlvs(client);
+                if !write_proxy_v2(addresses, false, &tlvs, true, out) {
+                    write_proxy_v2(addresses, false, &ProxyTlvs::default(), true, out);
+                }
+            }
+        }
+    }
+
+    /// Connects from the address that is asked for.
+    pub(super) async fn connect(&self, to: SocketAddr, client: &ClientInfo) -> io::Result<TcpStream> {
+        let from = match self.source {
+            Source::Any => None,
+            Source::Client => client.address.parse().ok(),
+            Source::Fixed(address) => Some(address),
+        };
+        let Some(from) = from.and_then(|from| alike(from, to)) else {
+            return TcpStream::connect(to).await;
+        };
+        let socket = if to.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        if self.source == Source::Client {
+            be_transparent(&socket, to)?;
+        }
+        // connections to several servers may then share a port
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        socket.connect(to).await
+    }
+}
+
+/// Lets a socket take an address that is not this machine's (`IP_TRANSPARENT`; needs `CAP_NET_ADMIN`).
+fn be_transparent(socket: &TcpSocket, to: SocketAddr) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    let done = if to.is_ipv4() {
+        socket.set_ip_transparent_v4(true)
+    } else {
+        socket.set_ip_transparent_v6(true)
+    };
+    done.map_err(|error| {
+        let text = format!("the client's address cannot be used as source: {error} (it needs CAP_NET_ADMIN)");
+        io::Error::new(error.kind(), text)
+    })
+}
+
+/// The address in the family of the other; none if that cannot be.
+fn alike(from: IpAddr, to: SocketAddr) -> Option<IpAddr> {
+    match (from.to_canonical(), to.is_ipv4()) {
+        (IpAddr::V4(from), true) => Some(IpAddr::V4(from)),
+        (IpAddr::V6(from), false) => Some(IpAddr::V6(from)),
+        _ => None,
+    }
+}
+
+/// The client, and where it connected to; where that is not known, the unspecified address of the family.
+fn addresses(client: &ClientInfo) -> Option<(SocketAddr, SocketAddr)> {
+    let address: IpAddr = client.address.parse().ok()?;
+    let nowhere = match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let destination = client.destination.unwrap_or(SocketAddr::new(nowhere, 0));
+    Some((SocketAddr::new(address, client.port), destination))
+}
+
+/// What this gateway knows of the connection, on top of what a proxy before it said.
+fn tlvs(client: &ClientInfo) -> ProxyTlvs {
+    let Some(opening) = &client.opening else {
+        return ProxyTlvs::default();
+    };
+    let mut tlvs = opening
+        .proxy
+        .as_ref()
+        .map(|header| header.tlvs.clone())
+        .unwrap_or_default();
+    if let Some(hello) = &*opening.hello.borrow() {
+        if let Some(name) = &hello.server_name {
+            tlvs.authority = Some(name.clone().into_bytes());
+        }
+    }
+    tlvs
+}
