@@ -13,7 +13,9 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar, final, overload
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, final, overload
+
+from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -113,6 +115,8 @@ class Core:
         """Open client connections of this worker."""
     def stats(self) -> dict[str, int]:
         """The named counters, summed over all slots of the zone."""
+    def count(self, name: str, /) -> None:
+        """Counts something that happens in Python under one of the counters' names; ValueError for any other."""
     def reopen_logs(self) -> None:
         """Opens the access log's file anew, after somebody has moved it."""
     def flush_logs(self) -> None:
@@ -391,6 +395,77 @@ class Failure:
     @property
     def retry_safe(self) -> bool:
         """Whether the request could be sent again without doing its work twice."""
+
+_Key = str | bytes
+
+@disjoint_base
+class Dictionary:
+    """A dictionary in memory that all workers share; see `headgate.shared.Shared`, which users have."""
+
+    def __new__(cls, fd: int, /) -> Self:
+        """Maps the dictionary behind a descriptor, which stays the caller's; ValueError if it is none."""
+    @overload
+    def get(self, key: _Key, default: None = None, /) -> Any: ...
+    @overload
+    def get(self, key: _Key, default: _T, /) -> Any | _T:
+        """The value of a key, or the default."""
+    def get_stale(self, key: _Key, default: Any = None, /) -> tuple[Any, bool]:
+        """The value of a key even if its time is up, and whether it is; or the default and false."""
+    def set(self, key: _Key, value: Any, ttl: float | None = None) -> None:
+        """Sets a value, for `ttl` seconds (none or 0: for ever)."""
+    def add(self, key: _Key, value: Any, ttl: float | None = None) -> bool:
+        """Sets a value where there is none; says whether it did."""
+    def replace(self, key: _Key, value: Any, ttl: float | None = None) -> bool:
+        """Sets a value where there is one; says whether it did."""
+    def delete(self, key: _Key, /) -> bool:
+        """Removes a key, value or list; says whether it was there."""
+    def incr(
+        self, key: _Key, by: float | None = None, init: float | None = 0, ttl: float | None = None
+    ) -> Any:
+        """Adds to a number and gives the sum; begins at `init` (none: KeyError) and then lives for `ttl` seconds."""
+    def lpush(self, key: _Key, value: Any, /) -> int:
+        """Adds a value at the left end of a list; gives its length."""
+    def rpush(self, key: _Key, value: Any, /) -> int:
+        """Adds a value at the right end of a list; gives its length."""
+    def lpop(self, key: _Key, default: Any = None, /) -> Any:
+        """Takes the value at the left end of a list; the default if there is no list."""
+    def rpop(self, key: _Key, default: Any = None, /) -> Any:
+        """Takes the value at the right end of a list; the default if there is no list."""
+    def llen(self, key: _Key, /) -> int:
+        """The length of a list; 0 if there is none."""
+    def expire(self, key: _Key, ttl: float | None, /) -> bool:
+        """Gives a key so many seconds from now (none or 0: for ever); says whether it is there."""
+    def ttl(self, key: _Key, /) -> float | None:
+        """The seconds a key has left: infinity if it has no end, None if it is not there."""
+    def keys(self, limit: int | None = 1024) -> list[str]:
+        """The keys, at most `limit` (None: all)."""
+    def flush_all(self) -> int:
+        """Removes everything; gives how many entries there were."""
+    def flush_expired(self, limit: int | None = None) -> int:
+        """Removes what has expired, at most `limit` entries (None: all); gives how many."""
+    @property
+    def capacity(self) -> int:
+        """The bytes it was made with."""
+    @property
+    def free_space(self) -> int:
+        """Bytes that hold nothing."""
+    @property
+    def evictions(self) -> int:
+        """Entries that had to go for others since it was made."""
+    @property
+    def repairs(self) -> int:
+        """How often it was repaired, after a process died within an operation, since it was made."""
+    def _acquire(self, name: _Key, holder: int, ttl: float | None = None, /) -> bool:
+        """Takes the lock `name` for a holder of this process, for `ttl` seconds at most; says whether it has it."""
+    def _release(self, name: _Key, holder: int, /) -> bool:
+        """Gives the lock `name` back; false if that holder had lost it."""
+    def _fileno(self) -> int:
+        """The descriptor, to be passed on to another process; it stays this object's."""
+    def __contains__(self, key: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+
+def create_dictionary(bytes: int, /) -> int:
+    """Makes an empty shared dictionary and gives its descriptor, which children inherit."""
 
 def create_zone(slots: int, cells: int, /) -> int:
     """Makes shared memory for counters and gives its descriptor, which children inherit."""

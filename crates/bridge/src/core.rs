@@ -260,6 +260,17 @@ impl Core {
         self.inside(py, |worker| Ok(worker.stats().into_iter().collect()))
     }
 
+    /// Counts something that happens in Python under one of the counters' names; `ValueError` for any other.
+    #[pyo3(signature = (name, /))]
+    fn count(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        self.inside(py, |worker| {
+            if worker.count(name) {
+                return Ok(());
+            }
+            Err(PyValueError::new_err(format!("there is no counter `{name}`")))
+        })
+    }
+
     /// Opens the access log's file anew, after somebody has moved it.
     fn reopen_logs(&self, py: Python<'_>) -> PyResult<()> {
         self.inside(py, |worker| Ok(worker.reopen_logs()?))

@@ -15,7 +15,7 @@
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
 //! | [`connection_hooks`], [`connection_view`] | hooks of connections, and what they see |
 //! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
-//! | [`zone`] | the shared memory's numbers |
+//! | [`zone`], [`dictionary`], [`dictionary_value`] | the shared memory's numbers; users' shared dictionaries |
 
 mod attachment;
 mod attempt_view;
@@ -23,6 +23,8 @@ mod body_source;
 mod connection_hooks;
 mod connection_view;
 mod core;
+mod dictionary;
+mod dictionary_value;
 mod failure_view;
 mod fetch_error;
 mod fetched_view;
@@ -58,6 +60,8 @@ mod _core {
     use crate::connection_view::{Connection, ProxyInfo};
     #[pymodule_export]
     use crate::core::Core;
+    #[pymodule_export]
+    use crate::dictionary::{create_dictionary, Dictionary};
     #[pymodule_export]
     use crate::failure_view::Failure;
     #[pymodule_export]

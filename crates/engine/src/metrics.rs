@@ -62,6 +62,10 @@ counters! {
     ProxyHeadersRefused "proxy_headers_refused",
     RefusedByHook "refused_by_hook",
     TimeoutProxyHeader "timeout_proxy_header",
+    TasksFailed "tasks_failed",
+    TasksRefused "tasks_refused",
+    JobsFailed "jobs_failed",
+    JobsRefused "jobs_refused",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.
@@ -86,6 +90,11 @@ impl Metrics {
 
     pub(crate) fn count(&self, counter: Counter) {
         self.zone.add(self.slot, counter as u32, 1);
+    }
+
+    /// Counts in a cell, that of a counter's number.
+    pub(crate) fn count_cell(&self, cell: u32) {
+        self.zone.add(self.slot, cell, 1);
     }
 
     pub(crate) fn add(&self, counter: Counter, n: u64) {

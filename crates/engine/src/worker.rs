@@ -190,6 +190,19 @@ impl Worker {
         self.shared.metrics.count(Counter::LoopStalls);
     }
 
+    /// Counts something that happens outside the engine; false if there is no counter of that name.
+    pub fn count(&self, name: &str) -> bool {
+        let Some(cell) = (0..)
+            .zip(NAMES)
+            .find(|(_, known)| **known == name)
+            .map(|(cell, _)| cell)
+        else {
+            return false;
+        };
+        self.shared.metrics.count_cell(cell);
+        true
+    }
+
     /// The counters, summed over all workers of the zone.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         (0..)

@@ -12,9 +12,10 @@
 //! The header has a page to itself. Slots begin 128 bytes apart or more: two cache lines, since processors fetch lines in
 //! pairs, so that no worker's counting slows another's.
 
+use crate::memory::WORD_BYTES;
+
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"hgzone\0\0");
 pub(crate) const VERSION: u64 = 1;
-pub(crate) const WORD_BYTES: usize = 8;
 pub(crate) const HEADER_WORDS: usize = 4096 / WORD_BYTES;
 /// Workers in a zone.
 pub(crate) const MAX_SLOTS: u32 = 4096;

@@ -1,8 +1,13 @@
-//! Numbers that all processes of a gateway share: one zone of memory, passed on as a file descriptor.
+//! What all processes of a gateway share: zones of numbers and dictionaries, in memory passed on as file descriptors.
 //!
 //! The one crate, beside a file of the bridge, that may use `unsafe`: each use says why it is sound.
 
+mod dictionary;
 mod layout;
+mod lock;
+mod memory;
+mod process;
 mod zone;
 
+pub use dictionary::{Dictionary, DictionaryError, End, Number, Owned, Refused, Value, MAX_BYTES, MIN_BYTES};
 pub use zone::{Zone, ZoneError};

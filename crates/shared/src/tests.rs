@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
-use rustix::fs::FileType;
+use rustix::fs::{fcntl_add_seals, fstat, ftruncate, memfd_create, FileType, MemfdFlags, SealFlags};
 use rustix::io::{fcntl_setfd, FdFlags};
 
 use super::*;
 
+const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 const SLOT_VARIABLE: &str = "HEADGATE_TEST_ZONE_SLOT";
 
 fn zone(slots: u32, cells: u32) -> Zone {

@@ -2,18 +2,16 @@
 //!
 //! How it works: a memfd holds a header and one slot per worker; a worker writes only into its own slot, anyone reads all.
 //! So adding is never contended, and when a worker dies the supervisor clears its slot and with it the dead one's share
-//! of every sum (connections it held, for one). The file is sealed at its size, for a mapping of a file that shrinks
-//! kills its reader (SIGBUS); `open` accepts only sealed files.
+//! of every sum (connections it held, for one).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use thiserror::Error;
 
-use crate::layout::{Layout, HEADER_WORDS, MAGIC, MAX_CELLS, MAX_SLOTS, VERSION, WORD_BYTES};
+use crate::layout::{Layout, HEADER_WORDS, MAGIC, MAX_CELLS, MAX_SLOTS, VERSION};
+use crate::memory::{first_words, sealed_bytes, Memory};
 
 /// Why a file descriptor is no usable zone.
 #[derive(Debug, Error)]
@@ -52,8 +50,7 @@ pub enum ZoneError {
 /// the end of a slice does.
 #[derive(Debug)]
 pub struct Zone {
-    file: OwnedFd,
-    map: MmapRaw,
+    memory: Memory,
     layout: Layout,
 }
 
@@ -69,12 +66,10 @@ impl Zone {
             );
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
-        let file = memfd_create("headgate-zone", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&file, layout.bytes() as u64)?;
-        fcntl_add_seals(&file, SIZE_SEALS | SealFlags::SEAL)?;
-        let zone = Self::map(file, layout)?;
+        let memory = Memory::create("headgate-zone", layout.words)?;
+        let zone = Self { memory, layout };
         let header = [MAGIC, VERSION, u64::from(slots), u64::from(cells)];
-        for (word, value) in zone.words().iter().zip(header) {
+        for (word, value) in zone.memory.words().iter().zip(header) {
             word.store(value, Relaxed);
         }
         Ok(zone)
@@ -83,12 +78,8 @@ impl Zone {
     /// Maps a zone made by [`Zone::create`] in this or another process.
     pub fn open(file: OwnedFd) -> Result<Self, ZoneError> {
         // Seals first: only then do the checks below stay true.
-        let seals = fcntl_get_seals(&file).map_err(|_| ZoneError::NotSealed)?;
-        if !seals.contains(SIZE_SEALS) {
-            return Err(ZoneError::NotSealed);
-        }
-        let bytes = u64::try_from(fstat(&file).map_err(io::Error::from)?.st_size).unwrap_or(0);
-        let [magic, version, slots, cells] = read_header(&file, bytes)?;
+        let bytes = sealed_bytes(&file)?.ok_or(ZoneError::NotSealed)?;
+        let [magic, version, slots, cells] = first_words(&file, bytes)?.ok_or(ZoneError::NotAZone)?;
         if magic != MAGIC {
             return Err(ZoneError::NotAZone);
         }
@@ -101,12 +92,13 @@ impl Zone {
             .and_then(|(slots, cells)| Layout::new(slots, cells))
             .filter(|layout| layout.bytes() as u64 == bytes)
             .ok_or(ZoneError::Size { slots, cells, bytes })?;
-        Ok(Self::map(file, layout)?)
+        let memory = Memory::map(file, layout.words)?;
+        Ok(Self { memory, layout })
     }
 
     /// The descriptor, to be passed on to another process.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.memory.fd()
     }
 
     /// How many slots there are.
@@ -160,48 +152,8 @@ impl Zone {
         } = self.layout;
         assert!(slot < slots, "slot {slot} of a zone of {slots}");
         assert!(cell < cells, "cell {cell} of a zone of {cells}");
-        &self.words()[HEADER_WORDS + slot as usize * stride_words + cell as usize]
+        &self.memory.words()[HEADER_WORDS + slot as usize * stride_words + cell as usize]
     }
-
-    fn map(file: OwnedFd, layout: Layout) -> io::Result<Self> {
-        let map = MmapOptions::new().len(layout.bytes()).map_raw(&file)?;
-        Ok(Self { file, map, layout })
-    }
-
-    /// The whole zone, header included.
-    #[allow(
-        unsafe_code,
-        clippy::cast_ptr_alignment,
-        reason = "memory shared with other processes can only be reached by pointer"
-    )]
-    fn words(&self) -> &[AtomicU64] {
-        let start = self.map.as_ptr().cast::<AtomicU64>();
-        // SAFETY:
-        // - the mapping starts at a page, so it is aligned, and holds `layout.words` words: `map` asked for that length;
-        // - the file cannot shrink below it (sealed, see `create` and `open`), so every page stays readable;
-        // - the memory is unmapped only when `self` is dropped, and the borrow of `self` ends before that;
-        // - all processes reach it only through this function, as atomics, for which any bits are valid.
-        unsafe { std::slice::from_raw_parts(start, self.layout.words) }
-    }
-}
-
-const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
-
-/// Reads the header without mapping, so that nothing is mapped before its size is known to be right.
-fn read_header(file: &OwnedFd, bytes: u64) -> Result<[u64; 4], ZoneError> {
-    let mut raw = [0; 4 * WORD_BYTES];
-    if bytes < raw.len() as u64 {
-        return Err(ZoneError::NotAZone);
-    }
-    let read = rustix::io::pread(file, &mut raw, 0).map_err(io::Error::from)?;
-    if read < raw.len() {
-        return Err(ZoneError::NotAZone);
-    }
-    let mut header = [0; 4];
-    for (word, bytes) in header.iter_mut().zip(raw.chunks_exact(WORD_BYTES)) {
-        *word = u64::from_ne_bytes(bytes.try_into().expect("chunks of a word"));
-    }
-    Ok(header)
 }
 
 #[cfg(test)]
