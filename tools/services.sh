@@ -17,6 +17,18 @@ found() {
   esac
 }
 
+# h2spec judges HTTP/2; it is no Debian package, but Go can build it. Its proxy checks the sums of what it fetches.
+H2SPEC=github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+if command -v go >/dev/null; then
+  PATH="$PATH:$(go env GOBIN):$(go env GOPATH)/bin"
+  if ! command -v h2spec >/dev/null; then
+    echo "services: building h2spec"
+    go install "$H2SPEC" || echo "services: go could not build h2spec; the test that needs it is skipped"
+  fi
+else
+  echo "services: no Go here; the test with h2spec is skipped (hint: https://go.dev/dl)"
+fi
+
 missing=()
 for pair in "${needed[@]}"; do
   found "${pair%%:*}" || missing+=("${pair##*:}")

@@ -14,6 +14,7 @@ from ._plugin_uses import PluginUse
 from .config.errors import ConfigError, Locate, Where
 from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig, OnError, PluginConfig
+from .config.http2 import Http2Options
 from .config.limits import LimitsOptions, TimeoutsOptions, UpstreamTimeoutsConfig
 from .config.listeners import ListenerConfig, ProxyProtocol
 from .config.model import GatewayConfig
@@ -204,6 +205,10 @@ class Gateway(GatewayPhases):
     def timeouts(self, **timeouts: Unpack[TimeoutsOptions]) -> None:
         """Sets the longest waits, such as `client_head="10s"`."""
         self._set("timeouts", timeouts)
+
+    def http2(self, **settings: Unpack[Http2Options]) -> None:
+        """Sets how HTTP/2 is spoken with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
+        self._set("http2", settings)
 
     def forwarding(
         self,

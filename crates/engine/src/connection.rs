@@ -9,9 +9,11 @@ use crate::admission::{Admission, Full};
 use crate::deadline::Watched;
 use crate::exchange;
 use crate::exchange_state::ClientInfo;
+use crate::http2;
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::snapshot::H2c;
 use crate::stream::Stream;
 use crate::tables::Tables;
 use crate::worker::Shared;
@@ -93,6 +95,12 @@ impl Connection {
 
     /// Serves requests until the connection ends.
     pub(crate) async fn run(mut self) {
+        if !self.await_bytes().await {
+            return;
+        }
+        if self.is_http2().await {
+            return Box::pin(http2::serve(self)).await;
+        }
         loop {
             if self.peer.unread().is_empty() && !self.await_bytes().await {
                 return;
@@ -103,6 +111,26 @@ impl Connection {
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
             }
+        }
+    }
+
+    /// Serves the one request that a stream of another connection carries.
+    pub(crate) async fn run_once(mut self) {
+        // what follows is that connection's matter
+        let _ = exchange::serve(&mut self).await;
+    }
+
+    /// Whether the first bytes are those of HTTP/2, or nothing else may come.
+    async fn is_http2(&mut self) -> bool {
+        let tables = self.shared.tables();
+        match tables.http2.h2c {
+            H2c::Only => tables.http2.enabled && self.peer.stream.socket().is_some(),
+            // a cheap look first: no usual method begins like the preface
+            H2c::Detect if self.peer.unread().starts_with(b"P") => {
+                self.watch.arm(Limit::ClientHead, tables.timeouts.client_head);
+                tables.http2.enabled && http2::begins_with_preface(self).await
+            }
+            H2c::Detect | H2c::Off => false,
         }
     }
 
@@ -156,7 +184,7 @@ impl Connection {
     }
 
     /// Lets the client read the answer before the connection is closed under what it still sends.
-    async fn linger(mut self) {
+    pub(crate) async fn linger(mut self) {
         self.watch.arm(Limit::Linger, LINGER_MS);
         if !self.peer.shutdown(&self.watch).await {
             return;

@@ -76,7 +76,7 @@ impl Deadlines {
             .watches
             .borrow()
             .iter()
-            .filter(|watch| watch.limit.get() == limit)
+            .filter(|watch| watch.limit.get() == limit && watch.due_ms.get() != NEVER)
         {
             watch.due_ms.set(watch.due_ms.get().min(due_ms));
         }

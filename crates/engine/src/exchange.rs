@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found, Params};
-use headgate_wire::{RequestHead, Version};
+use headgate_wire::RequestHead;
 use tokio::task::spawn_local;
 
 use crate::access_log::Entry;
@@ -343,11 +343,7 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         method: request.method(),
         target: request.target(),
         host: request.host(),
-        version: if request.version == Version::Http10 {
-            "HTTP/1.0"
-        } else {
-            "HTTP/1.1"
-        },
+        version: exchange.version_name(),
         status: exchange.status.get(),
         request_bytes: exchange.request_bytes.get(),
         response_bytes: exchange.response_bytes.get(),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use headgate_route::Params;
-use headgate_wire::{RequestHead, ResponseHead};
+use headgate_wire::{RequestHead, ResponseHead, Version};
 
 use crate::connection_state::Opened;
 use crate::failure::Failure;
@@ -31,6 +31,8 @@ pub struct ClientInfo {
     pub destination: Option<SocketAddr>,
     /// What came before HTTP on this connection, if anything did.
     pub opening: Option<Rc<Opened>>,
+    /// What it speaks.
+    pub protocol: Protocol,
 }
 
 impl Default for ClientInfo {
@@ -44,8 +46,19 @@ impl Default for ClientInfo {
             hop: None,
             destination: None,
             opening: None,
+            protocol: Protocol::Http1,
         }
     }
+}
+
+/// What a client speaks; HTTP/2 is translated before a request begins its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1: each request tells.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// What one hook of a request took.
@@ -142,6 +155,15 @@ impl Exchange {
             depth: Cell::new(0),
             timings: Timings::default(),
         })
+    }
+
+    /// The protocol of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    pub fn version_name(&self) -> &'static str {
+        match (self.client.protocol, self.request.borrow().version) {
+            (Protocol::Http2, _) => "HTTP/2.0",
+            (Protocol::Http1, Version::Http10) => "HTTP/1.0",
+            (Protocol::Http1, Version::Http11) => "HTTP/1.1",
+        }
     }
 
     /// The name of the chosen route, empty before routing.

@@ -17,6 +17,7 @@ mod fetch;
 mod forward;
 pub mod hooks;
 mod http1;
+mod http2;
 mod http_date;
 mod limits;
 mod listener;
@@ -38,7 +39,7 @@ pub mod virtual_stream;
 mod worker;
 
 pub use connection_state::{Chosen, ConnectionState, Opened};
-pub use exchange_state::{ClientInfo, Exchange, HookTime};
+pub use exchange_state::{ClientInfo, Exchange, HookTime, Protocol};
 pub use failure::{Failure, Source};
 pub use fetch::{
     upload_channel, FetchBody, FetchError, FetchErrorKind, FetchRequest, FetchTo, Fetched, FetchedBody,

@@ -16,6 +16,7 @@ pub(crate) enum Limit {
     Linger,
     Fetch,
     ProxyHeader,
+    Http2Age,
 }
 
 impl Limit {
@@ -33,6 +34,7 @@ impl Limit {
             Self::Linger => "linger",
             Self::Fetch => "timeouts.fetch",
             Self::ProxyHeader => "timeouts.proxy_header",
+            Self::Http2Age => "http2.max_age",
         }
     }
 
@@ -44,6 +46,7 @@ impl Limit {
             Self::ClientIdle | Self::Linger => Counter::TimeoutClientIdle,
             Self::Send => Counter::TimeoutSend,
             Self::ProxyHeader => Counter::TimeoutProxyHeader,
+            Self::Http2Age => Counter::TimeoutHttp2Age,
             Self::Queue => Counter::TimeoutQueue,
             Self::Connect => Counter::TimeoutConnect,
             Self::UpstreamHead => Counter::TimeoutUpstreamHead,

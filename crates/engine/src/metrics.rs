@@ -66,6 +66,10 @@ counters! {
     TasksRefused "tasks_refused",
     JobsFailed "jobs_failed",
     JobsRefused "jobs_refused",
+    Http2Connections "http2_connections",
+    LimitHttp2Control "limit_http2_control_frames",
+    LimitHttp2Resets "limit_http2_resets",
+    TimeoutHttp2Age "timeout_http2_age",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

@@ -27,14 +27,16 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    fn take(&self) -> Vec<u8> {
+    /// An empty buffer of [`BUFFER_BYTES`].
+    pub(crate) fn take(&self) -> Vec<u8> {
         self.free
             .borrow_mut()
             .pop()
             .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
-    fn give(&self, mut buffer: Vec<u8>) {
+    /// Takes one back.
+    pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         let mut free = self.free.borrow_mut();
         if buffer.capacity() == BUFFER_BYTES && free.len() < POOLED_BUFFERS {
             buffer.clear();

@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use headgate_wire::FrameBudget;
+
 /// The whole configuration of a worker.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +17,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// What the gateway tells servers about the client.
     pub forwarding: Forwarding,
+    /// HTTP/2 with clients.
+    pub http2: Http2,
     /// The field that carries the request's id to the server and back; absent for none.
     pub request_id_header: Option<String>,
     /// The access log, absent for none.
@@ -154,6 +158,50 @@ impl ListenerProtocol {
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+        }
+    }
+}
+
+/// HTTP/2 with clients (RFC 9113).
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Http2 {
+    /// Whether it is spoken: by prior knowledge on plain listeners, by ALPN on TLS ones.
+    pub enabled: bool,
+    /// What plain listeners do about it.
+    pub h2c: H2c,
+    /// Requests at once on one connection.
+    pub max_concurrent_streams: u32,
+    /// Resets that one connection may send in ten seconds.
+    pub max_resets: u32,
+    /// Frames without work that one connection may send in ten seconds, or for each quarter of a frame of work.
+    pub max_control_frames: u32,
+    /// What a stream's client may send ahead of its reader; a connection has sixteen times as much.
+    pub window_bytes: u32,
+    /// How long a connection takes new requests, in milliseconds.
+    pub max_age: u64,
+    /// Whether WebSockets are let in (RFC 8441).
+    pub websocket: bool,
+}
+
+/// HTTP/2 on plain listeners.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum H2c {
+    /// Told by a connection's first bytes (RFC 9113 section 3.3).
+    Detect,
+    /// Nothing else is spoken.
+    Only,
+    /// It is not spoken.
+    Off,
+}
+
+impl Http2 {
+    /// What a connection's frames are metered with.
+    pub(crate) fn budget(&self) -> FrameBudget {
+        FrameBudget {
+            control: self.max_control_frames,
+            resets: self.max_resets,
         }
     }
 }

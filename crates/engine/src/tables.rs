@@ -12,7 +12,7 @@ use crate::listener_settings::Settings;
 use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
 use crate::networks::Networks;
 use crate::peer::BUFFER_BYTES;
-use crate::snapshot::{self, Forwarding, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts};
+use crate::snapshot::{self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts};
 use crate::static_files::FileRoot;
 use crate::upstream::Upstream;
 
@@ -33,6 +33,7 @@ pub struct Tables {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarding: Forwarding,
+    pub(crate) http2: Http2,
     pub(crate) request_id_header: Option<String>,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_flush_ms: u64,
@@ -138,6 +139,7 @@ impl Tables {
             limits: snapshot.limits,
             timeouts: snapshot.timeouts,
             forwarding: snapshot.forwarding,
+            http2: snapshot.http2,
             request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
             access_log,
             server_timing: snapshot.server_timing,

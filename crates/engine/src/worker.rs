@@ -234,6 +234,13 @@ impl Shared {
         self.ids.borrow_mut().next(&mut buffer).to_owned()
     }
 
+    /// Sixteen bytes that differ from call to call; no secret.
+    pub(crate) fn nonce(&self) -> [u8; 16] {
+        let mut buffer = [0; LENGTH];
+        let id = self.ids.borrow_mut().next(&mut buffer).as_bytes();
+        std::array::from_fn(|at| id[LENGTH - 16 + at])
+    }
+
     /// Appends the current `Date` value.
     pub(crate) fn write_date(&self, out: &mut Vec<u8>) {
         let seconds = self.clock.unix_ms(self.clock.now_us()) / 1000;

@@ -20,6 +20,7 @@ mod error;
 mod field;
 mod grammar;
 mod head;
+mod http2_meter;
 mod limits;
 mod lines;
 mod proxy_protocol;
@@ -34,6 +35,7 @@ pub use chunked::{write_chunk_size, write_last_chunk, ChunkStep, ChunkedDecoder}
 pub use client_hello::{parse_client_hello, ClientHello, ClientHelloError};
 pub use error::{ChunkError, FieldError, HeadError, RequestError, ResponseError};
 pub use head::{Head, Span};
+pub use http2_meter::{Flood, FrameBudget, FrameMeter};
 pub use limits::{ChunkLimits, HeadLimits};
 pub use proxy_protocol::{
     parse_proxy, write_v1 as write_proxy_v1, write_v2 as write_proxy_v2, ProxyAddresses, ProxyError,

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from .addresses import parse_server_address
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
+from .http2 import Http2Config
 from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks
 from .logs import AccessLogConfig, ErrorLogConfig
@@ -50,6 +51,7 @@ class GatewayConfig(Settings):
         default_factory=LimitsConfig, description="Bounds on what clients send and hold."
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
+    http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
     forwarding: ForwardingConfig = Field(default_factory=ForwardingConfig, description="Forwarding headers.")
     trusted_proxies: Networks | None = Field(
         default=None,

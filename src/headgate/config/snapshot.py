@@ -54,6 +54,7 @@ def snapshot(
             "limits": limits,
             "timeouts": _milliseconds(config.timeouts),
             "forwarding": config.forwarding.model_dump(),
+            "http2": {**config.http2.model_dump(), "max_age": milliseconds(config.http2.max_age)},
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
             "server_timing": config.server_timing,

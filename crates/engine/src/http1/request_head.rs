@@ -2,7 +2,7 @@
 
 use headgate_wire::{Framing, RequestHead, Version};
 
-use crate::exchange_state::ClientInfo;
+use crate::exchange_state::{ClientInfo, Protocol};
 use crate::snapshot::Forwarding;
 use crate::upstream::HostRule;
 
@@ -150,10 +150,10 @@ fn write_forwarding(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
         list_field(request, b"Forwarded", &[&element], out);
     }
     if outgoing.forwarding.via {
-        let version: &[u8] = if request.version == Version::Http10 {
-            b"1.0 "
-        } else {
-            b"1.1 "
+        let version: &[u8] = match (client.protocol, request.version) {
+            (Protocol::Http2, _) => b"2.0 ",
+            (Protocol::Http1, Version::Http10) => b"1.0 ",
+            (Protocol::Http1, Version::Http11) => b"1.1 ",
         };
         list_field(
             request,

@@ -1,0 +1,166 @@
+//! The sending half of a stream: a body written as HTTP/1 bytes, sent as DATA and trailers.
+//!
+//! # How it works
+//! The head has told how the body is framed. Payload is taken only as far as the peer's windows allow, so that a writer
+//! waits for a slow peer. The frame that ends the stream is sent with the body's last byte where its length is known.
+
+use std::io;
+use std::task::{ready, Context, Poll};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head};
+
+use super::fields::to_map;
+use super::incoming::broken;
+
+/// The bytes come from this gateway itself, which has held the peer's to the configured limits.
+const OWN_CHUNKS: ChunkLimits = ChunkLimits {
+    max_extension_bytes: 0,
+    max_trailer_bytes: 1 << 20,
+};
+
+enum Source {
+    Done,
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+    /// Until the writer shuts down.
+    Raw,
+}
+
+/// See the module.
+pub(super) struct Outgoing {
+    stream: SendStream<Bytes>,
+    source: Source,
+    /// So many of the next bytes are payload of the chunk under way.
+    chunk_left: usize,
+}
+
+impl Outgoing {
+    /// For a stream whose head is sent; it is ended already if `framing` says that there is no body.
+    pub(super) fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
+        let source = match framing {
+            Framing::None | Framing::Length(0) => Source::Done,
+            Framing::Length(length) => Source::Length(length),
+            Framing::Chunked => Source::Chunked(Box::new(ChunkedDecoder::new(OWN_CHUNKS))),
+            Framing::UntilClose => Source::Raw,
+        };
+        Self {
+            stream,
+            source,
+            chunk_left: 0,
+        }
+    }
+
+    /// The stream is ended as it should be.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.source, Source::Done)
+    }
+
+    /// Takes bytes of the body: how many. Pending if the windows allow none.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match self.poll_step(context, &bytes[taken..]) {
+                Poll::Ready(Ok(n)) => taken += n,
+                Poll::Ready(Err(_)) | Poll::Pending if taken > 0 => break,
+                other => return other,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_step(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.source {
+            // nothing belongs there
+            Source::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Source::Raw => self.poll_send(context, bytes, false),
+            Source::Length(left) => {
+                let left = *left;
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                let n = ready!(self.poll_send(context, &bytes[..most], most as u64 == left))?;
+                self.source = match left - n as u64 {
+                    0 => Source::Done,
+                    left => Source::Length(left),
+                };
+                Poll::Ready(Ok(n))
+            }
+            Source::Chunked(_) if self.chunk_left > 0 => {
+                let most = self.chunk_left.min(bytes.len());
+                let n = ready!(self.poll_send(context, &bytes[..most], false))?;
+                self.chunk_left -= n;
+                Poll::Ready(Ok(n))
+            }
+            Source::Chunked(decoder) => match decoder.step(bytes) {
+                Ok(ChunkStep::NeedMore { consumed }) => Poll::Ready(Ok(consumed)),
+                Ok(ChunkStep::Data { consumed_before, len }) => {
+                    self.chunk_left = len;
+                    Poll::Ready(Ok(consumed_before))
+                }
+                Ok(ChunkStep::End { consumed }) => {
+                    let trailers = decoder.take_trailers();
+                    self.finish(trailers.as_ref())?;
+                    Poll::Ready(Ok(consumed))
+                }
+                Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
+            },
+        }
+    }
+
+    /// Sends what the windows allow. `is_last`: all of it would end the stream.
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+        is_last: bool,
+    ) -> Poll<io::Result<usize>> {
+        let n = ready!(self.poll_capacity(context, bytes.len()))?;
+        self.stream
+            .send_data(Bytes::copy_from_slice(&bytes[..n]), is_last && n == bytes.len())
+            .map_err(|error| broken(&error))?;
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_capacity(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        let mut have = self.stream.capacity();
+        if have < wanted {
+            self.stream.reserve_capacity(wanted);
+            have = self.stream.capacity();
+        }
+        while have == 0 {
+            match ready!(self.stream.poll_capacity(context)) {
+                Some(Ok(n)) => have = n,
+                Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        Poll::Ready(Ok(have.min(wanted)))
+    }
+
+    fn finish(&mut self, trailers: Option<&Head>) -> io::Result<()> {
+        self.source = Source::Done;
+        let sent = match trailers.and_then(|trailers| to_map(trailers, 0)) {
+            Some(trailers) => self.stream.send_trailers(trailers),
+            None => self.stream.send_data(Bytes::new(), true),
+        };
+        sent.map_err(|error| broken(&error))
+    }
+
+    /// The writer has no more: the end of a tunnel.
+    pub(super) fn shut(&mut self) -> io::Result<()> {
+        if let Source::Raw = self.source {
+            self.finish(None)?;
+        }
+        Ok(())
+    }
+
+    /// Ready when the peer has reset the stream.
+    pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(context).map(drop)
+    }
+
+    /// Tells the peer that what it got is not whole (RFC 9113 section 8.1).
+    pub(super) fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+    }
+}

@@ -1,0 +1,155 @@
+//! What `h2` reads from and writes to: a peer's stream, metered, with writes gathered.
+//!
+//! # How it works
+//! `h2` writes frame by frame; each would be a system call. So what it writes is gathered here, its flush does nothing, and
+//! the connection's task sends all of it at once when `h2` has nothing more to do: with ten streams answered in one turn
+//! of the loop, one call instead of ten.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{ready, Context, Poll};
+
+use headgate_wire::FrameMeter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::clock::Clock;
+use crate::peer::{Buffers, Peer, BUFFER_BYTES};
+
+/// One end is `h2`'s, the other the task's.
+pub(super) struct Transport<P>(pub(super) Rc<RefCell<Wire<P>>>);
+
+/// See the module. `P` is, or holds, the peer.
+pub(super) struct Wire<P> {
+    pub(super) owner: P,
+    pub(super) meter: Option<FrameMeter>,
+    clock: Rc<Clock>,
+    buffers: Rc<Buffers>,
+    out: Vec<u8>,
+    written: usize,
+}
+
+/// Who has a peer.
+pub(super) trait HasPeer {
+    fn peer(&mut self) -> &mut Peer;
+}
+
+impl HasPeer for Peer {
+    fn peer(&mut self) -> &mut Peer {
+        self
+    }
+}
+
+impl<P: HasPeer> Wire<P> {
+    pub(super) fn new(owner: P, meter: Option<FrameMeter>, clock: Rc<Clock>, buffers: Rc<Buffers>) -> Self {
+        Self {
+            owner,
+            meter,
+            clock,
+            buffers,
+            out: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Sends what is gathered. `progress` tells whether any of it left.
+    pub(super) fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        while self.written < self.out.len() {
+            let stream = &mut self.owner.peer().stream;
+            self.written += ready!(stream.poll_write(context, &self.out[self.written..], &[]))?;
+            *progress = true;
+        }
+        if self.out.capacity() > 0 {
+            self.written = 0;
+            self.buffers.give(std::mem::take(&mut self.out));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_gather(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.out.capacity() == 0 {
+            self.out = self.buffers.take();
+        }
+        if self.out.len() == self.out.capacity() {
+            ready!(self.poll_send(context, &mut false))?;
+            self.out = self.buffers.take();
+        }
+        let n = bytes.len().min(self.out.capacity() - self.out.len());
+        self.out.extend_from_slice(&bytes[..n]);
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl<P: HasPeer> AsyncRead for Transport<P> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wire = &mut *self.0.borrow_mut();
+        if wire.meter.as_ref().is_some_and(|meter| meter.flood().is_some()) {
+            // the task sees it when this returns; nothing more is read
+            return Poll::Pending;
+        }
+        let peer = wire.owner.peer();
+        if peer.unread().is_empty() && ready!(peer.poll_fill(context, BUFFER_BYTES))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let n = peer.unread().len().min(buffer.remaining());
+        let bytes = &peer.unread()[..n];
+        if let Some(meter) = &mut wire.meter {
+            meter.see(bytes, wire.clock.now_ms());
+        }
+        buffer.put_slice(bytes);
+        peer.consume(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<P: HasPeer> AsyncWrite for Transport<P> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_gather(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut wire = self.0.borrow_mut();
+        let mut taken = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match wire.poll_gather(context, slice) {
+                Poll::Ready(Ok(n)) => {
+                    taken += n;
+                    if n < slice.len() {
+                        break;
+                    }
+                }
+                Poll::Ready(Err(_)) | Poll::Pending if taken > 0 => break,
+                other => return other,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// The task sends; see the module.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = self.0.borrow_mut();
+        ready!(wire.poll_send(context, &mut false))?;
+        wire.owner.peer().stream.poll_shutdown(context)
+    }
+}

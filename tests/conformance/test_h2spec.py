@@ -1,0 +1,50 @@
+"""h2spec in strict mode: RFC 9113 and RFC 7541 as a server must take them."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from e2e.kit import Origin, RunningGateway, Serve, eventually, free_port
+from e2e.kit.http2 import Http2Client
+
+HINT = "no h2spec here; hint: `make services` installs it where Go is"
+
+
+def program() -> str | None:
+    """The program, on the path or where `go install` puts it."""
+    folder = os.environ.get("GOBIN") or Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin"
+    return shutil.which("h2spec") or shutil.which("h2spec", path=str(folder))
+
+
+@pytest.fixture(scope="module")
+def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
+    config = {"routes": [{"to": origin.address}], "http2": {"h2c": "only"}}
+    # the kit's own first request would be HTTP/1, which nobody speaks here
+    gateway = serve_module(config, listen=f"127.0.0.1:{free_port()}", is_ready=False)
+
+    def answers() -> bool:
+        try:
+            with Http2Client(gateway.address) as client:
+                return client.get("/kit-probe").status == 200
+        except OSError:
+            return False
+
+    eventually(answers, "the gateway answers", within=45)
+    return gateway
+
+
+@pytest.mark.skipif(program() is None, reason=HINT)
+def test_h2spec_finds_no_failure_in_five_runs(gateway: RunningGateway) -> None:
+    command = program()
+    assert command is not None
+    host, _, port = gateway.address.rpartition(":")
+    arguments = [command, "--strict", "--host", host, "--port", port, "--timeout", "5"]
+    for _ in range(5):
+        run = subprocess.run(arguments, capture_output=True, text=True, timeout=100)
+        told = run.stdout[run.stdout.find("Failures:") :]
+        summary = re.search(r"(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed", run.stdout)
+        assert summary is not None, run.stdout + run.stderr
+        assert summary.groups() == ("146", "146", "0", "0"), told
