@@ -8,8 +8,8 @@ first = gate.upstream("first", "127.0.0.1:9001")
 second = gate.upstream("second", "127.0.0.1:9002")
 
 # More conditions go first: this route asks for a header besides the path.
-gate.route("/api/*", headers={"x-api-version": "2"}, to=second, strip_prefix="/api")
-gate.route("/api/*", to=first, strip_prefix="/api")
+gate.route("/shop/*", headers={"x-api-version": "2"}, to=second, strip_prefix="/shop")
+gate.route("/shop/*", to=first, strip_prefix="/shop")
 
 
 @gate.route("/api/{version}/*", name="versioned", to=first)

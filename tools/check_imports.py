@@ -42,7 +42,7 @@ GATEWAY = [
     "_from_document",
     "_plugin_uses",
 ]
-LAYERS = [["cli", "__main__"], ["process"], ["testing"], GATEWAY, ["config"]]
+LAYERS = [["cli", "__main__"], ["testing"], ["process"], GATEWAY, ["config"]]
 # The stores know the configuration only.
 STORES_MAY = {"config"}
 # Built-in plugins see what users see.

@@ -47,7 +47,12 @@ def of(language: str) -> Any:
     return pytest.mark.parametrize("snippet", [s for s in SNIPPETS if s.language == language], ids=str)
 
 
-@of("python")
+IS_TEST = re.compile(r"^def test_", re.M)
+
+
+@pytest.mark.parametrize(
+    "snippet", [s for s in SNIPPETS if s.language == "python" and not IS_TEST.search(s.text)], ids=str
+)
 def test_python_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     from headgate import _core
     from headgate.loading import load
@@ -58,6 +63,25 @@ def test_python_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     for folder in ("public", "site"):  # those that the snippets serve files from
         (tmp_path / folder).mkdir()
     _core.check(compiled(load(file)).snapshot)
+
+
+@pytest.mark.parametrize(
+    "snippet", [s for s in SNIPPETS if s.language == "python" and IS_TEST.search(s.text)], ids=str
+)
+def test_tests_pass(snippet: Snippet, tmp_path: Path) -> None:
+    """They may use the gateway that stands before them on their page, as `gate.py`."""
+    before = [s for s in SNIPPETS if s.page == snippet.page and s.number < snippet.number]
+    gates = [s for s in before if s.language == "python" and not IS_TEST.search(s.text)]
+    if gates:
+        (tmp_path / "gate.py").write_text(gates[-1].text)
+    (tmp_path / "test_snippet.py").write_text(snippet.text)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_snippet.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout
 
 
 @of("yaml")

@@ -1,0 +1,58 @@
+"""The test kit: a gateway in a test, with the real engine, without ports, with servers made of functions.
+
+How it works: `TestGateway` runs the engine and asyncio's loop in the test's own thread, whenever a call of its asks for
+something. Clients come in through streams in memory; the servers of all upstreams are replaced by the test's, whose
+sockets are files of a temporary folder. So everything between the client's bytes and the server's is as in service.
+`LiveGateway` is the same in a thread of its own, on real ports, for clients that need them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .gateway import HookRaised, Pending, TestGateway, run_hook
+    from .live import LiveGateway
+    from .messages import Answer, AttemptRecord, Fields, Received, Record
+    from .servers import Fault, Server
+
+__all__ = [
+    "Answer",
+    "AttemptRecord",
+    "Fault",
+    "Fields",
+    "HookRaised",
+    "LiveGateway",
+    "Pending",
+    "Received",
+    "Record",
+    "Server",
+    "TestGateway",
+    "run_hook",
+]
+
+_ROOMS = {
+    "Answer": "messages",
+    "AttemptRecord": "messages",
+    "Fault": "servers",
+    "Fields": "messages",
+    "HookRaised": "gateway",
+    "LiveGateway": "live",
+    "Pending": "gateway",
+    "Received": "messages",
+    "Record": "messages",
+    "Server": "servers",
+    "TestGateway": "gateway",
+    "run_hook": "gateway",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what is asked for: pytest imports this package for its fixtures in every run."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module `headgate.testing` has no attribute `{name}`")
+    import importlib
+
+    found = getattr(importlib.import_module(f"headgate.testing.{_ROOMS[name]}"), name)
+    globals()[name] = found
+    return found

@@ -1,0 +1,346 @@
+"""A gateway in a test: the engine in the test's thread, requests without ports, servers made of functions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from headgate import _core
+from headgate.config.units import parse_duration
+from headgate.gateway import Gateway
+from headgate.message import Response
+
+from .clock import TestLoop
+from .instrument import Watch, instrumented
+from .messages import Answer, Received, Record
+from .servers import FakeServer, Fault, Server, prepared
+from .wire import Broken, HeaderFields, pairs, read_answer, request_bytes
+
+T = TypeVar("T")
+
+PATIENCE_S = 10.0
+"""The longest a call waits, in real time; put the gateway's own clock forward with `advance`."""
+
+Source = Gateway | str | os.PathLike[str]
+
+
+class HookRaised(AssertionError):
+    """A hook raised while a request was made; the cause is what it raised."""
+
+
+class TestGateway:
+    """Runs a gateway in this thread while the `with` block's calls wait for it.
+
+    `source` is a `Gateway` or a file. `upstreams` says what stands in for the servers, by the upstream's name or,
+    before that, the server's address; a server that is not mentioned refuses connections: nothing ever leaves the test.
+    With `raise_errors` a request in which a hook raises, or is late, raises `HookRaised`.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self, source: Source, *, upstreams: Mapping[str, Server] | None = None, raise_errors: bool = True
+    ) -> None:
+        if not isinstance(source, Gateway):
+            from headgate.loading import load
+
+            source = load(source)
+        self._compiled = source.compile()
+        self._raise_errors = raise_errors
+        self._behaviours = {name: prepared(server) for name, server in (upstreams or {}).items()}
+        self._servers: list[FakeServer] = []
+        self._errors = _Errors()
+        self._watch = Watch()
+        self.received: list[Received] = []
+        """Every request that reached a server, in order."""
+
+    # ---- its life
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="hg-")
+        self._loop = TestLoop()
+        self._engine: _core.Core | None = _core.Core(self._loop)
+        self._loop.attach(self._core)
+        logging.getLogger("headgate.hooks").addHandler(self._errors)
+        try:
+            snapshot, hooks, wanted = instrumented(
+                self._compiled, self._watch, Path(self._folder.name), self._behaviours
+            )
+            self._servers = [
+                FakeServer(path, upstream, address, behaviour, self.received.append)
+                for path, upstream, address, behaviour in wanted
+            ]
+            self._core.apply(snapshot, hooks)
+            self.run(self._start())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.run(self._run_hooks(self._compiled.shutdown))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends everything without `shutdown` hooks; the `with` block does it with them."""
+        logging.getLogger("headgate.hooks").removeHandler(self._errors)
+        self._core.close()
+        self._loop.run_until_complete(self._end())
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.detach()
+        self._engine = None  # it must end in its own thread
+        self._loop.close()
+        self._folder.cleanup()
+
+    async def _start(self) -> None:
+        for server in self._servers:
+            await server.start()
+        await self._run_hooks(self._compiled.startup)
+
+    async def _run_hooks(self, hooks: tuple[Any, ...]) -> None:
+        for hook in hooks:
+            async with asyncio.timeout(hook.deadline_ms / 1000):
+                result = hook.function()
+                if hook.is_async:
+                    await result
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            await server.stop()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    @property
+    def _core(self) -> _core.Core:
+        if self._engine is None:
+            raise RuntimeError("the gateway is closed; hint: use it within its `with` block")
+        return self._engine
+
+    # ---- requests
+
+    def get(self, target: str, headers: HeaderFields = (), **options: Any) -> Answer:
+        """A GET; the options are those of `request`."""
+        return self.request("GET", target, headers, **options)
+
+    def post(
+        self, target: str, body: bytes | str = b"", headers: HeaderFields = (), **options: Any
+    ) -> Answer:
+        """A POST; the options are those of `request`."""
+        return self.request("POST", target, headers, body=body, **options)
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderFields = (),
+        *,
+        body: bytes | str | None = None,
+        **client: Any,
+    ) -> Answer:
+        """Makes a request on a connection of its own and waits for the answer.
+
+        `client` may be `address="192.0.2.7"`, `port`, `scheme="https"` and `listener`, as hooks see them.
+        """
+        return self.start(method, target, headers, body=body, **client).result()
+
+    def start(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderFields = (),
+        *,
+        body: bytes | str | None = None,
+        **client: Any,
+    ) -> Pending:
+        """Begins a request, to be waited for later; several of them run at once."""
+        return Pending(self, self._loop.create_task(self.send(method, target, headers, body=body, **client)))
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderFields = (),
+        *,
+        body: bytes | str | None = None,
+        address: str = "127.0.0.1",
+        port: int = 50000,
+        scheme: str = "http",
+        listener: str = "test",
+    ) -> Answer:
+        """The same for a coroutine that `run` runs."""
+        data = body.encode() if isinstance(body, str) else body
+        reader, writer = await self.connect(address=address, port=port, scheme=scheme, listener=listener)
+        errors = len(self._errors.raised)
+        try:
+            writer.write(request_bytes(method, target, pairs(headers), data))
+            try:
+                answer = self._with_record(await read_answer(reader, method))
+            except Broken:
+                self._judge(errors, None)
+                raise
+            self._judge(errors, self._id_of(answer))
+            return answer
+        finally:
+            writer.close()
+
+    async def connect(
+        self, *, address: str = "127.0.0.1", port: int = 50000, scheme: str = "http", listener: str = "test"
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the gateway, for bytes of your own."""
+        ours, theirs = socket.socketpair()
+        self._core.serve(theirs.detach(), address=address, port=port, scheme=scheme, listener=listener)  # type: ignore[arg-type]
+        return await asyncio.open_unix_connection(sock=ours)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the gateway's loop, at most 10 s."""
+        return self._loop.run_until_complete(_patiently(coroutine))
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Lets the gateway run until the condition is true, at most 10 s; then fails."""
+        begin = time.monotonic()
+        while not condition():
+            if time.monotonic() - begin > PATIENCE_S:
+                raise TimeoutError(f"it did not happen within {PATIENCE_S:.0f} s of real time")
+            self._loop.run_until_complete(asyncio.sleep(0.001))
+
+    def advance(self, by: float | str) -> None:
+        """Puts the clock of all timeouts, deadlines and asyncio timers forward by seconds, or by `"30s"`."""
+        seconds = parse_duration(by)
+
+        async def settle() -> None:
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        self._loop.advance(seconds)
+        self._core.advance(seconds)
+        self.run(settle())
+
+    # ---- what can be seen
+
+    @property
+    def records(self) -> list[Record]:
+        """What the gateway noted of each request that is done, in order."""
+        return [record for record in self._watch.records.values() if record.is_done]
+
+    @property
+    def hook_errors(self) -> list[BaseException]:
+        """What hooks have raised so far."""
+        return [error for _, error in self._errors.raised]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The counters, as `headgate status` shows them."""
+        return self._core.stats()
+
+    def _with_record(self, answer: Answer) -> Answer:
+        record = self._watch.records.get(self._id_of(answer) or "")
+        if record is None:
+            return answer
+        values = {key: getattr(answer, key) for key in answer.__dataclass_fields__}
+        return Answer(**{**values, "record": record})
+
+    def _id_of(self, answer: Answer) -> str | None:
+        name = self._compiled.config.request_id_header
+        return answer.headers.get(name) if name else None
+
+    def _judge(self, since: int, request_id: str | None) -> None:
+        """Raises what a hook has raised since then for this request; `None` is any."""
+        for of, error in self._errors.raised[since:] if self._raise_errors else ():
+            if request_id in (None, of):
+                raise HookRaised(f"a hook raised {type(error).__name__}: {error}") from error
+
+
+class Pending:
+    """A request that is under way."""
+
+    def __init__(self, gateway: TestGateway, task: asyncio.Task[Answer]) -> None:
+        self._gateway, self._task = gateway, task
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the answer is there."""
+        return self._task.done()
+
+    def result(self) -> Answer:
+        """Waits for the answer."""
+        return self._gateway.run(_of(self._task))
+
+    def leave(self) -> None:
+        """The client goes away."""
+        self._task.cancel()
+
+
+def run_hook(
+    hook: Callable[..., Any],
+    *,
+    phase: str = "request",
+    method: str = "GET",
+    target: str = "/",
+    headers: HeaderFields = (),
+    body: bytes | str | None = None,
+    server: Server | None = None,
+    **client: Any,
+) -> tuple[Answer, Received | None]:
+    """Runs one hook of any phase on one real request, and nothing else.
+
+    Gives the client's answer, and the request as it reached the server (`server`, by default an empty 200), if it did.
+    What the hook raises is the cause of `HookRaised`.
+    """
+    gate = Gateway()
+    gate.route("/", to=gate.upstream("server", "server.test:80", retries=0))
+    getattr(gate, phase)(hook)
+    default: Server = Fault.REFUSE if phase == "error" else Response(200)
+    with TestGateway(gate, upstreams={"server": default if server is None else server}) as gateway:
+        answer = gateway.request(method, target, headers, body=body, **client)
+        return answer, gateway.received[0] if gateway.received else None
+
+
+class _Errors(logging.Handler):
+    """Keeps what hooks raise: the engine logs each, with its traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raised: list[tuple[str, BaseException]] = []
+        """With the request's id."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.raised.append((getattr(record, "request_id", ""), record.exc_info[1]))
+
+
+async def _patiently(coroutine: Coroutine[Any, Any, T]) -> T:
+    # not asyncio.timeout: a test may put asyncio's clock forward
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(coroutine)
+    begin = time.monotonic()
+    while not task.done():
+        left = PATIENCE_S - (time.monotonic() - begin)
+        if left <= 0:
+            task.cancel()
+            await asyncio.wait([task])
+            raise TimeoutError(f"it did not happen within {PATIENCE_S:.0f} s of real time")
+        await asyncio.wait([task], timeout=left)
+    return task.result()
+
+
+async def _of(task: asyncio.Task[T]) -> T:
+    return await task

@@ -1,0 +1,74 @@
+"""What a test adds to a compiled gateway: servers of its own, and two hooks that only look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headgate.phases import HookSpec
+
+from .messages import AttemptRecord, Record
+from .servers import Fault, Prepared
+
+if TYPE_CHECKING:
+    from headgate import Attempt, Request, ResponseView
+    from headgate._compiling import Compiled
+
+WantedServer = tuple[Path, str, str, Prepared]
+"""Socket, upstream, address, behaviour."""
+
+
+class Watch:
+    """Notes attempts and ends of requests, by request id."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+
+    def upstream_request(self, request: Request, attempt: Attempt) -> None:
+        """Each attempt, after all other hooks of it."""
+        self._of(request).attempts.append(AttemptRecord(attempt.number, attempt.upstream, attempt.server))
+
+    def log(self, request: Request, response: ResponseView) -> None:
+        """Each request's end, before all other hooks of it."""
+        record = self._of(request)
+        record.route, record.upstream, record.status = request.route_name, request.upstream, response.status
+        record.state = dict(vars(request.state))
+        record.is_done = True
+
+    def _of(self, request: Request) -> Record:
+        return self.records.setdefault(request.id, Record())
+
+
+def instrumented(
+    compiled: Compiled, watch: Watch, folder: Path, behaviours: Mapping[str, Prepared]
+) -> tuple[str, list[HookSpec], list[WantedServer]]:
+    """Snapshot and hooks with what the test adds, and the servers that are to be started."""
+    snapshot: dict[str, Any] = json.loads(compiled.snapshot)
+    hooks = [*compiled.hooks, _spec("upstream_request", watch.upstream_request), _spec("log", watch.log)]
+    attempts, ends = len(hooks) - 2, len(hooks) - 1
+    for lists in (snapshot["hooks"], *(route["hooks"] for route in snapshot["routes"])):
+        lists["log"] = [ends, *lists["log"]]
+    for route in snapshot["routes"]:
+        route["hooks"]["upstream_request"] = [*route["hooks"]["upstream_request"], attempts]
+    snapshot["access_log"] = None
+    wanted: list[WantedServer] = []
+    known = set()
+    for upstream in snapshot["upstreams"]:
+        known.add(upstream["name"])
+        for server in upstream["servers"]:
+            known.add(server["address"])
+            path = folder / f"{len(wanted)}.sock"
+            server["connect"] = f"unix:{path}"
+            behaviour = behaviours.get(server["address"], behaviours.get(upstream["name"], Fault.REFUSE))
+            wanted.append((path, upstream["name"], server["address"], behaviour))
+    if unknown := sorted(set(behaviours) - known):
+        raise LookupError(
+            f"the gateway has no upstream or server `{unknown[0]}`\n  hint: it has {', '.join(sorted(known)) or 'none'}"
+        )
+    return json.dumps(snapshot), hooks, wanted
+
+
+def _spec(phase: str, function: Any) -> HookSpec:
+    return HookSpec(phase, function, False, 30_000, "closed", f"headgate.testing:{phase}")

@@ -1,0 +1,113 @@
+"""What tests see: answers, requests that reached a server, and what the gateway noted of each request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Fields(Mapping[str, str]):
+    """Header fields as they came over the wire; names are equal whatever their case, the first value counts."""
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self.raw = list(fields)
+        """Names as written, and values, in order."""
+
+    def __getitem__(self, name: str) -> str:
+        for known, value in self.raw:
+            if known.lower() == name.lower():
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.lower() for name, _ in self.raw))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of `name`, in order."""
+        return [value for known, value in self.raw if known.lower() == name.lower()]
+
+    def __repr__(self) -> str:
+        return f"Fields({self.raw!r})"
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as a server of an upstream got it."""
+
+    upstream: str
+    server: str
+    """The address as configured."""
+    method: str
+    target: str
+    headers: Fields
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The target before the `?`."""
+        return self.target.partition("?")[0]
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One attempt to send a request to a server, whether or not it came to anything."""
+
+    number: int
+    upstream: str
+    server: str
+
+
+@dataclass
+class Record:
+    """What the gateway knew of a request when it was done with it."""
+
+    route: str = ""
+    upstream: str | None = None
+    status: int = 0
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+    """`request.state`, as the hooks left it."""
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response as the client got it."""
+
+    status: int
+    reason: str
+    headers: Fields
+    body: bytes = b""
+    trailers: Fields = field(default_factory=Fields)
+    interim: tuple[int, ...] = ()
+    """The statuses of interim responses before it."""
+    record: Record = field(default_factory=Record)
+    """What the gateway noted; empty if the request was refused before it had a route or hooks."""
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8."""
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def route(self) -> str:
+        """The name of the route that took the request."""
+        return self.record.route
+
+    @property
+    def attempts(self) -> list[AttemptRecord]:
+        """The attempts on servers, in order."""
+        return self.record.attempts

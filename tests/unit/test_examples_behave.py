@@ -1,0 +1,92 @@
+"""The examples do what they say, in the test kit."""
+
+from pathlib import Path
+
+import pytest
+
+from headgate import Response
+from headgate.testing import Fault, Received, TestGateway
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_hello() -> None:
+    with TestGateway(EXAMPLES / "hello.py", upstreams={"127.0.0.1:9000": "from the server"}) as gateway:
+        assert gateway.get("/hello/Ada").text == "hello, Ada\n"
+        assert gateway.get("/else").text == "from the server"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "told"),
+    [
+        ("/shop/users", {"x-api-version": "2"}, "second /users"),
+        ("/shop/users", {}, "first /users"),
+        ("/api/v1/users", {}, "first /api/v1/users"),
+        ("/api/v2/users", {}, "second /api/v2/users"),
+    ],
+)
+def test_api_versions(path: str, fields: dict[str, str], told: str) -> None:
+    def tell(received: Received) -> str:
+        return f"{received.upstream} {received.path}"
+
+    with TestGateway(EXAMPLES / "api_versions.py", upstreams={"first": tell, "second": tell}) as gateway:
+        assert gateway.get(path, fields).text == told
+
+
+def test_error_pages() -> None:
+    with TestGateway(EXAMPLES / "error_pages.py") as gateway:
+        assert "There is nothing here" in gateway.get("/nowhere").text
+        answer = gateway.get("/shop/cart")
+        assert answer.status == 502 and "We will be back soon" in answer.text
+        assert answer.headers["x-request-id"] in answer.text
+    with TestGateway(EXAMPLES / "error_pages.py", upstreams={"127.0.0.1:9000": Fault.HANG}) as gateway:
+        pending = gateway.start("GET", "/shop/cart")
+        gateway.until(lambda: gateway.received)
+        gateway.advance("11s")
+        assert "This takes too long" in pending.result().text
+
+
+def test_function_matcher_sends_the_same_users_to_the_canary() -> None:
+    with TestGateway(EXAMPLES / "function_matcher.py", upstreams={"stable": 200, "canary": 200}) as gateway:
+        users = [f"user{n}" for n in range(200)]
+        routes = [gateway.get("/", {"x-user": user}).route for user in users]
+        assert 5 <= routes.count("canary") <= 40
+        assert [gateway.get("/", {"x-user": user}).route for user in users] == routes
+
+
+def test_key_auth() -> None:
+    def tell(received: Received) -> str:
+        return received.headers.get("x-user", "nobody")
+
+    with TestGateway(EXAMPLES / "key_auth.py", upstreams={"127.0.0.1:9000": tell}) as gateway:
+        assert gateway.get("/api/x").status == 401
+        assert gateway.get("/api/x", {"x-api-key": "correct-horse", "x-user": "root"}).text == "alice"
+        assert gateway.get("/open").text == "nobody"
+
+
+def test_redirects() -> None:
+    with TestGateway(EXAMPLES / "redirects.py", upstreams={"127.0.0.1:9000": 200}) as gateway:
+        answer = gateway.get("/x?y=1", {"host": "www.example.com"})
+        assert answer.headers["location"] == "https://example.com/x?y=1"
+        assert gateway.get("/blog/one").headers["location"] == "/articles/one"
+        assert gateway.get("/healthz").text == "ok\n"
+        assert gateway.get("/private/x").status == 403
+
+
+def test_streaming() -> None:
+    with TestGateway(EXAMPLES / "streaming.py") as gateway:
+        assert gateway.get("/ticks/2").body == b'data: {"tick": 0}\n\ndata: {"tick": 1}\n\n'
+        assert gateway.get("/ticks/many").status == 400
+
+
+def test_hooks() -> None:
+    servers = {"api": Response(200, "ok", headers={"server": "secret"})}
+    with TestGateway(EXAMPLES / "hooks.py", upstreams=servers) as gateway:
+        assert gateway.get("/orders/1").status == 401
+        answer = gateway.get("/old/orders/1", {"authorization": "me"})
+        assert answer.text == "ok" and "server" not in answer.headers
+        assert gateway.received[-1].path == "/orders/1"
+        assert gateway.received[-1].headers["x-attempt"] == "1"
+    with TestGateway(EXAMPLES / "hooks.py") as gateway:
+        answer = gateway.get("/orders/1", {"authorization": "me"})
+        assert answer.json() == {"error": "connect", "retry": True}

@@ -1,0 +1,313 @@
+"""The test kit: what users' tests can do with a gateway, and what they are told."""
+
+import asyncio
+import gc
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate import Attempt, ConfigError, Failure, Gateway, Plugin, Request, Response, ResponseView
+from headgate.testing import Fault, HookRaised, LiveGateway, Received, TestGateway, run_hook
+
+Start = Callable[..., TestGateway]
+
+
+def two_servers() -> Gateway:
+    gate = Gateway()
+    api = gate.upstream("api", "10.0.0.1:9000", "10.0.0.2:9000")
+    gate.route("/api/*", to=api, name="api")
+    return gate
+
+
+def test_request_goes_through_to_a_function(headgate_gateway: Start) -> None:
+    def orders(received: Received) -> Response:
+        return Response.json({"saw": received.json(), "path": received.path}, 201)
+
+    gateway = headgate_gateway(two_servers(), upstreams={"api": orders})
+    answer = gateway.post("/api/orders?x=1", '{"n": 1}', {"content-type": "application/json"})
+    assert answer.status == 201 and answer.json() == {"saw": {"n": 1}, "path": "/api/orders"}
+    assert answer.route == "api" and answer.record.upstream == "api" and answer.record.status == 201
+    (received,) = gateway.received
+    assert received.method == "POST" and received.headers["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_attempts_are_recorded(headgate_gateway: Start) -> None:
+    gateway = headgate_gateway(two_servers(), upstreams={"api": "ok", "10.0.0.1:9000": Fault.REFUSE})
+    attempts = gateway.get("/api/x").attempts
+    assert [(one.number, one.server) for one in attempts] == [(1, "10.0.0.1:9000"), (2, "10.0.0.2:9000")]
+
+
+def test_server_that_is_not_mentioned_refuses(headgate_gateway: Start) -> None:
+    answer = headgate_gateway(two_servers()).get("/api/x")
+    assert answer.status == 502 and len(answer.attempts) == 2
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "body"),
+    [("text", 200, b"text"), (b"\x00", 200, b"\x00"), (418, 418, b""), (Fault.CUT, 502, None)],
+)
+def test_server_may_be_a_constant(
+    headgate_gateway: Start, server: Any, status: int, body: bytes | None
+) -> None:
+    answer = headgate_gateway(two_servers(), upstreams={"api": server}).get("/api/x")
+    assert answer.status == status and body in (None, answer.body)
+
+
+def test_server_may_answer_one_after_another(headgate_gateway: Start) -> None:
+    gateway = headgate_gateway(two_servers(), upstreams={"api": [200, 503, 204]})
+    assert [gateway.get("/api/x").status for _ in range(4)] == [200, 503, 204, 204]
+
+
+def test_server_may_wait_and_stream(headgate_gateway: Start) -> None:
+    async def rows() -> AsyncIterator[bytes]:
+        for number in range(3):
+            await asyncio.sleep(0)
+            yield b"%d," % number
+
+    async def handler(received: Received) -> Response:
+        await asyncio.sleep(0)
+        return Response.stream(rows())
+
+    assert headgate_gateway(two_servers(), upstreams={"api": handler}).get("/api/x").body == b"0,1,2,"
+
+
+def test_client_is_who_the_test_says(headgate_gateway: Start) -> None:
+    gate = Gateway()
+
+    @gate.route("/")
+    def who(request: Request) -> Response:
+        client = request.client
+        return Response.text(f"{client.address} {client.port} {request.scheme} {client.listener}")
+
+    gateway = headgate_gateway(gate)
+    options = {"address": "192.0.2.7", "port": 7, "scheme": "https", "listener": "public"}
+    assert gateway.get("/", **options).text == "192.0.2.7 7 https public"
+
+
+def test_clock_goes_forward_for_timeouts(headgate_gateway: Start) -> None:
+    gateway = headgate_gateway(two_servers(), upstreams={"api": Fault.HANG})
+    pending = gateway.start("GET", "/api/x")
+    gateway.until(lambda: gateway.received)
+    gateway.advance("61s")
+    answer = pending.result()
+    assert answer.status == 504
+    assert gateway.counters["timeout_upstream_head"] == 1
+
+
+def test_clock_goes_forward_for_asyncio_and_hook_deadlines(headgate_gateway: Start) -> None:
+    gate = Gateway()
+    begun: list[str] = []
+
+    @gate.route("/sleeps")
+    async def sleeps(request: Request) -> Response:
+        begun.append("sleeps")
+        await asyncio.sleep(20)
+        return Response(200, "slept")
+
+    @gate.route("/late")
+    async def late(request: Request) -> None:
+        begun.append("late")
+        await asyncio.sleep(3600)
+
+    gateway = headgate_gateway(gate, raise_errors=False)
+    both = [gateway.start("GET", path) for path in ("/sleeps", "/late")]
+    gateway.until(lambda: len(begun) == 2)
+    gateway.advance(29)
+    gateway.until(lambda: both[0].is_done)
+    assert both[0].result().text == "slept" and not both[1].is_done
+    gateway.advance(2)
+    assert both[1].result().status == 500
+    assert [type(error) for error in gateway.hook_errors] == [TimeoutError]
+
+
+def test_requests_run_at_once(headgate_gateway: Start) -> None:
+    gate = Gateway()
+    met = asyncio.Event()
+    inside: list[str] = []
+
+    @gate.route("/")
+    async def meet(request: Request) -> Response:
+        inside.append(request.id)
+        if len(inside) == 2:
+            met.set()
+        await met.wait()
+        return Response(200)
+
+    gateway = headgate_gateway(gate)
+    first, second = gateway.start("GET", "/"), gateway.start("GET", "/")
+    assert first.result().status == second.result().status == 200
+
+
+def test_client_that_leaves_cancels_the_hook(headgate_gateway: Start) -> None:
+    gate = Gateway()
+    seen: list[str] = []
+
+    @gate.route("/")
+    async def wait(request: Request) -> None:
+        seen.append("begun")
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    gateway = headgate_gateway(gate)
+    pending = gateway.start("GET", "/")
+    gateway.until(lambda: seen)
+    pending.leave()
+    gateway.until(lambda: seen == ["begun", "cancelled"])
+
+
+def test_what_a_hook_raises_is_raised_in_the_test(headgate_gateway: Start) -> None:
+    gate = Gateway()
+
+    @gate.route("/")
+    def fail(request: Request) -> None:
+        raise KeyError("gone")
+
+    with pytest.raises(HookRaised, match="KeyError: 'gone'") as raised:
+        headgate_gateway(gate).get("/")
+    assert isinstance(raised.value.__cause__, KeyError)
+    gateway = headgate_gateway(gate, raise_errors=False)
+    assert gateway.get("/").status == 500
+
+
+def test_state_that_hooks_left_can_be_seen(headgate_gateway: Start) -> None:
+    gate = two_servers()
+
+    @gate.request
+    def note(request: Request) -> None:
+        request.state.user = "ada"
+
+    assert headgate_gateway(gate, upstreams={"api": 200}).get("/api/x").record.state == {"user": "ada"}
+
+
+def test_startup_and_shutdown_run() -> None:
+    gate = Gateway()
+    ran: list[str] = []
+    gate.route("/", respond="ok")
+
+    @gate.startup
+    async def begin() -> None:
+        ran.append("startup")
+
+    @gate.shutdown
+    def end() -> None:
+        ran.append("shutdown")
+
+    with TestGateway(gate) as gateway:
+        assert ran == ["startup"] and gateway.get("/").text == "ok"
+    assert ran == ["startup", "shutdown"]
+
+
+def test_own_bytes_reach_the_parser(headgate_gateway: Start) -> None:
+    gateway = headgate_gateway(two_servers())
+
+    async def smuggle() -> bytes:
+        reader, writer = await gateway.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    assert gateway.run(smuggle()).startswith(b"HTTP/1.1 400 ")
+
+
+def test_coroutine_of_the_test_may_make_requests(headgate_gateway: Start) -> None:
+    gateway = headgate_gateway(two_servers(), upstreams={"api": lambda received: received.target})
+
+    async def many() -> list[str]:
+        answers = await asyncio.gather(*(gateway.send("GET", f"/api/{n}") for n in range(20)))
+        return [answer.text for answer in answers]
+
+    assert gateway.run(many()) == [f"/api/{n}" for n in range(20)]
+
+
+def test_unknown_upstream_is_named_with_those_there_are(headgate_gateway: Start) -> None:
+    with pytest.raises(LookupError, match=r"no upstream or server `apy`\n  hint: it has .*api"):
+        headgate_gateway(two_servers(), upstreams={"apy": 200})
+
+
+def test_file_may_be_given(headgate_gateway: Start, tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("routes: [{path: /, respond: from yaml}]")
+    assert headgate_gateway(file).get("/").text == "from yaml"
+    with pytest.raises(ConfigError):
+        headgate_gateway(tmp_path / "gone.py")
+
+
+def test_gateway_is_not_changed_by_a_test(headgate_gateway: Start) -> None:
+    gate = two_servers()
+    before = gate.compile()
+    for _ in range(2):
+        headgate_gateway(gate, upstreams={"api": 200}).get("/api/x")
+    after = gate.compile()
+    assert (after.snapshot, after.hooks) == (before.snapshot, before.hooks)
+
+
+def test_one_hook_of_each_phase_runs_alone() -> None:
+    def admit(request: Request) -> Response | None:
+        return None if "x-key" in request.headers else Response(401)
+
+    assert run_hook(admit)[0].status == 401
+    answer, received = run_hook(admit, headers={"x-key": "1"}, target="/x")
+    assert answer.status == 200 and received and received.target == "/x"
+
+    def move(request: Request) -> None:
+        request.path = "/new"
+
+    _, received = run_hook(move, phase="rewrite")
+    assert received and received.path == "/new"
+
+    def sign(request: Request, attempt: Attempt) -> None:
+        request.headers["x-attempt"] = str(attempt.number)
+
+    _, received = run_hook(sign, phase="upstream_request")
+    assert received and received.headers["x-attempt"] == "1"
+
+    def stamp(request: Request, response: ResponseView) -> None:
+        response.headers["x-stamp"] = str(response.status)
+
+    assert run_hook(stamp, phase="response", server=404)[0].headers["x-stamp"] == "404"
+
+    def sorry(request: Request, error: Failure) -> Response:
+        return Response.json({"kind": error.kind}, 503)
+
+    answer, _ = run_hook(sorry, phase="error")
+    assert answer.status == 503 and answer.json() == {"kind": "connect"}
+
+
+def test_hook_of_a_plugin_runs_alone() -> None:
+    class Deny(Plugin):
+        def request(self, request: Request) -> Response:
+            return Response(403)
+
+    assert run_hook(Deny().request)[0].status == 403
+
+
+def test_live_gateway_has_a_port() -> None:
+    with LiveGateway(two_servers(), upstreams={"api": "hello"}) as live:
+        with urllib.request.urlopen(f"{live.url}/api/x") as answer:
+            assert answer.read() == b"hello"
+        assert [received.target for received in live.received] == ["/api/x"]
+
+
+def test_live_gateway_that_cannot_start_says_why() -> None:
+    gate = two_servers()
+
+    @gate.startup
+    def begin() -> None:
+        raise ValueError("no database")
+
+    with pytest.raises(ValueError, match="no database"), LiveGateway(gate):
+        pass
+
+
+def test_nothing_is_left_open() -> None:
+    with TestGateway(two_servers(), upstreams={"api": Fault.HANG}) as gateway:
+        gateway.start("GET", "/api/x")
+        gateway.until(lambda: gateway.received)
+    gc.collect()  # a socket or a loop that is left would warn, and warnings are errors here
