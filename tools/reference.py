@@ -1,4 +1,4 @@
-"""Writes docs/reference from the code: the configuration model, the table of phases, the command line.
+"""Writes docs/reference from the code: the configuration model, the table of phases, the command line, the Python API.
 
 `--check` writes nothing and fails if a page is not what the code says.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import reference_api
 import typer
 from pydantic.fields import FieldInfo
 
@@ -178,7 +179,17 @@ def command_line() -> str:
     return "\n".join([*lines, *commands(typer.main.get_command(app), "headgate")])
 
 
-PAGES = {"configuration.md": configuration, "phases.md": phases, "command-line.md": command_line}
+def python() -> str:
+    """The page about every public name."""
+    return f"{MADE}\n{reference_api.page()}"
+
+
+PAGES = {
+    "configuration.md": configuration,
+    "phases.md": phases,
+    "command-line.md": command_line,
+    "python.md": python,
+}
 
 
 def main() -> int:
