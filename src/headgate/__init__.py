@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         fetch,
     )
 
+    from .background.errors import Overloaded
+    from .background.job_process import JobFailed
     from .client import (
         FetchClosed,
         FetchConnectError,
@@ -57,7 +59,9 @@ __all__ = [
     "FetchTooLarge",
     "Gateway",
     "Headers",
+    "JobFailed",
     "Listener",
+    "Overloaded",
     "Plugin",
     "Request",
     "Response",
@@ -86,6 +90,8 @@ _ROOMS = {
     "FetchTooLarge": "client",
     "Gateway": "gateway",
     "Headers": "_core",
+    "JobFailed": "background.job_process",
+    "Overloaded": "background.errors",
     "Listener": "listener",
     "Plugin": "plugin",
     "Request": "_core",

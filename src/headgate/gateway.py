@@ -11,6 +11,9 @@ from ._caller import caller
 from ._compiling import Compiled, compile_gateway
 from ._decorators import GatewayPhases, RegisteredHook
 from ._plugin_uses import PluginUse
+from .background.background import Background
+from .background.calls import BackgroundCalls
+from .config.background import BackgroundOptions
 from .config.errors import ConfigError, Locate, Where
 from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig, OnError, PluginConfig
@@ -33,7 +36,7 @@ Conditions = str | Mapping[str, str | bool | None]
 """Names and wanted values: a text, `~regex`, `True` for any value, `False` for absence."""
 
 
-class Gateway(GatewayPhases):
+class Gateway(GatewayPhases, BackgroundCalls):
     """A gateway: what it listens on, where requests go, and the functions that see them on the way.
 
     Every call checks what it is given at once and raises `ConfigError`, which names the line of the call. The
@@ -45,6 +48,7 @@ class Gateway(GatewayPhases):
         where = caller()
         self.folder = Path(where.file).parent if where and os.path.isfile(where.file) else Path.cwd()
         self.hooks: list[RegisteredHook] = []
+        self.background = Background()
         self.routes: list[Route] = []
         self.upstreams: dict[str, Upstream] = {}
         self.plugins: list[PluginUse] = []
@@ -209,6 +213,10 @@ class Gateway(GatewayPhases):
     def http2(self, **settings: Unpack[Http2Options]) -> None:
         """Sets how HTTP/2 is spoken with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
         self._set("http2", settings)
+
+    def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
+        """Sets bounds on tasks, threads and job processes, such as `processes=2`."""
+        self._set("background", limits)
 
     def forwarding(
         self,

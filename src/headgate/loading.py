@@ -17,6 +17,7 @@ from typing import Any
 from . import message, plugin, route
 from ._caller import is_users
 from ._decorators import PhaseDecorator
+from .background.job_process import UsersFile
 from .config.documents import read_document, read_text
 from .config.errors import ConfigError, Problem, Where, suggestion
 from .gateway import Gateway
@@ -32,7 +33,10 @@ def load(path: str | os.PathLike[str]) -> Gateway:
         raise ConfigError(f"there is no file `{os.fspath(path)}`", hint=_similar_file(file))
     _lead_with(file.parent)
     if file.suffix == ".py":
-        return _gateway_of(_run(file), file)
+        module = _run(file)
+        gate = _gateway_of(module, file)
+        gate.background.names(UsersFile(str(file), read_text(file), module.__name__))
+        return gate
     from ._from_document import gateway_of_document
 
     return gateway_of_document(read_document(file), file.parent)
@@ -43,6 +47,14 @@ def _lead_with(folder: Path) -> None:
     text = str(folder)
     if sys.path[:1] != [text]:
         sys.path[:] = [text, *(entry for entry in sys.path if entry != text)]
+
+
+def load_as(file: str, text: str, module: str) -> None:
+    """Runs a gateway's file once more, in another process, as the module that its functions are named by."""
+    made = ModuleType(module)
+    made.__file__ = file
+    sys.modules[module] = made
+    exec(compile(text, file, "exec"), made.__dict__)
 
 
 def _run(file: Path) -> ModuleType:

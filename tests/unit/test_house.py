@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headgate.config.background import BackgroundConfig
 from headgate.config.limits import LimitsConfig, TimeoutsConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,5 +41,6 @@ def test_make_help_names_every_target_of_the_readme() -> None:
 
 def test_guide_tells_of_every_limit() -> None:
     guide = (ROOT / "docs" / "guide" / "limits.md").read_text()
-    names = [*LimitsConfig.model_fields, *TimeoutsConfig.model_fields]
+    models = (LimitsConfig, TimeoutsConfig, BackgroundConfig)
+    names = [name for model in models for name in model.model_fields]
     assert [name for name in names if not re.search(rf"\b{name}\b", guide)] == []

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from .addresses import parse_server_address
+from .background import BackgroundConfig
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
 from .http2 import Http2Config
@@ -52,6 +53,9 @@ class GatewayConfig(Settings):
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
     http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
+    background: BackgroundConfig = Field(
+        default_factory=BackgroundConfig, description="Bounds on tasks, threads and job processes."
+    )
     forwarding: ForwardingConfig = Field(default_factory=ForwardingConfig, description="Forwarding headers.")
     trusted_proxies: Networks | None = Field(
         default=None,

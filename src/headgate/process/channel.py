@@ -8,6 +8,8 @@ file tells a worker that the supervisor is gone.
 |----------|------------|---------------------------------------------------------------------------|
 | orders   | supervisor | what to serve, as whom, the zone's descriptor and slot                     |
 | prepared | worker     | loaded and started up: the addresses it wants, its drain limit             |
+| open     | worker     | the shared dictionary it wants, while it loads                              |
+| opened   | supervisor | its memory, or why there is none                                            |
 | listen   | supervisor | the listening sockets                                                      |
 | ready    | worker     | it accepts                                                                 |
 | failed   | worker     | why it could not start; it exits afterwards                                |

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.config.errors import ConfigError
+from headgate.process.settings import usable_cpus
 
 if TYPE_CHECKING:
+    from headgate.background.background import Background
     from headgate.gateway import Gateway
 
 Source = dict[str, Any]
@@ -27,6 +29,8 @@ class Loaded(NamedTuple):
     shutdown: Sequence[Any]
     watchdog_s: float | None = 0.1
     """Python code that holds the loop for longer is logged."""
+    background: "Background | None" = None
+    """What it does beside requests; none for what holds no code."""
     is_data: bool = False
     """Whether it holds no code of the user's, so that a change of it needs no new workers."""
 
@@ -39,9 +43,13 @@ def load(source: Source) -> Loaded:
         return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
     from headgate.loading import load as load_file
 
-    loaded = compiled(load_file(source["file"]))
+    gateway = load_file(source["file"])
+    loaded = compiled(gateway)
     has_code = source["file"].endswith(".py") or loaded.hooks or loaded.startup or loaded.shutdown
-    return loaded._replace(is_data=not has_code)
+    if not has_code:
+        return loaded._replace(is_data=True)
+    gateway.background.configure(gateway.config.background, usable_cpus())
+    return loaded._replace(background=gateway.background)
 
 
 def compiled(gateway: "Gateway") -> Loaded:

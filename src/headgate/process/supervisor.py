@@ -27,6 +27,7 @@ from headgate.process import notify, state
 from headgate.process.applying import Awaited, is_in_place, send_change
 from headgate.process.backoff import deaths_in_a_row, restart_delay_s
 from headgate.process.channel import ChannelClosed, Message
+from headgate.process.dictionaries import Dictionaries, Key
 from headgate.process.endpoint import Answer, Endpoint
 from headgate.process.hook_times import by_hook
 from headgate.process.inspections import Inspections
@@ -53,6 +54,7 @@ class Supervisor:
         self.settings = settings
         self.reactor = Reactor()
         self.listeners = Listeners(settings.accept_mode)
+        self.dictionaries = Dictionaries()
         self.current: Generation | None = None
         self.coming: Generation | None = None
         self._change: Awaited | None = None
@@ -86,6 +88,7 @@ class Supervisor:
         self.reactor.watch(signals, lambda: self._act_on(signals.intents()))
         if self._predecessor:
             self.listeners.inherit(self._predecessor.listeners)
+            self.dictionaries.inherit(self._predecessor.dictionaries)
         self._begin_generation()
         self.reactor.run()
         return self._exit_code
@@ -141,6 +144,8 @@ class Supervisor:
             self.reactor.unwatch(worker.channel)
             return
         match message["type"]:
+            case "open":
+                self._open(worker, generation, (message["name"], message["bytes"]))
             case "prepared":
                 worker.became_prepared(message)
                 if generation is self.coming and is_in_place(self.current, worker):
@@ -171,6 +176,15 @@ class Supervisor:
             case "report":
                 worker.report, worker.hook_times = message["report"], message["hooks"]
                 self._reported(worker)
+
+    def _open(self, worker: Worker, generation: Generation, key: Key) -> None:
+        try:
+            descriptor = self.dictionaries.lend(key)
+        except (ValueError, OSError) as error:
+            worker.send({"type": "opened", "error": str(error)})
+            return
+        generation.dictionaries.add(key)
+        worker.send({"type": "opened", "error": None}, [descriptor])
 
     def _lend(self, worker: Worker, generation: Generation) -> None:
         if self._count is None:
@@ -213,6 +227,7 @@ class Supervisor:
     def _promote(self, generation: Generation) -> None:
         old, self.current, self.coming = self.current, generation, None
         self.listeners.keep_only(generation.listeners)
+        self.dictionaries.keep_only(generation.dictionaries)
         if old is None or not old.workers:
             if old is None:
                 self._announce()
@@ -246,6 +261,7 @@ class Supervisor:
             self.failure, self._exit_code = error, code
             self._stop(Intent.STOP_NOW)
         else:
+            self.dictionaries.keep_only(self.current.dictionaries)
             log.error("reload refused, generation %d stays: %s", self.current.number, error)
             notify.ready(os.getpid())
             self._reload_if_asked_meanwhile()
@@ -433,7 +449,9 @@ class Supervisor:
             notify.notify(f"MAINPID={successor.pid}")
             self._stop(Intent.STOP, announce=False)
 
-        self._successor = Successor(self.reactor, self.listeners.descriptors(), done)
+        self._successor = Successor(
+            self.reactor, self.listeners.descriptors(), self.dictionaries.descriptors(), done
+        )
         return None
 
     def _reported(self, worker: Worker) -> None:

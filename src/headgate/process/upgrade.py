@@ -1,9 +1,9 @@
-"""The upgrade: a new supervisor inherits the listeners, and the old one leaves when it serves.
+"""The upgrade: a new supervisor inherits listeners and shared dictionaries, and the old one leaves when it serves.
 
-How it works: the old supervisor runs its own command line again, with the listening sockets and one end of a
-socketpair inherited, and their numbers in `HEADGATE_INHERITED`. The new one starts its workers; when they
-accept it says so on the socketpair. Only then does the old one drain. If the new one ends before that,
-nothing has happened.
+How it works: the old supervisor runs its own command line again, with the listening sockets, the dictionaries'
+memory and one end of a socketpair inherited, and their numbers in `HEADGATE_INHERITED`. The new one starts its
+workers; when they accept it says so on the socketpair. Only then does the old one drain. If the new one ends before
+that, nothing has happened.
 """
 
 import json
@@ -23,8 +23,13 @@ SERVING = b"serving"
 class Predecessor:
     """The supervisor that started this one, as seen from here."""
 
-    def __init__(self, listeners: dict[str, list[list[int]]], line: socket.socket) -> None:
-        self.listeners = listeners
+    def __init__(
+        self,
+        listeners: dict[str, list[list[int]]],
+        dictionaries: list[tuple[str, int, int]],
+        line: socket.socket,
+    ) -> None:
+        self.listeners, self.dictionaries = listeners, dictionaries
         self._line = line
 
     @classmethod
@@ -35,7 +40,8 @@ class Predecessor:
             return None
         inherited = json.loads(text)
         os.set_inheritable(inherited["line"], False)
-        return cls(inherited["listeners"], socket.socket(fileno=inherited["line"]))
+        dictionaries = [(name, size, number) for name, size, number in inherited.get("dictionaries", [])]
+        return cls(inherited["listeners"], dictionaries, socket.socket(fileno=inherited["line"]))
 
     def take_over(self) -> None:
         """Tells it that this supervisor serves now."""
@@ -53,18 +59,20 @@ class Successor:
         self,
         reactor: Reactor,
         listeners: dict[str, list[list[int]]],
+        dictionaries: list[tuple[str, int, int]],
         done: Callable[["Successor", str | None], None],
     ) -> None:
         self._reactor, self._done = reactor, done
         self.took_over = False
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            inherited = {"listeners": listeners, "line": theirs.fileno()}
+            inherited = {"listeners": listeners, "dictionaries": dictionaries, "line": theirs.fileno()}
             sockets = [
                 number for endpoints in listeners.values() for numbers in endpoints for number in numbers
             ]
+            memory = [number for _, _, number in dictionaries]
             self._process = spawn_successor(
-                {VARIABLE: json.dumps(inherited)}, [*sockets, theirs.fileno()], self._line
+                {VARIABLE: json.dumps(inherited)}, [*sockets, *memory, theirs.fileno()], self._line
             )
         self._timer = reactor.call_later(LIMIT_S, self._too_late)
         reactor.watch(self._line, self._heard)

@@ -29,6 +29,7 @@ from headgate.process.spawn import CHANNEL_DESCRIPTOR
 from headgate.process.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from headgate.background.background import Background
     from headgate.process.inspecting import Inspector
     from headgate.process.source import Loaded
 
@@ -68,7 +69,16 @@ class Worker:
     async def run(self) -> None:
         """Starts up, serves until stopped, shuts down."""
         self._handle_signals()
-        await self._run_startup_hooks()
+        background = self._loaded.background
+        try:
+            if background:
+                await self._open_services(background)
+            await self._run_startup_hooks()
+        except BaseException:
+            if background:
+                await background.end()
+                await background.close()
+            raise
         try:
             loaded = self._loaded
             self._channel.send(
@@ -85,15 +95,30 @@ class Worker:
             await self._accept()
             if loaded.watchdog_s and loaded.hooks:
                 self._watchdog = Watchdog(self._core, self._loop, loaded.watchdog_s)
+            if background and not self._stopped.is_set():
+                background.begin()
             await self._stopped.wait()
+            if background:
+                background.stop()
             if self._drains:
                 await self._drain()
         finally:
             if self._watchdog:
                 self._watchdog.stop()
             self._core.close()
+            if background:
+                await background.end()
             await self._run_shutdown_hooks()
+            if background:
+                await background.close()
             self._core.flush_logs()
+
+    async def _open_services(self, background: "Background") -> None:
+        try:
+            await background.open()
+        except ConnectionError as error:
+            logger.error("%s", error)
+            raise StartFailed(str(error), "runtime") from error
 
     async def _run_startup_hooks(self) -> None:
         for hook in self._loaded.startup:
@@ -132,9 +157,11 @@ class Worker:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             self._channel.send({"type": "draining"})
         ends = self._loop.time() + self._loaded.drain_s
-        while left := self._core.connections():
+        background = self._loaded.background
+        while (left := self._core.connections()) or (background and background.is_busy):
             if self._loop.time() > ends:
-                logger.info("drain limit reached", extra={"connections": left})
+                tasks = background.tasks.count if background else 0
+                logger.info("drain limit reached", extra={"connections": left, "tasks": tasks})
                 return
             # The engine has no event for its last connection: looking 50 times a second costs nothing here.
             await asyncio.wait([self._stopped_now], timeout=DRAIN_STEP_S)
@@ -265,13 +292,15 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
     become(orders["user"], orders["group"])
     loop = Loop()
     asyncio.set_event_loop(loop)
-    loaded = _load(orders)
+    loaded = _load(channel, orders)
     log.configure(orders["log_format"] or loaded.log_format, orders["log_level"] or loaded.log_level)
     core = _core.Core(loop)
     loop.attach(core)
     if descriptors:
         core.zone(descriptors[0], orders["zone_slot"])
         os.close(descriptors[0])
+    if loaded.background:
+        loaded.background.count = core.count
     try:
         core.apply(loaded.snapshot, loaded.hooks)
     except ValueError as error:
@@ -289,11 +318,27 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
         loop.close()
 
 
-def _load(orders: Message) -> "Loaded":
+def _load(channel: Channel, orders: Message) -> "Loaded":
     from headgate.process.source import load
 
+    def open_dictionary(name: str, size: int) -> int:
+        channel.send({"type": "open", "name": name, "bytes": size})
+        message, descriptors = channel.receive()
+        if message["error"]:
+            raise ValueError(message["error"])
+        return descriptors[0]
+
     try:
-        return load(orders["source"])
+        if "file" not in orders["source"]:
+            return load(orders["source"])
+        from headgate import shared
+
+        shared.OPENER.set(open_dictionary)
+        loaded = load(orders["source"])
+        if loaded.background:
+            _ = loaded.background.node.memory  # opened now: later nobody may ask the supervisor
+        shared.OPENER.set(shared.too_late)
+        return loaded
     except ConfigError as error:
         raise StartFailed(str(error), "config") from error
     except Exception as error:

@@ -134,6 +134,8 @@ class Generation:
         self.number = number
         self.workers: dict[int, Worker] = {}
         self.listeners: list[str] = []
+        self.dictionaries: set[tuple[str, int]] = set()
+        """Name and size of what its workers have asked for."""
         self.is_data = False
         """Whether what it serves holds no code of the user's."""
         self.waiting: list[Callable[[dict[str, Any]], None]] = []

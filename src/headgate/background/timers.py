@@ -1,0 +1,162 @@
+"""Timers: `gate.every` and `gate.after`. A task that raises is logged, and its timer goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+from .node import Node
+from .tasks import Count
+
+OncePer = Literal["worker", "node"]
+logger = logging.getLogger("headgate.timers")
+SHORTEST_S = 0.001
+LOOK_FOR_LEAD_S = 1.0
+"""How often those that do not lead look whether nobody does any more."""
+
+
+class Timer:
+    """One timer; `cancel` stops it, and lets a run go on that has begun."""
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], name: str, seconds: float
+    ) -> None:
+        self.name, self.seconds = name, seconds
+        self._function, self._arguments = function, arguments
+        self._waiting: asyncio.Task[None] | None = None
+        self._runs = False
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stops it."""
+        self.is_cancelled = True
+        if self._waiting and not self._runs:
+            self._waiting.cancel()
+
+    def begin(self, coroutine: Any) -> asyncio.Task[None]:
+        """Lets it wait in a task of its own."""
+        self._waiting = asyncio.get_running_loop().create_task(coroutine, name=f"headgate timer {self.name}")
+        return self._waiting
+
+    async def run(self, count: Count) -> None:
+        """Calls the function once; what it raises is logged."""
+        self._runs = True
+        try:
+            result = self._function(*self._arguments)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            count("tasks_failed")
+            logger.exception("timer failed", extra={"timer": self.name})
+        finally:
+            self._runs = False
+
+
+class Timers:
+    """All timers of one worker. Those made while the file is loaded begin when the worker is about to accept."""
+
+    def __init__(self, node: Node, count: Count) -> None:
+        self._node, self._count = node, count
+        self._waiting: list[tuple[Timer, Any]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_begun = False
+        self._names: set[str] = set()
+
+    def every(
+        self, seconds: float, function: Callable[..., Any], once_per: OncePer, name: str | None
+    ) -> Timer:
+        """Calls a function again and again, in each worker or in one of the node."""
+        if once_per not in ("worker", "node"):
+            raise ValueError(f"`once_per` is `worker` or `node`, not `{once_per}`")
+        timer = Timer(function, (), name or _shown(function), _checked(seconds))
+        if once_per == "node":
+            if timer.name in self._names:
+                raise ValueError(f"there is a timer `{timer.name}` already; hint: give it a `name`")
+            self._names.add(timer.name)
+        self._add(timer, self._again if once_per == "worker" else self._again_on_node)
+        return timer
+
+    def after(self, seconds: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Timer:
+        """Calls a function once."""
+        timer = Timer(function, arguments, _shown(function), _checked(seconds))
+        self._add(timer, self._once)
+        return timer
+
+    def begin(self) -> None:
+        """Begins those that were made before."""
+        self._has_begun = True
+        waiting, self._waiting = self._waiting, []
+        for timer, way in waiting:
+            if not timer.is_cancelled:
+                self._start(timer, way)
+
+    def stop(self) -> None:
+        """Begins no run any more; runs that have begun go on."""
+        self._waiting.clear()
+        for timer in [getattr(task, "headgate_timer", None) for task in self._tasks]:
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def count(self) -> int:
+        """How many runs are going on after `stop`."""
+        return len(self._tasks)
+
+    async def end(self) -> None:
+        """Ends runs that are still going on."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+
+    def _add(self, timer: Timer, way: Any) -> None:
+        if self._has_begun:
+            self._start(timer, way)
+        else:
+            self._waiting.append((timer, way))
+
+    def _start(self, timer: Timer, way: Any) -> None:
+        task = timer.begin(way(timer))
+        task.headgate_timer = timer  # type: ignore[attr-defined]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _once(self, timer: Timer) -> None:
+        await asyncio.sleep(timer.seconds)
+        await timer.run(self._count)
+
+    async def _again(self, timer: Timer) -> None:
+        now = asyncio.get_running_loop().time
+        due = now() + timer.seconds
+        while not timer.is_cancelled:
+            await asyncio.sleep(due - now())
+            await timer.run(self._count)
+            # What was missed while it ran is left out, so that the times stay where they were.
+            due += timer.seconds * max(1, -((due - now()) // timer.seconds))
+
+    async def _again_on_node(self, timer: Timer) -> None:
+        while not timer.is_cancelled:
+            if not self._node.is_leader:
+                await asyncio.sleep(min(timer.seconds, LOOK_FOR_LEAD_S))
+            elif (left := self._node.seconds_until_due(timer.name, timer.seconds)) > 0:
+                await asyncio.sleep(min(left, LOOK_FOR_LEAD_S))
+            else:
+                self._node.ran(timer.name)
+                await timer.run(self._count)
+
+
+def _checked(seconds: float) -> float:
+    if not seconds >= SHORTEST_S:
+        raise ValueError(f"a timer waits {SHORTEST_S} s or longer, not `{seconds}`")
+    return seconds
+
+
+def _shown(function: Callable[..., Any]) -> str:
+    if not callable(function):
+        raise TypeError(f"a timer calls a function, not `{function!r}`")
+    inner = getattr(function, "func", function)
+    module = str(getattr(inner, "__module__", "")).removeprefix("headgate_file_")
+    return f"{module.split('_')[0]}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"

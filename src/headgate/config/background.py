@@ -1,0 +1,51 @@
+"""Bounds on the work beside requests: tasks, threads and job processes."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from pydantic import Field
+
+from .settings import Settings
+from .units import Duration, Size
+
+
+class BackgroundConfig(Settings):
+    """Bounds on tasks, threads and job processes."""
+
+    max_tasks: int = Field(default=1024, ge=1, description="Tasks of `gate.spawn` that run in one worker.")
+    threads: int = Field(
+        default=16, ge=1, le=1024, description="Threads of one worker for `gate.run_in_thread`."
+    )
+    max_waiting_threads: int = Field(
+        default=256, ge=0, description="Calls of one worker that wait for a thread; past it `Overloaded`."
+    )
+    processes: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        default=None,
+        description="Jobs of `gate.run_in_process` at a time, over all workers; null is one for each core.",
+    )
+    max_waiting_jobs: int = Field(
+        default=64, ge=0, description="Jobs of one worker that wait for a process; past it `Overloaded`."
+    )
+    job_timeout: Duration = Field(
+        default=60.0, description="For a job that says nothing else, waiting included; past it it is killed."
+    )
+    max_job_bytes: Size = Field(
+        default=64 << 20, description="Bytes of a job's arguments, and of its result."
+    )
+    job_nice: int = Field(
+        default=10, ge=0, le=19, description="How much job processes give way to others (nice(2))."
+    )
+
+
+class BackgroundOptions(TypedDict, total=False):
+    """The keywords of `Gateway.background_limits`."""
+
+    max_tasks: int
+    threads: int
+    max_waiting_threads: int
+    processes: int | None
+    max_waiting_jobs: int
+    job_timeout: float | str
+    max_job_bytes: int | str
+    job_nice: int
