@@ -3,11 +3,11 @@
 //! How it works: the tags of entries, their parts and the forward links of lists are true (see [`super::shard`]). Buckets,
 //! order of use, counts, backward links and the free cells are made anew from them. An operation that was cut short has
 //! happened or has not; no other entry is lost, the order of use is kept as far as its list can be followed. Nothing
-//! true is changed on the way, so a repair that is itself cut short is begun anew by the next process.
+//! true of what stays is changed on the way, so a repair that is itself cut short is begun anew by the next process.
 //! It looks at every cell ever used: a few milliseconds for a full shard of 16 MB.
 
 use super::cell::{
-    high, low, parts_for, Tag, Type, CHAIN, ENTRY, ENTRY_ROOM, ITEM, ITEM_LINKS, ITEM_PARTS, ITEM_ROOM,
+    high, link, low, parts_for, Tag, Type, CHAIN, ENTRY, ENTRY_ROOM, ITEM, ITEM_LINKS, ITEM_PARTS, ITEM_ROOM,
     NUMBER, ORDER, PART, PARTS, TAG,
 };
 use super::layout::{ENTRIES, FREE_COUNT, FREE_FIRST, FRESH, RECENCY, REPAIRS, SHARD_HEAD_WORDS, TORN};
@@ -84,26 +84,35 @@ impl Shard<'_> {
         found
     }
 
-    /// Links an entry again, unless another one of its key is there: the one it was to replace, or that replaced it.
+    /// Links an entry again, unless it is not whole or another one of its key is there: the one it was to replace, or that
+    /// replaced it. One that is not linked is no entry any more before its cells are released: a repair begun anew must
+    /// not find it with a part of them.
     fn readmit(&self, entry: u32, claimed: &mut Claimed) {
+        if !self.is_readmitted(entry, claimed) {
+            self.set_field(entry, TAG, link(PART, 0));
+        }
+    }
+
+    fn is_readmitted(&self, entry: u32, claimed: &mut Claimed) -> bool {
         let tag = self.tag(entry);
         let Some(parts) = self.chain(
             low(self.field(entry, PARTS)),
             parts_for(tag.byte_words(), ENTRY_ROOM),
             claimed,
         ) else {
-            return;
+            return false;
         };
         let hash = high(self.field(entry, CHAIN));
         if self.find(hash, &self.key(entry)) != 0 {
-            return;
+            return false;
         }
         if tag.value == Type::List && !self.readmit_items(entry, claimed) {
-            return;
+            return false;
         }
         claimed[entry as usize] = true;
         mark(&parts, claimed);
         self.link_entry(entry, hash);
+        true
     }
 
     /// Follows a list's forward links and makes the rest of it anew; false if it has no items.
