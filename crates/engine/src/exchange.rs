@@ -34,7 +34,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let tables = connection.shared.tables();
     let mut head = match connection.read_head(&tables).await {
         Ok(head) => head,
-        Err(none) => return refuse(connection, &tables, none).await,
+        Err(none) => return Box::pin(refuse(connection, &tables, none)).await,
     };
     // from here on the worker's clock is right, and other threads have had their turn
     let now = connection.shared.begin_request(&*tables.hooks);
@@ -65,7 +65,8 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
         Err(failure) if failure.status == 499 => give_up(connection, &exchange, failure),
         // the client has seen a part of another answer
         Err(failure) if exchange.status.get() != 0 => give_up(connection, &exchange, failure),
-        Err(failure) => answer_failure(connection, &exchange, &tables, failure, body).await,
+        // boxed, as all that is rare: what a forwarded request holds stays small
+        Err(failure) => Box::pin(answer_failure(connection, &exchange, &tables, failure, body)).await,
     };
 
     // the buffers of this request are free again; what the log costs delays nobody's answer
@@ -109,7 +110,14 @@ async fn respond(
     if !tables.phase_hooks.rewrite.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
             let body = body.insert(new_body(framing, tables.limits.max_body_bytes, tables)?);
-            return own_answer::send(connection, exchange, tables, Own::from(answer), body).await;
+            return Box::pin(own_answer::send(
+                connection,
+                exchange,
+                tables,
+                Own::from(answer),
+                body,
+            ))
+            .await;
         }
     }
     let route = choose_route(exchange, tables)?;
@@ -123,14 +131,21 @@ async fn respond(
     // let in, answer itself, or choose another upstream
     if !route.hooks.request.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &route.hooks.request).await? {
-            return own_answer::send(connection, exchange, tables, Own::from(answer), body).await;
+            return Box::pin(own_answer::send(
+                connection,
+                exchange,
+                tables,
+                Own::from(answer),
+                body,
+            ))
+            .await;
         }
     }
     if let Some(upstream) = exchange.upstream.get() {
         return forward::forward(connection, exchange, tables, upstream, body).await;
     }
     let own = own_answer::make(exchange, route, &connection.shared)?;
-    own_answer::send(connection, exchange, tables, own, body).await
+    Box::pin(own_answer::send(connection, exchange, tables, own, body)).await
 }
 
 fn new_body(
@@ -185,11 +200,11 @@ impl Fields for HeadFields<'_> {
 fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>) -> Result<usize, Failure> {
     let mut params: Params = exchange.params.take();
     let request = exchange.request.borrow();
-    normalize_path(request.path())
+    let path = normalize_path(request.path())
         .map_err(|error| Failure::client(error.reason(), 400, error.to_string()))?;
     let candidate = Candidate {
         host: host_without_port(request.host()),
-        path: request.path(),
+        path: &path,
         query: request.query(),
         method: request.method(),
     };
@@ -200,7 +215,7 @@ fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>) -> Result<usize, F
     };
     let found = tables
         .router
-        .find(&candidate, &HeadFields(&request), &mut params, &mut ask);
+        .find_normal(&candidate, &HeadFields(&request), &mut params, &mut ask);
     drop(request);
     exchange.params.replace(params);
     match found {

@@ -81,7 +81,7 @@ pub(crate) const FIRST_SERVER_CELL: u32 = 256;
 /// The cells that a zone must have.
 pub const ZONE_CELLS: u32 = FIRST_SERVER_CELL + SERVER_CELLS;
 
-/// A worker's slot.
+/// A worker's slot, in which nobody else counts.
 pub(crate) struct Metrics {
     zone: Zone,
     slot: u32,
@@ -93,7 +93,7 @@ impl Metrics {
     }
 
     pub(crate) fn count(&self, counter: Counter) {
-        self.zone.add(self.slot, counter as u32, 1);
+        self.add(counter, 1);
     }
 
     /// Counts in a cell, that of a counter's number.
@@ -102,11 +102,11 @@ impl Metrics {
     }
 
     pub(crate) fn add(&self, counter: Counter, n: u64) {
-        self.zone.add(self.slot, counter as u32, n);
+        self.zone.count(self.slot, counter as u32, n);
     }
 
     pub(crate) fn sub(&self, counter: Counter, n: u64) {
-        self.zone.sub(self.slot, counter as u32, n);
+        self.zone.count(self.slot, counter as u32, n.wrapping_neg());
     }
 
     pub(crate) fn status(&self, status: u16) {
@@ -131,12 +131,12 @@ impl Metrics {
 
     /// A request begins on an upstream server.
     pub(crate) fn enter_server(&self, cell: u32) {
-        self.zone.add(self.slot, cell, 1);
+        self.zone.count(self.slot, cell, 1);
     }
 
     /// And ends.
     pub(crate) fn leave_server(&self, cell: u32) {
-        self.zone.sub(self.slot, cell, 1);
+        self.zone.count(self.slot, cell, 1u64.wrapping_neg());
     }
 
     /// Requests now on that server, over all workers.

@@ -3,9 +3,10 @@
 //! # How it works
 //! A read goes into a 64 KB buffer from the worker's pool. While a peer has nothing unread it holds no buffer at all;
 //! while it waits with some bytes unread it holds them in a vector of just their size. So an idle connection costs no
-//! buffer and a slow peer costs its unread bytes.
+//! buffer and a slow peer costs its unread bytes. In front of what is read a little room stays free, so that a head
+//! written anew can stand right before its body and both leave in one slice.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -18,31 +19,67 @@ use crate::stream::Stream;
 /// The size of a pooled buffer, and the most that is read at once.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 
+/// The room in front: a head that grew by more is written as a slice of its own.
+const HEADROOM: usize = 512;
+
 const POOLED_BUFFERS: usize = 64;
 
-/// Free buffers of a worker.
+/// Larger heads are rare, and their vectors are not worth keeping.
+const MAX_SCRAP_BYTES: usize = 8 * 1024;
+
+/// Free buffers of a worker, each with `HEADROOM` bytes of no meaning.
 #[derive(Default)]
 pub(crate) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
+    scrap: Cell<Vec<u8>>,
 }
 
 impl Buffers {
-    /// An empty buffer of [`BUFFER_BYTES`].
+    /// An empty buffer of at least [`BUFFER_BYTES`].
     pub(crate) fn take(&self) -> Vec<u8> {
-        self.free
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+        let mut buffer = self.take_with_room();
+        buffer.clear();
+        buffer
+    }
+
+    /// One that begins with the room for a head.
+    fn take_with_room(&self) -> Vec<u8> {
+        self.free.borrow_mut().pop().unwrap_or_else(|| {
+            let mut buffer = Vec::with_capacity(HEADROOM + BUFFER_BYTES);
+            buffer.resize(HEADROOM, 0);
+            buffer
+        })
     }
 
     /// Takes one back.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
+        if !is_pooled(&buffer) {
+            return;
+        }
         let mut free = self.free.borrow_mut();
-        if buffer.capacity() == BUFFER_BYTES && free.len() < POOLED_BUFFERS {
-            buffer.clear();
+        if free.len() < POOLED_BUFFERS {
+            buffer.resize(HEADROOM, 0);
             free.push(buffer);
         }
     }
+
+    /// An empty vector to write a head into.
+    pub(crate) fn scrap(&self) -> Vec<u8> {
+        self.scrap.take()
+    }
+
+    /// Keeps such a vector for the next head.
+    pub(crate) fn keep_scrap(&self, mut scrap: Vec<u8>) {
+        if scrap.capacity() <= MAX_SCRAP_BYTES {
+            scrap.clear();
+            self.scrap.set(scrap);
+        }
+    }
+}
+
+/// Whether it is one of the pool's and not one of just the size of what is unread.
+fn is_pooled(buffer: &Vec<u8>) -> bool {
+    buffer.capacity() >= BUFFER_BYTES
 }
 
 /// A stream and its unread bytes.
@@ -93,9 +130,20 @@ impl Peer {
         self.buffers.give(std::mem::take(&mut self.data));
     }
 
+    /// Puts `bytes` right before the unread ones, if there are any and the room suffices.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) -> bool {
+        if self.unread().is_empty() || bytes.len() > self.start {
+            return false;
+        }
+        let start = self.start - bytes.len();
+        self.data[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+        true
+    }
+
     /// Keeps only the unread bytes, in a vector of their size.
     pub(crate) fn settle(&mut self) {
-        if self.data.capacity() < BUFFER_BYTES {
+        if !is_pooled(&self.data) {
             return;
         }
         let unread = self.data[self.start..].to_vec();
@@ -107,10 +155,10 @@ impl Peer {
     ///
     /// The caller bounds what it leaves unread to less than [`BUFFER_BYTES`].
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
-        if self.data.capacity() < BUFFER_BYTES || self.data.len() == self.data.capacity() {
-            let mut buffer = self.buffers.take();
+        if !is_pooled(&self.data) || self.data.len() == self.data.capacity() {
+            let mut buffer = self.buffers.take_with_room();
             buffer.extend_from_slice(self.unread());
-            self.start = 0;
+            self.start = HEADROOM;
             self.buffers.give(std::mem::replace(&mut self.data, buffer));
         }
         if self.data.len() == self.data.capacity() {

@@ -111,10 +111,28 @@ impl Router {
         params: &mut Params,
         function: &mut dyn FnMut(usize) -> bool,
     ) -> Found {
+        match normalize_path(candidate.path) {
+            Ok(path) => {
+                let path = &path;
+                self.find_normal(&Candidate { path, ..*candidate }, fields, params, function)
+            }
+            Err(_) => {
+                params.clear();
+                Found::None
+            }
+        }
+    }
+
+    /// As [`Router::find`], for a path that is in normal form already.
+    pub fn find_normal(
+        &self,
+        candidate: &Candidate<'_>,
+        fields: &dyn Fields,
+        params: &mut Params,
+        function: &mut dyn FnMut(usize) -> bool,
+    ) -> Found {
         params.clear();
-        let Ok(path) = normalize_path(candidate.path) else {
-            return Found::None;
-        };
+        let path = candidate.path;
         let mut search = Search {
             router: self,
             candidate,
@@ -124,13 +142,13 @@ impl Router {
             allowed: SmallVec::new(),
             found: None,
         };
-        let _ = self.visit(candidate.host, &path, &mut |rank| search.offer(rank));
+        let _ = self.visit(candidate.host, path, &mut |rank| search.offer(rank));
         let Search { found, allowed, .. } = search;
         match found {
             Some(route) => {
                 if !route.names.is_empty() {
                     params.begin(&route.names);
-                    route.path.capture(&path, params);
+                    route.path.capture(path, params);
                 }
                 Found::Route(route.index)
             }

@@ -57,7 +57,8 @@ pub(super) async fn run(
             other => return other,
         }
     }
-    let fresh = connect(plan, connection, server).await?;
+    // boxed, as all that is rare here: what a request holds while it is forwarded stays small
+    let fresh = Box::pin(connect(plan, connection, server)).await?;
     exchange_heads(plan, connection, fresh, opening, body).await
 }
 

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::http1::request_body::RequestBody;
 use crate::http1::request_head::{self, Outgoing};
 use crate::metrics::Counter;
-use crate::own_answer::stripped_path;
+use crate::own_answer::{self, stripped_path};
 use crate::phase_hooks::run_hooks;
 use crate::tables::Tables;
 use crate::upstream::{Lease, Upstream};
@@ -32,7 +32,6 @@ struct Plan<'a> {
     upstream: &'a Rc<Upstream>,
     hooks: &'a [usize],
     target: Option<Vec<u8>>,
-    id: Option<String>,
     framing: Framing,
     is_idempotent: bool,
     queue_ms: u64,
@@ -74,7 +73,8 @@ pub(crate) async fn forward(
         let lease = Lease::new(shared.metrics.clone(), &upstream, server);
         if !plan.hooks.is_empty() {
             if let Some(answer) = run_hooks(connection, exchange, plan.hooks).await? {
-                return crate::own_answer::send(connection, exchange, tables, answer.into(), body).await;
+                let own = answer.into();
+                return Box::pin(own_answer::send(connection, exchange, tables, own, body)).await;
             }
         }
         match plan.attempt(connection, server, &here, body).await {
@@ -109,10 +109,6 @@ fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
 impl<'a> Plan<'a> {
     fn new(exchange: &'a Rc<Exchange>, tables: &'a Rc<Tables>, upstream: &'a Rc<Upstream>) -> Self {
         let route = exchange.route.get();
-        let id = tables
-            .request_id_header
-            .is_some()
-            .then(|| exchange.id.borrow().clone());
         let mut request = exchange.request.borrow_mut();
         request_head::claim_fields(
             &mut request,
@@ -139,7 +135,6 @@ impl<'a> Plan<'a> {
             upstream,
             hooks: route.map_or(&[][..], |route| &tables.routes[route].hooks.upstream_request),
             target,
-            id,
             framing: request.framing,
             is_idempotent: matches!(
                 method,
@@ -154,15 +149,20 @@ impl<'a> Plan<'a> {
     }
 
     /// The bytes that begin an attempt: the head, and what is here of the body.
-    fn opening(&self, server: usize, here: &[u8]) -> Vec<u8> {
+    fn opening(&self, server: usize, here: &[u8], mut out: Vec<u8>) -> Vec<u8> {
         let request = self.exchange.request.borrow();
-        let mut out = Vec::with_capacity(request.head.len_hint() + 512 + here.len());
+        let id = self.exchange.id.borrow();
+        out.reserve(request.head.len_hint() + 512 + here.len());
         let outgoing = Outgoing {
             client: &self.exchange.client,
             forwarding: &self.tables.forwarding,
             host: &self.upstream.host,
             server_name: &self.upstream.servers[server].name,
-            request_id: self.tables.request_id_header.as_deref().zip(self.id.as_deref()),
+            request_id: self
+                .tables
+                .request_id_header
+                .as_deref()
+                .map(|name| (name, id.as_str())),
             target: self.target.as_deref(),
             framing: self.framing,
         };
@@ -178,6 +178,9 @@ impl<'a> Plan<'a> {
         here: &[u8],
         body: &mut RequestBody,
     ) -> Result<Ready, AttemptFailed> {
-        attempt::run(self, connection, server, &self.opening(server, here), body).await
+        let opening = self.opening(server, here, connection.shared.buffers.scrap());
+        let ready = attempt::run(self, connection, server, &opening, body).await;
+        connection.shared.buffers.keep_scrap(opening);
+        ready
     }
 }

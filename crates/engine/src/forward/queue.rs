@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::limits::Limit;
 use crate::peer::{late, Broken};
 use crate::phase_hooks::Departure;
+use crate::upstream::Queue;
 
 /// How often to look for what other workers gave back.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -40,6 +41,16 @@ pub(super) async fn server(
     if tried.count_ones() as usize >= upstream.servers.len() {
         return Ok(None);
     }
+    Box::pin(wait(connection, plan, queue, pick)).await
+}
+
+async fn wait(
+    connection: &Connection,
+    plan: &Plan<'_>,
+    queue: &Queue,
+    pick: impl Fn() -> Option<usize>,
+) -> Result<Option<usize>, Failure> {
+    let shared = &connection.shared;
     let began = shared.clock.tick();
     let turn = async {
         let _first = queue.turnstile().await;

@@ -48,7 +48,7 @@ pub(super) async fn respond(
         if let Some(answer) = run_hooks(connection, exchange, hooks).await? {
             exchange.response.replace(None);
             let own = own_answer::Own::of_response_hook(answer);
-            return own_answer::send(connection, exchange, plan.tables, own, body).await;
+            return Box::pin(own_answer::send(connection, exchange, plan.tables, own, body)).await;
         }
     }
     let is_coded = exchange
@@ -65,7 +65,7 @@ pub(super) async fn respond(
         ));
     }
     if is_switch {
-        return switch(connection, plan, server).await;
+        return Box::pin(switch(connection, plan, server)).await;
     }
     let (client_version, persistent) = {
         let request = exchange.request.borrow();
@@ -75,7 +75,8 @@ pub(super) async fn respond(
     let closes = !persistent || !body.is_done() || connection.shared.is_draining.get();
     let client_framing = client_framing(framing, declared, client_version, closes);
     let now_us = connection.shared.clock.now_us();
-    let head = head(plan, client_framing, client_version, now_us);
+    let out = connection.shared.buffers.scrap();
+    let head = head(plan, client_framing, client_version, now_us, out);
     let may_splice = server.peer.stream.socket().is_some() && connection.peer.stream.socket().is_some();
     let mut relay = Relay::new(
         head,
@@ -86,6 +87,7 @@ pub(super) async fn respond(
     );
     let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
     exchange.response_bytes.set(relay.written);
+    connection.shared.buffers.keep_scrap(relay.framing);
     drop(lease);
     relayed?;
     if body.is_done() && keeps_server && framing != Framing::UntilClose {
@@ -104,11 +106,12 @@ fn head(
     framing: crate::http1::response_head::ClientFraming,
     client: Version,
     now_us: u64,
+    mut out: Vec<u8>,
 ) -> Vec<u8> {
     let response = plan.exchange.response.borrow();
     let response = response.as_ref().expect("set when the head came");
     plan.exchange.status.set(response.status);
-    let mut out = Vec::with_capacity(response.head.len_hint() + 192);
+    out.reserve(response.head.len_hint() + 192);
     write_status(response.status, response.reason(), &mut out);
     response.head.write_fields(&mut out);
     if plan.tables.forwarding.via {
@@ -123,9 +126,9 @@ fn head(
             &[version, plan.tables.forwarding.name.as_bytes()],
         );
     }
-    if let Some((name, id)) = plan.tables.request_id_header.as_deref().zip(plan.id.as_deref()) {
+    if let Some(name) = &plan.tables.request_id_header {
         if response.head.get(name.as_bytes()).is_none() {
-            field(&mut out, name.as_bytes(), &[id.as_bytes()]);
+            field(&mut out, name.as_bytes(), &[plan.exchange.id.borrow().as_bytes()]);
         }
     }
     if plan.tables.server_timing {

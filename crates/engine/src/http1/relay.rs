@@ -31,7 +31,7 @@ pub(crate) struct Relay {
     source: Source,
     /// The client gets chunks.
     is_chunked: bool,
-    /// Bytes to write before the slice (at first the head), and how many are written.
+    /// Bytes to write before the slice (at first the head), and how many of them are written.
     pub(crate) framing: Vec<u8>,
     framing_written: usize,
     slice: usize,
@@ -159,7 +159,15 @@ impl Relay {
                 if *left == 0 {
                     self.source = Source::Done;
                 }
-                now
+                // the head, if it is still here: right before the body it needs no slice of its own
+                let is_head_here = !self.framing.is_empty() && self.framing_written == 0 && !self.is_chunked;
+                if is_head_here && server.prepend(&self.framing) {
+                    let head = self.framing.len();
+                    self.framing.clear();
+                    now + head
+                } else {
+                    now
+                }
             }
             Source::UntilClose => server.unread().len(),
             Source::Chunked(decoder) => match decoder

@@ -17,7 +17,7 @@ use crate::snapshot;
 use connect::Address;
 pub(crate) use introduction::Introduction;
 pub(crate) use pool::{Pool, Pooled};
-use queue::Queue;
+pub(crate) use queue::Queue;
 use tokio::sync::Notify;
 
 /// A group of servers that answer the same requests.

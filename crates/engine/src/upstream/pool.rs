@@ -1,7 +1,6 @@
 //! Idle connections to a server, the most recently used first.
 
 use std::cell::RefCell;
-use std::task::{Context, Waker};
 
 use crate::peer::Peer;
 
@@ -24,10 +23,7 @@ impl Pooled {
     ///
     /// The loop has seen every event by the time a request is read, so that this asks no system call.
     fn is_usable(&self) -> bool {
-        self.peer
-            .stream
-            .poll_read_ready(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
+        !self.peer.stream.has_news()
     }
 }
 
