@@ -108,6 +108,23 @@ pub(crate) fn references(object: &Bound<'_, PyAny>) -> isize {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
+/// Whether there are weak references to an object; true if its type does not tell.
+pub(crate) fn has_weak_references(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object, and CPython's own way to its list of weak references (PyObject_GET_WEAKREFS_LISTPTR).
+    unsafe {
+        let offset = (*ffi::Py_TYPE(object.as_ptr())).tp_weaklistoffset;
+        let Ok(offset) = usize::try_from(offset) else {
+            return true;
+        };
+        let list = object
+            .as_ptr()
+            .cast::<u8>()
+            .add(offset)
+            .cast::<*mut ffi::PyObject>();
+        offset == 0 || !(*list).is_null()
+    }
+}
+
 /// A value that only the thread that made it can reach; any other gets a `RuntimeError`.
 ///
 /// Dropped by another thread it is leaked: better a few bytes than a count changed by two threads at once.

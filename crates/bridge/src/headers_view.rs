@@ -1,6 +1,7 @@
 //! The header fields of a request or a response, as hooks see them: read where they arrived, edited in place.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use headgate_engine::Exchange;
@@ -10,7 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use crate::gil::ThreadBound;
+use crate::gil::{self, ThreadBound};
 use crate::link::Link;
 use crate::text;
 
@@ -65,15 +66,7 @@ impl Headers {
 
     fn edit(&self, edit: impl FnOnce(&mut Head) -> PyResult<()>) -> PyResult<()> {
         let (exchange, side) = self.place()?;
-        match side {
-            Side::Request => edit(&mut exchange.request.try_borrow_mut().map_err(|_| busy())?.head),
-            Side::Response => match exchange.response.try_borrow_mut().map_err(|_| busy())?.as_mut() {
-                Some(response) => edit(&mut response.head),
-                None => Err(PyRuntimeError::new_err(
-                    "there is no response to edit; hint: edit it in phase `response`, or return a `Response`",
-                )),
-            },
-        }
+        edit_head(&exchange, side, edit)
     }
 
     fn find<'py>(
@@ -107,7 +100,21 @@ impl Headers {
             let mut request = exchange.request.try_borrow_mut().map_err(|_| busy())?;
             return request.set_host(&value).map_err(text::refused);
         }
-        self.edit(|head| head.set(&name, &value).map_err(text::refused))
+        edit_head(&exchange, side, |head| {
+            head.set(&name, &value).map_err(text::refused)
+        })
+    }
+}
+
+fn edit_head(exchange: &Exchange, side: Side, edit: impl FnOnce(&mut Head) -> PyResult<()>) -> PyResult<()> {
+    match side {
+        Side::Request => edit(&mut exchange.request.try_borrow_mut().map_err(|_| busy())?.head),
+        Side::Response => match exchange.response.try_borrow_mut().map_err(|_| busy())?.as_mut() {
+            Some(response) => edit(&mut response.head),
+            None => Err(PyRuntimeError::new_err(
+                "there is no response to edit; hint: edit it in phase `response`, or return a `Response`",
+            )),
+        },
     }
 }
 
@@ -271,6 +278,14 @@ impl Headers {
         }
         Ok(format!("Headers({})", fields.repr()?))
     }
+}
+
+/// How many views of fields there are, none or one; `None` if somebody else than the view of the message holds it.
+pub(crate) fn headers_alone(py: Python<'_>, headers: &OnceCell<Py<Headers>>) -> Option<usize> {
+    let Some(headers) = headers.get() else {
+        return Some(0);
+    };
+    (gil::references(headers.bind(py).as_any()) == 1).then_some(1)
 }
 
 /// What can be read of the fields that [`Head`] hides.

@@ -33,9 +33,17 @@ impl Beat {
     /// Python has the loop from now on: a hook of the request of this id, or (empty) asyncio.
     pub(crate) fn python(&self, request_id: &str) {
         let id = &request_id.as_bytes()[..request_id.len().min(ID_BYTES)];
-        for (cell, piece) in self.id.iter().zip(id.chunks(8)) {
+        let mut pieces = id.chunks_exact(8);
+        let mut cells = self.id.iter();
+        for (piece, cell) in pieces.by_ref().zip(cells.by_ref()) {
+            cell.store(
+                u64::from_le_bytes(piece.try_into().expect("eight bytes")),
+                Relaxed,
+            );
+        }
+        if let (rest @ [_, ..], Some(cell)) = (pieces.remainder(), cells.next()) {
             let mut bytes = [0; 8];
-            bytes[..piece.len()].copy_from_slice(piece);
+            bytes[..rest.len()].copy_from_slice(rest);
             cell.store(u64::from_le_bytes(bytes), Relaxed);
         }
         self.id_bytes.store(id.len() as u64, Relaxed);

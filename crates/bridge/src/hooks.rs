@@ -2,7 +2,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use headgate_engine::{ConnectionState, Exchange, HookTime, Hooks, LocalFuture, Step, Verdict};
 use pyo3::prelude::*;
@@ -33,11 +33,11 @@ impl Hooks for PyHooks {
     fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step {
         let hook = &self.hooks[hook];
         Python::attach(|py| {
-            let began = Instant::now();
+            let began = exchange.now_us();
             let step = guarded(py, hook, exchange, || self.run(py, hook, exchange, began));
             self.seam.notice_work(py);
             let step = step.unwrap_or_else(|| Step::Ready(failed(hook)));
-            let us = micros(began);
+            let us = exchange.tick_us() - began;
             hook.times.ran(us);
             if matches!(step, Step::Ready(_)) {
                 ended(hook, exchange, us);
@@ -63,6 +63,7 @@ impl Hooks for PyHooks {
                 hook.function.bind(py).call1((request,))?.is_truthy()
             });
             self.seam.notice_work(py);
+            exchange.tick_us();
             matches.unwrap_or(false)
         })
     }
@@ -88,13 +89,7 @@ impl PyHooks {
     }
 
     /// Calls a hook and, if it is async, takes its first step: all in the exchange's own context.
-    fn run(
-        &self,
-        py: Python<'_>,
-        hook: &Rc<Hook>,
-        exchange: &Rc<Exchange>,
-        began: Instant,
-    ) -> PyResult<Step> {
+    fn run(&self, py: Python<'_>, hook: &Rc<Hook>, exchange: &Rc<Exchange>, began: u64) -> PyResult<Step> {
         let (request, context) = Attachment::views(py, exchange)?;
         let entered = Entered::new(&context)?;
         let result = call_function(py, hook, exchange, request)?;
@@ -151,12 +146,12 @@ fn call_function<'py>(
 }
 
 /// Waits for a hook's task, up to its deadline.
-fn wait(waiting: Waiting, converter: Converter, began: Instant) -> LocalFuture<'static, Verdict> {
+fn wait(waiting: Waiting, converter: Converter, began: u64) -> LocalFuture<'static, Verdict> {
     Box::pin(async move {
         let deadline = Duration::from_millis(converter.hook.deadline_ms);
         let outcome = waiting.outcome(deadline).await;
         let (hook, exchange) = (&converter.hook, &converter.exchange);
-        ended(hook, exchange, micros(began));
+        ended(hook, exchange, exchange.tick_us() - began);
         Python::attach(|py| match outcome {
             Outcome::Ended(ended) => guarded(py, hook, exchange, || converter.verdict(ended?.bind(py)))
                 .unwrap_or_else(|| failed(hook)),
@@ -209,10 +204,6 @@ fn ended(hook: &Hook, exchange: &Exchange, us: u64) {
             us,
         });
     }
-}
-
-fn micros(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn failed(hook: &Hook) -> Verdict {

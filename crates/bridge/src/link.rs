@@ -17,7 +17,7 @@ use crate::gil::ThreadBound;
 
 /// Shared by all views of an exchange.
 pub(crate) struct Link {
-    exchange: Weak<Exchange>,
+    exchange: RefCell<Weak<Exchange>>,
     held: RefCell<Option<Rc<Exchange>>>,
     holds: Cell<usize>,
     /// `request.state` and `request.params`: users may put into them what leads back to the request.
@@ -28,7 +28,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(exchange: &Rc<Exchange>) -> Rc<Self> {
         Rc::new(Self {
-            exchange: Rc::downgrade(exchange),
+            exchange: RefCell::new(Rc::downgrade(exchange)),
             held: RefCell::default(),
             holds: Cell::new(0),
             state: RefCell::default(),
@@ -36,9 +36,20 @@ impl Link {
         })
     }
 
+    /// Lets go of the memory of a finished exchange.
+    pub(crate) fn untie(&self) {
+        self.exchange.replace(Weak::new());
+    }
+
+    /// Ties the views of a finished exchange, which nobody has kept, to another one.
+    pub(crate) fn renew(&self, exchange: &Rc<Exchange>) {
+        self.exchange.replace(Rc::downgrade(exchange));
+    }
+
     /// The exchange, if it may still be used.
     pub(crate) fn exchange(&self) -> PyResult<Rc<Exchange>> {
         self.exchange
+            .borrow()
             .upgrade()
             .filter(|exchange| self.holds.get() > 0 || !exchange.is_finished.get())
             .ok_or_else(|| {
@@ -65,7 +76,7 @@ pub(crate) struct Hold(Option<Rc<Link>>);
 impl Hold {
     pub(crate) fn new(link: &Rc<Link>) -> Self {
         link.holds.set(link.holds.get() + 1);
-        if let Some(exchange) = link.exchange.upgrade() {
+        if let Some(exchange) = link.exchange.borrow().upgrade() {
             link.held.replace(Some(exchange));
         }
         Self(Some(Rc::clone(link)))

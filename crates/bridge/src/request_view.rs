@@ -1,6 +1,6 @@
 //! The request as hooks see it. Every attribute is read from the exchange when asked for.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use headgate_engine::{Exchange, FetchTo};
@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyString};
 use crate::attachment::request_id;
 use crate::fetching::{begin, own_target, Options};
 use crate::gil::ThreadBound;
-use crate::headers_view::{busy, Headers, Side};
+use crate::headers_view::{busy, headers_alone, Headers, Side};
 use crate::link::Link;
 use crate::seam::Seam;
 use crate::text;
@@ -27,7 +27,7 @@ pub(crate) struct Request {
 struct Parts {
     link: Rc<Link>,
     headers: OnceCell<Py<Headers>>,
-    client: OnceCell<Py<Client>>,
+    client: RefCell<Option<Py<Client>>>,
 }
 
 impl Request {
@@ -35,11 +35,20 @@ impl Request {
         let parts = Parts {
             link: Rc::clone(link),
             headers: OnceCell::new(),
-            client: OnceCell::new(),
+            client: RefCell::default(),
         };
         Self {
             parts: ThreadBound::new(parts),
         }
+    }
+
+    /// Makes a finished request's view ready for another one; `None` if somebody may still hold one of its views. Else how
+    /// many of them there are.
+    pub(crate) fn reset(&self, py: Python<'_>) -> Option<usize> {
+        let parts = self.parts.get().ok()?;
+        let views = 1 + headers_alone(py, &parts.headers)?;
+        parts.client.take();
+        Some(views)
     }
 
     fn exchange(&self) -> PyResult<Rc<Exchange>> {
@@ -145,11 +154,12 @@ impl Request {
     #[getter]
     fn client(&self, py: Python<'_>) -> PyResult<Py<Client>> {
         let parts = self.parts.get()?;
-        if let Some(client) = parts.client.get() {
+        if let Some(client) = &*parts.client.borrow() {
             return Ok(client.clone_ref(py));
         }
         let client = Py::new(py, Client::of(&*self.exchange()?))?;
-        Ok(parts.client.get_or_init(|| client).clone_ref(py))
+        parts.client.replace(Some(client.clone_ref(py)));
+        Ok(client)
     }
 
     /// The header fields.

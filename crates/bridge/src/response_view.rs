@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::gil::ThreadBound;
-use crate::headers_view::{Headers, Side};
+use crate::headers_view::{headers_alone, Headers, Side};
 use crate::link::Link;
 use crate::text;
 
@@ -32,6 +32,11 @@ impl ResponseView {
                 headers: OnceCell::new(),
             }),
         }
+    }
+
+    /// How many views it is with that of its fields; `None` if somebody else holds those.
+    pub(crate) fn count_alone(&self, py: Python<'_>) -> Option<usize> {
+        Some(1 + headers_alone(py, &self.parts.get().ok()?.headers)?)
     }
 
     fn exchange(&self) -> PyResult<Rc<Exchange>> {

@@ -21,7 +21,7 @@ use crate::http1::forwarded::client_of;
 use crate::http1::request_body::{BodyBroken, RequestBody};
 use crate::metrics::Counter;
 use crate::own_answer::{self, Own};
-use crate::phase_hooks::run_hooks;
+use crate::phase_hooks::{run_hooks, run_hooks_now};
 use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::{forward, own_answer::refuse};
@@ -42,7 +42,8 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
         Some(trusted) => client_of(&mut head.head, &connection.client, trusted),
         None => connection.client.clone(),
     };
-    let exchange = Exchange::new(head, client, tables.clone());
+    let clock = connection.shared.clock.clone();
+    let exchange = Exchange::new(head, client, tables.clone(), clock);
     exchange.timings.started_us.set(now);
     exchange.depth.set(connection.depth);
     if let Some(name) = &tables.request_id_header {
@@ -130,7 +131,7 @@ async fn respond(
     }
     // let in, answer itself, or choose another upstream
     if !route.hooks.request.is_empty() {
-        if let Some(answer) = run_hooks(connection, exchange, &route.hooks.request).await? {
+        if let Some(answer) = run_hooks_now(connection, exchange, &route.hooks.request).await? {
             return Box::pin(own_answer::send(
                 connection,
                 exchange,
@@ -319,6 +320,9 @@ fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &Rc<Tables>)
         Some(route) => &tables.routes[route].hooks.log,
         None => &tables.phase_hooks.log,
     };
+    if !hooks.is_empty() {
+        connection.shared.clock.tick();
+    }
     for (position, hook) in hooks.iter().enumerate() {
         if let Step::Waiting(first) = tables.hooks.call(*hook, exchange) {
             // the rest goes on without the connection

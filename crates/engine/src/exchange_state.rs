@@ -10,6 +10,7 @@ use std::rc::Rc;
 use headgate_route::Params;
 use headgate_wire::{RequestHead, ResponseHead, Version};
 
+use crate::clock::Clock;
 use crate::connection_state::Opened;
 use crate::failure::Failure;
 use crate::tables::Tables;
@@ -129,11 +130,17 @@ pub struct Exchange {
     pub depth: Cell<u8>,
     /// Where the time went.
     pub timings: Timings,
+    clock: Rc<Clock>,
 }
 
 impl Exchange {
     /// A fresh exchange.
-    pub fn new(request: RequestHead, client: Rc<ClientInfo>, tables: Rc<Tables>) -> Rc<Self> {
+    pub(crate) fn new(
+        request: RequestHead,
+        client: Rc<ClientInfo>,
+        tables: Rc<Tables>,
+        clock: Rc<Clock>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             request: RefCell::new(request),
             response: RefCell::new(None),
@@ -154,6 +161,7 @@ impl Exchange {
             limit: Cell::new(""),
             depth: Cell::new(0),
             timings: Timings::default(),
+            clock,
         })
     }
 
@@ -164,6 +172,16 @@ impl Exchange {
             (Protocol::Http1, Version::Http10) => "HTTP/1.0",
             (Protocol::Http1, Version::Http11) => "HTTP/1.1",
         }
+    }
+
+    /// Microseconds on the worker's clock when it was last read, which it is before each phase and after each hook.
+    pub fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// Reads the worker's clock.
+    pub fn tick_us(&self) -> u64 {
+        self.clock.tick()
     }
 
     /// The name of the chosen route, empty before routing.

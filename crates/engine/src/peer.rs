@@ -53,7 +53,8 @@ impl Buffers {
 
     /// Takes one back.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
-        if !is_pooled(&buffer) {
+        // one that has grown is not worth keeping
+        if !is_pooled(&buffer) || buffer.capacity() > 2 * BUFFER_BYTES {
             return;
         }
         let mut free = self.free.borrow_mut();

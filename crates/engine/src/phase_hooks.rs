@@ -21,9 +21,18 @@ pub(crate) async fn run_hooks(
     if hooks.is_empty() {
         return Ok(None);
     }
+    connection.shared.clock.tick();
+    run_hooks_now(connection, exchange, hooks).await
+}
+
+/// As [`run_hooks`], for a phase right before which the clock was read; by each hook that ends it is read again.
+pub(crate) async fn run_hooks_now(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+) -> Result<Option<Box<Answer>>, Failure> {
     let tables = exchange.tables.borrow().clone();
-    let clock = connection.shared.clock.clone();
-    let began = clock.tick();
+    let began = exchange.now_us();
     connection.watch.disarm();
     let mut outcome = Ok(None);
     for hook in hooks {
@@ -55,7 +64,7 @@ pub(crate) async fn run_hooks(
             }
         }
     }
-    let spent = clock.tick() - began;
+    let spent = exchange.now_us() - began;
     exchange
         .timings
         .hook_us

@@ -111,16 +111,12 @@ impl Router {
         params: &mut Params,
         function: &mut dyn FnMut(usize) -> bool,
     ) -> Found {
-        match normalize_path(candidate.path) {
-            Ok(path) => {
-                let path = &path;
-                self.find_normal(&Candidate { path, ..*candidate }, fields, params, function)
-            }
-            Err(_) => {
-                params.clear();
-                Found::None
-            }
-        }
+        let Ok(path) = normalize_path(candidate.path) else {
+            params.clear();
+            return Found::None;
+        };
+        let path = &path;
+        self.find_normal(&Candidate { path, ..*candidate }, fields, params, function)
     }
 
     /// As [`Router::find`], for a path that is in normal form already.

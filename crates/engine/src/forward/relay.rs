@@ -19,7 +19,7 @@ use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::own_answer;
 use crate::peer::Broken;
-use crate::phase_hooks::run_hooks;
+use crate::phase_hooks::run_hooks_now;
 use crate::server_timing;
 use crate::upstream::{Lease, Pooled};
 
@@ -45,7 +45,7 @@ pub(super) async fn respond(
         .get()
         .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response);
     if !hooks.is_empty() {
-        if let Some(answer) = run_hooks(connection, exchange, hooks).await? {
+        if let Some(answer) = run_hooks_now(connection, exchange, hooks).await? {
             exchange.response.replace(None);
             let own = own_answer::Own::of_response_hook(answer);
             return Box::pin(own_answer::send(connection, exchange, plan.tables, own, body)).await;
