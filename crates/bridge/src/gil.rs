@@ -109,6 +109,7 @@ pub(crate) fn references(object: &Bound<'_, PyAny>) -> isize {
 }
 
 /// Whether there are weak references to an object; true if its type does not tell.
+#[allow(clippy::cast_ptr_alignment)] // why: CPython keeps the field aligned, whatever the type of the pointer on the way
 pub(crate) fn has_weak_references(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a live object, and CPython's own way to its list of weak references (PyObject_GET_WEAKREFS_LISTPTR).
     unsafe {
