@@ -143,6 +143,7 @@ def phases() -> str:
     scopes = {
         "worker": "only on the gateway, once a worker",
         "connection": "on the gateway and on listeners",
+        "listener": "only on `tcp` and `udp` listeners",
         "gateway": "only on the gateway",
         "route": "on both",
     }

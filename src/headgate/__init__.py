@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from .config import ConfigError
     from .gateway import Gateway
-    from .listener import Listener
+    from .listener import Listener, StreamListener
     from .loading import load
     from .message import Response
     from .plugin import Plugin
@@ -67,6 +67,7 @@ __all__ = [
     "Response",
     "ResponseView",
     "Route",
+    "StreamListener",
     "Upstream",
     "__version__",
     "fetch",
@@ -98,6 +99,7 @@ _ROOMS = {
     "Response": "message",
     "ResponseView": "_core",
     "Route": "route",
+    "StreamListener": "listener",
     "Upstream": "route",
     "fetch": "_core",
     "load": "loading",

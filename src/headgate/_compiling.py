@@ -31,6 +31,8 @@ class Compiled:
     """The JSON text for the engine; it names hooks by their position in `hooks`."""
     hooks: tuple[HookSpec, ...]
     listeners: tuple[ListenerConfig, ...]
+    addresses: tuple[str, ...]
+    """Every address to bind, those for datagrams as `udp::53`."""
     workers: int | None
     """Worker processes; `None` is one for each core."""
     startup: tuple[HookSpec, ...]
@@ -69,9 +71,9 @@ def compile_gateway(gate: Gateway) -> Compiled:
                 _hooks_of(phase, None, gate, uses) + [hook for hook in listener.hooks if hook.phase == phase],
             )
             for phase in PHASES
-            if PHASES[phase].scope == "connection"
+            if PHASES[phase].scope in ("connection", "listener")
         }
-        for listener in gate.listeners
+        for listener in (*gate.listeners, *gate.tcp, *gate.udp)
     ]
     worker = _HookTable(config)
     startup, shutdown = (
@@ -85,6 +87,11 @@ def compile_gateway(gate: Gateway) -> Compiled:
         text,
         tuple(table.specs),
         config.listeners,
+        (
+            *(one.address for one in config.listeners),
+            *(one.address for one in config.tcp),
+            *(f"udp:{one.address}" for one in config.udp),
+        ),
         config.workers,
         tuple(worker.specs[position] for position in startup),
         tuple(worker.specs[position] for position in shutdown),

@@ -251,7 +251,7 @@ class Request:
         """The number of the current attempt, from 1; 0 before the first."""
     @property
     def upstream(self) -> str | None:
-        """The name of the upstream that gets the request; set it to choose another one."""
+        """The name of the upstream that gets the request; set it to choose another one, or a server by its address."""
     @upstream.setter
     def upstream(self, name: str, /) -> None: ...
     def fetch(
@@ -329,6 +329,17 @@ class Connection:
     @property
     def proxy(self) -> ProxyInfo | None:
         """What the PROXY header said, if one came."""
+    @property
+    def server_name(self) -> str | None:
+        """The name a TLS client asks for (SNI), where the first message is looked at (`tls_passthrough`)."""
+    @property
+    def alpn(self) -> list[str]:
+        """The application protocols a TLS client offers."""
+    @property
+    def upstream(self) -> str | None:
+        """The upstream, or the server's address, that the connection goes to as it is; None: as configured."""
+    @upstream.setter
+    def upstream(self, name: str | None, /) -> None: ...
     @property
     def state(self) -> types.SimpleNamespace:
         """Whatever the hooks of this connection want to tell each other."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
     LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
     ConnectHook = Callable[[Connection], Awaitable[None] | None]
+    ChunkHook = Callable[[Connection, bytes], bytes | Awaitable[bytes | None] | None]
     WorkerHook = Callable[[], Awaitable[Any] | Any]
 
 H = TypeVar("H")
@@ -142,6 +143,11 @@ class GatewayPhases(RoutePhases):
         return PhaseDecorator("connect", self.hooks)
 
     @property
+    def client_hello(self) -> PhaseDecorator[ConnectHook]:
+        """The first TLS message is there, on listeners with `tls_passthrough`: choose the server, refuse."""
+        return PhaseDecorator("client_hello", self.hooks)
+
+    @property
     def rewrite(self) -> PhaseDecorator[RequestHook]:
         """The head is read, before routing: change method, target and headers."""
         return PhaseDecorator("rewrite", self.hooks)
@@ -156,6 +162,25 @@ class ListenerPhases:
     def connect(self) -> PhaseDecorator[ConnectHook]:
         """A connection is accepted here, before its first byte of HTTP: refuse it, set its limits."""
         return PhaseDecorator("connect", self.hooks)
+
+    @property
+    def client_hello(self) -> PhaseDecorator[ConnectHook]:
+        """The first TLS message is there (`tls_passthrough`): choose the server, refuse."""
+        return PhaseDecorator("client_hello", self.hooks)
+
+
+class StreamPhases(ListenerPhases):
+    """The phases of a listener for bytes or datagrams, as decorators."""
+
+    @property
+    def client_data(self) -> PhaseDecorator[ChunkHook]:
+        """A chunk or datagram came from the client: let it pass, replace it, or `connection.refuse()`."""
+        return PhaseDecorator("client_data", self.hooks)
+
+    @property
+    def server_data(self) -> PhaseDecorator[ChunkHook]:
+        """A chunk or datagram came from the server: let it pass, replace it, or `connection.refuse()`."""
+        return PhaseDecorator("server_data", self.hooks)
 
 
 def _reference(function: Hook) -> str:

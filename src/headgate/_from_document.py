@@ -13,11 +13,11 @@ from .config.documents import Document
 from .config.errors import ConfigError, Where, suggestion
 from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig, ListenerHooksConfig, PluginConfig, RouteHooksConfig
-from .config.listeners import ListenerConfig
+from .config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .config.model import GatewayConfig
 from .config.routes import RouteConfig
 from .gateway import Gateway
-from .listener import Listener
+from .listener import Listener, StreamListener
 from .phases import PHASES
 from .plugin import Plugin
 from .route import Route, Upstream
@@ -32,6 +32,10 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     gate.listeners.extend(
         _listener(one, ("listeners", n), document, finder) for n, one in enumerate(config.listeners)
     )
+    for key, listeners in (("tcp", gate.tcp), ("udp", gate.udp)):
+        listeners.extend(
+            _stream_listener(one, (key, n), document, finder) for n, one in enumerate(getattr(config, key))
+        )
     gate.upstreams.update(
         {
             name: Upstream(name, one, document.locate(("upstreams", name)))
@@ -46,6 +50,14 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
 
 def _listener(config: ListenerConfig, path: ConfigPath, document: Document, finder: _Finder) -> Listener:
     listener = Listener(config, document.locate(path))
+    listener.hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
+    return listener
+
+
+def _stream_listener(
+    config: TcpListenerConfig | UdpListenerConfig, path: ConfigPath, document: Document, finder: _Finder
+) -> StreamListener:
+    listener = StreamListener(config, document.locate(path))
     listener.hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return listener
 

@@ -75,7 +75,7 @@ def _applies(use: PluginUse, phase: str, route: Route | None) -> bool | None:
     on = use.on
     if on is None or PHASES[phase].scope == "worker":
         return True
-    if PHASES[phase].scope == "connection":
+    if PHASES[phase].scope in ("connection", "listener"):
         return False  # refused in `_found`: there is no request yet
     if isinstance(on, Route):
         return on is route
@@ -127,9 +127,10 @@ def _found(use: PluginUse, routes: Sequence[Route], upstreams: Mapping[str, Upst
             hint="use it on a path pattern, or without `on`",
             where=use.where,
         )
-    if on is not None and "connect" in type(use.plugin).phases:
+    early = [name for name in type(use.plugin).phases if PHASES[name].scope in ("connection", "listener")]
+    if on is not None and early:
         raise ConfigError(
-            f"plugin `{type(use.plugin).__name__}` has a `connect` hook, which runs before there is a request",
+            f"plugin `{type(use.plugin).__name__}` has a `{early[0]}` hook, which runs before there is a request",
             hint="use it without `on`",
             where=use.where,
         )

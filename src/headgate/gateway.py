@@ -19,14 +19,19 @@ from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig, OnError, PluginConfig
 from .config.http2 import Http2Options
 from .config.limits import LimitsOptions, TimeoutsOptions, UpstreamTimeoutsConfig
-from .config.listeners import ListenerConfig, ProxyProtocol
+from .config.listeners import (
+    ListenerConfig,
+    ProxyProtocol,
+    TcpListenerConfig,
+    TlsRouteConfig,
+    UdpListenerConfig,
+)
 from .config.model import GatewayConfig
 from .config.routes import RouteConfig
 from .config.settings import Settings
 from .config.upstreams import Balance, UpstreamConfig
-from .listener import Listener
+from .listener import Listener, StreamListener
 from .message import Response
-from .phases import PHASES
 from .plugin import Plugin
 from .route import Matcher, Route, Upstream
 
@@ -53,6 +58,9 @@ class Gateway(GatewayPhases, BackgroundCalls):
         self.upstreams: dict[str, Upstream] = {}
         self.plugins: list[PluginUse] = []
         self.listeners: list[Listener] = []
+        self.tcp: list[StreamListener] = []
+        self.udp: list[StreamListener] = []
+        self._tls_routes: list[TlsRouteConfig] = []
         self._settings: dict[str, Any] = {}
         self._places: dict[ConfigPath, Where | None] = {}
         self._locate: Locate | None = None
@@ -66,6 +74,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
         name: str = "",
         proxy_protocol: ProxyProtocol | None = None,
         trusted_proxies: str | Iterable[str] | None = None,
+        tls_passthrough: bool = False,
     ) -> Listener:
         """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
 
@@ -76,11 +85,76 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "name": name,
             "proxy_protocol": proxy_protocol,
             "trusted_proxies": _listed(trusted_proxies),
+            "tls_passthrough": tls_passthrough or None,
         }
         listener = Listener(self._parse(ListenerConfig, _said(given), ()), caller())
         self._places["listeners", len(self.listeners)] = listener.where
         self.listeners.append(listener)
         return listener
+
+    def listen_tcp(
+        self,
+        address: str | int,
+        *,
+        to: Upstream | str | None = None,
+        name: str = "",
+        proxy_protocol: ProxyProtocol | None = None,
+        trusted_proxies: str | Iterable[str] | None = None,
+        tls_passthrough: bool = False,
+        max_connections: int | None = None,
+        max_connections_per_client: int | None = None,
+        idle: float | str | None = None,
+        lifetime: float | str | None = None,
+    ) -> StreamListener:
+        """Accepts connections whose bytes are carried to an upstream, or to the server a hook chooses, as they are."""
+        given = {
+            "address": address,
+            "name": name,
+            "to": self._target(to),
+            "proxy_protocol": proxy_protocol,
+            "trusted_proxies": _listed(trusted_proxies),
+            "tls_passthrough": tls_passthrough or None,
+            "max_connections": max_connections,
+            "max_connections_per_client": max_connections_per_client,
+            "idle": idle,
+            "lifetime": lifetime,
+        }
+        listener = StreamListener(self._parse(TcpListenerConfig, _said(given), ()), caller())
+        self._places["tcp", len(self.tcp)] = listener.where
+        self.tcp.append(listener)
+        return listener
+
+    def listen_udp(
+        self,
+        address: str | int,
+        *,
+        to: Upstream | str | None = None,
+        name: str = "",
+        max_connections: int | None = None,
+        max_connections_per_client: int | None = None,
+        idle: float | str | None = None,
+    ) -> StreamListener:
+        """Takes datagrams and carries them to an upstream, those of one client to one server."""
+        given = {
+            "address": address,
+            "name": name,
+            "to": self._target(to),
+            "max_connections": max_connections,
+            "max_connections_per_client": max_connections_per_client,
+            "idle": idle,
+        }
+        listener = StreamListener(self._parse(UdpListenerConfig, _said(given), ()), caller())
+        self._places["udp", len(self.udp)] = listener.where
+        self.udp.append(listener)
+        return listener
+
+    def tls_route(self, *hosts: str, to: Upstream | str) -> None:
+        """Carries TLS connections for these names (SNI) on to an upstream without decrypting them, on listeners with
+        `tls_passthrough`. The patterns are those of a route's `host`.
+        """
+        self._places["tls_routes", len(self._tls_routes)] = caller()
+        said = {"host": list(hosts), "to": self._target(to)}
+        self._tls_routes.append(self._parse(TlsRouteConfig, said, ()))
 
     def upstream(
         self,
@@ -140,9 +214,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
 
         The route it gives is a decorator for a request hook, and carries decorators for its other phases.
         """
-        if isinstance(to, Upstream):
-            self._check_own(to)
-            to = to.name
+        to = self._target(to)
         given = {
             "path": path,
             "to": to,
@@ -284,10 +356,16 @@ class Gateway(GatewayPhases, BackgroundCalls):
     @property
     def config(self) -> GatewayConfig:
         """The whole of it as the model; raises `ConfigError` for parts that do not fit together."""
-        named = {name: [hook.described() for hook in self.hooks if hook.phase == name] for name in PHASES}
+        named = {
+            name: [hook.described() for hook in self.hooks if hook.phase == name]
+            for name in HooksConfig.model_fields
+        }
         whole = {
             **self._settings,
             "listeners": [listener.described() for listener in self.listeners],
+            "tcp": [listener.described() for listener in self.tcp],
+            "udp": [listener.described() for listener in self.udp],
+            "tls_routes": self._tls_routes,
             "upstreams": {name: upstream.config for name, upstream in self.upstreams.items()},
             "routes": [route.described() for route in self.routes],
             "plugins": [use.config for use in self.plugins],
@@ -312,7 +390,8 @@ class Gateway(GatewayPhases, BackgroundCalls):
         """Takes listeners and settings from a document; `locate` knows its lines, `folder` is where it lies."""
         self.folder = folder
         self._locate = locate
-        parts = ("listeners", "upstreams", "routes", "plugins", "hooks")
+        self._tls_routes = list(config.tls_routes)
+        parts = ("listeners", "tcp", "udp", "tls_routes", "upstreams", "routes", "plugins", "hooks")
         self._settings = {key: getattr(config, key) for key in config.model_fields_set if key not in parts}
 
     def _set(self, key: str, value: Any) -> None:
@@ -323,6 +402,12 @@ class Gateway(GatewayPhases, BackgroundCalls):
 
     def _parse(self, model: type[S], value: Any, path: ConfigPath) -> S:
         return model.parse(value, path=path, locate=lambda _: caller())
+
+    def _target(self, to: Upstream | str | None) -> str | None:
+        if isinstance(to, Upstream):
+            self._check_own(to)
+            return to.name
+        return to
 
     def _check_own(self, upstream: Upstream) -> None:
         if self.upstreams.get(upstream.name) is not upstream:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ._decorators import ListenerPhases, RegisteredHook
+from ._decorators import ListenerPhases, RegisteredHook, StreamPhases
 from .config.errors import Where
-from .config.hooks import ListenerHooksConfig
-from .config.listeners import ListenerConfig
+from .config.hooks import ListenerHooksConfig, StreamHooksConfig
+from .config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
 
 
 class Listener(ListenerPhases):
@@ -23,11 +23,34 @@ class Listener(ListenerPhases):
 
     def described(self) -> ListenerConfig:
         """The listener as the model shows it, with its hooks by their references."""
-        named = {
-            name: [hook.described() for hook in self.hooks if hook.phase == name]
-            for name in ListenerHooksConfig.model_fields
-        }
-        return self.config.model_copy(update={"hooks": ListenerHooksConfig.model_validate(named)})
+        hooks = ListenerHooksConfig.model_validate(_by_phase(self.hooks, ListenerHooksConfig))
+        return self.config.model_copy(update={"hooks": hooks})
 
     def __repr__(self) -> str:
         return f"<Listener {self.config.address}>"
+
+
+class StreamListener(StreamPhases):
+    """An address whose bytes or datagrams are carried on as they are; hooks hang on it as `@listener.client_data`."""
+
+    def __init__(self, config: TcpListenerConfig | UdpListenerConfig, where: Where | None) -> None:
+        self.config = config
+        self.hooks: list[RegisteredHook] = []
+        self.where = where
+
+    @property
+    def name(self) -> str:
+        """Its name in logs."""
+        return self.config.name
+
+    def described(self) -> TcpListenerConfig | UdpListenerConfig:
+        """The listener as the model shows it, with its hooks by their references."""
+        hooks = StreamHooksConfig.model_validate(_by_phase(self.hooks, StreamHooksConfig))
+        return self.config.model_copy(update={"hooks": hooks})
+
+    def __repr__(self) -> str:
+        return f"<StreamListener {self.config.address}>"
+
+
+def _by_phase(hooks: list[RegisteredHook], model: type[ListenerHooksConfig]) -> dict[str, object]:
+    return {name: [hook.described() for hook in hooks if hook.phase == name] for name in model.model_fields}

@@ -27,9 +27,9 @@ class Phase:
     when: str
     may: str
     openresty: str
-    scope: Literal["worker", "connection", "gateway", "route"] = "route"
-    """`worker`: once for each worker; `connection`: on listeners; `gateway`: before a route is chosen; `route`: also
-    on single routes."""
+    scope: Literal["worker", "connection", "listener", "gateway", "route"] = "route"
+    """`worker`: once for each worker; `connection`: also on single listeners; `listener`: only there; `gateway`: before
+    a route is chosen; `route`: also on single routes."""
     reverse: bool = False
     """Whether hooks run in the reverse of the listed order, so that the first one listed is outermost."""
     answers: bool = False
@@ -63,6 +63,31 @@ PHASES: dict[str, Phase] = {
             "refuse it, set its limits",
             "preread_by_lua",
             "connection",
+        ),
+        Phase(
+            "client_hello",
+            ("connection",),
+            "the first TLS message is there, on listeners with `tls_passthrough`",
+            "choose the server, refuse",
+            "ssl_client_hello_by_lua",
+            "connection",
+        ),
+        Phase(
+            "client_data",
+            ("connection", "chunk"),
+            "bytes or a datagram came from the client, on `tcp` and `udp` listeners",
+            "replace the bytes, close the connection",
+            "(none)",
+            "listener",
+        ),
+        Phase(
+            "server_data",
+            ("connection", "chunk"),
+            "bytes or a datagram came from the server, on `tcp` and `udp` listeners",
+            "replace the bytes, close the connection",
+            "(none)",
+            "listener",
+            True,
         ),
         Phase(
             "rewrite",

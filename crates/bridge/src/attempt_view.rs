@@ -23,9 +23,11 @@ impl Attempt {
             .upstream
             .get()
             .and_then(|upstream| tables.upstreams.get(upstream));
+        let named = exchange.at_address.borrow().as_ref().map(|one| one.name.clone());
         Self {
             number: exchange.attempt.get(),
-            upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
+            upstream: named
+                .unwrap_or_else(|| upstream.map(|upstream| upstream.name.clone()).unwrap_or_default()),
             server: exchange.server_address(),
         }
     }

@@ -4,10 +4,10 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use headgate_engine::{ConnectionState, LocalFuture, Step, Verdict};
+use headgate_engine::{ChunkStep, ConnectionState, Filtered, LocalFuture, Step, Verdict};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyContext;
+use pyo3::types::{PyBytes, PyContext};
 
 use crate::connection_view::Connection;
 use crate::gil::{self, Entered};
@@ -71,6 +71,93 @@ fn run(
             connection.clone(),
             began,
         ))),
+    }
+}
+
+/// Shows one hook a chunk.
+pub(crate) fn chunk(
+    py: Python<'_>,
+    seam: &Rc<Seam>,
+    hook: &Rc<Hook>,
+    connection: &Rc<ConnectionState>,
+    bytes: &[u8],
+) -> ChunkStep {
+    let began = Instant::now();
+    let step = guarded(py, hook, connection, || {
+        run_chunk(py, seam, hook, connection, bytes, began)
+    });
+    let us = micros(began);
+    hook.times.ran(us);
+    if !matches!(step, Some(ChunkStep::Waiting(_))) {
+        hook.times.ended(us);
+    }
+    step.unwrap_or_else(|| ChunkStep::Ready(not_filtered(hook)))
+}
+
+fn run_chunk(
+    py: Python<'_>,
+    seam: &Rc<Seam>,
+    hook: &Rc<Hook>,
+    connection: &Rc<ConnectionState>,
+    bytes: &[u8],
+    began: Instant,
+) -> PyResult<ChunkStep> {
+    let (view, context) = views(py, connection)?;
+    let entered = Entered::new(&context)?;
+    let result = hook.function.bind(py).call1((view, PyBytes::new(py, bytes)))?;
+    if result.is_none() {
+        return Ok(ChunkStep::Ready(Filtered::Pass));
+    }
+    let Some(coroutine) = to_coroutine(seam, &result)? else {
+        return filtered(hook, &result).map(ChunkStep::Ready);
+    };
+    let first = first_step(seam, &coroutine, &context, || {
+        let (hook, connection) = (Rc::clone(hook), Rc::clone(connection));
+        Box::new(move |_| (Origin::of_connection(&hook, &connection), Hold::none()))
+    })?;
+    drop(entered);
+    match first {
+        First::Done(result) => filtered(hook, &result).map(ChunkStep::Ready),
+        First::Waits(waiting) => {
+            let (hook, connection) = (hook.clone(), connection.clone());
+            Ok(ChunkStep::Waiting(Box::pin(async move {
+                let outcome = waiting.outcome(Duration::from_millis(hook.deadline_ms)).await;
+                hook.times.ended(micros(began));
+                Python::attach(|py| match outcome {
+                    Outcome::Ended(ended) => {
+                        guarded(py, &hook, &connection, || filtered(&hook, ended?.bind(py)))
+                            .unwrap_or_else(|| not_filtered(&hook))
+                    }
+                    Outcome::Late => {
+                        hook.times.failed();
+                        Origin::of_connection(&hook, &connection).was_late(py, hook.deadline_ms);
+                        not_filtered(&hook)
+                    }
+                })
+            })))
+        }
+    }
+}
+
+/// Nothing lets the chunk pass, bytes go on in its place.
+fn filtered(hook: &Hook, result: &Bound<'_, PyAny>) -> PyResult<Filtered> {
+    if result.is_none() {
+        return Ok(Filtered::Pass);
+    }
+    if let Some(bytes) = crate::body_source::chunk(result)? {
+        return Ok(Filtered::Replace(bytes));
+    }
+    let kind = result.get_type().name()?;
+    Err(PyTypeError::new_err(format!(
+        "hook `{}` returned a `{kind}`; hint: return nothing to let the bytes pass, or `bytes` in their place",
+        hook.name
+    )))
+}
+
+fn not_filtered(hook: &Hook) -> Filtered {
+    match hook.on_error {
+        OnError::Closed => Filtered::Failed,
+        OnError::Open => Filtered::Pass,
     }
 }
 

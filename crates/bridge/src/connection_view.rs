@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use headgate_engine::ConnectionState;
+use headgate_engine::{is_server_address, Chosen, ConnectionState};
 use headgate_wire::{ProxyHeader, ProxySsl};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -76,6 +76,57 @@ impl Connection {
     fn proxy(&self, py: Python<'_>) -> PyResult<Option<ProxyInfo>> {
         let header = self.state.get()?.proxy.as_ref();
         header.map(|header| ProxyInfo::new(py, header)).transpose()
+    }
+
+    /// The name a TLS client asks for (SNI), where the first message is looked at (`tls_passthrough`).
+    #[getter]
+    fn server_name(&self) -> PyResult<Option<String>> {
+        let hello = self.state.get()?.hello.borrow();
+        Ok(hello.as_ref().and_then(|hello| hello.server_name.clone()))
+    }
+
+    /// The application protocols a TLS client offers.
+    #[getter]
+    fn alpn(&self) -> PyResult<Vec<String>> {
+        let hello = self.state.get()?.hello.borrow();
+        let offered = hello
+            .as_ref()
+            .map(|hello| hello.alpn.as_slice())
+            .unwrap_or_default();
+        Ok(offered
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect())
+    }
+
+    /// The upstream, or the server's address, that the connection goes to as it is; `None`: as configured.
+    #[getter]
+    fn upstream(&self) -> PyResult<Option<String>> {
+        let state = self.state.get()?;
+        let chosen = state.chosen.borrow();
+        Ok(chosen.as_ref().map(|chosen| match chosen {
+            Chosen::Upstream(index) => state.tables.upstreams[*index].name.clone(),
+            Chosen::Address(address) => address.clone(),
+        }))
+    }
+
+    #[setter]
+    fn set_upstream(&self, name: Option<&str>) -> PyResult<()> {
+        let state = self.state.get()?;
+        let chosen = match name {
+            None => None,
+            Some(name) => Some(match state.tables.upstream_index(name) {
+                Some(index) => Chosen::Upstream(index),
+                None if is_server_address(name) => Chosen::Address(name.to_owned()),
+                None => {
+                    return Err(PyValueError::new_err(format!(
+                        "there is no upstream `{name}`; hint: name one, or write an address such as `10.0.0.1:443`"
+                    )))
+                }
+            }),
+        };
+        state.chosen.replace(chosen);
+        Ok(())
     }
 
     /// Whatever the hooks of this connection want to tell each other.

@@ -4,7 +4,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
-use headgate_engine::{ConnectionState, Exchange, HookTime, Hooks, LocalFuture, Step, Verdict};
+use headgate_engine::{ChunkStep, ConnectionState, Exchange, HookTime, Hooks, LocalFuture, Step, Verdict};
 use pyo3::prelude::*;
 use pyo3::types::{PyContext, PySequence};
 
@@ -49,6 +49,14 @@ impl Hooks for PyHooks {
     fn connection(&self, hook: usize, connection: &Rc<ConnectionState>) -> Step {
         Python::attach(|py| {
             let step = connection_hooks::call(py, &self.seam, &self.hooks[hook], connection);
+            self.seam.notice_work(py);
+            step
+        })
+    }
+
+    fn chunk(&self, hook: usize, connection: &Rc<ConnectionState>, chunk: &[u8]) -> ChunkStep {
+        Python::attach(|py| {
+            let step = connection_hooks::chunk(py, &self.seam, &self.hooks[hook], connection, chunk);
             self.seam.notice_work(py);
             step
         })
@@ -138,7 +146,13 @@ fn call_function<'py>(
     let function = hook.function.bind(py);
     match hook.phase {
         // hooks of connections never come here: see `connection_hooks`
-        Phase::Connect | Phase::Rewrite | Phase::Request | Phase::Match => function.call1((request,)),
+        Phase::Connect
+        | Phase::ClientHello
+        | Phase::ClientData
+        | Phase::ServerData
+        | Phase::Rewrite
+        | Phase::Request
+        | Phase::Match => function.call1((request,)),
         Phase::UpstreamRequest => function.call1((request, Attempt::new(exchange))),
         Phase::Response | Phase::Log => function.call1((request, Attachment::response(py, exchange)?)),
         Phase::Error => function.call1((request, Failure::new(exchange))),

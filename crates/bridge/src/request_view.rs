@@ -3,7 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use headgate_engine::{Exchange, FetchTo};
+use headgate_engine::{is_server_address, Exchange, FetchTo};
 use headgate_wire::{RequestHead, Version};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -229,6 +229,12 @@ impl Request {
     #[getter]
     fn upstream(&self) -> PyResult<Option<String>> {
         let exchange = self.exchange()?;
+        if let Some(address) = &*exchange.address.borrow() {
+            return Ok(Some(address.clone()));
+        }
+        if let Some(upstream) = &*exchange.at_address.borrow() {
+            return Ok(Some(upstream.name.clone()));
+        }
         let tables = exchange.tables.borrow();
         Ok(exchange
             .upstream
@@ -244,6 +250,11 @@ impl Request {
         let tables = exchange.tables.borrow();
         if let Some(upstream) = tables.upstream_index(name) {
             exchange.upstream.set(Some(upstream));
+            exchange.address.take();
+            return Ok(());
+        }
+        if is_server_address(name) {
+            exchange.address.replace(Some(name.to_owned()));
             return Ok(());
         }
         let known: Vec<&str> = tables

@@ -87,6 +87,9 @@ impl Hook {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     Connect,
+    ClientHello,
+    ClientData,
+    ServerData,
     Rewrite,
     Request,
     UpstreamRequest,
@@ -98,8 +101,11 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    const NAMES: [(&'static str, Self); 8] = [
+    const NAMES: [(&'static str, Self); 11] = [
         ("connect", Self::Connect),
+        ("client_hello", Self::ClientHello),
+        ("client_data", Self::ClientData),
+        ("server_data", Self::ServerData),
         ("rewrite", Self::Rewrite),
         ("request", Self::Request),
         ("upstream_request", Self::UpstreamRequest),
@@ -130,7 +136,10 @@ impl Phase {
 
     /// Whether a hook of this phase may answer the request.
     pub(crate) fn may_answer(self) -> bool {
-        !matches!(self, Self::Connect | Self::Log | Self::Match)
+        !matches!(
+            self,
+            Self::Connect | Self::ClientHello | Self::ClientData | Self::ServerData | Self::Log | Self::Match
+        )
     }
 }
 

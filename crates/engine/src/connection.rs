@@ -95,7 +95,8 @@ impl Connection {
 
     /// Serves requests until the connection ends.
     pub(crate) async fn run(mut self) {
-        if !self.await_bytes().await {
+        // some may be there already: what came with a PROXY header
+        if self.peer.unread().is_empty() && !self.await_bytes().await {
             return;
         }
         if self.is_http2().await {

@@ -24,6 +24,7 @@ use crate::own_answer::{self, Own};
 use crate::phase_hooks::{run_hooks, run_hooks_now};
 use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
+use crate::upstream::Upstream;
 use crate::{forward, own_answer::refuse};
 
 /// How long `log` hooks that wait may take after everything else is done.
@@ -142,11 +143,32 @@ async fn respond(
             .await;
         }
     }
-    if let Some(upstream) = exchange.upstream.get() {
+    if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
         return forward::forward(connection, exchange, tables, upstream, body).await;
     }
     let own = own_answer::make(exchange, route, &connection.shared)?;
     Box::pin(own_answer::send(connection, exchange, tables, own, body)).await
+}
+
+/// Where the request goes, if not to an answer of the gateway's own: a server that a hook named, or an upstream.
+fn chosen_upstream(
+    connection: &Connection,
+    exchange: &Exchange,
+    tables: &Tables,
+) -> Result<Option<Rc<Upstream>>, Failure> {
+    let Some(address) = exchange.address.take() else {
+        return Ok(exchange
+            .upstream
+            .get()
+            .map(|index| tables.upstreams[index].clone()));
+    };
+    let shared = &connection.shared;
+    let upstream = shared
+        .origins
+        .at_address(&address, shared.clock.now_ms())
+        .map_err(|error| Failure::gateway("bad_server_address", 500, error))?;
+    exchange.at_address.replace(Some(upstream.clone()));
+    Ok(Some(upstream))
 }
 
 fn new_body(
@@ -355,7 +377,9 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
     let started = exchange.timings.started_us.get();
     let id = exchange.id.borrow();
     let failure = exchange.failure.borrow();
-    let upstream = exchange.upstream.get().map(|index| &tables.upstreams[index]);
+    let named = exchange.at_address.borrow();
+    let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
+    let upstream = named.as_ref().or(of_tables);
     log.record(&Entry {
         time_unix_ms: clock.unix_ms(started),
         client: &exchange.client.address,

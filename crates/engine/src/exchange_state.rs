@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::connection_state::Opened;
 use crate::failure::Failure;
 use crate::tables::Tables;
+use crate::upstream::Upstream;
 
 /// The client side of a connection, as hooks and logs see it.
 #[derive(Clone)]
@@ -108,6 +109,10 @@ pub struct Exchange {
     pub params: RefCell<Params>,
     /// The chosen upstream; a hook may choose another one of `tables` in the phase `request`.
     pub upstream: Cell<Option<usize>>,
+    /// The server's address that a hook has chosen in place of an upstream, such as `10.0.0.1:80`.
+    pub address: RefCell<Option<String>>,
+    /// The upstream made of that address, once the request goes there.
+    pub at_address: RefCell<Option<Rc<Upstream>>>,
     /// The chosen server of that upstream in the current attempt.
     pub server: Cell<Option<usize>>,
     /// The number of the current attempt, from 1; 0 before the first.
@@ -150,6 +155,8 @@ impl Exchange {
             route: Cell::new(None),
             params: RefCell::default(),
             upstream: Cell::new(None),
+            address: RefCell::new(None),
+            at_address: RefCell::new(None),
             server: Cell::new(None),
             attempt: Cell::new(0),
             failure: RefCell::new(None),
@@ -194,6 +201,9 @@ impl Exchange {
 
     /// The chosen server's address as written in the configuration, empty before an attempt.
     pub fn server_address(&self) -> String {
+        if let Some(upstream) = &*self.at_address.borrow() {
+            return upstream.name.clone();
+        }
         let tables = self.tables.borrow();
         match (self.upstream.get(), self.server.get()) {
             (Some(upstream), Some(server)) => tables.upstreams[upstream].servers[server].name.clone(),

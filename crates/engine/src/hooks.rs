@@ -64,6 +64,24 @@ pub trait BodySource {
 #[derive(Debug)]
 pub struct BodyFailed;
 
+/// What a hook made of a chunk of a connection's bytes.
+pub enum Filtered {
+    /// It goes on as it is.
+    Pass,
+    /// This goes on in its place; nothing, if empty.
+    Replace(Vec<u8>),
+    /// The hook raised, took too long or returned nonsense. Already logged.
+    Failed,
+}
+
+/// The first step of a hook on a chunk, taken inline.
+pub enum ChunkStep {
+    /// The hook is done.
+    Ready(Filtered),
+    /// The hook waits for something.
+    Waiting(LocalFuture<'static, Filtered>),
+}
+
 /// Everything the engine asks of user code.
 pub trait Hooks {
     /// Runs one hook of any phase. `exchange` tells the phase's other arguments (response, attempt, failure).
@@ -71,6 +89,9 @@ pub trait Hooks {
 
     /// Runs one hook of a connection. It refuses by what it leaves in `connection`; `Verdict::Failed` refuses as well.
     fn connection(&self, hook: usize, connection: &Rc<ConnectionState>) -> Step;
+
+    /// Shows a hook a chunk of what a connection carries.
+    fn chunk(&self, hook: usize, connection: &Rc<ConnectionState>, chunk: &[u8]) -> ChunkStep;
 
     /// Asks a matcher function whether a route that otherwise fits takes the request. Errors count as no (and are logged).
     fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool;
@@ -89,6 +110,10 @@ impl Hooks for NoHooks {
 
     fn connection(&self, _: usize, _: &Rc<ConnectionState>) -> Step {
         Step::Ready(Verdict::Continue)
+    }
+
+    fn chunk(&self, _: usize, _: &Rc<ConnectionState>, _: &[u8]) -> ChunkStep {
+        ChunkStep::Ready(Filtered::Pass)
     }
 
     fn matches(&self, _: usize, _: &Rc<Exchange>) -> bool {

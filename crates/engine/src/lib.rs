@@ -34,6 +34,9 @@ pub mod snapshot;
 mod static_files;
 mod stream;
 pub mod tables;
+mod tcp;
+mod tls_routes;
+mod udp;
 mod upstream;
 pub mod virtual_stream;
 mod worker;
@@ -45,8 +48,12 @@ pub use fetch::{
     upload_channel, FetchBody, FetchError, FetchErrorKind, FetchRequest, FetchTo, Fetched, FetchedBody,
     UploadEnd,
 };
-pub use hooks::{Answer, AnswerBody, BodyFailed, BodySource, Hooks, LocalFuture, NoHooks, Step, Verdict};
+pub use hooks::{
+    Answer, AnswerBody, BodyFailed, BodySource, ChunkStep, Filtered, Hooks, LocalFuture, NoHooks, Step,
+    Verdict,
+};
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
+pub use upstream::is_server_address;
 pub use virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use worker::{check, Worker};

@@ -17,6 +17,11 @@ pub(crate) enum Limit {
     Fetch,
     ProxyHeader,
     Http2Age,
+    ClientHello,
+    TlsHandshake,
+    TcpIdle,
+    TcpLifetime,
+    UdpIdle,
 }
 
 impl Limit {
@@ -35,6 +40,10 @@ impl Limit {
             Self::Fetch => "timeouts.fetch",
             Self::ProxyHeader => "timeouts.proxy_header",
             Self::Http2Age => "http2.max_age",
+            Self::ClientHello => "limits.max_client_hello_bytes",
+            Self::TlsHandshake => "timeouts.tls_handshake",
+            Self::TcpIdle | Self::UdpIdle => "listener.idle",
+            Self::TcpLifetime => "listener.lifetime",
         }
     }
 
@@ -47,6 +56,10 @@ impl Limit {
             Self::Send => Counter::TimeoutSend,
             Self::ProxyHeader => Counter::TimeoutProxyHeader,
             Self::Http2Age => Counter::TimeoutHttp2Age,
+            Self::ClientHello => Counter::LimitClientHello,
+            Self::TlsHandshake => Counter::TimeoutTlsHandshake,
+            Self::TcpIdle | Self::UdpIdle => Counter::TimeoutStreamIdle,
+            Self::TcpLifetime => Counter::TimeoutTcpLifetime,
             Self::Queue => Counter::TimeoutQueue,
             Self::Connect => Counter::TimeoutConnect,
             Self::UpstreamHead => Counter::TimeoutUpstreamHead,

@@ -13,11 +13,24 @@ pub(crate) struct Settings {
     pub(crate) protocol: ListenerProtocol,
     pub(crate) proxy_protocol: Option<ProxyVersions>,
     pub(crate) trusted: Rc<Networks>,
+    pub(crate) tls_passthrough: bool,
+    pub(crate) upstream: Option<usize>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_client: usize,
+    pub(crate) idle_ms: u64,
+    pub(crate) lifetime_ms: u64,
     pub(crate) hooks: ConnectionHooks,
 }
 
 impl Settings {
-    pub(crate) fn build(spec: snapshot::Listener, of_gateway: &Rc<Networks>) -> Result<Self, String> {
+    pub(crate) fn build(
+        spec: snapshot::Listener,
+        of_gateway: &Rc<Networks>,
+        upstreams: usize,
+    ) -> Result<Self, String> {
+        if spec.upstream.is_some_and(|index| index >= upstreams) {
+            return Err("it names an upstream that is not there".to_owned());
+        }
         let trusted = match &spec.trusted_proxies {
             Some(texts) => Rc::new(Networks::parse(texts)?),
             None => of_gateway.clone(),
@@ -38,6 +51,12 @@ impl Settings {
             protocol: spec.protocol,
             proxy_protocol,
             trusted,
+            tls_passthrough: spec.tls_passthrough,
+            upstream: spec.upstream,
+            max_connections: spec.max_connections,
+            max_connections_per_client: spec.max_connections_per_client,
+            idle_ms: spec.idle,
+            lifetime_ms: spec.lifetime,
             hooks: spec.hooks,
         })
     }
@@ -46,6 +65,7 @@ impl Settings {
     pub(crate) fn is_plain(&self) -> bool {
         self.protocol == ListenerProtocol::Http
             && self.proxy_protocol.is_none()
+            && !self.tls_passthrough
             && self.hooks.connect.is_empty()
     }
 }

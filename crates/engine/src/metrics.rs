@@ -70,6 +70,23 @@ counters! {
     LimitHttp2Control "limit_http2_control_frames",
     LimitHttp2Resets "limit_http2_resets",
     TimeoutHttp2Age "timeout_http2_age",
+    LimitClientHello "limit_client_hello",
+    TimeoutTlsHandshake "timeout_tls_handshake",
+    ClientHellosRefused "client_hellos_refused",
+    TcpConnections "tcp_connections",
+    TcpBytesReceived "tcp_bytes_received",
+    TcpBytesSent "tcp_bytes_sent",
+    TcpResets "tcp_resets",
+    TcpUnrouted "tcp_unrouted",
+    TcpUnserved "tcp_unserved",
+    TimeoutStreamIdle "timeout_stream_idle",
+    TimeoutTcpLifetime "timeout_tcp_lifetime",
+    UdpSessions "udp_sessions",
+    UdpDatagramsReceived "udp_datagrams_received",
+    UdpDatagramsSent "udp_datagrams_sent",
+    UdpBytesReceived "udp_bytes_received",
+    UdpBytesSent "udp_bytes_sent",
+    UdpDropped "udp_dropped",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

@@ -1,4 +1,4 @@
-//! What happens on a connection before its first byte of HTTP: a PROXY header, `connect` hooks.
+//! What happens on a connection before its first byte of HTTP: a PROXY header, `connect` hooks, a look at its `ClientHello`.
 //!
 //! # How it works
 //! Only connections of listeners that ask for it come here ([`Settings::is_plain`]); all others are served at once. The
@@ -6,13 +6,17 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
-use headgate_wire::{parse_proxy, Parsed, ProxyAddresses, ProxyHeader, ProxyVersions};
+use headgate_wire::{
+    parse_client_hello, parse_proxy, ClientHello, ClientHelloError, Parsed, ProxyAddresses, ProxyHeader,
+    ProxyVersions,
+};
 use tokio::task::spawn_local;
 
 use crate::admission::Admission;
 use crate::connection::{log_refusal, Connection, Refusal};
-use crate::connection_state::{ConnectionState, Opened};
+use crate::connection_state::{Chosen, ConnectionState, Opened};
 use crate::deadline::Watched;
 use crate::exchange_state::ClientInfo;
 use crate::hooks::{Step, Verdict};
@@ -20,9 +24,16 @@ use crate::limits::Limit;
 use crate::listener_settings::Settings;
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::snapshot::ListenerProtocol;
 use crate::stream::Stream;
 use crate::tables::Tables;
+use crate::tcp;
 use crate::worker::Shared;
+
+/// TLS alerts (RFC 8446 section 6.2).
+const FATAL: u8 = 2;
+const DECODE_ERROR: u8 = 50;
+const UNRECOGNIZED_NAME: u8 = 112;
 
 /// A connection between its acceptance and its service.
 pub(crate) struct Opening {
@@ -61,7 +72,7 @@ impl Opening {
     pub(crate) async fn run(mut self) {
         let began_us = self.shared.clock.tick();
         match self.prepare().await {
-            Ok(state) => self.serve(state),
+            Ok(state) => self.serve(state, began_us).await,
             Err(refusal) => self.refuse(&refusal, began_us),
         }
     }
@@ -93,6 +104,15 @@ impl Opening {
             attachment: None.into(),
         });
         run_hooks(&self.shared, &state, &self.settings.hooks.connect).await?;
+        if self.settings.tls_passthrough {
+            let hello = self.read_client_hello().await?;
+            let is_tls = hello.is_some();
+            state.hello.replace(hello);
+            if is_tls {
+                run_hooks(&self.shared, &state, &self.settings.hooks.client_hello).await?;
+                self.route_by_name(&state);
+            }
+        }
         Ok(state)
     }
 
@@ -120,6 +140,50 @@ impl Opening {
         }
     }
 
+    /// Reads the first TLS message; nothing is consumed. `None`: the client does not speak TLS.
+    async fn read_client_hello(&mut self) -> Result<Option<ClientHello>, Refusal> {
+        let most = self.tables.limits.max_client_hello_bytes;
+        self.watch
+            .arm(Limit::TlsHandshake, self.tables.timeouts.tls_handshake);
+        loop {
+            match parse_client_hello(self.peer.unread(), most) {
+                Ok(Parsed::Complete { head, .. }) => return Ok(Some(head)),
+                Ok(Parsed::Partial) => {}
+                Err(ClientHelloError::NotTls) => return Ok(None),
+                Err(error) => {
+                    self.alert(DECODE_ERROR);
+                    let mut refusal = Refusal::new(error.reason(), Counter::ClientHellosRefused);
+                    if error == ClientHelloError::TooLarge {
+                        refusal.limit = Limit::ClientHello.name();
+                        refusal.counter = Counter::LimitClientHello;
+                    }
+                    return Err(refusal);
+                }
+            }
+            self.peer
+                .fill(&self.watch, BUFFER_BYTES)
+                .await
+                .map_err(|broken| Refusal::broken(&broken))?;
+        }
+    }
+
+    /// Sends the connection where its name leads, unless a hook has sent it elsewhere.
+    fn route_by_name(&self, state: &ConnectionState) {
+        let hello = state.hello.borrow();
+        let name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+        let mut chosen = state.chosen.borrow_mut();
+        if chosen.is_none() {
+            *chosen = self.tables.tls_routes.find(name).map(Chosen::Upstream);
+        }
+    }
+
+    /// Says in TLS why the connection ends (RFC 8446 section 6), if the kernel takes it at once.
+    fn alert(&mut self, description: u8) {
+        let alert = [21, 3, 3, 0, 2, FATAL, description];
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = self.peer.stream.poll_write(&mut context, &alert, &[]);
+    }
+
     /// Takes the header's addresses for the connection's.
     fn believe(&mut self, header: &ProxyHeader) -> Result<(), Refusal> {
         self.shared.metrics.count(Counter::ProxyHeaders);
@@ -141,7 +205,20 @@ impl Opening {
             .map_err(|full| Refusal::full(&full))
     }
 
-    fn serve(self, state: Rc<Opened>) {
+    async fn serve(mut self, state: Rc<Opened>, began_us: u64) {
+        let is_stream = self.settings.protocol == ListenerProtocol::Tcp;
+        if is_stream || state.chosen.borrow().is_some() {
+            let is_tls = state.hello.borrow().is_some();
+            if is_tls && state.chosen.borrow().is_none() && self.settings.upstream.is_none() {
+                self.alert(UNRECOGNIZED_NAME);
+            }
+            return tcp::serve(self, state, began_us).await;
+        }
+        if state.hello.borrow().is_some() {
+            self.alert(UNRECOGNIZED_NAME);
+            let refusal = Refusal::new("no_route", Counter::TcpUnrouted);
+            return self.refuse(&refusal, began_us);
+        }
         let mut client = self.client;
         client.opening = Some(state);
         spawn_local(Connection::resume(self.peer, Rc::new(client), self.shared, self.admission).run());

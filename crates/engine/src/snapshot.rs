@@ -33,6 +33,9 @@ pub struct Snapshot {
     /// What listeners do with their connections; one that is not here is plain HTTP.
     #[serde(default)]
     pub listeners: Vec<Listener>,
+    /// Where TLS connections go by their server name, on listeners with `tls_passthrough`.
+    #[serde(default)]
+    pub tls_routes: Vec<TlsRoute>,
     /// Networks whose word about the client is taken; absent: nobody is asked, and lists of hops are passed on.
     #[serde(default)]
     pub trusted_proxies: Option<Vec<String>>,
@@ -67,6 +70,8 @@ pub struct Limits {
     pub max_fetch_body_bytes: usize,
     /// A PROXY header.
     pub max_proxy_header_bytes: usize,
+    /// A TLS client's first message.
+    pub max_client_hello_bytes: usize,
     /// What a client's FIN before its answer means: `false` (it left: 499), `true` (it only finished sending).
     #[serde(default)]
     pub allow_half_close: bool,
@@ -78,6 +83,8 @@ pub struct Limits {
 pub struct Timeouts {
     /// The PROXY header, from the connection's begin.
     pub proxy_header: u64,
+    /// A whole TLS handshake; where TLS is not decrypted, its first message.
+    pub tls_handshake: u64,
     /// The client's head, from its first byte.
     pub client_head: u64,
     /// Between two reads of the client's body.
@@ -140,9 +147,37 @@ pub struct Listener {
     /// Who may send PROXY headers; absent: the gateway's `trusted_proxies`.
     #[serde(default)]
     pub trusted_proxies: Option<Vec<String>>,
+    /// Whether the first TLS message is looked at, and connections of the names in `tls_routes` are carried on unread.
+    #[serde(default)]
+    pub tls_passthrough: bool,
+    /// Where connections go that nothing else sends elsewhere: an index into `upstreams`. Not for HTTP.
+    #[serde(default)]
+    pub upstream: Option<usize>,
+    /// Connections at once in a worker, or sessions; 0 for no limit.
+    #[serde(default)]
+    pub max_connections: usize,
+    /// The same for one client address.
+    #[serde(default)]
+    pub max_connections_per_client: usize,
+    /// The longest silence of both sides.
+    #[serde(default)]
+    pub idle: u64,
+    /// The longest life of a connection; 0 for no limit.
+    #[serde(default)]
+    pub lifetime: u64,
     /// Hooks of its connections.
     #[serde(default)]
     pub hooks: ConnectionHooks,
+}
+
+/// TLS connections that are carried on without being decrypted.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct TlsRoute {
+    /// Patterns of server names; none for all.
+    pub hosts: Vec<String>,
+    /// An index into `upstreams`.
+    pub upstream: usize,
 }
 
 /// What is spoken on a listener.
@@ -151,6 +186,10 @@ pub struct Listener {
 pub enum ListenerProtocol {
     /// HTTP.
     Http,
+    /// Bytes as they are.
+    Tcp,
+    /// Datagrams as they are.
+    Udp,
 }
 
 impl ListenerProtocol {
@@ -158,6 +197,8 @@ impl ListenerProtocol {
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 }
@@ -212,6 +253,12 @@ impl Http2 {
 pub struct ConnectionHooks {
     /// When a connection is accepted, before its first byte is looked at.
     pub connect: Vec<usize>,
+    /// When the first TLS message is there, before it is decided where the connection goes.
+    pub client_hello: Vec<usize>,
+    /// For each chunk or datagram from the client.
+    pub client_data: Vec<usize>,
+    /// For each chunk or datagram from the server.
+    pub server_data: Vec<usize>,
 }
 
 /// What the gateway tells servers about the client.

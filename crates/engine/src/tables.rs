@@ -14,6 +14,7 @@ use crate::networks::Networks;
 use crate::peer::BUFFER_BYTES;
 use crate::snapshot::{self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts};
 use crate::static_files::FileRoot;
+use crate::tls_routes::TlsRoutes;
 use crate::upstream::Upstream;
 
 /// A snapshot that cannot be used: one lower-case sentence and a hint.
@@ -45,6 +46,7 @@ pub struct Tables {
     /// Whether a server is told where the client connected to.
     pub(crate) wants_destination: bool,
     listeners: HashMap<String, Rc<Settings>>,
+    pub(crate) tls_routes: TlsRoutes,
     functions: Vec<Option<usize>>,
 }
 
@@ -126,12 +128,14 @@ impl Tables {
             .transpose()
             .map_err(|error| SnapshotError(format!("trusted_proxies: {error}")))?
             .map(Rc::new);
-        let listeners = build_listeners(snapshot.listeners, trusted_proxies.as_ref())?;
+        let listeners = build_listeners(snapshot.listeners, trusted_proxies.as_ref(), upstreams.len())?;
         let tells = upstreams.iter().any(|upstream| upstream.introduction.is_some());
         Ok(Self {
             trusted_proxies,
             wants_destination: tells || listeners.values().any(|settings| !settings.is_plain()),
             listeners,
+            tls_routes: TlsRoutes::build(&snapshot.tls_routes, upstreams.len())
+                .map_err(|error| SnapshotError(format!("tls_routes: {error}")))?,
             routes: built,
             upstreams,
             hooks,
@@ -212,11 +216,12 @@ impl Tables {
 fn build_listeners(
     specs: Vec<snapshot::Listener>,
     trusted: Option<&Rc<Networks>>,
+    upstreams: usize,
 ) -> Result<HashMap<String, Rc<Settings>>, SnapshotError> {
     let trusted = trusted.cloned().unwrap_or_default();
     let build = |spec: snapshot::Listener| {
         let (address, name) = (spec.address.clone(), spec.name.clone());
-        let settings = Settings::build(spec, &trusted)
+        let settings = Settings::build(spec, &trusted, upstreams)
             .map_err(|error| SnapshotError(format!("listener `{name}`: {error}")))?;
         Ok((address, Rc::new(settings)))
     };

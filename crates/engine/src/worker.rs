@@ -27,6 +27,7 @@ use crate::request_id::{RequestIds, LENGTH};
 use crate::snapshot::Snapshot;
 use crate::stream::Stream;
 use crate::tables::{parse_log, SnapshotError, Tables};
+use crate::udp::UdpListener;
 use crate::virtual_stream::{virtual_pair, VirtualEnd};
 
 /// How long an idle keep-alive connection is still served while draining, for a request already on its way.
@@ -106,6 +107,11 @@ impl Worker {
 
     /// Accepts connections from a listening socket. Must be called within the runtime's local set.
     pub fn listen(&self, socket: OwnedFd, name: &str) -> io::Result<()> {
+        if socket2::SockRef::from(&socket).r#type()? == socket2::Type::DGRAM {
+            let listener = UdpListener::adopt(socket, name)?;
+            spawn_local(listener.run(self.shared.clone()));
+            return Ok(());
+        }
         let listener = Listener::adopt(socket, name)?;
         spawn_local(listener.run(self.shared.clone()));
         Ok(())
@@ -133,6 +139,9 @@ impl Worker {
         shared
             .deadlines
             .hasten(Limit::ClientIdle, shared.clock.tick() / 1000 + DRAIN_IDLE_MS);
+        shared
+            .deadlines
+            .hasten(Limit::UdpIdle, shared.clock.now_ms() + DRAIN_IDLE_MS);
         shared.busy.notify_one();
     }
 

@@ -68,6 +68,17 @@ class ListenerHooksConfig(Settings):
     """The hooks of one listener, by phase."""
 
     connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
+    client_hello: Hooks = Field(
+        default=(),
+        description="When the first TLS message is there (`tls_passthrough`); may choose the server.",
+    )
+
+
+class StreamHooksConfig(ListenerHooksConfig):
+    """The hooks of one listener for bytes or datagrams, by phase."""
+
+    client_data: Hooks = Field(default=(), description="For each chunk or datagram from the client.")
+    server_data: Hooks = Field(default=(), description="For each chunk or datagram from the server.")
 
 
 class HooksConfig(RouteHooksConfig):
@@ -76,6 +87,10 @@ class HooksConfig(RouteHooksConfig):
     startup: Hooks = Field(default=(), description="Once when a worker starts.")
     shutdown: Hooks = Field(default=(), description="Once when a worker stops.")
     connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
+    client_hello: Hooks = Field(
+        default=(),
+        description="When the first TLS message is there (`tls_passthrough`); may choose the server.",
+    )
     rewrite: Hooks = Field(default=(), description="Before routing; may change method, target and headers.")
 
 

@@ -45,6 +45,9 @@ class LimitsConfig(Settings):
         default=16 << 20,
         description="Bytes of a fetched body read whole; past it `FetchTooLarge`; 0 is no bound.",
     )
+    max_client_hello_bytes: Size = Field(
+        default=16384, ge=512, le=32768, description="Bytes of a TLS client's first message."
+    )
     max_proxy_header_bytes: Size = Field(
         default=4096,
         ge=256,
@@ -63,6 +66,9 @@ class TimeoutsConfig(Settings):
     proxy_header: Duration = Field(
         default=5.0,
         description="For the PROXY header that begins a connection; past it the connection closes.",
+    )
+    tls_handshake: Duration = Field(
+        default=10.0, description="For a whole TLS handshake, with a client or a server."
     )
     client_head: Duration = Field(
         default=15.0, description="For a whole request head, from its first byte; past it 408."
@@ -123,6 +129,7 @@ class LimitsOptions(TypedDict, total=False):
     max_body_bytes: int | str
     max_connections: int
     max_proxy_header_bytes: int | str
+    max_client_hello_bytes: int | str
     max_connections_per_client: int
     max_requests_per_connection: int
     max_chunk_extension_bytes: int | str
@@ -136,6 +143,7 @@ class TimeoutsOptions(TypedDict, total=False):
     """The keywords of `Gateway.timeouts`; see `TimeoutsConfig`."""
 
     proxy_header: float | str
+    tls_handshake: float | str
     client_head: float | str
     client_body: float | str
     client_idle: float | str

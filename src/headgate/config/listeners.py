@@ -7,10 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .addresses import parse_listen_address
+from .addresses import UnixAddress, parse_listen_address
 from .errors import ConfigError
-from .hooks import ListenerHooksConfig
+from .hooks import ListenerHooksConfig, StreamHooksConfig
+from .patterns import check_host
 from .settings import OneOrMany, Settings
+from .units import Duration
 
 ProxyProtocol = Literal["v1", "v2", "any"]
 """Which versions of the PROXY protocol are accepted."""
@@ -39,6 +41,17 @@ ListenAddress = Annotated[
 """`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."""
 
 
+def _udp_address(value: Any) -> str:
+    address = parse_listen_address(value)
+    if isinstance(address, UnixAddress):
+        raise ConfigError(f"`{address}` takes no datagrams", hint="write `:53`")
+    return str(address)
+
+
+UdpAddress = Annotated[str, BeforeValidator(_udp_address), WithJsonSchema({"type": ["string", "integer"]})]
+"""`:53`, `127.0.0.1:53` or `[::1]:53`."""
+
+
 class ListenerConfig(Settings):
     """An address clients connect to; the address alone is the short form."""
 
@@ -56,6 +69,10 @@ class ListenerConfig(Settings):
         default=None,
         description="Who may send PROXY headers here; others are cut off. Null: the gateway's `trusted_proxies`.",
     )
+    tls_passthrough: bool = Field(
+        default=False,
+        description="Looks at the first TLS message: names in `tls_routes` are carried on as they are.",
+    )
     hooks: ListenerHooksConfig = Field(
         default_factory=ListenerHooksConfig, description="Its own hooks, by phase."
     )
@@ -68,10 +85,94 @@ class ListenerConfig(Settings):
     @property
     def is_plain(self) -> bool:
         """Whether the engine need not know of it: HTTP from the first byte on."""
-        return self.proxy_protocol is None and self.name == self.address
+        return self.proxy_protocol is None and not self.tls_passthrough and self.name == self.address
 
     @model_validator(mode="after")
     def _named(self) -> Self:
         if not self.name:
             object.__setattr__(self, "name", self.address)
         return self
+
+
+class _StreamListenerConfig(Settings):
+    """What listeners for bytes and for datagrams share."""
+
+    name: str = Field(default="", description="Its name in logs; none given: its address.")
+    to: str | None = Field(
+        default=None, min_length=1, description="An upstream's name, or one server's address."
+    )
+    max_connections_per_client: int = Field(
+        default=0, ge=0, description="Connections of one client address to one worker; 0 is no bound."
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Names it by its address if nothing else."""
+        if isinstance(value, dict) and not value.get("name") and "address" in value:
+            return {**value, "name": str(_listen_text(value["address"]))}
+        return value
+
+
+def _listen_text(value: Any) -> str:
+    try:
+        return str(parse_listen_address(value))
+    except ConfigError:
+        return str(value)
+
+
+class TcpListenerConfig(_StreamListenerConfig):
+    """An address whose connections are carried to servers as they are."""
+
+    address: ListenAddress = Field(
+        description="`:5432`, `127.0.0.1:5432`, `[::1]:5432` or `unix:/run/gate.sock`."
+    )
+    proxy_protocol: ProxyProtocol | None = Field(
+        default=None, description="Every connection begins with a PROXY header of this version; null is none."
+    )
+    trusted_proxies: Networks | None = Field(
+        default=None, description="Who may send PROXY headers here. Null: the gateway's `trusted_proxies`."
+    )
+    tls_passthrough: bool = Field(
+        default=False,
+        description="Looks at the first TLS message: names in `tls_routes` go there, all else `to`.",
+    )
+    max_connections: int = Field(
+        default=0,
+        ge=0,
+        description="Connections to one worker; 0: only `limits.max_connections` bounds them.",
+    )
+    idle: Duration = Field(default=600.0, description="The longest silence of both sides.")
+    lifetime: Duration | None = Field(
+        default=None, description="The longest life of a connection; null is no bound."
+    )
+    hooks: StreamHooksConfig = Field(
+        default_factory=StreamHooksConfig, description="Its own hooks, by phase."
+    )
+
+
+class UdpListenerConfig(_StreamListenerConfig):
+    """An address whose datagrams are carried to servers, those of one client to one server."""
+
+    address: UdpAddress = Field(description="`:53`, `127.0.0.1:53` or `[::1]:53`.")
+    max_connections: int = Field(
+        default=10000,
+        ge=1,
+        description="Sessions (client addresses) of one worker; past it datagrams are dropped.",
+    )
+    idle: Duration = Field(default=60.0, description="The silence that ends a session.")
+    hooks: StreamHooksConfig = Field(
+        default_factory=StreamHooksConfig, description="Its own hooks, by phase."
+    )
+
+
+class TlsRouteConfig(Settings):
+    """TLS connections that are carried on without being decrypted, by the name they ask for."""
+
+    host: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OneOrMany()] = Field(
+        min_length=1, description="`example.com`, `*.example.com`, `www.*`, `~regex`, `*`; one or several."
+    )
+    to: str = Field(min_length=1, description="An upstream's name, or one server's address.")
+
+
+AnyListener = ListenerConfig | TcpListenerConfig | UdpListenerConfig
+"""What clients connect to, of any kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -13,7 +14,7 @@ from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
 from .http2 import Http2Config
 from .limits import LimitsConfig, TimeoutsConfig
-from .listeners import ListenerConfig, Networks
+from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
 from .logs import AccessLogConfig, ErrorLogConfig
 from .routes import RouteConfig
 from .settings import OneOrMany, Settings
@@ -21,6 +22,10 @@ from .units import Duration
 from .upstreams import UpstreamConfig
 
 _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+Sending = RouteConfig | TlsRouteConfig | TcpListenerConfig | UdpListenerConfig
+"""What names an upstream as `to`."""
 
 
 class ForwardingConfig(Settings):
@@ -41,6 +46,15 @@ class GatewayConfig(Settings):
 
     listeners: Annotated[tuple[ListenerConfig, ...], OneOrMany()] = Field(
         default=(), description="Where clients connect."
+    )
+    tcp: Annotated[tuple[TcpListenerConfig, ...], OneOrMany()] = Field(
+        default=(), description="Where clients connect whose bytes are carried on as they are."
+    )
+    udp: Annotated[tuple[UdpListenerConfig, ...], OneOrMany()] = Field(
+        default=(), description="Where datagrams are taken and carried on."
+    )
+    tls_routes: tuple[TlsRouteConfig, ...] = Field(
+        default=(), description="Where TLS connections go by the name they ask for, without being decrypted."
     )
     upstreams: dict[str, UpstreamConfig] = Field(
         default_factory=dict, description="Groups of servers, by name."
@@ -98,9 +112,10 @@ class GatewayConfig(Settings):
     def every_upstream(self) -> dict[str, UpstreamConfig]:
         """The upstreams by name, with one more for each address a route names by itself."""
         upstreams = dict(self.upstreams)
-        for route in self.routes:
-            if route.to is not None and route.to not in upstreams:
-                upstreams[route.to] = UpstreamConfig.model_validate(route.to)
+        every: list[Sending] = [*self.routes, *self.tls_routes, *self.tcp, *self.udp]
+        for target in (one.to for one in every):
+            if target is not None and target not in upstreams:
+                upstreams[target] = UpstreamConfig.model_validate(target)
         return upstreams
 
     @model_validator(mode="after")
@@ -113,19 +128,23 @@ class GatewayConfig(Settings):
                     f"`{name}` is no name for an upstream",
                     "use letters, digits, `_`, `-`, `.`",
                 )
-        for position, listener in enumerate(self.listeners):
+        for key, position, listener in self._proxied():
             if listener.proxy_protocol and not (listener.trusted_proxies or self.trusted_proxies):
                 raise Inconsistency(
-                    ("listeners", position, "proxy_protocol"),
+                    (key, position, "proxy_protocol"),
                     f"listener `{listener.name}` takes PROXY headers from nobody",
                     'say from whom: `trusted_proxies="10.0.0.0/8"`',
                 )
         for position, route in enumerate(self.routes):
             self._check_target(route, ("routes", position, "to"))
+        for key in ("tls_routes", "tcp", "udp"):
+            for position, one in enumerate(getattr(self, key)):
+                self._check_target(one, (key, position, "to"))
         _refuse_twins(
             [
-                (("listeners", n, "address"), one.address)
-                for n, one in enumerate(self.listeners)
+                ((key, n, "address"), one.address)
+                for key in ("listeners", "tcp")
+                for n, one in enumerate(getattr(self, key))
                 if not one.address.endswith(":0")
             ],
             "address",
@@ -138,12 +157,21 @@ class GatewayConfig(Settings):
             ],
             "listener name",
         )
+        _refuse_twins([(("udp", n, "address"), one.address) for n, one in enumerate(self.udp)], "address")
         _refuse_twins(
             [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
         )
         return self
 
-    def _check_target(self, route: RouteConfig, path: tuple[str | int, ...]) -> None:
+    def _proxied(self) -> Iterator[tuple[str, int, ListenerConfig | TcpListenerConfig]]:
+        yield from (("listeners", position, one) for position, one in enumerate(self.listeners))
+        yield from (("tcp", position, one) for position, one in enumerate(self.tcp))
+
+    def _check_target(
+        self,
+        route: Sending,
+        path: tuple[str | int, ...],
+    ) -> None:
         if route.to is None or route.to in self.upstreams:
             return
         if ":" not in route.to:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .errors import Path as ConfigPath
-from .listeners import ListenerConfig
+from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
 from .routes import RouteConfig
@@ -59,7 +59,11 @@ def snapshot(
             "access_log": _access_log(config.access_log, folder),
             "server_timing": config.server_timing,
             "trusted_proxies": config.trusted_proxies,
-            "listeners": _listeners(config.listeners, listeners),
+            "listeners": _listeners(config, listeners, positions),
+            "tls_routes": [
+                {"hosts": [] if "*" in one.host else list(one.host), "upstream": positions[one.to]}
+                for one in config.tls_routes
+            ],
             "upstreams": [_upstream(name, upstream, config) for name, upstream in upstreams.items()],
             "routes": [
                 {
@@ -85,26 +89,50 @@ def snapshot(
 
 _ROUTE_LISTS = ("rewrite", "request", "upstream_request", "response", "error", "log")
 _GATEWAY_LISTS = ("rewrite", "error", "log")
-_LISTENER_LISTS = ("connect",)
+_LISTENER_LISTS = ("connect", "client_hello", "client_data", "server_data")
 
 
-def _listeners(configs: Sequence[ListenerConfig], hooks: Sequence[HookLists]) -> list[dict[str, Any]]:
-    """Those that the engine must know more of than their sockets."""
+def _listeners(
+    config: GatewayConfig, hooks: Sequence[HookLists], upstreams: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Those that the engine must know more of than their sockets; `hooks` goes through all kinds in this order."""
     known = []
-    for listener, lists in zip_longest(configs, hooks, fillvalue=cast(Any, {})):
+    every: list[AnyListener] = [*config.listeners, *config.tcp, *config.udp]
+    for listener, lists in zip_longest(every, hooks, fillvalue=cast(Any, {})):
         calls = {phase: list(lists.get(phase, ())) for phase in _LISTENER_LISTS}
-        if not listener.is_plain or any(calls.values()):
-            known.append(
-                {
-                    "address": listener.address,
-                    "name": listener.name,
-                    "protocol": "http",
-                    "proxy_protocol": listener.proxy_protocol,
-                    "trusted_proxies": listener.trusted_proxies,
-                    "hooks": calls,
-                }
-            )
+        if isinstance(listener, ListenerConfig) and listener.is_plain and not any(calls.values()):
+            continue
+        known.append({"name": listener.name, "hooks": calls, **_listener(listener, upstreams)})
     return known
+
+
+def _listener(listener: AnyListener, upstreams: Mapping[str, int]) -> dict[str, Any]:
+    if isinstance(listener, ListenerConfig):
+        return {"address": listener.address, "protocol": "http", **_said_first(listener)}
+    bounds = {
+        "upstream": None if listener.to is None else upstreams[listener.to],
+        "max_connections": listener.max_connections,
+        "max_connections_per_client": listener.max_connections_per_client,
+        "idle": milliseconds(listener.idle),
+    }
+    if isinstance(listener, UdpListenerConfig):
+        return {"address": f"udp:{listener.address}", "protocol": "udp", **bounds}
+    lifetime = milliseconds(listener.lifetime or 0)
+    return {
+        "address": listener.address,
+        "protocol": "tcp",
+        **_said_first(listener),
+        **bounds,
+        "lifetime": lifetime,
+    }
+
+
+def _said_first(listener: ListenerConfig | TcpListenerConfig) -> dict[str, Any]:
+    return {
+        "proxy_protocol": listener.proxy_protocol,
+        "trusted_proxies": listener.trusted_proxies,
+        "tls_passthrough": listener.tls_passthrough,
+    }
 
 
 def _matching(route: RouteConfig) -> dict[str, Any]:

@@ -14,12 +14,15 @@ import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from headgate.config.addresses import TcpAddress, UnixAddress, parse_listen_address
 
 BACKLOG = 16384  # the kernel cuts it to net.core.somaxconn
 SHARED = "shared"
 REUSEPORT = "reuseport"
+UDP = "udp:"
+"""Begins the text of an address for datagrams: `udp::53`."""
 
 
 class BindError(OSError):
@@ -40,7 +43,8 @@ class Endpoint:
             return self.sockets[:1]
         while len(self.sockets) <= slot:
             name = self.sockets[0].getsockname()
-            self.sockets.append(_listen(self.sockets[0].family, name[0], name[1], reuseport=True))
+            again = _bind_datagrams if self.sockets[0].type == socket.SOCK_DGRAM else _listen
+            self.sockets.append(again(self.sockets[0].family, name[0], name[1], reuseport=True))
         # More sockets than slots: inherited from a gateway with more workers. None may be without an owner.
         return self.sockets[slot::slots] if len(self.sockets) > slots else [self.sockets[slot]]
 
@@ -110,11 +114,15 @@ class Listeners:
         """Takes over a predecessor's sockets."""
         for text, endpoints in descriptors.items():
             self._endpoints[text] = [_adopt(numbers) for numbers in endpoints]
+            if text.startswith(UDP):
+                continue
             address = parse_listen_address(text)
             if isinstance(address, UnixAddress):
                 self._remember_file(address.path)
 
     def _bind(self, text: str) -> list[Endpoint]:
+        if text.startswith(UDP):
+            return _bind_udp(text, is_shared=self._mode == SHARED)
         address = parse_listen_address(text)
         if isinstance(address, UnixAddress):
             endpoints = [_bind_unix(address)]
@@ -137,7 +145,18 @@ class Listeners:
                     os.unlink(path)
 
 
+def _bind_udp(text: str, *, is_shared: bool) -> list[Endpoint]:
+    address = parse_listen_address(text.removeprefix(UDP))
+    if isinstance(address, UnixAddress):
+        raise ValueError(f"`{text}` takes no datagrams")
+    return _bind_ip(address, is_shared=is_shared, bind=_bind_datagrams)
+
+
 def _bind_tcp(address: TcpAddress, *, is_shared: bool) -> list[Endpoint]:
+    return _bind_ip(address, is_shared=is_shared, bind=_listen)
+
+
+def _bind_ip(address: TcpAddress, *, is_shared: bool, bind: "Bind") -> list[Endpoint]:
     if address.host:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -150,7 +169,7 @@ def _bind_tcp(address: TcpAddress, *, is_shared: bool) -> list[Endpoint]:
     try:
         for family, host in dict.fromkeys(places):
             try:
-                listener = _first(family, host, port, is_shared=is_shared)
+                listener = _first(family, host, port, is_shared=is_shared, bind=bind)
             except OSError as error:
                 is_absent = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
                 if is_absent and family == socket.AF_INET6 and endpoints:
@@ -165,11 +184,11 @@ def _bind_tcp(address: TcpAddress, *, is_shared: bool) -> list[Endpoint]:
     return endpoints
 
 
-def _first(family: int, host: str, port: int, *, is_shared: bool) -> socket.socket:
+def _first(family: int, host: str, port: int, *, is_shared: bool, bind: "Bind") -> socket.socket:
     if port and not is_shared:
         # SO_REUSEPORT would let two gateways share a port without a word: first make sure that it is free.
-        _listen(family, host, port, reuseport=False).close()
-    return _listen(family, host, port, reuseport=not is_shared)
+        bind(family, host, port, reuseport=False).close()
+    return bind(family, host, port, reuseport=not is_shared)
 
 
 def _listen(family: int, host: str, port: int, *, reuseport: bool) -> socket.socket:
@@ -188,6 +207,26 @@ def _listen(family: int, host: str, port: int, *, reuseport: bool) -> socket.soc
         listener.close()
         raise
     return listener
+
+
+def _bind_datagrams(family: int, host: str, port: int, *, reuseport: bool) -> socket.socket:
+    taker = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if reuseport:
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            taker.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        taker.bind((host, port))
+    except OSError:
+        taker.close()
+        raise
+    return taker
+
+
+class Bind(Protocol):
+    """Makes a bound socket."""
+
+    def __call__(self, family: int, host: str, port: int, *, reuseport: bool) -> socket.socket: ...
 
 
 def _bind_unix(address: UnixAddress) -> Endpoint:
@@ -231,7 +270,10 @@ def _adopt(numbers: list[int]) -> Endpoint:
 
 def _bound_address(listener: socket.socket) -> str:
     name = listener.getsockname()
-    return f"unix:{name}" if isinstance(name, str) else str(TcpAddress(name[0], name[1]))
+    if isinstance(name, str):
+        return f"unix:{name}"
+    prefix = UDP if listener.type == socket.SOCK_DGRAM else ""
+    return f"{prefix}{TcpAddress(name[0], name[1])}"
 
 
 @contextlib.contextmanager

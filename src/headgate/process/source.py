@@ -56,14 +56,14 @@ def compiled(gateway: "Gateway") -> Loaded:
     """What a `Gateway` comes to; raises ConfigError if it does not fit together."""
     made = gateway.compile()
     config = made.config
-    if not made.listeners:
+    if not made.addresses:
         raise ConfigError(
             "the gateway listens on nothing", hint='write `gate.listen(":8080")` or `listeners: ":8080"`'
         )
     return Loaded(
         snapshot=made.snapshot,
         hooks=made.hooks,
-        listeners=[listener.address for listener in made.listeners],
+        listeners=list(made.addresses),
         workers=made.workers,
         drain_s=config.timeouts.drain,
         log_format=config.error_log.format,

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from headgate.config import json_schema
+from headgate.config.hooks import StreamHooksConfig
 from headgate.config.limits import LimitsConfig, LimitsOptions, TimeoutsConfig, TimeoutsOptions
 from headgate.config.model import GatewayConfig
 from headgate.config.settings import Settings
@@ -103,7 +104,10 @@ def test_keywords_of_the_setters_are_the_models_fields() -> None:
 
 def test_hooks_in_files_have_exactly_the_phases() -> None:
     config = GatewayConfig()
-    assert set(type(config.hooks).model_fields) == set(PHASES)
+    everywhere = {name for name, phase in PHASES.items() if phase.scope != "listener"}
+    assert set(type(config.hooks).model_fields) == everywhere
+    on_listeners = {name for name, phase in PHASES.items() if phase.scope in ("connection", "listener")}
+    assert set(StreamHooksConfig.model_fields) == on_listeners
     route = GatewayConfig.parse({"routes": [{}]}).routes[0]
     assert set(type(route.hooks).model_fields) == set(ROUTE_PHASES)
 

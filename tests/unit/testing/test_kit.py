@@ -311,27 +311,3 @@ def test_nothing_is_left_open() -> None:
         gateway.start("GET", "/api/x")
         gateway.until(lambda: gateway.received)
     gc.collect()  # a socket or a loop that is left would warn, and warnings are errors here
-
-
-def test_background_work_begins_and_ends_with_the_gateway(tmp_path: Path) -> None:
-    file = tmp_path / "gate.py"
-    file.write_text("""
-from headgate import Gateway, Response
-
-gate = Gateway()
-beats = gate.shared("beats", "64k")
-
-async def beat():
-    beats.incr("beats", init=0)
-
-gate.every(60, beat)
-
-@gate.route("/")
-async def tell(request):
-    return Response.text(str(beats.get("beats", 0)) + await gate.run_in_thread(str, " thread"))
-""")
-    for _ in range(2):
-        with TestGateway(file) as gateway:
-            for beats in (1, 2, 3):
-                gateway.advance(61)
-                gateway.until(lambda wanted=f"{beats} thread": gateway.get("/").text == wanted)

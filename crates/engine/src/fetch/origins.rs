@@ -138,6 +138,11 @@ impl Origins {
         let upstream = Upstream::build(&described(url, address)?, &mut |_| 0)
             .map(Rc::new)
             .map_err(FetchError::refused)?;
+        self.keep(key, upstream.clone(), used_ms);
+        Ok(upstream)
+    }
+
+    fn keep(&self, key: String, upstream: Rc<Upstream>, used_ms: u64) {
         let mut known = self.known.borrow_mut();
         if known.len() >= MAX_ORIGINS {
             let oldest = known.iter().min_by_key(|(_, origin)| origin.used_ms);
@@ -145,13 +150,19 @@ impl Origins {
                 known.remove(&oldest);
             }
         }
-        known.insert(
-            key,
-            Known {
-                upstream: upstream.clone(),
-                used_ms,
-            },
-        );
+        known.insert(key, Known { upstream, used_ms });
+    }
+
+    /// The upstream of a server that a hook named by its address, such as `10.0.0.1:443`.
+    pub(crate) fn at_address(&self, address: &str, now_ms: u64) -> Result<Rc<Upstream>, String> {
+        if let Some(upstream) = self.get(address, now_ms) {
+            return Ok(upstream);
+        }
+        let mut described = server_at(address.to_owned(), address.to_owned());
+        // for others than the one who named it the client's request stays what it is
+        "preserve".clone_into(&mut described.host);
+        let upstream = Upstream::build(&described, &mut |_| 0).map(Rc::new)?;
+        self.keep(address.to_owned(), upstream.clone(), now_ms);
         Ok(upstream)
     }
 
@@ -177,11 +188,19 @@ fn described(url: &Url, address: &str) -> Result<snapshot::Upstream, FetchError>
             &url[..Position::BeforePath]
         )));
     }
-    Ok(snapshot::Upstream {
-        name: url[..Position::BeforePath].to_owned(),
+    Ok(server_at(
+        url[..Position::BeforePath].to_owned(),
+        address.to_owned(),
+    ))
+}
+
+/// One server, as the configuration would describe an upstream of it.
+fn server_at(name: String, address: String) -> snapshot::Upstream {
+    snapshot::Upstream {
+        name,
         balance: "round_robin".to_owned(),
         servers: vec![snapshot::Server {
-            address: address.to_owned(),
+            address,
             connect: None,
             weight: 1,
             // there is no other server to turn to
@@ -200,7 +219,7 @@ fn described(url: &Url, address: &str) -> Result<snapshot::Upstream, FetchError>
         host: "server".to_owned(),
         proxy_protocol: None,
         source: None,
-    })
+    }
 }
 
 #[cfg(test)]

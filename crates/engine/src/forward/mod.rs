@@ -46,10 +46,9 @@ pub(crate) async fn forward(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Tables>,
-    upstream: usize,
+    upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
-    let upstream = tables.upstreams[upstream].clone();
     let plan = Plan::new(exchange, tables, &upstream);
     // the part of the body that is here goes out with the head, and again if an attempt fails before more was sent
     let mut here = Vec::new();

@@ -22,11 +22,12 @@ pub(crate) struct Splice {
     pipe: Option<Pipe>,
 }
 
-struct Pipe {
+/// See [`Splice`].
+pub(crate) struct Pipe {
     from: OwnedFd,
     to: OwnedFd,
     size: usize,
-    filled: usize,
+    pub(crate) filled: usize,
 }
 
 impl Splice {
@@ -68,7 +69,7 @@ impl Splice {
 }
 
 impl Pipe {
-    fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let (from, to) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let size = fcntl_setpipe_size(&to, PIPE_BYTES).unwrap_or(64 * 1024);
         Ok(Self {
@@ -79,7 +80,13 @@ impl Pipe {
         })
     }
 
-    fn poll_fill(&self, context: &mut Context<'_>, server: &Peer, left: u64) -> Poll<io::Result<usize>> {
+    /// Moves bytes from a socket into the pipe. 0 means the peer's end.
+    pub(crate) fn poll_fill(
+        &self,
+        context: &mut Context<'_>,
+        server: &Peer,
+        left: u64,
+    ) -> Poll<io::Result<usize>> {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.size);
         loop {
             ready!(server.stream.poll_read_ready(context))?;
@@ -100,7 +107,8 @@ impl Pipe {
         }
     }
 
-    fn poll_drain(&self, context: &mut Context<'_>, client: &Peer) -> Poll<io::Result<usize>> {
+    /// Moves what the pipe holds to a socket.
+    pub(crate) fn poll_drain(&self, context: &mut Context<'_>, client: &Peer) -> Poll<io::Result<usize>> {
         loop {
             ready!(client.stream.poll_write_ready(context))?;
             let moved = client.stream.try_io(Interest::WRITABLE, |socket| {

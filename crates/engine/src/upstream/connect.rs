@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::str::FromStr;
 
-use tokio::net::{lookup_host, TcpStream, UnixStream};
+use tokio::net::{lookup_host, TcpStream, UdpSocket, UnixStream};
 
 use super::{Introduction, Server};
 use crate::clock::Clock;
@@ -57,6 +57,11 @@ impl FromStr for Address {
     }
 }
 
+/// Whether a text is a server's address: `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`.
+pub fn is_server_address(text: &str) -> bool {
+    text.parse::<Address>().is_ok()
+}
+
 impl Server {
     /// Opens a connection within the watch's deadline.
     pub(crate) async fn connect(
@@ -66,6 +71,21 @@ impl Server {
         introduced: Introduced<'_>,
     ) -> Result<Stream, Broken> {
         within(watch, self.address.connect(clock, introduced)).await
+    }
+}
+
+impl Server {
+    /// A socket for datagrams to the server and from it.
+    pub(crate) async fn datagram_socket(&self, clock: &Clock) -> io::Result<UdpSocket> {
+        let to = self.address.one(clock).await?;
+        let from: SocketAddr = if to.is_ipv4() {
+            (Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let socket = UdpSocket::bind(from).await?;
+        socket.connect(to).await?;
+        Ok(socket)
     }
 }
 
@@ -101,6 +121,35 @@ impl Address {
                     }
                 }
                 Err(last)
+            }
+        }
+    }
+}
+
+impl Address {
+    /// One of the addresses behind it, the next at each call.
+    async fn one(&self, clock: &Clock) -> io::Result<SocketAddr> {
+        match self {
+            Self::Ip(address) => Ok(*address),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Name {
+                name,
+                port,
+                resolved,
+                until_ms,
+                next,
+            } => {
+                if resolved.borrow().is_empty() || until_ms.get() <= clock.now_ms() {
+                    let found: Vec<SocketAddr> = lookup_host((name.as_str(), *port)).await?.collect();
+                    until_ms.set(clock.now_ms() + RESOLVED_FOR_MS);
+                    resolved.replace(found);
+                }
+                let first = next.replace(next.get().wrapping_add(1));
+                let addresses = resolved.borrow();
+                let address = first.checked_rem(addresses.len()).map(|index| addresses[index]);
+                address.ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::NotFound, format!("`{name}` has no address"))
+                })
             }
         }
     }

@@ -14,6 +14,7 @@ use headgate_route::{Balance, Balancer, ServerSpec};
 
 use crate::metrics::Metrics;
 use crate::snapshot;
+pub use connect::is_server_address;
 use connect::Address;
 pub(crate) use introduction::Introduction;
 pub(crate) use pool::{Pool, Pooled};
