@@ -30,6 +30,7 @@ TITLES = {
     "grown": "grown MB",
     "disk": "disk MB",
     "calls": "system calls/request",
+    "jobs": "jobs",
     "took": "first answer ms",
     "imports": "imports ms",
     "ratio": "x imports",
@@ -127,6 +128,7 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
     paths = difference(rows("routes-10k"), "10k routes", "1 route", "headgate")
     waits = difference(rows("hooks"), "async", "headers", "headgate")
 
+    busy, idle = (median(rows("beside-jobs"), c, "headgate", "p99") for c in ("2 busy", "idle"))
     slow, calm = (median(rows("slow-client"), c, "headgate", "p99") for c in ("500 slow", "calm"))
     return [
         to_nginx("CPU per request, 5 KB, 100 connections", "h1-5k", "5k", 0.90),
@@ -141,6 +143,15 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
             0.80,
             "x nginx+Lua",
             ratio(rows("hooks"), "headers", "headgate", "lua"),
+        ),
+        Bar(
+            "shared incr against Lua's",
+            0.80,
+            "x nginx+Lua",
+            ratio(rows("shared-incr"), "incr", "headgate", "lua"),
+        ),
+        Bar(
+            "p99 while all job processes compute, over idle", 1.5, "x", busy / idle if busy and idle else None
         ),
         Bar("async hook that does not wait, over the sync one", 1.5, "us", waits),
         plain("system calls per keep-alive request", "system-calls", "5k", "calls", 4, ""),

@@ -101,4 +101,12 @@ SCENARIOS = [
         peers=("lua",),
         over_first=True,
     ),
+    loads(
+        "shared-incr",
+        "A counter in a shared dictionary is incremented for each request, by a hook (`incr` of `ngx.shared.DICT`).",
+        {"none": {}, "incr": {"role": "dict"}},
+        rounds=5,
+        peers=("lua",),
+        over_first=True,
+    ),
 ]

@@ -103,6 +103,24 @@ def slow_client(proxy: Proxy, seconds: float, slow: int) -> Figures:
     return figures | {"grown": max(seen_memory) - before, "disk": cost.written(pids) - disk}
 
 
+def beside_jobs(proxy: Proxy, seconds: float, jobs: int, role: str, rate: int = 2000) -> Figures:
+    """The latency of paced requests while all job processes compute (on the gateway's own CPU)."""
+    port = proxy.ports[role]
+    computing = [one_request(port, f"/burn/{seconds + 2}") for _ in range(jobs)]
+    time.sleep(1)  # until they have started
+    with Meter(proxy, port) as meter:
+        seen: Figures = json.loads(client("paced", port, "/5k", rate, seconds).communicate()[0])
+    done = sum(not process.wait() for process in computing)
+    if done != jobs:
+        raise RuntimeError(f"{done} of {jobs} jobs were done")
+    return seen | meter.per(seen["n"]) | {"jobs": done}
+
+
+def one_request(port: int, path: str) -> subprocess.Popen[bytes]:
+    """One request, in a process of its own; it fails if the answer is not 200."""
+    return subprocess.Popen(["curl", "-sf", "-m", "60", "-o", "/dev/null", f"http://127.0.0.1:{port}{path}"])
+
+
 def system_calls(proxy: Proxy, seconds: float) -> Figures:
     port, summary = proxy.ports["plain"], RUN / "strace.txt"
     summary.unlink(missing_ok=True)
@@ -188,6 +206,17 @@ SPECIAL = [
         {"p99": "*1", "us": "*1", "rps": "0", "grown": "*1", "disk": "0", "errors": "0"},
         rounds=1,
         seconds=5,
+    ),
+    Scenario(
+        "beside-jobs",
+        "2,000 requests/s evenly paced (5 KB, no hook) while `run_in_process` computes in 0 or 2 processes, all of "
+        "them on the gateway's one CPU: what the others' requests notice.",
+        beside_jobs,
+        {"idle": {"jobs": 0, "role": "jobs"}, "2 busy": {"jobs": 2, "role": "jobs"}},
+        {"p99": "*2", "p50": "2", "mean": "2", "errors": "0", "jobs": "0"} | NOISE,
+        rounds=4,
+        seconds=4,
+        peers=(),
     ),
     Scenario(
         "system-calls",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .background.errors import Overloaded
     from .background.job_process import JobFailed
+    from .background.locks import Lock
+    from .background.timers import Timer
     from .client import (
         FetchClosed,
         FetchConnectError,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from .message import Response
     from .plugin import Plugin
     from .route import Route, Upstream
+    from .shared import Shared
 
 __version__ = "0.1.0"
 
@@ -61,13 +64,16 @@ __all__ = [
     "Headers",
     "JobFailed",
     "Listener",
+    "Lock",
     "Overloaded",
     "Plugin",
     "Request",
     "Response",
     "ResponseView",
     "Route",
+    "Shared",
     "StreamListener",
+    "Timer",
     "Upstream",
     "__version__",
     "fetch",
@@ -92,6 +98,9 @@ _ROOMS = {
     "Gateway": "gateway",
     "Headers": "_core",
     "JobFailed": "background.job_process",
+    "Lock": "background.locks",
+    "Shared": "shared",
+    "Timer": "background.timers",
     "Overloaded": "background.errors",
     "Listener": "listener",
     "Plugin": "plugin",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
@@ -51,6 +51,10 @@ class Shared(_core.Dictionary):
     def lock(self, name: str, *, timeout: float | str | None = None, ttl: float | str | None = None) -> Lock:
         """A lock of this dictionary's own; see `Gateway.lock`."""
         return self._locks.lock(f"{self.name}/{name}", timeout, ttl)
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys there are now."""
+        return iter(self.keys(None))
 
     def __repr__(self) -> str:
         return f"<shared dictionary `{self.name}` of {self.capacity} bytes>"

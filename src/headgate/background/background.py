@@ -4,7 +4,7 @@
 |------------------------------------------|--------------------------------------------------------------|
 | the file is loaded                       | timers, services and dictionaries are made                   |
 | `open`, before the `startup` hooks       | services connect                                             |
-| `begin`, before the worker accepts       | timers begin                                                 |
+| `begin`, when the worker accepts         | timers begin                                                 |
 | `stop`, when it is told to stop          | the lead is given up, no timer runs any more                 |
 | while connections drain                  | tasks that run may end by themselves, at most as long        |
 | `end`, after the last connection         | tasks are cancelled, job processes ended                     |
@@ -79,7 +79,8 @@ class Background:
             self._opened.append(service)
 
     def begin(self) -> None:
-        """The worker is about to accept."""
+        """The worker accepts."""
+        self.node.join()
         self.timers.begin()
 
     def stop(self) -> None:

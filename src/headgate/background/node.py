@@ -49,6 +49,10 @@ class Node:
             self._leads = self.memory._acquire("leader", 0)
         return self._leads
 
+    def join(self) -> None:
+        """May lead again: a test begins anew with the same gateway."""
+        self._resigned, self._looked_at = False, 0.0
+
     def resign(self) -> None:
         """Gives up the lead for good: this worker begins to stop."""
         self._resigned = True
@@ -56,14 +60,18 @@ class Node:
             self._leads = False
             self.memory._release("leader", 0)
 
-    def seconds_until_due(self, timer: str, every: float) -> float:
-        """How long until a timer of the node is due, whoever ran it last; not above 0: it is."""
-        now = time.monotonic()
-        key = f"timer/{timer}"
-        if self.memory.add(key, now):
-            return every
-        return float(self.memory.get(key, now)) + every - now
+    def seconds_until_due(self, timer: str, every: float, now: float) -> float:
+        """How long until a timer of the node is due, whoever ran it last; not above 0: it is.
 
-    def ran(self, timer: str) -> None:
+        `now` is the loop's time, which is the same in all processes of a machine.
+        """
+        key = f"timer/{timer}"
+        last = self.memory.get(key)
+        if last is None or last > now:  # never, or by the clock of another test
+            self.memory.set(key, now)
+            return every
+        return float(last) + every - now
+
+    def ran(self, timer: str, now: float) -> None:
         """Notes that a timer of the node runs now."""
-        self.memory.set(f"timer/{timer}", time.monotonic())
+        self.memory.set(f"timer/{timer}", now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 from collections.abc import Callable
@@ -33,6 +34,10 @@ class Timer:
     def cancel(self) -> None:
         """Stops it."""
         self.is_cancelled = True
+        self.halt()
+
+    def halt(self) -> None:
+        """Stops waiting, until it is begun again."""
         if self._waiting and not self._runs:
             self._waiting.cancel()
 
@@ -60,8 +65,9 @@ class Timers:
 
     def __init__(self, node: Node, count: Count) -> None:
         self._node, self._count = node, count
-        self._waiting: list[tuple[Timer, Any]] = []
+        self._registered: list[tuple[Timer, Any]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[Timer] = set()
         self._has_begun = False
         self._names: set[str] = set()
 
@@ -88,17 +94,15 @@ class Timers:
     def begin(self) -> None:
         """Begins those that were made before."""
         self._has_begun = True
-        waiting, self._waiting = self._waiting, []
-        for timer, way in waiting:
+        for timer, way in self._registered:
             if not timer.is_cancelled:
                 self._start(timer, way)
 
     def stop(self) -> None:
         """Begins no run any more; runs that have begun go on."""
-        self._waiting.clear()
-        for timer in [getattr(task, "headgate_timer", None) for task in self._tasks]:
-            if timer is not None:
-                timer.cancel()
+        self._has_begun = False
+        for timer in self._running:
+            timer.halt()
 
     @property
     def count(self) -> int:
@@ -116,13 +120,20 @@ class Timers:
         if self._has_begun:
             self._start(timer, way)
         else:
-            self._waiting.append((timer, way))
+            self._registered.append((timer, way))
 
     def _start(self, timer: Timer, way: Any) -> None:
         task = timer.begin(way(timer))
-        task.headgate_timer = timer  # type: ignore[attr-defined]
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._running.add(timer)
+        task.add_done_callback(functools.partial(self._ended, timer))
+
+    def _ended(self, timer: Timer, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._running.discard(timer)
+
+    def _goes_on(self, timer: Timer) -> bool:
+        return self._has_begun and not timer.is_cancelled
 
     async def _once(self, timer: Timer) -> None:
         await asyncio.sleep(timer.seconds)
@@ -131,20 +142,21 @@ class Timers:
     async def _again(self, timer: Timer) -> None:
         now = asyncio.get_running_loop().time
         due = now() + timer.seconds
-        while not timer.is_cancelled:
+        while self._goes_on(timer):
             await asyncio.sleep(due - now())
             await timer.run(self._count)
             # What was missed while it ran is left out, so that the times stay where they were.
             due += timer.seconds * max(1, -((due - now()) // timer.seconds))
 
     async def _again_on_node(self, timer: Timer) -> None:
-        while not timer.is_cancelled:
+        now = asyncio.get_running_loop().time
+        while self._goes_on(timer):
             if not self._node.is_leader:
                 await asyncio.sleep(min(timer.seconds, LOOK_FOR_LEAD_S))
-            elif (left := self._node.seconds_until_due(timer.name, timer.seconds)) > 0:
+            elif (left := self._node.seconds_until_due(timer.name, timer.seconds, now())) > 0:
                 await asyncio.sleep(min(left, LOOK_FOR_LEAD_S))
             else:
-                self._node.ran(timer.name)
+                self._node.ran(timer.name, now())
                 await timer.run(self._count)
 
 
