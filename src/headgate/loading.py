@@ -17,6 +17,7 @@ from typing import Any
 from . import message, plugin, route
 from ._caller import is_users
 from ._decorators import PhaseDecorator
+from ._fresh_imports import import_fresh_from
 from .background.job_process import UsersFile
 from .config.documents import read_document, read_text
 from .config.errors import ConfigError, Problem, Where, suggestion
@@ -32,6 +33,7 @@ def load(path: str | os.PathLike[str]) -> Gateway:
     if not file.is_file():
         raise ConfigError(f"there is no file `{os.fspath(path)}`", hint=_similar_file(file))
     _lead_with(file.parent)
+    import_fresh_from(file.parent)
     if file.suffix == ".py":
         module = _run(file)
         gate = _gateway_of(module, file)

@@ -26,7 +26,7 @@ class RunningGateway:
     """A gateway that runs `source`, written to a file of `folder`.
 
     A text is Python; it gets the constants of `names` and `LISTEN`, the kit's address, on top.
-    A table is a configuration file (JSON); it gets `listeners`.
+    A table is a configuration file (JSON); it gets `listeners`. `files` are written beside it.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class RunningGateway:
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         listen: Address | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.file = folder / ("gate.py" if isinstance(source, str) else "gate.json")
@@ -49,6 +50,8 @@ class RunningGateway:
         self.stdout = folder / "stdout.log"
         self.stderr = folder / "stderr.log"
         self._probes = 0
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text)
         self.write(source)
         self.is_started = False
         self.process: subprocess.Popen[bytes]

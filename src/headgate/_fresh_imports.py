@@ -1,0 +1,62 @@
+"""Imports from the user's own folder are always compiled from their source.
+
+Python's bytecode files are matched to their source by its size and the second it was saved in. A module that is saved
+twice within a second would be loaded as its former self, and a reload must never do that. Installed libraries are
+imported as ever.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed.importlib import PathEntryFinderProtocol as PathEntryFinder
+
+INSTALLED = ("site-packages", "dist-packages")
+
+
+class FreshLoader(SourceFileLoader):
+    """Neither reads nor writes bytecode files."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The module's source, compiled."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+def import_fresh_from(folder: Path) -> None:
+    """Lets modules in and below `folder` be loaded so; asked again for the same folder it does nothing."""
+    if any(getattr(hook, "folder", None) == folder for hook in sys.path_hooks):
+        return
+    sys.path_hooks.insert(0, _hook(folder))
+    for path in [known for known in sys.path_importer_cache if _is_in(known, folder)]:
+        del sys.path_importer_cache[path]
+
+
+def _hook(folder: Path) -> Callable[[str], PathEntryFinder]:
+    finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (FreshLoader, SOURCE_SUFFIXES))
+
+    def hook(path: str) -> PathEntryFinder:
+        if not _is_in(path, folder):
+            raise ImportError(path)  # as a path hook says that it is another one's
+        return finder(path)
+
+    hook.folder = folder  # type: ignore[attr-defined]
+    return hook
+
+
+def _is_in(path: str, folder: Path) -> bool:
+    place = Path(path)
+    return place.is_relative_to(folder) and not set(place.relative_to(folder).parts) & set(INSTALLED)
