@@ -113,6 +113,18 @@ def test_timers_run_in_each_worker_or_in_one(gateway: RunningGateway) -> None:
     assert seen(gateway)["once"] == 2
 
 
+def test_timers_of_the_node_go_on_when_their_worker_dies(serve: Serve) -> None:
+    gateway = serve(GATE, workers=2)
+
+    def by() -> set[int]:
+        return {int(key.split()[1]) for key in seen(gateway) if key.startswith("node")}
+
+    eventually(by, "they run in one worker")
+    (first,) = by()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: len(by()) == 2, "they run in another one")
+
+
 def test_jobs_know_the_users_file_and_its_dictionaries(gateway: RunningGateway) -> None:
     assert gateway.get("/job/21").json() == [42, True]
     assert seen(gateway)["computed"] == 1

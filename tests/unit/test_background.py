@@ -1,6 +1,7 @@
 """Locks, timers, tasks and threads of one worker, without one."""
 
 import asyncio
+import itertools
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +45,53 @@ async def test_locks_are_had_in_the_order_asked(gate: Gateway) -> None:
 
     await asyncio.gather(*(use(number) for number in range(20)))
     assert order == list(range(20))
+
+
+@pytest.fixture
+def two_workers() -> tuple[Background, Background]:
+    """As if they were two processes of a node."""
+    one, other = Background(), Background()
+    other.node._memory = one.node.memory
+    other.node.locks._holders = itertools.count(1_000_000)
+    return one, other
+
+
+async def test_workers_take_turns_at_a_lock(two_workers: tuple[Background, Background]) -> None:
+    order: list[int] = []
+
+    async def use(number: int) -> None:
+        async with two_workers[number].node.locks.lock("l"):
+            order.append(number)
+            await asyncio.sleep(0.001)
+
+    await asyncio.gather(*(use(0) for _ in range(30)), *(use(1) for _ in range(10)))
+    assert order[:20].count(1) >= 9
+    assert two_workers[0].node.memory.keys() == []
+
+
+async def test_waiters_that_are_gone_are_passed_over(two_workers: tuple[Background, Background]) -> None:
+    one, other = two_workers
+    memory = one.node.memory
+    async with one.node.locks.lock("l"):
+        gone = asyncio.ensure_future(other.node.locks.lock("l").acquire())
+        await asyncio.sleep(0)
+        memory.incr("queue/l", 1 << 32)  # the ticket of one that was killed before it could hold it
+        waiting = asyncio.ensure_future(one.node.locks.lock("l").acquire())
+        await asyncio.sleep(0)
+        gone.cancel()
+    async with asyncio.timeout(5):
+        await waiting
+    assert sorted(memory.keys()) == ["lock/l"]
+
+
+async def test_a_forgotten_queue_is_begun_anew(two_workers: tuple[Background, Background]) -> None:
+    one, other = two_workers
+    async with one.node.locks.lock("l"):
+        waiting = asyncio.ensure_future(other.node.locks.lock("l").acquire())
+        await asyncio.sleep(0)
+        one.node.memory.delete("queue/l")
+    async with asyncio.timeout(5):
+        await waiting
 
 
 async def test_waiting_for_a_lock_ends(gate: Gateway) -> None:

@@ -1,8 +1,9 @@
 """Locks by name that the workers of a node share: `async with gate.lock("stock"): ...`.
 
 How it works: a lock is an entry of the node's shared dictionary that says who holds it. A holder that dies loses it at
-once to whoever wants it next. Within a worker, those who wait come in the order they asked: one of them at a time looks
-whether the lock is free, after ever longer pauses, and at once when it is given back in this worker.
+once to whoever wants it next. Within a worker those who wait come in the order they asked; the first of them stands in
+the queue of the workers (see `tickets`) and looks whether it is its turn, after ever longer pauses, and at once when
+the lock is given back in this worker. So a worker with many waiters does not keep a lock to itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from headgate.config.units import parse_duration
 
+from .tickets import Ticket
 from .waiting import until
 
 if TYPE_CHECKING:
@@ -64,15 +66,21 @@ class Locks:
 
     async def take(self, name: str, holder: int, ttl: float) -> None:
         """Waits for the lock; who waits in this worker gets it in the order they asked."""
-        queue = self._queues.get(name)
-        if queue is None and self.try_to_take(name, holder, ttl):
+        memory = self._node.memory
+
+        def take() -> bool:
+            return self.try_to_take(name, holder, ttl)
+
+        if name not in self._queues and Ticket.is_queue_empty(memory, name) and take():
             return
         queue = self._queues.setdefault(name, _Queue())
         queue.waiting += 1
+        ticket = Ticket(memory, name, holder)
         try:
             async with queue.turn:
-                await until(lambda: self.try_to_take(name, holder, ttl), queue.freed)
+                await until(lambda: ticket.look(take), queue.freed)
         finally:
+            ticket.give_up()
             queue.waiting -= 1
             if not queue.waiting:
                 self._queues.pop(name, None)

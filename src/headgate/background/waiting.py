@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.02
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.005
 
 
 async def until(take: Callable[[], T | None], freed: asyncio.Event) -> T:
