@@ -29,7 +29,7 @@ from .config.listeners import (
 from .config.model import GatewayConfig
 from .config.routes import RouteConfig
 from .config.settings import Settings
-from .config.upstreams import Balance, UpstreamConfig
+from .config.upstreams import Balance, UpstreamConfig, UpstreamProtocol
 from .listener import Listener, StreamListener
 from .message import Response
 from .plugin import Plugin
@@ -161,6 +161,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
         name: str,
         *servers: str | Mapping[str, Any],
         balance: Balance | None = None,
+        protocol: UpstreamProtocol | None = None,
         keepalive: Mapping[str, Any] | None = None,
         retries: int | None = None,
         timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig | None = None,
@@ -172,6 +173,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
         given: dict[str, Any] = {
             "servers": list(servers),
             "balance": balance,
+            "protocol": protocol,
             "keepalive": keepalive,
             "retries": retries,
             "timeouts": timeouts,

@@ -117,7 +117,7 @@ impl Connection {
 
     /// Serves the one request that a stream of another connection carries.
     pub(crate) async fn run_once(mut self) {
-        // what follows is that connection's matter
+        // what follows is that connection's matter: a stream's end needs no lingering
         let _ = exchange::serve(&mut self).await;
     }
 

@@ -22,6 +22,8 @@ pub(crate) enum Limit {
     TcpIdle,
     TcpLifetime,
     UdpIdle,
+    UpstreamKeepalive,
+    UpstreamPing,
 }
 
 impl Limit {
@@ -44,6 +46,8 @@ impl Limit {
             Self::TlsHandshake => "timeouts.tls_handshake",
             Self::TcpIdle | Self::UdpIdle => "listener.idle",
             Self::TcpLifetime => "listener.lifetime",
+            Self::UpstreamKeepalive => "keepalive.idle_timeout",
+            Self::UpstreamPing => "keepalive.ping",
         }
     }
 
@@ -60,10 +64,11 @@ impl Limit {
             Self::TlsHandshake => Counter::TimeoutTlsHandshake,
             Self::TcpIdle | Self::UdpIdle => Counter::TimeoutStreamIdle,
             Self::TcpLifetime => Counter::TimeoutTcpLifetime,
+            Self::UpstreamPing => Counter::TimeoutUpstreamPing,
             Self::Queue => Counter::TimeoutQueue,
             Self::Connect => Counter::TimeoutConnect,
             Self::UpstreamHead => Counter::TimeoutUpstreamHead,
-            Self::UpstreamIdle => Counter::TimeoutUpstreamIdle,
+            Self::UpstreamIdle | Self::UpstreamKeepalive => Counter::TimeoutUpstreamIdle,
             Self::Fetch => Counter::TimeoutFetch,
         }
     }

@@ -87,6 +87,7 @@ counters! {
     UdpBytesReceived "udp_bytes_received",
     UdpBytesSent "udp_bytes_sent",
     UdpDropped "udp_dropped",
+    TimeoutUpstreamPing "timeout_upstream_ping",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

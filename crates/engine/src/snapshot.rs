@@ -301,6 +301,9 @@ pub struct Upstream {
     pub servers: Vec<Server>,
     /// What is kept open.
     pub keepalive: Keepalive,
+    /// What its servers speak.
+    #[serde(default)]
+    pub protocol: UpstreamProtocol,
     /// Further attempts after the first, where a retry is safe.
     pub retries: u32,
     /// Its own timeouts.
@@ -337,6 +340,17 @@ pub struct Server {
     pub max_connections: u32,
 }
 
+/// What the servers of an upstream speak.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by prior knowledge, or by ALPN where there is TLS.
+    H2,
+}
+
 /// What an upstream keeps open, per worker.
 #[derive(Deserialize, Debug, Clone, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -347,6 +361,8 @@ pub struct Keepalive {
     pub idle_timeout: u64,
     /// Requests on one connection; 0 for no limit.
     pub max_requests: u64,
+    /// HTTP/2: how often a server with requests is pinged, and how long its answer may take.
+    pub ping: u64,
 }
 
 /// A route.

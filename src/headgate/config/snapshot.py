@@ -178,6 +178,7 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dic
     return {
         "name": name,
         "balance": upstream.balance,
+        "protocol": upstream.protocol,
         "servers": [
             {**server.model_dump(), "fail_timeout": milliseconds(server.fail_timeout)}
             for server in upstream.servers
@@ -185,6 +186,7 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dic
         "keepalive": {
             **upstream.keepalive.model_dump(),
             "idle_timeout": milliseconds(upstream.keepalive.idle_timeout),
+            "ping": milliseconds(upstream.keepalive.ping),
         },
         "retries": upstream.retries,
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},

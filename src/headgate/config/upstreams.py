@@ -16,6 +16,9 @@ from .units import Duration
 Balance = Literal["round_robin", "least_conn", "random", "ip_hash"]
 """How the next server is chosen."""
 
+UpstreamProtocol = Literal["http1", "h2"]
+"""What servers speak."""
+
 ServerAddress = Annotated[
     str, BeforeValidator(lambda value: str(parse_server_address(value))), WithJsonSchema({"type": "string"})
 ]
@@ -71,6 +74,10 @@ class KeepaliveConfig(Settings):
     max_requests: int = Field(
         default=0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
     )
+    ping: Duration = Field(
+        default=20.0,
+        description="HTTP/2: how often a server with requests is pinged, and how long its answer may take.",
+    )
 
 
 class UpstreamConfig(Settings):
@@ -80,6 +87,10 @@ class UpstreamConfig(Settings):
 
     servers: Annotated[tuple[ServerConfig, ...], OneOrMany()] = Field(
         min_length=1, max_length=64, description="Its servers."
+    )
+    protocol: UpstreamProtocol = Field(
+        default="http1",
+        description="What its servers speak: `http1`, or `h2`, by prior knowledge or, where there is TLS, by ALPN.",
     )
     balance: Balance = Field(default="round_robin", description="How the next server is chosen.")
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Idle connections.")

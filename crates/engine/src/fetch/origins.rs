@@ -197,6 +197,7 @@ fn described(url: &Url, address: &str) -> Result<snapshot::Upstream, FetchError>
 /// One server, as the configuration would describe an upstream of it.
 fn server_at(name: String, address: String) -> snapshot::Upstream {
     snapshot::Upstream {
+        protocol: snapshot::UpstreamProtocol::Http1,
         name,
         balance: "round_robin".to_owned(),
         servers: vec![snapshot::Server {
@@ -213,6 +214,7 @@ fn server_at(name: String, address: String) -> snapshot::Upstream {
             max_idle: MAX_IDLE,
             idle_timeout: IDLE_TIMEOUT_MS,
             max_requests: 0,
+            ping: 0,
         },
         retries: 0,
         timeouts: snapshot::RouteTimeouts::default(),

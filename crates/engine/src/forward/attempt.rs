@@ -1,6 +1,7 @@
 //! One attempt: a connection to a server, the request on it, and the head of the response.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll};
 
 use headgate_wire::{parse_response, Parsed, ResponseHead, Version};
@@ -48,6 +49,9 @@ pub(super) async fn run(
     opening: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
+    if let Some(http2) = &plan.upstream.servers[server].http2 {
+        return super::attempt_http2::run(plan, connection, (server, http2), opening, body).await;
+    }
     let pool = &plan.upstream.servers[server].pool;
     if let Some(pooled) = pool.take() {
         connection.shared.metrics.count(Counter::UpstreamReuses);
@@ -62,7 +66,11 @@ pub(super) async fn run(
     exchange_heads(plan, connection, fresh, opening, body).await
 }
 
-async fn connect(plan: &Plan<'_>, connection: &Connection, server: usize) -> Result<Pooled, AttemptFailed> {
+pub(super) async fn connect(
+    plan: &Plan<'_>,
+    connection: &Connection,
+    server: usize,
+) -> Result<Pooled, AttemptFailed> {
     let shared = &connection.shared;
     let began = shared.clock.tick();
     connection.watch.arm(Limit::Connect, plan.connect_ms);
@@ -120,7 +128,7 @@ async fn connect(plan: &Plan<'_>, connection: &Connection, server: usize) -> Res
 }
 
 /// Sends the request and awaits the head of its final response; interim ones go on to the client.
-async fn exchange_heads(
+pub(super) async fn exchange_heads(
     plan: &Plan<'_>,
     connection: &mut Connection,
     mut server: Pooled,
@@ -255,6 +263,16 @@ impl Waiting<'_> {
                 }
             }
             match server.poll_fill(context, FIRST_READ_BYTES) {
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    // only a stream of HTTP/2 knows that its server has not begun with it
+                    let failure = Failure::upstream(
+                        "upstream_refused",
+                        502,
+                        "the server did not take the request",
+                        true,
+                    );
+                    return Poll::Ready(Err(AttemptFailed::Server(failure)));
+                }
                 Poll::Ready(Ok(0) | Err(_)) => {
                     let nothing_came = server.unread().is_empty();
                     let kind = if nothing_came {

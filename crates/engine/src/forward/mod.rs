@@ -5,6 +5,7 @@
 //! may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
 
 mod attempt;
+mod attempt_http2;
 mod queue;
 mod relay;
 

@@ -22,7 +22,7 @@ use super::outgoing::Outgoing;
 use crate::virtual_stream::{Duplex, Peek};
 
 /// The heads come from this gateway itself, which has held the peers' parts to the configured limits.
-const OWN_HEADS: HeadLimits = HeadLimits {
+pub(super) const OWN_HEADS: HeadLimits = HeadLimits {
     max_bytes: 1 << 20,
     max_fields: 10_000,
 };
@@ -192,8 +192,11 @@ impl Duplex for Accepted {
     ) -> Poll<io::Result<usize>> {
         let incoming = self.incoming.get_mut();
         match ready!(incoming.poll_read(context, buffer, limit))? {
+            0 if matches!(self.answer.get_mut(), Answer::Body(outgoing) if outgoing.is_done()) => {
+                Poll::Ready(Ok(0))
+            }
             // a whole request says nothing of whether its client stays
-            0 if !incoming.is_end_told() => self.poll_reset(context).map_ok(|()| 0),
+            0 if !self.incoming.get_mut().is_end_told() => self.poll_reset(context).map_ok(|()| 0),
             n => Poll::Ready(Ok(n)),
         }
     }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use headgate_route::{Balance, Balancer, ServerSpec};
 
+use crate::http2::SharedConnections;
 use crate::metrics::Metrics;
 use crate::snapshot;
 pub use connect::is_server_address;
@@ -47,6 +48,8 @@ pub struct Server {
     /// Its cell in the shared zone: requests now on it.
     pub(crate) cell: u32,
     pub(crate) pool: Pool,
+    /// Its connections where it speaks HTTP/2.
+    pub(crate) http2: Option<Rc<SharedConnections>>,
     pub(crate) has_failed: Cell<bool>,
 }
 
@@ -89,6 +92,7 @@ impl Upstream {
                     .map_err(|error| format!("upstream `{}`: {error}", spec.name))?,
                 cell: cell(&format!("{}/{}", spec.name, server.address)),
                 pool: Pool::default(),
+                http2: (spec.protocol == snapshot::UpstreamProtocol::H2).then(Rc::default),
                 has_failed: Cell::new(false),
             })
         });

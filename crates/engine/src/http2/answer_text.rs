@@ -1,0 +1,99 @@
+//! A server's answer that came over HTTP/2 as the text of an HTTP/1.1 head. What the strict parser then makes of it is the
+//! same as for any server.
+
+use std::io;
+
+use h2::RecvStream;
+use http::{header, HeaderMap, Response, StatusCode};
+
+use super::fields::write_lines;
+use super::incoming::{BodyFraming, Incoming};
+use super::request_text::{is_of_connection, number};
+
+/// Appends an interim head.
+pub(super) fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {
+    write_status(response.status(), out);
+    write_fields(response.headers(), out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The answer from its head on; `out` is what is to be read before it.
+pub(super) fn incoming(
+    response: Response<RecvStream>,
+    is_head: bool,
+    mut out: Vec<u8>,
+) -> io::Result<Incoming> {
+    let (parts, body) = response.into_parts();
+    write_status(parts.status, &mut out);
+    write_fields(&parts.headers, &mut out);
+    let length = length(&parts.headers)?;
+    let has_no_body = is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // a call of gRPC ends with trailers, which only chunks can carry
+    let has_trailers = is_grpc(&parts.headers);
+    let framing = match length {
+        _ if body.is_end_stream() || has_no_body => {
+            let told = if has_no_body { length } else { Some(0) };
+            if let Some(length) = told {
+                line(&mut out, "Content-Length", itoa::Buffer::new().format(length));
+            }
+            BodyFraming::None
+        }
+        Some(length) if !has_trailers => {
+            line(&mut out, "Content-Length", itoa::Buffer::new().format(length));
+            BodyFraming::Length
+        }
+        _ => {
+            line(&mut out, "Transfer-Encoding", "chunked");
+            BodyFraming::Chunked
+        }
+    };
+    // the stream serves no other request
+    out.extend_from_slice(b"Connection: close\r\n\r\n");
+    Ok(Incoming::new(out, body, framing))
+}
+
+fn is_grpc(fields: &HeaderMap) -> bool {
+    fields
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn length(fields: &HeaderMap) -> io::Result<Option<u64>> {
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else {
+        return Ok(None);
+    };
+    match (number(first.as_bytes()), lengths.next()) {
+        (Some(length), None) => Ok(Some(length)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn write_status(status: StatusCode, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
+    let mut kept = fields.clone();
+    kept.remove(header::CONTENT_LENGTH);
+    kept.remove(header::TE);
+    let dropped: Vec<_> = kept
+        .keys()
+        .filter(|name| is_of_connection(name))
+        .cloned()
+        .collect();
+    for name in dropped {
+        kept.remove(name);
+    }
+    write_lines(&kept, out);
+}
+
+fn line(out: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}

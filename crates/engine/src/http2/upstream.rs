@@ -1,0 +1,221 @@
+//! Connections to a server that speaks HTTP/2: few, each shared by many requests.
+//!
+//! # How it works
+//! A request takes a place on a connection that has one free, up to what the server allows at once; else one more is opened,
+//! by one request at a time, for which the others wait. Each connection has a task: it drives `h2`, sends what was
+//! gathered, pings the server while requests are on it, and ends the connection when it has been idle too long. A
+//! connection that got a GOAWAY takes no more requests; those on it finish.
+
+use std::cell::{Cell, RefCell};
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use h2::{Ping, PingPong};
+use http::uri::Scheme;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::spawn_local;
+
+use super::opened::Opened;
+use super::transport::{Transport, Wire};
+use crate::deadline::Watched;
+use crate::limits::Limit;
+use crate::peer::{watched, Broken, Peer};
+use crate::snapshot::Keepalive;
+use crate::stream::Stream;
+use crate::virtual_stream::{remember, wake};
+use crate::worker::Shared;
+
+/// What a stream's server may send ahead of its reader, and all streams of a connection together.
+const WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * WINDOW_BYTES;
+
+/// What a stream holds of a request that its server does not take yet.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The connections to one server.
+#[derive(Default)]
+pub(crate) struct SharedConnections {
+    open: RefCell<Vec<Rc<Carrier>>>,
+    /// Held by whoever opens one more.
+    opening: Mutex<()>,
+}
+
+/// One connection.
+struct Carrier {
+    send: SendRequest<Bytes>,
+    active: Cell<usize>,
+    served: Cell<u64>,
+    is_closing: Cell<bool>,
+    /// Its task, which waits differently once there are no requests, or the first comes.
+    task: RefCell<Option<Waker>>,
+}
+
+/// A request's place on a connection, given back when dropped.
+pub(super) struct Place(Rc<Carrier>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+        if self.0.active.get() == 0 {
+            wake(&mut self.0.task.borrow_mut());
+        }
+    }
+}
+
+impl Carrier {
+    fn has_room(&self, max_requests: u64) -> bool {
+        !self.is_closing.get()
+            && self.active.get() < self.send.current_max_send_streams()
+            && (max_requests == 0 || self.served.get() < max_requests)
+    }
+
+    fn take(self: &Rc<Self>, scheme: Scheme) -> Stream {
+        if self.active.replace(self.active.get() + 1) == 0 {
+            wake(&mut self.task.borrow_mut());
+        }
+        self.served.set(self.served.get() + 1);
+        let place = Place(self.clone());
+        Stream::Virtual(Box::new(Opened::new(self.send.clone(), scheme, place)))
+    }
+}
+
+impl SharedConnections {
+    /// A stream on a connection with a free place.
+    pub(crate) fn reuse(&self, scheme: Scheme, max_requests: u64) -> Option<Stream> {
+        let mut open = self.open.borrow_mut();
+        open.retain(|carrier| !carrier.is_closing.get());
+        let carrier = open.iter().find(|carrier| carrier.has_room(max_requests))?;
+        Some(carrier.take(scheme))
+    }
+
+    /// Waits for the right to open one more, within the watch's deadline.
+    pub(crate) async fn turn(&self, watch: &Watched) -> Result<MutexGuard<'_, ()>, Broken> {
+        let mut turn = pin!(self.opening.lock());
+        poll_fn(|context| watched(turn.as_mut().poll(context).map(Ok), watch, context)).await
+    }
+
+    /// A stream on a new connection.
+    pub(crate) async fn open(
+        self: &Rc<Self>,
+        peer: Peer,
+        scheme: Scheme,
+        keepalive: Keepalive,
+        shared: &Rc<Shared>,
+    ) -> Result<Stream, h2::Error> {
+        let wire = Wire::new(peer, None, shared.clock.clone(), shared.buffers.clone());
+        let wire = Rc::new(RefCell::new(wire));
+        // nothing is waited for here: what is written is gathered, and leaves with the first request
+        let (send, connection) = client::Builder::new()
+            .initial_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buffer_size(SEND_BUFFER_BYTES)
+            .enable_push(false)
+            .handshake(Transport(wire.clone()))
+            .await?;
+        let carrier = Rc::new(Carrier {
+            send,
+            active: Cell::new(0),
+            served: Cell::new(0),
+            is_closing: Cell::new(false),
+            task: RefCell::new(None),
+        });
+        self.open.borrow_mut().push(carrier.clone());
+        let stream = carrier.take(scheme);
+        let task = Task {
+            wire,
+            watch: shared.deadlines.watch(&shared.clock),
+            carrier,
+            list: self.clone(),
+            shared: shared.clone(),
+            keepalive,
+            awaits_pong: false,
+        };
+        spawn_local(task.run(connection));
+        Ok(stream)
+    }
+}
+
+struct Task {
+    wire: Rc<RefCell<Wire<Peer>>>,
+    watch: Watched,
+    carrier: Rc<Carrier>,
+    list: Rc<SharedConnections>,
+    shared: Rc<Shared>,
+    keepalive: Keepalive,
+    awaits_pong: bool,
+}
+
+impl Task {
+    async fn run(mut self, mut connection: client::Connection<Transport<Peer>, Bytes>) {
+        let mut pings = connection.ping_pong();
+        poll_fn(|context| self.poll(context, &mut connection, pings.as_mut())).await;
+        self.carrier.is_closing.set(true);
+        self.list
+            .open
+            .borrow_mut()
+            .retain(|carrier| !Rc::ptr_eq(carrier, &self.carrier));
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut client::Connection<Transport<Peer>, Bytes>,
+        pings: Option<&mut PingPong>,
+    ) -> Poll<()> {
+        let is_over = pin!(&mut *connection).poll(context).is_ready();
+        let sent = self.wire.borrow_mut().poll_send(context, &mut false);
+        if is_over || matches!(sent, Poll::Ready(Err(_))) {
+            return Poll::Ready(());
+        }
+        // a GOAWAY is told to whoever asks for the next stream
+        if let Poll::Ready(Err(_)) = self.carrier.send.clone().poll_ready(context) {
+            self.carrier.is_closing.set(true);
+        }
+        remember(&mut self.carrier.task.borrow_mut(), context);
+        if self.carrier.active.get() == 0 {
+            if self.carrier.is_closing.get() {
+                return Poll::Ready(());
+            }
+            self.arm(Limit::UpstreamKeepalive, self.keepalive.idle_timeout);
+            self.awaits_pong = false;
+        } else if let Some(pings) = pings {
+            self.poll_ping(context, pings);
+        }
+        match self.watch.expired() {
+            None => {}
+            Some(limit) => {
+                if limit == Limit::UpstreamPing {
+                    self.shared.metrics.count(limit.counter());
+                }
+                return Poll::Ready(());
+            }
+        }
+        self.watch.register(context);
+        Poll::Pending
+    }
+
+    /// Pings at intervals; the answer must come within one more.
+    fn poll_ping(&mut self, context: &mut Context<'_>, pings: &mut PingPong) {
+        if self.awaits_pong && pings.poll_pong(context).is_ready() {
+            self.awaits_pong = false;
+            self.watch.disarm();
+        }
+        if self.watch.expired() == Some(Limit::UpstreamPing) && !self.awaits_pong {
+            self.awaits_pong = pings.send_ping(Ping::opaque()).is_ok();
+            self.watch.disarm();
+            // so that it is sent, and its answer waited for
+            context.waker().wake_by_ref();
+        }
+        self.arm(Limit::UpstreamPing, self.keepalive.ping);
+    }
+
+    fn arm(&self, limit: Limit, ms: u64) {
+        if !self.watch.is_armed_for(limit) {
+            self.watch.arm(limit, ms);
+        }
+    }
+}

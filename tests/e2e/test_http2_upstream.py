@@ -1,0 +1,165 @@
+"""HTTP/2 with servers: one connection for many requests, and what happens when the server says no."""
+
+import hashlib
+import os
+import threading
+
+from e2e.kit import Origin, RunningGateway, Serve, eventually
+from e2e.kit.behaviours import digest, reply
+from e2e.kit.http2 import Http2Client
+from e2e.kit.http2_server import Http2Server, Stream
+
+
+def front(serve: Serve, address: str, **upstream: object) -> RunningGateway:
+    """A gateway before a server that speaks HTTP/2."""
+    servers = {"back": {"servers": [address], "protocol": "h2", **upstream}}
+    return serve({"upstreams": servers, "routes": [{"to": "back"}], "access_log": {"flush": "50ms"}})
+
+
+def echo(stream: Stream) -> None:
+    """Answers with what came."""
+    stream.answer(
+        stream.body or b"ok", fields=[("x-path", stream.get(":path") or "")], trailers=[("x-end", "1")]
+    )
+
+
+def test_request_and_answer_keep_their_parts(serve: Serve) -> None:
+    with Http2Server(echo) as server:
+        gateway = front(serve, server.address)
+        with Http2Client(gateway.address) as client:
+            stream = client.request(
+                "/a?b=1", method="POST", body=b"hello", ends=False, fields=[("te", "trailers")]
+            )
+            client.send_trailers(stream, [("x-sum", "5")])
+            answer = client.response(stream)
+        assert (answer.status, answer.body, answer.get("x-path")) == (200, b"hello", "/a?b=1")
+        assert answer.trailers == [("x-end", "1")]
+        asked = server.requests[-1]
+        head = [asked.get(name) for name in (":method", ":scheme", ":authority", ":path", "te")]
+        assert head == ["POST", "http", "gate.test", "/a?b=1", "trailers"]
+        assert (asked.body, asked.trailers) == (b"hello", [("x-sum", "5")])
+        assert asked.get("x-forwarded-for") == "127.0.0.1"
+
+
+def test_clients_of_both_kinds_share_one_connection(serve: Serve) -> None:
+    with Http2Server(echo) as server:
+        gateway = front(serve, server.address)
+        with gateway.client() as one, gateway.client() as other, Http2Client(gateway.address) as third:
+            for _ in range(3):
+                assert one.get("/").status == other.get("/").status == third.get("/").status == 200
+        assert len(server.connections) == 1
+        assert gateway.counter("upstream_connects") == 1
+
+
+def test_long_bodies_arrive_whole(serve: Serve, origin: Origin) -> None:
+    body = os.urandom(2_000_000)
+    origin.on("/digest", digest)
+    origin.on("/long", reply(body))
+    back = serve({"routes": [{"to": origin.address}]})
+    gateway = front(serve, back.address)
+    with Http2Client(gateway.address) as client:
+        sent = [client.request("/digest", method="POST", body=body) for _ in range(2)]
+        for stream in sent:
+            assert client.response(stream).body.decode() == hashlib.sha256(body).hexdigest()
+        assert client.get("/long").body == body
+    with gateway.client() as plain:
+        assert plain.get("/long").body == body
+
+
+def test_stream_that_the_server_refused_is_sent_again(serve: Serve) -> None:
+    refusals = iter([True])
+
+    def handler(stream: Stream) -> None:
+        if next(refusals, False):
+            stream.refuse()
+        else:
+            stream.answer(stream.body)
+
+    with Http2Server(handler) as server:
+        gateway = front(serve, server.address)
+        # not even a POST has begun its work
+        answer = gateway.get("/", method="POST", body=b"once")
+        assert (answer.status, answer.body) == (200, b"once")
+        assert len(server.requests) == 2
+
+
+def test_request_past_a_goaway_goes_to_a_new_connection(serve: Serve) -> None:
+    def handler(stream: Stream) -> None:
+        if stream.connection.number == 0 and stream.get(":method") == "POST":
+            stream.connection.goaway(stream.number - 2)
+        else:
+            stream.answer(b"from %d" % stream.connection.number)
+
+    with Http2Server(handler) as server:
+        gateway = front(serve, server.address)
+        assert gateway.get("/").body == b"from 0"
+        assert gateway.get("/", method="POST", body=b"x").body == b"from 1"
+        assert gateway.get("/").body == b"from 1"
+
+
+def test_more_requests_than_the_server_allows_open_another_connection(serve: Serve) -> None:
+    gate = threading.Event()
+    held: list[Stream] = []
+
+    def handler(stream: Stream) -> None:
+        if stream.get(":path") == "/first" or gate.is_set():
+            stream.answer(b"ok")
+        else:
+            held.append(stream)
+
+    with Http2Server(handler, max_streams=2) as server:
+        gateway = front(serve, server.address)
+        assert gateway.get("/first").status == 200
+        with Http2Client(gateway.address) as client:
+            streams = [client.request("/held") for _ in range(4)]
+            eventually(lambda: len(held) == 4, "all four are with the server")
+            assert len(server.connections) == 2
+            gate.set()
+            for stream in held:
+                stream.answer(b"ok")
+            assert [client.response(stream).status for stream in streams] == [200] * 4
+
+
+def test_client_that_leaves_resets_its_stream_only(serve: Serve) -> None:
+    gate = threading.Event()
+
+    def handler(stream: Stream) -> None:
+        if stream.get(":path") == "/held":
+            gate.set()
+        else:
+            stream.answer(b"ok")
+
+    with Http2Server(handler) as server:
+        gateway = front(serve, server.address)
+        with gateway.client() as client:
+            client.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert gate.wait(10)
+        held = server.requests[0]
+        eventually(lambda: held.reset == 8, "the stream is reset with CANCEL")
+        assert gateway.get("/").status == 200
+        assert len(server.connections) == 1
+
+
+def test_server_that_answers_no_ping_is_given_up(serve: Serve) -> None:
+    def handler(stream: Stream) -> None:
+        stream.connection.server.is_mute = True
+
+    with Http2Server(handler) as server:
+        gateway = front(serve, server.address, keepalive={"ping": "300ms"}, retries=0)
+        assert gateway.get("/", method="POST", body=b"x").status == 502
+        assert gateway.counter("timeout_upstream_ping") == 1
+
+
+def test_idle_connection_is_closed(serve: Serve) -> None:
+    with Http2Server(echo) as server:
+        gateway = front(serve, server.address, keepalive={"idle_timeout": "300ms"})
+        assert gateway.get("/").status == 200
+        closed = server.connections[0].socket
+        eventually(lambda: closed.fileno() == -1, "the connection is closed")
+        assert gateway.get("/").status == 200
+        assert len(server.connections) == 2
+
+
+def test_server_that_speaks_only_http1_is_a_502(serve: Serve, origin: Origin) -> None:
+    gateway = front(serve, origin.address, retries=0)
+    assert gateway.get("/").status == 502
