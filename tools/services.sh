@@ -25,8 +25,14 @@ if command -v go >/dev/null; then
     echo "services: building h2spec"
     go install "$H2SPEC" || echo "services: go could not build h2spec; the test that needs it is skipped"
   fi
+  GRPC=google.golang.org/grpc/interop
+  if [ ! -x "$(go env GOPATH)/bin/grpc-interop/server" ]; then
+    echo "services: building grpc-go's interop programs"
+    GOBIN="$(go env GOPATH)/bin/grpc-interop" go install "$GRPC/client@v1.67.1" "$GRPC/server@v1.67.1" ||
+      echo "services: go could not build them; the tests that need them are skipped"
+  fi
 else
-  echo "services: no Go here; the test with h2spec is skipped (hint: https://go.dev/dl)"
+  echo "services: no Go here; the tests with h2spec and grpc-go are skipped (hint: https://go.dev/dl)"
 fi
 
 missing=()

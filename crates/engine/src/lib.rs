@@ -15,6 +15,7 @@ pub mod exchange_state;
 pub mod failure;
 mod fetch;
 mod forward;
+mod grpc;
 pub mod hooks;
 mod http1;
 mod http2;

@@ -11,6 +11,7 @@ use crate::error_page::{self as page, reason_phrase};
 use crate::exchange::{head_failure, request_id};
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
+use crate::grpc;
 use crate::hooks::{Answer, AnswerBody, BodySource};
 use crate::http1::request_body::RequestBody;
 use crate::http1::request_head::field;
@@ -176,6 +177,9 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
 pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared) -> Own {
     let id = request_id(exchange, shared);
     let request = exchange.request.borrow();
+    if grpc::is_grpc(request.head.get(b"content-type")) {
+        return grpc_answer(failure, id);
+    }
     let mut own = page_of(failure, &id, request.head.get(b"accept"));
     if request.is_head() {
         if let OwnBody::Bytes(bytes) = &own.body {
@@ -183,6 +187,25 @@ pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared
         }
     }
     own
+}
+
+/// The failure as a caller of gRPC understands it.
+fn grpc_answer(failure: &Failure, id: String) -> Own {
+    let status = itoa::Buffer::new()
+        .format(grpc::status(failure))
+        .as_bytes()
+        .to_vec();
+    Own {
+        status: 200,
+        headers: vec![
+            (b"content-type".to_vec(), b"application/grpc".to_vec()),
+            (b"grpc-status".to_vec(), status),
+            (b"grpc-message".to_vec(), grpc::message(&failure.message)),
+            (b"x-request-id".to_vec(), id.into_bytes()),
+        ],
+        body: OwnBody::None(None),
+        is_final: true,
+    }
 }
 
 fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {

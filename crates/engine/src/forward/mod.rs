@@ -15,8 +15,9 @@ use headgate_wire::Framing;
 
 use crate::connection::{Connection, Next};
 use crate::exchange::body_failure;
-use crate::exchange_state::Exchange;
+use crate::exchange_state::{Exchange, Protocol};
 use crate::failure::Failure;
+use crate::grpc;
 use crate::http1::request_body::RequestBody;
 use crate::http1::request_head::{self, Outgoing};
 use crate::metrics::Counter;
@@ -44,6 +45,32 @@ struct Plan<'a> {
 
 /// Sends the request to a server of the upstream and its response to the client.
 pub(crate) async fn forward(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    upstream: Rc<Upstream>,
+    body: &mut RequestBody,
+) -> Result<Next, Failure> {
+    // gRPC, which says how long its caller waits, comes over HTTP/2 only
+    if exchange.client.protocol == Protocol::Http2 {
+        let told = exchange
+            .request
+            .borrow()
+            .head
+            .get(b"grpc-timeout")
+            .and_then(grpc::timeout);
+        if let Some(deadline) = told {
+            let served = Box::pin(try_servers(connection, exchange, tables, upstream, body));
+            return tokio::time::timeout(deadline, served)
+                .await
+                .unwrap_or_else(|_| Err(grpc::deadline_passed()));
+        }
+    }
+    try_servers(connection, exchange, tables, upstream, body).await
+}
+
+/// Makes attempts until one has a response.
+async fn try_servers(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Tables>,

@@ -1,0 +1,113 @@
+//! What the gateway itself says to callers of gRPC, and the deadlines they send.
+//!
+//! gRPC has its own statuses, in fields that its clients look for before the HTTP status (the protocol's "PROTOCOL-HTTP2.md"):
+//! a failure is told by a 200 whose head is also its end ("trailers-only").
+
+use std::time::Duration;
+
+use crate::failure::Failure;
+
+/// Whether a content type is gRPC's own (gRPC-Web is not).
+pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
+    let Some(rest) = content_type.and_then(|value| value.strip_prefix(b"application/grpc")) else {
+        return false;
+    };
+    matches!(rest.first(), None | Some(b'+' | b';'))
+}
+
+/// The failure's status in gRPC: the mapping of "http-grpc-status-mapping.md", told apart further where the gateway knows more.
+pub(crate) fn status(failure: &Failure) -> u8 {
+    const UNKNOWN: u8 = 2;
+    const DEADLINE_EXCEEDED: u8 = 4;
+    const PERMISSION_DENIED: u8 = 7;
+    const RESOURCE_EXHAUSTED: u8 = 8;
+    const UNIMPLEMENTED: u8 = 12;
+    const INTERNAL: u8 = 13;
+    const UNAVAILABLE: u8 = 14;
+    const UNAUTHENTICATED: u8 = 16;
+    match (failure.kind, failure.status) {
+        ("grpc_deadline", _) | (_, 408) => DEADLINE_EXCEEDED,
+        (_, 400 | 500) => INTERNAL,
+        (_, 401) => UNAUTHENTICATED,
+        (_, 403) => PERMISSION_DENIED,
+        (_, 404 | 405) => UNIMPLEMENTED,
+        (_, 413 | 431) => RESOURCE_EXHAUSTED,
+        (_, 429 | 502..=504) => UNAVAILABLE,
+        _ => UNKNOWN,
+    }
+}
+
+/// The failure's text as `grpc-message` carries it: percent-encoded beyond printable ASCII.
+pub(crate) fn message(text: &str) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            encoded.push(byte);
+        } else {
+            encoded.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    encoded
+}
+
+/// A `grpc-timeout`: at most eight digits and a unit.
+pub(crate) fn timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// The failure of a call whose own deadline passed.
+pub(crate) fn deadline_passed() -> Failure {
+    Failure::client(
+        "grpc_deadline",
+        504,
+        "the call's deadline passed before the server answered",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_have_a_unit() {
+        assert_eq!(timeout(b"10S"), Some(Duration::from_secs(10)));
+        assert_eq!(timeout(b"5m"), Some(Duration::from_millis(5)));
+        assert_eq!(
+            timeout(b"99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
+        for bad in [&b""[..], b"S", b"10", b"-1S", b"123456789S", b"1X", b"1.5S"] {
+            assert_eq!(timeout(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_percent_encoded() {
+        assert_eq!(message("50% of caf\u{e9}\n"), b"50%25 of caf%C3%A9%0A");
+    }
+
+    #[test]
+    fn web_is_another_protocol() {
+        assert!(is_grpc(Some(b"application/grpc")) && is_grpc(Some(b"application/grpc+proto")));
+        assert!(!is_grpc(Some(b"application/grpc-web")) && !is_grpc(None));
+    }
+
+    #[test]
+    fn server_that_is_down_is_unavailable() {
+        assert_eq!(status(&Failure::upstream("connect", 502, "", true)), 14);
+        assert_eq!(status(&deadline_passed()), 4);
+    }
+}

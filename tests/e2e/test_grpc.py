@@ -1,0 +1,119 @@
+"""gRPC through the gateway: grpc-go's own interop client and server, and what callers are told when a server fails."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.kit import RunningGateway, Serve, eventually, free_port
+from e2e.kit.http2 import Http2Client
+from e2e.kit.http2_server import Http2Server, Stream
+from e2e.kit.net import connect
+
+HINT = "no grpc-go interop programs here; hint: `make services` installs them where Go is"
+FOLDER = Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin" / "grpc-interop"
+CLIENT, SERVER = (shutil.which(name, path=str(FOLDER)) for name in ("client", "server"))
+
+CASES = [
+    "empty_unary",
+    "large_unary",
+    "client_streaming",
+    "server_streaming",
+    "ping_pong",
+    "empty_stream",
+    "timeout_on_sleeping_server",
+    "cancel_after_begin",
+    "cancel_after_first_response",
+    "status_code_and_message",
+    "special_status_message",
+    "custom_metadata",
+    "unimplemented_method",
+    "unimplemented_service",
+]
+
+
+@pytest.fixture(scope="module")
+def gateway(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    assert SERVER is not None
+    port = free_port()
+    log = tmp_path_factory.mktemp("grpc") / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [SERVER, f"--port={port}", "--use_tls=false"], stdout=output, stderr=output
+        )
+    try:
+        eventually(lambda: accepts(port), lambda: f"the server accepts: {log.read_text()}", within=20)
+        upstream = {"servers": [f"127.0.0.1:{port}"], "protocol": "h2"}
+        yield serve_module({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens."""
+    try:
+        connect(f"127.0.0.1:{port}").close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(CLIENT is None or SERVER is None, reason=HINT)
+@pytest.mark.parametrize("case", CASES)
+def test_interop_case_passes(gateway: RunningGateway, case: str) -> None:
+    host, _, port = gateway.address.rpartition(":")
+    arguments = [str(CLIENT), f"--server_host={host}", f"--server_port={port}", "--use_tls=false"]
+    run = subprocess.run([*arguments, f"--test_case={case}"], capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def call(gateway: RunningGateway, **fields: str) -> dict[str, str]:
+    """The fields of the answer to an empty call."""
+    told = [("content-type", "application/grpc"), ("te", "trailers"), *fields.items()]
+    with Http2Client(gateway.address) as client:
+        stream = client.request("/a.Service/Method", method="POST", fields=told, body=bytes(5))
+        answer = client.response(stream)
+        assert answer.is_ended
+        return dict(answer.fields) | dict(answer.trailers)
+
+
+def test_server_that_is_down_is_unavailable(serve: Serve) -> None:
+    upstream = {"servers": [f"127.0.0.1:{free_port()}"], "protocol": "h2"}
+    gateway = serve({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
+    answer = call(gateway)
+    assert (answer[":status"], answer["grpc-status"]) == ("200", "14")
+    assert answer["content-type"] == "application/grpc"
+    assert "cannot connect" in answer["grpc-message"]
+
+
+def test_no_route_is_unimplemented(serve: Serve) -> None:
+    gateway = serve({"routes": [{"path": "/other", "respond": "x"}]})
+    assert call(gateway)["grpc-status"] == "12"
+
+
+def test_deadline_of_the_caller_ends_the_call(serve: Serve) -> None:
+    held: list[Stream] = []
+    with Http2Server(held.append) as server:
+        upstream = {"servers": [server.address], "protocol": "h2"}
+        gateway = serve({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
+        assert call(gateway, **{"grpc-timeout": "200m"})["grpc-status"] == "4"
+        eventually(lambda: held[0].reset == 8, "the server is told")
+
+
+def test_status_of_the_server_passes(serve: Serve) -> None:
+    def fails(stream: Stream) -> None:
+        fields = [
+            ("content-type", "application/grpc"),
+            ("grpc-status", "5"),
+            ("grpc-message", "no such thing"),
+        ]
+        stream.answer(fields=fields)
+
+    with Http2Server(fails) as server:
+        upstream = {"servers": [server.address], "protocol": "h2"}
+        gateway = serve({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
+        answer = call(gateway)
+        assert (answer["grpc-status"], answer["grpc-message"]) == ("5", "no such thing")
