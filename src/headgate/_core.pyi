@@ -94,6 +94,11 @@ class Core:
         """
     def advance(self, seconds: float, /) -> None:
         """Puts the clock of all deadlines forward, for tests; asyncio's own is the loop's."""
+    def stand_in(self, origin: str, socket: str, /) -> None:
+        """For tests: an origin (`https://host`) that is fetched from is answered by this socket (`unix:/path`).
+
+        No other one is reached any more.
+        """
     def hook_times(self) -> list[tuple[int, int, int, int, int, list[int]]]:
         """What each hook of the configuration in force has taken, in the order of `apply`.
 

@@ -206,6 +206,15 @@ impl Core {
         })
     }
 
+    /// For tests: an origin (`https://host`) that is fetched from is answered by this socket (`unix:/path`), and no other
+    /// one is reached any more.
+    #[pyo3(signature = (origin, socket, /))]
+    fn stand_in(&self, py: Python<'_>, origin: &str, socket: &str) -> PyResult<()> {
+        self.inside(py, |worker| {
+            worker.stand_in(origin, socket).map_err(PyValueError::new_err)
+        })
+    }
+
     /// What each hook of the configuration in force has taken, in the order of `apply`.
     fn hook_times(&self) -> Vec<Shown> {
         let hooks = self.hooks.borrow();

@@ -194,6 +194,15 @@ impl Worker {
         self.shared.deadlines.sweep(self.shared.clock.tick() / 1000);
     }
 
+    /// For tests: an origin (`https://host`) that is fetched from is answered by this socket (`unix:/path`), and no other
+    /// one is reached any more.
+    ///
+    /// # Errors
+    /// The socket is no address.
+    pub fn stand_in(&self, origin: &str, socket: &str) -> Result<(), String> {
+        self.shared.origins.stand_in(origin, socket)
+    }
+
     /// Counts a time that Python code has held the loop for too long.
     pub fn count_stall(&self) {
         self.shared.metrics.count(Counter::LoopStalls);

@@ -39,9 +39,10 @@ class HookRaised(AssertionError):
 class TestGateway:
     """Runs a gateway in this thread while the `with` block's calls wait for it.
 
-    `source` is a `Gateway` or a file. `upstreams` says what stands in for the servers, by the upstream's name or,
-    before that, the server's address; a server that is not mentioned refuses connections: nothing ever leaves the test.
-    With `raise_errors` a request in which a hook raises, or is late, raises `HookRaised`.
+    `source` is a `Gateway` or a file. `upstreams` says what stands in for the servers: by the upstream's name or,
+    before that, the server's address, and by the origin (`https://host`) for what is fetched. A server that is not
+    mentioned refuses connections: nothing ever leaves the test. With `raise_errors` a request in which a hook raises,
+    or is late, raises `HookRaised`.
     """
 
     __test__ = False
@@ -79,6 +80,10 @@ class TestGateway:
                 for path, upstream, address, behaviour in wanted
             ]
             self._core.apply(snapshot, hooks)
+            self._core.stand_in("", f"unix:{self._folder.name}/none")  # nothing leaves the test
+            for path, upstream, origin, _ in wanted:
+                if not upstream:
+                    self._core.stand_in(origin, f"unix:{path}")
             self.run(self._start())
         except BaseException:
             self.close()

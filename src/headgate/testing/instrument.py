@@ -63,6 +63,11 @@ def instrumented(
             server["connect"] = f"unix:{path}"
             behaviour = behaviours.get(server["address"], behaviours.get(upstream["name"], Fault.REFUSE))
             wanted.append((path, upstream["name"], server["address"], behaviour))
+    for origin, behaviour in behaviours.items():
+        if origin.startswith(("http://", "https://")):
+            known.add(origin)
+            path = folder / f"{len(wanted)}.sock"
+            wanted.append((path, "", origin.rstrip("/"), behaviour))
     if unknown := sorted(set(behaviours) - known):
         raise LookupError(
             f"the gateway has no upstream or server `{unknown[0]}`\n  hint: it has {', '.join(sorted(known)) or 'none'}"

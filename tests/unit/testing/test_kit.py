@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from headgate import Attempt, ConfigError, Failure, Gateway, Plugin, Request, Response, ResponseView
+from headgate import (
+    Attempt,
+    ConfigError,
+    Failure,
+    FetchRefused,
+    Gateway,
+    Plugin,
+    Request,
+    Response,
+    ResponseView,
+    fetch,
+)
 from headgate.testing import Fault, HookRaised, LiveGateway, Received, TestGateway, run_hook
 
 Start = Callable[..., TestGateway]
@@ -311,3 +322,29 @@ def test_nothing_is_left_open() -> None:
         gateway.start("GET", "/api/x")
         gateway.until(lambda: gateway.received)
     gc.collect()  # a socket or a loop that is left would warn, and warnings are errors here
+
+
+def test_fetches_are_answered_by_the_test_and_nobody_else(headgate_gateway: Start) -> None:
+    gate = Gateway()
+
+    @gate.route("/{which}")
+    async def ask(request: Request) -> Response:
+        hosts = {
+            "there": "https://api.example.com",
+            "port": "http://10.0.0.7:9000",
+            "gone": "http://10.0.0.8",
+        }
+        try:
+            response = await fetch(f"{hosts[request.params['which']]}/users?n=1", public_only=True)
+        except FetchRefused as refused:
+            return Response(502, str(refused))
+        return Response(response.status, await response.text())
+
+    def users(received: Received) -> str:
+        return f"{received.server} {received.target} {received.headers['host']}"
+
+    servers = {"https://api.example.com": users, "http://10.0.0.7:9000": "port"}
+    gateway = headgate_gateway(gate, upstreams=servers)
+    assert gateway.get("/there").text == "https://api.example.com /users?n=1 api.example.com"
+    assert gateway.get("/port").text == "port"
+    assert "`http://10.0.0.8` is not reached from a test" in gateway.get("/gone").text

@@ -1,6 +1,6 @@
 //! Upstreams made on the fly, one for each origin (scheme, host and port) that is fetched from.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -25,6 +25,8 @@ const IDLE_TIMEOUT_MS: u64 = 60_000;
 #[derive(Default)]
 pub(crate) struct Origins {
     known: RefCell<HashMap<String, Known>>,
+    /// A test has named all origins there are.
+    is_closed: Cell<bool>,
 }
 
 struct Known {
@@ -46,7 +48,7 @@ pub(super) async fn find(shared: &Rc<Shared>, text: &str, public_only: bool) -> 
     let url = parse(text)?;
     let mut address = server_address(&url);
     let mut key = url[..Position::BeforePath].to_owned();
-    if public_only {
+    if public_only && !shared.origins.is_closed.get() {
         address = public_address(&url).await?.to_string();
         key = format!("{key} at {address}");
     }
@@ -134,7 +136,25 @@ impl Origins {
         Some(origin.upstream.clone())
     }
 
+    /// For tests: an origin (`https://host`) or address is answered by this socket, without TLS, and of all others none is
+    /// reached any more.
+    pub(crate) fn stand_in(&self, origin: &str, socket: &str) -> Result<(), String> {
+        self.is_closed.set(true);
+        let mut described = server_at(origin.to_owned(), origin.to_owned());
+        for server in &mut described.servers {
+            server.connect = Some(socket.to_owned());
+        }
+        let upstream = Upstream::build(&described, &mut |_| 0).map(Rc::new)?;
+        self.keep(origin.to_owned(), upstream, u64::MAX);
+        Ok(())
+    }
+
     fn add(&self, key: String, url: &Url, address: &str, used_ms: u64) -> Result<Rc<Upstream>, FetchError> {
+        if self.is_closed.get() {
+            return Err(FetchError::refused(format!(
+                "`{key}` is not reached from a test; hint: name it in `upstreams`"
+            )));
+        }
         let upstream = Upstream::build(&described(url, address)?, &mut |_| 0)
             .map(Rc::new)
             .map_err(FetchError::refused)?;
@@ -157,6 +177,11 @@ impl Origins {
     pub(crate) fn at_address(&self, address: &str, now_ms: u64) -> Result<Rc<Upstream>, String> {
         if let Some(upstream) = self.get(address, now_ms) {
             return Ok(upstream);
+        }
+        if self.is_closed.get() {
+            return Err(format!(
+                "`{address}` is not reached from a test; hint: name it in `upstreams`"
+            ));
         }
         let mut described = server_at(address.to_owned(), address.to_owned());
         // for others than the one who named it the client's request stays what it is
