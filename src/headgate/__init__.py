@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         FetchTooLarge,
     )
     from .config import ConfigError
+    from .config.tls import Tls
     from .gateway import Gateway
     from .listener import Listener, StreamListener
     from .loading import load
@@ -74,6 +75,7 @@ __all__ = [
     "Shared",
     "StreamListener",
     "Timer",
+    "Tls",
     "Upstream",
     "__version__",
     "fetch",
@@ -109,6 +111,7 @@ _ROOMS = {
     "ResponseView": "_core",
     "Route": "route",
     "StreamListener": "listener",
+    "Tls": "config.tls",
     "Upstream": "route",
     "fetch": "_core",
     "load": "loading",

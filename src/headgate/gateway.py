@@ -29,6 +29,7 @@ from .config.listeners import (
 from .config.model import GatewayConfig
 from .config.routes import RouteConfig
 from .config.settings import Settings
+from .config.tls import RouteCertificate, Tls
 from .config.upstreams import Balance, UpstreamConfig, UpstreamProtocol
 from .listener import Listener, StreamListener
 from .message import Response
@@ -75,10 +76,12 @@ class Gateway(GatewayPhases, BackgroundCalls):
         proxy_protocol: ProxyProtocol | None = None,
         trusted_proxies: str | Iterable[str] | None = None,
         tls_passthrough: bool = False,
+        tls: Tls | Mapping[str, Any] | str | Iterable[Any] | None = None,
     ) -> Listener:
         """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
 
-        The listener it gives carries decorators for hooks of its connections: `@listener.connect`.
+        `tls` is a certificate's file, several, or `Tls(...)` with all there is to say. The listener it gives carries
+        decorators for hooks of its connections: `@listener.connect`.
         """
         given = {
             "address": address,
@@ -86,6 +89,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "proxy_protocol": proxy_protocol,
             "trusted_proxies": _listed(trusted_proxies),
             "tls_passthrough": tls_passthrough or None,
+            "tls": tls,
         }
         listener = Listener(self._parse(ListenerConfig, _said(given), ()), caller())
         self._places["listeners", len(self.listeners)] = listener.where
@@ -168,6 +172,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
         host: str | None = None,
         proxy_protocol: Literal["v1", "v2"] | None = None,
         source: str | None = None,
+        tls: Mapping[str, Any] | None = None,
     ) -> Upstream:
         """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are shared out."""
         given: dict[str, Any] = {
@@ -180,6 +185,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "host": host,
             "proxy_protocol": proxy_protocol,
             "source": source,
+            "tls": tls,
         }
         config = self._parse(UpstreamConfig, _said(given), ("upstreams", name))
         if name in self.upstreams:
@@ -206,6 +212,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
         strip_prefix: str | None = None,
         replace_prefix: str | None = None,
         max_body_bytes: int | str | None = None,
+        client_certificate: RouteCertificate | None = None,
         timeouts: Mapping[str, float | str] | None = None,
         deadline: float | str | None = None,
         on_error: OnError | None = None,
@@ -231,6 +238,7 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "strip_prefix": strip_prefix,
             "replace_prefix": replace_prefix,
             "max_body_bytes": max_body_bytes,
+            "client_certificate": client_certificate,
             "timeouts": timeouts,
             "deadline": deadline,
             "on_error": on_error,
@@ -299,11 +307,20 @@ class Gateway(GatewayPhases, BackgroundCalls):
         forwarded: bool | None = None,
         via: bool | None = None,
         name: str | None = None,
+        client_certificate: Mapping[str, str] | None = None,
     ) -> None:
         """Sets what servers are told about the client, and clients about the gateway."""
         self._set(
             "forwarding",
-            _said({"x_forwarded": x_forwarded, "forwarded": forwarded, "via": via, "name": name}),
+            _said(
+                {
+                    "x_forwarded": x_forwarded,
+                    "forwarded": forwarded,
+                    "via": via,
+                    "name": name,
+                    "client_certificate": client_certificate,
+                }
+            ),
         )
 
     def trusted_proxies(self, *networks: str) -> None:

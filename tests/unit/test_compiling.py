@@ -252,6 +252,7 @@ def test_the_snapshot_says_all_the_engine_needs(tmp_path: Path) -> None:
     assert api["timeouts"] == {"queue": 5000, "connect": 250, "upstream_head": 9000, "upstream_idle": 60000}
     assert api["servers"][0] == {
         "address": "a:1",
+        "tls": False,
         "weight": 1,
         "max_fails": 1,
         "fail_timeout": 60000,

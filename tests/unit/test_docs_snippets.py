@@ -62,6 +62,7 @@ def test_python_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     file.write_text(snippet.text)
     for folder in ("public", "site"):  # those that the snippets serve files from
         (tmp_path / folder).mkdir()
+    certify(snippet, tmp_path)
     _core.check(compiled(load(file)).snapshot)
 
 
@@ -94,7 +95,23 @@ def test_yaml_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     file = tmp_path / "gate.yaml"
     file.write_text(snippet.text)
     (tmp_path / "public").mkdir()
+    certify(snippet, tmp_path)
     _core.check(compiled(load(file)).snapshot)
+
+
+def certify(snippet: Snippet, folder: Path) -> None:
+    """The certificates that a snippet names."""
+    from e2e.kit.pki import Authority
+
+    if not (wanted := set(re.findall(r"certs/([\w.-]+)", snippet.text))):
+        return
+    authority = Authority(folder / "pki")
+    leaf = authority.issue("example.com")
+    chain, key, ca = (Path(file).read_text() for file in (leaf.chain, leaf.key, authority.ca))
+    texts = {"clients-ca.pem": ca, "internal-ca.pem": ca, "revoked.crl": Path(authority.revoke()).read_text()}
+    (folder / "certs").mkdir()
+    for name in wanted:
+        (folder / "certs" / name).write_text(texts.get(name, key if name.endswith(".key") else chain + key))
 
 
 def commands(text: str) -> list[list[str]]:

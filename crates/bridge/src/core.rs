@@ -56,6 +56,7 @@ pub(crate) struct Core {
 impl Core {
     #[new]
     fn new(r#loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        crate::engine_log::attach();
         let wake = Arc::new(Notify::new());
         let signalled = Arc::clone(&wake);
         let runtime = Builder::new_current_thread()

@@ -15,6 +15,7 @@
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
 //! | [`connection_hooks`], [`connection_view`] | hooks of connections, and what they see |
 //! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
+//! | [`text`], [`report`], [`engine_log`] | bytes as `str`; errors of hooks, and the engine's messages, as log records |
 //! | [`zone`], [`dictionary`], [`dictionary_value`] | the shared memory's numbers; users' shared dictionaries |
 
 mod attachment;
@@ -25,6 +26,7 @@ mod connection_view;
 mod core;
 mod dictionary;
 mod dictionary_value;
+mod engine_log;
 mod failure_view;
 mod fetch_error;
 mod fetched_view;

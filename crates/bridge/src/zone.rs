@@ -40,6 +40,7 @@ pub(crate) fn zone_stats(fd: RawFd) -> PyResult<BTreeMap<&'static str, u64>> {
 #[pyfunction]
 #[pyo3(signature = (snapshot, /))]
 pub(crate) fn check(snapshot: &str) -> PyResult<()> {
+    crate::engine_log::attach();
     headgate_engine::check(snapshot).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 

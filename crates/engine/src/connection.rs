@@ -1,6 +1,7 @@
 //! A client's connection: one request after another, and almost nothing held between them.
 
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
 
@@ -52,6 +53,8 @@ pub(crate) enum Next {
     KeepAlive,
     /// The end.
     Close,
+    /// The end, in the middle of an answer.
+    Cut,
     /// The end, after the client has had time to read the answer although it was still sending (RFC 9112 section 9.6).
     Linger,
 }
@@ -109,7 +112,8 @@ impl Connection {
             // boxed, so that a connection between two requests does not hold the room of one
             match Box::pin(exchange::serve(&mut self)).await {
                 Next::KeepAlive => self.served += 1,
-                Next::Close => return,
+                Next::Close => return self.say_goodbye(),
+                Next::Cut => return,
                 Next::Linger => return self.linger().await,
             }
         }
@@ -124,6 +128,10 @@ impl Connection {
     /// Whether the first bytes are those of HTTP/2, or nothing else may come.
     async fn is_http2(&mut self) -> bool {
         let tables = self.shared.tables();
+        if let Some(tls) = &self.client.tls {
+            // the handshake has decided (RFC 9113 section 3.3)
+            return tls.alpn == "h2";
+        }
         match tables.http2.h2c {
             H2c::Only => tables.http2.enabled && self.peer.stream.socket().is_some(),
             // a cheap look first: no usual method begins like the preface
@@ -181,6 +189,18 @@ impl Connection {
                 }
                 Err(_) => return Err(NoRequest::Gone),
             }
+        }
+    }
+
+    /// Ends a TLS session as it should be, so that the client can tell a whole answer from one that was cut (RFC 8446
+    /// section 6.1).
+    fn say_goodbye(mut self) {
+        if matches!(self.peer.stream, Stream::Tls(_)) {
+            // 24 bytes after an answer that the kernel took: if they do not fit the client reads nothing anyway
+            let _ = self
+                .peer
+                .stream
+                .poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }
 

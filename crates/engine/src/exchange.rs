@@ -25,7 +25,7 @@ use crate::phase_hooks::{run_hooks, run_hooks_now};
 use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::upstream::Upstream;
-use crate::{forward, own_answer::refuse};
+use crate::{forward, own_answer::refuse, tls};
 
 /// How long `log` hooks that wait may take after everything else is done.
 const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
@@ -122,9 +122,16 @@ async fn respond(
             .await;
         }
     }
-    let route = choose_route(exchange, tables)?;
+    let route = match choose_route(exchange, tables) {
+        Ok(route) => route,
+        // what is there and what is not is nobody's business who may not come in
+        Err(failure) => return Err(tls::check_request(exchange, None).err().unwrap_or(failure)),
+    };
     exchange.route.set(Some(route));
     let route = &tables.routes[route];
+    if exchange.client.tls.is_some() || route.needs_client_certificate.is_some() {
+        tls::check_request(exchange, route.needs_client_certificate)?;
+    }
     // before anything is read or sent for this body
     let body = body.insert(new_body(framing, route.max_body_bytes, tables)?);
     if let Action::Proxy { upstream } = route.action {
@@ -264,7 +271,7 @@ fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Ne
         exchange.status.set(failure.status);
     }
     exchange.failure.replace(Some(failure));
-    Next::Close
+    Next::Cut
 }
 
 /// Answers a failure before which the client has seen nothing: by an `error` hook or the gateway's own page.

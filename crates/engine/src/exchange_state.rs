@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::connection_state::Opened;
 use crate::failure::Failure;
 use crate::tables::Tables;
+use crate::tls::TlsInfo;
 use crate::upstream::Upstream;
 
 /// The client side of a connection, as hooks and logs see it.
@@ -35,6 +36,8 @@ pub struct ClientInfo {
     pub opening: Option<Rc<Opened>>,
     /// What it speaks.
     pub protocol: Protocol,
+    /// What was agreed in the handshake; absent on a plain connection.
+    pub tls: Option<Rc<TlsInfo>>,
 }
 
 impl Default for ClientInfo {
@@ -49,6 +52,7 @@ impl Default for ClientInfo {
             destination: None,
             opening: None,
             protocol: Protocol::Http1,
+            tls: None,
         }
     }
 }

@@ -36,6 +36,7 @@ mod static_files;
 mod stream;
 pub mod tables;
 mod tcp;
+mod tls;
 mod tls_routes;
 mod udp;
 mod upstream;
@@ -55,6 +56,7 @@ pub use hooks::{
 };
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
+pub use tls::{description as tls_description, ClientCertificate, OwnCertificate, TlsInfo, TICKET_KEY_BYTES};
 pub use upstream::is_server_address;
 pub use virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use worker::{check, Worker};

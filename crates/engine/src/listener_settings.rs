@@ -1,11 +1,13 @@
 //! What a listener does with its connections, as the configuration says.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use headgate_wire::ProxyVersions;
 
 use crate::networks::Networks;
 use crate::snapshot::{self, ConnectionHooks, ListenerProtocol};
+use crate::tls::{ListenerTls, TicketKeys};
 
 /// The settings of one listener.
 pub(crate) struct Settings {
@@ -19,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections_per_client: usize,
     pub(crate) idle_ms: u64,
     pub(crate) lifetime_ms: u64,
+    pub(crate) tls: Option<Rc<ListenerTls>>,
     pub(crate) hooks: ConnectionHooks,
 }
 
@@ -27,6 +30,7 @@ impl Settings {
         spec: snapshot::Listener,
         of_gateway: &Rc<Networks>,
         upstreams: usize,
+        ticket_keys: &Arc<TicketKeys>,
     ) -> Result<Self, String> {
         if spec.upstream.is_some_and(|index| index >= upstreams) {
             return Err("it names an upstream that is not there".to_owned());
@@ -46,7 +50,12 @@ impl Settings {
                 ))
             }
         };
+        let tls = match spec.tls {
+            Some(tls) => Some(Rc::new(ListenerTls::build(&spec.address, tls, ticket_keys)?)),
+            None => None,
+        };
         Ok(Self {
+            tls,
             name: spec.name,
             protocol: spec.protocol,
             proxy_protocol,
@@ -63,9 +72,14 @@ impl Settings {
 
     /// Whether its connections need nothing before they are served.
     pub(crate) fn is_plain(&self) -> bool {
-        self.protocol == ListenerProtocol::Http
-            && self.proxy_protocol.is_none()
-            && !self.tls_passthrough
-            && self.hooks.connect.is_empty()
+        self.protocol == ListenerProtocol::Http && self.tls.is_none() && !self.has_state()
+    }
+
+    /// Whether there is more to know of a connection than its client's address.
+    pub(crate) fn has_state(&self) -> bool {
+        self.protocol != ListenerProtocol::Http
+            || self.proxy_protocol.is_some()
+            || self.tls_passthrough
+            || !self.hooks.connect.is_empty()
     }
 }

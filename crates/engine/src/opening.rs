@@ -28,6 +28,7 @@ use crate::snapshot::ListenerProtocol;
 use crate::stream::Stream;
 use crate::tables::Tables;
 use crate::tcp;
+use crate::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
 use crate::worker::Shared;
 
 /// TLS alerts (RFC 8446 section 6.2).
@@ -77,7 +78,10 @@ impl Opening {
         }
     }
 
-    async fn prepare(&mut self) -> Result<Rc<Opened>, Refusal> {
+    async fn prepare(&mut self) -> Result<Option<Rc<Opened>>, Refusal> {
+        if !self.settings.has_state() {
+            return Ok(None);
+        }
         let mut header = None;
         let peer = self.client.address.clone();
         if let Some(versions) = self.settings.proxy_protocol {
@@ -113,7 +117,7 @@ impl Opening {
                 self.route_by_name(&state);
             }
         }
-        Ok(state)
+        Ok(Some(state))
     }
 
     /// Reads the header that must come first; nothing behind it is consumed.
@@ -205,23 +209,78 @@ impl Opening {
             .map_err(|full| Refusal::full(&full))
     }
 
-    async fn serve(mut self, state: Rc<Opened>, began_us: u64) {
+    async fn serve(mut self, state: Option<Rc<Opened>>, began_us: u64) {
         let is_stream = self.settings.protocol == ListenerProtocol::Tcp;
-        if is_stream || state.chosen.borrow().is_some() {
-            let is_tls = state.hello.borrow().is_some();
-            if is_tls && state.chosen.borrow().is_none() && self.settings.upstream.is_none() {
-                self.alert(UNRECOGNIZED_NAME);
+        if let Some(state) = &state {
+            if is_stream || state.chosen.borrow().is_some() {
+                let is_tls = state.hello.borrow().is_some();
+                if is_tls && state.chosen.borrow().is_none() && self.settings.upstream.is_none() {
+                    self.alert(UNRECOGNIZED_NAME);
+                }
+                return tcp::serve(self, Rc::clone(state), began_us).await;
             }
-            return tcp::serve(self, state, began_us).await;
+            // carried on unread, or decrypted here, or nobody's
+            if state.hello.borrow().is_some() && self.settings.tls.is_none() {
+                self.alert(UNRECOGNIZED_NAME);
+                let refusal = Refusal::new("no_route", Counter::TcpUnrouted);
+                return self.refuse(&refusal, began_us);
+            }
         }
-        if state.hello.borrow().is_some() {
-            self.alert(UNRECOGNIZED_NAME);
-            let refusal = Refusal::new("no_route", Counter::TcpUnrouted);
-            return self.refuse(&refusal, began_us);
+        if let Some(tls) = self.settings.tls.clone() {
+            match Box::pin(self.secure(&tls)).await {
+                Ok(info) => {
+                    self.client.scheme = "https";
+                    self.client.tls = Some(Rc::new(info));
+                }
+                Err(refusal) => {
+                    self.shared.metrics.count(Counter::TlsHandshakesFailed);
+                    if let Some(refusal) = refusal {
+                        self.refuse(&refusal, began_us);
+                    }
+                    return;
+                }
+            }
         }
         let mut client = self.client;
-        client.opening = Some(state);
+        client.opening = state;
         spawn_local(Connection::resume(self.peer, Rc::new(client), self.shared, self.admission).run());
+    }
+
+    /// Answers the client's TLS handshake. What no limit explains is the client's own matter and is not in the access log.
+    async fn secure(&mut self, tls: &Rc<ListenerTls>) -> Result<TlsInfo, Option<Refusal>> {
+        let (shared, limits) = (&self.shared, &self.tables.limits);
+        let limited = |limit, counter| {
+            Some(Refusal {
+                error: "connection_refused",
+                limit,
+                counter,
+            })
+        };
+        let _counted = Handshakes::begin(&shared.tls_handshakes, limits.max_tls_handshakes)
+            .ok_or_else(|| limited("limits.max_tls_handshakes", Counter::LimitTlsHandshakes))?;
+        self.watch
+            .arm(Limit::TlsHandshake, self.tables.timeouts.tls_handshake);
+        let terms = Terms {
+            listener: tls,
+            watch: &self.watch,
+            max_client_hello_bytes: limits.max_client_hello_bytes,
+            now_ms: shared.clock.now_ms(),
+        };
+        match tls::accept(&mut self.peer, &terms).await {
+            Ok(info) => {
+                shared.metrics.count(Counter::TlsHandshakes);
+                if info.is_resumed {
+                    shared.metrics.count(Counter::TlsResumed);
+                }
+                Ok(info)
+            }
+            Err(HandshakeFailed::Limit(limit)) => Err(limited(limit.name(), limit.counter())),
+            Err(HandshakeFailed::Refused(reason)) => {
+                tracing::debug!(client = self.client.address, "TLS handshake failed: {reason}");
+                Err(None)
+            }
+            Err(HandshakeFailed::Gone) => Err(None),
+        }
     }
 
     fn refuse(&self, refusal: &Refusal, began_us: u64) {

@@ -15,6 +15,7 @@ use std::task::{ready, Context, Poll};
 use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::stream::Stream;
+use crate::tls::TlsStream;
 
 /// The size of a pooled buffer, and the most that is read at once.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
@@ -110,6 +111,24 @@ impl Peer {
             start: 0,
             buffers,
         }
+    }
+
+    /// Puts a TLS session in the stream's place; `received` was read from the stream before.
+    pub(crate) fn wrap(&mut self, session: rustls::Connection, received: Vec<u8>) -> &mut TlsStream {
+        let below = std::mem::replace(&mut self.stream, Stream::nowhere());
+        let secured = TlsStream::new(below, session, received, Rc::clone(&self.buffers));
+        self.stream = Stream::Tls(Box::new(secured));
+        match &mut self.stream {
+            Stream::Tls(secured) => secured,
+            _ => unreachable!("it was put there just now"),
+        }
+    }
+
+    /// What was read and not used, which is used then.
+    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.unread().to_vec();
+        self.consume(unread.len());
+        unread
     }
 
     /// What was read and not used.

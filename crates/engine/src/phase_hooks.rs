@@ -40,7 +40,8 @@ pub(crate) async fn run_hooks_now(
             Step::Ready(verdict) => verdict,
             Step::Waiting(future) => {
                 let half_close = tables.limits.allow_half_close;
-                let Some(verdict) = unless_client_leaves(future, &connection.peer, half_close).await else {
+                let Some(verdict) = unless_client_leaves(future, &mut connection.peer, half_close).await
+                else {
                     outcome = Err(Failure::client_left());
                     break;
                 };
@@ -75,7 +76,7 @@ pub(crate) async fn run_hooks_now(
 /// Waits for a hook; `None` (and the hook is cancelled) if the client goes meanwhile.
 async fn unless_client_leaves(
     mut future: LocalFuture<'static, Verdict>,
-    client: &Peer,
+    client: &mut Peer,
     allow_half_close: bool,
 ) -> Option<Verdict> {
     let mut departure = Departure::new(allow_half_close);
@@ -106,7 +107,7 @@ impl Departure {
     }
 
     /// True once the client is gone; else has the task woken when that may have changed.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>, client: &Peer) -> bool {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, client: &mut Peer) -> bool {
         while self.is_watching {
             match client.stream.poll_read_ready(context) {
                 Poll::Pending => return false,

@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use headgate_wire::FrameBudget;
 
+pub use crate::tls::spec::{ListenerTls, UpstreamTls};
+
 /// The whole configuration of a worker.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +62,8 @@ pub struct Limits {
     pub max_connections_per_client: usize,
     /// Requests on one client connection; 0 for no limit.
     pub max_requests_per_connection: u64,
+    /// TLS handshakes at one time, of this worker.
+    pub max_tls_handshakes: usize,
     /// Chunk extensions on one chunk.
     pub max_chunk_extension_bytes: usize,
     /// The trailer section.
@@ -165,6 +169,9 @@ pub struct Listener {
     /// The longest life of a connection; 0 for no limit.
     #[serde(default)]
     pub lifetime: u64,
+    /// TLS; absent for plain connections.
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
     /// Hooks of its connections.
     #[serde(default)]
     pub hooks: ConnectionHooks,
@@ -273,6 +280,29 @@ pub struct Forwarding {
     pub via: bool,
     /// The gateway's name in `Via`.
     pub name: String,
+    /// Fields that tell of the client's certificate, and what each holds. Those that clients send are taken out.
+    #[serde(default)]
+    pub client_certificate: Vec<(String, CertificateFact)>,
+}
+
+/// What a field may tell of a client's certificate.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateFact {
+    /// `valid`, `none`, or why it is not valid.
+    Verdict,
+    /// RFC 4514.
+    Subject,
+    /// RFC 4514.
+    Issuer,
+    /// Hex.
+    Serial,
+    /// SHA-256, hex.
+    Fingerprint,
+    /// Alternative names, comma separated.
+    Names,
+    /// Percent-encoded PEM.
+    Pem,
 }
 
 /// Where and how requests are logged.
@@ -317,6 +347,9 @@ pub struct Upstream {
     /// The address connections come from: `client` for the client's own (transparent), or an address; absent: any.
     #[serde(default)]
     pub source: Option<String>,
+    /// How servers that speak TLS are spoken to; absent where none does.
+    #[serde(default)]
+    pub tls: Option<UpstreamTls>,
 }
 
 /// A server of an upstream.
@@ -328,6 +361,9 @@ pub struct Server {
     /// Where to connect instead, for tests: the same forms as `address`.
     #[serde(default)]
     pub connect: Option<String>,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
     /// Its share, from 1.
     pub weight: u32,
     /// Failures within `fail_timeout` that take it out; 0 for never.
@@ -399,6 +435,9 @@ pub struct Route {
     /// Put before the path (in place of `strip_prefix`) when it is sent on.
     #[serde(default)]
     pub replace_prefix: Option<String>,
+    /// Whether it needs a valid client certificate; absent: as the listener says.
+    #[serde(default)]
+    pub needs_client_certificate: Option<bool>,
     /// The route's own body limit.
     #[serde(default)]
     pub max_body_bytes: Option<u64>,

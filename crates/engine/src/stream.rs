@@ -1,4 +1,4 @@
-//! A byte stream to a peer: TCP, a Unix socket, or one in memory, behind one type.
+//! A byte stream to a peer: TCP, a Unix socket, one in memory, or TLS over one, behind one type.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -10,17 +10,24 @@ use bytes::BufMut;
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::virtual_stream::Duplex;
+use crate::tls::TlsStream;
 pub(crate) use crate::virtual_stream::Peek;
+use crate::virtual_stream::{virtual_pair, Duplex};
 
 /// A connected stream.
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Virtual(Box<dyn Duplex>),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
+    /// A stream whose peer is gone.
+    pub(crate) fn nowhere() -> Self {
+        Self::Virtual(Box::new(virtual_pair().0))
+    }
+
     /// Reads at most `limit` bytes into the spare capacity of `buffer`. 0 means the end (the buffer must have room).
     pub(crate) fn poll_read(
         &mut self,
@@ -33,10 +40,11 @@ impl Stream {
             Self::Tcp(stream) => pin!(stream.read_buf(&mut buffer.limit(limit))).poll(context),
             Self::Unix(stream) => pin!(stream.read_buf(&mut buffer.limit(limit))).poll(context),
             Self::Virtual(stream) => stream.poll_read(context, buffer, limit),
+            Self::Tls(stream) => stream.poll_read(context, buffer, limit),
         }
     }
 
-    /// Writes two slices in one system call.
+    /// Writes two slices in one system call. After `Pending` the next call must begin with the same bytes.
     pub(crate) fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -56,11 +64,29 @@ impl Stream {
             (Self::Unix(stream), Some(single)) => ready!(Pin::new(stream).poll_write(context, single)),
             (Self::Unix(stream), None) => ready!(Pin::new(stream).poll_write_vectored(context, &slices)),
             (Self::Virtual(stream), _) => ready!(stream.poll_write(context, first, second)),
+            (Self::Tls(stream), _) => return stream.poll_write(context, first, second),
         };
         Poll::Ready(match written {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             other => other,
         })
+    }
+
+    /// Writes several slices, at least one of which is not empty, in one system call where there is one.
+    pub(crate) fn poll_write_slices(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match (self, slices) {
+            (Self::Tcp(stream), [single]) => Pin::new(stream).poll_write(context, single),
+            (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
+            (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
+            (other, _) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                other.poll_write(context, first.map_or(&[], |slice| slice), &[])
+            }
+        }
     }
 
     /// Says that no more bytes will come from here.
@@ -69,25 +95,29 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Virtual(stream) => stream.poll_shutdown(context),
+            Self::Tls(stream) => stream.poll_shutdown(context),
         }
     }
 
-    pub(crate) fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when there is something to read: bytes, the end, or an error.
+    pub(crate) fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
             Self::Unix(stream) => stream.poll_read_ready(context),
             Self::Virtual(stream) => stream.poll_read_ready(context),
+            Self::Tls(stream) => stream.poll_read_ready(context),
         }
     }
 
     /// Whether there is something to read, or an end, as far as the loop has noticed. Registers nobody.
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&mut self) -> bool {
         match self {
             Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
             Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
             Self::Virtual(stream) => stream
                 .poll_read_ready(&mut Context::from_waker(Waker::noop()))
                 .is_ready(),
+            Self::Tls(stream) => stream.has_news(),
         }
     }
 
@@ -96,15 +126,16 @@ impl Stream {
             Self::Tcp(stream) => stream.poll_write_ready(context),
             Self::Unix(stream) => stream.poll_write_ready(context),
             Self::Virtual(stream) => stream.poll_write_ready(context),
+            Self::Tls(stream) => stream.below().poll_write_ready(context),
         }
     }
 
-    /// The descriptor, where system calls may work on the stream's bytes as they are (no memory stream has one).
+    /// The descriptor, where system calls may work on the stream's bytes as they are: not in memory, nor under TLS.
     pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Tcp(stream) => Some(stream.as_fd()),
             Self::Unix(stream) => Some(stream.as_fd()),
-            Self::Virtual(_) => None,
+            Self::Virtual(_) | Self::Tls(_) => None,
         }
     }
 
@@ -117,14 +148,16 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_io(interest, || call(stream.as_fd())),
             Self::Unix(stream) => stream.try_io(interest, || call(stream.as_fd())),
-            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Virtual(_) | Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     /// What the peer has sent that nobody read yet.
-    pub(crate) fn peek(&self) -> Peek {
-        if let Self::Virtual(stream) = self {
-            return stream.peek();
+    pub(crate) fn peek(&mut self) -> Peek {
+        match self {
+            Self::Virtual(stream) => return stream.peek(),
+            Self::Tls(stream) => return stream.peek(),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         let mut byte = [0u8; 1];
         let peeked = self.try_io(Interest::READABLE, |socket| {

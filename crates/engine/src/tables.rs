@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use headgate_route::{FieldMatch, HostPattern, PathPattern, RouteSpec, Router};
 use headgate_wire::{ChunkLimits, HeadLimits};
@@ -14,6 +15,7 @@ use crate::networks::Networks;
 use crate::peer::BUFFER_BYTES;
 use crate::snapshot::{self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts};
 use crate::static_files::FileRoot;
+use crate::tls::TicketKeys;
 use crate::tls_routes::TlsRoutes;
 use crate::upstream::Upstream;
 
@@ -57,6 +59,7 @@ pub struct Route {
     pub(crate) action: Action,
     pub(crate) strip_prefix: Option<String>,
     pub(crate) replace_prefix: Option<String>,
+    pub(crate) needs_client_certificate: Option<bool>,
     pub(crate) max_body_bytes: u64,
     pub(crate) timeouts: RouteTimeouts,
     pub(crate) hooks: PhaseHooks,
@@ -82,9 +85,10 @@ pub(crate) enum Action {
 
 impl Tables {
     /// Checks a snapshot and builds the tables; upstreams that are as they were are taken over from `old`.
-    pub fn build(
+    pub(crate) fn build(
         snapshot: Snapshot,
         hooks: Rc<dyn Hooks>,
+        ticket_keys: &Arc<TicketKeys>,
         old: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
         if snapshot.limits.max_head_bytes >= BUFFER_BYTES {
@@ -128,11 +132,16 @@ impl Tables {
             .transpose()
             .map_err(|error| SnapshotError(format!("trusted_proxies: {error}")))?
             .map(Rc::new);
-        let listeners = build_listeners(snapshot.listeners, trusted_proxies.as_ref(), upstreams.len())?;
+        let listeners = build_listeners(
+            snapshot.listeners,
+            trusted_proxies.as_ref(),
+            upstreams.len(),
+            ticket_keys,
+        )?;
         let tells = upstreams.iter().any(|upstream| upstream.introduction.is_some());
         Ok(Self {
             trusted_proxies,
-            wants_destination: tells || listeners.values().any(|settings| !settings.is_plain()),
+            wants_destination: tells || listeners.values().any(|settings| settings.has_state()),
             listeners,
             tls_routes: TlsRoutes::build(&snapshot.tls_routes, upstreams.len())
                 .map_err(|error| SnapshotError(format!("tls_routes: {error}")))?,
@@ -217,11 +226,12 @@ fn build_listeners(
     specs: Vec<snapshot::Listener>,
     trusted: Option<&Rc<Networks>>,
     upstreams: usize,
+    ticket_keys: &Arc<TicketKeys>,
 ) -> Result<HashMap<String, Rc<Settings>>, SnapshotError> {
     let trusted = trusted.cloned().unwrap_or_default();
     let build = |spec: snapshot::Listener| {
         let (address, name) = (spec.address.clone(), spec.name.clone());
-        let settings = Settings::build(spec, &trusted, upstreams)
+        let settings = Settings::build(spec, &trusted, upstreams, ticket_keys)
             .map_err(|error| SnapshotError(format!("listener `{name}`: {error}")))?;
         Ok((address, Rc::new(settings)))
     };
@@ -301,6 +311,7 @@ fn build_route(
         action,
         strip_prefix: route.strip_prefix,
         replace_prefix: route.replace_prefix,
+        needs_client_certificate: route.needs_client_certificate,
         max_body_bytes: route.max_body_bytes.unwrap_or(default_max_body),
         timeouts: route.timeouts.unwrap_or_default(),
         hooks: route.hooks,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_shared::Zone;
@@ -27,6 +28,7 @@ use crate::request_id::{RequestIds, LENGTH};
 use crate::snapshot::Snapshot;
 use crate::stream::Stream;
 use crate::tables::{parse_log, SnapshotError, Tables};
+use crate::tls::{TicketKeys, TICKET_KEY_BYTES};
 use crate::udp::UdpListener;
 use crate::virtual_stream::{virtual_pair, VirtualEnd};
 
@@ -50,6 +52,8 @@ pub(crate) struct Shared {
     /// Wakes the sweep when there is something to watch again.
     pub(crate) busy: Notify,
     pub(crate) connections: Cell<usize>,
+    pub(crate) tls_handshakes: Rc<Cell<usize>>,
+    ticket_keys: Arc<TicketKeys>,
     pub(crate) per_client: RefCell<HashMap<String, usize>>,
     last_breath_us: Cell<u64>,
     /// Where URLs are fetched from.
@@ -69,7 +73,9 @@ impl Worker {
     pub fn new(zone: Zone, slot: u32, seed: [u8; 16]) -> Self {
         let snapshot: Snapshot =
             serde_json::from_str(include_str!("empty_snapshot.json")).expect("the text is part of the crate");
-        let tables = Tables::build(snapshot, Rc::new(NoHooks), None).expect("it has nothing that could fail");
+        let ticket_keys = TicketKeys::random();
+        let tables = Tables::build(snapshot, Rc::new(NoHooks), &ticket_keys, None)
+            .expect("it has nothing that could fail");
         Self {
             shared: Rc::new(Shared {
                 clock: Rc::new(Clock::new()),
@@ -83,6 +89,8 @@ impl Worker {
                 stop: Notify::new(),
                 busy: Notify::new(),
                 connections: Cell::new(0),
+                tls_handshakes: Rc::default(),
+                ticket_keys,
                 per_client: RefCell::default(),
                 last_breath_us: Cell::new(0),
                 origins: Origins::default(),
@@ -97,12 +105,18 @@ impl Worker {
     /// The snapshot is not usable; the old one stays in force.
     pub fn apply(&self, snapshot: &str, hooks: Rc<dyn Hooks>) -> Result<(), SnapshotError> {
         let old = self.shared.tables();
-        let tables = parse(snapshot).and_then(|snapshot| Tables::build(snapshot, hooks, Some(&old)))?;
+        let tables = parse(snapshot)
+            .and_then(|snapshot| Tables::build(snapshot, hooks, &self.shared.ticket_keys, Some(&old)))?;
         self.shared.tables.replace(Rc::new(tables));
         if let Some(log) = &old.access_log {
             log.flush();
         }
         Ok(())
+    }
+
+    /// Takes the keys that tickets of TLS sessions are made with, the newest first; tickets of other keys are void.
+    pub fn use_ticket_keys(&self, keys: &[[u8; TICKET_KEY_BYTES]]) {
+        self.shared.ticket_keys.replace(keys);
     }
 
     /// Accepts connections from a listening socket. Must be called within the runtime's local set.
@@ -281,7 +295,7 @@ pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
     if let Some(log) = snapshot.access_log.take() {
         parse_log(&log)?;
     }
-    Tables::build(snapshot, Rc::new(NoHooks), None).map(drop)
+    Tables::build(snapshot, Rc::new(NoHooks), &TicketKeys::random(), None).map(drop)
 }
 
 /// Looks at deadlines ten times a second, at pools every second, at the log at its interval; sleeps while there is nothing.

@@ -27,10 +27,13 @@ LogLevel = Annotated[
 
 def proxy(
     listen: Annotated[
-        str, typer.Argument(help="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/x.sock`.")
+        str,
+        typer.Argument(
+            help="`:8080`, `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/x.sock` or `https://localhost:8443`."
+        ),
     ],
     to: Annotated[
-        list[str], typer.Option(help="A server: `localhost:9000` or `http://host:port`; may be repeated.")
+        list[str], typer.Option(help="A server: `localhost:9000` or `https://host:port`; may be repeated.")
     ],
     workers: Workers = None,
     access_log: Annotated[

@@ -25,6 +25,14 @@ class TcpAddress:
 
 
 @dataclass(frozen=True)
+class TlsAddress(TcpAddress):
+    """A host and a port where TLS is spoken."""
+
+    def __str__(self) -> str:
+        return f"https://{super().__str__()}"
+
+
+@dataclass(frozen=True)
 class UnixAddress:
     """The absolute path of a Unix socket."""
 
@@ -48,15 +56,17 @@ def parse_listen_address(text: Any) -> Address:
 
 
 def parse_server_address(text: Any) -> Address:
-    """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `http://name`, `unix:/run/app.sock`."""
-    hint = "write `10.0.0.1:9000`, `http://name:9000` or `unix:/run/app.sock`"
+    """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `https://name`, `unix:/run/app.sock`."""
+    hint = "write `10.0.0.1:9000`, `https://name` or `unix:/run/app.sock`"
     given = text
+    is_secure = False
     if isinstance(text, str) and "://" in text:
-        text = _authority(text)
+        text, is_secure = _authority(text)
     address = _parse(text, "a server's address", hint, lowest_port=1, given=given)
-    if isinstance(address, TcpAddress) and not address.host:
-        return TcpAddress("127.0.0.1", address.port)
-    return address
+    if isinstance(address, UnixAddress):
+        return address
+    host = address.host or "127.0.0.1"
+    return TlsAddress(host, address.port) if is_secure else TcpAddress(host, address.port)
 
 
 def parse_server(text: str) -> dict[str, Any]:
@@ -75,19 +85,21 @@ def parse_server(text: str) -> dict[str, Any]:
     return table
 
 
-def _authority(url: str) -> str:
+def _authority(url: str) -> tuple[str, bool]:
+    """Host and port of a URL, and whether it is one of TLS."""
     scheme, _, rest = url.partition("://")
-    if scheme.lower() == "https":
+    ports = {"http": "80", "https": "443"}
+    if scheme.lower() not in ports:
         raise ConfigError(
-            f"`{url}` needs TLS to the server, which is not there yet", hint="write `http://...`"
+            f"`{url}` has a scheme that is not known", hint="write `http://name:9000` or `https://name`"
         )
-    if scheme.lower() != "http":
-        raise ConfigError(f"`{url}` has a scheme that is not known", hint="write `http://name:9000`")
     authority, _, path = rest.partition("/")
     if path or "?" in authority or "#" in authority or "@" in authority:
         raise ConfigError(f"`{url}` says more than a host and a port", hint="use replace_prefix for a path")
     has_port = authority.rpartition(":")[2].isdigit() and not authority.endswith("]")
-    return authority if has_port else f"{authority}:80"
+    if not has_port:
+        authority = f"{authority}:{ports[scheme.lower()]}"
+    return authority, scheme.lower() == "https"
 
 
 def _parse(text: Any, what: str, hint: str, *, lowest_port: int, given: Any = None) -> Address:

@@ -32,6 +32,11 @@ class LimitsConfig(Settings):
     max_requests_per_connection: int = Field(
         default=0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
     )
+    max_tls_handshakes: int = Field(
+        default=1024,
+        ge=1,
+        description="TLS handshakes of one worker at one time; past it connections are closed.",
+    )
     max_chunk_extension_bytes: Size = Field(
         default=4096, description="Bytes of chunk extensions in one body."
     )
@@ -132,6 +137,7 @@ class LimitsOptions(TypedDict, total=False):
     max_client_hello_bytes: int | str
     max_connections_per_client: int
     max_requests_per_connection: int
+    max_tls_handshakes: int
     max_chunk_extension_bytes: int | str
     max_trailer_bytes: int | str
     max_fetches: int

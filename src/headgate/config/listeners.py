@@ -12,6 +12,7 @@ from .errors import ConfigError
 from .hooks import ListenerHooksConfig, StreamHooksConfig
 from .patterns import check_host
 from .settings import OneOrMany, Settings
+from .tls import TlsConfig
 from .units import Duration
 
 ProxyProtocol = Literal["v1", "v2", "any"]
@@ -73,6 +74,7 @@ class ListenerConfig(Settings):
         default=False,
         description="Looks at the first TLS message: names in `tls_routes` are carried on as they are.",
     )
+    tls: TlsConfig | None = Field(default=None, description="TLS, with its certificates; null is none.")
     hooks: ListenerHooksConfig = Field(
         default_factory=ListenerHooksConfig, description="Its own hooks, by phase."
     )
@@ -85,7 +87,12 @@ class ListenerConfig(Settings):
     @property
     def is_plain(self) -> bool:
         """Whether the engine need not know of it: HTTP from the first byte on."""
-        return self.proxy_protocol is None and not self.tls_passthrough and self.name == self.address
+        return (
+            self.proxy_protocol is None
+            and not self.tls_passthrough
+            and self.tls is None
+            and self.name == self.address
+        )
 
     @model_validator(mode="after")
     def _named(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,12 @@ from .routes import RouteConfig
 from .settings import OneOrMany, Settings
 from .units import Duration
 from .upstreams import UpstreamConfig
+
+FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+"""The name of a header field."""
+
+CertificateFact = Literal["verdict", "subject", "issuer", "serial", "fingerprint", "names", "pem"]
+"""What a header field may tell of a client's certificate."""
 
 _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -38,6 +44,11 @@ class ForwardingConfig(Settings):
         default="headgate",
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
         description="The gateway's name in Via and Server.",
+    )
+    client_certificate: dict[FieldName, CertificateFact] = Field(
+        default_factory=dict,
+        description="Fields that tell servers of the client's certificate, and what each holds;"
+        " clients' own fields of these names are taken out.",
     )
 
 
@@ -137,6 +148,14 @@ class GatewayConfig(Settings):
                 )
         for position, route in enumerate(self.routes):
             self._check_target(route, ("routes", position, "to"))
+            self._check_certificate(route, ("routes", position, "client_certificate"))
+        for name, upstream in self.upstreams.items():
+            if upstream.tls is not None and not upstream.is_secure:
+                raise Inconsistency(
+                    ("upstreams", name, "tls"),
+                    f"the upstream `{name}` has `tls`, but no server that speaks it",
+                    "write its servers as `https://name`",
+                )
         for key in ("tls_routes", "tcp", "udp"):
             for position, one in enumerate(getattr(self, key)):
                 self._check_target(one, (key, position, "to"))
@@ -162,6 +181,15 @@ class GatewayConfig(Settings):
             [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
         )
         return self
+
+    def _check_certificate(self, route: RouteConfig, path: tuple[str | int, ...]) -> None:
+        modes = {one.tls.client_certificates.mode for one in self.listeners if one.tls}
+        if route.client_certificate == "required" and not modes - {"none"}:
+            raise Inconsistency(
+                path,
+                f"route `{route.shown_name}` wants a client certificate, but no listener asks for one",
+                "set `tls.client_certificates` of a listener",
+            )
 
     def _proxied(self) -> Iterator[tuple[str, int, ListenerConfig | TcpListenerConfig]]:
         yield from (("listeners", position, one) for position, one in enumerate(self.listeners))

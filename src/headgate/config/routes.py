@@ -13,6 +13,7 @@ from .hooks import OnError, Reference, RouteHooksConfig
 from .limits import RouteTimeoutsConfig
 from .patterns import check_host, check_method, check_path
 from .settings import OneOrMany, Settings
+from .tls import RouteCertificate
 from .units import Duration, Size
 
 ACTIONS = ("to", "redirect", "respond", "files")
@@ -168,6 +169,10 @@ class RouteConfig(Settings):
     )
     max_body_bytes: Size | None = Field(
         default=None, description="Bytes of a request body; none given: the gateway's; 0 is no bound."
+    )
+    client_certificate: RouteCertificate | None = Field(
+        default=None,
+        description="`required`: 400 without a valid client certificate; `any`: none needed; none: as the listener.",
     )
     timeouts: RouteTimeoutsConfig = Field(
         default_factory=RouteTimeoutsConfig, description="Waits on this route."

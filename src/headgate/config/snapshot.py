@@ -15,6 +15,7 @@ from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
 from .routes import RouteConfig
 from .settings import Settings
+from .snapshot_tls import listener_tls, upstream_tls
 from .units import milliseconds
 from .upstreams import UpstreamConfig
 
@@ -53,18 +54,21 @@ def snapshot(
         {
             "limits": limits,
             "timeouts": _milliseconds(config.timeouts),
-            "forwarding": config.forwarding.model_dump(),
+            "forwarding": {
+                **config.forwarding.model_dump(),
+                "client_certificate": [list(pair) for pair in config.forwarding.client_certificate.items()],
+            },
             "http2": {**config.http2.model_dump(), "max_age": milliseconds(config.http2.max_age)},
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
             "server_timing": config.server_timing,
             "trusted_proxies": config.trusted_proxies,
-            "listeners": _listeners(config, listeners, positions),
+            "listeners": _listeners(config, listeners, positions, folder),
             "tls_routes": [
                 {"hosts": [] if "*" in one.host else list(one.host), "upstream": positions[one.to]}
                 for one in config.tls_routes
             ],
-            "upstreams": [_upstream(name, upstream, config) for name, upstream in upstreams.items()],
+            "upstreams": [_upstream(name, upstream, config, folder) for name, upstream in upstreams.items()],
             "routes": [
                 {
                     "name": name,
@@ -74,6 +78,9 @@ def snapshot(
                     "strip_prefix": route.strip_prefix,
                     "replace_prefix": route.replace_prefix,
                     "max_body_bytes": None if route.max_body_bytes is None else _bound(route.max_body_bytes),
+                    "needs_client_certificate": None
+                    if route.client_certificate is None
+                    else route.client_certificate == "required",
                     "timeouts": _milliseconds(route.timeouts) or None,
                     "hooks": {phase: list(calls.hooks.get(phase, ())) for phase in _ROUTE_LISTS},
                 }
@@ -93,16 +100,22 @@ _LISTENER_LISTS = ("connect", "client_hello", "client_data", "server_data")
 
 
 def _listeners(
-    config: GatewayConfig, hooks: Sequence[HookLists], upstreams: Mapping[str, int]
+    config: GatewayConfig, hooks: Sequence[HookLists], upstreams: Mapping[str, int], folder: Path
 ) -> list[dict[str, Any]]:
     """Those that the engine must know more of than their sockets; `hooks` goes through all kinds in this order."""
     known = []
     every: list[AnyListener] = [*config.listeners, *config.tcp, *config.udp]
-    for listener, lists in zip_longest(every, hooks, fillvalue=cast(Any, {})):
+    pairs = zip_longest(every, hooks, fillvalue=cast(Any, {}))
+    for position, (listener, lists) in enumerate(pairs):
         calls = {phase: list(lists.get(phase, ())) for phase in _LISTENER_LISTS}
         if isinstance(listener, ListenerConfig) and listener.is_plain and not any(calls.values()):
             continue
-        known.append({"name": listener.name, "hooks": calls, **_listener(listener, upstreams)})
+        said = {"name": listener.name, "hooks": calls, **_listener(listener, upstreams)}
+        if isinstance(listener, ListenerConfig) and listener.tls:
+            said["tls"] = listener_tls(
+                listener.tls, folder, ("listeners", position, "tls"), http2=config.http2.enabled
+            )
+        known.append(said)
     return known
 
 
@@ -170,7 +183,7 @@ def _action(
     return {"hooks": {}}
 
 
-def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dict[str, Any]:
+def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder: Path) -> dict[str, Any]:
     waits = {
         key: getattr(config.timeouts, key) for key in ("queue", "connect", "upstream_head", "upstream_idle")
     }
@@ -180,7 +193,12 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dic
         "balance": upstream.balance,
         "protocol": upstream.protocol,
         "servers": [
-            {**server.model_dump(), "fail_timeout": milliseconds(server.fail_timeout)}
+            {
+                **server.model_dump(),
+                "address": server.address.removeprefix("https://"),
+                "tls": server.address.startswith("https://"),
+                "fail_timeout": milliseconds(server.fail_timeout),
+            }
             for server in upstream.servers
         ],
         "keepalive": {
@@ -193,6 +211,7 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig) -> dic
         "host": upstream.host,
         "proxy_protocol": upstream.proxy_protocol,
         "source": upstream.source,
+        "tls": upstream_tls(name, upstream, folder),
     }
 
 

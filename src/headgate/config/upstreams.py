@@ -11,6 +11,7 @@ from .addresses import parse_server, parse_server_address
 from .errors import ConfigError
 from .limits import UpstreamTimeoutsConfig
 from .settings import OneOrMany, Settings
+from .tls import UpstreamTlsConfig
 from .units import Duration
 
 Balance = Literal["round_robin", "least_conn", "random", "ip_hash"]
@@ -22,7 +23,7 @@ UpstreamProtocol = Literal["http1", "h2"]
 ServerAddress = Annotated[
     str, BeforeValidator(lambda value: str(parse_server_address(value))), WithJsonSchema({"type": "string"})
 ]
-"""`host:port` or `unix:/path`."""
+"""`host:port`, `https://host:port` or `unix:/path`."""
 
 
 def _source(value: str) -> str:
@@ -40,7 +41,7 @@ class ServerConfig(Settings):
     short_forms: ClassVar = ({"type": "string", "examples": ["10.0.0.2:9000 weight=2 backup"]},)
 
     address: ServerAddress = Field(
-        description="`10.0.0.1:9000`, `[::1]:9000`, `http://name:9000` or `unix:/run/app.sock`."
+        description="`10.0.0.1:9000`, `[::1]:9000`, `https://name` or `unix:/run/app.sock`."
     )
     weight: int = Field(
         default=1, ge=1, le=65535, description="Its share of the requests, beside the other servers' weights."
@@ -115,6 +116,16 @@ class UpstreamConfig(Settings):
         pattern=r"^[\x21-\x7e]+$",
         description="The Host field it is sent: `preserve` the client's, the `server`'s address, or this text.",
     )
+
+    tls: UpstreamTlsConfig | None = Field(
+        default=None,
+        description="How its `https://` servers are spoken to; none given: verified as a browser does.",
+    )
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether any of its servers speaks TLS."""
+        return any(server.address.startswith("https://") for server in self.servers)
 
     @classmethod
     def expand(cls, value: Any) -> Any:

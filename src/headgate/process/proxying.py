@@ -25,18 +25,37 @@ def gateway(arguments: dict[str, Any]) -> "Gateway":
     from headgate.gateway import Gateway
 
     gate = Gateway()
-    gate.listen(arguments["listen"])
+    address, names = listen_address(arguments["listen"])
+    gate.listen(address, tls={"local": names} if names else None)
     gate.route("/", to=gate.upstream("proxy", *arguments["to"]))
     if arguments["access_log"]:
         gate.access_log(arguments["access_log"])
     return gate
 
 
+def listen_address(text: str) -> tuple[str, list[str]]:
+    """`https://localhost:8443` as the address to listen on and the names to certify; none without TLS."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text, []
+    address = str(parse_server_address(text)).removeprefix("https://")
+    host = rest.rpartition(":")[0] if ":" in rest else rest
+    if scheme.lower() != "https":
+        return address, []
+    bare = host.strip("[]")
+    local = ["localhost", "127.0.0.1", "::1"]
+    # `https://:8443` is every address of the machine, as `:8443` is
+    return (address if bare else f":{address.rpartition(':')[2]}"), list(
+        dict.fromkeys([*([bare] if bare else []), *local])
+    )
+
+
 def quick(arguments: dict[str, Any]) -> Loaded | None:
     """The same from the prepared file; None if `arguments` ask for more than plain addresses. Raises
     ConfigError."""
     access_log = arguments["access_log"]
-    if any(" " in server for server in arguments["to"]) or access_log not in (None, "json", "combined"):
+    plain = all(" " not in server and not server.startswith("https:") for server in arguments["to"])
+    if not plain or "://" in arguments["listen"] or access_log not in (None, "json", "combined"):
         return None
     prepared = json.loads(PREPARED.read_text())
     snapshot = prepared["snapshot"]

@@ -1,6 +1,6 @@
 """The kit of the end-to-end tests: a scripted origin, a real gateway process, a raw client; real sockets."""
 
-from .client import RawClient, RawResponse, fetch
+from .client import RawClient, RawResponse, TlsClient, fetch
 from .gateway import HEADGATE, RunningGateway, Serve, run_cli
 from .net import Address, eventually, free_port
 from .origin import Call, Origin
@@ -14,6 +14,7 @@ __all__ = [
     "RawResponse",
     "RunningGateway",
     "Serve",
+    "TlsClient",
     "eventually",
     "fetch",
     "free_port",

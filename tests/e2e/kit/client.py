@@ -3,6 +3,7 @@
 import json
 import select
 import socket
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,6 +202,36 @@ class RawClient:
             response.trailers.append(parse_field(line[:-2].decode("latin-1")))
         wire.append(b"\r\n")
         response.body, response.wire_body = b"".join(body), b"".join(wire)
+
+
+class TlsClient(RawClient):
+    """One client connection over TLS; `server_name` is asked for and verified."""
+
+    socket: ssl.SSLSocket
+
+    def __init__(
+        self,
+        address: Address,
+        context: ssl.SSLContext,
+        server_name: str | None = "gate.test",
+        *,
+        session: ssl.SSLSession | None = None,
+        timeout: float = 10,
+    ) -> None:
+        super().__init__(address, timeout)
+        plain = self.socket
+        try:
+            self.socket = context.wrap_socket(
+                plain, server_hostname=server_name, session=session, suppress_ragged_eofs=False
+            )
+        except BaseException:
+            plain.close()
+            raise
+
+    @property
+    def certificate(self) -> bytes:
+        """The server's certificate (DER)."""
+        return self.socket.getpeercert(binary_form=True) or b""
 
 
 def fetch(

@@ -8,6 +8,7 @@ import contextlib
 import json
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -157,9 +158,18 @@ class Call:
 class Origin:
     """An origin server in threads, on a free port of `host` or on a Unix socket."""
 
-    def __init__(self, *, path: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        path: Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.tls = tls
         self.calls: list[Call] = []
         self.connection_count = 0
+        self.handshake_errors: list[str] = []
         self.received = b""
         """Every byte that came, on all connections, probes apart."""
         self._behaviours: dict[str, Behaviour] = {}
@@ -252,6 +262,8 @@ class Origin:
     def _serve(self, connection: socket.socket, number: int) -> None:
         buffer = b""
         try:
+            if self.tls:
+                connection = self._secure(connection, self.tls)
             while True:
                 while (end := buffer.find(b"\r\n\r\n")) < 0:
                     piece = connection.recv(1 << 16)
@@ -272,6 +284,20 @@ class Origin:
             with self._lock:
                 self._open.discard(connection)
             connection.close()
+
+    def _secure(self, plain: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        plain.settimeout(30)
+        with self._lock:
+            self._open.discard(plain)
+        try:
+            secured = tls.wrap_socket(plain, server_side=True)
+        except ssl.SSLError as error:
+            self.handshake_errors.append(str(error))
+            plain.close()
+            raise
+        with self._lock:
+            self._open.add(secured)
+        return secured
 
     def _answer(self, call: Call) -> None:
         if call.path == PROBE_PATH:

@@ -30,14 +30,16 @@ def test_quick_way_equals_the_model(arguments: dict[str, Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("special", [{"to": ["a:1 weight=2"]}, {"access_log": "{client} {status}"}])
+@pytest.mark.parametrize(
+    "special", [{"to": ["a:1 weight=2"]}, {"to": ["https://a"]}, {"access_log": "{client} {status}"}]
+)
 def test_quick_way_leaves_the_rest_to_the_model(special: dict[str, Any]) -> None:
     arguments = {"listen": ":8080", "to": ["a:1"], "access_log": None, **special}
     assert proxying.quick(arguments) is None
     assert compiled(proxying.gateway(arguments)).snapshot
 
 
-@pytest.mark.parametrize("wrong", [{"listen": "nowhere"}, {"to": ["https://example.org"]}, {"to": ["x"]}])
+@pytest.mark.parametrize("wrong", [{"listen": "nowhere"}, {"to": ["ftp://example.org"]}, {"to": ["x"]}])
 def test_both_ways_refuse_wrong_addresses(wrong: dict[str, Any]) -> None:
     arguments = {"listen": ":8080", "to": ["a:1"], "access_log": None, **wrong}
     with pytest.raises(ConfigError):

@@ -68,6 +68,14 @@ pub(super) async fn run(
         // a connection that breaks already is noticed when the request is sent
         let _ = peer.write_all(&call.watch, &header, call.connect_ms).await;
     }
+    if upstream.servers[server].is_secure() {
+        let limit_ms = call.shared.tables().timeouts.tls_handshake;
+        call.watch.arm(Limit::TlsHandshake, limit_ms);
+        upstream.servers[server]
+            .secure(&mut peer, &call.watch)
+            .await
+            .map_err(|broken| FetchError::tls(&upstream.servers[server].name, &broken, limit_ms))?;
+    }
     let fresh = Pooled {
         peer,
         served: 1,

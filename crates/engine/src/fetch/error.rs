@@ -67,6 +67,26 @@ impl FetchError {
         }
     }
 
+    /// A TLS session that could not be made.
+    pub(super) fn tls(server: &str, broken: &Broken, limit_ms: u64) -> Self {
+        let (kind, message) = match broken {
+            Broken::Limit(_) => (
+                FetchErrorKind::Timeout,
+                format!("`{server}` did not finish the TLS handshake within {limit_ms} ms; hint: see `timeouts.tls_handshake`"),
+            ),
+            Broken::Io(error) => (
+                FetchErrorKind::Connect,
+                format!("no TLS session with `{server}`: {error}"),
+            ),
+            Broken::Closed => (FetchErrorKind::Connect, format!("no TLS session with `{server}`")),
+        };
+        Self {
+            kind,
+            message,
+            retry_safe: true,
+        }
+    }
+
     /// A step that took too long.
     pub(super) fn late(timeout_ms: u64) -> Self {
         Self::new(

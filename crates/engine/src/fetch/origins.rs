@@ -155,7 +155,7 @@ impl Origins {
                 "`{key}` is not reached from a test; hint: name it in `upstreams`"
             )));
         }
-        let upstream = Upstream::build(&described(url, address)?, &mut |_| 0)
+        let upstream = Upstream::build(&described(url, address), &mut |_| 0)
             .map(Rc::new)
             .map_err(FetchError::refused)?;
         self.keep(key, upstream.clone(), used_ms);
@@ -206,17 +206,17 @@ impl Origins {
 }
 
 /// An origin as the configuration would describe it.
-fn described(url: &Url, address: &str) -> Result<snapshot::Upstream, FetchError> {
+fn described(url: &Url, address: &str) -> snapshot::Upstream {
+    let mut upstream = server_at(url[..Position::BeforePath].to_owned(), address.to_owned());
     if url.scheme() == "https" {
-        return Err(FetchError::refused(format!(
-            "cannot fetch `{}`: TLS to servers is not there yet; hint: fetch over `http`",
-            &url[..Position::BeforePath]
-        )));
+        upstream.servers[0].tls = true;
+        // the name of the URL, also where its address was looked up already
+        upstream.tls = Some(snapshot::UpstreamTls {
+            server_name: url.host_str().map(str::to_owned),
+            ..snapshot::UpstreamTls::default()
+        });
     }
-    Ok(server_at(
-        url[..Position::BeforePath].to_owned(),
-        address.to_owned(),
-    ))
+    upstream
 }
 
 /// One server, as the configuration would describe an upstream of it.
@@ -228,6 +228,7 @@ fn server_at(name: String, address: String) -> snapshot::Upstream {
         servers: vec![snapshot::Server {
             address,
             connect: None,
+            tls: false,
             weight: 1,
             // there is no other server to turn to
             max_fails: 0,
@@ -246,6 +247,7 @@ fn server_at(name: String, address: String) -> snapshot::Upstream {
         host: "server".to_owned(),
         proxy_protocol: None,
         source: None,
+        tls: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! One attempt: a connection to a server, the request on it, and the head of the response.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::task::{Context, Poll};
 
 use headgate_wire::{parse_response, Parsed, ResponseHead, Version};
@@ -96,6 +96,9 @@ pub(super) async fn connect(
                 // a connection that breaks already is noticed when the request is sent
                 let _ = peer.write_all(&connection.watch, &header, plan.send_ms).await;
             }
+            if plan.upstream.servers[server].is_secure() {
+                secure(plan, connection, server, &mut peer).await?;
+            }
             Ok(Pooled {
                 peer,
                 served: 0,
@@ -125,6 +128,57 @@ pub(super) async fn connect(
             true,
         ))),
     }
+}
+
+/// Makes a TLS session on a fresh connection.
+async fn secure(
+    plan: &Plan<'_>,
+    connection: &Connection,
+    server: usize,
+    peer: &mut Peer,
+) -> Result<(), AttemptFailed> {
+    let shared = &connection.shared;
+    let began = shared.clock.now_us();
+    connection
+        .watch
+        .arm(Limit::TlsHandshake, plan.tables.timeouts.tls_handshake);
+    let secured = plan.upstream.servers[server]
+        .secure(peer, &connection.watch)
+        .await;
+    let timings = &plan.exchange.timings;
+    timings
+        .connect_us
+        .set(timings.connect_us.get() + shared.clock.tick() - began);
+    let failure = match secured {
+        Ok(()) => return Ok(()),
+        Err(Broken::Limit(limit)) => {
+            shared.metrics.count(limit.counter());
+            plan.exchange.limit.set(limit.name());
+            Failure::upstream(
+                "upstream_tls_timeout",
+                504,
+                "the server did not finish the TLS handshake in time",
+                true,
+            )
+        }
+        Err(Broken::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            let name = &plan.upstream.servers[server].name;
+            tracing::warn!(server = name, "no TLS session: {error}");
+            Failure::upstream(
+                "upstream_tls",
+                502,
+                format!("no TLS session with the server: {error}"),
+                true,
+            )
+        }
+        Err(Broken::Io(_) | Broken::Closed) => Failure::upstream(
+            "upstream_tls",
+            502,
+            "the server closed the connection within the TLS handshake",
+            true,
+        ),
+    };
+    Err(AttemptFailed::Server(failure))
 }
 
 /// Sends the request and awaits the head of its final response; interim ones go on to the client.
@@ -273,6 +327,16 @@ impl Waiting<'_> {
                     );
                     return Poll::Ready(Err(AttemptFailed::Server(failure)));
                 }
+                // TLS 1.3 lets a server refuse the gateway's certificate after the handshake
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::InvalidData => {
+                    let failure = Failure::upstream(
+                        "upstream_tls",
+                        502,
+                        format!("the TLS session with the server broke: {error}"),
+                        false,
+                    );
+                    return Poll::Ready(Err(AttemptFailed::Server(failure)));
+                }
                 Poll::Ready(Ok(0) | Err(_)) => {
                     let nothing_came = server.unread().is_empty();
                     let kind = if nothing_came {
@@ -315,7 +379,7 @@ impl Waiting<'_> {
                 Poll::Pending => {}
             }
         }
-        if body.is_done() && self.departure.poll(context, &connection.peer) {
+        if body.is_done() && self.departure.poll(context, &mut connection.peer) {
             return Poll::Ready(Err(AttemptFailed::Request(Failure::client_left())));
         }
         if let Some(limit) = connection.watch.expired() {

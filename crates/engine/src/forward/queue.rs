@@ -17,17 +17,18 @@ use crate::limits::Limit;
 use crate::peer::{late, Broken};
 use crate::phase_hooks::Departure;
 use crate::upstream::Queue;
+use crate::worker::Shared;
 
 /// How often to look for what other workers gave back.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The server for the next attempt; `None` if every one was tried.
 pub(super) async fn server(
-    connection: &Connection,
+    connection: &mut Connection,
     plan: &Plan<'_>,
     tried: u64,
 ) -> Result<Option<usize>, Failure> {
-    let (shared, upstream) = (&connection.shared, plan.upstream);
+    let (shared, upstream) = (connection.shared.clone(), plan.upstream);
     let key = plan.exchange.client.address.as_bytes();
     let pick = || upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics);
     let Some(queue) = &upstream.queue else {
@@ -45,12 +46,12 @@ pub(super) async fn server(
 }
 
 async fn wait(
-    connection: &Connection,
+    connection: &mut Connection,
     plan: &Plan<'_>,
     queue: &Queue,
     pick: impl Fn() -> Option<usize>,
 ) -> Result<Option<usize>, Failure> {
-    let shared = &connection.shared;
+    let shared = &connection.shared.clone();
     let began = shared.clock.tick();
     let turn = async {
         let _first = queue.turnstile().await;
@@ -74,10 +75,10 @@ async fn wait(
         if let Poll::Ready(server) = turn.as_mut().poll(context) {
             return Poll::Ready(Ok(Some(server)));
         }
-        if departure.poll(context, &connection.peer) {
+        if departure.poll(context, &mut connection.peer) {
             return Poll::Ready(Err(Failure::client_left()));
         }
-        late(&connection.watch, context).map(|broken| Err(too_long(connection, plan, &broken)))
+        late(&connection.watch, context).map(|broken| Err(too_long(shared, plan, &broken)))
     })
     .await;
     let waited = &plan.exchange.timings.queue_us;
@@ -85,9 +86,9 @@ async fn wait(
     outcome
 }
 
-fn too_long(connection: &Connection, plan: &Plan<'_>, broken: &Broken) -> Failure {
+fn too_long(shared: &Shared, plan: &Plan<'_>, broken: &Broken) -> Failure {
     if let Broken::Limit(limit) = broken {
-        connection.shared.metrics.count(limit.counter());
+        shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
     }
     Failure::gateway(

@@ -4,6 +4,7 @@ use headgate_wire::{Framing, RequestHead, Version};
 
 use crate::exchange_state::{ClientInfo, Protocol};
 use crate::snapshot::Forwarding;
+use crate::tls::{self, ClientCertificate};
 use crate::upstream::HostRule;
 
 /// What decides the head beside the request itself.
@@ -42,6 +43,9 @@ pub(crate) fn claim_fields(
     if let Some(name) = request_id_header {
         claim(name.as_bytes());
     }
+    if !forwarding.client_certificate.is_empty() {
+        tls::claim_certificate_fields(request, &forwarding.client_certificate);
+    }
 }
 
 /// Appends the whole head to `out`.
@@ -62,6 +66,13 @@ pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
     // `X-Forwarded-For`, `Forwarded` and `Via` are lists: the client's own members come first
     write_fields_except_lists(request, outgoing.forwarding, out);
     write_forwarding(request, outgoing, out);
+    if !outgoing.forwarding.client_certificate.is_empty() {
+        tls::write_certificate_fields(
+            client_certificate(outgoing.client),
+            &outgoing.forwarding.client_certificate,
+            out,
+        );
+    }
     if let Some((name, id)) = outgoing.request_id {
         field(out, name.as_bytes(), &[id.as_bytes()]);
     }
@@ -87,6 +98,10 @@ pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
         field(out, b"TE", &[b"trailers"]);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+fn client_certificate(client: &ClientInfo) -> Option<&ClientCertificate> {
+    client.tls.as_ref()?.client_certificate.as_ref()
 }
 
 /// The protocol that an upgrade request names, unless it is one that must not be passed on: `h2c` would open a way round

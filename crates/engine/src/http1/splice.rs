@@ -84,7 +84,7 @@ impl Pipe {
     pub(crate) fn poll_fill(
         &self,
         context: &mut Context<'_>,
-        server: &Peer,
+        server: &mut Peer,
         left: u64,
     ) -> Poll<io::Result<usize>> {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.size);

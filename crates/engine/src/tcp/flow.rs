@@ -201,7 +201,7 @@ impl<'a> Direction<'a> {
     }
 
     /// Moves bytes within the kernel until the sender ends.
-    fn poll_splice(&mut self, context: &mut Context<'_>, from: &Peer, to: &Peer) -> Poll<io::Result<()>> {
+    fn poll_splice(&mut self, context: &mut Context<'_>, from: &mut Peer, to: &Peer) -> Poll<io::Result<()>> {
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
             none => none.insert(Pipe::open()?),

@@ -161,20 +161,27 @@ async fn connect(
         let lease = Lease::new(shared.metrics.clone(), upstream, server);
         opening.watch.arm(Limit::Connect, connect_ms);
         shared.metrics.count(Counter::UpstreamConnects);
-        let connected = upstream.servers[server]
-            .connect(&shared.clock, &opening.watch, introduced)
-            .await;
-        match connected {
-            Ok(stream) => {
+        let connected = async {
+            let stream = upstream.servers[server]
+                .connect(&shared.clock, &opening.watch, introduced)
+                .await?;
+            let mut peer = Peer::new(stream, shared.buffers.clone());
+            if let Some((introduction, client)) = introduced {
+                let mut header = Vec::new();
+                introduction.write_header(client, &mut header);
+                // a connection that breaks already is noticed when bytes flow
+                let _ = peer.write_all(&opening.watch, &header, timeouts.send).await;
+            }
+            if upstream.servers[server].is_secure() {
+                opening.watch.arm(Limit::TlsHandshake, timeouts.tls_handshake);
+                upstream.servers[server].secure(&mut peer, &opening.watch).await?;
+            }
+            Ok(peer)
+        };
+        match connected.await {
+            Ok(peer) => {
                 upstream.succeeded(server, shared.clock.now_ms());
                 story.connect_us = shared.clock.tick() - began;
-                let mut peer = Peer::new(stream, shared.buffers.clone());
-                if let Some((introduction, client)) = introduced {
-                    let mut header = Vec::new();
-                    introduction.write_header(client, &mut header);
-                    // a connection that breaks already is noticed when bytes flow
-                    let _ = peer.write_all(&opening.watch, &header, timeouts.send).await;
-                }
                 return Ok((peer, lease));
             }
             Err(broken) => {

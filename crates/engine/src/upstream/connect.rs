@@ -13,7 +13,7 @@ use super::{Introduction, Server};
 use crate::clock::Clock;
 use crate::deadline::Watched;
 use crate::exchange_state::ClientInfo;
-use crate::peer::{watched, Broken};
+use crate::peer::{watched, Broken, Peer};
 use crate::stream::Stream;
 
 /// How long resolved addresses are used, in milliseconds. The system's resolver does not tell a name's own time to live.
@@ -71,6 +71,24 @@ impl Server {
         introduced: Introduced<'_>,
     ) -> Result<Stream, Broken> {
         within(watch, self.address.connect(clock, introduced)).await
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Makes a TLS session on a connection to it, within the watch's deadline.
+    pub(crate) async fn secure(&self, peer: &mut Peer, watch: &Watched) -> Result<(), Broken> {
+        match &self.tls {
+            Some((tls, name)) => tls.connect(peer, name.clone(), watch).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the files behind it are as they were when it was built.
+    pub(super) fn is_current(&self) -> bool {
+        self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
     }
 }
 

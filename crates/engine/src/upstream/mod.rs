@@ -11,10 +11,12 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use headgate_route::{Balance, Balancer, ServerSpec};
+use rustls::pki_types::ServerName;
 
 use crate::http2::SharedConnections;
 use crate::metrics::Metrics;
 use crate::snapshot;
+use crate::tls::UpstreamTls;
 pub use connect::is_server_address;
 use connect::Address;
 pub(crate) use introduction::Introduction;
@@ -45,6 +47,8 @@ pub struct Server {
     /// Its address as written in the configuration.
     pub name: String,
     address: Address,
+    /// How TLS is spoken with it, and under which name; absent for plain connections.
+    tls: Option<(Rc<UpstreamTls>, ServerName<'static>)>,
     /// Its cell in the shared zone: requests now on it.
     pub(crate) cell: u32,
     pub(crate) pool: Pool,
@@ -81,15 +85,26 @@ impl Upstream {
                 spec.servers.len()
             ));
         }
+        let named = |error: String| format!("upstream `{}`: {error}", spec.name);
+        let tls = match &spec.tls {
+            Some(tls) => Some(Rc::new(UpstreamTls::build(tls).map_err(named)?)),
+            None => None,
+        };
         let servers = spec.servers.iter().map(|server| {
+            let host = server.address.rsplit_once(':').map_or("", |(host, _)| host);
+            let tls = tls.as_ref().filter(|_| server.tls);
             Ok(Server {
+                tls: match tls {
+                    Some(tls) => Some((Rc::clone(tls), tls.name_for(host).map_err(named)?)),
+                    None => None,
+                },
                 name: server.address.clone(),
                 address: server
                     .connect
                     .as_ref()
                     .unwrap_or(&server.address)
                     .parse()
-                    .map_err(|error| format!("upstream `{}`: {error}", spec.name))?,
+                    .map_err(named)?,
                 cell: cell(&format!("{}/{}", spec.name, server.address)),
                 pool: Pool::default(),
                 http2: (spec.protocol == snapshot::UpstreamProtocol::H2).then(Rc::default),
@@ -140,7 +155,7 @@ impl Upstream {
     /// Whether it is what `spec` describes, so that a new configuration can keep it with its connections and its memory
     /// of failures.
     pub(crate) fn is(&self, spec: &snapshot::Upstream) -> bool {
-        self.spec == *spec
+        self.spec == *spec && self.servers.iter().all(Server::is_current)
     }
 
     /// Chooses a server that was not yet tried (`tried`: a bit a server).

@@ -22,7 +22,7 @@ impl Pooled {
     /// Nothing has come from the server since its last response: neither its end nor bytes that nobody asked for.
     ///
     /// The loop has seen every event by the time a request is read, so that this asks no system call.
-    fn is_usable(&self) -> bool {
+    fn is_usable(&mut self) -> bool {
         !self.peer.stream.has_news()
     }
 }
@@ -31,7 +31,7 @@ impl Pool {
     /// Takes a usable connection; dead ones met on the way are closed.
     pub(crate) fn take(&self) -> Option<Pooled> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(pooled) = idle.pop() {
+        while let Some(mut pooled) = idle.pop() {
             if pooled.is_usable() {
                 return Some(pooled);
             }
@@ -53,8 +53,8 @@ impl Pool {
 
     /// Closes what has been idle for `idle_timeout_ms`, and what its server closed.
     pub(crate) fn sweep(&self, now_ms: u64, idle_timeout_ms: u64) {
-        self.idle
-            .borrow_mut()
-            .retain(|pooled| now_ms.saturating_sub(pooled.since_ms) < idle_timeout_ms && pooled.is_usable());
+        self.idle.borrow_mut().retain_mut(|pooled| {
+            now_ms.saturating_sub(pooled.since_ms) < idle_timeout_ms && pooled.is_usable()
+        });
     }
 }

@@ -1,0 +1,256 @@
+//! From an accepted connection to a stream of requests.
+//!
+//! # How it works
+//! First the `ClientHello` alone is read, bounded in size; it decides the settings (and may go to a hook, which may wait).
+//! Then rustls does the rest. All of it happens within one deadline, and only so many handshakes run at a time.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+
+use rustls::server::{Accepted, AcceptedAlert, Acceptor};
+use rustls::{Connection, HandshakeKind, ServerConnection};
+
+use super::client_certificate::ClientCertificate;
+use super::listener::{Built, ListenerTls};
+use super::spec::ClientCertificateMode;
+use super::stream::TlsStream;
+use crate::deadline::Watched;
+use crate::limits::Limit;
+use crate::peer::{watched, Broken, Peer};
+use crate::stream::Stream;
+
+/// What was agreed with a client.
+#[derive(Debug)]
+pub struct TlsInfo {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    /// The cipher suite, by its name in RFC 8446 or the older ones.
+    pub cipher: &'static str,
+    /// The name that the client asked for, in lower case.
+    pub server_name: Option<String>,
+    /// The application protocol agreed on; empty if the client offered none.
+    pub alpn: String,
+    /// Whether a session was taken up again.
+    pub is_resumed: bool,
+    /// The client's certificate, if it has shown one.
+    pub client_certificate: Option<ClientCertificate>,
+    /// What its listener asked for.
+    pub(super) mode: ClientCertificateMode,
+    pub(super) listener: Rc<ListenerTls>,
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(crate) enum HandshakeFailed {
+    /// A bound was hit.
+    Limit(Limit),
+    /// The client left.
+    Gone,
+    /// The client does not speak TLS as it must, or not as is asked here.
+    Refused(String),
+}
+
+/// Handshakes now under way, counted until dropped.
+pub(crate) struct Handshakes(Rc<Cell<usize>>);
+
+impl Handshakes {
+    /// One more, unless there are `max` already.
+    pub(crate) fn begin(counter: &Rc<Cell<usize>>, max: usize) -> Option<Self> {
+        if counter.get() >= max {
+            return None;
+        }
+        counter.set(counter.get() + 1);
+        Some(Self(Rc::clone(counter)))
+    }
+}
+
+impl Drop for Handshakes {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// What a handshake needs beside the connection.
+pub(crate) struct Terms<'a> {
+    pub(crate) listener: &'a Rc<ListenerTls>,
+    pub(crate) watch: &'a Watched,
+    pub(crate) max_client_hello_bytes: usize,
+    pub(crate) now_ms: u64,
+}
+
+/// Answers a client's handshake and puts the session into the peer's place. The watch is armed by the caller.
+pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
+    // what was read already (behind a PROXY header, say) belongs to the handshake
+    let mut received = peer.take_unread();
+    let accepted = read_hello(&mut peer.stream, &mut received, terms).await?;
+    let built = terms.listener.current(terms.now_ms);
+    let mode = terms.listener.client_certificates();
+    let without_alpn = !terms.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
+    let config = built
+        .config(mode, None, without_alpn)
+        .ok_or_else(|| HandshakeFailed::Refused("no client certificates are configured".to_owned()))?;
+    let session = match accepted.into_connection(config) {
+        Ok(session) => session,
+        Err(refusal) => return Err(refuse(&mut peer.stream, refusal).await),
+    };
+    let stream = peer.wrap(session.into(), received);
+    poll_fn(|context| {
+        let shaken = stream.poll_handshake(context);
+        watched(shaken, terms.watch, context)
+    })
+    .await
+    .map_err(failed)?;
+    agreed(stream, &built, mode, terms.listener)
+}
+
+fn failed(broken: Broken) -> HandshakeFailed {
+    match broken {
+        Broken::Limit(limit) => HandshakeFailed::Limit(limit),
+        Broken::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            HandshakeFailed::Refused(error.to_string())
+        }
+        Broken::Closed | Broken::Io(_) => HandshakeFailed::Gone,
+    }
+}
+
+/// Reads until the `ClientHello` is there. What came after it stays in `received`.
+async fn read_hello(
+    stream: &mut Stream,
+    received: &mut Vec<u8>,
+    terms: &Terms<'_>,
+) -> Result<Accepted, HandshakeFailed> {
+    let mut acceptor = Acceptor::default();
+    let mut seen = 0;
+    loop {
+        if received.is_empty() {
+            // one byte more than allowed tells a hello that is too large
+            let most = terms.max_client_hello_bytes + 1 - seen;
+            let read = poll_fn(|context| {
+                let read = stream.poll_read(context, received, most);
+                watched(read, terms.watch, context)
+            });
+            if read.await.map_err(failed)? == 0 {
+                return Err(HandshakeFailed::Gone);
+            }
+        }
+        if seen == 0 && received[0].is_ascii_uppercase() {
+            return Err(refuse_plain(stream, terms).await);
+        }
+        let mut rest = received.as_slice();
+        while !rest.is_empty() {
+            let taken = acceptor
+                .read_tls(&mut rest)
+                .map_err(|error| HandshakeFailed::Refused(error.to_string()))?;
+            seen += taken;
+            match acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    *received = rest.to_vec();
+                    return Ok(accepted);
+                }
+                Ok(None) if seen > terms.max_client_hello_bytes => {
+                    return Err(HandshakeFailed::Limit(Limit::ClientHello));
+                }
+                Ok(None) => {}
+                Err(refusal) => return Err(refuse(stream, refusal).await),
+            }
+        }
+        received.clear();
+    }
+}
+
+/// Tells the client what was wrong, as far as the kernel takes it at once.
+async fn refuse(stream: &mut Stream, (error, mut alert): (rustls::Error, AcceptedAlert)) -> HandshakeFailed {
+    let mut bytes = Vec::new();
+    if alert.write_all(&mut bytes).is_ok() && !bytes.is_empty() {
+        poll_fn(|context| {
+            let _ = stream.poll_write(context, &bytes, &[]);
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+    HandshakeFailed::Refused(error.to_string())
+}
+
+/// Somebody speaks HTTP without TLS: an answer says more than a broken connection.
+async fn refuse_plain(stream: &mut Stream, terms: &Terms<'_>) -> HandshakeFailed {
+    const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 65\r\n\
+        Connection: close\r\n\r\nthis port speaks TLS\nhint: write `https://` in place of `http://`";
+    let _ = poll_fn(|context| {
+        let written = stream.poll_write(context, ANSWER, &[]);
+        watched(written, terms.watch, context)
+    })
+    .await;
+    HandshakeFailed::Refused("the client speaks HTTP without TLS".to_owned())
+}
+
+/// Whether the client offers a protocol of ours, or none at all (RFC 7301 section 3.2).
+fn has_common_alpn(accepted: &Accepted, built: &Built, mode: ClientCertificateMode) -> bool {
+    let Some(config) = built.config(mode, None, false) else {
+        return true;
+    };
+    let hello = accepted.client_hello();
+    let Some(mut offered) = hello.alpn() else {
+        return true;
+    };
+    config.alpn_protocols.is_empty()
+        || offered.any(|one| config.alpn_protocols.iter().any(|ours| ours == one))
+}
+
+/// What the handshake came to.
+fn agreed(
+    stream: &TlsStream,
+    built: &Built,
+    mode: ClientCertificateMode,
+    listener: &Rc<ListenerTls>,
+) -> Result<TlsInfo, HandshakeFailed> {
+    let session = stream.session();
+    let client_certificate = built
+        .judge
+        .as_deref()
+        .zip(session.peer_certificates())
+        .and_then(|(judge, chain)| ClientCertificate::of(chain, judge));
+    // a resumed session shows what was fine when it began
+    let is_valid = client_certificate
+        .as_ref()
+        .is_some_and(|shown| shown.verdict == "valid");
+    if mode == ClientCertificateMode::Required && !is_valid {
+        return Err(HandshakeFailed::Refused(
+            "the client's certificate is not valid any more".to_owned(),
+        ));
+    }
+    Ok(TlsInfo {
+        version: session.protocol_version().and_then(version_name).unwrap_or(""),
+        cipher: session
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or(""),
+        server_name: server_session(session)
+            .and_then(|session| session.server_name())
+            .map(str::to_owned),
+        alpn: session
+            .alpn_protocol()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .unwrap_or_default(),
+        is_resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+        client_certificate,
+        mode,
+        listener: Rc::clone(listener),
+    })
+}
+
+fn server_session(session: &Connection) -> Option<&ServerConnection> {
+    match session {
+        Connection::Server(session) => Some(session),
+        Connection::Client(_) => None,
+    }
+}
+
+fn version_name(version: rustls::ProtocolVersion) -> Option<&'static str> {
+    match version {
+        rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        rustls::ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        _ => None,
+    }
+}

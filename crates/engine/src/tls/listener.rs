@@ -1,0 +1,288 @@
+//! A listener's TLS settings as rustls wants them, built anew when its files change.
+//!
+//! # How it works
+//! Every so often a handshake asks whether a file has changed; if so all are read again. New connections get the new
+//! certificates, those that are open keep what they have. Files that do not fit together (one of two is written already)
+//! leave the old ones in force until they do.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::ServerConfig;
+
+use super::certificate::OwnCertificate;
+use super::client_certificate::AnyCertificate;
+use super::local;
+use super::names::{Names, Single};
+use super::pem;
+use super::provider::{provider, versions};
+use super::spec::{self, ClientCertificateMode};
+use super::stamp::Stamps;
+use super::tickets::{TicketKeys, Ticketer};
+
+/// How often files are looked at, for a listener with few of them.
+const LOOK_EVERY_MS: u64 = 1_000;
+
+/// A certificate that ends sooner is warned of.
+const WARN_BEFORE_SECONDS: i64 = 14 * 24 * 60 * 60;
+
+/// What happens to a request whose `Host` is not the name that its client asked for in the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostMismatch {
+    Refuse,
+    /// Fine if that host would have got the same certificate.
+    SameCertificate,
+    Allow,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct ListenerTls {
+    spec: spec::ListenerTls,
+    address: String,
+    keys: Arc<TicketKeys>,
+    pub(crate) host_mismatch: HostMismatch,
+    built: RefCell<Rc<Built>>,
+    stamps: RefCell<Stamps>,
+    next_look_ms: Cell<u64>,
+}
+
+/// The settings with the files' present content.
+#[derive(Debug)]
+pub(super) struct Built {
+    names: Arc<Names>,
+    /// For each way of asking for certificates.
+    configs: HashMap<ClientCertificateMode, Arc<ServerConfig>>,
+    /// Judges clients' certificates; absent where no authority is configured.
+    pub(super) judge: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl ListenerTls {
+    /// Reads all files.
+    pub(crate) fn build(
+        address: &str,
+        spec: spec::ListenerTls,
+        keys: &Arc<TicketKeys>,
+    ) -> Result<Self, String> {
+        let host_mismatch = match spec.host_mismatch.as_str() {
+            "refuse" => HostMismatch::Refuse,
+            "same_certificate" => HostMismatch::SameCertificate,
+            "allow" => HostMismatch::Allow,
+            other => return Err(format!("unknown host_mismatch `{other}`")),
+        };
+        // before the files are read: a change in between is seen by the next look
+        let stamps = Stamps::of(files(&spec));
+        let built =
+            Built::new(&spec, address, keys).map_err(|error| format!("listener `{address}`: {error}"))?;
+        Ok(Self {
+            spec,
+            address: address.to_owned(),
+            keys: Arc::clone(keys),
+            host_mismatch,
+            built: RefCell::new(Rc::new(built)),
+            stamps: RefCell::new(stamps),
+            next_look_ms: Cell::new(0),
+        })
+    }
+
+    /// What is asked of clients.
+    pub(crate) fn client_certificates(&self) -> ClientCertificateMode {
+        self.spec.client_certificates.mode
+    }
+
+    /// Whether a client that offers none of our protocols is refused.
+    pub(super) fn refuses_other_alpn(&self) -> bool {
+        self.spec.refuses_other_alpn
+    }
+
+    /// The settings with the files' present content.
+    pub(super) fn current(&self, now_ms: u64) -> Rc<Built> {
+        if now_ms >= self.next_look_ms.get() {
+            self.look();
+            let files = self.stamps.borrow().len() as u64;
+            self.next_look_ms.set(now_ms + LOOK_EVERY_MS.max(files * 10));
+        }
+        Rc::clone(&self.built.borrow())
+    }
+
+    /// Whether two names have a certificate in common.
+    pub(super) fn share_certificate(&self, one: &str, other: &str) -> bool {
+        self.built.borrow().share_certificate(one, other)
+    }
+
+    fn look(&self) {
+        let stamps = Stamps::of(files(&self.spec));
+        if stamps == *self.stamps.borrow() {
+            return;
+        }
+        match Built::new(&self.spec, &self.address, &self.keys) {
+            Ok(built) => {
+                self.built.replace(Rc::new(built));
+                tracing::info!(listener = self.address, "new certificates in force");
+            }
+            Err(error) => {
+                tracing::error!(
+                    listener = self.address,
+                    "changed certificates are not used, the old ones stay: {error}"
+                );
+            }
+        }
+        self.stamps.replace(stamps);
+    }
+}
+
+fn files(spec: &spec::ListenerTls) -> impl Iterator<Item = &String> {
+    let own = spec.certificates.iter().flat_map(|certificate| {
+        [&certificate.chain, &certificate.key]
+            .into_iter()
+            .chain(&certificate.ocsp)
+    });
+    own.chain(&spec.client_certificates.ca)
+        .chain(&spec.client_certificates.crl)
+}
+
+impl Built {
+    fn new(spec: &spec::ListenerTls, address: &str, keys: &Arc<TicketKeys>) -> Result<Self, String> {
+        let mut certificates = spec
+            .certificates
+            .iter()
+            .map(OwnCertificate::load)
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(local) = &spec.local {
+            certificates.push(local::certificate(local)?);
+        }
+        for certificate in &certificates {
+            warn_of_end(address, certificate);
+        }
+        let names = Arc::new(Names::new(&certificates, spec.refuses_unknown_names));
+        let judge = judge(&spec.client_certificates)?;
+        let mut built = Self {
+            names,
+            configs: HashMap::new(),
+            judge,
+        };
+        let authorities = authorities_digest(&spec.client_certificates)?;
+        for mode in built.modes(spec.client_certificates.mode) {
+            let mut config = ServerConfig::builder_with_provider(provider())
+                .with_protocol_versions(versions(&spec.policy)?)
+                .map_err(|error| error.to_string())?
+                .with_client_cert_verifier(built.verifier(mode))
+                .with_cert_resolver(built.names.clone());
+            config.alpn_protocols = spec.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+            if spec.tickets {
+                let context = format!("{address}\n{mode:?}\n{authorities}");
+                config.ticketer = Arc::new(Ticketer::new(Arc::clone(keys), context.as_bytes()));
+            } else {
+                config.send_tls13_tickets = 0;
+            }
+            built.configs.insert(mode, Arc::new(config));
+        }
+        Ok(built)
+    }
+
+    /// The modes that connections of this listener may be in: a `client_hello` hook may choose.
+    fn modes(&self, own: ClientCertificateMode) -> Vec<ClientCertificateMode> {
+        use ClientCertificateMode::{None, Optional, Required, Routes};
+        match self.judge {
+            Option::None => vec![own],
+            Some(_) => vec![None, Optional, Required, Routes],
+        }
+    }
+
+    fn verifier(&self, mode: ClientCertificateMode) -> Arc<dyn ClientCertVerifier> {
+        match (mode, &self.judge) {
+            (ClientCertificateMode::None, _) | (_, None) => Arc::new(NoClientAuth),
+            (ClientCertificateMode::Required, Some(judge)) => Arc::clone(judge),
+            (_, Some(judge)) => Arc::new(AnyCertificate {
+                judge: Arc::clone(judge),
+            }),
+        }
+    }
+
+    /// The settings for a connection. Absent if that mode was not configured.
+    pub(super) fn config(
+        &self,
+        mode: ClientCertificateMode,
+        certificate: Option<&OwnCertificate>,
+        without_alpn: bool,
+    ) -> Option<Arc<ServerConfig>> {
+        let config = self.configs.get(&mode)?;
+        if certificate.is_none() && !without_alpn {
+            return Some(Arc::clone(config));
+        }
+        let mut config = ServerConfig::clone(config);
+        if let Some(certificate) = certificate {
+            config.cert_resolver = Arc::new(Single(Arc::clone(&certificate.key)));
+        }
+        if without_alpn {
+            config.alpn_protocols.clear();
+        }
+        Some(Arc::new(config))
+    }
+
+    fn share_certificate(&self, one: &str, other: &str) -> bool {
+        let (Some(one), Some(other)) = (self.names.find(one), self.names.find(other)) else {
+            return false;
+        };
+        one.iter()
+            .any(|key| other.iter().any(|candidate| Arc::ptr_eq(key, candidate)))
+    }
+}
+
+/// Who judges clients' certificates.
+fn judge(spec: &spec::ClientCertificates) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+    if spec.ca.is_empty() {
+        return match spec.mode {
+            ClientCertificateMode::None => Ok(None),
+            _ => Err(
+                "client certificates are asked for, but no authority is trusted\nhint: name its file in `ca`"
+                    .to_owned(),
+            ),
+        };
+    }
+    let roots = pem::authorities(&spec.ca)?;
+    let lists = pem::revocation_lists(&spec.crl)?;
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    if !lists.is_empty() {
+        // of an authority without a list nothing is revoked; a list past its end says nothing any more
+        builder = builder
+            .with_crls(lists)
+            .allow_unknown_revocation_status()
+            .enforce_revocation_expiration();
+    }
+    builder
+        .build()
+        .map(Some)
+        .map_err(|error| format!("the authorities of client certificates cannot be used: {error}"))
+}
+
+fn authorities_digest(spec: &spec::ClientCertificates) -> Result<String, String> {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for path in &spec.ca {
+        context.update(&pem::read(path)?);
+    }
+    Ok(data_encoding::HEXLOWER.encode(context.finish().as_ref()))
+}
+
+fn warn_of_end(address: &str, certificate: &OwnCertificate) {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    let names = certificate.names.join(", ");
+    let left = certificate.not_after - now;
+    if left <= 0 {
+        tracing::error!(listener = address, "the certificate for {names} has expired");
+    } else if left < WARN_BEFORE_SECONDS {
+        let days = left / (24 * 60 * 60);
+        tracing::warn!(
+            listener = address,
+            "the certificate for {names} expires in {days} days"
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! TLS to clients and to servers.
+//!
+//! | part | duty |
+//! |---|---|
+//! | [`spec`] | the settings as they come in a snapshot |
+//! | [`provider`] | which cryptographic module does the work |
+//! | [`pem`], [`certificate`] | keys, certificates and revocation lists from files; what they say |
+//! | [`local`] | an authority of this machine, for development |
+//! | [`names`] | which certificate for which name |
+//! | [`listener`], [`stamp`] | a listener's settings as rustls wants them, and their renewal when files change |
+//! | [`client_certificate`] | who the client is, and whether that is proven |
+//! | [`fields`] | and how servers are told |
+//! | [`tickets`] | session tickets that every worker can read |
+//! | [`handshake`] | from an accepted connection to a stream of requests |
+//! | [`rules`] | what TLS says about a single request: 421, 400 |
+//! | [`stream`] | a session that is read and written like a socket |
+//! | [`upstream`] | TLS to servers |
+
+mod certificate;
+mod client_certificate;
+mod fields;
+mod handshake;
+mod listener;
+mod local;
+mod names;
+mod pem;
+mod provider;
+mod rules;
+pub(crate) mod spec;
+mod stamp;
+mod stream;
+mod tickets;
+mod upstream;
+
+pub use certificate::OwnCertificate;
+pub use client_certificate::ClientCertificate;
+pub use handshake::TlsInfo;
+pub use provider::description;
+pub use tickets::TICKET_KEY_BYTES;
+
+pub(crate) use fields::{claim_certificate_fields, write_certificate_fields};
+pub(crate) use handshake::{accept, HandshakeFailed, Handshakes, Terms};
+pub(crate) use listener::ListenerTls;
+pub(crate) use rules::check_request;
+pub(crate) use stream::TlsStream;
+pub(crate) use tickets::TicketKeys;
+pub(crate) use upstream::UpstreamTls;

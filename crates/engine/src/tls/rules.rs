@@ -1,0 +1,69 @@
+//! What TLS says about a single request: whom its connection was meant for, and who sent it.
+
+use headgate_route::host_without_port;
+
+use super::handshake::TlsInfo;
+use super::listener::HostMismatch;
+use super::spec::ClientCertificateMode;
+use crate::exchange_state::Exchange;
+use crate::failure::Failure;
+
+/// Whether requests on a route need a valid client certificate; absent: as the listener says.
+pub(crate) type NeedsCertificate = Option<bool>;
+
+/// Checks a request on the route it has reached, or on none.
+pub(crate) fn check_request(exchange: &Exchange, route: NeedsCertificate) -> Result<(), Failure> {
+    let tls = exchange.client.tls.as_deref();
+    if let Some(tls) = tls {
+        check_host(exchange, tls)?;
+    }
+    let by_listener = tls.is_some_and(|tls| tls.mode == ClientCertificateMode::Routes);
+    if route.unwrap_or(by_listener) {
+        check_certificate(tls)?;
+    }
+    Ok(())
+}
+
+/// RFC 9110 sections 7.4 and 15.5.20: a request for a host that this connection was not made for.
+fn check_host(exchange: &Exchange, tls: &TlsInfo) -> Result<(), Failure> {
+    let (Some(name), rule) = (&tls.server_name, tls.listener.host_mismatch) else {
+        return Ok(());
+    };
+    let request = exchange.request.borrow();
+    let host = host_without_port(request.host());
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let is_same = host.eq_ignore_ascii_case(name.as_bytes());
+    if is_same || rule == HostMismatch::Allow || host.is_empty() {
+        return Ok(());
+    }
+    if rule == HostMismatch::SameCertificate {
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        if tls.listener.share_certificate(name, &host) {
+            return Ok(());
+        }
+    }
+    Err(Failure::client(
+        "misdirected",
+        421,
+        "this connection was made for another host than the request asks for",
+    ))
+}
+
+fn check_certificate(tls: Option<&TlsInfo>) -> Result<(), Failure> {
+    match tls.and_then(|tls| tls.client_certificate.as_ref()) {
+        None => Err(Failure::client(
+            "no_client_certificate",
+            400,
+            "a client certificate is needed here",
+        )),
+        Some(shown) if shown.verdict == "valid" => Ok(()),
+        Some(shown) => Err(Failure::client(
+            "bad_client_certificate",
+            400,
+            format!(
+                "the client certificate is refused: {}",
+                shown.verdict.replace('_', " ")
+            ),
+        )),
+    }
+}

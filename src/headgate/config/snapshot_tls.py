@@ -1,0 +1,81 @@
+"""The TLS parts of the snapshot: files by absolute path, each of which must be there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import Path as ConfigPath
+from .model import Inconsistency
+from .tls import CertificateConfig, TlsConfig, UpstreamTlsConfig
+from .upstreams import UpstreamConfig
+
+
+def listener_tls(tls: TlsConfig, folder: Path, path: ConfigPath, *, http2: bool) -> dict[str, Any]:
+    """TLS of a listener; `path` is where it stands in the model, `http2` whether HTTP/2 may be offered."""
+    clients = tls.client_certificates
+    return {
+        "certificates": [
+            _certificate(one, folder, (*path, "certificates", position))
+            for position, one in enumerate(tls.certificates)
+        ],
+        "local": {"names": list(tls.local), "folder": str(authority_folder())} if tls.local else None,
+        "policy": tls.policy,
+        "alpn": [name for name in tls.alpn if http2 or name != "h2"],
+        "refuses_other_alpn": tls.alpn_mismatch == "refuse",
+        "refuses_unknown_names": tls.unknown_names == "refuse",
+        "host_mismatch": tls.host_mismatch,
+        "tickets": tls.tickets,
+        "client_certificates": {
+            "mode": clients.mode,
+            "ca": _files(clients.ca, folder, (*path, "client_certificates", "ca")),
+            "crl": _files(clients.crl, folder, (*path, "client_certificates", "crl")),
+        },
+    }
+
+
+def authority_folder() -> Path:
+    """Where this user's certificate authority for development lies: `$HEADGATE_DATA_DIR`, else the XDG data folder."""
+    if given := os.environ.get("HEADGATE_DATA_DIR"):
+        return Path(given).absolute() / "authority"
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "headgate" / "authority"
+
+
+def upstream_tls(name: str, upstream: UpstreamConfig, folder: Path) -> dict[str, Any] | None:
+    """How an upstream's `https://` servers are spoken to; `None` if it has none."""
+    if not upstream.is_secure:
+        return None
+    tls = upstream.tls or UpstreamTlsConfig()
+    path = ("upstreams", name, "tls")
+    return {
+        "verify": tls.verify,
+        "ca": _files(tls.ca, folder, (*path, "ca")),
+        "server_name": tls.server_name,
+        "pins": list(tls.pins),
+        "certificate": tls.certificate and _certificate(tls.certificate, folder, (*path, "certificate")),
+        "policy": tls.policy,
+        "alpn": ["h2" if upstream.protocol == "h2" else "http/1.1"],
+    }
+
+
+def _certificate(certificate: CertificateConfig, folder: Path, path: ConfigPath) -> dict[str, Any]:
+    return {
+        "chain": _file(certificate.chain, folder, (*path, "chain")),
+        "key": _file(certificate.key or certificate.chain, folder, (*path, "key")),
+        "names": list(certificate.names),
+        "ocsp": certificate.ocsp and _file(certificate.ocsp, folder, (*path, "ocsp")),
+    }
+
+
+def _files(names: Iterable[str], folder: Path, path: ConfigPath) -> list[str]:
+    return [_file(name, folder, path) for name in names]
+
+
+def _file(name: str, folder: Path, path: ConfigPath) -> str:
+    file = (folder / name).absolute()
+    if not file.is_file():
+        raise Inconsistency(path, f"`{name}` is no file", f"looked for `{file}`")
+    return str(file)
