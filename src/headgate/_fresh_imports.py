@@ -8,6 +8,7 @@ imported as ever.
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections.abc import Callable
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from _typeshed.importlib import PathEntryFinderProtocol as PathEntryFinder
 
 INSTALLED = ("site-packages", "dist-packages")
+LIBRARY = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+OWN = Path(__file__).parent
 
 
 class FreshLoader(SourceFileLoader):
@@ -59,4 +62,6 @@ def _hook(folder: Path) -> Callable[[str], PathEntryFinder]:
 
 def _is_in(path: str, folder: Path) -> bool:
     place = Path(path)
-    return place.is_relative_to(folder) and not set(place.relative_to(folder).parts) & set(INSTALLED)
+    if not place.is_relative_to(folder) or any(place.is_relative_to(library) for library in (*LIBRARY, OWN)):
+        return False  # Python itself may be installed below the user's folder
+    return not set(place.relative_to(folder).parts) & set(INSTALLED)

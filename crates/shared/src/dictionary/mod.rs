@@ -62,7 +62,7 @@ pub enum DictionaryError {
 
 /// A dictionary in shared memory.
 ///
-/// Keys are 1 to 65535 bytes. A value with its key takes at most half a shard (about 2 MB in a dictionary of 4 MB or more).
+/// Keys are 1 to 65535 bytes. A value with its key takes at most half a shard (about 1.7 MB in a dictionary of 4 MB or more).
 /// All operations are atomic, but `keys`, `flush` and the counts go from shard to shard. Times are milliseconds; an
 /// entry whose time is up is as good as absent, and makes room when it is come across.
 #[derive(Debug)]
