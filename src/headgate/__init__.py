@@ -17,9 +17,12 @@ if TYPE_CHECKING:
         Headers,
         Request,
         ResponseView,
+        ServerView,
+        UpstreamView,
         fetch,
     )
 
+    from ._decorators import body_mode
     from .background.errors import Overloaded
     from .background.job_process import JobFailed
     from .background.locks import Lock
@@ -72,12 +75,15 @@ __all__ = [
     "Response",
     "ResponseView",
     "Route",
+    "ServerView",
     "Shared",
     "StreamListener",
     "Timer",
     "Tls",
     "Upstream",
+    "UpstreamView",
     "__version__",
+    "body_mode",
     "fetch",
     "load",
 ]
@@ -110,10 +116,13 @@ _ROOMS = {
     "Response": "message",
     "ResponseView": "_core",
     "Route": "route",
+    "ServerView": "_core",
     "StreamListener": "listener",
     "Tls": "config.tls",
     "Upstream": "route",
     "fetch": "_core",
+    "UpstreamView": "_core",
+    "body_mode": "_decorators",
     "load": "loading",
 }
 

@@ -6,17 +6,19 @@ Running order of each route's hooks: the gateway's, then plugins' in order of us
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._decorators import RegisteredHook
 from ._plugin_uses import PluginUses
 from .config.errors import ConfigError
+from .config.hooks import BodyHookConfig
 from .config.listeners import ListenerConfig
 from .config.model import GatewayConfig, Inconsistency
 from .config.snapshot import RouteCalls, snapshot
 from .config.units import milliseconds
-from .phases import PHASES, HookSpec, is_async
+from .phases import BODY_PHASES, PHASES, HookSpec, is_async
 from .route import Route
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         RouteCalls(
             None if route.when is None else table.add(route.when),
             {
-                phase: table.add_all(phase, _hooks_of(phase, route, gate, uses))
+                phase: table.add_phase(phase, _hooks_of(phase, route, gate, uses))
                 for phase in PHASES
                 if _on_routes(phase)
             },
@@ -158,6 +160,18 @@ class _HookTable:
                 )
             )
         return self._positions[key]
+
+    def add_phase(self, phase: str, hooks: list[RegisteredHook]) -> list[int | Mapping[str, Any]]:
+        """As `add_all`; for body phases with how each hook takes the body."""
+        if phase not in BODY_PHASES:
+            return [*self.add_all(phase, hooks)]
+        ordered = reversed(hooks) if PHASES[phase].reverse else hooks
+        return [self._body_hook(hook) for hook in ordered]
+
+    def _body_hook(self, hook: RegisteredHook) -> Mapping[str, Any]:
+        body = hook.body or BodyHookConfig(function=hook.reference)
+        limit = body.limit or self._config.limits.max_buffered_body_bytes
+        return {"hook": self.add(hook), "mode": body.mode, "limit": limit, "decode": body.decode}
 
     def add_all(self, phase: str, hooks: list[RegisteredHook]) -> list[int]:
         """The positions of one phase's hooks, in running order."""

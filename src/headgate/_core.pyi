@@ -5,8 +5,10 @@ import contextvars
 import types
 from collections.abc import (
     AsyncIterable,
+    AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -16,6 +18,8 @@ from collections.abc import (
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
+
+from headgate.form import Form
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -198,6 +202,43 @@ class Headers:
     def __iter__(self) -> Iterator[str]: ...
 
 @final
+class ServerView:
+    """A server of an upstream as a `balance` hook finds it."""
+
+    @property
+    def upstream(self) -> str:
+        """The upstream's name."""
+    @property
+    def address(self) -> str:
+        """The address as configured."""
+    @property
+    def weight(self) -> int:
+        """Its share, from 1."""
+    @property
+    def backup(self) -> bool:
+        """Whether it is used only while no other is available."""
+    @property
+    def requests(self) -> int:
+        """Requests on it now, over all workers."""
+    @property
+    def is_available(self) -> bool:
+        """Whether it is in rotation: not taken out for its failures."""
+    @property
+    def is_tried(self) -> bool:
+        """Whether this request was tried on it already."""
+
+@final
+class UpstreamView:
+    """An upstream as a `balance` hook finds it."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+    @property
+    def servers(self) -> list[ServerView]:
+        """The servers, in the order listed."""
+
+@final
 class Request:
     """A view of one request, for the thread of its loop, until its last `log` hook is done.
 
@@ -275,6 +316,27 @@ class Request:
 
         Host is this request's unless given. It is no line in the access log, and goes 8 deep at most.
         """
+    @property
+    def trailers(self) -> Headers:
+        """The trailer fields: the client's once its body has ended; what is set before its last chunk goes out too."""
+    def body(self, *, decode: bool = False) -> Coroutine[Any, Any, bytes]:
+        """Reads the whole body, which is still sent on; `decode` undoes its Content-Encoding."""
+    def text(self) -> Coroutine[Any, Any, str]:
+        """Reads the whole body, decoded, as text."""
+    def json(self) -> Coroutine[Any, Any, Any]:
+        """Reads the whole body, decoded, as JSON; ValueError says what is wrong with it."""
+    def form(self) -> Coroutine[Any, Any, Form]:
+        """Reads the whole body, decoded, as a form; ValueError says what is wrong with it."""
+    def stream(self, *, keep: bool = True) -> AsyncIterator[bytes]:
+        """The body's chunks as they come; without `keep` they are not sent on."""
+    def set_body(
+        self,
+        body: str | bytes | bytearray | memoryview | AsyncIterator[bytes] | Iterable[bytes] | None,
+        /,
+        *,
+        content_type: str | None = None,
+    ) -> None:
+        """Sends another body on; digests and Content-Encoding of the old one go."""
 
 @final
 class ResponseView:
@@ -291,6 +353,9 @@ class ResponseView:
     @property
     def headers(self) -> Headers:
         """The header fields."""
+    @property
+    def trailers(self) -> Headers:
+        """The trailer fields: the server's once its body has ended; what is set before its last chunk goes out too."""
     @property
     def sent_bytes(self) -> int:
         """Bytes sent to the client so far, head and body."""

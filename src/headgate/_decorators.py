@@ -8,18 +8,31 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ._caller import caller
 from .config.errors import ConfigError
-from .config.hooks import HookConfig, OnError
-from .phases import PHASES, Hook, Phase, check_hook, shown_name
+from .config.hooks import BodyHookConfig, BodyMode, HookConfig, OnError
+from .phases import BODY_PHASES, PHASES, Hook, Phase, check_hook, shown_name
 
 if TYPE_CHECKING:
-    from headgate._core import Attempt, Connection, Failure, Request, ResponseView
+    from headgate._core import (
+        Attempt,
+        Connection,
+        Failure,
+        Request,
+        ResponseView,
+        ServerView,
+        UpstreamView,
+    )
 
     from .message import Response
 
     Answer = Response | None
     RequestHook = Callable[[Request], Answer | Awaitable[Answer]]
+    Piece = bytes | bytearray | memoryview | Answer
+    RequestBodyHook = Callable[[Request, bytes, bool], Piece | Awaitable[Piece]]
+    Picked = ServerView | str | Answer
+    BalanceHook = Callable[[Request, UpstreamView], Picked | Awaitable[Picked]]
     UpstreamRequestHook = Callable[[Request, Attempt], Answer | Awaitable[Answer]]
     ResponseHook = Callable[[Request, ResponseView], Answer | Awaitable[Answer]]
+    ResponseBodyHook = Callable[[Request, ResponseView, bytes, bool], Piece | Awaitable[Piece]]
     ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
     LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
     ConnectHook = Callable[[Connection], Awaitable[None] | None]
@@ -40,10 +53,15 @@ class RegisteredHook:
     name: str = ""
     reference: str = ""
     plugin: str | None = None
+    body: BodyHookConfig | None = None
+    """How a hook of a body phase takes the body."""
 
     def described(self) -> HookConfig:
         """The hook as the model shows it."""
-        return HookConfig(function=self.reference, deadline=self.deadline, on_error=self.on_error)
+        said = {"function": self.reference, "deadline": self.deadline, "on_error": self.on_error}
+        if self.body is not None:
+            return self.body.model_copy(update=said)
+        return HookConfig.model_validate(said)
 
 
 def registered(
@@ -53,14 +71,64 @@ def registered(
     deadline: float | str | None = None,
     on_error: str | None = None,
     reference: str | None = None,
+    **body: Any,
 ) -> RegisteredHook:
-    """Checks a hook and what was said about it."""
+    """Checks a hook and what was said about it; `body` is what hooks of body phases say besides."""
     check_hook(phase, function)
-    said = {"function": reference or _reference(function), "deadline": deadline, "on_error": on_error}
-    checked = HookConfig.parse(said, path=(phase.name,), locate=lambda _: caller())
+    said = {"function": reference or _reference(function), "deadline": deadline, "on_error": on_error, **body}
+    if phase.name in BODY_PHASES:
+        checked: HookConfig = BodyHookConfig.parse(
+            {**_marked(function), **said}, path=(phase.name,), locate=lambda _: caller()
+        )
+    else:
+        _refuse_mark(phase, function)
+        checked = HookConfig.parse(said, path=(phase.name,), locate=lambda _: caller())
     return RegisteredHook(
-        phase.name, function, checked.deadline, checked.on_error, shown_name(function), checked.function
+        phase.name,
+        function,
+        checked.deadline,
+        checked.on_error,
+        shown_name(function),
+        checked.function,
+        body=checked if isinstance(checked, BodyHookConfig) else None,
     )
+
+
+_MARK = "_headgate_body_mode"
+
+
+def body_mode(mode: BodyMode, *, limit: int | str | None = None, decode: bool = False) -> Callable[[H], H]:
+    """Says how a body hook takes the body: for methods of plugins, and functions that files name.
+
+    `stream` gives it in chunks, `buffer` whole, up to `limit`; `decode` undoes its Content-Encoding.
+    """
+    said = {"mode": mode, "limit": limit, "decode": decode}
+    BodyHookConfig.parse({"function": "a:b", **said}, path=("body_mode",), locate=lambda _: caller())
+
+    def mark(function: H) -> H:
+        setattr(function, _MARK, said)
+        return function
+
+    return mark
+
+
+def marked_body(phase: str, function: Hook) -> BodyHookConfig | None:
+    """How a plugin's hook takes the body, if its phase is of one."""
+    if phase not in BODY_PHASES:
+        return None
+    return BodyHookConfig.model_validate({"function": _reference(function), **_marked(function)})
+
+
+def _marked(function: Hook) -> dict[str, Any]:
+    return dict(getattr(function, _MARK, {}))
+
+
+def _refuse_mark(phase: Phase, function: Hook) -> None:
+    if _marked(function):
+        raise ConfigError(
+            f"hook `{shown_name(function)}` has a body mode, but phase `{phase.name}` gives no body",
+            hint="`body_mode` is for request_body and response_body",
+        )
 
 
 class PhaseDecorator(Generic[H]):
@@ -93,6 +161,36 @@ class PhaseDecorator(Generic[H]):
         return register if function is None else register(function)
 
 
+class BodyPhaseDecorator(PhaseDecorator[H]):
+    """Hangs a hook on a body phase: bare, or called with how it takes the body too."""
+
+    @overload
+    def __call__(self, function: H, /) -> H: ...
+
+    @overload
+    def __call__(
+        self,
+        *,
+        mode: BodyMode = "stream",
+        limit: int | str | None = None,
+        decode: bool = False,
+        deadline: float | str | None = None,
+        on_error: OnError | None = None,
+    ) -> Callable[[H], H]: ...
+
+    def __call__(self, function: Any = None, **said: Any) -> Any:
+        """Registers `function` and gives it back."""
+
+        def register(given: Any) -> Any:
+            try:
+                self._hooks.append(registered(self._phase, given, **said))
+            except ConfigError as error:
+                raise error.at(caller()) from None
+            return given
+
+        return register if function is None else register(function)
+
+
 class RoutePhases:
     """The phases that gateways and single routes share, as decorators."""
 
@@ -104,6 +202,16 @@ class RoutePhases:
         return PhaseDecorator("request", self.hooks)
 
     @property
+    def request_body(self) -> BodyPhaseDecorator[RequestBodyHook]:
+        """The request's body is on its way: keep, replace or drop a chunk, or answer."""
+        return BodyPhaseDecorator("request_body", self.hooks)
+
+    @property
+    def balance(self) -> PhaseDecorator[BalanceHook]:
+        """Each attempt, before a server is chosen: pick one of `upstream.servers`, or leave it to the gateway."""
+        return PhaseDecorator("balance", self.hooks)
+
+    @property
     def upstream_request(self) -> PhaseDecorator[UpstreamRequestHook]:
         """Each attempt, before bytes go out: sign, add headers."""
         return PhaseDecorator("upstream_request", self.hooks)
@@ -112,6 +220,11 @@ class RoutePhases:
     def response(self) -> PhaseDecorator[ResponseHook]:
         """The response head is there: change status and headers, or replace the response."""
         return PhaseDecorator("response", self.hooks)
+
+    @property
+    def response_body(self) -> BodyPhaseDecorator[ResponseBodyHook]:
+        """The response's body is on its way: keep, replace or drop a chunk."""
+        return BodyPhaseDecorator("response_body", self.hooks)
 
     @property
     def error(self) -> PhaseDecorator[ErrorHook]:

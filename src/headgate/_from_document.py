@@ -12,7 +12,7 @@ from ._plugin_uses import PluginUse
 from .config.documents import Document
 from .config.errors import ConfigError, Where, suggestion
 from .config.errors import Path as ConfigPath
-from .config.hooks import HooksConfig, ListenerHooksConfig, PluginConfig, RouteHooksConfig
+from .config.hooks import BodyHookConfig, HooksConfig, ListenerHooksConfig, PluginConfig, RouteHooksConfig
 from .config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .config.model import GatewayConfig
 from .config.routes import RouteConfig
@@ -89,6 +89,13 @@ def _hooks(
                 "on_error": hook.on_error,
                 "reference": hook.function,
             }
+            if isinstance(hook, BodyHookConfig):
+                # what the file leaves out is as the function says
+                said |= {
+                    key: getattr(hook, key)
+                    for key in ("mode", "limit", "decode")
+                    if key in hook.model_fields_set
+                }
             try:
                 found.append(registered(PHASES[phase], function, **said))
             except ConfigError as error:

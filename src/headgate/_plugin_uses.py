@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ._decorators import RegisteredHook
+from ._decorators import RegisteredHook, marked_body
 from .config.errors import ConfigError, Where, suggestion
 from .config.hooks import PluginConfig
 from .config.patterns import check_path, covers, matches_path
@@ -96,6 +96,7 @@ def _registered(use: PluginUse, phase: str, patterns: tuple[str, ...]) -> Regist
         shown_name(method),
         config.plugin,
         type(use.plugin).__name__,
+        marked_body(phase, method),
     )
 
 

@@ -46,8 +46,8 @@ class Gateway(GatewayPhases, BackgroundCalls):
     """A gateway: what it listens on, where requests go, and the functions that see them on the way.
 
     Every call checks what it is given at once and raises `ConfigError`, which names the line of the call. The
-    decorators `startup`, `shutdown`, `connect`, `rewrite`, `request`, `upstream_request`, `response`, `error` and
-    `log` hang hooks on every route.
+    decorators named as phases (`startup`, `connect`, `request`, `request_body`, `balance`, `response`, `log` and so on)
+    hang hooks on every route.
     """
 
     def __init__(self) -> None:

@@ -107,6 +107,22 @@ PHASES: dict[str, Phase] = {
             answers=True,
         ),
         Phase(
+            "request_body",
+            ("request", "chunk", "last"),
+            "the request's body is on its way to a server",
+            "keep, replace or drop a chunk; answer",
+            "none",
+            answers=True,
+        ),
+        Phase(
+            "balance",
+            ("request", "upstream"),
+            "a server is to be chosen for an attempt",
+            "pick the server; answer",
+            "balancer_by_lua",
+            answers=True,
+        ),
+        Phase(
             "upstream_request",
             ("request", "attempt"),
             "each attempt, before bytes go out",
@@ -120,6 +136,15 @@ PHASES: dict[str, Phase] = {
             "the response head is there",
             "change status and headers, replace the response",
             "header_filter_by_lua",
+            reverse=True,
+            answers=True,
+        ),
+        Phase(
+            "response_body",
+            ("request", "response", "chunk", "last"),
+            "the response's body is on its way to the client",
+            "keep, replace or drop a chunk; answer while nothing is sent",
+            "body_filter_by_lua",
             reverse=True,
             answers=True,
         ),
@@ -143,6 +168,9 @@ PHASES: dict[str, Phase] = {
     )
 }
 """Every phase by name, in the order of a request's life. A hook of any phase may be `def` or `async def`."""
+
+BODY_PHASES = ("request_body", "response_body")
+"""The phases whose hooks get a body, in chunks or whole: `last` tells the last call."""
 
 ROUTE_PHASES = tuple(name for name, phase in PHASES.items() if phase.scope == "route")
 """The phases that single routes have."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ._caller import caller
 from .config.errors import ConfigError, nearest, refusal, suggestion
-from .phases import PHASES, check_hook, defined_at
+from .phases import BODY_PHASES, PHASES, check_hook, defined_at
 
 
 class Plugin:
@@ -73,6 +73,12 @@ def _check_method(cls: type[Plugin], name: str, member: Any) -> None:
             f"`{name}` of plugin `{cls.__name__}` is no plain method", hint="write `def`", where=where
         )
     check_hook(PHASES[name], member, is_method=True)
+    if name not in BODY_PHASES and hasattr(member, "_headgate_body_mode"):
+        raise ConfigError(
+            f"`{name}` of plugin `{cls.__name__}` has a body mode, but gets no body",
+            hint="`body_mode` is for request_body and response_body",
+            where=where,
+        )
 
 
 def _strict(model: Any) -> type[BaseModel]:

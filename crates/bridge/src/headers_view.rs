@@ -1,12 +1,12 @@
 //! The header fields of a request or a response, as hooks see them: read where they arrived, edited in place.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use headgate_engine::Exchange;
-use headgate_wire::{Framing, Head};
-use pyo3::exceptions::{PyKeyError, PyRuntimeError};
+use headgate_wire::{may_be_trailer, Framing, Head};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -34,6 +34,14 @@ pub(crate) struct Place {
 pub(crate) enum Side {
     Request,
     Response,
+    RequestTrailers,
+    ResponseTrailers,
+}
+
+impl Side {
+    fn is_trailers(self) -> bool {
+        matches!(self, Self::RequestTrailers | Self::ResponseTrailers)
+    }
 }
 
 type Field<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
@@ -61,6 +69,10 @@ impl Headers {
                 Some(response) => read(&exchange, side, &response.head),
                 None => read(&exchange, side, &Head::empty()),
             },
+            Side::RequestTrailers => read_trailers(&exchange.rare().request_trailers, &exchange, side, read),
+            Side::ResponseTrailers => {
+                read_trailers(&exchange.rare().response_trailers, &exchange, side, read)
+            }
         }
     }
 
@@ -96,6 +108,7 @@ impl Headers {
     fn put(&self, name: &Bound<'_, PyString>, value: &Bound<'_, PyString>) -> PyResult<()> {
         let (name, value) = (text::encode(name)?, text::encode(value)?);
         let (exchange, side) = self.place()?;
+        refuse_as_trailer(side, &name)?;
         if side == Side::Request && name.eq_ignore_ascii_case(b"host") {
             let mut request = exchange.request.try_borrow_mut().map_err(|_| busy())?;
             return request.set_host(&value).map_err(text::refused);
@@ -115,6 +128,20 @@ fn edit_head(exchange: &Exchange, side: Side, edit: impl FnOnce(&mut Head) -> Py
                 "there is no response to edit; hint: edit it in phase `response`, or return a `Response`",
             )),
         },
+        Side::RequestTrailers => edit(
+            exchange
+                .rare()
+                .request_trailers
+                .borrow_mut()
+                .get_or_insert_default(),
+        ),
+        Side::ResponseTrailers => edit(
+            exchange
+                .rare()
+                .response_trailers
+                .borrow_mut()
+                .get_or_insert_default(),
+        ),
     }
 }
 
@@ -154,6 +181,7 @@ impl Headers {
     #[pyo3(signature = (name, value, /))]
     fn add(&self, name: &Bound<'_, PyString>, value: &Bound<'_, PyString>) -> PyResult<()> {
         let (name, value) = (text::encode(name)?, text::encode(value)?);
+        refuse_as_trailer(self.place()?.1, &name)?;
         self.edit(|head| head.add(&name, &value).map_err(text::refused))
     }
 
@@ -290,7 +318,7 @@ pub(crate) fn headers_alone(py: Python<'_>, headers: &OnceCell<Py<Headers>>) -> 
 
 /// What can be read of the fields that [`Head`] hides.
 fn hidden(exchange: &Exchange, side: Side, name: &[u8]) -> Option<Cow<'static, [u8]>> {
-    if !matches!(name.len(), 4 | 7 | 14) {
+    if !matches!(name.len(), 4 | 7 | 14) || side.is_trailers() {
         return None;
     }
     let name = name.to_ascii_lowercase();
@@ -317,6 +345,29 @@ fn hidden(exchange: &Exchange, side: Side, name: &[u8]) -> Option<Cow<'static, [
         },
         _ => None,
     }
+}
+
+fn read_trailers<T>(
+    trailers: &RefCell<Option<Head>>,
+    exchange: &Exchange,
+    side: Side,
+    read: impl FnOnce(&Exchange, Side, &Head) -> PyResult<T>,
+) -> PyResult<T> {
+    match &*trailers.borrow() {
+        Some(trailers) => read(exchange, side, trailers),
+        None => read(exchange, side, &Head::empty()),
+    }
+}
+
+/// Fields that would change a decision already taken if somebody merged them into the head (RFC 9110 section 6.5.1).
+fn refuse_as_trailer(side: Side, name: &[u8]) -> PyResult<()> {
+    if !side.is_trailers() || may_be_trailer(name) {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "`{}` cannot be a trailer; hint: set it in the head",
+        String::from_utf8_lossy(name)
+    )))
 }
 
 fn lower<'py>(py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {

@@ -4,7 +4,10 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
-use headgate_engine::{ChunkStep, ConnectionState, Exchange, HookTime, Hooks, LocalFuture, Step, Verdict};
+use headgate_engine::{
+    BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, LocalFuture, Step,
+    Verdict,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyContext, PySequence};
 
@@ -15,11 +18,13 @@ use crate::failure_view::Failure;
 use crate::gil::{self, Entered};
 use crate::heartbeat::InPython;
 use crate::hook_times::Shown;
+use crate::piece::PyPiece;
 use crate::report::Origin;
 use crate::request_view::Request;
 use crate::seam::Seam;
 use crate::spec::{Hook, OnError, Phase};
 use crate::step::{first_step, to_coroutine, First};
+use crate::upstream_view::UpstreamView;
 use crate::verdict::Converter;
 use crate::waiting::{Outcome, Waiting};
 
@@ -27,6 +32,12 @@ use crate::waiting::{Outcome, Waiting};
 pub(crate) struct PyHooks {
     seam: Rc<Seam>,
     hooks: Vec<Rc<Hook>>,
+}
+
+/// What a body hook is called with.
+struct Piece<'a> {
+    chunk: &'a Chunk,
+    is_last: bool,
 }
 
 impl Hooks for PyHooks {
@@ -60,6 +71,29 @@ impl Hooks for PyHooks {
             self.seam.notice_work(py);
             step
         })
+    }
+
+    fn call_body(&self, hook: usize, exchange: &Rc<Exchange>, chunk: &Chunk, is_last: bool) -> BodyStep {
+        let hook = &self.hooks[hook];
+        Python::attach(|py| {
+            let began = exchange.now_us();
+            let piece = Piece { chunk, is_last };
+            let step = guarded(py, hook, exchange, || {
+                self.run_body(py, hook, exchange, &piece, began)
+            });
+            self.seam.notice_work(py);
+            let step = step.unwrap_or_else(|| BodyStep::Ready(body_failed(hook)));
+            let us = exchange.tick_us() - began;
+            hook.times.ran(us);
+            if matches!(step, BodyStep::Ready(_)) {
+                ended(hook, exchange, us);
+            }
+            step
+        })
+    }
+
+    fn piece(&self, bytes: &[u8]) -> Chunk {
+        Python::attach(|py| PyPiece::copied(py, bytes))
     }
 
     fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool {
@@ -127,6 +161,44 @@ impl PyHooks {
         }
     }
 
+    /// As [`PyHooks::run`], for a piece of a body.
+    fn run_body(
+        &self,
+        py: Python<'_>,
+        hook: &Rc<Hook>,
+        exchange: &Rc<Exchange>,
+        piece: &Piece<'_>,
+        began: u64,
+    ) -> PyResult<BodyStep> {
+        let (request, context) = Attachment::views(py, exchange)?;
+        let entered = Entered::new(&context)?;
+        let function = hook.function.bind(py);
+        let chunk = PyPiece::bytes_of(py, piece.chunk);
+        let result = if hook.phase == Phase::ResponseBody {
+            let response = Attachment::response(py, exchange)?;
+            function.call1((request, response, &chunk, piece.is_last))?
+        } else {
+            function.call1((request, &chunk, piece.is_last))?
+        };
+        if result.is_none() || result.is(&chunk) {
+            return Ok(BodyStep::Ready(BodyVerdict::Keep));
+        }
+        let Some(coroutine) = to_coroutine(&self.seam, &result)? else {
+            let converter = self.converter(hook, exchange, &context);
+            return converter.body_verdict(&result).map(BodyStep::Ready);
+        };
+        let first = first_step(&self.seam, &coroutine, &context, || {
+            let (hook, exchange) = (Rc::clone(hook), Rc::clone(exchange));
+            Box::new(move |py| (Origin::new(py, &hook, &exchange), Attachment::hold(&exchange)))
+        })?;
+        drop(entered);
+        let converter = self.converter(hook, exchange, &context);
+        match first {
+            First::Done(result) => converter.body_verdict(&result).map(BodyStep::Ready),
+            First::Waits(waiting) => Ok(BodyStep::Waiting(wait_body(waiting, converter, began))),
+        }
+    }
+
     fn converter(
         &self,
         hook: &Rc<Hook>,
@@ -153,6 +225,9 @@ fn call_function<'py>(
         | Phase::Rewrite
         | Phase::Request
         | Phase::Match => function.call1((request,)),
+        Phase::Balance => function.call1((request, UpstreamView::new(py, exchange)?)),
+        // these have their own way: `run_body`
+        Phase::RequestBody | Phase::ResponseBody => function.call0(),
         Phase::UpstreamRequest => function.call1((request, Attempt::new(exchange))),
         Phase::Response | Phase::Log => function.call1((request, Attachment::response(py, exchange)?)),
         Phase::Error => function.call1((request, Failure::new(exchange))),
@@ -162,22 +237,39 @@ fn call_function<'py>(
 /// Waits for a hook's task, up to its deadline.
 fn wait(waiting: Waiting, converter: Converter, began: u64) -> LocalFuture<'static, Verdict> {
     Box::pin(async move {
-        let deadline = Duration::from_millis(converter.hook.deadline_ms);
-        let outcome = waiting.outcome(deadline).await;
-        let (hook, exchange) = (&converter.hook, &converter.exchange);
-        ended(hook, exchange, exchange.tick_us() - began);
-        Python::attach(|py| match outcome {
-            Outcome::Ended(ended) => guarded(py, hook, exchange, || converter.verdict(ended?.bind(py)))
-                .unwrap_or_else(|| failed(hook)),
-            Outcome::Late => {
-                Origin::new(py, hook, exchange).was_late(py, hook.deadline_ms);
-                hook.times.failed();
-                if hook.on_error == OnError::Closed {
-                    exchange.limit.set("hook_deadline");
-                }
-                failed(hook)
+        let verdict = outcome(waiting, &converter, began, Converter::verdict).await;
+        verdict.unwrap_or_else(|| failed(&converter.hook))
+    })
+}
+
+fn wait_body(waiting: Waiting, converter: Converter, began: u64) -> LocalFuture<'static, BodyVerdict> {
+    Box::pin(async move {
+        let verdict = outcome(waiting, &converter, began, Converter::body_verdict).await;
+        verdict.unwrap_or_else(|| body_failed(&converter.hook))
+    })
+}
+
+/// What a hook's task gave, as `convert` reads it; `None` if it failed.
+async fn outcome<T>(
+    waiting: Waiting,
+    converter: &Converter,
+    began: u64,
+    convert: impl FnOnce(&Converter, &Bound<'_, PyAny>) -> PyResult<T>,
+) -> Option<T> {
+    let deadline = Duration::from_millis(converter.hook.deadline_ms);
+    let outcome = waiting.outcome(deadline).await;
+    let (hook, exchange) = (&converter.hook, &converter.exchange);
+    ended(hook, exchange, exchange.tick_us() - began);
+    Python::attach(|py| match outcome {
+        Outcome::Ended(ended) => guarded(py, hook, exchange, || convert(converter, ended?.bind(py))),
+        Outcome::Late => {
+            Origin::new(py, hook, exchange).was_late(py, hook.deadline_ms);
+            hook.times.failed();
+            if hook.on_error == OnError::Closed {
+                exchange.limit.set("hook_deadline");
             }
-        })
+            None
+        }
     })
 }
 
@@ -212,7 +304,19 @@ fn guarded<T>(
 fn ended(hook: &Hook, exchange: &Exchange, us: u64) {
     hook.times.ended(us);
     if exchange.tables.borrow().wants_hook_times() {
-        exchange.timings.hooks.borrow_mut().push(HookTime {
+        let mut hooks = exchange.timings.hooks.borrow_mut();
+        // a body hook is called once for each piece: one entry for all
+        let same = |time: &&mut HookTime| Rc::ptr_eq(&time.name, &hook.name);
+        if let Some(time) = hooks
+            .iter_mut()
+            .rev()
+            .find(same)
+            .filter(|_| hook.phase.is_of_body())
+        {
+            time.us += us;
+            return;
+        }
+        hooks.push(HookTime {
             phase: hook.phase.name(),
             name: Rc::clone(&hook.name),
             us,
@@ -224,5 +328,12 @@ fn failed(hook: &Hook) -> Verdict {
     match hook.on_error {
         OnError::Closed => Verdict::Failed,
         OnError::Open => Verdict::Continue,
+    }
+}
+
+fn body_failed(hook: &Hook) -> BodyVerdict {
+    match hook.on_error {
+        OnError::Closed => BodyVerdict::Failed,
+        OnError::Open => BodyVerdict::Keep,
     }
 }

@@ -8,8 +8,9 @@
 //! | [`spec`], [`hooks`] | the table of hooks, and the engine's trait over it |
 //! | [`step`], [`waiting`] | an async hook's first step inline, and its life as a task |
 //! | [`verdict`], [`body_source`] | what a hook returned, and a streamed body |
+//! | [`piece`], [`request_body`] | pieces of bodies as `bytes`, and what hooks ask of a request's body |
 //! | [`attachment`], [`link`] | what is kept for one exchange: views, context; how long it is usable |
-//! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`failure_view`] | what hooks see |
+//! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`upstream_view`], [`failure_view`] | what hooks see |
 //! | [`heartbeat`], [`hook_times`] | who holds the loop, and for how long |
 //! | [`pending`] | the engine's own work as something to await |
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
@@ -38,13 +39,16 @@ mod hook_times;
 mod hooks;
 mod link;
 mod pending;
+mod piece;
 mod report;
+mod request_body;
 mod request_view;
 mod response_view;
 mod seam;
 mod spec;
 mod step;
 mod text;
+mod upstream_view;
 mod verdict;
 mod waiting;
 mod zone;
@@ -82,6 +86,8 @@ mod _core {
     use crate::response_view::ResponseView;
     #[pymodule_export]
     use crate::spec::HookSpec;
+    #[pymodule_export]
+    use crate::upstream_view::{ServerView, UpstreamView};
     #[pymodule_export]
     use crate::zone::{check, clear_slot, create_zone, zone_stats};
 

@@ -44,6 +44,16 @@ impl Origin {
         }
     }
 
+    /// Something of a request's that is no hook, by a name for the log.
+    pub(crate) fn named(py: Python<'_>, name: &str, exchange: &Exchange) -> Self {
+        Self {
+            hook: name.into(),
+            phase: "request",
+            route: exchange.route_name(),
+            request_id: request_id(py, exchange).unwrap_or_default(),
+        }
+    }
+
     /// The name of the hook.
     pub(crate) fn hook(&self) -> &str {
         &self.hook

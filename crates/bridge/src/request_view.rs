@@ -3,18 +3,19 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use headgate_engine::{is_server_address, Exchange, FetchTo};
+use headgate_engine::{is_server_address, Exchange, FetchTo, Want};
 use headgate_wire::{RequestHead, Version};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::attachment::request_id;
 use crate::fetching::{begin, own_target, Options};
 use crate::gil::ThreadBound;
 use crate::headers_view::{busy, headers_alone, Headers, Side};
 use crate::link::Link;
+use crate::request_body;
 use crate::seam::Seam;
 use crate::text;
 
@@ -292,6 +293,82 @@ impl Request {
         begin(py, &Seam::current("Request.fetch")?, to, &options)
     }
 
+    /// The trailer fields: the client's once its body has ended. What is set before the last piece is sent with it.
+    #[getter]
+    fn trailers(&self) -> PyResult<Headers> {
+        Ok(Headers::new(&self.parts.get()?.link, Side::RequestTrailers))
+    }
+
+    /// Reads the whole body; it is still sent on.
+    #[pyo3(signature = (*, decode = false))]
+    fn body<'py>(slf: &Bound<'py, Self>, decode: bool) -> PyResult<Bound<'py, PyAny>> {
+        helper(slf.py(), "body")?.call1((slf, decode))
+    }
+
+    /// The whole body as text.
+    fn text<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        helper(slf.py(), "text")?.call1((slf,))
+    }
+
+    /// The whole body as what its JSON says.
+    fn json<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        helper(slf.py(), "json")?.call1((slf,))
+    }
+
+    /// The whole body as the fields and files of a form.
+    fn form<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        helper(slf.py(), "form")?.call1((slf,))
+    }
+
+    /// The body's pieces as they come.
+    #[pyo3(signature = (*, keep = true))]
+    fn stream<'py>(slf: &Bound<'py, Self>, keep: bool) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().exchange()?;
+        helper(slf.py(), "stream")?.call1((slf, keep))
+    }
+
+    /// Sends another body on.
+    #[pyo3(signature = (body, /, *, content_type = None))]
+    fn set_body(
+        &self,
+        py: Python<'_>,
+        body: &Bound<'_, PyAny>,
+        content_type: Option<&Bound<'_, PyString>>,
+    ) -> PyResult<()> {
+        let exchange = self.exchange()?;
+        refuse_when_sent(&exchange)?;
+        request_body::replace(py, &self.parts.get()?.link, body)?;
+        if let Some(content_type) = content_type {
+            let content_type = text::encode(content_type)?;
+            let mut request = exchange.request.borrow_mut();
+            return request
+                .head
+                .set(b"content-type", &content_type)
+                .map_err(text::refused);
+        }
+        Ok(())
+    }
+
+    /// The body, if it is here already.
+    fn _whole<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        request_body::whole(py, &*self.exchange()?)
+    }
+
+    /// Asks for the body (`whole`), or a piece of it (`piece`, or `away` if it is not to be kept).
+    fn _want(&self, kind: &str, future: Py<PyAny>) -> PyResult<()> {
+        let want = match kind {
+            "whole" => Want::Whole,
+            "piece" => Want::Piece,
+            _ => Want::PieceAway,
+        };
+        request_body::want(&self.parts.get()?.link, want, future)
+    }
+
+    /// What is under the Content-Encoding.
+    fn _decoded<'py>(&self, py: Python<'py>, body: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyBytes>> {
+        request_body::decoded(py, &*self.exchange()?, body)
+    }
+
     fn __repr__(&self) -> String {
         let Ok(exchange) = self.exchange() else {
             return "<Request finished>".to_owned();
@@ -304,6 +381,10 @@ impl Request {
             String::from_utf8_lossy(target)
         )
     }
+}
+
+fn helper<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import(intern!(py, "headgate._request_body"))?.getattr(name)
 }
 
 fn refuse_when_sent(exchange: &Exchange) -> PyResult<()> {

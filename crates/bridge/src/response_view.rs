@@ -99,6 +99,12 @@ impl ResponseView {
         Ok(parts.headers.get_or_init(|| headers).clone_ref(py))
     }
 
+    /// The trailer fields: the server's once its body has ended. What is set before the last piece is sent with it.
+    #[getter]
+    fn trailers(&self) -> PyResult<Headers> {
+        Ok(Headers::new(&self.parts.get()?.link, Side::ResponseTrailers))
+    }
+
     /// Bytes sent to the client so far, head and body.
     #[getter]
     fn sent_bytes(&self) -> PyResult<u64> {

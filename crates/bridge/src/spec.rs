@@ -92,8 +92,11 @@ pub(crate) enum Phase {
     ServerData,
     Rewrite,
     Request,
+    RequestBody,
+    Balance,
     UpstreamRequest,
     Response,
+    ResponseBody,
     Error,
     Log,
     /// A matcher function of a route.
@@ -101,15 +104,18 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    const NAMES: [(&'static str, Self); 11] = [
+    const NAMES: [(&'static str, Self); 14] = [
         ("connect", Self::Connect),
         ("client_hello", Self::ClientHello),
         ("client_data", Self::ClientData),
         ("server_data", Self::ServerData),
         ("rewrite", Self::Rewrite),
         ("request", Self::Request),
+        ("request_body", Self::RequestBody),
+        ("balance", Self::Balance),
         ("upstream_request", Self::UpstreamRequest),
         ("response", Self::Response),
+        ("response_body", Self::ResponseBody),
         ("error", Self::Error),
         ("log", Self::Log),
         ("match", Self::Match),
@@ -132,6 +138,11 @@ impl Phase {
             .iter()
             .find(|(_, phase)| *phase == self)
             .map_or("", |(name, _)| name)
+    }
+
+    /// Whether its hooks are called once for each piece of a body.
+    pub(crate) fn is_of_body(self) -> bool {
+        matches!(self, Self::RequestBody | Self::ResponseBody)
     }
 
     /// Whether a hook of this phase may answer the request.

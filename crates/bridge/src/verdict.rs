@@ -2,19 +2,21 @@
 
 use std::rc::Rc;
 
-use headgate_engine::{Answer, AnswerBody, Exchange, Verdict};
+use headgate_engine::{Answer, AnswerBody, BodyVerdict, Exchange, Verdict};
 use headgate_wire::Head;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyContext};
 
 use crate::attachment::Attachment;
 use crate::body_source::{chunk, Stream};
+use crate::piece::PyPiece;
 use crate::report::Origin;
 use crate::seam::Seam;
-use crate::spec::Hook;
+use crate::spec::{Hook, Phase};
 use crate::text;
+use crate::upstream_view::chosen_server;
 
 /// Everything it takes to turn a hook's result into a verdict, now or when its task ends.
 pub(crate) struct Converter {
@@ -45,6 +47,11 @@ impl Converter {
         if result.is_none() {
             return Ok(Verdict::Continue);
         }
+        if self.hook.phase == Phase::Balance {
+            if let Some(server) = chosen_server(&self.exchange, result)? {
+                return Ok(Verdict::Server(server));
+            }
+        }
         match result.getattr_opt(intern!(result.py(), "raw_headers"))? {
             Some(headers) if self.hook.phase.may_answer() => {
                 let answer = self.answer(result, &headers)?;
@@ -52,6 +59,35 @@ impl Converter {
             }
             _ => Err(self.nonsense(result)),
         }
+    }
+
+    /// `None` keeps a piece, bytes replace it, a response answers while nothing has been sent.
+    pub(crate) fn body_verdict(&self, result: &Bound<'_, PyAny>) -> PyResult<BodyVerdict> {
+        if result.is_none() {
+            return Ok(BodyVerdict::Keep);
+        }
+        if let Some(piece) = PyPiece::taken(result)? {
+            let (length, most) = (piece.len(), self.exchange.max_hook_chunk_bytes());
+            if length > most {
+                return Err(PyValueError::new_err(format!(
+                    "hook `{}` made {length} bytes of one chunk of a body; \
+                     hint: `limits.max_hook_chunk_bytes` is {most}",
+                    self.hook.name
+                )));
+            }
+            return Ok(BodyVerdict::Replace(Rc::new(piece)));
+        }
+        let Some(headers) = result.getattr_opt(intern!(result.py(), "raw_headers"))? else {
+            return Err(self.nonsense(result));
+        };
+        if self.exchange.status.get() != 0 {
+            return Err(PyRuntimeError::new_err(format!(
+                "hook `{}` answers when the response has begun; hint: take the body whole, with `mode=\"buffer\"`",
+                self.hook.name
+            )));
+        }
+        let answer = self.answer(result, &headers)?;
+        Ok(BodyVerdict::Answer(Box::new(answer)))
     }
 
     fn answer(&self, response: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Answer> {
@@ -92,7 +128,11 @@ impl Converter {
             .get_type()
             .name()
             .map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        let hint = if self.hook.phase.may_answer() {
+        let hint = if self.hook.phase.is_of_body() {
+            "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
+        } else if self.hook.phase == Phase::Balance {
+            "return nothing, one of `upstream.servers`, or the address of one"
+        } else if self.hook.phase.may_answer() {
             "return nothing to go on, or a `headgate.Response` to answer"
         } else {
             "nothing can be answered in this phase: return nothing"

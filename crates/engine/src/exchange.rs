@@ -13,6 +13,7 @@ use headgate_wire::RequestHead;
 use tokio::task::spawn_local;
 
 use crate::access_log::Entry;
+use crate::bodies::made::keep_trailers;
 use crate::connection::{Connection, Next, NoRequest};
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
@@ -21,7 +22,7 @@ use crate::http1::forwarded::client_of;
 use crate::http1::request_body::{BodyBroken, RequestBody};
 use crate::metrics::Counter;
 use crate::own_answer::{self, Own};
-use crate::phase_hooks::{run_hooks, run_hooks_now};
+use crate::phase_hooks::{run_hooks, run_request_hooks};
 use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::upstream::Upstream;
@@ -61,14 +62,18 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let active = Active::begin(connection);
 
     let mut body = None;
-    let next = match respond(connection, &exchange, &tables, &mut body).await {
+    let responded = respond(connection, &exchange, &tables, &mut body).await;
+    if let Some(body) = body.as_mut().filter(|body| body.trailers.is_some()) {
+        keep_trailers(body, &exchange);
+    }
+    let next = match responded {
         Ok(next) => next,
         // nobody is left to answer
         Err(failure) if failure.status == 499 => give_up(connection, &exchange, failure),
         // the client has seen a part of another answer
         Err(failure) if exchange.status.get() != 0 => give_up(connection, &exchange, failure),
         // boxed, as all that is rare: what a forwarded request holds stays small
-        Err(failure) => Box::pin(answer_failure(connection, &exchange, &tables, failure, body)).await,
+        Err(failure) => Box::pin(answer_instead(connection, &exchange, &tables, failure, body)).await,
     };
 
     // the buffers of this request are free again; what the log costs delays nobody's answer
@@ -139,7 +144,7 @@ async fn respond(
     }
     // let in, answer itself, or choose another upstream
     if !route.hooks.request.is_empty() {
-        if let Some(answer) = run_hooks_now(connection, exchange, &route.hooks.request).await? {
+        if let Some(answer) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
             return Box::pin(own_answer::send(
                 connection,
                 exchange,
@@ -149,6 +154,12 @@ async fn respond(
             ))
             .await;
         }
+    }
+    if !route.hooks.response_body.is_empty() {
+        // what hooks make of a part is no part of what they make of the whole
+        let head = &mut exchange.request.borrow_mut().head;
+        head.remove(b"range");
+        head.remove(b"if-range");
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
         return forward::forward(connection, exchange, tables, upstream, body).await;
@@ -210,6 +221,7 @@ pub(crate) fn body_failure(broken: &BodyBroken, exchange: &Exchange) -> Failure 
             )
         }
         BodyBroken::Client(Closed | Io(_)) => Failure::client_left(),
+        BodyBroken::Failed(failure) => (**failure).clone(),
         BodyBroken::Server => Failure::upstream(
             "upstream_reset",
             502,
@@ -315,6 +327,30 @@ async fn answer_failure(
     own_answer::send(connection, exchange, tables, own, &mut body)
         .await
         .unwrap_or(Next::Close)
+}
+
+/// Answers what could not be done as asked: with what a body hook gave instead, or a failure's page.
+async fn answer_instead(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    failure: Failure,
+    mut body: Option<RequestBody>,
+) -> Next {
+    let answer = exchange.known_rare().and_then(|rare| rare.answer.take());
+    let (Some(answer), Some(body)) = (answer, &mut body) else {
+        return answer_failure(connection, exchange, tables, failure, body).await;
+    };
+    // one of a response's body is the last to see that response
+    let own = if exchange.response.take().is_some() {
+        Own::of_response_hook(answer)
+    } else {
+        Own::from(answer)
+    };
+    match own_answer::send(connection, exchange, tables, own, body).await {
+        Ok(next) => next,
+        Err(failure) => give_up(connection, exchange, failure),
+    }
 }
 
 /// Counts a request in flight until dropped.

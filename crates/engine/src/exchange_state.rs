@@ -3,19 +3,21 @@
 //! All of it lives on one thread; the cells are borrowed only between two awaits, so a hook always finds them free.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use headgate_route::Params;
-use headgate_wire::{RequestHead, ResponseHead, Version};
+use headgate_wire::{Head, RequestHead, ResponseHead, Version};
 
+use crate::bodies::intake::Intake;
 use crate::clock::Clock;
 use crate::connection_state::Opened;
 use crate::failure::Failure;
+use crate::hooks::Answer;
 use crate::tables::Tables;
 use crate::tls::TlsInfo;
-use crate::upstream::Upstream;
+use crate::upstream::{Load, Upstream};
 
 /// The client side of a connection, as hooks and logs see it.
 #[derive(Clone)]
@@ -95,6 +97,30 @@ pub struct Timings {
     pub hooks: RefCell<Vec<HookTime>>,
 }
 
+impl Timings {
+    /// Counts time spent in hooks.
+    pub(crate) fn add_hook(&self, spent_us: u64) {
+        self.hook_us.set(self.hook_us.get() + spent_us);
+    }
+}
+
+/// What hooks of bodies, trailers and balancing need; other exchanges do not pay for it.
+#[derive(Default)]
+pub struct Rare {
+    /// The trailers of the request: the client's, once they came; edits by hooks are in them.
+    pub request_trailers: RefCell<Option<Head>>,
+    /// The trailers of the response, likewise.
+    pub response_trailers: RefCell<Option<Head>>,
+    /// What request hooks ask of the body.
+    pub intake: Intake,
+    /// The servers tried so far: a bit each.
+    pub tried: Cell<u64>,
+    /// How the upstream's servers are, for `balance` hooks.
+    pub loads: RefCell<Vec<Load>>,
+    /// The answer of a body hook, to be given in place of what the hook was called for.
+    pub(crate) answer: RefCell<Option<Box<Answer>>>,
+}
+
 /// One request and its response.
 pub struct Exchange {
     /// The request's head; edits by hooks are in it.
@@ -139,6 +165,11 @@ pub struct Exchange {
     pub depth: Cell<u8>,
     /// Where the time went.
     pub timings: Timings,
+    /// Whether hooks may ask for the request's body now: those of phase `request` run.
+    pub is_body_open: Cell<bool>,
+    /// The server that a `balance` hook chose for the next attempt.
+    pub picked: Cell<Option<usize>>,
+    rare: OnceCell<Box<Rare>>,
     clock: Rc<Clock>,
 }
 
@@ -172,6 +203,9 @@ impl Exchange {
             limit: Cell::new(""),
             depth: Cell::new(0),
             timings: Timings::default(),
+            is_body_open: Cell::new(false),
+            picked: Cell::new(None),
+            rare: OnceCell::new(),
             clock,
         })
     }
@@ -193,6 +227,32 @@ impl Exchange {
     /// Reads the worker's clock.
     pub fn tick_us(&self) -> u64 {
         self.clock.tick()
+    }
+
+    /// What few exchanges need, made now if it is not there.
+    pub fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// Whether the response has trailers, so far.
+    pub(crate) fn has_response_trailers(&self) -> bool {
+        self.known_rare()
+            .is_some_and(|rare| rare.response_trailers.borrow().is_some())
+    }
+
+    /// The same, if it is there.
+    pub(crate) fn known_rare(&self) -> Option<&Rare> {
+        self.rare.get().map(|rare| &**rare)
+    }
+
+    /// What a hook may make of one piece of a body, in bytes.
+    pub fn max_hook_chunk_bytes(&self) -> usize {
+        self.tables.borrow().limits.max_hook_chunk_bytes
+    }
+
+    /// The longest body that a hook may hold whole, in bytes.
+    pub fn max_buffered_body_bytes(&self) -> usize {
+        usize::try_from(self.tables.borrow().limits.max_buffered_body_bytes).unwrap_or(usize::MAX)
     }
 
     /// The name of the chosen route, empty before routing.

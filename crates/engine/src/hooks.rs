@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use crate::bodies::piece::Chunk;
 use crate::connection_state::ConnectionState;
 use crate::exchange_state::Exchange;
 
@@ -24,6 +25,8 @@ pub enum Verdict {
     Answer(Box<Answer>),
     /// The hook raised, took too long or returned nonsense, and is declared to fail closed. Already logged.
     Failed,
+    /// A `balance` hook chose that server; the index is of the exchange's upstream.
+    Server(usize),
     /// A matcher function said yes (only from [`Hooks::matches`]-like hooks).
     Matched,
 }
@@ -34,6 +37,26 @@ pub enum Step {
     Ready(Verdict),
     /// The hook waits for something; the future gives its verdict.
     Waiting(LocalFuture<'static, Verdict>),
+}
+
+/// What a hook of a body phase decided.
+pub enum BodyVerdict {
+    /// The piece stays as it is.
+    Keep,
+    /// This takes its place; empty drops it.
+    Replace(Chunk),
+    /// Answer the client with this instead: nothing was sent to it yet.
+    Answer(Box<Answer>),
+    /// As [`Verdict::Failed`].
+    Failed,
+}
+
+/// The first step of a body hook, taken inline.
+pub enum BodyStep {
+    /// The hook is done.
+    Ready(BodyVerdict),
+    /// The hook waits for something; the future gives its verdict.
+    Waiting(LocalFuture<'static, BodyVerdict>),
 }
 
 /// An answer made by user code.
@@ -92,6 +115,16 @@ pub trait Hooks {
 
     /// Shows a hook a chunk of what a connection carries.
     fn chunk(&self, hook: usize, connection: &Rc<ConnectionState>, chunk: &[u8]) -> ChunkStep;
+
+    /// Runs one hook of a body phase on a piece of the body, or on all of it; with `is_last` nothing follows.
+    fn call_body(&self, _hook: usize, _exchange: &Rc<Exchange>, _chunk: &Chunk, _is_last: bool) -> BodyStep {
+        BodyStep::Ready(BodyVerdict::Keep)
+    }
+
+    /// A copy of some bytes in the form that hooks take best.
+    fn piece(&self, bytes: &[u8]) -> Chunk {
+        Rc::new(bytes.to_vec())
+    }
 
     /// Asks a matcher function whether a route that otherwise fits takes the request. Errors count as no (and are logged).
     fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool;

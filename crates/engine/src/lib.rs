@@ -5,6 +5,7 @@
 
 mod access_log;
 mod admission;
+pub mod bodies;
 mod clock;
 mod connection;
 pub mod connection_state;
@@ -43,6 +44,9 @@ mod upstream;
 pub mod virtual_stream;
 mod worker;
 
+pub use bodies::coding::{decode_whole, Coding, CodingBroken};
+pub use bodies::intake::{Delivery, NewBody, Taken, Want};
+pub use bodies::piece::{Chunk, Piece};
 pub use connection_state::{Chosen, ConnectionState, Opened};
 pub use exchange_state::{ClientInfo, Exchange, HookTime, Protocol};
 pub use failure::{Failure, Source};
@@ -51,12 +55,12 @@ pub use fetch::{
     UploadEnd,
 };
 pub use hooks::{
-    Answer, AnswerBody, BodyFailed, BodySource, ChunkStep, Filtered, Hooks, LocalFuture, NoHooks, Step,
-    Verdict,
+    Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, Hooks,
+    LocalFuture, NoHooks, Step, Verdict,
 };
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
 pub use tls::{description as tls_description, ClientCertificate, OwnCertificate, TlsInfo, TICKET_KEY_BYTES};
-pub use upstream::is_server_address;
+pub use upstream::{is_server_address, Load};
 pub use virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use worker::{check, Worker};

@@ -37,6 +37,8 @@ counters! {
     BadResponses "bad_responses",
     LimitHead "limit_head",
     LimitBody "limit_body",
+    LimitBufferedBody "limit_buffered_body",
+    BodiesSpilled "bodies_spilled",
     LimitConnections "limit_connections",
     LimitClientConnections "limit_client_connections",
     LimitTlsHandshakes "limit_tls_handshakes",

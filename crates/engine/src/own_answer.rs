@@ -6,6 +6,9 @@ use std::rc::Rc;
 
 use headgate_wire::{write_chunk_size, write_last_chunk, Framing, Head, ResponseHead, Span, Version, CRLF};
 
+use crate::bodies::begin::content_coding;
+use crate::bodies::coding::Coding;
+use crate::bodies::own::filter;
 use crate::connection::{Connection, Next, NoRequest};
 use crate::error_page::{self as page, reason_phrase};
 use crate::exchange::{head_failure, request_id};
@@ -19,6 +22,7 @@ use crate::http1::response_head::{client_framing, write_end, write_status};
 use crate::metrics::Counter;
 use crate::peer::Broken;
 use crate::phase_hooks::run_hooks;
+use crate::snapshot::BodyHook;
 use crate::static_files::{percent_decode, Conditions, FileBody};
 use crate::tables::{Action, Route, Tables};
 use crate::worker::Shared;
@@ -28,11 +32,13 @@ const FILE_READ_BYTES: usize = 64 * 1024;
 
 /// An answer of the gateway's own.
 pub(crate) struct Own {
-    status: u16,
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
-    body: OwnBody,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) body: OwnBody,
     /// The `response` hooks have had their say.
     is_final: bool,
+    /// They have seen it and let it pass; so the body's hooks see it too.
+    is_seen: bool,
 }
 
 impl Own {
@@ -45,7 +51,30 @@ impl Own {
     }
 }
 
-enum OwnBody {
+impl Own {
+    /// The Content-Encoding that hooks want undone; `Err` for one that nobody here knows.
+    fn coding(&self, hooks: &[BodyHook]) -> Result<Option<Coding>, ()> {
+        let mut head = Head::empty();
+        for (name, value) in &self.headers {
+            // what is no field is refused where the head is written
+            let _ = head.add(name, value);
+        }
+        content_coding(&head, hooks)
+    }
+
+    /// A client of HTTP/1.0 knows the end of a body without a length by the connection's.
+    fn ends_with_connection(&self, exchange: &Exchange) -> bool {
+        let request = exchange.request.borrow();
+        let has_length = match self.body {
+            OwnBody::Stream(_) => false,
+            OwnBody::Bytes(_) => !exchange.has_response_trailers(),
+            OwnBody::None(_) | OwnBody::File { .. } => true,
+        };
+        request.version == Version::Http10 && !has_length && !request.is_head()
+    }
+}
+
+pub(crate) enum OwnBody {
     /// No body, but perhaps the length that a GET would have had.
     None(Option<u64>),
     Bytes(Vec<u8>),
@@ -68,6 +97,7 @@ impl From<Box<Answer>> for Own {
             headers: answer.headers,
             body,
             is_final: false,
+            is_seen: false,
         }
     }
 }
@@ -83,6 +113,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
                 headers: vec![text("location", &location)],
                 body: OwnBody::Bytes(Vec::new()),
                 is_final: false,
+                is_seen: false,
             })
         }
         Action::Respond {
@@ -94,6 +125,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
             headers: headers.iter().map(|(name, value)| text(name, value)).collect(),
             body: OwnBody::Bytes(body.clone()),
             is_final: false,
+            is_seen: false,
         }),
         Action::Files(root) => {
             let request = exchange.request.borrow();
@@ -160,6 +192,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
                 headers: headers.map(|(name, value)| text(name, value)).collect(),
                 body,
                 is_final: false,
+                is_seen: false,
             })
         }
         Action::Proxy { .. } | Action::Hooks => {
@@ -205,6 +238,7 @@ fn grpc_answer(failure: &Failure, id: String) -> Own {
         ],
         body: OwnBody::None(None),
         is_final: true,
+        is_seen: false,
     }
 }
 
@@ -223,6 +257,7 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
         headers,
         body: OwnBody::Bytes(body),
         is_final: true,
+        is_seen: false,
     }
 }
 
@@ -294,7 +329,7 @@ pub(crate) async fn send(
 ) -> Result<Next, Failure> {
     // a body that nobody wants: what is here is dropped, more is not waited for
     let before = body.received;
-    let is_clean = body.discard_available(&mut connection.peer).is_ok() && body.is_done();
+    let is_clean = body.discard_available(&mut connection.peer).is_ok() && body.is_read();
     exchange
         .request_bytes
         .set(exchange.request_bytes.get() + body.received - before);
@@ -304,11 +339,25 @@ pub(crate) async fn send(
         .get()
         .filter(|_| !own.is_final)
         .map_or(&[][..], |route| &tables.routes[route].hooks.response);
-    let own = if hooks.is_empty() {
+    // the body's hooks run where the head's would, and not on what one of those gave instead
+    let body_hooks = exchange
+        .route
+        .get()
+        .filter(|_| !own.is_final)
+        .map_or(&[][..], |route| &tables.routes[route].hooks.response_body);
+    let own = if hooks.is_empty() && body_hooks.is_empty() {
         own
     } else {
-        after_hooks(connection, exchange, own, hooks).await?
+        // as it comes: a `response` hook that sets another one does that coding itself
+        let coding = own.coding(body_hooks);
+        let own = after_hooks(connection, exchange, own, hooks).await?;
+        if own.is_seen && !body_hooks.is_empty() {
+            Box::pin(filter(connection, exchange, tables, own, body_hooks, coding)).await?
+        } else {
+            own
+        }
     };
+    let persistent = persistent && !own.ends_with_connection(exchange);
     write(connection, exchange, tables, own, !persistent || !is_clean).await?;
     Ok(match (persistent, is_clean) {
         (_, false) => Next::Linger,
@@ -369,6 +418,7 @@ async fn after_hooks(
         headers,
         body: own.body,
         is_final: true,
+        is_seen: true,
     })
 }
 
@@ -402,6 +452,8 @@ async fn write(
                 Some(declared.unwrap_or(0))
             },
         ),
+        // only chunks have a place for trailers
+        OwnBody::Bytes(_) if exchange.has_response_trailers() => (Framing::Chunked, None),
         OwnBody::Bytes(bytes) => (Framing::Length(bytes.len() as u64), None),
         OwnBody::Stream(_) => (Framing::UntilClose, None),
         OwnBody::File { length, .. } => (Framing::Length(*length), None),
@@ -457,6 +509,15 @@ async fn write(
     match own.body {
         _ if has_no_body => writer.write(&out).await,
         OwnBody::None(_) => writer.write(&out).await,
+        OwnBody::Bytes(bytes) if framing.is_chunked => {
+            if !bytes.is_empty() {
+                write_chunk_size(bytes.len(), &mut out);
+                out.extend_from_slice(&bytes);
+                out.extend_from_slice(CRLF);
+            }
+            write_last_chunk(exchange.rare().response_trailers.borrow().as_ref(), &mut out);
+            writer.write(&out).await
+        }
         OwnBody::Bytes(bytes) => {
             out.extend_from_slice(&bytes);
             writer.write(&out).await
@@ -551,7 +612,7 @@ impl Writer<'_> {
             }
         }
         if is_chunked {
-            write_last_chunk(None, &mut out);
+            write_last_chunk(self.exchange.rare().response_trailers.borrow().as_ref(), &mut out);
             self.write(&out).await?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use crate::connection::Connection;
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
 use crate::hooks::{Answer, LocalFuture, Step, Verdict};
+use crate::http1::request_body::RequestBody;
 use crate::metrics::Counter;
 use crate::peer::Peer;
 use crate::stream::Peek;
@@ -31,6 +32,31 @@ pub(crate) async fn run_hooks_now(
     exchange: &Rc<Exchange>,
     hooks: &[usize],
 ) -> Result<Option<Box<Answer>>, Failure> {
+    run(connection, exchange, hooks, None).await
+}
+
+/// As [`run_hooks_now`], for phase `request`: its hooks may also ask for the body.
+pub(crate) async fn run_request_hooks(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+    body: &mut RequestBody,
+) -> Result<Option<Box<Answer>>, Failure> {
+    exchange.is_body_open.set(true);
+    let outcome = run(connection, exchange, hooks, Some(body)).await;
+    exchange.is_body_open.set(false);
+    if let Some(rare) = exchange.known_rare() {
+        rare.intake.close();
+    }
+    outcome
+}
+
+async fn run(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+    mut body: Option<&mut RequestBody>,
+) -> Result<Option<Box<Answer>>, Failure> {
     let tables = exchange.tables.borrow().clone();
     let began = exchange.now_us();
     connection.watch.disarm();
@@ -40,16 +66,23 @@ pub(crate) async fn run_hooks_now(
             Step::Ready(verdict) => verdict,
             Step::Waiting(future) => {
                 let half_close = tables.limits.allow_half_close;
-                let Some(verdict) = unless_client_leaves(future, &mut connection.peer, half_close).await
-                else {
-                    outcome = Err(Failure::client_left());
-                    break;
-                };
-                verdict
+                match unless_client_leaves(future, connection, exchange, body.as_deref_mut(), half_close)
+                    .await
+                {
+                    Ok(verdict) => verdict,
+                    Err(failure) => {
+                        outcome = Err(failure);
+                        break;
+                    }
+                }
             }
         };
         match verdict {
             Verdict::Continue | Verdict::Matched => {}
+            Verdict::Server(server) => {
+                exchange.picked.set(Some(server));
+                break;
+            }
             Verdict::Answer(answer) => {
                 outcome = Ok(Some(answer));
                 break;
@@ -73,19 +106,33 @@ pub(crate) async fn run_hooks_now(
     outcome
 }
 
-/// Waits for a hook; `None` (and the hook is cancelled) if the client goes meanwhile.
+/// Waits for a hook and reads what it asks of the body; fails (and the hook is cancelled) if the client goes meanwhile or
+/// its body is bad.
 async fn unless_client_leaves(
     mut future: LocalFuture<'static, Verdict>,
-    client: &mut Peer,
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    mut body: Option<&mut RequestBody>,
     allow_half_close: bool,
-) -> Option<Verdict> {
+) -> Result<Verdict, Failure> {
     let mut departure = Departure::new(allow_half_close);
     poll_fn(|context| {
         if let Poll::Ready(verdict) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(verdict));
+            return Poll::Ready(Ok(verdict));
         }
-        if departure.poll(context, client) {
-            return Poll::Ready(None);
+        // what a later step of the hook may ask for wakes this task
+        if let Some(body) = body.as_deref_mut() {
+            let intake = &exchange.rare().intake;
+            if let Poll::Ready(failure) = intake.poll(context, connection, exchange, body) {
+                return Poll::Ready(Err(failure));
+            }
+            // what waits to be read is the body
+            if intake.is_reading() {
+                return Poll::Pending;
+            }
+        }
+        if departure.poll(context, &mut connection.peer) {
+            return Poll::Ready(Err(Failure::client_left()));
         }
         Poll::Pending
     })

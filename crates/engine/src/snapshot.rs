@@ -79,6 +79,15 @@ pub struct Limits {
     /// What a client's FIN before its answer means: `false` (it left: 499), `true` (it only finished sending).
     #[serde(default)]
     pub allow_half_close: bool,
+    /// Of a body that a request hook asks for whole.
+    #[serde(default)]
+    pub max_buffered_body_bytes: u64,
+    /// Of that in memory; the rest lies in a temporary file.
+    #[serde(default)]
+    pub buffered_memory_bytes: usize,
+    /// What a hook may make of one piece of a body, or of a whole one.
+    #[serde(default)]
+    pub max_hook_chunk_bytes: usize,
 }
 
 /// Bounds on every wait, in milliseconds.
@@ -493,12 +502,42 @@ pub struct PhaseHooks {
     pub rewrite: Vec<usize>,
     /// Route chosen.
     pub request: Vec<usize>,
+    /// The request's body on its way.
+    pub request_body: Vec<BodyHook>,
+    /// A server is to be chosen for an attempt.
+    pub balance: Vec<usize>,
     /// Before each attempt's bytes go out.
     pub upstream_request: Vec<usize>,
     /// The response's head is there.
     pub response: Vec<usize>,
+    /// The response's body on its way.
+    pub response_body: Vec<BodyHook>,
     /// Something failed.
     pub error: Vec<usize>,
     /// After the last byte.
     pub log: Vec<usize>,
+}
+
+/// A hook of a body phase.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct BodyHook {
+    /// An index into the table of hooks.
+    pub hook: usize,
+    /// In pieces, or whole.
+    pub mode: BodyMode,
+    /// The longest body that it takes whole.
+    pub limit: u64,
+    /// It wants what is under the Content-Encoding.
+    pub decode: bool,
+}
+
+/// How a hook takes a body.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyMode {
+    /// Piece by piece.
+    Stream,
+    /// Whole, in one call.
+    Buffer,
 }

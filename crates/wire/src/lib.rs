@@ -44,6 +44,7 @@ pub use proxy_protocol::{
 pub use request::{parse_request, RequestHead};
 pub use response::{parse_response, ResponseHead};
 pub use target::TargetForm;
+pub use trailers::may_be_trailer;
 
 /// The end of a line (RFC 9112 section 2.2).
 pub const CRLF: &[u8] = b"\r\n";

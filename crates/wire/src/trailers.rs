@@ -20,6 +20,11 @@ pub(crate) fn read_trailers(bytes: Vec<u8>) -> Result<Head, HeadError> {
     Ok(head)
 }
 
+/// Whether a trailer field of that name may go on, or be set by hooks.
+pub fn may_be_trailer(name: &[u8]) -> bool {
+    !is_forbidden(name)
+}
+
 /// Framing, routing, request modifiers, authentication, controls and how to read the content: whoever merged
 /// these into the head would change a decision already taken.
 fn is_forbidden(name: &[u8]) -> bool {

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from .errors import ConfigError
 from .settings import OneOrMany, Settings
-from .units import Duration
+from .units import Duration, Size
 
 OnError = Literal["closed", "open"]
 """What happens to the request when a hook raises or is late: a 500, or on as if it were not there."""
@@ -46,19 +46,53 @@ class HookConfig(Settings):
         return {"function": value} if isinstance(value, str) else value
 
 
+BodyMode = Literal["stream", "buffer"]
+"""How a hook takes a body: chunk by chunk as it comes, or whole in one call."""
+
+
+class BodyHookConfig(HookConfig):
+    """One hook of a body phase; its reference alone is the short form."""
+
+    mode: BodyMode = Field(
+        default="stream",
+        description="`stream` gives the body in chunks as they come, `buffer` whole in one call.",
+    )
+    limit: Size | None = Field(
+        default=None,
+        ge=1,
+        description="The longest body that `buffer` takes, past it 413 or 502; "
+        "none given: `limits.max_buffered_body_bytes`.",
+    )
+    decode: bool = Field(
+        default=False,
+        description="Whether the hook gets what is under the Content-Encoding (gzip, deflate, br, zstd), which is "
+        "then done again.",
+    )
+
+
 Hooks = Annotated[tuple[HookConfig, ...], OneOrMany()]
 """One hook, or several in order."""
+
+BodyHooks = Annotated[tuple[BodyHookConfig, ...], OneOrMany()]
+"""One hook of a body phase, or several in order."""
 
 
 class RouteHooksConfig(Settings):
     """The hooks of one route, by phase."""
 
     request: Hooks = Field(default=(), description="After the route is chosen; may answer.")
+    request_body: BodyHooks = Field(
+        default=(), description="While the request's body goes to a server; may change it."
+    )
+    balance: Hooks = Field(default=(), description="Before each attempt; may pick the server.")
     upstream_request: Hooks = Field(
         default=(), description="Before each attempt goes out; may sign or add headers."
     )
     response: Hooks = Field(
         default=(), description="When a response head is there; may change or replace it."
+    )
+    response_body: BodyHooks = Field(
+        default=(), description="While the response's body goes to the client; may change it."
     )
     error: Hooks = Field(default=(), description="When something failed; may give the answer.")
     log: Hooks = Field(default=(), description="After the last byte.")

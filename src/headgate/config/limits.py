@@ -59,6 +59,18 @@ class LimitsConfig(Settings):
         le=32768,
         description="Bytes of a PROXY header; past it the connection is closed.",
     )
+    max_buffered_body_bytes: Size = Field(
+        default=16 << 20, ge=1, description="Bytes of a body that a hook asks for whole; past it 413 or 502."
+    )
+    buffered_memory_bytes: Size = Field(
+        default=256 << 10,
+        description="Bytes of such a body held in memory; a longer one lies in a temporary file.",
+    )
+    max_hook_chunk_bytes: Size = Field(
+        default=64 << 20,
+        ge=1,
+        description="Bytes that a hook may make of one chunk of a body; past it the hook has failed.",
+    )
     allow_half_close: bool = Field(
         default=False,
         description="Whether a client that ends its side before the answer still gets it; if not, it has left (499).",
@@ -142,6 +154,9 @@ class LimitsOptions(TypedDict, total=False):
     max_trailer_bytes: int | str
     max_fetches: int
     max_fetch_body_bytes: int | str
+    max_buffered_body_bytes: int | str
+    buffered_memory_bytes: int | str
+    max_hook_chunk_bytes: int | str
     allow_half_close: bool
 
 

@@ -22,8 +22,9 @@ from .upstreams import UpstreamConfig
 NO_BOUND = (1 << 63) - 1
 """What the engine is told in place of the 0 that users write for no bound."""
 
-HookLists = Mapping[str, Sequence[int]]
-"""For each phase, positions in the list of hooks, in running order."""
+HookLists = Mapping[str, Sequence[int | Mapping[str, Any]]]
+"""For each phase, positions in the list of hooks, in running order; for body phases tables with `hook` and how it
+takes the body."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,17 @@ def snapshot(
     )
 
 
-_ROUTE_LISTS = ("rewrite", "request", "upstream_request", "response", "error", "log")
+_ROUTE_LISTS = (
+    "rewrite",
+    "request",
+    "request_body",
+    "balance",
+    "upstream_request",
+    "response",
+    "response_body",
+    "error",
+    "log",
+)
 _GATEWAY_LISTS = ("rewrite", "error", "log")
 _LISTENER_LISTS = ("connect", "client_hello", "client_data", "server_data")
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use headgate_wire::{parse_response, Parsed, ResponseHead, Version};
 
 use super::Plan;
+use crate::bodies::made::late_client;
 use crate::connection::Connection;
 use crate::exchange::body_failure;
 use crate::failure::Failure;
@@ -276,17 +277,25 @@ impl Waiting<'_> {
         server: &mut Peer,
         body: &mut RequestBody,
     ) -> Result<ResponseHead, AttemptFailed> {
-        self.arm(connection, body, Waits::ForClient);
+        self.arm(connection, body, Waits::Client);
         poll_fn(|context| self.poll(context, connection, server, body)).await
     }
 
     fn arm(&self, connection: &Connection, body: &RequestBody, waits: Waits) {
-        let (limit, ms) = match waits {
-            _ if body.is_done() || self.is_deaf => (Limit::UpstreamHead, self.plan.upstream_head_ms),
-            Waits::ForClient => (Limit::ClientBody, self.plan.client_body_ms),
-            Waits::ForServer => (Limit::Send, self.plan.send_ms),
-        };
-        connection.watch.arm(limit, ms);
+        match self.limit(body, waits) {
+            Some((limit, ms)) => connection.watch.arm(limit, ms),
+            None => connection.watch.disarm(),
+        }
+    }
+
+    /// What bounds the wait; a hook has its own deadline.
+    fn limit(&self, body: &RequestBody, waits: Waits) -> Option<(Limit, u64)> {
+        match waits {
+            _ if body.is_done() || self.is_deaf => Some((Limit::UpstreamHead, self.plan.upstream_head_ms)),
+            Waits::Client => Some((Limit::ClientBody, self.plan.client_body_ms)),
+            Waits::Server => Some((Limit::Send, self.plan.send_ms)),
+            Waits::Hook => None,
+        }
     }
 
     fn poll(
@@ -357,7 +366,7 @@ impl Waiting<'_> {
             }
         }
         if !body.is_done() && !self.is_deaf {
-            let (mut moved, mut waits) = (false, Waits::ForClient);
+            let (mut moved, mut waits) = (false, Waits::Client);
             let before = body.received;
             let pumped = body.poll_pump(context, &mut connection.peer, server, &mut moved, &mut waits);
             let exchange = self.plan.exchange;
@@ -376,6 +385,13 @@ impl Waiting<'_> {
                 }
                 Poll::Ready(Ok(())) => self.arm(connection, body, waits),
                 Poll::Pending if moved => self.arm(connection, body, waits),
+                // a hook that waited was not bounded by the watch
+                Poll::Pending if body.made.is_some() => {
+                    let limit = self.limit(body, waits);
+                    if limit.is_none_or(|(limit, _)| !connection.watch.is_armed_for(limit)) {
+                        self.arm(connection, body, waits);
+                    }
+                }
                 Poll::Pending => {}
             }
         }
@@ -383,21 +399,19 @@ impl Waiting<'_> {
             return Poll::Ready(Err(AttemptFailed::Request(Failure::client_left())));
         }
         if let Some(limit) = connection.watch.expired() {
-            return Poll::Ready(Err(self.late(connection, limit)));
+            return Poll::Ready(Err(self.late(connection, body, limit)));
         }
         connection.watch.register(context);
         Poll::Pending
     }
 
-    fn late(&self, connection: &Connection, limit: Limit) -> AttemptFailed {
+    fn late(&self, connection: &Connection, body: &RequestBody, limit: Limit) -> AttemptFailed {
         connection.shared.metrics.count(limit.counter());
         self.plan.exchange.limit.set(limit.name());
         match limit {
-            Limit::ClientBody => AttemptFailed::Request(Failure::client(
-                "client_body_timeout",
-                408,
-                "the client took too long to send the request's body",
-            )),
+            Limit::ClientBody => {
+                AttemptFailed::Request(body.made.as_ref().map_or_else(late_client, |made| made.late()))
+            }
             Limit::Send => AttemptFailed::Server(Failure::upstream(
                 "send_timeout",
                 504,

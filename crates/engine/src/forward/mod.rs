@@ -6,6 +6,7 @@
 
 mod attempt;
 mod attempt_http2;
+mod filtered;
 mod queue;
 mod relay;
 
@@ -13,6 +14,7 @@ use std::rc::Rc;
 
 use headgate_wire::Framing;
 
+use crate::bodies::begin;
 use crate::connection::{Connection, Next};
 use crate::exchange::body_failure;
 use crate::exchange_state::{Exchange, Protocol};
@@ -33,6 +35,7 @@ struct Plan<'a> {
     tables: &'a Rc<Tables>,
     upstream: &'a Rc<Upstream>,
     hooks: &'a [usize],
+    balance: &'a [usize],
     target: Option<Vec<u8>>,
     framing: Framing,
     is_idempotent: bool,
@@ -77,19 +80,39 @@ async fn try_servers(
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
-    let plan = Plan::new(exchange, tables, &upstream);
     // the part of the body that is here goes out with the head, and again if an attempt fails before more was sent
     let mut here = Vec::new();
-    let taken = body.take_available(&mut connection.peer, &mut here);
-    exchange.request_bytes.set(body.received);
-    taken.map_err(|broken| body_failure(&broken, exchange))?;
+    let body_hooks = exchange
+        .route
+        .get()
+        .map_or(&[][..], |route| &tables.routes[route].hooks.request_body);
+    if begin::is_needed(exchange, body_hooks) {
+        here = Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?;
+    } else {
+        let taken = body.take_available(&mut connection.peer, &mut here);
+        exchange.request_bytes.set(body.received);
+        taken.map_err(|broken| body_failure(&broken, exchange))?;
+    }
+    let plan = Plan::new(exchange, tables, &upstream);
 
     let mut tried = 0u64;
     let mut failure = None;
     for _ in 0..=upstream.retries {
         let shared = connection.shared.clone();
-        let Some(server) = queue::server(connection, &plan, tried).await? else {
-            break;
+        if !plan.balance.is_empty() {
+            exchange.rare().tried.set(tried);
+            let loads = upstream.loads(shared.clock.now_ms(), &shared.metrics);
+            exchange.rare().loads.replace(loads);
+            if let Some(answer) = run_hooks(connection, exchange, plan.balance).await? {
+                return crate::own_answer::send(connection, exchange, tables, answer.into(), body).await;
+            }
+        }
+        let server = match exchange.picked.take() {
+            Some(server) => server,
+            None => match queue::server(connection, &plan, tried).await? {
+                Some(server) => server,
+                None => break,
+            },
         };
         tried |= 1 << server;
         if failure.is_some() {
@@ -103,6 +126,9 @@ async fn try_servers(
                 let own = answer.into();
                 return Box::pin(own_answer::send(connection, exchange, tables, own, body)).await;
             }
+        }
+        if let Some(made) = &mut body.made {
+            made.restart();
         }
         match plan.attempt(connection, server, &here, body).await {
             Ok(ready) => {
@@ -161,6 +187,10 @@ impl<'a> Plan<'a> {
             tables,
             upstream,
             hooks: route.map_or(&[][..], |route| &tables.routes[route].hooks.upstream_request),
+            // a server that a hook has named by its address is no choice among several
+            balance: route
+                .filter(|_| exchange.at_address.borrow().is_none())
+                .map_or(&[][..], |route| &tables.routes[route].hooks.balance),
             target,
             framing: request.framing,
             is_idempotent: matches!(

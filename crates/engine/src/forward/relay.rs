@@ -1,12 +1,14 @@
 //! The response's way to the client: hooks, head, body, and what becomes of both connections.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use headgate_wire::{Framing, Version};
 
 use super::attempt::Ready;
+use super::filtered::{self, Filtering};
 use super::Plan;
+use crate::bodies::piece::On;
 use crate::connection::{Connection, Next};
 use crate::exchange::body_failure;
 use crate::failure::Failure;
@@ -18,8 +20,8 @@ use crate::http1::tunnel::tunnel;
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::own_answer;
-use crate::peer::Broken;
-use crate::phase_hooks::run_hooks_now;
+use crate::peer::{Broken, Peer};
+use crate::phase_hooks::{run_hooks_now, Departure};
 use crate::server_timing;
 use crate::upstream::{Lease, Pooled};
 
@@ -39,6 +41,8 @@ pub(super) async fn respond(
     let exchange = plan.exchange;
     let (framing, declared, keeps_server) = (response.framing, response.declared_length, response.persistent);
     let is_switch = response.status == 101;
+    // as it came: a hook that sets another one does that coding itself
+    let coding = filtered::coding(&response, exchange, plan.tables);
     exchange.response.replace(Some(response));
     let hooks = exchange
         .route
@@ -67,12 +71,28 @@ pub(super) async fn respond(
     if is_switch {
         return Box::pin(switch(connection, plan, server)).await;
     }
+    let body_hooks = exchange
+        .route
+        .get()
+        .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response_body);
+    if !body_hooks.is_empty() || exchange.has_response_trailers() {
+        let response = Filtering {
+            framing,
+            keeps_server,
+            hooks: body_hooks,
+            coding,
+        };
+        return Box::pin(filtered::respond(
+            connection, plan, server, response, body, is_deaf, lease,
+        ))
+        .await;
+    }
     let (client_version, persistent) = {
         let request = exchange.request.borrow();
         (request.version, request.persistent)
     };
     // an answer that came before the request's end: the client may never finish sending
-    let closes = !persistent || !body.is_done() || connection.shared.is_draining.get();
+    let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
     let client_framing = client_framing(framing, declared, client_version, closes);
     let now_us = connection.shared.clock.now_us();
     let out = connection.shared.buffers.scrap();
@@ -87,13 +107,16 @@ pub(super) async fn respond(
     );
     let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
     exchange.response_bytes.set(relay.written);
+    if let Some(trailers) = relay.trailers.take() {
+        exchange.rare().response_trailers.replace(Some(trailers));
+    }
     connection.shared.buffers.keep_scrap(relay.framing);
     drop(lease);
     relayed?;
     if body.is_done() && keeps_server && framing != Framing::UntilClose {
         keep(connection, plan, server);
     }
-    Ok(match (client_framing.closes, body.is_done()) {
+    Ok(match (client_framing.closes, body.is_finished()) {
         (_, false) => Next::Linger,
         (true, true) => Next::Close,
         (false, true) => Next::KeepAlive,
@@ -101,7 +124,7 @@ pub(super) async fn respond(
 }
 
 /// The head for the client.
-fn head(
+pub(super) fn head(
     plan: &Plan<'_>,
     framing: crate::http1::response_head::ClientFraming,
     client: Version,
@@ -138,12 +161,46 @@ fn head(
     out
 }
 
+/// Whatever moves a response from a server to the client.
+pub(super) trait Carrier {
+    /// Goes on; tells whom a pending poll waits for.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>>;
+
+    /// A number that grows when anything moves.
+    fn progress(&self) -> u64;
+}
+
+impl Carrier for Relay {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>> {
+        let mut waits_for_client = false;
+        let polled = Relay::poll(self, context, server, client, &mut waits_for_client);
+        *on = if waits_for_client { On::Sink } else { On::Source };
+        polled
+    }
+
+    fn progress(&self) -> u64 {
+        self.written
+    }
+}
+
 /// Relays the response, and the rest of the request beside it.
-async fn carry(
+pub(super) async fn carry<C: Carrier>(
     connection: &mut Connection,
     plan: &Plan<'_>,
     server: &mut Pooled,
-    relay: &mut Relay,
+    relay: &mut C,
     body: &mut RequestBody,
     is_deaf: &mut bool,
 ) -> Result<(), Failure> {
@@ -157,10 +214,11 @@ async fn carry(
     );
     let send_ms = plan.send_ms;
     connection.watch.arm(Limit::UpstreamIdle, idle_ms);
+    let mut departure = Departure::new(plan.tables.limits.allow_half_close);
     poll_fn(|context| {
-        let (before, mut moved) = (relay.written, false);
+        let (before, mut moved) = (relay.progress(), false);
         if !body.is_done() && !*is_deaf {
-            let mut waits = Waits::ForClient;
+            let mut waits = Waits::Client;
             let received = body.received;
             let pumped = body.poll_pump(
                 context,
@@ -179,32 +237,34 @@ async fn carry(
             }
         }
         let unread = server.peer.unread().len();
-        let mut waits_for_client = false;
-        match relay.poll(
-            context,
-            &mut server.peer,
-            &mut connection.peer,
-            &mut waits_for_client,
-        ) {
+        let mut on = On::Source;
+        match relay.poll(context, &mut server.peer, &mut connection.peer, &mut on) {
             Poll::Ready(result) => {
                 return Poll::Ready(result.map_err(|broken| cut(connection, plan, &broken)))
             }
             Poll::Pending => {}
         }
-        if moved || relay.written != before || server.peer.unread().len() != unread {
+        if moved || relay.progress() != before || server.peer.unread().len() != unread {
             connection.watch.disarm();
         }
-        let (limit, ms) = if waits_for_client {
-            (Limit::Send, send_ms)
-        } else {
-            (Limit::UpstreamIdle, idle_ms)
+        let (limit, ms) = match on {
+            On::Sink => (Limit::Send, send_ms),
+            On::Source => (Limit::UpstreamIdle, idle_ms),
+            On::Hook => {
+                // its own deadline bounds it, and the client's patience
+                connection.watch.disarm();
+                if body.is_finished() && departure.poll(context, &mut connection.peer) {
+                    return Poll::Ready(Err(Failure::client_left()));
+                }
+                return Poll::Pending;
+            }
         };
         if !connection.watch.is_armed_for(limit) {
             connection.watch.arm(limit, ms);
         }
         if let Some(limit) = connection.watch.expired() {
             let broken = Broken::Limit(limit);
-            let side = if waits_for_client {
+            let side = if on == On::Sink {
                 RelayBroken::Client(broken)
             } else {
                 RelayBroken::Server(broken)
@@ -243,6 +303,7 @@ fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken) -> Failur
                 false,
             )
         }
+        RelayBroken::Failed(failure) => (**failure).clone(),
         RelayBroken::Framing(reason) => {
             metrics.count(Counter::BadResponses);
             Failure::upstream(reason, 502, "the server's body is badly framed", false)
@@ -251,7 +312,7 @@ fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken) -> Failur
 }
 
 /// Puts a connection back into its server's pool, if it is fit for another request.
-fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Pooled) {
+pub(super) fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Pooled) {
     let keepalive = &plan.upstream.keepalive;
     let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
     if is_worn || !server.peer.unread().is_empty() {

@@ -9,10 +9,11 @@
 use std::task::{ready, Context, Poll};
 
 use headgate_wire::{
-    write_chunk_size, write_last_chunk, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, CRLF,
+    write_chunk_size, write_last_chunk, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head, CRLF,
 };
 
 use super::splice::{Splice, SPLICE_FROM_BYTES};
+use crate::failure::Failure;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
 
 /// What is read at once from a server whose client once could not keep up.
@@ -41,6 +42,8 @@ pub(crate) struct Relay {
     may_splice: bool,
     /// All bytes written to the client.
     pub(crate) written: u64,
+    /// The trailers, after the end.
+    pub(crate) trailers: Option<Head>,
 }
 
 /// Which side broke.
@@ -50,6 +53,8 @@ pub(crate) enum RelayBroken {
     Server(Broken),
     /// The server's framing was wrong.
     Framing(&'static str),
+    /// What hooks do with the body failed.
+    Failed(Box<Failure>),
 }
 
 impl Relay {
@@ -78,6 +83,7 @@ impl Relay {
             splice: None,
             may_splice,
             written: 0,
+            trailers: None,
         }
     }
 
@@ -187,6 +193,7 @@ impl Relay {
                     let trailers = decoder.take_trailers();
                     self.source = Source::Done;
                     self.finish(trailers.as_ref());
+                    self.trailers = trailers;
                     return Ok(());
                 }
             },
@@ -206,7 +213,7 @@ impl Relay {
         }
     }
 
-    fn finish(&mut self, trailers: Option<&headgate_wire::Head>) {
+    fn finish(&mut self, trailers: Option<&Head>) {
         if self.is_chunked {
             self.pay_crlf();
             write_last_chunk(trailers, &mut self.framing);

@@ -8,9 +8,14 @@
 use std::task::{Context, Poll};
 
 use headgate_wire::{
-    write_chunk_size, write_last_chunk, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, CRLF,
+    write_chunk_size, write_last_chunk, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head,
+    CRLF,
 };
 
+use crate::bodies::made::Made;
+use crate::bodies::piece::Flow;
+use crate::failure::Failure;
+use crate::hooks::Hooks;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
 
 enum Source {
@@ -37,6 +42,10 @@ pub(crate) struct RequestBody {
     is_broken: bool,
     /// Bytes went out that cannot be sent again.
     pub(crate) is_committed: bool,
+    /// The trailers, after the end.
+    pub(crate) trailers: Option<Head>,
+    /// What goes to the server instead, where hooks have a say.
+    pub(crate) made: Option<Box<Made>>,
 }
 
 /// Why a body cannot go on.
@@ -46,13 +55,17 @@ pub(crate) enum BodyBroken {
     Server,
     Framing(ChunkError),
     TooLarge,
+    /// What hooks do with it failed.
+    Failed(Box<Failure>),
 }
 
 /// On whom a pending pump waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waits {
-    ForClient,
-    ForServer,
+    Client,
+    Server,
+    /// A hook, whose own deadline ends that.
+    Hook,
 }
 
 impl RequestBody {
@@ -78,11 +91,25 @@ impl RequestBody {
             received: 0,
             is_broken: false,
             is_committed: false,
+            trailers: None,
+            made: None,
         })
     }
 
-    /// All was read from the client and written to the server.
+    /// Nothing more goes to the server.
     pub(crate) fn is_done(&self) -> bool {
+        self.made
+            .as_ref()
+            .map_or_else(|| self.is_read(), |made| made.is_done())
+    }
+
+    /// The client's connection stands behind the body, and nothing more goes to the server.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.is_read() && self.is_done()
+    }
+
+    /// All was read from the client, and written if it is sent on as it is.
+    pub(crate) fn is_read(&self) -> bool {
         matches!(self.source, Source::Done)
             && !self.is_broken
             && self.slice == 0
@@ -91,7 +118,7 @@ impl RequestBody {
 
     /// Moves the part of the body that is already here behind the head in `out`.
     pub(crate) fn take_available(&mut self, client: &mut Peer, out: &mut Vec<u8>) -> Result<(), BodyBroken> {
-        while !self.is_done() && !client.unread().is_empty() {
+        while !self.is_read() && !client.unread().is_empty() {
             if !self.prepare(client)? {
                 break;
             }
@@ -159,11 +186,54 @@ impl RequestBody {
                     let trailers = decoder.take_trailers();
                     self.start_framing();
                     write_last_chunk(trailers.as_ref(), &mut self.framing);
+                    self.trailers = trailers;
                     self.source = Source::Done;
                     Ok(true)
                 }
             },
         }
+    }
+
+    /// The next piece of the payload, for whoever does not send it on as it is.
+    pub(crate) fn poll_flow(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Peer,
+        hooks: &dyn Hooks,
+    ) -> Poll<Result<Flow, BodyBroken>> {
+        loop {
+            if self.slice > 0 {
+                let chunk = hooks.piece(&client.unread()[..self.slice]);
+                client.consume(std::mem::take(&mut self.slice));
+                // the end often came along
+                if !client.unread().is_empty() {
+                    self.prepare(client)?;
+                    self.drop_framing();
+                }
+                return Poll::Ready(Ok(Flow::of(chunk, self.is_read())));
+            }
+            if self.is_read() {
+                return Poll::Ready(Ok(Flow::end()));
+            }
+            if !client.unread().is_empty() {
+                let is_found = self.prepare(client)?;
+                self.drop_framing();
+                if is_found {
+                    continue;
+                }
+            }
+            match client.poll_fill(context, BUFFER_BYTES) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(BodyBroken::Client(Broken::Closed))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(BodyBroken::Client(Broken::Io(error)))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn drop_framing(&mut self) {
+        self.framing.clear();
+        self.owes_crlf = false;
     }
 
     fn start_framing(&mut self) {
@@ -183,6 +253,11 @@ impl RequestBody {
         moved: &mut bool,
         waits: &mut Waits,
     ) -> Poll<Result<(), BodyBroken>> {
+        if let Some(mut made) = self.made.take() {
+            let pumped = made.poll_pump(context, self, client, server, moved, waits);
+            self.made = Some(made);
+            return pumped;
+        }
         loop {
             while self.slice > 0 || self.framing_written < self.framing.len() {
                 let framing = &self.framing[self.framing_written..];
@@ -193,7 +268,7 @@ impl RequestBody {
                     Poll::Ready(Ok(n)) => n,
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(BodyBroken::Server)),
                     Poll::Pending => {
-                        *waits = Waits::ForServer;
+                        *waits = Waits::Server;
                         client.settle();
                         return Poll::Pending;
                     }
@@ -205,7 +280,7 @@ impl RequestBody {
                 self.slice -= n - of_framing;
                 client.consume(n - of_framing);
             }
-            if self.is_done() {
+            if self.is_read() {
                 return Poll::Ready(Ok(()));
             }
             if !client.unread().is_empty() && self.prepare(client)? {
@@ -216,7 +291,7 @@ impl RequestBody {
                 Poll::Ready(Ok(_)) => *moved = true,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(BodyBroken::Client(Broken::Io(error)))),
                 Poll::Pending => {
-                    *waits = Waits::ForClient;
+                    *waits = Waits::Client;
                     return Poll::Pending;
                 }
             }

@@ -57,6 +57,19 @@ pub struct Server {
     pub(crate) has_failed: Cell<bool>,
 }
 
+/// A server as `balance` hooks see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Its share, from 1.
+    pub weight: u32,
+    /// Used only while no other is available.
+    pub is_backup: bool,
+    /// Requests on it now, over all workers.
+    pub requests: u32,
+    /// In rotation.
+    pub is_available: bool,
+}
+
 /// The `Host` that servers get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HostRule {
@@ -162,6 +175,19 @@ impl Upstream {
     pub(crate) fn pick(&self, now_ms: u64, key: &[u8], tried: u64, metrics: &Metrics) -> Option<usize> {
         let load = |server: usize| metrics.server_load(self.servers[server].cell);
         self.balancer.borrow_mut().pick(now_ms, key, &load, tried)
+    }
+
+    /// How its servers are now, in the order listed.
+    pub(crate) fn loads(&self, now_ms: u64, metrics: &Metrics) -> Vec<Load> {
+        let balancer = self.balancer.borrow();
+        (self.servers.iter().zip(&self.spec.servers).enumerate())
+            .map(|(index, (server, spec))| Load {
+                weight: spec.weight,
+                is_backup: spec.backup,
+                requests: metrics.server_load(server.cell),
+                is_available: balancer.is_available(index, now_ms),
+            })
+            .collect()
     }
 
     /// A server answered.

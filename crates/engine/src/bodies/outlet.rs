@@ -1,0 +1,121 @@
+//! The far end of a body that flows in pieces: framed anew and written as fast as the peer takes it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::task::{ready, Context, Poll};
+
+use headgate_wire::{write_chunk_size, write_last_chunk, Head, CRLF};
+
+use super::piece::Chunk;
+use crate::peer::Peer;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Outlet {
+    /// Written before the data: at first the head.
+    framing: Vec<u8>,
+    framing_written: usize,
+    data: Option<Chunk>,
+    data_written: usize,
+    queue: VecDeque<Chunk>,
+    queued: usize,
+    is_chunked: bool,
+    owes_crlf: bool,
+    end: Option<Vec<u8>>,
+    /// All bytes written.
+    pub(crate) written: u64,
+}
+
+impl Outlet {
+    /// `head` goes out first.
+    pub(crate) fn begin(&mut self, head: Vec<u8>, is_chunked: bool) {
+        self.framing = head;
+        self.is_chunked = is_chunked;
+    }
+
+    /// Puts a piece, which is not empty, behind the others.
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        self.queued += chunk.bytes().len();
+        self.queue.push_back(chunk);
+    }
+
+    /// Ends the body, with trailers where its framing has a place for them.
+    pub(crate) fn finish(&mut self, trailers: Option<&Head>) {
+        let mut end = Vec::new();
+        if self.is_chunked {
+            write_last_chunk(trailers, &mut end);
+        }
+        self.end = Some(end);
+    }
+
+    /// Bytes of data not yet written.
+    pub(crate) fn pending(&self) -> usize {
+        self.queued
+    }
+
+    /// Whether anything is left to write.
+    pub(crate) fn has_more(&self) -> bool {
+        self.data.is_some() || !self.queue.is_empty() || !self.framing.is_empty() || self.end.is_some()
+    }
+
+    /// Everything so far as one run of bytes, taken out.
+    pub(crate) fn drain_into(&mut self, out: &mut Vec<u8>) {
+        while self.advance() {
+            out.extend_from_slice(&self.framing);
+            if let Some(data) = self.data.take() {
+                self.queued -= data.bytes().len();
+                out.extend_from_slice(data.bytes());
+            }
+            self.framing.clear();
+        }
+    }
+
+    /// Writes until nothing is left.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>, peer: &mut Peer) -> Poll<io::Result<()>> {
+        while self.advance() {
+            let framing = &self.framing[self.framing_written..];
+            let data = self
+                .data
+                .as_ref()
+                .map_or(&[][..], |data| &data.bytes()[self.data_written..]);
+            let n = ready!(peer.stream.poll_write(context, framing, data))?;
+            self.written += n as u64;
+            let of_framing = n.min(framing.len());
+            let is_written = n - of_framing == data.len();
+            self.framing_written += of_framing;
+            self.data_written += n - of_framing;
+            self.queued -= n - of_framing;
+            if self.framing_written == self.framing.len() && is_written {
+                self.framing.clear();
+                self.framing_written = 0;
+                self.data = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next piece up, if all before is written. False: there is nothing to write.
+    fn advance(&mut self) -> bool {
+        if self.data.is_none() {
+            if let Some(next) = self.queue.pop_front() {
+                if self.is_chunked {
+                    self.pay_crlf();
+                    write_chunk_size(next.bytes().len(), &mut self.framing);
+                    self.owes_crlf = true;
+                }
+                self.data = Some(next);
+                self.data_written = 0;
+            } else if let Some(end) = self.end.take() {
+                self.pay_crlf();
+                self.framing.extend_from_slice(&end);
+            }
+        }
+        self.data.is_some() || !self.framing.is_empty()
+    }
+
+    fn pay_crlf(&mut self) {
+        if std::mem::take(&mut self.owes_crlf) {
+            self.framing.extend_from_slice(CRLF);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The payload of a server's response, read in pieces.
+
+use std::task::{ready, Context, Poll};
+
+use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head};
+
+use super::piece::Flow;
+use crate::hooks::Hooks;
+use crate::http1::relay::RelayBroken;
+use crate::peer::{Broken, Peer, BUFFER_BYTES};
+
+/// See the module.
+pub(crate) struct Payload {
+    source: Source,
+    /// The trailers, after the end.
+    pub(crate) trailers: Option<Head>,
+}
+
+enum Source {
+    Length(u64),
+    UntilClose,
+    Chunked {
+        decoder: Box<ChunkedDecoder>,
+        /// Data that the last step found behind the piece it gave.
+        data: usize,
+    },
+}
+
+impl Payload {
+    pub(crate) fn new(framing: Framing, chunk_limits: ChunkLimits) -> Self {
+        let source = match framing {
+            Framing::None => Source::Length(0),
+            Framing::Length(length) => Source::Length(length),
+            Framing::UntilClose => Source::UntilClose,
+            Framing::Chunked => Source::Chunked {
+                decoder: Box::new(ChunkedDecoder::new(chunk_limits)),
+                data: 0,
+            },
+        };
+        Self {
+            source,
+            trailers: None,
+        }
+    }
+
+    /// The next piece, in a chunk of the hooks' own kind.
+    pub(crate) fn poll_flow(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        hooks: &dyn Hooks,
+    ) -> Poll<Result<Flow, RelayBroken>> {
+        loop {
+            if let Some(flow) = self.take(server, hooks)? {
+                return Poll::Ready(Ok(flow));
+            }
+            match ready!(server.poll_fill(context, BUFFER_BYTES)) {
+                Err(error) => return Poll::Ready(Err(RelayBroken::Server(Broken::Io(error)))),
+                Ok(0) if matches!(self.source, Source::UntilClose) => return Poll::Ready(Ok(Flow::end())),
+                Ok(0) => return Poll::Ready(Err(RelayBroken::Server(Broken::Closed))),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// What is here already.
+    fn take(&mut self, server: &mut Peer, hooks: &dyn Hooks) -> Result<Option<Flow>, RelayBroken> {
+        match &mut self.source {
+            Source::Length(0) => Ok(Some(Flow::end())),
+            _ if server.unread().is_empty() => Ok(None),
+            Source::Length(left) => {
+                let now = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(server.unread().len());
+                let chunk = hooks.piece(&server.unread()[..now]);
+                server.consume(now);
+                *left -= now as u64;
+                Ok(Some(Flow::of(chunk, *left == 0)))
+            }
+            Source::UntilClose => {
+                let chunk = hooks.piece(server.unread());
+                server.consume(server.unread().len());
+                Ok(Some(Flow::of(chunk, false)))
+            }
+            Source::Chunked { decoder, data } => {
+                if *data == 0 {
+                    if let Found::End(trailers) = step(decoder, data, server)? {
+                        self.trailers = trailers;
+                        return Ok(Some(Flow::end()));
+                    }
+                    if *data == 0 {
+                        return Ok(None);
+                    }
+                }
+                let chunk = hooks.piece(&server.unread()[..*data]);
+                server.consume(std::mem::take(data));
+                // the end often came along: then the hooks need not be called once more for it
+                let is_last = match step(decoder, data, server)? {
+                    Found::NoEnd => false,
+                    Found::End(trailers) => {
+                        self.trailers = trailers;
+                        true
+                    }
+                };
+                Ok(Some(Flow::of(chunk, is_last)))
+            }
+        }
+    }
+}
+
+/// What a step over framing came to.
+enum Found {
+    /// The next data, or the end of what is here.
+    NoEnd,
+    /// The end of the body, and the trailers.
+    End(Option<Head>),
+}
+
+/// Steps over framing to the next data (`data` is set), the end, or the end of what is here.
+fn step(decoder: &mut ChunkedDecoder, data: &mut usize, server: &mut Peer) -> Result<Found, RelayBroken> {
+    match decoder
+        .step(server.unread())
+        .map_err(|_| RelayBroken::Framing("bad_chunk"))?
+    {
+        ChunkStep::NeedMore { consumed } => server.consume(consumed),
+        ChunkStep::Data { consumed_before, len } => {
+            server.consume(consumed_before);
+            *data = len;
+        }
+        ChunkStep::End { consumed } => {
+            server.consume(consumed);
+            return Ok(Found::End(decoder.take_trailers()));
+        }
+    }
+    Ok(Found::NoEnd)
+}

@@ -1,0 +1,69 @@
+//! Some bytes of a body, whoever holds them: the engine, or an object of the user's code.
+
+use std::any::Any;
+use std::rc::Rc;
+
+/// Bytes that do not change while somebody holds them.
+pub trait Piece {
+    /// The bytes.
+    fn bytes(&self) -> &[u8];
+
+    /// For the hooks' implementation to find what it made itself.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A piece and whoever else reads it.
+pub type Chunk = Rc<dyn Piece>;
+
+impl Piece for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// What flows from one stage to the next.
+#[derive(Default)]
+pub(crate) struct Flow {
+    /// Absent or not empty.
+    pub(crate) data: Option<Chunk>,
+    /// Nothing follows.
+    pub(crate) is_last: bool,
+    /// All bytes from this one on, where that is known.
+    pub(crate) rest: Option<u64>,
+}
+
+impl Flow {
+    pub(crate) fn of(data: Chunk, is_last: bool) -> Self {
+        Self {
+            data: (!data.bytes().is_empty()).then_some(data),
+            is_last,
+            rest: None,
+        }
+    }
+
+    pub(crate) fn end() -> Self {
+        Self {
+            is_last: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.data.as_ref().map_or(0, |data| data.bytes().len())
+    }
+}
+
+/// Whom a pending poll waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum On {
+    /// Whoever sends the body.
+    Source,
+    /// Whoever receives it.
+    Sink,
+    /// A hook; its own deadline ends that.
+    Hook,
+}

@@ -1,0 +1,47 @@
+"""Chained response filters: text is rewritten, then compressed for clients that take it, however the server sent it."""
+
+import zlib
+
+from headgate import Gateway, Plugin, Request, ResponseView, body_mode
+
+GZIP = 31
+"""zlib's word for: the largest window, in a gzip wrapper."""
+
+
+class Gzip(Plugin):
+    """Compresses text; listed first, so it runs last on the way back."""
+
+    def response(self, request: Request, response: ResponseView) -> None:
+        """Says so in the head, where the body is text that nobody has compressed yet."""
+        kind = response.headers.get("content-type", "")
+        takes = "gzip" in request.headers.get("accept-encoding", "")
+        if takes and kind.startswith("text/") and "content-encoding" not in response.headers:
+            response.headers["content-encoding"] = "gzip"
+            response.headers.add("vary", "accept-encoding")
+            request.state.gzip = zlib.compressobj(wbits=GZIP)
+
+    def response_body(
+        self, request: Request, response: ResponseView, chunk: bytes, last: bool
+    ) -> bytes | None:
+        """Chunk by chunk: the last one ends the stream."""
+        gzip = getattr(request.state, "gzip", None)
+        if gzip is None:
+            return None
+        packed: bytes = gzip.compress(chunk)
+        return packed + gzip.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+
+
+class Rewrite(Plugin):
+    """Replaces a word, which may lie across two chunks: so it takes the body whole, and as text."""
+
+    @body_mode("buffer", limit="1m", decode=True)
+    def response_body(self, request: Request, response: ResponseView, chunk: bytes, last: bool) -> bytes:
+        """What the server compressed arrives here as text, and leaves compressed again."""
+        return chunk.replace(b"http://internal.example", b"https://www.example.com")
+
+
+gate = Gateway()
+gate.listen("127.0.0.1:8080")
+gate.use(Gzip())
+gate.use(Rewrite())
+gate.route("/", to="127.0.0.1:9000")

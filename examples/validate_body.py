@@ -1,0 +1,41 @@
+"""Request bodies are validated before a server sees them, and sent on in a normal form."""
+
+from pydantic import BaseModel, Field, ValidationError
+
+from headgate import Gateway, Request, Response
+
+
+class Order(BaseModel):
+    """What a client may order."""
+
+    article: str = Field(pattern=r"^[a-z]+-\d+$")
+    count: int = Field(ge=1, le=100)
+    note: str = ""
+
+
+gate = Gateway()
+gate.listen("127.0.0.1:8080")
+gate.limits(max_buffered_body_bytes="256k")
+
+
+@gate.route("/orders", to="127.0.0.1:9000", methods="POST")
+async def valid_orders_only(request: Request) -> Response | None:
+    """Reads the body, compressed or not; a larger one than the limit is answered with 413 before it comes to this."""
+    try:
+        order = Order.model_validate_json(await request.body(decode=True))
+    except ValidationError as error:
+        told = [{"where": one["loc"], "what": one["msg"]} for one in error.errors()]
+        return Response.json({"errors": told}, 422)
+    request.set_body(order.model_dump_json(), content_type="application/json")
+    return None
+
+
+uploads = gate.route("/uploads/*", to="127.0.0.1:9000")
+
+
+@uploads.request_body
+def no_programs(request: Request, chunk: bytes, last: bool) -> Response | None:
+    """Looks at each chunk on its way and keeps none of it: an upload may be as long as it likes."""
+    first = not getattr(request.state, "has_begun", False)
+    request.state.has_begun = True
+    return Response(415, "no programs, please\n") if first and chunk.startswith(b"\x7fELF") else None

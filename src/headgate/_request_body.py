@@ -1,0 +1,66 @@
+"""What hooks ask of a request's body: the coroutines behind `request.body()`, `text`, `json`, `form` and `stream`.
+
+How it works: the engine reads for a hook while the hook waits. `request._want` leaves word of what is wanted and a
+future for it; the body is kept on the way, in memory or in a temporary file, so that it can still be sent on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .form import Form
+
+
+async def body(request: Any, decode: bool = False) -> bytes:
+    """The whole body; `decode` undoes its Content-Encoding."""
+    whole: bytes | None = request._whole()
+    if whole is None:
+        await _wait(request, "whole")
+        whole = request._whole() or b""
+    return request._decoded(whole) if decode else whole
+
+
+async def text(request: Any) -> str:
+    """The whole body as text, in the charset of its content type (UTF-8 if it names none)."""
+    from .form import parse_options
+
+    _, options = parse_options(request.headers.get("content-type", ""))
+    charset = options.get("charset", "utf-8")
+    try:
+        return (await body(request, decode=True)).decode(charset)
+    except LookupError:
+        raise ValueError(f"the charset `{charset}` is unknown") from None
+
+
+async def json(request: Any) -> Any:
+    """What the body's JSON says; raises `ValueError` for what is none."""
+    return json_module.loads(await body(request, decode=True))
+
+
+async def form(request: Any) -> Form:
+    """The fields and files of a form; raises `ValueError` for what is none."""
+    from .form import parse_form
+
+    return parse_form(request.headers.get("content-type", ""), await body(request, decode=True))
+
+
+async def stream(request: Any, keep: bool) -> AsyncIterator[bytes]:
+    """The body's pieces as they come; without `keep` they are gone then."""
+    whole: bytes | None = request._whole()
+    if whole is not None:
+        if whole:
+            yield whole
+        return
+    kind = "piece" if keep else "away"
+    while (piece := await _wait(request, kind)) is not None:
+        yield piece
+
+
+async def _wait(request: Any, kind: str) -> bytes | None:
+    future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    request._want(kind, future)
+    return await future
