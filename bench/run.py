@@ -24,7 +24,7 @@ from pathlib import Path
 
 from lab import cost, report
 from lab.lasting import lasting
-from lab.place import LAB, ORIGIN
+from lab.place import LAB, ORIGIN, SECURE_ORIGIN
 from lab.preparing import origin, prepare
 from lab.proxies import Program, Proxy, peers
 from lab.scenarios import SCENARIOS, Scenario
@@ -33,7 +33,7 @@ from lab.special import SPECIAL
 HERE = Path(__file__).resolve().parent
 HEADGATE = Path(sys.executable).parent / "headgate"
 PORTS = {"plain": 22010, "routes": 22011, "headers": 22012, "async": 22013, "log": 22014, "logbuf": 22015}
-PORTS |= {"dict": 22017, "jobs": 22018}
+PORTS |= {"dict": 22017, "jobs": 22018, "sni": 22019}
 COLD_PORT = 22016
 LATER = {"h1-conns", "tls-5k", "tls-handshakes", "h2-5k", "h1-small"}  # no bar stands on them
 
@@ -42,7 +42,11 @@ def headgate() -> Proxy:
     """The subject: one program for each gate file."""
     programs = [Program(f"{HEADGATE} run {HERE}/gates/{role}.py --workers 1", (role,)) for role in PORTS]
     os.environ |= {f"BENCH_{role.upper()}": f"127.0.0.1:{port}" for role, port in PORTS.items()}
-    os.environ |= {"BENCH_ORIGIN": f"127.0.0.1:{ORIGIN}", "HEADGATE_LAB": str(LAB)}
+    os.environ |= {
+        "BENCH_ORIGIN": f"127.0.0.1:{ORIGIN}",
+        "BENCH_SECURE_ORIGIN": f"127.0.0.1:{SECURE_ORIGIN}",
+        "HEADGATE_LAB": str(LAB),
+    }
     return Proxy("headgate", PORTS, programs, "kill -HUP {pid}")
 
 

@@ -62,10 +62,11 @@ def load(
         with clients.connect(port) as s:
             if not re.search(expect, clients.fetch(s, path)):
                 raise RuntimeError(f"{proxy.name}:{port} does not do its {role} hook")
-    scheme = "https" if role in ("tls", "ec") else "http"
+    scheme = "https" if role in ("tls", "ec", "sni") else "http"
+    host = "localhost" if role == "sni" else "127.0.0.1"
     file: Path | None = RUN / script if script else None
     with Meter(proxy, port) as meter:
-        seen = wrk(f"{scheme}://127.0.0.1:{port}{path}", connections, seconds, file, headers)
+        seen = wrk(f"{scheme}://{host}:{port}{path}", connections, seconds, file, headers)
     if seen["n"] <= seen["errors"]:
         raise RuntimeError(f"{proxy.name}:{port} answered nothing")
     figures = meter.per(seen["n"] - seen["errors"])

@@ -143,9 +143,9 @@ def peers() -> dict[str, Proxy]:
         ),
         Proxy(
             "haproxy",
-            roles(21020, *web),
+            roles(21020, *web) | {"sni": 21024},
             [
-                Program(f"haproxy -W -f {RUN}/haproxy.cfg", shared),
+                Program(f"haproxy -W -f {RUN}/haproxy.cfg", (*shared, "sni")),
                 Program(f"haproxy -f {RUN}/haproxy-routes.cfg", ("routes",)),
             ],
             "kill -USR2 {pid}",

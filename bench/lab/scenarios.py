@@ -84,6 +84,18 @@ SCENARIOS = [
         seconds=4,
     ),
     loads(
+        "sni-1m",
+        "TLS carried on by its server name (SNI) without being decrypted: 1 MB transfers, CPU us each; over kept "
+        "connections, and a connection each.",
+        {
+            "kept": {"path": "/1m", "role": "sni", "connections": 20},
+            "new": {"path": "/1m", "role": "sni", "connections": 20, "headers": ("Connection: close",)},
+        },
+        rounds=5,
+        seconds=3,
+        peers=("haproxy",),
+    ),
+    loads(
         "routes-10k",
         "10,000 host+prefix routes (1,000 hosts x 10 prefixes) against one catch-all route; the same random walk "
         "over all routes is sent to both. 5 KB body.",
