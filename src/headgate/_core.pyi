@@ -116,6 +116,8 @@ class Core:
         """Has each request that comes from now on set a context variable to its view; `None` ends that."""
     def count_stall(self) -> None:
         """Counts a time that Python code has held the loop for too long."""
+    def use_ticket_keys(self, keys: list[bytes], /) -> None:
+        """Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each."""
     def drain(self) -> None:
         """Stops accepting; connections end after their current response, idle ones after a moment."""
     def close(self) -> None:
@@ -157,6 +159,61 @@ class Client:
     @property
     def listener(self) -> str:
         """The listener's name."""
+
+@final
+class Tls:
+    """What was agreed in a client's TLS handshake."""
+
+    @property
+    def version(self) -> Literal["TLSv1.3", "TLSv1.2"]:
+        """The version."""
+    @property
+    def cipher(self) -> str:
+        """The cipher suite."""
+    @property
+    def server_name(self) -> str | None:
+        """The name the client asked for, in lower case."""
+    @property
+    def alpn(self) -> str:
+        """The application protocol agreed on; empty if the client offered none."""
+    @property
+    def is_resumed(self) -> bool:
+        """Whether a session was taken up again."""
+
+@final
+class ClientCertificate:
+    """A certificate that a client has shown; its words are its own unless `is_valid`."""
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether a trusted authority vouches for it now."""
+    @property
+    def verdict(self) -> str:
+        """`valid`, or why it is not: `expired`, `not_yet_valid`, `revoked`, `unknown_issuer`, `unfit`, `bad`."""
+    @property
+    def subject(self) -> str:
+        """Whom it names (RFC 4514)."""
+    @property
+    def issuer(self) -> str:
+        """Who signed it (RFC 4514)."""
+    @property
+    def serial(self) -> str:
+        """The serial number in hex."""
+    @property
+    def names(self) -> list[str]:
+        """Alternative names: `DNS:name`, `email:address`, `URI:uri`, `IP:address`."""
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, in hex."""
+    @property
+    def not_before(self) -> int:
+        """When it begins, in seconds since 1970."""
+    @property
+    def not_after(self) -> int:
+        """When it ends, in seconds since 1970."""
+    @property
+    def pem(self) -> str:
+        """The certificate itself."""
 
 @final
 class Headers:
@@ -277,6 +334,12 @@ class Request:
     @property
     def client(self) -> Client:
         """Who asks."""
+    @property
+    def tls(self) -> Tls | None:
+        """What was agreed in the TLS handshake; None on a plain connection."""
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """The certificate that the client has shown, whatever the verdict on it; None without one."""
     @property
     def headers(self) -> Headers:
         """The header fields."""
@@ -556,6 +619,9 @@ def clear_slot(fd: int, slot: int, /) -> None:
 
 def zone_stats(fd: int, /) -> dict[str, int]:
     """The named counters, summed over all slots."""
+
+def tls_provider() -> str:
+    """Which cryptographic module does TLS, and whether it is the FIPS one."""
 
 def check(snapshot: str, /) -> None:
     """Builds the tables of a snapshot and throws them away; ValueError says what is wrong with it."""

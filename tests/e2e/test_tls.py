@@ -431,11 +431,40 @@ def test_pipelined_bytes_with_the_handshake_are_not_lost(
 def test_http2_is_spoken_where_the_client_offers_it(gateway: RunningGateway, authority: Authority) -> None:
     port = gateway.address.rpartition(":")[2]
     url = f"https://gate.test:{port}"
-    command = ["curl", "-sS", "--cacert", authority.ca, "--resolve", f"gate.test:{port}:127.0.0.1"]
+    options = ["-sS", "--cacert", authority.ca, "--resolve", f"gate.test:{port}:127.0.0.1"]
     shown = ["-o", "/dev/null", "-w", "%{http_version} %{http_code}\n"]
-    done = subprocess.run(
-        [*command, "--http2", *shown, f"{url}/fixed", *shown, f"{url}/", "--next"]
-        + [*command[1:], "--http1.1", *shown, url],
-        capture_output=True, text=True, timeout=20, check=False,
-    )  # fmt: skip
+    newer = [*options, "--http2", *shown, f"{url}/fixed", *shown, f"{url}/"]
+    older = [*options, "--http1.1", *shown, url]
+    command = ["curl", *newer, "--next", *older]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.stdout.split("\n")[:3] == ["2 200", "2 200", "1.1 200"], done.stderr
+
+
+def test_sessions_are_resumed_by_any_worker_and_after_a_reload(
+    serve: Serve, origin: Origin, authority: Authority
+) -> None:
+    source = gate(origin, certificates=authority.issue("gate.test").files)
+    gateway = serve(source, workers=3)
+    context = authority.client()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with client(gateway, context) as first:
+        session = first.socket.session
+    for _ in range(2):
+        for _ in range(8):
+            with client(gateway, context, session=session) as again:
+                assert again.socket.session_reused and again.get("/fixed").status == 200
+        gateway.write(source + "# a change of code\n")
+        assert gateway.ask("reload")["ok"]
+    assert gateway.counter("tls_resumed") >= 16
+
+
+def test_tickets_may_be_turned_off(serve: Serve, origin: Origin, authority: Authority) -> None:
+    gateway = serve(gate(origin, certificates=authority.issue("gate.test").files, tickets=False))
+    context = authority.client()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with client(gateway, context) as first:
+        assert not first.socket.session.has_ticket
+
+
+def test_version_tells_the_cryptographic_module(gateway: RunningGateway) -> None:
+    assert "TLS: rustls with aws-lc" in gateway.cli("version").stdout

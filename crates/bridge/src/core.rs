@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_engine::{ClientInfo, Hooks, Worker, ZONE_CELLS};
+use headgate_engine::{ClientInfo, Hooks, Worker, TICKET_KEY_BYTES, ZONE_CELLS};
 use headgate_shared::Zone;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -239,6 +239,23 @@ impl Core {
     fn count_stall(&self, py: Python<'_>) -> PyResult<()> {
         self.inside(py, |worker| {
             worker.count_stall();
+            Ok(())
+        })
+    }
+
+    /// Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each.
+    #[pyo3(signature = (keys, /))]
+    fn use_ticket_keys(&self, py: Python<'_>, keys: Vec<Vec<u8>>) -> PyResult<()> {
+        let keys = keys
+            .into_iter()
+            .map(<[u8; TICKET_KEY_BYTES]>::try_from)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|key| {
+                let given = key.len();
+                PyValueError::new_err(format!("a key of `{given}` bytes; hint: {TICKET_KEY_BYTES}"))
+            })?;
+        self.inside(py, |worker| {
+            worker.use_ticket_keys(&keys);
             Ok(())
         })
     }

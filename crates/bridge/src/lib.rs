@@ -10,7 +10,7 @@
 //! | [`verdict`], [`body_source`] | what a hook returned, and a streamed body |
 //! | [`piece`], [`request_body`] | pieces of bodies as `bytes`, and what hooks ask of a request's body |
 //! | [`attachment`], [`link`] | what is kept for one exchange: views, context; how long it is usable |
-//! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`upstream_view`], [`failure_view`] | what hooks see |
+//! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`upstream_view`], [`failure_view`], [`tls_view`] | what hooks see |
 //! | [`heartbeat`], [`hook_times`] | who holds the loop, and for how long |
 //! | [`pending`] | the engine's own work as something to await |
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
@@ -48,6 +48,7 @@ mod seam;
 mod spec;
 mod step;
 mod text;
+mod tls_view;
 mod upstream_view;
 mod verdict;
 mod waiting;
@@ -87,9 +88,11 @@ mod _core {
     #[pymodule_export]
     use crate::spec::HookSpec;
     #[pymodule_export]
+    use crate::tls_view::{ClientCertificate, Tls};
+    #[pymodule_export]
     use crate::upstream_view::{ServerView, UpstreamView};
     #[pymodule_export]
-    use crate::zone::{check, clear_slot, create_zone, zone_stats};
+    use crate::zone::{check, clear_slot, create_zone, tls_provider, zone_stats};
 
     /// The cells that a zone must have at least.
     #[pymodule_export]

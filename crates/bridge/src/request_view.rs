@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::request_body;
 use crate::seam::Seam;
 use crate::text;
+use crate::tls_view::{ClientCertificate, Tls};
 
 /// A view of one request; usable from its thread, until its last `log` hook is done.
 #[pyclass(frozen, weakref, module = "headgate._core")]
@@ -161,6 +162,18 @@ impl Request {
         let client = Py::new(py, Client::of(&*self.exchange()?))?;
         parts.client.replace(Some(client.clone_ref(py)));
         Ok(client)
+    }
+
+    /// What was agreed in the TLS handshake; `None` on a plain connection.
+    #[getter]
+    fn tls(&self) -> PyResult<Option<Tls>> {
+        Ok(Tls::of(&*self.exchange()?))
+    }
+
+    /// The certificate that the client has shown, whatever the verdict on it; `None` without one.
+    #[getter]
+    fn client_certificate(&self) -> PyResult<Option<ClientCertificate>> {
+        Ok(ClientCertificate::of(&*self.exchange()?))
     }
 
     /// The header fields.

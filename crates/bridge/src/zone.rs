@@ -36,6 +36,12 @@ pub(crate) fn zone_stats(fd: RawFd) -> PyResult<BTreeMap<&'static str, u64>> {
     open(fd).map(|zone| sums(&zone))
 }
 
+/// Which cryptographic module does TLS, and whether it is the FIPS one.
+#[pyfunction]
+pub(crate) fn tls_provider() -> &'static str {
+    headgate_engine::tls_description()
+}
+
 /// Builds the tables of a snapshot and throws them away: `ValueError` says what is wrong with it.
 #[pyfunction]
 #[pyo3(signature = (snapshot, /))]

@@ -70,10 +70,10 @@ def schema() -> None:
 
 
 def version() -> None:
-    """Print the version."""
-    from headgate import __version__
+    """Print the version, and the cryptographic module in use."""
+    from headgate import __version__, _core
 
-    print(f"headgate {__version__}")
+    print(f"headgate {__version__}\nTLS: {_core.tls_provider()}")
 
 
 def _written(content: Any, format: Format) -> str:

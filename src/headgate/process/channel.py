@@ -18,6 +18,7 @@ file tells a worker that the supervisor is gone.
 | snapshot | worker     | the snapshot in a memfd, and what else changes without new code            |
 | apply    | supervisor | that same, for a worker that serves                                       |
 | applied  | worker     | it is in force, or why it is not                                          |
+| ticket_keys | supervisor | the keys of TLS session tickets, after a rotation                      |
 | query    | supervisor | asks for a report, perhaps with the times of hooks                          |
 | report   | worker     | its connections and memory, what its hooks took                            |
 | inspect  | supervisor | a place in the code to look at, until `inspect_end` or some seconds are over |

@@ -37,6 +37,7 @@ from headgate.process.settings import Settings, usable_cpus
 from headgate.process.signals import Intent, SignalPipe
 from headgate.process.spawn import Process, spawn_worker
 from headgate.process.status import StatusRound
+from headgate.process.ticket_keys import TicketKeys
 from headgate.process.upgrade import Predecessor, Successor
 from headgate.process.workers import Generation, Phase, Worker
 from headgate.process.zone import ZoneSlots
@@ -66,6 +67,7 @@ class Supervisor:
         self.last_reload: dict[str, Any] | None = None
         self._count = settings.workers
         """Workers in a generation; None until the first worker has read the configuration."""
+        self._ticket_keys = TicketKeys(self.reactor, self._tell_ticket_keys)
         self._zone = ZoneSlots(self._count or usable_cpus())
         self._first = first
         self._generations = 0
@@ -133,7 +135,12 @@ class Supervisor:
             "group": settings.group,
             "log_format": settings.log_format,
             "log_level": settings.log_level,
+            "ticket_keys": self._ticket_keys.told(),
         }
+
+    def _tell_ticket_keys(self, keys: list[str]) -> None:
+        for worker in self.workers.values():
+            worker.send({"type": "ticket_keys", "keys": keys})
 
     def _hear(self, worker: Worker, generation: Generation) -> None:
         try:

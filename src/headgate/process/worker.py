@@ -211,6 +211,8 @@ class Worker:
             self._inspect(message)
         elif message["type"] == "inspect_end" and self._inspector:
             self._inspector.end(message["id"])
+        elif message["type"] == "ticket_keys":
+            self._core.use_ticket_keys([bytes.fromhex(key) for key in message["keys"]])
         elif message["type"] == "query":
             hooks = times_of(self._core, self._loaded.hooks) if message.get("hooks") else []
             self._channel.send({"type": "report", "report": self._report(), "hooks": hooks})
@@ -301,6 +303,7 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
         os.close(descriptors[0])
     if loaded.background:
         loaded.background.count = core.count
+    core.use_ticket_keys([bytes.fromhex(key) for key in orders["ticket_keys"]])
     try:
         core.apply(loaded.snapshot, loaded.hooks)
     except ValueError as error:

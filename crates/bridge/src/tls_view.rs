@@ -1,0 +1,89 @@
+//! What hooks see of TLS: the session, and the client's certificate.
+
+use headgate_engine::{ClientCertificate as Shown, Exchange, TlsInfo};
+use pyo3::prelude::*;
+
+/// What was agreed in a client's TLS handshake.
+#[pyclass(frozen, get_all, module = "headgate._core")]
+pub(crate) struct Tls {
+    /// `TLSv1.3` or `TLSv1.2`.
+    version: &'static str,
+    /// The cipher suite.
+    cipher: &'static str,
+    /// The name the client asked for, in lower case.
+    server_name: Option<String>,
+    /// The application protocol agreed on; empty if the client offered none.
+    alpn: String,
+    /// Whether a session was taken up again.
+    is_resumed: bool,
+}
+
+impl Tls {
+    pub(crate) fn of(exchange: &Exchange) -> Option<Self> {
+        let info: &TlsInfo = exchange.client.tls.as_deref()?;
+        Some(Self {
+            version: info.version,
+            cipher: info.cipher,
+            server_name: info.server_name.clone(),
+            alpn: info.alpn.clone(),
+            is_resumed: info.is_resumed,
+        })
+    }
+}
+
+#[pymethods]
+impl Tls {
+    fn __repr__(&self) -> String {
+        format!("<Tls {} {}>", self.version, self.cipher)
+    }
+}
+
+/// A certificate that a client has shown.
+#[pyclass(frozen, get_all, module = "headgate._core")]
+pub(crate) struct ClientCertificate {
+    /// Whether a trusted authority vouches for it now.
+    is_valid: bool,
+    /// `valid`, or why it is not.
+    verdict: &'static str,
+    /// Whom it names (RFC 4514).
+    subject: String,
+    /// Who signed it (RFC 4514).
+    issuer: String,
+    /// The serial number in hex.
+    serial: String,
+    /// `DNS:name`, `email:address`, `URI:uri`, `IP:address`.
+    names: Vec<String>,
+    /// SHA-256 of the certificate, in hex.
+    fingerprint: String,
+    /// Seconds since 1970.
+    not_before: i64,
+    /// See `not_before`.
+    not_after: i64,
+    /// The certificate itself.
+    pem: String,
+}
+
+impl ClientCertificate {
+    pub(crate) fn of(exchange: &Exchange) -> Option<Self> {
+        let shown: &Shown = exchange.client.tls.as_deref()?.client_certificate.as_ref()?;
+        Some(Self {
+            is_valid: shown.verdict == "valid",
+            verdict: shown.verdict,
+            subject: shown.subject.clone(),
+            issuer: shown.issuer.clone(),
+            serial: shown.serial.clone(),
+            names: shown.names.clone(),
+            fingerprint: shown.fingerprint.clone(),
+            not_before: shown.not_before,
+            not_after: shown.not_after,
+            pem: shown.pem(),
+        })
+    }
+}
+
+#[pymethods]
+impl ClientCertificate {
+    fn __repr__(&self) -> String {
+        format!("<ClientCertificate {} {}>", self.subject, self.verdict)
+    }
+}

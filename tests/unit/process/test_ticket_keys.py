@@ -1,0 +1,15 @@
+"""The keys of session tickets."""
+
+from headgate.process.reactor import Reactor
+from headgate.process.ticket_keys import KEPT, KEY_BYTES, TicketKeys
+
+
+def test_the_newest_leads_and_the_oldest_is_forgotten() -> None:
+    told: list[list[str]] = []
+    keys = TicketKeys(Reactor(), told.append)
+    first = keys.told()
+    assert len(first) == 1 and len(bytes.fromhex(first[0])) == KEY_BYTES
+    for _ in range(KEPT):
+        keys.rotate()
+    assert told[0][1:] == first and told[-1] == keys.told()
+    assert len(keys.told()) == KEPT and first[0] not in keys.told()
