@@ -33,7 +33,7 @@ from lab.special import SPECIAL
 HERE = Path(__file__).resolve().parent
 HEADGATE = Path(sys.executable).parent / "headgate"
 PORTS = {"plain": 22010, "routes": 22011, "headers": 22012, "async": 22013, "log": 22014, "logbuf": 22015}
-PORTS |= {"dict": 22017, "jobs": 22018, "sni": 22019}
+PORTS |= {"dict": 22017, "jobs": 22018, "sni": 22019, "body": 22020, "chunks": 22021}
 COLD_PORT = 22016
 LATER = {"h1-conns", "tls-5k", "tls-handshakes", "h2-5k", "h1-small"}  # no bar stands on them
 

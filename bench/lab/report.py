@@ -128,6 +128,9 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
     paths = difference(rows("routes-10k"), "10k routes", "1 route", "headgate")
     waits = difference(rows("hooks"), "async", "headers", "headgate")
 
+    def of(case: str) -> float | None:
+        return median(rows("body-chunks"), case, "headgate", "norm")
+
     busy, idle = (median(rows("beside-jobs"), c, "headgate", "p99") for c in ("2 busy", "idle"))
     slow, calm = (median(rows("slow-client"), c, "headgate", "p99") for c in ("500 slow", "calm"))
     return [
@@ -149,6 +152,18 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
             0.80,
             "x nginx+Lua",
             ratio(rows("shared-incr"), "incr", "headgate", "lua"),
+        ),
+        Bar(
+            "body filter that upper-cases 5 KB against Lua's",
+            0.80,
+            "x nginx+Lua",
+            ratio(rows("body-hook"), "upper", "headgate", "lua"),
+        ),
+        Bar(
+            "CPU of 1 MB with a hook on each chunk, over none",
+            1.25,
+            "x none",
+            seen / unseen if (seen := of("chunks")) and (unseen := of("none")) else None,
         ),
         Bar(
             "p99 while all job processes compute, over idle", 1.5, "x", busy / idle if busy and idle else None

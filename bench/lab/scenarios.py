@@ -114,6 +114,22 @@ SCENARIOS = [
         over_first=True,
     ),
     loads(
+        "body-hook",
+        "A hook upper-cases the response's body of 5 KB (`body_filter_by_lua`).",
+        {"none": {}, "upper": {"role": "body"}},
+        rounds=5,
+        peers=("lua",),
+        over_first=True,
+    ),
+    loads(
+        "body-chunks",
+        "A hook sees each chunk of a 1 MB response; what counts is the rate beside none.",
+        {"none": {"path": "/1m"}, "chunks": {"path": "/1m", "role": "chunks"}},
+        rounds=5,
+        peers=("lua",),
+        over_first=True,
+    ),
+    loads(
         "shared-incr",
         "A counter in a shared dictionary is incremented for each request, by a hook (`incr` of `ngx.shared.DICT`).",
         {"none": {}, "incr": {"role": "dict"}},
