@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use crate::deadline::Watched;
+use crate::http1::splice::Pipes;
 use crate::limits::Limit;
 use crate::stream::Stream;
 use crate::tls::TlsStream;
@@ -33,6 +34,7 @@ const MAX_SCRAP_BYTES: usize = 8 * 1024;
 pub(crate) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
     scrap: Cell<Vec<u8>>,
+    pipes: Pipes,
 }
 
 impl Buffers {
@@ -129,6 +131,11 @@ impl Peer {
         let unread = self.unread().to_vec();
         self.consume(unread.len());
         unread
+    }
+
+    /// The worker's pipes.
+    pub(crate) fn pipes(&self) -> &Pipes {
+        &self.buffers.pipes
     }
 
     /// What was read and not used.

@@ -1,10 +1,11 @@
 //! Moving bytes from one socket to another through a pipe, without a copy into this process (splice(2)).
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{ready, Context, Poll};
 
-use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
+use rustix::pipe::{pipe_with, splice, PipeFlags, SpliceFlags};
 use tokio::io::Interest;
 
 use super::relay::RelayBroken;
@@ -13,8 +14,11 @@ use crate::peer::{Broken, Peer};
 /// Shorter rests are copied: three system calls for the pipe would not pay.
 pub(crate) const SPLICE_FROM_BYTES: u64 = 96 * 1024;
 
-/// Asked of the kernel for a pipe; it may give less.
-const PIPE_BYTES: usize = 256 * 1024;
+/// What a pipe holds as it is made. A larger one is no faster on one machine, and as many slow clients hold as many full.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// So many empty pipes are kept for the next bodies.
+const SPARE_PIPES: usize = 64;
 
 /// A pipe between two sockets.
 #[derive(Default)]
@@ -22,11 +26,27 @@ pub(crate) struct Splice {
     pipe: Option<Pipe>,
 }
 
+/// The empty pipes of a worker.
+#[derive(Default)]
+pub(crate) struct Pipes(RefCell<Vec<Pipe>>);
+
+impl Pipes {
+    fn take(&self) -> io::Result<Pipe> {
+        self.0.borrow_mut().pop().map_or_else(Pipe::open, Ok)
+    }
+
+    fn give(&self, pipe: Pipe) {
+        let mut spare = self.0.borrow_mut();
+        if spare.len() < SPARE_PIPES {
+            spare.push(pipe);
+        }
+    }
+}
+
 /// See [`Splice`].
 pub(crate) struct Pipe {
     from: OwnedFd,
     to: OwnedFd,
-    size: usize,
     pub(crate) filled: usize,
 }
 
@@ -43,7 +63,12 @@ impl Splice {
     ) -> Poll<Result<(), RelayBroken>> {
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
-            none => none.insert(Pipe::open().map_err(|error| RelayBroken::Server(Broken::Io(error)))?),
+            none => none.insert(
+                client
+                    .pipes()
+                    .take()
+                    .map_err(|error| RelayBroken::Server(Broken::Io(error)))?,
+            ),
         };
         while *left > 0 || pipe.filled > 0 {
             if pipe.filled > 0 {
@@ -64,6 +89,9 @@ impl Splice {
                 Err(error) => return Poll::Ready(Err(RelayBroken::Server(Broken::Io(error)))),
             }
         }
+        if let Some(empty) = self.pipe.take() {
+            client.pipes().give(empty);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -71,13 +99,7 @@ impl Splice {
 impl Pipe {
     pub(crate) fn open() -> io::Result<Self> {
         let (from, to) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let size = fcntl_setpipe_size(&to, PIPE_BYTES).unwrap_or(64 * 1024);
-        Ok(Self {
-            from,
-            to,
-            size,
-            filled: 0,
-        })
+        Ok(Self { from, to, filled: 0 })
     }
 
     /// Moves bytes from a socket into the pipe. 0 means the peer's end.
@@ -87,7 +109,7 @@ impl Pipe {
         server: &mut Peer,
         left: u64,
     ) -> Poll<io::Result<usize>> {
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.size);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIPE_BYTES);
         loop {
             ready!(server.stream.poll_read_ready(context))?;
             let moved = server.stream.try_io(Interest::READABLE, |socket| {

@@ -21,7 +21,7 @@ pub(crate) struct Pooled {
 impl Pooled {
     /// Nothing has come from the server since its last response: neither its end nor bytes that nobody asked for.
     ///
-    /// The loop has seen every event by the time a request is read, so that this asks no system call.
+    /// The loop has seen every event by the time a request is read, so that this asks no system call of most.
     fn is_usable(&mut self) -> bool {
         !self.peer.stream.has_news()
     }
