@@ -6,6 +6,10 @@ every case on every gateway, so that disturbances hit all alike.
 how much slower than its best a tiny fixed loop ran meanwhile. `busy%` is the gateway's share of its CPU, `other%`
 what strangers took on all CPUs.
 
+`make bench` runs all scenarios that a bar stands on, in about half an hour, and says on stderr what each slice gave.
+`make bench BENCH=--quick` runs each once for a second, to see that all of it works (about eight minutes; its figures
+are rough). `make bench BENCH="h1-5k hooks --rounds 10 --json kept.json"` runs two, and keeps every figure.
+
 Needs wrk, h2load, strace, nginx with its Lua module, haproxy and redis: tools/services.sh --bench installs them.
 Files go to $HEADGATE_LAB (headgate-lab in the temporary folder by default).
 """
