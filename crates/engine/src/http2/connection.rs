@@ -300,8 +300,8 @@ impl Task {
         let (parts, body) = request.into_parts();
         let text = match render(&parts, body.is_end_stream(), || self.shared.nonce()) {
             Ok(text) => text,
-            Err(malformed) => {
-                tracing::debug!(%malformed, client = self.client.address, "malformed request");
+            // the log tells of it; the client, by the reset, that it is to blame
+            Err(_) => {
                 self.log(&Refusal::new("malformed_request", Counter::BadRequests));
                 respond.send_reset(Reason::PROTOCOL_ERROR);
                 return;
