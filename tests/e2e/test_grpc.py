@@ -1,5 +1,6 @@
 """gRPC through the gateway: grpc-go's own interop client and server, and what callers are told when a server fails."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -117,3 +118,51 @@ def test_status_of_the_server_passes(serve: Serve) -> None:
         gateway = serve({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
         answer = call(gateway)
         assert (answer["grpc-status"], answer["grpc-message"]) == ("5", "no such thing")
+
+
+def echo(stream: Stream) -> None:
+    """A server of gRPC that answers with the message it got."""
+    assert (stream.get("content-type"), stream.get("te")) == ("application/grpc+proto", "trailers")
+    fields = [("content-type", "application/grpc+proto")]
+    stream.answer(stream.body, fields=fields, trailers=[("grpc-status", "0"), ("grpc-message", "fine")])
+
+
+MESSAGE = b"\0\0\0\0\x05hello"
+END = b"grpc-status: 0\r\ngrpc-message: fine\r\n"
+TRAILERS = b"\x80" + len(END).to_bytes(4, "big") + END
+
+
+def test_browser_calls_in_bytes(serve: Serve) -> None:
+    with Http2Server(echo) as server:
+        gateway = web(serve, server)
+        fields = [("Content-Type", "application/grpc-web+proto"), ("X-Grpc-Web", "1")]
+        answer = gateway.get("/a.Service/Method", fields, method="POST", body=MESSAGE)
+        assert (answer.status, answer.get("content-type")) == (200, "application/grpc-web+proto")
+        assert answer.body == MESSAGE + TRAILERS
+        assert server.requests[0].get("x-grpc-web") is None
+
+
+def test_browser_calls_in_text(serve: Serve) -> None:
+    with Http2Server(echo) as server:
+        gateway = web(serve, server)
+        fields = [("Content-Type", "application/grpc-web-text+proto")]
+        text = base64.b64encode(MESSAGE) + base64.b64encode(MESSAGE)
+        answer = gateway.get("/a.Service/Method", fields, method="POST", body=text)
+        assert (answer.status, answer.get("content-type")) == (200, "application/grpc-web-text+proto")
+        assert server.requests[0].body == MESSAGE * 2
+        groups = (answer.text[at : at + 4] for at in range(0, len(answer.text), 4))
+        assert b"".join(map(base64.b64decode, groups)) == MESSAGE * 2 + TRAILERS
+
+
+def test_text_that_is_no_base64_is_no_call(serve: Serve) -> None:
+    with Http2Server(echo) as server:
+        gateway = web(serve, server)
+        fields = [("Content-Type", "application/grpc-web-text+proto")]
+        assert gateway.get("/a.Service/Method", fields, method="POST", body=b"?? no ??").status == 502
+        assert server.requests == []
+
+
+def web(serve: Serve, server: Http2Server) -> RunningGateway:
+    """A gateway that makes browsers' calls calls of gRPC."""
+    upstream = {"servers": [server.address], "protocol": "h2", "grpc_web": True}
+    return serve({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})

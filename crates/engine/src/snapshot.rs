@@ -343,6 +343,9 @@ pub struct Upstream {
     /// What its servers speak.
     #[serde(default)]
     pub protocol: UpstreamProtocol,
+    /// Whether browsers' calls (gRPC-Web) are made calls of gRPC.
+    #[serde(default)]
+    pub grpc_web: bool,
     /// Further attempts after the first, where a retry is safe.
     pub retries: u32,
     /// Its own timeouts.

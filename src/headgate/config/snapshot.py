@@ -203,6 +203,7 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
         "name": name,
         "balance": upstream.balance,
         "protocol": upstream.protocol,
+        "grpc_web": upstream.grpc_web,
         "servers": [
             {
                 **server.model_dump(),

@@ -93,6 +93,10 @@ class UpstreamConfig(Settings):
         default="http1",
         description="What its servers speak: `http1`, or `h2`, by prior knowledge or, where there is TLS, by ALPN.",
     )
+    grpc_web: bool = Field(
+        default=False,
+        description="`h2` only: browsers' calls (gRPC-Web, binary or text) reach servers as gRPC.",
+    )
     balance: Balance = Field(default="round_robin", description="How the next server is chosen.")
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Idle connections.")
     retries: int = Field(

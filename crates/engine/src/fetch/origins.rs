@@ -223,6 +223,7 @@ fn described(url: &Url, address: &str) -> snapshot::Upstream {
 fn server_at(name: String, address: String) -> snapshot::Upstream {
     snapshot::Upstream {
         protocol: snapshot::UpstreamProtocol::Http1,
+        grpc_web: false,
         name,
         balance: "round_robin".to_owned(),
         servers: vec![snapshot::Server {

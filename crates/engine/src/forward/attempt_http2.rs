@@ -46,7 +46,11 @@ async fn stream(
 ) -> Result<Pooled, AttemptFailed> {
     let shared = &connection.shared;
     let keepalive = &plan.upstream.keepalive;
-    let scheme = Scheme::HTTP;
+    let scheme = if plan.upstream.servers[server].is_secure() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
     let reused = |stream| {
         shared.metrics.count(Counter::UpstreamReuses);
         Pooled {

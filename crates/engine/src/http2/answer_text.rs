@@ -7,6 +7,7 @@ use h2::RecvStream;
 use http::{header, HeaderMap, Response, StatusCode};
 
 use super::fields::write_lines;
+use super::grpc_web::{self, Form};
 use super::incoming::{BodyFraming, Incoming};
 use super::request_text::{is_of_connection, number};
 
@@ -21,9 +22,13 @@ pub(super) fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {
 pub(super) fn incoming(
     response: Response<RecvStream>,
     is_head: bool,
+    web: Option<Form>,
     mut out: Vec<u8>,
 ) -> io::Result<Incoming> {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    if let Some(form) = web {
+        grpc_web::translate_answer(form, &mut parts.headers);
+    }
     write_status(parts.status, &mut out);
     write_fields(&parts.headers, &mut out);
     let length = length(&parts.headers)?;
@@ -49,7 +54,7 @@ pub(super) fn incoming(
     };
     // the stream serves no other request
     out.extend_from_slice(b"Connection: close\r\n\r\n");
-    Ok(Incoming::new(out, body, framing))
+    Ok(Incoming::new(out, body, framing).into_web(web))
 }
 
 fn is_grpc(fields: &HeaderMap) -> bool {

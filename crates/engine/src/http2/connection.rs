@@ -298,14 +298,11 @@ impl Task {
     fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, h2: &mut H2) {
         self.accepted += 1;
         let (parts, body) = request.into_parts();
-        let text = match render(&parts, body.is_end_stream(), || self.shared.nonce()) {
-            Ok(text) => text,
-            // the log tells of it; the client, by the reset, that it is to blame
-            Err(_) => {
-                self.log(&Refusal::new("malformed_request", Counter::BadRequests));
-                respond.send_reset(Reason::PROTOCOL_ERROR);
-                return;
-            }
+        // the log tells of a malformed one; its client, by the reset, that it is to blame
+        let Ok(text) = render(&parts, body.is_end_stream(), || self.shared.nonce()) else {
+            self.log(&Refusal::new("malformed_request", Counter::BadRequests));
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            return;
         };
         let incoming = Incoming::new(text.head, body, text.framing);
         let stream = Accepted::new(

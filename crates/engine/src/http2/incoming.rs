@@ -12,6 +12,7 @@ use h2::RecvStream;
 use headgate_wire::write_chunk_size;
 
 use super::fields::write_lines;
+use super::grpc_web::{self, Form};
 
 /// How the body looks as HTTP/1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +36,8 @@ pub(super) struct Incoming {
     framing: BodyFraming,
     owes_crlf: bool,
     is_ended: bool,
+    /// The answer to a browser's call of gRPC.
+    web: Option<Form>,
 }
 
 impl Incoming {
@@ -47,7 +50,14 @@ impl Incoming {
             framing,
             owes_crlf: false,
             is_ended: framing == BodyFraming::None,
+            web: None,
         }
+    }
+
+    /// As the answer to a browser's call of gRPC, if it is one.
+    pub(super) fn into_web(mut self, web: Option<Form>) -> Self {
+        self.web = web.filter(|_| self.framing == BodyFraming::Chunked);
+        self
     }
 
     /// Nothing is ready, and nothing more will come.
@@ -70,7 +80,14 @@ impl Incoming {
             match ready!(self.body.poll_data(context)) {
                 // an empty frame must not look like the last chunk
                 Some(Ok(data)) if data.is_empty() => {}
-                Some(Ok(data)) => self.frame(data),
+                Some(Ok(data)) => match self.web {
+                    None => self.frame(data),
+                    Some(form) => {
+                        // released before it is read: what is read has another length
+                        let _ = self.body.flow_control().release_capacity(data.len());
+                        self.frame(grpc_web::encode(form, data));
+                    }
+                },
                 Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
                 None => ready!(self.poll_end(context))?,
             }
@@ -88,7 +105,14 @@ impl Incoming {
     }
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let trailers = ready!(self.body.poll_trailers(context)).map_err(|error| broken(&error))?;
+        let mut trailers = ready!(self.body.poll_trailers(context)).map_err(|error| broken(&error))?;
+        if let Some(form) = self.web {
+            if let Some(told) = trailers.take() {
+                // the end itself is told when this is read
+                self.frame(grpc_web::encode_trailers(form, &told));
+                return Poll::Ready(Ok(()));
+            }
+        }
         if self.framing == BodyFraming::Chunked {
             self.restart_text();
             self.text.extend_from_slice(b"0\r\n");
@@ -140,6 +164,9 @@ impl Incoming {
         if of_data > 0 {
             buffer.extend_from_slice(&self.data[..of_data]);
             self.data.advance(of_data);
+            if self.web.is_some() {
+                return of_text + of_data;
+            }
             // it fails only for a stream that is gone, whose windows no longer matter
             let _ = self.body.flow_control().release_capacity(of_data);
         }

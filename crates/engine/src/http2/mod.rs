@@ -14,6 +14,7 @@ mod accepted;
 mod answer_text;
 mod connection;
 mod fields;
+mod grpc_web;
 mod incoming;
 mod opened;
 mod outgoing;

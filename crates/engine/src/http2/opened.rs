@@ -21,6 +21,7 @@ use http::{header, HeaderValue, Method, Request};
 use super::accepted::OWN_HEADS;
 use super::answer_text;
 use super::fields::to_map;
+use super::grpc_web::{self, Form};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::upstream::Place;
@@ -55,17 +56,27 @@ pub(crate) struct Opened {
     /// In a cell, because asking whether bytes are there may take them from `h2`.
     answering: RefCell<Answering>,
     is_head: bool,
+    translates_grpc_web: bool,
+    /// How a browser's call is written, if this is one.
+    web: Option<Form>,
     _place: Place,
 }
 
 impl Opened {
-    pub(super) fn new(send: SendRequest<Bytes>, scheme: Scheme, place: Place) -> Self {
+    pub(super) fn new(
+        send: SendRequest<Bytes>,
+        scheme: Scheme,
+        translates_grpc_web: bool,
+        place: Place,
+    ) -> Self {
         Self {
             send,
             scheme,
             asking: Asking::Head(Vec::new()),
             answering: RefCell::new(Answering::Silent),
             is_head: false,
+            translates_grpc_web,
+            web: None,
             _place: place,
         }
     }
@@ -96,10 +107,14 @@ impl Opened {
             self.asking = Asking::Refused;
             return Poll::Ready(Err(refused()));
         }
-        let (request, framing) = (request_of(head, &self.scheme)?, head.framing);
+        let (mut request, framing) = (request_of(head, &self.scheme)?, head.framing);
+        if self.translates_grpc_web {
+            self.web = grpc_web::translate_request(request.headers_mut());
+        }
         self.is_head = head.is_head();
         if let Ok((response, stream)) = self.send.send_request(request, is_whole(framing)) {
-            self.asking = Asking::Body(Outgoing::new(stream, framing));
+            self.asking =
+                Asking::Body(Outgoing::new(stream, framing).out_of_base64(self.web == Some(Form::Text)));
             self.answering.replace(Answering::Head {
                 response,
                 text: Vec::new(),
@@ -114,7 +129,12 @@ impl Opened {
 
 impl Answering {
     /// Ready when there are bytes to read, or there will be none.
-    fn poll_more(&mut self, context: &mut Context<'_>, is_head: bool) -> Poll<io::Result<()>> {
+    fn poll_more(
+        &mut self,
+        context: &mut Context<'_>,
+        is_head: bool,
+        web: Option<Form>,
+    ) -> Poll<io::Result<()>> {
         loop {
             match self {
                 Self::Silent => return Poll::Pending,
@@ -127,7 +147,7 @@ impl Answering {
                     match Pin::new(response).poll(context) {
                         Poll::Ready(Ok(response)) => {
                             let text = std::mem::take(text);
-                            *self = Self::Body(answer_text::incoming(response, is_head, text)?);
+                            *self = Self::Body(answer_text::incoming(response, is_head, web, text)?);
                         }
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(&error))),
                         Poll::Pending if !text.is_empty() => return Poll::Ready(Ok(())),
@@ -201,7 +221,7 @@ impl Duplex for Opened {
             return Poll::Ready(Err(refused()));
         }
         let answering = self.answering.get_mut();
-        ready!(answering.poll_more(context, self.is_head))?;
+        ready!(answering.poll_more(context, self.is_head, self.web))?;
         match answering {
             Answering::Body(incoming) => incoming.poll_read(context, buffer, limit),
             Answering::Head { text, .. } => {
@@ -251,7 +271,9 @@ impl Duplex for Opened {
     }
 
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.answering.borrow_mut().poll_more(context, self.is_head)
+        self.answering
+            .borrow_mut()
+            .poll_more(context, self.is_head, self.web)
     }
 
     fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

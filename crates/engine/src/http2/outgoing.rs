@@ -12,6 +12,7 @@ use h2::{Reason, SendStream};
 use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head};
 
 use super::fields::to_map;
+use super::grpc_web::Decoder;
 use super::incoming::broken;
 
 /// The bytes come from this gateway itself, which has held the peer's to the configured limits.
@@ -34,6 +35,8 @@ pub(super) struct Outgoing {
     source: Source,
     /// So many of the next bytes are payload of the chunk under way.
     chunk_left: usize,
+    /// The payload is base64 (gRPC-Web) and leaves without it.
+    decoder: Option<Decoder>,
 }
 
 impl Outgoing {
@@ -49,7 +52,14 @@ impl Outgoing {
             stream,
             source,
             chunk_left: 0,
+            decoder: None,
         }
+    }
+
+    /// The payload is base64, and leaves without it.
+    pub(super) fn out_of_base64(mut self, is_base64: bool) -> Self {
+        self.decoder = is_base64.then(Decoder::default);
+        self
     }
 
     /// The stream is ended as it should be.
@@ -115,8 +125,21 @@ impl Outgoing {
         is_last: bool,
     ) -> Poll<io::Result<usize>> {
         let n = ready!(self.poll_capacity(context, bytes.len()))?;
+        let is_last = is_last && n == bytes.len();
+        let data = match &mut self.decoder {
+            None => Bytes::copy_from_slice(&bytes[..n]),
+            Some(decoder) => {
+                let data = decoder.decode(&bytes[..n]).ok();
+                let Some(data) = data.filter(|_| !is_last || decoder.is_at_end()) else {
+                    // the server must not take what came for the whole
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                };
+                data
+            }
+        };
         self.stream
-            .send_data(Bytes::copy_from_slice(&bytes[..n]), is_last && n == bytes.len())
+            .send_data(data, is_last)
             .map_err(|error| broken(&error))?;
         Poll::Ready(Ok(n))
     }

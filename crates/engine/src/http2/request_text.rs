@@ -6,6 +6,8 @@
 //! differently from what the client sent (RFC 9113 section 8.2 and 8.3): space around values, lengths, `Host` beside
 //! `:authority`, the connection's fields once more. The strict HTTP/1 parser then judges the text like any other.
 
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use h2::ext::Protocol;
 use http::header::{self, HeaderName};
 use http::request::Parts;
@@ -70,7 +72,7 @@ pub(super) fn render(
         line(&mut out, b"Upgrade", protocol.as_ref());
         if protocol.as_ref() == b"websocket" {
             // RFC 8441 section 5.1: the key is of HTTP/1 only
-            line(&mut out, b"Sec-WebSocket-Key", encode_key(key()).as_bytes());
+            line(&mut out, b"Sec-WebSocket-Key", STANDARD.encode(key()).as_bytes());
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -209,26 +211,6 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-/// 16 bytes in base64 (RFC 4648), as `Sec-WebSocket-Key` has them.
-fn encode_key(key: [u8; 16]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(24);
-    for chunk in key.chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            let is_told = position <= chunk.len();
-            let digit = (bits >> (18 - 6 * position)) & 63;
-            text.push(if is_told {
-                char::from(DIGITS[digit as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// The connections to one server.
 #[derive(Default)]
 pub(crate) struct SharedConnections {
+    /// Browsers' calls are made calls of gRPC.
+    translates_grpc_web: bool,
     open: RefCell<Vec<Rc<Carrier>>>,
     /// Held by whoever opens one more.
     opening: Mutex<()>,
@@ -73,23 +75,36 @@ impl Carrier {
             && (max_requests == 0 || self.served.get() < max_requests)
     }
 
-    fn take(self: &Rc<Self>, scheme: Scheme) -> Stream {
+    fn take(self: &Rc<Self>, scheme: Scheme, translates_grpc_web: bool) -> Stream {
         if self.active.replace(self.active.get() + 1) == 0 {
             wake(&mut self.task.borrow_mut());
         }
         self.served.set(self.served.get() + 1);
         let place = Place(self.clone());
-        Stream::Virtual(Box::new(Opened::new(self.send.clone(), scheme, place)))
+        Stream::Virtual(Box::new(Opened::new(
+            self.send.clone(),
+            scheme,
+            translates_grpc_web,
+            place,
+        )))
     }
 }
 
 impl SharedConnections {
+    /// None yet. `translates_grpc_web`: browsers' calls are made calls of gRPC.
+    pub(crate) fn new(translates_grpc_web: bool) -> Self {
+        Self {
+            translates_grpc_web,
+            ..Self::default()
+        }
+    }
+
     /// A stream on a connection with a free place.
     pub(crate) fn reuse(&self, scheme: Scheme, max_requests: u64) -> Option<Stream> {
         let mut open = self.open.borrow_mut();
         open.retain(|carrier| !carrier.is_closing.get());
         let carrier = open.iter().find(|carrier| carrier.has_room(max_requests))?;
-        Some(carrier.take(scheme))
+        Some(carrier.take(scheme, self.translates_grpc_web))
     }
 
     /// Waits for the right to open one more, within the watch's deadline.
@@ -124,7 +139,7 @@ impl SharedConnections {
             task: RefCell::new(None),
         });
         self.open.borrow_mut().push(carrier.clone());
-        let stream = carrier.take(scheme);
+        let stream = carrier.take(scheme, self.translates_grpc_web);
         let task = Task {
             wire,
             watch: shared.deadlines.watch(&shared.clock),

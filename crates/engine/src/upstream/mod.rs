@@ -120,7 +120,8 @@ impl Upstream {
                     .map_err(named)?,
                 cell: cell(&format!("{}/{}", spec.name, server.address)),
                 pool: Pool::default(),
-                http2: (spec.protocol == snapshot::UpstreamProtocol::H2).then(Rc::default),
+                http2: (spec.protocol == snapshot::UpstreamProtocol::H2)
+                    .then(|| Rc::new(SharedConnections::new(spec.grpc_web))),
                 has_failed: Cell::new(false),
             })
         });
