@@ -57,10 +57,12 @@ def instrumented(
     known = set()
     for upstream in snapshot["upstreams"]:
         known.add(upstream["name"])
+        # the test's servers speak plain HTTP/1.1, whatever those that they stand in for do
+        upstream |= {"tls": None, "protocol": "http1", "proxy_protocol": None, "source": None}
         for server in upstream["servers"]:
             known.add(server["address"])
             path = folder / f"{len(wanted)}.sock"
-            server["connect"] = f"unix:{path}"
+            server |= {"connect": f"unix:{path}", "tls": False}
             behaviour = behaviours.get(server["address"], behaviours.get(upstream["name"], Fault.REFUSE))
             wanted.append((path, upstream["name"], server["address"], behaviour))
     for origin, behaviour in behaviours.items():

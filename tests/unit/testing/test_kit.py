@@ -348,3 +348,21 @@ def test_fetches_are_answered_by_the_test_and_nobody_else(headgate_gateway: Star
     assert gateway.get("/there").text == "https://api.example.com /users?n=1 api.example.com"
     assert gateway.get("/port").text == "port"
     assert "`http://10.0.0.8` is not reached from a test" in gateway.get("/gone").text
+
+
+def test_servers_of_a_test_need_no_tls_and_no_http2(headgate_gateway: Start) -> None:
+    gate = Gateway()
+    secure = gate.upstream("secure", "https://api.example.com:443", protocol="h2")
+    gate.route("/", to=secure)
+    gateway = headgate_gateway(gate, upstreams={"secure": "plain"})
+    assert gateway.get("/").text == "plain"
+
+
+def test_bodies_are_filtered_as_in_service(headgate_gateway: Start) -> None:
+    gate = two_servers()
+
+    @gate.response_body
+    def shout(request: Request, response: ResponseView, chunk: bytes, last: bool) -> bytes:
+        return chunk.upper()
+
+    assert headgate_gateway(gate, upstreams={"api": "quiet"}).get("/api/x").text == "QUIET"
