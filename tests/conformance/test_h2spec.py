@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually, free_port
 from e2e.kit.http2 import Http2Client
+from e2e.kit.pki import Authority
 
 HINT = "no h2spec here; hint: `make services` installs it where Go is"
 
@@ -36,12 +37,36 @@ def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
     return gateway
 
 
+@pytest.fixture(scope="module")
+def secure_gateway(
+    serve_module: Serve, origin: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> RunningGateway:
+    leaf = Authority(tmp_path_factory.mktemp("pki")).issue("gate.test")
+    tls = {"certificates": [leaf.files], "alpn": ["h2"], "host_mismatch": "allow"}
+    address = f"127.0.0.1:{free_port()}"
+    plain = f"127.0.0.1:{free_port()}"
+    listeners = [plain, {"address": address, "tls": tls}]
+    gateway = serve_module({"listeners": listeners, "routes": [{"to": origin.address}]}, listen=plain)
+    gateway.address = address
+    return gateway
+
+
 @pytest.mark.skipif(program() is None, reason=HINT)
 def test_h2spec_finds_no_failure_in_five_runs(gateway: RunningGateway) -> None:
+    judge(gateway)
+
+
+@pytest.mark.skipif(program() is None, reason=HINT)
+def test_h2spec_finds_no_failure_in_five_runs_over_tls(secure_gateway: RunningGateway) -> None:
+    judge(secure_gateway, "--tls", "--insecure")
+
+
+def judge(gateway: RunningGateway, *options: str) -> None:
+    """Runs h2spec five times."""
     command = program()
     assert command is not None
     host, _, port = gateway.address.rpartition(":")
-    arguments = [command, "--strict", "--host", host, "--port", port, "--timeout", "5"]
+    arguments = [command, "--strict", "--host", host, "--port", port, "--timeout", "5", *options]
     for _ in range(5):
         run = subprocess.run(arguments, capture_output=True, text=True, timeout=100)
         told = run.stdout[run.stdout.find("Failures:") :]
