@@ -38,6 +38,7 @@ HERE = Path(__file__).resolve().parent
 HEADGATE = Path(sys.executable).parent / "headgate"
 PORTS = {"plain": 22010, "routes": 22011, "headers": 22012, "async": 22013, "log": 22014, "logbuf": 22015}
 PORTS |= {"dict": 22017, "jobs": 22018, "sni": 22019, "body": 22020, "chunks": 22021}
+PORTS |= {"fetch": 22022, "redis": 22023, "asgi": 22024}
 COLD_PORT = 22016
 LATER = {"h1-conns", "tls-5k", "tls-handshakes", "h2-5k", "h1-small"}  # no bar stands on them
 
@@ -150,7 +151,8 @@ def main() -> int:
             rounds, seconds = given.rounds or scenario.rounds, given.seconds or scenario.seconds
             if given.quick:
                 rounds, seconds = 1, min(seconds, 1)
-            proxies = [*([peers()[p] for p in scenario.peers] if scenario.peers else others), subject]
+            named = [peers()[p] for p in scenario.peers or ()]
+            proxies = [*([p for p in named if p.is_installed()] if named else others), subject]
             roles = {str(case.get("role", "plain")) for case in scenario.cases.values()}
             try:
                 for gateway in proxies:

@@ -56,7 +56,7 @@ def wrk(
     url: str, connections: int, seconds: float, script: Path | None = None, headers: Sequence[str] = USER
 ) -> Mapping[str, float]:
     """One wrk run: requests, seconds, p50 and p99 in ms, errors (of sockets, and answers not 2xx or 3xx)."""
-    command: list[object] = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command: list[object] = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
     for header in headers:
         command += ["-H", header]
     out = run(*command, *(["-s", script] if script else []), url)

@@ -15,6 +15,11 @@ from pathlib import Path
 from . import cost
 from .place import GATEWAY_CPU, PEERS_VENV, RUN
 
+BIN = Path(
+    sys.executable
+).parent  # where pip put the servers of ASGI applications, if somebody installed them
+APP = "asgi_app:app"  # in bench/gates, which is on the path
+
 
 @dataclass
 class Program:
@@ -52,7 +57,7 @@ class Proxy:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=os.environ | {"GOMAXPROCS": "1", "HOME": str(RUN)},
+                    env=os.environ | {"GOMAXPROCS": "1", "HOME": str(RUN), "PYTHONPATH": python_path()},
                 )
         for role in sorted(roles & set(self.ports)):
             await_port(self.ports[role], f"{self.name} ({role})", 60)
@@ -102,6 +107,12 @@ class Proxy:
         pid = process.pid if process else cost.listeners(self.ports["plain"])[0]
         command = self.reload.format(pid=pid, serial=serial)
         return subprocess.run(command, shell=True, capture_output=True, cwd=RUN).returncode == 0
+
+
+def python_path() -> str:
+    """Where the ASGI servers find their application."""
+    gates = str(Path(__file__).resolve().parents[1] / "gates")
+    return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), gates)))
 
 
 def await_port(port: int, what: str, seconds: float = 60) -> None:
@@ -179,9 +190,27 @@ def peers() -> dict[str, Proxy]:
             "sed -E s/plain[0-9]*:/plain{serial}:/ traefik-dynamic.yml >new.yml && mv new.yml traefik-dynamic.yml",
         ),
         Proxy(
+            "uvicorn",
+            {"asgi": 21071},
+            [Program(f"{BIN}/uvicorn {APP} --port 21071 --no-access-log", ("asgi",))],
+        ),
+        Proxy(
+            "granian",
+            {"asgi": 21072},
+            [
+                Program(
+                    f"{BIN}/granian {APP} --interface asgi --port 21072 --no-log --no-access-log", ("asgi",)
+                )
+            ],
+        ),
+        Proxy(
             "lua",
-            roles(21060, "plain", "headers", "body", "dict", "redis"),
-            [Program(f"nginx -c {RUN}/nginx-lua.conf", ("plain", "headers", "body", "dict", "redis"))],
+            roles(21060, "plain", "headers", "body", "dict", "redis", "fetch"),
+            [
+                Program(
+                    f"nginx -c {RUN}/nginx-lua.conf", ("plain", "headers", "body", "dict", "redis", "fetch")
+                )
+            ],
         ),
     )
     return {proxy.name: proxy for proxy in listed}

@@ -168,6 +168,18 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
         Bar(
             "p99 while all job processes compute, over idle", 1.5, "x", busy / idle if busy and idle else None
         ),
+        Bar(
+            "a fetch in a hook against `location.capture`",
+            1.3,
+            "x nginx+Lua",
+            ratio(rows("fetch"), "fetch", "headgate", "lua"),
+        ),
+        Bar(
+            "a Redis GET in a hook against a cosocket's",
+            1.0,
+            "x nginx+Lua",
+            ratio(rows("redis"), "redis", "headgate", "lua"),
+        ),
         Bar("async hook that does not wait, over the sync one", 1.5, "us", waits),
         plain("system calls per keep-alive request", "system-calls", "5k", "calls", 4, ""),
         Bar("10,000 routes over one", 1.5, "us", paths),

@@ -137,4 +137,28 @@ SCENARIOS = [
         peers=("lua",),
         over_first=True,
     ),
+    loads(
+        "fetch",
+        "The answer is made of a response that the hook fetches from the origin, 5 KB: `ngx.location.capture`, and "
+        "`upstream.fetch` in an `async def`.",
+        {"none": {}, "fetch": {"role": "fetch"}},
+        rounds=5,
+        peers=("lua",),
+        over_first=True,
+    ),
+    loads(
+        "redis",
+        "One Redis GET a request, its value sent on: lua-nginx-redis over a cosocket, and `headgate.Redis`.",
+        {"none": {}, "redis": {"role": "redis"}},
+        rounds=5,
+        peers=("lua",),
+        over_first=True,
+    ),
+    loads(
+        "asgi",
+        "A plain ASGI application that answers with 5 KB, in process, beside servers made for that, one process each.",
+        {"5k": {"role": "asgi"}},
+        rounds=5,
+        peers=("uvicorn", "granian"),
+    ),
 ]

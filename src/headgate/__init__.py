@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .loading import load
     from .message import Response
     from .plugin import Plugin
+    from .redis import Redis, RedisConnectionError, RedisError, RedisTimeout
     from .route import Route, Upstream
     from .shared import Shared
 
@@ -71,6 +72,10 @@ __all__ = [
     "Lock",
     "Overloaded",
     "Plugin",
+    "Redis",
+    "RedisConnectionError",
+    "RedisError",
+    "RedisTimeout",
     "Request",
     "Response",
     "ResponseView",
@@ -112,6 +117,10 @@ _ROOMS = {
     "Overloaded": "background.errors",
     "Listener": "listener",
     "Plugin": "plugin",
+    "Redis": "redis",
+    "RedisConnectionError": "redis",
+    "RedisError": "redis",
+    "RedisTimeout": "redis",
     "Request": "_core",
     "Response": "message",
     "ResponseView": "_core",

@@ -770,3 +770,34 @@ class Pending(Generic[_T_co]):
         self, function: Callable[[Pending[_T_co]], object], /, *, context: Any = None
     ) -> None: ...
     def remove_done_callback(self, function: Callable[[Pending[_T_co]], object], /) -> int: ...
+
+@final
+class RedisLink:
+    """The engine's side of `headgate.Redis`."""
+
+    def __new__(cls, url: str, timeout: float, decodes: bool) -> RedisLink: ...
+    def call(
+        self, shape: Literal["plain", "bool", "map", "set"], is_repeatable: bool, /, *arguments: _RedisValue
+    ) -> Awaitable[Any]:
+        """Runs a command and makes its reply into the shape."""
+    def eval(
+        self, script: str, keys: Iterable[_RedisValue], arguments: Iterable[_RedisValue], /
+    ) -> Awaitable[Any]:
+        """Runs a Lua script on the server."""
+
+_RedisValue = str | bytes | int | float
+
+@final
+class RawStream:
+    """Bytes both ways between an upgraded client and Python code: the body of an answer with status 101."""
+
+    def __new__(cls) -> RawStream: ...
+    def read(self) -> Awaitable[bytes]:
+        """The next bytes from the client; none at its end."""
+    def write(self, data: bytes, /) -> Awaitable[bool]:
+        """Sends bytes, as the client takes them. False: it has left."""
+    def close(self) -> None:
+        """Ends both directions; what was written still goes out."""
+
+def asgi_fields(request: Request, /) -> list[tuple[bytes, bytes]]:
+    """Names in lower case and values, in order; Host first, and the length and upgrade that the engine keeps."""

@@ -13,6 +13,7 @@ are resumed.
 
 import asyncio
 import contextvars
+import functools
 import logging
 from asyncio import futures, tasks
 from collections.abc import Awaitable, Callable
@@ -131,3 +132,40 @@ async def _close(stream: Any, reader: "asyncio.Future[object] | None", hold: obj
         await stream.aclose()
     except Exception:
         logging.getLogger("headgate.hooks").exception("a streamed body raised while it was closed")
+
+
+def begin(coroutine: Any, name: str) -> HookTask | None:
+    """Takes a coroutine's first step at once, within the step of the hook that asks for it, as a task of its own.
+
+    `None`: that was its only step, and asyncio never knows of it. It shares the hook's context. Raises what it raises.
+    """
+    loop = asyncio.get_running_loop()
+    current: Any = asyncio.current_task()
+    task = HookTask(loop)
+    task._coro = coroutine
+    if isinstance(current, HookTask):
+        task._context, send = current._context, coroutine.send
+    else:
+        task._context = contextvars.copy_context()
+        send = functools.partial(task._context.run, coroutine.send)
+    tasks._leave_task(loop, current)
+    tasks._enter_task(loop, task)
+    try:
+        waits_for = send(None)
+    except StopIteration as end:
+        if task._callbacks:  # somebody took hold of it and wants to know
+            task.conclude(end.value, None)
+        return None
+    finally:
+        tasks._leave_task(loop, task)
+        tasks._enter_task(loop, current)
+    tasks._leave_task(loop, current)
+    try:
+        task.adopt(waits_for, name, _nobody)
+    finally:
+        tasks._enter_task(loop, current)
+    return task
+
+
+def _nobody(_result: object, _exception: BaseException | None) -> None:
+    """Whoever wants to know of the task's end asks for a callback."""

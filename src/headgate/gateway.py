@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast
 
 from ._caller import caller
 from ._compiling import Compiled, compile_gateway
@@ -35,6 +35,9 @@ from .listener import Listener, StreamListener
 from .message import Response
 from .plugin import Plugin
 from .route import Matcher, Route, Upstream
+
+if TYPE_CHECKING:
+    from .asgi import Application
 
 S = TypeVar("S", bound=Settings)
 
@@ -250,6 +253,42 @@ class Gateway(GatewayPhases, BackgroundCalls):
         self._places["routes", len(self.routes)] = route.where
         self.routes.append(route)
         return route
+
+    def mount(
+        self,
+        path: str,
+        app: Application,
+        *,
+        host: str | Iterable[str] = (),
+        priority: int = 0,
+        max_body_bytes: int | str | None = None,
+        deadline: float | str | None = None,
+        name: str | None = None,
+    ) -> Route:
+        """Serves an ASGI 3 application at `path` and all below it; the application sees `path` as its root path.
+
+        Its lifespan runs with the worker's. `deadline` is how long an answer may take to begin. Hooks hang on the route
+        that it gives as on any other.
+        """
+        from .asgi import Mount
+
+        root_path = path.rstrip("/")
+        if "*" in path or "{" in path or not path.startswith("/"):
+            raise ConfigError(
+                f"cannot mount at `{path}`", hint="give a plain path such as `/admin`", where=caller()
+            )
+        mount = Mount(root_path, app)
+        route = self.route(
+            f"{root_path}/*" if root_path else "/",
+            host=host,
+            priority=priority,
+            max_body_bytes=max_body_bytes,
+            deadline=deadline,
+            name=name or f"mount {path}",
+        )
+        self.startup(mount.startup)
+        self.shutdown(mount.shutdown)
+        return route(mount)
 
     def use(
         self,

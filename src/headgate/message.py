@@ -12,6 +12,7 @@ Body = bytes | AsyncIterator[bytes] | None
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
+_TEXT, _BYTES = ("content-type", "text/plain; charset=utf-8"), ("content-type", "application/octet-stream")
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"))
 
 
@@ -37,8 +38,9 @@ class ResponseHeaders:
 
     def __init__(self, fields: HeaderFields | None = None) -> None:
         self._fields: list[tuple[str, str]] = []
-        for name, value in _pairs(fields):
-            self.add(name, value)
+        if fields is not None:
+            for name, value in _pairs(fields):
+                self.add(name, value)
 
     def __getitem__(self, name: str) -> str:
         value = self.get(name)
@@ -138,12 +140,17 @@ class Response:
     ) -> None:
         if not _is_status(status):
             raise ValueError(f"`{status}` is no status of an answer; hint: it is between 200 and 599")
+        # many hooks answer each request: what is usual takes the short way
         self.status = status
-        self.headers = ResponseHeaders(headers)
-        self.body = _body(body)
-        if body is not None:
-            kind = "text/plain; charset=utf-8" if isinstance(body, str) else "application/octet-stream"
-            self.headers.setdefault("content-type", kind)
+        self.headers = made = ResponseHeaders(headers)
+        self.body = body if type(body) is bytes else _body(body)
+        if body is None:
+            return
+        kind = _TEXT if isinstance(body, str) else _BYTES
+        if headers is None:
+            made._fields.append(kind)
+        else:
+            made.setdefault(*kind)
 
     @classmethod
     def text(cls, text: str, status: int = 200, *, headers: HeaderFields | None = None) -> Self:
@@ -202,7 +209,7 @@ class Response:
 
 
 def _is_status(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599
+    return isinstance(value, int) and 200 <= value <= 599  # which no bool is
 
 
 def _body(body: Any) -> Body:

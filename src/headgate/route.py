@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ._caller import caller
 from ._decorators import RegisteredHook, RoutePhases, registered
@@ -22,6 +23,17 @@ Matcher = Callable[["Request"], bool]
 """Says whether a route takes a request."""
 
 
+class FetchOptions(TypedDict, total=False):
+    """What can be said of a request that is made; see `headgate.fetch`."""
+
+    method: str | None
+    headers: HeaderFields | None
+    body: bytes | str | AsyncIterable[bytes] | None
+    json: Any
+    timeout: float | None
+    redirects: int
+
+
 class Upstream:
     """A named group of servers, which routes send requests to."""
 
@@ -30,38 +42,24 @@ class Upstream:
         self.config = config
         self.where = where
 
-    def fetch(
-        self,
-        target: str,
-        /,
-        *,
-        method: str | None = None,
-        headers: HeaderFields | None = None,
-        body: bytes | str | AsyncIterable[bytes] | None = None,
-        json: Any = None,
-        timeout: float | None = None,
-        redirects: int = 0,
-    ) -> Awaitable[FetchResponse]:
+    def fetch(self, target: str, /, **options: Unpack[FetchOptions]) -> Awaitable[FetchResponse]:
         """Asks one of the servers, chosen by the upstream's balancing; `target` is a path, maybe with a query.
 
         Connections, retries, failure counts and `timeouts.connect` are the upstream's; the rest is as in
         `headgate.fetch`. Redirects that leave the upstream are not followed.
         """
-        from headgate._core import fetch_upstream
-
-        return fetch_upstream(
-            self.name,
-            target,
-            method=method,
-            headers=headers,
-            body=body,
-            json=json,
-            timeout=timeout,
-            redirects=redirects,
-        )
+        return _engine_fetch()(self.name, target, **options)
 
     def __repr__(self) -> str:
         return f"<Upstream {self.name}: {', '.join(server.address for server in self.config.servers)}>"
+
+
+@cache
+def _engine_fetch() -> Callable[..., Awaitable[FetchResponse]]:
+    """Loads the engine when it is needed, and not for a check."""
+    from headgate._core import fetch_upstream
+
+    return fetch_upstream
 
 
 class Route(RoutePhases):

@@ -94,7 +94,8 @@ async def upload(request):
     return Response(response.status, await response.text())
 
 async def broken():
-    yield b"one"
+    for _ in range(40):
+        yield b"o" * 100_000  # so much that the request is on its way
     raise LookupError("no more")
 
 @gate.route("/broken-upload")
@@ -432,7 +433,8 @@ def test_upload_is_streamed(gateway: RunningGateway, origin: Origin) -> None:
 def test_upload_that_raises_cuts_the_request_and_raises_that(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/sink2", digest)
     assert gateway.get("/broken-upload").text == "raised no more"
-    assert eventually(lambda: origin.at("/sink2")[0].is_failed, "the origin sees a cut request")
+    got = origin.wait_for("/sink2")
+    eventually(lambda: got.is_failed, "the origin sees a cut request")
 
 
 def test_server_may_answer_before_the_upload_ends(gateway: RunningGateway, origin: Origin) -> None:

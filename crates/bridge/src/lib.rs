@@ -15,10 +15,13 @@
 //! | [`pending`] | the engine's own work as something to await |
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
 //! | [`connection_hooks`], [`connection_view`] | hooks of connections, and what they see |
+//! | [`asgi_fields`], [`raw_stream`] | for mounted applications: fields, the bytes of an upgraded connection |
+//! | [`redis_link`] | commands to Redis |
 //! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
 //! | [`text`], [`report`], [`engine_log`] | bytes as `str`; errors of hooks, and the engine's messages, as log records |
 //! | [`zone`], [`dictionary`], [`dictionary_value`] | the shared memory's numbers; users' shared dictionaries |
 
+mod asgi_fields;
 mod attachment;
 mod attempt_view;
 mod body_source;
@@ -40,6 +43,8 @@ mod hooks;
 mod link;
 mod pending;
 mod piece;
+mod raw_stream;
+mod redis_link;
 mod report;
 mod request_body;
 mod request_view;
@@ -62,6 +67,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use crate::asgi_fields::asgi_fields;
+    #[pymodule_export]
     use crate::attempt_view::Attempt;
     #[pymodule_export]
     use crate::connection_view::{Connection, ProxyInfo};
@@ -81,6 +88,10 @@ mod _core {
     use crate::heartbeat::Heartbeat;
     #[pymodule_export]
     use crate::pending::Pending;
+    #[pymodule_export]
+    use crate::raw_stream::RawStream;
+    #[pymodule_export]
+    use crate::redis_link::RedisLink;
     #[pymodule_export]
     use crate::request_view::{Client, Request};
     #[pymodule_export]

@@ -53,7 +53,7 @@ impl Request {
         Some(views)
     }
 
-    fn exchange(&self) -> PyResult<Rc<Exchange>> {
+    pub(crate) fn exchange(&self) -> PyResult<Rc<Exchange>> {
         self.parts.get()?.link.exchange()
     }
 

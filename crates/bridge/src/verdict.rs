@@ -1,5 +1,6 @@
 //! What a hook returned, as the engine's verdict.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use headgate_engine::{Answer, AnswerBody, BodyVerdict, Exchange, Verdict};
@@ -7,11 +8,12 @@ use headgate_wire::Head;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyContext};
+use pyo3::types::{PyBytes, PyContext, PyString};
 
 use crate::attachment::Attachment;
 use crate::body_source::{chunk, Stream};
 use crate::piece::PyPiece;
+use crate::raw_stream::RawStream;
 use crate::report::Origin;
 use crate::seam::Seam;
 use crate::spec::{Hook, Phase};
@@ -52,7 +54,7 @@ impl Converter {
                 return Ok(Verdict::Server(server));
             }
         }
-        match result.getattr_opt(intern!(result.py(), "raw_headers"))? {
+        match listed_fields(result)? {
             Some(headers) if self.hook.phase.may_answer() => {
                 let answer = self.answer(result, &headers)?;
                 Ok(Verdict::Answer(Box::new(answer)))
@@ -93,13 +95,20 @@ impl Converter {
     fn answer(&self, response: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Answer> {
         let py = response.py();
         let status: i64 = response.getattr(intern!(py, "status"))?.extract()?;
+        let body = response.getattr(intern!(py, "body"))?;
+        if let (101, Ok(stream)) = (status, body.cast::<RawStream>()) {
+            return Ok(Answer {
+                status: 101,
+                headers: fields(headers)?,
+                body: AnswerBody::Tunnel(stream.get().take_far()?),
+            });
+        }
         let status = u16::try_from(status)
             .ok()
             .filter(|status| (200..=599).contains(status))
             .ok_or_else(|| {
                 PyValueError::new_err(format!("a response has status `{status}`; hint: 200 to 599"))
             })?;
-        let body = response.getattr(intern!(py, "body"))?;
         Ok(Answer {
             status,
             headers: fields(headers)?,
@@ -144,16 +153,33 @@ impl Converter {
     }
 }
 
+/// The list of an answer's fields: what `headgate.Response` keeps, else what the object calls `raw_headers`.
+fn listed_fields<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = result.py();
+    if let Some(headers) = result.getattr_opt(intern!(py, "headers"))? {
+        if let Some(fields) = headers.getattr_opt(intern!(py, "_fields"))? {
+            return Ok(Some(fields));
+        }
+    }
+    result.getattr_opt(intern!(py, "raw_headers"))
+}
+
 /// The fields of an answer. They pass the same checks as those of a message on the wire: no line break gets into a head.
 fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut checked = Head::empty();
     let mut fields = Vec::new();
     for field in headers.try_iter()? {
-        let (name, value): (Bound<'_, PyBytes>, Bound<'_, PyBytes>) = field?.extract()?;
-        checked
-            .add(name.as_bytes(), value.as_bytes())
-            .map_err(text::refused)?;
-        fields.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = field?.extract()?;
+        let (name, value) = (field_bytes(&name)?, field_bytes(&value)?);
+        checked.add(&name, &value).map_err(text::refused)?;
+        fields.push((name, value));
     }
     Ok(fields)
+}
+
+fn field_bytes(part: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    match part.cast::<PyString>() {
+        Ok(part) => text::encode(part).map(Cow::into_owned),
+        Err(_) => Ok(part.cast::<PyBytes>()?.as_bytes().to_vec()),
+    }
 }

@@ -16,6 +16,7 @@ use pyo3::types::PyContext;
 use tokio::sync::oneshot;
 
 use crate::gil::{Entered, Sent, ThreadBound};
+use crate::heartbeat::InPython;
 use crate::link::Hold;
 use crate::pending::{Driver, Pending};
 use crate::report::Origin;
@@ -136,6 +137,7 @@ impl Waiting {
         let Stage::Native(mut native) = std::mem::replace(&mut self.stage, Stage::Done) else {
             return Ok(None);
         };
+        let _in_python = InPython::new(&self.seam.beat, "");
         native.task.waits_for(py, None)?;
         let coroutine = native.coroutine.bind(py).clone();
         let context = native.context.bind(py).clone();

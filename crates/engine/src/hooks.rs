@@ -13,6 +13,7 @@ use std::rc::Rc;
 use crate::bodies::piece::Chunk;
 use crate::connection_state::ConnectionState;
 use crate::exchange_state::Exchange;
+use crate::virtual_stream::VirtualEnd;
 
 /// A future on the worker's own thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -75,6 +76,8 @@ pub enum AnswerBody {
     Bytes(Vec<u8>),
     /// Chunks as they come, for instance from an async generator.
     Stream(Box<dyn BodySource>),
+    /// Bytes both ways after a 101: the client asked for another protocol, and user code speaks it.
+    Tunnel(VirtualEnd),
 }
 
 /// A body made piece by piece.

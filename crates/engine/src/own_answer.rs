@@ -20,11 +20,13 @@ use crate::http1::request_body::RequestBody;
 use crate::http1::request_head::field;
 use crate::http1::response_head::{client_framing, write_end, write_status};
 use crate::metrics::Counter;
+use crate::own_tunnel;
 use crate::peer::Broken;
 use crate::phase_hooks::run_hooks;
 use crate::snapshot::BodyHook;
 use crate::static_files::{percent_decode, Conditions, FileBody};
 use crate::tables::{Action, Route, Tables};
+use crate::virtual_stream::VirtualEnd;
 use crate::worker::Shared;
 
 /// What is read of a file at once.
@@ -68,7 +70,7 @@ impl Own {
         let has_length = match self.body {
             OwnBody::Stream(_) => false,
             OwnBody::Bytes(_) => !exchange.has_response_trailers(),
-            OwnBody::None(_) | OwnBody::File { .. } => true,
+            OwnBody::None(_) | OwnBody::Tunnel(_) | OwnBody::File { .. } => true,
         };
         request.version == Version::Http10 && !has_length && !request.is_head()
     }
@@ -79,6 +81,7 @@ pub(crate) enum OwnBody {
     None(Option<u64>),
     Bytes(Vec<u8>),
     Stream(Box<dyn BodySource>),
+    Tunnel(VirtualEnd),
     File {
         file: File,
         start: u64,
@@ -91,6 +94,7 @@ impl From<Box<Answer>> for Own {
         let body = match answer.body {
             AnswerBody::Bytes(bytes) => OwnBody::Bytes(bytes),
             AnswerBody::Stream(source) => OwnBody::Stream(source),
+            AnswerBody::Tunnel(end) => OwnBody::Tunnel(end),
         };
         Self {
             status: answer.status,
@@ -351,12 +355,19 @@ pub(crate) async fn send(
         // as it comes: a `response` hook that sets another one does that coding itself
         let coding = own.coding(body_hooks);
         let own = after_hooks(connection, exchange, own, hooks).await?;
-        if own.is_seen && !body_hooks.is_empty() {
+        let is_tunnel = matches!(own.body, OwnBody::Tunnel(_));
+        if own.is_seen && !body_hooks.is_empty() && !is_tunnel {
             Box::pin(filter(connection, exchange, tables, own, body_hooks, coding)).await?
         } else {
             own
         }
     };
+    // unless a `response` hook has made another status of the 101
+    if own.status == 101 {
+        if let OwnBody::Tunnel(end) = own.body {
+            return own_tunnel::open(connection, exchange, tables, &own.headers, end).await;
+        }
+    }
     let persistent = persistent && !own.ends_with_connection(exchange);
     write(connection, exchange, tables, own, !persistent || !is_clean).await?;
     Ok(match (persistent, is_clean) {
@@ -456,6 +467,8 @@ async fn write(
         OwnBody::Bytes(_) if exchange.has_response_trailers() => (Framing::Chunked, None),
         OwnBody::Bytes(bytes) => (Framing::Length(bytes.len() as u64), None),
         OwnBody::Stream(_) => (Framing::UntilClose, None),
+        // a 101 takes another way; a tunnel with any other status leads nowhere
+        OwnBody::Tunnel(_) => (Framing::None, None),
         OwnBody::File { length, .. } => (Framing::Length(*length), None),
     };
     let mut framing = client_framing(framing, declared, version, closes);
@@ -508,7 +521,7 @@ async fn write(
     };
     match own.body {
         _ if has_no_body => writer.write(&out).await,
-        OwnBody::None(_) => writer.write(&out).await,
+        OwnBody::None(_) | OwnBody::Tunnel(_) => writer.write(&out).await,
         OwnBody::Bytes(bytes) if framing.is_chunked => {
             if !bytes.is_empty() {
                 write_chunk_size(bytes.len(), &mut out);

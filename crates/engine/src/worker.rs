@@ -24,6 +24,7 @@ use crate::limits::Limit;
 use crate::listener::Listener;
 use crate::metrics::{Counter, Metrics, NAMES};
 use crate::peer::Buffers;
+use crate::redis::{self, Redis, RedisFailure, Script, Value};
 use crate::request_id::{RequestIds, LENGTH};
 use crate::snapshot::Snapshot;
 use crate::stream::Stream;
@@ -173,6 +174,27 @@ impl Worker {
     /// Makes a request of the gateway's own; see [`FetchRequest`].
     pub fn fetch(&self, request: FetchRequest) -> LocalFuture<'static, Result<Fetched, FetchError>> {
         Box::pin(fetch::fetch(self.shared.clone(), request))
+    }
+
+    /// Runs a Redis command.
+    pub fn redis(
+        &self,
+        to: &Rc<Redis>,
+        command: redis::Command,
+        is_repeatable: bool,
+    ) -> LocalFuture<'static, Result<Value, RedisFailure>> {
+        to.clone().run(self.shared.clone(), command, is_repeatable)
+    }
+
+    /// Runs a Redis script.
+    pub fn redis_eval(
+        &self,
+        to: &Rc<Redis>,
+        script: Rc<Script>,
+        keys: Vec<Vec<u8>>,
+        arguments: Vec<Vec<u8>>,
+    ) -> LocalFuture<'static, Result<Value, RedisFailure>> {
+        to.clone().eval(self.shared.clone(), script, keys, arguments)
     }
 
     /// Whether the configuration in force has an upstream of that name.

@@ -213,7 +213,8 @@ enum OwnInput {
 impl OwnInput {
     fn of(body: OwnBody) -> Self {
         match body {
-            OwnBody::None(_) => Self::Bytes(None),
+            // a tunnel has no body: it never comes here
+            OwnBody::None(_) | OwnBody::Tunnel(_) => Self::Bytes(None),
             OwnBody::Bytes(bytes) => Self::Bytes(Some(Rc::new(bytes))),
             OwnBody::Stream(source) => Self::Stream(Pull::Idle(source)),
             OwnBody::File { file, start, length } => Self::File {

@@ -272,6 +272,19 @@ mod tests {
     }
 
     #[test]
+    fn origin_not_used_for_longest_is_forgotten() {
+        let origins = Origins::default();
+        for number in 0..MAX_ORIGINS as u64 + 10 {
+            let url = parse(&format!("http://host{number}/")).unwrap();
+            let key = url[..Position::BeforePath].to_owned();
+            origins.add(key, &url, &server_address(&url), number).unwrap();
+        }
+        assert_eq!(origins.known.borrow().len(), MAX_ORIGINS);
+        assert!(origins.get("http://host9", 0).is_none());
+        assert!(origins.get("http://host10", 0).is_some());
+    }
+
+    #[test]
     fn strange_forms_of_an_address_are_that_address() {
         for text in [
             "http://0x7f.1/",

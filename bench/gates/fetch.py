@@ -1,0 +1,16 @@
+"""`content_by_lua` with `ngx.location.capture`: the answer is what the hook fetches from the origin."""
+
+import os
+
+from headgate import Gateway, Request, Response
+
+gate = Gateway()
+gate.listen(os.environ.get("BENCH_FETCH", "127.0.0.1:22022"))
+origin = gate.upstream("origin", os.environ.get("BENCH_ORIGIN", "127.0.0.1:21000"))
+
+
+@gate.route("/")
+async def captured(request: Request) -> Response:
+    """Asks the origin and answers with its body."""
+    answer = await origin.fetch(request.path)
+    return Response(answer.status, await answer.body())

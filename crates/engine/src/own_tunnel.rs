@@ -1,0 +1,57 @@
+//! An upgrade that a hook answers itself: from the 101 on, bytes both ways between the client and the hook's stream.
+
+use crate::connection::{Connection, Next};
+use crate::exchange_state::Exchange;
+use crate::failure::Failure;
+use crate::http1::request_head::{field, upgrade_to};
+use crate::http1::response_head::write_status;
+use crate::http1::tunnel::tunnel;
+use crate::peer::{Broken, Peer};
+use crate::stream::Stream;
+use crate::tables::Tables;
+use crate::virtual_stream::VirtualEnd;
+
+/// Answers 101 with these fields and carries bytes until one side is silent for too long or both have ended.
+pub(crate) async fn open(
+    connection: &mut Connection,
+    exchange: &Exchange,
+    tables: &Tables,
+    fields: &[(Vec<u8>, Vec<u8>)],
+    end: VirtualEnd,
+) -> Result<Next, Failure> {
+    let mut head = Vec::with_capacity(256);
+    {
+        let request = exchange.request.borrow();
+        let Some(asked) = upgrade_to(&request) else {
+            return Err(Failure::gateway(
+                "unasked_upgrade",
+                500,
+                "a hook switches protocols although the client did not ask for it",
+            ));
+        };
+        write_status(101, b"Switching Protocols", &mut head);
+        for (name, value) in fields {
+            field(&mut head, name, &[value]);
+        }
+        field(&mut head, b"Connection", &[b"upgrade"]);
+        field(&mut head, b"Upgrade", &[asked]);
+        head.extend_from_slice(b"\r\n");
+    }
+    exchange.status.set(101);
+    let route = exchange.route.get();
+    let send_ms = tables.timeout(route, None, |t| t.send, |t| t.send);
+    let idle_ms = tables.timeout(route, None, |t| t.upstream_idle, |t| t.upstream_idle);
+    let sent = connection.peer.write_all(&connection.watch, &head, send_ms).await;
+    sent.map_err(|_| Failure::client_left())?;
+    let mut hook = Peer::new(Stream::Virtual(Box::new(end)), connection.shared.buffers.clone());
+    let (moved, ended) = tunnel(&mut connection.peer, &mut hook, &connection.watch, idle_ms).await;
+    exchange
+        .request_bytes
+        .set(exchange.request_bytes.get() + moved.from_client);
+    exchange.response_bytes.set(head.len() as u64 + moved.from_server);
+    if let Err(Broken::Limit(limit)) = ended {
+        connection.shared.metrics.count(limit.counter());
+        exchange.limit.set(limit.name());
+    }
+    Ok(Next::Close)
+}

@@ -1,0 +1,127 @@
+"""A Redis client for the few commands that gateways need, run by the engine.
+
+How it works: the engine keeps one connection a worker, opened by the first command and again when it breaks. All
+requests share it, and a hook that waits for a reply never enters asyncio. For everything else there is
+`redis.asyncio`, which works in hooks as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Mapping, Set
+from typing import Any
+
+from . import _core
+
+Value = str | bytes | int | float
+"""What is stored; numbers become text, as Redis keeps them."""
+
+Reply = Any
+"""What comes back: `bytes` (`str` with `decode_responses`), numbers, lists, `None`."""
+
+
+class RedisError(Exception):
+    """Redis refused a command."""
+
+
+class RedisConnectionError(RedisError, ConnectionError):
+    """No connection to Redis, or it broke before the reply: a command that changes something may have done it."""
+
+
+class RedisTimeout(RedisError, TimeoutError):
+    """Redis did not reply in time."""
+
+
+class Redis:
+    """A server: `redis://[user:password@]host[:port][/db]` or `unix:///path`. It connects when it is first used.
+
+    `timeout` bounds each command in seconds, connecting included. With `decode_responses` texts come back as `str`.
+    Commands that may be repeated are sent once more if their connection broke.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 1.0, decode_responses: bool = False) -> None:
+        self._link = _core.RedisLink(url, timeout, decode_responses)
+        self._call = self._link.call
+
+    def get(self, key: Value) -> Awaitable[Reply]:
+        """The value of a key, `None` if it has none."""
+        return self._call("plain", True, b"GET", key)
+
+    def set(
+        self,
+        key: Value,
+        value: Value,
+        *,
+        ex: int | None = None,
+        px: int | None = None,
+        nx: bool = False,
+        xx: bool = False,
+    ) -> Awaitable[bool]:
+        """Sets a key, for `ex` seconds or `px` milliseconds; with `nx` only a new one, with `xx` only an old one.
+
+        False if it was not set.
+        """
+        options: list[Value] = []
+        if ex is not None:
+            options += [b"EX", ex]
+        if px is not None:
+            options += [b"PX", px]
+        if nx:
+            options.append(b"NX")
+        if xx:
+            options.append(b"XX")
+        return self._call("bool", not nx, b"SET", key, value, *options)
+
+    def incr(self, key: Value, amount: int = 1) -> Awaitable[int]:
+        """Adds to a number and gives the sum."""
+        return self._call("plain", False, b"INCRBY", key, amount)
+
+    def expire(self, key: Value, seconds: int) -> Awaitable[bool]:
+        """Has a key vanish after so many seconds; False if there is none."""
+        return self._call("bool", True, b"EXPIRE", key, seconds)
+
+    def delete(self, *keys: Value) -> Awaitable[int]:
+        """Removes keys and says how many there were."""
+        return self._call("plain", True, b"DEL", *keys)
+
+    def exists(self, *keys: Value) -> Awaitable[int]:
+        """How many of the keys there are."""
+        return self._call("plain", True, b"EXISTS", *keys)
+
+    def hget(self, key: Value, field: Value) -> Awaitable[Reply]:
+        """A field of a hash."""
+        return self._call("plain", True, b"HGET", key, field)
+
+    def hgetall(self, key: Value) -> Awaitable[dict[Any, Any]]:
+        """All fields of a hash."""
+        return self._call("map", True, b"HGETALL", key)
+
+    def hset(self, key: Value, fields: Mapping[Any, Value]) -> Awaitable[int]:
+        """Sets fields of a hash and says how many are new."""
+        flat = [part for pair in fields.items() for part in pair]
+        return self._call("plain", True, b"HSET", key, *flat)
+
+    def sadd(self, key: Value, *members: Value) -> Awaitable[int]:
+        """Adds members to a set and says how many are new."""
+        return self._call("plain", True, b"SADD", key, *members)
+
+    def smembers(self, key: Value) -> Awaitable[Set[Any]]:
+        """All members of a set."""
+        return self._call("set", True, b"SMEMBERS", key)
+
+    def srandmember(self, key: Value, count: int | None = None) -> Awaitable[Reply]:
+        """A random member of a set, or a list of `count` of them."""
+        return self._call("plain", True, b"SRANDMEMBER", key, *(() if count is None else (count,)))
+
+    def eval(
+        self, script: str, *, keys: Iterable[Value] = (), args: Iterable[Value] = ()
+    ) -> Awaitable[Reply]:
+        """Runs a Lua script on the server, by its hash once the server knows it."""
+        return self._link.eval(script, keys, args)
+
+    def publish(self, channel: Value, message: Value) -> Awaitable[int]:
+        """Sends a message and says how many got it."""
+        return self._call("plain", False, b"PUBLISH", channel, message)
+
+    def command(self, *arguments: Value) -> Awaitable[Reply]:
+        """Any other command that answers once: `await redis.command("LPUSH", "queue", "x")`."""
+        return self._call("plain", False, *arguments)
