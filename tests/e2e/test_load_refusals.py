@@ -43,7 +43,6 @@ PYTHON = {
     "bad path": ("gate.route('users')", 6, "`/users`"),
     "bad regex": ("gate.route('~(')", 6, "regular expression"),
     "bad address": ("gate.listen('nowhere')", 6, "nowhere"),
-    "https server": ("gate.upstream('u', 'https://a')", 6, "TLS"),
     "two actions": ("gate.route('/', to=':9000', respond='x')", 6, "one thing"),
     "bad status": ("gate.route('/', redirect={'location': '/', 'status': 300})", 6, "300"),
     "unknown setting of a plugin": (

@@ -1,8 +1,10 @@
 """The examples do what they say, in the test kit."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from e2e.kit import free_port
 
 from headgate import Response
 from headgate.testing import Fault, Received, TestGateway
@@ -90,3 +92,35 @@ def test_hooks() -> None:
     with TestGateway(EXAMPLES / "hooks.py") as gateway:
         answer = gateway.get("/orders/1", {"authorization": "me"})
         assert answer.json() == {"error": "connect", "retry": True}
+
+
+def test_socks5_carries_bytes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("SOCKS_PORT", str(port))
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"echo " + await reader.read())
+        writer.close()
+
+    async def ask(target: int) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x05\x01\x00\x05\x01\x00\x03\x09localhost" + target.to_bytes(2))
+        replies = await reader.readexactly(2 + 10)
+        said = b""
+        if replies[3] == 0:
+            writer.write(b"hello")
+            writer.write_eof()
+            said = await reader.read()
+        writer.close()
+        return replies[:4], said
+
+    async def both() -> list[tuple[bytes, bytes]]:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with server:
+            return [await ask(server.sockets[0].getsockname()[1]), await ask(free_port())]
+
+    with TestGateway(EXAMPLES / "socks5.py") as gateway:
+        assert gateway.get("/healthz").text == "ok\n"
+        told, refused = gateway.run(both())
+    assert told == (b"\x05\x00\x05\x00", b"echo hello")
+    assert refused == (b"\x05\x00\x05\x05", b"")

@@ -55,6 +55,8 @@ class TestGateway:
 
             source = load(source)
         self._compiled = source.compile()
+        self._background = source.background
+        self._background.configure(self._compiled.config.background, processes=1)
         self._raise_errors = raise_errors
         self._behaviours = {name: prepared(server) for name, server in (upstreams or {}).items()}
         self._servers: list[FakeServer] = []
@@ -79,6 +81,7 @@ class TestGateway:
                 FakeServer(path, upstream, address, behaviour, self.received.append)
                 for path, upstream, address, behaviour in wanted
             ]
+            self._background.count = self._core.count
             self._core.apply(snapshot, hooks)
             self._core.stand_in("", f"unix:{self._folder.name}/none")  # nothing leaves the test
             for path, upstream, origin, _ in wanted:
@@ -97,7 +100,7 @@ class TestGateway:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self.run(self._run_hooks(self._compiled.shutdown))
+            self.run(self._shut_down())
         finally:
             self.close()
 
@@ -109,6 +112,7 @@ class TestGateway:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.detach()
+        self._background.count = lambda name: None
         self._engine = None  # it must end in its own thread
         self._loop.close()
         self._folder.cleanup()
@@ -116,7 +120,15 @@ class TestGateway:
     async def _start(self) -> None:
         for server in self._servers:
             await server.start()
+        await self._background.open()
         await self._run_hooks(self._compiled.startup)
+        self._background.begin()
+
+    async def _shut_down(self) -> None:
+        self._background.stop()
+        self._core.drain()
+        await self._background.end()
+        await self._run_hooks(self._compiled.shutdown)
 
     async def _run_hooks(self, hooks: tuple[Any, ...]) -> None:
         for hook in hooks:
@@ -126,6 +138,8 @@ class TestGateway:
                     await result
 
     async def _end(self) -> None:
+        await self._background.end()
+        await self._background.close()
         for server in self._servers:
             await server.stop()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

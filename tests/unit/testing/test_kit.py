@@ -366,3 +366,27 @@ def test_bodies_are_filtered_as_in_service(headgate_gateway: Start) -> None:
         return chunk.upper()
 
     assert headgate_gateway(gate, upstreams={"api": "quiet"}).get("/api/x").text == "QUIET"
+
+
+def test_background_work_begins_and_ends_with_the_gateway(tmp_path: Path) -> None:
+    file = tmp_path / "gate.py"
+    file.write_text("""
+from headgate import Gateway, Response
+
+gate = Gateway()
+beats = gate.shared("beats", "64k")
+
+async def beat():
+    beats.incr("beats", init=0)
+
+gate.every(60, beat)
+
+@gate.route("/")
+async def tell(request):
+    return Response.text(str(beats.get("beats", 0)) + await gate.run_in_thread(str, " thread"))
+""")
+    for _ in range(2):
+        with TestGateway(file) as gateway:
+            for beats in (1, 2, 3):
+                gateway.advance(61)
+                gateway.until(lambda wanted=f"{beats} thread": gateway.get("/").text == wanted)
