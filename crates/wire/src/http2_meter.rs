@@ -133,7 +133,9 @@ impl FrameMeter {
 
     fn refill(&mut self, now_ms: u64) {
         let passed = now_ms.saturating_sub(self.refilled_ms);
-        let part = |whole: u32| u32::try_from(u64::from(whole) * passed / REFILL_MS).unwrap_or(u32::MAX);
+        let part = |whole: u32| {
+            u32::try_from(u64::from(whole).saturating_mul(passed) / REFILL_MS).unwrap_or(u32::MAX)
+        };
         let (control, resets) = (part(self.budget.control), part(self.budget.resets));
         // not before both gain something, so that no rounding starves one
         if control > 0 && resets > 0 {
