@@ -25,6 +25,25 @@ struct Attachment {
     context: Py<PyContext>,
 }
 
+/// What the results of one sort of hook mean.
+struct Meaning<T> {
+    of: fn(&Hook, &Bound<'_, PyAny>) -> PyResult<T>,
+    /// What it is when the hook raised or was late.
+    failed: fn(&Hook) -> T,
+}
+
+const VERDICT: Meaning<Verdict> = Meaning { of: verdict, failed };
+const FILTERED: Meaning<Filtered> = Meaning {
+    of: filtered,
+    failed: not_filtered,
+};
+
+/// The first step of a hook, taken inline.
+enum Begun<T> {
+    Ready(T),
+    Waiting(LocalFuture<'static, T>),
+}
+
 /// Runs one hook of a connection.
 pub(crate) fn call(
     py: Python<'_>,
@@ -32,45 +51,9 @@ pub(crate) fn call(
     hook: &Rc<Hook>,
     connection: &Rc<ConnectionState>,
 ) -> Step {
-    let began = Instant::now();
-    let step = guarded(py, hook, connection, || run(py, seam, hook, connection, began));
-    let us = micros(began);
-    hook.times.ran(us);
-    if !matches!(step, Some(Step::Waiting(_))) {
-        hook.times.ended(us);
-    }
-    step.unwrap_or_else(|| Step::Ready(failed(hook)))
-}
-
-fn run(
-    py: Python<'_>,
-    seam: &Rc<Seam>,
-    hook: &Rc<Hook>,
-    connection: &Rc<ConnectionState>,
-    began: Instant,
-) -> PyResult<Step> {
-    let (view, context) = views(py, connection)?;
-    let entered = Entered::new(&context)?;
-    let result = hook.function.bind(py).call1((view,))?;
-    if result.is_none() {
-        return Ok(Step::Ready(Verdict::Continue));
-    }
-    let Some(coroutine) = to_coroutine(seam, &result)? else {
-        return verdict(hook, &result).map(Step::Ready);
-    };
-    let first = first_step(seam, &coroutine, &context, || {
-        let (hook, connection) = (Rc::clone(hook), Rc::clone(connection));
-        Box::new(move |_| (Origin::of_connection(&hook, &connection), Hold::none()))
-    })?;
-    drop(entered);
-    match first {
-        First::Done(result) => verdict(hook, &result).map(Step::Ready),
-        First::Waits(waiting) => Ok(Step::Waiting(wait(
-            waiting,
-            hook.clone(),
-            connection.clone(),
-            began,
-        ))),
+    match begin(py, seam, hook, connection, None, &VERDICT) {
+        Begun::Ready(verdict) => Step::Ready(verdict),
+        Begun::Waiting(verdict) => Step::Waiting(verdict),
     }
 }
 
@@ -82,34 +65,56 @@ pub(crate) fn chunk(
     connection: &Rc<ConnectionState>,
     bytes: &[u8],
 ) -> ChunkStep {
-    let began = Instant::now();
-    let step = guarded(py, hook, connection, || {
-        run_chunk(py, seam, hook, connection, bytes, began)
-    });
-    let us = micros(began);
-    hook.times.ran(us);
-    if !matches!(step, Some(ChunkStep::Waiting(_))) {
-        hook.times.ended(us);
+    match begin(py, seam, hook, connection, Some(bytes), &FILTERED) {
+        Begun::Ready(filtered) => ChunkStep::Ready(filtered),
+        Begun::Waiting(filtered) => ChunkStep::Waiting(filtered),
     }
-    step.unwrap_or_else(|| ChunkStep::Ready(not_filtered(hook)))
 }
 
-fn run_chunk(
+fn begin<T: 'static>(
     py: Python<'_>,
     seam: &Rc<Seam>,
     hook: &Rc<Hook>,
     connection: &Rc<ConnectionState>,
-    bytes: &[u8],
+    bytes: Option<&[u8]>,
+    meaning: &'static Meaning<T>,
+) -> Begun<T> {
+    let began = Instant::now();
+    let step = guarded(py, hook, connection, || {
+        run(py, seam, hook, connection, bytes, meaning, began)
+    });
+    let us = micros(began);
+    hook.times.ran(us);
+    if !matches!(step, Some(Begun::Waiting(_))) {
+        hook.times.ended(us);
+    }
+    step.unwrap_or_else(|| Begun::Ready((meaning.failed)(hook)))
+}
+
+fn run<T: 'static>(
+    py: Python<'_>,
+    seam: &Rc<Seam>,
+    hook: &Rc<Hook>,
+    connection: &Rc<ConnectionState>,
+    bytes: Option<&[u8]>,
+    meaning: &'static Meaning<T>,
     began: Instant,
-) -> PyResult<ChunkStep> {
+) -> PyResult<Begun<T>> {
     let (view, context) = views(py, connection)?;
     let entered = Entered::new(&context)?;
-    let result = hook.function.bind(py).call1((view, PyBytes::new(py, bytes)))?;
-    if result.is_none() {
-        return Ok(ChunkStep::Ready(Filtered::Pass));
-    }
-    let Some(coroutine) = to_coroutine(seam, &result)? else {
-        return filtered(hook, &result).map(ChunkStep::Ready);
+    let function = hook.function.bind(py);
+    let result = match bytes {
+        None => function.call1((view,))?,
+        Some(bytes) => function.call1((view, PyBytes::new(py, bytes)))?,
+    };
+    // nothing is the common answer, and no coroutine
+    let coroutine = if result.is_none() {
+        None
+    } else {
+        to_coroutine(seam, &result)?
+    };
+    let Some(coroutine) = coroutine else {
+        return (meaning.of)(hook, &result).map(Begun::Ready);
     };
     let first = first_step(seam, &coroutine, &context, || {
         let (hook, connection) = (Rc::clone(hook), Rc::clone(connection));
@@ -117,24 +122,10 @@ fn run_chunk(
     })?;
     drop(entered);
     match first {
-        First::Done(result) => filtered(hook, &result).map(ChunkStep::Ready),
+        First::Done(result) => (meaning.of)(hook, &result).map(Begun::Ready),
         First::Waits(waiting) => {
             let (hook, connection) = (hook.clone(), connection.clone());
-            Ok(ChunkStep::Waiting(Box::pin(async move {
-                let outcome = waiting.outcome(Duration::from_millis(hook.deadline_ms)).await;
-                hook.times.ended(micros(began));
-                Python::attach(|py| match outcome {
-                    Outcome::Ended(ended) => {
-                        guarded(py, &hook, &connection, || filtered(&hook, ended?.bind(py)))
-                            .unwrap_or_else(|| not_filtered(&hook))
-                    }
-                    Outcome::Late => {
-                        hook.times.failed();
-                        Origin::of_connection(&hook, &connection).was_late(py, hook.deadline_ms);
-                        not_filtered(&hook)
-                    }
-                })
-            })))
+            Ok(Begun::Waiting(wait(waiting, hook, connection, meaning, began)))
         }
     }
 }
@@ -191,22 +182,23 @@ fn verdict(hook: &Hook, result: &Bound<'_, PyAny>) -> PyResult<Verdict> {
     )))
 }
 
-fn wait(
+fn wait<T: 'static>(
     waiting: Waiting,
     hook: Rc<Hook>,
     connection: Rc<ConnectionState>,
+    meaning: &'static Meaning<T>,
     began: Instant,
-) -> LocalFuture<'static, Verdict> {
+) -> LocalFuture<'static, T> {
     Box::pin(async move {
         let outcome = waiting.outcome(Duration::from_millis(hook.deadline_ms)).await;
         hook.times.ended(micros(began));
         Python::attach(|py| match outcome {
-            Outcome::Ended(ended) => guarded(py, &hook, &connection, || verdict(&hook, ended?.bind(py)))
-                .unwrap_or_else(|| failed(&hook)),
+            Outcome::Ended(ended) => guarded(py, &hook, &connection, || (meaning.of)(&hook, ended?.bind(py)))
+                .unwrap_or_else(|| (meaning.failed)(&hook)),
             Outcome::Late => {
                 hook.times.failed();
                 Origin::of_connection(&hook, &connection).was_late(py, hook.deadline_ms);
-                failed(&hook)
+                (meaning.failed)(&hook)
             }
         })
     })
