@@ -32,13 +32,16 @@ class Endpoint:
         self, reactor: Reactor, path: Path, handler: Handler, streams: Streams | None = None
     ) -> None:
         self._reactor, self._path, self._handler, self._streams = reactor, path, handler, streams or {}
-        path.unlink(missing_ok=True)
         self._listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         )
-        self._listener.bind(str(path))
-        path.chmod(0o600)
+        # Appears under its name only once it listens: whoever sees the file can connect.
+        coming = path.with_suffix(".new")
+        coming.unlink(missing_ok=True)
+        self._listener.bind(str(coming))
+        coming.chmod(0o600)
         self._listener.listen(16)
+        coming.replace(path)
         reactor.watch(self._listener, self._accept)
 
     def close(self) -> None:
