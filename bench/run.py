@@ -39,20 +39,24 @@ HEADGATE = Path(sys.executable).parent / "headgate"
 PORTS = {"plain": 22010, "routes": 22011, "headers": 22012, "async": 22013, "log": 22014, "logbuf": 22015}
 PORTS |= {"dict": 22017, "jobs": 22018, "sni": 22019, "body": 22020, "chunks": 22021}
 PORTS |= {"fetch": 22022, "redis": 22023, "asgi": 22024}
+SECURE = {"tls": 22031, "ec": 22032}  # by type of key; one gate listens on both
 COLD_PORT = 22016
-LATER = {"h1-conns", "tls-5k", "tls-handshakes", "h2-5k", "h1-small"}  # no bar stands on them
+LATER = {"h1-conns", "h1-small", "tls-64k", "tls-1m"}  # no bar stands on them
 
 
 def headgate() -> Proxy:
     """The subject: one program for each gate file."""
     programs = [Program(f"{HEADGATE} run {HERE}/gates/{role}.py --workers 1", (role,)) for role in PORTS]
-    os.environ |= {f"BENCH_{role.upper()}": f"127.0.0.1:{port}" for role, port in PORTS.items()}
+    programs[0] = Program(programs[0].command, ("plain", "h2c"))
+    programs.append(Program(f"{HEADGATE} run {HERE}/gates/tls.py --workers 1", tuple(SECURE)))
+    ports = PORTS | SECURE | {"h2c": PORTS["plain"]}
+    os.environ |= {f"BENCH_{role.upper()}": f"127.0.0.1:{port}" for role, port in ports.items()}
     os.environ |= {
         "BENCH_ORIGIN": f"127.0.0.1:{ORIGIN}",
         "BENCH_SECURE_ORIGIN": f"127.0.0.1:{SECURE_ORIGIN}",
         "HEADGATE_LAB": str(LAB),
     }
-    return Proxy("headgate", PORTS, programs, "kill -HUP {pid}")
+    return Proxy("headgate", ports, programs, "kill -HUP {pid}")
 
 
 def measure(

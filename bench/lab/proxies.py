@@ -145,18 +145,18 @@ def peers() -> dict[str, Proxy]:
     listed = (
         Proxy(
             "nginx",
-            roles(21010, *web, "log", "logbuf"),
+            roles(21010, *web, "log", "logbuf", "h2c"),
             [
-                Program(f"nginx -c {RUN}/nginx.conf", (*shared, "log", "logbuf")),
+                Program(f"nginx -c {RUN}/nginx.conf", (*shared, "log", "logbuf", "h2c")),
                 Program(f"nginx -c {RUN}/nginx-routes.conf", ("routes",)),
             ],
             "kill -HUP {pid}",
         ),
         Proxy(
             "haproxy",
-            roles(21020, *web) | {"sni": 21024},
+            roles(21020, *web, "sni", "h2c"),
             [
-                Program(f"haproxy -W -f {RUN}/haproxy.cfg", (*shared, "sni")),
+                Program(f"haproxy -W -f {RUN}/haproxy.cfg", (*shared, "sni", "h2c")),
                 Program(f"haproxy -f {RUN}/haproxy-routes.cfg", ("routes",)),
             ],
             "kill -USR2 {pid}",

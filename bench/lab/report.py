@@ -141,6 +141,16 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
         to_nginx("1 MB bodies", "h1-1m", "1m", 0.55),
         to_nginx("a new connection per request", "h1-newconn", "close", 1.0),
         to_nginx("POST of 16 KB", "h1-post", "16k", 0.95),
+        to_nginx("5 KB over TLS, 100 connections", "tls-5k", "5k", 0.90),
+        to_nginx("a full TLS 1.3 handshake, P-256", "tls-handshakes", "P-256", 0.65),
+        to_nginx("HTTP/2 over TLS, 10 connections x 10 streams", "h2-5k", "c10 m10", 0.80),
+        to_nginx("HTTP/2 in cleartext, the same", "h2c-5k", "c10 m10", 0.80),
+        Bar(
+            "memory per idle TLS connection",
+            0.80,
+            "x nginx",
+            ratio(rows("idle-tls"), "RSA-2048", "headgate", "nginx", "kb"),
+        ),
         Bar(
             "Python hooks against Lua's",
             0.80,

@@ -84,6 +84,20 @@ SCENARIOS = [
         seconds=4,
     ),
     loads(
+        "tls-64k",
+        "HTTP/1.1 over TLS 1.3 (AES-128-GCM, RSA certificate), 100 keep-alive connections, 64 KB body.",
+        {"64k": {"role": "tls", "path": "/64k"}},
+        rounds=3,
+        seconds=3,
+    ),
+    loads(
+        "tls-1m",
+        "HTTP/1.1 over TLS 1.3 (AES-128-GCM, RSA certificate), 100 keep-alive connections, 1 MB body.",
+        {"1m": {"role": "tls", "path": "/1m"}},
+        rounds=3,
+        seconds=3,
+    ),
+    loads(
         "sni-1m",
         "TLS carried on by its server name (SNI) without being decrypted: 1 MB transfers, CPU us each; over kept "
         "connections, and a connection each.",

@@ -23,8 +23,10 @@ def handshakes(proxy: Proxy, seconds: float, role: str) -> Figures:
 
 
 def http2(proxy: Proxy, seconds: float, role: str) -> Figures:
-    with Meter(proxy, proxy.ports[role]) as meter:
-        seen, out = h2load(f"https://127.0.0.1:{proxy.ports[role]}/5k", "-c10", "-m10", "-D", int(seconds))
+    port = proxy.ports[role]
+    url = f"{'http' if role == 'h2c' else 'https'}://127.0.0.1:{port}/5k"
+    with Meter(proxy, port) as meter:
+        seen, out = h2load(url, "-c10", "-m10", "-D", int(seconds))
     if "protocol: h2" not in out:
         raise RuntimeError(f"{proxy.name} does not speak h2")
     return meter.per(seen["n"]) | {"rps": seen["n"] / seconds, "p99": seen["p99"], "errors": seen["errors"]}
@@ -33,7 +35,7 @@ def http2(proxy: Proxy, seconds: float, role: str) -> Figures:
 def idle_memory(proxy: Proxy, seconds: float, role: str = "plain", count: int = 10_000) -> Figures:
     proxy.restart({role})
     port = proxy.ports[role]
-    tls = ["tls"] if role == "tls" else []
+    tls = [] if role == "plain" else ["tls"]
     warm = client("idle", port, 20, *tls)
     line_of(warm)
     warm.communicate()
@@ -177,11 +179,26 @@ SPECIAL = [
         {"c10 m10": {"role": "tls"}},
     ),
     Scenario(
+        "h2c-5k",
+        "HTTP/2 in cleartext to the gateway (h2load -c10 -m10), HTTP/1.1 to the origin, 5 KB body.",
+        http2,
+        {"c10 m10": {"role": "h2c"}},
+    ),
+    Scenario(
         "idle-memory",
         "Memory growth (PSS) per idle keep-alive connection that has served one 5 KB request; 10,000 "
         "connections, opened one by one.",
         idle_memory,
-        {"plain": {}, "TLS": {"role": "tls"}},
+        {"plain": {}},
+        {"kb": "*1", "base": "1", "held": "0"},
+        rounds=1,
+    ),
+    Scenario(
+        "idle-tls",
+        "Memory growth (PSS) per idle connection over TLS 1.3 that has served one 5 KB request; 5,000 connections, "
+        "opened one by one.",
+        idle_memory,
+        {"RSA-2048": {"role": "tls", "count": 5000}, "P-256": {"role": "ec", "count": 5000}},
         {"kb": "*1", "base": "1", "held": "0"},
         rounds=1,
     ),
