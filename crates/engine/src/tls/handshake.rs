@@ -18,7 +18,7 @@ use super::spec::ClientCertificateMode;
 use super::stream::TlsStream;
 use crate::deadline::Watched;
 use crate::limits::Limit;
-use crate::peer::{watched, Broken, Peer};
+use crate::peer::{watched, Broken, Peer, BUFFER_BYTES};
 use crate::stream::Stream;
 
 /// What was agreed with a client.
@@ -82,9 +82,7 @@ pub(crate) struct Terms<'a> {
 
 /// Answers a client's handshake and puts the session into the peer's place. The watch is armed by the caller.
 pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
-    // what was read already (behind a PROXY header, say) belongs to the handshake
-    let mut received = peer.take_unread();
-    let accepted = read_hello(&mut peer.stream, &mut received, terms).await?;
+    let accepted = read_hello(peer, terms).await?;
     let built = terms.listener.current(terms.now_ms);
     let mode = terms.listener.client_certificates();
     let without_alpn = !terms.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
@@ -95,6 +93,7 @@ pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo
         Ok(session) => session,
         Err(refusal) => return Err(refuse(&mut peer.stream, refusal).await),
     };
+    let received = peer.take_unread();
     let stream = peer.wrap(session.into(), received);
     poll_fn(|context| {
         let shaken = stream.poll_handshake(context);
@@ -115,48 +114,34 @@ fn failed(broken: Broken) -> HandshakeFailed {
     }
 }
 
-/// Reads until the `ClientHello` is there. What came after it stays in `received`.
-async fn read_hello(
-    stream: &mut Stream,
-    received: &mut Vec<u8>,
-    terms: &Terms<'_>,
-) -> Result<Accepted, HandshakeFailed> {
+/// Reads until the `ClientHello` is whole. What is read goes to rustls at once, and what it needs not yet stays unread.
+async fn read_hello(peer: &mut Peer, terms: &Terms<'_>) -> Result<Accepted, HandshakeFailed> {
     let mut acceptor = Acceptor::default();
     let mut seen = 0;
     loop {
-        if received.is_empty() {
+        if peer.unread().is_empty() {
             // one byte more than allowed tells a hello that is too large
-            let most = terms.max_client_hello_bytes + 1 - seen;
-            let read = poll_fn(|context| {
-                let read = stream.poll_read(context, received, most);
-                watched(read, terms.watch, context)
-            });
-            if read.await.map_err(failed)? == 0 {
-                return Err(HandshakeFailed::Gone);
-            }
+            let most = (terms.max_client_hello_bytes + 1 - seen).min(BUFFER_BYTES);
+            peer.fill(terms.watch, most).await.map_err(failed)?;
         }
-        if seen == 0 && received[0].is_ascii_uppercase() {
-            return Err(refuse_plain(stream, terms).await);
+        if seen == 0 && peer.unread()[0].is_ascii_uppercase() {
+            return Err(refuse_plain(&mut peer.stream, terms).await);
         }
-        let mut rest = received.as_slice();
-        while !rest.is_empty() {
+        while !peer.unread().is_empty() {
             let taken = acceptor
-                .read_tls(&mut rest)
+                .read_tls(&mut peer.unread())
                 .map_err(|error| HandshakeFailed::Refused(error.to_string()))?;
+            peer.consume(taken);
             seen += taken;
             match acceptor.accept() {
-                Ok(Some(accepted)) => {
-                    *received = rest.to_vec();
-                    return Ok(accepted);
-                }
+                Ok(Some(accepted)) => return Ok(accepted),
                 Ok(None) if seen > terms.max_client_hello_bytes => {
                     return Err(HandshakeFailed::Limit(Limit::ClientHello));
                 }
                 Ok(None) => {}
-                Err(refusal) => return Err(refuse(stream, refusal).await),
+                Err(refusal) => return Err(refuse(&mut peer.stream, refusal).await),
             }
         }
-        received.clear();
     }
 }
 
