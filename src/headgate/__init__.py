@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headgate._core import (
         Attempt,
+        Certificate,
         Connection,
         Failure,
         FetchHeaders,
@@ -52,6 +53,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Attempt",
+    "Certificate",
     "ConfigError",
     "Connection",
     "Failure",
@@ -95,6 +97,7 @@ __all__ = [
 
 _ROOMS = {
     "Attempt": "_core",
+    "Certificate": "_core",
     "ConfigError": "config.errors",
     "Connection": "_core",
     "Failure": "_core",

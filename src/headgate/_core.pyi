@@ -464,10 +464,21 @@ class Connection:
         """What the PROXY header said, if one came."""
     @property
     def server_name(self) -> str | None:
-        """The name a TLS client asks for (SNI), where the first message is looked at (`tls_passthrough`)."""
+        """The name a TLS client asks for (SNI), in lower case: from `client_hello` on."""
     @property
     def alpn(self) -> list[str]:
         """The application protocols a TLS client offers."""
+    @property
+    def tls_versions(self) -> list[str]:
+        """The versions a TLS client offers, as `TLSv1.3`."""
+    @property
+    def ciphers(self) -> list[str]:
+        """The cipher suites a TLS client offers, by name, or number in hex."""
+    @property
+    def client_certificates(self) -> Literal["none", "optional", "required", "routes"] | None:
+        """What the client is asked for; None where TLS does not end here."""
+    @client_certificates.setter
+    def client_certificates(self, mode: Literal["none", "optional", "required", "routes"], /) -> None: ...
     @property
     def upstream(self) -> str | None:
         """The upstream, or the server's address, that the connection goes to as it is; None: as configured."""
@@ -493,6 +504,24 @@ class Connection:
         """The most requests on the connection. None: as configured."""
     @max_requests.setter
     def max_requests(self, most: int | None, /) -> None: ...
+
+@final
+class Certificate:
+    """A certificate chain with its key, read and checked, that a `client_hello` hook gives a connection."""
+
+    def __new__(
+        cls, chain: str | bytes, key: str | bytes | None = None, /, *, ocsp: bytes | None = None
+    ) -> Certificate:
+        """Reads PEM; without `key` the chain's text holds it too. `ocsp` is a response in DER to staple.
+
+        `ValueError` says what is wrong with which of them.
+        """
+    @property
+    def names(self) -> list[str]:
+        """The names it is for, in lower case."""
+    @property
+    def not_after(self) -> int:
+        """When it ends, in seconds since 1970."""
 
 @final
 class ProxyInfo:

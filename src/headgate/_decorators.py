@@ -14,6 +14,7 @@ from .phases import BODY_PHASES, PHASES, Hook, Phase, check_hook, shown_name
 if TYPE_CHECKING:
     from headgate._core import (
         Attempt,
+        Certificate,
         Connection,
         Failure,
         Request,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
     LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
     ConnectHook = Callable[[Connection], Awaitable[None] | None]
+    Pem = str | bytes
+    Shown = Certificate | Pem | tuple[Pem, Pem] | None
+    ClientHelloHook = Callable[[Connection], Shown | Awaitable[Shown]]
     ChunkHook = Callable[[Connection, bytes], bytes | Awaitable[bytes | None] | None]
     WorkerHook = Callable[[], Awaitable[Any] | Any]
 
@@ -256,8 +260,8 @@ class GatewayPhases(RoutePhases):
         return PhaseDecorator("connect", self.hooks)
 
     @property
-    def client_hello(self) -> PhaseDecorator[ConnectHook]:
-        """The first TLS message is there, on listeners with `tls_passthrough`: choose the server, refuse."""
+    def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
+        """The first TLS message is there: give the certificate, choose the server, refuse."""
         return PhaseDecorator("client_hello", self.hooks)
 
     @property
@@ -277,8 +281,8 @@ class ListenerPhases:
         return PhaseDecorator("connect", self.hooks)
 
     @property
-    def client_hello(self) -> PhaseDecorator[ConnectHook]:
-        """The first TLS message is there (`tls_passthrough`): choose the server, refuse."""
+    def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
+        """The first TLS message is there: give the certificate, choose the server, refuse."""
         return PhaseDecorator("client_hello", self.hooks)
 
 

@@ -67,9 +67,9 @@ PHASES: dict[str, Phase] = {
         Phase(
             "client_hello",
             ("connection",),
-            "the first TLS message is there, on listeners with `tls_passthrough`",
-            "choose the server, refuse",
-            "ssl_client_hello_by_lua",
+            "the first TLS message is there, on listeners with `tls` or `tls_passthrough`",
+            "give the certificate, choose the server, ask for client certificates, refuse",
+            "ssl_client_hello_by_lua, ssl_certificate_by_lua",
             "connection",
         ),
         Phase(

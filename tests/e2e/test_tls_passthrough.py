@@ -38,6 +38,9 @@ async def by_hook(connection):
 """
 
 
+ACCESS_DENIED = b"\x15\x03\x03\x00\x02\x02\x31"
+
+
 def named(name: bytes) -> Iterator[StreamServer]:
     def serve(connection: socket.socket) -> None:
         head = connection.recv(5)
@@ -121,7 +124,7 @@ def test_rest_goes_where_the_listener_says(gateway: RunningGateway, names: dict[
 def test_hook_chooses_by_name_and_protocol(gateway: RunningGateway, names: dict[str, str]) -> None:
     assert answer(names["ONLY"], client_hello("hook.example")).startswith(b"one:")
     assert answer(names["ONLY"], client_hello("x.example", ["imap"])).startswith(b"two:")
-    assert answer(names["ONLY"], client_hello("refused.example")) == b""
+    assert answer(names["ONLY"], client_hello("refused.example")) == ACCESS_DENIED
     gateway.access_record(gateway.folder / "access.log", error="refused_by_hook")
 
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use headgate_engine::{is_server_address, Chosen, ConnectionState};
+use headgate_engine::{cipher_name, is_server_address, Chosen, ClientCertificateMode, ConnectionState};
 use headgate_wire::{ProxyHeader, ProxySsl};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -78,7 +78,7 @@ impl Connection {
         header.map(|header| ProxyInfo::new(py, header)).transpose()
     }
 
-    /// The name a TLS client asks for (SNI), where the first message is looked at (`tls_passthrough`).
+    /// The name a TLS client asks for (SNI), in lower case, once its first message is there: from `client_hello` on.
     #[getter]
     fn server_name(&self) -> PyResult<Option<String>> {
         let hello = self.state.get()?.hello.borrow();
@@ -97,6 +97,41 @@ impl Connection {
             .iter()
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect())
+    }
+
+    /// The versions a TLS client offers, as `TLSv1.3`; what no version is (RFC 8701) is left out.
+    #[getter]
+    fn tls_versions(&self) -> PyResult<Vec<&'static str>> {
+        let hello = self.state.get()?.hello.borrow();
+        let offered = hello.iter().flat_map(|hello| &hello.versions);
+        Ok(offered.filter_map(|version| version_name(*version)).collect())
+    }
+
+    /// The cipher suites a TLS client offers, by name, or number in hex.
+    #[getter]
+    fn ciphers(&self) -> PyResult<Vec<String>> {
+        let hello = self.state.get()?.hello.borrow();
+        let offered = hello.iter().flat_map(|hello| &hello.cipher_suites);
+        Ok(offered.map(|suite| cipher_name(*suite)).collect())
+    }
+
+    /// What the client is asked for: `none`, `optional`, `required` or `routes`; `None` where TLS does not end here.
+    #[getter]
+    fn client_certificates(&self) -> PyResult<Option<&'static str>> {
+        let mode = self.state.get()?.client_certificates();
+        let name = |mode| MODES.iter().find(|(_, known)| *known == mode);
+        Ok(mode.and_then(name).map(|(name, _)| *name))
+    }
+
+    #[setter]
+    fn set_client_certificates(&self, mode: &str) -> PyResult<()> {
+        let known = MODES.iter().find(|(name, _)| *name == mode);
+        let (_, mode) = known.ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "`{mode}` is no mode; hint: `none`, `optional`, `required` or `routes`"
+            ))
+        })?;
+        self.state.get()?.ask_for(*mode).map_err(PyValueError::new_err)
     }
 
     /// The upstream, or the server's address, that the connection goes to as it is; `None`: as configured.
@@ -184,6 +219,24 @@ impl Connection {
             "<Connection {} from {} on {}>",
             state.protocol, state.address, state.listener
         ))
+    }
+}
+
+const MODES: [(&str, ClientCertificateMode); 4] = [
+    ("none", ClientCertificateMode::None),
+    ("optional", ClientCertificateMode::Optional),
+    ("required", ClientCertificateMode::Required),
+    ("routes", ClientCertificateMode::Routes),
+];
+
+fn version_name(version: u16) -> Option<&'static str> {
+    match version {
+        0x0300 => Some("SSLv3"),
+        0x0301 => Some("TLSv1.0"),
+        0x0302 => Some("TLSv1.1"),
+        0x0303 => Some("TLSv1.2"),
+        0x0304 => Some("TLSv1.3"),
+        _ => None,
     }
 }
 

@@ -14,10 +14,9 @@
 //! | [`heartbeat`], [`hook_times`] | who holds the loop, and for how long |
 //! | [`pending`] | the engine's own work as something to await |
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
-//! | [`connection_hooks`], [`connection_view`] | hooks of connections, and what they see |
+//! | [`connection_hooks`], [`connection_view`], [`certificate_view`] | hooks of connections, what they see, what they may show |
 //! | [`asgi_fields`], [`raw_stream`] | for mounted applications: fields, the bytes of an upgraded connection |
 //! | [`redis_link`] | commands to Redis |
-//! | [`text`], [`report`] | bytes as `str`, errors of hooks as log records |
 //! | [`text`], [`report`], [`engine_log`] | bytes as `str`; errors of hooks, and the engine's messages, as log records |
 //! | [`zone`], [`dictionary`], [`dictionary_value`] | the shared memory's numbers; users' shared dictionaries |
 
@@ -25,6 +24,7 @@ mod asgi_fields;
 mod attachment;
 mod attempt_view;
 mod body_source;
+mod certificate_view;
 mod connection_hooks;
 mod connection_view;
 mod core;
@@ -70,6 +70,8 @@ mod _core {
     use crate::asgi_fields::asgi_fields;
     #[pymodule_export]
     use crate::attempt_view::Attempt;
+    #[pymodule_export]
+    use crate::certificate_view::Certificate;
     #[pymodule_export]
     use crate::connection_view::{Connection, ProxyInfo};
     #[pymodule_export]

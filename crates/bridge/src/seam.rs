@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_engine::Worker;
+use headgate_engine::{PreparedCertificates, Worker};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -36,6 +36,8 @@ pub(crate) struct Seam {
     /// Who has the loop, for the thread that watches.
     pub(crate) beat: Arc<Beat>,
     spare: RefCell<Option<HookTask>>,
+    /// What `client_hello` hooks gave as PEM.
+    pub(crate) certificates: PreparedCertificates,
     /// Where tasks are spawned that nobody waits for. The core's own, which also ends it.
     local: Weak<LocalSet>,
     /// What makes requests, once there is a configuration.
@@ -93,6 +95,7 @@ impl Seam {
             hurry: Notify::new(),
             advanced: Notify::new(),
             beat: Arc::default(),
+            certificates: PreparedCertificates::default(),
             spare: RefCell::new(None),
             local: Rc::downgrade(local),
             worker: OnceCell::new(),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use headgate_wire::{ClientHello, ProxyHeader};
 
 use crate::tables::Tables;
+use crate::tls::{ChosenCertificate, ClientCertificateMode, ListenerTls, OwnCertificate};
 
 /// Where a connection goes, as a hook chose it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,10 +36,16 @@ pub struct ConnectionState {
     pub protocol: &'static str,
     /// The PROXY header that came first.
     pub proxy: Option<ProxyHeader>,
-    /// The first TLS message, where it is read before a decision (`tls_passthrough`).
+    /// The first TLS message, where it is read before a decision (`tls_passthrough`, or `client_hello` hooks).
     pub hello: RefCell<Option<ClientHello>>,
     /// Where it goes, if a hook has said so.
     pub chosen: RefCell<Option<Chosen>>,
+    /// How its TLS is ended here, if it is.
+    pub(crate) tls: Option<Rc<ListenerTls>>,
+    /// The certificate it is shown, if a hook has said so.
+    pub(crate) certificate: RefCell<Option<ChosenCertificate>>,
+    /// What its client is asked for, if a hook has said so.
+    pub(crate) client_certificates: Cell<Option<ClientCertificateMode>>,
     /// Why a hook refused it.
     pub refusal: RefCell<Option<String>>,
     /// The longest silence, in milliseconds, in place of the configured one.
@@ -51,6 +58,60 @@ pub struct ConnectionState {
     pub tables: Rc<Tables>,
     /// Whatever the hooks' implementation keeps for it (view, context).
     pub attachment: RefCell<Option<Box<dyn Any>>>,
+}
+
+impl ConnectionState {
+    /// Has it show this certificate.
+    ///
+    /// # Errors
+    /// Its TLS is not ended here.
+    pub fn show(&self, certificate: &OwnCertificate) -> Result<(), String> {
+        self.ended_here()?;
+        self.certificate.replace(Some(certificate.into()));
+        Ok(())
+    }
+
+    /// Has it show the certificate that is configured for a name.
+    ///
+    /// # Errors
+    /// There is none, or its TLS is not ended here.
+    pub fn show_configured(&self, name: &str) -> Result<(), String> {
+        let chosen = ChosenCertificate::configured(self.ended_here()?, name).ok_or_else(|| {
+            format!("there is no certificate for `{name}`; hint: name one of the listener's, or give a certificate")
+        })?;
+        self.certificate.replace(Some(chosen));
+        Ok(())
+    }
+
+    /// What its client is asked for.
+    pub fn client_certificates(&self) -> Option<ClientCertificateMode> {
+        let own = || self.tls.as_ref().map(|tls| tls.client_certificates());
+        self.client_certificates.get().or_else(own)
+    }
+
+    /// Has its client asked for a certificate.
+    ///
+    /// # Errors
+    /// The listener trusts no authority, or the connection's TLS is not ended here.
+    pub fn ask_for(&self, mode: ClientCertificateMode) -> Result<(), String> {
+        if !self.ended_here()?.can_ask_for(mode) {
+            return Err(
+                "the listener trusts no authority; hint: name its file in `client_certificates.ca`"
+                    .to_owned(),
+            );
+        }
+        self.client_certificates.set(Some(mode));
+        Ok(())
+    }
+
+    fn ended_here(&self) -> Result<&ListenerTls, String> {
+        self.tls.as_deref().ok_or_else(|| {
+            format!(
+                "listener `{}` does not end TLS; hint: give it `tls`, or choose `connection.upstream`",
+                self.listener
+            )
+        })
+    }
 }
 
 /// The engine's hold on a connection's state. When the last is dropped, what hooks attached goes: it points back.

@@ -62,7 +62,10 @@ pub use hooks::{
 };
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
-pub use tls::{description as tls_description, ClientCertificate, OwnCertificate, TlsInfo, TICKET_KEY_BYTES};
+pub use tls::{
+    cipher_name, description as tls_description, ChosenCertificate, ClientCertificate, ClientCertificateMode,
+    OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
+};
 pub use upstream::{is_server_address, Load};
 pub use virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use worker::{check, Worker};

@@ -79,7 +79,12 @@ impl Settings {
     pub(crate) fn has_state(&self) -> bool {
         self.protocol != ListenerProtocol::Http
             || self.proxy_protocol.is_some()
-            || self.tls_passthrough
+            || self.looks_at_hello()
             || !self.hooks.connect.is_empty()
+    }
+
+    /// Whether the first TLS message decides something before it is answered.
+    pub(crate) fn looks_at_hello(&self) -> bool {
+        self.tls_passthrough || (self.tls.is_some() && !self.hooks.client_hello.is_empty())
     }
 }

@@ -4,19 +4,17 @@
 //! Only connections of listeners that ask for it come here ([`Settings::is_plain`]); all others are served at once. The
 //! stages run in one task, which ends by starting the one that serves the connection: so what the stages held is gone.
 
+mod hello;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Waker};
 
-use headgate_wire::{
-    parse_client_hello, parse_proxy, ClientHello, ClientHelloError, Parsed, ProxyAddresses, ProxyHeader,
-    ProxyVersions,
-};
+use headgate_wire::{parse_proxy, Parsed, ProxyAddresses, ProxyHeader, ProxyVersions};
 use tokio::task::spawn_local;
 
 use crate::admission::Admission;
 use crate::connection::{log_refusal, Connection, Refusal};
-use crate::connection_state::{Chosen, ConnectionState, Opened};
+use crate::connection_state::{ConnectionState, Opened};
 use crate::deadline::Watched;
 use crate::exchange_state::ClientInfo;
 use crate::hooks::{Step, Verdict};
@@ -31,10 +29,7 @@ use crate::tcp;
 use crate::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
 use crate::worker::Shared;
 
-/// TLS alerts (RFC 8446 section 6.2).
-const FATAL: u8 = 2;
-const DECODE_ERROR: u8 = 50;
-const UNRECOGNIZED_NAME: u8 = 112;
+use hello::UNRECOGNIZED_NAME;
 
 /// A connection between its acceptance and its service.
 pub(crate) struct Opening {
@@ -45,6 +40,8 @@ pub(crate) struct Opening {
     pub(crate) tables: Rc<Tables>,
     pub(crate) shared: Rc<Shared>,
     pub(crate) admission: Admission,
+    /// Counted as one, from the first byte of TLS that is ended here.
+    handshake: Option<Handshakes>,
 }
 
 impl Opening {
@@ -66,6 +63,7 @@ impl Opening {
             tables,
             shared,
             admission,
+            handshake: None,
         }
     }
 
@@ -74,7 +72,12 @@ impl Opening {
         let began_us = self.shared.clock.tick();
         match self.prepare().await {
             Ok(state) => self.serve(state, began_us).await,
-            Err(refusal) => self.refuse(&refusal, began_us),
+            Err(refusal) => {
+                if self.handshake.is_some() {
+                    self.shared.metrics.count(Counter::TlsHandshakesFailed);
+                }
+                self.refuse(&refusal, began_us);
+            }
         }
     }
 
@@ -100,6 +103,9 @@ impl Opening {
             proxy: header,
             hello: None.into(),
             chosen: None.into(),
+            tls: self.settings.tls.clone(),
+            certificate: None.into(),
+            client_certificates: None.into(),
             refusal: None.into(),
             idle_ms: None.into(),
             lifetime_ms: None.into(),
@@ -108,14 +114,8 @@ impl Opening {
             attachment: None.into(),
         });
         run_hooks(&self.shared, &state, &self.settings.hooks.connect).await?;
-        if self.settings.tls_passthrough {
-            let hello = self.read_client_hello().await?;
-            let is_tls = hello.is_some();
-            state.hello.replace(hello);
-            if is_tls {
-                run_hooks(&self.shared, &state, &self.settings.hooks.client_hello).await?;
-                self.route_by_name(&state);
-            }
+        if self.settings.looks_at_hello() {
+            self.look_at_hello(&state).await?;
         }
         Ok(Some(state))
     }
@@ -142,50 +142,6 @@ impl Opening {
                 .await
                 .map_err(|broken| Refusal::broken(&broken))?;
         }
-    }
-
-    /// Reads the first TLS message; nothing is consumed. `None`: the client does not speak TLS.
-    async fn read_client_hello(&mut self) -> Result<Option<ClientHello>, Refusal> {
-        let most = self.tables.limits.max_client_hello_bytes;
-        self.watch
-            .arm(Limit::TlsHandshake, self.tables.timeouts.tls_handshake);
-        loop {
-            match parse_client_hello(self.peer.unread(), most) {
-                Ok(Parsed::Complete { head, .. }) => return Ok(Some(head)),
-                Ok(Parsed::Partial) => {}
-                Err(ClientHelloError::NotTls) => return Ok(None),
-                Err(error) => {
-                    self.alert(DECODE_ERROR);
-                    let mut refusal = Refusal::new(error.reason(), Counter::ClientHellosRefused);
-                    if error == ClientHelloError::TooLarge {
-                        refusal.limit = Limit::ClientHello.name();
-                        refusal.counter = Counter::LimitClientHello;
-                    }
-                    return Err(refusal);
-                }
-            }
-            self.peer
-                .fill(&self.watch, BUFFER_BYTES)
-                .await
-                .map_err(|broken| Refusal::broken(&broken))?;
-        }
-    }
-
-    /// Sends the connection where its name leads, unless a hook has sent it elsewhere.
-    fn route_by_name(&self, state: &ConnectionState) {
-        let hello = state.hello.borrow();
-        let name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
-        let mut chosen = state.chosen.borrow_mut();
-        if chosen.is_none() {
-            *chosen = self.tables.tls_routes.find(name).map(Chosen::Upstream);
-        }
-    }
-
-    /// Says in TLS why the connection ends (RFC 8446 section 6), if the kernel takes it at once.
-    fn alert(&mut self, description: u8) {
-        let alert = [21, 3, 3, 0, 2, FATAL, description];
-        let mut context = Context::from_waker(Waker::noop());
-        let _ = self.peer.stream.poll_write(&mut context, &alert, &[]);
     }
 
     /// Takes the header's addresses for the connection's.
@@ -217,6 +173,7 @@ impl Opening {
                 if is_tls && state.chosen.borrow().is_none() && self.settings.upstream.is_none() {
                     self.alert(UNRECOGNIZED_NAME);
                 }
+                self.handshake = None;
                 return tcp::serve(self, Rc::clone(state), began_us).await;
             }
             // carried on unread, or decrypted here, or nobody's
@@ -227,7 +184,7 @@ impl Opening {
             }
         }
         if let Some(tls) = self.settings.tls.clone() {
-            match Box::pin(self.secure(&tls)).await {
+            match Box::pin(self.secure(&tls, state.as_ref())).await {
                 Ok(info) => {
                     self.client.scheme = "https";
                     self.client.tls = Some(Rc::new(info));
@@ -247,24 +204,24 @@ impl Opening {
     }
 
     /// Answers the client's TLS handshake. What no limit explains is the client's own matter and is not in the access log.
-    async fn secure(&mut self, tls: &Rc<ListenerTls>) -> Result<TlsInfo, Option<Refusal>> {
-        let (shared, limits) = (&self.shared, &self.tables.limits);
-        let limited = |limit, counter| {
-            Some(Refusal {
-                error: "connection_refused",
-                limit,
-                counter,
-            })
-        };
-        let _counted = Handshakes::begin(&shared.tls_handshakes, limits.max_tls_handshakes)
-            .ok_or_else(|| limited("limits.max_tls_handshakes", Counter::LimitTlsHandshakes))?;
-        self.watch
-            .arm(Limit::TlsHandshake, self.tables.timeouts.tls_handshake);
+    async fn secure(
+        &mut self,
+        tls: &Rc<ListenerTls>,
+        state: Option<&Rc<Opened>>,
+    ) -> Result<TlsInfo, Option<Refusal>> {
+        if self.handshake.is_none() {
+            self.begin_handshake()?;
+            self.watch
+                .arm(Limit::TlsHandshake, self.tables.timeouts.tls_handshake);
+        }
+        let shared = &self.shared;
         let terms = Terms {
             listener: tls,
             watch: &self.watch,
-            max_client_hello_bytes: limits.max_client_hello_bytes,
+            max_client_hello_bytes: self.tables.limits.max_client_hello_bytes,
             now_ms: shared.clock.now_ms(),
+            chosen: state.and_then(|state| state.certificate.take()),
+            mode: state.and_then(|state| state.client_certificates.get()),
         };
         match tls::accept(&mut self.peer, &terms).await {
             Ok(info) => {
@@ -274,7 +231,11 @@ impl Opening {
                 }
                 Ok(info)
             }
-            Err(HandshakeFailed::Limit(limit)) => Err(limited(limit.name(), limit.counter())),
+            Err(HandshakeFailed::Limit(limit)) => Err(Some(Refusal {
+                error: "connection_refused",
+                limit: limit.name(),
+                counter: limit.counter(),
+            })),
             Err(HandshakeFailed::Refused(reason)) => {
                 tracing::debug!(client = self.client.address, "TLS handshake failed: {reason}");
                 Err(None)
@@ -290,7 +251,7 @@ impl Opening {
     }
 }
 
-/// Runs hooks of a connection in order until one refuses it or fails.
+/// Runs hooks of a connection in order until one decides it: refuses it, fails, or chooses what it shows.
 pub(crate) async fn run_hooks(
     shared: &Shared,
     state: &Rc<ConnectionState>,
@@ -308,6 +269,9 @@ pub(crate) async fn run_hooks(
         }
         if state.refusal.borrow().is_some() {
             return Err(Refusal::new("refused_by_hook", Counter::RefusedByHook));
+        }
+        if state.certificate.borrow().is_some() {
+            break;
         }
     }
     Ok(())

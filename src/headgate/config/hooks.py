@@ -104,7 +104,8 @@ class ListenerHooksConfig(Settings):
     connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
     client_hello: Hooks = Field(
         default=(),
-        description="When the first TLS message is there (`tls_passthrough`); may choose the server.",
+        description="When the first TLS message is there (`tls`, `tls_passthrough`); may give the certificate,"
+        " or choose the server.",
     )
 
 
@@ -123,7 +124,8 @@ class HooksConfig(RouteHooksConfig):
     connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
     client_hello: Hooks = Field(
         default=(),
-        description="When the first TLS message is there (`tls_passthrough`); may choose the server.",
+        description="When the first TLS message is there (`tls`, `tls_passthrough`); may give the certificate,"
+        " or choose the server.",
     )
     rewrite: Hooks = Field(default=(), description="Before routing; may change method, target and headers.")
 

@@ -124,7 +124,11 @@ def _listeners(
         said = {"name": listener.name, "hooks": calls, **_listener(listener, upstreams)}
         if isinstance(listener, ListenerConfig) and listener.tls:
             said["tls"] = listener_tls(
-                listener.tls, folder, ("listeners", position, "tls"), http2=config.http2.enabled
+                listener.tls,
+                folder,
+                ("listeners", position, "tls"),
+                http2=config.http2.enabled,
+                has_hook=bool(calls["client_hello"]),
             )
         known.append(said)
     return known

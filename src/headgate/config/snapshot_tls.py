@@ -13,8 +13,15 @@ from .tls import CertificateConfig, TlsConfig, UpstreamTlsConfig
 from .upstreams import UpstreamConfig
 
 
-def listener_tls(tls: TlsConfig, folder: Path, path: ConfigPath, *, http2: bool) -> dict[str, Any]:
-    """TLS of a listener; `path` is where it stands in the model, `http2` whether HTTP/2 may be offered."""
+def listener_tls(
+    tls: TlsConfig, folder: Path, path: ConfigPath, *, http2: bool, has_hook: bool
+) -> dict[str, Any]:
+    """TLS of a listener; `path` is where it stands in the model, `http2` whether HTTP/2 may be offered, `has_hook`
+    whether a hook may give certificates.
+    """
+    if not (tls.certificates or tls.local or has_hook):
+        hint = "give `certificates`, `local` names, or a `client_hello` hook"
+        raise Inconsistency(path, "TLS without a certificate", hint)
     clients = tls.client_certificates
     return {
         "certificates": [

@@ -97,7 +97,8 @@ class TlsConfig(Settings):
 
     certificates: Annotated[tuple[CertificateConfig, ...], OneOrMany()] = Field(
         default=(),
-        description="Which one a client gets is decided by the name it asks for; the first is the default.",
+        description="Which one a client gets is decided by the name it asks for; the first is the default. None are"
+        " needed where a `client_hello` hook gives them.",
     )
     local: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
         default=(),
@@ -131,12 +132,6 @@ class TlsConfig(Settings):
         """Reads the short forms."""
         is_certificate = isinstance(value, dict) and "chain" in value
         return {"certificates": value} if is_certificate or isinstance(value, str | list | tuple) else value
-
-    @model_validator(mode="after")
-    def _has_certificates(self) -> Self:
-        if not self.certificates and not self.local:
-            raise ConfigError("TLS without a certificate", hint="give `certificates`, or `local` names")
-        return self
 
 
 class UpstreamTlsConfig(Settings):

@@ -1,8 +1,9 @@
 //! From an accepted connection to a stream of requests.
 //!
 //! # How it works
-//! First the `ClientHello` alone is read, bounded in size; it decides the settings (and may go to a hook, which may wait).
-//! Then rustls does the rest. All of it happens within one deadline, and only so many handshakes run at a time.
+//! First the `ClientHello` alone is read, bounded in size; it decides the settings. Where hooks want to see it, they have
+//! done so before (`opening`), and what they chose is in the terms. Then rustls does the rest. All of it happens within one
+//! deadline, and only so many handshakes run at a time.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,6 +13,7 @@ use std::rc::Rc;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{Connection, HandshakeKind, ServerConnection};
 
+use super::choice::ChosenCertificate;
 use super::client_certificate::ClientCertificate;
 use super::listener::{Built, ListenerTls};
 use super::spec::ClientCertificateMode;
@@ -36,8 +38,10 @@ pub struct TlsInfo {
     pub is_resumed: bool,
     /// The client's certificate, if it has shown one.
     pub client_certificate: Option<ClientCertificate>,
-    /// What its listener asked for.
+    /// What it was asked for.
     pub(super) mode: ClientCertificateMode,
+    /// The certificate that was shown, if a hook chose it.
+    pub(super) chosen: Option<ChosenCertificate>,
     pub(super) listener: Rc<ListenerTls>,
 }
 
@@ -78,16 +82,20 @@ pub(crate) struct Terms<'a> {
     pub(crate) watch: &'a Watched,
     pub(crate) max_client_hello_bytes: usize,
     pub(crate) now_ms: u64,
+    /// The certificate that a hook has chosen.
+    pub(crate) chosen: Option<ChosenCertificate>,
+    /// What is asked of the client, if a hook has said so.
+    pub(crate) mode: Option<ClientCertificateMode>,
 }
 
 /// Answers a client's handshake and puts the session into the peer's place. The watch is armed by the caller.
 pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
     let accepted = read_hello(peer, terms).await?;
     let built = terms.listener.current(terms.now_ms);
-    let mode = terms.listener.client_certificates();
+    let mode = terms.mode.unwrap_or_else(|| terms.listener.client_certificates());
     let without_alpn = !terms.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
     let config = built
-        .config(mode, None, without_alpn)
+        .config(mode, terms.chosen.as_ref(), without_alpn)
         .ok_or_else(|| HandshakeFailed::Refused("no client certificates are configured".to_owned()))?;
     let session = match accepted.into_connection(config) {
         Ok(session) => session,
@@ -101,7 +109,7 @@ pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo
     })
     .await
     .map_err(failed)?;
-    agreed(stream, &built, mode, terms.listener)
+    agreed(stream, &built, mode, terms)
 }
 
 fn failed(broken: Broken) -> HandshakeFailed {
@@ -188,7 +196,7 @@ fn agreed(
     stream: &TlsStream,
     built: &Built,
     mode: ClientCertificateMode,
-    listener: &Rc<ListenerTls>,
+    terms: &Terms<'_>,
 ) -> Result<TlsInfo, HandshakeFailed> {
     let session = stream.session();
     let client_certificate = built
@@ -221,7 +229,8 @@ fn agreed(
         is_resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         client_certificate,
         mode,
-        listener: Rc::clone(listener),
+        chosen: terms.chosen.clone(),
+        listener: Rc::clone(terms.listener),
     })
 }
 

@@ -16,9 +16,10 @@ use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::ServerConfig;
 
 use super::certificate::OwnCertificate;
+use super::choice::ChosenCertificate;
 use super::client_certificate::AnyCertificate;
 use super::local;
-use super::names::{Names, Single};
+use super::names::{Chosen, Keys, Names};
 use super::pem;
 use super::provider::{provider, versions};
 use super::spec::{self, ClientCertificateMode};
@@ -93,6 +94,16 @@ impl ListenerTls {
     /// What is asked of clients.
     pub(crate) fn client_certificates(&self) -> ClientCertificateMode {
         self.spec.client_certificates.mode
+    }
+
+    /// Whether clients may be asked for that: there is an authority that judges what they show.
+    pub(crate) fn can_ask_for(&self, mode: ClientCertificateMode) -> bool {
+        self.built.borrow().configs.contains_key(&mode)
+    }
+
+    /// The certificates for a name in lower case.
+    pub(super) fn find(&self, name: &str) -> Option<Keys> {
+        self.built.borrow().names.find(name).cloned()
     }
 
     /// Whether a client that offers none of our protocols is refused.
@@ -209,7 +220,7 @@ impl Built {
     pub(super) fn config(
         &self,
         mode: ClientCertificateMode,
-        certificate: Option<&OwnCertificate>,
+        certificate: Option<&ChosenCertificate>,
         without_alpn: bool,
     ) -> Option<Arc<ServerConfig>> {
         let config = self.configs.get(&mode)?;
@@ -218,7 +229,7 @@ impl Built {
         }
         let mut config = ServerConfig::clone(config);
         if let Some(certificate) = certificate {
-            config.cert_resolver = Arc::new(Single(Arc::clone(&certificate.key)));
+            config.cert_resolver = Arc::new(Chosen(certificate.keys.clone()));
         }
         if without_alpn {
             config.alpn_protocols.clear();

@@ -7,6 +7,7 @@
 //! | [`pem`], [`certificate`] | keys, certificates and revocation lists from files; what they say |
 //! | [`local`] | an authority of this machine, for development |
 //! | [`names`] | which certificate for which name |
+//! | [`choice`], [`prepared`] | which one for a connection, as a hook says; those it gives as PEM, kept |
 //! | [`listener`], [`stamp`] | a listener's settings as rustls wants them, and their renewal when files change |
 //! | [`client_certificate`] | who the client is, and whether that is proven |
 //! | [`fields`] | and how servers are told |
@@ -17,6 +18,7 @@
 //! | [`upstream`] | TLS to servers |
 
 mod certificate;
+mod choice;
 mod client_certificate;
 mod fields;
 mod handshake;
@@ -24,6 +26,7 @@ mod listener;
 mod local;
 mod names;
 mod pem;
+mod prepared;
 mod provider;
 mod rules;
 pub(crate) mod spec;
@@ -33,9 +36,12 @@ mod tickets;
 mod upstream;
 
 pub use certificate::OwnCertificate;
+pub use choice::{cipher_name, ChosenCertificate};
 pub use client_certificate::ClientCertificate;
 pub use handshake::TlsInfo;
+pub use prepared::PreparedCertificates;
 pub use provider::description;
+pub use spec::ClientCertificateMode;
 pub use tickets::TICKET_KEY_BYTES;
 
 pub(crate) use fields::{claim_certificate_fields, write_certificate_fields};

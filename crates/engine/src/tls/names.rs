@@ -10,7 +10,8 @@ use rustls::{CipherSuite, SignatureAlgorithm};
 
 use super::certificate::OwnCertificate;
 
-type Keys = Vec<Arc<CertifiedKey>>;
+/// The certificates of one name, those that are quick to sign with first.
+pub(super) type Keys = Vec<Arc<CertifiedKey>>;
 
 /// The certificates of a listener by name.
 #[derive(Debug, Default)]
@@ -77,12 +78,17 @@ impl ResolvesServerCert for Names {
             },
             None => &self.default,
         };
-        let can_verify = |key: &&Arc<CertifiedKey>| {
-            key.key.choose_scheme(hello.signature_schemes()).is_some()
-                && speaks(hello.cipher_suites(), key.key.algorithm())
-        };
-        keys.iter().find(can_verify).or(keys.first()).cloned()
+        best(keys, &hello)
     }
+}
+
+/// The first that the client can verify, else the first.
+fn best(keys: &Keys, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    let can_verify = |key: &&Arc<CertifiedKey>| {
+        key.key.choose_scheme(hello.signature_schemes()).is_some()
+            && speaks(hello.cipher_suites(), key.key.algorithm())
+    };
+    keys.iter().find(can_verify).or(keys.first()).cloned()
 }
 
 /// Whether a suite of the client goes with that type of key: before TLS 1.3 suites name it.
@@ -97,12 +103,31 @@ fn speaks(suites: &[CipherSuite], algorithm: SignatureAlgorithm) -> bool {
     })
 }
 
-/// One certificate for whatever name.
+/// The same certificates for whatever name.
 #[derive(Debug)]
-pub(super) struct Single(pub(super) Arc<CertifiedKey>);
+pub(super) struct Chosen(pub(super) Keys);
 
-impl ResolvesServerCert for Single {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+impl ResolvesServerCert for Chosen {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        best(&self.0, &hello)
+    }
+}
+
+/// Whether a certificate for `name` is for that host, both in lower case: a wildcard stands for one label (RFC 6125).
+pub(super) fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(rest) => host.split_once('.').is_some_and(|(_, above)| above == rest),
+        None => name == host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn wildcard_stands_for_one_label() {
+        assert!(covers("*.shop.test", "a.shop.test") && covers("a.test", "a.test"));
+        assert!(!covers("*.shop.test", "shop.test") && !covers("*.shop.test", "a.b.shop.test"));
     }
 }

@@ -38,7 +38,11 @@ fn check_host(exchange: &Exchange, tls: &TlsInfo) -> Result<(), Failure> {
     }
     if rule == HostMismatch::SameCertificate {
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-        if tls.listener.share_certificate(name, &host) {
+        let is_for_both = match &tls.chosen {
+            Some(chosen) => chosen.is_for(&tls.listener, &host),
+            None => tls.listener.share_certificate(name, &host),
+        };
+        if is_for_both {
             return Ok(());
         }
     }
