@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         ResponseView,
         ServerView,
         UpstreamView,
+        WebSocket,
+        WebSocketMessage,
         fetch,
     )
 
@@ -89,6 +91,8 @@ __all__ = [
     "Tls",
     "Upstream",
     "UpstreamView",
+    "WebSocket",
+    "WebSocketMessage",
     "__version__",
     "body_mode",
     "fetch",
@@ -134,6 +138,8 @@ _ROOMS = {
     "Upstream": "route",
     "fetch": "_core",
     "UpstreamView": "_core",
+    "WebSocket": "_core",
+    "WebSocketMessage": "_core",
     "body_mode": "_decorators",
     "load": "loading",
 }

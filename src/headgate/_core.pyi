@@ -120,6 +120,8 @@ class Core:
         """Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each."""
     def drain(self) -> None:
         """Stops accepting; connections end after their current response, idle ones after a moment."""
+    def say_goodbye(self) -> int:
+        """Closes every WebSocket whose messages hooks see, with 1001; how many are open."""
     def close(self) -> None:
         """Stops accepting and ends every connection."""
     def connections(self) -> int:
@@ -259,6 +261,42 @@ class Headers:
     def __iter__(self) -> Iterator[str]: ...
 
 @final
+class WebSocket:
+    """What hooks hold of a WebSocket, as `request.websocket`. It may be kept beyond its request, and is closed then."""
+
+    def to_client(self, data: str | bytes | bytearray | memoryview, /) -> None:
+        """Sends a message to the client, past the hooks; before the 101 it waits for that.
+
+        Raises `ConnectionError` once it is closed, `Overloaded` past `websocket.max_queued_bytes`.
+        """
+    def to_server(self, data: str | bytes | bytearray | memoryview, /) -> None:
+        """Sends a message to the server, as `to_client`."""
+    def close(self, code: int = 1000, reason: str = "", /) -> None:
+        """Closes both sides, behind what was sent before; the first call counts. A reason has at most 123 bytes."""
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may still be sent."""
+    @property
+    def closed_by(self) -> Literal["client", "server", "gateway"] | None:
+        """Whoever ended it; None before."""
+    @property
+    def close_code(self) -> int | None:
+        """The code it was closed with; None before, and where a side left without one."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class WebSocketMessage:
+    """A message of a WebSocket on its way."""
+
+    @property
+    def data(self) -> str | bytes:
+        """Text as `str`, anything else as `bytes`."""
+    @property
+    def from_client(self) -> bool:
+        """Whether the client sent it; else the server did."""
+
+@final
 class ServerView:
     """A server of an upstream as a `balance` hook finds it."""
 
@@ -334,6 +372,9 @@ class Request:
     @property
     def client(self) -> Client:
         """Who asks."""
+    @property
+    def websocket(self) -> WebSocket | None:
+        """The WebSocket that is asked for, where hooks of phase `websocket_message` see its messages; else None."""
     @property
     def tls(self) -> Tls | None:
         """What was agreed in the TLS handshake; None on a plain connection."""

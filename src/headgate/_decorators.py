@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ResponseView,
         ServerView,
         UpstreamView,
+        WebSocketMessage,
     )
 
     from .message import Response
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     UpstreamRequestHook = Callable[[Request, Attempt], Answer | Awaitable[Answer]]
     ResponseHook = Callable[[Request, ResponseView], Answer | Awaitable[Answer]]
     ResponseBodyHook = Callable[[Request, ResponseView, bytes, bool], Piece | Awaitable[Piece]]
+    Data = str | bytes | bytearray | memoryview
+    Messages = Data | list[Any] | tuple[Any, ...] | None
+    MessageHook = Callable[[Request, WebSocketMessage], Messages | Awaitable[Messages]]
     ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
     LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
     ConnectHook = Callable[[Connection], Awaitable[None] | None]
@@ -229,6 +233,11 @@ class RoutePhases:
     def response_body(self) -> BodyPhaseDecorator[ResponseBodyHook]:
         """The response's body is on its way: keep, replace or drop a chunk."""
         return BodyPhaseDecorator("response_body", self.hooks)
+
+    @property
+    def websocket_message(self) -> PhaseDecorator[MessageHook]:
+        """A message of a WebSocket came, from either side: replace it, drop it, send others, close."""
+        return PhaseDecorator("websocket_message", self.hooks)
 
     @property
     def error(self) -> PhaseDecorator[ErrorHook]:

@@ -31,6 +31,7 @@ from .config.routes import RouteConfig
 from .config.settings import Settings
 from .config.tls import RouteCertificate, Tls
 from .config.upstreams import Balance, UpstreamConfig, UpstreamProtocol
+from .config.websocket import WebSocketOptions
 from .listener import Listener, StreamListener
 from .message import Response
 from .plugin import Plugin
@@ -336,6 +337,10 @@ class Gateway(GatewayPhases, BackgroundCalls):
     def http2(self, **settings: Unpack[Http2Options]) -> None:
         """Sets how HTTP/2 is spoken with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
         self._set("http2", settings)
+
+    def websocket(self, **settings: Unpack[WebSocketOptions]) -> None:
+        """Sets bounds on WebSockets whose messages hooks see, such as `max_message_bytes="64k"`."""
+        self._set("websocket", settings)
 
     def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
         """Sets bounds on tasks, threads and job processes, such as `processes=2`."""

@@ -149,6 +149,13 @@ PHASES: dict[str, Phase] = {
             answers=True,
         ),
         Phase(
+            "websocket_message",
+            ("request", "message"),
+            "a message of a WebSocket came, from either side",
+            "replace or drop it, send others, close the WebSocket",
+            "resty.websocket",
+        ),
+        Phase(
             "error",
             ("request", "error"),
             "something failed before a response began",

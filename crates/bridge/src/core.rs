@@ -268,6 +268,11 @@ impl Core {
         })
     }
 
+    /// Closes every WebSocket whose messages hooks see, with 1001; gives how many are open.
+    fn say_goodbye(&self, py: Python<'_>) -> PyResult<usize> {
+        self.inside(py, |worker| Ok(worker.say_goodbye()))
+    }
+
     /// Stops accepting and ends every connection.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.inside(py, |worker| {

@@ -4,9 +4,10 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
+use headgate_engine::websocket::{Message, Party};
 use headgate_engine::{
-    BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, LocalFuture, Step,
-    Verdict,
+    BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, LocalFuture,
+    MessageStep, Step, Verdict,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyContext, PySequence};
@@ -18,6 +19,7 @@ use crate::failure_view::Failure;
 use crate::gil::{self, Entered};
 use crate::heartbeat::InPython;
 use crate::hook_times::Shown;
+use crate::message_hooks;
 use crate::piece::PyPiece;
 use crate::report::Origin;
 use crate::request_view::Request;
@@ -86,6 +88,24 @@ impl Hooks for PyHooks {
             let us = exchange.tick_us() - began;
             hook.times.ran(us);
             if matches!(step, BodyStep::Ready(_)) {
+                ended(hook, exchange, us);
+            }
+            step
+        })
+    }
+
+    fn message(&self, hook: usize, exchange: &Rc<Exchange>, message: &Message, from: Party) -> MessageStep {
+        let hook = &self.hooks[hook];
+        Python::attach(|py| {
+            let began = exchange.now_us();
+            let step = guarded(py, hook, exchange, || {
+                message_hooks::run(py, &self.seam, hook, exchange, (message, from), began)
+            });
+            self.seam.notice_work(py);
+            let step = step.unwrap_or_else(|| MessageStep::Ready(message_hooks::failed(hook)));
+            let us = exchange.tick_us() - began;
+            hook.times.ran(us);
+            if matches!(step, MessageStep::Ready(_)) {
                 ended(hook, exchange, us);
             }
             step
@@ -226,8 +246,8 @@ fn call_function<'py>(
         | Phase::Request
         | Phase::Match => function.call1((request,)),
         Phase::Balance => function.call1((request, UpstreamView::new(py, exchange)?)),
-        // these have their own way: `run_body`
-        Phase::RequestBody | Phase::ResponseBody => function.call0(),
+        // these have their own way: `run_body`, `message_hooks`
+        Phase::RequestBody | Phase::ResponseBody | Phase::WebSocketMessage => function.call0(),
         Phase::UpstreamRequest => function.call1((request, Attempt::new(exchange))),
         Phase::Response | Phase::Log => function.call1((request, Attachment::response(py, exchange)?)),
         Phase::Error => function.call1((request, Failure::new(exchange))),
@@ -250,7 +270,7 @@ fn wait_body(waiting: Waiting, converter: Converter, began: u64) -> LocalFuture<
 }
 
 /// What a hook's task gave, as `convert` reads it; `None` if it failed.
-async fn outcome<T>(
+pub(crate) async fn outcome<T>(
     waiting: Waiting,
     converter: &Converter,
     began: u64,
@@ -305,14 +325,9 @@ fn ended(hook: &Hook, exchange: &Exchange, us: u64) {
     hook.times.ended(us);
     if exchange.tables.borrow().wants_hook_times() {
         let mut hooks = exchange.timings.hooks.borrow_mut();
-        // a body hook is called once for each piece: one entry for all
+        // a body hook is called once for each piece, one of messages for each: one entry for all
         let same = |time: &&mut HookTime| Rc::ptr_eq(&time.name, &hook.name);
-        if let Some(time) = hooks
-            .iter_mut()
-            .rev()
-            .find(same)
-            .filter(|_| hook.phase.is_of_body())
-        {
+        if let Some(time) = hooks.iter_mut().rev().find(same).filter(|_| hook.phase.repeats()) {
             time.us += us;
             return;
         }

@@ -16,6 +16,7 @@
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
 //! | [`connection_hooks`], [`connection_view`], [`certificate_view`] | hooks of connections, what they see, what they may show |
 //! | [`asgi_fields`], [`raw_stream`] | for mounted applications: fields, the bytes of an upgraded connection |
+//! | [`message_hooks`], [`websocket_view`] | hooks on messages of WebSockets, and what they see |
 //! | [`redis_link`] | commands to Redis |
 //! | [`text`], [`report`], [`engine_log`] | bytes as `str`; errors of hooks, and the engine's messages, as log records |
 //! | [`zone`], [`dictionary`], [`dictionary_value`] | the shared memory's numbers; users' shared dictionaries |
@@ -41,6 +42,7 @@ mod heartbeat;
 mod hook_times;
 mod hooks;
 mod link;
+mod message_hooks;
 mod pending;
 mod piece;
 mod raw_stream;
@@ -57,6 +59,7 @@ mod tls_view;
 mod upstream_view;
 mod verdict;
 mod waiting;
+mod websocket_view;
 mod zone;
 
 use pyo3::prelude::*;
@@ -104,6 +107,8 @@ mod _core {
     use crate::tls_view::{ClientCertificate, Tls};
     #[pymodule_export]
     use crate::upstream_view::{ServerView, UpstreamView};
+    #[pymodule_export]
+    use crate::websocket_view::{WebSocket, WebSocketMessage};
     #[pymodule_export]
     use crate::zone::{check, clear_slot, create_zone, tls_provider, zone_stats};
 

@@ -19,6 +19,7 @@ use crate::request_body;
 use crate::seam::Seam;
 use crate::text;
 use crate::tls_view::{ClientCertificate, Tls};
+use crate::websocket_view::WebSocket;
 
 /// A view of one request; usable from its thread, until its last `log` hook is done.
 #[pyclass(frozen, weakref, module = "headgate._core")]
@@ -162,6 +163,14 @@ impl Request {
         let client = Py::new(py, Client::of(&*self.exchange()?))?;
         parts.client.replace(Some(client.clone_ref(py)));
         Ok(client)
+    }
+
+    /// The WebSocket that the request asks for, where hooks of phase `websocket_message` see its messages; else `None`.
+    #[getter]
+    fn websocket(&self) -> PyResult<Option<WebSocket>> {
+        let exchange = self.exchange()?;
+        let channel = exchange.known_rare().and_then(|rare| rare.websocket.get());
+        Ok(channel.map(|channel| WebSocket::new(Rc::clone(channel))))
     }
 
     /// What was agreed in the TLS handshake; `None` on a plain connection.

@@ -97,6 +97,7 @@ pub(crate) enum Phase {
     UpstreamRequest,
     Response,
     ResponseBody,
+    WebSocketMessage,
     Error,
     Log,
     /// A matcher function of a route.
@@ -104,7 +105,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    const NAMES: [(&'static str, Self); 14] = [
+    const NAMES: [(&'static str, Self); 15] = [
         ("connect", Self::Connect),
         ("client_hello", Self::ClientHello),
         ("client_data", Self::ClientData),
@@ -116,6 +117,7 @@ impl Phase {
         ("upstream_request", Self::UpstreamRequest),
         ("response", Self::Response),
         ("response_body", Self::ResponseBody),
+        ("websocket_message", Self::WebSocketMessage),
         ("error", Self::Error),
         ("log", Self::Log),
         ("match", Self::Match),
@@ -140,6 +142,11 @@ impl Phase {
             .map_or("", |(name, _)| name)
     }
 
+    /// Whether its hooks may be called many times for one request.
+    pub(crate) fn repeats(self) -> bool {
+        self.is_of_body() || self == Self::WebSocketMessage
+    }
+
     /// Whether its hooks are called once for each piece of a body.
     pub(crate) fn is_of_body(self) -> bool {
         matches!(self, Self::RequestBody | Self::ResponseBody)
@@ -149,7 +156,13 @@ impl Phase {
     pub(crate) fn may_answer(self) -> bool {
         !matches!(
             self,
-            Self::Connect | Self::ClientHello | Self::ClientData | Self::ServerData | Self::Log | Self::Match
+            Self::Connect
+                | Self::ClientHello
+                | Self::ClientData
+                | Self::ServerData
+                | Self::WebSocketMessage
+                | Self::Log
+                | Self::Match
         )
     }
 }

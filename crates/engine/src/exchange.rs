@@ -26,7 +26,7 @@ use crate::phase_hooks::{run_hooks, run_request_hooks};
 use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::upstream::Upstream;
-use crate::{forward, own_answer::refuse, tls};
+use crate::{forward, own_answer::refuse, tls, websocket};
 
 /// How long `log` hooks that wait may take after everything else is done.
 const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
@@ -136,6 +136,9 @@ async fn respond(
     let route = &tables.routes[route];
     if exchange.client.tls.is_some() || route.needs_client_certificate.is_some() {
         tls::check_request(exchange, route.needs_client_certificate)?;
+    }
+    if !route.hooks.websocket_message.is_empty() {
+        websocket::claim(exchange, &tables.websocket)?;
     }
     // before anything is read or sent for this body
     let body = body.insert(new_body(framing, route.max_body_bytes, tables)?);

@@ -18,6 +18,7 @@ use crate::hooks::Answer;
 use crate::tables::Tables;
 use crate::tls::TlsInfo;
 use crate::upstream::{Load, Upstream};
+use crate::websocket::Channel;
 
 /// The client side of a connection, as hooks and logs see it.
 #[derive(Clone)]
@@ -117,6 +118,8 @@ pub struct Rare {
     pub tried: Cell<u64>,
     /// How the upstream's servers are, for `balance` hooks.
     pub loads: RefCell<Vec<Load>>,
+    /// The WebSocket that the request asks for, where hooks see its messages.
+    pub websocket: OnceCell<Rc<Channel>>,
     /// The answer of a body hook, to be given in place of what the hook was called for.
     pub(crate) answer: RefCell<Option<Box<Answer>>>,
 }
@@ -241,7 +244,7 @@ impl Exchange {
     }
 
     /// The same, if it is there.
-    pub(crate) fn known_rare(&self) -> Option<&Rare> {
+    pub fn known_rare(&self) -> Option<&Rare> {
         self.rare.get().map(|rare| &**rare)
     }
 

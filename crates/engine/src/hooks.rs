@@ -14,6 +14,7 @@ use crate::bodies::piece::Chunk;
 use crate::connection_state::ConnectionState;
 use crate::exchange_state::Exchange;
 use crate::virtual_stream::VirtualEnd;
+use crate::websocket::{Message, Party};
 
 /// A future on the worker's own thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -58,6 +59,24 @@ pub enum BodyStep {
     Ready(BodyVerdict),
     /// The hook waits for something; the future gives its verdict.
     Waiting(LocalFuture<'static, BodyVerdict>),
+}
+
+/// What a hook decided on a message of a WebSocket.
+pub enum MessageVerdict {
+    /// It goes on as it is.
+    Pass,
+    /// These go on in its place, if any.
+    Replace(Vec<Message>),
+    /// As [`Verdict::Failed`].
+    Failed,
+}
+
+/// The first step of a hook on a message, taken inline.
+pub enum MessageStep {
+    /// The hook is done.
+    Ready(MessageVerdict),
+    /// The hook waits for something; the future gives its verdict.
+    Waiting(LocalFuture<'static, MessageVerdict>),
 }
 
 /// An answer made by user code.
@@ -122,6 +141,17 @@ pub trait Hooks {
     /// Runs one hook of a body phase on a piece of the body, or on all of it; with `is_last` nothing follows.
     fn call_body(&self, _hook: usize, _exchange: &Rc<Exchange>, _chunk: &Chunk, _is_last: bool) -> BodyStep {
         BodyStep::Ready(BodyVerdict::Keep)
+    }
+
+    /// Shows a hook a message of a WebSocket.
+    fn message(
+        &self,
+        _hook: usize,
+        _exchange: &Rc<Exchange>,
+        _message: &Message,
+        _from: Party,
+    ) -> MessageStep {
+        MessageStep::Ready(MessageVerdict::Pass)
     }
 
     /// A copy of some bytes in the form that hooks take best.

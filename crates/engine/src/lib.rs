@@ -44,6 +44,7 @@ mod tls_routes;
 mod udp;
 mod upstream;
 pub mod virtual_stream;
+pub mod websocket;
 mod worker;
 
 pub use bodies::coding::{decode_whole, Coding, CodingBroken};
@@ -58,7 +59,7 @@ pub use fetch::{
 };
 pub use hooks::{
     Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, Hooks,
-    LocalFuture, NoHooks, Step, Verdict,
+    LocalFuture, MessageStep, MessageVerdict, NoHooks, Step, Verdict,
 };
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;

@@ -24,6 +24,9 @@ pub(crate) enum Limit {
     UdpIdle,
     UpstreamKeepalive,
     UpstreamPing,
+    WebSocketIdle,
+    WebSocketPing,
+    WebSocketClose,
 }
 
 impl Limit {
@@ -48,6 +51,9 @@ impl Limit {
             Self::TcpLifetime => "listener.lifetime",
             Self::UpstreamKeepalive => "keepalive.idle_timeout",
             Self::UpstreamPing => "keepalive.ping",
+            Self::WebSocketIdle => "websocket.idle",
+            Self::WebSocketPing => "websocket.ping_interval",
+            Self::WebSocketClose => "websocket.close_timeout",
         }
     }
 
@@ -65,6 +71,9 @@ impl Limit {
             Self::TcpIdle | Self::UdpIdle => Counter::TimeoutStreamIdle,
             Self::TcpLifetime => Counter::TimeoutTcpLifetime,
             Self::UpstreamPing => Counter::TimeoutUpstreamPing,
+            Self::WebSocketIdle => Counter::TimeoutWebSocketIdle,
+            Self::WebSocketPing => Counter::TimeoutWebSocketPing,
+            Self::WebSocketClose => Counter::TimeoutWebSocketClose,
             Self::Queue => Counter::TimeoutQueue,
             Self::Connect => Counter::TimeoutConnect,
             Self::UpstreamHead => Counter::TimeoutUpstreamHead,

@@ -97,6 +97,14 @@ counters! {
     UdpBytesSent "udp_bytes_sent",
     UdpDropped "udp_dropped",
     TimeoutUpstreamPing "timeout_upstream_ping",
+    WebSockets "websockets",
+    WebSocketsActive "websockets_active",
+    WebSocketMessages "websocket_messages",
+    WebSocketFaults "websocket_faults",
+    LimitWebSocketMessage "limit_websocket_message",
+    TimeoutWebSocketIdle "timeout_websocket_idle",
+    TimeoutWebSocketPing "timeout_websocket_ping",
+    TimeoutWebSocketClose "timeout_websocket_close",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

@@ -27,6 +27,7 @@ use crate::snapshot::BodyHook;
 use crate::static_files::{percent_decode, Conditions, FileBody};
 use crate::tables::{Action, Route, Tables};
 use crate::virtual_stream::VirtualEnd;
+use crate::websocket::missing_version;
 use crate::worker::Shared;
 
 /// What is read of a file at once.
@@ -252,6 +253,9 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
         (b"content-type".to_vec(), content_type.as_bytes().to_vec()),
         (b"x-request-id".to_vec(), id.as_bytes().to_vec()),
     ];
+    if let Some(version) = missing_version(failure) {
+        headers.push((b"sec-websocket-version".to_vec(), version.into()));
+    }
     if let Some(allow) = &failure.allow {
         headers.push((b"allow".to_vec(), allow.as_bytes().to_vec()));
     }

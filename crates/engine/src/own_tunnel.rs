@@ -1,5 +1,7 @@
 //! An upgrade that a hook answers itself: from the 101 on, bytes both ways between the client and the hook's stream.
 
+use std::rc::Rc;
+
 use crate::connection::{Connection, Next};
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
@@ -10,15 +12,17 @@ use crate::peer::{Broken, Peer};
 use crate::stream::Stream;
 use crate::tables::Tables;
 use crate::virtual_stream::VirtualEnd;
+use crate::websocket;
 
 /// Answers 101 with these fields and carries bytes until one side is silent for too long or both have ended.
 pub(crate) async fn open(
     connection: &mut Connection,
-    exchange: &Exchange,
-    tables: &Tables,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
     fields: &[(Vec<u8>, Vec<u8>)],
     end: VirtualEnd,
 ) -> Result<Next, Failure> {
+    let channel = websocket::channel(exchange);
     let mut head = Vec::with_capacity(256);
     {
         let request = exchange.request.borrow();
@@ -29,6 +33,15 @@ pub(crate) async fn open(
                 "a hook switches protocols although the client did not ask for it",
             ));
         };
+        if channel.is_some() {
+            let named = |name: &'static [u8]| {
+                let all = fields.iter();
+                all.filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+                    .map(|(_, value)| &value[..])
+            };
+            websocket::check_answer(&request, named)
+                .map_err(|broken| Failure::gateway("bad_websocket_answer", 500, broken))?;
+        }
         write_status(101, b"Switching Protocols", &mut head);
         for (name, value) in fields {
             field(&mut head, name, &[value]);
@@ -44,6 +57,10 @@ pub(crate) async fn open(
     let sent = connection.peer.write_all(&connection.watch, &head, send_ms).await;
     sent.map_err(|_| Failure::client_left())?;
     let mut hook = Peer::new(Stream::Virtual(Box::new(end)), connection.shared.buffers.clone());
+    if let Some(channel) = channel {
+        exchange.response_bytes.set(head.len() as u64);
+        return Ok(websocket::relay(connection, exchange, tables, &mut hook, (channel, send_ms)).await);
+    }
     let (moved, ended) = tunnel(&mut connection.peer, &mut hook, &connection.watch, idle_ms).await;
     exchange
         .request_bytes

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub forwarding: Forwarding,
     /// HTTP/2 with clients.
     pub http2: Http2,
+    /// WebSockets whose messages hooks see.
+    pub websocket: WebSocket,
     /// The field that carries the request's id to the server and back; absent for none.
     pub request_id_header: Option<String>,
     /// The access log, absent for none.
@@ -239,6 +241,24 @@ pub struct Http2 {
     pub max_age: u64,
     /// Whether WebSockets are let in (RFC 8441).
     pub websocket: bool,
+}
+
+/// WebSockets whose messages hooks see.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct WebSocket {
+    /// A whole message.
+    pub max_message_bytes: usize,
+    /// One frame of it.
+    pub max_frame_bytes: usize,
+    /// What hooks have sent of their own and the peers have not taken.
+    pub max_queued_bytes: usize,
+    /// How often a silent side is pinged, and how long it may take to answer, in milliseconds; 0 for never.
+    pub ping_interval: u64,
+    /// The longest time without a message, in milliseconds.
+    pub idle: u64,
+    /// How long a close frame's answer is awaited, in milliseconds.
+    pub close_timeout: u64,
 }
 
 /// HTTP/2 on plain listeners.
@@ -515,6 +535,8 @@ pub struct PhaseHooks {
     pub response: Vec<usize>,
     /// The response's body on its way.
     pub response_body: Vec<BodyHook>,
+    /// Messages of a WebSocket, either way.
+    pub websocket_message: Vec<usize>,
     /// Something failed.
     pub error: Vec<usize>,
     /// After the last byte.

@@ -13,7 +13,9 @@ use crate::listener_settings::Settings;
 use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
 use crate::networks::Networks;
 use crate::peer::BUFFER_BYTES;
-use crate::snapshot::{self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts};
+use crate::snapshot::{
+    self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts, WebSocket,
+};
 use crate::static_files::FileRoot;
 use crate::tls::TicketKeys;
 use crate::tls_routes::TlsRoutes;
@@ -37,6 +39,7 @@ pub struct Tables {
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarding: Forwarding,
     pub(crate) http2: Http2,
+    pub(crate) websocket: WebSocket,
     pub(crate) request_id_header: Option<String>,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_flush_ms: u64,
@@ -153,6 +156,7 @@ impl Tables {
             timeouts: snapshot.timeouts,
             forwarding: snapshot.forwarding,
             http2: snapshot.http2,
+            websocket: snapshot.websocket,
             request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
             access_log,
             server_timing: snapshot.server_timing,

@@ -50,6 +50,13 @@ pub(crate) struct Shared {
     date: RefCell<CachedDate>,
     pub(crate) is_draining: Cell<bool>,
     pub(crate) stop: Notify,
+    /// The worker ends soon: WebSockets say goodbye.
+    pub(crate) is_leaving: Cell<bool>,
+    pub(crate) goodbye: Notify,
+    /// The worker ends now.
+    pub(crate) is_closed: Cell<bool>,
+    /// WebSockets whose messages hooks see.
+    pub(crate) websockets: Cell<usize>,
     /// Wakes the sweep when there is something to watch again.
     pub(crate) busy: Notify,
     pub(crate) connections: Cell<usize>,
@@ -88,6 +95,10 @@ impl Worker {
                 date: RefCell::new(CachedDate::new()),
                 is_draining: Cell::new(false),
                 stop: Notify::new(),
+                is_leaving: Cell::new(false),
+                goodbye: Notify::new(),
+                is_closed: Cell::new(false),
+                websockets: Cell::new(0),
                 busy: Notify::new(),
                 connections: Cell::new(0),
                 tls_handshakes: Rc::default(),
@@ -163,7 +174,15 @@ impl Worker {
     /// Stops accepting and ends every connection now.
     pub fn close(&self) {
         self.drain();
+        self.shared.is_closed.set(true);
         self.shared.deadlines.expire_all();
+    }
+
+    /// Closes every WebSocket whose messages hooks see, with 1001, as the worker is about to end. How many there are.
+    pub fn say_goodbye(&self) -> usize {
+        self.shared.is_leaving.set(true);
+        self.shared.goodbye.notify_waiters();
+        self.shared.websockets.get()
     }
 
     /// Open client connections.

@@ -94,6 +94,11 @@ class RouteHooksConfig(Settings):
     response_body: BodyHooks = Field(
         default=(), description="While the response's body goes to the client; may change it."
     )
+    websocket_message: Hooks = Field(
+        default=(),
+        description="For each message of a WebSocket, from either side; may change it. "
+        "Without one a WebSocket is carried as it is.",
+    )
     error: Hooks = Field(default=(), description="When something failed; may give the answer.")
     log: Hooks = Field(default=(), description="After the last byte.")
 

@@ -20,6 +20,7 @@ from .routes import RouteConfig
 from .settings import OneOrMany, Settings
 from .units import Duration
 from .upstreams import UpstreamConfig
+from .websocket import WebSocketConfig
 
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 """The name of a header field."""
@@ -78,6 +79,9 @@ class GatewayConfig(Settings):
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
     http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
+    websocket: WebSocketConfig = Field(
+        default_factory=WebSocketConfig, description="WebSockets whose messages hooks see."
+    )
     background: BackgroundConfig = Field(
         default_factory=BackgroundConfig, description="Bounds on tasks, threads and job processes."
     )

@@ -18,6 +18,7 @@ from .settings import Settings
 from .snapshot_tls import listener_tls, upstream_tls
 from .units import milliseconds
 from .upstreams import UpstreamConfig
+from .websocket import WebSocketConfig
 
 NO_BOUND = (1 << 63) - 1
 """What the engine is told in place of the 0 that users write for no bound."""
@@ -60,6 +61,7 @@ def snapshot(
                 "client_certificate": [list(pair) for pair in config.forwarding.client_certificate.items()],
             },
             "http2": {**config.http2.model_dump(), "max_age": milliseconds(config.http2.max_age)},
+            "websocket": _websocket(config.websocket),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
             "server_timing": config.server_timing,
@@ -103,6 +105,7 @@ _ROUTE_LISTS = (
     "upstream_request",
     "response",
     "response_body",
+    "websocket_message",
     "error",
     "log",
 )
@@ -229,6 +232,12 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
         "source": upstream.source,
         "tls": upstream_tls(name, upstream, folder),
     }
+
+
+def _websocket(websocket: WebSocketConfig) -> dict[str, Any]:
+    names = ("ping_interval", "idle", "close_timeout")
+    waits = {name: milliseconds(getattr(websocket, name) or 0) for name in names}
+    return {**websocket.model_dump(), **waits}
 
 
 def _access_log(log: AccessLogConfig | None, folder: Path) -> dict[str, Any] | None:

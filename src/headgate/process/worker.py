@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
 DRAIN_STEP_S = 0.02
+GOODBYE_STEPS = 50
 TURN_S = 0.005  # in which the tasks that accept have run, and ended
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)  # the supervisor acts on them
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED)
@@ -102,6 +103,7 @@ class Worker:
                 background.stop()
             if self._drains:
                 await self._drain()
+            await self._say_goodbye()
         finally:
             if self._watchdog:
                 self._watchdog.stop()
@@ -167,6 +169,13 @@ class Worker:
             await asyncio.wait([self._stopped_now], timeout=DRAIN_STEP_S)
             if self._stopped_now.done():
                 return
+
+    async def _say_goodbye(self) -> None:
+        """Closes what WebSockets are left with 1001, and gives their peers a moment to answer."""
+        for _ in range(GOODBYE_STEPS):
+            if not self._core.say_goodbye():
+                return
+            await asyncio.sleep(DRAIN_STEP_S)
 
     # ---- what reaches a worker from outside
 

@@ -24,6 +24,7 @@ use crate::peer::{Broken, Peer};
 use crate::phase_hooks::{run_hooks_now, Departure};
 use crate::server_timing;
 use crate::upstream::{Lease, Pooled};
+use crate::websocket;
 
 /// Brings a response to the client.
 pub(super) async fn respond(
@@ -327,6 +328,7 @@ pub(super) fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Pooled)
 /// A 101: from here on both sides speak another protocol.
 async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled) -> Result<Next, Failure> {
     let exchange = plan.exchange;
+    let channel = websocket::channel(exchange);
     let head = {
         let request = exchange.request.borrow();
         let Some(asked) = upgrade_to(&request) else {
@@ -347,6 +349,10 @@ async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled
                 false,
             ));
         }
+        if channel.is_some() {
+            websocket::check_answer(&request, |name| response.head.get_all(name))
+                .map_err(|broken| Failure::upstream("bad_websocket_answer", 502, broken, false))?;
+        }
         let mut out = Vec::new();
         write_switch(response, asked, &mut out);
         out
@@ -357,6 +363,11 @@ async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled
         .write_all(&connection.watch, &head, plan.send_ms)
         .await;
     sent.map_err(|_| Failure::client_left())?;
+    if let Some(channel) = channel {
+        exchange.response_bytes.set(head.len() as u64);
+        let with = (channel, plan.send_ms);
+        return Ok(websocket::relay(connection, exchange, plan.tables, &mut server.peer, with).await);
+    }
     let route = exchange.route.get();
     let idle_ms = plan.tables.timeout(
         route,

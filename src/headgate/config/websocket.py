@@ -1,0 +1,51 @@
+"""WebSockets whose messages hooks see: how large they may be, and how long they may be silent."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from pydantic import Field
+
+from .settings import Settings
+from .units import Duration, Size
+
+
+class WebSocketConfig(Settings):
+    """WebSockets on routes with hooks of phase `websocket_message` (RFC 6455). On all others they are tunnels, which
+    only `timeouts.upstream_idle` bounds."""
+
+    max_message_bytes: Size = Field(
+        default=16 << 20,
+        ge=1,
+        le=1 << 30,
+        description="Bytes of one message; past it the sender is closed with 1009.",
+    )
+    max_frame_bytes: Size = Field(
+        default=16 << 20, ge=125, le=1 << 30, description="Bytes of one frame of a message; past it 1009."
+    )
+    max_queued_bytes: Size = Field(
+        default=1 << 20,
+        description="Bytes that hooks have sent of their own and the peers have not taken; past it `Overloaded`.",
+    )
+    ping_interval: Duration | None = Field(
+        default=20.0,
+        description="How often a silent side is pinged, and how long it may take to answer; null asks nobody.",
+    )
+    idle: Duration = Field(
+        default=3600.0,
+        description="The longest time without a message from either side; then both are closed with 1001.",
+    )
+    close_timeout: Duration = Field(
+        default=5.0, description="How long a side may take to answer a close; then it is cut."
+    )
+
+
+class WebSocketOptions(TypedDict, total=False):
+    """The keywords of `Gateway.websocket`; see `WebSocketConfig`."""
+
+    max_message_bytes: int | str
+    max_frame_bytes: int | str
+    max_queued_bytes: int | str
+    ping_interval: float | str | None
+    idle: float | str
+    close_timeout: float | str
