@@ -41,6 +41,7 @@ pub mod tables;
 mod tcp;
 mod tls;
 mod tls_routes;
+mod turns;
 mod udp;
 mod upstream;
 pub mod virtual_stream;

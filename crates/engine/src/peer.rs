@@ -17,6 +17,7 @@ use crate::http1::splice::Pipes;
 use crate::limits::Limit;
 use crate::stream::Stream;
 use crate::tls::TlsStream;
+use crate::turns::{Turn, Turns};
 
 /// The size of a pooled buffer, and the most that is read at once.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
@@ -35,6 +36,7 @@ pub(crate) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
     scrap: Cell<Vec<u8>>,
     pipes: Pipes,
+    pub(crate) turns: Turns,
 }
 
 impl Buffers {
@@ -138,6 +140,11 @@ impl Peer {
         &self.buffers.pipes
     }
 
+    /// The line of the worker's transfers.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.buffers.turns
+    }
+
     /// What was read and not used.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.data[self.start..]
@@ -203,6 +210,21 @@ impl Peer {
             self.settle();
         }
         Poll::Pending
+    }
+
+    /// As [`Peer::poll_fill`], of a transfer that takes turns with others.
+    pub(crate) fn poll_fill_in_turn(
+        &mut self,
+        context: &mut Context<'_>,
+        limit: usize,
+        turn: &mut Turn,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.turns().poll(context, turn));
+        let read = self.poll_fill(context, limit);
+        if read.is_pending() {
+            self.turns().give_back();
+        }
+        read
     }
 
     /// As [`Peer::poll_fill`], within the watch's deadline. An end is [`Broken::Closed`].

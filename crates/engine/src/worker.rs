@@ -155,6 +155,8 @@ impl Worker {
     /// Starts the worker's own work (deadlines, pools, log). Must be called once, within the runtime's local set.
     pub fn start(&self) {
         spawn_local(sweep(self.shared.clone()));
+        let buffers = Rc::clone(&self.shared.buffers);
+        spawn_local(async move { buffers.turns.run().await });
     }
 
     /// Stops accepting; connections end after their current response, idle ones after a moment.

@@ -8,12 +8,14 @@ use super::piece::Flow;
 use crate::hooks::Hooks;
 use crate::http1::relay::RelayBroken;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::turns::Turn;
 
 /// See the module.
 pub(crate) struct Payload {
     source: Source,
     /// The trailers, after the end.
     pub(crate) trailers: Option<Head>,
+    turn: Turn,
 }
 
 enum Source {
@@ -40,6 +42,7 @@ impl Payload {
         Self {
             source,
             trailers: None,
+            turn: Turn::default(),
         }
     }
 
@@ -54,7 +57,7 @@ impl Payload {
             if let Some(flow) = self.take(server, hooks)? {
                 return Poll::Ready(Ok(flow));
             }
-            match ready!(server.poll_fill(context, BUFFER_BYTES)) {
+            match ready!(server.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn)) {
                 Err(error) => return Poll::Ready(Err(RelayBroken::Server(Broken::Io(error)))),
                 Ok(0) if matches!(self.source, Source::UntilClose) => return Poll::Ready(Ok(Flow::end())),
                 Ok(0) => return Poll::Ready(Err(RelayBroken::Server(Broken::Closed))),

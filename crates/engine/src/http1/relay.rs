@@ -15,6 +15,7 @@ use headgate_wire::{
 use super::splice::{Splice, SPLICE_FROM_BYTES};
 use crate::failure::Failure;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::turns::Turn;
 
 /// What is read at once from a server whose client once could not keep up.
 const SLOW_READ_BYTES: usize = 16 * 1024;
@@ -40,6 +41,7 @@ pub(crate) struct Relay {
     is_slow: bool,
     splice: Option<Splice>,
     may_splice: bool,
+    turn: Turn,
     /// All bytes written to the client.
     pub(crate) written: u64,
     /// The trailers, after the end.
@@ -82,6 +84,7 @@ impl Relay {
             is_slow: false,
             splice: None,
             may_splice,
+            turn: Turn::default(),
             written: 0,
             trailers: None,
         }
@@ -230,15 +233,17 @@ impl Relay {
         } else {
             BUFFER_BYTES
         };
-        Poll::Ready(match ready!(server.poll_fill(context, limit)) {
-            Err(error) => Err(RelayBroken::Server(Broken::Io(error))),
-            Ok(0) if matches!(self.source, Source::UntilClose) => {
-                self.source = Source::Done;
-                self.finish(None);
-                Ok(())
-            }
-            Ok(0) => Err(RelayBroken::Server(Broken::Closed)),
-            Ok(_) => Ok(()),
-        })
+        Poll::Ready(
+            match ready!(server.poll_fill_in_turn(context, limit, &mut self.turn)) {
+                Err(error) => Err(RelayBroken::Server(Broken::Io(error))),
+                Ok(0) if matches!(self.source, Source::UntilClose) => {
+                    self.source = Source::Done;
+                    self.finish(None);
+                    Ok(())
+                }
+                Ok(0) => Err(RelayBroken::Server(Broken::Closed)),
+                Ok(_) => Ok(()),
+            },
+        )
     }
 }

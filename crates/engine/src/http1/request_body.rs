@@ -17,6 +17,7 @@ use crate::bodies::piece::Flow;
 use crate::failure::Failure;
 use crate::hooks::Hooks;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::turns::Turn;
 
 enum Source {
     Done,
@@ -46,6 +47,7 @@ pub(crate) struct RequestBody {
     pub(crate) trailers: Option<Head>,
     /// What goes to the server instead, where hooks have a say.
     pub(crate) made: Option<Box<Made>>,
+    turn: Turn,
 }
 
 /// Why a body cannot go on.
@@ -93,6 +95,7 @@ impl RequestBody {
             is_committed: false,
             trailers: None,
             made: None,
+            turn: Turn::default(),
         })
     }
 
@@ -286,7 +289,7 @@ impl RequestBody {
             if !client.unread().is_empty() && self.prepare(client)? {
                 continue;
             }
-            match client.poll_fill(context, BUFFER_BYTES) {
+            match client.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(BodyBroken::Client(Broken::Closed))),
                 Poll::Ready(Ok(_)) => *moved = true,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(BodyBroken::Client(Broken::Io(error)))),

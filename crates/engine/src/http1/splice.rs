@@ -10,6 +10,7 @@ use tokio::io::Interest;
 
 use super::relay::RelayBroken;
 use crate::peer::{Broken, Peer};
+use crate::turns::Turn;
 
 /// Shorter rests are copied: three system calls for the pipe would not pay.
 pub(crate) const SPLICE_FROM_BYTES: u64 = 96 * 1024;
@@ -48,6 +49,7 @@ pub(crate) struct Pipe {
     from: OwnedFd,
     to: OwnedFd,
     pub(crate) filled: usize,
+    turn: Turn,
 }
 
 impl Splice {
@@ -99,7 +101,12 @@ impl Splice {
 impl Pipe {
     pub(crate) fn open() -> io::Result<Self> {
         let (from, to) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Self { from, to, filled: 0 })
+        Ok(Self {
+            from,
+            to,
+            filled: 0,
+            turn: Turn::default(),
+        })
     }
 
     /// Moves bytes from a socket into the pipe. 0 means the peer's end.
@@ -129,16 +136,17 @@ impl Pipe {
         }
     }
 
-    /// Moves what the pipe holds to a socket.
-    pub(crate) fn poll_drain(&self, context: &mut Context<'_>, client: &Peer) -> Poll<io::Result<usize>> {
+    /// Moves what the pipe holds to a socket, in turn with other transfers.
+    pub(crate) fn poll_drain(&mut self, context: &mut Context<'_>, client: &Peer) -> Poll<io::Result<usize>> {
         loop {
             ready!(client.stream.poll_write_ready(context))?;
+            ready!(client.turns().poll(context, &mut self.turn));
             let moved = client.stream.try_io(Interest::WRITABLE, |socket| {
                 let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
                 Ok(splice(&self.from, None, socket, None, self.filled, flags)?)
             });
             match moved {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => client.turns().give_back(),
                 other => return Poll::Ready(other),
             }
         }

@@ -6,6 +6,7 @@ use std::task::{ready, Context, Poll};
 use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
+use crate::turns::Turn;
 
 /// One direction of a tunnel.
 #[derive(Default)]
@@ -13,6 +14,7 @@ struct Direction {
     is_ended: bool,
     is_shut: bool,
     moved: u64,
+    turn: Turn,
 }
 
 /// Bytes moved from the client and from the server.
@@ -82,7 +84,7 @@ impl Direction {
                 }
                 return Poll::Ready(Ok(()));
             }
-            if ready!(from.poll_fill(context, BUFFER_BYTES))? == 0 {
+            if ready!(from.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn))? == 0 {
                 self.is_ended = true;
             }
         }

@@ -17,6 +17,7 @@ use crate::limits::Limit;
 use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
 use crate::snapshot::ConnectionHooks;
 use crate::tables::Tables;
+use crate::turns::Turn;
 use crate::worker::Shared;
 
 /// A direction that has carried so much is likely to carry more: a pipe pays.
@@ -105,6 +106,7 @@ struct Direction<'a> {
     is_ended: bool,
     is_shut: bool,
     moved: u64,
+    turn: Turn,
 }
 
 impl<'a> Direction<'a> {
@@ -119,6 +121,7 @@ impl<'a> Direction<'a> {
             is_ended: false,
             is_shut: false,
             moved: 0,
+            turn: Turn::default(),
         }
     }
 
@@ -145,7 +148,9 @@ impl<'a> Direction<'a> {
             }
             if self.may_splice && self.moved >= SPLICE_AFTER_BYTES {
                 ready!(self.poll_splice(context, from, to)).map_err(broken)?;
-            } else if ready!(from.poll_fill(context, BUFFER_BYTES)).map_err(broken)? == 0 {
+            } else if ready!(from.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn)).map_err(broken)?
+                == 0
+            {
                 self.is_ended = true;
             }
         }
