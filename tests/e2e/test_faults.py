@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,27 @@ def test_slow_reader_holds_only_its_buffers(gateway: RunningGateway, origin: Ori
             assert other.get("/meanwhile").status == 200
     assert memory(worker) - before < 16_000_000
     for client in slow:
+        client.close()
+
+
+def test_transfers_that_all_go_on_at_once_take_turns_and_lose_nothing(
+    gateway: RunningGateway, origin: Origin
+) -> None:
+    body = b"".join(b"%07d\n" % line for line in range(250_000))
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:999_999], body[999_999:]))
+    origin.on("/with-length", reply(body))
+    origin.on(
+        "/in-chunks", raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked + b"0\r\n\r\n")
+    )
+    waiting = [RawClient(gateway.address, receive_buffer=4096) for _ in range(60)]
+    for number, client in enumerate(waiting):
+        client.send(format_request("GET", ("/with-length", "/in-chunks")[number % 2]))
+    eventually(lambda: len(origin.at("/with-length") + origin.at("/in-chunks")) == 60, "all are answered")
+    with gateway.client() as other, ThreadPoolExecutor(len(waiting)) as readers:
+        bodies = readers.map(lambda client: client.response().body, waiting)
+        assert [other.get("/meanwhile").status for _ in range(50)] == [200] * 50
+        assert all(one == body for one in bodies)
+    for client in waiting:
         client.close()
 
 
