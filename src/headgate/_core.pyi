@@ -364,8 +364,8 @@ class Request:
     @host.setter
     def host(self, host: str, /) -> None: ...
     @property
-    def version(self) -> Literal["1.0", "1.1"]:
-        """The protocol version the client speaks."""
+    def version(self) -> Literal["1.0", "1.1", "2"]:
+        """The HTTP version the client speaks."""
     @property
     def scheme(self) -> Literal["http", "https"]:
         """How the client reached the gateway."""

@@ -229,7 +229,9 @@ def test_refusals_and_failures_end_the_handshake_with_an_alert(
         assert alert in refusal(gateway, authority, f"{name}.given.test")
         assert meanwhile.get("/", host="pem.given.test").text == "fixed"
     error = "hook_failed" if words else "refused_by_hook"
-    assert gateway.access_record(error=error)
+    assert gateway.access_record(error=error, host=f"{name}.given.test")
+    if not words:
+        gateway.wait_for_log("refused by a hook: not here")
     if words:
         eventually(lambda: words in gateway.log(), f"{words} in {gateway.log()}")
         raised = [line for line in gateway.log().splitlines() if " raised: " in line and words in line]

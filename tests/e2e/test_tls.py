@@ -366,6 +366,7 @@ def test_reload_takes_new_certificates(serve: Serve, origin: Origin, authority: 
         ("no key", ["holds no private key"]),
         ("other key", ["is not the one of the certificate in"]),
         ("garbage", ["is no good PEM"]),
+        ("no response", ["empty.pem` holds no OCSP response"]),
         ("no authority", ["mode `required` trusts nobody"]),
         ("none", ["TLS without a certificate"]),
     ],
@@ -382,12 +383,25 @@ def test_bad_certificates_are_refused_by_file_and_reason(
         "no key": {"certificates": leaf.chain},
         "other key": {"certificates": {"chain": leaf.chain, "key": other.key}},
         "garbage": {"certificates": {"chain": str(tmp_path / "garbage.pem"), "key": leaf.key}},
+        "no response": {"certificates": {**leaf.files, "ocsp": str(tmp_path / "empty.pem")}},
         "no authority": {"certificates": leaf.files, "client_certificates": {"mode": "required"}},
         "none": {"policy": "modern"},
     }
     gateway = serve(gate(origin, **settings[fault]), is_ready=False)
     assert gateway.process.wait(20) == 2
     assert all(word in gateway.log() for word in words), gateway.log()
+
+
+def test_stapled_response_reaches_clients_that_ask(
+    serve: Serve, origin: Origin, authority: Authority
+) -> None:
+    leaf = authority.issue("gate.test")
+    gateway = serve(gate(origin, certificates={**leaf.files, "ocsp": authority.ocsp_response(leaf)}))
+    for version in ("-tls1_2", "-tls1_3"):
+        shown = openssl(gateway, authority, version, "-status")
+        assert "OCSP Response Status: successful" in shown and "Cert Status: good" in shown
+        assert "Verify return code: 0 (ok)" in shown
+        assert "OCSP" not in openssl(gateway, authority, version)
 
 
 def test_certificate_near_its_end_is_warned_of(serve: Serve, origin: Origin, authority: Authority) -> None:

@@ -245,3 +245,12 @@ def test_fetch_of_https_verifies_with_the_systems_authorities(
     assert answer.status == 200 and answer.json()["target"] == "/fetched"
     answer = serve(FETCHING, names=names).get("/")
     assert answer.status == 502 and "UnknownIssuer" in answer.text
+
+
+def test_fetch_of_https_is_refused_for_another_name(
+    serve: Serve, origins: dict[str, Origin], authority: Authority
+) -> None:
+    port = origins["named"].address.rpartition(":")[2]
+    names = {"URL": f"https://127.0.0.1:{port}/"}  # whose certificate is for another name
+    answer = serve(FETCHING, names=names, environment={"SSL_CERT_FILE": authority.ca}).get("/")
+    assert answer.status == 502 and "not valid for name" in answer.text

@@ -3,7 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use headgate_engine::{is_server_address, Exchange, FetchTo, Want};
+use headgate_engine::{is_server_address, Exchange, FetchTo, Protocol, Want};
 use headgate_wire::{RequestHead, Version};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -141,9 +141,12 @@ impl Request {
     /// `1.1` or `1.0`.
     #[getter]
     fn version(&self) -> PyResult<&'static str> {
-        Ok(match self.exchange()?.request.borrow().version {
-            Version::Http10 => "1.0",
-            Version::Http11 => "1.1",
+        let exchange = self.exchange()?;
+        let version = exchange.request.borrow().version;
+        Ok(match (exchange.client.protocol, version) {
+            (Protocol::Http2, _) => "2",
+            (Protocol::Http1, Version::Http10) => "1.0",
+            (Protocol::Http1, Version::Http11) => "1.1",
         })
     }
 

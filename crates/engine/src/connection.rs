@@ -17,6 +17,7 @@ use crate::peer::{Broken, Peer, BUFFER_BYTES};
 use crate::snapshot::H2c;
 use crate::stream::Stream;
 use crate::tables::Tables;
+use crate::tls::TlsInfo;
 use crate::worker::Shared;
 
 /// How long a client may still send after an answer that did not wait for its body.
@@ -246,12 +247,12 @@ impl Refusal {
     }
 }
 
-/// Logs a connection that was closed unserved.
+/// Logs a connection that was closed unserved; `host` is the name it asked for in TLS, if it got so far.
 pub(crate) fn log_refusal(
     tables: &Tables,
     shared: &Shared,
     client: &ClientInfo,
-    refusal: &Refusal,
+    (refusal, host): (&Refusal, &str),
     began_us: u64,
 ) {
     if let Some(log) = &tables.access_log {
@@ -259,6 +260,8 @@ pub(crate) fn log_refusal(
         log.record(&Entry {
             time_unix_ms: shared.clock.unix_ms(began_us),
             client: &client.address,
+            host: host.as_bytes(),
+            tls: client.tls.as_deref().map(TlsInfo::facts),
             limit: refusal.limit,
             error: refusal.error,
             total_us: now.saturating_sub(began_us),

@@ -25,6 +25,7 @@ use crate::own_answer::{self, Own};
 use crate::phase_hooks::{run_hooks, run_request_hooks};
 use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
+use crate::tls::TlsInfo;
 use crate::upstream::Upstream;
 use crate::{forward, own_answer::refuse, tls, websocket};
 
@@ -433,6 +434,7 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         target: request.target(),
         host: request.host(),
         version: exchange.version_name(),
+        tls: exchange.client.tls.as_deref().map(TlsInfo::facts),
         status: exchange.status.get(),
         request_bytes: exchange.request_bytes.get(),
         response_bytes: exchange.response_bytes.get(),

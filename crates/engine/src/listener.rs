@@ -108,7 +108,7 @@ impl Listener {
                 shared.metrics.count(full.counter);
                 shared.metrics.count(Counter::ConnectionsRefused);
                 let refusal = Refusal::full(&full);
-                log_refusal(&tables, shared, &client, &refusal, shared.clock.tick());
+                log_refusal(&tables, shared, &client, (&refusal, ""), shared.clock.tick());
                 return;
             }
         };

@@ -42,6 +42,8 @@ pub(crate) struct Opening {
     pub(crate) admission: Admission,
     /// Counted as one, from the first byte of TLS that is ended here.
     handshake: Option<Handshakes>,
+    /// The name asked for in TLS, for the log of a connection that is refused.
+    asked_for: String,
 }
 
 impl Opening {
@@ -64,6 +66,7 @@ impl Opening {
             shared,
             admission,
             handshake: None,
+            asked_for: String::new(),
         }
     }
 
@@ -247,7 +250,8 @@ impl Opening {
     fn refuse(&self, refusal: &Refusal, began_us: u64) {
         self.shared.metrics.count(refusal.counter);
         self.shared.metrics.count(Counter::ConnectionsRefused);
-        log_refusal(&self.tables, &self.shared, &self.client, refusal, began_us);
+        let told = (refusal, self.asked_for.as_str());
+        log_refusal(&self.tables, &self.shared, &self.client, told, began_us);
     }
 }
 
@@ -267,7 +271,14 @@ pub(crate) async fn run_hooks(
             shared.metrics.count(Counter::HookFailures);
             return Err(Refusal::new("hook_failed", Counter::HookFailures));
         }
-        if state.refusal.borrow().is_some() {
+        if let Some(reason) = state.refusal.borrow().as_deref() {
+            if !reason.is_empty() {
+                tracing::info!(
+                    client = state.address,
+                    listener = state.listener,
+                    "refused by a hook: {reason}"
+                );
+            }
             return Err(Refusal::new("refused_by_hook", Counter::RefusedByHook));
         }
         if state.certificate.borrow().is_some() {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::escape::push_text;
 use super::timestamp::Timestamps;
-use super::{Entry, FormatError};
+use super::{Entry, FormatError, TlsFacts};
 
 /// One thing a line can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,16 @@ pub(super) enum Field {
     Hooks,
     Limit,
     Error,
+    TlsVersion,
+    TlsCipher,
+    TlsServerName,
+    TlsAlpn,
+    TlsResumed,
+    ClientCertificate,
+    ClientSubject,
 }
 
-const FIELDS: [(&str, Field); 27] = [
+const FIELDS: [(&str, Field); 34] = [
     ("time", Field::Time),
     ("time_common", Field::TimeCommon),
     ("time_unix", Field::TimeUnix),
@@ -66,6 +73,13 @@ const FIELDS: [(&str, Field); 27] = [
     ("hooks", Field::Hooks),
     ("limit", Field::Limit),
     ("error", Field::Error),
+    ("tls_version", Field::TlsVersion),
+    ("tls_cipher", Field::TlsCipher),
+    ("tls_server_name", Field::TlsServerName),
+    ("tls_alpn", Field::TlsAlpn),
+    ("tls_resumed", Field::TlsResumed),
+    ("client_certificate", Field::ClientCertificate),
+    ("client_subject", Field::ClientSubject),
 ];
 
 impl Field {
@@ -110,8 +124,26 @@ impl Field {
             Self::Server => entry.server.as_bytes(),
             Self::Limit => entry.limit.as_bytes(),
             Self::Error => entry.error.as_bytes(),
+            of_tls => entry.tls.as_ref().map_or("", |tls| of_tls.in_tls(tls)).as_bytes(),
         };
         push_text(if text.is_empty() { b"-" } else { text }, line);
+    }
+}
+
+impl Field {
+    /// The text of a field that only TLS has.
+    fn in_tls<'a>(self, tls: &TlsFacts<'a>) -> &'a str {
+        match self {
+            Self::TlsVersion => tls.version,
+            Self::TlsCipher => tls.cipher,
+            Self::TlsServerName => tls.server_name,
+            Self::TlsAlpn => tls.alpn,
+            Self::TlsResumed if tls.is_resumed => "resumed",
+            Self::TlsResumed => "new",
+            Self::ClientCertificate => tls.client_certificate,
+            Self::ClientSubject => tls.client_subject,
+            _ => "",
+        }
     }
 }
 

@@ -143,6 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::access_log::TlsFacts;
 
     fn line(format: &str, entry: &Entry<'_>) -> String {
         let mut line = Vec::new();
@@ -160,6 +161,15 @@ mod tests {
             target: b"/apache_pb.gif?x=\"1\"",
             host: b"example.com",
             version: "HTTP/1.1",
+            tls: Some(TlsFacts {
+                version: "TLSv1.3",
+                cipher: "TLS13_AES_128_GCM_SHA256",
+                server_name: "example.com",
+                alpn: "http/1.1",
+                is_resumed: true,
+                client_certificate: "valid",
+                client_subject: "CN=\"a\"",
+            }),
             status: 200,
             request_bytes: 321,
             response_bytes: 2326,
@@ -207,13 +217,27 @@ mod tests {
             "response_bytes": 2326, "referer": null, "user_agent": "Mozilla/4.08\nfake \u{fffd}",
             "request_id": "0123abcd", "route": "api", "upstream": "api", "server": "10.0.0.1:9000", "attempts": 2,
             "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "hooks": [], "limit": "upstream_head",
-            "error": "",
+            "error": "", "tls": {
+                "version": "TLSv1.3", "cipher": "TLS13_AES_128_GCM_SHA256", "server_name": "example.com",
+                "alpn": "http/1.1", "resumed": true, "client_certificate": "valid", "client_subject": "CN=\"a\"",
+            },
         });
         assert_eq!(value, expected);
+        let plain = line("json", &Entry::default());
+        let value: serde_json::Value = serde_json::from_str(&plain).expect("valid JSON");
+        assert_eq!(value["tls"], serde_json::Value::Null);
     }
 
     #[test]
     fn custom_text_mixes_fields_and_braces() {
+        assert_eq!(
+            line(
+                "{tls_version} {tls_resumed} {client_certificate} {client_subject}",
+                &example()
+            ),
+            "TLSv1.3 resumed valid CN=\\x22a\\x22\n"
+        );
+        assert_eq!(line("{tls_version} {tls_resumed}", &Entry::default()), "- -\n");
         let text = "{{{status}}} {time_unix} é {referer} {limit}{server}";
         assert_eq!(
             line(text, &example()),

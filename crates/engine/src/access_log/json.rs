@@ -31,6 +31,31 @@ pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
     push_hooks(entry, line);
     push_string(b",\"limit\":\"", entry.limit.as_bytes(), line);
     push_string(b"\",\"error\":\"", entry.error.as_bytes(), line);
+    push_tls(entry, line);
+    line.push(b'}');
+}
+
+/// `","tls":null`, or an object.
+fn push_tls(entry: &Entry<'_>, line: &mut Vec<u8>) {
+    let Some(tls) = &entry.tls else {
+        return line.extend_from_slice(b"\",\"tls\":null");
+    };
+    push_string(b"\",\"tls\":{\"version\":\"", tls.version.as_bytes(), line);
+    push_string(b"\",\"cipher\":\"", tls.cipher.as_bytes(), line);
+    push_string(b"\",\"server_name\":\"", tls.server_name.as_bytes(), line);
+    push_string(b"\",\"alpn\":\"", tls.alpn.as_bytes(), line);
+    let resumed: &[u8] = if tls.is_resumed {
+        b"\",\"resumed\":true"
+    } else {
+        b"\",\"resumed\":false"
+    };
+    line.extend_from_slice(resumed);
+    push_string(
+        b",\"client_certificate\":\"",
+        tls.client_certificate.as_bytes(),
+        line,
+    );
+    push_string(b"\",\"client_subject\":\"", tls.client_subject.as_bytes(), line);
     line.extend_from_slice(b"\"}");
 }
 

@@ -40,6 +40,8 @@ pub struct Entry<'a> {
     pub host: &'a [u8],
     /// `HTTP/1.1` and the like.
     pub version: &'static str,
+    /// What was agreed in the TLS handshake; absent on a plain connection.
+    pub tls: Option<TlsFacts<'a>>,
     /// Status sent to the client.
     pub status: u16,
     /// Bytes read from the client for this request, head and body.
@@ -76,6 +78,25 @@ pub struct Entry<'a> {
     pub limit: &'a str,
     /// What failed, "" if nothing did.
     pub error: &'a str,
+}
+
+/// What is known of a client's TLS.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TlsFacts<'a> {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: &'a str,
+    /// The cipher suite.
+    pub cipher: &'a str,
+    /// The name that the client asked for, "" if it asked for none.
+    pub server_name: &'a str,
+    /// The application protocol agreed on, "" if none was.
+    pub alpn: &'a str,
+    /// Whether a session was taken up again.
+    pub is_resumed: bool,
+    /// The verdict on the client's certificate, `none` without one.
+    pub client_certificate: &'a str,
+    /// Whom that certificate names, in its own words.
+    pub client_subject: &'a str,
 }
 
 /// One worker's access log. Nothing here fails a request: see [`AccessLog::counts`].

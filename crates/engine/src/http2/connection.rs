@@ -241,7 +241,7 @@ impl Task {
             &shared.tables(),
             shared,
             &self.client,
-            refusal,
+            (refusal, ""),
             shared.clock.tick(),
         );
     }

@@ -40,6 +40,9 @@ impl Opening {
         let ran = while_client_stays(&mut self.peer, &self.watch, hooks).await;
         let decided = ran.unwrap_or_else(|broken| Err(Refusal::broken(&broken)));
         if let Err(refusal) = &decided {
+            let hello = state.hello.borrow();
+            let name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+            name.unwrap_or_default().clone_into(&mut self.asked_for);
             self.alert(match refusal.counter {
                 Counter::RefusedByHook => ACCESS_DENIED,
                 _ => INTERNAL_ERROR,

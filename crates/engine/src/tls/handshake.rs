@@ -18,6 +18,7 @@ use super::client_certificate::ClientCertificate;
 use super::listener::{Built, ListenerTls};
 use super::spec::ClientCertificateMode;
 use super::stream::TlsStream;
+use crate::access_log::TlsFacts;
 use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::peer::{watched, Broken, Peer, BUFFER_BYTES};
@@ -43,6 +44,22 @@ pub struct TlsInfo {
     /// The certificate that was shown, if a hook chose it.
     pub(super) chosen: Option<ChosenCertificate>,
     pub(super) listener: Rc<ListenerTls>,
+}
+
+impl TlsInfo {
+    /// What the access log tells of it.
+    pub(crate) fn facts(&self) -> TlsFacts<'_> {
+        let shown = self.client_certificate.as_ref();
+        TlsFacts {
+            version: self.version,
+            cipher: self.cipher,
+            server_name: self.server_name.as_deref().unwrap_or_default(),
+            alpn: &self.alpn,
+            is_resumed: self.is_resumed,
+            client_certificate: shown.map_or("none", |shown| shown.verdict),
+            client_subject: shown.map_or("", |shown| &shown.subject),
+        }
+    }
 }
 
 /// Why there is no session.
