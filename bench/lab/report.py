@@ -197,6 +197,18 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
         plain("failed requests, 10 reloads in 10 s", "reload-under-load", "10 reloads", "errors", 0, ""),
         plain("failed of 1,000,000 requests", "million", "5k", "errors", 0, ""),
         plain("memory grown after the first 100,000", "million", "5k", "grown", 5, "MB"),
+        plain(
+            "failed of 1,000,000 hooked ones beside those that raise",
+            "million-hooked",
+            "every phase",
+            "harmed",
+            0,
+            "",
+        ),
+        plain(
+            "memory grown after the first 100,000 of those", "million-hooked", "every phase", "grown", 5, "MB"
+        ),
+        plain("memory per request that waits in a hook", "waiting", "1000", "kb", 8, "KB"),
         plain("memory per idle connection", "idle-memory", "plain", "kb", 2, "KB"),
         plain("memory grown by 500 slow readers", "slow-client", "500 slow", "grown", 16, "MB"),
         Bar("p99 of the others, slow over calm", 2, "x", slow / calm if slow and calm else None),
