@@ -14,15 +14,16 @@ from pathlib import Path
 # Rust: the crates of this workspace that each crate may depend on.
 CRATES: dict[str, set[str]] = {
     "wire": set(),
+    "coding": set(),
     "route": set(),
     "shared": set(),
-    "engine": {"wire", "route", "shared"},
-    "bridge": {"wire", "route", "shared", "engine"},
+    "engine": {"wire", "coding", "route", "shared"},
+    "bridge": {"wire", "coding", "route", "shared", "engine"},
 }
 # Crates of others that only one of ours may depend on.
 RESERVED = {"pyo3": {"bridge"}, "tokio": {"engine", "bridge"}}
 # What a crate without I/O and clock may not name.
-PURE = {"wire", "route"}
+PURE = {"wire", "coding", "route"}
 IMPURE = re.compile(
     r"\bstd::(fs|os|process|thread|io::std\w+)\b|\b(TcpStream|TcpListener|UdpSocket|UnixStream|ToSocketAddrs)\b"
     r"|\b(Instant|SystemTime)\b"

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use headgate_engine::{decode_whole, Chunk, Coding, Delivery, Exchange, NewBody, Taken, Want};
+use headgate_coding::{decode_whole, Coding};
+use headgate_engine::{Chunk, Delivery, Exchange, NewBody, Taken, Want};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;

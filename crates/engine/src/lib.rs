@@ -48,7 +48,6 @@ pub mod virtual_stream;
 pub mod websocket;
 mod worker;
 
-pub use bodies::coding::{decode_whole, Coding, CodingBroken};
 pub use bodies::intake::{Delivery, NewBody, Taken, Want};
 pub use bodies::piece::{Chunk, Piece};
 pub use connection_state::{Chosen, ConnectionState, Opened};
@@ -60,7 +59,7 @@ pub use fetch::{
 };
 pub use hooks::{
     Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, Hooks,
-    LocalFuture, MessageStep, MessageVerdict, NoHooks, Step, Verdict,
+    LocalFuture, MessageStep, MessageVerdict, NoHooks, Read, Step, Verdict,
 };
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use headgate_wire::{Framing, Head};
 
 use super::chain::{Chain, Ground};
-use super::coding::Coding;
 use super::filtered::Pull;
 use super::intake::{client_body_ms, poll_continue, Intake, NewBody, Taken};
 use super::made::{Made, MadeSource};
@@ -21,6 +20,7 @@ use crate::limits::Limit;
 use crate::phase_hooks::Departure;
 use crate::snapshot::BodyHook;
 use crate::tables::Tables;
+use headgate_coding::Coding;
 
 /// Whether the body goes to a server otherwise than it comes.
 pub(crate) fn is_needed(exchange: &Exchange, hooks: &[BodyHook]) -> bool {
