@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from headgate import Gateway
@@ -49,6 +50,22 @@ async def size(request):
     async for piece in request.stream():
         total, count = total + len(piece), count + 1
     return JSONResponse({"total": total, "many": count > 3})
+
+async def echo_body(request):
+    return StreamingResponse(request.stream(), media_type="text/plain")
+
+async def answer_first(request):
+    async def pieces():
+        yield "begun;"
+        total = 0
+        try:
+            async for piece in request.stream():
+                total += len(piece)
+        except ClientDisconnect:
+            seen.append("left within its body")
+            raise
+        yield f"{total} bytes"
+    return StreamingResponse(pieces(), media_type="text/plain")
 
 async def fail(request):
     raise LookupError("no luck")
@@ -105,7 +122,8 @@ async def lifespan(app):
     print("application stops", flush=True)
 
 routes = [Route("/show/{name}", show, name="show", methods=["GET", "POST"]), Route("/stream", stream),
-    Route("/big", big), Route("/size", size, methods=["POST"]), Route("/fail", fail), Route("/fail-late", fail_late),
+    Route("/big", big), Route("/size", size, methods=["POST"]), Route("/echo-body", echo_body, methods=["POST"]),
+    Route("/answer-first", answer_first, methods=["POST"]), Route("/fail", fail), Route("/fail-late", fail_late),
     Route("/left", left), Route("/saw", saw), WebSocketRoute("/echo", echo), WebSocketRoute("/refuse", refuse),
     WebSocketRoute("/deny", deny), WebSocketRoute("/burst", burst)]
 star = Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(GZipMiddleware, minimum_size=10_000_000)])
@@ -204,6 +222,43 @@ def test_large_answer_arrives_whole(gateway: RunningGateway) -> None:
 
 def test_large_request_is_streamed(gateway: RunningGateway) -> None:
     assert gateway.post("/star/size", b"s" * 3_000_000).json() == {"total": 3_000_000, "many": True}
+
+
+def test_body_is_echoed_as_it_comes(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        client.send(format_request("POST", "/star/echo-body", [("Transfer-Encoding", "chunked")]))
+        client.send(b"5\r\nfirst\r\n")
+        assert client.head().get("transfer-encoding") == "chunked"
+        assert client.read_until(b"\r\nfirst\r\n") == b"5\r\nfirst\r\n"
+        client.send(b"6\r\nsecond\r\n")
+        assert client.read_until(b"second\r\n") == b"6\r\nsecond\r\n"
+        client.send(b"0\r\n\r\n")
+        assert client.read_to_end() == b"0\r\n\r\n"
+
+
+def test_body_may_be_read_after_the_answer_has_begun(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        client.send(format_request("POST", "/star/answer-first", [("Content-Length", "500000")]))
+        client.head()
+        client.read_until(b"begun;\r\n")
+        client.send(b"x" * 500_000)
+        assert b"500000 bytes" in client.read_to_end()
+
+
+def test_body_that_is_here_keeps_the_connection(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        for size in (0, 3, 10_000):
+            answer = client.request("POST", "/star/answer-first", body=b"x" * size)
+            assert answer.text == f"begun;{size} bytes"
+
+
+def test_client_that_leaves_within_its_body_ends_the_application(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        client.send(format_request("POST", "/star/answer-first", [("Content-Length", "10")]) + b"12345")
+        client.head()
+        client.read_until(b"begun;\r\n")
+    told = "left within its body"
+    eventually(lambda: told in gateway.get("/star/saw").json(), "the application is told")
 
 
 def test_slow_client_holds_the_application_back(gateway: RunningGateway) -> None:

@@ -84,6 +84,21 @@ async def away_replaced(request):
         pass
     request.set_body("other")
 
+async def echo(request):
+    async def pieces():
+        yield b"begun "
+        async for chunk in request.stream():
+            yield chunk.upper()
+    return Response(200, pieces())
+
+gate.route("/echo/*", to=api).request(echo)
+whole_echo = gate.route("/echo/whole", to=api)
+whole_echo.request(echo)
+
+@whole_echo.response_body(mode="buffer")
+def counts(request, response, chunk, last):
+    return b"%d bytes" % len(chunk)
+
 @gate.route("/generated", to=api)
 async def generated(request):
     async def rows():
@@ -302,6 +317,34 @@ def test_a_generator_becomes_the_body(gateway: RunningGateway, origin: Origin) -
     assert answer["body"] == "row 0 row 1 row 2 "
     assert dict(answer["fields"])["transfer-encoding"] == "chunked"
     assert gateway.get("/generated").json()["body"] == "row 0 row 1 row 2 "
+
+
+def test_a_streamed_answer_is_made_of_the_body_that_still_comes(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        client.send(format_request("POST", "/echo/x", [("Content-Length", "6")]))
+        assert client.head().status == 200
+        client.read_until(b"begun \r\n")
+        client.send(b"one")
+        client.read_until(b"ONE\r\n")
+        client.send(b"two")
+        assert client.read_to_end() == b"3\r\nTWO\r\n0\r\n\r\n"
+
+
+def test_a_streamed_answer_of_a_body_that_is_here_keeps_the_connection(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        for body in (b"", b"abc", b"x" * 20_000):
+            assert client.request("POST", "/echo/x", body=body).body == b"begun " + body.upper()
+
+
+def test_a_hook_that_wants_the_answer_whole_waits_for_the_body_too(gateway: RunningGateway) -> None:
+    assert gateway.post("/echo/whole", b"x" * 300_000).text == "300006 bytes"
+
+
+def test_a_body_that_stops_while_the_answer_goes_out_cuts_it(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        client.send(format_request("POST", "/echo/stops", [("Content-Length", "6")]) + b"one")
+        assert not client.read_to_end().endswith(b"0\r\n\r\n")
+    assert "client_body" in gateway.access_record(target="/echo/stops")["limit"]
 
 
 def test_a_body_that_grows_without_end_is_given_up(gateway: RunningGateway) -> None:

@@ -22,7 +22,7 @@ use crate::http1::forwarded::client_of;
 use crate::http1::request_body::{BodyBroken, RequestBody};
 use crate::metrics::Counter;
 use crate::own_answer::{self, Own};
-use crate::phase_hooks::{run_hooks, run_request_hooks};
+use crate::phase_hooks::{close_body, run_hooks, run_request_hooks};
 use crate::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::tls::TlsInfo;
@@ -149,21 +149,17 @@ async fn respond(
     // let in, answer itself, or choose another upstream
     if !route.hooks.request.is_empty() {
         if let Some(answer) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
-            return Box::pin(own_answer::send(
-                connection,
-                exchange,
-                tables,
-                Own::from(answer),
-                body,
-            ))
-            .await;
+            let own = Own::of_request_hook(answer);
+            let sent = Box::pin(own_answer::send(connection, exchange, tables, own, body)).await;
+            close_body(exchange);
+            return sent;
         }
     }
     if !route.hooks.response_body.is_empty() {
         // what hooks make of a part is no part of what they make of the whole
-        let head = &mut exchange.request.borrow_mut().head;
-        head.remove(b"range");
-        head.remove(b"if-range");
+        exchange.request.borrow_mut().head.retain(|name, _| {
+            !(name.eq_ignore_ascii_case(b"range") || name.eq_ignore_ascii_case(b"if-range"))
+        });
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
         return forward::forward(connection, exchange, tables, upstream, body).await;

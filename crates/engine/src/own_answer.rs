@@ -1,13 +1,14 @@
 //! Answers that the gateway gives itself: from hooks, redirects, fixed texts, files and error pages.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
+use std::task::Poll;
 
 use headgate_wire::{write_chunk_size, write_last_chunk, Framing, Head, ResponseHead, Span, Version, CRLF};
 
 use crate::bodies::begin::content_coding;
-use crate::bodies::coding::Coding;
 use crate::bodies::own::filter;
 use crate::connection::{Connection, Next, NoRequest};
 use crate::error_page::{self as page, reason_phrase};
@@ -15,20 +16,21 @@ use crate::exchange::{head_failure, request_id};
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
 use crate::grpc;
-use crate::hooks::{Answer, AnswerBody, BodySource};
+use crate::hooks::{Answer, AnswerBody, BodyFailed, BodySource};
 use crate::http1::request_body::RequestBody;
 use crate::http1::request_head::field;
 use crate::http1::response_head::{client_framing, write_end, write_status};
 use crate::metrics::Counter;
 use crate::own_tunnel;
 use crate::peer::Broken;
-use crate::phase_hooks::run_hooks;
+use crate::phase_hooks::{poll_client, run_hooks, Departure};
 use crate::snapshot::BodyHook;
 use crate::static_files::{percent_decode, Conditions, FileBody};
 use crate::tables::{Action, Route, Tables};
 use crate::virtual_stream::VirtualEnd;
 use crate::websocket::missing_version;
 use crate::worker::Shared;
+use headgate_coding::Coding;
 
 /// What is read of a file at once.
 const FILE_READ_BYTES: usize = 64 * 1024;
@@ -42,6 +44,8 @@ pub(crate) struct Own {
     is_final: bool,
     /// They have seen it and let it pass; so the body's hooks see it too.
     is_seen: bool,
+    /// The hook that streams it may go on to read the request's body meanwhile.
+    pub(crate) reads_on: bool,
 }
 
 impl Own {
@@ -49,6 +53,14 @@ impl Own {
     pub(crate) fn of_response_hook(answer: Box<Answer>) -> Self {
         Self {
             is_final: true,
+            ..answer.into()
+        }
+    }
+
+    /// An answer of a `request` hook.
+    pub(crate) fn of_request_hook(answer: Box<Answer>) -> Self {
+        Self {
+            reads_on: matches!(answer.body, AnswerBody::Stream(_)),
             ..answer.into()
         }
     }
@@ -103,6 +115,7 @@ impl From<Box<Answer>> for Own {
             body,
             is_final: false,
             is_seen: false,
+            reads_on: false,
         }
     }
 }
@@ -119,6 +132,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
                 body: OwnBody::Bytes(Vec::new()),
                 is_final: false,
                 is_seen: false,
+                reads_on: false,
             })
         }
         Action::Respond {
@@ -131,6 +145,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
             body: OwnBody::Bytes(body.clone()),
             is_final: false,
             is_seen: false,
+            reads_on: false,
         }),
         Action::Files(root) => {
             let request = exchange.request.borrow();
@@ -198,6 +213,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
                 body,
                 is_final: false,
                 is_seen: false,
+                reads_on: false,
             })
         }
         Action::Proxy { .. } | Action::Hooks => {
@@ -244,6 +260,7 @@ fn grpc_answer(failure: &Failure, id: String) -> Own {
         body: OwnBody::None(None),
         is_final: true,
         is_seen: false,
+        reads_on: false,
     }
 }
 
@@ -266,6 +283,7 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
         body: OwnBody::Bytes(body),
         is_final: true,
         is_seen: false,
+        reads_on: false,
     }
 }
 
@@ -336,12 +354,11 @@ pub(crate) async fn send(
     own: Own,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
-    // a body that nobody wants: what is here is dropped, more is not waited for
-    let before = body.received;
-    let is_clean = body.discard_available(&mut connection.peer).is_ok() && body.is_read();
-    exchange
-        .request_bytes
-        .set(exchange.request_bytes.get() + body.received - before);
+    let is_clean = if own.reads_on {
+        body.is_here(&connection.peer)
+    } else {
+        drop_rest(connection, exchange, body)
+    };
     let persistent = exchange.request.borrow().persistent && !connection.shared.is_draining.get();
     let hooks = exchange
         .route
@@ -362,7 +379,10 @@ pub(crate) async fn send(
         let own = after_hooks(connection, exchange, own, hooks).await?;
         let is_tunnel = matches!(own.body, OwnBody::Tunnel(_));
         if own.is_seen && !body_hooks.is_empty() && !is_tunnel {
-            Box::pin(filter(connection, exchange, tables, own, body_hooks, coding)).await?
+            Box::pin(filter(
+                connection, exchange, tables, own, body, body_hooks, coding,
+            ))
+            .await?
         } else {
             own
         }
@@ -374,12 +394,33 @@ pub(crate) async fn send(
         }
     }
     let persistent = persistent && !own.ends_with_connection(exchange);
-    write(connection, exchange, tables, own, !persistent || !is_clean).await?;
-    Ok(match (persistent, is_clean) {
-        (_, false) => Next::Linger,
-        (true, true) => Next::KeepAlive,
-        (false, true) => Next::Close,
-    })
+    let readable = own.reads_on.then_some(&mut *body);
+    write(
+        connection,
+        exchange,
+        tables,
+        own,
+        !persistent || !is_clean,
+        readable,
+    )
+    .await?;
+    Ok(
+        match (persistent && is_clean, drop_rest(connection, exchange, body)) {
+            (_, false) => Next::Linger,
+            (true, true) => Next::KeepAlive,
+            (false, true) => Next::Close,
+        },
+    )
+}
+
+/// Drops what is here of a body that nobody wants; more is not waited for. True if that was all.
+fn drop_rest(connection: &mut Connection, exchange: &Exchange, body: &mut RequestBody) -> bool {
+    let before = body.received;
+    let is_clean = body.discard_available(&mut connection.peer).is_ok() && body.is_read();
+    exchange
+        .request_bytes
+        .set(exchange.request_bytes.get() + body.received - before);
+    is_clean
 }
 
 /// Sends an answer after which the connection cannot be used further.
@@ -389,7 +430,7 @@ pub(crate) async fn send_last(
     tables: &Rc<Tables>,
     own: Own,
 ) -> Next {
-    match write(connection, exchange, tables, own, true).await {
+    match write(connection, exchange, tables, own, true, None).await {
         Ok(()) => Next::Linger,
         Err(_) => Next::Close,
     }
@@ -435,6 +476,7 @@ async fn after_hooks(
         body: own.body,
         is_final: true,
         is_seen: true,
+        reads_on: own.reads_on,
     })
 }
 
@@ -452,6 +494,7 @@ async fn write(
     tables: &Rc<Tables>,
     own: Own,
     closes: bool,
+    readable: Option<&mut RequestBody>,
 ) -> Result<(), Failure> {
     let shared = connection.shared.clone();
     let (version, is_head) = {
@@ -541,7 +584,13 @@ async fn write(
             writer.write(&out).await
         }
         OwnBody::File { file, start, length } => writer.write_file(out, &file, start, length).await,
-        OwnBody::Stream(mut source) => writer.write_stream(out, &mut *source, framing.is_chunked).await,
+        OwnBody::Stream(mut source) => {
+            let allow_half_close = tables.limits.allow_half_close;
+            let waiting = Waiting::new(readable, allow_half_close);
+            writer
+                .write_stream(out, &mut *source, framing.is_chunked, waiting)
+                .await
+        }
     }
 }
 
@@ -605,13 +654,14 @@ impl Writer<'_> {
         mut out: Vec<u8>,
         source: &mut dyn BodySource,
         is_chunked: bool,
+        mut waiting: Waiting<'_>,
     ) -> Result<(), Failure> {
         loop {
             if !out.is_empty() {
                 self.write(&out).await?;
                 out.clear();
             }
-            match source.next().await {
+            match waiting.next(source, self.connection, self.exchange).await? {
                 Some(Ok(piece)) if piece.is_empty() => {}
                 Some(Ok(piece)) if is_chunked => {
                     write_chunk_size(piece.len(), &mut out);
@@ -634,6 +684,37 @@ impl Writer<'_> {
             self.write(&out).await?;
         }
         Ok(())
+    }
+}
+
+/// Waits for the pieces of a streamed answer, and notices meanwhile what the client does.
+struct Waiting<'a> {
+    /// The request's body, while the hook may read it.
+    readable: Option<&'a mut RequestBody>,
+    departure: Departure,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(readable: Option<&'a mut RequestBody>, allow_half_close: bool) -> Self {
+        let departure = Departure::new(allow_half_close);
+        Self { readable, departure }
+    }
+
+    async fn next(
+        &mut self,
+        source: &mut dyn BodySource,
+        connection: &mut Connection,
+        exchange: &Exchange,
+    ) -> Result<Option<Result<Vec<u8>, BodyFailed>>, Failure> {
+        let mut next = source.next();
+        poll_fn(|context| {
+            if let Poll::Ready(piece) = next.as_mut().poll(context) {
+                return Poll::Ready(Ok(piece));
+            }
+            let (body, departure) = (self.readable.as_deref_mut(), &mut self.departure);
+            poll_client(context, connection, exchange, body, departure).map(Err)
+        })
+        .await
     }
 }
 

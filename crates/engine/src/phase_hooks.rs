@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use crate::connection::Connection;
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
-use crate::hooks::{Answer, LocalFuture, Step, Verdict};
+use crate::hooks::{Answer, AnswerBody, LocalFuture, Step, Verdict};
 use crate::http1::request_body::RequestBody;
 use crate::metrics::Counter;
 use crate::peer::Peer;
@@ -44,11 +44,20 @@ pub(crate) async fn run_request_hooks(
 ) -> Result<Option<Box<Answer>>, Failure> {
     exchange.is_body_open.set(true);
     let outcome = run(connection, exchange, hooks, Some(body)).await;
+    // a streamed answer may be made of what is still to be read: whoever sends it closes
+    let goes_on = matches!(&outcome, Ok(Some(answer)) if matches!(answer.body, AnswerBody::Stream(_)));
+    if !goes_on {
+        close_body(exchange);
+    }
+    outcome
+}
+
+/// From now on nobody may ask for the request's body.
+pub(crate) fn close_body(exchange: &Exchange) {
     exchange.is_body_open.set(false);
     if let Some(rare) = exchange.known_rare() {
         rare.intake.close();
     }
-    outcome
 }
 
 async fn run(
@@ -120,23 +129,35 @@ async fn unless_client_leaves(
         if let Poll::Ready(verdict) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(verdict));
         }
-        // what a later step of the hook may ask for wakes this task
-        if let Some(body) = body.as_deref_mut() {
-            let intake = &exchange.rare().intake;
-            if let Poll::Ready(failure) = intake.poll(context, connection, exchange, body) {
-                return Poll::Ready(Err(failure));
-            }
-            // what waits to be read is the body
-            if intake.is_reading() {
-                return Poll::Pending;
-            }
-        }
-        if departure.poll(context, &mut connection.peer) {
-            return Poll::Ready(Err(Failure::client_left()));
-        }
-        Poll::Pending
+        poll_client(context, connection, exchange, body.as_deref_mut(), &mut departure).map(Err)
     })
     .await
+}
+
+/// What the client does while user code is waited for: reads what that asks of the body, if it may. Ready with the failure
+/// that ends the request.
+pub(crate) fn poll_client(
+    context: &mut Context<'_>,
+    connection: &mut Connection,
+    exchange: &Exchange,
+    body: Option<&mut RequestBody>,
+    departure: &mut Departure,
+) -> Poll<Failure> {
+    // what a later step of the hook may ask for wakes this task
+    if let Some(body) = body {
+        let intake = &exchange.rare().intake;
+        if let Poll::Ready(failure) = intake.poll(context, connection, exchange, body) {
+            return Poll::Ready(failure);
+        }
+        // what waits to be read is the body
+        if intake.is_reading() {
+            return Poll::Pending;
+        }
+    }
+    if departure.poll(context, &mut connection.peer) {
+        return Poll::Ready(Failure::client_left());
+    }
+    Poll::Pending
 }
 
 /// Watches for a client's departure without reading from it.

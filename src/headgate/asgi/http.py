@@ -51,7 +51,7 @@ class HttpExchange:
                 async for piece in self._pieces:
                     return {"type": "http.request", "body": piece, "more_body": True}
             except RuntimeError:
-                # the request's body is not read any more once the answer has begun
+                # nor is the body read any more when the answer is over, or cut
                 if self._headers is None:
                     raise
                 return {"type": "http.disconnect"}

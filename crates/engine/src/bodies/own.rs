@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::chain::{Chain, ChainBroken, Ground, Input};
-use super::coding::Coding;
 use super::filtered::Pull;
 use super::intake::spool_failure;
 use super::made::hook_failed;
@@ -17,10 +16,12 @@ use crate::connection::Connection;
 use crate::exchange_state::Exchange;
 use crate::failure::Failure;
 use crate::hooks::{BodyFailed, BodySource, LocalFuture};
+use crate::http1::request_body::RequestBody;
 use crate::own_answer::{Own, OwnBody};
-use crate::phase_hooks::Departure;
+use crate::phase_hooks::{poll_client, Departure};
 use crate::snapshot::BodyHook;
 use crate::tables::Tables;
+use headgate_coding::Coding;
 use headgate_wire::Head;
 
 /// What is read of a file at once.
@@ -35,6 +36,7 @@ pub(crate) async fn filter(
     exchange: &Rc<Exchange>,
     tables: &Rc<Tables>,
     mut own: Own,
+    body: &mut RequestBody,
     hooks: &[BodyHook],
     coding: Result<Option<Coding>, ()>,
 ) -> Result<Own, Failure> {
@@ -72,8 +74,8 @@ pub(crate) async fn filter(
         begun: Vec::new(),
         is_ended: false,
     };
-    let begun = begin(connection, exchange, &mut filtering).await;
-    begun.map_err(|broken| failure(exchange, broken))?;
+    let readable = own.reads_on.then_some(body);
+    begin(connection, exchange, &mut filtering, readable).await?;
     if filtering.chain.has_changed() || !filtering.is_ended {
         weaken(&mut head);
         own.headers = fields(&head);
@@ -90,39 +92,31 @@ async fn begin(
     connection: &mut Connection,
     exchange: &Exchange,
     filtering: &mut Filtering,
-) -> Result<(), ChainBroken<BodyFailed>> {
+    mut readable: Option<&mut RequestBody>,
+) -> Result<(), Failure> {
     let mut departure = Departure::new(exchange.tables.borrow().limits.allow_half_close);
-    let mut has_left = false;
     connection.watch.disarm();
-    let begun = poll_fn(|context| {
+    poll_fn(|context| {
         while !filtering.is_ended && filtering.begun.len() < BEGIN_BYTES {
             let mut on = On::Source;
             match filtering.poll(context, &mut on) {
                 Poll::Ready(Ok(Some(data))) => filtering.begun.extend_from_slice(data.bytes()),
                 Poll::Ready(Ok(None)) => {}
-                Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(failure(exchange, broken))),
                 Poll::Pending if on == On::Source && !filtering.chain.holds_back() => break,
                 Poll::Pending => {
-                    has_left = departure.poll(context, &mut connection.peer);
-                    return if has_left {
-                        Poll::Ready(Ok(()))
-                    } else {
-                        Poll::Pending
-                    };
+                    let body = readable.as_deref_mut();
+                    return poll_client(context, connection, exchange, body, &mut departure).map(Err);
                 }
             }
         }
         Poll::Ready(Ok(()))
     })
-    .await;
-    if has_left {
-        return Err(ChainBroken::Input(BodyFailed));
-    }
-    begun
+    .await
 }
 
-fn failure(exchange: &Exchange, broken: ChainBroken<BodyFailed>) -> Failure {
-    match broken {
+fn failure(exchange: &Exchange, broken: Box<ChainBroken<BodyFailed>>) -> Failure {
+    match *broken {
         ChainBroken::Input(BodyFailed) => {
             Failure::gateway("stream_failed", 500, "the hook's body could not go on")
         }
@@ -165,7 +159,7 @@ impl Filtering {
         &mut self,
         context: &mut Context<'_>,
         on: &mut On,
-    ) -> Poll<Result<Option<Chunk>, ChainBroken<BodyFailed>>> {
+    ) -> Poll<Result<Option<Chunk>, Box<ChainBroken<BodyFailed>>>> {
         self.chain.poll_flow(context, &mut self.input, on).map_ok(|flow| {
             self.is_ended = flow.is_last;
             flow.data

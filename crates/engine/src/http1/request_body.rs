@@ -119,6 +119,15 @@ impl RequestBody {
             && self.framing_written == self.framing.len()
     }
 
+    /// All of it is here, as far as that is known without looking into it.
+    pub(crate) fn is_here(&self, client: &Peer) -> bool {
+        match self.source {
+            Source::Done => true,
+            Source::Length(left) => client.unread().len() as u64 >= left,
+            Source::Chunked(_) => false,
+        }
+    }
+
     /// Moves the part of the body that is already here behind the head in `out`.
     pub(crate) fn take_available(&mut self, client: &mut Peer, out: &mut Vec<u8>) -> Result<(), BodyBroken> {
         while !self.is_read() && !client.unread().is_empty() {
