@@ -7,17 +7,20 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::ffi::c_int;
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::task::{ready, Poll};
+use std::{ptr, slice};
 
+use headgate_engine::Read;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyContext;
+use pyo3::types::{PyBytes, PyContext};
 use tokio::io::unix::AsyncFd;
-use tokio::io::Interest;
+use tokio::io::{Interest, ReadBuf};
 
 thread_local! {
     static SAVED: Cell<*mut ffi::PyThreadState> = const { Cell::new(ptr::null_mut()) };
@@ -169,6 +172,52 @@ impl<T> Drop for ThreadBound<T> {
 /// A number that no two live threads share.
 fn this_thread() -> usize {
     MARK.with(|mark| ptr::from_ref(mark).addr())
+}
+
+extern "C" {
+    // CPython's documented function, which pyo3's bindings leave out
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
+}
+
+/// A new `bytes` of at most `most` bytes that `read` fills, without a copy and without a byte written twice.
+pub(crate) fn read_bytes<'py>(
+    py: Python<'py>,
+    most: usize,
+    read: Read<'_>,
+) -> Poll<io::Result<Bound<'py, PyBytes>>> {
+    let Ok(size) = ffi::Py_ssize_t::try_from(most) else {
+        return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+    };
+    // SAFETY: the call gives a new reference, to an object of our own that nobody else sees before it is filled, or null
+    // with an exception set.
+    let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(ptr::null(), size)) };
+    let Ok(bytes) = made else {
+        return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+    };
+    // SAFETY: the object has so many bytes; they are not initialised, which `MaybeUninit` says, and borrowed for this call.
+    let mut room = ReadBuf::uninit(unsafe {
+        slice::from_raw_parts_mut(
+            ffi::PyBytes_AsString(bytes.as_ptr()).cast::<MaybeUninit<u8>>(),
+            most,
+        )
+    });
+    ready!(read(&mut room))?;
+    let filled = room.filled().len();
+    if filled == most {
+        // SAFETY: it was made as `bytes`.
+        return Poll::Ready(Ok(unsafe { bytes.cast_into_unchecked() }));
+    }
+    let mut raw = bytes.into_ptr();
+    // SAFETY: the only reference to an object that nobody has seen; on failure it is released and `raw` null, with an exception
+    // set, which `from_owned_ptr_or_err` takes. A size of 0 gives the one empty `bytes`.
+    let cut = unsafe {
+        _PyBytes_Resize(&raw mut raw, filled.cast_signed());
+        Bound::from_owned_ptr_or_err(py, raw)
+    };
+    match cut.map(Bound::cast_into::<PyBytes>) {
+        Ok(Ok(bytes)) => Poll::Ready(Ok(bytes)),
+        _ => Poll::Ready(Err(io::ErrorKind::OutOfMemory.into())),
+    }
 }
 
 /// Takes over a descriptor from Python, which gave it up with `detach()`.

@@ -1,16 +1,18 @@
 //! The engine's trait [`Hooks`] over a table of Python functions.
 
+use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use headgate_engine::websocket::{Message, Party};
 use headgate_engine::{
     BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, LocalFuture,
-    MessageStep, Step, Verdict,
+    MessageStep, Read, Step, Verdict,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyContext, PySequence};
+use pyo3::types::{PyBytes, PyContext, PySequence};
 
 use crate::attachment::Attachment;
 use crate::attempt_view::Attempt;
@@ -116,6 +118,10 @@ impl Hooks for PyHooks {
         Python::attach(|py| PyPiece::copied(py, bytes))
     }
 
+    fn read_piece(&self, most: usize, read: Read<'_>) -> Poll<io::Result<Chunk>> {
+        Python::attach(|py| PyPiece::read(py, most, read))
+    }
+
     fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool {
         let hook = &self.hooks[function];
         Python::attach(|py| {
@@ -202,6 +208,11 @@ impl PyHooks {
         };
         if result.is_none() || result.is(&chunk) {
             return Ok(BodyStep::Ready(BodyVerdict::Keep));
+        }
+        // the common ones first: asking whether something can be awaited costs an exception where it cannot
+        if result.is_exact_instance_of::<PyBytes>() {
+            let converter = self.converter(hook, exchange, &context);
+            return converter.body_verdict(&result).map(BodyStep::Ready);
         }
         let Some(coroutine) = to_coroutine(&self.seam, &result)? else {
             let converter = self.converter(hook, exchange, &context);

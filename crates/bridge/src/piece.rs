@@ -1,13 +1,17 @@
 //! Pieces of bodies that are Python `bytes`: what a hook gave goes to the socket without another copy.
 
 use std::any::Any;
+use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::task::{ready, Poll};
 
-use headgate_engine::{Chunk, Piece};
+use headgate_engine::{Chunk, Piece, Read};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+
+use crate::gil;
 
 /// A `bytes` object as the engine reads it.
 pub(crate) struct PyPiece(PyBackedBytes);
@@ -16,6 +20,12 @@ impl PyPiece {
     /// A new object with these bytes.
     pub(crate) fn copied(py: Python<'_>, bytes: &[u8]) -> Chunk {
         Rc::new(Self(PyBackedBytes::from(PyBytes::new(py, bytes))))
+    }
+
+    /// A new object that is read into. The socket's bytes are copied once, by the kernel.
+    pub(crate) fn read(py: Python<'_>, most: usize, read: Read<'_>) -> Poll<io::Result<Chunk>> {
+        let bytes = ready!(gil::read_bytes(py, most, read))?;
+        Poll::Ready(Ok(Rc::new(Self(PyBackedBytes::from(bytes)))))
     }
 
     /// The object of a chunk; a chunk that is none is copied into one.

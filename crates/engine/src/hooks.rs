@@ -7,8 +7,12 @@
 //! hook's deadline passes. A phase without hooks never comes here.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{ready, Poll};
+
+use tokio::io::ReadBuf;
 
 use crate::bodies::piece::Chunk;
 use crate::connection_state::ConnectionState;
@@ -127,6 +131,9 @@ pub enum ChunkStep {
     Waiting(LocalFuture<'static, Filtered>),
 }
 
+/// Reads from a socket into some room.
+pub type Read<'a> = &'a mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>;
+
 /// Everything the engine asks of user code.
 pub trait Hooks {
     /// Runs one hook of any phase. `exchange` tells the phase's other arguments (response, attempt, failure).
@@ -157,6 +164,16 @@ pub trait Hooks {
     /// A copy of some bytes in the form that hooks take best.
     fn piece(&self, bytes: &[u8]) -> Chunk {
         Rc::new(bytes.to_vec())
+    }
+
+    /// A piece in that form which `read` fills, without a copy: with at most `most` bytes, none at the end.
+    fn read_piece(&self, most: usize, read: Read<'_>) -> Poll<io::Result<Chunk>> {
+        let mut bytes = vec![0; most];
+        let mut room = ReadBuf::new(&mut bytes);
+        ready!(read(&mut room))?;
+        let filled = room.filled().len();
+        bytes.truncate(filled);
+        Poll::Ready(Ok(Rc::new(bytes)))
     }
 
     /// Asks a matcher function whether a route that otherwise fits takes the request. Errors count as no (and are logged).

@@ -7,7 +7,7 @@ use std::pin::{pin, Pin};
 use std::task::{ready, Context, Poll, Waker};
 
 use bytes::BufMut;
-use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::tls::TlsStream;
@@ -41,6 +41,19 @@ impl Stream {
             Self::Unix(stream) => pin!(stream.read_buf(&mut buffer.limit(limit))).poll(context),
             Self::Virtual(stream) => stream.poll_read(context, buffer, limit),
             Self::Tls(stream) => stream.poll_read(context, buffer, limit),
+        }
+    }
+
+    /// Reads from a socket into `room`, which stays as it was at the end.
+    pub(crate) fn poll_read_socket(
+        &mut self,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, room),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, room),
+            Self::Virtual(_) | Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 

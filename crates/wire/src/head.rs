@@ -112,6 +112,16 @@ impl Head {
         self.hide(name, 0);
     }
 
+    /// Removes the field lines, given as name and value, that `keeps` says no to.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&[u8], &[u8]) -> bool) {
+        for at in 0..self.fields.len() {
+            let field = &self.fields[at];
+            if field.state & HIDDEN == 0 && !keeps(self.name(field), self.value(field)) {
+                self.fields[at].state |= HIDDEN;
+            }
+        }
+    }
+
     /// About how many bytes [`write_fields`](Self::write_fields) will add; never less.
     pub fn len_hint(&self) -> usize {
         self.visible()

@@ -86,6 +86,14 @@ fn remove_takes_every_line_and_only_visible_ones() {
 }
 
 #[test]
+fn retain_takes_lines_by_name_and_value_and_only_visible_ones() {
+    let mut head = head_of("A: 1\r\nTransfer-Encoding: gzip, chunked\r\nB: 1\r\nA: 2\r\nC: 3\r\n");
+    head.retain(|name, value| name == b"B" || value == b"2");
+    assert_eq!(written(&head), "B: 1\r\nA: 2\r\n");
+    assert!(head.has_inner_codings());
+}
+
+#[test]
 fn edits_that_would_write_a_message_wrong_are_refused() {
     let mut head = Head::empty();
     for name in ["", "a b", "a:", "a\r\n", "\u{e9}"] {

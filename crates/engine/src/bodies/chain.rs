@@ -9,7 +9,9 @@ use std::io;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
-use super::coding::{Coding, CodingBroken, Decoding, Encoding};
+use headgate_coding::{Coding, CodingBroken};
+
+use super::coding::{Decoding, Encoding};
 use super::piece::{Chunk, Flow, On};
 use super::spool::Spool;
 use crate::clock::Clock;
@@ -26,6 +28,9 @@ pub(crate) trait Input {
     /// The next piece.
     fn poll_flow(&mut self, context: &mut Context<'_>, on: &mut On) -> Poll<Result<Flow, Self::Error>>;
 }
+
+/// A piece, or (boxed, so that pieces are cheap to hand on) why there is none.
+pub(crate) type Flowed<E> = Result<Flow, Box<ChainBroken<E>>>;
 
 /// Why a body cannot go on.
 pub(crate) enum ChainBroken<E> {
@@ -143,7 +148,7 @@ impl Chain {
         context: &mut Context<'_>,
         input: &mut I,
         on: &mut On,
-    ) -> Poll<Result<Flow, ChainBroken<I::Error>>> {
+    ) -> Poll<Flowed<I::Error>> {
         poll_stages(
             &mut self.stages,
             &self.ground,
@@ -162,25 +167,34 @@ fn poll_stages<I: Input>(
     context: &mut Context<'_>,
     input: &mut I,
     on: &mut On,
-) -> Poll<Result<Flow, ChainBroken<I::Error>>> {
+) -> Poll<Flowed<I::Error>> {
     let Some((stage, before)) = stages.split_last_mut() else {
-        return input.poll_flow(context, on).map_err(ChainBroken::Input);
+        return input
+            .poll_flow(context, on)
+            .map_err(|error| Box::new(ChainBroken::Input(error)));
     };
     loop {
         let given = match stage {
             Stage::Hook(hook) => hook.poll_given(ground, has_changed, context, on),
-            Stage::Decode(decoding) => Poll::Ready(decoding.take().map_err(Into::into)),
-            Stage::Encode(encoding) => Poll::Ready(encoding.take().map_err(Into::into)),
+            Stage::Decode(decoding) => Poll::Ready(decoding.take().map_err(StageBroken::coding)),
+            Stage::Encode(encoding) => Poll::Ready(encoding.take().map_err(StageBroken::coding)),
         };
-        if let Some(flow) = ready!(given).map_err(StageBroken::with_input)? {
-            if flow.data.is_some() || flow.is_last {
-                return Poll::Ready(Ok(flow));
-            }
-            continue;
+        match ready!(given) {
+            Ok(Some(flow)) if flow.data.is_some() || flow.is_last => return Poll::Ready(Ok(flow)),
+            Ok(Some(_)) => continue,
+            Ok(None) => {}
+            Err(broken) => return Poll::Ready(Err(broken.with_input())),
         }
-        let flow = ready!(poll_stages(before, ground, has_changed, context, input, on))?;
+        let flow = match ready!(poll_stages(before, ground, has_changed, context, input, on)) {
+            Ok(flow) => flow,
+            Err(broken) => return Poll::Ready(Err(broken)),
+        };
         match stage {
-            Stage::Hook(hook) => hook.give(&flow, ground).map_err(StageBroken::with_input)?,
+            Stage::Hook(hook) => {
+                if let Err(broken) = hook.give(flow, ground) {
+                    return Poll::Ready(Err(broken.with_input()));
+                }
+            }
             Stage::Decode(decoding) => decoding.give(flow),
             Stage::Encode(encoding) => encoding.give(flow),
         }
@@ -196,21 +210,28 @@ enum StageBroken {
     Spool(io::Error),
 }
 
+type Given<T> = Result<T, Box<StageBroken>>;
+
 impl StageBroken {
-    fn with_input<E>(self) -> ChainBroken<E> {
-        match self {
+    #[cold]
+    fn with_input<E>(self) -> Box<ChainBroken<E>> {
+        Box::new(match self {
             Self::Hook => ChainBroken::Hook,
             Self::Answered(answer) => ChainBroken::Answered(answer),
             Self::TooLarge => ChainBroken::TooLarge,
             Self::Coding => ChainBroken::Coding,
             Self::Spool(error) => ChainBroken::Spool(error),
-        }
+        })
     }
-}
 
-impl From<CodingBroken> for StageBroken {
-    fn from(_: CodingBroken) -> Self {
-        Self::Coding
+    #[cold]
+    fn coding(_: CodingBroken) -> Box<Self> {
+        Box::new(Self::Coding)
+    }
+
+    #[cold]
+    fn spool(error: io::Error) -> Box<Self> {
+        Box::new(Self::Spool(error))
     }
 }
 
@@ -222,9 +243,9 @@ impl HookStage {
         has_changed: &mut bool,
         context: &mut Context<'_>,
         on: &mut On,
-    ) -> Poll<Result<Option<Flow>, StageBroken>> {
+    ) -> Poll<Given<Option<Flow>>> {
         if let Some(flow) = self.whole.as_mut().and_then(Whole::next) {
-            return Poll::Ready(flow.map(Some).map_err(StageBroken::Spool));
+            return Poll::Ready(flow.map(Some).map_err(StageBroken::spool));
         }
         let Some((step, _)) = &mut self.called else {
             return Poll::Ready(Ok(None));
@@ -245,12 +266,12 @@ impl HookStage {
     }
 
     /// Takes a piece in and calls the hook with it, or keeps it for the call with the whole.
-    fn give(&mut self, flow: &Flow, ground: &Ground) -> Result<(), StageBroken> {
+    fn give(&mut self, flow: Flow, ground: &Ground) -> Given<()> {
         let is_last = flow.is_last;
         let chunk = match &mut self.whole {
-            None => flow.data.clone(),
+            None => flow.data,
             Some(whole) => {
-                whole.keep(flow, ground)?;
+                whole.keep(&flow, ground)?;
                 if !is_last {
                     return Ok(());
                 }
@@ -262,7 +283,8 @@ impl HookStage {
         let step = ground
             .hooks
             .call_body(self.hook, &ground.exchange, &chunk, is_last);
-        ground.exchange.timings.add_hook(ground.clock.tick() - began);
+        // the call has read the clock at its end
+        ground.exchange.timings.add_hook(ground.clock.now_us() - began);
         self.called = Some((step, Flow::of(chunk, is_last)));
         Ok(())
     }
@@ -273,7 +295,7 @@ impl HookStage {
         flow: Flow,
         ground: &Ground,
         has_changed: &mut bool,
-    ) -> Result<Flow, StageBroken> {
+    ) -> Given<Flow> {
         match verdict {
             BodyVerdict::Keep => match &mut self.whole {
                 // from the file piece by piece, so that a client that reads slowly does not hold it in memory
@@ -287,10 +309,10 @@ impl HookStage {
                 *has_changed = true;
                 Ok(self.known(Flow::of(chunk, flow.is_last)))
             }
-            BodyVerdict::Answer(answer) => Err(StageBroken::Answered(answer)),
+            BodyVerdict::Answer(answer) => Err(Box::new(StageBroken::Answered(answer))),
             BodyVerdict::Failed => {
                 ground.metrics.count(Counter::HookFailures);
-                Err(StageBroken::Hook)
+                Err(Box::new(StageBroken::Hook))
             }
         }
     }
@@ -305,25 +327,25 @@ impl HookStage {
 }
 
 impl Whole {
-    fn keep(&mut self, flow: &Flow, ground: &Ground) -> Result<(), StageBroken> {
+    fn keep(&mut self, flow: &Flow, ground: &Ground) -> Given<()> {
         if self.spool.len() + flow.len() as u64 > self.max_bytes {
             ground.exchange.limit.set("limits.max_buffered_body_bytes");
             ground.metrics.count(Counter::LimitBufferedBody);
-            return Err(StageBroken::TooLarge);
+            return Err(Box::new(StageBroken::TooLarge));
         }
         if let Some(data) = &flow.data {
-            if self.spool.write(data.bytes()).map_err(StageBroken::Spool)? {
+            if self.spool.write(data.bytes()).map_err(StageBroken::spool)? {
                 ground.metrics.count(Counter::BodiesSpilled);
             }
         }
         Ok(())
     }
 
-    fn bytes(&mut self, hooks: &dyn Hooks) -> Result<Chunk, StageBroken> {
+    fn bytes(&mut self, hooks: &dyn Hooks) -> Given<Chunk> {
         if let Some(whole) = self.spool.take_memory() {
             return Ok(hooks.piece(&whole));
         }
-        let whole = self.spool.whole().map_err(StageBroken::Spool)?;
+        let whole = self.spool.whole().map_err(StageBroken::spool)?;
         Ok(hooks.piece(&whole))
     }
 

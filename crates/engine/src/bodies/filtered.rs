@@ -35,7 +35,7 @@ pub(crate) enum Side {
 
 /// Why it cannot go on.
 pub(crate) enum FilteredBroken<E> {
-    Chain(ChainBroken<E>),
+    Chain(Box<ChainBroken<E>>),
     Sink(io::Error),
 }
 
@@ -59,7 +59,7 @@ impl Filtered {
         context: &mut Context<'_>,
         input: &mut I,
         on: &mut On,
-    ) -> Poll<Result<(), ChainBroken<I::Error>>> {
+    ) -> Poll<Result<(), Box<ChainBroken<I::Error>>>> {
         while !self.is_ended && self.told.is_none() && self.outlet.pending() < BEGIN_BYTES {
             match self.chain.poll_flow(context, input, on) {
                 Poll::Ready(flow) => self.take(flow?),
@@ -124,12 +124,12 @@ impl Filtered {
     }
 
     fn finish(&mut self) {
-        let exchange = self.chain.exchange();
-        let trailers = match self.side {
-            Side::Request => &exchange.rare().request_trailers,
-            Side::Response => &exchange.rare().response_trailers,
-        };
-        self.outlet.finish(trailers.borrow().as_ref());
+        let trailers = self.chain.exchange().known_rare().map(|rare| match self.side {
+            Side::Request => rare.request_trailers.borrow(),
+            Side::Response => rare.response_trailers.borrow(),
+        });
+        self.outlet
+            .finish(trailers.as_ref().and_then(|trailers| trailers.as_ref()));
     }
 
     fn take(&mut self, flow: Flow) {

@@ -167,8 +167,8 @@ impl Made {
         ))))
     }
 
-    fn failed(&self, broken: ChainBroken<BodyBroken>) -> BodyBroken {
-        let failure = match broken {
+    fn failed(&self, broken: Box<ChainBroken<BodyBroken>>) -> BodyBroken {
+        let failure = match *broken {
             ChainBroken::Input(broken) => return broken,
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Answered(answer) => {

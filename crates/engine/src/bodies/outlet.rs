@@ -17,7 +17,9 @@ pub(crate) struct Outlet {
     framing_written: usize,
     data: Option<Chunk>,
     data_written: usize,
-    queue: VecDeque<Chunk>,
+    /// What comes after it, mostly one piece at most: the second one costs a queue.
+    next: Option<Chunk>,
+    later: VecDeque<Chunk>,
     queued: usize,
     is_chunked: bool,
     owes_crlf: bool,
@@ -36,7 +38,10 @@ impl Outlet {
     /// Puts a piece, which is not empty, behind the others.
     pub(crate) fn push(&mut self, chunk: Chunk) {
         self.queued += chunk.bytes().len();
-        self.queue.push_back(chunk);
+        match &self.next {
+            None => self.next = Some(chunk),
+            Some(_) => self.later.push_back(chunk),
+        }
     }
 
     /// Ends the body, with trailers where its framing has a place for them.
@@ -48,6 +53,11 @@ impl Outlet {
         self.end = Some(end);
     }
 
+    /// What the head was written into, for another one.
+    pub(crate) fn into_scrap(self) -> Vec<u8> {
+        self.framing
+    }
+
     /// Bytes of data not yet written.
     pub(crate) fn pending(&self) -> usize {
         self.queued
@@ -55,7 +65,7 @@ impl Outlet {
 
     /// Whether anything is left to write.
     pub(crate) fn has_more(&self) -> bool {
-        self.data.is_some() || !self.queue.is_empty() || !self.framing.is_empty() || self.end.is_some()
+        self.data.is_some() || self.next.is_some() || !self.framing.is_empty() || self.end.is_some()
     }
 
     /// Everything so far as one run of bytes, taken out.
@@ -97,7 +107,8 @@ impl Outlet {
     /// Takes the next piece up, if all before is written. False: there is nothing to write.
     fn advance(&mut self) -> bool {
         if self.data.is_none() {
-            if let Some(next) = self.queue.pop_front() {
+            if let Some(next) = self.next.take() {
+                self.next = self.later.pop_front();
                 if self.is_chunked {
                     self.pay_crlf();
                     write_chunk_size(next.bytes().len(), &mut self.framing);

@@ -2,9 +2,11 @@
 
 use std::task::{ready, Context, Poll};
 
+use tokio::io::ReadBuf;
+
 use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head};
 
-use super::piece::Flow;
+use super::piece::{Chunk, Flow};
 use crate::hooks::Hooks;
 use crate::http1::relay::RelayBroken;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
@@ -56,6 +58,27 @@ impl Payload {
         loop {
             if let Some(flow) = self.take(server, hooks)? {
                 return Poll::Ready(Ok(flow));
+            }
+            // of a long body only the first piece comes with the head: the others go right to where hooks want them
+            if server.unread().is_empty() && server.stream.socket().is_some() {
+                match &mut self.source {
+                    Source::Length(left) => {
+                        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(BUFFER_BYTES);
+                        let chunk = ready!(poll_read(context, server, hooks, most, &mut self.turn))?;
+                        let len = chunk.bytes().len();
+                        if len == 0 {
+                            return Poll::Ready(Err(RelayBroken::Server(Broken::Closed)));
+                        }
+                        *left -= len as u64;
+                        return Poll::Ready(Ok(Flow::of(chunk, *left == 0)));
+                    }
+                    Source::UntilClose => {
+                        let chunk = ready!(poll_read(context, server, hooks, BUFFER_BYTES, &mut self.turn))?;
+                        let is_last = chunk.bytes().is_empty();
+                        return Poll::Ready(Ok(Flow::of(chunk, is_last)));
+                    }
+                    Source::Chunked { .. } => {}
+                }
             }
             match ready!(server.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn)) {
                 Err(error) => return Poll::Ready(Err(RelayBroken::Server(Broken::Io(error)))),
@@ -109,6 +132,30 @@ impl Payload {
             }
         }
     }
+}
+
+/// Reads from the socket into a chunk of the hooks' own kind.
+fn poll_read(
+    context: &mut Context<'_>,
+    server: &mut Peer,
+    hooks: &dyn Hooks,
+    most: usize,
+    turn: &mut Turn,
+) -> Poll<Result<Chunk, RelayBroken>> {
+    ready!(server.turns().poll(context, turn));
+    // asked before a chunk is made
+    let chunk = match server.stream.poll_read_ready(context) {
+        Poll::Ready(Ok(())) => {
+            let mut read = |room: &mut ReadBuf<'_>| server.stream.poll_read_socket(context, room);
+            hooks.read_piece(most, &mut read)
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    };
+    if chunk.is_pending() {
+        server.turns().give_back();
+    }
+    chunk.map_err(|error| RelayBroken::Server(Broken::Io(error)))
 }
 
 /// What a step over framing came to.

@@ -52,8 +52,12 @@ impl Flow {
         }
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.data.as_ref().map_or(&[], |data| data.bytes())
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.data.as_ref().map_or(0, |data| data.bytes().len())
+        self.bytes().len()
     }
 }
 

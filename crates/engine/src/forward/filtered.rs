@@ -4,16 +4,16 @@
 //! What comes before the head must be written is collected first: a short body then has a Content-Length although hooks
 //! may change it, and a hook that fails on it can still be answered with an error. Then the rest follows piece by piece.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use headgate_wire::{Framing, ResponseHead};
 
-use super::relay::{carry, head, keep, Carrier};
+use super::relay::{carry, cut, head, keep, Carrier};
 use super::Plan;
 use crate::bodies::begin::content_coding;
 use crate::bodies::chain::{Chain, ChainBroken, Ground, Input};
-use crate::bodies::coding::Coding;
 use crate::bodies::filtered::{Filtered, FilteredBroken, Side};
 use crate::bodies::intake::spool_failure;
 use crate::bodies::made::{hook_failed, merge_trailers};
@@ -31,6 +31,7 @@ use crate::peer::{Broken, Peer};
 use crate::snapshot::BodyHook;
 use crate::tables::Tables;
 use crate::upstream::{Lease, Pooled};
+use headgate_coding::Coding;
 
 /// What decides how a response is filtered.
 pub(super) struct Filtering<'a> {
@@ -76,7 +77,9 @@ pub(super) async fn respond(
     let has_body = response.framing != Framing::None;
     if has_body {
         let mut begin = Begin(&mut way);
-        carry(connection, plan, &mut server, &mut begin, body, &mut is_deaf).await?;
+        if !at_once(&mut begin, connection, plan, &mut server).await? {
+            carry(connection, plan, &mut server, &mut begin, body, &mut is_deaf).await?;
+        }
     }
     let (client_version, persistent) = {
         let request = exchange.request.borrow();
@@ -100,11 +103,19 @@ pub(super) async fn respond(
         framing,
         client_version,
         connection.shared.clock.now_us(),
-        Vec::new(),
+        connection.shared.buffers.scrap(),
     );
     way.filtered.start(head, framing.is_chunked, has_body);
-    let relayed = carry(connection, plan, &mut server, &mut way, body, &mut is_deaf).await;
+    let relayed = match at_once(&mut way, connection, plan, &mut server).await {
+        Ok(true) => Ok(()),
+        Ok(false) => carry(connection, plan, &mut server, &mut way, body, &mut is_deaf).await,
+        Err(failure) => Err(failure),
+    };
     exchange.response_bytes.set(way.filtered.outlet.written);
+    connection
+        .shared
+        .buffers
+        .keep_scrap(way.filtered.outlet.into_scrap());
     drop(lease);
     relayed?;
     if body.is_done() && response.keeps_server && response.framing != Framing::UntilClose {
@@ -115,6 +126,24 @@ pub(super) async fn respond(
         (true, true) => Next::Close,
         (false, true) => Next::KeepAlive,
     })
+}
+
+/// Goes on as far as it goes without waiting; true if that was all, as it is with most bodies. Else [`carry`] waits.
+async fn at_once<C: Carrier>(
+    carrier: &mut C,
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    server: &mut Pooled,
+) -> Result<bool, Failure> {
+    poll_fn(|context| {
+        let polled = carrier.poll(context, &mut server.peer, &mut connection.peer, &mut On::Source);
+        Poll::Ready(match polled {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(broken)) => Err(cut(connection, plan, &broken)),
+            Poll::Pending => Ok(false),
+        })
+    })
+    .await
 }
 
 fn refuse_unreadable(response: &Filtering<'_>, exchange: &Exchange) -> Result<(), Failure> {
@@ -141,12 +170,15 @@ fn chain(connection: &Connection, plan: &Plan<'_>, response: &Filtering<'_>) -> 
         clock: connection.shared.clock.clone(),
         metrics: connection.shared.metrics.clone(),
     };
-    let head = plan.exchange.response.borrow();
-    // a `response` hook that takes the field away wants the client to get it plain
-    let codes_again = head
-        .as_ref()
-        .is_some_and(|head| head.head.get(b"content-encoding").is_some());
     let coding = response.coding.unwrap_or(None);
+    // a `response` hook that takes the field away wants the client to get it plain
+    let codes_again = coding.is_some()
+        && plan
+            .exchange
+            .response
+            .borrow()
+            .as_ref()
+            .is_some_and(|head| head.head.get(b"content-encoding").is_some());
     Chain::new(ground, response.hooks, coding, codes_again)
 }
 
@@ -167,8 +199,8 @@ impl Way {
         self.filtered.chain.has_changed() || self.filtered.length().is_none()
     }
 
-    fn failed(&self, broken: ChainBroken<RelayBroken>) -> RelayBroken {
-        let failure = match broken {
+    fn failed(&self, broken: Box<ChainBroken<RelayBroken>>) -> RelayBroken {
+        let failure = match *broken {
             ChainBroken::Input(broken) => return broken,
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Answered(answer) => {

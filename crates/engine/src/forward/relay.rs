@@ -279,7 +279,7 @@ pub(super) async fn carry<C: Carrier>(
 }
 
 /// What a relay that broke means.
-fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken) -> Failure {
+pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken) -> Failure {
     let metrics = &connection.shared.metrics;
     let limited = |limit: Limit| {
         metrics.count(limit.counter());
