@@ -202,8 +202,8 @@ pub(crate) fn read_bytes<'py>(
         )
     });
     ready!(read(&mut room))?;
-    let filled = room.filled().len();
-    if filled == most {
+    let filled = ffi::Py_ssize_t::try_from(room.filled().len()).expect("no more than the room");
+    if filled == size {
         // SAFETY: it was made as `bytes`.
         return Poll::Ready(Ok(unsafe { bytes.cast_into_unchecked() }));
     }
@@ -211,7 +211,7 @@ pub(crate) fn read_bytes<'py>(
     // SAFETY: the only reference to an object that nobody has seen; on failure it is released and `raw` null, with an exception
     // set, which `from_owned_ptr_or_err` takes. A size of 0 gives the one empty `bytes`.
     let cut = unsafe {
-        _PyBytes_Resize(&raw mut raw, filled.cast_signed());
+        _PyBytes_Resize(&raw mut raw, filled);
         Bound::from_owned_ptr_or_err(py, raw)
     };
     match cut.map(Bound::cast_into::<PyBytes>) {

@@ -16,7 +16,7 @@ const LARGE_WINDOW_BROTLI: u8 = 0x11;
 /// Undoes a coding, step by step.
 pub struct Decoder {
     coding: Coding,
-    decoder: Box<dyn DecodeV2>,
+    library: Box<dyn DecodeV2>,
     has_begun: bool,
     is_ended: bool,
     /// The last step filled its room: more may come of what was used up already.
@@ -28,7 +28,7 @@ impl Decoder {
     pub fn new(coding: Coding) -> Self {
         Self {
             coding,
-            decoder: library_decoder(coding),
+            library: library_decoder(coding),
             has_begun: false,
             is_ended: false,
             has_more: false,
@@ -49,7 +49,7 @@ impl Decoder {
                 if !matches!(self.coding, Coding::Gzip | Coding::Zstd) {
                     return Err(CodingBroken);
                 }
-                self.decoder = library_decoder(self.coding);
+                self.library = library_decoder(self.coding);
                 self.is_ended = false;
             }
             if !self.has_begun && self.coding == Coding::Brotli && bytes[0] == LARGE_WINDOW_BROTLI {
@@ -88,9 +88,9 @@ impl Decoder {
         let mut output = WriteBuffer::new_initialized(out);
         let decoded = if bytes.is_empty() && matches!(self.coding, Coding::Gzip | Coding::Deflate) {
             // inflating nothing is an error to the library
-            self.decoder.flush(&mut output).map(|_| false)
+            self.library.flush(&mut output).map(|_| false)
         } else {
-            self.decoder.decode(&mut input, &mut output)
+            self.library.decode(&mut input, &mut output)
         };
         self.is_ended = decoded.map_err(|_| CodingBroken)?;
         let (read, made) = (input.written_len(), output.written_len());

@@ -8,7 +8,7 @@ use crate::{Coding, CodingBroken, STEP_BYTES};
 
 /// Does a coding. All that is given is flushed, so that a slow stream is not held back.
 pub struct Encoder {
-    encoder: Box<dyn EncodeV2>,
+    library: Box<dyn EncodeV2>,
 }
 
 /// A step of an [`Encoder`].
@@ -25,7 +25,7 @@ impl Encoder {
     /// One at the begin of a body.
     pub fn new(coding: Coding) -> Self {
         let level = flate::params::FlateEncoderParams::from(Level::Default);
-        let encoder: Box<dyn EncodeV2> = match coding {
+        let library: Box<dyn EncodeV2> = match coding {
             Coding::Gzip => Box::new(GzipEncoder::new(level)),
             Coding::Deflate => Box::new(ZlibEncoder::new(level)),
             // the quality usual for answers made on the fly; the default is for files
@@ -34,7 +34,7 @@ impl Encoder {
             )),
             Coding::Zstd => Box::new(ZstdEncoder::new(3)),
         };
-        Self { encoder }
+        Self { library }
     }
 
     /// Encodes some of `bytes`; with what is not used it is called again, also with nothing, until all is flushed.
@@ -48,14 +48,14 @@ impl Encoder {
         while !output.has_no_spare_space() && !is_flushed {
             if used < bytes.len() {
                 let mut input = PartialBuffer::new(&bytes[used..]);
-                self.encoder
+                self.library
                     .encode(&mut input, &mut output)
                     .map_err(|_| CodingBroken)?;
                 used += input.written_len();
             } else if is_last {
-                is_flushed = self.encoder.finish(&mut output).map_err(|_| CodingBroken)?;
+                is_flushed = self.library.finish(&mut output).map_err(|_| CodingBroken)?;
             } else {
-                is_flushed = self.encoder.flush(&mut output).map_err(|_| CodingBroken)?;
+                is_flushed = self.library.flush(&mut output).map_err(|_| CodingBroken)?;
             }
         }
         let made = output.written_len();

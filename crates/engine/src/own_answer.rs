@@ -49,6 +49,17 @@ pub(crate) struct Own {
 }
 
 impl Own {
+    fn new(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: OwnBody) -> Self {
+        Self {
+            status,
+            headers,
+            body,
+            is_final: false,
+            is_seen: false,
+            reads_on: false,
+        }
+    }
+
     /// An answer of a `response` hook: no other one sees it.
     pub(crate) fn of_response_hook(answer: Box<Answer>) -> Self {
         Self {
@@ -109,14 +120,7 @@ impl From<Box<Answer>> for Own {
             AnswerBody::Stream(source) => OwnBody::Stream(source),
             AnswerBody::Tunnel(end) => OwnBody::Tunnel(end),
         };
-        Self {
-            status: answer.status,
-            headers: answer.headers,
-            body,
-            is_final: false,
-            is_seen: false,
-            reads_on: false,
-        }
+        Self::new(answer.status, answer.headers, body)
     }
 }
 
@@ -126,27 +130,17 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
     match &route.action {
         Action::Redirect { status, location } => {
             let location = fill_in(location, exchange);
-            Ok(Own {
-                status: *status,
-                headers: vec![text("location", &location)],
-                body: OwnBody::Bytes(Vec::new()),
-                is_final: false,
-                is_seen: false,
-                reads_on: false,
-            })
+            let headers = vec![text("location", &location)];
+            Ok(Own::new(*status, headers, OwnBody::Bytes(Vec::new())))
         }
         Action::Respond {
             status,
             headers,
             body,
-        } => Ok(Own {
-            status: *status,
-            headers: headers.iter().map(|(name, value)| text(name, value)).collect(),
-            body: OwnBody::Bytes(body.clone()),
-            is_final: false,
-            is_seen: false,
-            reads_on: false,
-        }),
+        } => {
+            let headers = headers.iter().map(|(name, value)| text(name, value)).collect();
+            Ok(Own::new(*status, headers, OwnBody::Bytes(body.clone())))
+        }
         Action::Files(root) => {
             let request = exchange.request.borrow();
             let path = stripped_path(request.path(), route).unwrap_or_else(|| request.path().to_vec());
@@ -207,14 +201,8 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
             let headers = headers
                 .iter()
                 .filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
-            Ok(Own {
-                status: answer.status,
-                headers: headers.map(|(name, value)| text(name, value)).collect(),
-                body,
-                is_final: false,
-                is_seen: false,
-                reads_on: false,
-            })
+            let headers = headers.map(|(name, value)| text(name, value)).collect();
+            Ok(Own::new(answer.status, headers, body))
         }
         Action::Proxy { .. } | Action::Hooks => {
             let name = &route.name;

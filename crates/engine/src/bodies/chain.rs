@@ -176,14 +176,14 @@ fn poll_stages<I: Input>(
     loop {
         let given = match stage {
             Stage::Hook(hook) => hook.poll_given(ground, has_changed, context, on),
-            Stage::Decode(decoding) => Poll::Ready(decoding.take().map_err(StageBroken::coding)),
-            Stage::Encode(encoding) => Poll::Ready(encoding.take().map_err(StageBroken::coding)),
+            Stage::Decode(decoding) => Poll::Ready(decoding.take().map_err(Into::into)),
+            Stage::Encode(encoding) => Poll::Ready(encoding.take().map_err(Into::into)),
         };
         match ready!(given) {
             Ok(Some(flow)) if flow.data.is_some() || flow.is_last => return Poll::Ready(Ok(flow)),
             Ok(Some(_)) => continue,
             Ok(None) => {}
-            Err(broken) => return Poll::Ready(Err(broken.with_input())),
+            Err(broken) => return Poll::Ready(Err(Box::new(broken.with_input()))),
         }
         let flow = match ready!(poll_stages(before, ground, has_changed, context, input, on)) {
             Ok(flow) => flow,
@@ -192,7 +192,7 @@ fn poll_stages<I: Input>(
         match stage {
             Stage::Hook(hook) => {
                 if let Err(broken) = hook.give(flow, ground) {
-                    return Poll::Ready(Err(broken.with_input()));
+                    return Poll::Ready(Err(Box::new(broken.with_input())));
                 }
             }
             Stage::Decode(decoding) => decoding.give(flow),
@@ -214,24 +214,26 @@ type Given<T> = Result<T, Box<StageBroken>>;
 
 impl StageBroken {
     #[cold]
-    fn with_input<E>(self) -> Box<ChainBroken<E>> {
-        Box::new(match self {
+    fn with_input<E>(self) -> ChainBroken<E> {
+        match self {
             Self::Hook => ChainBroken::Hook,
             Self::Answered(answer) => ChainBroken::Answered(answer),
             Self::TooLarge => ChainBroken::TooLarge,
             Self::Coding => ChainBroken::Coding,
             Self::Spool(error) => ChainBroken::Spool(error),
-        })
+        }
     }
+}
 
-    #[cold]
-    fn coding(_: CodingBroken) -> Box<Self> {
-        Box::new(Self::Coding)
+impl From<CodingBroken> for Box<StageBroken> {
+    fn from(_: CodingBroken) -> Self {
+        Self::new(StageBroken::Coding)
     }
+}
 
-    #[cold]
-    fn spool(error: io::Error) -> Box<Self> {
-        Box::new(Self::Spool(error))
+impl From<io::Error> for Box<StageBroken> {
+    fn from(error: io::Error) -> Self {
+        Self::new(StageBroken::Spool(error))
     }
 }
 
@@ -245,7 +247,7 @@ impl HookStage {
         on: &mut On,
     ) -> Poll<Given<Option<Flow>>> {
         if let Some(flow) = self.whole.as_mut().and_then(Whole::next) {
-            return Poll::Ready(flow.map(Some).map_err(StageBroken::spool));
+            return Poll::Ready(flow.map(Some).map_err(Into::into));
         }
         let Some((step, _)) = &mut self.called else {
             return Poll::Ready(Ok(None));
@@ -334,7 +336,7 @@ impl Whole {
             return Err(Box::new(StageBroken::TooLarge));
         }
         if let Some(data) = &flow.data {
-            if self.spool.write(data.bytes()).map_err(StageBroken::spool)? {
+            if self.spool.write(data.bytes())? {
                 ground.metrics.count(Counter::BodiesSpilled);
             }
         }
@@ -345,7 +347,7 @@ impl Whole {
         if let Some(whole) = self.spool.take_memory() {
             return Ok(hooks.piece(&whole));
         }
-        let whole = self.spool.whole().map_err(StageBroken::spool)?;
+        let whole = self.spool.whole()?;
         Ok(hooks.piece(&whole))
     }
 

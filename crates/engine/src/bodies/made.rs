@@ -90,7 +90,7 @@ impl Made {
             hooks: &*self.hooks,
         };
         let begun = ready!(self.filtered.poll_begin(context, &mut input, on));
-        begun.map_err(|broken| self.failed(broken))?;
+        begun.map_err(|broken| self.failed(*broken))?;
         Poll::Ready(self.bounded())
     }
 
@@ -150,7 +150,7 @@ impl Made {
         match ready!(polled) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(FilteredBroken::Sink(_)) => Poll::Ready(Err(BodyBroken::Server)),
-            Err(FilteredBroken::Chain(broken)) => Poll::Ready(Err(self.failed(broken))),
+            Err(FilteredBroken::Chain(broken)) => Poll::Ready(Err(self.failed(*broken))),
         }
     }
 
@@ -167,8 +167,8 @@ impl Made {
         ))))
     }
 
-    fn failed(&self, broken: Box<ChainBroken<BodyBroken>>) -> BodyBroken {
-        let failure = match *broken {
+    fn failed(&self, broken: ChainBroken<BodyBroken>) -> BodyBroken {
+        let failure = match broken {
             ChainBroken::Input(broken) => return broken,
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Answered(answer) => {

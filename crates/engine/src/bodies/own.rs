@@ -102,7 +102,7 @@ async fn begin(
             match filtering.poll(context, &mut on) {
                 Poll::Ready(Ok(Some(data))) => filtering.begun.extend_from_slice(data.bytes()),
                 Poll::Ready(Ok(None)) => {}
-                Poll::Ready(Err(broken)) => return Poll::Ready(Err(failure(exchange, broken))),
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(failure(exchange, *broken))),
                 Poll::Pending if on == On::Source && !filtering.chain.holds_back() => break,
                 Poll::Pending => {
                     let body = readable.as_deref_mut();
@@ -115,8 +115,8 @@ async fn begin(
     .await
 }
 
-fn failure(exchange: &Exchange, broken: Box<ChainBroken<BodyFailed>>) -> Failure {
-    match *broken {
+fn failure(exchange: &Exchange, broken: ChainBroken<BodyFailed>) -> Failure {
+    match broken {
         ChainBroken::Input(BodyFailed) => {
             Failure::gateway("stream_failed", 500, "the hook's body could not go on")
         }

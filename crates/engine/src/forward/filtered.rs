@@ -199,8 +199,8 @@ impl Way {
         self.filtered.chain.has_changed() || self.filtered.length().is_none()
     }
 
-    fn failed(&self, broken: Box<ChainBroken<RelayBroken>>) -> RelayBroken {
-        let failure = match *broken {
+    fn failed(&self, broken: ChainBroken<RelayBroken>) -> RelayBroken {
+        let failure = match broken {
             ChainBroken::Input(broken) => return broken,
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Answered(answer) => {
@@ -261,7 +261,7 @@ impl Carrier for Begin<'_> {
             hooks: &*way.hooks,
         };
         let begun = ready!(way.filtered.poll_begin(context, &mut input, on));
-        Poll::Ready(begun.map_err(|broken| way.failed(broken)))
+        Poll::Ready(begun.map_err(|broken| way.failed(*broken)))
     }
 
     fn progress(&self) -> u64 {
@@ -286,7 +286,7 @@ impl Carrier for Way {
         let polled = ready!(self.filtered.poll(context, client, &mut input, on));
         Poll::Ready(polled.map_err(|broken| match broken {
             FilteredBroken::Sink(error) => RelayBroken::Client(Broken::Io(error)),
-            FilteredBroken::Chain(broken) => self.failed(broken),
+            FilteredBroken::Chain(broken) => self.failed(*broken),
         }))
     }
 
