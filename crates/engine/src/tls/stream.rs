@@ -4,19 +4,20 @@
 //! What comes from the socket is read into a buffer borrowed from the worker's pool, and given back as soon as rustls has
 //! taken it: one system call for up to 64 KB, and no buffer while the peer is silent. What is written is encrypted at
 //! once, and counts as written only when the kernel has taken it; so "written" means the same as on a plain connection,
-//! nobody needs to flush, and a slow peer holds at most one piece of ciphertext.
+//! nobody needs to flush, and a slow peer holds at most one piece of ciphertext. What ends a handshake (a client's
+//! `Finished`, a server's tickets) leaves together with what is written first.
 
 use std::io::{self, BufRead, IoSlice, Write};
 use std::rc::Rc;
 use std::task::{ready, Context, Poll, Waker};
 
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 
 use crate::peer::{Buffers, BUFFER_BYTES};
 use crate::stream::{Peek, Stream};
 
-/// What is encrypted at once while the peer takes all of it.
-const PIECE_BYTES: usize = 48 * 1024;
+/// What is encrypted at once while the peer takes all of it: a full buffer and the head before it.
+const PIECE_BYTES: usize = BUFFER_BYTES + 1024;
 
 /// And once it did not: a record.
 const SLOW_PIECE_BYTES: usize = 16 * 1024;
@@ -30,20 +31,34 @@ pub(crate) struct TlsStream {
     start: usize,
     /// Plain bytes that are encrypted and not yet told as written.
     accepted: usize,
+    /// The kernel did not take all that is encrypted.
+    is_blocked: bool,
+    /// It once did not take a piece.
     is_slow: bool,
+    /// Tickets wait for the first write: they are of use only after it, and cost no system call with it.
+    holds_tickets: bool,
     buffers: Rc<Buffers>,
 }
 
 impl TlsStream {
     /// Goes on with a session; `received` was read from the socket before.
-    pub(crate) fn new(socket: Stream, session: Connection, received: Vec<u8>, buffers: Rc<Buffers>) -> Self {
+    pub(crate) fn new(
+        socket: Stream,
+        mut session: Connection,
+        received: Vec<u8>,
+        buffers: Rc<Buffers>,
+    ) -> Self {
+        // the pieces are the bound
+        session.set_buffer_limit(None);
         Self {
             socket,
             session,
             received,
             start: 0,
             accepted: 0,
+            is_blocked: false,
             is_slow: false,
+            holds_tickets: false,
             buffers,
         }
     }
@@ -58,13 +73,13 @@ impl TlsStream {
         &self.session
     }
 
-    /// Goes on with the handshake; ready when application data may flow and all of the handshake is sent.
+    /// Goes on with the handshake; ready when application data may flow.
     pub(super) fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.poll_flush(context))?;
             if !self.session.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
+            ready!(self.poll_flush(context))?;
             if ready!(self.poll_receive(context))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -111,7 +126,10 @@ impl TlsStream {
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.accepted == 0 {
-            ready!(self.poll_flush(context))?;
+            if self.is_blocked {
+                ready!(self.poll_flush(context))?;
+            }
+            self.holds_tickets = false;
             self.accepted = self.encrypt(first, second)?;
         }
         if self.poll_flush(context)?.is_pending() {
@@ -133,9 +151,13 @@ impl TlsStream {
         };
         let first = &first[..first.len().min(most)];
         let second = &second[..second.len().min(most - first.len())];
-        self.session
-            .writer()
-            .write_vectored(&[IoSlice::new(first), IoSlice::new(second)])
+        let mut writer = self.session.writer();
+        match (first.is_empty(), second.is_empty()) {
+            // the usual way, which needs no list of slices
+            (_, true) => writer.write(first),
+            (true, false) => writer.write(second),
+            (false, false) => writer.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]),
+        }
     }
 
     /// Sends what rustls has ready.
@@ -147,16 +169,20 @@ impl TlsStream {
             };
             match self.session.write_tls(&mut socket) {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_blocked = true;
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        self.is_blocked = false;
         Poll::Ready(Ok(()))
     }
 
     /// What the kernel does not take now goes with the next write or read, for which the task is woken.
     fn flush_if_possible(&mut self, context: &mut Context<'_>) {
-        if self.session.wants_write() {
+        if self.session.wants_write() && !self.holds_tickets {
             // a connection that is broken this way is seen to be so by the next read
             let _ = self.poll_flush(context);
         }
@@ -184,7 +210,15 @@ impl TlsStream {
             self.start = 0;
             self.buffers.give(std::mem::take(&mut self.received));
         }
+        let was_handshaking = self.session.is_handshaking();
         let processed = self.session.process_new_packets();
+        if was_handshaking || processed.is_err() {
+            // before TLS 1.3 the client waits for what ends the handshake
+            self.holds_tickets = processed.is_ok()
+                && !self.session.is_handshaking()
+                && matches!(self.session, Connection::Server(_))
+                && self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        }
         // answers to the peer's own messages, or the alert that says what was wrong
         self.flush_if_possible(context);
         match processed {
