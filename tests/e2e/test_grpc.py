@@ -1,10 +1,12 @@
 """gRPC through the gateway: grpc-go's own interop client and server, and what callers are told when a server fails."""
 
 import base64
+import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from e2e.kit import RunningGateway, Serve, eventually, free_port
 from e2e.kit.http2 import Http2Client
 from e2e.kit.http2_server import Http2Server, Stream
 from e2e.kit.net import connect
+from e2e.kit.pki import Authority
 
 HINT = "no grpc-go interop programs here; hint: `make services` installs them where Go is"
 FOLDER = Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin" / "grpc-interop"
@@ -32,25 +35,67 @@ CASES = [
     "custom_metadata",
     "unimplemented_method",
     "unimplemented_service",
+    "orca_per_rpc",
+    "orca_oob",
 ]
+"""All but those that ask Google for credentials, or a control plane for servers."""
+
+ORCA = '{"loadBalancingConfig": [{"test_backend_metrics_load_balancer": {}}]}'
+
+
+@contextlib.contextmanager
+def interop_server(folder: Path, *arguments: str) -> Iterator[str]:
+    """grpc-go's server in a process of its own; gives its address."""
+    assert SERVER is not None
+    port = free_port()
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([SERVER, f"--port={port}", *arguments], stdout=output, stderr=output)
+    try:
+        eventually(lambda: accepts(port), lambda: f"the server accepts: {log.read_text()}", within=30)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
 def gateway(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    assert SERVER is not None
-    port = free_port()
-    log = tmp_path_factory.mktemp("grpc") / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [SERVER, f"--port={port}", "--use_tls=false"], stdout=output, stderr=output
-        )
-    try:
-        eventually(lambda: accepts(port), lambda: f"the server accepts: {log.read_text()}", within=20)
-        upstream = {"servers": [f"127.0.0.1:{port}"], "protocol": "h2"}
+    with interop_server(tmp_path_factory.mktemp("grpc"), "--use_tls=false") as address:
+        upstream = {"servers": [address], "protocol": "h2"}
         yield serve_module({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A gateway with TLS on both sides, and what its callers trust."""
+
+    port: int
+    ca: str
+
+
+@pytest.fixture(scope="module")
+def secured(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("grpc-tls")
+    authority = Authority(folder)
+    own, of_server = authority.issue("grpc.test"), authority.issue("127.0.0.1")
+    files = [f"--tls_cert_file={of_server.chain}", f"--tls_key_file={of_server.key}"]
+    port = free_port()
+    with interop_server(folder, "--use_tls=true", *files) as address:
+        names = {"PORT": port, "FILES": own.files, "SERVER": f"https://{address}", "CA": authority.ca}
+        serve_module(SECURED, names=names)
+        yield Secured(port, authority.ca)
+
+
+SECURED = """
+from headgate import Gateway
+
+gate = Gateway()
+gate.listen(LISTEN)
+gate.listen(f"127.0.0.1:{PORT}", tls={"certificates": [FILES]})
+servers = gate.upstream("grpc", SERVER, protocol="h2", tls={"ca": CA})
+gate.route("/", to=servers)
+"""
 
 
 def accepts(port: int) -> bool:
@@ -62,13 +107,29 @@ def accepts(port: int) -> bool:
     return True
 
 
-@pytest.mark.skipif(CLIENT is None or SERVER is None, reason=HINT)
+NEEDS_PROGRAMS = pytest.mark.skipif(CLIENT is None or SERVER is None, reason=HINT)
+
+
+def run_case(case: str, *arguments: str) -> None:
+    """Runs one case of grpc-go's client."""
+    balancing = [f"--service_config_json={ORCA}"] if case.startswith("orca") else []
+    command = [str(CLIENT), *arguments, *balancing, f"--test_case={case}"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@NEEDS_PROGRAMS
 @pytest.mark.parametrize("case", CASES)
 def test_interop_case_passes(gateway: RunningGateway, case: str) -> None:
     host, _, port = gateway.address.rpartition(":")
-    arguments = [str(CLIENT), f"--server_host={host}", f"--server_port={port}", "--use_tls=false"]
-    run = subprocess.run([*arguments, f"--test_case={case}"], capture_output=True, text=True, timeout=30)
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_case(case, f"--server_host={host}", f"--server_port={port}", "--use_tls=false")
+
+
+@NEEDS_PROGRAMS
+@pytest.mark.parametrize("case", CASES)
+def test_interop_case_passes_over_tls(secured: Secured, case: str) -> None:
+    place = ["--server_host=127.0.0.1", f"--server_port={secured.port}", "--server_host_override=grpc.test"]
+    run_case(case, *place, "--use_tls", "--use_test_ca", f"--ca_file={secured.ca}")
 
 
 def call(gateway: RunningGateway, **fields: str) -> dict[str, str]:

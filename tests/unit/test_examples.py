@@ -15,7 +15,10 @@ EXAMPLES = sorted(
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
-def test_an_example_loads_and_the_engine_accepts_it(file: Path) -> None:
+def test_an_example_loads_and_the_engine_accepts_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_DATA_DIR", str(tmp_path))
     compiled = load(file).compile()
     assert compiled.listeners
     _core.check(compiled.snapshot)

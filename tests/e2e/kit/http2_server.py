@@ -26,6 +26,19 @@ class Stream:
         self.body = b""
         self.trailers: list[tuple[str, str]] = []
         self.reset: int | None = None
+        self.is_ended = False
+        self.on_data: Callable[[bytes], None] | None = None
+        """Called with what comes on a tunnel; nothing at its end."""
+
+    def accept(self, fields: Fields = ()) -> None:
+        """Answers an extended CONNECT with 200: what follows is a tunnel."""
+        self.connection.state.send_headers(self.number, [(":status", "200"), *fields])
+        self.connection.flush()
+
+    def send(self, data: bytes, *, ends: bool = False) -> None:
+        """Sends data on a tunnel."""
+        self.connection.state.send_data(self.number, data, end_stream=ends)
+        self.connection.flush()
 
     def get(self, name: str) -> str | None:
         """The first value of a field."""
@@ -78,6 +91,8 @@ class ServerConnection:
         if self.server.max_streams is not None:
             code = h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS
             self.state.update_settings({code: self.server.max_streams})
+        if self.server.takes_websockets:
+            self.state.update_settings({h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
         self.flush()
         while data := self.socket.recv(65536):
             if self.server.is_mute:
@@ -93,13 +108,23 @@ class ServerConnection:
         stream = self.streams.get(getattr(event, "stream_id", None) or 0)
         if stream is None:
             return
-        if isinstance(event, h2.events.DataReceived):
+        is_tunnel = stream.get(":protocol") is not None
+        if isinstance(event, h2.events.RequestReceived) and is_tunnel:
+            self.server.requests.append(stream)
+            self.server.handler(stream)
+        elif isinstance(event, h2.events.DataReceived):
             stream.body += event.data
             self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if stream.on_data and event.data:
+                stream.on_data(event.data)
         elif isinstance(event, h2.events.TrailersReceived):
             stream.trailers = [(str(name), str(value)) for name, value in event.headers]
         elif isinstance(event, h2.events.StreamReset):
             stream.reset = int(event.error_code)
+        elif isinstance(event, h2.events.StreamEnded) and is_tunnel:
+            stream.is_ended = True
+            if stream.on_data:
+                stream.on_data(b"")
         elif isinstance(event, h2.events.StreamEnded) and stream.get(":path") == PROBE_PATH:
             stream.answer(b"ready")
         elif isinstance(event, h2.events.StreamEnded):
@@ -110,9 +135,12 @@ class ServerConnection:
 class Http2Server:
     """See the module."""
 
-    def __init__(self, handler: Handler, *, max_streams: int | None = None) -> None:
+    def __init__(
+        self, handler: Handler, *, max_streams: int | None = None, takes_websockets: bool = False
+    ) -> None:
         self.handler = handler
         self.max_streams = max_streams
+        self.takes_websockets = takes_websockets
         self.is_mute = False
         """Reads on, but takes nothing in: neither requests nor pings."""
         self.requests: list[Stream] = []

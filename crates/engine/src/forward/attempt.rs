@@ -336,6 +336,16 @@ impl Waiting<'_> {
                     );
                     return Poll::Ready(Err(AttemptFailed::Server(failure)));
                 }
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Unsupported => {
+                    // nor that it takes no WebSockets, which is no failure of it
+                    let failure = Failure::upstream(
+                        "websocket_unsupported",
+                        502,
+                        "the server takes no WebSockets over HTTP/2 (RFC 8441)",
+                        false,
+                    );
+                    return Poll::Ready(Err(AttemptFailed::Request(failure)));
+                }
                 // TLS 1.3 lets a server refuse the gateway's certificate after the handshake
                 Poll::Ready(Err(error)) if error.kind() == ErrorKind::InvalidData => {
                     let failure = Failure::upstream(

@@ -10,6 +10,7 @@ use super::fields::write_lines;
 use super::grpc_web::{self, Form};
 use super::incoming::{BodyFraming, Incoming};
 use super::request_text::{is_of_connection, number};
+use crate::websocket::accept;
 
 /// Appends an interim head.
 pub(super) fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {
@@ -55,6 +56,17 @@ pub(super) fn incoming(
     // the stream serves no other request
     out.extend_from_slice(b"Connection: close\r\n\r\n");
     Ok(Incoming::new(out, body, framing).into_web(web))
+}
+
+/// The answer that begins a WebSocket, as the 101 it would be in HTTP/1; `key` is the client's.
+pub(super) fn switching(response: Response<RecvStream>, key: &[u8], mut out: Vec<u8>) -> Incoming {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+    write_status(StatusCode::SWITCHING_PROTOCOLS, &mut out);
+    write_fields(&parts.headers, &mut out);
+    line(&mut out, "Sec-WebSocket-Accept", &accept(key));
+    out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    Incoming::new(out, body, BodyFraming::Raw)
 }
 
 fn is_grpc(fields: &HeaderMap) -> bool {

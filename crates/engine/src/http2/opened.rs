@@ -4,6 +4,8 @@
 //! The request's head is parsed as it is written and sent as HEADERS; then [`Outgoing`] takes the body. Reads give the
 //! answer as HTTP/1 text: interim heads, the head, then [`Incoming`]. The text says `Connection: close`, since the stream
 //! serves one request; its connection goes on.
+//!
+//! A request for a WebSocket becomes an extended CONNECT where the server takes it (RFC 8441), and its answer a 101.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,6 +15,7 @@ use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use h2::Reason;
 use headgate_wire::{parse_request, Framing, Parsed, RequestHead, TargetForm};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -35,6 +38,8 @@ enum Asking {
     Body(Outgoing),
     /// The request never reached the server.
     Refused,
+    /// It asks for a WebSocket, which the server does not take.
+    Unsupported,
 }
 
 enum Answering {
@@ -59,7 +64,9 @@ pub(crate) struct Opened {
     translates_grpc_web: bool,
     /// How a browser's call is written, if this is one.
     web: Option<Form>,
-    _place: Place,
+    /// The key of a WebSocket, if the request asks for one.
+    key: Option<Vec<u8>>,
+    place: Place,
 }
 
 impl Opened {
@@ -77,7 +84,8 @@ impl Opened {
             is_head: false,
             translates_grpc_web,
             web: None,
-            _place: place,
+            key: None,
+            place,
         }
     }
 
@@ -103,11 +111,25 @@ impl Opened {
         let Asking::Ready(head) = &self.asking else {
             return Poll::Ready(Ok(()));
         };
+        if is_websocket(head) {
+            ready!(self.place.poll_settled(context));
+            if !self.send.is_extended_connect_protocol_enabled() {
+                self.asking = Asking::Unsupported;
+                return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+            }
+            self.key = head.head.get(b"sec-websocket-key").map(<[u8]>::to_vec);
+        }
         if ready!(self.send.poll_ready(context)).is_err() {
             self.asking = Asking::Refused;
             return Poll::Ready(Err(refused()));
         }
-        let (mut request, framing) = (request_of(head, &self.scheme)?, head.framing);
+        let mut request = request_of(head, &self.scheme)?;
+        let framing = if self.key.is_some() {
+            extend_connect(&mut request);
+            Framing::UntilClose
+        } else {
+            head.framing
+        };
         if self.translates_grpc_web {
             self.web = grpc_web::translate_request(request.headers_mut());
         }
@@ -134,6 +156,7 @@ impl Answering {
         context: &mut Context<'_>,
         is_head: bool,
         web: Option<Form>,
+        key: Option<&[u8]>,
     ) -> Poll<io::Result<()>> {
         loop {
             match self {
@@ -147,7 +170,12 @@ impl Answering {
                     match Pin::new(response).poll(context) {
                         Poll::Ready(Ok(response)) => {
                             let text = std::mem::take(text);
-                            *self = Self::Body(answer_text::incoming(response, is_head, web, text)?);
+                            *self = Self::Body(match key {
+                                Some(key) if response.status().is_success() => {
+                                    answer_text::switching(response, key, text)
+                                }
+                                _ => answer_text::incoming(response, is_head, web, text)?,
+                            });
                         }
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(&error))),
                         Poll::Pending if !text.is_empty() => return Poll::Ready(Ok(())),
@@ -157,6 +185,21 @@ impl Answering {
             }
         }
     }
+}
+
+/// Whether the request asks for a WebSocket. Other upgrades are not for HTTP/2 and are left out.
+fn is_websocket(head: &RequestHead) -> bool {
+    head.upgrade_protocol()
+        .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Makes the request an extended CONNECT (RFC 8441 section 5).
+fn extend_connect(request: &mut Request<()>) {
+    *request.method_mut() = Method::CONNECT;
+    request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
+    request
+        .extensions_mut()
+        .insert(Protocol::from_static("websocket"));
 }
 
 /// The request for `h2`.
@@ -217,11 +260,16 @@ impl Duplex for Opened {
         buffer: &mut Vec<u8>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        if let Asking::Refused = self.asking {
-            return Poll::Ready(Err(refused()));
+        match self.asking {
+            Asking::Refused => return Poll::Ready(Err(refused())),
+            Asking::Unsupported => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            // a WebSocket waits for the server's settings
+            Asking::Ready(_) => ready!(self.poll_open(context))?,
+            Asking::Head(_) | Asking::Body(_) => {}
         }
         let answering = self.answering.get_mut();
-        ready!(answering.poll_more(context, self.is_head, self.web))?;
+        ready!(answering.poll_more(context, self.is_head, self.web, self.key.as_deref()))?;
+        self.place.settle();
         match answering {
             Answering::Body(incoming) => incoming.poll_read(context, buffer, limit),
             Answering::Head { text, .. } => {
@@ -248,6 +296,7 @@ impl Duplex for Opened {
                     Asking::Ready(_) => self.poll_open(context).map_ok(|()| 0),
                     Asking::Body(outgoing) => outgoing.poll_write(context, &bytes[at..]),
                     Asking::Refused => Poll::Ready(Err(refused())),
+                    Asking::Unsupported => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
                 };
                 match step {
                     Poll::Ready(Ok(n)) => at += n,
@@ -267,13 +316,17 @@ impl Duplex for Opened {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(match &mut self.asking {
+            Asking::Body(outgoing) if self.key.is_some() => outgoing.shut(),
+            // a message says itself where it ends
+            _ => Ok(()),
+        })
     }
 
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.answering
             .borrow_mut()
-            .poll_more(context, self.is_head, self.web)
+            .poll_more(context, self.is_head, self.web, self.key.as_deref())
     }
 
     fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

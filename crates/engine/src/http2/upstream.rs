@@ -52,6 +52,10 @@ struct Carrier {
     active: Cell<usize>,
     served: Cell<u64>,
     is_closing: Cell<bool>,
+    /// The server's settings are there: whether it takes WebSockets is known.
+    is_settled: Cell<bool>,
+    /// Those who wait for that.
+    settled: RefCell<Vec<Waker>>,
     /// Its task, which waits differently once there are no requests, or the first comes.
     task: RefCell<Option<Waker>>,
 }
@@ -68,7 +72,30 @@ impl Drop for Place {
     }
 }
 
+impl Place {
+    /// Ready once the server's settings are known. They come first on a connection (RFC 9113 section 3.4), so that the
+    /// answer to a ping, or to a request, tells that they are there.
+    pub(super) fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
+        if self.0.is_settled.get() || self.0.is_closing.get() {
+            return Poll::Ready(());
+        }
+        self.0.settled.borrow_mut().push(context.waker().clone());
+        wake(&mut self.0.task.borrow_mut());
+        Poll::Pending
+    }
+
+    /// The server has answered something.
+    pub(super) fn settle(&self) {
+        self.0.is_settled.set(true);
+    }
+}
+
 impl Carrier {
+    fn settle(&self) {
+        self.is_settled.set(true);
+        self.settled.take().into_iter().for_each(Waker::wake);
+    }
+
     fn has_room(&self, max_requests: u64) -> bool {
         !self.is_closing.get()
             && self.active.get() < self.send.current_max_send_streams()
@@ -136,6 +163,8 @@ impl SharedConnections {
             active: Cell::new(0),
             served: Cell::new(0),
             is_closing: Cell::new(false),
+            is_settled: Cell::new(false),
+            settled: RefCell::default(),
             task: RefCell::new(None),
         });
         self.open.borrow_mut().push(carrier.clone());
@@ -169,6 +198,7 @@ impl Task {
         let mut pings = connection.ping_pong();
         poll_fn(|context| self.poll(context, &mut connection, pings.as_mut())).await;
         self.carrier.is_closing.set(true);
+        self.carrier.settle();
         self.list
             .open
             .borrow_mut()
@@ -218,6 +248,12 @@ impl Task {
         if self.awaits_pong && pings.poll_pong(context).is_ready() {
             self.awaits_pong = false;
             self.watch.disarm();
+            self.carrier.settle();
+        }
+        let is_asked = !self.carrier.settled.borrow().is_empty();
+        if is_asked && !self.awaits_pong && pings.send_ping(Ping::opaque()).is_ok() {
+            self.awaits_pong = true;
+            context.waker().wake_by_ref();
         }
         if self.watch.expired() == Some(Limit::UpstreamPing) && !self.awaits_pong {
             self.awaits_pong = pings.send_ping(Ping::opaque()).is_ok();

@@ -15,7 +15,7 @@ mod side;
 mod timing;
 
 pub use channel::{Channel, CloseRefused, QueueFull};
-pub(crate) use handshake::{check_answer, claim, missing_version};
+pub(crate) use handshake::{accept, check_answer, claim, missing_version};
 pub(crate) use relay::relay;
 pub use tungstenite::{Bytes, Utf8Bytes};
 
