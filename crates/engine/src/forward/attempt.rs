@@ -326,51 +326,8 @@ impl Waiting<'_> {
                 }
             }
             match server.poll_fill(context, FIRST_READ_BYTES) {
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    // only a stream of HTTP/2 knows that its server has not begun with it
-                    let failure = Failure::upstream(
-                        "upstream_refused",
-                        502,
-                        "the server did not take the request",
-                        true,
-                    );
-                    return Poll::Ready(Err(AttemptFailed::Server(failure)));
-                }
-                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Unsupported => {
-                    // nor that it takes no WebSockets, which is no failure of it
-                    let failure = Failure::upstream(
-                        "websocket_unsupported",
-                        502,
-                        "the server takes no WebSockets over HTTP/2 (RFC 8441)",
-                        false,
-                    );
-                    return Poll::Ready(Err(AttemptFailed::Request(failure)));
-                }
-                // TLS 1.3 lets a server refuse the gateway's certificate after the handshake
-                Poll::Ready(Err(error)) if error.kind() == ErrorKind::InvalidData => {
-                    let failure = Failure::upstream(
-                        "upstream_tls",
-                        502,
-                        format!("the TLS session with the server broke: {error}"),
-                        false,
-                    );
-                    return Poll::Ready(Err(AttemptFailed::Server(failure)));
-                }
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    let nothing_came = server.unread().is_empty();
-                    let kind = if nothing_came {
-                        "upstream_closed"
-                    } else {
-                        "upstream_reset"
-                    };
-                    let failure = Failure::upstream(
-                        kind,
-                        502,
-                        "the server closed the connection before it answered",
-                        false,
-                    );
-                    return Poll::Ready(Err(AttemptFailed::Server(failure)));
-                }
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended(server, None))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ended(server, Some(&error)))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
             }
@@ -436,4 +393,43 @@ impl Waiting<'_> {
             )),
         }
     }
+}
+
+/// Why a server's bytes end before its answer's head does.
+fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
+    AttemptFailed::Server(match error.map(|error| (error.kind(), error)) {
+        // only a stream of HTTP/2 knows that its server has not begun with it
+        Some((ErrorKind::ConnectionRefused, _)) => Failure::upstream(
+            "upstream_refused",
+            502,
+            "the server did not take the request",
+            true,
+        ),
+        // nor that it takes no WebSockets, which is no failure of it
+        Some((ErrorKind::Unsupported, _)) => {
+            return AttemptFailed::Request(Failure::upstream(
+                "websocket_unsupported",
+                502,
+                "the server takes no WebSockets over HTTP/2 (RFC 8441)",
+                false,
+            ))
+        }
+        // TLS 1.3 lets a server refuse the gateway's certificate after the handshake
+        Some((ErrorKind::InvalidData, error)) => Failure::upstream(
+            "upstream_tls",
+            502,
+            format!("the TLS session with the server broke: {error}"),
+            false,
+        ),
+        _ => Failure::upstream(
+            if server.unread().is_empty() {
+                "upstream_closed"
+            } else {
+                "upstream_reset"
+            },
+            502,
+            "the server closed the connection before it answered",
+            false,
+        ),
+    })
 }
