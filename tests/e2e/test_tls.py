@@ -1,6 +1,9 @@
 """TLS from clients: certificates by name and type, versions, protocols, and everything that is refused."""
 
+import json
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -470,6 +473,26 @@ def test_sessions_are_resumed_by_any_worker_and_after_a_reload(
         gateway.write(source + "# a change of code\n")
         assert gateway.ask("reload")["ok"]
     assert gateway.counter("tls_resumed") >= 16
+
+
+def test_sessions_are_resumed_after_an_upgrade(serve: Serve, origin: Origin, authority: Authority) -> None:
+    gateway = serve(gate(origin, certificates=authority.issue("gate.test").files), workers=2)
+    context = authority.client()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with client(gateway, context) as first:
+        session = first.socket.session
+    answer = gateway.ask("upgrade")
+    assert answer["ok"], answer
+    try:
+        assert gateway.process.wait(60) == 0, "the old program has left: only the new one answers"
+        for _ in range(4):
+            with client(gateway, context, session=session) as again:
+                assert again.socket.session_reused and again.get("/fixed").status == 200
+        variables = Path(f"/proc/{answer['pid']}/environ").read_text().split("\0")
+        told = next(one for one in variables if one.startswith("HEADGATE_INHERITED="))
+        assert json.loads(told.partition("=")[2]).keys() == {"listeners", "dictionaries", "line"}, "no key"
+    finally:
+        os.kill(answer["pid"], signal.SIGTERM)
 
 
 def test_tickets_may_be_turned_off(serve: Serve, origin: Origin, authority: Authority) -> None:

@@ -67,7 +67,6 @@ class Supervisor:
         self.last_reload: dict[str, Any] | None = None
         self._count = settings.workers
         """Workers in a generation; None until the first worker has read the configuration."""
-        self._ticket_keys = TicketKeys(self.reactor, self._tell_ticket_keys)
         self._zone = ZoneSlots(self._count or usable_cpus())
         self._first = first
         self._generations = 0
@@ -82,6 +81,8 @@ class Supervisor:
         self._started = time.time()
         self._endpoint: Endpoint | None = None
         self._predecessor = Predecessor.from_environment()
+        bequest = self._predecessor.ticket_keys if self._predecessor else None
+        self._ticket_keys = TicketKeys(self.reactor, self._tell_ticket_keys, bequest)
         self._successor: Successor | None = None
 
     def run(self) -> int:
@@ -457,7 +458,11 @@ class Supervisor:
             self._stop(Intent.STOP, announce=False)
 
         self._successor = Successor(
-            self.reactor, self.listeners.descriptors(), self.dictionaries.descriptors(), done
+            self.reactor,
+            self.listeners.descriptors(),
+            self.dictionaries.descriptors(),
+            self._ticket_keys.bequest(),
+            done,
         )
         return None
 

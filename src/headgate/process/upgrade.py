@@ -1,9 +1,10 @@
-"""The upgrade: a new supervisor inherits listeners and shared dictionaries, and the old one leaves when it serves.
+"""The upgrade: a new supervisor inherits listeners, shared dictionaries and the keys of session tickets, and the old
+one leaves when it serves.
 
 How it works: the old supervisor runs its own command line again, with the listening sockets, the dictionaries'
-memory and one end of a socketpair inherited, and their numbers in `HEADGATE_INHERITED`. The new one starts its
-workers; when they accept it says so on the socketpair. Only then does the old one drain. If the new one ends before
-that, nothing has happened.
+memory and one end of a socketpair inherited, and their numbers in `HEADGATE_INHERITED`. What is secret waits for it
+on the socketpair. The new one starts its workers; when they accept it says so there. Only then does the old one drain.
+If the new one ends before that, nothing has happened.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from headgate.process.reactor import Reactor
 from headgate.process.spawn import spawn_successor
@@ -31,6 +33,8 @@ class Predecessor:
     ) -> None:
         self.listeners, self.dictionaries = listeners, dictionaries
         self._line = line
+        self.ticket_keys = _secret(line)
+        """What it gave of its `TicketKeys`; None if it is of a version that gives nothing."""
 
     @classmethod
     def from_environment(cls) -> "Predecessor | None":
@@ -52,6 +56,15 @@ class Predecessor:
         self._line.close()
 
 
+def _secret(line: socket.socket) -> dict[str, Any] | None:
+    """What the predecessor sent before it started this program."""
+    try:
+        sent: dict[str, Any] = json.loads(line.recv(1 << 16, socket.MSG_DONTWAIT))
+    except (OSError, ValueError):
+        return None
+    return sent
+
+
 class Successor:
     """The supervisor started by this one; calls `done(self, error)` when it serves (None) or has failed."""
 
@@ -60,12 +73,14 @@ class Successor:
         reactor: Reactor,
         listeners: dict[str, list[list[int]]],
         dictionaries: list[tuple[str, int, int]],
+        ticket_keys: dict[str, Any],
         done: Callable[["Successor", str | None], None],
     ) -> None:
         self._reactor, self._done = reactor, done
         self.took_over = False
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
+            self._line.send(json.dumps(ticket_keys).encode())
             inherited = {"listeners": listeners, "dictionaries": dictionaries, "line": theirs.fileno()}
             sockets = [
                 number for endpoints in listeners.values() for numbers in endpoints for number in numbers

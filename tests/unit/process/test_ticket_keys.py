@@ -1,7 +1,7 @@
 """The keys of session tickets."""
 
 from headgate.process.reactor import Reactor
-from headgate.process.ticket_keys import KEPT, KEY_BYTES, TicketKeys
+from headgate.process.ticket_keys import KEPT, KEY_BYTES, ROTATE_S, TicketKeys
 
 
 def test_the_newest_leads_and_the_oldest_is_forgotten() -> None:
@@ -13,3 +13,14 @@ def test_the_newest_leads_and_the_oldest_is_forgotten() -> None:
         keys.rotate()
     assert told[0][1:] == first and told[-1] == keys.told()
     assert len(keys.told()) == KEPT and first[0] not in keys.told()
+
+
+def test_a_successor_goes_on_where_its_predecessor_was() -> None:
+    first = TicketKeys(Reactor(), lambda _: None)
+    first.rotate()
+    bequest = first.bequest()
+    assert 0 < bequest["rotate_in_s"] <= ROTATE_S
+    reactor = Reactor()
+    later = TicketKeys(reactor, lambda _: None, {**bequest, "rotate_in_s": 100.0})
+    assert later.told() == first.told()
+    assert later.bequest()["rotate_in_s"] <= 100.0
