@@ -690,8 +690,11 @@ def clear_slot(fd: int, slot: int, /) -> None:
 def zone_stats(fd: int, /) -> dict[str, int]:
     """The named counters, summed over all slots."""
 
-def tls_provider() -> str:
-    """Which cryptographic module does TLS, and whether it is the FIPS one."""
+def tls_module() -> tuple[str, bool]:
+    """The name of the cryptographic module that does TLS, and whether it is the FIPS one."""
+
+def require_fips() -> None:
+    """Raises ValueError unless the cryptographic module is the FIPS one."""
 
 def check(snapshot: str, /) -> None:
     """Builds the tables of a snapshot and throws them away; ValueError says what is wrong with it."""

@@ -342,6 +342,10 @@ class Gateway(GatewayPhases, BackgroundCalls):
         """Sets bounds on WebSockets whose messages hooks see, such as `max_message_bytes="64k"`."""
         self._set("websocket", settings)
 
+    def tls(self, *, require_fips: bool) -> None:
+        """Says what is demanded of the cryptographic module; certificates are the listeners' (`listen(tls=...)`)."""
+        self._set("tls", {"require_fips": require_fips})
+
     def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
         """Sets bounds on tasks, threads and job processes, such as `processes=2`."""
         self._set("background", limits)

@@ -71,6 +71,8 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        value = str(value).lower()
     if isinstance(value, (list, tuple)):
         value = ",".join(str(one) for one in value)
     text = str(value)

@@ -34,7 +34,7 @@ def gateway(serve_module: Serve) -> RunningGateway:
 def test_version_is_printed(folder: Path) -> None:
     result = run_cli("version", cwd=folder)
     assert result.returncode == 0
-    assert re.fullmatch(r"headgate \d+\.\d+\.\d+\S*\nTLS: \S.*\n", result.stdout)
+    assert re.fullmatch(r"headgate \d+\.\d+\.\d+\S*\ntls module=\S+ fips=(true|false)\n", result.stdout)
 
 
 def test_help_lists_the_commands_and_exit_codes(folder: Path) -> None:

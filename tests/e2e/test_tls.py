@@ -501,7 +501,3 @@ def test_tickets_may_be_turned_off(serve: Serve, origin: Origin, authority: Auth
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with client(gateway, context) as first:
         assert not first.socket.session.has_ticket
-
-
-def test_version_tells_the_cryptographic_module(gateway: RunningGateway) -> None:
-    assert "TLS: rustls with aws-lc" in gateway.cli("version").stdout

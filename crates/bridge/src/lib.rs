@@ -110,7 +110,7 @@ mod _core {
     #[pymodule_export]
     use crate::websocket_view::{WebSocket, WebSocketMessage};
     #[pymodule_export]
-    use crate::zone::{check, clear_slot, create_zone, tls_provider, zone_stats};
+    use crate::zone::{check, clear_slot, create_zone, require_fips, tls_module, zone_stats};
 
     /// The cells that a zone must have at least.
     #[pymodule_export]

@@ -36,10 +36,17 @@ pub(crate) fn zone_stats(fd: RawFd) -> PyResult<BTreeMap<&'static str, u64>> {
     open(fd).map(|zone| sums(&zone))
 }
 
-/// Which cryptographic module does TLS, and whether it is the FIPS one.
+/// The name of the cryptographic module that does TLS, and whether it is the FIPS one.
 #[pyfunction]
-pub(crate) fn tls_provider() -> &'static str {
-    headgate_engine::tls_description()
+pub(crate) fn tls_module() -> (&'static str, bool) {
+    let module = headgate_engine::tls_module();
+    (module.name, module.is_fips)
+}
+
+/// Raises `ValueError` unless the cryptographic module is the FIPS one.
+#[pyfunction]
+pub(crate) fn require_fips() -> PyResult<()> {
+    headgate_engine::require_fips().map_err(PyValueError::new_err)
 }
 
 /// Builds the tables of a snapshot and throws them away: `ValueError` says what is wrong with it.

@@ -64,8 +64,8 @@ pub use hooks::{
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
 pub use tls::{
-    cipher_name, description as tls_description, ChosenCertificate, ClientCertificate, ClientCertificateMode,
-    OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
+    cipher_name, module as tls_module, require_fips, ChosenCertificate, ClientCertificate,
+    ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
 };
 pub use upstream::{is_server_address, Load};
 pub use virtual_stream::{virtual_pair, Duplex, VirtualEnd};

@@ -19,6 +19,9 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// What the gateway tells servers about the client.
     pub forwarding: Forwarding,
+    /// Whether to refuse any cryptographic module but the FIPS one.
+    #[serde(default)]
+    pub require_fips: bool,
     /// HTTP/2 with clients.
     pub http2: Http2,
     /// WebSockets whose messages hooks see.

@@ -101,6 +101,9 @@ impl Tables {
                 BUFFER_BYTES - 1
             )));
         }
+        if snapshot.require_fips {
+            crate::tls::require_fips().map_err(|error| SnapshotError(format!("tls: {error}")))?;
+        }
         let mut cells = Cells::default();
         let upstreams: Vec<_> = snapshot
             .upstreams

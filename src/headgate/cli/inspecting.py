@@ -73,7 +73,8 @@ def version() -> None:
     """Print the version, and the cryptographic module in use."""
     from headgate import __version__, _core
 
-    print(f"headgate {__version__}\nTLS: {_core.tls_provider()}")
+    module, is_fips = _core.tls_module()
+    print(f"headgate {__version__}\ntls module={module} fips={str(is_fips).lower()}")
 
 
 def _written(content: Any, format: Format) -> str:

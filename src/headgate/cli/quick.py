@@ -49,6 +49,8 @@ def read(words: list[str]) -> CommandLine | None:
             value = value if equals else next(rest, "")
         elif word == "--reload" and words[0] == "run":
             name, value = "reload", "yes"
+        elif word == "--require-fips":
+            name, value = "require_fips", "yes"
         else:
             return None
         if not value or value.startswith("-") or (name in found and name != "to"):
@@ -74,6 +76,7 @@ def _command_line(
         if os.path.isdir(pid_file):
             return None
         arguments["pid_file"] = Path(pid_file)
+    arguments["require_fips"] = "require_fips" in found
     if command == "run":
         arguments["file"] = Path(arguments["file"])
         arguments["reload"] = "reload" in found

@@ -23,6 +23,12 @@ LogLevel = Annotated[
     str | None,
     typer.Option(help="Error log: `debug`, `info`, `warning` or `error`.", envvar="HEADGATE_LOG_LEVEL"),
 ]
+RequireFips = Annotated[
+    bool,
+    typer.Option(
+        "--require-fips", help="Refuse to start unless the cryptographic module is the FIPS-validated one."
+    ),
+]
 
 
 def proxy(
@@ -45,6 +51,7 @@ def proxy(
     group: Group = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
+    require_fips: RequireFips = False,
 ) -> None:
     """Forward everything that comes in at LISTEN to one or more servers; needs no file."""
     from headgate.cli import starting
@@ -59,6 +66,7 @@ def proxy(
         group=group,
         log_format=log_format,
         log_level=log_level,
+        require_fips=require_fips,
     )
 
 
@@ -73,6 +81,7 @@ def run(
     group: Group = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
+    require_fips: RequireFips = False,
 ) -> None:
     """Run the gateway that FILE describes, until it is stopped."""
     from headgate.cli import starting
@@ -86,4 +95,5 @@ def run(
         group=group,
         log_format=log_format,
         log_level=log_level,
+        require_fips=require_fips,
     )

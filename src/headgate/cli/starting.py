@@ -41,6 +41,7 @@ def serve(
     group: str | None,
     log_format: str | None,
     log_level: str | None,
+    require_fips: bool = False,
     watch: str | None = None,
 ) -> NoReturn:
     """Runs the supervisor until it is stopped, and ends the program with its exit code."""
@@ -61,6 +62,7 @@ def serve(
         log_format=log_format,
         log_level=log_level,
         accept_mode=mode,
+        require_fips=require_fips,
     )
     if watch:
         _watch(watch)

@@ -18,6 +18,7 @@ from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConf
 from .logs import AccessLogConfig, ErrorLogConfig
 from .routes import RouteConfig
 from .settings import OneOrMany, Settings
+from .tls import CryptographyConfig
 from .units import Duration
 from .upstreams import UpstreamConfig
 from .websocket import WebSocketConfig
@@ -78,6 +79,9 @@ class GatewayConfig(Settings):
         default_factory=LimitsConfig, description="Bounds on what clients send and hold."
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
+    tls: CryptographyConfig = Field(
+        default_factory=CryptographyConfig, description="What is demanded of the cryptographic module."
+    )
     http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
     websocket: WebSocketConfig = Field(
         default_factory=WebSocketConfig, description="WebSockets whose messages hooks see."

@@ -60,6 +60,7 @@ def snapshot(
                 **config.forwarding.model_dump(),
                 "client_certificate": [list(pair) for pair in config.forwarding.client_certificate.items()],
             },
+            "require_fips": config.tls.require_fips,
             "http2": {**config.http2.model_dump(), "max_age": milliseconds(config.http2.max_age)},
             "websocket": _websocket(config.websocket),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),

@@ -160,6 +160,15 @@ class UpstreamTlsConfig(Settings):
     )
 
 
+class CryptographyConfig(Settings):
+    """What is demanded of the module that does all cryptography."""
+
+    require_fips: bool = Field(
+        default=False,
+        description="Refuses to start unless the cryptographic module is the FIPS-validated one.",
+    )
+
+
 class Tls(TypedDict, total=False):
     """TLS on a listener, for `gate.listen(":8443", tls=Tls(certificates=["example.com.pem"]))`; see `TlsConfig`."""
 

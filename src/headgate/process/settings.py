@@ -21,6 +21,8 @@ class Settings(NamedTuple):
     """None: what the configuration says of the workers, text for the supervisor."""
     log_level: str | None = None
     accept_mode: str = REUSEPORT
+    require_fips: bool = False
+    """Whether workers end at once where the cryptographic module is not the FIPS one."""
 
 
 def usable_cpus() -> int:

@@ -65,6 +65,8 @@ class Supervisor:
         self.workers: dict[int, Worker] = {}
         """All that live, of whatever generation, by process id."""
         self.last_reload: dict[str, Any] | None = None
+        self._tls_module: tuple[str, bool] | None = None
+        """What was last said of the cryptographic module."""
         self._count = settings.workers
         """Workers in a generation; None until the first worker has read the configuration."""
         self._zone = ZoneSlots(self._count or usable_cpus())
@@ -137,6 +139,7 @@ class Supervisor:
             "log_format": settings.log_format,
             "log_level": settings.log_level,
             "ticket_keys": self._ticket_keys.told(),
+            "require_fips": settings.require_fips,
         }
 
     def _tell_ticket_keys(self, keys: list[str]) -> None:
@@ -185,6 +188,13 @@ class Supervisor:
                 worker.report, worker.hook_times = message["report"], message["hooks"]
                 self._reported(worker)
 
+    def _tell_of_module(self, worker: Worker) -> None:
+        """Says which cryptographic module the workers have, at the start and when it is another one after a reload."""
+        if worker.tls_module != self._tls_module:
+            self._tls_module = worker.tls_module
+            name, is_fips = worker.tls_module
+            log.info("tls module=%s", name, extra={"fips": is_fips})
+
     def _open(self, worker: Worker, generation: Generation, key: Key) -> None:
         try:
             descriptor = self.dictionaries.lend(key)
@@ -199,6 +209,7 @@ class Supervisor:
             self._count = worker.wanted_workers or usable_cpus()
         if generation is self.coming and worker.slot == 0:
             generation.listeners, generation.is_data = worker.listeners, worker.is_data
+            self._tell_of_module(worker)
             for slot in range(1, self._count):
                 self._start_worker(generation, slot, deaths=0)
         alone = generation is self.current or self.current is None

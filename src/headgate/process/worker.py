@@ -89,6 +89,7 @@ class Worker:
                     "workers": loaded.workers,
                     "drain_s": loaded.drain_s,
                     "is_data": loaded.is_data,
+                    "tls_module": _core.tls_module(),
                 }
             )
             self._channel.socket.setblocking(False)
@@ -314,6 +315,8 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
         loaded.background.count = core.count
     core.use_ticket_keys([bytes.fromhex(key) for key in orders["ticket_keys"]])
     try:
+        if orders["require_fips"]:
+            _core.require_fips()
         core.apply(loaded.snapshot, loaded.hooks)
     except ValueError as error:
         raise StartFailed(str(error), "config") from error

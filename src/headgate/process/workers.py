@@ -39,6 +39,8 @@ class Worker:
         self.error_kind = "runtime"
         self.listeners: list[str] = []
         self.is_data = False
+        self.tls_module = ("", False)
+        """Name of the cryptographic module, and whether it is the FIPS one."""
         self.wanted_workers: int | None = None
         self.drain_s = 30.0
         self.report: Message = {}
@@ -73,6 +75,7 @@ class Worker:
         self.phase = Phase.PREPARED
         self.listeners = message["listeners"]
         self.is_data = message["is_data"]
+        self.tls_module = (message["tls_module"][0], message["tls_module"][1])
         self.wanted_workers = message["workers"]
         self.drain_s = message["drain_s"]
 

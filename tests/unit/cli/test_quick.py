@@ -17,6 +17,8 @@ PLAIN = [
     "run gate.py",
     "run gate.py --reload --workers 2",
     "run --pid-file=x.pid gate.yaml",
+    "run --require-fips gate.yaml",
+    "proxy :8080 --to a:1 --require-fips",
 ]
 OTHERS = [
     "",

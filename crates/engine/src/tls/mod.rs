@@ -40,7 +40,7 @@ pub use choice::{cipher_name, ChosenCertificate};
 pub use client_certificate::ClientCertificate;
 pub use handshake::TlsInfo;
 pub use prepared::PreparedCertificates;
-pub use provider::description;
+pub use provider::{module, require_fips, CryptoModule};
 pub use spec::ClientCertificateMode;
 pub use tickets::TICKET_KEY_BYTES;
 

@@ -23,13 +23,42 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// Which module is in use, asked of itself: for `headgate version` and the log at the start.
-pub fn description() -> &'static str {
-    match (cfg!(feature = "fips"), PROVIDER.fips()) {
-        (_, true) => "rustls with aws-lc, FIPS module",
-        (true, false) => "rustls with aws-lc, built for FIPS but NOT in FIPS mode",
-        (false, false) => "rustls with aws-lc, not FIPS",
+/// A cryptographic module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CryptoModule {
+    /// What brings it.
+    pub name: &'static str,
+    /// Whether it is the FIPS-validated one and in that mode, for all that TLS asks of it.
+    pub is_fips: bool,
+}
+
+/// The module in use, asked of itself.
+pub fn module() -> CryptoModule {
+    CryptoModule {
+        name: "aws-lc-rs",
+        is_fips: PROVIDER.fips(),
     }
+}
+
+impl std::fmt::Display for CryptoModule {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "tls module={} fips={}", self.name, self.is_fips)
+    }
+}
+
+/// Refuses to go on without the FIPS module.
+///
+/// # Errors
+/// Another module is in use.
+pub fn require_fips() -> Result<(), String> {
+    let module = module();
+    if module.is_fips {
+        return Ok(());
+    }
+    Err(format!(
+        "`require_fips` is set, but the cryptographic module is not the FIPS one: {module}\nhint: build headgate with the feature \
+         `fips`; docs/guide/tls.md says how"
+    ))
 }
 
 static MODERN: [&SupportedProtocolVersion; 1] = [&TLS13];
