@@ -34,6 +34,11 @@ develop: $(STAMPS)/debug ## debug build, installed in .venv (quick to compile, s
 wheel: $(STAMPS)/venv ## a wheel in dist/, as `pip install .` would build it
 	$(BIN)/maturin build --release --locked --out dist
 
+.PHONY: wheel-fips
+wheel-fips: $(STAMPS)/venv ## the same with the FIPS module, in dist/fips: needs cmake, go and perl; see docs/guide/tls.md
+	@for tool in cmake go perl; do command -v $$tool >/dev/null || { echo "no $$tool here; hint: apt-get install cmake golang perl"; exit 1; }; done
+	$(BIN)/maturin build --release --locked --features fips --out dist/fips
+
 $(STAMPS)/venv: pyproject.toml
 	$(say) "venv: $(VENV) with the development tools"
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here; hint: make PYTHON=/path/to/python$(MINIMUM_PYTHON)"; exit 1; }

@@ -316,6 +316,18 @@ def test_hook_waits_no_longer_than_a_handshake_may(
     assert gateway.counter("tls_handshakes_failed") >= 1
 
 
+def test_connection_that_is_carried_on_may_be_silent(
+    serve: Serve, names: dict[str, Any], authority: Authority
+) -> None:
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("BARE", "OPEN")}
+    gateway = serve(GATE + 'gate.timeouts(tls_handshake="300ms")\n', names={**names, **addresses})
+    with client(gateway, authority, "carried.given.test") as carried:
+        assert carried.get("/first", host="carried.given.test").status == 200
+        with gateway.client() as silent:
+            assert silent.is_closed(), "all deadlines were looked at"
+        assert carried.get("/second", host="carried.given.test").status == 200
+
+
 def test_listener_without_certificate_and_hook_is_refused(serve: Serve) -> None:
     gateway = serve(
         "from headgate import Gateway\ngate = Gateway()\ngate.listen(LISTEN, tls={})\n", is_ready=False

@@ -343,6 +343,50 @@ def test_changed_files_are_used_and_open_connections_stay(
         assert kept.get("/fixed").text == "fixed"
 
 
+def test_folder_gives_what_lies_in_it(
+    serve: Serve, origin: Origin, authority: Authority, tmp_path: Path
+) -> None:
+    folder = tmp_path / "live"
+    (folder / "b.test").mkdir(parents=True)
+    first, second, third = (authority.issue(f"{name}.test") for name in "abc")
+    (folder / "a.pem").write_text(Path(first.chain).read_text() + Path(first.key).read_text())
+    shutil.copy(second.key, folder / "b.test" / "privkey.pem")
+    shutil.copy(second.chain, folder / "b.test" / "fullchain.pem")
+    gateway = serve(gate(origin, certificates=str(folder), unknown_names="refuse"))
+    context = authority.client()
+
+    def serves(name: str) -> bool:
+        try:
+            with client(gateway, context, name) as connection:
+                return connection.get("/fixed", host=name).text == "fixed"
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+    assert [serves(f"{name}.test") for name in "abc"] == [True, True, False]
+    with client(gateway, context, "b.test") as kept:
+        (folder / "c.crt").write_text("half a certificate")
+        eventually(lambda: serves("a.test") and "old ones stay" in gateway.log(), "it is looked at")
+        shutil.copy(third.key, folder / "c.key")
+        shutil.copy(third.chain, folder / "c.crt")
+        eventually(lambda: serves("c.test"), "the new one is served", within=20)
+        shutil.rmtree(folder / "b.test")
+        eventually(lambda: not serves("b.test"), "the old one is served no more", within=20)
+        assert kept.get("/fixed", host="b.test").text == "fixed", "open connections notice nothing"
+    for file in folder.iterdir():
+        file.unlink()
+    eventually(lambda: serves("a.test") and "holds no certificate" in gateway.log(), "the last ones stay")
+
+
+@pytest.mark.parametrize("more", ["key", "names", "ocsp"])
+def test_folder_needs_no_more_words(
+    serve: Serve, origin: Origin, authority: Authority, tmp_path: Path, more: str
+) -> None:
+    source = gate(origin, certificates={"chain": str(tmp_path), more: "a.test"})
+    gateway = serve(source, is_ready=False)
+    assert gateway.process.wait(20) == 2
+    assert "is a folder, whose certificates have their own" in gateway.log()
+
+
 def test_reload_takes_new_certificates(serve: Serve, origin: Origin, authority: Authority) -> None:
     first, second = authority.issue("gate.test"), authority.issue("gate.test")
     gateway = serve(gate(origin, certificates=first.files), workers=2)

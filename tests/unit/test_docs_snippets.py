@@ -109,8 +109,9 @@ def certify(snippet: Snippet, folder: Path) -> None:
     leaf = authority.issue("example.com")
     chain, key, ca = (Path(file).read_text() for file in (leaf.chain, leaf.key, authority.ca))
     texts = {"clients-ca.pem": ca, "internal-ca.pem": ca, "revoked.crl": Path(authority.revoke()).read_text()}
-    (folder / "certs").mkdir()
-    for name in wanted:
+    (folder / "certs" / "live").mkdir(parents=True)
+    (folder / "certs" / "live" / "example.com.pem").write_text(chain + key)
+    for name in wanted - {"live"}:
         (folder / "certs" / name).write_text(texts.get(name, key if name.endswith(".key") else chain + key))
 
 

@@ -140,7 +140,9 @@ def _listeners(
 
 def _listener(listener: AnyListener, upstreams: Mapping[str, int]) -> dict[str, Any]:
     if isinstance(listener, ListenerConfig):
-        return {"address": listener.address, "protocol": "http", **_said_first(listener)}
+        # of what is carried on undecrypted
+        idle = milliseconds(TcpListenerConfig.model_fields["idle"].default)
+        return {"address": listener.address, "protocol": "http", **_said_first(listener), "idle": idle}
     bounds = {
         "upstream": None if listener.to is None else upstreams[listener.to],
         "max_connections": listener.max_connections,

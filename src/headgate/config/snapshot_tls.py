@@ -23,11 +23,12 @@ def listener_tls(
         hint = "give `certificates`, `local` names, or a `client_hello` hook"
         raise Inconsistency(path, "TLS without a certificate", hint)
     clients = tls.client_certificates
+    listed = [(one, (*path, "certificates", position)) for position, one in enumerate(tls.certificates)]
     return {
         "certificates": [
-            _certificate(one, folder, (*path, "certificates", position))
-            for position, one in enumerate(tls.certificates)
+            _certificate(one, folder, at) for one, at in listed if not (folder / one.chain).is_dir()
         ],
+        "folders": [_folder(one, folder, at) for one, at in listed if (folder / one.chain).is_dir()],
         "local": {"names": list(tls.local), "folder": str(authority_folder())} if tls.local else None,
         "policy": tls.policy,
         "alpn": [name for name in tls.alpn if http2 or name != "h2"],
@@ -75,6 +76,17 @@ def _certificate(certificate: CertificateConfig, folder: Path, path: ConfigPath)
         "names": list(certificate.names),
         "ocsp": certificate.ocsp and _file(certificate.ocsp, folder, (*path, "ocsp")),
     }
+
+
+def _folder(certificate: CertificateConfig, folder: Path, path: ConfigPath) -> str:
+    for name in ("key", "names", "ocsp"):
+        if getattr(certificate, name):
+            raise Inconsistency(
+                (*path, name),
+                f"`{certificate.chain}` is a folder, whose certificates have their own",
+                "keys lie in `NAME.key`, responses in `NAME.ocsp`",
+            )
+    return str((folder / certificate.chain).absolute())
 
 
 def _files(names: Iterable[str], folder: Path, path: ConfigPath) -> list[str]:

@@ -49,11 +49,14 @@ Files = Annotated[tuple[str, ...], OneOrMany()]
 
 
 class CertificateConfig(Settings):
-    """A certificate and its key; one file that holds both is the short form."""
+    """A certificate and its key; one file that holds both, or a folder of many, is the short form."""
 
-    short_forms: ClassVar = ({"type": "string", "examples": ["certs/example.com.pem"]},)
+    short_forms: ClassVar = ({"type": "string", "examples": ["certs/example.com.pem", "certs"]},)
 
-    chain: str = Field(min_length=1, description="PEM file: the certificate first, then its issuers.")
+    chain: str = Field(
+        min_length=1,
+        description="PEM file: the certificate first, then its issuers; on listeners also a folder of many.",
+    )
     key: str | None = Field(
         default=None, min_length=1, description="PEM file of the private key; none given: `chain` holds it."
     )

@@ -18,6 +18,7 @@ use rustls::ServerConfig;
 use super::certificate::OwnCertificate;
 use super::choice::ChosenCertificate;
 use super::client_certificate::AnyCertificate;
+use super::folder;
 use super::local;
 use super::names::{Chosen, Keys, Names};
 use super::pem;
@@ -77,9 +78,10 @@ impl ListenerTls {
             other => return Err(format!("unknown host_mismatch `{other}`")),
         };
         // before the files are read: a change in between is seen by the next look
-        let stamps = Stamps::of(files(&spec));
-        let built =
-            Built::new(&spec, address, keys).map_err(|error| format!("listener `{address}`: {error}"))?;
+        let found = certificates(&spec);
+        let stamps = stamps(&spec, &found);
+        let built = Built::new(&spec, found, address, keys)
+            .map_err(|error| format!("listener `{address}`: {error}"))?;
         Ok(Self {
             spec,
             address: address.to_owned(),
@@ -127,11 +129,12 @@ impl ListenerTls {
     }
 
     fn look(&self) {
-        let stamps = Stamps::of(files(&self.spec));
+        let found = certificates(&self.spec);
+        let stamps = stamps(&self.spec, &found);
         if stamps == *self.stamps.borrow() {
             return;
         }
-        match Built::new(&self.spec, &self.address, &self.keys) {
+        match Built::new(&self.spec, found, &self.address, &self.keys) {
             Ok(built) => {
                 self.built.replace(Rc::new(built));
                 tracing::info!(listener = self.address, "new certificates in force");
@@ -147,20 +150,41 @@ impl ListenerTls {
     }
 }
 
-fn files(spec: &spec::ListenerTls) -> impl Iterator<Item = &String> {
-    let own = spec.certificates.iter().flat_map(|certificate| {
+/// The certificates that are configured, and those that lie in the folders now.
+fn certificates(spec: &spec::ListenerTls) -> Result<Vec<spec::Certificate>, String> {
+    let mut all = spec.certificates.clone();
+    for folder in &spec.folders {
+        let found = folder::certificates(folder)?;
+        if found.is_empty() {
+            return Err(format!(
+                "the folder `{folder}` holds no certificate\nhint: `NAME.pem` with its key, or beside a `NAME.key`"
+            ));
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// Of every file there is. Of a folder that cannot be read, none of its own.
+fn stamps(spec: &spec::ListenerTls, found: &Result<Vec<spec::Certificate>, String>) -> Stamps {
+    let certificates = found.as_ref().unwrap_or(&spec.certificates);
+    let own = certificates.iter().flat_map(|certificate| {
         [&certificate.chain, &certificate.key]
             .into_iter()
             .chain(&certificate.ocsp)
     });
-    own.chain(&spec.client_certificates.ca)
-        .chain(&spec.client_certificates.crl)
+    let clients = &spec.client_certificates;
+    Stamps::of(own.chain(&clients.ca).chain(&clients.crl))
 }
 
 impl Built {
-    fn new(spec: &spec::ListenerTls, address: &str, keys: &Arc<TicketKeys>) -> Result<Self, String> {
-        let mut certificates = spec
-            .certificates
+    fn new(
+        spec: &spec::ListenerTls,
+        found: Result<Vec<spec::Certificate>, String>,
+        address: &str,
+        keys: &Arc<TicketKeys>,
+    ) -> Result<Self, String> {
+        let mut certificates = found?
             .iter()
             .map(OwnCertificate::load)
             .collect::<Result<Vec<_>, _>>()?;

@@ -5,6 +5,7 @@
 //! | [`spec`] | the settings as they come in a snapshot |
 //! | [`provider`] | which cryptographic module does the work |
 //! | [`pem`], [`certificate`] | keys, certificates and revocation lists from files; what they say |
+//! | [`folder`] | those that lie in a folder |
 //! | [`local`] | an authority of this machine, for development |
 //! | [`names`] | which certificate for which name |
 //! | [`choice`], [`prepared`] | which one for a connection, as a hook says; those it gives as PEM, kept |
@@ -21,6 +22,7 @@ mod certificate;
 mod choice;
 mod client_certificate;
 mod fields;
+mod folder;
 mod handshake;
 mod listener;
 mod local;

@@ -6,8 +6,11 @@ use serde::Deserialize;
 #[derive(Deserialize, Debug, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTls {
-    /// At least one, unless `local` names some.
+    /// At least one, unless there are `folders`, `local` names, or a hook that gives some.
     pub certificates: Vec<Certificate>,
+    /// Folders whose certificates come after these.
+    #[serde(default)]
+    pub folders: Vec<String>,
     /// Names that get a certificate of this machine's own authority; absent for none.
     pub local: Option<Local>,
     /// `modern` or `intermediate`.

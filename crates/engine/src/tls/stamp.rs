@@ -12,7 +12,7 @@ struct Stamp {
 
 /// The stamps of some files, absent ones included.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stamps(Vec<Option<Stamp>>);
+pub(super) struct Stamps(Vec<(String, Option<Stamp>)>);
 
 impl Stamps {
     /// Looks at the files, through links.
@@ -25,7 +25,7 @@ impl Stamps {
                 modified_ns: (found.mtime(), found.mtime_nsec()),
             })
         };
-        Self(paths.map(stamp).collect())
+        Self(paths.map(|path| (path.clone(), stamp(path))).collect())
     }
 
     /// How many files.
