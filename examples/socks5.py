@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import os
 from asyncio import StreamReader, StreamWriter
+from contextlib import closing, suppress
 
 from headgate import Gateway
 
@@ -14,31 +15,29 @@ gate.route("=/healthz", respond="ok\n")
 
 @gate.startup
 async def begin() -> None:
-    """Every worker listens on the same port: the kernel shares connections out among them."""
-    port = int(os.environ.get("SOCKS_PORT", "1080"))
-    server = await asyncio.start_server(serve, "127.0.0.1", port, reuse_port=True)
-    gate.spawn(server.serve_forever())  # ended, and the server closed, when the worker stops
+    server = await asyncio.start_server(serve, "127.0.0.1", os.getenv("SOCKS_PORT", "1080"), reuse_port=True)
+    gate.spawn(server.serve_forever())  # in each worker; ended, and the server closed, when it stops
 
 
 async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-    ends = [writer]
-    try:
-        async with asyncio.timeout(10):
-            host, port = await asked(reader, writer)
-            there, back = await asyncio.open_connection(host, port)
-        ends.append(back)
-        writer.write(b"\x05\x00\x00\x01" + bytes(6))
-        await asyncio.gather(pipe(reader, back), pipe(there, writer))
-    except (OSError, TimeoutError, ValueError, EOFError):
-        if len(ends) == 1:
-            writer.write(b"\x05\x05\x00\x01" + bytes(6))
-    finally:
-        for end in ends:
-            end.close()
+    with closing(writer), suppress(OSError):
+        try:
+            there, back = await asyncio.wait_for(connected(reader, writer), 10)
+        except (OSError, ValueError, EOFError):
+            return writer.write(b"\x05\x05\x00\x01" + bytes(6))
+        with closing(back):
+            writer.write(b"\x05\x00\x00\x01" + bytes(6))
+            await asyncio.gather(pipe(reader, back), pipe(there, writer))
 
 
-async def asked(reader: StreamReader, writer: StreamWriter) -> tuple[str, int]:
-    """Section 3: methods; section 4: the request."""
+async def pipe(reader: StreamReader, writer: StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()  # never reads faster than the other side takes
+    writer.write_eof()
+
+
+async def connected(reader: StreamReader, writer: StreamWriter) -> tuple[StreamReader, StreamWriter]:
     version, count = await reader.readexactly(2)
     if version != 5 or 0 not in await reader.readexactly(count):
         raise ValueError("not SOCKS5 without authentication")
@@ -48,12 +47,4 @@ async def asked(reader: StreamReader, writer: StreamWriter) -> tuple[str, int]:
         raise ValueError("not CONNECT")
     raw = await reader.readexactly({1: 4, 4: 16}.get(kind) or (await reader.readexactly(1))[0])
     port = int.from_bytes(await reader.readexactly(2), "big")
-    return (raw.decode() if kind == 3 else str(ipaddress.ip_address(raw))), port
-
-
-async def pipe(reader: StreamReader, writer: StreamWriter) -> None:
-    """Never reads faster than the other side takes."""
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.write_eof()
+    return await asyncio.open_connection(raw.decode() if kind == 3 else str(ipaddress.ip_address(raw)), port)

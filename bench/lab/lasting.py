@@ -17,13 +17,17 @@ from .proxies import Proxy
 from .scenarios import Scenario
 
 
+WARM_UP = 100_000
+"""Of the million requests so many go before memory is looked at first."""
+
+
 def million(proxy: Proxy, seconds: float) -> Figures:
     proxy.restart({"plain"})
     port = proxy.ports["plain"]
     url = f"http://127.0.0.1:{port}/5k"
-    first, _ = h2load(url, "--h1", "-n", 100_000, "-c100")
+    first, _ = h2load(url, "--h1", "-n", WARM_UP, "-c100")
     early = cost.memory(proxy.pids(port))
-    rest, _ = h2load(url, "--h1", "-n", 900_000, "-c100")
+    rest, _ = h2load(url, "--h1", "-n", 1_000_000 - WARM_UP, "-c100")
     late = cost.memory(proxy.pids(port))
     sent = {"n": first["n"] + rest["n"], "errors": first["errors"] + rest["errors"]}
     return {"grown": late - early, "base": early} | sent
@@ -51,9 +55,9 @@ def million_hooked(proxy: Proxy, seconds: float, role: str) -> Figures:
             seen["broken"] += int(one(r" (\d+) 3xx", out)) + int(one(r" (\d+) 4xx", out))
         return seen
 
-    first = send(100_000)
+    first = send(WARM_UP)
     early = cost.memory(proxy.pids(port))
-    rest = send(900_000)
+    rest = send(1_000_000 - WARM_UP)
     late = cost.memory(proxy.pids(port))
     told = json.loads(answer_of(port, "/raised"))
     sent = {name: first[name] + rest[name] for name in first}

@@ -205,10 +205,11 @@ def peers() -> dict[str, Proxy]:
         ),
         Proxy(
             "lua",
-            roles(21060, "plain", "headers", "body", "dict", "redis", "fetch"),
+            roles(21060, "plain", "headers", "body", "dict", "redis", "fetch", "replace"),
             [
                 Program(
-                    f"nginx -c {RUN}/nginx-lua.conf", ("plain", "headers", "body", "dict", "redis", "fetch")
+                    f"nginx -c {RUN}/nginx-lua.conf",
+                    ("plain", "headers", "body", "dict", "redis", "fetch", "replace"),
                 )
             ],
         ),

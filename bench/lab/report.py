@@ -128,8 +128,8 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
     paths = difference(rows("routes-10k"), "10k routes", "1 route", "headgate")
     waits = difference(rows("hooks"), "async", "headers", "headgate")
 
-    def of(case: str) -> float | None:
-        return median(rows("body-chunks"), case, "headgate", "norm")
+    def of(case: str, column: str) -> float | None:
+        return median(rows("body-chunks"), case, "headgate", column)
 
     busy, idle = (median(rows("beside-jobs"), c, "headgate", "p99") for c in ("2 busy", "idle"))
     slow, calm = (median(rows("slow-client"), c, "headgate", "p99") for c in ("500 slow", "calm"))
@@ -170,10 +170,13 @@ def bars(results: Mapping[str, Rows]) -> list[Bar]:
             ratio(rows("body-hook"), "upper", "headgate", "lua"),
         ),
         Bar(
-            "CPU of 1 MB with a hook on each chunk, over none",
+            "time of 1 MB with a hook on each chunk, over none",
             1.25,
             "x none",
-            seen / unseen if (seen := of("chunks")) and (unseen := of("none")) else None,
+            unseen / seen if (seen := of("chunks", "rps")) and (unseen := of("none", "rps")) else None,
+            f"CPU {shown(cpu / spliced, 2)} x"
+            if (cpu := of("chunks", "norm")) and (spliced := of("none", "norm"))
+            else "",
         ),
         Bar(
             "p99 while all job processes compute, over idle", 1.5, "x", busy / idle if busy and idle else None

@@ -129,8 +129,8 @@ SCENARIOS = [
     ),
     loads(
         "body-hook",
-        "A hook upper-cases the response's body of 5 KB (`body_filter_by_lua`).",
-        {"none": {}, "upper": {"role": "body"}},
+        "A hook puts another 5 KB in the place of the response's body; one upper-cases it (`body_filter_by_lua`).",
+        {"none": {}, "replace": {"role": "replace"}, "upper": {"role": "body"}},
         rounds=5,
         peers=("lua",),
         over_first=True,

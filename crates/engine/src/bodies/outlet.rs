@@ -1,7 +1,7 @@
 //! The far end of a body that flows in pieces: framed anew and written as fast as the peer takes it.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{ready, Context, Poll};
 
 use headgate_wire::{write_chunk_size, write_last_chunk, Head, CRLF};
@@ -48,6 +48,11 @@ impl Outlet {
     pub(crate) fn finish(&mut self, trailers: Option<&Head>) {
         let mut end = Vec::new();
         if self.is_chunked {
+            // every chunk before it owes its CRLF
+            let has_chunks = self.owes_crlf || self.next.is_some();
+            if has_chunks {
+                end.extend_from_slice(CRLF);
+            }
             write_last_chunk(trailers, &mut end);
         }
         self.end = Some(end);
@@ -88,20 +93,44 @@ impl Outlet {
                 .data
                 .as_ref()
                 .map_or(&[][..], |data| &data.bytes()[self.data_written..]);
-            let n = ready!(peer.stream.poll_write(context, framing, data))?;
-            self.written += n as u64;
-            let of_framing = n.min(framing.len());
-            let is_written = n - of_framing == data.len();
-            self.framing_written += of_framing;
-            self.data_written += n - of_framing;
-            self.queued -= n - of_framing;
-            if self.framing_written == self.framing.len() && is_written {
-                self.framing.clear();
-                self.framing_written = 0;
-                self.data = None;
-            }
+            let end = match &self.end {
+                Some(end) if self.next.is_none() && !data.is_empty() => &end[..],
+                _ => &[],
+            };
+            let n = if end.is_empty() || peer.stream.socket().is_none() {
+                ready!(peer.stream.poll_write(context, framing, data))?
+            } else {
+                // the end leaves with the last piece, in one system call
+                let slices = [IoSlice::new(framing), IoSlice::new(data), IoSlice::new(end)];
+                ready!(peer.stream.poll_write_slices(context, &slices))?
+            };
+            self.wrote(n);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// So much of the framing, the data and the end is written.
+    fn wrote(&mut self, n: usize) {
+        self.written += n as u64;
+        let of_framing = n.min(self.framing.len() - self.framing_written);
+        self.framing_written += of_framing;
+        let data = self.data.as_ref().map_or(0, |data| data.bytes().len());
+        let of_data = (n - of_framing).min(data - self.data_written);
+        self.data_written += of_data;
+        self.queued -= of_data;
+        if self.framing_written == self.framing.len() && self.data_written == data {
+            self.framing.clear();
+            self.framing_written = 0;
+            self.data = None;
+            self.data_written = 0;
+            let of_end = n - of_framing - of_data;
+            if of_end > 0 {
+                // the rest of it goes the way of framing
+                if let Some(end) = self.end.take() {
+                    self.framing.extend_from_slice(&end[of_end..]);
+                }
+            }
+        }
     }
 
     /// Takes the next piece up, if all before is written. False: there is nothing to write.
@@ -117,7 +146,8 @@ impl Outlet {
                 self.data = Some(next);
                 self.data_written = 0;
             } else if let Some(end) = self.end.take() {
-                self.pay_crlf();
+                // which begins with what is owed
+                self.owes_crlf = false;
                 self.framing.extend_from_slice(&end);
             }
         }
