@@ -1,4 +1,4 @@
-"""What the peer does in Lua: puts another 5 KB in the place of the response's body, which costs the hook itself nothing."""
+"""What the peer does in Lua: puts other 5 KB in the place of the body. The hook itself costs nothing."""
 
 import os
 

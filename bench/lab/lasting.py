@@ -16,7 +16,6 @@ from .place import GATEWAY_CPU, RUN
 from .proxies import Proxy
 from .scenarios import Scenario
 
-
 WARM_UP = 100_000
 """Of the million requests so many go before memory is looked at first."""
 
