@@ -1,8 +1,10 @@
 """Phase `response_body`: bodies in chunks and whole, coded and plain, from servers and of the gateway's own."""
 
 import gzip
+import hashlib
 import threading
 import zlib
+from collections.abc import Callable
 
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve
@@ -10,7 +12,7 @@ from e2e.kit.behaviours import chunked, gated, raw, reply, until_close
 from e2e.kit.net import eventually
 
 GATE = """
-import asyncio
+import asyncio, hashlib
 from headgate import Gateway, Plugin, Response, body_mode
 
 gate = Gateway()
@@ -41,6 +43,15 @@ def looks(request, response, chunk, last):
 @seen.log
 def tells(request, response):
     print("CALLS", request.path, request.state.calls, flush=True)
+
+keeping = gate.route("/keep/*", to=api)
+
+@keeping.response_body
+def keeps(request, response, chunk, last):
+    assert type(chunk) is bytes
+    request.state.kept = [*getattr(request.state, "kept", []), chunk]
+    if last:
+        response.trailers["x-sum"] = hashlib.sha256(b"".join(request.state.kept)).hexdigest()
 
 dropping = gate.route("/drop/*", to=api)
 
@@ -182,6 +193,17 @@ def test_a_long_body_goes_through_in_chunks(gateway: RunningGateway, origin: Ori
     response = gateway.get(f"/{kind}/long")
     assert response.body == body.upper()
     assert response.get("transfer-encoding") == "chunked"
+
+
+@pytest.mark.parametrize("behaviour", [reply, until_close])
+def test_chunks_that_a_hook_keeps_stay_as_they_were(
+    gateway: RunningGateway, origin: Origin, behaviour: Callable[[bytes], object]
+) -> None:
+    body = b"".join(b"%07d\n" % number for number in range(200_000))
+    origin.on("/keep/long", behaviour(body))
+    response = gateway.get("/keep/long")
+    assert response.body == body
+    assert response.trailers == [("x-sum", hashlib.sha256(body).hexdigest())]
 
 
 def test_the_connection_serves_the_next_request(gateway: RunningGateway, origin: Origin) -> None:

@@ -1,0 +1,126 @@
+"""The scripts that people bring along from other gateways, in the test kit: without ports, servers or waiting."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate import Response
+from headgate.testing import Fault, Received, TestGateway
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMED = (
+    "follow_redirects",
+    "least_connections",
+    "cached_feed",
+    "fan_out",
+    "function_matcher",
+    "gzip_after_rewrite",
+    "socks5",
+    "blocking_and_computing",
+    "ab_split",
+    "waiting_room",
+    "waiting_room_redis",
+)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples read addresses from the environment; here their defaults hold."""
+    for name in ("LISTEN", "ORIGIN", "SERVERS", "FEED", "A", "B", "PERCENT_B", "SEATS", "PRICES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_example_is_there_and_short(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 50
+
+
+def test_redirects_within_the_origin_are_followed() -> None:
+    def origin(received: Received) -> Response:
+        if received.path == "/old":
+            return Response(302, headers={"location": "/new"})
+        if received.path == "/away":
+            return Response(302, headers={"location": "http://elsewhere.test/"})
+        return Response(200, f"here is {received.path}", headers={"set-cookie": "a=b"})
+
+    with TestGateway(EXAMPLES / "follow_redirects.py", upstreams={"api": origin}) as gateway:
+        answer = gateway.get("/old")
+        assert (answer.status, answer.text) == (200, "here is /new")
+        assert "set-cookie" not in answer.headers
+        assert gateway.get("/away").status == 302
+
+
+def test_the_server_with_least_to_do_is_chosen() -> None:
+    servers = {"server0": Fault.HANG, "server1": "second"}
+    with TestGateway(EXAMPLES / "least_connections.py", upstreams=servers) as gateway:
+        gateway.start("GET", "/hangs")
+        gateway.until(lambda: gateway.received)
+        assert [gateway.get("/").text for _ in range(3)] == ["second"] * 3
+
+
+def test_a_feed_is_fetched_once_and_filtered() -> None:
+    items: list[dict[str, Any]] = [{"id": 1, "price": 5, "secret": 2}, {"id": 2, "price": 0}]
+    feed = {"http://127.0.0.1:9000": Response.json({"items": items})}
+    with TestGateway(EXAMPLES / "cached_feed.py", upstreams=feed) as gateway:
+        assert [gateway.get("/sale").json() for _ in range(3)] == [[{"id": 1, "price": 5}]] * 3
+        assert len(gateway.received) == 1
+
+
+def test_a_feed_that_is_down_is_a_503() -> None:
+    with TestGateway(
+        EXAMPLES / "cached_feed.py", upstreams={"http://127.0.0.1:9000": Fault.REFUSE}
+    ) as gateway:
+        assert gateway.get("/sale").status == 503
+
+
+def test_answers_of_several_origins_are_joined() -> None:
+    servers = {"users": Response.json(["ada"]), "orders": Response(500), "stock": Fault.REFUSE}
+    with TestGateway(EXAMPLES / "fan_out.py", upstreams=servers) as gateway:
+        overview = gateway.get("/overview").json()
+        assert overview["users"] == ["ada"]
+        assert overview["orders"] == {"error": 500}
+        assert overview["stock"] == {"error": "FetchConnectError"}
+
+
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_a_rewritten_text_is_compressed(is_coded: bool) -> None:
+    text = b"see http://internal.example/a" * 20
+    html = {"content-type": "text/html"}
+    coded = Response(200, gzip.compress(text), headers=html | {"content-encoding": "gzip"})
+    server = coded if is_coded else Response(200, text, headers=html)
+    with TestGateway(EXAMPLES / "gzip_after_rewrite.py", upstreams={"127.0.0.1:9000": server}) as gateway:
+        answer = gateway.get("/", {"accept-encoding": "gzip"})
+        assert answer.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(answer.body) == b"see https://www.example.com/a" * 20
+
+
+def test_what_blocks_runs_in_a_thread_and_what_computes_in_a_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PRICES", str(tmp_path / "prices.db"))
+    with TestGateway(EXAMPLES / "blocking_and_computing.py", raise_errors=False) as gateway:
+        assert gateway.get("/prices/tea").status == 500, "there is no such table"
+        assert gateway.get("/primes/100").json() == 25
+        assert gateway.get("/primes/x").status == 400
+
+
+def test_a_visitor_stays_on_one_side() -> None:
+    with TestGateway(EXAMPLES / "ab_split.py", upstreams={"a": "a", "b": "b"}) as gateway:
+        for _ in range(10):
+            first = gateway.get("/")
+            cookie = first.headers["set-cookie"].partition(";")[0]
+            again = gateway.get("/", {"cookie": cookie})
+            assert again.text == first.text and "set-cookie" not in again.headers
+        assert sum(gateway.get("/_ab").json().values()) == 20
+
+
+def test_visitors_wait_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEATS", "1")
+    with TestGateway(EXAMPLES / "waiting_room.py", upstreams={"shop": "the shop"}) as gateway:
+        inside, waits, last = gateway.get("/"), gateway.get("/"), gateway.get("/")
+        assert inside.text == "the shop"
+        assert "number 1 in the queue" in waits.text and "number 2 in the queue" in last.text
+        ticket = waits.headers["set-cookie"].partition(";")[0]
+        assert "number 1 in the queue" in gateway.get("/", {"cookie": ticket}).text, "asking changes no place"
