@@ -8,6 +8,7 @@ import pytest
 import websockets
 from e2e.kit import Origin, RunningGateway, Serve, eventually
 from e2e.kit.client import format_request
+from e2e.kit.http2 import Http2Client
 from websockets.asyncio.client import connect
 
 GATE = """
@@ -234,6 +235,15 @@ def test_body_is_echoed_as_it_comes(gateway: RunningGateway) -> None:
         assert client.read_until(b"second\r\n") == b"6\r\nsecond\r\n"
         client.send(b"0\r\n\r\n")
         assert client.read_to_end() == b"0\r\n\r\n"
+
+
+def test_body_is_echoed_over_http2(gateway: RunningGateway) -> None:
+    with Http2Client(gateway.address) as client:
+        stream = client.request("/star/echo-body", method="POST", body=b"first", ends=False)
+        assert client.body(stream, 5) == b"first"
+        client.send_body(stream, b"x" * 300_000)
+        answer = client.response(stream)
+        assert (answer.body, answer.reset) == (b"x" * 300_000, None)
 
 
 def test_body_may_be_read_after_the_answer_has_begun(gateway: RunningGateway) -> None:
