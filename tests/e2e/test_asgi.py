@@ -170,6 +170,13 @@ async def plain(scope, receive, send):
         except OSError:
             seen.append("ended")
             return
+    if scope["path"].endswith("listens"):
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        seen.append("told within its answer")
+        return
     fields = [(b"Content-Length", b"2"), (b"X-A", b"1"), (b"x-a", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -301,6 +308,14 @@ def test_leaving_client_is_a_disconnect(gateway: RunningGateway) -> None:
         client.send(format_request("GET", "/star/left"))
         assert client.is_silent(0.1)
     eventually(lambda: "left" in gateway.get("/star/saw").json(), "the application is told")
+
+
+def test_client_that_leaves_an_idle_answer_is_a_disconnect(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        client.send(format_request("GET", "/plain/listens"))
+        client.read_until(b"begun\r\n")
+    told = "told within its answer"
+    eventually(lambda: told in gateway.get("/star/saw").json(), "the application is told")
 
 
 def test_framing_is_the_gateways_and_fields_stay(gateway: RunningGateway) -> None:
