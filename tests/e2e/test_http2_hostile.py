@@ -1,6 +1,7 @@
 """HTTP/2 clients that mean no good: what they send is refused, bounded, counted and logged."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually
@@ -153,6 +154,61 @@ def test_rapid_reset_ends_the_connection(gateway: RunningGateway, origin: Origin
     assert gateway.counter("limit_http2_resets") == before + 1
     # and what they began is over
     eventually(lambda: gateway.counter("requests_active") == 0, "no request is left")
+
+
+@pytest.mark.parametrize(
+    ("fields", "provocation"),
+    [
+        # a window that overflows, and data beyond the length: both make the gateway reset the stream
+        ([], lambda stream: frame(8, 0, stream, b"\x7f\xff\xff\xff")),
+        ([("content-length", "1")], lambda stream: frame(DATA, 0, stream, b"ab")),
+    ],
+    ids=["window", "data"],
+)
+def test_resets_that_a_client_provokes_end_the_connection(
+    gateway: RunningGateway,
+    origin: Origin,
+    fields: list[tuple[str, str]],
+    provocation: Callable[[int], bytes],
+) -> None:
+    origin.on("/hostile", hang)
+    counters = ("limit_http2_control_frames", "limit_http2_resets")
+    before = sum(map(gateway.counter, counters))
+    block = header_block([*HEAD, *fields])
+    with Http2Client(gateway.address) as client:
+        streams = range(1, 6001, 2)
+        pieces = [frame(HEADERS, END_HEADERS, stream, block) + provocation(stream) for stream in streams]
+        # more than it will ever read: it may close before all of that is sent
+        with contextlib.suppress(ConnectionError):
+            client.send_raw(b"".join(pieces))
+        assert raw_goaway(client) == ENHANCE_YOUR_CALM
+    assert sum(map(gateway.counter, counters)) == before + 1
+    eventually(lambda: gateway.counter("requests_active") == 0, "no request is left")
+
+
+@pytest.mark.parametrize(
+    "error", [frame(8, 0, 1, bytes(4)), frame(DATA, 0, 1, b"late")], ids=["window", "data"]
+)
+def test_frame_that_breaks_the_protocol_ends_the_connection(gateway: RunningGateway, error: bytes) -> None:
+    with Http2Client(gateway.address) as client:
+        client.send_raw(frame(HEADERS, END_HEADERS | END_STREAM, 1, header_block(HEAD)) + error)
+        client.read_to_end()
+        assert client.goaway == PROTOCOL_ERROR
+
+
+def raw_goaway(client: Http2Client) -> int | None:
+    """The error code of the last GOAWAY, whatever else the gateway says of streams that were opened with raw frames."""
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := client.socket.recv(65536):
+            data += piece
+    code = None
+    while len(data) >= 9:
+        size = 9 + int.from_bytes(data[:3], "big")
+        if data[3] == 7:
+            code = int.from_bytes(data[13:17], "big")
+        data = data[size:]
+    return code
 
 
 def test_header_block_without_end_is_cut(gateway: RunningGateway) -> None:

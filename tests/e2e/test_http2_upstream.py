@@ -1,12 +1,15 @@
 """HTTP/2 with servers: one connection for many requests, and what happens when the server says no."""
 
+import contextlib
 import hashlib
 import os
+import signal
 import threading
 
+import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually
 from e2e.kit.behaviours import digest, reply
-from e2e.kit.http2 import Http2Client
+from e2e.kit.http2 import CONTINUATION, HEADERS, PING, SETTINGS, Http2Client, frame
 from e2e.kit.http2_server import Http2Server, Stream
 
 
@@ -163,3 +166,82 @@ def test_idle_connection_is_closed(serve: Serve) -> None:
 def test_server_that_speaks_only_http1_is_a_502(serve: Serve, origin: Origin) -> None:
     gateway = front(serve, origin.address, retries=0)
     assert gateway.get("/").status == 502
+
+
+def test_goaway_lets_what_is_in_flight_finish(serve: Serve) -> None:
+    held: list[Stream] = []
+
+    def handler(stream: Stream) -> None:
+        if stream.get(":path") == "/held":
+            held.append(stream)
+            stream.connection.goaway(stream.number)
+        else:
+            stream.answer(b"from %d" % stream.connection.number)
+
+    with Http2Server(handler) as server:
+        gateway = front(serve, server.address)
+        with Http2Client(gateway.address) as client:
+            stream = client.request("/held")
+            eventually(lambda: held, "the request is with the server")
+            # the connection takes no more, and ends with the last that is on it
+            eventually(lambda: gateway.get("/").body == b"from 1", "others go elsewhere")
+            held[0].answer(b"finished")
+            assert client.response(stream).body == b"finished"
+
+
+def test_stop_of_the_gateway_lets_what_is_in_flight_finish(serve: Serve) -> None:
+    held: list[Stream] = []
+    with Http2Server(held.append) as server:
+        gateway = front(serve, server.address)
+        with gateway.client() as client:
+            client.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+            eventually(lambda: held, "the request is with the server")
+            gateway.signal(signal.SIGQUIT)
+            gateway.wait_for_log("stopping")
+            held[0].answer(b"finished")
+            assert client.response().body == b"finished"
+        assert gateway.process.wait(30) == 0
+
+
+def test_head_of_the_server_beyond_the_limit_is_a_502(serve: Serve) -> None:
+    def handler(stream: Stream) -> None:
+        count = int((stream.get(":path") or "/0")[1:])
+        stream.answer(b"ok", fields=[(f"x-{number}", "y" * 2000) for number in range(count)])
+
+    with Http2Server(handler) as server:
+        gateway = front(serve, server.address)
+        assert gateway.get("/3").status == 200
+        assert gateway.get("/30").status == 502
+        # its connection is fit for others
+        assert gateway.get("/3").status == 200
+        assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("kind", ["ping", "settings", "continuation"])
+def test_flood_of_the_server_harms_no_other(serve: Serve, kind: str) -> None:
+    """A server is trusted with its own connection; what it sends without end must not end or hold the gateway."""
+    floods = {
+        "ping": frame(PING, 0, 0, b"12345678") * 20_000,
+        "settings": frame(SETTINGS) * 20_000,
+        "continuation": frame(HEADERS, 0, 1, b"") + frame(CONTINUATION, 0, 1, b"") * 20_000,
+    }
+
+    def handler(stream: Stream) -> None:
+        def pour() -> None:
+            with contextlib.suppress(OSError):
+                stream.connection.socket.sendall(floods[kind])
+
+        threading.Thread(target=pour, daemon=True).start()
+
+    with Http2Server(handler) as server, Http2Server(echo) as other:
+        upstreams = {
+            name: {"servers": [one.address], "protocol": "h2", "retries": 0}
+            for name, one in (("bad", server), ("good", other))
+        }
+        routes = [{"path": "/bad", "to": "bad"}, {"path": "/good", "to": "good"}]
+        gateway = serve({"upstreams": upstreams, "routes": routes, "timeouts": {"upstream_head": "2s"}})
+        with gateway.client() as client:
+            client.send(b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert [gateway.get("/good").status for _ in range(20)] == [200] * 20
+            assert client.response().status in (502, 504)
+        assert gateway.workers

@@ -87,6 +87,66 @@ def test_101_that_nobody_asked_for_is_an_error(gateway: RunningGateway, origin: 
     assert gateway.get("/odd").status == 502
 
 
+@pytest.mark.parametrize(
+    "answered", ["other", "echo, other", "h2c", "", "echo2", "echo\r\nUpgrade: other"], ids=repr
+)
+def test_101_to_another_protocol_is_an_error(gateway: RunningGateway, origin: Origin, answered: str) -> None:
+    def behaviour(call: Call) -> None:
+        call.send(f"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: {answered}\r\n\r\n".encode())
+        call.hang()
+
+    origin.on("/another", behaviour)
+    with gateway.client() as client:
+        client.send(UPGRADE % b"/another")
+        assert client.response().status == 502
+
+
+@pytest.mark.parametrize(
+    "asked", ["h2c", "H2C", "echo, h2c", "h2c, echo", " h2c ", "h2c-14", "echo\r\nUpgrade: h2c"]
+)
+def test_h2c_is_not_smuggled_in(gateway: RunningGateway, origin: Origin, asked: str) -> None:
+    origin.on("/h2c", upgrade_echo)
+    head = (
+        f"GET /h2c HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {asked}\r\n"
+    )
+    with gateway.client() as client:
+        # even a server that would take it never sees it: its 101 was not asked for
+        client.send(head.encode() + b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
+        assert client.response().status == 502
+    call = origin.wait_for("/h2c")
+    assert (call.get("upgrade"), call.get("http2-settings"), call.get("connection")) == (None, None, None)
+
+
+@pytest.mark.parametrize("target", ["/plain", "*"])
+def test_preface_within_a_connection_is_no_request(
+    gateway: RunningGateway, origin: Origin, target: str
+) -> None:
+    with gateway.client() as client:
+        assert client.get("/first").status == 200
+        client.send(f"PRI {target} HTTP/2.0\r\n\r\nSM\r\n\r\n".encode())
+        assert client.response().status in (400, 505)
+        assert client.read_to_end() == b""
+    assert origin.at("/plain") == []
+
+
+def test_body_of_an_upgrade_request_is_its_own(gateway: RunningGateway, origin: Origin) -> None:
+    def behaviour(call: Call) -> None:
+        body = call.read_body()
+        upgrade_echo(call)
+        call.body = body
+
+    origin.on("/body", behaviour)
+    head = (
+        b"POST /body HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\nContent-Length: 4\r\n\r\n"
+    )
+    with gateway.client() as client:
+        client.send(head + b"body")
+        assert client.response().status == 101
+        client.send(b"tunnelled")
+        assert client.read_exactly(9) == b"tunnelled"
+    assert origin.wait_for("/body").get("content-length") == "4"
+
+
 def test_upgrade_of_an_http_1_0_client_is_ignored(gateway: RunningGateway, origin: Origin) -> None:
     with gateway.client() as client:
         client.send(b"GET /ten HTTP/1.0\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")

@@ -276,7 +276,16 @@ pub enum H2c {
     Off,
 }
 
+/// Resets that a client may provoke at least, over the life of a connection: a burst before it knows how many streams it
+/// may open is no flood.
+const PROVOKED_RESETS: usize = 1024;
+
 impl Http2 {
+    /// Resets that a client may provoke by what it sends.
+    pub(crate) fn provoked_resets(&self) -> usize {
+        PROVOKED_RESETS.max(self.max_resets as usize)
+    }
+
     /// What a connection's frames are metered with.
     pub(crate) fn budget(&self) -> FrameBudget {
         FrameBudget {

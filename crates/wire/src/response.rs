@@ -3,6 +3,7 @@
 use crate::coding::{declared, Declared};
 use crate::connection::{has_upgrade, read_options};
 use crate::error::{HeadError, ResponseError};
+use crate::field::Name;
 use crate::head::{Head, Span, MAX_BYTES};
 use crate::limits::HeadLimits;
 use crate::lines::read_fields;
@@ -33,6 +34,14 @@ impl ResponseHead {
     /// The reason phrase, as written.
     pub fn reason(&self) -> &[u8] {
         self.head.span(self.reason)
+    }
+
+    /// The values of the Upgrade fields, if [`upgrade`](Self::upgrade).
+    pub fn upgrade_protocols(&self) -> impl Iterator<Item = &[u8]> {
+        let fields = self.head.fields.iter();
+        fields
+            .filter(|field| self.upgrade && field.name == Name::Upgrade)
+            .map(|field| self.head.value(field))
     }
 }
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from .live import LiveGateway
     from .messages import Answer, AttemptRecord, Fields, Received, Record
     from .servers import Fault, Server
+    from .websocket import AsyncWebSocket, WebSocketClient, WebSocketClosed, WebSocketRefused, WebSocketServer
 
 __all__ = [
     "Answer",
+    "AsyncWebSocket",
     "AttemptRecord",
     "Fault",
     "Fields",
@@ -28,6 +30,10 @@ __all__ = [
     "Record",
     "Server",
     "TestGateway",
+    "WebSocketClient",
+    "WebSocketClosed",
+    "WebSocketRefused",
+    "WebSocketServer",
     "run_hook",
 ]
 
@@ -43,6 +49,11 @@ _ROOMS = {
     "Record": "messages",
     "Server": "servers",
     "TestGateway": "gateway",
+    "AsyncWebSocket": "websocket",
+    "WebSocketClient": "websocket",
+    "WebSocketClosed": "websocket",
+    "WebSocketRefused": "websocket",
+    "WebSocketServer": "websocket",
     "run_hook": "gateway",
 }
 

@@ -8,10 +8,10 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from headgate import _core
 from headgate.config.units import parse_duration
@@ -23,6 +23,9 @@ from .instrument import Watch, instrumented
 from .messages import Answer, Received, Record
 from .servers import FakeServer, Fault, Server, prepared
 from .wire import Broken, HeaderFields, pairs, read_answer, request_bytes
+
+if TYPE_CHECKING:
+    from .websocket import AsyncWebSocket, WebSocketClient
 
 T = TypeVar("T")
 
@@ -60,6 +63,7 @@ class TestGateway:
         self._raise_errors = raise_errors
         self._behaviours = {name: prepared(server) for name, server in (upstreams or {}).items()}
         self._servers: list[FakeServer] = []
+        self._websockets: list[AsyncWebSocket] = []
         self._errors = _Errors()
         self._watch = Watch()
         self.received: list[Received] = []
@@ -140,6 +144,8 @@ class TestGateway:
     async def _end(self) -> None:
         await self._background.end()
         await self._background.close()
+        for websocket in self._websockets:
+            websocket.leave()
         for server in self._servers:
             await server.stop()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -228,6 +234,16 @@ class TestGateway:
         ours, theirs = socket.socketpair()
         self._core.serve(theirs.detach(), address=address, port=port, scheme=scheme, listener=listener)  # type: ignore[arg-type]
         return await asyncio.open_unix_connection(sock=ours)
+
+    def websocket(
+        self, target: str, headers: HeaderFields = (), *, subprotocols: Iterable[str] = (), **client: Any
+    ) -> WebSocketClient:
+        """Opens a WebSocket; raises `WebSocketRefused` with the answer if that is no 101. `client` as in `request`."""
+        from .websocket import WebSocketClient, open_websocket
+
+        socket, answer = self.run(open_websocket(self, target, headers, list(subprotocols), client))
+        self._websockets.append(socket)
+        return WebSocketClient(self, socket, answer)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the gateway's loop, at most 10 s."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from headgate.message import Response
 
 from .messages import Received
+from .websocket import WebSocketServer
 from .wire import Broken, read_body, read_head
 
 
@@ -30,12 +31,12 @@ Reply = Response | Fault | str | bytes | int
 
 Handler = Callable[[Received], Reply | Awaitable[Reply]]
 
-Server = Reply | Handler | Sequence[Reply]
+Server = Reply | Handler | WebSocketServer | Sequence[Reply]
 """What stands in for a server: always the same answer, a function, or one answer after another (the last for ever)."""
 
 
-Prepared = Handler | Fault
-"""A function, or `Fault.REFUSE`."""
+Prepared = Handler | WebSocketServer | Fault
+"""A function, one that takes WebSockets, or `Fault.REFUSE`."""
 
 
 class FakeServer:
@@ -76,6 +77,8 @@ class FakeServer:
                 body, _ = await read_body(reader, head[1], may_end=False)
                 received = Received(self._upstream, self._address, method, target, head[1], body)
                 self._record(received)
+                if isinstance(self._behaviour, WebSocketServer):
+                    return await self._behaviour.serve(reader, writer, received)
                 if not await self._answer(writer, received):
                     return
         except (Broken, ConnectionError):
@@ -85,7 +88,7 @@ class FakeServer:
 
     async def _answer(self, writer: asyncio.StreamWriter, received: Received) -> bool:
         """Whether the connection goes on."""
-        assert not isinstance(self._behaviour, Fault), "it would not listen"
+        assert not isinstance(self._behaviour, Fault | WebSocketServer), "it goes another way"
         reply = self._behaviour(received)
         if inspect.isawaitable(reply):
             reply = await reply
@@ -117,7 +120,7 @@ class FakeServer:
 
 def prepared(behaviour: Server) -> Prepared:
     """One function for all servers that behave so: a sequence of answers is one for all of them."""
-    if behaviour is Fault.REFUSE or callable(behaviour):
+    if behaviour is Fault.REFUSE or isinstance(behaviour, WebSocketServer) or callable(behaviour):
         return behaviour
     if isinstance(behaviour, Response | Fault | str | bytes | int):
         return lambda _: behaviour

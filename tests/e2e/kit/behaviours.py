@@ -89,9 +89,9 @@ def gated(gate: threading.Event, first: bytes, second: bytes) -> Behaviour:
 
 def upgrade_echo(call: Call) -> None:
     """Switches protocols and echoes bytes until the peer ends, then says `bye` and closes."""
-    call.send(
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\nX-Kept: yes\r\n\r\n"
-    )
+    protocol = call.get("upgrade") or "echo"
+    head = f"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\nX-Kept: yes\r\n\r\n"
+    call.send(head.encode())
     while data := call.read_some():
         call.send(data)
     call.send(b"bye")

@@ -349,6 +349,14 @@ async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled
                 false,
             ));
         }
+        if !is_asked(asked, response.upgrade_protocols()) {
+            return Err(Failure::upstream(
+                "bad_upgrade",
+                502,
+                "the server switched to another protocol than was asked for",
+                false,
+            ));
+        }
         if channel.is_some() {
             websocket::check_answer(&request, |name| response.head.get_all(name))
                 .map_err(|broken| Failure::upstream("bad_websocket_answer", 502, broken, false))?;
@@ -386,4 +394,16 @@ async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled
         exchange.limit.set(limit.name());
     }
     Ok(Next::Close)
+}
+
+/// Whether a server's 101 names nothing that was not asked for (RFC 9110 section 7.8): what the two then speak must be
+/// what this gateway has let through.
+fn is_asked<'a>(asked: &[u8], mut answered: impl Iterator<Item = &'a [u8]>) -> bool {
+    let names = |value: &'a [u8]| value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    answered.all(|value| {
+        names(value).all(|name| {
+            let mut known = asked.split(|byte| *byte == b',');
+            known.any(|known| known.trim_ascii().eq_ignore_ascii_case(name))
+        })
+    })
 }

@@ -126,6 +126,7 @@ impl Task {
             .initial_window_size(window)
             .initial_connection_window_size(window.saturating_mul(WINDOWS).min(i32::MAX as u32))
             .max_header_list_size(u32::try_from(list_bytes).unwrap_or(u32::MAX))
+            .max_local_error_reset_streams(Some(self.settings.provoked_resets()))
             .max_pending_accept_reset_streams(self.settings.max_resets as usize + RESETS_IN_A_READ)
             .max_send_buffer_size(SEND_BUFFER_BYTES);
         if self.settings.websocket {
@@ -192,7 +193,12 @@ impl Task {
         loop {
             match h2.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.start(request, respond, h2),
-                Poll::Ready(Some(Err(_)) | None) => {
+                Poll::Ready(Some(Err(error))) => {
+                    self.log_flood(&error);
+                    is_over = true;
+                    break;
+                }
+                Poll::Ready(None) => {
                     is_over = true;
                     break;
                 }
@@ -232,6 +238,25 @@ impl Task {
         self.is_ending = true;
         self.is_refused = true;
         h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    }
+
+    /// Tells of a flood that `h2` has noticed and ended by itself.
+    fn log_flood(&self, error: &h2::Error) {
+        if self.is_refused || !error.is_library() || error.reason() != Some(Reason::ENHANCE_YOUR_CALM) {
+            return;
+        }
+        let meter = &self.wire.borrow().meter;
+        let in_head = meter.as_ref().is_some_and(FrameMeter::is_in_header_block);
+        let (limit, counter) = if in_head {
+            ("limits.max_head_bytes", Counter::LimitHead)
+        } else {
+            ("http2.max_resets", Counter::LimitHttp2Resets)
+        };
+        self.log(&Refusal {
+            error: "http2_flood",
+            limit,
+            counter,
+        });
     }
 
     fn log(&self, refusal: &Refusal) {
