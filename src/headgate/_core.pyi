@@ -684,8 +684,8 @@ def create_dictionary(bytes: int, /) -> int:
 def create_zone(slots: int, cells: int, /) -> int:
     """Makes shared memory for counters and gives its descriptor, which children inherit."""
 
-def clear_slot(fd: int, slot: int, /) -> None:
-    """Sets the numbers of a dead worker to 0."""
+def clear_slot(fd: int, slot: int, /) -> dict[str, int]:
+    """Sets the numbers of a dead worker to 0, and gives what they were."""
 
 def zone_stats(fd: int, /) -> dict[str, int]:
     """The named counters, summed over all slots."""

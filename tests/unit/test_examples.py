@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from e2e.kit.pki import Authority
 
 from headgate import _core
 from headgate.loading import load
@@ -14,10 +15,25 @@ EXAMPLES = sorted(
 )
 
 
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What examples with TLS find in their folder."""
+    folder = tmp_path_factory.mktemp("certs")
+    authority = Authority(folder / "authority")
+    leaf = authority.issue("example.com")
+    (folder / "live").mkdir()
+    (folder / "live" / "example.com.pem").write_text(
+        Path(leaf.chain).read_text() + Path(leaf.key).read_text()
+    )
+    (folder / "clients-ca.pem").write_text(Path(authority.ca).read_text())
+    return folder
+
+
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_an_example_loads_and_the_engine_accepts_it(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CERTS", str(certificates))
     monkeypatch.setenv("HEADGATE_DATA_DIR", str(tmp_path))
     compiled = load(file).compile()
     assert compiled.listeners

@@ -19,14 +19,18 @@ pub(crate) fn create_zone(slots: u32, cells: u32) -> PyResult<RawFd> {
     Ok(inheritable.into_raw_fd())
 }
 
-/// Sets the numbers of a dead worker to 0.
+/// Sets the numbers of a dead worker to 0, and gives what they were.
 #[pyfunction]
 #[pyo3(signature = (fd, slot, /))]
-pub(crate) fn clear_slot(fd: RawFd, slot: u32) -> PyResult<()> {
+pub(crate) fn clear_slot(fd: RawFd, slot: u32) -> PyResult<BTreeMap<&'static str, u64>> {
     let zone = open(fd)?;
     check_slot(&zone, slot)?;
+    let had = (0..)
+        .zip(NAMES)
+        .map(|(cell, name)| (*name, zone.get(slot, cell)))
+        .collect();
     zone.clear(slot);
-    Ok(())
+    Ok(had)
 }
 
 /// The named counters, summed over all slots.

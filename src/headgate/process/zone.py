@@ -37,12 +37,9 @@ class ZoneSlots:
 
     def clear(self, slot: int) -> None:
         """The slot's user is gone: what it has now is gone with it, what it has counted is kept here."""
-        before = _core.zone_stats(self.descriptor)
-        _core.clear_slot(self.descriptor, slot)
-        after = _core.zone_stats(self.descriptor)
-        for name, value in before.items():
+        for name, value in _core.clear_slot(self.descriptor, slot).items():
             if not name.endswith(PRESENT):
-                self._retired[name] = self._retired.get(name, 0) + max(0, value - after[name])
+                self._retired[name] = self._retired.get(name, 0) + value
         self._free.add(slot)
 
     def counters(self) -> dict[str, int]:

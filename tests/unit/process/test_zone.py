@@ -28,8 +28,12 @@ def test_descriptor_is_not_inherited(slots: zone.ZoneSlots) -> None:
 def test_what_a_dead_worker_counted_is_kept_and_what_it_had_is_not(
     slots: zone.ZoneSlots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = {"requests": 7, "requests_active": 2}
-    monkeypatch.setattr(_core, "zone_stats", lambda fd: dict(live))
-    monkeypatch.setattr(_core, "clear_slot", lambda fd, slot: live.update(requests=3, requests_active=1))
+    # while it is cleared, others count on
+    monkeypatch.setattr(_core, "zone_stats", lambda fd: {"requests": 9, "requests_active": 1})
+    monkeypatch.setattr(_core, "clear_slot", lambda fd, slot: {"requests": 4, "requests_active": 1})
     slots.clear(0)
-    assert slots.counters() == {"requests": 7, "requests_active": 1}
+    assert slots.counters() == {"requests": 13, "requests_active": 1}
+
+
+def test_cleared_slot_tells_what_it_held(slots: zone.ZoneSlots) -> None:
+    assert set(_core.clear_slot(slots.descriptor, 0)) == set(_core.zone_stats(slots.descriptor))
