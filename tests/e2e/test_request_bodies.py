@@ -330,6 +330,16 @@ def test_a_streamed_answer_is_made_of_the_body_that_still_comes(gateway: Running
         assert client.read_to_end() == b"3\r\nTWO\r\n0\r\n\r\n"
 
 
+def test_a_client_is_not_told_to_continue_within_an_answer(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        fields = [("Content-Length", "3"), ("Expect", "100-continue")]
+        client.send(format_request("POST", "/echo/expected", fields))
+        assert client.head().status == 200
+        client.read_until(b"begun \r\n")
+        client.send(b"one")
+        assert client.read_to_end() == b"3\r\nONE\r\n0\r\n\r\n"
+
+
 def test_a_streamed_answer_of_a_body_that_is_here_keeps_the_connection(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         for body in (b"", b"abc", b"x" * 20_000):

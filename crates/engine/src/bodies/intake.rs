@@ -269,7 +269,9 @@ pub(crate) fn poll_continue(
     if !exchange.request.borrow().expect_continue {
         return Poll::Ready(Ok(()));
     }
-    if body.received == 0 && connection.peer.unread().is_empty() && !body.is_read() {
+    // within an answer that has begun there is no place for it
+    let has_begun = exchange.status.get() != 0;
+    if body.received == 0 && connection.peer.unread().is_empty() && !body.is_read() && !has_begun {
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
         // so few bytes that the kernel takes them at once, or the client does not read at all
         if ready!(connection.peer.stream.poll_write(context, interim, &[])).is_err() {
