@@ -123,19 +123,20 @@ def one_request(port: int, path: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["curl", "-sf", "-m", "60", "-o", "/dev/null", f"http://127.0.0.1:{port}{path}"])
 
 
-def system_calls(proxy: Proxy, seconds: float) -> Figures:
+def system_calls(proxy: Proxy, seconds: float, role: str = "plain") -> Figures:
     """What a further request costs: the difference of two runs that open the same number of connections."""
-    port = proxy.ports["plain"]
-    load(proxy, connections=100, seconds=1)  # so that connections to the origin are there
-    (few, fewer_calls), (many, more_calls) = traced(proxy, port, 10_000), traced(proxy, port, 40_000)
+    load(proxy, role=role, connections=100, seconds=1)  # so that connections to the origin are there
+    (few, fewer_calls), (many, more_calls) = traced(proxy, role, 10_000), traced(proxy, role, 40_000)
     each = {name: (n - fewer_calls.get(name, 0)) / (many - few) for name, n in more_calls.items()}
     waits = sum(n for name, n in each.items() if name.startswith(("epoll_wait", "epoll_pwait")))
     kinds = {name: each.get(name, 0.0) for name in ("epoll_ctl", "futex")}
     return {"calls": sum(each.values()) - waits, "waits": waits} | kinds
 
 
-def traced(proxy: Proxy, port: int, requests: int) -> tuple[float, dict[str, int]]:
+def traced(proxy: Proxy, role: str, requests: int) -> tuple[float, dict[str, int]]:
     """How many requests were answered, and the system calls by name meanwhile."""
+    port = proxy.ports[role]
+    url = f"{'http' if role == 'plain' else 'https'}://127.0.0.1:{port}/5k"
     summary = RUN / "strace.txt"
     summary.unlink(missing_ok=True)
     attached = [option for pid in proxy.pids(port) for option in ("-p", str(pid))]
@@ -143,7 +144,7 @@ def traced(proxy: Proxy, port: int, requests: int) -> tuple[float, dict[str, int
         ["strace", "-f", "-c", "-o", str(summary), *attached], stderr=subprocess.DEVNULL
     )
     time.sleep(0.5)
-    seen, _ = h2load(f"http://127.0.0.1:{port}/5k", "--h1", "-n", requests, "-c100")
+    seen, _ = h2load(url, "--h1", "-n", requests, "-c100")
     tracer.terminate()
     tracer.wait()
     calls = {}
@@ -248,7 +249,7 @@ SPECIAL = [
         "System calls per keep-alive request at 100 connections (strace -c over 40,000 requests, less those of "
         "10,000, so that opening the connections does not count); those that wait for events counted apart.",
         system_calls,
-        {"5k": {}},
+        {"5k": {}, "5k over TLS": {"role": "tls"}},
         {"calls": "*2", "waits": "2", "epoll_ctl": "3", "futex": "3"},
         rounds=1,
     ),
