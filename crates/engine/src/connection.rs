@@ -122,8 +122,9 @@ impl Connection {
 
     /// Serves the one request that a stream of another connection carries.
     pub(crate) async fn run_once(mut self) {
-        // what follows is that connection's matter: a stream's end needs no lingering
-        let _ = exchange::serve(&mut self).await;
+        // what follows is that connection's matter: a stream's end needs no lingering; boxed, because a task is moved
+        // several times before it runs
+        let _ = Box::pin(exchange::serve(&mut self)).await;
     }
 
     /// Whether the first bytes are those of HTTP/2, or nothing else may come.

@@ -1,15 +1,24 @@
 //! Header fields between this gateway's heads and the maps of the crate `h2`.
 
+use bytes::Bytes;
 use headgate_wire::Head;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The visible fields of a head. `None` for a field that HTTP/2 cannot carry.
 pub(super) fn to_map(head: &Head, more: usize) -> Option<HeaderMap> {
-    let mut map = HeaderMap::with_capacity(head.iter().count() + more);
+    let (mut count, mut values) = (0, Vec::with_capacity(head.len_hint()));
+    for (_, value) in head.iter() {
+        count += 1;
+        values.extend_from_slice(value);
+    }
+    // all values share one allocation
+    let mut values = Bytes::from(values);
+    let mut map = HeaderMap::with_capacity(count + more);
     for (name, value) in head.iter() {
         // lower-cased on the way (RFC 9113 section 8.2.1)
         let name = HeaderName::from_bytes(name).ok()?;
-        map.append(name, HeaderValue::from_bytes(value).ok()?);
+        let value = HeaderValue::from_maybe_shared(values.split_to(value.len())).ok()?;
+        map.append(name, value);
     }
     Some(map)
 }
