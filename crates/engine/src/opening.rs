@@ -223,6 +223,7 @@ impl Opening {
             watch: &self.watch,
             max_client_hello_bytes: self.tables.limits.max_client_hello_bytes,
             now_ms: shared.clock.now_ms(),
+            seen_name: state.and_then(|state| state.hello.borrow().as_ref()?.server_name.clone()),
             chosen: state.and_then(|state| state.certificate.take()),
             mode: state.and_then(|state| state.client_certificates.get()),
         };

@@ -99,6 +99,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) watch: &'a Watched,
     pub(crate) max_client_hello_bytes: usize,
     pub(crate) now_ms: u64,
+    /// The name that hooks have decided by, if they saw one.
+    pub(crate) seen_name: Option<String>,
     /// The certificate that a hook has chosen.
     pub(crate) chosen: Option<ChosenCertificate>,
     /// What is asked of the client, if a hook has said so.
@@ -108,6 +110,7 @@ pub(crate) struct Terms<'a> {
 /// Answers a client's handshake and puts the session into the peer's place. The watch is armed by the caller.
 pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
     let accepted = read_hello(peer, terms).await?;
+    check_name(accepted.client_hello().server_name(), terms.seen_name.as_deref())?;
     let built = terms.listener.current(terms.now_ms);
     let mode = terms.mode.unwrap_or_else(|| terms.listener.client_certificates());
     let without_alpn = !terms.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
@@ -127,6 +130,16 @@ pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo
     .await
     .map_err(failed)?;
     agreed(stream, &built, mode, terms)
+}
+
+/// What hooks have decided by one reader's name must not be had for the other's.
+fn check_name(name: Option<&str>, seen: Option<&str>) -> Result<(), HandshakeFailed> {
+    match (name, seen) {
+        (Some(name), Some(seen)) if !name.trim_end_matches('.').eq_ignore_ascii_case(seen) => Err(
+            HandshakeFailed::Refused("the ClientHello can be read as one for two names".to_owned()),
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn failed(broken: Broken) -> HandshakeFailed {
@@ -263,5 +276,18 @@ fn version_name(version: rustls::ProtocolVersion) -> Option<&'static str> {
         rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
         rustls::ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn two_readers_must_see_the_same_name() {
+        assert!(check_name(Some("a.test."), Some("a.test")).is_ok());
+        assert!(check_name(Some("A.test"), Some("a.test")).is_ok());
+        assert!(check_name(None, Some("10.0.0.1")).is_ok() && check_name(Some("a.test"), None).is_ok());
+        assert!(check_name(Some("admin.test"), Some("open.test")).is_err());
     }
 }
