@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
-from e2e.kit import Origin, RunningGateway, Serve, eventually
+from e2e.kit import Origin, RunningGateway, Serve, eventually, free_port
 from e2e.kit.http2 import Http2Client
+from e2e.kit.pki import Authority
 from e2e.kit.websocket import PING, PONG, TEXT, Frame, RawWebSocket, WebSocketServer, close_frame, frame
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -342,3 +344,50 @@ def test_counters_tell_of_them(gateway: RunningGateway) -> None:
         assert gateway.counter("websockets_active") >= 1
     assert gateway.counter("websockets") == before[0] + 1
     eventually(lambda: gateway.counter("websocket_messages") >= before[1] + 2, "both messages are counted")
+
+
+MOUNTED = """
+from headgate import Gateway
+
+gate = Gateway()
+gate.listen(LISTEN)
+gate.listen(TLS, tls={"certificates": [FILES]})
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    await receive()
+    await send({"type": "websocket.accept", "subprotocol": None})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": "app " + message["text"]})
+    print("application", message["code"], file=__import__("sys").stderr, flush=True)
+
+app = gate.mount("/app", application)
+
+@app.websocket_message
+def mark(request, message):
+    return ("> " if message.from_client else "< ") + message.data
+
+@app.websocket_message
+def mark_again(request, message):
+    return ("+" if message.from_client else "-") + message.data
+"""
+
+
+async def test_mounted_application_is_a_server_like_any_other(serve: Serve, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "pki")
+    leaf = authority.issue("gate.test")
+    tls = f"127.0.0.1:{free_port()}"
+    gateway = serve(MOUNTED, names={"TLS": tls, "FILES": leaf.files})
+    async with connect(f"ws://{gateway.address}/app/chat") as socket:
+        # in listed order from the client, in reverse from the server
+        assert await ask(socket, "one") == "< -app +> one"
+        await socket.close(4005, "bye")
+    gateway.wait_for_log("application 4005")
+    host, _, port = tls.rpartition(":")
+    trusted = authority.client()
+    async with connect("wss://gate.test/app/chat", host=host, port=int(port), ssl=trusted) as socket:
+        assert await ask(socket, "two" * 50_000) == "< -app +> " + "two" * 50_000
+        await socket.close(4006, "bye")
+        assert socket.close_code == 4006
+    gateway.wait_for_log("application 4006")

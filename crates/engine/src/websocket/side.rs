@@ -361,3 +361,98 @@ impl Read for Writing<'_> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Stream;
+    use crate::virtual_stream::{virtual_pair, Duplex};
+    use proptest::prelude::*;
+    use std::task::Waker;
+
+    const MOST: usize = 200;
+
+    /// A frame with this first byte, masked or not; its payload may be anything.
+    fn frame(first: u8, is_masked: bool, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        let mask = if is_masked { 0x80 } else { 0 };
+        match u16::try_from(payload.len()) {
+            Ok(short @ 0..=125) => bytes.push(mask | u8::try_from(short).expect("it is at most 125")),
+            Ok(long) => {
+                bytes.push(mask | 126);
+                bytes.extend(long.to_be_bytes());
+            }
+            Err(_) => unreachable!("the test's payloads are short"),
+        }
+        if is_masked {
+            bytes.extend([0; 4]);
+        }
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let first = prop_oneof![
+            Just(0x81u8),
+            Just(0x01),
+            Just(0x80),
+            Just(0x00),
+            Just(0x82),
+            Just(0x89),
+            Just(0x88),
+            any::<u8>()
+        ];
+        let payload = prop_oneof![
+            "[a-zü]{0,20}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..300)
+        ];
+        let one = (first, prop::bool::weighted(0.9), payload)
+            .prop_map(|(first, is_masked, payload)| frame(first, is_masked, &payload));
+        prop_oneof![
+            prop::collection::vec(one, 0..12).prop_map(|frames| frames.concat()),
+            prop::collection::vec(any::<u8>(), 0..400)
+        ]
+    }
+
+    proptest! {
+        /// No bytes of a peer make the protocol panic, pass a limit, or say anything after its end.
+        #[test]
+        fn bytes_of_a_peer_stay_within_the_rules(bytes in frames(), cut in 1usize..64, of_server: bool) {
+            let (ours, mut theirs) = virtual_pair();
+            let mut peer = Peer::new(Stream::Virtual(Box::new(ours)), std::rc::Rc::default());
+            let settings = WebSocket {
+                max_message_bytes: MOST,
+                max_frame_bytes: MOST,
+                max_queued_bytes: 0,
+                ping_interval: 0,
+                idle: 0,
+                close_timeout: 0,
+            };
+            let role = if of_server { Role::Client } else { Role::Server };
+            let mut side = Side::new(&mut peer, role, &settings);
+            let mut context = Context::from_waker(Waker::noop());
+            let mut is_over = false;
+            for piece in bytes.chunks(cut) {
+                prop_assert!(Duplex::poll_write(&mut theirs, &mut context, piece, &[]).is_ready());
+                while let Poll::Ready(event) = side.poll_event(&mut context) {
+                    prop_assert!(!is_over, "nothing follows the end");
+                    match event {
+                        Event::Message(message) => prop_assert!(message.len() <= MOST),
+                        Event::Closed(_) | Event::Gone | Event::Broken(_) => is_over = true,
+                    }
+                }
+                side.poll_flush(&mut context);
+                // what it says is read, so that it is never full
+                while Duplex::poll_read(&mut theirs, &mut context, &mut Vec::new(), 4096)
+                    .map(|read| read.is_ok_and(|n| n > 0)) == Poll::Ready(true) {}
+                if is_over {
+                    break;
+                }
+            }
+            prop_assert!(side.received <= bytes.len() as u64);
+            drop(theirs);
+            let last = side.poll_event(&mut context);
+            prop_assert_eq!(is_over, last.is_pending(), "the end is told once");
+        }
+    }
+}
