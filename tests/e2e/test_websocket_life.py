@@ -42,7 +42,7 @@ def test_slow_client_holds_the_server_back(serve: Serve) -> None:
 
     with WebSocketServer(pour) as server:
         gateway = start(serve, server)
-        with RawWebSocket(gateway.address) as client:
+        with RawWebSocket(gateway.address, receive_buffer=65536) as client:
             eventually(lambda: stands_still(sent), "the server is held back", within=60)
             assert len(sent) < total * 3 // 4
             for number in range(total):

@@ -118,9 +118,14 @@ class RawWebSocket(RawClient):
     """A client connection that has asked for a WebSocket on `target`."""
 
     def __init__(
-        self, address: Address, target: str = "/ws", *, fields: Mapping[str, str] | None = None
+        self,
+        address: Address,
+        target: str = "/ws",
+        *,
+        fields: Mapping[str, str] | None = None,
+        receive_buffer: int | None = None,
     ) -> None:
-        super().__init__(address, 20)
+        super().__init__(address, 20, receive_buffer=receive_buffer)
         self.key = base64.b64encode(os.urandom(16)).decode()
         asked = {
             "Host": "gate.test",
