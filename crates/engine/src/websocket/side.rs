@@ -379,7 +379,7 @@ mod tests {
         match u16::try_from(payload.len()) {
             Ok(short @ 0..=125) => bytes.push(mask | u8::try_from(short).expect("it is at most 125")),
             Ok(long) => {
-                bytes.push(mask | 126);
+                bytes.push(mask | 0x7e);
                 bytes.extend(long.to_be_bytes());
             }
             Err(_) => unreachable!("the test's payloads are short"),
