@@ -274,11 +274,11 @@ def test_compression_is_not_negotiated(gateway: RunningGateway, server: WebSocke
 def test_bad_handshake_goes_nowhere(
     gateway: RunningGateway, server: WebSocketServer, fields: dict[str, str], status: int
 ) -> None:
-    server.headers.clear()
-    with RawWebSocket(gateway.address, fields=fields) as client:
+    with RawWebSocket(gateway.address, fields=fields | {"X-Bad": "yes"}) as client:
         assert client.answer.status == status
         assert client.answer.get("sec-websocket-version") == ("13" if status == 426 else None)
-    assert not server.headers
+    # the server notes a handshake a moment after it has answered: others may still come
+    assert not any("X-Bad" in headers for headers in server.headers)
 
 
 def test_other_upgrades_lead_not_round_the_hooks(serve: Serve, origin: Origin) -> None:
