@@ -52,7 +52,7 @@ impl Views {
             return Ok(spare);
         }
         let link = Link::new(exchange);
-        let request = Py::new(py, Request::new(&link))?;
+        let request = Py::new(py, Request::new(py, &link)?)?;
         Ok(Self {
             link,
             request,
@@ -74,12 +74,12 @@ impl Views {
 
     fn are_alone(&self, py: Python<'_>) -> Option<bool> {
         let request = self.request.bind(py);
-        if gil::references(request) > 1 || gil::has_weak_references(request) {
+        if !gil::is_alone(request) || gil::has_weak_references(request) {
             return None;
         }
         let mut count = self.request.get().reset(py)?;
         if let Some(response) = &self.response {
-            if gil::references(response.bind(py)) > 1 {
+            if !gil::is_alone(response.bind(py)) {
                 return None;
             }
             count += response.get().count_alone(py)?;
@@ -125,12 +125,12 @@ impl Attachment {
         let mut slot = exchange.attachment.borrow_mut();
         let attachment = slot.as_mut().and_then(|slot| slot.downcast_mut::<Self>());
         let Some(views) = attachment.and_then(|attachment| attachment.views.as_mut()) else {
-            return Bound::new(py, ResponseView::new(&Link::new(exchange)));
+            return Bound::new(py, ResponseView::new(py, &Link::new(exchange))?);
         };
         if let Some(response) = &views.response {
             return Ok(response.bind(py).clone());
         }
-        let response = Bound::new(py, ResponseView::new(&views.link))?;
+        let response = Bound::new(py, ResponseView::new(py, &views.link)?)?;
         views.response = Some(response.clone().unbind());
         Ok(response)
     }

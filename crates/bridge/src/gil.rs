@@ -105,10 +105,10 @@ pub(crate) fn send_none<'py>(coroutine: &Bound<'py, PyAny>) -> PyResult<Sent<'py
     }
 }
 
-/// How many references there are to an object.
-pub(crate) fn references(object: &Bound<'_, PyAny>) -> isize {
+/// Whether there is no reference to an object but the one that is looked at.
+pub(crate) fn is_alone<T>(object: &Bound<'_, T>) -> bool {
     // SAFETY: reads the count of a live object while attached.
-    unsafe { ffi::Py_REFCNT(object.as_ptr()) }
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }
 
 /// Whether there are weak references to an object; true if its type does not tell.

@@ -1,7 +1,7 @@
 //! The header fields of a request or a response, as hooks see them: read where they arrived, edited in place.
 
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use headgate_engine::Exchange;
@@ -11,7 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use crate::gil::{self, ThreadBound};
+use crate::gil::ThreadBound;
 use crate::link::Link;
 use crate::text;
 
@@ -306,14 +306,6 @@ impl Headers {
         }
         Ok(format!("Headers({})", fields.repr()?))
     }
-}
-
-/// How many views of fields there are, none or one; `None` if somebody else than the view of the message holds it.
-pub(crate) fn headers_alone(py: Python<'_>, headers: &OnceCell<Py<Headers>>) -> Option<usize> {
-    let Some(headers) = headers.get() else {
-        return Some(0);
-    };
-    (gil::references(headers.bind(py).as_any()) == 1).then_some(1)
 }
 
 /// What can be read of the fields that [`Head`] hides.

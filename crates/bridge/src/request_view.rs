@@ -1,6 +1,6 @@
 //! The request as hooks see it. Every attribute is read from the exchange when asked for.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use headgate_engine::{is_server_address, Exchange, FetchTo, Protocol, Want};
@@ -12,8 +12,8 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::attachment::request_id;
 use crate::fetching::{begin, own_target, Options};
-use crate::gil::ThreadBound;
-use crate::headers_view::{busy, headers_alone, Headers, Side};
+use crate::gil::{self, ThreadBound};
+use crate::headers_view::{busy, Headers, Side};
 use crate::link::Link;
 use crate::request_body;
 use crate::seam::Seam;
@@ -24,34 +24,39 @@ use crate::websocket_view::WebSocket;
 /// A view of one request; usable from its thread, until its last `log` hook is done.
 #[pyclass(frozen, weakref, module = "headgate._core")]
 pub(crate) struct Request {
+    /// The header fields.
+    // a member and no getter: the interpreter reads it in place, and hooks read it most of all
+    #[pyo3(get)]
+    headers: Py<Headers>,
     parts: ThreadBound<Parts>,
 }
 
 struct Parts {
     link: Rc<Link>,
-    headers: OnceCell<Py<Headers>>,
     client: RefCell<Option<Py<Client>>>,
 }
 
 impl Request {
-    pub(crate) fn new(link: &Rc<Link>) -> Self {
+    pub(crate) fn new(py: Python<'_>, link: &Rc<Link>) -> PyResult<Self> {
         let parts = Parts {
             link: Rc::clone(link),
-            headers: OnceCell::new(),
             client: RefCell::default(),
         };
-        Self {
+        Ok(Self {
+            headers: Py::new(py, Headers::new(link, Side::Request))?,
             parts: ThreadBound::new(parts),
-        }
+        })
     }
 
     /// Makes a finished request's view ready for another one; `None` if somebody may still hold one of its views. Else how
     /// many of them there are.
     pub(crate) fn reset(&self, py: Python<'_>) -> Option<usize> {
         let parts = self.parts.get().ok()?;
-        let views = 1 + headers_alone(py, &parts.headers)?;
+        if !gil::is_alone(self.headers.bind(py)) {
+            return None;
+        }
         parts.client.take();
-        Some(views)
+        Some(2)
     }
 
     pub(crate) fn exchange(&self) -> PyResult<Rc<Exchange>> {
@@ -186,17 +191,6 @@ impl Request {
     #[getter]
     fn client_certificate(&self) -> PyResult<Option<ClientCertificate>> {
         Ok(ClientCertificate::of(&*self.exchange()?))
-    }
-
-    /// The header fields.
-    #[getter]
-    fn headers(&self, py: Python<'_>) -> PyResult<Py<Headers>> {
-        let parts = self.parts.get()?;
-        if let Some(headers) = parts.headers.get() {
-            return Ok(headers.clone_ref(py));
-        }
-        let headers = Py::new(py, Headers::new(&parts.link, Side::Request))?;
-        Ok(parts.headers.get_or_init(|| headers).clone_ref(py))
     }
 
     /// The path's parameters by name, percent-decoded; empty before a route is chosen.

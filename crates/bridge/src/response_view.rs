@@ -1,6 +1,5 @@
 //! The response as `response` and `log` hooks see it.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
 use headgate_engine::Exchange;
@@ -8,39 +7,36 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::gil::ThreadBound;
-use crate::headers_view::{headers_alone, Headers, Side};
+use crate::gil::{self, ThreadBound};
+use crate::headers_view::{Headers, Side};
 use crate::link::Link;
 use crate::text;
 
 /// A view of the head that came from the server; in phase `log` also of an answer that the gateway made.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct ResponseView {
-    parts: ThreadBound<Parts>,
-}
-
-struct Parts {
-    link: Rc<Link>,
-    headers: OnceCell<Py<Headers>>,
+    /// The header fields.
+    // a member, as that of `Request` is
+    #[pyo3(get)]
+    headers: Py<Headers>,
+    link: ThreadBound<Rc<Link>>,
 }
 
 impl ResponseView {
-    pub(crate) fn new(link: &Rc<Link>) -> Self {
-        Self {
-            parts: ThreadBound::new(Parts {
-                link: Rc::clone(link),
-                headers: OnceCell::new(),
-            }),
-        }
+    pub(crate) fn new(py: Python<'_>, link: &Rc<Link>) -> PyResult<Self> {
+        Ok(Self {
+            headers: Py::new(py, Headers::new(link, Side::Response))?,
+            link: ThreadBound::new(Rc::clone(link)),
+        })
     }
 
     /// How many views it is with that of its fields; `None` if somebody else holds those.
     pub(crate) fn count_alone(&self, py: Python<'_>) -> Option<usize> {
-        Some(1 + headers_alone(py, &self.parts.get().ok()?.headers)?)
+        gil::is_alone(self.headers.bind(py)).then_some(2)
     }
 
     fn exchange(&self) -> PyResult<Rc<Exchange>> {
-        self.parts.get()?.link.exchange()
+        self.link.get()?.exchange()
     }
 }
 
@@ -88,21 +84,10 @@ impl ResponseView {
         text::decode(py, response.as_ref().map_or(b"", |response| response.reason()))
     }
 
-    /// The header fields.
-    #[getter]
-    fn headers(&self, py: Python<'_>) -> PyResult<Py<Headers>> {
-        let parts = self.parts.get()?;
-        if let Some(headers) = parts.headers.get() {
-            return Ok(headers.clone_ref(py));
-        }
-        let headers = Py::new(py, Headers::new(&parts.link, Side::Response))?;
-        Ok(parts.headers.get_or_init(|| headers).clone_ref(py))
-    }
-
     /// The trailer fields: the server's once its body has ended. What is set before the last piece is sent with it.
     #[getter]
     fn trailers(&self) -> PyResult<Headers> {
-        Ok(Headers::new(&self.parts.get()?.link, Side::ResponseTrailers))
+        Ok(Headers::new(self.link.get()?, Side::ResponseTrailers))
     }
 
     /// Bytes sent to the client so far, head and body.

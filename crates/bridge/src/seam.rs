@@ -289,7 +289,7 @@ impl HookTask {
 
     fn is_untouched(&self, py: Python<'_>) -> bool {
         let task = self.task.bind(py);
-        gil::references(task) == 1
+        gil::is_alone(task)
             && self.attributes.bind(py).len() == ATTRIBUTES
             && self.callbacks.bind(py).is_empty()
             && task

@@ -71,7 +71,12 @@ pub(crate) enum NoRequest {
 }
 
 impl Connection {
-    pub(crate) fn open(stream: Stream, client: Rc<ClientInfo>, shared: Rc<Shared>, counted: Counted) -> Self {
+    pub(crate) fn open(
+        stream: Stream,
+        client: Rc<ClientInfo>,
+        shared: Rc<Shared>,
+        counted: Counted,
+    ) -> Box<Self> {
         let admission = Admission::enter(&shared, counted);
         let peer = Peer::new(stream, shared.buffers.clone());
         Self::resume(peer, client, shared, admission)
@@ -83,10 +88,10 @@ impl Connection {
         client: Rc<ClientInfo>,
         shared: Rc<Shared>,
         admission: Admission,
-    ) -> Self {
+    ) -> Box<Self> {
         let watch = shared.deadlines.watch(&shared.clock);
         shared.busy.notify_one();
-        Self {
+        Box::new(Self {
             peer,
             watch,
             shared,
@@ -94,34 +99,37 @@ impl Connection {
             served: 0,
             depth: 0,
             _admission: admission,
-        }
+        })
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self: Box<Self>) {
+        let mut connection = self;
         // some may be there already: what came with a PROXY header
-        if self.peer.unread().is_empty() && !self.await_bytes().await {
+        if connection.peer.unread().is_empty() && !connection.await_bytes().await {
             return;
         }
-        if self.is_http2().await {
-            return Box::pin(http2::serve(self)).await;
+        if connection.is_http2().await {
+            return Box::pin(http2::serve(*connection)).await;
         }
+        let attendants = connection.shared.attendants.clone();
         loop {
-            if self.peer.unread().is_empty() && !self.await_bytes().await {
+            if connection.peer.unread().is_empty() && !connection.await_bytes().await {
                 return;
             }
-            // boxed, so that a connection between two requests does not hold the room of one
-            match Box::pin(exchange::serve(&mut self)).await {
-                Next::KeepAlive => self.served += 1,
-                Next::Close => return self.say_goodbye(),
+            let next;
+            (connection, next) = attendants.serve(connection).await;
+            match next {
+                Next::KeepAlive => connection.served += 1,
+                Next::Close => return connection.say_goodbye(),
                 Next::Cut => return,
-                Next::Linger => return self.linger().await,
+                Next::Linger => return Box::pin(connection.linger()).await,
             }
         }
     }
 
     /// Serves the one request that a stream of another connection carries.
-    pub(crate) async fn run_once(mut self) {
+    pub(crate) async fn run_once(mut self: Box<Self>) {
         // what follows is that connection's matter: a stream's end needs no lingering; boxed, because a task is moved
         // several times before it runs
         let _ = Box::pin(exchange::serve(&mut self)).await;

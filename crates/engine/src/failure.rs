@@ -1,6 +1,7 @@
 //! What went wrong with a request: at whose fault, with which answer, and whether a retry is safe.
 
 use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 
 /// Who is to blame for a [`Failure`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,9 +25,13 @@ impl Source {
     }
 }
 
-/// A request that could not be served as asked.
+/// A request that could not be served as asked. One pointer, so that what may fail costs little where it does not.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct Failure(Box<FailureParts>);
+
+/// What there is to say about a [`Failure`].
+#[derive(Clone, Debug)]
+pub struct FailureParts {
     /// A short word for logs, for instance `connect` or `upstream_head_timeout`.
     pub kind: &'static str,
     /// Who is to blame.
@@ -41,17 +46,24 @@ pub struct Failure {
     pub allow: Option<String>,
 }
 
+impl Deref for Failure {
+    type Target = FailureParts;
+
+    fn deref(&self) -> &FailureParts {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut FailureParts {
+        &mut self.0
+    }
+}
+
 impl Failure {
     /// A failure at the client's fault.
     pub fn client(kind: &'static str, status: u16, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            source: Source::Client,
-            status,
-            message: message.into(),
-            retry_safe: false,
-            allow: None,
-        }
+        Self::of(Source::Client, kind, status, message.into())
     }
 
     /// A failure at the upstream's fault.
@@ -61,26 +73,25 @@ impl Failure {
         message: impl Into<Cow<'static, str>>,
         retry_safe: bool,
     ) -> Self {
-        Self {
-            kind,
-            source: Source::Upstream,
-            status,
-            message: message.into(),
-            retry_safe,
-            allow: None,
-        }
+        let mut failure = Self::of(Source::Upstream, kind, status, message.into());
+        failure.retry_safe = retry_safe;
+        failure
     }
 
     /// A failure of the gateway or of user code.
     pub fn gateway(kind: &'static str, status: u16, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self::of(Source::Gateway, kind, status, message.into())
+    }
+
+    fn of(source: Source, kind: &'static str, status: u16, message: Cow<'static, str>) -> Self {
+        Self(Box::new(FailureParts {
             kind,
-            source: Source::Gateway,
+            source,
             status,
-            message: message.into(),
+            message,
             retry_safe: false,
             allow: None,
-        }
+        }))
     }
 
     /// The client went away: nobody to answer (nginx's 499).

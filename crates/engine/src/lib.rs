@@ -5,6 +5,7 @@
 
 mod access_log;
 mod admission;
+mod attendants;
 pub mod bodies;
 mod clock;
 mod connection;

@@ -1,6 +1,6 @@
 //! The worker's counters: cells of its slot in the shared zone, so that any process can sum them.
 
-use headgate_shared::Zone;
+use headgate_shared::{Slot, Zone};
 
 macro_rules! counters {
     ($($variant:ident $name:literal,)*) => {
@@ -118,13 +118,14 @@ pub const ZONE_CELLS: u32 = FIRST_SERVER_CELL + SERVER_CELLS;
 
 /// A worker's slot, in which nobody else counts.
 pub(crate) struct Metrics {
-    zone: Zone,
-    slot: u32,
+    slot: Slot,
 }
 
 impl Metrics {
     pub(crate) fn new(zone: Zone, slot: u32) -> Self {
-        Self { zone, slot }
+        Self {
+            slot: zone.slot(slot),
+        }
     }
 
     pub(crate) fn count(&self, counter: Counter) {
@@ -133,15 +134,15 @@ impl Metrics {
 
     /// Counts in a cell, that of a counter's number.
     pub(crate) fn count_cell(&self, cell: u32) {
-        self.zone.add(self.slot, cell, 1);
+        self.slot.count(cell, 1);
     }
 
     pub(crate) fn add(&self, counter: Counter, n: u64) {
-        self.zone.count(self.slot, counter as u32, n);
+        self.slot.count(counter as u32, n);
     }
 
     pub(crate) fn sub(&self, counter: Counter, n: u64) {
-        self.zone.count(self.slot, counter as u32, n.wrapping_neg());
+        self.slot.count(counter as u32, n.wrapping_neg());
     }
 
     pub(crate) fn status(&self, status: u16) {
@@ -156,26 +157,26 @@ impl Metrics {
 
     /// Sets a counter that is kept elsewhere.
     pub(crate) fn set(&self, counter: Counter, n: u64) {
-        self.zone.set(self.slot, counter as u32, n);
+        self.slot.set(counter as u32, n);
     }
 
     /// A cell's sum over all workers.
     pub(crate) fn sum(&self, cell: u32) -> u64 {
-        self.zone.sum(cell)
+        self.slot.zone().sum(cell)
     }
 
     /// A request begins on an upstream server.
     pub(crate) fn enter_server(&self, cell: u32) {
-        self.zone.count(self.slot, cell, 1);
+        self.slot.count(cell, 1);
     }
 
     /// And ends.
     pub(crate) fn leave_server(&self, cell: u32) {
-        self.zone.count(self.slot, cell, 1u64.wrapping_neg());
+        self.slot.count(cell, 1u64.wrapping_neg());
     }
 
     /// Requests now on that server, over all workers.
     pub(crate) fn server_load(&self, cell: u32) -> u32 {
-        u32::try_from(self.zone.sum(cell)).unwrap_or(u32::MAX)
+        u32::try_from(self.slot.zone().sum(cell)).unwrap_or(u32::MAX)
     }
 }

@@ -227,9 +227,21 @@ impl Peer {
         read
     }
 
+    /// Whether there is nothing to read, as cheaply as can be told; the task is woken when there is.
+    pub(crate) fn waits(&mut self, context: &mut Context<'_>) -> bool {
+        self.data.is_empty()
+            && self.stream.socket().is_some()
+            && self.stream.poll_read_ready(context).is_pending()
+    }
+
     /// As [`Peer::poll_fill`], within the watch's deadline. An end is [`Broken::Closed`].
     pub(crate) async fn fill(&mut self, watch: &Watched, limit: usize) -> Result<usize, Broken> {
+        let mut is_first = true;
         poll_fn(|context| {
+            // at first there is seldom something: ask before a buffer is taken to read into
+            if std::mem::take(&mut is_first) && self.waits(context) {
+                return late(watch, context).map(Err);
+            }
             let read = self.poll_fill(context, limit);
             watched(read, watch, context)
         })
@@ -245,23 +257,29 @@ impl Peer {
     }
 
     /// Writes all of `bytes`, within the watch's deadline, armed anew (`ms`) after each progress.
-    pub(crate) async fn write_all(
+    pub(crate) async fn write_all(&mut self, watch: &Watched, bytes: &[u8], ms: u64) -> Result<(), Broken> {
+        self.write_both(watch, bytes, &[], ms).await
+    }
+
+    /// The same for two slices.
+    pub(crate) async fn write_both(
         &mut self,
         watch: &Watched,
-        mut bytes: &[u8],
+        mut first: &[u8],
+        mut second: &[u8],
         ms: u64,
     ) -> Result<(), Broken> {
-        if !bytes.is_empty() {
-            watch.arm(Limit::Send, ms);
-        }
+        watch.arm(Limit::Send, ms);
         poll_fn(|context| {
-            while !bytes.is_empty() {
-                let written = self.stream.poll_write(context, bytes, &[]);
+            while !first.is_empty() || !second.is_empty() {
+                let written = self.stream.poll_write(context, first, second);
                 let n = match ready!(watched(written, watch, context)) {
                     Ok(n) => n,
                     Err(error) => return Poll::Ready(Err(error)),
                 };
-                bytes = &bytes[n..];
+                let of_first = n.min(first.len());
+                first = &first[of_first..];
+                second = &second[n - of_first..];
                 watch.arm(Limit::Send, ms);
             }
             Poll::Ready(Ok(()))

@@ -70,7 +70,12 @@ impl Stream {
             _ => Some(second),
         };
         let slices = [IoSlice::new(first), IoSlice::new(second)];
-        // send(2) costs less than writev(2)
+        // nearly always the socket takes it, so that nothing need be prepared for a wait
+        match self.write_now(single, &slices) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => return Poll::Ready(written),
+        }
         let written = match (self, single) {
             (Self::Tcp(stream), Some(single)) => ready!(Pin::new(stream).poll_write(context, single)),
             (Self::Tcp(stream), None) => ready!(Pin::new(stream).poll_write_vectored(context, &slices)),
@@ -83,6 +88,18 @@ impl Stream {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             other => other,
         })
+    }
+
+    /// Writes if the socket takes something now; `WouldBlock` for whatever else.
+    fn write_now(&self, single: Option<&[u8]>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // send(2) costs less than writev(2)
+        match (self, single) {
+            (Self::Tcp(stream), Some(single)) => stream.try_write(single),
+            (Self::Tcp(stream), None) => stream.try_write_vectored(slices),
+            (Self::Unix(stream), Some(single)) => stream.try_write(single),
+            (Self::Unix(stream), None) => stream.try_write_vectored(slices),
+            (Self::Virtual(_) | Self::Tls(_), _) => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     /// Writes several slices, at least one of which is not empty, in one system call where there is one.

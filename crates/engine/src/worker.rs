@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use crate::access_log::AccessLog;
+use crate::attendants::Attendants;
 use crate::clock::Clock;
 use crate::connection::{Connection, Counted};
 use crate::deadline::{Deadlines, SWEEP_MS};
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Rc<Clock>,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) buffers: Rc<Buffers>,
+    pub(crate) attendants: Rc<Attendants>,
     pub(crate) metrics: Rc<Metrics>,
     tables: RefCell<Rc<Tables>>,
     ids: RefCell<RequestIds>,
@@ -89,6 +91,7 @@ impl Worker {
                 clock: Rc::new(Clock::new()),
                 deadlines: Rc::default(),
                 buffers: Rc::default(),
+                attendants: Rc::default(),
                 metrics: Rc::new(Metrics::new(zone, slot)),
                 tables: RefCell::new(Rc::new(tables)),
                 ids: RefCell::new(RequestIds::new(seed)),

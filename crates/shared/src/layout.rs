@@ -51,6 +51,13 @@ impl Layout {
         })
     }
 
+    /// The first word of a slot; panics if there is none of that number.
+    pub(crate) fn first_word(self, slot: u32) -> usize {
+        let slots = self.slots;
+        assert!(slot < slots, "slot {slot} of a zone of {slots}");
+        HEADER_WORDS + slot as usize * self.stride_words
+    }
+
     pub(crate) fn bytes(self) -> usize {
         self.words * WORD_BYTES
     }

@@ -10,4 +10,4 @@ mod process;
 mod zone;
 
 pub use dictionary::{Dictionary, DictionaryError, End, Number, Owned, Refused, Value, MAX_BYTES, MIN_BYTES};
-pub use zone::{Zone, ZoneError};
+pub use zone::{Slot, Zone, ZoneError};

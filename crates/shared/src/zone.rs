@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use thiserror::Error;
 
-use crate::layout::{Layout, HEADER_WORDS, MAGIC, MAX_CELLS, MAX_SLOTS, VERSION};
+use crate::layout::{Layout, MAGIC, MAX_CELLS, MAX_SLOTS, VERSION};
 use crate::memory::{first_words, sealed_bytes, Memory};
 
 /// Why a file descriptor is no usable zone.
@@ -116,11 +116,13 @@ impl Zone {
         self.cell(slot, cell).fetch_add(n, Relaxed);
     }
 
-    /// As [`Zone::add`], for the one thread that counts in this slot: without a locked instruction, which would first wait
-    /// for everything this core has written. Of two threads that do this one may undo the other's.
-    pub fn count(&self, slot: u32, cell: u32, n: u64) {
-        let cell = self.cell(slot, cell);
-        cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
+    /// A slot, for the one thread that counts in it. Panics if there is none of that number.
+    pub fn slot(self, slot: u32) -> Slot {
+        Slot {
+            first: self.layout.first_word(slot),
+            number: slot,
+            zone: self,
+        }
     }
 
     /// Takes `n` from a cell.
@@ -151,15 +153,39 @@ impl Zone {
     }
 
     fn cell(&self, slot: u32, cell: u32) -> &AtomicU64 {
-        let Layout {
-            slots,
-            cells,
-            stride_words,
-            ..
-        } = self.layout;
-        assert!(slot < slots, "slot {slot} of a zone of {slots}");
+        let cells = self.cells();
         assert!(cell < cells, "cell {cell} of a zone of {cells}");
-        &self.memory.words()[HEADER_WORDS + slot as usize * stride_words + cell as usize]
+        &self.memory.words()[self.layout.first_word(slot) + cell as usize]
+    }
+}
+
+/// A slot of a zone whose place is known already, to count in on the hot path.
+#[derive(Debug)]
+pub struct Slot {
+    zone: Zone,
+    number: u32,
+    first: usize,
+}
+
+impl Slot {
+    /// Adds `n` to a cell, as [`Zone::add`] does, but without a locked instruction, which would first wait for everything
+    /// this core has written. Of two threads that do this one may undo the other's.
+    #[inline]
+    pub fn count(&self, cell: u32, n: u64) {
+        let cells = self.zone.cells();
+        assert!(cell < cells, "cell {cell} of a zone of {cells}");
+        let cell = &self.zone.memory.words()[self.first + cell as usize];
+        cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Sets a cell.
+    pub fn set(&self, cell: u32, n: u64) {
+        self.zone.set(self.number, cell, n);
+    }
+
+    /// The zone with all its slots.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
     }
 }
 

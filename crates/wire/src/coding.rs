@@ -15,9 +15,12 @@ pub(crate) struct Declared {
 
 /// Reads the framing fields and refuses what two readers could read differently.
 pub(crate) fn declared(head: &Head, version: Version) -> Result<Declared, HeadError> {
+    if !head.fields.may_have(Name::ContentLength) && !head.fields.may_have(Name::TransferEncoding) {
+        return Ok(Declared::default());
+    }
     let mut length = None;
     let mut codings = Codings::default();
-    for field in &head.fields {
+    for field in head.fields.iter() {
         match field.name {
             Name::ContentLength if length.is_some() => return Err(HeadError::LengthRepeated),
             Name::ContentLength => length = Some(read_length(head.value(field))?),
@@ -111,7 +114,7 @@ impl Head {
     /// Such a body may go on only in chunks, under the line of
     /// [`write_transfer_encoding`](Self::write_transfer_encoding): without it nobody could decode it.
     pub fn has_inner_codings(&self) -> bool {
-        self.inner_codings().next().is_some()
+        self.fields.may_have(Name::TransferEncoding) && self.inner_codings().next().is_some()
     }
 
     /// Appends `transfer-encoding: chunked CRLF`, with the codings below it if the message that arrived had any.

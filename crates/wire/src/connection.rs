@@ -19,6 +19,9 @@ pub(crate) struct Options {
 /// Reads the options and hides the fields they name.
 pub(crate) fn read_options(head: &mut Head) -> Result<Options, HeadError> {
     let mut options = Options::default();
+    if !head.fields.may_have(Name::Connection) {
+        return Ok(options);
+    }
     let mut nominated = Vec::new();
     let mut count = 0;
     for field in head.fields.iter().filter(|field| field.name == Name::Connection) {
@@ -99,10 +102,12 @@ fn is_end_to_end(name: &[u8]) -> bool {
 
 /// Whether the head has a field of this kind with a list element that satisfies `is_wanted`.
 pub(crate) fn any_element(head: &Head, name: Name, is_wanted: impl Fn(&[u8]) -> bool) -> bool {
-    head.fields
-        .iter()
-        .filter(|field| field.name == name && field.state & HIDDEN != 0)
-        .any(|field| list(head.value(field)).any(&is_wanted))
+    head.fields.may_have(name)
+        && head
+            .fields
+            .iter()
+            .filter(|field| field.name == name && field.state & HIDDEN != 0)
+            .any(|field| list(head.value(field)).any(&is_wanted))
 }
 
 /// Whether there is an Upgrade to a protocol we pass on. `h2c` is not one: behind it a client could speak

@@ -1,5 +1,7 @@
 //! One field line as offsets, and what its name means to the gateway.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::scan::is_name;
 
 /// A field line of a head: offsets into the head's bytes.
@@ -13,6 +15,66 @@ pub(crate) struct Field {
     pub(crate) state: u8,
 }
 
+/// Field lines in order, and a summary that tells cheaply which ones cannot be among them: most questions are after
+/// fields that are not there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields {
+    lines: Vec<Field>,
+    /// A bit for each [`Name`].
+    names: u16,
+    /// The marks of all names.
+    marks: u64,
+}
+
+impl Fields {
+    pub(crate) fn with_capacity(lines: usize) -> Self {
+        Self {
+            lines: Vec::with_capacity(lines),
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, field: Field, name: &[u8]) {
+        self.names |= 1 << field.name as u16;
+        self.marks |= mark(name);
+        self.lines.push(field);
+    }
+
+    /// Whether there is, or was before an edit, a field of that name.
+    #[inline]
+    pub(crate) fn may_have(&self, name: Name) -> bool {
+        self.names & (1 << name as u16) != 0
+    }
+
+    /// The same for any name.
+    #[inline]
+    pub(crate) fn may_have_named(&self, name: &[u8]) -> bool {
+        self.marks & mark(name) != 0
+    }
+}
+
+/// One of 64 bits, by the length and the last byte of a name in any case; the first one is an `x` too often.
+#[inline]
+fn mark(name: &[u8]) -> u64 {
+    let last = name.last().map_or(0, |byte| usize::from(byte | 0x20));
+    1 << ((name.len() * 7 + last) % 64)
+}
+
+impl Deref for Fields {
+    type Target = [Field];
+
+    fn deref(&self) -> &[Field] {
+        &self.lines
+    }
+}
+
+impl DerefMut for Fields {
+    fn deref_mut(&mut self) -> &mut [Field] {
+        &mut self.lines
+    }
+}
+
 /// Not shown to hooks and not written on: it belongs to the connection, or was removed.
 pub(crate) const HIDDEN: u8 = 1;
 /// The line is exactly `name: value CRLF`, so it can be copied as it is.
@@ -20,6 +82,7 @@ pub(crate) const PLAIN: u8 = 2;
 
 /// The names that decide something. All others are `Other`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
 pub(crate) enum Name {
     Other,
     Connection,

@@ -1,7 +1,5 @@
 //! Byte classes of the HTTP grammar (RFC 9110 section 5.6, RFC 3986), as one table.
 
-use crate::scan::token_end;
-
 const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
 const HOST: u8 = 4;
@@ -85,11 +83,11 @@ pub(crate) fn is_host_byte(byte: u8) -> bool {
 
 /// Whether `bytes` is a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && token_end(bytes, 0).is_none()
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
 #[inline]
-fn is_blank(byte: u8) -> bool {
+pub(crate) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 

@@ -1,7 +1,7 @@
 //! The fields of a message: the bytes that arrived, offsets into them, and edits appended behind them.
 
 use crate::error::{shown, FieldError};
-use crate::field::{Field, Name, HIDDEN, PLAIN};
+use crate::field::{Field, Fields, Name, HIDDEN, PLAIN};
 use crate::grammar::{is_token, trim};
 use crate::scan::line_end;
 
@@ -44,12 +44,12 @@ pub(crate) const MAX_BYTES: usize = u32::MAX as usize / 2;
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) fields: Vec<Field>,
+    pub(crate) fields: Fields,
 }
 
 impl Head {
     /// The head of some bytes, the first of a message.
-    pub(crate) fn of(bytes: &[u8], fields: Vec<Field>) -> Self {
+    pub(crate) fn of(bytes: &[u8], fields: Fields) -> Self {
         let mut owned = Vec::with_capacity(bytes.len() + SPARE_BYTES);
         owned.extend_from_slice(bytes);
         Self { bytes: owned, fields }
@@ -69,16 +69,21 @@ impl Head {
     }
 
     /// The first value of `name`. Does not allocate.
+    #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.get_all(name).next()
     }
 
     /// All values of `name`, in order.
     pub fn get_all<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.visible()
-            .filter(move |field| {
-                usize::from(field.name_len) == name.len() && self.name(field).eq_ignore_ascii_case(name)
-            })
+        let lines: &[Field] = if self.fields.may_have_named(name) {
+            &self.fields
+        } else {
+            &[]
+        };
+        lines
+            .iter()
+            .filter(move |field| self.is_visible_as(field, name))
             .map(|field| self.value(field))
     }
 
@@ -91,7 +96,7 @@ impl Head {
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
         let field = self.append_line(name, value)?;
         match self.position(name, 0) {
-            None => self.fields.push(field),
+            None => self.fields.push(field, name),
             Some(first) => {
                 self.fields[first] = field;
                 self.hide(name, first + 1);
@@ -103,7 +108,7 @@ impl Head {
     /// Adds a field line at the end.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
         let field = self.append_line(name, value)?;
-        self.fields.push(field);
+        self.fields.push(field, name);
         Ok(())
     }
 
@@ -122,11 +127,10 @@ impl Head {
         }
     }
 
-    /// About how many bytes [`write_fields`](Self::write_fields) will add; never less.
+    /// At least as many bytes as [`write_fields`](Self::write_fields) will add, and not many more.
     pub fn len_hint(&self) -> usize {
-        self.visible()
-            .map(|field| usize::from(field.name_len) + field.value_len as usize + 4)
-            .sum()
+        // a line that arrived without a space after its colon grows by one byte
+        self.bytes.len() + self.fields.len()
     }
 
     /// Appends `Name: value CRLF` for each visible field, names as the sender wrote them.
@@ -169,13 +173,18 @@ impl Head {
 
     /// The first visible field line of `name` at or after `from`.
     fn position(&self, name: &[u8], from: usize) -> Option<usize> {
+        if !self.fields.may_have_named(name) {
+            return None;
+        }
         let rest = self.fields.get(from..)?;
-        let found = rest.iter().position(|field| {
-            field.state & HIDDEN == 0
-                && usize::from(field.name_len) == name.len()
-                && self.name(field).eq_ignore_ascii_case(name)
-        });
+        let found = rest.iter().position(|field| self.is_visible_as(field, name));
         found.map(|offset| from + offset)
+    }
+
+    fn is_visible_as(&self, field: &Field, name: &[u8]) -> bool {
+        field.state & HIDDEN == 0
+            && usize::from(field.name_len) == name.len()
+            && self.name(field).eq_ignore_ascii_case(name)
     }
 
     /// Hides the visible field lines of `name` at or after `from`.

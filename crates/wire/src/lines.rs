@@ -1,7 +1,8 @@
 //! Field lines, from left to right (RFC 9112 section 5).
 
 use crate::error::HeadError;
-use crate::field::{Field, Name, HIDDEN, PLAIN};
+use crate::field::{Field, Fields, Name, HIDDEN, PLAIN};
+use crate::grammar::is_blank;
 use crate::head::offset;
 use crate::scan::{line_end, token_end};
 
@@ -11,7 +12,7 @@ pub(crate) fn read_fields(
     bytes: &[u8],
     start: usize,
     max_fields: usize,
-    fields: &mut Vec<Field>,
+    fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
     let mut at = start;
     loop {
@@ -21,13 +22,18 @@ pub(crate) fn read_fields(
             Some(_) if fields.len() >= max_fields => return Err(HeadError::TooManyFields),
             Some(_) => {}
         }
-        match read_field(bytes, at)? {
-            None => return Ok(None),
-            Some((field, next)) => {
-                fields.push(field);
-                at = next;
-            }
-        }
+        let Some(colon) = token_end(bytes, at) else {
+            return Ok(None);
+        };
+        let (field, next) = match read_plain(bytes, at, colon) {
+            Some(plain) => plain,
+            None => match read_any(bytes, at, colon)? {
+                Some(any) => any,
+                None => return Ok(None),
+            },
+        };
+        fields.push(field, &bytes[at..colon]);
+        at = next;
     }
 }
 
@@ -41,11 +47,38 @@ pub(crate) fn read_line_end(bytes: &[u8], at: usize) -> Result<Option<usize>, He
     }
 }
 
+/// Reads a field line that is `name: value CRLF` with no more blanks than that, as most lines are. `None`: it is not, or not all here; what [`read_any`] says of a line that is read here is the same.
 #[inline]
-fn read_field(bytes: &[u8], start: usize) -> Result<Option<(Field, usize)>, HeadError> {
-    let Some(colon) = token_end(bytes, start) else {
-        return Ok(None);
+fn read_plain(bytes: &[u8], start: usize, colon: usize) -> Option<(Field, usize)> {
+    let [b':', b' ', behind @ ..] = bytes.get(colon..)? else {
+        return None;
     };
+    let length = line_end(behind, 0)?;
+    let (value, [b'\r', b'\n', ..]) = behind.split_at_checked(length)? else {
+        return None;
+    };
+    let ([first, ..], [.., last]) = (value, value) else {
+        return None;
+    };
+    let name = Name::of(bytes.get(start..colon)?);
+    if is_blank(*first) || is_blank(*last) || colon == start || name == Name::FramingLookalike {
+        return None;
+    }
+    let field = Field {
+        name_start: offset(start),
+        value_start: offset(colon + 2),
+        value_len: offset(length),
+        name_len: u16::try_from(colon - start).ok()?,
+        name,
+        state: if name.is_hidden() { HIDDEN | PLAIN } else { PLAIN },
+    };
+    Some((field, colon + length + 4))
+}
+
+/// Reads any field line.
+#[cold]
+#[inline(never)]
+fn read_any(bytes: &[u8], start: usize, colon: usize) -> Result<Option<(Field, usize)>, HeadError> {
     if bytes[colon] != b':' || colon == start {
         return Err(name_error(bytes[colon], colon - start));
     }

@@ -4,7 +4,7 @@ use crate::authority::Authority;
 use crate::coding::declared;
 use crate::connection::{any_element, has_upgrade, read_options};
 use crate::error::{shown, FieldError, HeadError, RequestError};
-use crate::field::Name;
+use crate::field::{Fields, Name};
 use crate::grammar::{is_target_byte, is_token};
 use crate::head::{Head, Span, MAX_BYTES};
 use crate::limits::HeadLimits;
@@ -146,7 +146,7 @@ pub fn parse_request(buf: &[u8], limits: HeadLimits) -> Result<Parsed<RequestHea
             Ok(Parsed::Partial)
         };
     };
-    let mut fields = Vec::with_capacity(16);
+    let mut fields = Fields::with_capacity(16);
     match read_fields(view, line.end, limits.max_fields, &mut fields)? {
         Some(end) => Ok(Parsed::Complete {
             head: complete(&line, Head::of(&view[..end], fields))?,

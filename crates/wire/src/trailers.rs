@@ -1,7 +1,7 @@
 //! Which trailer fields may go on (RFC 9110 section 6.5.1).
 
 use crate::error::HeadError;
-use crate::field::HIDDEN;
+use crate::field::{Fields, HIDDEN};
 use crate::head::Head;
 use crate::lines::read_fields;
 
@@ -9,7 +9,7 @@ const MAX_FIELDS: usize = 100;
 
 /// Reads a whole trailer section, final empty line included, and hides what must not be a trailer.
 pub(crate) fn read_trailers(bytes: Vec<u8>) -> Result<Head, HeadError> {
-    let mut fields = Vec::new();
+    let mut fields = Fields::default();
     read_fields(&bytes, 0, MAX_FIELDS, &mut fields)?;
     let mut head = Head { bytes, fields };
     for index in 0..head.fields.len() {

@@ -21,7 +21,7 @@ const MAX_INTERIM: u32 = 16;
 /// A response's head, and the connection that the rest of it comes from.
 pub(super) struct Served {
     pub(super) head: ResponseHead,
-    pub(super) server: Option<Pooled>,
+    pub(super) server: Option<Box<Pooled>>,
     /// The pool it may go back to.
     pub(super) home: Option<(Rc<Upstream>, usize)>,
     pub(super) lease: Option<Lease>,
@@ -76,18 +76,14 @@ pub(super) async fn run(
             .await
             .map_err(|broken| FetchError::tls(&upstream.servers[server].name, &broken, limit_ms))?;
     }
-    let fresh = Pooled {
-        peer,
-        served: 1,
-        since_ms: 0,
-    };
+    let fresh = Pooled::new(peer, 1);
     exchange(call, fresh, home, opening, whole, upload).await
 }
 
 /// Runs the only attempt that there is on a stream without a pool.
 pub(super) async fn on_stream(
     call: &Call<'_>,
-    server: Pooled,
+    server: Box<Pooled>,
     opening: &[u8],
     whole: Option<&[u8]>,
     upload: &mut Option<Upload>,
@@ -97,7 +93,7 @@ pub(super) async fn on_stream(
 
 async fn exchange(
     call: &Call<'_>,
-    mut server: Pooled,
+    mut server: Box<Pooled>,
     home: Option<(Rc<Upstream>, usize)>,
     opening: &[u8],
     whole: Option<&[u8]>,

@@ -36,7 +36,7 @@ enum Source {
 
 struct Reader {
     source: Source,
-    server: Pooled,
+    server: Box<Pooled>,
     home: Option<(Rc<Upstream>, usize)>,
     keeps: bool,
     upload: Option<Upload>,

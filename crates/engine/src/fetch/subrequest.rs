@@ -18,7 +18,7 @@ use crate::worker::Shared;
 const MAX_DEPTH: u8 = 8;
 
 /// Opens a connection to the own routes on behalf of the client of `exchange`.
-pub(super) fn open(shared: &Rc<Shared>, exchange: &Rc<Exchange>) -> Result<Pooled, FetchError> {
+pub(super) fn open(shared: &Rc<Shared>, exchange: &Rc<Exchange>) -> Result<Box<Pooled>, FetchError> {
     let depth = exchange.depth.get() + 1;
     if depth > MAX_DEPTH {
         shared.metrics.count(Counter::LimitSubrequests);
@@ -36,9 +36,8 @@ pub(super) fn open(shared: &Rc<Shared>, exchange: &Rc<Exchange>) -> Result<Poole
     );
     connection.depth = depth;
     spawn_local(connection.run());
-    Ok(Pooled {
-        peer: Peer::new(Stream::Virtual(Box::new(near)), shared.buffers.clone()),
-        served: 1,
-        since_ms: 0,
-    })
+    Ok(Pooled::new(
+        Peer::new(Stream::Virtual(Box::new(near)), shared.buffers.clone()),
+        1,
+    ))
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll};
 
-use headgate_wire::{parse_response, Parsed, ResponseHead, Version};
+use headgate_wire::{parse_response, Parsed, Version};
 
 use super::Plan;
 use crate::bodies::made::late_client;
@@ -25,10 +25,9 @@ const FIRST_READ_BYTES: usize = 32 * 1024;
 /// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.
 const MAX_INTERIM: u32 = 16;
 
-/// A response head, and the connection that the rest of it comes from.
+/// The connection that a response comes from, the head of which is in the exchange.
 pub(super) struct Ready {
-    pub(super) server: Pooled,
-    pub(super) response: ResponseHead,
+    pub(super) server: Box<Pooled>,
     /// The server takes no more of the request's body.
     pub(super) is_deaf: bool,
 }
@@ -62,6 +61,7 @@ pub(super) async fn run(
             other => return other,
         }
     }
+    connection.peer.settle();
     // boxed, as all that is rare here: what a request holds while it is forwarded stays small
     let fresh = Box::pin(connect(plan, connection, server)).await?;
     exchange_heads(plan, connection, fresh, opening, body).await
@@ -71,7 +71,7 @@ pub(super) async fn connect(
     plan: &Plan<'_>,
     connection: &Connection,
     server: usize,
-) -> Result<Pooled, AttemptFailed> {
+) -> Result<Box<Pooled>, AttemptFailed> {
     let shared = &connection.shared;
     let began = shared.clock.tick();
     connection.watch.arm(Limit::Connect, plan.connect_ms);
@@ -100,11 +100,7 @@ pub(super) async fn connect(
             if plan.upstream.servers[server].is_secure() {
                 secure(plan, connection, server, &mut peer).await?;
             }
-            Ok(Pooled {
-                peer,
-                served: 0,
-                since_ms: 0,
-            })
+            Ok(Pooled::new(peer, 0))
         }
         Err(Broken::Limit(limit)) => {
             shared.metrics.count(limit.counter());
@@ -186,7 +182,7 @@ async fn secure(
 pub(super) async fn exchange_heads(
     plan: &Plan<'_>,
     connection: &mut Connection,
-    mut server: Pooled,
+    mut server: Box<Pooled>,
     opening: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
@@ -194,10 +190,7 @@ pub(super) async fn exchange_heads(
     let began = shared.clock.now_us();
     let is_reused = server.served > 0;
     server.served += 1;
-    let sent = server
-        .peer
-        .write_all(&connection.watch, opening, plan.send_ms)
-        .await;
+    let sent = send(plan, connection, &mut server.peer, opening, body).await;
     if let Err(Broken::Limit(limit)) = sent {
         shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
@@ -216,9 +209,10 @@ pub(super) async fn exchange_heads(
         is_head,
         departure: Departure::new(plan.tables.limits.allow_half_close),
         is_deaf: sent.is_err(),
+        is_first: true,
     };
     loop {
-        let response =
+        let status =
             waiting
                 .head(connection, &mut server.peer, body)
                 .await
@@ -231,14 +225,14 @@ pub(super) async fn exchange_heads(
                     }
                     other => other,
                 })?;
-        if !(100..200).contains(&response.status) || response.status == 101 {
+        if !(100..200).contains(&status) || status == 101 {
             plan.exchange.timings.head_us.set(shared.clock.tick() - began);
             return Ok(Ready {
                 server,
-                response,
                 is_deaf: waiting.is_deaf,
             });
         }
+        let response = plan.exchange.response.take();
         interim += 1;
         if interim > MAX_INTERIM {
             connection.shared.metrics.count(Counter::BadResponses);
@@ -252,7 +246,9 @@ pub(super) async fn exchange_heads(
         }
         if plan.exchange.request.borrow().version == Version::Http11 {
             let mut out = Vec::new();
-            write_interim(&response, &mut out);
+            if let Some(response) = &response {
+                write_interim(response, &mut out);
+            }
             connection
                 .peer
                 .write_all(&connection.watch, &out, plan.send_ms)
@@ -262,21 +258,49 @@ pub(super) async fn exchange_heads(
     }
 }
 
+/// Sends the head, and behind it what was offered of the body: in one piece if there is room for the head before it.
+async fn send(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    server: &mut Peer,
+    opening: &[u8],
+    body: &mut RequestBody,
+) -> Result<(), Broken> {
+    let (watch, client) = (&connection.watch, &mut connection.peer);
+    let offered = body.take_offered();
+    if offered == 0 {
+        return server.write_all(watch, opening, plan.send_ms).await;
+    }
+    let (head, unread) = if client.prepend(opening) {
+        (&[][..], offered + opening.len())
+    } else {
+        (opening, offered)
+    };
+    let sent = server
+        .write_both(watch, head, &client.unread()[..unread], plan.send_ms)
+        .await;
+    client.consume(unread);
+    sent
+}
+
 /// The wait for a response head, while the request's body may still be on its way.
 struct Waiting<'a> {
     plan: &'a Plan<'a>,
     is_head: bool,
     departure: Departure,
     is_deaf: bool,
+    /// It was not polled yet.
+    is_first: bool,
 }
 
 impl Waiting<'_> {
+    /// The status of the head, which is put into the exchange.
     async fn head(
         &mut self,
         connection: &mut Connection,
         server: &mut Peer,
         body: &mut RequestBody,
-    ) -> Result<ResponseHead, AttemptFailed> {
+    ) -> Result<u16, AttemptFailed> {
         self.arm(connection, body, Waits::Client);
         poll_fn(|context| self.poll(context, connection, server, body)).await
     }
@@ -298,32 +322,47 @@ impl Waiting<'_> {
         }
     }
 
+    /// The head, if it is all there.
+    fn parse(&self, connection: &Connection, server: &mut Peer) -> Option<Result<u16, AttemptFailed>> {
+        if server.unread().is_empty() {
+            return None;
+        }
+        let limits = self.plan.tables.head_limits();
+        match parse_response(server.unread(), limits, self.is_head) {
+            Ok(Parsed::Complete { head, len }) => {
+                server.consume(len);
+                let status = head.status;
+                self.plan.exchange.response.replace(Some(head));
+                Some(Ok(status))
+            }
+            Ok(Parsed::Partial) => None,
+            Err(error) => {
+                connection.shared.metrics.count(Counter::BadResponses);
+                let failure = Failure::upstream(
+                    error.reason(),
+                    502,
+                    format!("the server's answer is refused: {error}"),
+                    false,
+                );
+                Some(Err(AttemptFailed::Server(failure)))
+            }
+        }
+    }
+
     fn poll(
         &mut self,
         context: &mut Context<'_>,
         connection: &mut Connection,
         server: &mut Peer,
         body: &mut RequestBody,
-    ) -> Poll<Result<ResponseHead, AttemptFailed>> {
+    ) -> Poll<Result<u16, AttemptFailed>> {
         loop {
-            if !server.unread().is_empty() {
-                match parse_response(server.unread(), self.plan.tables.head_limits(), self.is_head) {
-                    Ok(Parsed::Complete { head, len }) => {
-                        server.consume(len);
-                        return Poll::Ready(Ok(head));
-                    }
-                    Ok(Parsed::Partial) => {}
-                    Err(error) => {
-                        connection.shared.metrics.count(Counter::BadResponses);
-                        let failure = Failure::upstream(
-                            error.reason(),
-                            502,
-                            format!("the server's answer is refused: {error}"),
-                            false,
-                        );
-                        return Poll::Ready(Err(AttemptFailed::Server(failure)));
-                    }
-                }
+            if let Some(parsed) = self.parse(connection, server) {
+                return Poll::Ready(parsed);
+            }
+            // a server seldom has answered already: ask before a buffer is taken to read into
+            if std::mem::take(&mut self.is_first) && server.waits(context) {
+                break;
             }
             match server.poll_fill(context, FIRST_READ_BYTES) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended(server, None))),

@@ -43,7 +43,7 @@ async fn stream(
     connection: &Connection,
     server: usize,
     http2: &Rc<SharedConnections>,
-) -> Result<Pooled, AttemptFailed> {
+) -> Result<Box<Pooled>, AttemptFailed> {
     let shared = &connection.shared;
     let keepalive = &plan.upstream.keepalive;
     let scheme = if plan.upstream.servers[server].is_secure() {
@@ -53,11 +53,7 @@ async fn stream(
     };
     let reused = |stream| {
         shared.metrics.count(Counter::UpstreamReuses);
-        Pooled {
-            peer: Peer::new(stream, shared.buffers.clone()),
-            served: 1,
-            since_ms: 0,
-        }
+        Pooled::new(Peer::new(stream, shared.buffers.clone()), 1)
     };
     if let Some(stream) = http2.reuse(scheme.clone(), keepalive.max_requests) {
         return Ok(reused(stream));
@@ -73,11 +69,7 @@ async fn stream(
     }
     let fresh = connect(plan, connection, server).await?;
     match http2.open(fresh.peer, scheme, keepalive.clone(), shared).await {
-        Ok(stream) => Ok(Pooled {
-            peer: Peer::new(stream, shared.buffers.clone()),
-            served: 0,
-            since_ms: 0,
-        }),
+        Ok(stream) => Ok(Pooled::new(Peer::new(stream, shared.buffers.clone()), 0)),
         Err(error) => Err(AttemptFailed::Server(Failure::upstream(
             "connect",
             502,

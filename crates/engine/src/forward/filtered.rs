@@ -59,7 +59,7 @@ pub(super) fn coding(
 pub(super) async fn respond(
     connection: &mut Connection,
     plan: &Plan<'_>,
-    mut server: Pooled,
+    mut server: Box<Pooled>,
     response: Filtering<'_>,
     body: &mut RequestBody,
     mut is_deaf: bool,

@@ -80,7 +80,7 @@ async fn try_servers(
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
-    // the part of the body that is here goes out with the head, and again if an attempt fails before more was sent
+    // the part of the body that is here goes out with the head; a copy of it can do so again, if an attempt fails
     let mut here = Vec::new();
     let body_hooks = exchange
         .route
@@ -89,7 +89,12 @@ async fn try_servers(
     if begin::is_needed(exchange, body_hooks) {
         here = Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?;
     } else {
-        let taken = body.take_available(&mut connection.peer, &mut here);
+        let client = &mut connection.peer;
+        let taken = if body.is_plain() && is_sent_once(exchange, &upstream) {
+            body.offer_available(client)
+        } else {
+            body.take_available(client, &mut here)
+        };
         exchange.request_bytes.set(body.received);
         taken.map_err(|broken| body_failure(&broken, exchange))?;
     }
@@ -152,6 +157,21 @@ async fn try_servers(
     }))
 }
 
+/// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they
+/// did not begin with it.
+fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
+    !is_idempotent(exchange.request.borrow().method())
+        && upstream.servers.iter().all(|server| server.http2.is_none())
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &[u8]) -> bool {
+    matches!(
+        method,
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+    )
+}
+
 /// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110
 /// section 9.2.2), and everything sent so far can be sent again.
 fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
@@ -177,7 +197,6 @@ impl<'a> Plan<'a> {
                 }
                 path
             });
-        let method = request.method();
         let timeout = |of_route: fn(&crate::snapshot::RouteTimeouts) -> Option<u64>,
                        of_gateway: fn(&crate::snapshot::Timeouts) -> u64| {
             tables.timeout(route, Some(upstream), of_route, of_gateway)
@@ -193,10 +212,7 @@ impl<'a> Plan<'a> {
                 .map_or(&[][..], |route| &tables.routes[route].hooks.balance),
             target,
             framing: request.framing,
-            is_idempotent: matches!(
-                method,
-                b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
-            ),
+            is_idempotent: is_idempotent(request.method()),
             queue_ms: timeout(|t| t.queue, |t| t.queue),
             connect_ms: timeout(|t| t.connect, |t| t.connect),
             send_ms: timeout(|t| t.send, |t| t.send),

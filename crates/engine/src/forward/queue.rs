@@ -69,6 +69,7 @@ async fn wait(
         }
     };
     let mut turn = pin!(turn);
+    connection.peer.settle();
     let mut departure = Departure::new(plan.tables.limits.allow_half_close);
     connection.watch.arm(Limit::Queue, plan.queue_ms);
     let outcome = poll_fn(|context| {

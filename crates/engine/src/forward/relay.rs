@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use headgate_coding::Coding;
 use headgate_wire::{Framing, Version};
 
 use super::attempt::Ready;
@@ -36,15 +37,11 @@ pub(super) async fn respond(
 ) -> Result<Next, Failure> {
     let Ready {
         mut server,
-        response,
         mut is_deaf,
     } = ready;
     let exchange = plan.exchange;
-    let (framing, declared, keeps_server) = (response.framing, response.declared_length, response.persistent);
-    let is_switch = response.status == 101;
-    // as it came: a hook that sets another one does that coding itself
-    let coding = filtered::coding(&response, exchange, plan.tables);
-    exchange.response.replace(Some(response));
+    let came = Came::of(plan);
+    let (framing, keeps_server) = (came.framing, came.keeps_server);
     let hooks = exchange
         .route
         .get()
@@ -56,12 +53,7 @@ pub(super) async fn respond(
             return Box::pin(own_answer::send(connection, exchange, plan.tables, own, body)).await;
         }
     }
-    let is_coded = exchange
-        .response
-        .borrow()
-        .as_ref()
-        .is_some_and(|response| response.head.has_inner_codings());
-    if is_coded && exchange.request.borrow().version == Version::Http10 {
+    if came.has_inner_codings && exchange.request.borrow().version == Version::Http10 {
         return Err(Failure::upstream(
             "coded_for_http10",
             502,
@@ -69,7 +61,7 @@ pub(super) async fn respond(
             false,
         ));
     }
-    if is_switch {
+    if came.is_switch {
         return Box::pin(switch(connection, plan, server)).await;
     }
     let body_hooks = exchange
@@ -81,7 +73,7 @@ pub(super) async fn respond(
             framing,
             keeps_server,
             hooks: body_hooks,
-            coding,
+            coding: came.coding,
         };
         return Box::pin(filtered::respond(
             connection, plan, server, response, body, is_deaf, lease,
@@ -94,7 +86,7 @@ pub(super) async fn respond(
     };
     // an answer that came before the request's end: the client may never finish sending
     let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
-    let client_framing = client_framing(framing, declared, client_version, closes);
+    let client_framing = client_framing(framing, came.declared_length, client_version, closes);
     let now_us = connection.shared.clock.now_us();
     let out = connection.shared.buffers.scrap();
     let head = head(plan, client_framing, client_version, now_us, out);
@@ -122,6 +114,32 @@ pub(super) async fn respond(
         (true, true) => Next::Close,
         (false, true) => Next::KeepAlive,
     })
+}
+
+/// What is to be known of a response as it came, before hooks change it.
+struct Came {
+    framing: Framing,
+    declared_length: Option<u64>,
+    keeps_server: bool,
+    is_switch: bool,
+    has_inner_codings: bool,
+    /// A hook that sets another one does that coding itself.
+    coding: Result<Option<Coding>, ()>,
+}
+
+impl Came {
+    fn of(plan: &Plan<'_>) -> Self {
+        let response = plan.exchange.response.borrow();
+        let response = response.as_ref().expect("set when the head came");
+        Self {
+            framing: response.framing,
+            declared_length: response.declared_length,
+            keeps_server: response.persistent,
+            is_switch: response.status == 101,
+            has_inner_codings: response.head.has_inner_codings(),
+            coding: filtered::coding(response, plan.exchange, plan.tables),
+        }
+    }
 }
 
 /// The head for the client.
@@ -313,7 +331,7 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
 }
 
 /// Puts a connection back into its server's pool, if it is fit for another request.
-pub(super) fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Pooled) {
+pub(super) fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Box<Pooled>) {
     let keepalive = &plan.upstream.keepalive;
     let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
     if is_worn || !server.peer.unread().is_empty() {
@@ -326,7 +344,11 @@ pub(super) fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Pooled)
 }
 
 /// A 101: from here on both sides speak another protocol.
-async fn switch(connection: &mut Connection, plan: &Plan<'_>, mut server: Pooled) -> Result<Next, Failure> {
+async fn switch(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    mut server: Box<Pooled>,
+) -> Result<Next, Failure> {
     let exchange = plan.exchange;
     let channel = websocket::channel(exchange);
     let head = {

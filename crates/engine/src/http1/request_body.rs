@@ -1,7 +1,8 @@
 //! The request's body on its way from the client to a server, framed anew.
 //!
 //! # How it works
-//! What is already here when the head is sent goes out with it ([`RequestBody::take_available`]); the rest is pumped while
+//! What is already here when the head is sent goes out with it, as a copy that can be sent again
+//! ([`RequestBody::take_available`]) or from where it is ([`RequestBody::offer_available`]); the rest is pumped while
 //! the engine already waits for the response, because a server may answer early. Payload is written straight from the
 //! client's buffer; only the framing around it is built.
 
@@ -131,7 +132,7 @@ impl RequestBody {
     /// Moves the part of the body that is already here behind the head in `out`.
     pub(crate) fn take_available(&mut self, client: &mut Peer, out: &mut Vec<u8>) -> Result<(), BodyBroken> {
         while !self.is_read() && !client.unread().is_empty() {
-            if !self.prepare(client)? {
+            if self.slice == 0 && !self.prepare(client)? {
                 break;
             }
             out.extend_from_slice(&self.framing);
@@ -141,6 +142,27 @@ impl RequestBody {
             self.slice = 0;
         }
         Ok(())
+    }
+
+    /// Whether it goes out as it comes: with a length, and not in chunks.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.source, Source::Length(_))
+    }
+
+    /// Finds the part of a plain body that is already here and leaves it where it is, to go out behind the head without a
+    /// copy.
+    pub(crate) fn offer_available(&mut self, client: &mut Peer) -> Result<(), BodyBroken> {
+        if client.unread().is_empty() {
+            return Ok(());
+        }
+        self.prepare(client).map(drop)
+    }
+
+    /// How many of the client's unread bytes go out with the head; they cannot be sent again.
+    pub(crate) fn take_offered(&mut self) -> usize {
+        let offered = std::mem::take(&mut self.slice);
+        self.is_committed |= offered > 0;
+        offered
     }
 
     /// Reads and drops what is already here; for answers that do not want the body.

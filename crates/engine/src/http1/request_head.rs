@@ -28,20 +28,15 @@ pub(crate) fn claim_fields(
     request_id_header: Option<&str>,
     is_told: bool,
 ) {
-    let mut claim = |name: &[u8]| {
-        if request.head.get(name).is_some() {
-            request.head.remove(name);
-        }
-    };
     if forwarding.x_forwarded {
-        claim(b"x-forwarded-proto");
+        request.head.remove(b"x-forwarded-proto");
         // a trusted proxy knows better than this gateway which host the client asked for
         if !is_told {
-            claim(b"x-forwarded-host");
+            request.head.remove(b"x-forwarded-host");
         }
     }
     if let Some(name) = request_id_header {
-        claim(name.as_bytes());
+        request.head.remove(name.as_bytes());
     }
     if !forwarding.client_certificate.is_empty() {
         tls::claim_certificate_fields(request, &forwarding.client_certificate);
@@ -53,16 +48,12 @@ pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
     out.extend_from_slice(request.method());
     out.push(b' ');
     out.extend_from_slice(outgoing.target.unwrap_or(request.target()));
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    field(
-        out,
-        b"Host",
-        &[match outgoing.host {
-            HostRule::Preserve if !request.host().is_empty() => request.host(),
-            HostRule::Preserve | HostRule::Server => outgoing.server_name.as_bytes(),
-            HostRule::Literal(host) => host.as_bytes(),
-        }],
-    );
+    let host = match outgoing.host {
+        HostRule::Preserve if !request.host().is_empty() => request.host(),
+        HostRule::Preserve | HostRule::Server => outgoing.server_name.as_bytes(),
+        HostRule::Literal(host) => host.as_bytes(),
+    };
+    known_field(out, b" HTTP/1.1\r\nHost: ", host);
     // `X-Forwarded-For`, `Forwarded` and `Via` are lists: the client's own members come first
     write_fields_except_lists(request, outgoing.forwarding, out);
     write_forwarding(request, outgoing, out);
@@ -78,10 +69,10 @@ pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
     }
     match outgoing.framing {
         Framing::Length(length) => {
-            field(
+            known_field(
                 out,
-                b"Content-Length",
-                &[itoa::Buffer::new().format(length).as_bytes()],
+                b"Content-Length: ",
+                itoa::Buffer::new().format(length).as_bytes(),
             );
         }
         Framing::Chunked => request.head.write_transfer_encoding(out),
@@ -115,18 +106,21 @@ pub(crate) fn upgrade_to(request: &RequestHead) -> Option<&[u8]> {
 }
 
 fn write_fields_except_lists(request: &RequestHead, forwarding: &Forwarding, out: &mut Vec<u8>) {
-    let is_list = |name: &[u8]| match name.len() {
-        15 => forwarding.x_forwarded && name.eq_ignore_ascii_case(b"x-forwarded-for"),
-        9 => forwarding.forwarded && name.eq_ignore_ascii_case(b"forwarded"),
-        3 => forwarding.via && name.eq_ignore_ascii_case(b"via"),
-        _ => false,
+    let lists: [(bool, &[u8]); 3] = [
+        (forwarding.x_forwarded, b"x-forwarded-for"),
+        (forwarding.forwarded, b"forwarded"),
+        (forwarding.via, b"via"),
+    ];
+    let is_there = |(is_ours, name): &(bool, &[u8])| *is_ours && request.head.get(name).is_some();
+    if !lists.iter().any(is_there) {
+        return request.head.write_fields(out);
+    }
+    let is_list = |name: &[u8]| {
+        let mut ours = lists.iter().filter(|(is_ours, _)| *is_ours);
+        ours.any(|(_, list)| name.eq_ignore_ascii_case(list))
     };
-    if request.head.iter().any(|(name, _)| is_list(name)) {
-        for (name, value) in request.head.iter().filter(|(name, _)| !is_list(name)) {
-            field(out, name, &[value]);
-        }
-    } else {
-        request.head.write_fields(out);
+    for (name, value) in request.head.iter().filter(|(name, _)| !is_list(name)) {
+        field(out, name, &[value]);
     }
 }
 
@@ -135,9 +129,9 @@ fn write_forwarding(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
     let hop = client.hop.as_ref().unwrap_or(&client.address);
     if outgoing.forwarding.x_forwarded {
         list_field(request, b"X-Forwarded-For", &[hop.as_bytes()], out);
-        field(out, b"X-Forwarded-Proto", &[client.scheme.as_bytes()]);
+        known_field(out, b"X-Forwarded-Proto: ", client.scheme.as_bytes());
         if !request.host().is_empty() && request.head.get(b"x-forwarded-host").is_none() {
-            field(out, b"X-Forwarded-Host", &[request.host()]);
+            known_field(out, b"X-Forwarded-Host: ", request.host());
         }
     }
     if outgoing.forwarding.forwarded {
@@ -189,6 +183,14 @@ fn list_field(request: &RequestHead, name: &[u8], last: &[&[u8]], out: &mut Vec<
     for part in last {
         out.extend_from_slice(part);
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends one field line whose name, colon and space are known when this is compiled, so that they are stored at once.
+#[inline]
+pub(crate) fn known_field<const N: usize>(out: &mut Vec<u8>, start: &[u8; N], value: &[u8]) {
+    out.extend_from_slice(start);
+    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -2,7 +2,7 @@
 
 use headgate_wire::{Framing, Head, ResponseHead, Version};
 
-use super::request_head::field;
+use super::request_head::{field, known_field};
 
 /// How the response's body is framed for this client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,9 @@ pub(crate) fn client_framing(
 
 /// Appends the status line.
 pub(crate) fn write_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
+    if status == 200 && reason == b"OK" {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
@@ -61,10 +64,10 @@ pub(crate) fn write_end(head: &Head, framing: ClientFraming, client: Version, ou
         // with the codings under the chunks, which only the client undoes
         head.write_transfer_encoding(out);
     } else if let Some(length) = framing.length {
-        field(
+        known_field(
             out,
-            b"Content-Length",
-            &[itoa::Buffer::new().format(length).as_bytes()],
+            b"Content-Length: ",
+            itoa::Buffer::new().format(length).as_bytes(),
         );
     }
     if framing.closes {

@@ -7,7 +7,11 @@ use crate::peer::Peer;
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: RefCell<Vec<Pooled>>,
+    #[allow(
+        clippy::vec_box,
+        reason = "they go through many hands while a request is forwarded"
+    )]
+    idle: RefCell<Vec<Box<Pooled>>>,
 }
 
 /// A connection that may serve more requests.
@@ -19,6 +23,16 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
+    /// A connection that has served so many requests.
+    #[allow(clippy::unnecessary_box_returns, reason = "it stays boxed, as in the pool")]
+    pub(crate) fn new(peer: Peer, served: u64) -> Box<Self> {
+        Box::new(Self {
+            peer,
+            served,
+            since_ms: 0,
+        })
+    }
+
     /// Nothing has come from the server since its last response: neither its end nor bytes that nobody asked for.
     ///
     /// The loop has seen every event by the time a request is read, so that this asks no system call of most.
@@ -29,7 +43,7 @@ impl Pooled {
 
 impl Pool {
     /// Takes a usable connection; dead ones met on the way are closed.
-    pub(crate) fn take(&self) -> Option<Pooled> {
+    pub(crate) fn take(&self) -> Option<Box<Pooled>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut pooled) = idle.pop() {
             if pooled.is_usable() {
@@ -40,7 +54,7 @@ impl Pool {
     }
 
     /// Keeps a connection, unless there are `max_idle` already.
-    pub(crate) fn give(&self, pooled: Pooled, max_idle: usize) {
+    pub(crate) fn give(&self, pooled: Box<Pooled>, max_idle: usize) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < max_idle {
             idle.push(pooled);
