@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 const CALLED_AT_ONCE: usize = 4;
 
 /// So many parts one that was called may move before the next look.
-const PARTS_EACH: usize = 4;
+const PARTS_EACH: usize = 8;
 
-/// So many parts move between two looks: about half a millisecond of work.
+/// So many parts move between two looks: at most about a millisecond of work.
 const PARTS: usize = CALLED_AT_ONCE * PARTS_EACH;
 
 /// The line of a worker's transfers.
