@@ -3,42 +3,35 @@
 //! # How it works
 //! When hundreds of slow readers take more at the same moment, each transfer could move a megabyte before the loop looks
 //! at its sockets again, and whoever came meanwhile would wait for all of them. So a transfer asks before it moves
-//! another part (at most 64 KB). A number of parts is free; who asks for more waits in order of arrival until the
-//! loop has looked at all sockets and run what became ready, and then the first in line go on, by a few parts each: to be
-//! called for each part would cost as much as some of them do.
+//! another part (at most 64 KB). In each round so many parts are free; who asks for more waits in order of arrival until
+//! the loop has looked at all sockets and run what became ready. Then the next round begins, and those in line are called
+//! one after another, as long as parts are left: a long transfer may take all of them, of short ones many have their turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
-/// So many transfers are called between two looks at the sockets.
-const CALLED_AT_ONCE: usize = 4;
-
-/// So many parts one that was called may move before the next look.
-const PARTS_EACH: usize = 8;
-
-/// So many parts move between two looks: at most about a millisecond of work.
-const PARTS: usize = CALLED_AT_ONCE * PARTS_EACH;
+/// So many parts move between two looks at the sockets: some tenths of a millisecond of work.
+const PARTS: usize = 8;
 
 /// The line of a worker's transfers.
 pub(crate) struct Turns {
+    /// Parts left of this round.
     free: Cell<usize>,
+    rounds: Cell<u64>,
     waiting: RefCell<VecDeque<Waker>>,
     /// How many have ever left the line.
     called: Cell<u64>,
-    /// How often some were called.
-    rounds: Cell<u64>,
     asked: Notify,
 }
 
-/// A transfer's place in line, if it has one.
+/// A transfer's place in line, if it has one, and the round in which it was called last.
 #[derive(Default)]
 pub(crate) struct Turn {
     place: Option<u64>,
-    /// What is left of a call, in that round only.
-    parts: usize,
     round: u64,
 }
 
@@ -46,9 +39,9 @@ impl Default for Turns {
     fn default() -> Self {
         Self {
             free: Cell::new(PARTS),
+            rounds: Cell::new(1),
             waiting: RefCell::default(),
             called: Cell::new(0),
-            rounds: Cell::new(0),
             asked: Notify::new(),
         }
     }
@@ -61,21 +54,15 @@ impl Turns {
             if place >= self.called.get() {
                 return Poll::Pending;
             }
-            *turn = Turn {
-                place: None,
-                parts: PARTS_EACH,
-                round: self.rounds.get(),
-            };
+            turn.place = None;
+            turn.round = self.rounds.get();
         }
-        if turn.parts > 0 && turn.round == self.rounds.get() {
-            turn.parts -= 1;
-            return Poll::Ready(());
-        }
-        if let Some(left) = self.free.get().checked_sub(1) {
+        let mut waiting = self.waiting.borrow_mut();
+        let may_take = waiting.is_empty() || turn.round == self.rounds.get();
+        if let Some(left) = self.free.get().checked_sub(1).filter(|_| may_take) {
             self.free.set(left);
             return Poll::Ready(());
         }
-        let mut waiting = self.waiting.borrow_mut();
         turn.place = Some(self.called.get() + waiting.len() as u64);
         waiting.push_back(context.waker().clone());
         self.asked.notify_one();
@@ -84,37 +71,54 @@ impl Turns {
 
     /// Gives a turn back: there was nothing to move.
     pub(crate) fn give_back(&self) {
-        if self.waiting.borrow().is_empty() {
-            self.free.set((self.free.get() + 1).min(PARTS));
-        }
+        self.free.set((self.free.get() + 1).min(PARTS));
     }
 
-    /// Calls those who wait, some after each look at the sockets. Does not end.
+    /// Calls those who wait, round after round. Does not end.
     pub(crate) async fn run(&self) {
         loop {
             self.asked.notified().await;
-            while !self.waiting.borrow().is_empty() {
+            while self.is_awaited() {
                 // comes back after the runtime has looked at the sockets, behind what became ready there
                 tokio::task::yield_now().await;
-                self.call();
+                self.begin_round();
+                while self.free.get() > 0 && self.is_awaited() {
+                    self.call();
+                    let_it_run().await;
+                }
             }
         }
     }
 
-    fn call(&self) {
-        let mut waiting = self.waiting.borrow_mut();
-        let count = waiting.len().min(CALLED_AT_ONCE);
-        self.called.set(self.called.get() + count as u64);
-        self.rounds.set(self.rounds.get() + 1);
-        waiting.drain(..count).for_each(Waker::wake);
-        // nothing is free while somebody waits
-        let is_line_empty = waiting.is_empty();
-        self.free.set(if is_line_empty {
-            PARTS - count * PARTS_EACH
-        } else {
-            0
-        });
+    fn is_awaited(&self) -> bool {
+        !self.waiting.borrow().is_empty()
     }
+
+    fn begin_round(&self) {
+        self.rounds.set(self.rounds.get() + 1);
+        self.free.set(PARTS);
+    }
+
+    fn call(&self) {
+        let next = self.waiting.borrow_mut().pop_front();
+        if let Some(next) = next {
+            self.called.set(self.called.get() + 1);
+            next.wake();
+        }
+    }
+}
+
+/// Comes back behind the tasks that are ready now, without a look at the sockets.
+async fn let_it_run() {
+    let mut is_first = true;
+    poll_fn(|context| {
+        if std::mem::take(&mut is_first) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 #[cfg(test)]
@@ -134,20 +138,26 @@ mod tests {
     #[test]
     fn beyond_the_free_parts_all_wait_in_order_of_arrival() {
         let turns = Turns::default();
-        let mut line: Vec<Turn> = (0..CALLED_AT_ONCE + 2).map(|_| Turn::default()).collect();
+        let mut line: Vec<Turn> = (0..3).map(|_| Turn::default()).collect();
         assert_eq!(takes(&turns, &mut line[0]), PARTS);
-        assert!(line[1..].iter_mut().all(|turn| !asks(&turns, turn)));
+        assert!(!asks(&turns, &mut line[1]));
+        assert!(!asks(&turns, &mut line[2]));
+        turns.begin_round();
         turns.call();
-        let moved: Vec<usize> = line.iter_mut().map(|turn| takes(&turns, turn)).collect();
-        assert_eq!(moved, [vec![PARTS_EACH; CALLED_AT_ONCE], vec![0; 2]].concat());
-        turns.call();
-        let moved: Vec<usize> = line.iter_mut().map(|turn| takes(&turns, turn)).collect();
-        let next = [0, 0, PARTS_EACH, PARTS_EACH];
+        let short: Vec<bool> = line.iter_mut().map(|turn| asks(&turns, turn)).collect();
         assert_eq!(
-            moved[CALLED_AT_ONCE - 2..],
-            next,
-            "who was called stands at the end of the line"
+            short,
+            [true, false, false],
+            "only who was called, though parts are left"
         );
+        turns.call();
+        assert_eq!(takes(&turns, &mut line[1]), PARTS - 1, "all that is left");
+        turns.call();
+        assert!(!asks(&turns, &mut line[2]), "called too late: in line again");
+        turns.begin_round();
+        turns.call();
+        turns.call();
+        assert!(asks(&turns, &mut line[2]));
     }
 
     #[test]
@@ -161,29 +171,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_call_is_gone_with_the_next() {
+    fn what_a_call_gives_ends_with_its_round() {
         let turns = Turns::default();
-        let mut line: Vec<Turn> = (0..3 * CALLED_AT_ONCE).map(|_| Turn::default()).collect();
-        takes(&turns, &mut line[0]);
-        assert!(line.iter_mut().all(|turn| !asks(&turns, turn)));
+        let (mut first, mut second) = (Turn::default(), Turn::default());
+        takes(&turns, &mut first);
+        assert!(!asks(&turns, &mut second));
+        turns.begin_round();
         turns.call();
-        assert!(asks(&turns, &mut line[0]));
-        turns.call();
-        assert!(!asks(&turns, &mut line[0]));
+        assert!(asks(&turns, &mut first));
+        turns.begin_round();
+        assert!(!asks(&turns, &mut first), "the second is in line");
     }
 
     #[test]
-    fn all_is_free_again_when_nobody_waits() {
+    fn a_round_has_so_many_parts_whatever_is_given_back() {
         let turns = Turns::default();
         let mut turn = Turn::default();
-        takes(&turns, &mut turn);
-        turns.call();
-        assert_eq!(takes(&turns, &mut turn), PARTS);
-        turns.call();
+        assert!(asks(&turns, &mut turn));
         for _ in 0..2 * PARTS {
             turns.give_back();
         }
-        let mut other = Turn::default();
-        assert_eq!(takes(&turns, &mut other), PARTS);
+        assert_eq!(takes(&turns, &mut turn), PARTS);
     }
 }
