@@ -38,6 +38,7 @@ mod server_timing;
 pub mod snapshot;
 mod static_files;
 mod stream;
+mod switched;
 pub mod tables;
 mod tcp;
 mod tls;

@@ -7,9 +7,9 @@ use crate::exchange_state::Exchange;
 use crate::failure::Failure;
 use crate::http1::request_head::{field, upgrade_to};
 use crate::http1::response_head::write_status;
-use crate::http1::tunnel::tunnel;
-use crate::peer::{Broken, Peer};
+use crate::peer::Peer;
 use crate::stream::Stream;
+use crate::switched::Switched;
 use crate::tables::Tables;
 use crate::virtual_stream::VirtualEnd;
 use crate::websocket;
@@ -22,7 +22,6 @@ pub(crate) async fn open(
     fields: &[(Vec<u8>, Vec<u8>)],
     end: VirtualEnd,
 ) -> Result<Next, Failure> {
-    let channel = websocket::channel(exchange);
     let mut head = Vec::with_capacity(256);
     {
         let request = exchange.request.borrow();
@@ -33,7 +32,7 @@ pub(crate) async fn open(
                 "a hook switches protocols although the client did not ask for it",
             ));
         };
-        if channel.is_some() {
+        if websocket::channel(exchange).is_some() {
             let named = |name: &'static [u8]| {
                 let all = fields.iter();
                 all.filter(move |(known, _)| known.eq_ignore_ascii_case(name))
@@ -50,25 +49,11 @@ pub(crate) async fn open(
         field(&mut head, b"Upgrade", &[asked]);
         head.extend_from_slice(b"\r\n");
     }
-    exchange.status.set(101);
-    let route = exchange.route.get();
-    let send_ms = tables.timeout(route, None, |t| t.send, |t| t.send);
-    let idle_ms = tables.timeout(route, None, |t| t.upstream_idle, |t| t.upstream_idle);
-    let sent = connection.peer.write_all(&connection.watch, &head, send_ms).await;
-    sent.map_err(|_| Failure::client_left())?;
     let mut hook = Peer::new(Stream::Virtual(Box::new(end)), connection.shared.buffers.clone());
-    if let Some(channel) = channel {
-        exchange.response_bytes.set(head.len() as u64);
-        return Ok(websocket::relay(connection, exchange, tables, &mut hook, (channel, send_ms)).await);
-    }
-    let (moved, ended) = tunnel(&mut connection.peer, &mut hook, &connection.watch, idle_ms).await;
-    exchange
-        .request_bytes
-        .set(exchange.request_bytes.get() + moved.from_client);
-    exchange.response_bytes.set(head.len() as u64 + moved.from_server);
-    if let Err(Broken::Limit(limit)) = ended {
-        connection.shared.metrics.count(limit.counter());
-        exchange.limit.set(limit.name());
-    }
-    Ok(Next::Close)
+    let switched = Switched {
+        exchange,
+        tables,
+        upstream: None,
+    };
+    switched.carry(connection, &head, &mut hook).await
 }

@@ -17,13 +17,13 @@ use crate::http1::relay::{Relay, RelayBroken};
 use crate::http1::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http1::request_head::{field, upgrade_to};
 use crate::http1::response_head::{client_framing, write_end, write_status, write_switch};
-use crate::http1::tunnel::tunnel;
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::own_answer;
 use crate::peer::{Broken, Peer};
 use crate::phase_hooks::{run_hooks_now, Departure};
 use crate::server_timing;
+use crate::switched::Switched;
 use crate::upstream::{Lease, Pooled};
 use crate::websocket;
 
@@ -350,7 +350,6 @@ async fn switch(
     mut server: Box<Pooled>,
 ) -> Result<Next, Failure> {
     let exchange = plan.exchange;
-    let channel = websocket::channel(exchange);
     let head = {
         let request = exchange.request.borrow();
         let Some(asked) = upgrade_to(&request) else {
@@ -379,7 +378,7 @@ async fn switch(
                 false,
             ));
         }
-        if channel.is_some() {
+        if websocket::channel(exchange).is_some() {
             websocket::check_answer(&request, |name| response.head.get_all(name))
                 .map_err(|broken| Failure::upstream("bad_websocket_answer", 502, broken, false))?;
         }
@@ -387,35 +386,12 @@ async fn switch(
         write_switch(response, asked, &mut out);
         out
     };
-    exchange.status.set(101);
-    let sent = connection
-        .peer
-        .write_all(&connection.watch, &head, plan.send_ms)
-        .await;
-    sent.map_err(|_| Failure::client_left())?;
-    if let Some(channel) = channel {
-        exchange.response_bytes.set(head.len() as u64);
-        let with = (channel, plan.send_ms);
-        return Ok(websocket::relay(connection, exchange, plan.tables, &mut server.peer, with).await);
-    }
-    let route = exchange.route.get();
-    let idle_ms = plan.tables.timeout(
-        route,
-        Some(plan.upstream),
-        |t| t.upstream_idle,
-        |t| t.upstream_idle,
-    );
-    let (moved, ended) = tunnel(&mut connection.peer, &mut server.peer, &connection.watch, idle_ms).await;
-    exchange
-        .request_bytes
-        .set(exchange.request_bytes.get() + moved.from_client);
-    exchange.response_bytes.set(head.len() as u64 + moved.from_server);
-    // either side may otherwise end a tunnel as it likes
-    if let Err(Broken::Limit(limit)) = ended {
-        connection.shared.metrics.count(limit.counter());
-        exchange.limit.set(limit.name());
-    }
-    Ok(Next::Close)
+    let switched = Switched {
+        exchange,
+        tables: plan.tables,
+        upstream: Some(plan.upstream),
+    };
+    switched.carry(connection, &head, &mut server.peer).await
 }
 
 /// Whether a server's 101 names nothing that was not asked for (RFC 9110 section 7.8): what the two then speak must be
