@@ -269,7 +269,10 @@ impl Peer {
         mut second: &[u8],
         ms: u64,
     ) -> Result<(), Broken> {
-        watch.arm(Limit::Send, ms);
+        // with nothing to write there is no wait, and whatever the watch is armed for goes on
+        if !(first.is_empty() && second.is_empty()) {
+            watch.arm(Limit::Send, ms);
+        }
         poll_fn(|context| {
             while !first.is_empty() || !second.is_empty() {
                 let written = self.stream.poll_write(context, first, second);
@@ -308,4 +311,26 @@ pub(crate) fn late(watch: &Watched, context: &Context<'_>) -> Poll<Broken> {
     }
     watch.register(context);
     Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::deadline::Deadlines;
+    use crate::virtual_stream::virtual_pair;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_wait_for_the_peer_begins_only_with_something_to_write() {
+        let watch = Rc::new(Deadlines::default()).watch(&Rc::new(Clock::new()));
+        let (near, _far) = virtual_pair();
+        let mut peer = Peer::new(Stream::Virtual(Box::new(near)), Rc::default());
+        watch.arm(Limit::ClientIdle, 1000);
+
+        let nothing = peer.write_both(&watch, b"", b"", 1000).await;
+        assert!(nothing.is_ok() && watch.is_armed_for(Limit::ClientIdle));
+
+        let body = peer.write_both(&watch, b"", b"body", 1000).await;
+        assert!(body.is_ok() && watch.is_armed_for(Limit::Send));
+    }
 }
