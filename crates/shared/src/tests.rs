@@ -225,3 +225,9 @@ fn test_a_pipe_is_no_zone() {
 fn test_a_cell_that_does_not_exist_panics() {
     zone(1, 2).get(0, 2);
 }
+
+#[test]
+#[should_panic(expected = "cell 2 of a zone of 2")]
+fn test_a_cell_that_does_not_exist_is_not_counted_in_another_slot() {
+    zone(2, 2).slot(0).count(2, 1);
+}

@@ -119,7 +119,7 @@ impl Zone {
     /// A slot, for the one thread that counts in it. Panics if there is none of that number.
     pub fn slot(self, slot: u32) -> Slot {
         Slot {
-            first: self.layout.first_word(slot),
+            first_word: self.layout.first_word(slot),
             number: slot,
             zone: self,
         }
@@ -153,9 +153,15 @@ impl Zone {
     }
 
     fn cell(&self, slot: u32, cell: u32) -> &AtomicU64 {
+        self.at(self.layout.first_word(slot), cell)
+    }
+
+    /// A cell of the slot that begins with this word.
+    #[inline]
+    fn at(&self, first_word: usize, cell: u32) -> &AtomicU64 {
         let cells = self.cells();
         assert!(cell < cells, "cell {cell} of a zone of {cells}");
-        &self.memory.words()[self.layout.first_word(slot) + cell as usize]
+        &self.memory.words()[first_word + cell as usize]
     }
 }
 
@@ -164,7 +170,7 @@ impl Zone {
 pub struct Slot {
     zone: Zone,
     number: u32,
-    first: usize,
+    first_word: usize,
 }
 
 impl Slot {
@@ -172,9 +178,7 @@ impl Slot {
     /// this core has written. Of two threads that do this one may undo the other's.
     #[inline]
     pub fn count(&self, cell: u32, n: u64) {
-        let cells = self.zone.cells();
-        assert!(cell < cells, "cell {cell} of a zone of {cells}");
-        let cell = &self.zone.memory.words()[self.first + cell as usize];
+        let cell = self.zone.at(self.first_word, cell);
         cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
