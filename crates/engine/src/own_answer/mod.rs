@@ -55,6 +55,14 @@ impl Own {
         }
     }
 
+    /// A page that tells of a failure: the `error` phase is where it is changed.
+    fn page(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: OwnBody) -> Self {
+        Self {
+            is_final: true,
+            ..Self::new(status, headers, body)
+        }
+    }
+
     /// An answer of a `response` hook: no other one sees it.
     pub(crate) fn of_response_hook(answer: Box<Answer>) -> Self {
         Self {
@@ -70,9 +78,7 @@ impl Own {
             ..answer.into()
         }
     }
-}
 
-impl Own {
     /// The Content-Encoding that hooks want undone; `Err` for one that nobody here knows.
     fn coding(&self, hooks: &[BodyHook]) -> Result<Option<Coding>, ()> {
         let mut head = Head::empty();

@@ -42,19 +42,13 @@ fn grpc_answer(failure: &Failure, id: String) -> Own {
         .format(grpc::status(failure))
         .as_bytes()
         .to_vec();
-    Own {
-        status: 200,
-        headers: vec![
-            (b"content-type".to_vec(), b"application/grpc".to_vec()),
-            (b"grpc-status".to_vec(), status),
-            (b"grpc-message".to_vec(), grpc::message(&failure.message)),
-            (b"x-request-id".to_vec(), id.into_bytes()),
-        ],
-        body: OwnBody::None(None),
-        is_final: true,
-        is_seen: false,
-        reads_on: false,
-    }
+    let headers = vec![
+        (b"content-type".to_vec(), b"application/grpc".to_vec()),
+        (b"grpc-status".to_vec(), status),
+        (b"grpc-message".to_vec(), grpc::message(&failure.message)),
+        (b"x-request-id".to_vec(), id.into_bytes()),
+    ];
+    Own::page(200, headers, OwnBody::None(None))
 }
 
 fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
@@ -69,15 +63,7 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
     if let Some(allow) = &failure.allow {
         headers.push((b"allow".to_vec(), allow.as_bytes().to_vec()));
     }
-    // the `error` phase is where it is changed
-    Own {
-        status: failure.status,
-        headers,
-        body: OwnBody::Bytes(body),
-        is_final: true,
-        is_seen: false,
-        reads_on: false,
-    }
+    Own::page(failure.status, headers, OwnBody::Bytes(body))
 }
 
 /// Answers (or not) a connection from which no request could be read.

@@ -148,10 +148,9 @@ async fn after_hooks(
     Ok(Own {
         status: response.status,
         headers,
-        body: own.body,
         is_final: true,
         is_seen: true,
-        reads_on: own.reads_on,
+        ..own
     })
 }
 
