@@ -1,10 +1,12 @@
-"""Fixtures that the end-to-end and the conformance tests share: gateway processes and a scripted origin."""
+"""Fixtures that the end-to-end and the conformance tests share: gateways, what is behind them, certificates."""
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from e2e.kit import Origin, Serve
+from e2e.kit.pki import Authority
+from e2e.kit.websocket import WebSocketServer
 
 
 @pytest.fixture(scope="module")
@@ -12,6 +14,19 @@ def origin() -> Iterator[Origin]:
     """An origin for all tests of a module."""
     with Origin() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def websocket_server() -> Iterator[WebSocketServer]:
+    """A server of WebSockets for all tests of a module."""
+    with WebSocketServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the certificates of a module's tests."""
+    return Authority(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture(autouse=True)

@@ -38,10 +38,8 @@ def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
 
 
 @pytest.fixture(scope="module")
-def secure_gateway(
-    serve_module: Serve, origin: Origin, tmp_path_factory: pytest.TempPathFactory
-) -> RunningGateway:
-    leaf = Authority(tmp_path_factory.mktemp("pki")).issue("gate.test")
+def secure_gateway(serve_module: Serve, origin: Origin, authority: Authority) -> RunningGateway:
+    leaf = authority.issue("gate.test")
     tls = {"certificates": [leaf.files], "alpn": ["h2"], "host_mismatch": "allow"}
     address = f"127.0.0.1:{free_port()}"
     plain = f"127.0.0.1:{free_port()}"

@@ -20,11 +20,6 @@ gate.route("/open", respond="open", client_certificate="any")
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def names(authority: Authority) -> dict[str, Any]:
     return {
         "SERVER": authority.issue("gate.test").files,

@@ -11,11 +11,6 @@ from e2e.kit.streams import StreamServer, client_hello
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def told() -> Iterator[StreamServer]:
     with StreamServer(lambda connection: connection.sendall(connection.recv(1 << 16))) as server:
         yield server

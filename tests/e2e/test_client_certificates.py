@@ -34,11 +34,6 @@ gate.route("/told/*", to=ORIGIN, client_certificate="any")
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def shown(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Leaf | None]:
     """What clients show, by the verdict on it."""
     other = Authority(tmp_path_factory.mktemp("other"), "Other CA")

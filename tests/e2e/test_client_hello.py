@@ -95,11 +95,6 @@ gate.route("/", respond="fixed")
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def given(authority: Authority) -> Leaf:
     return authority.issue("*.given.test")
 

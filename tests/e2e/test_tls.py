@@ -17,11 +17,6 @@ from e2e.kit.pki import Authority, Leaf
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def leaves(authority: Authority) -> dict[str, Leaf]:
     return {
         "gate": authority.issue("gate.test"),

@@ -15,11 +15,6 @@ from e2e.kit.services import redis
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
 def start(serve: Serve, name: str, **environment: str) -> RunningGateway:
     """Runs an example on the kit's address."""
     text = "import os; os.environ['LISTEN'] = LISTEN\n" + (EXAMPLES / name).read_text()

@@ -58,11 +58,6 @@ def tell(request, error):
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def gateway(serve_module: Serve, origin: Origin, authority: Authority) -> RunningGateway:
     origin.on("/echo", lambda call: call.answer(call.read_body()))
     origin.on("/whole", lambda call: call.answer(call.read_body()))

@@ -32,11 +32,6 @@ def tell(request, error):
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def origins(authority: Authority) -> Iterator[dict[str, Origin]]:
     """Servers, by what is special about their TLS."""
     asks = authority.server(authority.issue("127.0.0.1"), wants_certificate=True)

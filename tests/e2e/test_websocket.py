@@ -1,7 +1,7 @@
 """WebSockets whose messages hooks see: what hooks may do with them, over HTTP/1 and HTTP/2."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -100,15 +100,9 @@ async def look(request, message):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[WebSocketServer]:
-    with WebSocketServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway(serve_module: Serve, server: WebSocketServer) -> RunningGateway:
+def gateway(serve_module: Serve, websocket_server: WebSocketServer) -> RunningGateway:
     source = GATE + "\nlook_late = gate.hook_defaults(deadline='500ms')\n"
-    return serve_module(source, names={"SERVER": server.address})
+    return serve_module(source, names={"SERVER": websocket_server.address})
 
 
 @pytest.fixture
@@ -173,14 +167,14 @@ async def test_messages_may_be_sent_before_it_is_open(gateway: RunningGateway) -
 
 
 async def test_hook_closes_with_code_and_reason(
-    gateway: RunningGateway, server: WebSocketServer, socket: ClientConnection
+    gateway: RunningGateway, websocket_server: WebSocketServer, socket: ClientConnection
 ) -> None:
-    server.closes.clear()
+    websocket_server.closes.clear()
     await socket.send("close")
     with pytest.raises(ConnectionClosed) as closed:
         await asyncio.wait_for(socket.recv(), 20)
     assert closed.value.rcvd == Close(4001, "enough")
-    eventually(lambda: (4001, "enough") in server.closes, "the server is told")
+    eventually(lambda: (4001, "enough") in websocket_server.closes, "the server is told")
     gateway.wait_for_log("ended gateway 4001")
 
 
@@ -200,9 +194,9 @@ async def test_hook_cannot_send_without_bound(socket: ClientConnection) -> None:
     ("message", "told"), [("raise", "raised: ValueError: no"), ("nonsense", "`int`"), ("late", "over 500 ms")]
 )
 async def test_failing_hook_closes_its_own_websocket_only(
-    gateway: RunningGateway, server: WebSocketServer, message: str, told: str
+    gateway: RunningGateway, websocket_server: WebSocketServer, message: str, told: str
 ) -> None:
-    server.closes.clear()
+    websocket_server.closes.clear()
     before = gateway.stderr.read_text().count("phase `websocket_message`")
     async with (
         connect(f"ws://{gateway.address}/ws") as other,
@@ -212,7 +206,7 @@ async def test_failing_hook_closes_its_own_websocket_only(
         with pytest.raises(ConnectionClosed) as closed:
             await asyncio.wait_for(socket.recv(), 20)
         assert closed.value.rcvd and closed.value.rcvd.code == 1011
-        eventually(lambda: 1011 in dict(server.closes), "the server is told")
+        eventually(lambda: 1011 in dict(websocket_server.closes), "the server is told")
         assert await ask(other, "still here") == "still here"
     gateway.wait_for_log(told)
     log = gateway.stderr.read_text()
@@ -222,25 +216,25 @@ async def test_failing_hook_closes_its_own_websocket_only(
 
 
 async def test_close_of_the_client_reaches_the_server(
-    gateway: RunningGateway, server: WebSocketServer
+    gateway: RunningGateway, websocket_server: WebSocketServer
 ) -> None:
-    server.closes.clear()
+    websocket_server.closes.clear()
     async with connect(f"ws://{gateway.address}/ws") as socket:
         await socket.close(4002, "done")
         assert (socket.close_code, socket.close_reason) == (4002, "done")
-    eventually(lambda: (4002, "done") in server.closes, "the server is told")
+    eventually(lambda: (4002, "done") in websocket_server.closes, "the server is told")
     gateway.wait_for_log("ended client 4002")
 
 
 async def test_client_that_is_cut_is_cut_for_the_server(
-    gateway: RunningGateway, server: WebSocketServer
+    gateway: RunningGateway, websocket_server: WebSocketServer
 ) -> None:
-    server.closes.clear()
+    websocket_server.closes.clear()
     client = RawWebSocket(gateway.address)
     client.send(frame(TEXT, b"last words"))
     assert client.frame().text == "last words"
     client.reset()
-    eventually(lambda: (1006, "") in server.closes, "the server sees no close frame")
+    eventually(lambda: (1006, "") in websocket_server.closes, "the server sees no close frame")
     gateway.wait_for_log("ended client None")
 
 
@@ -250,13 +244,13 @@ def test_pings_are_answered_by_the_gateway(gateway: RunningGateway) -> None:
         assert client.frame() == Frame(PONG, b"there?", True, 0x8A)
 
 
-def test_compression_is_not_negotiated(gateway: RunningGateway, server: WebSocketServer) -> None:
+def test_compression_is_not_negotiated(gateway: RunningGateway, websocket_server: WebSocketServer) -> None:
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
-    server.headers.clear()
+    websocket_server.headers.clear()
     with RawWebSocket(gateway.address, fields=offer) as client:
         assert client.is_accepted() and client.answer.get("sec-websocket-extensions") is None
         assert client.ask("plain") == "plain"
-    assert "Sec-WebSocket-Extensions" not in server.headers[0]
+    assert "Sec-WebSocket-Extensions" not in websocket_server.headers[0]
     # where no hook looks it is between the two
     with RawWebSocket(gateway.address, "/tunnel", fields=offer) as client:
         assert client.answer.get("sec-websocket-extensions") is not None
@@ -272,13 +266,13 @@ def test_compression_is_not_negotiated(gateway: RunningGateway, server: WebSocke
     ],
 )
 def test_bad_handshake_goes_nowhere(
-    gateway: RunningGateway, server: WebSocketServer, fields: dict[str, str], status: int
+    gateway: RunningGateway, websocket_server: WebSocketServer, fields: dict[str, str], status: int
 ) -> None:
     with RawWebSocket(gateway.address, fields=fields | {"X-Bad": "yes"}) as client:
         assert client.answer.status == status
         assert client.answer.get("sec-websocket-version") == ("13" if status == 426 else None)
     # the server notes a handshake a moment after it has answered: others may still come
-    assert not any("X-Bad" in headers for headers in server.headers)
+    assert not any("X-Bad" in headers for headers in websocket_server.headers)
 
 
 def test_other_upgrades_lead_not_round_the_hooks(serve: Serve, origin: Origin) -> None:
@@ -322,8 +316,8 @@ def test_subprotocol_is_agreed_end_to_end(serve: Serve) -> None:
             assert client.is_accepted() and client.answer.get("sec-websocket-protocol") == "v2"
 
 
-def test_over_http2(gateway: RunningGateway, server: WebSocketServer) -> None:
-    server.closes.clear()
+def test_over_http2(gateway: RunningGateway, websocket_server: WebSocketServer) -> None:
+    websocket_server.closes.clear()
     with Http2Client(gateway.address) as client:
         asked = [(":protocol", "websocket"), ("sec-websocket-version", "13")]
         stream = client.request("/ws", method="CONNECT", fields=asked, ends=False)
@@ -334,7 +328,7 @@ def test_over_http2(gateway: RunningGateway, server: WebSocketServer) -> None:
         client.send_body(stream, close_frame(4003, b"bye"), ends=False)
         answer = client.response(stream)
         assert (answer.body, answer.is_ended) == (b"\x88\x05\x0f\xa3bye", True)
-        eventually(lambda: (4003, "bye") in server.closes, "the server is told")
+        eventually(lambda: (4003, "bye") in websocket_server.closes, "the server is told")
 
 
 def test_counters_tell_of_them(gateway: RunningGateway) -> None:

@@ -1,7 +1,6 @@
 """WebSockets whose messages hooks see: every rule of RFC 6455 that a peer can break, and every limit."""
 
 import struct
-from collections.abc import Iterator
 
 import pytest
 from e2e.kit import Call, Origin, RunningGateway, Serve, eventually
@@ -41,14 +40,8 @@ def start(serve: Serve, address: str, **settings: object) -> RunningGateway:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[WebSocketServer]:
-    with WebSocketServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway(serve_module: Serve, server: WebSocketServer) -> RunningGateway:
-    return start(serve_module, server.address, max_message_bytes=1000, max_frame_bytes=600)
+def gateway(serve_module: Serve, websocket_server: WebSocketServer) -> RunningGateway:
+    return start(serve_module, websocket_server.address, max_message_bytes=1000, max_frame_bytes=600)
 
 
 VIOLATIONS = {
@@ -74,16 +67,18 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)
-def test_violation_closes_with_its_code(gateway: RunningGateway, server: WebSocketServer, name: str) -> None:
+def test_violation_closes_with_its_code(
+    gateway: RunningGateway, websocket_server: WebSocketServer, name: str
+) -> None:
     data, code = VIOLATIONS[name]
-    server.closes.clear()
+    websocket_server.closes.clear()
     with RawWebSocket(gateway.address) as client:
         assert client.ask("one") == "one!"
         client.send(data + frame(TEXT, b"after that"))
         closed = client.frame()
         assert (closed.opcode, closed.code) == (CLOSE, code)
         assert client.read_to_end() == b""
-    eventually(lambda: 1001 in dict(server.closes), "the server is told")
+    eventually(lambda: 1001 in dict(websocket_server.closes), "the server is told")
     with RawWebSocket(gateway.address) as client:
         assert client.ask("another") == "another!"
 
@@ -103,12 +98,12 @@ def test_close_is_answered_in_kind(gateway: RunningGateway, code: int) -> None:
         assert client.read_to_end() == b""
 
 
-def test_close_without_a_code(gateway: RunningGateway, server: WebSocketServer) -> None:
-    server.closes.clear()
+def test_close_without_a_code(gateway: RunningGateway, websocket_server: WebSocketServer) -> None:
+    websocket_server.closes.clear()
     with RawWebSocket(gateway.address) as client:
         client.send(frame(CLOSE))
         assert client.frame().code == 1005
-    eventually(lambda: 1005 in dict(server.closes), "the server sees no code either")
+    eventually(lambda: 1005 in dict(websocket_server.closes), "the server sees no code either")
 
 
 def test_limits_are_named_and_counted(gateway: RunningGateway) -> None:
