@@ -12,7 +12,7 @@ gate.listen(os.environ.get("LISTEN", "127.0.0.1:8080"))
 async def status(scope, receive, send):
     """Any ASGI 3 application: FastAPI() would do as well."""
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])
+        raise ValueError(f"unknown scope type `{scope['type']}`")
     body = json.dumps({"path": scope["path"], "below": scope["root_path"]}).encode()
     fields = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": fields})

@@ -9,6 +9,6 @@ HEADERS = [(b"content-type", b"text/plain"), (b"content-length", str(len(BODY)).
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Answers every request."""
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])
+        raise ValueError(f"unknown scope type `{scope['type']}`")
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": BODY})

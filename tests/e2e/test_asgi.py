@@ -158,7 +158,7 @@ gate.mount("/fast", fast)
 
 async def plain(scope, receive, send):
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])
+        raise ValueError(f"unknown scope type `{scope['type']}`")
     if scope["path"].endswith("nothing"):
         return
     if scope["path"].endswith("endless"):
