@@ -148,7 +148,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        Python::attach(|py| {
+        gil::held(|py| {
             if let Some(views) = self.views.take() {
                 views.link.release();
                 views.recycle(py);

@@ -18,7 +18,7 @@ use headgate_engine::Read;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyContext};
+use pyo3::types::{PyBytes, PyContext, PyString};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 
@@ -40,6 +40,15 @@ pub(crate) fn unpark() {
         // SAFETY: `saved` is this thread's own state, given by `PyEval_SaveThread` and restored exactly once.
         unsafe { ffi::PyEval_RestoreThread(saved) }
     }
+}
+
+/// Runs what the engine asks for, on the loop's thread, which holds the interpreter whenever the engine runs.
+pub(crate) fn held<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
+    // SAFETY: reads the state of this thread.
+    debug_assert!(unsafe { ffi::PyGILState_Check() } != 0);
+    // SAFETY: the engine runs inside `Core`'s methods only, which Python called; between `park` and `unpark` none of its
+    // tasks does. So the thread is attached for as long as `work` takes.
+    work(unsafe { Python::assume_attached() })
 }
 
 /// Lets other threads of the interpreter run if they asked to.
@@ -127,6 +136,36 @@ pub(crate) fn has_weak_references(object: &Bound<'_, PyAny>) -> bool {
             .cast::<*mut ffi::PyObject>();
         offset == 0 || !(*list).is_null()
     }
+}
+
+/// The characters of an ASCII text, where they lie.
+pub(crate) fn ascii_of<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    let object = text.as_ptr();
+    // SAFETY: a live text, which does not change; of this kind it has one byte for each character at this place. The lengths
+    // of objects are not negative.
+    let bytes = unsafe {
+        if ffi::PyUnicode_KIND(object) != ffi::PyUnicode_1BYTE_KIND {
+            return None;
+        }
+        let length = ffi::PyUnicode_GET_LENGTH(object).unsigned_abs();
+        slice::from_raw_parts(ffi::PyUnicode_1BYTE_DATA(object), length)
+    };
+    bytes.is_ascii().then_some(bytes)
+}
+
+/// A text of ASCII characters; `None` if the bytes are others.
+pub(crate) fn ascii_text<'py>(py: Python<'py>, bytes: &[u8]) -> Option<PyResult<Bound<'py, PyString>>> {
+    let length = ffi::Py_ssize_t::try_from(bytes.len()).ok()?;
+    if !bytes.is_ascii() {
+        return None;
+    }
+    let kind = c_int::try_from(ffi::PyUnicode_1BYTE_KIND).ok()?;
+    // SAFETY: the call reads so many bytes and gives a new text, or null with an exception set.
+    let text = unsafe {
+        let made = ffi::PyUnicode_FromKindAndData(kind, bytes.as_ptr().cast(), length);
+        Bound::from_owned_ptr_or_err(py, made).map(|text| text.cast_into_unchecked())
+    };
+    Some(text)
 }
 
 /// A value that only the thread that made it can reach; any other gets a `RuntimeError`.

@@ -14,6 +14,9 @@ use pyo3::prelude::*;
 /// Longer request ids are cut when a stall is reported.
 const ID_BYTES: usize = 64;
 
+/// The length of the ids that the engine makes.
+const USUAL_ID_BYTES: usize = 32;
+
 /// The watching thread looks this often within the limit, but at least and at most so often.
 const LOOKS: u32 = 4;
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
@@ -33,21 +36,27 @@ impl Beat {
     /// Python has the loop from now on: a hook of the request of this id, or (empty) asyncio.
     pub(crate) fn python(&self, request_id: &str) {
         let id = &request_id.as_bytes()[..request_id.len().min(ID_BYTES)];
-        let mut pieces = id.chunks_exact(8);
-        let mut cells = self.id.iter();
-        for (piece, cell) in pieces.by_ref().zip(cells.by_ref()) {
+        match <&[u8; USUAL_ID_BYTES]>::try_from(id) {
+            Ok(usual) => self.keep(usual),
+            Err(_) if id.is_empty() => {}
+            Err(_) => {
+                let mut padded = [0; ID_BYTES];
+                padded[..id.len()].copy_from_slice(id);
+                self.keep(&padded);
+            }
+        }
+        self.id_bytes.store(id.len() as u64, Relaxed);
+        self.count.store((self.count.load(Relaxed) + 1) | 1, Relaxed);
+    }
+
+    /// Stores an id piece by piece; of a known length that is one store for each.
+    fn keep<const N: usize>(&self, id: &[u8; N]) {
+        for (piece, cell) in id.chunks_exact(8).zip(&self.id) {
             cell.store(
                 u64::from_le_bytes(piece.try_into().expect("eight bytes")),
                 Relaxed,
             );
         }
-        if let (rest @ [_, ..], Some(cell)) = (pieces.remainder(), cells.next()) {
-            let mut bytes = [0; 8];
-            bytes[..rest.len()].copy_from_slice(rest);
-            cell.store(u64::from_le_bytes(bytes), Relaxed);
-        }
-        self.id_bytes.store(id.len() as u64, Relaxed);
-        self.count.store((self.count.load(Relaxed) + 1) | 1, Relaxed);
     }
 
     /// The engine has the loop again.

@@ -9,8 +9,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::gil;
+
 /// The text of some bytes. ASCII, nearly all there is, is copied at once.
 pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    if let Some(text) = gil::ascii_text(py, bytes) {
+        return text;
+    }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(PyString::new(py, text)),
         Err(_) => {
@@ -19,8 +24,16 @@ pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     }
 }
 
-/// The bytes of a text.
+/// The bytes of a text. Those of ASCII are not copied.
+#[inline]
 pub(crate) fn encode<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, [u8]>> {
+    match gil::ascii_of(text) {
+        Some(bytes) => Ok(Cow::Borrowed(bytes)),
+        None => encode_other(text),
+    }
+}
+
+fn encode_other<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, [u8]>> {
     if let Ok(text) = text.to_str() {
         return Ok(Cow::Borrowed(text.as_bytes()));
     }

@@ -25,8 +25,10 @@ impl Clock {
 
     /// Reads the system's monotonic clock (no system call on Linux) and remembers it.
     pub(crate) fn tick(&self) -> u64 {
-        let now =
-            u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX) + 1 + self.ahead_us.get();
+        let passed = self.origin.elapsed();
+        // 64 bits last for ages, and `as_micros` has 128
+        let us = passed.as_secs() * 1_000_000 + u64::from(passed.subsec_micros());
+        let now = us + 1 + self.ahead_us.get();
         self.now_us.set(now);
         now
     }

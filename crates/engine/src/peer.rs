@@ -189,6 +189,31 @@ impl Peer {
     ///
     /// The caller bounds what it leaves unread to less than [`BUFFER_BYTES`].
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
+        self.make_room()?;
+        let read = self.stream.poll_read(context, &mut self.data, limit);
+        self.tidy(read.is_pending());
+        read
+    }
+
+    /// As [`Peer::poll_fill`], for heads: they are short, and nearly always here when the task is woken.
+    pub(crate) fn poll_fill_head(
+        &mut self,
+        context: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.make_room()?;
+        let read = match self.stream.read_now(&mut self.data, limit) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.stream.poll_read(context, &mut self.data, limit)
+            }
+            read => Poll::Ready(read),
+        };
+        self.tidy(read.is_pending());
+        read
+    }
+
+    /// A buffer with room behind the unread bytes.
+    fn make_room(&mut self) -> io::Result<()> {
         if !is_pooled(&self.data) || self.data.len() == self.data.capacity() {
             let mut buffer = self.buffers.take_with_room();
             buffer.extend_from_slice(self.unread());
@@ -196,20 +221,18 @@ impl Peer {
             self.buffers.give(std::mem::replace(&mut self.data, buffer));
         }
         if self.data.len() == self.data.capacity() {
-            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+            return Err(io::ErrorKind::OutOfMemory.into());
         }
-        if let Poll::Ready(read) = self.stream.poll_read(context, &mut self.data, limit) {
-            if self.unread().is_empty() {
-                self.release();
-            }
-            return Poll::Ready(read);
-        }
+        Ok(())
+    }
+
+    /// Gives a buffer back that is not needed after a read.
+    fn tidy(&mut self, waits: bool) {
         if self.unread().is_empty() {
             self.release();
-        } else {
+        } else if waits {
             self.settle();
         }
-        Poll::Pending
     }
 
     /// As [`Peer::poll_fill`], of a transfer that takes turns with others.
@@ -234,7 +257,7 @@ impl Peer {
             && self.stream.poll_read_ready(context).is_pending()
     }
 
-    /// As [`Peer::poll_fill`], within the watch's deadline. An end is [`Broken::Closed`].
+    /// As [`Peer::poll_fill_head`], within the watch's deadline. An end is [`Broken::Closed`].
     pub(crate) async fn fill(&mut self, watch: &Watched, limit: usize) -> Result<usize, Broken> {
         let mut is_first = true;
         poll_fn(|context| {
@@ -242,7 +265,7 @@ impl Peer {
             if std::mem::take(&mut is_first) && self.waits(context) {
                 return late(watch, context).map(Err);
             }
-            let read = self.poll_fill(context, limit);
+            let read = self.poll_fill_head(context, limit);
             watched(read, watch, context)
         })
         .await

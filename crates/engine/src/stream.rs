@@ -7,6 +7,7 @@ use std::pin::{pin, Pin};
 use std::task::{ready, Context, Poll, Waker};
 
 use bytes::BufMut;
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -42,6 +43,22 @@ impl Stream {
             Self::Virtual(stream) => stream.poll_read(context, buffer, limit),
             Self::Tls(stream) => stream.poll_read(context, buffer, limit),
         }
+    }
+
+    /// As [`Stream::poll_read`], for what the loop has told of already; `WouldBlock` for whatever else. It costs less, but
+    /// counts not against the task's budget: not for transfers, which might keep others from running.
+    pub(crate) fn read_now(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+        let room = limit.min(buffer.capacity() - buffer.len());
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read_buf(&mut (&mut *buffer).limit(limit))?,
+            Self::Unix(stream) => stream.try_read_buf(&mut (&mut *buffer).limit(limit))?,
+            Self::Virtual(_) | Self::Tls(_) => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        if (1..room).contains(&read) {
+            // that was all: the loop has to tell again before the system is asked, as after a `poll_read`
+            let _ = self.try_io::<()>(Interest::READABLE, |_| Err(io::ErrorKind::WouldBlock.into()));
+        }
+        Ok(read)
     }
 
     /// Reads from a socket into `room`, which stays as it was at the end.
@@ -92,14 +109,16 @@ impl Stream {
 
     /// Writes if the socket takes something now; `WouldBlock` for whatever else.
     fn write_now(&self, single: Option<&[u8]>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // send(2) costs less than writev(2)
-        match (self, single) {
-            (Self::Tcp(stream), Some(single)) => stream.try_write(single),
-            (Self::Tcp(stream), None) => stream.try_write_vectored(slices),
-            (Self::Unix(stream), Some(single)) => stream.try_write(single),
-            (Self::Unix(stream), None) => stream.try_write_vectored(slices),
-            (Self::Virtual(_) | Self::Tls(_), _) => Err(io::ErrorKind::WouldBlock.into()),
+        if self.socket().is_none() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.try_io(Interest::WRITABLE, |socket| {
+            // send(2) costs less than writev(2); and without libc, whose calls can be cancelled by threads, for which they pay
+            Ok(match single {
+                Some(single) => rustix::net::send(socket, single, SendFlags::NOSIGNAL)?,
+                None => rustix::io::writev(socket, slices)?,
+            })
+        })
     }
 
     /// Writes several slices, at least one of which is not empty, in one system call where there is one.

@@ -364,7 +364,7 @@ impl Waiting<'_> {
             if std::mem::take(&mut self.is_first) && server.waits(context) {
                 break;
             }
-            match server.poll_fill(context, FIRST_READ_BYTES) {
+            match server.poll_fill_head(context, FIRST_READ_BYTES) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended(server, None))),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(ended(server, Some(&error)))),
                 Poll::Ready(Ok(_)) => {}
