@@ -6,6 +6,7 @@
 //! | [`seam`] | what one loop's hooks share: asyncio's queues, the spare task |
 //! | [`gil`] | the interpreter's lock, contexts and the rest that needs `unsafe` |
 //! | [`spec`], [`hooks`] | the table of hooks, and the engine's trait over it |
+//! | [`calling`] | one call of a hook, for an exchange or a connection |
 //! | [`step`], [`waiting`] | an async hook's first step inline, and its life as a task |
 //! | [`verdict`], [`body_source`] | what a hook returned, and a streamed body |
 //! | [`piece`], [`request_body`] | pieces of bodies as `bytes`, and what hooks ask of a request's body |
@@ -16,7 +17,7 @@
 //! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
 //! | [`connection_hooks`], [`connection_view`], [`certificate_view`] | hooks of connections, what they see, what they may show |
 //! | [`asgi_fields`], [`raw_stream`] | for mounted applications: fields, the bytes of an upgraded connection |
-//! | [`message_hooks`], [`websocket_view`] | hooks on messages of WebSockets, and what they see |
+//! | [`message_hooks`], [`websocket_view`] | what hooks on messages of WebSockets return, and what they see |
 //! | [`redis_link`] | commands to Redis |
 //! | [`text`], [`report`], [`engine_log`] | bytes as `str`; errors of hooks, and the engine's messages, as log records |
 //! | [`zone`], [`dictionary`], [`dictionary_value`] | the shared memory's numbers; users' shared dictionaries |
@@ -25,6 +26,7 @@ mod asgi_fields;
 mod attachment;
 mod attempt_view;
 mod body_source;
+mod calling;
 mod certificate_view;
 mod connection_hooks;
 mod connection_view;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use pyo3::exceptions::PyBaseException;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyContext;
+use pyo3::types::{PyBytes, PyContext, PyString};
 
 use crate::gil::{self, Sent};
 use crate::seam::{HookTask, Seam};
@@ -26,6 +26,10 @@ pub(crate) fn to_coroutine<'py>(
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     if gil::is_coroutine(result) {
         return Ok(Some(result.clone()));
+    }
+    // the common ones first: asking whether something can be awaited costs an exception where it cannot
+    if result.is_exact_instance_of::<PyBytes>() || result.is_exact_instance_of::<PyString>() {
+        return Ok(None);
     }
     let py = result.py();
     if !result.get_type().hasattr(intern!(py, "__await__"))? {

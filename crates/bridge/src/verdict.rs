@@ -8,149 +8,122 @@ use headgate_wire::Head;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyContext, PyString};
+use pyo3::types::{PyBytes, PyString};
 
-use crate::attachment::Attachment;
 use crate::body_source::{chunk, Stream};
+use crate::calling::{Call, Meaning, Subject};
 use crate::piece::PyPiece;
 use crate::raw_stream::RawStream;
-use crate::report::Origin;
-use crate::seam::Seam;
 use crate::spec::{Hook, Phase};
 use crate::text;
 use crate::upstream_view::chosen_server;
 
-/// Everything it takes to turn a hook's result into a verdict, now or when its task ends.
-pub(crate) struct Converter {
-    seam: Rc<Seam>,
-    pub(crate) hook: Rc<Hook>,
-    pub(crate) exchange: Rc<Exchange>,
-    context: Py<PyContext>,
-}
+type Exchanged<'a> = Call<'a, Rc<Exchange>>;
 
-impl Converter {
-    pub(crate) fn new(
-        seam: &Rc<Seam>,
-        hook: &Rc<Hook>,
-        exchange: &Rc<Exchange>,
-        context: &Bound<'_, PyContext>,
-    ) -> Self {
-        let (seam, hook, exchange) = (Rc::clone(seam), Rc::clone(hook), Rc::clone(exchange));
-        Self {
-            seam,
-            hook,
-            exchange,
-            context: context.clone().unbind(),
-        }
-    }
+/// Nothing goes on, a response answers, anything else is a mistake; a `balance` hook may name a server.
+impl Meaning<Rc<Exchange>> for Verdict {
+    const NOTHING: Self = Self::Continue;
+    const FAILED: Self = Self::Failed;
 
-    /// `None` goes on, a response answers, anything else is a mistake.
-    pub(crate) fn verdict(&self, result: &Bound<'_, PyAny>) -> PyResult<Verdict> {
-        if result.is_none() {
-            return Ok(Verdict::Continue);
-        }
-        if self.hook.phase == Phase::Balance {
-            if let Some(server) = chosen_server(&self.exchange, result)? {
-                return Ok(Verdict::Server(server));
+    fn of(call: &Exchanged<'_>, result: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if call.hook.phase == Phase::Balance {
+            if let Some(server) = chosen_server(call.subject, result)? {
+                return Ok(Self::Server(server));
             }
         }
         match listed_fields(result)? {
-            Some(headers) if self.hook.phase.may_answer() => {
-                let answer = self.answer(result, &headers)?;
-                Ok(Verdict::Answer(Box::new(answer)))
+            Some(headers) if call.hook.phase.may_answer() => {
+                let answer = answer(call, result, &headers)?;
+                Ok(Self::Answer(Box::new(answer)))
             }
-            _ => Err(self.nonsense(result)),
+            _ => Err(nonsense(call.hook, result)),
         }
     }
+}
 
-    /// `None` keeps a piece, bytes replace it, a response answers while nothing has been sent.
-    pub(crate) fn body_verdict(&self, result: &Bound<'_, PyAny>) -> PyResult<BodyVerdict> {
-        if result.is_none() {
-            return Ok(BodyVerdict::Keep);
-        }
+/// Nothing keeps a piece, bytes replace it, a response answers while nothing has been sent.
+impl Meaning<Rc<Exchange>> for BodyVerdict {
+    const NOTHING: Self = Self::Keep;
+    const FAILED: Self = Self::Failed;
+
+    fn of(call: &Exchanged<'_>, result: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let name = &call.hook.name;
         if let Some(piece) = PyPiece::taken(result)? {
-            let (length, most) = (piece.len(), self.exchange.max_hook_chunk_bytes());
+            let (length, most) = (piece.len(), call.subject.max_hook_chunk_bytes());
             if length > most {
                 return Err(PyValueError::new_err(format!(
-                    "hook `{}` made {length} bytes of one chunk of a body; \
-                     hint: `limits.max_hook_chunk_bytes` is {most}",
-                    self.hook.name
+                    "hook `{name}` made {length} bytes of one chunk of a body; \
+                     hint: `limits.max_hook_chunk_bytes` is {most}"
                 )));
             }
-            return Ok(BodyVerdict::Replace(Rc::new(piece)));
+            return Ok(Self::Replace(Rc::new(piece)));
         }
         let Some(headers) = result.getattr_opt(intern!(result.py(), "raw_headers"))? else {
-            return Err(self.nonsense(result));
+            return Err(nonsense(call.hook, result));
         };
-        if self.exchange.status.get() != 0 {
+        if call.subject.status.get() != 0 {
             return Err(PyRuntimeError::new_err(format!(
-                "hook `{}` answers when the response has begun; hint: take the body whole, with `mode=\"buffer\"`",
-                self.hook.name
+                "hook `{name}` answers when the response has begun; hint: take the body whole, with `mode=\"buffer\"`"
             )));
         }
-        let answer = self.answer(result, &headers)?;
-        Ok(BodyVerdict::Answer(Box::new(answer)))
+        let answer = answer(call, result, &headers)?;
+        Ok(Self::Answer(Box::new(answer)))
     }
+}
 
-    fn answer(&self, response: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Answer> {
-        let py = response.py();
-        let status: i64 = response.getattr(intern!(py, "status"))?.extract()?;
-        let body = response.getattr(intern!(py, "body"))?;
-        if let (101, Ok(stream)) = (status, body.cast::<RawStream>()) {
-            return Ok(Answer {
-                status: 101,
-                headers: fields(headers)?,
-                body: AnswerBody::Tunnel(stream.get().take_far()?),
-            });
-        }
-        let status = u16::try_from(status)
-            .ok()
-            .filter(|status| (200..=599).contains(status))
-            .ok_or_else(|| {
-                PyValueError::new_err(format!("a response has status `{status}`; hint: 200 to 599"))
-            })?;
-        Ok(Answer {
-            status,
+fn answer(call: &Exchanged<'_>, response: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    let py = response.py();
+    let status: i64 = response.getattr(intern!(py, "status"))?.extract()?;
+    let body = response.getattr(intern!(py, "body"))?;
+    if let (101, Ok(stream)) = (status, body.cast::<RawStream>()) {
+        return Ok(Answer {
+            status: 101,
             headers: fields(headers)?,
-            body: self.body(&body)?,
-        })
+            body: AnswerBody::Tunnel(stream.get().take_far()?),
+        });
     }
+    let status = u16::try_from(status)
+        .ok()
+        .filter(|status| (200..=599).contains(status))
+        .ok_or_else(|| {
+            PyValueError::new_err(format!("a response has status `{status}`; hint: 200 to 599"))
+        })?;
+    Ok(Answer {
+        status,
+        headers: fields(headers)?,
+        body: answer_body(call, &body)?,
+    })
+}
 
-    fn body(&self, body: &Bound<'_, PyAny>) -> PyResult<AnswerBody> {
-        if body.is_none() {
-            return Ok(AnswerBody::Bytes(Vec::new()));
-        }
-        if let Some(bytes) = chunk(body)? {
-            return Ok(AnswerBody::Bytes(bytes));
-        }
-        let py = body.py();
-        let named = (
-            Origin::new(py, &self.hook, &self.exchange),
-            Attachment::hold(&self.exchange),
-        );
-        let stream = Stream::new(&self.seam, body, self.context.bind(py), named)?;
-        Ok(AnswerBody::Stream(Box::new(stream)))
+fn answer_body(call: &Exchanged<'_>, body: &Bound<'_, PyAny>) -> PyResult<AnswerBody> {
+    if body.is_none() {
+        return Ok(AnswerBody::Bytes(Vec::new()));
     }
+    if let Some(bytes) = chunk(body)? {
+        return Ok(AnswerBody::Bytes(bytes));
+    }
+    let py = body.py();
+    let (_, context) = call.subject.views(py)?;
+    let named = (call.subject.origin(py, call.hook), call.subject.hold());
+    let stream = Stream::new(call.seam, body, &context, named)?;
+    Ok(AnswerBody::Stream(Box::new(stream)))
+}
 
-    fn nonsense(&self, result: &Bound<'_, PyAny>) -> PyErr {
-        let kind = result
-            .get_type()
-            .name()
-            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        let hint = if self.hook.phase.is_of_body() {
-            "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
-        } else if self.hook.phase == Phase::Balance {
-            "return nothing, one of `upstream.servers`, or the address of one"
-        } else if self.hook.phase.may_answer() {
-            "return nothing to go on, or a `headgate.Response` to answer"
-        } else {
-            "nothing can be answered in this phase: return nothing"
-        };
-        PyTypeError::new_err(format!(
-            "hook `{}` returned a `{kind}`; hint: {hint}",
-            self.hook.name
-        ))
-    }
+fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
+    let kind = result
+        .get_type()
+        .name()
+        .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let hint = if hook.phase.is_of_body() {
+        "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
+    } else if hook.phase == Phase::Balance {
+        "return nothing, one of `upstream.servers`, or the address of one"
+    } else if hook.phase.may_answer() {
+        "return nothing to go on, or a `headgate.Response` to answer"
+    } else {
+        "nothing can be answered in this phase: return nothing"
+    };
+    PyTypeError::new_err(format!("hook `{}` returned a `{kind}`; hint: {hint}", hook.name))
 }
 
 /// The list of an answer's fields: what `headgate.Response` keeps, else what the object calls `raw_headers`.

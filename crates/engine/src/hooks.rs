@@ -38,11 +38,11 @@ pub enum Verdict {
 }
 
 /// The first step of a hook, taken inline.
-pub enum Step {
+pub enum Step<T = Verdict> {
     /// The hook is done.
-    Ready(Verdict),
+    Ready(T),
     /// The hook waits for something; the future gives its verdict.
-    Waiting(LocalFuture<'static, Verdict>),
+    Waiting(LocalFuture<'static, T>),
 }
 
 /// What a hook of a body phase decided.
@@ -57,13 +57,8 @@ pub enum BodyVerdict {
     Failed,
 }
 
-/// The first step of a body hook, taken inline.
-pub enum BodyStep {
-    /// The hook is done.
-    Ready(BodyVerdict),
-    /// The hook waits for something; the future gives its verdict.
-    Waiting(LocalFuture<'static, BodyVerdict>),
-}
+/// The first step of a body hook.
+pub type BodyStep = Step<BodyVerdict>;
 
 /// What a hook decided on a message of a WebSocket.
 pub enum MessageVerdict {
@@ -75,13 +70,8 @@ pub enum MessageVerdict {
     Failed,
 }
 
-/// The first step of a hook on a message, taken inline.
-pub enum MessageStep {
-    /// The hook is done.
-    Ready(MessageVerdict),
-    /// The hook waits for something; the future gives its verdict.
-    Waiting(LocalFuture<'static, MessageVerdict>),
-}
+/// The first step of a hook on a message.
+pub type MessageStep = Step<MessageVerdict>;
 
 /// An answer made by user code.
 pub struct Answer {
@@ -123,13 +113,8 @@ pub enum Filtered {
     Failed,
 }
 
-/// The first step of a hook on a chunk, taken inline.
-pub enum ChunkStep {
-    /// The hook is done.
-    Ready(Filtered),
-    /// The hook waits for something.
-    Waiting(LocalFuture<'static, Filtered>),
-}
+/// The first step of a hook on a chunk.
+pub type ChunkStep = Step<Filtered>;
 
 /// Reads from a socket into some room.
 pub type Read<'a> = &'a mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>;
