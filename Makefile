@@ -12,6 +12,9 @@ STAMPS := $(VENV)/.stamps
 RUST := $(shell find crates -name '*.rs' -o -name Cargo.toml 2>/dev/null) Cargo.toml Cargo.lock
 MINIMUM_PYTHON := 3.11
 FUZZ_SECONDS ?= 5
+# What release builds are optimised by; it fits one version of rustc only.
+PROFILE := target/profile/rustc-$(shell rustc --version 2>/dev/null | cut -d ' ' -f 2).profdata
+profiled = RUSTFLAGS="$$RUSTFLAGS $$(test -s $(PROFILE) && echo -Cprofile-use=$(abspath $(PROFILE)))"
 say = @printf '\033[1m==> %s\033[0m\n'
 
 # maturin and cargo share the target directory; the interpreter pyo3 builds against is the one of .venv.
@@ -30,14 +33,20 @@ build: $(STAMPS)/release ## release build, installed in .venv: leaves .venv/bin/
 .PHONY: develop
 develop: $(STAMPS)/debug ## debug build, installed in .venv (quick to compile, slow to run)
 
+.PHONY: profile
+profile: $(STAMPS)/venv ## make the profile anew that release builds are optimised by (else made once)
+	$(say) "profile: what a release build is optimised by"
+	@rm -f $(PROFILE) $(STAMPS)/debug $(STAMPS)/release
+	@bash tools/profile.sh $(PROFILE)
+
 .PHONY: wheel
-wheel: $(STAMPS)/venv ## a wheel in dist/, as `pip install .` would build it
-	$(BIN)/maturin build --release --locked --out dist
+wheel: | $(PROFILE) ## a wheel in dist/: what `pip install .` builds, and optimised by the profile
+	$(profiled) $(BIN)/maturin build --release --locked --out dist
 
 .PHONY: wheel-fips
-wheel-fips: $(STAMPS)/venv ## the same with the FIPS module, in dist/fips: needs cmake, go and perl; see docs/guide/tls.md
+wheel-fips: | $(PROFILE) ## the same with the FIPS module, in dist/fips: needs cmake, go and perl; see docs/guide/tls.md
 	@for tool in cmake go perl; do command -v $$tool >/dev/null || { echo "no $$tool here; hint: apt-get install cmake golang perl"; exit 1; }; done
-	$(BIN)/maturin build --release --locked --features fips --out dist/fips
+	$(profiled) $(BIN)/maturin build --release --locked --features fips --out dist/fips
 
 $(STAMPS)/venv: pyproject.toml
 	$(say) "venv: $(VENV) with the development tools"
@@ -50,10 +59,15 @@ $(STAMPS)/venv: pyproject.toml
 	@$(PIP) install --quiet -r $(VENV)/requirements.txt
 	@mkdir -p $(STAMPS) && touch $@
 
-# Both builds put the module into src/headgate, so each undoes the other's stamp.
-$(STAMPS)/release: $(STAMPS)/venv $(RUST)
+$(PROFILE): | $(STAMPS)/venv
+	$(say) "profile: what a release build is optimised by (once for each version of rustc)"
+	@rm -f $(STAMPS)/debug $(STAMPS)/release
+	@bash tools/profile.sh $@
+
+# Each build puts its module into src/headgate, so each undoes the others' stamps.
+$(STAMPS)/release: $(STAMPS)/venv $(PROFILE) $(RUST)
 	$(say) "build: release (a cold one takes some minutes)"
-	@$(BIN)/maturin develop --release --locked >$(STAMPS)/release.log 2>&1 || { cat $(STAMPS)/release.log; exit 1; }
+	@$(profiled) $(BIN)/maturin develop --release --locked >$(STAMPS)/release.log 2>&1 || { cat $(STAMPS)/release.log; exit 1; }
 	@rm -f $(STAMPS)/debug && touch $@
 
 $(STAMPS)/debug: $(STAMPS)/venv $(RUST)

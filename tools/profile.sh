@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Makes the profile that release builds are optimised by (docs/decisions/why-profile-guided-builds.md):
+#   tools/profile.sh FILE
+# builds the module with counters in it, puts the loads of tools/training on it, merges what was counted into FILE.
+# FILE stays empty, which means "build without", where rustc's own llvm-profdata cannot be had.
+set -eu -o pipefail
+
+file=$1
+build=$(dirname "$file")/build
+raw=$(dirname "$file")/raw
+tool="$(rustc --print target-libdir)/../bin/llvm-profdata"
+
+mkdir -p "$build"
+if [ ! -x "$tool" ]; then
+  echo "profile: fetching rustc's llvm-profdata (rustup component add llvm-tools)"
+  rustup component add llvm-tools >/dev/null 2>&1 || true
+fi
+if [ ! -x "$tool" ]; then
+  echo "profile: there is no llvm-profdata for this rustc; release builds do without a profile, some per cent slower"
+  echo "  hint: rustup component add llvm-tools, then make profile"
+  : >"$file"
+  exit 0
+fi
+
+rm -rf "$raw"
+echo "profile: building with counters (some minutes)"
+CARGO_TARGET_DIR=$(realpath "$build") RUSTFLAGS="${RUSTFLAGS:-} -Cprofile-generate=$(realpath -m "$raw")" \
+  .venv/bin/maturin develop --release --locked >"$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
+echo "profile: training (half a minute)"
+.venv/bin/python tools/training/train.py >"$build/training.log" 2>&1 || { cat "$build/training.log"; exit 1; }
+"$tool" merge --sparse -o "$file.new" "$raw"/*.profraw
+mv "$file.new" "$file"
+rm -rf "$raw"
+echo "profile: $(du -h "$file" | cut -f1) in $file"
