@@ -29,9 +29,11 @@ help: ## list all targets
 
 .PHONY: build
 build: $(STAMPS)/release ## release build, installed in .venv: leaves .venv/bin/headgate ready
+	@$(BIN)/python -m compileall -q src/headgate # as pip does when it installs
 
 .PHONY: develop
 develop: $(STAMPS)/debug ## debug build, installed in .venv (quick to compile, slow to run)
+	@$(BIN)/python -m compileall -q src/headgate
 
 .PHONY: profile
 profile: $(STAMPS)/venv ## make the profile anew that release builds are optimised by (else made once)

@@ -73,9 +73,12 @@ class HookSpec:
 
 @final
 class Core:
-    """One worker: listeners, connections and hooks on the thread of one asyncio loop."""
+    """One worker: listeners, connections and hooks on the thread of one asyncio loop.
 
-    def __new__(cls, loop: asyncio.AbstractEventLoop) -> Core: ...
+    `None` in place of the loop: one that takes no hooks, for which asyncio is not loaded.
+    """
+
+    def __new__(cls, loop: asyncio.AbstractEventLoop | None) -> Core: ...
     def watch(self, fd: int) -> None:
         """Makes `poll` return when asyncio's epoll descriptor is readable; the descriptor stays the caller's."""
     def poll(self, timeout: float | None, /) -> bool:

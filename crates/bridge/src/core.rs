@@ -54,6 +54,7 @@ pub(crate) struct Core {
 
 #[pymethods]
 impl Core {
+    /// For the asyncio loop that runs it; `None` where no Python code does, so that asyncio need not be loaded.
     #[new]
     fn new(r#loop: &Bound<'_, PyAny>) -> PyResult<Self> {
         crate::engine_log::attach();
@@ -132,6 +133,11 @@ impl Core {
     /// Puts a configuration in force; requests in flight keep the old one. `ValueError` says what is wrong with it.
     #[pyo3(signature = (snapshot, hooks, /))]
     fn apply(&self, py: Python<'_>, snapshot: &str, hooks: &Bound<'_, PySequence>) -> PyResult<()> {
+        if !hooks.is_empty()? && !self.seam.has_asyncio(py) {
+            return Err(PyValueError::new_err(
+                "hooks need an asyncio loop; hint: make the core for one",
+            ));
+        }
         let hooks = Rc::new(PyHooks::new(Rc::clone(&self.seam), hooks)?);
         self.inside(py, |worker| {
             worker

@@ -18,11 +18,15 @@ use crate::gil;
 use crate::heartbeat::Beat;
 
 /// The seam between tokio and one asyncio loop.
+///
+/// A worker that runs no Python code has no such loop, and does not load asyncio: what is of asyncio here is `None` then,
+/// and nobody asks for it, for there are no hooks.
 pub(crate) struct Seam {
     pub(crate) asyncio_loop: Py<PyAny>,
     pub(crate) enter_task: Py<PyAny>,
     pub(crate) leave_task: Py<PyAny>,
-    pub(crate) tasks: Py<PyModule>,
+    /// The module `headgate._tasks`.
+    pub(crate) tasks: Py<PyAny>,
     /// The tasks that close streams.
     pub(crate) closing: Py<PySet>,
     queues: RefCell<Option<Queues>>,
@@ -77,16 +81,26 @@ impl Seam {
         local: &Rc<LocalSet>,
     ) -> PyResult<Rc<Self>> {
         let py = asyncio_loop.py();
-        let asyncio = py.import("asyncio.tasks")?;
+        let (enter_task, leave_task, tasks, time) = if asyncio_loop.is_none() {
+            (py.None(), py.None(), py.None(), 0.0)
+        } else {
+            let asyncio = py.import("asyncio.tasks")?;
+            (
+                asyncio.getattr("_enter_task")?.unbind(),
+                asyncio.getattr("_leave_task")?.unbind(),
+                py.import("headgate._tasks")?.into_any().unbind(),
+                asyncio_loop.call_method0("time")?.extract()?,
+            )
+        };
         let seam = Rc::new(Self {
             asyncio_loop: asyncio_loop.clone().unbind(),
-            enter_task: asyncio.getattr("_enter_task")?.unbind(),
-            leave_task: asyncio.getattr("_leave_task")?.unbind(),
-            tasks: py.import("headgate._tasks")?.unbind(),
+            enter_task,
+            leave_task,
+            tasks,
             closing: PySet::empty(py)?.unbind(),
             queues: RefCell::new(None),
             timers: Timers {
-                epoch: Cell::new((Instant::now(), asyncio_loop.call_method0("time")?.extract()?)),
+                epoch: Cell::new((Instant::now(), time)),
                 at_begin: Cell::new(0),
                 seen: Cell::new(0),
                 due: Cell::new(0.0),
@@ -102,6 +116,11 @@ impl Seam {
         });
         CURRENT.replace(Rc::downgrade(&seam));
         Ok(seam)
+    }
+
+    /// Whether Python code may run here: hooks, and what they await.
+    pub(crate) fn has_asyncio(&self, py: Python<'_>) -> bool {
+        !self.asyncio_loop.is_none(py)
     }
 
     /// The seam of this thread's worker, for functions of the module that `what` names in the error.
@@ -137,6 +156,12 @@ impl Seam {
 
     /// Looks at asyncio's queues as a poll begins that is to take `timeout` seconds.
     pub(crate) fn begin_poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.timers
+            .due
+            .set(timeout.map_or(f64::INFINITY, |timeout| self.loop_time() + timeout));
+        if !self.has_asyncio(py) {
+            return Ok(());
+        }
         let asyncio_loop = self.asyncio_loop.bind(py);
         let ready = asyncio_loop.getattr(intern!(py, "_ready"))?;
         let timers = asyncio_loop
@@ -144,9 +169,6 @@ impl Seam {
             .cast_into::<PyList>()?;
         self.timers.at_begin.set(timers.len());
         self.timers.seen.set(timers.len());
-        self.timers
-            .due
-            .set(timeout.map_or(f64::INFINITY, |timeout| self.loop_time() + timeout));
         self.queues.replace(Some(Queues {
             ready: ready.unbind(),
             timers: timers.unbind(),

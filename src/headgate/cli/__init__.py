@@ -14,7 +14,7 @@ def main() -> None:
     if line := quick.read(sys.argv[1:]):
         from headgate.process.spawn import spawn_worker
 
-        first = spawn_worker()
+        first = spawn_worker(is_plain=line.command == "proxy")
         from headgate.cli import starting
 
         starting.COMMANDS[line.command](first=first, **line.arguments)

@@ -5,7 +5,6 @@ abbreviations, repeated options. Then typer reads the same arguments, with its m
 """
 
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -72,12 +71,9 @@ def _command_line(
         if not workers.isascii() or not workers.isdigit() or not 1 <= int(workers) <= 1024:
             return None
         arguments["workers"] = int(workers)
-    if (pid_file := arguments["pid_file"]) is not None:
-        if os.path.isdir(pid_file):
-            return None
-        arguments["pid_file"] = Path(pid_file)
+    if arguments["pid_file"] and os.path.isdir(arguments["pid_file"]):
+        return None
     arguments["require_fips"] = "require_fips" in found
     if command == "run":
-        arguments["file"] = Path(arguments["file"])
         arguments["reload"] = "reload" in found
     return CommandLine(command, arguments)

@@ -61,7 +61,7 @@ def proxy(
         to=to,
         access_log=access_log,
         workers=workers,
-        pid_file=pid_file,
+        pid_file=str(pid_file) if pid_file else None,
         user=user,
         group=group,
         log_format=log_format,
@@ -87,10 +87,10 @@ def run(
     from headgate.cli import starting
 
     starting.run(
-        file=file,
+        file=str(file),
         reload=reload,
         workers=workers,
-        pid_file=pid_file,
+        pid_file=str(pid_file) if pid_file else None,
         user=user,
         group=group,
         log_format=log_format,

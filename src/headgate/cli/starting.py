@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from headgate import log
@@ -20,12 +19,15 @@ def proxy(
     serve({"proxy": {"listen": listen, "to": to, "access_log": access_log}}, first=first, **options)
 
 
-def run(*, file: Path, reload: bool, first: Process | None = None, **options: Any) -> NoReturn:
+def run(*, file: str, reload: bool, first: Process | None = None, **options: Any) -> NoReturn:
     """Serves the gateway of a file."""
-    if not file.is_file():
-        fail(f"there is no file `{file}`", USAGE)
-    file = file.absolute()
-    serve({"file": str(file)}, first=first, watch=str(file.parent) if reload else None, **options)
+    from pathlib import Path  # which `proxy` starts without
+
+    path = Path(file)
+    if not path.is_file():
+        fail(f"there is no file `{path}`", USAGE)
+    path = path.absolute()
+    serve({"file": str(path)}, first=first, watch=str(path.parent) if reload else None, **options)
 
 
 COMMANDS: dict[str, Callable[..., NoReturn]] = {"proxy": proxy, "run": run}
@@ -36,7 +38,7 @@ def serve(
     *,
     first: Process | None,
     workers: int | None,
-    pid_file: Path | None,
+    pid_file: str | None,
     user: str | None,
     group: str | None,
     log_format: str | None,
@@ -56,7 +58,7 @@ def serve(
     settings = Settings(
         source=source,
         workers=workers,
-        pid_file=str(pid_file.absolute()) if pid_file else None,
+        pid_file=os.path.join(os.getcwd(), pid_file) if pid_file else None,
         user=user,
         group=group,
         log_format=log_format,

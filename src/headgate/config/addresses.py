@@ -1,11 +1,8 @@
 """Addresses to listen on and to connect to, as users write them."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ConfigError, suggestion
 
@@ -13,8 +10,7 @@ _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections")
 
 
-@dataclass(frozen=True)
-class TcpAddress:
+class TcpAddress(NamedTuple):
     """A host and a port; an empty host means every address of the machine."""
 
     host: str
@@ -24,16 +20,16 @@ class TcpAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True)
 class TlsAddress(TcpAddress):
     """A host and a port where TLS is spoken."""
+
+    __slots__ = ()
 
     def __str__(self) -> str:
         return f"https://{super().__str__()}"
 
 
-@dataclass(frozen=True)
-class UnixAddress:
+class UnixAddress(NamedTuple):
     """The absolute path of a Unix socket."""
 
     path: str

@@ -1,11 +1,7 @@
 """What a user is told when a configuration is refused: where, what, and the nearest right name."""
 
-from __future__ import annotations
-
-import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, Union, get_args, get_origin
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -14,8 +10,7 @@ Path = tuple[str | int, ...]
 """Keys and positions from the top of a configuration to one value in it."""
 
 
-@dataclass(frozen=True)
-class Where:
+class Where(NamedTuple):
     """A line of a file; `line` is `None` when only the file is known."""
 
     file: str
@@ -29,8 +24,7 @@ Locate = Callable[[Path], Where | None]
 """Finds the line that says what stands at a path."""
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One refused thing: the message names the value in backticks, the hint says what to write instead."""
 
     message: str
@@ -78,13 +72,13 @@ class ConfigError(ValueError):
         where = self.problems[0].where
         return where.line if where else None
 
-    def at(self, where: Where | None) -> ConfigError:
+    def at(self, where: Where | None) -> "ConfigError":
         """The same error, with `where` on each problem that does not say its own place."""
-        return ConfigError([p if p.where else replace(p, where=where) for p in self.problems])
+        return ConfigError([p if p.where else p._replace(where=where) for p in self.problems])
 
-    def moved(self, locate: Locate) -> ConfigError:
+    def moved(self, locate: Locate) -> "ConfigError":
         """The same error, with each place looked up anew."""
-        return ConfigError([replace(p, where=locate(p.path)) for p in self.problems])
+        return ConfigError([p._replace(where=locate(p.path)) for p in self.problems])
 
 
 _ELSEWHERE = {
@@ -102,6 +96,8 @@ _ELSEWHERE = {
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The choice most like `name`, or what is called so elsewhere; `None` when none is alike."""
+    import difflib  # seldom needed: 1 ms that `headgate proxy` need not wait for
+
     by_folded = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
     if found:
@@ -121,7 +117,7 @@ def suggestion(name: str, choices: Iterable[str]) -> str | None:
 
 
 def refusal(
-    error: ValidationError, model: type[BaseModel], *, prefix: Path = (), locate: Locate | None = None
+    error: "ValidationError", model: "type[BaseModel]", *, prefix: Path = (), locate: Locate | None = None
 ) -> ConfigError:
     """Turns pydantic's error about `model`, which stands at `prefix`, into one in this project's words."""
     problems: list[Problem] = []
@@ -159,7 +155,7 @@ _KINDS = {
 
 
 def _wording(
-    detail: dict[str, Any], path: Path, inner: Path, model: type[BaseModel]
+    detail: dict[str, Any], path: Path, inner: Path, model: "type[BaseModel]"
 ) -> tuple[str, str | None]:
     kind, given, name = detail["type"], detail.get("input"), dotted(path)
     if kind == "extra_forbidden":

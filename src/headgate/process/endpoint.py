@@ -6,7 +6,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from headgate.process.reactor import Reactor
@@ -28,27 +27,25 @@ class Endpoint:
     A command of `streams` gets the whole request and the line instead.
     """
 
-    def __init__(
-        self, reactor: Reactor, path: Path, handler: Handler, streams: Streams | None = None
-    ) -> None:
+    def __init__(self, reactor: Reactor, path: str, handler: Handler, streams: Streams | None = None) -> None:
         self._reactor, self._path, self._handler, self._streams = reactor, path, handler, streams or {}
         self._listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         )
         # Appears under its name only once it listens: whoever sees the file can connect.
-        coming = path.with_suffix(".new")
-        coming.unlink(missing_ok=True)
-        self._listener.bind(str(coming))
-        coming.chmod(0o600)
+        coming = f"{path}.new"
+        _remove(coming)
+        self._listener.bind(coming)
+        os.chmod(coming, 0o600)
         self._listener.listen(16)
-        coming.replace(path)
+        os.replace(coming, path)
         reactor.watch(self._listener, self._accept)
 
     def close(self) -> None:
         """Stops listening and removes the socket's file."""
         self._reactor.unwatch(self._listener)
         self._listener.close()
-        self._path.unlink(missing_ok=True)
+        _remove(self._path)
 
     def _accept(self) -> None:
         try:
@@ -158,3 +155,8 @@ class Line:
 def _peer_uid(line: socket.socket) -> int:
     _, uid, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(uid)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -13,14 +13,12 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headgate.config.addresses import TcpAddress, UnixAddress, parse_listen_address
+from headgate.process.settings import REUSEPORT, SHARED
 
 BACKLOG = 16384  # the kernel cuts it to net.core.somaxconn
-SHARED = "shared"
-REUSEPORT = "reuseport"
 UDP = "udp:"
 """Begins the text of an address for datagrams: `udp::53`."""
 
@@ -29,8 +27,7 @@ class BindError(OSError):
     """An address cannot be listened on; the text says which, why, and what to do."""
 
 
-@dataclass
-class Endpoint:
+class Endpoint(NamedTuple):
     """One bound address and its sockets: one for all workers, or one per slot."""
 
     address: str
@@ -158,18 +155,18 @@ def _bind_tcp(address: TcpAddress, *, is_shared: bool) -> list[Endpoint]:
 
 def _bind_ip(address: TcpAddress, *, is_shared: bool, bind: "Bind") -> list[Endpoint]:
     if address.host:
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        # as bytes: for a `str` Python would load the codec for international names, which have been refused already
+        host = address.host.encode()
+        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         places = [(family, str(where[0])) for family, _, _, _, where in found]
     else:
         places = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
     endpoints: list[Endpoint] = []
     port = address.port
     try:
-        for family, host in dict.fromkeys(places):
+        for family, place in dict.fromkeys(places):
             try:
-                listener = _first(family, host, port, is_shared=is_shared, bind=bind)
+                listener = _first(family, place, port, is_shared=is_shared, bind=bind)
             except OSError as error:
                 is_absent = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
                 if is_absent and family == socket.AF_INET6 and endpoints:

@@ -1,6 +1,5 @@
 """Gives up root: workers run as the user they were told, before they load any of the user's code."""
 
-import grp
 import os
 import pwd
 
@@ -29,6 +28,8 @@ def resolve(user: str | None, group: str | None) -> tuple[int, int]:
             raise LookupError(f"there is no user `{user}`") from None
         uid, gid = entry.pw_uid, entry.pw_gid
     if group is not None:
+        import grp  # a shared library to load, and seldom asked
+
         try:
             gid = grp.getgrgid(int(group)).gr_gid if group.isdigit() else grp.getgrnam(group).gr_gid
         except KeyError:

@@ -7,7 +7,7 @@ headgate.process.proxying` writes the file anew.
 """
 
 import json
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 from headgate.config.addresses import parse_listen_address, parse_server_address
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headgate.gateway import Gateway
 
 SAMPLE = {"listen": ":8080", "to": ["localhost:9000"], "access_log": "json"}
-PREPARED = Path(__file__).with_name("proxy.json")
+PREPARED = os.path.join(os.path.dirname(__file__), "proxy.json")
 
 
 def gateway(arguments: dict[str, Any]) -> "Gateway":
@@ -57,7 +57,8 @@ def quick(arguments: dict[str, Any]) -> Loaded | None:
     plain = all(" " not in server and not server.startswith("https:") for server in arguments["to"])
     if not plain or "://" in arguments["listen"] or access_log not in (None, "json", "combined"):
         return None
-    prepared = json.loads(PREPARED.read_text())
+    with open(PREPARED, "rb") as file:
+        prepared = json.load(file)
     snapshot = prepared["snapshot"]
     server = snapshot["upstreams"][0]["servers"][0]
     snapshot["upstreams"][0]["servers"] = [
@@ -92,4 +93,5 @@ def prepare() -> str:
 
 
 if __name__ == "__main__":
-    PREPARED.write_text(prepare())
+    with open(PREPARED, "w") as file:
+        file.write(prepare())

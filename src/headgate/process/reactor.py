@@ -1,6 +1,6 @@
-"""The supervisor's event loop: descriptors and timers, nothing else.
+"""The event loop of the supervisor, and of workers without Python code: descriptors and timers, nothing else.
 
-asyncio would do it too, but importing it costs 40 ms, and the supervisor does nothing that needs tasks.
+asyncio would do it too, but importing it costs 40 ms, and they do nothing that needs tasks.
 """
 
 import heapq
@@ -36,8 +36,8 @@ class Timer:
 class Reactor:
     """Calls back when descriptors are readable and when timers are due, until stopped."""
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        self._selector = selector or selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._running = True

@@ -3,7 +3,8 @@
 import os
 from typing import Any, NamedTuple
 
-from headgate.process.listeners import REUSEPORT, SHARED
+SHARED = "shared"
+REUSEPORT = "reuseport"
 
 
 class Settings(NamedTuple):
@@ -23,6 +24,11 @@ class Settings(NamedTuple):
     accept_mode: str = REUSEPORT
     require_fips: bool = False
     """Whether workers end at once where the cryptographic module is not the FIPS one."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is served can hold no Python code."""
+        return "proxy" in self.source
 
 
 def usable_cpus() -> int:

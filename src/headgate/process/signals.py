@@ -13,6 +13,7 @@
 import enum
 import os
 import signal
+from collections.abc import Container
 
 
 class Intent(enum.Enum):
@@ -35,11 +36,16 @@ INTENTS = {
 }
 
 
+SUPERVISORS = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
+"""Those that a worker leaves to the supervisor, though the terminal sends them to every process."""
+
+
 class SignalPipe:
     """Turns signals into bytes on a pipe, so that the reactor sees them between other events and never inside
-    one."""
+    one. Those `ignored` do nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, ignored: Container[int] = ()) -> None:
+        self._ignored = ignored
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in INTENTS:
@@ -55,7 +61,7 @@ class SignalPipe:
             numbers = os.read(self._read, 512)
         except BlockingIOError:
             return []
-        return [INTENTS[signal.Signals(n)] for n in numbers if n in INTENTS]
+        return [INTENTS[signal.Signals(n)] for n in numbers if n in INTENTS and n not in self._ignored]
 
 
 def _noted_by_the_pipe(number: int, frame: object) -> None:

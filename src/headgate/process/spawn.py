@@ -11,7 +11,8 @@ import socket
 import sys
 
 CHANNEL_DESCRIPTOR = 3
-WORKER_MODULE = "headgate.process.worker"
+WORKER = "headgate.process.worker"
+PLAIN_WORKER = "headgate.process.plain_worker"
 
 
 class Process:
@@ -37,8 +38,8 @@ class Process:
         return os.waitstatus_to_exitcode(status)
 
 
-def spawn_worker() -> Process:
-    """Starts a worker that waits for its orders on descriptor 3.
+def spawn_worker(*, is_plain: bool) -> Process:
+    """Starts a worker that waits for its orders on descriptor 3; a plain one for a gateway without Python code.
 
     SIGINT is blocked in it until it has a handler: the terminal sends Ctrl-C to every process of the group,
     and what that means is decided by the supervisor alone.
@@ -46,7 +47,7 @@ def spawn_worker() -> Process:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         # -P: a `json.py` that happens to lie in the working directory must not shadow the library's.
-        arguments = [sys.executable, "-P", "-m", WORKER_MODULE]
+        arguments = [sys.executable, "-P", "-m", PLAIN_WORKER if is_plain else WORKER]
         pid = os.posix_spawn(
             sys.executable,
             arguments,

@@ -11,10 +11,12 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 LONGEST_ANSWER_BYTES = 4 * 1024 * 1024
+ENDING = ".sock"
+
+AnyPath = str | os.PathLike[str]
 
 
 class NotRunning(LookupError):
@@ -25,7 +27,7 @@ class Ambiguous(LookupError):
     """Several gateways run, and the caller did not say which is meant."""
 
 
-def runtime_directory() -> Path:
+def runtime_directory() -> str:
     """The directory of control sockets, made if missing, readable by its owner only.
 
     `HEADGATE_RUNTIME_DIR`, else systemd's `RUNTIME_DIRECTORY`, else /run/headgate for root, else
@@ -35,17 +37,17 @@ def runtime_directory() -> Path:
     uid = os.geteuid()
     environment = os.environ
     if given := environment.get("HEADGATE_RUNTIME_DIR"):
-        path = Path(given)
+        path = given
     elif systemd := environment.get("RUNTIME_DIRECTORY"):
-        path = Path(systemd.split(":")[0])
+        path = systemd.split(":")[0]
     elif uid == 0:
-        path = Path("/run/headgate")
+        path = "/run/headgate"
     elif user := environment.get("XDG_RUNTIME_DIR"):
-        path = Path(user) / "headgate"
+        path = f"{user}/headgate"
     else:
-        path = Path(f"/tmp/headgate-{uid}")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
+        path = f"/tmp/headgate-{uid}"
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (uid, 0):
         raise PermissionError(
             f"runtime directory `{path}` belongs to somebody else\n  hint: set HEADGATE_RUNTIME_DIR"
@@ -53,36 +55,41 @@ def runtime_directory() -> Path:
     return path
 
 
-def control_socket_path(pid: int) -> Path:
+def control_socket_path(pid: int) -> str:
     """The control socket of the supervisor with this process id."""
-    return runtime_directory() / f"{pid}.sock"
+    return f"{runtime_directory()}/{pid}{ENDING}"
 
 
 def running() -> list[int]:
     """The process ids of the gateways that answer; removes the sockets of those that do not."""
     pids = []
-    for path in runtime_directory().glob("*.sock"):
-        if not path.stem.isdigit():
+    folder = runtime_directory()
+    for name in os.listdir(folder):
+        pid = name.removesuffix(ENDING)
+        if pid == name or not pid.isdigit():
             continue
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
-                probe.connect(str(path))
-                pids.append(int(path.stem))
+                probe.connect(f"{folder}/{name}")
+                pids.append(int(pid))
             except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{folder}/{name}")
             except OSError:
                 pass
     return sorted(pids)
 
 
-def find(pid: int | None = None, pid_file: Path | None = None) -> int:
+def find(pid: int | None = None, pid_file: AnyPath | None = None) -> int:
     """The process id of the gateway that is meant; the only one that runs if neither argument is given."""
     alive = running()
     if pid_file is not None:
         try:
-            pid = int(pid_file.read_text())
+            pid = _read_pid_file(pid_file)
         except (OSError, ValueError):
-            raise NotRunning(f"no process id in `{pid_file}`\n  hint: is the gateway running?") from None
+            raise NotRunning(
+                f"no process id in `{os.fspath(pid_file)}`\n  hint: is the gateway running?"
+            ) from None
     if pid is not None:
         if pid not in alive:
             raise NotRunning(f"no gateway runs as process {pid}")
@@ -99,7 +106,7 @@ def ask(pid: int, command: str, timeout_s: float = 120.0) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(timeout_s)
         try:
-            line.connect(str(control_socket_path(pid)))
+            line.connect(control_socket_path(pid))
             line.sendall(json.dumps({"command": command}).encode() + b"\n")
             answer = bytearray()
             while not answer.endswith(b"\n") and len(answer) < LONGEST_ANSWER_BYTES:
@@ -118,7 +125,7 @@ def follow(pid: int, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Sends a command that is answered with line after line, and gives them until the supervisor closes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         try:
-            line.connect(str(control_socket_path(pid)))
+            line.connect(control_socket_path(pid))
         except (ConnectionError, FileNotFoundError) as error:
             raise NotRunning(f"the gateway with process id {pid} does not answer") from error
         line.sendall(json.dumps(request).encode() + b"\n")
@@ -127,15 +134,22 @@ def follow(pid: int, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield json.loads(answer)
 
 
-def write_pid_file(path: Path, pid: int) -> None:
+def write_pid_file(path: AnyPath, pid: int) -> None:
     """Writes the process id in one step, so that a reader never sees half of it."""
-    partial = path.with_name(f".{path.name}.{pid}")
-    partial.write_text(f"{pid}\n")
-    partial.replace(path)
+    folder, name = os.path.split(path)
+    partial = os.path.join(folder, f".{name}.{pid}")
+    with open(partial, "w") as file:
+        file.write(f"{pid}\n")
+    os.replace(partial, path)
 
 
-def remove_pid_file(path: Path, pid: int) -> None:
+def remove_pid_file(path: AnyPath, pid: int) -> None:
     """Removes the file unless a successor has written its own id there."""
     with contextlib.suppress(OSError, ValueError):
-        if int(path.read_text()) == pid:
-            path.unlink()
+        if _read_pid_file(path) == pid:
+            os.unlink(path)
+
+
+def _read_pid_file(path: AnyPath) -> int:
+    with open(path) as file:
+        return int(file.read())

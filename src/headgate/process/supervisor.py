@@ -20,7 +20,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from headgate.process import notify, state
@@ -116,7 +115,7 @@ class Supervisor:
         self._start_worker(self.coming, slot=0, deaths=0)
 
     def _start_worker(self, generation: Generation, slot: int, deaths: int) -> None:
-        process, self._first = self._first or spawn_worker(), None
+        process, self._first = self._first or spawn_worker(is_plain=self.settings.is_plain), None
         process.end.setblocking(False)
         zone_slot = self._zone.take()
         worker = Worker(process, slot=slot, zone_slot=zone_slot, generation=generation.number, deaths=deaths)
@@ -300,7 +299,7 @@ class Supervisor:
     def _announce(self) -> None:
         pid = os.getpid()
         if self.settings.pid_file:
-            state.write_pid_file(Path(self.settings.pid_file), pid)
+            state.write_pid_file(self.settings.pid_file, pid)
         try:
             path = state.control_socket_path(pid)
             streams = {"inspect": self._inspections.begin}
@@ -428,7 +427,7 @@ class Supervisor:
         if self._endpoint:
             self._endpoint.close()
         if self.settings.pid_file:
-            state.remove_pid_file(Path(self.settings.pid_file), os.getpid())
+            state.remove_pid_file(self.settings.pid_file, os.getpid())
         if self.current:
             log.info("stopped")
         self.reactor.stop()

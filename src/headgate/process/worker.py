@@ -3,69 +3,59 @@ only.
 
 How it works: it reads its orders from descriptor 3, loads the user's code, runs the `startup` hooks, says
 what it wants to listen on, gets the sockets, accepts, and says so. From then on it only listens to signals
-and to the channel.
+and to the channel. A gateway without Python code has a `plain_worker`.
 """
 
 import asyncio
 import contextlib
 import gc
 import logging
-import os
-import resource
 import signal
-import socket
-import sys
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from headgate import _core, log
-from headgate.config.errors import ConfigError
+from headgate import _core, shared
+from headgate.process import worker_start
 from headgate.process.channel import Channel, ChannelClosed, Message
+from headgate.process.controls import Controls
 from headgate.process.hook_times import times_of
 from headgate.process.loop import Loop
-from headgate.process.privileges import become
-from headgate.process.spawn import CHANNEL_DESCRIPTOR
+from headgate.process.signals import SUPERVISORS
+from headgate.process.source import Loaded, Source, load
 from headgate.process.watchdog import Watchdog
+from headgate.process.worker_start import StartFailed, summary
 
 if TYPE_CHECKING:
     from headgate.background.background import Background
     from headgate.process.inspecting import Inspector
-    from headgate.process.source import Loaded
 
-SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
 DRAIN_STEP_S = 0.02
 GOODBYE_STEPS = 50
 TURN_S = 0.005  # in which the tasks that accept have run, and ended
-IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)  # the supervisor acts on them
-HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED)
+HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *SUPERVISORS)
 
 logger = logging.getLogger("headgate.worker")
-
-
-class StartFailed(Exception):
-    """The worker cannot serve; the text is for the user, `kind` is `config` or `runtime`."""
-
-    def __init__(self, text: str, kind: str) -> None:
-        super().__init__(text)
-        self.kind = kind
 
 
 class Worker:
     """What one worker process does between its orders and its end."""
 
     def __init__(
-        self, channel: Channel, orders: Message, loaded: "Loaded", loop: Loop, core: _core.Core
+        self, channel: Channel, orders: Message, loaded: Loaded, loop: Loop, core: _core.Core
     ) -> None:
-        self._channel, self._orders, self._loaded = channel, orders, loaded
-        self._loop, self._core = loop, core
+        self._channel, self._loop, self._core = channel, loop, core
+        self._controls = Controls(channel, orders, loaded, core, lambda: times_of(core, loaded.hooks))
         self._listen: asyncio.Future[tuple[Message, list[int]]] = loop.create_future()
         self._stopped = asyncio.Event()
         self._stopped_now: asyncio.Future[None] = loop.create_future()
         self._drains = False
         self._watchdog: Watchdog | None = None
         self._inspector: Inspector | None = None
+
+    @property
+    def _loaded(self) -> Loaded:
+        """What is in force."""
+        return self._controls.loaded
 
     async def run(self) -> None:
         """Starts up, serves until stopped, shuts down."""
@@ -82,17 +72,7 @@ class Worker:
             raise
         try:
             loaded = self._loaded
-            self._channel.send(
-                {
-                    "type": "prepared",
-                    "listeners": loaded.listeners,
-                    "workers": loaded.workers,
-                    "drain_s": loaded.drain_s,
-                    "is_data": loaded.is_data,
-                    "tls_module": _core.tls_module(),
-                }
-            )
-            self._channel.socket.setblocking(False)
+            self._controls.say_prepared()
             self._loop.add_reader(self._channel.fileno(), self._hear)
             await self._accept()
             if loaded.watchdog_s and loaded.hooks:
@@ -130,7 +110,7 @@ class Worker:
             except Exception as error:
                 logger.exception("startup hook failed", extra={"hook": hook.name})
                 raise StartFailed(
-                    f"startup hook `{hook.name}` failed: {_summary(error)}", "runtime"
+                    f"startup hook `{hook.name}` failed: {summary(error)}", "runtime"
                 ) from error
 
     async def _run_shutdown_hooks(self) -> None:
@@ -149,9 +129,7 @@ class Worker:
             message, descriptors = await self._listen
         except asyncio.CancelledError:
             return
-        for listener, descriptor in zip(message["listeners"], descriptors, strict=True):
-            self._core.listen(descriptor, listener["name"], listener["address"])
-        self._channel.send({"type": "ready"})
+        self._controls.listen(message, descriptors)
 
     async def _drain(self) -> None:
         """Waits for the last connection, but not for ever, and not when told to stop at once."""
@@ -185,7 +163,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGQUIT, self._stop_gracefully)
         loop.add_signal_handler(signal.SIGUSR1, self._core.reopen_logs)
-        for number in IGNORED:
+        for number in SUPERVISORS:
             loop.add_signal_handler(number, _leave_it_to_the_supervisor)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
@@ -214,49 +192,14 @@ class Worker:
         if message["type"] == "listen" and not self._listen.done():
             self._listen.set_result((message, descriptors))
         elif message["type"] == "hand_over":
-            self._hand_over()
-        elif message["type"] == "apply":
-            self._channel.send({"type": "applied", "error": self._apply(message, descriptors[0])})
+            self._controls.hand_over()
+            self._stop()
         elif message["type"] == "inspect":
             self._inspect(message)
         elif message["type"] == "inspect_end" and self._inspector:
             self._inspector.end(message["id"])
-        elif message["type"] == "ticket_keys":
-            self._core.use_ticket_keys([bytes.fromhex(key) for key in message["keys"]])
-        elif message["type"] == "query":
-            hooks = times_of(self._core, self._loaded.hooks) if message.get("hooks") else []
-            self._channel.send({"type": "report", "report": self._report(), "hooks": hooks})
-
-    def _hand_over(self) -> None:
-        loaded = self._loaded
-        descriptor = os.memfd_create("headgate-snapshot")
-        with open(descriptor, "wb") as file:
-            file.write(loaded.snapshot.encode())
-            file.flush()
-            change = {
-                "drain_s": loaded.drain_s,
-                "log_format": loaded.log_format,
-                "log_level": loaded.log_level,
-            }
-            self._channel.send({"type": "snapshot", "change": change}, [descriptor])
-        self._stop()
-
-    def _apply(self, message: Message, descriptor: int) -> str | None:
-        """Puts a new configuration in force between two requests; what was wrong with it, if anything."""
-        orders, change = self._orders, message["change"]
-        with open(descriptor, "rb") as file:
-            file.seek(0)
-            snapshot = file.read().decode()
-        try:
-            self._core.apply(snapshot, [])
-        except ValueError as error:
-            logger.error("cannot apply the new configuration: %s", error)
-            return str(error)
-        self._loaded = self._loaded._replace(snapshot=snapshot, **change)
-        log.configure(
-            orders["log_format"] or change["log_format"], orders["log_level"] or change["log_level"]
-        )
-        return None
+        else:
+            self._controls.obey(message, descriptors)
 
     def _inspect(self, message: Message) -> None:
         if self._inspector is None:
@@ -267,59 +210,20 @@ class Worker:
             self._inspector = Inspector(self._core, self._loop, self._channel, roots)
         self._inspector.begin(message)
 
-    def _report(self) -> dict[str, Any]:
-        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return {
-            "connections": self._core.connections(),
-            "rss_bytes": resident_pages * resource.getpagesize(),
-            "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-        }
-
 
 def main() -> NoReturn:
-    """The whole life of the process; exit code 0 after a stop, 1 or 2 when it could not start."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR))
-    os.set_inheritable(CHANNEL_DESCRIPTOR, False)
-    try:
-        orders, descriptors = channel.receive()
-    except ChannelClosed:
-        sys.exit(0)  # started ahead of time for a command line that turned out to be wrong
-    log.configure(orders["log_format"] or "text", orders["log_level"] or "info")
-    try:
-        _serve(channel, orders, descriptors)
-    except StartFailed as error:
-        try:
-            channel.send({"type": "failed", "error": str(error)[:16000], "kind": error.kind})
-        except ChannelClosed:
-            pass
-        sys.exit(2 if error.kind == "config" else 1)
-    except ChannelClosed:
-        sys.exit(1)
-    sys.exit(0)
+    """The whole life of the process."""
+    worker_start.run(_serve)
 
 
 def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
-    become(orders["user"], orders["group"])
     loop = Loop()
     asyncio.set_event_loop(loop)
-    loaded = _load(channel, orders)
-    log.configure(orders["log_format"] or loaded.log_format, orders["log_level"] or loaded.log_level)
-    core = _core.Core(loop)
+    loaded = worker_start.loaded(lambda: _load(channel, orders["source"]))
+    core = worker_start.start_engine(loop, loaded, orders, descriptors)
     loop.attach(core)
-    if descriptors:
-        core.zone(descriptors[0], orders["zone_slot"])
-        os.close(descriptors[0])
     if loaded.background:
         loaded.background.count = core.count
-    core.use_ticket_keys([bytes.fromhex(key) for key in orders["ticket_keys"]])
-    try:
-        if orders["require_fips"]:
-            _core.require_fips()
-        core.apply(loaded.snapshot, loaded.hooks)
-    except ValueError as error:
-        raise StartFailed(str(error), "config") from error
     gc.collect()
     gc.freeze()  # what was loaded stays: later collections need not look at it
     try:
@@ -333,9 +237,7 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
         loop.close()
 
 
-def _load(channel: Channel, orders: Message) -> "Loaded":
-    from headgate.process.source import load
-
+def _load(channel: Channel, source: Source) -> Loaded:
     def open_dictionary(name: str, size: int) -> int:
         channel.send({"type": "open", "name": name, "bytes": size})
         message, descriptors = channel.receive()
@@ -343,26 +245,12 @@ def _load(channel: Channel, orders: Message) -> "Loaded":
             raise ValueError(message["error"])
         return descriptors[0]
 
-    try:
-        if "file" not in orders["source"]:
-            return load(orders["source"])
-        from headgate import shared
-
-        shared.OPENER.set(open_dictionary)
-        loaded = load(orders["source"])
-        if loaded.background:
-            _ = loaded.background.node.memory  # opened now: later nobody may ask the supervisor
-        shared.OPENER.set(shared.too_late)
-        return loaded
-    except ConfigError as error:
-        raise StartFailed(str(error), "config") from error
-    except Exception as error:
-        logger.exception("cannot load the gateway")
-        raise StartFailed(_summary(error), "config") from error
-
-
-def _summary(error: BaseException) -> str:
-    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    shared.OPENER.set(open_dictionary)
+    loaded = load(source)
+    if loaded.background:
+        _ = loaded.background.node.memory  # opened now: later nobody may ask the supervisor
+    shared.OPENER.set(shared.too_late)
+    return loaded
 
 
 async def _call(hook: Any) -> None:

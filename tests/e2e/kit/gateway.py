@@ -45,6 +45,8 @@ class RunningGateway:
         self.file = folder / ("gate.py" if isinstance(source, str) else "gate.json")
         self.address = listen or f"127.0.0.1:{free_port()}"
         self.names = dict(names or {})
+        self.command = ["run", str(self.file)]
+        """What it is started with, before the arguments."""
         self.arguments = ["--workers", str(workers), *arguments]
         self.environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(folder / "run"), **(environment or {})}
         self.stdout = folder / "stdout.log"
@@ -73,7 +75,7 @@ class RunningGateway:
             raise RuntimeError(f"{HEADGATE} is missing; hint: `make build` (or `make develop`)")
         with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [str(HEADGATE), "run", str(self.file), *self.arguments],
+                [str(HEADGATE), *self.command, *self.arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

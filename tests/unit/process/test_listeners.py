@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headgate.process.listeners import REUSEPORT, SHARED, BindError, Listeners
+from headgate.process.listeners import BindError, Listeners
+from headgate.process.settings import REUSEPORT, SHARED
 
 
 @pytest.fixture

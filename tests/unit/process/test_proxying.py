@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from headgate.process.source import compiled
 
 
 def test_prepared_file_is_what_the_model_makes() -> None:
-    assert proxying.PREPARED.read_text() == proxying.prepare(), "run `python -m headgate.process.proxying`"
+    assert Path(proxying.PREPARED).read_text() == proxying.prepare(), (
+        "run `python -m headgate.process.proxying`"
+    )
 
 
 @pytest.mark.parametrize(

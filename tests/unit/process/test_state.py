@@ -39,7 +39,7 @@ def supervisor() -> Iterator[int]:
 
 
 def test_runtime_directory_is_private(runtime: Path) -> None:
-    assert state.runtime_directory() == runtime
+    assert state.runtime_directory() == str(runtime)
     assert runtime.stat().st_mode & 0o777 == 0o700
 
 
