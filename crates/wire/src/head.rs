@@ -182,9 +182,12 @@ impl Head {
     }
 
     fn is_visible_as(&self, field: &Field, name: &[u8]) -> bool {
-        field.state & HIDDEN == 0
-            && usize::from(field.name_len) == name.len()
-            && self.name(field).eq_ignore_ascii_case(name)
+        if field.state & HIDDEN != 0 || usize::from(field.name_len) != name.len() {
+            return false;
+        }
+        let own = self.name(field);
+        // the same case, in one comparison, is the most frequent one
+        own == name || own.eq_ignore_ascii_case(name)
     }
 
     /// Hides the visible field lines of `name` at or after `from`.
