@@ -18,7 +18,7 @@ use http::{header, HeaderValue, Response, StatusCode};
 
 use super::fields::to_map;
 use super::incoming::{broken, Incoming};
-use super::outgoing::Outgoing;
+use super::outgoing::{take_both, Outgoing};
 use crate::virtual_stream::{Duplex, Peek};
 
 /// The heads come from this gateway itself, which has held the peers' parts to the configured limits.
@@ -207,32 +207,15 @@ impl Duplex for Accepted {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut taken = 0;
-        for bytes in [first, second] {
-            let mut at = 0;
-            while at < bytes.len() {
-                if let Answer::Head { .. } = self.answer.get_mut() {
-                    at += self.write_head(&bytes[at..])?;
-                    continue;
-                }
-                let Answer::Body(outgoing) = self.answer.get_mut() else {
-                    continue;
-                };
-                match outgoing.poll_write(context, &bytes[at..]) {
-                    Poll::Ready(Ok(n)) => {
-                        let frames = &self.served.0.frames_sent;
-                        frames.set(frames.get().saturating_add(1));
-                        at += n;
-                    }
-                    Poll::Ready(Err(_)) | Poll::Pending if taken + at > 0 => {
-                        return Poll::Ready(Ok(taken + at))
-                    }
-                    other => return other,
-                }
+        take_both(first, second, |bytes| match self.answer.get_mut() {
+            Answer::Head { .. } => Poll::Ready(self.write_head(bytes)),
+            Answer::Body(outgoing) => {
+                let n = ready!(outgoing.poll_write(context, bytes))?;
+                let frames = &self.served.0.frames_sent;
+                frames.set(frames.get().saturating_add(1));
+                Poll::Ready(Ok(n))
             }
-            taken += at;
-        }
-        Poll::Ready(Ok(taken))
+        })
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -26,7 +26,7 @@ use super::answer_text;
 use super::fields::to_map;
 use super::grpc_web::{self, Form};
 use super::incoming::Incoming;
-use super::outgoing::Outgoing;
+use super::outgoing::{take_both, Outgoing};
 use super::upstream::Place;
 use crate::virtual_stream::{Duplex, Peek};
 
@@ -287,27 +287,13 @@ impl Duplex for Opened {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut taken = 0;
-        for bytes in [first, second] {
-            let mut at = 0;
-            while at < bytes.len() {
-                let step = match &mut self.asking {
-                    Asking::Head(_) => Poll::Ready(self.take_head(&bytes[at..])),
-                    Asking::Ready(_) => self.poll_open(context).map_ok(|()| 0),
-                    Asking::Body(outgoing) => outgoing.poll_write(context, &bytes[at..]),
-                    Asking::Refused => Poll::Ready(Err(refused())),
-                    Asking::Unsupported => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
-                };
-                match step {
-                    Poll::Ready(Ok(n)) => at += n,
-                    Poll::Ready(Err(_)) | Poll::Pending if taken + at > 0 => {
-                        return Poll::Ready(Ok(taken + at))
-                    }
-                    other => return other,
-                }
-            }
-            taken += at;
-        }
+        let taken = ready!(take_both(first, second, |bytes| match &mut self.asking {
+            Asking::Head(_) => Poll::Ready(self.take_head(bytes)),
+            Asking::Ready(_) => self.poll_open(context).map_ok(|()| 0),
+            Asking::Body(outgoing) => outgoing.poll_write(context, bytes),
+            Asking::Refused => Poll::Ready(Err(refused())),
+            Asking::Unsupported => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }))?;
         // a request without body is whole with its head
         match self.poll_open(context) {
             Poll::Ready(Err(error)) if taken == 0 => Poll::Ready(Err(error)),

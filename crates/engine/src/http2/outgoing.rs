@@ -187,3 +187,24 @@ impl Outgoing {
         self.stream.send_reset(reason);
     }
 }
+
+/// Writes two slices by a step that takes a part of what it is given: what was taken before it fails or waits is told first.
+pub(super) fn take_both(
+    first: &[u8],
+    second: &[u8],
+    mut step: impl FnMut(&[u8]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    let mut taken = 0;
+    for bytes in [first, second] {
+        let mut at = 0;
+        while at < bytes.len() {
+            match step(&bytes[at..]) {
+                Poll::Ready(Ok(n)) => at += n,
+                Poll::Ready(Err(_)) | Poll::Pending if taken + at > 0 => return Poll::Ready(Ok(taken + at)),
+                other => return other,
+            }
+        }
+        taken += at;
+    }
+    Poll::Ready(Ok(taken))
+}
