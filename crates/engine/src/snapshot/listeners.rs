@@ -1,0 +1,94 @@
+//! Listeners: what they speak, and the hooks of their connections.
+
+use serde::Deserialize;
+
+use super::ListenerTls;
+
+/// A listener.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// The address as it was asked for.
+    pub address: String,
+    /// Its name, for hooks and logs.
+    pub name: String,
+    /// What is spoken on it.
+    pub protocol: ListenerProtocol,
+    /// The PROXY header that every connection begins with: `v1`, `v2` or `any`; absent for none.
+    #[serde(default)]
+    pub proxy_protocol: Option<String>,
+    /// Who may send PROXY headers; absent: the gateway's `trusted_proxies`.
+    #[serde(default)]
+    pub trusted_proxies: Option<Vec<String>>,
+    /// Whether the first TLS message is looked at, and connections of the names in `tls_routes` are carried on unread.
+    #[serde(default)]
+    pub tls_passthrough: bool,
+    /// Where connections go that nothing else sends elsewhere: an index into `upstreams`. Not for HTTP.
+    #[serde(default)]
+    pub upstream: Option<usize>,
+    /// Connections at once in a worker, or sessions; 0 for no limit.
+    #[serde(default)]
+    pub max_connections: usize,
+    /// The same for one client address.
+    #[serde(default)]
+    pub max_connections_per_client: usize,
+    /// The longest silence of both sides.
+    #[serde(default)]
+    pub idle: u64,
+    /// The longest life of a connection; 0 for no limit.
+    #[serde(default)]
+    pub lifetime: u64,
+    /// TLS; absent for plain connections.
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
+    /// Hooks of its connections.
+    #[serde(default)]
+    pub hooks: ConnectionHooks,
+}
+
+/// TLS connections that are carried on without being decrypted.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct TlsRoute {
+    /// Patterns of server names; none for all.
+    pub hosts: Vec<String>,
+    /// An index into `upstreams`.
+    pub upstream: usize,
+}
+
+/// What is spoken on a listener.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerProtocol {
+    /// HTTP.
+    Http,
+    /// Bytes as they are.
+    Tcp,
+    /// Datagrams as they are.
+    Udp,
+}
+
+impl ListenerProtocol {
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// Hooks of connections: indices into the table that came with the snapshot, in running order.
+#[derive(Deserialize, Debug, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionHooks {
+    /// When a connection is accepted, before its first byte is looked at.
+    pub connect: Vec<usize>,
+    /// When the first TLS message is there, before it is decided where the connection goes.
+    pub client_hello: Vec<usize>,
+    /// For each chunk or datagram from the client.
+    pub client_data: Vec<usize>,
+    /// For each chunk or datagram from the server.
+    pub server_data: Vec<usize>,
+}

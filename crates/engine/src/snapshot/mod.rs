@@ -1,0 +1,208 @@
+//! The configuration as it crosses the seam: one JSON text, decoded into these types and refused if anything is unknown.
+//!
+//! The text is made by `headgate.config`, where defaults and descriptions live; here every field is required unless it may
+//! be absent by meaning. Times are milliseconds, sizes bytes.
+
+mod listeners;
+mod protocols;
+mod routes;
+mod upstreams;
+
+use serde::Deserialize;
+
+pub use self::listeners::{ConnectionHooks, Listener, ListenerProtocol, TlsRoute};
+pub use self::protocols::{H2c, Http2, WebSocket};
+pub use self::routes::{Action, BodyHook, BodyMode, PhaseHooks, Route};
+pub use self::upstreams::{Keepalive, Server, Upstream, UpstreamProtocol};
+pub use crate::tls::spec::{ListenerTls, UpstreamTls};
+
+/// The whole configuration of a worker.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Bounds on what peers may send.
+    pub limits: Limits,
+    /// Bounds on every wait.
+    pub timeouts: Timeouts,
+    /// What the gateway tells servers about the client.
+    pub forwarding: Forwarding,
+    /// Whether to refuse any cryptographic module but the FIPS one.
+    #[serde(default)]
+    pub require_fips: bool,
+    /// HTTP/2 with clients.
+    pub http2: Http2,
+    /// WebSockets whose messages hooks see.
+    pub websocket: WebSocket,
+    /// The field that carries the request's id to the server and back; absent for none.
+    pub request_id_header: Option<String>,
+    /// The access log, absent for none.
+    pub access_log: Option<AccessLog>,
+    /// Whether clients are told where the time of their request went.
+    #[serde(default)]
+    pub server_timing: bool,
+    /// Groups of servers.
+    pub upstreams: Vec<Upstream>,
+    /// The routes, in the order listed.
+    pub routes: Vec<Route>,
+    /// What listeners do with their connections; one that is not here is plain HTTP.
+    #[serde(default)]
+    pub listeners: Vec<Listener>,
+    /// Where TLS connections go by their server name, on listeners with `tls_passthrough`.
+    #[serde(default)]
+    pub tls_routes: Vec<TlsRoute>,
+    /// Networks whose word about the client is taken; absent: nobody is asked, and lists of hops are passed on.
+    #[serde(default)]
+    pub trusted_proxies: Option<Vec<String>>,
+    /// Hooks of requests before they have a route, or that get none.
+    #[serde(default)]
+    pub hooks: PhaseHooks,
+}
+
+/// Bounds on what peers may send.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Of a request's or response's head.
+    pub max_head_bytes: usize,
+    /// Fields in a head.
+    pub max_header_fields: usize,
+    /// Of a request's body.
+    pub max_body_bytes: u64,
+    /// Client connections of this worker.
+    pub max_connections: usize,
+    /// Client connections of this worker from one address; 0 for no limit.
+    pub max_connections_per_client: usize,
+    /// Requests on one client connection; 0 for no limit.
+    pub max_requests_per_connection: u64,
+    /// TLS handshakes at one time, of this worker.
+    pub max_tls_handshakes: usize,
+    /// Chunk extensions on one chunk.
+    pub max_chunk_extension_bytes: usize,
+    /// The trailer section.
+    pub max_trailer_bytes: usize,
+    /// Fetches under way at once in this worker, their unread responses included.
+    pub max_fetches: usize,
+    /// Of a fetched response's body that is read whole.
+    pub max_fetch_body_bytes: usize,
+    /// A PROXY header.
+    pub max_proxy_header_bytes: usize,
+    /// A TLS client's first message.
+    pub max_client_hello_bytes: usize,
+    /// What a client's FIN before its answer means: `false` (it left: 499), `true` (it only finished sending).
+    #[serde(default)]
+    pub allow_half_close: bool,
+    /// Of a body that a request hook asks for whole.
+    #[serde(default)]
+    pub max_buffered_body_bytes: u64,
+    /// Of that in memory; the rest lies in a temporary file.
+    #[serde(default)]
+    pub buffered_memory_bytes: usize,
+    /// What a hook may make of one piece of a body, or of a whole one.
+    #[serde(default)]
+    pub max_hook_chunk_bytes: usize,
+}
+
+/// Bounds on every wait, in milliseconds.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// The PROXY header, from the connection's begin.
+    pub proxy_header: u64,
+    /// A whole TLS handshake; where TLS is not decrypted, its first message.
+    pub tls_handshake: u64,
+    /// The client's head, from its first byte.
+    pub client_head: u64,
+    /// Between two reads of the client's body.
+    pub client_body: u64,
+    /// A keep-alive connection without a request.
+    pub client_idle: u64,
+    /// Between two writes to a peer.
+    pub send: u64,
+    /// Waiting for a server while all are at their `max_connections`.
+    pub queue: u64,
+    /// Connecting to a server.
+    pub connect: u64,
+    /// From the request's end to the response head's end.
+    pub upstream_head: u64,
+    /// Between two reads of the response's body, and silence in a tunnel.
+    pub upstream_idle: u64,
+    /// Each step forward of a fetch.
+    pub fetch: u64,
+    /// From the begin of a drain until what is left is cut.
+    pub drain: u64,
+}
+
+/// A route's own timeouts; what is absent comes from the gateway's.
+#[derive(Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// See [`Timeouts`], also for the others.
+    pub client_head: Option<u64>,
+    /// See [`Timeouts`].
+    pub client_body: Option<u64>,
+    /// See [`Timeouts`].
+    pub client_idle: Option<u64>,
+    /// See [`Timeouts`].
+    pub send: Option<u64>,
+    /// See [`Timeouts`].
+    pub queue: Option<u64>,
+    /// See [`Timeouts`].
+    pub connect: Option<u64>,
+    /// See [`Timeouts`].
+    pub upstream_head: Option<u64>,
+    /// See [`Timeouts`].
+    pub upstream_idle: Option<u64>,
+    /// See [`Timeouts`].
+    pub drain: Option<u64>,
+}
+
+/// What the gateway tells servers about the client.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Forwarding {
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
+    pub x_forwarded: bool,
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+    /// `Via` (RFC 9110 section 7.6.3), both ways.
+    pub via: bool,
+    /// The gateway's name in `Via`.
+    pub name: String,
+    /// Fields that tell of the client's certificate, and what each holds. Those that clients send are taken out.
+    #[serde(default)]
+    pub client_certificate: Vec<(String, CertificateFact)>,
+}
+
+/// What a field may tell of a client's certificate.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateFact {
+    /// `valid`, `none`, or why it is not valid.
+    Verdict,
+    /// RFC 4514.
+    Subject,
+    /// RFC 4514.
+    Issuer,
+    /// Hex.
+    Serial,
+    /// SHA-256, hex.
+    Fingerprint,
+    /// Alternative names, comma separated.
+    Names,
+    /// Percent-encoded PEM.
+    Pem,
+}
+
+/// Where and how requests are logged.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    /// `json`, `combined`, or a text with `{field}`s.
+    pub format: String,
+    /// `stdout`, `stderr`, `file:PATH`, `syslog:PATH` or `syslog:udp://HOST:PORT`.
+    pub to: String,
+    /// How long a line may wait in the buffer, in milliseconds.
+    pub flush: u64,
+    /// The buffer.
+    pub buffer_bytes: usize,
+}

@@ -1,0 +1,139 @@
+//! Routes, what they do, and their hooks.
+
+use serde::Deserialize;
+
+use super::RouteTimeouts;
+
+/// A route.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Its name, for hooks and logs.
+    pub name: String,
+    /// Host patterns; none for all.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// The path pattern.
+    pub path: String,
+    /// Methods; none for all.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Conditions on header fields.
+    #[serde(default)]
+    pub headers: Vec<(String, Option<String>)>,
+    /// Conditions on query parameters.
+    #[serde(default)]
+    pub queries: Vec<(String, Option<String>)>,
+    /// A matcher function.
+    #[serde(default)]
+    pub function: Option<usize>,
+    /// Higher goes first.
+    #[serde(default)]
+    pub priority: i32,
+    /// What is done with the request.
+    pub action: Action,
+    /// Taken off the path before it is sent on.
+    #[serde(default)]
+    pub strip_prefix: Option<String>,
+    /// Put before the path (in place of `strip_prefix`) when it is sent on.
+    #[serde(default)]
+    pub replace_prefix: Option<String>,
+    /// Whether it needs a valid client certificate; absent: as the listener says.
+    #[serde(default)]
+    pub needs_client_certificate: Option<bool>,
+    /// The route's own body limit.
+    #[serde(default)]
+    pub max_body_bytes: Option<u64>,
+    /// The route's own timeouts.
+    #[serde(default)]
+    pub timeouts: Option<RouteTimeouts>,
+    /// The route's hooks, all that run for it, in order.
+    #[serde(default)]
+    pub hooks: PhaseHooks,
+}
+
+/// What a route does.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Action {
+    /// Sends the request to an upstream.
+    Proxy {
+        /// An index into `upstreams`.
+        upstream: usize,
+    },
+    /// Answers with a redirect.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// May hold `{scheme}`, `{host}`, `{path}`, `{query}`, `{target}` and path parameters.
+        location: String,
+    },
+    /// Answers with a fixed text.
+    Respond {
+        /// 200 to 599.
+        status: u16,
+        /// Further fields.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: String,
+    },
+    /// Answers with files of a folder.
+    Files {
+        /// The folder.
+        root: String,
+        /// Names tried for a folder.
+        index: Vec<String>,
+    },
+    /// A `request` hook answers; 404 if none does.
+    Hooks {},
+}
+
+/// Hooks by phase: indices into the table that came with the snapshot, in running order.
+#[derive(Deserialize, Debug, Default, Clone)]
+#[serde(deny_unknown_fields, default)]
+pub struct PhaseHooks {
+    /// Before routing.
+    pub rewrite: Vec<usize>,
+    /// Route chosen.
+    pub request: Vec<usize>,
+    /// The request's body on its way.
+    pub request_body: Vec<BodyHook>,
+    /// A server is to be chosen for an attempt.
+    pub balance: Vec<usize>,
+    /// Before each attempt's bytes go out.
+    pub upstream_request: Vec<usize>,
+    /// The response's head is there.
+    pub response: Vec<usize>,
+    /// The response's body on its way.
+    pub response_body: Vec<BodyHook>,
+    /// Messages of a WebSocket, either way.
+    pub websocket_message: Vec<usize>,
+    /// Something failed.
+    pub error: Vec<usize>,
+    /// After the last byte.
+    pub log: Vec<usize>,
+}
+
+/// A hook of a body phase.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct BodyHook {
+    /// An index into the table of hooks.
+    pub hook: usize,
+    /// In pieces, or whole.
+    pub mode: BodyMode,
+    /// The longest body that it takes whole.
+    pub limit: u64,
+    /// It wants what is under the Content-Encoding.
+    pub decode: bool,
+}
+
+/// How a hook takes a body.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyMode {
+    /// Piece by piece.
+    Stream,
+    /// Whole, in one call.
+    Buffer,
+}

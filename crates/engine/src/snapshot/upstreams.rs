@@ -1,0 +1,90 @@
+//! Groups of servers.
+
+use serde::Deserialize;
+
+use super::{RouteTimeouts, UpstreamTls};
+
+/// A group of servers.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Its name, for hooks and logs.
+    pub name: String,
+    /// `round_robin`, `least_conn`, `random` or `ip_hash`.
+    pub balance: String,
+    /// At least one, at most 64.
+    pub servers: Vec<Server>,
+    /// What is kept open.
+    pub keepalive: Keepalive,
+    /// What its servers speak.
+    #[serde(default)]
+    pub protocol: UpstreamProtocol,
+    /// Whether browsers' calls (gRPC-Web) are made calls of gRPC.
+    #[serde(default)]
+    pub grpc_web: bool,
+    /// Further attempts after the first, where a retry is safe.
+    pub retries: u32,
+    /// Its own timeouts.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
+    /// The Host field sent: `preserve`, `server` or a literal.
+    pub host: String,
+    /// The PROXY header that connections begin with: `v1` or `v2`; absent for none.
+    #[serde(default)]
+    pub proxy_protocol: Option<String>,
+    /// The address connections come from: `client` for the client's own (transparent), or an address; absent: any.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// How servers that speak TLS are spoken to; absent where none does.
+    #[serde(default)]
+    pub tls: Option<UpstreamTls>,
+}
+
+/// A server of an upstream.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// `ip:port`, `[ipv6]:port`, `name:port` or `unix:path`.
+    pub address: String,
+    /// Where to connect instead, for tests: the same forms as `address`.
+    #[serde(default)]
+    pub connect: Option<String>,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
+    /// Its share, from 1.
+    pub weight: u32,
+    /// Failures within `fail_timeout` that take it out; 0 for never.
+    pub max_fails: u32,
+    /// See `max_fails`; also how long it stays out.
+    pub fail_timeout: u64,
+    /// Used only while no other is available.
+    pub backup: bool,
+    /// Requests at once over all workers; 0 for no limit.
+    pub max_connections: u32,
+}
+
+/// What the servers of an upstream speak.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by prior knowledge, or by ALPN where there is TLS.
+    H2,
+}
+
+/// What an upstream keeps open, per worker.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Keepalive {
+    /// Idle connections per server.
+    pub max_idle: usize,
+    /// How long one may be idle.
+    pub idle_timeout: u64,
+    /// Requests on one connection; 0 for no limit.
+    pub max_requests: u64,
+    /// HTTP/2: how often a server with requests is pinged, and how long its answer may take.
+    pub ping: u64,
+}
