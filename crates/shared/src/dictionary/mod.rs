@@ -10,6 +10,7 @@
 //! | [`layout`], [`cell`] | where things are, what words mean |
 //! | [`shard`] | lock, cells, bytes |
 //! | [`entries`], [`lists`], [`named_locks`] | operations within a locked shard |
+//! | [`whole`] | what concerns all entries |
 //! | [`repair`], [`audit`] | after a death; and whether all fits together |
 
 mod audit;
@@ -25,6 +26,7 @@ mod shard;
 #[cfg(test)]
 mod tests;
 mod value;
+mod whole;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -34,12 +36,13 @@ use rustix::time::{clock_gettime, ClockId};
 use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
-use self::cell::{from_int, low, to_int, Type, EXPIRY, NUMBER, ORDER};
+use self::cell::{from_int, low, to_int, Type, EXPIRY, NUMBER};
 use self::entries::{stored, Content, Room};
-use self::layout::{Layout, CELL_BYTES, ENTRIES, EVICTIONS, HEADER_WORDS, MAGIC, RECENCY, REPAIRS, VERSION};
+use self::layout::{Layout, HEADER_WORDS, MAGIC, VERSION};
 pub use self::layout::{MAX_BYTES, MIN_BYTES};
 use self::lists::NewItem;
 use self::shard::Shard;
+use self::value::sum;
 pub use self::value::{End, Number, Owned, Refused, Value};
 use crate::memory::{first_words, sealed_bytes, Memory};
 
@@ -297,78 +300,6 @@ impl Dictionary {
         })
     }
 
-    // ---- the whole
-
-    /// The keys of live entries, at most `limit`, most recently used first within each shard.
-    pub fn keys(&self, limit: usize) -> Result<Vec<Vec<u8>>, Refused> {
-        let mut keys = Vec::new();
-        let now = (self.now)();
-        for number in 0..self.layout.shards {
-            let shard = self.shard(number)?;
-            let mut entry = cell::high(shard.load(RECENCY));
-            while entry != 0 && keys.len() < limit {
-                if shard.is_live(entry, || now) {
-                    keys.push(shard.key(entry));
-                }
-                entry = low(shard.field(entry, ORDER));
-            }
-        }
-        Ok(keys)
-    }
-
-    /// Removes everything, shard by shard; gives how many entries there were.
-    pub fn flush_all(&self) -> Result<usize, Refused> {
-        self.over_shards(|shard| {
-            let mut removed = 0;
-            while let entry @ 1.. = low(shard.load(RECENCY)) {
-                shard.remove(entry);
-                removed += 1;
-            }
-            removed
-        })
-    }
-
-    /// Removes what has expired, at most `limit` entries; gives how many.
-    pub fn flush_expired(&self, limit: usize) -> Result<usize, Refused> {
-        let mut left = limit;
-        self.over_shards(|shard| {
-            let removed = shard.remove_expired(self.now, left);
-            left -= removed;
-            removed
-        })
-    }
-
-    /// Entries, those included that have expired and are not yet removed.
-    pub fn len(&self) -> Result<usize, Refused> {
-        self.number(ENTRIES)
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> Result<bool, Refused> {
-        self.len().map(|entries| entries == 0)
-    }
-
-    /// The bytes asked for when it was made.
-    pub fn capacity(&self) -> u64 {
-        self.layout.bytes
-    }
-
-    /// Bytes in cells that hold nothing.
-    pub fn free_bytes(&self) -> Result<u64, Refused> {
-        self.over_shards(|shard| shard.available() * CELL_BYTES)
-            .map(|bytes| bytes as u64)
-    }
-
-    /// Entries that had to go for others, since it was made.
-    pub fn evictions(&self) -> Result<usize, Refused> {
-        self.number(EVICTIONS)
-    }
-
-    /// How often a shard was repaired after its user's death, since it was made.
-    pub fn repairs(&self) -> Result<usize, Refused> {
-        self.number(REPAIRS)
-    }
-
     // ---- below
 
     /// The locked shard of a key, and the part of the hash that counts there.
@@ -387,14 +318,6 @@ impl Dictionary {
         let size = self.layout.shard_words();
         let begin = HEADER_WORDS + number * size;
         Shard::lock(&self.memory.words()[begin..begin + size], &self.layout)
-    }
-
-    fn over_shards(&self, mut each: impl FnMut(&Shard<'_>) -> usize) -> Result<usize, Refused> {
-        (0..self.layout.shards).try_fold(0, |sum, number| Ok(sum + each(&self.shard(number)?)))
-    }
-
-    fn number(&self, word: usize) -> Result<usize, Refused> {
-        self.over_shards(|shard| usize::try_from(shard.load(word)).unwrap_or(usize::MAX))
     }
 
     fn expiry(&self, ttl_ms: u64) -> u64 {
@@ -469,27 +392,6 @@ impl Dictionary {
             return Err(Refused::TooLarge { bytes, limit });
         }
         Ok(())
-    }
-}
-
-impl From<Number> for Value<'_> {
-    fn from(number: Number) -> Self {
-        match number {
-            Number::Int(n) => Self::Int(n),
-            Number::Float(x) => Self::Float(x),
-        }
-    }
-}
-
-fn sum(a: Number, b: Number) -> Result<Number, Refused> {
-    #[allow(clippy::cast_precision_loss, reason = "as Python adds an int to a float")]
-    let float = |number| match number {
-        Number::Int(n) => n as f64,
-        Number::Float(x) => x,
-    };
-    match (a, b) {
-        (Number::Int(a), Number::Int(b)) => a.checked_add(b).map(Number::Int).ok_or(Refused::Overflow),
-        _ => Ok(Number::Float(float(a) + float(b))),
     }
 }
 

@@ -94,3 +94,25 @@ pub enum Refused {
         pid: u32,
     },
 }
+
+impl From<Number> for Value<'_> {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Int(n) => Self::Int(n),
+            Number::Float(x) => Self::Float(x),
+        }
+    }
+}
+
+/// What counting up gives: exact between whole numbers.
+pub(super) fn sum(a: Number, b: Number) -> Result<Number, Refused> {
+    #[allow(clippy::cast_precision_loss, reason = "as Python adds an int to a float")]
+    let float = |number| match number {
+        Number::Int(n) => n as f64,
+        Number::Float(x) => x,
+    };
+    match (a, b) {
+        (Number::Int(a), Number::Int(b)) => a.checked_add(b).map(Number::Int).ok_or(Refused::Overflow),
+        _ => Ok(Number::Float(float(a) + float(b))),
+    }
+}

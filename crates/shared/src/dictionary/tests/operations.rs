@@ -1,4 +1,5 @@
 use super::*;
+use crate::dictionary::layout::{CELL_BYTES, RECENCY};
 
 const KIB: u64 = 1024;
 
