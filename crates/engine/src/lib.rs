@@ -16,6 +16,7 @@ mod exchange;
 pub mod exchange_state;
 pub mod failure;
 mod fetch;
+mod finishing;
 mod forward;
 mod grpc;
 pub mod hooks;
