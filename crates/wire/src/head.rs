@@ -182,12 +182,9 @@ impl Head {
     }
 
     fn is_visible_as(&self, field: &Field, name: &[u8]) -> bool {
-        if field.state & HIDDEN != 0 || usize::from(field.name_len) != name.len() {
-            return false;
-        }
-        let own = self.name(field);
-        // the same case, in one comparison, is the most frequent one
-        own == name || own.eq_ignore_ascii_case(name)
+        field.state & HIDDEN == 0
+            && usize::from(field.name_len) == name.len()
+            && self.name(field).eq_ignore_ascii_case(name)
     }
 
     /// Hides the visible field lines of `name` at or after `from`.
