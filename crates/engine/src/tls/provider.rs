@@ -1,6 +1,6 @@
 //! The cryptographic module: aws-lc, plain or as its FIPS-validated build (cargo feature `fips`).
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Once};
 
 use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
@@ -20,6 +20,12 @@ fn own() -> CryptoProvider {
 
 /// The module that does the work, made on first use.
 pub(super) fn provider() -> Arc<CryptoProvider> {
+    // aws-lc gathers entropy when it is first asked for a random number, and takes 30 ms for it: where TLS is configured, so
+    // that no client's handshake waits, and nowhere else.
+    static SEEDED: Once = Once::new();
+    SEEDED.call_once(|| {
+        let _ = aws_lc_rs::rand::fill(&mut [0]); // whoever needs one will see it fail
+    });
     Arc::clone(&PROVIDER)
 }
 

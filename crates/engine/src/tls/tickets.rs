@@ -41,14 +41,17 @@ impl std::fmt::Debug for TicketKeys {
 }
 
 impl TicketKeys {
-    /// One random key, for a worker that nobody gives any.
-    pub(crate) fn random() -> Arc<Self> {
+    /// Makes a random key if nobody has given any.
+    fn complete(&self) {
+        let is_empty = self
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty();
         let mut bytes = [0; TICKET_KEY_BYTES];
-        let keys = Self::default();
-        if aws_lc_rs::rand::fill(&mut bytes).is_ok() {
-            keys.replace(&[bytes]);
+        if is_empty && aws_lc_rs::rand::fill(&mut bytes).is_ok() {
+            self.replace(&[bytes]);
         }
-        Arc::new(keys)
     }
 
     /// Takes these keys in place of the old ones; the first encrypts.
@@ -74,6 +77,7 @@ pub(super) struct Ticketer {
 
 impl Ticketer {
     pub(super) fn new(keys: Arc<TicketKeys>, context: &[u8]) -> Self {
+        keys.complete();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, context);
         let mut context = [0; 32];
         context.copy_from_slice(digest.as_ref());
@@ -140,14 +144,14 @@ mod tests {
 
     #[test]
     fn ticket_of_a_listener_that_asks_for_less_is_not_read() {
-        let keys = TicketKeys::random();
+        let keys = Arc::<TicketKeys>::default();
         let ticket = ticketer(&keys, b"none").encrypt(b"state").unwrap();
         assert!(ticketer(&keys, b"required").decrypt(&ticket).is_none());
     }
 
     #[test]
     fn ticket_is_not_read_once_its_key_is_gone_nor_when_changed() {
-        let keys = TicketKeys::random();
+        let keys = Arc::<TicketKeys>::default();
         let reader = ticketer(&keys, b"a");
         let ticket = reader.encrypt(b"state").unwrap();
         for at in 0..ticket.len() {
