@@ -224,6 +224,35 @@ pub(crate) fn read_bytes<'py>(
     most: usize,
     read: Read<'_>,
 ) -> Poll<io::Result<Bound<'py, PyBytes>>> {
+    filled_bytes(py, most, |room| {
+        let mut room = ReadBuf::uninit(room);
+        ready!(read(&mut room))?;
+        Poll::Ready(Ok(room.filled().len()))
+    })
+}
+
+/// The same for what a pipe holds.
+pub(crate) fn read_pipe<'py>(
+    py: Python<'py>,
+    most: usize,
+    pipe: BorrowedFd<'_>,
+) -> io::Result<Bound<'py, PyBytes>> {
+    let read = filled_bytes(py, most, |room| {
+        let filled = rustix::io::read(pipe, room).map(|(filled, _)| filled.len());
+        Poll::Ready(filled.map_err(io::Error::from))
+    });
+    match read {
+        Poll::Ready(bytes) => bytes,
+        Poll::Pending => unreachable!("a pipe is not waited for"),
+    }
+}
+
+/// A new `bytes` of at most `most` bytes; `fill` tells how many of its first ones it has written.
+fn filled_bytes(
+    py: Python<'_>,
+    most: usize,
+    fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<Bound<'_, PyBytes>>> {
     let Ok(size) = ffi::Py_ssize_t::try_from(most) else {
         return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
     };
@@ -234,14 +263,14 @@ pub(crate) fn read_bytes<'py>(
         return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
     };
     // SAFETY: the object has so many bytes; they are not initialised, which `MaybeUninit` says, and borrowed for this call.
-    let mut room = ReadBuf::uninit(unsafe {
+    let room = unsafe {
         slice::from_raw_parts_mut(
             ffi::PyBytes_AsString(bytes.as_ptr()).cast::<MaybeUninit<u8>>(),
             most,
         )
-    });
-    ready!(read(&mut room))?;
-    let filled = ffi::Py_ssize_t::try_from(room.filled().len()).expect("no more than the room");
+    };
+    let filled = ready!(fill(room))?;
+    let filled = ffi::Py_ssize_t::try_from(filled).expect("no more than the room");
     if filled == size {
         // SAFETY: it was made as `bytes`.
         return Poll::Ready(Ok(unsafe { bytes.cast_into_unchecked() }));

@@ -1,6 +1,7 @@
 //! The engine's trait [`Hooks`] over a table of Python functions.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -96,6 +97,10 @@ impl Hooks for PyHooks {
 
     fn read_piece(&self, most: usize, read: Read<'_>) -> Poll<io::Result<Chunk>> {
         gil::held(|py| PyPiece::read(py, most, read))
+    }
+
+    fn read_pipe(&self, most: usize, pipe: BorrowedFd<'_>) -> io::Result<Chunk> {
+        gil::held(|py| PyPiece::from_pipe(py, most, pipe))
     }
 
     fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::ops::Deref;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::task::{ready, Poll};
 
@@ -26,6 +27,12 @@ impl PyPiece {
     pub(crate) fn read(py: Python<'_>, most: usize, read: Read<'_>) -> Poll<io::Result<Chunk>> {
         let bytes = ready!(gil::read_bytes(py, most, read))?;
         Poll::Ready(Ok(Rc::new(Self(PyBackedBytes::from(bytes)))))
+    }
+
+    /// A new object of what a pipe holds. Copied once, by the kernel.
+    pub(crate) fn from_pipe(py: Python<'_>, most: usize, pipe: BorrowedFd<'_>) -> io::Result<Chunk> {
+        let bytes = gil::read_pipe(py, most, pipe)?;
+        Ok(Rc::new(Self(PyBackedBytes::from(bytes))))
     }
 
     /// The object of a chunk; a chunk that is none is copied into one.

@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{ready, Poll};
@@ -159,6 +160,13 @@ pub trait Hooks {
         let filled = room.filled().len();
         bytes.truncate(filled);
         Poll::Ready(Ok(Rc::new(bytes)))
+    }
+
+    /// A piece in that form of what a pipe holds: as much of `most` bytes as it does.
+    fn read_pipe(&self, most: usize, pipe: BorrowedFd<'_>) -> io::Result<Chunk> {
+        let mut bytes = Vec::with_capacity(most);
+        rustix::io::read(pipe, rustix::buffer::spare_capacity(&mut bytes))?;
+        Ok(Rc::new(bytes))
     }
 
     /// Asks a matcher function whether a route that otherwise fits takes the request. Errors count as no (and are logged).

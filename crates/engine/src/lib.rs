@@ -33,6 +33,7 @@ mod own_answer;
 mod own_tunnel;
 mod peer;
 mod phase_hooks;
+mod pipe;
 pub mod redis;
 mod request_id;
 mod server_timing;

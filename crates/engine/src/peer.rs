@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use crate::deadline::Watched;
-use crate::http1::splice::Pipes;
 use crate::limits::Limit;
+use crate::pipe::Pipes;
 use crate::stream::Stream;
 use crate::tls::TlsStream;
 use crate::turns::{Turn, Turns};

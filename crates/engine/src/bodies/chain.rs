@@ -27,6 +27,11 @@ pub(crate) trait Input {
 
     /// The next piece.
     fn poll_flow(&mut self, context: &mut Context<'_>, on: &mut On) -> Poll<Result<Flow, Self::Error>>;
+
+    /// Whether very much is still to come, for certain.
+    fn is_long(&self) -> bool {
+        false
+    }
 }
 
 /// A piece, or (boxed, so that pieces are cheap to hand on) why there is none.
@@ -125,6 +130,13 @@ impl Chain {
         self.stages
             .iter()
             .any(|stage| matches!(stage, Stage::Hook(hook) if hook.whole.is_some()))
+    }
+
+    /// Whether each piece goes by on its own, and as it came unless a hook changes it.
+    pub(crate) fn is_of_streams(&self) -> bool {
+        self.stages
+            .iter()
+            .all(|stage| matches!(stage, Stage::Hook(hook) if hook.whole.is_none()))
     }
 
     /// Whether what came out is not what went in, so far.
@@ -270,8 +282,12 @@ impl HookStage {
     /// Takes a piece in and calls the hook with it, or keeps it for the call with the whole.
     fn give(&mut self, flow: Flow, ground: &Ground) -> Given<()> {
         let is_last = flow.is_last;
+        let mut piped = None;
         let chunk = match &mut self.whole {
-            None => flow.data,
+            None => {
+                piped = flow.piped;
+                flow.data
+            }
             Some(whole) => {
                 whole.keep(&flow, ground)?;
                 if !is_last {
@@ -287,7 +303,11 @@ impl HookStage {
             .call_body(self.hook, &ground.exchange, &chunk, is_last);
         // the call has read the clock at its end
         ground.exchange.timings.add_hook(ground.clock.now_us() - began);
-        self.called = Some((step, Flow::of(chunk, is_last)));
+        let flow = Flow {
+            piped,
+            ..Flow::of(chunk, is_last)
+        };
+        self.called = Some((step, flow));
         Ok(())
     }
 
@@ -307,6 +327,10 @@ impl HookStage {
                 }
                 _ => Ok(self.known(flow)),
             },
+            // an async hook that gives back what it got
+            BodyVerdict::Replace(chunk) if std::ptr::eq(chunk.bytes(), flow.bytes()) => {
+                self.settle(BodyVerdict::Keep, flow, ground, has_changed)
+            }
             BodyVerdict::Replace(chunk) => {
                 *has_changed = true;
                 Ok(self.known(Flow::of(chunk, flow.is_last)))
@@ -364,6 +388,7 @@ impl Whole {
                 data: Some(Rc::new(piece)),
                 is_last: after == self.spool.len(),
                 rest: Some(left),
+                piped: None,
             }
         }))
     }

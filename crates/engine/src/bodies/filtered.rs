@@ -13,6 +13,9 @@ use crate::peer::Peer;
 /// So much may come out before the head is written, which tells a short body's length.
 const BEGIN_BYTES: usize = 64 * 1024;
 
+/// The same of a body that is long, whose length hooks will hardly let be told.
+const LONG_BEGIN_BYTES: usize = 32 * 1024;
+
 /// See the module.
 pub(crate) struct Filtered {
     pub(crate) chain: Chain,
@@ -61,6 +64,9 @@ impl Filtered {
         on: &mut On,
     ) -> Poll<Result<(), Box<ChainBroken<I::Error>>>> {
         while !self.is_ended && self.told.is_none() && self.outlet.pending() < BEGIN_BYTES {
+            if self.outlet.pending() >= LONG_BEGIN_BYTES && input.is_long() {
+                break;
+            }
             match self.chain.poll_flow(context, input, on) {
                 Poll::Ready(flow) => self.take(flow?),
                 Poll::Pending if *on == On::Source && !self.chain.holds_back() => break,
@@ -138,8 +144,10 @@ impl Filtered {
         }
         self.made += flow.len() as u64;
         self.is_ended = flow.is_last;
-        if let Some(data) = flow.data {
-            self.outlet.push(data);
+        match (flow.data, flow.piped) {
+            (Some(_), Some(pipe)) => self.outlet.push_piped(pipe),
+            (Some(data), None) => self.outlet.push(data),
+            (None, _) => {}
         }
     }
 }

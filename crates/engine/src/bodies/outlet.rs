@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{ready, Context, Poll};
 
+use rustix::net::{send, SendFlags};
+use tokio::io::Interest;
+
 use headgate_wire::{write_chunk_size, write_last_chunk, Head, CRLF};
 
 use super::piece::Chunk;
 use crate::peer::Peer;
+use crate::pipe::Pipe;
 
 /// See the module.
 #[derive(Default)]
@@ -21,6 +25,8 @@ pub(crate) struct Outlet {
     next: Option<Chunk>,
     later: VecDeque<Chunk>,
     queued: usize,
+    /// Written before all of these, right behind the framing.
+    piped: Option<Box<Pipe>>,
     is_chunked: bool,
     owes_crlf: bool,
     end: Option<Vec<u8>>,
@@ -42,6 +48,17 @@ impl Outlet {
             None => self.next = Some(chunk),
             Some(_) => self.later.push_back(chunk),
         }
+    }
+
+    /// Puts a piece that is in a pipe behind what is written; nothing else is waiting.
+    pub(crate) fn push_piped(&mut self, pipe: Box<Pipe>) {
+        debug_assert!(!self.has_more());
+        if self.is_chunked {
+            self.pay_crlf();
+            write_chunk_size(pipe.filled, &mut self.framing);
+            self.owes_crlf = true;
+        }
+        self.piped = Some(pipe);
     }
 
     /// Ends the body, with trailers where its framing has a place for them.
@@ -70,7 +87,11 @@ impl Outlet {
 
     /// Whether anything is left to write.
     pub(crate) fn has_more(&self) -> bool {
-        self.data.is_some() || self.next.is_some() || !self.framing.is_empty() || self.end.is_some()
+        self.data.is_some()
+            || self.next.is_some()
+            || !self.framing.is_empty()
+            || self.end.is_some()
+            || self.piped.is_some()
     }
 
     /// Everything so far as one run of bytes, taken out.
@@ -87,6 +108,9 @@ impl Outlet {
 
     /// Writes until nothing is left.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>, peer: &mut Peer) -> Poll<io::Result<()>> {
+        if self.piped.is_some() {
+            ready!(self.poll_piped(context, peer))?;
+        }
         while self.advance() {
             let framing = &self.framing[self.framing_written..];
             let data = self
@@ -105,6 +129,36 @@ impl Outlet {
                 ready!(peer.stream.poll_write_slices(context, &slices))?
             };
             self.wrote(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is in the pipe.
+    fn poll_piped(&mut self, context: &mut Context<'_>, peer: &mut Peer) -> Poll<io::Result<()>> {
+        while self.framing_written < self.framing.len() {
+            ready!(peer.stream.poll_write_ready(context))?;
+            let framing = &self.framing[self.framing_written..];
+            // it waits in the socket for the data
+            let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            let sent = peer
+                .stream
+                .try_io(Interest::WRITABLE, |socket| Ok(send(socket, framing, flags)?));
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => {
+                    let n = sent?;
+                    self.framing_written += n;
+                    self.written += n as u64;
+                }
+            }
+        }
+        self.framing.clear();
+        self.framing_written = 0;
+        while let Some(pipe) = self.piped.as_mut().filter(|pipe| pipe.filled > 0) {
+            self.written += ready!(pipe.poll_drain(context, peer))? as u64;
+        }
+        if let Some(empty) = self.piped.take() {
+            peer.pipes().give(empty);
         }
         Poll::Ready(Ok(()))
     }

@@ -9,7 +9,9 @@ use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head};
 use super::piece::{Chunk, Flow};
 use crate::hooks::Hooks;
 use crate::http1::relay::RelayBroken;
+use crate::http1::splice::SPLICE_FROM_BYTES;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::pipe::{Pipe, PIPE_BYTES};
 use crate::turns::Turn;
 
 /// See the module.
@@ -18,7 +20,14 @@ pub(crate) struct Payload {
     /// The trailers, after the end.
     pub(crate) trailers: Option<Head>,
     turn: Turn,
+    /// Pieces may come in a pipe too: both sides are sockets, and hooks only look, as far as is known.
+    pub(crate) may_pipe: bool,
+    /// The server sent faster than was read, when it was read last.
+    is_ahead: bool,
 }
+
+/// Shorter pieces are copied back rather than kept in a pipe: that takes more system calls.
+const PIPE_FROM_BYTES: usize = 32 * 1024;
 
 enum Source {
     Length(u64),
@@ -45,7 +54,15 @@ impl Payload {
             source,
             trailers: None,
             turn: Turn::default(),
+            may_pipe: false,
+            // the first piece is what was there when the head was read
+            is_ahead: true,
         }
+    }
+
+    /// Whether more is to come than is worth waiting for.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(self.source, Source::Length(left) if left >= SPLICE_FROM_BYTES)
     }
 
     /// The next piece, in a chunk of the hooks' own kind.
@@ -63,17 +80,29 @@ impl Payload {
             if server.unread().is_empty() && server.stream.socket().is_some() {
                 match &mut self.source {
                     Source::Length(left) => {
-                        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(BUFFER_BYTES);
-                        let chunk = ready!(poll_read(context, server, hooks, most, &mut self.turn))?;
-                        let len = chunk.bytes().len();
+                        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(PIPE_BYTES);
+                        let pays = self.may_pipe && self.is_ahead && most >= PIPE_FROM_BYTES;
+                        // without a descriptor left it goes on as well
+                        let pipe = pays.then(|| server.pipes().take().ok()).flatten();
+                        let mut flow = if let Some(pipe) = pipe {
+                            ready!(poll_pipe(context, server, hooks, pipe, most, &mut self.turn))?
+                        } else {
+                            let chunk = ready!(poll_read(context, server, hooks, most, &mut self.turn))?;
+                            Flow::of(chunk, false)
+                        };
+                        let len = flow.len();
+                        // a system that cannot copy between pipes is not asked again
+                        self.may_pipe &= !pays || len < PIPE_FROM_BYTES || flow.piped.is_some();
                         if len == 0 {
                             return Poll::Ready(Err(RelayBroken::Server(Broken::Closed)));
                         }
+                        self.is_ahead = len >= PIPE_FROM_BYTES;
                         *left -= len as u64;
-                        return Poll::Ready(Ok(Flow::of(chunk, *left == 0)));
+                        flow.is_last = *left == 0;
+                        return Poll::Ready(Ok(flow));
                     }
                     Source::UntilClose => {
-                        let chunk = ready!(poll_read(context, server, hooks, BUFFER_BYTES, &mut self.turn))?;
+                        let chunk = ready!(poll_read(context, server, hooks, PIPE_BYTES, &mut self.turn))?;
                         let is_last = chunk.bytes().is_empty();
                         return Poll::Ready(Ok(Flow::of(chunk, is_last)));
                     }
@@ -156,6 +185,48 @@ fn poll_read(
         server.turns().give_back();
     }
     chunk.map_err(|error| RelayBroken::Server(Broken::Io(error)))
+}
+
+/// Moves bytes from the socket into a pipe and copies them from there into a chunk of the hooks' own kind.
+fn poll_pipe(
+    context: &mut Context<'_>,
+    server: &mut Peer,
+    hooks: &dyn Hooks,
+    mut pipe: Box<Pipe>,
+    most: usize,
+    turn: &mut Turn,
+) -> Poll<Result<Flow, RelayBroken>> {
+    let failed = |error| RelayBroken::Server(Broken::Io(error));
+    let mut polled = server.turns().poll(context, turn).map(|()| Ok(0));
+    if polled.is_ready() {
+        polled = pipe.poll_fill(context, server, most as u64);
+        if polled.is_pending() {
+            server.turns().give_back();
+        }
+    }
+    let Poll::Ready(filled) = polled else {
+        // nothing is held while the server is waited for
+        server.pipes().give(pipe);
+        return Poll::Pending;
+    };
+    pipe.filled = filled.map_err(failed)?;
+    if pipe.filled == 0 {
+        server.pipes().give(pipe);
+        return Poll::Ready(Ok(Flow::default()));
+    }
+    let chunk = if pipe.filled < PIPE_FROM_BYTES {
+        pipe.empty(hooks)
+    } else {
+        server.pipes().look(&mut pipe, hooks)
+    };
+    let chunk = chunk.map_err(failed)?;
+    let mut flow = Flow::of(chunk, false);
+    if pipe.filled > 0 {
+        flow.piped = Some(pipe);
+    } else {
+        server.pipes().give(pipe);
+    }
+    Poll::Ready(Ok(flow))
 }
 
 /// What a step over framing came to.

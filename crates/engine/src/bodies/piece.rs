@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::rc::Rc;
 
+use crate::pipe::Pipe;
+
 /// Bytes that do not change while somebody holds them.
 pub trait Piece {
     /// The bytes.
@@ -34,6 +36,8 @@ pub(crate) struct Flow {
     pub(crate) is_last: bool,
     /// All bytes from this one on, where that is known.
     pub(crate) rest: Option<u64>,
+    /// The data once more, in a pipe: who leaves it as it is need not copy it back.
+    pub(crate) piped: Option<Box<Pipe>>,
 }
 
 impl Flow {
@@ -41,7 +45,7 @@ impl Flow {
         Self {
             data: (!data.bytes().is_empty()).then_some(data),
             is_last,
-            rest: None,
+            ..Self::default()
         }
     }
 

@@ -106,6 +106,7 @@ pub(super) async fn respond(
         connection.shared.buffers.scrap(),
     );
     way.filtered.start(head, framing.is_chunked, has_body);
+    way.payload.may_pipe = connection.peer.stream.socket().is_some() && way.filtered.chain.is_of_streams();
     let relayed = match at_once(&mut way, connection, plan, &mut server).await {
         Ok(true) => Ok(()),
         Ok(false) => carry(connection, plan, &mut server, &mut way, body, &mut is_deaf).await,
@@ -243,6 +244,10 @@ impl Input for ServerInput<'_> {
         }
         Poll::Ready(Ok(flow))
     }
+
+    fn is_long(&self) -> bool {
+        self.payload.is_long()
+    }
 }
 
 impl Carrier for Begin<'_> {
@@ -277,6 +282,8 @@ impl Carrier for Way {
         client: &mut Peer,
         on: &mut On,
     ) -> Poll<Result<(), RelayBroken>> {
+        // a hook that has changed a piece will change others
+        self.payload.may_pipe &= !self.filtered.chain.has_changed();
         let mut input = ServerInput {
             payload: &mut self.payload,
             server,

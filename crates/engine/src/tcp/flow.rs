@@ -12,9 +12,9 @@ use std::task::{ready, Context, Poll};
 
 use super::filter::{filter, Filtering};
 use crate::connection_state::ConnectionState;
-use crate::http1::splice::Pipe;
 use crate::limits::Limit;
 use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
+use crate::pipe::Pipe;
 use crate::snapshot::ConnectionHooks;
 use crate::tables::Tables;
 use crate::turns::Turn;
@@ -213,8 +213,7 @@ impl<'a> Direction<'a> {
         };
         loop {
             while pipe.filled > 0 {
-                let n = ready!(pipe.poll_drain(context, to))?;
-                pipe.filled -= n;
+                let n = ready!(pipe.poll_drain_in_turn(context, to))?;
                 self.moved += n as u64;
             }
             pipe.filled = ready!(pipe.poll_fill(context, from, SPLICE_BYTES))?;
