@@ -26,10 +26,10 @@ if [ ! -x "$tool" ]; then
   without "there is no llvm-profdata for this rustc" "rustup component add llvm-tools, then make profile"
 fi
 
-rm -rf "$raw"
 echo "profile: building with counters (some minutes)"
 CARGO_TARGET_DIR=$(realpath "$build") RUSTFLAGS="${RUSTFLAGS:-} -Cprofile-generate=$(realpath -m "$raw")" \
   .venv/bin/maturin develop --release --locked >"$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
+rm -rf "$raw" # what macros and build scripts counted while they ran
 echo "profile: training (half a minute)"
 .venv/bin/python tools/training/train.py >"$build/training.log" 2>&1 || {
   tail -n 20 "$build/training.log"

@@ -194,5 +194,15 @@ _trees: dict[Path, ast.Module] = {}
 
 def _tree(path: Path) -> ast.Module:
     if path not in _trees:
-        _trees[path] = ast.parse(path.read_text())
+        _trees[path] = tree = ast.parse(path.read_text())
+        _unquote(tree)
     return _trees[path]
+
+
+def _unquote(tree: ast.Module) -> None:
+    """Writes types that stand in quotes, because they are defined later, as the others."""
+    for node in ast.walk(tree):
+        for field in ("annotation", "returns"):
+            said = getattr(node, field, None)
+            if isinstance(said, ast.Constant) and isinstance(said.value, str):
+                setattr(node, field, ast.parse(said.value, mode="eval").body)
