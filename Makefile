@@ -36,10 +36,9 @@ develop: $(STAMPS)/debug ## debug build, installed in .venv (quick to compile, s
 	@$(BIN)/python -m compileall -q src/headgate
 
 .PHONY: profile
-profile: $(STAMPS)/venv ## make the profile anew that release builds are optimised by (else made once)
-	$(say) "profile: what a release build is optimised by"
-	@rm -f $(PROFILE) $(STAMPS)/debug $(STAMPS)/release
-	@bash tools/profile.sh $(PROFILE)
+profile: ## make the profile anew that release builds are optimised by (else made once)
+	@rm -f $(PROFILE)
+	@$(MAKE) --no-print-directory $(PROFILE)
 
 .PHONY: wheel
 wheel: | $(PROFILE) ## a wheel in dist/: what `pip install .` builds, and optimised by the profile

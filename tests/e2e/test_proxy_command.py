@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from e2e.kit import Origin, RunningGateway, eventually
 from e2e.kit.behaviours import gated
-from e2e.kit.client import format_request
+from e2e.kit.client import RawClient, format_request
 from e2e.kit.gateway import group_members
 
 Start = Callable[..., RunningGateway]
@@ -57,11 +57,13 @@ def start(tmp_path: Path, origin: Origin) -> Iterator[Start]:
         gateway.stop()
 
 
-def begin_slowly(gateway: RunningGateway, origin: Origin, path: str) -> threading.Event:
-    """Has the origin answer a path only in part until the event is set."""
+def begin_slowly(client: RawClient, origin: Origin, path: str) -> threading.Event:
+    """Asks for a path that the origin answers only in part until the event is set."""
     gate = threading.Event()
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
     origin.on(path, gated(gate, head + b"slow ", b"done"))
+    client.send(format_request("GET", path))
+    assert client.read_until(b"slow ")
     return gate
 
 
@@ -85,10 +87,8 @@ def test_nothing_heavy_is_loaded_before_the_first_answer(start: Start, origin: O
 
 def test_fast_stop_does_not_wait_for_requests(start: Start, origin: Origin) -> None:
     gateway = start()
-    gate = begin_slowly(gateway, origin, "/cut-off")
     with gateway.client() as client:
-        client.send(format_request("GET", "/cut-off"))
-        assert client.read_until(b"slow ")
+        gate = begin_slowly(client, origin, "/cut-off")
         gateway.signal(signal.SIGTERM)
         assert gateway.process.wait(timeout=15) == 0
         assert client.read_to_end() == b""
@@ -98,11 +98,9 @@ def test_fast_stop_does_not_wait_for_requests(start: Start, origin: Origin) -> N
 
 def test_graceful_stop_finishes_requests_in_flight(start: Start, origin: Origin) -> None:
     gateway = start()
-    gate = begin_slowly(gateway, origin, "/in-flight")
     with gateway.client() as client, gateway.client() as idle:
         assert idle.get("/").status == 200
-        client.send(format_request("GET", "/in-flight"))
-        assert client.read_until(b"slow ")
+        gate = begin_slowly(client, origin, "/in-flight")
         gateway.signal(signal.SIGQUIT)
         assert idle.is_closed()
         gate.set()
@@ -113,10 +111,8 @@ def test_graceful_stop_finishes_requests_in_flight(start: Start, origin: Origin)
 def test_reload_brings_new_workers_and_drains_the_old(start: Start, origin: Origin) -> None:
     gateway = start(workers=2)
     old = gateway.workers
-    gate = begin_slowly(gateway, origin, "/long")
     with gateway.client() as client:
-        client.send(format_request("GET", "/long"))
-        assert client.read_until(b"slow ")
+        gate = begin_slowly(client, origin, "/long")
         assert gateway.ask("reload")["ok"]
         assert not set(gateway.workers) & set(old)
         assert gateway.get("/after").status == 200
@@ -127,10 +123,8 @@ def test_reload_brings_new_workers_and_drains_the_old(start: Start, origin: Orig
 
 def test_worker_ends_after_its_requests_when_the_supervisor_is_gone(start: Start, origin: Origin) -> None:
     gateway = start()
-    gate = begin_slowly(gateway, origin, "/orphaned")
     with gateway.client() as client:
-        client.send(format_request("GET", "/orphaned"))
-        assert client.read_until(b"slow ")
+        gate = begin_slowly(client, origin, "/orphaned")
         gateway.signal(signal.SIGKILL)
         gateway.wait_for_log("the supervisor is gone: draining")
         gate.set()

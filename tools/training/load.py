@@ -17,11 +17,16 @@ FIELDS = (
     b"Accept: text/html,application/json;q=0.9,*/*;q=0.8\r\nAccept-Encoding: gzip, br\r\nX-User: me\r\n"
 )
 SHORT = b"Host: localhost\r\n"
-PLAIN_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-PLAIN_TLS.check_hostname, PLAIN_TLS.verify_mode = False, ssl.CERT_NONE
-H2_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-H2_TLS.check_hostname, H2_TLS.verify_mode = False, ssl.CERT_NONE
-H2_TLS.set_alpn_protocols(["h2"])
+
+
+def _tls(protocol: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+PLAIN_TLS, H2_TLS = _tls("http/1.1"), _tls("h2")
 
 
 def connect(port: int, tls: ssl.SSLContext | None) -> socket.socket:

@@ -8,6 +8,9 @@ from headgate import _core, log
 from headgate.process.channel import Channel, Message
 from headgate.process.source import Loaded
 
+DRAIN_STEP_S = 0.02
+TURN_S = 0.005  # in which the tasks that accept have run, and ended
+
 logger = logging.getLogger("headgate.worker")
 
 

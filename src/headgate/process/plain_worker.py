@@ -13,15 +13,13 @@ from typing import NoReturn
 from headgate import _core
 from headgate.process import worker_start
 from headgate.process.channel import Channel, ChannelClosed, Message
-from headgate.process.controls import Controls
+from headgate.process.controls import DRAIN_STEP_S, TURN_S, Controls
 from headgate.process.core_selector import CoreSelector
 from headgate.process.reactor import Reactor
 from headgate.process.signals import SUPERVISORS, Intent, SignalPipe
 from headgate.process.source import load
 
-DRAIN_STEP_S = 0.02
 END_TURNS = 20  # in which connections that are cut off end
-TURN_S = 0.005  # in which the tasks that accept have run, and ended
 
 logger = logging.getLogger("headgate.worker")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headgate import _core, shared
 from headgate.process import worker_start
 from headgate.process.channel import Channel, ChannelClosed, Message
-from headgate.process.controls import Controls
+from headgate.process.controls import DRAIN_STEP_S, TURN_S, Controls
 from headgate.process.hook_times import times_of
 from headgate.process.loop import Loop
 from headgate.process.signals import SUPERVISORS
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from headgate.process.inspecting import Inspector
 
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
-DRAIN_STEP_S = 0.02
 GOODBYE_STEPS = 50
-TURN_S = 0.005  # in which the tasks that accept have run, and ended
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *SUPERVISORS)
 
 logger = logging.getLogger("headgate.worker")
