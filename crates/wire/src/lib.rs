@@ -26,6 +26,7 @@ mod lines;
 mod proxy_protocol;
 mod request;
 mod response;
+mod response_framing;
 mod scan;
 mod target;
 mod trailers;
@@ -43,6 +44,7 @@ pub use proxy_protocol::{
 };
 pub use request::{parse_request, RequestHead};
 pub use response::{parse_response, ResponseHead};
+pub use response_framing::{frame_response, is_without_content, Asked, Content, ResponseFraming};
 pub use target::TargetForm;
 pub use trailers::may_be_trailer;
 

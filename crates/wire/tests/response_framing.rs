@@ -1,0 +1,162 @@
+//! Every status, method, content and version: the framing that is sent is the one that a strict client reads.
+
+use headgate_wire::{
+    frame_response, parse_response, Asked, Content, Framing, HeadLimits, Parsed, ResponseFraming, Version,
+};
+
+const ASKED: [Asked; 3] = [Asked::Content, Asked::Head, Asked::Connect];
+const CONTENTS: [Content; 6] = [
+    Content::None(None),
+    Content::None(Some(0)),
+    Content::None(Some(7)),
+    Content::Length(0),
+    Content::Length(7),
+    Content::Open,
+];
+
+const NOTHING: ResponseFraming = ResponseFraming {
+    has_content: false,
+    is_chunked: false,
+    length: None,
+    closes: false,
+};
+
+fn length(length: u64) -> ResponseFraming {
+    ResponseFraming {
+        length: Some(length),
+        ..NOTHING
+    }
+}
+
+fn with_content(framing: ResponseFraming) -> ResponseFraming {
+    ResponseFraming {
+        has_content: true,
+        ..framing
+    }
+}
+
+#[test]
+fn the_table() {
+    let chunks = with_content(ResponseFraming {
+        is_chunked: true,
+        ..NOTHING
+    });
+    let closes = ResponseFraming {
+        closes: true,
+        ..NOTHING
+    };
+    let (none, seven, open) = (Content::None, Content::Length(7), Content::Open);
+    let cases = [
+        (Asked::Content, 200, none(None), length(0)),
+        (Asked::Content, 200, none(Some(7)), length(0)),
+        (Asked::Content, 200, seven, with_content(length(7))),
+        (Asked::Content, 200, open, chunks),
+        (Asked::Content, 206, seven, with_content(length(7))),
+        (Asked::Content, 404, open, chunks),
+        (Asked::Content, 204, none(Some(7)), NOTHING),
+        (Asked::Content, 204, none(Some(0)), NOTHING),
+        (Asked::Content, 204, seven, NOTHING),
+        (Asked::Content, 204, open, NOTHING),
+        (Asked::Content, 103, none(Some(0)), NOTHING),
+        (Asked::Content, 205, seven, length(0)),
+        (Asked::Content, 205, open, length(0)),
+        (Asked::Content, 304, none(None), NOTHING),
+        (Asked::Content, 304, none(Some(7)), length(7)),
+        (Asked::Content, 304, seven, NOTHING),
+        (Asked::Head, 200, none(None), NOTHING),
+        (Asked::Head, 200, none(Some(7)), length(7)),
+        (Asked::Head, 200, seven, length(7)),
+        (Asked::Head, 200, open, NOTHING),
+        (Asked::Head, 204, seven, NOTHING),
+        (Asked::Head, 205, seven, length(0)),
+        (Asked::Head, 304, none(Some(7)), length(7)),
+        (Asked::Connect, 200, seven, closes),
+        (Asked::Connect, 299, open, closes),
+        (Asked::Connect, 407, seven, with_content(length(7))),
+    ];
+    for (asked, status, content, expected) in cases {
+        let framing = frame_response(asked, status, content, Version::Http11, false);
+        assert_eq!(framing, expected, "{asked:?} {status} {content:?}");
+    }
+}
+
+#[test]
+fn content_without_length_ends_with_the_connection_for_http10() {
+    let framing = frame_response(Asked::Content, 200, Content::Open, Version::Http10, false);
+    assert!(framing.has_content && framing.closes && !framing.is_chunked && framing.length.is_none());
+    let to_head = frame_response(Asked::Head, 200, Content::Open, Version::Http10, false);
+    assert!(!to_head.closes, "a response to HEAD ends with its head");
+}
+
+#[test]
+fn a_connection_that_ends_anyway_does() {
+    for_all(|asked, status, content, version| {
+        assert!(frame_response(asked, status, content, version, true).closes);
+    });
+}
+
+/// The end that RFC 9112 section 6.3 gives the message is the end of what is sent.
+#[test]
+fn a_strict_client_reads_the_same_end() {
+    for_all(|asked, status, content, version| {
+        let framing = frame_response(asked, status, content, version, false);
+        let context = format!("{asked:?} {status} {content:?} {version:?} -> {framing:?}");
+        assert!(!(framing.is_chunked && framing.length.is_some()), "{context}");
+        let (length, chunked) = (framing.length, framing.is_chunked);
+        let mut head = format!("HTTP/1.1 {status} \r\n");
+        if let Some(length) = length {
+            head = format!("{head}Content-Length: {length}\r\n");
+        }
+        if chunked {
+            head.push_str("Transfer-Encoding: chunked\r\n");
+        }
+        head.push_str("\r\n");
+        let is_tunnel = asked == Asked::Connect && (200..300).contains(&status);
+        let read = read_framing(&head, asked == Asked::Head || is_tunnel);
+        match (framing.has_content, read) {
+            (false, Framing::None | Framing::Length(0))
+            | (true, Framing::Chunked)
+            | (true, Framing::Length(_)) => {}
+            (true, Framing::UntilClose) => assert!(framing.closes, "{context}"),
+            (sent, read) => panic!("{context}: sent {sent}, read {read:?}"),
+        }
+        if status < 200 || status == 204 || is_tunnel {
+            assert!(
+                length.is_none() && !chunked,
+                "{context}: fields of RFC 9110 section 8.6"
+            );
+        }
+    });
+}
+
+fn read_framing(head: &str, is_without: bool) -> Framing {
+    let limits = HeadLimits {
+        max_bytes: 4096,
+        max_fields: 10,
+    };
+    match parse_response(head.as_bytes(), limits, is_without) {
+        Ok(Parsed::Complete { head, .. }) => head.framing,
+        other => panic!("{head}: {other:?}"),
+    }
+}
+
+fn for_all(check: impl Fn(Asked, u16, Content, Version)) {
+    for asked in ASKED {
+        for status in (100..600).filter(|status| *status != 101) {
+            for content in CONTENTS {
+                for version in [Version::Http10, Version::Http11] {
+                    check(asked, status, content, version);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn methods_are_told_apart_by_case() {
+    assert_eq!(Asked::of(b"HEAD"), Asked::Head);
+    assert_eq!(Asked::of(b"CONNECT"), Asked::Connect);
+    for method in [&b"head"[..], b"GET", b"OPTIONS", b"HEADS", b""] {
+        assert_eq!(Asked::of(method), Asked::Content);
+    }
+}
