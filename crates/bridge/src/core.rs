@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::future::{pending, ready};
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,25 +17,20 @@ use headgate_shared::Zone;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PySequence;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-use crate::attachment;
-use crate::gil;
-use crate::heartbeat::Heartbeat;
-use crate::hook_times::Shown;
-use crate::hooks::PyHooks;
-use crate::seam::Seam;
-use crate::zone::{check_slot, open};
-
-thread_local! {
-    /// What a signal handler of Python raised while the loop slept.
-    static SIGNALLED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
-}
+use crate::calls::hook_times::Shown;
+use crate::calls::hooks::PyHooks;
+use crate::event_loop::heartbeat::Heartbeat;
+use crate::event_loop::polling::{self, handle_signals};
+use crate::event_loop::seam::Seam;
+use crate::interpreter::gil;
+use crate::memory::zone::{check_slot, open};
+use crate::views::attachment;
 
 /// One worker: listeners, connections and hooks on one thread.
 #[pyclass(unsendable, module = "headgate._core")]
@@ -57,7 +51,7 @@ impl Core {
     /// For the asyncio loop that runs it; `None` where no Python code does, so that asyncio need not be loaded.
     #[new]
     fn new(r#loop: &Bound<'_, PyAny>) -> PyResult<Self> {
-        crate::engine_log::attach();
+        crate::interpreter::engine_log::attach();
         let wake = Arc::new(Notify::new());
         let signalled = Arc::clone(&wake);
         let runtime = Builder::new_current_thread()
@@ -103,11 +97,12 @@ impl Core {
         self.seam.begin_poll(py, timeout)?;
         self.seam.beat.engine();
         let asyncio_fd = self.asyncio_fd.borrow().clone();
-        let has_events = self
-            .local
-            .block_on(&self.runtime, serve(&self.seam, asyncio_fd.as_deref(), timeout));
+        let has_events = self.local.block_on(
+            &self.runtime,
+            polling::serve(&self.seam, asyncio_fd.as_deref(), timeout),
+        );
         self.seam.beat.python("");
-        SIGNALLED.take().map_or(Ok(has_events), Err)
+        polling::signalled().map_or(Ok(has_events), Err)
     }
 
     /// Counts in a slot of shared memory; the descriptor stays the caller's. Without it the worker counts for itself.
@@ -355,65 +350,4 @@ impl Drop for Polling<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
-}
-
-/// Lets the worker's tasks run until asyncio has work; says whether its descriptor has events.
-async fn serve(seam: &Seam, asyncio_fd: Option<&AsyncFd<OwnedFd>>, timeout: Option<f64>) -> bool {
-    if timeout.is_some_and(|timeout| timeout <= 0.0) {
-        tokio::task::yield_now().await;
-        return tokio::select! {
-            biased;
-            () = asyncio_has_events(asyncio_fd) => true,
-            () = ready(()) => false,
-        };
-    }
-    loop {
-        tokio::select! {
-            biased;
-            () = asyncio_has_events(asyncio_fd) => return true,
-            () = seam.wake.notified() => return false,
-            () = sleep(seam.time_left()) => return false,
-            () = seam.hurry.notified() => {} // sleep less
-        }
-    }
-}
-
-/// Waits until asyncio's epoll has events to give.
-///
-/// tokio tells of an edge, asyncio's descriptors are level-triggered: what asyncio left unread makes no new edge. So the
-/// readiness is kept until the descriptor itself denies it.
-async fn asyncio_has_events(fd: Option<&AsyncFd<OwnedFd>>) {
-    let Some(fd) = fd else { return pending().await };
-    loop {
-        let Ok(mut guard) = fd.readable().await else {
-            return pending().await;
-        };
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let count = rustix::event::poll(&mut [PollFd::new(fd.get_ref(), PollFlags::IN)], Some(&now));
-        if count.is_ok_and(|count| count > 0) {
-            return guard.retain_ready();
-        }
-        guard.clear_ready();
-    }
-}
-
-async fn sleep(seconds: Option<f64>) {
-    match seconds.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0))) {
-        Some(Ok(duration)) => tokio::time::sleep(duration).await,
-        // `None`, or longer than anybody lives
-        _ => pending().await,
-    }
-}
-
-/// Runs Python's signal handlers after a sleep, which a signal may have ended (as PEP 475 does).
-fn handle_signals(wake: &Notify) {
-    Python::attach(|py| {
-        if let Err(error) = py.check_signals() {
-            SIGNALLED.set(Some(error));
-            wake.notify_one();
-        }
-    });
 }

@@ -1,68 +1,22 @@
 //! `headgate._core`: the engine as a Python module. The only crate that names pyo3.
 //!
-//! | part | duty |
+//! | folder | duty; each uses only those above it |
 //! |---|---|
-//! | [`core`] | the loop that is tokio and asyncio at once, and the worker's controls |
-//! | [`seam`] | what one loop's hooks share: asyncio's queues, the spare task |
-//! | [`gil`] | the interpreter's lock, contexts and the rest that needs `unsafe` |
-//! | [`spec`], [`hooks`] | the table of hooks, and the engine's trait over it |
-//! | [`calling`] | one call of a hook, for an exchange or a connection |
-//! | [`step`], [`waiting`] | an async hook's first step inline, and its life as a task |
-//! | [`verdict`], [`body_source`] | what a hook returned, and a streamed body |
-//! | [`piece`], [`request_body`] | pieces of bodies as `bytes`, and what hooks ask of a request's body |
-//! | [`attachment`], [`link`] | what is kept for one exchange: views, context; how long it is usable |
-//! | [`request_view`], [`headers_view`], [`response_view`], [`attempt_view`], [`upstream_view`], [`failure_view`], [`tls_view`] | what hooks see |
-//! | [`heartbeat`], [`hook_times`] | who holds the loop, and for how long |
-//! | [`pending`] | the engine's own work as something to await |
-//! | [`fetching`], [`fetched_view`], [`fetch_error`] | requests that Python code makes, their responses, what may fail |
-//! | [`connection_hooks`], [`connection_view`], [`certificate_view`] | hooks of connections, what they see, what they may show |
-//! | [`asgi_fields`], [`raw_stream`] | for mounted applications: fields, the bytes of an upgraded connection |
-//! | [`message_hooks`], [`websocket_view`] | what hooks on messages of WebSockets return, and what they see |
-//! | [`redis_link`] | commands to Redis |
-//! | [`text`], [`report`], [`engine_log`] | bytes as `str`; errors of hooks, and the engine's messages, as log records |
-//! | [`zone`], [`dictionary`], [`dictionary_value`] | the shared memory's numbers; users' shared dictionaries |
+//! | [`interpreter`] | the interpreter's lock, contexts and the rest that needs `unsafe`; text and bytes |
+//! | [`memory`] | the shared memory's numbers; users' shared dictionaries |
+//! | [`event_loop`] | tokio and asyncio as one loop: steps of coroutines, what they wait for, streamed bodies |
+//! | [`fetch`] | requests that Python code makes, their responses, what may fail; commands to Redis |
+//! | [`views`] | what hooks see of an exchange or a connection, and how long it is usable |
+//! | [`calls`] | the table of hooks, one call of one, and what it returned as the engine's verdict |
+//! | [`core`] | the loop as asyncio's selector calls it, and the worker's controls |
 
-mod asgi_fields;
-mod attachment;
-mod attempt_view;
-mod body_source;
-mod calling;
-mod certificate_view;
-mod connection_hooks;
-mod connection_view;
+mod calls;
 mod core;
-mod dictionary;
-mod dictionary_value;
-mod engine_log;
-mod failure_view;
-mod fetch_error;
-mod fetched_view;
-mod fetching;
-mod gil;
-mod headers_view;
-mod heartbeat;
-mod hook_times;
-mod hooks;
-mod link;
-mod message_hooks;
-mod pending;
-mod piece;
-mod raw_stream;
-mod redis_link;
-mod report;
-mod request_body;
-mod request_view;
-mod response_view;
-mod seam;
-mod spec;
-mod step;
-mod text;
-mod tls_view;
-mod upstream_view;
-mod verdict;
-mod waiting;
-mod websocket_view;
-mod zone;
+mod event_loop;
+mod fetch;
+mod interpreter;
+mod memory;
+mod views;
 
 use pyo3::prelude::*;
 
@@ -72,47 +26,53 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::asgi_fields::asgi_fields;
-    #[pymodule_export]
-    use crate::attempt_view::Attempt;
-    #[pymodule_export]
-    use crate::certificate_view::Certificate;
-    #[pymodule_export]
-    use crate::connection_view::{Connection, ProxyInfo};
+    use crate::calls::spec::HookSpec;
     #[pymodule_export]
     use crate::core::Core;
     #[pymodule_export]
-    use crate::dictionary::{create_dictionary, Dictionary};
+    use crate::event_loop::heartbeat::Heartbeat;
     #[pymodule_export]
-    use crate::failure_view::Failure;
+    use crate::event_loop::pending::Pending;
     #[pymodule_export]
-    use crate::fetched_view::{FetchHeaders, FetchResponse, FetchStream};
+    use crate::fetch::headers::FetchHeaders;
     #[pymodule_export]
-    use crate::fetching::{fetch, fetch_upstream, Upload};
+    use crate::fetch::redis::RedisLink;
     #[pymodule_export]
-    use crate::headers_view::Headers;
+    use crate::fetch::request::{fetch, fetch_upstream};
     #[pymodule_export]
-    use crate::heartbeat::Heartbeat;
+    use crate::fetch::response::{FetchResponse, FetchStream};
     #[pymodule_export]
-    use crate::pending::Pending;
+    use crate::fetch::upload::Upload;
     #[pymodule_export]
-    use crate::raw_stream::RawStream;
+    use crate::memory::dictionary::{create_dictionary, Dictionary};
     #[pymodule_export]
-    use crate::redis_link::RedisLink;
+    use crate::memory::zone::{check, clear_slot, create_zone, require_fips, tls_module, zone_stats};
     #[pymodule_export]
-    use crate::request_view::{Client, Request};
+    use crate::views::asgi_fields::asgi_fields;
     #[pymodule_export]
-    use crate::response_view::ResponseView;
+    use crate::views::attempt::Attempt;
     #[pymodule_export]
-    use crate::spec::HookSpec;
+    use crate::views::certificate::Certificate;
     #[pymodule_export]
-    use crate::tls_view::{ClientCertificate, Tls};
+    use crate::views::client::Client;
     #[pymodule_export]
-    use crate::upstream_view::{ServerView, UpstreamView};
+    use crate::views::connection::{Connection, ProxyInfo};
     #[pymodule_export]
-    use crate::websocket_view::{WebSocket, WebSocketMessage};
+    use crate::views::failure::Failure;
     #[pymodule_export]
-    use crate::zone::{check, clear_slot, create_zone, require_fips, tls_module, zone_stats};
+    use crate::views::headers::Headers;
+    #[pymodule_export]
+    use crate::views::raw_stream::RawStream;
+    #[pymodule_export]
+    use crate::views::request::Request;
+    #[pymodule_export]
+    use crate::views::response::ResponseView;
+    #[pymodule_export]
+    use crate::views::tls::{ClientCertificate, Tls};
+    #[pymodule_export]
+    use crate::views::upstream::{ServerView, UpstreamView};
+    #[pymodule_export]
+    use crate::views::websocket::{WebSocket, WebSocketMessage};
 
     /// The cells that a zone must have at least.
     #[pymodule_export]

@@ -1,0 +1,228 @@
+//! The engine's trait [`Hooks`] over a table of Python functions.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+use std::task::Poll;
+
+use headgate_engine::websocket::{Message, Party};
+use headgate_engine::{
+    BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, MessageStep, Read, Step,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyContext, PySequence};
+
+use crate::calls::calling::{Call, Subject};
+use crate::calls::hook_times::Shown;
+use crate::calls::spec::{Hook, OnError, Phase};
+use crate::event_loop::heartbeat::InPython;
+use crate::event_loop::link::Hold;
+use crate::event_loop::report::Origin;
+use crate::event_loop::seam::Seam;
+use crate::interpreter::gil::{self, Entered};
+use crate::interpreter::piece::PyPiece;
+use crate::views::attachment::Attachment;
+use crate::views::attempt::Attempt;
+use crate::views::failure::Failure;
+use crate::views::request::Request;
+use crate::views::upstream::UpstreamView;
+use crate::views::websocket::WebSocketMessage;
+
+/// The hooks of one snapshot.
+pub(crate) struct PyHooks {
+    seam: Rc<Seam>,
+    hooks: Vec<Rc<Hook>>,
+}
+
+impl Hooks for PyHooks {
+    fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step {
+        let call = self.calls(hook, exchange);
+        let phase = call.hook.phase;
+        gil::held(|py| {
+            call.begin(py, |function, request| {
+                call_function(py, phase, exchange, function, request)
+            })
+        })
+    }
+
+    fn connection(&self, hook: usize, connection: &Rc<ConnectionState>) -> Step {
+        let call = self.calls(hook, connection);
+        gil::held(|py| call.begin(py, |function, view| function.call1((view,))))
+    }
+
+    fn chunk(&self, hook: usize, connection: &Rc<ConnectionState>, chunk: &[u8]) -> ChunkStep {
+        let call = self.calls(hook, connection);
+        gil::held(|py| {
+            call.begin(py, |function, view| {
+                function.call1((view, PyBytes::new(py, chunk)))
+            })
+        })
+    }
+
+    fn call_body(&self, hook: usize, exchange: &Rc<Exchange>, chunk: &Chunk, is_last: bool) -> BodyStep {
+        let call = self.calls(hook, exchange);
+        let phase = call.hook.phase;
+        gil::held(|py| {
+            call.begin(py, |function, request| {
+                let chunk = PyPiece::bytes_of(py, chunk);
+                let result = if phase == Phase::ResponseBody {
+                    let response = Attachment::response(py, exchange)?;
+                    function.call1((request, response, &chunk, is_last))?
+                } else {
+                    function.call1((request, &chunk, is_last))?
+                };
+                // the chunk itself is the same as nothing
+                Ok(if result.is(&chunk) {
+                    py.None().into_bound(py)
+                } else {
+                    result
+                })
+            })
+        })
+    }
+
+    fn message(&self, hook: usize, exchange: &Rc<Exchange>, message: &Message, from: Party) -> MessageStep {
+        let call = self.calls(hook, exchange);
+        gil::held(|py| {
+            call.begin(py, |function, request| {
+                let shown = Bound::new(py, WebSocketMessage::new(py, message, from))?;
+                function.call1((request, shown))
+            })
+        })
+    }
+
+    fn piece(&self, bytes: &[u8]) -> Chunk {
+        gil::held(|py| PyPiece::copied(py, bytes))
+    }
+
+    fn read_piece(&self, most: usize, read: Read<'_>) -> Poll<io::Result<Chunk>> {
+        gil::held(|py| PyPiece::read(py, most, read))
+    }
+
+    fn read_pipe(&self, most: usize, pipe: BorrowedFd<'_>) -> io::Result<Chunk> {
+        gil::held(|py| PyPiece::from_pipe(py, most, pipe))
+    }
+
+    fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool {
+        let call = self.calls(function, exchange);
+        gil::held(|py| {
+            let matches = call.guarded(py, || {
+                let (request, context) = Attachment::views(py, exchange)?;
+                let _entered = Entered::new(&context)?;
+                call.hook.function.bind(py).call1((request,))?.is_truthy()
+            });
+            self.seam.notice_work(py);
+            exchange.tick_us();
+            matches.unwrap_or(false)
+        })
+    }
+
+    fn breathe(&self) {
+        gil::held(gil::breathe);
+    }
+}
+
+impl PyHooks {
+    /// Reads the table.
+    pub(crate) fn new(seam: Rc<Seam>, specs: &Bound<'_, PySequence>) -> PyResult<Self> {
+        let hooks = specs
+            .try_iter()?
+            .map(|spec| Hook::read(&spec?, &seam.beat).map(Rc::new))
+            .collect::<PyResult<_>>()?;
+        Ok(Self { seam, hooks })
+    }
+
+    /// What each hook has taken, in the order of the table.
+    pub(crate) fn times(&self) -> Vec<Shown> {
+        self.hooks.iter().map(|hook| hook.times.shown()).collect()
+    }
+
+    fn calls<'a, S>(&'a self, hook: usize, subject: &'a S) -> Call<'a, S> {
+        Call {
+            seam: &self.seam,
+            hook: &self.hooks[hook],
+            subject,
+        }
+    }
+}
+
+fn call_function<'py>(
+    py: Python<'py>,
+    phase: Phase,
+    exchange: &Rc<Exchange>,
+    function: &Bound<'py, PyAny>,
+    request: Bound<'py, Request>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match phase {
+        // hooks of connections never come here: see `connection`
+        Phase::Connect
+        | Phase::ClientHello
+        | Phase::ClientData
+        | Phase::ServerData
+        | Phase::Rewrite
+        | Phase::Request
+        | Phase::Match => function.call1((request,)),
+        Phase::Balance => function.call1((request, UpstreamView::new(py, exchange)?)),
+        // these have their own way: `call_body`, `message`
+        Phase::RequestBody | Phase::ResponseBody | Phase::WebSocketMessage => function.call0(),
+        Phase::UpstreamRequest => function.call1((request, Attempt::new(exchange))),
+        Phase::Response | Phase::Log => function.call1((request, Attachment::response(py, exchange)?)),
+        Phase::Error => function.call1((request, Failure::new(exchange))),
+    }
+}
+
+impl Subject for Rc<Exchange> {
+    type View = Request;
+    /// Microseconds on the worker's clock.
+    type Moment = u64;
+
+    fn views<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, Request>, Bound<'py, PyContext>)> {
+        Attachment::views(py, self)
+    }
+
+    fn hold(&self) -> Hold {
+        Attachment::hold(self)
+    }
+
+    fn origin(&self, py: Python<'_>, hook: &Hook) -> Origin {
+        Origin::new(py, &hook.name, hook.phase.name(), self)
+    }
+
+    fn in_python<'a>(&self, hook: &'a Hook) -> Option<InPython<'a>> {
+        let id = self.id.try_borrow();
+        id.map(|id| InPython::new(&hook.beat, &id)).ok()
+    }
+
+    fn begins(&self) -> u64 {
+        self.now_us()
+    }
+
+    fn us_since(&self, began: u64) -> u64 {
+        self.tick_us() - began
+    }
+
+    /// For this one request if somebody wants to know.
+    fn note_time(&self, hook: &Hook, us: u64) {
+        if !self.tables.borrow().wants_hook_times() {
+            return;
+        }
+        let mut hooks = self.timings.hooks.borrow_mut();
+        // a body hook is called once for each piece, one of messages for each: one entry for all
+        let same = |time: &&mut HookTime| Rc::ptr_eq(&time.name, &hook.name);
+        if let Some(time) = hooks.iter_mut().rev().find(same).filter(|_| hook.phase.repeats()) {
+            time.us += us;
+            return;
+        }
+        hooks.push(HookTime {
+            phase: hook.phase.name(),
+            name: Rc::clone(&hook.name),
+            us,
+        });
+    }
+
+    fn note_late(&self, hook: &Hook) {
+        if hook.on_error == OnError::Closed {
+            self.limit.set("hook_deadline");
+        }
+    }
+}

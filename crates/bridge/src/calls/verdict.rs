@@ -1,0 +1,159 @@
+//! What a hook returned, as the engine's verdict.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use headgate_engine::{Answer, AnswerBody, BodyVerdict, Exchange, Verdict};
+use headgate_wire::Head;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::calls::calling::{Call, Meaning, Subject};
+use crate::calls::spec::{Hook, Phase};
+use crate::event_loop::body_source::Stream;
+use crate::interpreter::bytes::chunk;
+use crate::interpreter::piece::PyPiece;
+use crate::interpreter::text;
+use crate::views::raw_stream::RawStream;
+use crate::views::upstream::chosen_server;
+
+type Exchanged<'a> = Call<'a, Rc<Exchange>>;
+
+/// Nothing goes on, a response answers, anything else is a mistake; a `balance` hook may name a server.
+impl Meaning<Rc<Exchange>> for Verdict {
+    const NOTHING: Self = Self::Continue;
+    const FAILED: Self = Self::Failed;
+
+    fn of(call: &Exchanged<'_>, result: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if call.hook.phase == Phase::Balance {
+            if let Some(server) = chosen_server(call.subject, result)? {
+                return Ok(Self::Server(server));
+            }
+        }
+        match listed_fields(result)? {
+            Some(headers) if call.hook.phase.may_answer() => {
+                let answer = answer(call, result, &headers)?;
+                Ok(Self::Answer(Box::new(answer)))
+            }
+            _ => Err(nonsense(call.hook, result)),
+        }
+    }
+}
+
+/// Nothing keeps a piece, bytes replace it, a response answers while nothing has been sent.
+impl Meaning<Rc<Exchange>> for BodyVerdict {
+    const NOTHING: Self = Self::Keep;
+    const FAILED: Self = Self::Failed;
+
+    fn of(call: &Exchanged<'_>, result: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let name = &call.hook.name;
+        if let Some(piece) = PyPiece::taken(result)? {
+            let (length, most) = (piece.len(), call.subject.max_hook_chunk_bytes());
+            if length > most {
+                return Err(PyValueError::new_err(format!(
+                    "hook `{name}` made {length} bytes of one chunk of a body; \
+                     hint: `limits.max_hook_chunk_bytes` is {most}"
+                )));
+            }
+            return Ok(Self::Replace(Rc::new(piece)));
+        }
+        let Some(headers) = result.getattr_opt(intern!(result.py(), "raw_headers"))? else {
+            return Err(nonsense(call.hook, result));
+        };
+        if call.subject.status.get() != 0 {
+            return Err(PyRuntimeError::new_err(format!(
+                "hook `{name}` answers when the response has begun; hint: take the body whole, with `mode=\"buffer\"`"
+            )));
+        }
+        let answer = answer(call, result, &headers)?;
+        Ok(Self::Answer(Box::new(answer)))
+    }
+}
+
+fn answer(call: &Exchanged<'_>, response: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    let py = response.py();
+    let status: i64 = response.getattr(intern!(py, "status"))?.extract()?;
+    let body = response.getattr(intern!(py, "body"))?;
+    if let (101, Ok(stream)) = (status, body.cast::<RawStream>()) {
+        return Ok(Answer {
+            status: 101,
+            headers: fields(headers)?,
+            body: AnswerBody::Tunnel(stream.get().take_far()?),
+        });
+    }
+    let status = u16::try_from(status)
+        .ok()
+        .filter(|status| (200..=599).contains(status))
+        .ok_or_else(|| {
+            PyValueError::new_err(format!("a response has status `{status}`; hint: 200 to 599"))
+        })?;
+    Ok(Answer {
+        status,
+        headers: fields(headers)?,
+        body: answer_body(call, &body)?,
+    })
+}
+
+fn answer_body(call: &Exchanged<'_>, body: &Bound<'_, PyAny>) -> PyResult<AnswerBody> {
+    if body.is_none() {
+        return Ok(AnswerBody::Bytes(Vec::new()));
+    }
+    if let Some(bytes) = chunk(body)? {
+        return Ok(AnswerBody::Bytes(bytes));
+    }
+    let py = body.py();
+    let (_, context) = call.subject.views(py)?;
+    let named = (call.subject.origin(py, call.hook), call.subject.hold());
+    let stream = Stream::new(call.seam, body, &context, named)?;
+    Ok(AnswerBody::Stream(Box::new(stream)))
+}
+
+fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
+    let kind = result
+        .get_type()
+        .name()
+        .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let hint = if hook.phase.is_of_body() {
+        "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
+    } else if hook.phase == Phase::Balance {
+        "return nothing, one of `upstream.servers`, or the address of one"
+    } else if hook.phase.may_answer() {
+        "return nothing to go on, or a `headgate.Response` to answer"
+    } else {
+        "nothing can be answered in this phase: return nothing"
+    };
+    PyTypeError::new_err(format!("hook `{}` returned a `{kind}`; hint: {hint}", hook.name))
+}
+
+/// The list of an answer's fields: what `headgate.Response` keeps, else what the object calls `raw_headers`.
+fn listed_fields<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = result.py();
+    if let Some(headers) = result.getattr_opt(intern!(py, "headers"))? {
+        if let Some(fields) = headers.getattr_opt(intern!(py, "_fields"))? {
+            return Ok(Some(fields));
+        }
+    }
+    result.getattr_opt(intern!(py, "raw_headers"))
+}
+
+/// The fields of an answer. They pass the same checks as those of a message on the wire: no line break gets into a head.
+fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut checked = Head::empty();
+    let mut fields = Vec::new();
+    for field in headers.try_iter()? {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = field?.extract()?;
+        let (name, value) = (field_bytes(&name)?, field_bytes(&value)?);
+        checked.add(&name, &value).map_err(text::refused)?;
+        fields.push((name, value));
+    }
+    Ok(fields)
+}
+
+fn field_bytes(part: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    match part.cast::<PyString>() {
+        Ok(part) => text::encode(part).map(Cow::into_owned),
+        Err(_) => Ok(part.cast::<PyBytes>()?.as_bytes().to_vec()),
+    }
+}
