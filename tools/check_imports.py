@@ -43,7 +43,14 @@ GATEWAY = [
     "_from_document",
     "_plugin_uses",
 ]
-LAYERS = [["cli", "__main__"], ["testing"], ["process"], GATEWAY, ["config"]]
+LAYERS = [
+    ["cli", "__main__"],
+    ["testing"],
+    ["supervisor", "worker", "agent"],
+    ["control"],
+    GATEWAY,
+    ["config"],
+]
 # The stores know the configuration only.
 STORES_MAY = {"config"}
 # Built-in plugins see what users see.

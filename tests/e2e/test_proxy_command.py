@@ -38,7 +38,7 @@ HEAVY = {
     "yaml",
 }
 """What takes long to load, and is needed neither by the supervisor nor by a worker of `proxy`."""
-OURS = {"headgate._tasks", "headgate.config.model", "headgate.gateway", "headgate.process.loop"}
+OURS = {"headgate._tasks", "headgate.config.model", "headgate.gateway", "headgate.worker.loop"}
 """What the gateways of files need."""
 
 
@@ -80,7 +80,9 @@ def test_nothing_heavy_is_loaded_before_the_first_answer(start: Start, origin: O
     assert gateway.get("/hello").status == 200
     origin.wait_for("/hello")
     loaded = imported(gateway.log()) - before
-    assert {"headgate.process.supervisor", "headgate.process.controls"} <= loaded, "both processes have told"
+    assert {"headgate.supervisor.supervisor", "headgate.worker.controls"} <= loaded, (
+        "both processes have told"
+    )
     assert sorted(loaded & HEAVY) == []
     assert sorted(loaded & OURS) == []
 

@@ -56,7 +56,7 @@ IS_TEST = re.compile(r"^def test_", re.M)
 def test_python_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     from headgate import _core
     from headgate.loading import load
-    from headgate.process.source import compiled
+    from headgate.worker.loaded import compiled
 
     file = tmp_path / "gate.py"
     file.write_text(snippet.text)
@@ -89,7 +89,7 @@ def test_tests_pass(snippet: Snippet, tmp_path: Path) -> None:
 def test_yaml_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     from headgate import _core
     from headgate.loading import load
-    from headgate.process.source import compiled
+    from headgate.worker.loaded import compiled
 
     assert isinstance(yaml.safe_load(snippet.text), dict)
     file = tmp_path / "gate.yaml"

@@ -22,7 +22,7 @@ def tree(tmp_path: Path) -> Path:
     for crate in check_imports.CRATES:
         (tmp_path / "crates" / crate / "src").mkdir(parents=True)
         (tmp_path / "crates" / crate / "Cargo.toml").write_text("[dependencies]\n")
-    for folder in ("config", "gateway", "process", "cli", "plugins", "stores"):
+    for folder in ("config", "gateway", "worker", "cli", "plugins", "stores"):
         (tmp_path / "src" / "headgate" / folder).mkdir(parents=True)
         (tmp_path / "src" / "headgate" / folder / "__init__.py").touch()
     assert check_imports.problems(tmp_path) == []
@@ -36,9 +36,9 @@ def tree(tmp_path: Path) -> Path:
         ("crates/engine/Cargo.toml", "[dependencies]\npyo3.workspace = true\n", "for bridge only"),
         ("crates/route/src/lib.rs", "use std::time::Instant;\n", "a clock"),
         ("crates/engine/src/lib.rs", "fn f() { unsafe { g() } }\n", "`unsafe` belongs in"),
-        ("src/headgate/config/x.py", "from headgate.process import worker\n", "a layer above"),
+        ("src/headgate/config/x.py", "from headgate.worker import worker\n", "a layer above"),
         ("src/headgate/config/x.py", "from ..gateway import Gateway\n", "a layer above"),
-        ("src/headgate/process/x.py", "from headgate import cli\n", "nothing imports"),
+        ("src/headgate/worker/x.py", "from headgate import cli\n", "nothing imports"),
         ("src/headgate/plugins/x.py", "from headgate.config import model\n", "public API only"),
         ("src/headgate/plugins/x.py", "from headgate.plugins import other\n", "public API only"),
         ("src/headgate/stores/x.py", "import headgate.gateway\n", "knows `headgate.config` only"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from .job_wire import LENGTH, unpacked
 
-JOB_MODULE = "headgate.process.job"
+JOB_MODULE = "headgate.worker.job"
 
 
 class JobFailed(RuntimeError):

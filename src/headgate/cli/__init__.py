@@ -12,7 +12,7 @@ def main() -> None:
     from headgate.cli import quick
 
     if line := quick.read(sys.argv[1:]):
-        from headgate.process.spawn import spawn_worker
+        from headgate.supervisor.spawn import spawn_worker
 
         first = spawn_worker(is_plain=line.command == "proxy")
         from headgate.cli import starting

@@ -29,7 +29,7 @@ def check(file: File) -> None:
     with _refusing():
         from headgate import _core
         from headgate.loading import load
-        from headgate.process.source import compiled
+        from headgate.worker.loaded import compiled
 
         loaded = compiled(load(file))
         _core.check(loaded.snapshot)

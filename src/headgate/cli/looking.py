@@ -71,13 +71,13 @@ def inspect(
 
 
 def _lines(pid: int | None, pid_file: Path | None, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    from headgate.process import state
+    from headgate.control import runtime
 
     try:
-        yield from state.follow(state.find(pid, pid_file), request)
-    except state.Ambiguous as error:
+        yield from runtime.follow(runtime.find(pid, pid_file), request)
+    except runtime.Ambiguous as error:
         fail(str(error), USAGE)
-    except state.NotRunning as error:
+    except runtime.NotRunning as error:
         fail(str(error), NOT_RUNNING)
     except OSError as error:
         fail(f"cannot talk to the gateway: {error}", FAILURE)

@@ -51,10 +51,10 @@ def stop(
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the requests in flight.")] = False,
 ) -> None:
     """Stop when the requests in flight are done."""
-    from headgate.process import state
+    from headgate.control import runtime
 
     found, _ = _ask(pid, pid_file, "stop-now" if now else "stop")
-    while found in state.running():
+    while found in runtime.running():
         time.sleep(0.02)
 
 
@@ -65,14 +65,14 @@ def upgrade(pid: Pid = None, pid_file: PidFile = None) -> None:
 
 
 def _ask(pid: int | None, pid_file: Path | None, command: str) -> tuple[int, dict[str, Any]]:
-    from headgate.process import state
+    from headgate.control import runtime
 
     try:
-        found = state.find(pid, pid_file)
-        answer = state.ask(found, command)
-    except state.Ambiguous as error:
+        found = runtime.find(pid, pid_file)
+        answer = runtime.ask(found, command)
+    except runtime.Ambiguous as error:
         fail(str(error), USAGE)
-    except state.NotRunning as error:
+    except runtime.NotRunning as error:
         fail(str(error), NOT_RUNNING)
     except OSError as error:
         fail(f"cannot talk to the gateway: {error}", FAILURE)

@@ -6,10 +6,10 @@ from typing import Any, NoReturn
 
 from headgate import log
 from headgate.cli.failing import OK, USAGE, fail
-from headgate.process.privileges import resolve
-from headgate.process.settings import Settings, accept_mode
-from headgate.process.spawn import Process
-from headgate.process.supervisor import Supervisor
+from headgate.supervisor.settings import RunSettings, accept_mode
+from headgate.supervisor.spawn import Process
+from headgate.supervisor.supervisor import Supervisor
+from headgate.worker.privileges import resolve
 
 
 def proxy(
@@ -55,7 +55,7 @@ def serve(
         fail(str(error.args[0]), USAGE)
     if (user or group) and os.geteuid() != 0:
         fail("--user and --group need root", USAGE)
-    settings = Settings(
+    settings = RunSettings(
         source=source,
         workers=workers,
         pid_file=os.path.join(os.getcwd(), pid_file) if pid_file else None,
@@ -76,7 +76,7 @@ def serve(
 
 
 def _watch(folder: str) -> None:
-    from headgate.process.watching import reload_on_changes
+    from headgate.supervisor.watching import reload_on_changes
 
     try:
         reload_on_changes(folder)

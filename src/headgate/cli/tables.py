@@ -37,7 +37,7 @@ def print_status(status: dict[str, Any]) -> None:
 
 def print_hook_times(hooks: list[dict[str, Any]]) -> None:
     """How long hooks take: one table for each hook, one by phase, one by plugin."""
-    from headgate.process.hook_times import by_phase, by_plugin, quantile_us
+    from headgate.control.hook_times import by_phase, by_plugin, quantile_us
 
     console = Console(highlight=False, soft_wrap=True)
     if not hooks:

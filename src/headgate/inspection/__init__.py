@@ -2,7 +2,7 @@
 
 How it works: `places` finds the code that is meant among the modules that are loaded; a `tap` has that code call
 back, and no other (`monitoring` from Python 3.12 on, `rewriting` before); `inspection` asks the condition, evaluates
-what is to be shown and tells the caller. Nothing here knows the engine or the processes: `headgate.process` carries
+what is to be shown and tells the caller. Nothing here knows the engine or the processes: `headgate.worker` carries
 orders in and hits out.
 """
 

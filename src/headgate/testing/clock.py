@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.process.loop import Loop
+from headgate.worker.loop import Loop
 
 
 class TestLoop(Loop):

@@ -1,0 +1,1 @@
+"""How the processes and the command line talk to each other: channels, signals, and the loop that waits on them."""

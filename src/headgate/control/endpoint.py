@@ -1,0 +1,162 @@
+"""The supervisor's control socket: takes commands from `headgate status`, `stop`, `reload` and `upgrade`."""
+
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headgate.control.reactor import Reactor
+
+LONGEST_COMMAND_BYTES = 4096
+PATIENCE_S = 5.0
+
+LINE_BUFFER_BYTES = 1 << 20
+
+Answer = Callable[[dict[str, Any]], None]
+Handler = Callable[[str, Answer], None]
+Streams = Mapping[str, "Callable[[dict[str, Any], Line], None]"]
+"""Commands that are answered by many lines, until one side has enough."""
+
+
+class Endpoint:
+    """Listens at `path`; calls `handler(command, answer)` for each request. The answer may come later.
+
+    A command of `streams` gets the whole request and the line instead.
+    """
+
+    def __init__(self, reactor: Reactor, path: str, handler: Handler, streams: Streams | None = None) -> None:
+        self._reactor, self._path, self._handler, self._streams = reactor, path, handler, streams or {}
+        self._listener = socket.socket(
+            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
+        # Appears under its name only once it listens: whoever sees the file can connect.
+        coming = f"{path}.new"
+        _remove(coming)
+        self._listener.bind(coming)
+        os.chmod(coming, 0o600)
+        self._listener.listen(16)
+        os.replace(coming, path)
+        reactor.watch(self._listener, self._accept)
+
+    def close(self) -> None:
+        """Stops listening and removes the socket's file."""
+        self._reactor.unwatch(self._listener)
+        self._listener.close()
+        _remove(self._path)
+
+    def _accept(self) -> None:
+        try:
+            line, _ = self._listener.accept()
+        except OSError:
+            return
+        if _peer_uid(line) not in (0, os.geteuid()):
+            line.close()
+            return
+        line.setblocking(False)
+        _Caller(self._reactor, line, self._handler, self._streams)
+
+
+class _Caller:
+    """One connection: reads a line, answers with a line, closes."""
+
+    def __init__(self, reactor: Reactor, line: socket.socket, handler: Handler, streams: Streams) -> None:
+        self._reactor, self._line, self._handler, self._streams = reactor, line, handler, streams
+        self._read = bytearray()
+        self._patience = reactor.call_later(PATIENCE_S, self._close)
+        reactor.watch(line, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._line.recv(LONGEST_COMMAND_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            return self._close()
+        self._read += data
+        if not data or len(self._read) > LONGEST_COMMAND_BYTES:
+            return self._close()
+        if self._read.endswith(b"\n"):
+            self._patience.cancel()
+            self._reactor.unwatch(self._line)
+            try:
+                request = json.loads(self._read)
+                command = str(request["command"])
+            except (ValueError, KeyError, TypeError):
+                return self.answer({"ok": False, "error": "not a command"})
+            if command in self._streams:
+                return self._streams[command](request, Line(self._reactor, self._line))
+            self._handler(command, self.answer)
+        return None
+
+    def answer(self, content: dict[str, Any]) -> None:
+        """Sends the answer; a caller that has left or does not read loses it."""
+        with contextlib.suppress(OSError):
+            self._line.settimeout(0.5)
+            self._line.sendall(json.dumps(content).encode() + b"\n")
+        self._close()
+
+    def _close(self) -> None:
+        self._patience.cancel()
+        self._reactor.unwatch(self._line)
+        self._line.close()
+
+
+class Line:
+    """A connection that is answered with one line after another. A reader that does not keep up is cut off."""
+
+    def __init__(self, reactor: Reactor, line: socket.socket) -> None:
+        self._reactor, self._line = reactor, line
+        self._leave: Callable[[], None] | None = None
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BUFFER_BYTES)
+        line.setblocking(False)
+        reactor.watch(line, self._readable)
+
+    def on_leave(self, call: Callable[[], None]) -> None:
+        """Calls back when the other side has gone, or was cut off."""
+        self._leave = call
+
+    def send(self, content: dict[str, Any]) -> None:
+        """Sends a line."""
+        data = json.dumps(content).encode() + b"\n"
+        try:
+            is_sent = self._line.send(data) == len(data)
+        except OSError:
+            is_sent = False
+        if not is_sent:
+            self._gone()
+
+    def close(self, content: dict[str, Any]) -> None:
+        """Sends the last line."""
+        self._leave = None
+        self.send(content)
+        self._gone()
+
+    def _readable(self) -> None:
+        try:
+            if self._line.recv(LONGEST_COMMAND_BYTES):
+                return  # nothing more was asked for
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._gone()
+
+    def _gone(self) -> None:
+        self._reactor.unwatch(self._line)
+        self._line.close()
+        leave, self._leave = self._leave, None
+        if leave:
+            leave()
+
+
+def _peer_uid(line: socket.socket) -> int:
+    _, uid, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

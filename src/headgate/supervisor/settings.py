@@ -1,0 +1,39 @@
+"""What the command line tells the supervisor."""
+
+import os
+from typing import Any, NamedTuple
+
+SHARED = "shared"
+REUSEPORT = "reuseport"
+
+
+class RunSettings(NamedTuple):
+    """One gateway to run."""
+
+    source: dict[str, Any]
+    """What to serve, handed to the workers as it is: `{"file": ...}` or `{"proxy": {...}}`; see
+    `worker/source.py`."""
+    workers: int | None = None
+    """None: what the configuration says, else one for each CPU."""
+    pid_file: str | None = None
+    user: str | None = None
+    group: str | None = None
+    log_format: str | None = None
+    """None: what the configuration says of the workers, text for the supervisor."""
+    log_level: str | None = None
+    accept_mode: str = REUSEPORT
+    require_fips: bool = False
+    """Whether workers end at once where the cryptographic module is not the FIPS one."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is served can hold no Python code."""
+        return "proxy" in self.source
+
+
+def accept_mode() -> str:
+    """How workers share the listeners: `HEADGATE_ACCEPT` is `reuseport` (the default) or `shared`."""
+    mode = os.environ.get("HEADGATE_ACCEPT", REUSEPORT)
+    if mode not in (REUSEPORT, SHARED):
+        raise ValueError(f"HEADGATE_ACCEPT is `{mode}`\n  hint: `{REUSEPORT}` or `{SHARED}`")
+    return mode

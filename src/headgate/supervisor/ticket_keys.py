@@ -1,0 +1,58 @@
+"""The keys of TLS session tickets: made here, the same for all workers, replaced from time to time.
+
+A client may come back to any worker, also after a reload or an upgrade; its ticket is of use to it as long as the key
+it was made with is among these. The newest encrypts; the older ones only decrypt. No key is ever written to a file or
+an environment: a successor gets them over the line that it talks to its predecessor on.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from headgate.control.reactor import Reactor
+
+KEY_BYTES = 48  # the engine's: 16 of name, 32 of secret
+KEPT = 3
+ROTATE_S = 6 * 3600.0
+"""A ticket lives 12 hours, so that its key is there as long as it."""
+
+
+class TicketKeys:
+    """Makes the keys, or goes on with those of a predecessor (what its `bequest` gave); calls `changed` with all of
+    them after each rotation.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        changed: Callable[[list[str]], None],
+        inherited: dict[str, Any] | None = None,
+    ) -> None:
+        self._reactor, self._changed = reactor, changed
+        self._keys, wait_s = [os.urandom(KEY_BYTES)], ROTATE_S
+        if inherited:
+            self._keys = [bytes.fromhex(key) for key in inherited["keys"]]
+            wait_s = min(max(inherited["rotate_in_s"], 0.0), ROTATE_S)
+        self._again(wait_s)
+
+    def told(self) -> list[str]:
+        """The keys in hex, the newest first."""
+        return [key.hex() for key in self._keys]
+
+    def bequest(self) -> dict[str, Any]:
+        """What a successor goes on with: the keys, and how long until the next rotation."""
+        return {"keys": self.told(), "rotate_in_s": self._due - time.monotonic()}
+
+    def rotate(self) -> None:
+        """Puts a new key before the others and forgets the oldest."""
+        self._keys = [os.urandom(KEY_BYTES), *self._keys][:KEPT]
+        self._changed(self.told())
+
+    def _again(self, wait_s: float = ROTATE_S) -> None:
+        def turn() -> None:
+            self.rotate()
+            self._again()
+
+        self._due = time.monotonic() + wait_s
+        self._reactor.call_later(wait_s, turn)

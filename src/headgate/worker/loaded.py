@@ -1,0 +1,52 @@
+"""A gateway as its worker takes it: compiled, with the snapshot for the engine and the hooks beside it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headgate.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headgate.background.background import Background
+    from headgate.gateway import Gateway
+
+
+class Loaded(NamedTuple):
+    """A gateway ready for its worker."""
+
+    snapshot: str
+    hooks: Sequence[Any]
+    listeners: list[str]
+    workers: int | None
+    drain_s: float
+    log_format: str
+    log_level: str
+    startup: Sequence[Any]
+    shutdown: Sequence[Any]
+    watchdog_s: float | None = 0.1
+    """Python code that holds the loop for longer is logged."""
+    background: "Background | None" = None
+    """What it does beside requests; none for what holds no code."""
+    is_data: bool = False
+    """Whether it holds no code of the user's, so that a change of it needs no new workers."""
+
+
+def compiled(gateway: "Gateway") -> Loaded:
+    """What a `Gateway` comes to; raises ConfigError if it does not fit together."""
+    made = gateway.compile()
+    config = made.config
+    if not made.addresses:
+        raise ConfigError(
+            "the gateway listens on nothing", hint='write `gate.listen(":8080")` or `listeners: ":8080"`'
+        )
+    return Loaded(
+        snapshot=made.snapshot,
+        hooks=made.hooks,
+        listeners=list(made.addresses),
+        workers=made.workers,
+        drain_s=config.timeouts.drain,
+        log_format=config.error_log.format,
+        log_level=config.error_log.level,
+        startup=made.startup,
+        shutdown=made.shutdown,
+        watchdog_s=config.watchdog,
+    )

@@ -1,0 +1,27 @@
+"""The loop that is tokio and asyncio at once.
+
+How it works: asyncio asks its selector to wait; ours lets the engine wait instead. `core.poll` runs tokio
+until asyncio's epoll descriptor is readable (the engine watches it), a hook left work for asyncio, or the
+timeout is over. What asyncio then has to do is collected without waiting. A request whose hooks do not wait
+never gets here at all.
+"""
+
+import asyncio
+
+from headgate.worker.core_selector import CoreSelector, Poller
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An asyncio loop in which every asyncio library works, driven by the engine's."""
+
+    def __init__(self) -> None:
+        self._core_selector = CoreSelector()
+        super().__init__(self._core_selector)
+
+    def attach(self, core: Poller) -> None:
+        """Puts the engine in charge of waiting."""
+        self._core_selector.attach(core)
+
+    def detach(self) -> None:
+        """Takes the engine out again, before it is dropped."""
+        self._core_selector.detach()

@@ -1,0 +1,276 @@
+"""A worker: one process, one thread, one loop, which serves what its orders say. Started by the supervisor
+only.
+
+How it works: it reads its orders from descriptor 3, loads the user's code, runs the `startup` hooks, says
+what it wants to listen on, gets the sockets, accepts, and says so. From then on it only listens to signals
+and to the channel. A gateway without Python code has a `plain_worker`.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from headgate import _core, shared
+from headgate.control.channel import Channel, ChannelClosed, Message
+from headgate.control.hook_times import times_of
+from headgate.control.signals import SUPERVISORS
+from headgate.worker import start
+from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls
+from headgate.worker.loaded import Loaded
+from headgate.worker.loop import Loop
+from headgate.worker.source import Source, load
+from headgate.worker.start import StartFailed, summary
+from headgate.worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from headgate.background.background import Background
+    from headgate.worker.inspecting import Inspector
+
+SHUTDOWN_HOOKS_LIMIT_S = 3.0
+GOODBYE_STEPS = 50
+HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *SUPERVISORS)
+
+logger = logging.getLogger("headgate.worker")
+
+
+class Worker:
+    """What one worker process does between its orders and its end."""
+
+    def __init__(
+        self, channel: Channel, orders: Message, loaded: Loaded, loop: Loop, core: _core.Core
+    ) -> None:
+        self._channel, self._loop, self._core = channel, loop, core
+        self._controls = Controls(channel, orders, loaded, core, lambda: times_of(core, loaded.hooks))
+        self._listen: asyncio.Future[tuple[Message, list[int]]] = loop.create_future()
+        self._stopped = asyncio.Event()
+        self._stopped_now: asyncio.Future[None] = loop.create_future()
+        self._drains = False
+        self._watchdog: Watchdog | None = None
+        self._inspector: Inspector | None = None
+
+    @property
+    def _loaded(self) -> Loaded:
+        """What is in force."""
+        return self._controls.loaded
+
+    async def run(self) -> None:
+        """Starts up, serves until stopped, shuts down."""
+        self._handle_signals()
+        background = self._loaded.background
+        try:
+            if background:
+                await self._open_services(background)
+            await self._run_startup_hooks()
+        except BaseException:
+            if background:
+                await background.end()
+                await background.close()
+            raise
+        try:
+            loaded = self._loaded
+            self._controls.say_prepared()
+            self._loop.add_reader(self._channel.fileno(), self._hear)
+            await self._accept()
+            if loaded.watchdog_s and loaded.hooks:
+                self._watchdog = Watchdog(self._core, self._loop, loaded.watchdog_s)
+            if background and not self._stopped.is_set():
+                background.begin()
+            await self._stopped.wait()
+            if background:
+                background.stop()
+            if self._drains:
+                await self._drain()
+            await self._say_goodbye()
+        finally:
+            if self._watchdog:
+                self._watchdog.stop()
+            self._core.close()
+            if background:
+                await background.end()
+            await self._run_shutdown_hooks()
+            if background:
+                await background.close()
+            self._core.flush_logs()
+
+    async def _open_services(self, background: "Background") -> None:
+        try:
+            await background.open()
+        except ConnectionError as error:
+            logger.error("%s", error)
+            raise StartFailed(str(error), "runtime") from error
+
+    async def _run_startup_hooks(self) -> None:
+        for hook in self._loaded.startup:
+            try:
+                await _call(hook)
+            except Exception as error:
+                logger.exception("startup hook failed", extra={"hook": hook.name})
+                raise StartFailed(
+                    f"startup hook `{hook.name}` failed: {summary(error)}", "runtime"
+                ) from error
+
+    async def _run_shutdown_hooks(self) -> None:
+        for hook in self._loaded.shutdown:
+            try:
+                async with asyncio.timeout(SHUTDOWN_HOOKS_LIMIT_S):
+                    await _call(hook)
+            except Exception:
+                logger.exception("shutdown hook failed", extra={"hook": hook.name})
+
+    async def _accept(self) -> None:
+        # A worker that is stopped before it gets the sockets has nothing to accept.
+        stopped = self._loop.create_task(self._stopped.wait())
+        stopped.add_done_callback(lambda _: self._listen.cancel())
+        try:
+            message, descriptors = await self._listen
+        except asyncio.CancelledError:
+            return
+        self._controls.listen(message, descriptors)
+
+    async def _drain(self) -> None:
+        """Waits for the last connection, but not for ever, and not when told to stop at once."""
+        self._core.drain()
+        await asyncio.sleep(TURN_S)
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            self._channel.send({"type": "draining"})
+        ends = self._loop.time() + self._loaded.drain_s
+        background = self._loaded.background
+        while (left := self._core.connections()) or (background and background.is_busy):
+            if self._loop.time() > ends:
+                tasks = background.tasks.count if background else 0
+                logger.info("drain limit reached", extra={"connections": left, "tasks": tasks})
+                return
+            # The engine has no event for its last connection: looking 50 times a second costs nothing here.
+            await asyncio.wait([self._stopped_now], timeout=DRAIN_STEP_S)
+            if self._stopped_now.done():
+                return
+
+    async def _say_goodbye(self) -> None:
+        """Closes what WebSockets are left with 1001, and gives their peers a moment to answer."""
+        for _ in range(GOODBYE_STEPS):
+            if not self._core.say_goodbye():
+                return
+            await asyncio.sleep(DRAIN_STEP_S)
+
+    # ---- what reaches a worker from outside
+
+    def _handle_signals(self) -> None:
+        loop = self._loop
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGQUIT, self._stop_gracefully)
+        loop.add_signal_handler(signal.SIGUSR1, self._core.reopen_logs)
+        for number in SUPERVISORS:
+            loop.add_signal_handler(number, _leave_it_to_the_supervisor)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+    def _stop(self) -> None:
+        self._drains = False
+        self._stopped.set()
+        if not self._stopped_now.done():
+            self._stopped_now.set_result(None)
+
+    def _stop_gracefully(self) -> None:
+        if not self._stopped.is_set():
+            self._drains = True
+            self._stopped.set()
+
+    def _hear(self) -> None:
+        try:
+            message, descriptors = self._channel.receive()
+        except BlockingIOError:
+            return
+        except ChannelClosed:
+            self._loop.remove_reader(self._channel.fileno())
+            logger.warning("the supervisor is gone: draining")
+            if self._inspector:
+                self._inspector.end_all()
+            return self._stop_gracefully()
+        if message["type"] == "listen" and not self._listen.done():
+            self._listen.set_result((message, descriptors))
+        elif message["type"] == "hand_over":
+            self._controls.hand_over()
+            self._stop()
+        elif message["type"] == "inspect":
+            self._inspect(message)
+        elif message["type"] == "inspect_end" and self._inspector:
+            self._inspector.end(message["id"])
+        else:
+            self._controls.obey(message, descriptors)
+
+    def _inspect(self, message: Message) -> None:
+        if self._inspector is None:
+            from headgate.worker.inspecting import Inspector
+
+            hooks = [*self._loaded.hooks, *self._loaded.startup, *self._loaded.shutdown]
+            roots = [hook.function for hook in hooks]
+            self._inspector = Inspector(self._core, self._loop, self._channel, roots)
+        self._inspector.begin(message)
+
+
+def main() -> NoReturn:
+    """The whole life of the process."""
+    start.run(_serve)
+
+
+def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
+    loop = Loop()
+    asyncio.set_event_loop(loop)
+    loaded = start.loaded(lambda: _load(channel, orders["source"]))
+    core = start.start_engine(loop, loaded, orders, descriptors)
+    loop.attach(core)
+    if loaded.background:
+        loaded.background.count = core.count
+    gc.collect()
+    gc.freeze()  # what was loaded stays: later collections need not look at it
+    try:
+        loop.run_until_complete(Worker(channel, orders, loaded, loop, core).run())
+    finally:
+        loop.run_until_complete(_end_tasks())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.detach()
+        # asyncio closes what its signal handlers write to before it takes them off.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        loop.close()
+
+
+def _load(channel: Channel, source: Source) -> Loaded:
+    def open_dictionary(name: str, size: int) -> int:
+        channel.send({"type": "open", "name": name, "bytes": size})
+        message, descriptors = channel.receive()
+        if message["error"]:
+            raise ValueError(message["error"])
+        return descriptors[0]
+
+    shared.OPENER.set(open_dictionary)
+    loaded = load(source)
+    if loaded.background:
+        _ = loaded.background.node.memory  # opened now: later nobody may ask the supervisor
+    shared.OPENER.set(shared.too_late)
+    return loaded
+
+
+async def _call(hook: Any) -> None:
+    async with asyncio.timeout(hook.deadline_ms / 1000):
+        result = hook.function()
+        if hook.is_async:
+            await result
+
+
+async def _end_tasks() -> None:
+    """Cancels what the user's code left running, and lets it clean up."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
+
+
+def _leave_it_to_the_supervisor() -> None:
+    """Ctrl-C reaches every process of the terminal; only the supervisor acts on it."""
+
+
+if __name__ == "__main__":
+    main()
