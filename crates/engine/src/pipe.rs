@@ -9,8 +9,8 @@ use std::task::{ready, Context, Poll};
 use rustix::pipe::{fcntl_setpipe_size, pipe_with, splice, tee, PipeFlags, SpliceFlags};
 use tokio::io::Interest;
 
-use crate::bodies::piece::Chunk;
 use crate::hooks::Hooks;
+use crate::http::bodies::piece::Chunk;
 use crate::peer::Peer;
 use crate::turns::Turn;
 

@@ -12,26 +12,26 @@ use headgate_shared::Zone;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
+use crate::accept::listener::Listener;
 use crate::access_log::AccessLog;
-use crate::attendants::Attendants;
 use crate::clock::Clock;
-use crate::connection::{Connection, Counted};
 use crate::deadline::{Deadlines, SWEEP_MS};
-use crate::exchange_state::ClientInfo;
-use crate::fetch::{self, FetchError, FetchRequest, Fetched, Origins};
+use crate::hooks::exchange::ClientInfo;
 use crate::hooks::{Hooks, LocalFuture, NoHooks};
+use crate::http::connection::{Connection, Counted};
+use crate::http::fetch::{self, FetchError, FetchRequest, Fetched, Origins};
 use crate::http_date::CachedDate;
 use crate::limits::Limit;
-use crate::listener::Listener;
 use crate::metrics::{Counter, Metrics, NAMES};
 use crate::peer::Buffers;
 use crate::redis::{self, Redis, RedisFailure, Script, Value};
-use crate::request_id::{RequestIds, LENGTH};
 use crate::snapshot::Snapshot;
+use crate::state::request_futures::Attendants;
+use crate::state::request_id::{RequestIds, LENGTH};
 use crate::stream::Stream;
+use crate::streams::udp::UdpListener;
 use crate::tables::{parse_log, SnapshotError, Tables};
 use crate::tls::{TicketKeys, TICKET_KEY_BYTES};
-use crate::udp::UdpListener;
 use crate::virtual_stream::{virtual_pair, VirtualEnd};
 
 /// How long an idle keep-alive connection is still served while draining, for a request already on its way.

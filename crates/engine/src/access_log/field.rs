@@ -222,7 +222,7 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange_state::HookTime;
+    use crate::hooks::exchange::HookTime;
 
     #[test]
     fn every_field_is_found_and_written() {

@@ -23,7 +23,7 @@ pub use sink::LogCounts;
 
 use sink::Sink;
 
-use crate::exchange_state::HookTime;
+use crate::hooks::exchange::HookTime;
 
 /// What is known of one finished request. Text that a peer chose is in byte slices: it may hold anything.
 #[derive(Clone, Copy, Debug, Default)]

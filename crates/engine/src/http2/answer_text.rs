@@ -10,7 +10,7 @@ use super::fields::write_lines;
 use super::grpc_web::{self, Form};
 use super::incoming::{BodyFraming, Incoming};
 use super::request_text::{is_of_connection, number};
-use crate::websocket::accept;
+use crate::messages::websocket::accept;
 
 /// Appends an interim head.
 pub(super) fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 use headgate_wire::RequestHead;
 
 use super::client_certificate::ClientCertificate;
-use crate::http1::request_head::field;
+use crate::http::h1::request_head::field;
 use crate::snapshot::CertificateFact;
 
 /// Takes what the client sent under these names out of the request.

@@ -5,8 +5,8 @@ use headgate_route::host_without_port;
 use super::handshake::TlsInfo;
 use super::listener::HostMismatch;
 use super::spec::ClientCertificateMode;
-use crate::exchange_state::Exchange;
 use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
 
 /// Whether requests on a route need a valid client certificate; absent: as the listener says.
 pub(crate) type NeedsCertificate = Option<bool>;

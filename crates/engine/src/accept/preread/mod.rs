@@ -1,0 +1,309 @@
+//! What happens on a connection before its first byte of HTTP: a PROXY header, `connect` hooks, a look at its `ClientHello`.
+//!
+//! # How it works
+//! Only connections of listeners that ask for it come here ([`Settings::is_plain`]); all others are served at once. The
+//! stages run in one task, which ends by starting the one that serves the connection: so what the stages held is gone.
+
+mod hello;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use headgate_wire::{parse_proxy, Parsed, ProxyAddresses, ProxyHeader, ProxyVersions};
+use tokio::task::spawn_local;
+
+use crate::deadline::Watched;
+use crate::hooks::connection::{ConnectionState, Opened};
+use crate::hooks::exchange::ClientInfo;
+use crate::hooks::{Step, Verdict};
+use crate::http::connection::{log_refusal, Connection, Refusal};
+use crate::limits::Limit;
+use crate::metrics::Counter;
+use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::snapshot::ListenerProtocol;
+use crate::state::admission::Admission;
+use crate::stream::Stream;
+use crate::streams::tcp;
+use crate::tables::listener::Settings;
+use crate::tables::Tables;
+use crate::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
+use crate::worker::Shared;
+
+use hello::UNRECOGNIZED_NAME;
+
+/// A connection between its acceptance and its service.
+pub(crate) struct Opening {
+    pub(crate) peer: Peer,
+    pub(crate) watch: Watched,
+    pub(crate) client: ClientInfo,
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) tables: Rc<Tables>,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) admission: Admission,
+    /// Counted as one, from the first byte of TLS that is ended here.
+    handshake: Option<Handshakes>,
+    /// The name asked for in TLS, for the log of a connection that is refused.
+    asked_for: String,
+}
+
+impl Opening {
+    pub(crate) fn new(
+        stream: Stream,
+        client: ClientInfo,
+        settings: Rc<Settings>,
+        tables: Rc<Tables>,
+        shared: Rc<Shared>,
+        admission: Admission,
+    ) -> Self {
+        let watch = shared.deadlines.watch(&shared.clock);
+        shared.busy.notify_one();
+        Self {
+            peer: Peer::new(stream, shared.buffers.clone()),
+            watch,
+            client,
+            settings,
+            tables,
+            shared,
+            admission,
+            handshake: None,
+            asked_for: String::new(),
+        }
+    }
+
+    /// Runs the stages, then the service.
+    pub(crate) async fn run(mut self) {
+        let began_us = self.shared.clock.tick();
+        match self.prepare().await {
+            Ok(state) => self.serve(state, began_us).await,
+            Err(refusal) => {
+                if self.handshake.is_some() {
+                    self.shared.metrics.count(Counter::TlsHandshakesFailed);
+                }
+                self.refuse(&refusal, began_us);
+            }
+        }
+    }
+
+    async fn prepare(&mut self) -> Result<Option<Rc<Opened>>, Refusal> {
+        if !self.settings.has_state() {
+            return Ok(None);
+        }
+        let mut header = None;
+        let peer = self.client.address.clone();
+        if let Some(versions) = self.settings.proxy_protocol {
+            header = Some(self.read_proxy_header(versions).await?);
+        }
+        if let Some(proxy) = &header {
+            self.believe(proxy)?;
+        }
+        let state = Opened::new(ConnectionState {
+            address: self.client.address.clone(),
+            port: self.client.port,
+            peer,
+            destination: self.client.destination,
+            listener: self.client.listener.clone(),
+            protocol: self.settings.protocol.name(),
+            proxy: header,
+            hello: None.into(),
+            chosen: None.into(),
+            tls: self.settings.tls.clone(),
+            certificate: None.into(),
+            client_certificates: None.into(),
+            refusal: None.into(),
+            idle_ms: None.into(),
+            lifetime_ms: None.into(),
+            max_requests: None.into(),
+            tables: self.tables.clone(),
+            attachment: None.into(),
+        });
+        run_hooks(&self.shared, &state, &self.settings.hooks.connect).await?;
+        if self.settings.looks_at_hello() {
+            self.look_at_hello(&state).await?;
+        }
+        Ok(Some(state))
+    }
+
+    /// Reads the header that must come first; nothing behind it is consumed.
+    async fn read_proxy_header(&mut self, versions: ProxyVersions) -> Result<ProxyHeader, Refusal> {
+        if !self.settings.trusted.contains_text(&self.client.address) {
+            return Err(Refusal::new("untrusted_proxy", Counter::ProxyHeadersRefused));
+        }
+        let most = self.tables.limits.max_proxy_header_bytes;
+        self.watch
+            .arm(Limit::ProxyHeader, self.tables.timeouts.proxy_header);
+        loop {
+            match parse_proxy(self.peer.unread(), versions, most) {
+                Ok(Parsed::Complete { head, len }) => {
+                    self.peer.consume(len);
+                    return Ok(head);
+                }
+                Ok(Parsed::Partial) => {}
+                Err(error) => return Err(Refusal::new(error.reason(), Counter::ProxyHeadersRefused)),
+            }
+            self.peer
+                .fill(&self.watch, BUFFER_BYTES)
+                .await
+                .map_err(|broken| Refusal::broken(&broken))?;
+        }
+    }
+
+    /// Takes the header's addresses for the connection's.
+    fn believe(&mut self, header: &ProxyHeader) -> Result<(), Refusal> {
+        self.shared.metrics.count(Counter::ProxyHeaders);
+        match &header.addresses {
+            ProxyAddresses::Ip { source, destination } => {
+                self.client.address = source.ip().to_canonical().to_string();
+                self.client.port = source.port();
+                self.client.destination = Some(canonical(*destination));
+            }
+            ProxyAddresses::Unix { .. } => {
+                "unix:".clone_into(&mut self.client.address);
+                self.client.port = 0;
+                self.client.destination = None;
+            }
+            ProxyAddresses::Unknown => return Ok(()),
+        }
+        self.admission
+            .count_client(&self.tables.limits, &self.client.address)
+            .map_err(|full| Refusal::full(&full))
+    }
+
+    async fn serve(mut self, state: Option<Rc<Opened>>, began_us: u64) {
+        let is_stream = self.settings.protocol == ListenerProtocol::Tcp;
+        if let Some(state) = &state {
+            if is_stream || state.chosen.borrow().is_some() {
+                let is_tls = state.hello.borrow().is_some();
+                if is_tls && state.chosen.borrow().is_none() && self.settings.upstream.is_none() {
+                    self.alert(UNRECOGNIZED_NAME);
+                }
+                self.handshake = None;
+                return tcp::serve(self, Rc::clone(state), began_us).await;
+            }
+            // carried on unread, or decrypted here, or nobody's
+            if state.hello.borrow().is_some() && self.settings.tls.is_none() {
+                self.alert(UNRECOGNIZED_NAME);
+                let refusal = Refusal::new("no_route", Counter::TcpUnrouted);
+                return self.refuse(&refusal, began_us);
+            }
+        }
+        if let Some(tls) = self.settings.tls.clone() {
+            match Box::pin(self.secure(&tls, state.as_ref())).await {
+                Ok(info) => {
+                    self.client.scheme = "https";
+                    self.client.tls = Some(Rc::new(info));
+                }
+                Err(refusal) => {
+                    self.shared.metrics.count(Counter::TlsHandshakesFailed);
+                    if let Some(refusal) = refusal {
+                        self.refuse(&refusal, began_us);
+                    }
+                    return;
+                }
+            }
+        }
+        let mut client = self.client;
+        client.opening = state;
+        spawn_local(Connection::resume(self.peer, Rc::new(client), self.shared, self.admission).run());
+    }
+
+    /// Answers the client's TLS handshake. What no limit explains is the client's own matter and is not in the access log.
+    async fn secure(
+        &mut self,
+        tls: &Rc<ListenerTls>,
+        state: Option<&Rc<Opened>>,
+    ) -> Result<TlsInfo, Option<Refusal>> {
+        if self.handshake.is_none() {
+            self.begin_handshake()?;
+            self.watch
+                .arm(Limit::TlsHandshake, self.tables.timeouts.tls_handshake);
+        }
+        let shared = &self.shared;
+        let terms = Terms {
+            listener: tls,
+            watch: &self.watch,
+            max_client_hello_bytes: self.tables.limits.max_client_hello_bytes,
+            now_ms: shared.clock.now_ms(),
+            seen_name: state.and_then(|state| state.hello.borrow().as_ref()?.server_name.clone()),
+            chosen: state.and_then(|state| state.certificate.take()),
+            mode: state.and_then(|state| state.client_certificates.get()),
+        };
+        match tls::accept(&mut self.peer, &terms).await {
+            Ok(info) => {
+                shared.metrics.count(Counter::TlsHandshakes);
+                if info.is_resumed {
+                    shared.metrics.count(Counter::TlsResumed);
+                }
+                Ok(info)
+            }
+            Err(HandshakeFailed::Limit(limit)) => Err(Some(Refusal {
+                error: "connection_refused",
+                limit: limit.name(),
+                counter: limit.counter(),
+            })),
+            Err(HandshakeFailed::Refused(reason)) => {
+                tracing::debug!(client = self.client.address, "TLS handshake failed: {reason}");
+                Err(None)
+            }
+            Err(HandshakeFailed::Gone) => Err(None),
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, began_us: u64) {
+        self.shared.metrics.count(refusal.counter);
+        self.shared.metrics.count(Counter::ConnectionsRefused);
+        let told = (refusal, self.asked_for.as_str());
+        log_refusal(&self.tables, &self.shared, &self.client, told, began_us);
+    }
+}
+
+/// Runs hooks of a connection in order until one decides it: refuses it, fails, or chooses what it shows.
+pub(crate) async fn run_hooks(
+    shared: &Shared,
+    state: &Rc<ConnectionState>,
+    hooks: &[usize],
+) -> Result<(), Refusal> {
+    for hook in hooks {
+        shared.begin_request(&*state.tables.hooks);
+        let verdict = match state.tables.hooks.connection(*hook, state) {
+            Step::Ready(verdict) => verdict,
+            Step::Waiting(future) => future.await,
+        };
+        if matches!(verdict, Verdict::Failed) {
+            shared.metrics.count(Counter::HookFailures);
+            return Err(Refusal::new("hook_failed", Counter::HookFailures));
+        }
+        if let Some(reason) = state.refusal.borrow().as_deref() {
+            if !reason.is_empty() {
+                tracing::info!(
+                    client = state.address,
+                    listener = state.listener,
+                    "refused by a hook: {reason}"
+                );
+            }
+            return Err(Refusal::new("refused_by_hook", Counter::RefusedByHook));
+        }
+        if state.certificate.borrow().is_some() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Refusal {
+    /// The client's bytes did not come, or not in time.
+    pub(crate) fn broken(broken: &Broken) -> Self {
+        match broken {
+            Broken::Limit(limit) => Self {
+                error: "client_too_slow",
+                limit: limit.name(),
+                counter: limit.counter(),
+            },
+            Broken::Closed | Broken::Io(_) => Self::new("client_left", Counter::ClientLeft),
+        }
+    }
+}
+
+/// An IPv4 address in IPv6 form as IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

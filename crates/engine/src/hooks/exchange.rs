@@ -1,0 +1,280 @@
+//! The state of one exchange (a request and its response) that the engine shares with hooks.
+//!
+//! All of it lives on one thread; the cells are borrowed only between two awaits, so a hook always finds them free.
+
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use headgate_route::Params;
+use headgate_wire::{Head, RequestHead, ResponseHead, Version};
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::hooks::connection::Opened;
+use crate::hooks::Answer;
+use crate::http::bodies::intake::Intake;
+use crate::messages::websocket::Channel;
+use crate::tables::Tables;
+use crate::tls::TlsInfo;
+use crate::upstream::{Load, Upstream};
+
+/// The client side of a connection, as hooks and logs see it.
+#[derive(Clone)]
+pub struct ClientInfo {
+    /// The address as text, without port (`unix:` for a Unix socket).
+    pub address: String,
+    /// The port, 0 for a Unix socket.
+    pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The listener's name.
+    pub listener: String,
+    /// The address of the connection, where a trusted proxy has said that the client is another one.
+    pub hop: Option<String>,
+    /// Where the client connected to; known only where a server is to be told.
+    pub destination: Option<SocketAddr>,
+    /// What came before HTTP on this connection, if anything did.
+    pub opening: Option<Rc<Opened>>,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// What was agreed in the handshake; absent on a plain connection.
+    pub tls: Option<Rc<TlsInfo>>,
+}
+
+impl Default for ClientInfo {
+    /// Nobody, over plain HTTP.
+    fn default() -> Self {
+        Self {
+            address: String::new(),
+            port: 0,
+            scheme: "http",
+            listener: String::new(),
+            hop: None,
+            destination: None,
+            opening: None,
+            protocol: Protocol::Http1,
+            tls: None,
+        }
+    }
+}
+
+/// What a client speaks; HTTP/2 is translated before a request begins its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1: each request tells.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// What one hook of a request took.
+#[derive(Debug)]
+pub struct HookTime {
+    /// The phase's name.
+    pub phase: &'static str,
+    /// The hook's name.
+    pub name: Rc<str>,
+    /// Microseconds, waiting included.
+    pub us: u64,
+}
+
+/// Microseconds spent in the parts of a request's life; 0 where a part did not happen.
+#[derive(Default)]
+pub struct Timings {
+    /// When the head was complete, on the worker's clock.
+    pub started_us: Cell<u64>,
+    /// Waiting for a place on an upstream server.
+    pub queue_us: Cell<u64>,
+    /// Connecting to the server (0 for a pooled connection).
+    pub connect_us: Cell<u64>,
+    /// From the request's last attempt to the complete response head.
+    pub head_us: Cell<u64>,
+    /// In hooks, waiting included.
+    pub hook_us: Cell<u64>,
+    /// Each hook by itself, where somebody wants to know ([`Tables::wants_hook_times`]).
+    pub hooks: RefCell<Vec<HookTime>>,
+}
+
+impl Timings {
+    /// Counts time spent in hooks.
+    pub(crate) fn add_hook(&self, spent_us: u64) {
+        self.hook_us.set(self.hook_us.get() + spent_us);
+    }
+}
+
+/// What hooks of bodies, trailers and balancing need; other exchanges do not pay for it.
+#[derive(Default)]
+pub struct Rare {
+    /// The trailers of the request: the client's, once they came; edits by hooks are in them.
+    pub request_trailers: RefCell<Option<Head>>,
+    /// The trailers of the response, likewise.
+    pub response_trailers: RefCell<Option<Head>>,
+    /// What request hooks ask of the body.
+    pub intake: Intake,
+    /// The servers tried so far: a bit each.
+    pub tried: Cell<u64>,
+    /// How the upstream's servers are, for `balance` hooks.
+    pub loads: RefCell<Vec<Load>>,
+    /// The WebSocket that the request asks for, where hooks see its messages.
+    pub websocket: OnceCell<Rc<Channel>>,
+    /// The answer of a body hook, to be given in place of what the hook was called for.
+    pub(crate) answer: RefCell<Option<Box<Answer>>>,
+}
+
+/// One request and its response.
+pub struct Exchange {
+    /// The request's head; edits by hooks are in it.
+    pub request: RefCell<RequestHead>,
+    /// The response's head: the server's, while `response` hooks run and after.
+    pub response: RefCell<Option<ResponseHead>>,
+    /// The status sent to the client, 0 before.
+    pub status: Cell<u16>,
+    /// Who asks.
+    pub client: Rc<ClientInfo>,
+    /// The tables that this request was routed with; they outlive a configuration change.
+    pub tables: RefCell<Rc<Tables>>,
+    /// The chosen route.
+    pub route: Cell<Option<usize>>,
+    /// The path parameters of the chosen route, percent-decoded.
+    pub params: RefCell<Params>,
+    /// The chosen upstream; a hook may choose another one of `tables` in the phase `request`.
+    pub upstream: Cell<Option<usize>>,
+    /// The server's address that a hook has chosen in place of an upstream, such as `10.0.0.1:80`.
+    pub address: RefCell<Option<String>>,
+    /// The upstream made of that address, once the request goes there.
+    pub at_address: RefCell<Option<Rc<Upstream>>>,
+    /// The chosen server of that upstream in the current attempt.
+    pub server: Cell<Option<usize>>,
+    /// The number of the current attempt, from 1; 0 before the first.
+    pub attempt: Cell<u32>,
+    /// What went wrong, for `error` hooks and the log.
+    pub failure: RefCell<Option<Failure>>,
+    /// The request's id, made on first use.
+    pub id: RefCell<String>,
+    /// Whatever the hooks' implementation keeps for this exchange (views, context). Dropped with the exchange.
+    pub attachment: RefCell<Option<Box<dyn Any>>>,
+    /// Set after the `log` hooks: views must refuse further use.
+    pub is_finished: Cell<bool>,
+    /// Bytes of request body read and of response (head and body) written.
+    pub request_bytes: Cell<u64>,
+    /// See `request_bytes`.
+    pub response_bytes: Cell<u64>,
+    /// The limit or timeout that ended this request, for the log; empty if none.
+    pub limit: Cell<&'static str>,
+    /// How many requests of the gateway itself led to this one; 0 for a client's.
+    pub depth: Cell<u8>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Whether hooks may ask for the request's body now: those of phase `request` run.
+    pub is_body_open: Cell<bool>,
+    /// The server that a `balance` hook chose for the next attempt.
+    pub picked: Cell<Option<usize>>,
+    rare: OnceCell<Box<Rare>>,
+    clock: Rc<Clock>,
+}
+
+impl Exchange {
+    /// A fresh exchange.
+    pub(crate) fn new(
+        request: RequestHead,
+        client: Rc<ClientInfo>,
+        tables: Rc<Tables>,
+        clock: Rc<Clock>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            request: RefCell::new(request),
+            response: RefCell::new(None),
+            status: Cell::new(0),
+            client,
+            tables: RefCell::new(tables),
+            route: Cell::new(None),
+            params: RefCell::default(),
+            upstream: Cell::new(None),
+            address: RefCell::new(None),
+            at_address: RefCell::new(None),
+            server: Cell::new(None),
+            attempt: Cell::new(0),
+            failure: RefCell::new(None),
+            id: RefCell::default(),
+            attachment: RefCell::new(None),
+            is_finished: Cell::new(false),
+            request_bytes: Cell::new(0),
+            response_bytes: Cell::new(0),
+            limit: Cell::new(""),
+            depth: Cell::new(0),
+            timings: Timings::default(),
+            is_body_open: Cell::new(false),
+            picked: Cell::new(None),
+            rare: OnceCell::new(),
+            clock,
+        })
+    }
+
+    /// The protocol of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    pub fn version_name(&self) -> &'static str {
+        match (self.client.protocol, self.request.borrow().version) {
+            (Protocol::Http2, _) => "HTTP/2.0",
+            (Protocol::Http1, Version::Http10) => "HTTP/1.0",
+            (Protocol::Http1, Version::Http11) => "HTTP/1.1",
+        }
+    }
+
+    /// Microseconds on the worker's clock when it was last read, which it is before each phase and after each hook.
+    pub fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// Reads the worker's clock.
+    pub fn tick_us(&self) -> u64 {
+        self.clock.tick()
+    }
+
+    /// What few exchanges need, made now if it is not there.
+    pub fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// Whether the response has trailers, so far.
+    pub(crate) fn has_response_trailers(&self) -> bool {
+        self.known_rare()
+            .is_some_and(|rare| rare.response_trailers.borrow().is_some())
+    }
+
+    /// The same, if it is there.
+    pub fn known_rare(&self) -> Option<&Rare> {
+        self.rare.get().map(|rare| &**rare)
+    }
+
+    /// What a hook may make of one piece of a body, in bytes.
+    pub fn max_hook_chunk_bytes(&self) -> usize {
+        self.tables.borrow().limits.max_hook_chunk_bytes
+    }
+
+    /// The longest body that a hook may hold whole, in bytes.
+    pub fn max_buffered_body_bytes(&self) -> usize {
+        usize::try_from(self.tables.borrow().limits.max_buffered_body_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// The name of the chosen route, empty before routing.
+    pub fn route_name(&self) -> String {
+        let tables = self.tables.borrow();
+        self.route
+            .get()
+            .map_or_else(String::new, |route| tables.routes[route].name.clone())
+    }
+
+    /// The chosen server's address as written in the configuration, empty before an attempt.
+    pub fn server_address(&self) -> String {
+        if let Some(upstream) = &*self.at_address.borrow() {
+            return upstream.name.clone();
+        }
+        let tables = self.tables.borrow();
+        match (self.upstream.get(), self.server.get()) {
+            (Some(upstream), Some(server)) => tables.upstreams[upstream].servers[server].name.clone(),
+            _ => String::new(),
+        }
+    }
+}

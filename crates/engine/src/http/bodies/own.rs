@@ -1,0 +1,244 @@
+//! The body of an answer of the gateway's own on its way through hooks.
+
+use std::fs::File;
+use std::future::poll_fn;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::chain::{Chain, ChainBroken, Ground, Input};
+use super::filtered::Pull;
+use super::intake::spool_failure;
+use super::made::hook_failed;
+use super::piece::{Chunk, Flow, On};
+use super::validators::weaken;
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::hooks::{BodyFailed, BodySource, LocalFuture};
+use crate::http::connection::Connection;
+use crate::http::h1::request_body::RequestBody;
+use crate::http::phases::{poll_client, Departure};
+use crate::http::reply::{Own, OwnBody};
+use crate::snapshot::BodyHook;
+use crate::tables::Tables;
+use headgate_coding::Coding;
+use headgate_wire::Head;
+
+/// What is read of a file at once.
+const FILE_READ_BYTES: u64 = 64 * 1024;
+
+/// A longer answer is sent while it is made.
+const BEGIN_BYTES: usize = 64 * 1024;
+
+/// Runs the body of an answer through hooks: all of it if it is short, else it becomes a stream.
+pub(crate) async fn filter(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    mut own: Own,
+    body: &mut RequestBody,
+    hooks: &[BodyHook],
+    coding: Result<Option<Coding>, ()>,
+) -> Result<Own, Failure> {
+    let mut head = Head::empty();
+    for (name, value) in &own.headers {
+        // refused where the head is written
+        let _ = head.add(name, value);
+    }
+    // a `response` hook that takes the field away wants the client to get it plain
+    let codes_again = head.get(b"content-encoding").is_some();
+    let coding = coding.map_err(|()| {
+        Failure::gateway(
+            "unknown_coding",
+            500,
+            "the answer is in a coding unknown to the hook that reads its body",
+        )
+    })?;
+    let is_head = exchange.request.borrow().is_head();
+    if is_head || matches!(own.status, 204 | 304) {
+        weaken(&mut head);
+        own.headers = fields(&head);
+        // how long it would be is not known
+        own.body = OwnBody::Stream(Box::new(Nothing));
+        return Ok(own);
+    }
+    let ground = Ground {
+        exchange: Rc::clone(exchange),
+        hooks: Rc::clone(&tables.hooks),
+        clock: connection.shared.clock.clone(),
+        metrics: connection.shared.metrics.clone(),
+    };
+    let mut filtering = Filtering {
+        chain: Chain::new(ground, hooks, coding, codes_again),
+        input: OwnInput::of(own.body),
+        begun: Vec::new(),
+        is_ended: false,
+    };
+    let readable = own.reads_on.then_some(body);
+    begin(connection, exchange, &mut filtering, readable).await?;
+    if filtering.chain.has_changed() || !filtering.is_ended {
+        weaken(&mut head);
+        own.headers = fields(&head);
+    }
+    own.body = if filtering.is_ended {
+        OwnBody::Bytes(filtering.begun)
+    } else {
+        OwnBody::Stream(Box::new(filtering))
+    };
+    Ok(own)
+}
+
+async fn begin(
+    connection: &mut Connection,
+    exchange: &Exchange,
+    filtering: &mut Filtering,
+    mut readable: Option<&mut RequestBody>,
+) -> Result<(), Failure> {
+    let mut departure = Departure::new(exchange.tables.borrow().limits.allow_half_close);
+    connection.watch.disarm();
+    poll_fn(|context| {
+        while !filtering.is_ended && filtering.begun.len() < BEGIN_BYTES {
+            let mut on = On::Source;
+            match filtering.poll(context, &mut on) {
+                Poll::Ready(Ok(Some(data))) => filtering.begun.extend_from_slice(data.bytes()),
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(failure(exchange, *broken))),
+                Poll::Pending if on == On::Source && !filtering.chain.holds_back() => break,
+                Poll::Pending => {
+                    let body = readable.as_deref_mut();
+                    return poll_client(context, connection, exchange, body, &mut departure).map(Err);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
+}
+
+fn failure(exchange: &Exchange, broken: ChainBroken<BodyFailed>) -> Failure {
+    match broken {
+        ChainBroken::Input(BodyFailed) => {
+            Failure::gateway("stream_failed", 500, "the hook's body could not go on")
+        }
+        ChainBroken::Hook => hook_failed(),
+        ChainBroken::Answered(answer) => {
+            exchange.rare().answer.replace(Some(answer));
+            Failure::gateway("answered", 500, "a hook of the body answers")
+        }
+        ChainBroken::TooLarge => Failure::gateway(
+            "buffered_body_too_large",
+            502,
+            "the answer is larger than is held for a hook",
+        ),
+        ChainBroken::Coding => Failure::gateway(
+            "bad_content_coding",
+            500,
+            "the answer is not what its content-encoding says",
+        ),
+        ChainBroken::Spool(error) => spool_failure(&error),
+    }
+}
+
+fn fields(head: &Head) -> Vec<(Vec<u8>, Vec<u8>)> {
+    head.iter()
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect()
+}
+
+/// A chain over an answer's body; as a source, what comes after the begin too.
+struct Filtering {
+    chain: Chain,
+    input: OwnInput,
+    begun: Vec<u8>,
+    is_ended: bool,
+}
+
+impl Filtering {
+    /// The next data; `None` if there was none in this step.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        on: &mut On,
+    ) -> Poll<Result<Option<Chunk>, Box<ChainBroken<BodyFailed>>>> {
+        self.chain.poll_flow(context, &mut self.input, on).map_ok(|flow| {
+            self.is_ended = flow.is_last;
+            flow.data
+        })
+    }
+}
+
+impl BodySource for Filtering {
+    fn next(&mut self) -> LocalFuture<'_, Option<Result<Vec<u8>, BodyFailed>>> {
+        Box::pin(async move {
+            if !self.begun.is_empty() {
+                return Some(Ok(std::mem::take(&mut self.begun)));
+            }
+            poll_fn(|context| loop {
+                if self.is_ended {
+                    return Poll::Ready(None);
+                }
+                match self.poll(context, &mut On::Source) {
+                    Poll::Ready(Ok(Some(data))) => return Poll::Ready(Some(Ok(data.bytes().to_vec()))),
+                    Poll::Ready(Ok(None)) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(BodyFailed))),
+                    Poll::Pending => return Poll::Pending,
+                }
+            })
+            .await
+        })
+    }
+}
+
+/// The body of an answer to HEAD whose length is not known.
+struct Nothing;
+
+impl BodySource for Nothing {
+    fn next(&mut self) -> LocalFuture<'_, Option<Result<Vec<u8>, BodyFailed>>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+enum OwnInput {
+    Bytes(Option<Chunk>),
+    Stream(Pull),
+    File { file: File, at: u64, left: u64 },
+}
+
+impl OwnInput {
+    fn of(body: OwnBody) -> Self {
+        match body {
+            // a tunnel has no body: it never comes here
+            OwnBody::None(_) | OwnBody::Tunnel(_) => Self::Bytes(None),
+            OwnBody::Bytes(bytes) => Self::Bytes(Some(Rc::new(bytes))),
+            OwnBody::Stream(source) => Self::Stream(Pull::Idle(source)),
+            OwnBody::File { file, start, length } => Self::File {
+                file,
+                at: start,
+                left: length,
+            },
+        }
+    }
+}
+
+impl Input for OwnInput {
+    type Error = BodyFailed;
+
+    fn poll_flow(&mut self, context: &mut Context<'_>, on: &mut On) -> Poll<Result<Flow, BodyFailed>> {
+        *on = On::Source;
+        match self {
+            Self::Bytes(bytes) => Poll::Ready(Ok(bytes
+                .take()
+                .map_or_else(Flow::end, |bytes| Flow::of(bytes, true)))),
+            Self::Stream(pull) => pull.poll(context),
+            Self::File { file, at, left } => {
+                let mut piece = vec![0; usize::try_from((*left).min(FILE_READ_BYTES)).unwrap_or(0)];
+                if file.read_exact_at(&mut piece, *at).is_err() {
+                    return Poll::Ready(Err(BodyFailed));
+                }
+                *at += piece.len() as u64;
+                *left -= piece.len() as u64;
+                Poll::Ready(Ok(Flow::of(Rc::new(piece), *left == 0)))
+            }
+        }
+    }
+}

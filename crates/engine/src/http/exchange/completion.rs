@@ -1,0 +1,103 @@
+//! After a request's last byte: counters, the access log's line, `log` hooks.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+
+use crate::access_log::Entry;
+use crate::hooks::exchange::Exchange;
+use crate::hooks::Step;
+use crate::http::connection::Connection;
+use crate::metrics::Counter;
+use crate::tables::Tables;
+use crate::tls::TlsInfo;
+
+/// How long `log` hooks that wait may take after everything else is done.
+const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
+
+/// Counts, logs, runs the `log` hooks.
+pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &Rc<Tables>) {
+    let metrics = &connection.shared.metrics;
+    metrics.status(exchange.status.get());
+    metrics.add(Counter::RequestBytes, exchange.request_bytes.get());
+    metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
+    // what the gateway asks itself is a part of the request that asked
+    if tables.access_log.is_some() && connection.depth == 0 {
+        log(connection, exchange, tables);
+    }
+    let hooks = match exchange.route.get() {
+        Some(route) => &tables.routes[route].hooks.log,
+        None => &tables.phase_hooks.log,
+    };
+    if !hooks.is_empty() {
+        connection.shared.clock.tick();
+    }
+    for (position, hook) in hooks.iter().enumerate() {
+        if let Step::Waiting(first) = tables.hooks.call(*hook, exchange) {
+            // the rest goes on without the connection
+            let (rest, exchange, tables) = (hooks[position + 1..].to_vec(), exchange.clone(), tables.clone());
+            spawn_local(async move {
+                let all = async {
+                    first.await;
+                    for hook in rest {
+                        if let Step::Waiting(verdict) = tables.hooks.call(hook, &exchange) {
+                            verdict.await;
+                        }
+                    }
+                };
+                let _ = tokio::time::timeout(LOG_HOOKS_LIMIT, all).await;
+                exchange.is_finished.set(true);
+                exchange.attachment.take();
+            });
+            return;
+        }
+    }
+    exchange.is_finished.set(true);
+    // views may point back at the exchange
+    exchange.attachment.take();
+}
+
+fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
+    let Some(log) = &tables.access_log else { return };
+    let clock = &connection.shared.clock;
+    let request = exchange.request.borrow();
+    let started = exchange.timings.started_us.get();
+    let id = exchange.id.borrow();
+    let failure = exchange.failure.borrow();
+    let named = exchange.at_address.borrow();
+    let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
+    let upstream = named.as_ref().or(of_tables);
+    log.record(&Entry {
+        time_unix_ms: clock.unix_ms(started),
+        client: &exchange.client.address,
+        method: request.method(),
+        target: request.target(),
+        host: request.host(),
+        version: exchange.version_name(),
+        tls: exchange.client.tls.as_deref().map(TlsInfo::facts),
+        status: exchange.status.get(),
+        request_bytes: exchange.request_bytes.get(),
+        response_bytes: exchange.response_bytes.get(),
+        referer: request.head.get(b"referer"),
+        user_agent: request.head.get(b"user-agent"),
+        request_id: &id,
+        route: exchange
+            .route
+            .get()
+            .map_or("", |route| &tables.routes[route].name),
+        upstream: upstream.map_or("", |upstream| &upstream.name),
+        server: upstream
+            .zip(exchange.server.get())
+            .map_or("", |(upstream, server)| &upstream.servers[server].name),
+        attempts: exchange.attempt.get(),
+        queue_us: exchange.timings.queue_us.get(),
+        connect_us: exchange.timings.connect_us.get(),
+        head_us: exchange.timings.head_us.get(),
+        total_us: clock.tick().saturating_sub(started),
+        hook_us: exchange.timings.hook_us.get(),
+        hooks: &exchange.timings.hooks.borrow(),
+        limit: exchange.limit.get(),
+        error: failure.as_ref().map_or("", |failure| failure.kind),
+    });
+}

@@ -1,0 +1,404 @@
+//! One request's life: read, rewrite, route, let in, act, answer, log.
+//!
+//! # How it works
+//! [`serve`] is the page to read. Whatever fails on the way becomes a [`Failure`]; if the client has seen nothing yet, the
+//! `error` hooks or the gateway's own page answer it, else the connection is cut, because an answer that ends early must
+//! not look complete.
+
+mod completion;
+
+use std::rc::Rc;
+
+use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found, Params};
+use headgate_wire::RequestHead;
+
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::hooks::Answer;
+use crate::http::bodies::made::keep_trailers;
+use crate::http::connection::{Connection, Next, NoRequest};
+use crate::http::exchange::completion::finish;
+use crate::http::forward;
+use crate::http::h1::forwarded::client_of;
+use crate::http::h1::request_body::{BodyBroken, RequestBody};
+use crate::http::phases::{close_body, run_hooks, run_request_hooks};
+use crate::http::reply::refuse;
+use crate::http::reply::{self, Own};
+use crate::messages::websocket;
+use crate::metrics::Counter;
+use crate::state::request_id::is_acceptable;
+use crate::tables::{Action, Tables};
+use crate::tls;
+use crate::upstream::Upstream;
+
+/// Serves one request whose first bytes are there.
+pub(crate) async fn serve(connection: &mut Connection) -> Next {
+    let tables = connection.shared.tables();
+    let mut head = match connection.read_head(&tables).await {
+        Ok(head) => head,
+        Err(none) => return Box::pin(refuse(connection, &tables, none)).await,
+    };
+    // from here on the worker's clock is right, and other threads have had their turn
+    let now = connection.shared.begin_request(&*tables.hooks);
+    let client = match &tables.trusted_proxies {
+        Some(trusted) => client_of(&mut head.head, &connection.client, trusted),
+        None => connection.client.clone(),
+    };
+    let clock = connection.shared.clock.clone();
+    let exchange = Exchange::new(head, client, tables.clone(), clock);
+    exchange.timings.started_us.set(now);
+    exchange.depth.set(connection.depth);
+    if let Some(name) = &tables.request_id_header {
+        let own = || connection.shared.next_id();
+        let id = exchange
+            .request
+            .borrow()
+            .head
+            .get(name.as_bytes())
+            .and_then(adopted)
+            .unwrap_or_else(own);
+        exchange.id.replace(id);
+    }
+    let active = Active::begin(connection);
+
+    let mut body = None;
+    let responded = respond(connection, &exchange, &tables, &mut body).await;
+    if let Some(body) = body.as_mut().filter(|body| body.trailers.is_some()) {
+        keep_trailers(body, &exchange);
+    }
+    let next = match responded {
+        Ok(next) => next,
+        // nobody is left to answer
+        Err(failure) if failure.status == 499 => give_up(connection, &exchange, failure),
+        // the client has seen a part of another answer
+        Err(failure) if exchange.status.get() != 0 => give_up(connection, &exchange, failure),
+        // boxed, as all that is rare: what a forwarded request holds stays small
+        Err(failure) => Box::pin(answer_instead(connection, &exchange, &tables, failure, body)).await,
+    };
+
+    // the buffers of this request are free again; what the log costs delays nobody's answer
+    connection.watch.disarm();
+    finish(connection, &exchange, &tables);
+    drop(active);
+    next
+}
+
+/// Rewrites, routes, lets in and acts.
+async fn respond(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    body: &mut Option<RequestBody>,
+) -> Result<Next, Failure> {
+    if connection.shared.is_draining.get() {
+        // the answer says `Connection: close`, so that the client goes elsewhere
+        exchange.request.borrow_mut().persistent = false;
+    }
+    let own = connection
+        .client
+        .opening
+        .as_ref()
+        .and_then(|opening| opening.max_requests.get());
+    let max_requests = own.unwrap_or(tables.limits.max_requests_per_connection);
+    if max_requests > 0 && connection.served + 1 >= max_requests {
+        exchange.request.borrow_mut().persistent = false;
+    }
+    if exchange.request.borrow().form == headgate_wire::TargetForm::Authority {
+        return Err(Failure::client(
+            "connect_refused",
+            501,
+            "CONNECT is not supported: this is no forward proxy",
+        ));
+    }
+    // the body's framing is the client's and stays; its limit is the route's, known below
+    let framing = exchange.request.borrow().framing;
+
+    // before routing, so that what routing sees can be changed
+    if !tables.phase_hooks.rewrite.is_empty() {
+        if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
+            let body = body.insert(new_body(framing, tables.limits.max_body_bytes, tables)?);
+            return Box::pin(reply::send(connection, exchange, tables, Own::from(answer), body)).await;
+        }
+    }
+    let route = match choose_route(exchange, tables) {
+        Ok(route) => route,
+        // what is there and what is not is nobody's business who may not come in
+        Err(failure) => return Err(tls::check_request(exchange, None).err().unwrap_or(failure)),
+    };
+    exchange.route.set(Some(route));
+    let route = &tables.routes[route];
+    if exchange.client.tls.is_some() || route.needs_client_certificate.is_some() {
+        tls::check_request(exchange, route.needs_client_certificate)?;
+    }
+    if !route.hooks.websocket_message.is_empty() {
+        websocket::claim(exchange, &tables.websocket)?;
+    }
+    // before anything is read or sent for this body
+    let body = body.insert(new_body(framing, route.max_body_bytes, tables)?);
+    if let Action::Proxy { upstream } = route.action {
+        exchange.upstream.set(Some(upstream));
+    }
+    // let in, answer itself, or choose another upstream
+    if !route.hooks.request.is_empty() {
+        if let Some(answer) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
+            let own = Own::of_request_hook(answer);
+            let sent = Box::pin(reply::send(connection, exchange, tables, own, body)).await;
+            close_body(exchange);
+            return sent;
+        }
+    }
+    if !route.hooks.response_body.is_empty() {
+        // what hooks make of a part is no part of what they make of the whole
+        exchange.request.borrow_mut().head.retain(|name, _| {
+            !(name.eq_ignore_ascii_case(b"range") || name.eq_ignore_ascii_case(b"if-range"))
+        });
+    }
+    if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
+        return forward::forward(connection, exchange, tables, upstream, body).await;
+    }
+    let own = reply::make(exchange, route, &connection.shared)?;
+    Box::pin(reply::send(connection, exchange, tables, own, body)).await
+}
+
+/// Where the request goes, if not to an answer of the gateway's own: a server that a hook named, or an upstream.
+fn chosen_upstream(
+    connection: &Connection,
+    exchange: &Exchange,
+    tables: &Tables,
+) -> Result<Option<Rc<Upstream>>, Failure> {
+    let Some(address) = exchange.address.take() else {
+        return Ok(exchange
+            .upstream
+            .get()
+            .map(|index| tables.upstreams[index].clone()));
+    };
+    let shared = &connection.shared;
+    let upstream = shared
+        .origins
+        .at_address(&address, shared.clock.now_ms())
+        .map_err(|error| Failure::gateway("bad_server_address", 500, error))?;
+    exchange.at_address.replace(Some(upstream.clone()));
+    Ok(Some(upstream))
+}
+
+fn new_body(
+    framing: headgate_wire::Framing,
+    max_bytes: u64,
+    tables: &Tables,
+) -> Result<RequestBody, Failure> {
+    RequestBody::new(framing, max_bytes, tables.chunk_limits()).map_err(|_| too_large())
+}
+
+/// The failure of a body beyond its limit.
+pub(crate) fn too_large() -> Failure {
+    Failure::client(
+        "body_too_large",
+        413,
+        "the request's body is larger than the limit",
+    )
+}
+
+/// Turns a broken request body into the exchange's failure.
+pub(crate) fn body_failure(broken: &BodyBroken, exchange: &Exchange) -> Failure {
+    use crate::peer::Broken::{Closed, Io, Limit};
+    match broken {
+        BodyBroken::TooLarge => too_large(),
+        BodyBroken::Framing(error) => Failure::client(error.reason(), 400, error.to_string()),
+        BodyBroken::Client(Limit(limit)) => {
+            exchange.limit.set(limit.name());
+            Failure::client(
+                "client_body_timeout",
+                408,
+                "the client took too long to send the request's body",
+            )
+        }
+        BodyBroken::Client(Closed | Io(_)) => Failure::client_left(),
+        BodyBroken::Failed(failure) => (**failure).clone(),
+        BodyBroken::Server => Failure::upstream(
+            "upstream_reset",
+            502,
+            "the server closed the connection during the request",
+            false,
+        ),
+    }
+}
+
+struct HeadFields<'a>(&'a RequestHead);
+
+impl Fields for HeadFields<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.0.head.get(name.as_bytes())
+    }
+}
+
+fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>) -> Result<usize, Failure> {
+    let mut params: Params = exchange.params.take();
+    let request = exchange.request.borrow();
+    let path = normalize_path(request.path())
+        .map_err(|error| Failure::client(error.reason(), 400, error.to_string()))?;
+    let candidate = Candidate {
+        host: host_without_port(request.host()),
+        path: &path,
+        query: request.query(),
+        method: request.method(),
+    };
+    let mut ask = |route: usize| {
+        tables
+            .function(route)
+            .is_some_and(|function| tables.hooks.matches(function, exchange))
+    };
+    let found = tables
+        .router
+        .find_normal(&candidate, &HeadFields(&request), &mut params, &mut ask);
+    drop(request);
+    exchange.params.replace(params);
+    match found {
+        Found::Route(route) => Ok(route),
+        Found::MethodNotAllowed(methods) => {
+            let mut failure = Failure::client(
+                "method_not_allowed",
+                405,
+                format!("allowed here: {}", methods.join(", ")),
+            );
+            failure.allow = Some(methods.join(", "));
+            Err(failure)
+        }
+        Found::None => Err(Failure::client("no_route", 404, "no route matches this request")),
+    }
+}
+
+fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Next {
+    if failure.kind == "client_left" {
+        connection.shared.metrics.count(Counter::ClientLeft);
+    }
+    if exchange.status.get() == 0 {
+        exchange.status.set(failure.status);
+    }
+    exchange.failure.replace(Some(failure));
+    Next::Cut
+}
+
+/// Answers a failure before which the client has seen nothing: by an `error` hook or the gateway's own page.
+async fn answer_failure(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    failure: Failure,
+    body: Option<RequestBody>,
+) -> Next {
+    if failure.kind == "body_too_large" {
+        exchange.limit.set("limits.max_body_bytes");
+        connection.shared.metrics.count(Counter::LimitBody);
+    }
+    exchange.failure.replace(Some(failure.clone()));
+    let hooks = match exchange.route.get() {
+        Some(route) => &tables.routes[route].hooks.error,
+        None => &tables.phase_hooks.error,
+    };
+    let answer: Option<Box<Answer>> = match run_hooks(connection, exchange, hooks).await {
+        Ok(answer) => answer,
+        Err(left) if left.status == 499 => return give_up(connection, exchange, left),
+        // an error hook that fails is logged by itself; the page tells of the first failure
+        Err(_) => None,
+    };
+    let own = answer.map_or_else(
+        || reply::error_page(exchange, &failure, &connection.shared),
+        Own::from,
+    );
+    // a body that was too large from the start, or whose end is not known: nothing after it can be trusted
+    let framing = exchange.request.borrow().framing;
+    let body = match body {
+        None if failure.kind != "body_too_large" => {
+            new_body(framing, tables.limits.max_body_bytes, tables).ok()
+        }
+        body => body,
+    };
+    let Some(mut body) = body else {
+        return reply::send_last(connection, exchange, tables, own).await;
+    };
+    reply::send(connection, exchange, tables, own, &mut body)
+        .await
+        .unwrap_or(Next::Close)
+}
+
+/// Answers what could not be done as asked: with what a body hook gave instead, or a failure's page.
+async fn answer_instead(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    failure: Failure,
+    mut body: Option<RequestBody>,
+) -> Next {
+    let answer = exchange.known_rare().and_then(|rare| rare.answer.take());
+    let (Some(answer), Some(body)) = (answer, &mut body) else {
+        return answer_failure(connection, exchange, tables, failure, body).await;
+    };
+    // one of a response's body is the last to see that response
+    let own = if exchange.response.take().is_some() {
+        Own::of_response_hook(answer)
+    } else {
+        Own::from(answer)
+    };
+    match reply::send(connection, exchange, tables, own, body).await {
+        Ok(next) => next,
+        Err(failure) => give_up(connection, exchange, failure),
+    }
+}
+
+/// Counts a request in flight until dropped.
+struct Active(Rc<crate::metrics::Metrics>);
+
+impl Active {
+    fn begin(connection: &Connection) -> Self {
+        let metrics = connection.shared.metrics.clone();
+        metrics.count(Counter::Requests);
+        metrics.count(Counter::RequestsActive);
+        Self(metrics)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.sub(Counter::RequestsActive, 1);
+    }
+}
+
+/// A client's own id, where it is harmless: whoever stands before this gateway may have logged it already.
+fn adopted(id: &[u8]) -> Option<String> {
+    is_acceptable(id).then(|| String::from_utf8_lossy(id).into_owned())
+}
+
+/// The request's id, made on first use.
+pub(crate) fn request_id(exchange: &Exchange, shared: &crate::worker::Shared) -> String {
+    let mut id = exchange.id.borrow_mut();
+    if id.is_empty() {
+        *id = shared.next_id();
+    }
+    id.clone()
+}
+
+/// What refused heads become.
+pub(crate) fn head_failure(none: &NoRequest) -> Option<(Failure, &'static str)> {
+    match none {
+        NoRequest::Gone | NoRequest::Late { has_begun: false, .. } => None,
+        NoRequest::Late { limit, .. } => Some((
+            Failure::client(
+                "client_head_timeout",
+                408,
+                "the client took too long to send the request's head",
+            ),
+            limit.name(),
+        )),
+        NoRequest::Refused(error) => {
+            let limit = match error.reason() {
+                "head_too_large" | "target_too_long" => "limits.max_head_bytes",
+                "too_many_fields" => "limits.max_header_fields",
+                _ => "",
+            };
+            Some((
+                Failure::client(error.reason(), error.status(), error.to_string()),
+                limit,
+            ))
+        }
+    }
+}

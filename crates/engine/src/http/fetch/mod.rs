@@ -1,0 +1,363 @@
+//! Requests that hooks and tasks make themselves: to a URL, to an upstream, or to the gateway's own routes.
+//!
+//! # How it works
+//! [`fetch`] finds the way (an upstream of the configuration, or one made on the fly for a URL's origin), and makes attempts
+//! as `forward` does: a pooled connection or a new one, the request, the response's head. A body that came with its head is
+//! taken at once and its connection is free again; else [`FetchedBody`] reads it as it is asked for, and dropping that
+//! closes the connection. One watch guards all waits: it is armed anew with each step forward.
+
+mod attempt;
+mod body;
+mod error;
+mod origins;
+mod public;
+mod redirect;
+mod subrequest;
+mod upload;
+
+use std::rc::Rc;
+
+use headgate_wire::{Head, ResponseHead};
+
+use crate::clock::Clock;
+use crate::deadline::Watched;
+use crate::hooks::exchange::Exchange;
+use crate::http::h1::request_head::field;
+use crate::limits::Limit;
+use crate::metrics::Counter;
+use crate::upstream::{HostRule, Lease, Upstream};
+use crate::worker::Shared;
+pub use body::FetchedBody;
+pub use error::{FetchError, FetchErrorKind};
+pub(crate) use origins::Origins;
+use upload::Upload;
+pub use upload::{upload_channel, UploadEnd};
+
+/// A request to make.
+pub struct FetchRequest {
+    /// The method, a token.
+    pub method: Vec<u8>,
+    /// Where it goes.
+    pub to: FetchTo,
+    /// Its fields; those of the framing and `Host` are not among them.
+    pub headers: Head,
+    /// The Host field, if it is not to be that of the destination.
+    pub host: Option<Vec<u8>>,
+    /// What follows the head.
+    pub body: FetchBody,
+    /// The longest wait for each step forward, in milliseconds; `None` for the configured `timeouts.fetch`.
+    pub timeout_ms: Option<u64>,
+    /// So many redirects are followed; with 0 a redirect is an answer like others.
+    pub redirects: u32,
+    /// Only addresses of the public internet: for URLs that a client had a say in.
+    pub public_only: bool,
+}
+
+/// Where a fetch goes.
+pub enum FetchTo {
+    /// An absolute URL, `http` or `https`.
+    Url(String),
+    /// A server of the upstream with this name, and the request's target.
+    Upstream(String, Vec<u8>),
+    /// The gateway's own routes, on behalf of the client of this exchange, and the request's target.
+    Own(Rc<Exchange>, Vec<u8>),
+}
+
+/// The body of a fetch.
+pub enum FetchBody {
+    /// None.
+    None,
+    /// All of it; it can be sent again.
+    Bytes(Rc<[u8]>),
+    /// Piece by piece.
+    Stream(UploadEnd),
+    /// It was a stream and is on its way: it cannot be had again.
+    Spent,
+}
+
+/// A response whose head is there.
+pub struct Fetched {
+    /// The head.
+    pub head: ResponseHead,
+    /// The body, or the way to it.
+    pub body: FetchedBody,
+    /// Where it came from, after redirects: a URL, or the target for an upstream or the own routes.
+    pub url: String,
+    /// How many redirects were followed.
+    pub redirected: u32,
+}
+
+/// Makes a request and awaits the response's head.
+pub(crate) async fn fetch(shared: Rc<Shared>, mut request: FetchRequest) -> Result<Fetched, FetchError> {
+    let mut redirected = 0;
+    shared.clock.tick();
+    loop {
+        shared.metrics.count(Counter::Fetches);
+        let fetched = match once(&shared, &mut request).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                shared.metrics.count(Counter::FetchFailures);
+                if error.kind == FetchErrorKind::Timeout {
+                    shared.metrics.count(Counter::TimeoutFetch);
+                }
+                return Err(error);
+            }
+        };
+        if request.redirects == 0 || !redirect::follow(&mut request, &fetched.head, &fetched.url)? {
+            let redirected_fetch = Fetched {
+                redirected,
+                ..fetched
+            };
+            return Ok(redirected_fetch);
+        }
+        redirected += 1;
+        if redirected > request.redirects {
+            return Err(FetchError::new(
+                FetchErrorKind::Redirect,
+                format!(
+                    "more than {} redirects; hint: allow more with `redirects=`, or look for a loop",
+                    request.redirects
+                ),
+            ));
+        }
+    }
+}
+
+/// One request without redirects.
+async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched, FetchError> {
+    let place = Place::take(shared)?;
+    let way = Way::find(shared, request).await?;
+    let tables = shared.tables();
+    let timeout_ms = request.timeout_ms.unwrap_or(tables.timeouts.fetch);
+    let connect_ms = way
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.timeouts.connect)
+        .unwrap_or(tables.timeouts.connect);
+    let call = Call {
+        shared,
+        is_head: request.method == b"HEAD",
+        is_idempotent: matches!(
+            &request.method[..],
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        ),
+        head_limits: tables.head_limits(),
+        chunk_limits: tables.chunk_limits(),
+        watch: Rc::new(shared.deadlines.watch(&shared.clock)),
+        timeout_ms,
+        connect_ms: connect_ms.min(timeout_ms),
+    };
+    shared.busy.notify_one();
+    let (whole, mut upload) = match std::mem::replace(&mut request.body, FetchBody::None) {
+        FetchBody::None | FetchBody::Spent => (None, None),
+        FetchBody::Bytes(bytes) => {
+            request.body = FetchBody::Bytes(bytes.clone());
+            (Some(bytes), None)
+        }
+        FetchBody::Stream(end) => {
+            request.body = FetchBody::Spent;
+            (None, Some(Upload::new(end)))
+        }
+    };
+    let mut served = way.serve(&call, request, whole.as_deref(), &mut upload).await?;
+    let body = FetchedBody::new(&call, &mut served, upload, place)?;
+    Ok(Fetched {
+        head: served.head,
+        body,
+        url: way.url,
+        redirected: 0,
+    })
+}
+
+/// What stays the same over the attempts of one request.
+struct Call<'a> {
+    shared: &'a Rc<Shared>,
+    is_head: bool,
+    is_idempotent: bool,
+    head_limits: headgate_wire::HeadLimits,
+    chunk_limits: headgate_wire::ChunkLimits,
+    watch: Rc<Watched>,
+    timeout_ms: u64,
+    connect_ms: u64,
+}
+
+impl Call<'_> {
+    /// The next step may take so long.
+    fn arm(&self) {
+        self.watch.arm(Limit::Fetch, self.timeout_ms);
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+}
+
+/// Where a request goes: an upstream, or a stream in memory to the own routes.
+struct Way {
+    upstream: Option<Rc<Upstream>>,
+    /// It is one of the configuration: it counts load and failures.
+    is_named: bool,
+    own: Option<Rc<Exchange>>,
+    host: Vec<u8>,
+    target: Vec<u8>,
+    url: String,
+}
+
+impl Way {
+    async fn find(shared: &Rc<Shared>, request: &FetchRequest) -> Result<Self, FetchError> {
+        match &request.to {
+            FetchTo::Url(url) => {
+                let origin = origins::find(shared, url, request.public_only).await?;
+                Ok(Self {
+                    upstream: Some(origin.upstream),
+                    is_named: false,
+                    own: None,
+                    host: origin.host.into_bytes(),
+                    target: origin.target.into_bytes(),
+                    url: origin.url,
+                })
+            }
+            FetchTo::Upstream(name, target) => {
+                let tables = shared.tables();
+                let index = tables.upstream_index(name).ok_or_else(|| {
+                    FetchError::refused(format!(
+                        "there is no upstream `{name}` any more; hint: it left with a reload"
+                    ))
+                })?;
+                let upstream = tables.upstreams[index].clone();
+                let host = match &upstream.host {
+                    HostRule::Literal(host) => host.clone().into_bytes(),
+                    // nobody asked for a host here that could be preserved: each server's own name
+                    HostRule::Preserve | HostRule::Server => Vec::new(),
+                };
+                Ok(Self {
+                    upstream: Some(upstream),
+                    is_named: true,
+                    own: None,
+                    host,
+                    url: String::from_utf8_lossy(target).into_owned(),
+                    target: target.clone(),
+                })
+            }
+            FetchTo::Own(exchange, target) => Ok(Self {
+                upstream: None,
+                is_named: false,
+                host: exchange.request.borrow().host().to_vec(),
+                own: Some(exchange.clone()),
+                url: String::from_utf8_lossy(target).into_owned(),
+                target: target.clone(),
+            }),
+        }
+    }
+
+    /// Makes attempts until one has a response.
+    async fn serve(
+        &self,
+        call: &Call<'_>,
+        request: &FetchRequest,
+        whole: Option<&[u8]>,
+        upload: &mut Option<Upload>,
+    ) -> Result<attempt::Served, FetchError> {
+        if let Some(exchange) = &self.own {
+            let server = subrequest::open(call.shared, exchange)?;
+            let opening = self.opening(request, &self.host, whole, upload.is_some());
+            return attempt::on_stream(call, server, &opening, whole, upload).await;
+        }
+        let upstream = self
+            .upstream
+            .as_ref()
+            .expect("a way leads to an upstream or to the own routes");
+        let metrics = &call.shared.metrics;
+        let mut tried = 0u64;
+        let mut failure = None;
+        for _ in 0..=upstream.retries {
+            let Some(server) = upstream.pick(call.clock().now_ms(), b"", tried, metrics) else {
+                break;
+            };
+            tried |= 1 << server;
+            let lease = self
+                .is_named
+                .then(|| Lease::new(metrics.clone(), upstream, server));
+            let host = if self.host.is_empty() {
+                upstream.servers[server].name.as_bytes()
+            } else {
+                &self.host
+            };
+            let opening = self.opening(request, host, whole, upload.is_some());
+            match attempt::run(call, upstream, server, &opening, whole, upload).await {
+                Ok(mut answered) => {
+                    upstream.succeeded(server, call.clock().now_ms());
+                    answered.lease = lease;
+                    return Ok(answered);
+                }
+                Err(error) => {
+                    metrics.count(Counter::UpstreamFailures);
+                    upstream.failed(server, call.clock().now_ms());
+                    let was_sent = upload.as_ref().is_some_and(|upload| upload.has_begun);
+                    let again =
+                        error.retry_safe || (call.is_idempotent && error.kind != FetchErrorKind::Timeout);
+                    failure = Some(error);
+                    if was_sent || !again {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            FetchError::new(
+                FetchErrorKind::Connect,
+                format!("no server of upstream `{}` can take the request", upstream.name),
+            )
+        }))
+    }
+
+    /// The head of the request.
+    fn opening(&self, request: &FetchRequest, host: &[u8], whole: Option<&[u8]>, streams: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.target.len() + request.headers.len_hint() + 256);
+        out.extend_from_slice(&request.method);
+        out.push(b' ');
+        out.extend_from_slice(&self.target);
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        field(&mut out, b"Host", &[request.host.as_deref().unwrap_or(host)]);
+        request.headers.write_fields(&mut out);
+        if request.headers.get(b"user-agent").is_none() {
+            field(&mut out, b"User-Agent", &[b"headgate"]);
+        }
+        if streams {
+            field(&mut out, b"Transfer-Encoding", &[b"chunked"]);
+        } else if let Some(body) = whole {
+            let mut length = itoa::Buffer::new();
+            field(
+                &mut out,
+                b"Content-Length",
+                &[length.format(body.len()).as_bytes()],
+            );
+        }
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+}
+
+/// One of the places for fetches that a worker has, until dropped.
+pub(crate) struct Place(Rc<Shared>);
+
+impl Place {
+    fn take(shared: &Rc<Shared>) -> Result<Self, FetchError> {
+        let most = shared.tables().limits.max_fetches;
+        if shared.fetches.get() >= most {
+            shared.metrics.count(Counter::LimitFetches);
+            return Err(FetchError::refused(format!(
+                "`{most}` fetches are under way in this worker already; hint: read or close their responses, or raise \
+                 `limits.max_fetches`"
+            )));
+        }
+        shared.fetches.set(shared.fetches.get() + 1);
+        Ok(Self(shared.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetches.set(self.0.fetches.get() - 1);
+    }
+}

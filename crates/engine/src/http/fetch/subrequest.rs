@@ -1,0 +1,43 @@
+//! A request through the gateway's own routes: a connection in memory, served like one of a client.
+
+use std::rc::Rc;
+
+use tokio::task::spawn_local;
+
+use super::error::FetchError;
+use crate::hooks::exchange::Exchange;
+use crate::http::connection::{Connection, Counted};
+use crate::metrics::Counter;
+use crate::peer::Peer;
+use crate::stream::Stream;
+use crate::upstream::Pooled;
+use crate::virtual_stream::virtual_pair;
+use crate::worker::Shared;
+
+/// So deep may requests ask the gateway for others; a loop ends here.
+const MAX_DEPTH: u8 = 8;
+
+/// Opens a connection to the own routes on behalf of the client of `exchange`.
+pub(super) fn open(shared: &Rc<Shared>, exchange: &Rc<Exchange>) -> Result<Box<Pooled>, FetchError> {
+    let depth = exchange.depth.get() + 1;
+    if depth > MAX_DEPTH {
+        shared.metrics.count(Counter::LimitSubrequests);
+        return Err(FetchError::refused(format!(
+            "subrequests go {MAX_DEPTH} deep at most; hint: does a route fetch itself?"
+        )));
+    }
+    shared.metrics.count(Counter::Subrequests);
+    let (near, far) = virtual_pair();
+    let mut connection = Connection::open(
+        Stream::Virtual(Box::new(far)),
+        exchange.client.clone(),
+        shared.clone(),
+        Counted::Not,
+    );
+    connection.depth = depth;
+    spawn_local(connection.run());
+    Ok(Pooled::new(
+        Peer::new(Stream::Virtual(Box::new(near)), shared.buffers.clone()),
+        1,
+    ))
+}

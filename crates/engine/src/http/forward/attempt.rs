@@ -1,0 +1,474 @@
+//! One attempt: a connection to a server, the request on it, and the head of the response.
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
+
+use headgate_wire::{parse_response, Parsed, Version};
+
+use super::Plan;
+use crate::failure::Failure;
+use crate::http::bodies::made::late_client;
+use crate::http::connection::Connection;
+use crate::http::exchange::body_failure;
+use crate::http::h1::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http::h1::response_head::write_interim;
+use crate::http::phases::Departure;
+use crate::limits::Limit;
+use crate::metrics::Counter;
+use crate::peer::{Broken, Peer};
+use crate::upstream::Pooled;
+
+/// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
+const FIRST_READ_BYTES: usize = 32 * 1024;
+
+/// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.
+const MAX_INTERIM: u32 = 16;
+
+/// The connection that a response comes from, the head of which is in the exchange.
+pub(super) struct Ready {
+    pub(super) server: Box<Pooled>,
+    /// The server takes no more of the request's body.
+    pub(super) is_deaf: bool,
+}
+
+/// Why an attempt has no response.
+pub(super) enum AttemptFailed {
+    /// The request itself cannot go on: the client left, or its body is bad.
+    Request(Failure),
+    /// The server is to blame; another one may do better.
+    Server(Failure),
+}
+
+/// Runs one attempt. A pooled connection that turns out to be closed is replaced by a fresh one where that is safe: it
+/// is no failure of the server.
+pub(super) async fn run(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    server: usize,
+    opening: &[u8],
+    body: &mut RequestBody,
+) -> Result<Ready, AttemptFailed> {
+    if let Some(http2) = &plan.upstream.servers[server].http2 {
+        return super::attempt_http2::run(plan, connection, (server, http2), opening, body).await;
+    }
+    let pool = &plan.upstream.servers[server].pool;
+    if let Some(pooled) = pool.take() {
+        connection.shared.metrics.count(Counter::UpstreamReuses);
+        match exchange_heads(plan, connection, pooled, opening, body).await {
+            Err(AttemptFailed::Server(failure))
+                if failure.kind == "upstream_closed" && plan.is_idempotent && !body.is_committed => {}
+            other => return other,
+        }
+    }
+    connection.peer.settle();
+    // boxed, as all that is rare here: what a request holds while it is forwarded stays small
+    let fresh = Box::pin(connect(plan, connection, server)).await?;
+    exchange_heads(plan, connection, fresh, opening, body).await
+}
+
+pub(super) async fn connect(
+    plan: &Plan<'_>,
+    connection: &Connection,
+    server: usize,
+) -> Result<Box<Pooled>, AttemptFailed> {
+    let shared = &connection.shared;
+    let began = shared.clock.tick();
+    connection.watch.arm(Limit::Connect, plan.connect_ms);
+    shared.metrics.count(Counter::UpstreamConnects);
+    let introduced = plan
+        .upstream
+        .introduction
+        .as_ref()
+        .map(|introduction| (introduction, &*plan.exchange.client));
+    let connected = plan.upstream.servers[server]
+        .connect(&shared.clock, &connection.watch, introduced)
+        .await;
+    let timings = &plan.exchange.timings;
+    timings
+        .connect_us
+        .set(timings.connect_us.get() + shared.clock.tick() - began);
+    match connected {
+        Ok(stream) => {
+            let mut peer = Peer::new(stream, shared.buffers.clone());
+            if let Some((introduction, client)) = introduced {
+                let mut header = Vec::new();
+                introduction.write_header(client, &mut header);
+                // a connection that breaks already is noticed when the request is sent
+                let _ = peer.write_all(&connection.watch, &header, plan.send_ms).await;
+            }
+            if plan.upstream.servers[server].is_secure() {
+                secure(plan, connection, server, &mut peer).await?;
+            }
+            Ok(Pooled::new(peer, 0))
+        }
+        Err(Broken::Limit(limit)) => {
+            shared.metrics.count(limit.counter());
+            plan.exchange.limit.set(limit.name());
+            Err(AttemptFailed::Server(Failure::upstream(
+                "connect_timeout",
+                504,
+                "the server did not accept a connection in time",
+                true,
+            )))
+        }
+        Err(Broken::Io(error)) => Err(AttemptFailed::Server(Failure::upstream(
+            "connect",
+            502,
+            format!("cannot connect to the server: {error}"),
+            true,
+        ))),
+        Err(Broken::Closed) => Err(AttemptFailed::Server(Failure::upstream(
+            "connect",
+            502,
+            "cannot connect to the server",
+            true,
+        ))),
+    }
+}
+
+/// Makes a TLS session on a fresh connection.
+async fn secure(
+    plan: &Plan<'_>,
+    connection: &Connection,
+    server: usize,
+    peer: &mut Peer,
+) -> Result<(), AttemptFailed> {
+    let shared = &connection.shared;
+    let began = shared.clock.now_us();
+    connection
+        .watch
+        .arm(Limit::TlsHandshake, plan.tables.timeouts.tls_handshake);
+    let secured = plan.upstream.servers[server]
+        .secure(peer, &connection.watch)
+        .await;
+    let timings = &plan.exchange.timings;
+    timings
+        .connect_us
+        .set(timings.connect_us.get() + shared.clock.tick() - began);
+    let failure = match secured {
+        Ok(()) => return Ok(()),
+        Err(Broken::Limit(limit)) => {
+            shared.metrics.count(limit.counter());
+            plan.exchange.limit.set(limit.name());
+            Failure::upstream(
+                "upstream_tls_timeout",
+                504,
+                "the server did not finish the TLS handshake in time",
+                true,
+            )
+        }
+        Err(Broken::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            let name = &plan.upstream.servers[server].name;
+            tracing::warn!(server = name, "no TLS session: {error}");
+            Failure::upstream(
+                "upstream_tls",
+                502,
+                format!("no TLS session with the server: {error}"),
+                true,
+            )
+        }
+        Err(Broken::Io(_) | Broken::Closed) => Failure::upstream(
+            "upstream_tls",
+            502,
+            "the server closed the connection within the TLS handshake",
+            true,
+        ),
+    };
+    Err(AttemptFailed::Server(failure))
+}
+
+/// Sends the request and awaits the head of its final response; interim ones go on to the client.
+pub(super) async fn exchange_heads(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    mut server: Box<Pooled>,
+    opening: &[u8],
+    body: &mut RequestBody,
+) -> Result<Ready, AttemptFailed> {
+    let shared = connection.shared.clone();
+    let began = shared.clock.now_us();
+    let is_reused = server.served > 0;
+    server.served += 1;
+    let sent = send(plan, connection, &mut server.peer, opening, body).await;
+    if let Err(Broken::Limit(limit)) = sent {
+        shared.metrics.count(limit.counter());
+        plan.exchange.limit.set(limit.name());
+        return Err(AttemptFailed::Server(Failure::upstream(
+            "send_timeout",
+            504,
+            "the server took too long to read the request",
+            false,
+        )));
+    }
+    // a write that failed may still be followed by an answer that explains it: read on
+    let is_head = plan.exchange.request.borrow().is_head();
+    let mut interim = 0;
+    let mut waiting = Waiting {
+        plan,
+        is_head,
+        departure: Departure::new(plan.tables.limits.allow_half_close),
+        is_deaf: sent.is_err(),
+        is_first: true,
+    };
+    loop {
+        let status =
+            waiting
+                .head(connection, &mut server.peer, body)
+                .await
+                .map_err(|failure| match failure {
+                    AttemptFailed::Server(mut failure) if failure.kind == "upstream_closed" && !is_reused => {
+                        failure.message = "the server closed the connection before it answered".into();
+                        // not the kind that means a stale connection
+                        failure.kind = "upstream_reset";
+                        AttemptFailed::Server(failure)
+                    }
+                    other => other,
+                })?;
+        if !(100..200).contains(&status) || status == 101 {
+            plan.exchange.timings.head_us.set(shared.clock.tick() - began);
+            return Ok(Ready {
+                server,
+                is_deaf: waiting.is_deaf,
+            });
+        }
+        let response = plan.exchange.response.take();
+        interim += 1;
+        if interim > MAX_INTERIM {
+            connection.shared.metrics.count(Counter::BadResponses);
+            let failure = Failure::upstream(
+                "endless_interim",
+                502,
+                "the server sends interim responses without end",
+                false,
+            );
+            return Err(AttemptFailed::Server(failure));
+        }
+        if plan.exchange.request.borrow().version == Version::Http11 {
+            let mut out = Vec::new();
+            if let Some(response) = &response {
+                write_interim(response, &mut out);
+            }
+            connection
+                .peer
+                .write_all(&connection.watch, &out, plan.send_ms)
+                .await
+                .map_err(|_| AttemptFailed::Request(Failure::client_left()))?;
+        }
+    }
+}
+
+/// Sends the head, and behind it what was offered of the body: in one piece if there is room for the head before it.
+async fn send(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    server: &mut Peer,
+    opening: &[u8],
+    body: &mut RequestBody,
+) -> Result<(), Broken> {
+    let (watch, client) = (&connection.watch, &mut connection.peer);
+    let offered = body.take_offered();
+    if offered == 0 {
+        return server.write_all(watch, opening, plan.send_ms).await;
+    }
+    let (head, unread) = if client.prepend(opening) {
+        (&[][..], offered + opening.len())
+    } else {
+        (opening, offered)
+    };
+    let sent = server
+        .write_both(watch, head, &client.unread()[..unread], plan.send_ms)
+        .await;
+    client.consume(unread);
+    sent
+}
+
+/// The wait for a response head, while the request's body may still be on its way.
+struct Waiting<'a> {
+    plan: &'a Plan<'a>,
+    is_head: bool,
+    departure: Departure,
+    is_deaf: bool,
+    /// It was not polled yet.
+    is_first: bool,
+}
+
+impl Waiting<'_> {
+    /// The status of the head, which is put into the exchange.
+    async fn head(
+        &mut self,
+        connection: &mut Connection,
+        server: &mut Peer,
+        body: &mut RequestBody,
+    ) -> Result<u16, AttemptFailed> {
+        self.arm(connection, body, Waits::Client);
+        poll_fn(|context| self.poll(context, connection, server, body)).await
+    }
+
+    fn arm(&self, connection: &Connection, body: &RequestBody, waits: Waits) {
+        match self.limit(body, waits) {
+            Some((limit, ms)) => connection.watch.arm(limit, ms),
+            None => connection.watch.disarm(),
+        }
+    }
+
+    /// What bounds the wait; a hook has its own deadline.
+    fn limit(&self, body: &RequestBody, waits: Waits) -> Option<(Limit, u64)> {
+        match waits {
+            _ if body.is_done() || self.is_deaf => Some((Limit::UpstreamHead, self.plan.upstream_head_ms)),
+            Waits::Client => Some((Limit::ClientBody, self.plan.client_body_ms)),
+            Waits::Server => Some((Limit::Send, self.plan.send_ms)),
+            Waits::Hook => None,
+        }
+    }
+
+    /// The head, if it is all there.
+    fn parse(&self, connection: &Connection, server: &mut Peer) -> Option<Result<u16, AttemptFailed>> {
+        if server.unread().is_empty() {
+            return None;
+        }
+        let limits = self.plan.tables.head_limits();
+        match parse_response(server.unread(), limits, self.is_head) {
+            Ok(Parsed::Complete { head, len }) => {
+                server.consume(len);
+                let status = head.status;
+                self.plan.exchange.response.replace(Some(head));
+                Some(Ok(status))
+            }
+            Ok(Parsed::Partial) => None,
+            Err(error) => {
+                connection.shared.metrics.count(Counter::BadResponses);
+                let failure = Failure::upstream(
+                    error.reason(),
+                    502,
+                    format!("the server's answer is refused: {error}"),
+                    false,
+                );
+                Some(Err(AttemptFailed::Server(failure)))
+            }
+        }
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        server: &mut Peer,
+        body: &mut RequestBody,
+    ) -> Poll<Result<u16, AttemptFailed>> {
+        loop {
+            if let Some(parsed) = self.parse(connection, server) {
+                return Poll::Ready(parsed);
+            }
+            // a server seldom has answered already: ask before a buffer is taken to read into
+            if std::mem::take(&mut self.is_first) && server.waits(context) {
+                break;
+            }
+            match server.poll_fill_head(context, FIRST_READ_BYTES) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended(server, None))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ended(server, Some(&error)))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        if !body.is_done() && !self.is_deaf {
+            let (mut moved, mut waits) = (false, Waits::Client);
+            let before = body.received;
+            let pumped = body.poll_pump(context, &mut connection.peer, server, &mut moved, &mut waits);
+            let exchange = self.plan.exchange;
+            exchange
+                .request_bytes
+                .set(exchange.request_bytes.get() + body.received - before);
+            match pumped {
+                Poll::Ready(Err(BodyBroken::Server)) => {
+                    // perhaps it has answered and closed: its answer is read in the next round
+                    self.is_deaf = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(broken)) => {
+                    return Poll::Ready(Err(AttemptFailed::Request(body_failure(&broken, exchange))))
+                }
+                Poll::Ready(Ok(())) => self.arm(connection, body, waits),
+                Poll::Pending if moved => self.arm(connection, body, waits),
+                // a hook that waited was not bounded by the watch
+                Poll::Pending if body.made.is_some() => {
+                    let limit = self.limit(body, waits);
+                    if limit.is_none_or(|(limit, _)| !connection.watch.is_armed_for(limit)) {
+                        self.arm(connection, body, waits);
+                    }
+                }
+                Poll::Pending => {}
+            }
+        }
+        if body.is_done() && self.departure.poll(context, &mut connection.peer) {
+            return Poll::Ready(Err(AttemptFailed::Request(Failure::client_left())));
+        }
+        if let Some(limit) = connection.watch.expired() {
+            return Poll::Ready(Err(self.late(connection, body, limit)));
+        }
+        connection.watch.register(context);
+        Poll::Pending
+    }
+
+    fn late(&self, connection: &Connection, body: &RequestBody, limit: Limit) -> AttemptFailed {
+        connection.shared.metrics.count(limit.counter());
+        self.plan.exchange.limit.set(limit.name());
+        match limit {
+            Limit::ClientBody => {
+                AttemptFailed::Request(body.made.as_ref().map_or_else(late_client, |made| made.late()))
+            }
+            Limit::Send => AttemptFailed::Server(Failure::upstream(
+                "send_timeout",
+                504,
+                "the server took too long to read the request",
+                false,
+            )),
+            _ => AttemptFailed::Server(Failure::upstream(
+                "upstream_head_timeout",
+                504,
+                "the server took too long to answer",
+                false,
+            )),
+        }
+    }
+}
+
+/// Why a server's bytes end before its answer's head does.
+fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
+    AttemptFailed::Server(match error.map(|error| (error.kind(), error)) {
+        // only a stream of HTTP/2 knows that its server has not begun with it
+        Some((ErrorKind::ConnectionRefused, _)) => Failure::upstream(
+            "upstream_refused",
+            502,
+            "the server did not take the request",
+            true,
+        ),
+        // nor that it takes no WebSockets, which is no failure of it
+        Some((ErrorKind::Unsupported, _)) => {
+            return AttemptFailed::Request(Failure::upstream(
+                "websocket_unsupported",
+                502,
+                "the server takes no WebSockets over HTTP/2 (RFC 8441)",
+                false,
+            ))
+        }
+        // TLS 1.3 lets a server refuse the gateway's certificate after the handshake
+        Some((ErrorKind::InvalidData, error)) => Failure::upstream(
+            "upstream_tls",
+            502,
+            format!("the TLS session with the server broke: {error}"),
+            false,
+        ),
+        _ => Failure::upstream(
+            if server.unread().is_empty() {
+                "upstream_closed"
+            } else {
+                "upstream_reset"
+            },
+            502,
+            "the server closed the connection before it answered",
+            false,
+        ),
+    })
+}

@@ -1,0 +1,93 @@
+//! An attempt on a server that speaks HTTP/2: a stream on a connection that others use too.
+
+use std::rc::Rc;
+
+use http::uri::Scheme;
+
+use super::attempt::{connect, exchange_heads, AttemptFailed, Ready};
+use super::Plan;
+use crate::failure::Failure;
+use crate::http::connection::Connection;
+use crate::http::h1::request_body::RequestBody;
+use crate::http2::SharedConnections;
+use crate::limits::Limit;
+use crate::metrics::Counter;
+use crate::peer::{Broken, Peer};
+use crate::upstream::Pooled;
+
+/// Runs one attempt. A stream that the server says it never began with, or one on a connection that turns out to be
+/// closed, is replaced by another where that is safe: it is no failure of the server.
+pub(super) async fn run(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    (server, http2): (usize, &Rc<SharedConnections>),
+    opening: &[u8],
+    body: &mut RequestBody,
+) -> Result<Ready, AttemptFailed> {
+    let stream = stream(plan, connection, server, http2).await?;
+    match exchange_heads(plan, connection, stream, opening, body).await {
+        Err(AttemptFailed::Server(failure)) if is_stale(&failure, plan) && !body.is_committed => {}
+        other => return other,
+    }
+    let stream = self::stream(plan, connection, server, http2).await?;
+    exchange_heads(plan, connection, stream, opening, body).await
+}
+
+fn is_stale(failure: &Failure, plan: &Plan<'_>) -> bool {
+    failure.kind == "upstream_refused" || (failure.kind == "upstream_closed" && plan.is_idempotent)
+}
+
+/// A stream on a connection that has room, or on a new one.
+async fn stream(
+    plan: &Plan<'_>,
+    connection: &Connection,
+    server: usize,
+    http2: &Rc<SharedConnections>,
+) -> Result<Box<Pooled>, AttemptFailed> {
+    let shared = &connection.shared;
+    let keepalive = &plan.upstream.keepalive;
+    let scheme = if plan.upstream.servers[server].is_secure() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
+    let reused = |stream| {
+        shared.metrics.count(Counter::UpstreamReuses);
+        Pooled::new(Peer::new(stream, shared.buffers.clone()), 1)
+    };
+    if let Some(stream) = http2.reuse(scheme.clone(), keepalive.max_requests) {
+        return Ok(reused(stream));
+    }
+    connection.watch.arm(Limit::Connect, plan.connect_ms);
+    // one at a time opens a connection; the others find room on it
+    let _turn = match http2.turn(&connection.watch).await {
+        Ok(turn) => turn,
+        Err(broken) => return Err(late(plan, connection, &broken)),
+    };
+    if let Some(stream) = http2.reuse(scheme.clone(), keepalive.max_requests) {
+        return Ok(reused(stream));
+    }
+    let fresh = connect(plan, connection, server).await?;
+    match http2.open(fresh.peer, scheme, keepalive.clone(), shared).await {
+        Ok(stream) => Ok(Pooled::new(Peer::new(stream, shared.buffers.clone()), 0)),
+        Err(error) => Err(AttemptFailed::Server(Failure::upstream(
+            "connect",
+            502,
+            format!("cannot speak HTTP/2 with the server: {error}"),
+            true,
+        ))),
+    }
+}
+
+fn late(plan: &Plan<'_>, connection: &Connection, broken: &Broken) -> AttemptFailed {
+    if let Broken::Limit(limit) = broken {
+        connection.shared.metrics.count(limit.counter());
+        plan.exchange.limit.set(limit.name());
+    }
+    AttemptFailed::Server(Failure::upstream(
+        "connect_timeout",
+        504,
+        "the server did not accept a connection in time",
+        true,
+    ))
+}

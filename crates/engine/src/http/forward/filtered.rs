@@ -1,0 +1,303 @@
+//! A response whose body goes through hooks, or whose trailers they set, on its way to the client.
+//!
+//! # How it works
+//! What comes before the head must be written is collected first: a short body then has a Content-Length although hooks
+//! may change it, and a hook that fails on it can still be answered with an error. Then the rest follows piece by piece.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{ready, Context, Poll};
+
+use headgate_wire::{Framing, ResponseHead};
+
+use super::relay::{carry, cut, head, keep, Carrier};
+use super::Plan;
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::hooks::Hooks;
+use crate::http::bodies::begin::content_coding;
+use crate::http::bodies::chain::{Chain, ChainBroken, Ground, Input};
+use crate::http::bodies::filtered::{Filtered, FilteredBroken, Side};
+use crate::http::bodies::intake::spool_failure;
+use crate::http::bodies::made::{hook_failed, merge_trailers};
+use crate::http::bodies::payload::Payload;
+use crate::http::bodies::piece::{Flow, On};
+use crate::http::bodies::validators::weaken;
+use crate::http::connection::{Connection, Next};
+use crate::http::h1::relay::RelayBroken;
+use crate::http::h1::request_body::RequestBody;
+use crate::http::h1::response_head::client_framing;
+use crate::peer::{Broken, Peer};
+use crate::snapshot::BodyHook;
+use crate::tables::Tables;
+use crate::upstream::{Lease, Pooled};
+use headgate_coding::Coding;
+
+/// What decides how a response is filtered.
+pub(super) struct Filtering<'a> {
+    pub(super) framing: Framing,
+    pub(super) keeps_server: bool,
+    pub(super) hooks: &'a [BodyHook],
+    /// The coding it came in, for hooks that want text; `Err`: nobody knows it.
+    pub(super) coding: Result<Option<Coding>, ()>,
+}
+
+/// The coding that hooks want undone. A cheap question for a response without such hooks.
+pub(super) fn coding(
+    response: &ResponseHead,
+    exchange: &Exchange,
+    tables: &Tables,
+) -> Result<Option<Coding>, ()> {
+    let hooks = exchange
+        .route
+        .get()
+        .map_or(&[][..], |route| &tables.routes[route].hooks.response_body);
+    content_coding(&response.head, hooks)
+}
+
+/// Brings such a response to the client.
+pub(super) async fn respond(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    mut server: Box<Pooled>,
+    response: Filtering<'_>,
+    body: &mut RequestBody,
+    mut is_deaf: bool,
+    lease: Lease,
+) -> Result<Next, Failure> {
+    let exchange = plan.exchange;
+    refuse_unreadable(&response, exchange)?;
+    let filtered = Filtered::new(chain(connection, plan, &response), Side::Response);
+    let mut way = Way {
+        filtered,
+        payload: Payload::new(response.framing, plan.tables.chunk_limits()),
+        exchange: Rc::clone(exchange),
+        hooks: Rc::clone(&plan.tables.hooks),
+    };
+    let has_body = response.framing != Framing::None;
+    if has_body {
+        let mut begin = Begin(&mut way);
+        if !at_once(&mut begin, connection, plan, &mut server).await? {
+            carry(connection, plan, &mut server, &mut begin, body, &mut is_deaf).await?;
+        }
+    }
+    let (client_version, persistent) = {
+        let request = exchange.request.borrow();
+        (request.version, request.persistent)
+    };
+    let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
+    let framing = match way.filtered.length() {
+        // what a GET would give is not known, so a HEAD is not told
+        _ if !has_body => Framing::None,
+        Some(length) if !exchange.has_response_trailers() => Framing::Length(length),
+        _ => Framing::Chunked,
+    };
+    if !response.hooks.is_empty() && (!has_body || way.may_change()) {
+        if let Some(response) = &mut *exchange.response.borrow_mut() {
+            weaken(&mut response.head);
+        }
+    }
+    let framing = client_framing(framing, None, client_version, closes);
+    let head = head(
+        plan,
+        framing,
+        client_version,
+        connection.shared.clock.now_us(),
+        connection.shared.buffers.scrap(),
+    );
+    way.filtered.start(head, framing.is_chunked, has_body);
+    way.payload.may_pipe = connection.peer.stream.socket().is_some() && way.filtered.chain.is_of_streams();
+    let relayed = match at_once(&mut way, connection, plan, &mut server).await {
+        Ok(true) => Ok(()),
+        Ok(false) => carry(connection, plan, &mut server, &mut way, body, &mut is_deaf).await,
+        Err(failure) => Err(failure),
+    };
+    exchange.response_bytes.set(way.filtered.outlet.written);
+    connection
+        .shared
+        .buffers
+        .keep_scrap(way.filtered.outlet.into_scrap());
+    drop(lease);
+    relayed?;
+    if body.is_done() && response.keeps_server && response.framing != Framing::UntilClose {
+        keep(connection, plan, server);
+    }
+    Ok(match (framing.closes, body.is_finished()) {
+        (_, false) => Next::Linger,
+        (true, true) => Next::Close,
+        (false, true) => Next::KeepAlive,
+    })
+}
+
+/// Goes on as far as it goes without waiting; true if that was all, as it is with most bodies. Else [`carry`] waits.
+async fn at_once<C: Carrier>(
+    carrier: &mut C,
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    server: &mut Pooled,
+) -> Result<bool, Failure> {
+    poll_fn(|context| {
+        let polled = carrier.poll(context, &mut server.peer, &mut connection.peer, &mut On::Source);
+        Poll::Ready(match polled {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(broken)) => Err(cut(connection, plan, &broken)),
+            Poll::Pending => Ok(false),
+        })
+    })
+    .await
+}
+
+fn refuse_unreadable(response: &Filtering<'_>, exchange: &Exchange) -> Result<(), Failure> {
+    let head = exchange.response.borrow();
+    let is_coded = head.as_ref().is_some_and(|head| head.head.has_inner_codings());
+    if (is_coded || response.coding.is_err())
+        && !response.hooks.is_empty()
+        && response.framing != Framing::None
+    {
+        return Err(Failure::upstream(
+            "unknown_coding",
+            502,
+            "the response is in a coding unknown to the hook that reads its body",
+            false,
+        ));
+    }
+    Ok(())
+}
+
+fn chain(connection: &Connection, plan: &Plan<'_>, response: &Filtering<'_>) -> Chain {
+    let ground = Ground {
+        exchange: Rc::clone(plan.exchange),
+        hooks: Rc::clone(&plan.tables.hooks),
+        clock: connection.shared.clock.clone(),
+        metrics: connection.shared.metrics.clone(),
+    };
+    let coding = response.coding.unwrap_or(None);
+    // a `response` hook that takes the field away wants the client to get it plain
+    let codes_again = coding.is_some()
+        && plan
+            .exchange
+            .response
+            .borrow()
+            .as_ref()
+            .is_some_and(|head| head.head.get(b"content-encoding").is_some());
+    Chain::new(ground, response.hooks, coding, codes_again)
+}
+
+/// The way of the pieces, as a [`Carrier`].
+struct Way {
+    filtered: Filtered,
+    payload: Payload,
+    exchange: Rc<Exchange>,
+    hooks: Rc<dyn Hooks>,
+}
+
+/// The same before the head.
+struct Begin<'a>(&'a mut Way);
+
+impl Way {
+    /// Whether the client may get another body than the server sent.
+    fn may_change(&self) -> bool {
+        self.filtered.chain.has_changed() || self.filtered.length().is_none()
+    }
+
+    fn failed(&self, broken: ChainBroken<RelayBroken>) -> RelayBroken {
+        let failure = match broken {
+            ChainBroken::Input(broken) => return broken,
+            ChainBroken::Hook => hook_failed(),
+            ChainBroken::Answered(answer) => {
+                self.exchange.rare().answer.replace(Some(answer));
+                Failure::gateway("answered", 500, "a hook of the body answers")
+            }
+            ChainBroken::TooLarge => Failure::upstream(
+                "buffered_body_too_large",
+                502,
+                "the response is larger than is held for a hook",
+                false,
+            ),
+            ChainBroken::Coding => Failure::upstream(
+                "bad_content_coding",
+                502,
+                "the response is not what its content-encoding says",
+                false,
+            ),
+            ChainBroken::Spool(error) => spool_failure(&error),
+        };
+        RelayBroken::Failed(Box::new(failure))
+    }
+}
+
+struct ServerInput<'a> {
+    payload: &'a mut Payload,
+    server: &'a mut Peer,
+    exchange: &'a Exchange,
+    hooks: &'a dyn Hooks,
+}
+
+impl Input for ServerInput<'_> {
+    type Error = RelayBroken;
+
+    fn poll_flow(&mut self, context: &mut Context<'_>, on: &mut On) -> Poll<Result<Flow, RelayBroken>> {
+        *on = On::Source;
+        let flow = ready!(self.payload.poll_flow(context, self.server, self.hooks))?;
+        if let Some(trailers) = self.payload.trailers.take() {
+            merge_trailers(&self.exchange.rare().response_trailers, trailers);
+        }
+        Poll::Ready(Ok(flow))
+    }
+
+    fn is_long(&self) -> bool {
+        self.payload.is_long()
+    }
+}
+
+impl Carrier for Begin<'_> {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        _client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>> {
+        let way = &mut *self.0;
+        let mut input = ServerInput {
+            payload: &mut way.payload,
+            server,
+            exchange: &way.exchange,
+            hooks: &*way.hooks,
+        };
+        let begun = ready!(way.filtered.poll_begin(context, &mut input, on));
+        Poll::Ready(begun.map_err(|broken| way.failed(*broken)))
+    }
+
+    fn progress(&self) -> u64 {
+        self.0.filtered.made
+    }
+}
+
+impl Carrier for Way {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>> {
+        // a hook that has changed a piece will change others
+        self.payload.may_pipe &= !self.filtered.chain.has_changed();
+        let mut input = ServerInput {
+            payload: &mut self.payload,
+            server,
+            exchange: &self.exchange,
+            hooks: &*self.hooks,
+        };
+        let polled = ready!(self.filtered.poll(context, client, &mut input, on));
+        Poll::Ready(polled.map_err(|broken| match broken {
+            FilteredBroken::Sink(error) => RelayBroken::Client(Broken::Io(error)),
+            FilteredBroken::Chain(broken) => self.failed(*broken),
+        }))
+    }
+
+    fn progress(&self) -> u64 {
+        self.filtered.outlet.written + self.filtered.made
+    }
+}

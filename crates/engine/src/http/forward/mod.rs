@@ -1,0 +1,259 @@
+//! A request's way to a server and its response's way back.
+//!
+//! # How it works
+//! [`forward`] makes attempts until one has a response head: choose a server, take or open a connection, send, await. What
+//! may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
+
+mod attempt;
+mod attempt_http2;
+mod filtered;
+mod queue;
+mod relay;
+
+use std::rc::Rc;
+
+use headgate_wire::Framing;
+
+use crate::failure::Failure;
+use crate::hooks::exchange::{Exchange, Protocol};
+use crate::http::bodies::begin;
+use crate::http::connection::{Connection, Next};
+use crate::http::exchange::body_failure;
+use crate::http::h1::request_body::RequestBody;
+use crate::http::h1::request_head::{self, Outgoing};
+use crate::http::phases::run_hooks;
+use crate::http::reply::grpc;
+use crate::http::reply::{self, stripped_path};
+use crate::metrics::Counter;
+use crate::tables::Tables;
+use crate::upstream::{Lease, Upstream};
+use attempt::{AttemptFailed, Ready};
+
+/// What stays the same over the attempts of one request.
+struct Plan<'a> {
+    exchange: &'a Rc<Exchange>,
+    tables: &'a Rc<Tables>,
+    upstream: &'a Rc<Upstream>,
+    hooks: &'a [usize],
+    balance: &'a [usize],
+    target: Option<Vec<u8>>,
+    framing: Framing,
+    is_idempotent: bool,
+    queue_ms: u64,
+    connect_ms: u64,
+    send_ms: u64,
+    client_body_ms: u64,
+    upstream_head_ms: u64,
+}
+
+/// Sends the request to a server of the upstream and its response to the client.
+pub(crate) async fn forward(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    upstream: Rc<Upstream>,
+    body: &mut RequestBody,
+) -> Result<Next, Failure> {
+    // gRPC, which says how long its caller waits, comes over HTTP/2 only
+    if exchange.client.protocol == Protocol::Http2 {
+        let told = exchange
+            .request
+            .borrow()
+            .head
+            .get(b"grpc-timeout")
+            .and_then(grpc::timeout);
+        if let Some(deadline) = told {
+            let served = Box::pin(try_servers(connection, exchange, tables, upstream, body));
+            return tokio::time::timeout(deadline, served)
+                .await
+                .unwrap_or_else(|_| Err(grpc::deadline_passed()));
+        }
+    }
+    try_servers(connection, exchange, tables, upstream, body).await
+}
+
+/// Makes attempts until one has a response.
+async fn try_servers(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    upstream: Rc<Upstream>,
+    body: &mut RequestBody,
+) -> Result<Next, Failure> {
+    // the part of the body that is here goes out with the head; a copy of it can do so again, if an attempt fails
+    let mut here = Vec::new();
+    let body_hooks = exchange
+        .route
+        .get()
+        .map_or(&[][..], |route| &tables.routes[route].hooks.request_body);
+    if begin::is_needed(exchange, body_hooks) {
+        here = Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?;
+    } else {
+        let client = &mut connection.peer;
+        let taken = if body.is_plain() && is_sent_once(exchange, &upstream) {
+            body.offer_available(client)
+        } else {
+            body.take_available(client, &mut here)
+        };
+        exchange.request_bytes.set(body.received);
+        taken.map_err(|broken| body_failure(&broken, exchange))?;
+    }
+    let plan = Plan::new(exchange, tables, &upstream);
+
+    let mut tried = 0u64;
+    let mut failure = None;
+    for _ in 0..=upstream.retries {
+        let shared = connection.shared.clone();
+        if !plan.balance.is_empty() {
+            exchange.rare().tried.set(tried);
+            let loads = upstream.loads(shared.clock.now_ms(), &shared.metrics);
+            exchange.rare().loads.replace(loads);
+            if let Some(answer) = run_hooks(connection, exchange, plan.balance).await? {
+                return crate::http::reply::send(connection, exchange, tables, answer.into(), body).await;
+            }
+        }
+        let server = match exchange.picked.take() {
+            Some(server) => server,
+            None => match queue::server(connection, &plan, tried).await? {
+                Some(server) => server,
+                None => break,
+            },
+        };
+        tried |= 1 << server;
+        if failure.is_some() {
+            shared.metrics.count(Counter::Retries);
+        }
+        exchange.attempt.set(exchange.attempt.get() + 1);
+        exchange.server.set(Some(server));
+        let lease = Lease::new(shared.metrics.clone(), &upstream, server);
+        if !plan.hooks.is_empty() {
+            if let Some(answer) = run_hooks(connection, exchange, plan.hooks).await? {
+                let own = answer.into();
+                return Box::pin(reply::send(connection, exchange, tables, own, body)).await;
+            }
+        }
+        if let Some(made) = &mut body.made {
+            made.restart();
+        }
+        match plan.attempt(connection, server, &here, body).await {
+            Ok(ready) => {
+                upstream.succeeded(server, shared.clock.now_ms());
+                return relay::respond(connection, &plan, ready, body, lease).await;
+            }
+            Err(AttemptFailed::Request(failure)) => return Err(failure),
+            Err(AttemptFailed::Server(failed)) => {
+                shared.metrics.count(Counter::UpstreamFailures);
+                upstream.failed(server, shared.clock.now_ms());
+                let again = may_retry(&failed, &plan, body);
+                failure = Some(failed);
+                if !again {
+                    break;
+                }
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| {
+        Failure::gateway("no_server", 503, "no server of the upstream can take the request")
+    }))
+}
+
+/// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they
+/// did not begin with it.
+fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
+    !is_idempotent(exchange.request.borrow().method())
+        && upstream.servers.iter().all(|server| server.http2.is_none())
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &[u8]) -> bool {
+    matches!(
+        method,
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+    )
+}
+
+/// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110
+/// section 9.2.2), and everything sent so far can be sent again.
+fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
+    !body.is_committed
+        && (failure.retry_safe || (plan.is_idempotent && failure.kind != "upstream_head_timeout"))
+}
+
+impl<'a> Plan<'a> {
+    fn new(exchange: &'a Rc<Exchange>, tables: &'a Rc<Tables>, upstream: &'a Rc<Upstream>) -> Self {
+        let route = exchange.route.get();
+        let mut request = exchange.request.borrow_mut();
+        request_head::claim_fields(
+            &mut request,
+            &tables.forwarding,
+            tables.request_id_header.as_deref(),
+            exchange.client.hop.is_some(),
+        );
+        let target = route
+            .and_then(|route| stripped_path(request.path(), &tables.routes[route]))
+            .map(|mut path| {
+                if request.target().len() > request.path().len() {
+                    path.extend_from_slice(&request.target()[request.path().len()..]);
+                }
+                path
+            });
+        let timeout = |of_route: fn(&crate::snapshot::RouteTimeouts) -> Option<u64>,
+                       of_gateway: fn(&crate::snapshot::Timeouts) -> u64| {
+            tables.timeout(route, Some(upstream), of_route, of_gateway)
+        };
+        Self {
+            exchange,
+            tables,
+            upstream,
+            hooks: route.map_or(&[][..], |route| &tables.routes[route].hooks.upstream_request),
+            // a server that a hook has named by its address is no choice among several
+            balance: route
+                .filter(|_| exchange.at_address.borrow().is_none())
+                .map_or(&[][..], |route| &tables.routes[route].hooks.balance),
+            target,
+            framing: request.framing,
+            is_idempotent: is_idempotent(request.method()),
+            queue_ms: timeout(|t| t.queue, |t| t.queue),
+            connect_ms: timeout(|t| t.connect, |t| t.connect),
+            send_ms: timeout(|t| t.send, |t| t.send),
+            client_body_ms: timeout(|t| t.client_body, |t| t.client_body),
+            upstream_head_ms: timeout(|t| t.upstream_head, |t| t.upstream_head),
+        }
+    }
+
+    /// The bytes that begin an attempt: the head, and what is here of the body.
+    fn opening(&self, server: usize, here: &[u8], mut out: Vec<u8>) -> Vec<u8> {
+        let request = self.exchange.request.borrow();
+        let id = self.exchange.id.borrow();
+        out.reserve(request.head.len_hint() + 512 + here.len());
+        let outgoing = Outgoing {
+            client: &self.exchange.client,
+            forwarding: &self.tables.forwarding,
+            host: &self.upstream.host,
+            server_name: &self.upstream.servers[server].name,
+            request_id: self
+                .tables
+                .request_id_header
+                .as_deref()
+                .map(|name| (name, id.as_str())),
+            target: self.target.as_deref(),
+            framing: self.framing,
+        };
+        request_head::write(&request, &outgoing, &mut out);
+        out.extend_from_slice(here);
+        out
+    }
+
+    async fn attempt(
+        &self,
+        connection: &mut Connection,
+        server: usize,
+        here: &[u8],
+        body: &mut RequestBody,
+    ) -> Result<Ready, AttemptFailed> {
+        let opening = self.opening(server, here, connection.shared.buffers.scrap());
+        let ready = attempt::run(self, connection, server, &opening, body).await;
+        connection.shared.buffers.keep_scrap(opening);
+        ready
+    }
+}

@@ -1,0 +1,407 @@
+//! The response's way to the client: hooks, head, body, and what becomes of both connections.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use headgate_coding::Coding;
+use headgate_wire::{Framing, Version};
+
+use super::attempt::Ready;
+use super::filtered::{self, Filtering};
+use super::Plan;
+use crate::failure::Failure;
+use crate::http::bodies::piece::On;
+use crate::http::connection::{Connection, Next};
+use crate::http::exchange::body_failure;
+use crate::http::h1::relay::{Relay, RelayBroken};
+use crate::http::h1::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http::h1::request_head::{field, upgrade_to};
+use crate::http::h1::response_head::{client_framing, write_end, write_status, write_switch};
+use crate::http::h1::server_timing;
+use crate::http::phases::{run_hooks_now, Departure};
+use crate::http::reply;
+use crate::http::upgraded::Switched;
+use crate::limits::Limit;
+use crate::messages::websocket;
+use crate::metrics::Counter;
+use crate::peer::{Broken, Peer};
+use crate::upstream::{Lease, Pooled};
+
+/// Brings a response to the client.
+pub(super) async fn respond(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    ready: Ready,
+    body: &mut RequestBody,
+    lease: Lease,
+) -> Result<Next, Failure> {
+    let Ready {
+        mut server,
+        mut is_deaf,
+    } = ready;
+    let exchange = plan.exchange;
+    let came = Came::of(plan);
+    let (framing, keeps_server) = (came.framing, came.keeps_server);
+    let hooks = exchange
+        .route
+        .get()
+        .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response);
+    if !hooks.is_empty() {
+        if let Some(answer) = run_hooks_now(connection, exchange, hooks).await? {
+            exchange.response.replace(None);
+            let own = reply::Own::of_response_hook(answer);
+            return Box::pin(reply::send(connection, exchange, plan.tables, own, body)).await;
+        }
+    }
+    if came.has_inner_codings && exchange.request.borrow().version == Version::Http10 {
+        return Err(Failure::upstream(
+            "coded_for_http10",
+            502,
+            "the server's transfer coding is unknown to an HTTP/1.0 client",
+            false,
+        ));
+    }
+    if came.is_switch {
+        return Box::pin(switch(connection, plan, server)).await;
+    }
+    let body_hooks = exchange
+        .route
+        .get()
+        .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response_body);
+    if !body_hooks.is_empty() || exchange.has_response_trailers() {
+        let response = Filtering {
+            framing,
+            keeps_server,
+            hooks: body_hooks,
+            coding: came.coding,
+        };
+        return Box::pin(filtered::respond(
+            connection, plan, server, response, body, is_deaf, lease,
+        ))
+        .await;
+    }
+    let (client_version, persistent) = {
+        let request = exchange.request.borrow();
+        (request.version, request.persistent)
+    };
+    // an answer that came before the request's end: the client may never finish sending
+    let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
+    let client_framing = client_framing(framing, came.declared_length, client_version, closes);
+    let now_us = connection.shared.clock.now_us();
+    let out = connection.shared.buffers.scrap();
+    let head = head(plan, client_framing, client_version, now_us, out);
+    let may_splice = server.peer.stream.socket().is_some() && connection.peer.stream.socket().is_some();
+    let mut relay = Relay::new(
+        head,
+        framing,
+        client_framing.is_chunked,
+        plan.tables.chunk_limits(),
+        may_splice,
+    );
+    let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
+    exchange.response_bytes.set(relay.written);
+    if let Some(trailers) = relay.trailers.take() {
+        exchange.rare().response_trailers.replace(Some(trailers));
+    }
+    connection.shared.buffers.keep_scrap(relay.framing);
+    drop(lease);
+    relayed?;
+    if body.is_done() && keeps_server && framing != Framing::UntilClose {
+        keep(connection, plan, server);
+    }
+    Ok(match (client_framing.closes, body.is_finished()) {
+        (_, false) => Next::Linger,
+        (true, true) => Next::Close,
+        (false, true) => Next::KeepAlive,
+    })
+}
+
+/// What is to be known of a response as it came, before hooks change it.
+struct Came {
+    framing: Framing,
+    declared_length: Option<u64>,
+    keeps_server: bool,
+    is_switch: bool,
+    has_inner_codings: bool,
+    /// A hook that sets another one does that coding itself.
+    coding: Result<Option<Coding>, ()>,
+}
+
+impl Came {
+    fn of(plan: &Plan<'_>) -> Self {
+        let response = plan.exchange.response.borrow();
+        let response = response.as_ref().expect("set when the head came");
+        Self {
+            framing: response.framing,
+            declared_length: response.declared_length,
+            keeps_server: response.persistent,
+            is_switch: response.status == 101,
+            has_inner_codings: response.head.has_inner_codings(),
+            coding: filtered::coding(response, plan.exchange, plan.tables),
+        }
+    }
+}
+
+/// The head for the client.
+pub(super) fn head(
+    plan: &Plan<'_>,
+    framing: crate::http::h1::response_head::ClientFraming,
+    client: Version,
+    now_us: u64,
+    mut out: Vec<u8>,
+) -> Vec<u8> {
+    let response = plan.exchange.response.borrow();
+    let response = response.as_ref().expect("set when the head came");
+    plan.exchange.status.set(response.status);
+    out.reserve(response.head.len_hint() + 192);
+    write_status(response.status, response.reason(), &mut out);
+    response.head.write_fields(&mut out);
+    if plan.tables.forwarding.via {
+        let version: &[u8] = if response.version == Version::Http10 {
+            b"1.0 "
+        } else {
+            b"1.1 "
+        };
+        field(
+            &mut out,
+            b"Via",
+            &[version, plan.tables.forwarding.name.as_bytes()],
+        );
+    }
+    if let Some(name) = &plan.tables.request_id_header {
+        if response.head.get(name.as_bytes()).is_none() {
+            field(&mut out, name.as_bytes(), &[plan.exchange.id.borrow().as_bytes()]);
+        }
+    }
+    if plan.tables.server_timing {
+        server_timing::write(plan.exchange, now_us, &mut out);
+    }
+    write_end(&response.head, framing, client, &mut out);
+    out
+}
+
+/// Whatever moves a response from a server to the client.
+pub(super) trait Carrier {
+    /// Goes on; tells whom a pending poll waits for.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>>;
+
+    /// A number that grows when anything moves.
+    fn progress(&self) -> u64;
+}
+
+impl Carrier for Relay {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>> {
+        let mut waits_for_client = false;
+        let polled = Relay::poll(self, context, server, client, &mut waits_for_client);
+        *on = if waits_for_client { On::Sink } else { On::Source };
+        polled
+    }
+
+    fn progress(&self) -> u64 {
+        self.written
+    }
+}
+
+/// Relays the response, and the rest of the request beside it.
+pub(super) async fn carry<C: Carrier>(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    server: &mut Pooled,
+    relay: &mut C,
+    body: &mut RequestBody,
+    is_deaf: &mut bool,
+) -> Result<(), Failure> {
+    let exchange = plan.exchange;
+    let route = exchange.route.get();
+    let idle_ms = plan.tables.timeout(
+        route,
+        Some(plan.upstream),
+        |t| t.upstream_idle,
+        |t| t.upstream_idle,
+    );
+    let send_ms = plan.send_ms;
+    connection.watch.arm(Limit::UpstreamIdle, idle_ms);
+    let mut departure = Departure::new(plan.tables.limits.allow_half_close);
+    poll_fn(|context| {
+        let (before, mut moved) = (relay.progress(), false);
+        if !body.is_done() && !*is_deaf {
+            let mut waits = Waits::Client;
+            let received = body.received;
+            let pumped = body.poll_pump(
+                context,
+                &mut connection.peer,
+                &mut server.peer,
+                &mut moved,
+                &mut waits,
+            );
+            exchange
+                .request_bytes
+                .set(exchange.request_bytes.get() + body.received - received);
+            match pumped {
+                Poll::Ready(Err(BodyBroken::Server)) => *is_deaf = true,
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(&broken, exchange))),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        let unread = server.peer.unread().len();
+        let mut on = On::Source;
+        match relay.poll(context, &mut server.peer, &mut connection.peer, &mut on) {
+            Poll::Ready(result) => {
+                return Poll::Ready(result.map_err(|broken| cut(connection, plan, &broken)))
+            }
+            Poll::Pending => {}
+        }
+        if moved || relay.progress() != before || server.peer.unread().len() != unread {
+            connection.watch.disarm();
+        }
+        let (limit, ms) = match on {
+            On::Sink => (Limit::Send, send_ms),
+            On::Source => (Limit::UpstreamIdle, idle_ms),
+            On::Hook => {
+                // its own deadline bounds it, and the client's patience
+                connection.watch.disarm();
+                if body.is_finished() && departure.poll(context, &mut connection.peer) {
+                    return Poll::Ready(Err(Failure::client_left()));
+                }
+                return Poll::Pending;
+            }
+        };
+        if !connection.watch.is_armed_for(limit) {
+            connection.watch.arm(limit, ms);
+        }
+        if let Some(limit) = connection.watch.expired() {
+            let broken = Broken::Limit(limit);
+            let side = if on == On::Sink {
+                RelayBroken::Client(broken)
+            } else {
+                RelayBroken::Server(broken)
+            };
+            return Poll::Ready(Err(cut(connection, plan, &side)));
+        }
+        connection.watch.register(context);
+        Poll::Pending
+    })
+    .await
+}
+
+/// What a relay that broke means.
+pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken) -> Failure {
+    let metrics = &connection.shared.metrics;
+    let limited = |limit: Limit| {
+        metrics.count(limit.counter());
+        plan.exchange.limit.set(limit.name());
+    };
+    match broken {
+        RelayBroken::Client(Broken::Limit(limit)) => {
+            limited(*limit);
+            Failure::client("send_timeout", 499, "the client took too long to read the answer")
+        }
+        RelayBroken::Client(_) => Failure::client_left(),
+        RelayBroken::Server(Broken::Limit(limit)) => {
+            limited(*limit);
+            Failure::upstream("upstream_idle_timeout", 504, "the server stopped sending", false)
+        }
+        RelayBroken::Server(_) => {
+            metrics.count(Counter::UpstreamFailures);
+            Failure::upstream(
+                "upstream_cut",
+                502,
+                "the server closed the connection within its answer",
+                false,
+            )
+        }
+        RelayBroken::Failed(failure) => (**failure).clone(),
+        RelayBroken::Framing(reason) => {
+            metrics.count(Counter::BadResponses);
+            Failure::upstream(reason, 502, "the server's body is badly framed", false)
+        }
+    }
+}
+
+/// Puts a connection back into its server's pool, if it is fit for another request.
+pub(super) fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Box<Pooled>) {
+    let keepalive = &plan.upstream.keepalive;
+    let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
+    if is_worn || !server.peer.unread().is_empty() {
+        return;
+    }
+    if let Some(index) = plan.exchange.server.get() {
+        server.since_ms = connection.shared.clock.now_ms();
+        plan.upstream.servers[index].pool.give(server, keepalive.max_idle);
+    }
+}
+
+/// A 101: from here on both sides speak another protocol.
+async fn switch(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    mut server: Box<Pooled>,
+) -> Result<Next, Failure> {
+    let exchange = plan.exchange;
+    let head = {
+        let request = exchange.request.borrow();
+        let Some(asked) = upgrade_to(&request) else {
+            return Err(Failure::upstream(
+                "unasked_upgrade",
+                502,
+                "the server switched protocols without being asked",
+                false,
+            ));
+        };
+        let response = exchange.response.borrow();
+        let response = response.as_ref().expect("set when the head came");
+        if !response.upgrade {
+            return Err(Failure::upstream(
+                "bad_upgrade",
+                502,
+                "the server's 101 names no protocol",
+                false,
+            ));
+        }
+        if !is_asked(asked, response.upgrade_protocols()) {
+            return Err(Failure::upstream(
+                "bad_upgrade",
+                502,
+                "the server switched to another protocol than was asked for",
+                false,
+            ));
+        }
+        if websocket::channel(exchange).is_some() {
+            websocket::check_answer(&request, |name| response.head.get_all(name))
+                .map_err(|broken| Failure::upstream("bad_websocket_answer", 502, broken, false))?;
+        }
+        let mut out = Vec::new();
+        write_switch(response, asked, &mut out);
+        out
+    };
+    let switched = Switched {
+        exchange,
+        tables: plan.tables,
+        upstream: Some(plan.upstream),
+    };
+    switched.carry(connection, &head, &mut server.peer).await
+}
+
+/// Whether a server's 101 names nothing that was not asked for (RFC 9110 section 7.8): what the two then speak must be
+/// what this gateway has let through.
+fn is_asked<'a>(asked: &[u8], mut answered: impl Iterator<Item = &'a [u8]>) -> bool {
+    let names = |value: &'a [u8]| value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    answered.all(|value| {
+        names(value).all(|name| {
+            let mut known = asked.split(|byte| *byte == b',');
+            known.any(|known| known.trim_ascii().eq_ignore_ascii_case(name))
+        })
+    })
+}

@@ -1,0 +1,195 @@
+//! Who the client is, as the proxies before this gateway say: X-Forwarded-For, Forwarded (RFC 7239), X-Real-IP.
+//!
+//! # How it works
+//! Only peers of `trusted_proxies` are believed, and each of them only for the hop before it: from the right end of the
+//! list, addresses are passed over as long as they are trusted themselves; the first that is not is the client. What an
+//! untrusted peer says is taken out of the request before anybody sees it.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use headgate_wire::Head;
+
+use crate::hooks::exchange::ClientInfo;
+use crate::tables::networks::Networks;
+
+const FIELDS: [&[u8]; 6] = [
+    b"x-forwarded-for",
+    b"forwarded",
+    b"x-real-ip",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+];
+
+/// The client of a request that came over a connection of `client`.
+pub(crate) fn client_of(head: &mut Head, client: &Rc<ClientInfo>, trusted: &Networks) -> Rc<ClientInfo> {
+    if !trusted.contains_text(&client.address) {
+        for name in FIELDS {
+            if head.get(name).is_some() {
+                head.remove(name);
+            }
+        }
+        return client.clone();
+    }
+    let told = told_address(head, trusted);
+    let scheme = match head.get(b"x-forwarded-proto") {
+        Some(b"https") => "https",
+        Some(b"http") => "http",
+        _ => client.scheme,
+    };
+    if told.is_none() && scheme == client.scheme {
+        return client.clone();
+    }
+    let mut seen = ClientInfo::clone(client);
+    seen.scheme = scheme;
+    if let Some(told) = told {
+        seen.hop = Some(std::mem::replace(&mut seen.address, told.to_string()));
+        // of that connection nobody told the port
+        seen.port = 0;
+    }
+    Rc::new(seen)
+}
+
+/// The right-most address that is not trusted; the left-most if all are. `None`: nothing that could be read.
+fn told_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
+    let field: &[u8] = FIELDS[..3].iter().find(|name| head.get(name).is_some())?;
+    let is_rfc7239 = field == b"forwarded";
+    let values: Vec<&[u8]> = head.get_all(field).collect();
+    let mut found = None;
+    for member in values
+        .iter()
+        .rev()
+        .flat_map(|value| value.rsplit(|&byte| byte == b','))
+    {
+        let address = if is_rfc7239 {
+            for_parameter(member).and_then(|node| parse_node(&node))
+        } else {
+            parse_node(member.trim_ascii())
+        };
+        // `unknown` or nonsense: nothing to its left can be told from an invention
+        let Some(address) = address else { break };
+        found = Some(address);
+        if !trusted.contains(address) {
+            break;
+        }
+    }
+    found
+}
+
+/// The node of `for=` in one element.
+fn for_parameter(element: &[u8]) -> Option<Cow<'_, [u8]>> {
+    element.split(|&byte| byte == b';').find_map(|pair| {
+        let pair = pair.trim_ascii();
+        let (name, value) = pair.split_at_checked(4)?;
+        if !name.eq_ignore_ascii_case(b"for=") {
+            return None;
+        }
+        match value {
+            [b'"', quoted @ .., b'"'] => Some(Cow::Borrowed(quoted)),
+            plain => Some(Cow::Borrowed(plain)),
+        }
+    })
+}
+
+/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+fn parse_node(node: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(node).ok()?;
+    let is_port = |port: &str| {
+        port.is_empty()
+            || port
+                .strip_prefix(':')
+                .is_some_and(|port| port.parse::<u16>().is_ok())
+    };
+    let address = if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        if !is_port(port) {
+            return None;
+        }
+        address.parse().ok()?
+    } else if let Ok(address) = text.parse() {
+        address
+    } else {
+        let (address, port) = text.split_once(':')?;
+        port.parse::<u16>().ok()?;
+        IpAddr::V4(address.parse().ok()?)
+    };
+    Some(IpAddr::to_canonical(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(fields: &[(&str, &str)]) -> (String, Option<String>, Head) {
+        let trusted = Networks::parse(&["10.0.0.0/8".to_owned(), "fd00::/8".to_owned()]).expect("good");
+        let mut head = Head::empty();
+        for (name, value) in fields {
+            head.add(name.as_bytes(), value.as_bytes()).expect("good");
+        }
+        let peer = Rc::new(ClientInfo {
+            address: "10.0.0.1".to_owned(),
+            ..ClientInfo::default()
+        });
+        let seen = client_of(&mut head, &peer, &trusted);
+        (seen.address.clone(), seen.hop.clone(), head)
+    }
+
+    #[test]
+    fn right_most_untrusted_hop_is_the_client() {
+        for (value, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("1.1.1.1, 192.0.2.1, 10.2.3.4", "192.0.2.1"),
+            ("10.9.9.9, 10.2.3.4", "10.9.9.9"),
+            ("1.1.1.1, nonsense, 10.2.3.4", "10.2.3.4"),
+            ("192.0.2.1:4711", "192.0.2.1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("nonsense", "10.0.0.1"),
+            ("", "10.0.0.1"),
+        ] {
+            assert_eq!(client(&[("x-forwarded-for", value)]).0, expected, "{value}");
+        }
+        let lines = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("X-Forwarded-For", "192.0.2.9, 10.1.1.1"),
+        ];
+        assert_eq!(client(&lines).0, "192.0.2.9");
+    }
+
+    #[test]
+    fn forwarded_is_read_as_well() {
+        for (value, expected) in [
+            ("for=192.0.2.1;proto=https", "192.0.2.1"),
+            ("for=1.1.1.1, proto=https;For=\"[2001:db8::1]:80\"", "2001:db8::1"),
+            ("for=1.1.1.1, for=unknown", "10.0.0.1"),
+            ("for=1.1.1.1, for=_hidden, for=10.3.3.3", "10.3.3.3"),
+        ] {
+            assert_eq!(client(&[("forwarded", value)]).0, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn hop_is_remembered_where_it_is_not_the_client() {
+        assert_eq!(
+            client(&[("x-real-ip", "192.0.2.1")]).1.as_deref(),
+            Some("10.0.0.1")
+        );
+        assert_eq!(client(&[]).1, None);
+    }
+
+    #[test]
+    fn what_an_untrusted_peer_says_is_dropped() {
+        let mut head = Head::empty();
+        head.add(b"X-Forwarded-For", b"1.1.1.1").expect("good");
+        head.add(b"forwarded", b"for=1.1.1.1").expect("good");
+        head.add(b"x-other", b"kept").expect("good");
+        let peer = Rc::new(ClientInfo {
+            address: "192.0.2.1".to_owned(),
+            ..ClientInfo::default()
+        });
+        let seen = client_of(&mut head, &peer, &Networks::default());
+        assert_eq!(seen.address, "192.0.2.1");
+        assert_eq!(head.iter().count(), 1);
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP/1 on both sides: bodies, tunnels, heads. The framing itself is `headgate_wire`'s.
+
+pub(crate) mod forwarded;
+pub(crate) mod relay;
+pub(crate) mod request_body;
+pub(crate) mod request_head;
+pub(crate) mod response_head;
+pub(crate) mod server_timing;
+pub(crate) mod splice;
+pub(crate) mod tunnel;

@@ -1,0 +1,200 @@
+//! Running the hooks of a phase, and noticing meanwhile that the client leaves.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::hooks::{Answer, AnswerBody, LocalFuture, Step, Verdict};
+use crate::http::connection::Connection;
+use crate::http::h1::request_body::RequestBody;
+use crate::metrics::Counter;
+use crate::peer::Peer;
+use crate::stream::Peek;
+
+/// Runs hooks in order until one answers or fails.
+pub(crate) async fn run_hooks(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+) -> Result<Option<Box<Answer>>, Failure> {
+    if hooks.is_empty() {
+        return Ok(None);
+    }
+    connection.shared.clock.tick();
+    run_hooks_now(connection, exchange, hooks).await
+}
+
+/// As [`run_hooks`], for a phase right before which the clock was read; by each hook that ends it is read again.
+pub(crate) async fn run_hooks_now(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+) -> Result<Option<Box<Answer>>, Failure> {
+    run(connection, exchange, hooks, None).await
+}
+
+/// As [`run_hooks_now`], for phase `request`: its hooks may also ask for the body.
+pub(crate) async fn run_request_hooks(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+    body: &mut RequestBody,
+) -> Result<Option<Box<Answer>>, Failure> {
+    exchange.is_body_open.set(true);
+    let outcome = run(connection, exchange, hooks, Some(body)).await;
+    // a streamed answer may be made of what is still to be read: whoever sends it closes
+    let goes_on = matches!(&outcome, Ok(Some(answer)) if matches!(answer.body, AnswerBody::Stream(_)));
+    if !goes_on {
+        close_body(exchange);
+    }
+    outcome
+}
+
+/// From now on nobody may ask for the request's body.
+pub(crate) fn close_body(exchange: &Exchange) {
+    exchange.is_body_open.set(false);
+    if let Some(rare) = exchange.known_rare() {
+        rare.intake.close();
+    }
+}
+
+async fn run(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    hooks: &[usize],
+    mut body: Option<&mut RequestBody>,
+) -> Result<Option<Box<Answer>>, Failure> {
+    let tables = exchange.tables.borrow().clone();
+    let began = exchange.now_us();
+    connection.watch.disarm();
+    let mut outcome = Ok(None);
+    for hook in hooks {
+        let verdict = match tables.hooks.call(*hook, exchange) {
+            Step::Ready(verdict) => verdict,
+            Step::Waiting(future) => {
+                let half_close = tables.limits.allow_half_close;
+                match unless_client_leaves(future, connection, exchange, body.as_deref_mut(), half_close)
+                    .await
+                {
+                    Ok(verdict) => verdict,
+                    Err(failure) => {
+                        outcome = Err(failure);
+                        break;
+                    }
+                }
+            }
+        };
+        match verdict {
+            Verdict::Continue | Verdict::Matched => {}
+            Verdict::Server(server) => {
+                exchange.picked.set(Some(server));
+                break;
+            }
+            Verdict::Answer(answer) => {
+                outcome = Ok(Some(answer));
+                break;
+            }
+            Verdict::Failed => {
+                connection.shared.metrics.count(Counter::HookFailures);
+                outcome = Err(Failure::gateway(
+                    "hook_failed",
+                    500,
+                    "the gateway could not handle this request",
+                ));
+                break;
+            }
+        }
+    }
+    let spent = exchange.now_us() - began;
+    exchange
+        .timings
+        .hook_us
+        .set(exchange.timings.hook_us.get() + spent);
+    outcome
+}
+
+/// Waits for a hook and reads what it asks of the body; fails (and the hook is cancelled) if the client goes meanwhile or
+/// its body is bad.
+async fn unless_client_leaves(
+    mut future: LocalFuture<'static, Verdict>,
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    mut body: Option<&mut RequestBody>,
+    allow_half_close: bool,
+) -> Result<Verdict, Failure> {
+    let mut departure = Departure::new(allow_half_close);
+    poll_fn(|context| {
+        if let Poll::Ready(verdict) = future.as_mut().poll(context) {
+            return Poll::Ready(Ok(verdict));
+        }
+        poll_client(context, connection, exchange, body.as_deref_mut(), &mut departure).map(Err)
+    })
+    .await
+}
+
+/// What the client does while user code is waited for: reads what that asks of the body, if it may. Ready with the failure
+/// that ends the request.
+pub(crate) fn poll_client(
+    context: &mut Context<'_>,
+    connection: &mut Connection,
+    exchange: &Exchange,
+    body: Option<&mut RequestBody>,
+    departure: &mut Departure,
+) -> Poll<Failure> {
+    // what a later step of the hook may ask for wakes this task
+    if let Some(body) = body {
+        let intake = &exchange.rare().intake;
+        if let Poll::Ready(failure) = intake.poll(context, connection, exchange, body) {
+            return Poll::Ready(failure);
+        }
+        // what waits to be read is the body
+        if intake.is_reading() {
+            return Poll::Pending;
+        }
+    }
+    if departure.poll(context, &mut connection.peer) {
+        return Poll::Ready(Failure::client_left());
+    }
+    Poll::Pending
+}
+
+/// Watches for a client's departure without reading from it.
+pub(crate) struct Departure {
+    is_watching: bool,
+    allow_half_close: bool,
+}
+
+impl Departure {
+    pub(crate) fn new(allow_half_close: bool) -> Self {
+        Self {
+            is_watching: true,
+            allow_half_close,
+        }
+    }
+
+    /// True once the client is gone; else has the task woken when that may have changed.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, client: &mut Peer) -> bool {
+        while self.is_watching {
+            match client.stream.poll_read_ready(context) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(())) => match client.stream.peek() {
+                    // the readiness was old: ask again, which registers the task
+                    Peek::Nothing => {}
+                    // the next request, already: it hides whatever comes after it
+                    Peek::Data => self.is_watching = false,
+                    Peek::End => {
+                        if !self.allow_half_close {
+                            return true;
+                        }
+                        self.is_watching = false;
+                    }
+                    Peek::Broken => return true,
+                },
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,100 @@
+//! The answer of a route that is no proxy: a redirect, a fixed text, a file.
+
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::http::files::{percent_decode, Conditions, FileBody, FileRoot};
+use crate::tables::{Action, Route};
+use crate::worker::Shared;
+
+use super::places::{fill_in, stripped_path};
+use super::{Own, OwnBody};
+
+/// Makes the answer of a route that is no proxy.
+pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Result<Own, Failure> {
+    match &route.action {
+        Action::Redirect { status, location } => {
+            let location = fill_in(location, exchange);
+            let headers = vec![field("location", &location)];
+            Ok(Own::new(*status, headers, OwnBody::Bytes(Vec::new())))
+        }
+        Action::Respond {
+            status,
+            headers,
+            body,
+        } => {
+            let headers = headers.iter().map(|(name, value)| field(name, value)).collect();
+            Ok(Own::new(*status, headers, OwnBody::Bytes(body.clone())))
+        }
+        Action::Files(root) => file(exchange, route, root, shared),
+        Action::Proxy { .. } | Action::Hooks => {
+            let name = &route.name;
+            Err(Failure::gateway(
+                "no_answer",
+                404,
+                format!("no hook of the route `{name}` answered"),
+            ))
+        }
+    }
+}
+
+/// A file below a root, or why there is none.
+fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<Own, Failure> {
+    let request = exchange.request.borrow();
+    let path = stripped_path(request.path(), route).unwrap_or_else(|| request.path().to_vec());
+    let path =
+        percent_decode(&path).map_err(|_| Failure::client("bad_path", 400, "the path is badly escaped"))?;
+    let all = |name: &[u8]| {
+        let values: Vec<&[u8]> = request.head.get_all(name).collect();
+        (!values.is_empty()).then(|| values.join(&b", "[..]))
+    };
+    let (if_match, if_none_match) = (all(b"if-match"), all(b"if-none-match"));
+    let conditions = Conditions {
+        if_match: if_match.as_deref(),
+        if_none_match: if_none_match.as_deref(),
+        if_modified_since: request.head.get(b"if-modified-since"),
+        if_unmodified_since: request.head.get(b"if-unmodified-since"),
+        if_range: request.head.get(b"if-range"),
+        range: request.head.get(b"range"),
+        now_unix_seconds: shared.clock.unix_ms(shared.clock.now_us()) / 1000,
+    };
+    let mut answer = root.serve(request.method(), &path, &conditions);
+    match answer.status {
+        404 => return Err(Failure::client("no_file", 404, "there is no such file")),
+        405 => {
+            let mut failure = Failure::client("method_not_allowed", 405, "files can only be read");
+            failure.allow = told(&mut answer.headers, "allow").cloned();
+            return Err(failure);
+        }
+        308 if !request.query().is_empty() => {
+            if let Some(location) = told(&mut answer.headers, "location") {
+                location.push('?');
+                location.push_str(&String::from_utf8_lossy(request.query()));
+            }
+        }
+        _ => {}
+    }
+    let body = match answer.body {
+        FileBody::None => OwnBody::None(answer.content_length),
+        FileBody::Bytes(bytes) => OwnBody::Bytes(bytes),
+        FileBody::File { file, start, len } => OwnBody::File {
+            file,
+            start,
+            length: len,
+        },
+    };
+    let headers = answer.headers.iter().map(|(name, value)| field(name, value));
+    let headers = headers.collect();
+    Ok(Own::new(answer.status, headers, body))
+}
+
+/// The value of a field that `root.serve` has set.
+fn told<'a>(headers: &'a mut [(&'static str, String)], name: &str) -> Option<&'a mut String> {
+    let found = headers
+        .iter_mut()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value)
+}
+
+fn field(name: &str, value: &str) -> (Vec<u8>, Vec<u8>) {
+    (name.as_bytes().to_vec(), value.as_bytes().to_vec())
+}

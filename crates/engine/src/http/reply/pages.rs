@@ -1,0 +1,126 @@
+//! The pages that tell of failures.
+
+use std::rc::Rc;
+
+use headgate_wire::{Framing, Head, Version};
+
+use super::send::write_date;
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::http::connection::{Connection, Next, NoRequest};
+use crate::http::exchange::{head_failure, request_id};
+use crate::http::h1::request_head::field;
+use crate::http::h1::response_head::{client_framing, write_end, write_status};
+use crate::http::reply::grpc;
+use crate::http::reply::page::{self as page, reason_phrase};
+use crate::messages::websocket::missing_version;
+use crate::metrics::Counter;
+use crate::tables::Tables;
+use crate::worker::Shared;
+
+use super::{Own, OwnBody};
+
+/// The page of a failure.
+pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared) -> Own {
+    let id = request_id(exchange, shared);
+    let request = exchange.request.borrow();
+    if grpc::is_grpc(request.head.get(b"content-type")) {
+        return grpc_answer(failure, id);
+    }
+    let mut own = page_of(failure, &id, request.head.get(b"accept"));
+    if request.is_head() {
+        if let OwnBody::Bytes(bytes) = &own.body {
+            own.body = OwnBody::None(Some(bytes.len() as u64));
+        }
+    }
+    own
+}
+
+/// The failure as a caller of gRPC understands it.
+fn grpc_answer(failure: &Failure, id: String) -> Own {
+    let status = itoa::Buffer::new()
+        .format(grpc::status(failure))
+        .as_bytes()
+        .to_vec();
+    let headers = vec![
+        (b"content-type".to_vec(), b"application/grpc".to_vec()),
+        (b"grpc-status".to_vec(), status),
+        (b"grpc-message".to_vec(), grpc::message(&failure.message)),
+        (b"x-request-id".to_vec(), id.into_bytes()),
+    ];
+    Own::page(200, headers, OwnBody::None(None))
+}
+
+fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
+    let (content_type, body) = page::render(failure.status, "", &failure.message, id, accept);
+    let mut headers = vec![
+        (b"content-type".to_vec(), content_type.as_bytes().to_vec()),
+        (b"x-request-id".to_vec(), id.as_bytes().to_vec()),
+    ];
+    if let Some(version) = missing_version(failure) {
+        headers.push((b"sec-websocket-version".to_vec(), version.into()));
+    }
+    if let Some(allow) = &failure.allow {
+        headers.push((b"allow".to_vec(), allow.as_bytes().to_vec()));
+    }
+    Own::page(failure.status, headers, OwnBody::Bytes(body))
+}
+
+/// Answers (or not) a connection from which no request could be read.
+pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Tables>, none: NoRequest) -> Next {
+    let shared = connection.shared.clone();
+    if let NoRequest::Late { limit, .. } = &none {
+        shared.metrics.count(limit.counter());
+    }
+    let Some((failure, limit)) = head_failure(&none) else {
+        if let NoRequest::Gone = none {
+            shared.metrics.count(Counter::ClientLeft);
+        }
+        return Next::Close;
+    };
+    let started = shared.clock.tick();
+    shared.metrics.count(Counter::Requests);
+    shared.metrics.count(if limit.is_empty() {
+        Counter::BadRequests
+    } else {
+        Counter::LimitHead
+    });
+    shared.metrics.status(failure.status);
+    let id = shared.next_id();
+    let own = page_of(&failure, &id, None);
+    let mut out = Vec::new();
+    write_status(own.status, reason_phrase(own.status).as_bytes(), &mut out);
+    for (name, value) in &own.headers {
+        field(&mut out, name, &[value]);
+    }
+    write_date(&shared, &mut out);
+    let OwnBody::Bytes(body) = &own.body else {
+        return Next::Close;
+    };
+    let framing = client_framing(Framing::Length(body.len() as u64), None, Version::Http11, true);
+    write_end(&Head::empty(), framing, Version::Http11, &mut out);
+    out.extend_from_slice(body);
+    let sent = connection
+        .peer
+        .write_all(&connection.watch, &out, tables.timeouts.send)
+        .await;
+    if let Some(log) = &tables.access_log {
+        log.record(&crate::access_log::Entry {
+            time_unix_ms: shared.clock.unix_ms(started),
+            client: &connection.client.address,
+            tls: connection.client.tls.as_deref().map(crate::tls::TlsInfo::facts),
+            status: failure.status,
+            response_bytes: out.len() as u64,
+            request_id: &id,
+            total_us: shared.clock.tick() - started,
+            limit,
+            error: failure.kind,
+            ..Default::default()
+        });
+    }
+    if sent.is_ok() {
+        Next::Linger
+    } else {
+        Next::Close
+    }
+}

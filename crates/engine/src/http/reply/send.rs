@@ -1,0 +1,275 @@
+//! An answer on its way: what `response` hooks make of it, and its head.
+
+use std::rc::Rc;
+
+use headgate_wire::{write_chunk_size, write_last_chunk, Framing, Head, ResponseHead, Span, Version, CRLF};
+
+use super::writer::{Waiting, Writer};
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::http::bodies::own::filter;
+use crate::http::connection::{Connection, Next};
+use crate::http::exchange::request_id;
+use crate::http::h1::request_body::RequestBody;
+use crate::http::h1::request_head::field;
+use crate::http::h1::response_head::{client_framing, write_end, write_status};
+use crate::http::phases::run_hooks;
+use crate::http::reply::page::reason_phrase;
+use crate::http::reply::tunnel;
+use crate::tables::Tables;
+use crate::worker::Shared;
+
+use super::{Own, OwnBody};
+
+/// Sends an answer after `response` hooks have seen it.
+pub(crate) async fn send(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    own: Own,
+    body: &mut RequestBody,
+) -> Result<Next, Failure> {
+    let is_clean = if own.reads_on {
+        body.is_here(&connection.peer)
+    } else {
+        drop_rest(connection, exchange, body)
+    };
+    let persistent = exchange.request.borrow().persistent && !connection.shared.is_draining.get();
+    let hooks = exchange
+        .route
+        .get()
+        .filter(|_| !own.is_final)
+        .map_or(&[][..], |route| &tables.routes[route].hooks.response);
+    // the body's hooks run where the head's would, and not on what one of those gave instead
+    let body_hooks = exchange
+        .route
+        .get()
+        .filter(|_| !own.is_final)
+        .map_or(&[][..], |route| &tables.routes[route].hooks.response_body);
+    let own = if hooks.is_empty() && body_hooks.is_empty() {
+        own
+    } else {
+        // as it comes: a `response` hook that sets another one does that coding itself
+        let coding = own.coding(body_hooks);
+        let own = after_hooks(connection, exchange, own, hooks).await?;
+        let is_tunnel = matches!(own.body, OwnBody::Tunnel(_));
+        if own.is_seen && !body_hooks.is_empty() && !is_tunnel {
+            Box::pin(filter(
+                connection, exchange, tables, own, body, body_hooks, coding,
+            ))
+            .await?
+        } else {
+            own
+        }
+    };
+    // unless a `response` hook has made another status of the 101
+    if own.status == 101 {
+        if let OwnBody::Tunnel(end) = own.body {
+            return tunnel::open(connection, exchange, tables, &own.headers, end).await;
+        }
+    }
+    let persistent = persistent && !own.ends_with_connection(exchange);
+    let readable = own.reads_on.then_some(&mut *body);
+    write(
+        connection,
+        exchange,
+        tables,
+        own,
+        !persistent || !is_clean,
+        readable,
+    )
+    .await?;
+    Ok(
+        match (persistent && is_clean, drop_rest(connection, exchange, body)) {
+            (_, false) => Next::Linger,
+            (true, true) => Next::KeepAlive,
+            (false, true) => Next::Close,
+        },
+    )
+}
+
+/// Drops what is here of a body that nobody wants; more is not waited for. True if that was all.
+fn drop_rest(connection: &mut Connection, exchange: &Exchange, body: &mut RequestBody) -> bool {
+    let before = body.received;
+    let is_clean = body.discard_available(&mut connection.peer).is_ok() && body.is_read();
+    exchange
+        .request_bytes
+        .set(exchange.request_bytes.get() + body.received - before);
+    is_clean
+}
+
+/// Sends an answer after which the connection cannot be used further.
+pub(crate) async fn send_last(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    own: Own,
+) -> Next {
+    match write(connection, exchange, tables, own, true, None).await {
+        Ok(()) => Next::Linger,
+        Err(_) => Next::Close,
+    }
+}
+
+/// Shows the answer's head to the `response` hooks, which may change or replace it.
+async fn after_hooks(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    own: Own,
+    hooks: &[usize],
+) -> Result<Own, Failure> {
+    let mut head = Head::empty();
+    for (name, value) in &own.headers {
+        head.add(name, value).map_err(|error| bad_answer(&error))?;
+    }
+    let empty = Span { start: 0, len: 0 };
+    exchange.response.replace(Some(ResponseHead {
+        head,
+        status: own.status,
+        reason: empty,
+        version: Version::Http11,
+        framing: Framing::None,
+        persistent: true,
+        upgrade: false,
+        declared_length: None,
+    }));
+    if let Some(answer) = run_hooks(connection, exchange, hooks).await? {
+        return Ok(Own::of_response_hook(answer));
+    }
+    let response = exchange.response.borrow();
+    let Some(response) = &*response else {
+        return Ok(own);
+    };
+    let headers = response
+        .head
+        .iter()
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect();
+    Ok(Own {
+        status: response.status,
+        headers,
+        is_final: true,
+        is_seen: true,
+        ..own
+    })
+}
+
+fn bad_answer(error: &headgate_wire::FieldError) -> Failure {
+    Failure::gateway(
+        "bad_answer",
+        500,
+        format!("a hook's answer cannot be sent: {error}"),
+    )
+}
+
+async fn write(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    own: Own,
+    closes: bool,
+    readable: Option<&mut RequestBody>,
+) -> Result<(), Failure> {
+    let shared = connection.shared.clone();
+    let (version, is_head) = {
+        let request = exchange.request.borrow();
+        (request.version, request.is_head())
+    };
+    let has_no_body = is_head || matches!(own.status, 204 | 304);
+    let (framing, declared) = match &own.body {
+        OwnBody::None(declared) => (
+            Framing::None,
+            if own.status == 204 {
+                None
+            } else {
+                Some(declared.unwrap_or(0))
+            },
+        ),
+        // only chunks have a place for trailers
+        OwnBody::Bytes(_) if exchange.has_response_trailers() => (Framing::Chunked, None),
+        OwnBody::Bytes(bytes) => (Framing::Length(bytes.len() as u64), None),
+        OwnBody::Stream(_) => (Framing::UntilClose, None),
+        // a 101 takes another way; a tunnel with any other status leads nowhere
+        OwnBody::Tunnel(_) => (Framing::None, None),
+        OwnBody::File { length, .. } => (Framing::Length(*length), None),
+    };
+    let mut framing = client_framing(framing, declared, version, closes);
+    if has_no_body {
+        framing = crate::http::h1::response_head::ClientFraming {
+            is_chunked: false,
+            length: if is_head && own.status != 304 {
+                framing.length
+            } else {
+                None
+            },
+            closes,
+        };
+    }
+    let mut out = Vec::with_capacity(512);
+    write_status(own.status, reason_phrase(own.status).as_bytes(), &mut out);
+    // the edits of a head check what hooks gave
+    let mut head = Head::empty();
+    for (name, value) in &own.headers {
+        head.add(name, value).map_err(|error| bad_answer(&error))?;
+    }
+    if head.get(b"date").is_none() {
+        write_date(&shared, &mut out);
+    }
+    if let Some(name) = &tables.request_id_header {
+        if head.get(name.as_bytes()).is_none() {
+            field(
+                &mut out,
+                name.as_bytes(),
+                &[request_id(exchange, &shared).as_bytes()],
+            );
+        }
+    }
+    head.write_fields(&mut out);
+    if tables.server_timing {
+        crate::http::h1::server_timing::write(exchange, shared.clock.tick(), &mut out);
+    }
+    write_end(&head, framing, version, &mut out);
+    exchange.status.set(own.status);
+    let send_ms = tables.timeout(
+        exchange.route.get(),
+        None,
+        |timeouts| timeouts.send,
+        |timeouts| timeouts.send,
+    );
+    let mut writer = Writer {
+        connection,
+        exchange,
+        send_ms,
+    };
+    match own.body {
+        _ if has_no_body => writer.write(&out).await,
+        OwnBody::None(_) | OwnBody::Tunnel(_) => writer.write(&out).await,
+        OwnBody::Bytes(bytes) if framing.is_chunked => {
+            if !bytes.is_empty() {
+                write_chunk_size(bytes.len(), &mut out);
+                out.extend_from_slice(&bytes);
+                out.extend_from_slice(CRLF);
+            }
+            write_last_chunk(exchange.rare().response_trailers.borrow().as_ref(), &mut out);
+            writer.write(&out).await
+        }
+        OwnBody::Bytes(bytes) => {
+            out.extend_from_slice(&bytes);
+            writer.write(&out).await
+        }
+        OwnBody::File { file, start, length } => writer.write_file(out, &file, start, length).await,
+        OwnBody::Stream(mut source) => {
+            let allow_half_close = tables.limits.allow_half_close;
+            let waiting = Waiting::new(readable, allow_half_close);
+            writer
+                .write_stream(out, &mut *source, framing.is_chunked, waiting)
+                .await
+        }
+    }
+}
+
+pub(super) fn write_date(shared: &Shared, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Date: ");
+    shared.write_date(out);
+    out.extend_from_slice(CRLF);
+}

@@ -1,0 +1,59 @@
+//! An upgrade that a hook answers itself: from the 101 on, bytes both ways between the client and the hook's stream.
+
+use std::rc::Rc;
+
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::http::connection::{Connection, Next};
+use crate::http::h1::request_head::{field, upgrade_to};
+use crate::http::h1::response_head::write_status;
+use crate::http::upgraded::Switched;
+use crate::messages::websocket;
+use crate::peer::Peer;
+use crate::stream::Stream;
+use crate::tables::Tables;
+use crate::virtual_stream::VirtualEnd;
+
+/// Answers 101 with these fields and carries bytes until one side is silent for too long or both have ended.
+pub(crate) async fn open(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    fields: &[(Vec<u8>, Vec<u8>)],
+    end: VirtualEnd,
+) -> Result<Next, Failure> {
+    let mut head = Vec::with_capacity(256);
+    {
+        let request = exchange.request.borrow();
+        let Some(asked) = upgrade_to(&request) else {
+            return Err(Failure::gateway(
+                "unasked_upgrade",
+                500,
+                "a hook switches protocols although the client did not ask for it",
+            ));
+        };
+        if websocket::channel(exchange).is_some() {
+            let named = |name: &'static [u8]| {
+                let all = fields.iter();
+                all.filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+                    .map(|(_, value)| &value[..])
+            };
+            websocket::check_answer(&request, named)
+                .map_err(|broken| Failure::gateway("bad_websocket_answer", 500, broken))?;
+        }
+        write_status(101, b"Switching Protocols", &mut head);
+        for (name, value) in fields {
+            field(&mut head, name, &[value]);
+        }
+        field(&mut head, b"Connection", &[b"upgrade"]);
+        field(&mut head, b"Upgrade", &[asked]);
+        head.extend_from_slice(b"\r\n");
+    }
+    let mut hook = Peer::new(Stream::Virtual(Box::new(end)), connection.shared.buffers.clone());
+    let switched = Switched {
+        exchange,
+        tables,
+        upstream: None,
+    };
+    switched.carry(connection, &head, &mut hook).await
+}

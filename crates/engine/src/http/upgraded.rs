@@ -1,0 +1,53 @@
+//! A connection that has switched protocols (RFC 9110 section 7.8): the 101, then messages that hooks see, or bytes as they come.
+
+use std::rc::Rc;
+
+use crate::failure::Failure;
+use crate::hooks::exchange::Exchange;
+use crate::http::connection::{Connection, Next};
+use crate::http::h1::tunnel::tunnel;
+use crate::messages::websocket;
+use crate::peer::{Broken, Peer};
+use crate::tables::Tables;
+use crate::upstream::Upstream;
+
+/// An upgrade that whoever answers it has agreed to.
+pub(crate) struct Switched<'a> {
+    pub(crate) exchange: &'a Rc<Exchange>,
+    pub(crate) tables: &'a Rc<Tables>,
+    /// Whose timeouts hold where the route has none; a hook that answers itself has no upstream.
+    pub(crate) upstream: Option<&'a Upstream>,
+}
+
+impl Switched<'_> {
+    /// Sends the 101 and carries what follows between the client and `other`, until one side is silent for too long or both
+    /// have ended.
+    pub(crate) async fn carry(
+        &self,
+        connection: &mut Connection,
+        head: &[u8],
+        other: &mut Peer,
+    ) -> Result<Next, Failure> {
+        let (exchange, tables) = (self.exchange, self.tables);
+        let route = exchange.route.get();
+        let send_ms = tables.timeout(route, self.upstream, |t| t.send, |t| t.send);
+        exchange.status.set(101);
+        let sent = connection.peer.write_all(&connection.watch, head, send_ms).await;
+        sent.map_err(|_| Failure::client_left())?;
+        exchange.response_bytes.set(head.len() as u64);
+        if let Some(channel) = websocket::channel(exchange) {
+            return Ok(websocket::relay(connection, exchange, tables, other, (channel, send_ms)).await);
+        }
+        let idle_ms = tables.timeout(route, self.upstream, |t| t.upstream_idle, |t| t.upstream_idle);
+        let (moved, ended) = tunnel(&mut connection.peer, other, &connection.watch, idle_ms).await;
+        let (up, down) = (&exchange.request_bytes, &exchange.response_bytes);
+        up.set(up.get() + moved.from_client);
+        down.set(down.get() + moved.from_server);
+        // either side may otherwise end a tunnel as it likes
+        if let Err(Broken::Limit(limit)) = ended {
+            connection.shared.metrics.count(limit.counter());
+            exchange.limit.set(limit.name());
+        }
+        Ok(Next::Close)
+    }
+}

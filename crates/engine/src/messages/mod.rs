@@ -1,0 +1,3 @@
+//! Protocols of messages: two sides, and what passes between them.
+
+pub mod websocket;

@@ -1,0 +1,4 @@
+//! Connections and datagrams whose bytes mean nothing to the gateway.
+
+pub(crate) mod tcp;
+pub(crate) mod udp;

@@ -1,0 +1,231 @@
+//! Bytes both ways between a client and a server, until both have ended.
+//!
+//! # How it works
+//! Each direction moves as fast as its receiver takes, and ends by itself: who has finished sending may still receive
+//! (half-close). The first bytes are copied, which is cheapest for what is short; a direction that has carried more goes on
+//! through a pipe in the kernel (splice), unless a hook wants to see its bytes.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{ready, Context, Poll};
+
+use super::filter::{filter, Filtering};
+use crate::hooks::connection::ConnectionState;
+use crate::limits::Limit;
+use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
+use crate::pipe::Pipe;
+use crate::snapshot::ConnectionHooks;
+use crate::tables::Tables;
+use crate::turns::Turn;
+use crate::worker::Shared;
+
+/// A direction that has carried so much is likely to carry more: a pipe pays.
+const SPLICE_AFTER_BYTES: u64 = 64 * 1024;
+
+/// As much as a pipe is asked for at once.
+const SPLICE_BYTES: u64 = 1 << 20;
+
+/// Bytes moved from the client and from the server.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Moved {
+    pub(super) from_client: u64,
+    pub(super) from_server: u64,
+}
+
+/// Why bytes stopped before both sides had ended.
+pub(super) enum Ended {
+    Broken(Broken),
+    ByHook,
+    HookFailed,
+}
+
+/// What bounds a flow, and who sees it.
+pub(super) struct Terms<'a> {
+    pub(super) tables: &'a Rc<Tables>,
+    pub(super) shared: &'a Rc<Shared>,
+    pub(super) state: &'a Rc<ConnectionState>,
+    pub(super) hooks: &'a ConnectionHooks,
+    pub(super) idle_ms: u64,
+    /// 0 for no bound.
+    pub(super) lifetime_ms: u64,
+}
+
+/// Carries bytes until both sides have ended, one breaks, a limit is hit or a hook ends it.
+pub(super) async fn flow(
+    client: &mut Peer,
+    server: &mut Peer,
+    terms: &Terms<'_>,
+) -> (Moved, Result<(), Ended>) {
+    let may_splice = client.stream.socket().is_some() && server.stream.socket().is_some();
+    let mut up = Direction::new(&terms.hooks.client_data, may_splice);
+    let mut down = Direction::new(&terms.hooks.server_data, may_splice);
+    let shared = terms.shared;
+    let idle = shared.deadlines.watch(&shared.clock);
+    idle.arm(Limit::TcpIdle, terms.idle_ms);
+    let life = (terms.lifetime_ms > 0).then(|| {
+        let watch = shared.deadlines.watch(&shared.clock);
+        watch.arm(Limit::TcpLifetime, terms.lifetime_ms);
+        watch
+    });
+    let result = poll_fn(|context| {
+        let before = up.moved + down.moved;
+        let upward = up.poll(context, client, server, terms);
+        let downward = down.poll(context, server, client, terms);
+        if before != up.moved + down.moved {
+            idle.arm(Limit::TcpIdle, terms.idle_ms);
+        }
+        match (upward, downward) {
+            (Poll::Ready(Err(ended)), _) | (_, Poll::Ready(Err(ended))) => return Poll::Ready(Err(ended)),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
+            _ => {}
+        }
+        for watch in [Some(&idle), life.as_ref()].into_iter().flatten() {
+            if let Poll::Ready(broken) = late(watch, context) {
+                return Poll::Ready(Err(Ended::Broken(broken)));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    let moved = Moved {
+        from_client: up.moved,
+        from_server: down.moved,
+    };
+    (moved, result)
+}
+
+/// One direction.
+struct Direction<'a> {
+    hooks: &'a [usize],
+    filtering: Option<Filtering>,
+    filtered: Vec<u8>,
+    written: usize,
+    may_splice: bool,
+    pipe: Option<Pipe>,
+    is_ended: bool,
+    is_shut: bool,
+    moved: u64,
+    turn: Turn,
+}
+
+impl<'a> Direction<'a> {
+    fn new(hooks: &'a [usize], may_splice: bool) -> Self {
+        Self {
+            hooks,
+            filtering: None,
+            filtered: Vec::new(),
+            written: 0,
+            may_splice: may_splice && hooks.is_empty(),
+            pipe: None,
+            is_ended: false,
+            is_shut: false,
+            moved: 0,
+            turn: Turn::default(),
+        }
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut Peer,
+        to: &mut Peer,
+        terms: &Terms<'_>,
+    ) -> Poll<Result<(), Ended>> {
+        loop {
+            if self.hooks.is_empty() {
+                ready!(self.poll_copy(context, from, to)).map_err(broken)?;
+            } else {
+                ready!(self.poll_filter(context, from, to, terms))?;
+            }
+            if self.is_ended {
+                if !self.is_shut {
+                    // a peer that is gone already cannot be told
+                    let _ = ready!(to.stream.poll_shutdown(context));
+                    self.is_shut = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if self.may_splice && self.moved >= SPLICE_AFTER_BYTES {
+                ready!(self.poll_splice(context, from, to)).map_err(broken)?;
+            } else if ready!(from.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn)).map_err(broken)?
+                == 0
+            {
+                self.is_ended = true;
+            }
+        }
+    }
+
+    /// Writes what was read.
+    fn poll_copy(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut Peer,
+        to: &mut Peer,
+    ) -> Poll<io::Result<()>> {
+        while !from.unread().is_empty() {
+            let Poll::Ready(written) = to.stream.poll_write(context, from.unread(), &[]) else {
+                from.settle();
+                return Poll::Pending;
+            };
+            let n = written?;
+            from.consume(n);
+            self.moved += n as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Lets hooks see what was read, and writes what they gave back.
+    fn poll_filter(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut Peer,
+        to: &mut Peer,
+        terms: &Terms<'_>,
+    ) -> Poll<Result<(), Ended>> {
+        loop {
+            while self.written < self.filtered.len() {
+                let rest = &self.filtered[self.written..];
+                let n = ready!(to.stream.poll_write(context, rest, &[])).map_err(broken)?;
+                self.written += n;
+                self.moved += n as u64;
+            }
+            self.filtered = Vec::new();
+            self.written = 0;
+            if let Some(filtering) = &mut self.filtering {
+                self.filtered = ready!(filtering.as_mut().poll(context))?;
+                self.filtering = None;
+            } else if from.unread().is_empty() {
+                return Poll::Ready(Ok(()));
+            } else {
+                let chunk = from.unread();
+                self.filtering = Some(filter(terms.tables, terms.shared, terms.state, self.hooks, chunk));
+                from.consume(from.unread().len());
+            }
+        }
+    }
+
+    /// Moves bytes within the kernel until the sender ends.
+    fn poll_splice(&mut self, context: &mut Context<'_>, from: &mut Peer, to: &Peer) -> Poll<io::Result<()>> {
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            none => none.insert(Pipe::open()?),
+        };
+        loop {
+            while pipe.filled > 0 {
+                let n = ready!(pipe.poll_drain_in_turn(context, to))?;
+                self.moved += n as u64;
+            }
+            pipe.filled = ready!(pipe.poll_fill(context, from, SPLICE_BYTES))?;
+            if pipe.filled == 0 {
+                self.is_ended = true;
+                self.may_splice = false;
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+fn broken(error: io::Error) -> Ended {
+    Ended::Broken(Broken::Io(error))
+}

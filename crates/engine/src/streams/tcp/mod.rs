@@ -1,0 +1,233 @@
+//! Connections that carry bytes as they are: TCP listeners, and TLS that is routed by its server name without being decrypted.
+//!
+//! # How it works
+//! [`serve`] is the page to read: choose an upstream, connect to one of its servers (nothing was sent yet, so another may be
+//! tried), introduce the client, [`flow`] bytes both ways, log. What a hook wants of chunks is in [`filter`].
+
+mod filter;
+mod flow;
+
+use std::rc::Rc;
+
+use crate::accept::preread::Opening;
+use crate::access_log::Entry;
+use crate::hooks::connection::{Chosen, ConnectionState, Opened};
+use crate::hooks::exchange::ClientInfo;
+use crate::http::connection::Refusal;
+use crate::limits::Limit;
+use crate::metrics::Counter;
+use crate::peer::{Broken, Peer};
+use crate::tables::listener::Settings;
+use crate::tables::Tables;
+use crate::upstream::{Lease, Upstream};
+use crate::worker::Shared;
+use flow::Moved;
+
+/// What is told of a finished connection.
+#[derive(Default)]
+struct Story {
+    upstream: String,
+    server: String,
+    attempts: u32,
+    connect_us: u64,
+    moved: Moved,
+    limit: &'static str,
+    error: &'static str,
+}
+
+/// Carries one connection to its end.
+pub(crate) async fn serve(mut opening: Opening, state: Rc<Opened>, began_us: u64) {
+    let shared = opening.shared.clone();
+    shared.metrics.count(Counter::TcpConnections);
+    let mut story = Story::default();
+    if let Err(refusal) = carry(&mut opening, &state, &mut story).await {
+        shared.metrics.count(refusal.counter);
+        story.limit = refusal.limit;
+        story.error = refusal.error;
+    }
+    shared
+        .metrics
+        .add(Counter::TcpBytesReceived, story.moved.from_client);
+    shared.metrics.add(Counter::TcpBytesSent, story.moved.from_server);
+    log(
+        &opening.tables,
+        &shared,
+        &opening.client,
+        &state,
+        &story,
+        began_us,
+    );
+}
+
+async fn carry(opening: &mut Opening, state: &Rc<Opened>, story: &mut Story) -> Result<(), Refusal> {
+    let settings = opening.settings.clone();
+    admit(opening, &settings)?;
+    let upstream = upstream_of(opening, state)?;
+    story.upstream.clone_from(&upstream.name);
+    opening.client.opening = Some(state.clone());
+    let (mut server, _lease) = connect(opening, &upstream, story).await?;
+    opening.client.opening = None;
+    let tables = opening.tables.clone();
+    let (moved, ended) = flow::flow(
+        &mut opening.peer,
+        &mut server,
+        &flow::Terms {
+            tables: &tables,
+            shared: &opening.shared,
+            state,
+            hooks: &settings.hooks,
+            idle_ms: state.idle_ms.get().unwrap_or(settings.idle_ms),
+            lifetime_ms: state.lifetime_ms.get().unwrap_or(settings.lifetime_ms),
+        },
+    )
+    .await;
+    story.moved = moved;
+    ended.map_err(|ended| match ended {
+        flow::Ended::Broken(Broken::Limit(limit)) => Refusal {
+            error: "timeout",
+            limit: limit.name(),
+            counter: limit.counter(),
+        },
+        flow::Ended::Broken(_) => Refusal::new("reset", Counter::TcpResets),
+        flow::Ended::ByHook => Refusal::new("closed_by_hook", Counter::RefusedByHook),
+        flow::Ended::HookFailed => Refusal::new("hook_failed", Counter::HookFailures),
+    })
+}
+
+/// The listener's own bounds.
+fn admit(opening: &mut Opening, settings: &Settings) -> Result<(), Refusal> {
+    let full = |limit| Refusal {
+        error: "connection_refused",
+        limit,
+        counter: Counter::ConnectionsRefused,
+    };
+    let name = &settings.name;
+    let admission = &mut opening.admission;
+    // a listener's name has no NUL, so that no client's address is like it
+    if !admission.count_within(format!("\0{name}"), settings.max_connections) {
+        return Err(full("listener.max_connections"));
+    }
+    let of_client = format!("\0{name}\0{}", opening.client.address);
+    if !admission.count_within(of_client, settings.max_connections_per_client) {
+        return Err(full("listener.max_connections_per_client"));
+    }
+    Ok(())
+}
+
+fn upstream_of(opening: &Opening, state: &ConnectionState) -> Result<Rc<Upstream>, Refusal> {
+    let tables = &opening.tables;
+    let chosen = state.chosen.borrow();
+    match &*chosen {
+        Some(Chosen::Upstream(index)) => Ok(tables.upstreams[*index].clone()),
+        Some(Chosen::Address(address)) => opening
+            .shared
+            .origins
+            .at_address(address, opening.shared.clock.now_ms())
+            .map_err(|_| Refusal::new("bad_server_address", Counter::HookFailures)),
+        None => match opening.settings.upstream {
+            Some(index) => Ok(tables.upstreams[index].clone()),
+            None => Err(Refusal::new("no_route", Counter::TcpUnrouted)),
+        },
+    }
+}
+
+/// A connection to one of the servers. Nothing of the client's was sent, so each may be tried.
+async fn connect(
+    opening: &Opening,
+    upstream: &Rc<Upstream>,
+    story: &mut Story,
+) -> Result<(Peer, Lease), Refusal> {
+    let shared = &opening.shared;
+    let timeouts = &opening.tables.timeouts;
+    let connect_ms = upstream.timeouts.connect.unwrap_or(timeouts.connect);
+    let introduced = upstream
+        .introduction
+        .as_ref()
+        .map(|introduction| (introduction, &opening.client));
+    let began = shared.clock.tick();
+    let mut tried = 0;
+    let mut refusal = Refusal::new("no_server", Counter::UpstreamFailures);
+    for _ in 0..=upstream.retries {
+        let key = opening.client.address.as_bytes();
+        let Some(server) = upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics) else {
+            break;
+        };
+        tried |= 1 << server;
+        if story.attempts > 0 {
+            shared.metrics.count(Counter::Retries);
+        }
+        story.attempts += 1;
+        story.server.clone_from(&upstream.servers[server].name);
+        let lease = Lease::new(shared.metrics.clone(), upstream, server);
+        opening.watch.arm(Limit::Connect, connect_ms);
+        shared.metrics.count(Counter::UpstreamConnects);
+        let connected = async {
+            let stream = upstream.servers[server]
+                .connect(&shared.clock, &opening.watch, introduced)
+                .await?;
+            let mut peer = Peer::new(stream, shared.buffers.clone());
+            if let Some((introduction, client)) = introduced {
+                let mut header = Vec::new();
+                introduction.write_header(client, &mut header);
+                // a connection that breaks already is noticed when bytes flow
+                let _ = peer.write_all(&opening.watch, &header, timeouts.send).await;
+            }
+            if upstream.servers[server].is_secure() {
+                opening.watch.arm(Limit::TlsHandshake, timeouts.tls_handshake);
+                upstream.servers[server].secure(&mut peer, &opening.watch).await?;
+            }
+            Ok(peer)
+        };
+        match connected.await {
+            Ok(peer) => {
+                upstream.succeeded(server, shared.clock.now_ms());
+                story.connect_us = shared.clock.tick() - began;
+                return Ok((peer, lease));
+            }
+            Err(broken) => {
+                shared.metrics.count(Counter::UpstreamFailures);
+                upstream.failed(server, shared.clock.now_ms());
+                refusal = match broken {
+                    Broken::Limit(limit) => Refusal {
+                        error: "connect_timeout",
+                        limit: limit.name(),
+                        counter: limit.counter(),
+                    },
+                    Broken::Closed | Broken::Io(_) => Refusal::new("connect", Counter::TcpUnserved),
+                };
+            }
+        }
+    }
+    story.connect_us = shared.clock.tick() - began;
+    Err(refusal)
+}
+
+fn log(
+    tables: &Tables,
+    shared: &Shared,
+    client: &ClientInfo,
+    state: &ConnectionState,
+    story: &Story,
+    began_us: u64,
+) {
+    let Some(log) = &tables.access_log else { return };
+    let hello = state.hello.borrow();
+    let name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+    log.record(&Entry {
+        time_unix_ms: shared.clock.unix_ms(began_us),
+        client: &client.address,
+        host: name.unwrap_or_default().as_bytes(),
+        version: "TCP",
+        request_bytes: story.moved.from_client,
+        response_bytes: story.moved.from_server,
+        route: &state.listener,
+        upstream: &story.upstream,
+        server: &story.server,
+        attempts: story.attempts,
+        connect_us: story.connect_us,
+        total_us: shared.clock.tick().saturating_sub(began_us),
+        limit: story.limit,
+        error: story.error,
+        ..Entry::default()
+    });
+}

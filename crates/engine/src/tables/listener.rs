@@ -1,0 +1,90 @@
+//! What a listener does with its connections, as the configuration says.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use headgate_wire::ProxyVersions;
+
+use crate::snapshot::{self, ConnectionHooks, ListenerProtocol};
+use crate::tables::networks::Networks;
+use crate::tls::{ListenerTls, TicketKeys};
+
+/// The settings of one listener.
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) protocol: ListenerProtocol,
+    pub(crate) proxy_protocol: Option<ProxyVersions>,
+    pub(crate) trusted: Rc<Networks>,
+    pub(crate) tls_passthrough: bool,
+    pub(crate) upstream: Option<usize>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_client: usize,
+    pub(crate) idle_ms: u64,
+    pub(crate) lifetime_ms: u64,
+    pub(crate) tls: Option<Rc<ListenerTls>>,
+    pub(crate) hooks: ConnectionHooks,
+}
+
+impl Settings {
+    pub(crate) fn build(
+        spec: snapshot::Listener,
+        of_gateway: &Rc<Networks>,
+        upstreams: usize,
+        ticket_keys: &Arc<TicketKeys>,
+    ) -> Result<Self, String> {
+        if spec.upstream.is_some_and(|index| index >= upstreams) {
+            return Err("it names an upstream that is not there".to_owned());
+        }
+        let trusted = match &spec.trusted_proxies {
+            Some(texts) => Rc::new(Networks::parse(texts)?),
+            None => of_gateway.clone(),
+        };
+        let proxy_protocol = match spec.proxy_protocol.as_deref() {
+            None => None,
+            Some("v1") => Some(ProxyVersions::V1),
+            Some("v2") => Some(ProxyVersions::V2),
+            Some("any") => Some(ProxyVersions::Any),
+            Some(other) => {
+                return Err(format!(
+                    "`{other}` is no version of the PROXY protocol\nhint: write `v1`, `v2` or `any`"
+                ))
+            }
+        };
+        let tls = match spec.tls {
+            Some(tls) => Some(Rc::new(ListenerTls::build(&spec.address, tls, ticket_keys)?)),
+            None => None,
+        };
+        Ok(Self {
+            tls,
+            name: spec.name,
+            protocol: spec.protocol,
+            proxy_protocol,
+            trusted,
+            tls_passthrough: spec.tls_passthrough,
+            upstream: spec.upstream,
+            max_connections: spec.max_connections,
+            max_connections_per_client: spec.max_connections_per_client,
+            idle_ms: spec.idle,
+            lifetime_ms: spec.lifetime,
+            hooks: spec.hooks,
+        })
+    }
+
+    /// Whether its connections need nothing before they are served.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.protocol == ListenerProtocol::Http && self.tls.is_none() && !self.has_state()
+    }
+
+    /// Whether there is more to know of a connection than its client's address.
+    pub(crate) fn has_state(&self) -> bool {
+        self.protocol != ListenerProtocol::Http
+            || self.proxy_protocol.is_some()
+            || self.looks_at_hello()
+            || !self.hooks.connect.is_empty()
+    }
+
+    /// Whether the first TLS message decides something before it is answered.
+    pub(crate) fn looks_at_hello(&self) -> bool {
+        self.tls_passthrough || (self.tls.is_some() && !self.hooks.client_hello.is_empty())
+    }
+}

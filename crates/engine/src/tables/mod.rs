@@ -1,0 +1,343 @@
+//! A snapshot turned into tables: what the data path looks things up in. Built whole, swapped by one pointer.
+
+pub(crate) mod listener;
+pub(crate) mod networks;
+pub(crate) mod tls_routes;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use headgate_route::{FieldMatch, HostPattern, PathPattern, RouteSpec, Router};
+use headgate_wire::{ChunkLimits, HeadLimits};
+
+use crate::access_log::{AccessLog, Destination, Format};
+use crate::hooks::Hooks;
+use crate::http::files::FileRoot;
+use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
+use crate::peer::BUFFER_BYTES;
+use crate::snapshot::{
+    self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts, WebSocket,
+};
+use crate::tables::listener::Settings;
+use crate::tables::networks::Networks;
+use crate::tables::tls_routes::TlsRoutes;
+use crate::tls::TicketKeys;
+use crate::upstream::Upstream;
+
+/// A snapshot that cannot be used: one lower-case sentence and a hint.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SnapshotError(pub String);
+
+/// Everything that the data path looks up.
+pub struct Tables {
+    /// The routes, in the order listed.
+    pub routes: Vec<Route>,
+    /// The upstreams, in the order listed.
+    pub upstreams: Vec<Rc<Upstream>>,
+    /// The user's code.
+    pub hooks: Rc<dyn Hooks>,
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) http2: Http2,
+    pub(crate) websocket: WebSocket,
+    pub(crate) request_id_header: Option<String>,
+    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) log_flush_ms: u64,
+    pub(crate) phase_hooks: PhaseHooks,
+    pub(crate) server_timing: bool,
+    wants_hook_times: bool,
+    /// Whose word about the client is taken; `None`: nobody is asked.
+    pub(crate) trusted_proxies: Option<Rc<Networks>>,
+    /// Whether a server is told where the client connected to.
+    pub(crate) wants_destination: bool,
+    listeners: HashMap<String, Rc<Settings>>,
+    pub(crate) tls_routes: TlsRoutes,
+    functions: Vec<Option<usize>>,
+}
+
+/// One route.
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    pub(crate) action: Action,
+    pub(crate) strip_prefix: Option<String>,
+    pub(crate) replace_prefix: Option<String>,
+    pub(crate) needs_client_certificate: Option<bool>,
+    pub(crate) max_body_bytes: u64,
+    pub(crate) timeouts: RouteTimeouts,
+    pub(crate) hooks: PhaseHooks,
+}
+
+/// What a route does.
+pub(crate) enum Action {
+    Proxy {
+        upstream: usize,
+    },
+    Redirect {
+        status: u16,
+        location: String,
+    },
+    Respond {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
+    Files(FileRoot),
+    Hooks,
+}
+
+impl Tables {
+    /// Checks a snapshot and builds the tables; upstreams that are as they were are taken over from `old`.
+    pub(crate) fn build(
+        snapshot: Snapshot,
+        hooks: Rc<dyn Hooks>,
+        ticket_keys: &Arc<TicketKeys>,
+        old: Option<&Self>,
+    ) -> Result<Self, SnapshotError> {
+        if snapshot.limits.max_head_bytes >= BUFFER_BYTES {
+            let given = snapshot.limits.max_head_bytes;
+            return Err(SnapshotError(format!(
+                "limits.max_head_bytes `{given}` is too large\nhint: at most {}",
+                BUFFER_BYTES - 1
+            )));
+        }
+        if snapshot.require_fips {
+            crate::tls::require_fips().map_err(|error| SnapshotError(format!("tls: {error}")))?;
+        }
+        let mut cells = Cells::default();
+        let upstreams: Vec<_> = snapshot
+            .upstreams
+            .iter()
+            .map(|spec| {
+                let built = Upstream::build(spec, &mut |name| cells.assign(name))?;
+                let same = old.and_then(|old| old.same_upstream(&built, spec));
+                Ok(same.unwrap_or_else(|| Rc::new(built)))
+            })
+            .collect::<Result<_, _>>()
+            .map_err(SnapshotError)?;
+        let specs = snapshot
+            .routes
+            .iter()
+            .map(route_spec)
+            .collect::<Result<Vec<_>, _>>()?;
+        let router = Router::build(specs).map_err(|error| SnapshotError(error.to_string()))?;
+        let functions = snapshot.routes.iter().map(|route| route.function).collect();
+        let log_flush_ms = snapshot.access_log.as_ref().map_or(0, |log| log.flush);
+        let default_max_body = snapshot.limits.max_body_bytes;
+        let built = snapshot
+            .routes
+            .into_iter()
+            .map(|route| build_route(route, upstreams.len(), default_max_body))
+            .collect::<Result<_, _>>()?;
+        let access_log = snapshot.access_log.as_ref().map(open_log).transpose()?;
+        let log_wants = access_log.as_ref().is_some_and(AccessLog::shows_hooks);
+        let trusted_proxies = snapshot
+            .trusted_proxies
+            .as_deref()
+            .map(Networks::parse)
+            .transpose()
+            .map_err(|error| SnapshotError(format!("trusted_proxies: {error}")))?
+            .map(Rc::new);
+        let listeners = build_listeners(
+            snapshot.listeners,
+            trusted_proxies.as_ref(),
+            upstreams.len(),
+            ticket_keys,
+        )?;
+        let tells = upstreams.iter().any(|upstream| upstream.introduction.is_some());
+        Ok(Self {
+            trusted_proxies,
+            wants_destination: tells || listeners.values().any(|settings| settings.has_state()),
+            listeners,
+            tls_routes: TlsRoutes::build(&snapshot.tls_routes, upstreams.len())
+                .map_err(|error| SnapshotError(format!("tls_routes: {error}")))?,
+            routes: built,
+            upstreams,
+            hooks,
+            router,
+            limits: snapshot.limits,
+            timeouts: snapshot.timeouts,
+            forwarding: snapshot.forwarding,
+            http2: snapshot.http2,
+            websocket: snapshot.websocket,
+            request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
+            access_log,
+            server_timing: snapshot.server_timing,
+            wants_hook_times: log_wants || snapshot.server_timing,
+            log_flush_ms,
+            phase_hooks: snapshot.hooks,
+            functions,
+        })
+    }
+
+    /// The upstream that `built` would be a copy of, down to its servers' cells.
+    fn same_upstream(&self, built: &Upstream, spec: &snapshot::Upstream) -> Option<Rc<Upstream>> {
+        let has_same_cells = |upstream: &Upstream| {
+            let mut pairs = upstream.servers.iter().zip(&built.servers);
+            pairs.all(|(one, other)| one.cell == other.cell)
+        };
+        let mut same = self.upstreams.iter().filter(|upstream| upstream.is(spec));
+        same.find(|upstream| has_same_cells(upstream)).cloned()
+    }
+
+    /// The index of the upstream of that name.
+    pub fn upstream_index(&self, name: &str) -> Option<usize> {
+        self.upstreams.iter().position(|upstream| upstream.name == name)
+    }
+
+    /// Whether the time of each hook of a request is to be noted in its exchange.
+    pub fn wants_hook_times(&self) -> bool {
+        self.wants_hook_times
+    }
+
+    /// What the listener of that address does.
+    pub(crate) fn listener(&self, address: &str) -> Option<&Rc<Settings>> {
+        self.listeners.get(address)
+    }
+
+    /// The matcher function of a route.
+    pub(crate) fn function(&self, route: usize) -> Option<usize> {
+        self.functions[route]
+    }
+
+    pub(crate) fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            max_bytes: self.limits.max_head_bytes,
+            max_fields: self.limits.max_header_fields,
+        }
+    }
+
+    pub(crate) fn chunk_limits(&self) -> ChunkLimits {
+        ChunkLimits {
+            max_extension_bytes: self.limits.max_chunk_extension_bytes,
+            max_trailer_bytes: self.limits.max_trailer_bytes,
+        }
+    }
+
+    /// A timeout: the route's, else the upstream's, else the gateway's.
+    pub(crate) fn timeout(
+        &self,
+        route: Option<usize>,
+        upstream: Option<&Upstream>,
+        of_route: impl Fn(&RouteTimeouts) -> Option<u64>,
+        of_gateway: impl Fn(&Timeouts) -> u64,
+    ) -> u64 {
+        route
+            .and_then(|route| of_route(&self.routes[route].timeouts))
+            .or_else(|| upstream.and_then(|upstream| of_route(&upstream.timeouts)))
+            .unwrap_or_else(|| of_gateway(&self.timeouts))
+    }
+}
+
+fn build_listeners(
+    specs: Vec<snapshot::Listener>,
+    trusted: Option<&Rc<Networks>>,
+    upstreams: usize,
+    ticket_keys: &Arc<TicketKeys>,
+) -> Result<HashMap<String, Rc<Settings>>, SnapshotError> {
+    let trusted = trusted.cloned().unwrap_or_default();
+    let build = |spec: snapshot::Listener| {
+        let (address, name) = (spec.address.clone(), spec.name.clone());
+        let settings = Settings::build(spec, &trusted, upstreams, ticket_keys)
+            .map_err(|error| SnapshotError(format!("listener `{name}`: {error}")))?;
+        Ok((address, Rc::new(settings)))
+    };
+    specs.into_iter().map(build).collect()
+}
+
+/// Gives each server of the configuration a cell of its own in the shared zone: the same in every worker with the same
+/// configuration, whatever came before.
+#[derive(Default)]
+struct Cells {
+    taken: HashSet<u32>,
+    given: HashMap<String, u32>,
+}
+
+impl Cells {
+    fn assign(&mut self, name: &str) -> u32 {
+        if let Some(cell) = self.given.get(name) {
+            return *cell;
+        }
+        // FNV-1a (Fowler, Noll, Vo): stable over processes, which the standard library's hash is not
+        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        let mut cell = hash % SERVER_CELLS;
+        if self.taken.len() < SERVER_CELLS as usize {
+            while !self.taken.insert(cell) {
+                cell = (cell + 1) % SERVER_CELLS;
+            }
+        }
+        self.given.insert(name.to_owned(), FIRST_SERVER_CELL + cell);
+        FIRST_SERVER_CELL + cell
+    }
+}
+
+fn route_spec(route: &snapshot::Route) -> Result<RouteSpec, SnapshotError> {
+    let named = |error: &dyn std::fmt::Display| SnapshotError(format!("route `{}`: {error}", route.name));
+    let matches = |pairs: &[(String, Option<String>)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| FieldMatch::parse(name, value.as_deref()).map_err(|error| named(&error)))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    Ok(RouteSpec {
+        hosts: route
+            .hosts
+            .iter()
+            .map(|host| HostPattern::parse(host).map_err(|error| named(&error)))
+            .collect::<Result<_, _>>()?,
+        path: PathPattern::parse(&route.path).map_err(|error| named(&error))?,
+        methods: route.methods.clone(),
+        headers: matches(&route.headers)?,
+        queries: matches(&route.queries)?,
+        function: route.function.is_some(),
+        priority: route.priority,
+    })
+}
+
+fn build_route(
+    route: snapshot::Route,
+    upstreams: usize,
+    default_max_body: u64,
+) -> Result<Route, SnapshotError> {
+    let action = match route.action {
+        snapshot::Action::Proxy { upstream } if upstream >= upstreams => {
+            return Err(SnapshotError(format!("route `{}` goes to the unknown upstream {upstream}", route.name)));
+        }
+        snapshot::Action::Proxy { upstream } => Action::Proxy { upstream },
+        snapshot::Action::Redirect { status, location } => Action::Redirect { status, location },
+        snapshot::Action::Respond { status, headers, body } => Action::Respond { status, headers, body: body.into_bytes() },
+        snapshot::Action::Files { root, index } => Action::Files(FileRoot::open(&root, index).map_err(|error| {
+            SnapshotError(format!("route `{}`: cannot open the folder `{root}`: {error}\nhint: it must exist and be readable", route.name))
+        })?),
+        snapshot::Action::Hooks {} => Action::Hooks,
+    };
+    Ok(Route {
+        name: route.name,
+        action,
+        strip_prefix: route.strip_prefix,
+        replace_prefix: route.replace_prefix,
+        needs_client_certificate: route.needs_client_certificate,
+        max_body_bytes: route.max_body_bytes.unwrap_or(default_max_body),
+        timeouts: route.timeouts.unwrap_or_default(),
+        hooks: route.hooks,
+    })
+}
+
+pub(crate) fn parse_log(log: &snapshot::AccessLog) -> Result<(Format, Destination), SnapshotError> {
+    let format =
+        Format::parse(&log.format).map_err(|error| SnapshotError(format!("access_log.format: {error}")))?;
+    let to = Destination::parse(&log.to).map_err(|error| SnapshotError(format!("access_log.to: {error}")))?;
+    Ok((format, to))
+}
+
+fn open_log(log: &snapshot::AccessLog) -> Result<AccessLog, SnapshotError> {
+    let (format, to) = parse_log(log)?;
+    AccessLog::open(format, to, log.buffer_bytes)
+        .map_err(|error| SnapshotError(format!("access_log.to: cannot open `{}`: {error}", log.to)))
+}
