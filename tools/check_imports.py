@@ -37,17 +37,16 @@ GATEWAY = [
     "plugin",
     "route",
     "listener",
-    "loading",
-    "_compiling",
     "_decorators",
-    "_from_document",
-    "_plugin_uses",
+    "_parts",
+    "_settings",
 ]
 LAYERS = [
     ["cli", "__main__"],
     ["testing"],
     ["supervisor", "worker", "agent"],
     ["control"],
+    ["compile"],
     GATEWAY,
     ["config"],
 ]

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
         FetchTimeout,
         FetchTooLarge,
     )
+    from .compile.loading import load
     from .config import ConfigError
     from .config.tls import Tls
     from .gateway import Gateway
     from .listener import Listener, StreamListener
-    from .loading import load
     from .message import Response
     from .plugin import Plugin
     from .redis import Redis, RedisConnectionError, RedisError, RedisTimeout
@@ -141,7 +141,7 @@ _ROOMS = {
     "WebSocket": "_core",
     "WebSocketMessage": "_core",
     "body_mode": "_decorators",
-    "load": "loading",
+    "load": "compile.loading",
 }
 
 

@@ -202,52 +202,52 @@ class BodyPhaseDecorator(PhaseDecorator[H]):
 class RoutePhases:
     """The phases that gateways and single routes share, as decorators."""
 
-    hooks: list[RegisteredHook]
+    _hooks: list[RegisteredHook]
 
     @property
     def request(self) -> PhaseDecorator[RequestHook]:
         """After the route is chosen: let in, answer, choose the upstream, change headers."""
-        return PhaseDecorator("request", self.hooks)
+        return PhaseDecorator("request", self._hooks)
 
     @property
     def request_body(self) -> BodyPhaseDecorator[RequestBodyHook]:
         """The request's body is on its way: keep, replace or drop a chunk, or answer."""
-        return BodyPhaseDecorator("request_body", self.hooks)
+        return BodyPhaseDecorator("request_body", self._hooks)
 
     @property
     def balance(self) -> PhaseDecorator[BalanceHook]:
         """Each attempt, before a server is chosen: pick one of `upstream.servers`, or leave it to the gateway."""
-        return PhaseDecorator("balance", self.hooks)
+        return PhaseDecorator("balance", self._hooks)
 
     @property
     def upstream_request(self) -> PhaseDecorator[UpstreamRequestHook]:
         """Each attempt, before bytes go out: sign, add headers."""
-        return PhaseDecorator("upstream_request", self.hooks)
+        return PhaseDecorator("upstream_request", self._hooks)
 
     @property
     def response(self) -> PhaseDecorator[ResponseHook]:
         """The response head is there: change status and headers, or replace the response."""
-        return PhaseDecorator("response", self.hooks)
+        return PhaseDecorator("response", self._hooks)
 
     @property
     def response_body(self) -> BodyPhaseDecorator[ResponseBodyHook]:
         """The response's body is on its way: keep, replace or drop a chunk."""
-        return BodyPhaseDecorator("response_body", self.hooks)
+        return BodyPhaseDecorator("response_body", self._hooks)
 
     @property
     def websocket_message(self) -> PhaseDecorator[MessageHook]:
         """A message of a WebSocket came, from either side: replace it, drop it, send others, close."""
-        return PhaseDecorator("websocket_message", self.hooks)
+        return PhaseDecorator("websocket_message", self._hooks)
 
     @property
     def error(self) -> PhaseDecorator[ErrorHook]:
         """Something failed before a response began: give the answer."""
-        return PhaseDecorator("error", self.hooks)
+        return PhaseDecorator("error", self._hooks)
 
     @property
     def log(self) -> PhaseDecorator[LogHook]:
         """After the last byte: record; never delays the client."""
-        return PhaseDecorator("log", self.hooks)
+        return PhaseDecorator("log", self._hooks)
 
 
 class GatewayPhases(RoutePhases):
@@ -256,43 +256,43 @@ class GatewayPhases(RoutePhases):
     @property
     def startup(self) -> PhaseDecorator[WorkerHook]:
         """Once when a worker starts, before it accepts: open pools, start tasks."""
-        return PhaseDecorator("startup", self.hooks)
+        return PhaseDecorator("startup", self._hooks)
 
     @property
     def shutdown(self) -> PhaseDecorator[WorkerHook]:
         """Once when a worker stops, after its last request: close pools, end tasks."""
-        return PhaseDecorator("shutdown", self.hooks)
+        return PhaseDecorator("shutdown", self._hooks)
 
     @property
     def connect(self) -> PhaseDecorator[ConnectHook]:
         """A connection is accepted, before its first byte of HTTP: refuse it, set its limits."""
-        return PhaseDecorator("connect", self.hooks)
+        return PhaseDecorator("connect", self._hooks)
 
     @property
     def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
         """The first TLS message is there: give the certificate, choose the server, refuse."""
-        return PhaseDecorator("client_hello", self.hooks)
+        return PhaseDecorator("client_hello", self._hooks)
 
     @property
     def rewrite(self) -> PhaseDecorator[RequestHook]:
         """The head is read, before routing: change method, target and headers."""
-        return PhaseDecorator("rewrite", self.hooks)
+        return PhaseDecorator("rewrite", self._hooks)
 
 
 class ListenerPhases:
     """The phases of one listener, as decorators."""
 
-    hooks: list[RegisteredHook]
+    _hooks: list[RegisteredHook]
 
     @property
     def connect(self) -> PhaseDecorator[ConnectHook]:
         """A connection is accepted here, before its first byte of HTTP: refuse it, set its limits."""
-        return PhaseDecorator("connect", self.hooks)
+        return PhaseDecorator("connect", self._hooks)
 
     @property
     def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
         """The first TLS message is there: give the certificate, choose the server, refuse."""
-        return PhaseDecorator("client_hello", self.hooks)
+        return PhaseDecorator("client_hello", self._hooks)
 
 
 class StreamPhases(ListenerPhases):
@@ -301,12 +301,12 @@ class StreamPhases(ListenerPhases):
     @property
     def client_data(self) -> PhaseDecorator[ChunkHook]:
         """A chunk or datagram came from the client: let it pass, replace it, or `connection.refuse()`."""
-        return PhaseDecorator("client_data", self.hooks)
+        return PhaseDecorator("client_data", self._hooks)
 
     @property
     def server_data(self) -> PhaseDecorator[ChunkHook]:
         """A chunk or datagram came from the server: let it pass, replace it, or `connection.refuse()`."""
-        return PhaseDecorator("server_data", self.hooks)
+        return PhaseDecorator("server_data", self._hooks)
 
 
 def _reference(function: Hook) -> str:

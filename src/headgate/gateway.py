@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from ._caller import caller
-from ._compiling import Compiled, compile_gateway
-from ._decorators import GatewayPhases, RegisteredHook
-from ._plugin_uses import PluginUse
+from ._decorators import GatewayPhases
+from ._parts import Parts
+from ._settings import GatewaySettings, said
 from .background.background import Background
 from .background.calls import BackgroundCalls
-from .config.background import BackgroundOptions
-from .config.errors import ConfigError, Locate, Where
+from .config.errors import ConfigError
 from .config.errors import Path as ConfigPath
-from .config.hooks import HooksConfig, OnError, PluginConfig
-from .config.http2 import Http2Options
-from .config.limits import LimitsOptions, TimeoutsOptions, UpstreamTimeoutsConfig
+from .config.hooks import OnError, PluginConfig
+from .config.limits import UpstreamTimeoutsConfig
 from .config.listeners import (
     ListenerConfig,
     ProxyProtocol,
@@ -31,10 +29,9 @@ from .config.routes import RouteConfig
 from .config.settings import Settings
 from .config.tls import RouteCertificate, Tls
 from .config.upstreams import Balance, UpstreamConfig, UpstreamProtocol
-from .config.websocket import WebSocketOptions
 from .listener import Listener, StreamListener
 from .message import Response
-from .plugin import Plugin
+from .plugin import Plugin, PluginUse
 from .route import Matcher, Route, Upstream
 
 if TYPE_CHECKING:
@@ -46,7 +43,7 @@ Conditions = str | Mapping[str, str | bool | None]
 """Names and wanted values: a text, `~regex`, `True` for any value, `False` for absence."""
 
 
-class Gateway(GatewayPhases, BackgroundCalls):
+class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     """A gateway: what it listens on, where requests go, and the functions that see them on the way.
 
     Every call checks what it is given at once and raises `ConfigError`, which names the line of the call. The
@@ -56,19 +53,10 @@ class Gateway(GatewayPhases, BackgroundCalls):
 
     def __init__(self) -> None:
         where = caller()
-        self.folder = Path(where.file).parent if where and os.path.isfile(where.file) else Path.cwd()
-        self.hooks: list[RegisteredHook] = []
+        folder = Path(where.file).parent if where and os.path.isfile(where.file) else Path.cwd()
+        self._parts = Parts(folder)
+        self._hooks = self._parts.hooks
         self.background = Background()
-        self.routes: list[Route] = []
-        self.upstreams: dict[str, Upstream] = {}
-        self.plugins: list[PluginUse] = []
-        self.listeners: list[Listener] = []
-        self.tcp: list[StreamListener] = []
-        self.udp: list[StreamListener] = []
-        self._tls_routes: list[TlsRouteConfig] = []
-        self._settings: dict[str, Any] = {}
-        self._places: dict[ConfigPath, Where | None] = {}
-        self._locate: Locate | None = None
 
     # --- what it listens on, and where requests go
 
@@ -95,9 +83,9 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "tls_passthrough": tls_passthrough or None,
             "tls": tls,
         }
-        listener = Listener(self._parse(ListenerConfig, _said(given), ()), caller())
-        self._places["listeners", len(self.listeners)] = listener.where
-        self.listeners.append(listener)
+        listener = Listener(self._parse(ListenerConfig, said(given), ()), caller())
+        self._parts.places["listeners", len(self._parts.listeners)] = listener.where
+        self._parts.listeners.append(listener)
         return listener
 
     def listen_tcp(
@@ -127,9 +115,9 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "idle": idle,
             "lifetime": lifetime,
         }
-        listener = StreamListener(self._parse(TcpListenerConfig, _said(given), ()), caller())
-        self._places["tcp", len(self.tcp)] = listener.where
-        self.tcp.append(listener)
+        listener = StreamListener(self._parse(TcpListenerConfig, said(given), ()), caller())
+        self._parts.places["tcp", len(self._parts.tcp)] = listener.where
+        self._parts.tcp.append(listener)
         return listener
 
     def listen_udp(
@@ -151,18 +139,18 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "max_connections_per_client": max_connections_per_client,
             "idle": idle,
         }
-        listener = StreamListener(self._parse(UdpListenerConfig, _said(given), ()), caller())
-        self._places["udp", len(self.udp)] = listener.where
-        self.udp.append(listener)
+        listener = StreamListener(self._parse(UdpListenerConfig, said(given), ()), caller())
+        self._parts.places["udp", len(self._parts.udp)] = listener.where
+        self._parts.udp.append(listener)
         return listener
 
     def tls_route(self, *hosts: str, to: Upstream | str) -> None:
         """Carries TLS connections for these names (SNI) on to an upstream without decrypting them, on listeners with
         `tls_passthrough`. The patterns are those of a route's `host`.
         """
-        self._places["tls_routes", len(self._tls_routes)] = caller()
+        self._parts.places["tls_routes", len(self._parts.tls_routes)] = caller()
         said = {"host": list(hosts), "to": self._target(to)}
-        self._tls_routes.append(self._parse(TlsRouteConfig, said, ()))
+        self._parts.tls_routes.append(self._parse(TlsRouteConfig, said, ()))
 
     def upstream(
         self,
@@ -193,13 +181,13 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "source": source,
             "tls": tls,
         }
-        config = self._parse(UpstreamConfig, _said(given), ("upstreams", name))
-        if name in self.upstreams:
-            first = self.upstreams[name].where
+        config = self._parse(UpstreamConfig, said(given), ("upstreams", name))
+        if name in self._parts.upstreams:
+            first = self._parts.upstreams[name].where
             raise ConfigError(f"the upstream `{name}` is there already", hint=f"see {first}", where=caller())
-        self.upstreams[name] = Upstream(name, config, caller())
-        self._places["upstreams", name] = caller()
-        return self.upstreams[name]
+        self._parts.upstreams[name] = Upstream(name, config, caller())
+        self._parts.places["upstreams", name] = caller()
+        return self._parts.upstreams[name]
 
     def route(
         self,
@@ -250,9 +238,9 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "on_error": on_error,
             "name": name,
         }
-        route = Route(self._parse(RouteConfig, _said(given), ()), when, caller())
-        self._places["routes", len(self.routes)] = route.where
-        self.routes.append(route)
+        route = Route(self._parse(RouteConfig, said(given), ()), when, caller())
+        self._parts.places["routes", len(self._parts.routes)] = route.where
+        self._parts.routes.append(route)
         return route
 
     def mount(
@@ -316,158 +304,14 @@ class Gateway(GatewayPhases, BackgroundCalls):
             "deadline": deadline,
             "on_error": on_error,
         }
-        said |= {
-            "on": on if isinstance(on, str) or on is None else on.name,
-            "config": plugin.config.model_dump(mode="json"),
-        }
         config = self._parse(PluginConfig, said, ())
-        self._places["plugins", len(self.plugins)] = caller()
-        self.plugins.append(PluginUse(plugin, on, config, caller()))
-
-    # --- settings
-
-    def limits(self, **limits: Unpack[LimitsOptions]) -> None:
-        """Sets bounds on what clients may send and hold, such as `max_body_bytes="16m"`."""
-        self._set("limits", limits)
-
-    def timeouts(self, **timeouts: Unpack[TimeoutsOptions]) -> None:
-        """Sets the longest waits, such as `client_head="10s"`."""
-        self._set("timeouts", timeouts)
-
-    def http2(self, **settings: Unpack[Http2Options]) -> None:
-        """Sets how HTTP/2 is spoken with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
-        self._set("http2", settings)
-
-    def websocket(self, **settings: Unpack[WebSocketOptions]) -> None:
-        """Sets bounds on WebSockets whose messages hooks see, such as `max_message_bytes="64k"`."""
-        self._set("websocket", settings)
-
-    def tls(self, *, require_fips: bool) -> None:
-        """Says what is demanded of the cryptographic module; certificates are the listeners' (`listen(tls=...)`)."""
-        self._set("tls", {"require_fips": require_fips})
-
-    def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
-        """Sets bounds on tasks, threads and job processes, such as `processes=2`."""
-        self._set("background", limits)
-
-    def forwarding(
-        self,
-        *,
-        x_forwarded: bool | None = None,
-        forwarded: bool | None = None,
-        via: bool | None = None,
-        name: str | None = None,
-        client_certificate: Mapping[str, str] | None = None,
-    ) -> None:
-        """Sets what servers are told about the client, and clients about the gateway."""
-        self._set(
-            "forwarding",
-            _said(
-                {
-                    "x_forwarded": x_forwarded,
-                    "forwarded": forwarded,
-                    "via": via,
-                    "name": name,
-                    "client_certificate": client_certificate,
-                }
-            ),
-        )
-
-    def trusted_proxies(self, *networks: str) -> None:
-        """Believes these networks about the client: X-Forwarded-For, Forwarded, X-Real-IP and PROXY headers.
-
-        What all others say is dropped. With none, nobody is believed.
-        """
-        self._set("trusted_proxies", networks)
-
-    def access_log(
-        self,
-        format: str | None = None,
-        *,
-        to: str | None = None,
-        flush: float | str | None = None,
-        buffer_bytes: int | str | None = None,
-    ) -> None:
-        """Writes a line for each request, as `json`, `combined`, or in your own format."""
-        self._set(
-            "access_log", _said({"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes})
-        )
-
-    def error_log(
-        self, *, level: str | None = None, format: str | None = None, to: str | None = None
-    ) -> None:
-        """Sets what is written about things that go wrong, and where."""
-        self._set("error_log", _said({"level": level, "format": format, "to": to}))
-
-    def server_timing(self, on: bool = True) -> None:
-        """Tells clients in the field `Server-Timing` what each hook and the server took."""
-        self._set("server_timing", on)
-
-    def watchdog(self, limit: float | str | None) -> None:
-        """Logs the stack of Python code that holds the loop for longer than this; `None` looks at nothing."""
-        self._set("watchdog", limit)
-
-    def workers(self, count: int | None) -> None:
-        """Sets the number of worker processes; `None` is one for each core."""
-        self._set("workers", count)
-
-    def request_id(self, header: str | None) -> None:
-        """Sets the field that carries the request's id to servers and clients; `None` sends none."""
-        self._set("request_id_header", header)
-
-    def hook_defaults(self, *, deadline: float | str | None = None, on_error: OnError | None = None) -> None:
-        """Sets deadline and `on_error` of the hooks that say nothing themselves."""
-        for key, value in _said({"hook_deadline": deadline, "hook_on_error": on_error}).items():
-            self._set(key, value)
-
-    # --- what comes of it
+        self._parts.places["plugins", len(self._parts.plugins)] = caller()
+        self._parts.plugins.append(PluginUse(plugin, on, config, caller()))
 
     @property
     def config(self) -> GatewayConfig:
         """The whole of it as the model; raises `ConfigError` for parts that do not fit together."""
-        named = {
-            name: [hook.described() for hook in self.hooks if hook.phase == name]
-            for name in HooksConfig.model_fields
-        }
-        whole = {
-            **self._settings,
-            "listeners": [listener.described() for listener in self.listeners],
-            "tcp": [listener.described() for listener in self.tcp],
-            "udp": [listener.described() for listener in self.udp],
-            "tls_routes": self._tls_routes,
-            "upstreams": {name: upstream.config for name, upstream in self.upstreams.items()},
-            "routes": [route.described() for route in self.routes],
-            "plugins": [use.config for use in self.plugins],
-            "hooks": HooksConfig.model_validate(named),
-        }
-        return GatewayConfig.parse(whole, locate=self.locate)
-
-    def compile(self) -> Compiled:
-        """The snapshot for the engine and the hooks beside it."""
-        return compile_gateway(self)
-
-    def locate(self, path: ConfigPath) -> Where | None:
-        """The line that said what stands at `path` of the model."""
-        if self._locate is not None:
-            return self._locate(path)
-        for length in range(len(path), 0, -1):
-            if path[:length] in self._places:
-                return self._places[path[:length]]
-        return None
-
-    def adopt(self, config: GatewayConfig, folder: Path, locate: Locate) -> None:
-        """Takes listeners and settings from a document; `locate` knows its lines, `folder` is where it lies."""
-        self.folder = folder
-        self._locate = locate
-        self._tls_routes = list(config.tls_routes)
-        parts = ("listeners", "tcp", "udp", "tls_routes", "upstreams", "routes", "plugins", "hooks")
-        self._settings = {key: getattr(config, key) for key in config.model_fields_set if key not in parts}
-
-    def _set(self, key: str, value: Any) -> None:
-        merged = {**self._settings.get(key, {}), **value} if isinstance(value, Mapping) else value
-        GatewayConfig.parse({key: merged}, locate=lambda _: caller())
-        self._places[key,] = caller()
-        self._settings[key] = merged
+        return self._parts.config()
 
     def _parse(self, model: type[S], value: Any, path: ConfigPath) -> S:
         return model.parse(value, path=path, locate=lambda _: caller())
@@ -479,13 +323,8 @@ class Gateway(GatewayPhases, BackgroundCalls):
         return to
 
     def _check_own(self, upstream: Upstream) -> None:
-        if self.upstreams.get(upstream.name) is not upstream:
+        if self._parts.upstreams.get(upstream.name) is not upstream:
             raise ConfigError(f"the upstream `{upstream.name}` is of another gateway", where=caller())
-
-
-def _said(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given, without what was left out: defaults are written in the model only."""
-    return {key: value for key, value in given.items() if value is not None}
 
 
 def _listed(value: Any) -> Any:

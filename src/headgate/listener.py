@@ -13,7 +13,7 @@ class Listener(ListenerPhases):
 
     def __init__(self, config: ListenerConfig, where: Where | None) -> None:
         self.config = config
-        self.hooks: list[RegisteredHook] = []
+        self._hooks: list[RegisteredHook] = []
         self.where = where
 
     @property
@@ -21,9 +21,9 @@ class Listener(ListenerPhases):
         """Its name in logs."""
         return self.config.name
 
-    def described(self) -> ListenerConfig:
+    def _described(self) -> ListenerConfig:
         """The listener as the model shows it, with its hooks by their references."""
-        hooks = ListenerHooksConfig.model_validate(_by_phase(self.hooks, ListenerHooksConfig))
+        hooks = ListenerHooksConfig.model_validate(_by_phase(self._hooks, ListenerHooksConfig))
         return self.config.model_copy(update={"hooks": hooks})
 
     def __repr__(self) -> str:
@@ -35,7 +35,7 @@ class StreamListener(StreamPhases):
 
     def __init__(self, config: TcpListenerConfig | UdpListenerConfig, where: Where | None) -> None:
         self.config = config
-        self.hooks: list[RegisteredHook] = []
+        self._hooks: list[RegisteredHook] = []
         self.where = where
 
     @property
@@ -43,9 +43,9 @@ class StreamListener(StreamPhases):
         """Its name in logs."""
         return self.config.name
 
-    def described(self) -> TcpListenerConfig | UdpListenerConfig:
+    def _described(self) -> TcpListenerConfig | UdpListenerConfig:
         """The listener as the model shows it, with its hooks by their references."""
-        hooks = StreamHooksConfig.model_validate(_by_phase(self.hooks, StreamHooksConfig))
+        hooks = StreamHooksConfig.model_validate(_by_phase(self._hooks, StreamHooksConfig))
         return self.config.model_copy(update={"hooks": hooks})
 
     def __repr__(self) -> str:

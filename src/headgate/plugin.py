@@ -5,17 +5,20 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ._caller import caller
-from .config.errors import ConfigError, nearest, refusal, suggestion
+from .config.errors import ConfigError, Where, nearest, refusal, suggestion
+from .config.hooks import PluginConfig
 from .phases import BODY_PHASES, PHASES, check_hook, defined_at
+from .route import Route, Upstream
 
 
 class Plugin:
-    """The ground of every plugin.
+    """Base class for plugins.
 
     A subclass declares a `Config` model and methods named as phases, with the phase's arguments after `self`; they may
     be `def` or `async def`. It is made with its settings as keywords: `KeyAuth(header="x-key")`. A text `env:NAME`
@@ -57,6 +60,20 @@ class Plugin:
             if isinstance(member, staticmethod | classmethod) or inspect.isroutine(member):
                 _check_method(cls, name, member)
         cls.phases = tuple(name for name in PHASES if callable(getattr(cls, name, None)))
+
+
+On = str | Route | Upstream | None
+"""A path pattern, a route, an upstream, or everything; in a `PluginUse` also a name of one of those."""
+
+
+@dataclass(frozen=True)
+class PluginUse:
+    """A plugin and the requests it is used on."""
+
+    plugin: Plugin
+    on: On
+    config: PluginConfig
+    where: Where | None
 
 
 _OWN = ("setup", "config", "phases")
@@ -108,6 +125,6 @@ def _from_environment(value: Any) -> Any:
 
 
 def _near(name: str) -> list[str]:
-    """Only a name alike may be told; the others are nobody's business."""
+    """Only a name alike may be told; the error message does not reveal other variables."""
     found = nearest(name, os.environ)
     return [found] if found else []

@@ -67,14 +67,14 @@ class Route(RoutePhases):
 
     def __init__(self, config: RouteConfig, when: Matcher | None, where: Where | None) -> None:
         self.config = config
-        self.hooks: list[RegisteredHook] = []
+        self._hooks: list[RegisteredHook] = []
         self.where = where
         self.when = None if when is None else registered(MATCH, when, reference=config.when)
 
     def __call__(self, function: Callable[..., Any]) -> Route:
         """Takes `function` as a request hook and gives the route back."""
         try:
-            self.hooks.append(registered(PHASES["request"], function))
+            self._hooks.append(registered(PHASES["request"], function))
         except ConfigError as error:
             raise error.at(caller()) from None
         return self
@@ -84,10 +84,10 @@ class Route(RoutePhases):
         """Its name in logs."""
         return self.config.shown_name
 
-    def described(self) -> RouteConfig:
+    def _described(self) -> RouteConfig:
         """The route as the model shows it, with its hooks by their references."""
         hooks = RouteHooksConfig.model_validate(
-            {name: [hook.described() for hook in self.hooks if hook.phase == name] for name in ROUTE_PHASES}
+            {name: [hook.described() for hook in self._hooks if hook.phase == name] for name in ROUTE_PHASES}
         )
         when = self.when.reference if self.when else None
         return self.config.model_copy(update={"hooks": hooks, "when": when})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headgate import ConfigError, Gateway, Plugin
-from headgate._compiling import Compiled
+from headgate.compile.order import Compiled, compile_gateway
 from headgate.config.snapshot import NO_BOUND
 
 
@@ -54,7 +54,7 @@ def test_requests_run_gateway_plugin_route_and_responses_run_back() -> None:
         getattr(route, phase)(scope["of_route"])
         getattr(gate, phase)(scope["of_gate"])
     gate.use(Tag())
-    compiled = gate.compile()
+    compiled = compile_gateway(gate)
     assert named(compiled, 0, "request") == ["of_gate", "request", "of_route"]
     assert named(compiled, 0, "upstream_request") == ["of_gate", "of_route"]
     assert named(compiled, 0, "response") == ["of_route", "response", "of_gate"]
@@ -77,7 +77,7 @@ def test_startup_runs_as_listed_and_shutdown_backwards() -> None:
     def close() -> None: ...
 
     gate.use(Tag())
-    compiled = gate.compile()
+    compiled = compile_gateway(gate)
     assert [hook.name.rpartition(".")[2] for hook in compiled.startup] == ["first", "second", "startup"]
     assert [hook.name.rpartition(".")[2] for hook in compiled.shutdown] == ["shutdown", "close"]
     assert [hook.phase for hook in compiled.hooks] == ["rewrite", "error"]
@@ -88,7 +88,7 @@ def test_a_hook_of_every_route_is_listed_once() -> None:
     gate.request(lambda request: None)
     for number in range(3):
         gate.route(f"/{number}", to="a:1")
-    assert len(gate.compile().hooks) == 1
+    assert len(compile_gateway(gate).hooks) == 1
 
 
 def test_a_routes_deadline_is_for_its_own_hooks() -> None:
@@ -97,7 +97,7 @@ def test_a_routes_deadline_is_for_its_own_hooks() -> None:
     route = gate.route("/", to="a:1", deadline="1s", on_error="open")
     route.request(lambda request: None)
     route.request(deadline="2s", on_error="closed")(lambda request: None)
-    hooks = gate.compile().hooks
+    hooks = compile_gateway(gate).hooks
     assert [(hook.deadline_ms, hook.on_error) for hook in hooks] == [
         (30000, "closed"),
         (1000, "open"),
@@ -110,7 +110,7 @@ def routed(on: Any, *paths: str) -> list[list[str]]:
     for path in paths:
         gate.route(path, to="a:1")
     gate.use(OnRoute(), on=on)
-    compiled = gate.compile()
+    compiled = compile_gateway(gate)
     return [named(compiled, number, "request") for number in range(len(paths))]
 
 
@@ -122,7 +122,7 @@ def test_on_a_wider_route_a_plugin_looks_at_each_path() -> None:
     gate = Gateway()
     gate.route("/", to="a:1")
     gate.use(Tag(), on="/api/*")
-    by_phase = {hook.phase: hook for hook in gate.compile().hooks}
+    by_phase = {hook.phase: hook for hook in compile_gateway(gate).hooks}
     inside, outside = SimpleNamespace(path="/%61pi/x"), SimpleNamespace(path="/x")
     assert by_phase["request"].function(inside) == "plugin"
     assert by_phase["request"].function(outside) is None
@@ -136,7 +136,7 @@ def test_a_plugin_on_a_narrower_route_is_called_directly() -> None:
     plugin = OnRoute()
     gate.route("/api/v1/*", to="a:1")
     gate.use(plugin, on="/api/*")
-    assert gate.compile().hooks[0].function == plugin.request
+    assert compile_gateway(gate).hooks[0].function == plugin.request
 
 
 def test_a_plugin_on_a_route_or_upstream_by_object_or_name() -> None:
@@ -147,7 +147,7 @@ def test_a_plugin_on_a_route_or_upstream_by_object_or_name() -> None:
         only = gate.route("/b", to="b:1", name="only")
         gate.use(OnRoute(), on="api" if by_name else api)
         gate.use(OnRoute(), on="only" if by_name else only)
-        compiled = gate.compile()
+        compiled = compile_gateway(gate)
         assert named(compiled, 0, "request") == ["request"]
         assert named(compiled, 1, "request") == ["request"]
 
@@ -158,7 +158,7 @@ def test_a_plugin_used_twice_runs_once() -> None:
     gate.route("/a/b", to="a:1")
     gate.use(plugin, on="/a/*")
     gate.use(plugin)
-    assert named(gate.compile(), 0, "request") == ["request"]
+    assert named(compile_gateway(gate), 0, "request") == ["request"]
 
 
 @pytest.mark.parametrize(("first", "second"), [("/a/*", None), (None, "/a/*")])
@@ -168,7 +168,7 @@ def test_a_plugin_used_everywhere_and_on_a_pattern_runs_once(first: str | None, 
     gate.route("/", to="a:1")
     gate.use(plugin, on=first)
     gate.use(plugin, on=second)
-    compiled = gate.compile()
+    compiled = compile_gateway(gate)
     assert named(compiled, 0, "request") == ["request"]
     assert compiled.hooks[0].function == plugin.request
 
@@ -180,7 +180,7 @@ def test_a_plugin_on_two_patterns_runs_once_where_either_fits() -> None:
     gate.route("/b/c", to="a:1")
     gate.use(plugin, on="/a/*")
     gate.use(plugin, on="/b*")
-    compiled = gate.compile()
+    compiled = compile_gateway(gate)
     assert named(compiled, 0, "request") == named(compiled, 1, "request") == ["request"]
     guarded = next(hook.function for hook in compiled.hooks if hook.phase == "request")
     paths = ("/a/x", "/b", "/c")
@@ -198,22 +198,22 @@ def test_a_rewrite_hook_cannot_belong_to_a_route() -> None:
     route = gate.route("/", to="a:1")
     gate.use(Tag(), on=route)
     with pytest.raises(ConfigError, match="`rewrite` hook, which runs before a route is chosen"):
-        gate.compile()
+        compile_gateway(gate)
 
 
 def test_a_route_that_does_nothing_is_refused() -> None:
     gate = Gateway()
     gate.route("/")
     with pytest.raises(ConfigError, match="route `/` does nothing"):
-        gate.compile()
+        compile_gateway(gate)
     gate.use(OnRoute())
-    gate.compile()
+    compile_gateway(gate)
 
 
 def test_a_matcher_is_a_hook_of_its_own() -> None:
     gate = Gateway()
     gate.route("/", to="a:1", when=lambda request: True)
-    compiled = gate.compile()
+    compiled = compile_gateway(gate)
     assert json.loads(compiled.snapshot)["routes"][0]["function"] == 0
     assert (compiled.hooks[0].phase, compiled.hooks[0].is_async) == ("match", False)
 
@@ -221,7 +221,7 @@ def test_a_matcher_is_a_hook_of_its_own() -> None:
 def test_the_snapshot_says_all_the_engine_needs(tmp_path: Path) -> None:
     (tmp_path / "public").mkdir()
     gate = Gateway()
-    gate.folder = tmp_path
+    gate._parts.folder = tmp_path
     gate.limits(max_body_bytes=0)
     gate.timeouts(connect="250ms")
     gate.access_log(to="file:access.log")
@@ -239,7 +239,7 @@ def test_the_snapshot_says_all_the_engine_needs(tmp_path: Path) -> None:
     gate.route("/d", respond="hi")
     gate.route("/e/*", files="public", timeouts={"send": "1s"}, max_body_bytes="1k")
     gate.route("/f").request(lambda request: None)
-    snapshot = json.loads(gate.compile().snapshot)
+    snapshot = json.loads(compile_gateway(gate).snapshot)
     assert snapshot["limits"]["max_body_bytes"] == NO_BOUND
     assert snapshot["timeouts"]["connect"] == 250
     assert snapshot["access_log"] == {
@@ -279,7 +279,11 @@ def test_routes_alike_get_names_apart() -> None:
     gate = Gateway()
     for _ in range(3):
         gate.route("/", to="a:1")
-    assert [route["name"] for route in json.loads(gate.compile().snapshot)["routes"]] == ["/", "/ #2", "/ #3"]
+    assert [route["name"] for route in json.loads(compile_gateway(gate).snapshot)["routes"]] == [
+        "/",
+        "/ #2",
+        "/ #3",
+    ]
 
 
 def test_the_engine_accepts_the_snapshot() -> None:
@@ -292,4 +296,4 @@ def test_the_engine_accepts_the_snapshot() -> None:
     gate.route(r"~^/(?<version>v\d+)/", redirect="https://{host}{path}?{query}", query={"a": True, "b": "1"})
     gate.route("/img*", respond=204, methods=["GET", "PURGE"])
     gate.access_log("{client} {status}", to="syslog:/dev/log")
-    core.check(gate.compile().snapshot)
+    core.check(compile_gateway(gate).snapshot)

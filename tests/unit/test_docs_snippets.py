@@ -55,7 +55,7 @@ IS_TEST = re.compile(r"^def test_", re.M)
 )
 def test_python_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     from headgate import _core
-    from headgate.loading import load
+    from headgate.compile.loading import load
     from headgate.worker.loaded import compiled
 
     file = tmp_path / "gate.py"
@@ -88,7 +88,7 @@ def test_tests_pass(snippet: Snippet, tmp_path: Path) -> None:
 @of("yaml")
 def test_yaml_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     from headgate import _core
-    from headgate.loading import load
+    from headgate.compile.loading import load
     from headgate.worker.loaded import compiled
 
     assert isinstance(yaml.safe_load(snippet.text), dict)

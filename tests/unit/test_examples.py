@@ -6,7 +6,8 @@ import pytest
 from e2e.kit.pki import Authority
 
 from headgate import _core
-from headgate.loading import load
+from headgate.compile.loading import load
+from headgate.compile.order import compile_gateway
 
 EXAMPLES = sorted(
     file
@@ -35,6 +36,6 @@ def test_an_example_loads_and_the_engine_accepts_it(
 ) -> None:
     monkeypatch.setenv("CERTS", str(certificates))
     monkeypatch.setenv("HEADGATE_DATA_DIR", str(tmp_path))
-    compiled = load(file).compile()
+    compiled = compile_gateway(load(file))
     assert compiled.listeners
     _core.check(compiled.snapshot)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from headgate import _fresh_imports
-from headgate._fresh_imports import FreshLoader, import_fresh_from
+from headgate.compile import fresh_imports
+from headgate.compile.fresh_imports import FreshLoader, import_fresh_from
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_modules_and_packages_of_the_folder_leave_no_bytecode(folder: Path) -> N
 def test_installed_libraries_are_imported_as_ever(
     folder: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    monkeypatch.setattr(_fresh_imports, "LIBRARY", (folder / "library",))
+    monkeypatch.setattr(fresh_imports, "LIBRARY", (folder / "library",))
     (folder / place).mkdir(parents=True)
     (folder / place / "installed_one.py").write_text("VALUE = 1\n")
     sys.path.insert(0, str(folder / place))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from headgate import ConfigError, Gateway, Plugin, Response
+from headgate.compile.order import compile_gateway
 
 
 def line() -> int:
@@ -29,7 +30,7 @@ def test_the_designs_example_compiles() -> None:
     def stamp(request: Any, response: Any) -> None: ...
 
     gate.route("/", to=api)
-    compiled = gate.compile()
+    compiled = compile_gateway(gate)
     assert [listener.address for listener in compiled.listeners] == [":8080"]
     assert [(hook.phase, hook.is_async) for hook in compiled.hooks] == [
         ("request", True),
@@ -48,7 +49,7 @@ def test_a_decorator_works_bare_and_with_options() -> None:
     async def second(request: Any) -> None: ...
 
     gate.route("/", to="a:1")
-    one, two = gate.compile().hooks
+    one, two = compile_gateway(gate).hooks
     assert (one.deadline_ms, one.on_error, one.function) == (30000, "closed", first)
     assert (two.deadline_ms, two.on_error, two.function) == (2000, "open", second)
 
@@ -106,7 +107,7 @@ def test_an_unknown_upstream_is_told_with_the_routes_line() -> None:
     gate.route("/", to="apo")
     here = line() - 1
     with pytest.raises(ConfigError) as refused:
-        gate.compile()
+        compile_gateway(gate)
     assert (refused.value.line, refused.value.hint) == (here, "did you mean `api`?")
 
 
@@ -142,4 +143,4 @@ def test_a_response_is_a_fixed_answer() -> None:
 
 
 def test_files_start_at_the_folder_of_the_gateways_file() -> None:
-    assert Gateway().folder == Path(__file__).parent
+    assert Gateway()._parts.folder == Path(__file__).parent

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from headgate.compile.loading import load
+from headgate.compile.order import compile_gateway
 from headgate.config.errors import ConfigError
 from headgate.gateway import Gateway
-from headgate.loading import load
 
 HEAD = "from headgate import *\ngate = Gateway()\n"
 Write = Callable[..., Gateway]
@@ -38,13 +39,13 @@ def write(tmp_path: Path) -> Write:
 
 def refused(write: Write, name: str, text: str, **others: str) -> ConfigError:
     with pytest.raises(ConfigError) as error:
-        write(name, text, **others).compile()
+        compile_gateway(write(name, text, **others))
     return error.value
 
 
 def test_the_gateway_named_gate_is_taken(write: Write) -> None:
     gate = write("g.py", HEAD + "other = Gateway()\ngate.listen(':80')\n")
-    assert [one.address for one in gate.compile().listeners] == [":80"]
+    assert [one.address for one in compile_gateway(gate).listeners] == [":80"]
 
 
 def test_a_single_gateway_may_have_any_name(write: Write) -> None:
@@ -68,12 +69,14 @@ def test_modules_beside_the_file_can_be_imported(write: Write) -> None:
         HEAD + "from beside_gate import sign\ngate.request(sign)\n",
         beside_gate="def sign(request): ...",
     )
-    assert gate.hooks[0].name == "beside_gate.py:sign"
+    assert gate._parts.hooks[0].name == "beside_gate.py:sign"
 
 
 def test_a_file_saved_twice_in_a_second_is_read_anew(write: Write) -> None:
     for port in (81, 82):
-        assert write("g.py", HEAD + f"gate.listen({port})\n").compile().listeners[0].address == f":{port}"
+        assert (
+            compile_gateway(write("g.py", HEAD + f"gate.listen({port})\n")).listeners[0].address == f":{port}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -193,8 +196,8 @@ class Tag(Plugin):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_format_says_the_same(write: Write, name: str) -> None:
-    expected = write("expected.py", DOCUMENTS["g.py"], parts_of_gate=PARTS).compile()
-    compiled = write(name, DOCUMENTS[name], parts_of_gate=PARTS).compile()
+    expected = compile_gateway(write("expected.py", DOCUMENTS["g.py"], parts_of_gate=PARTS))
+    compiled = compile_gateway(write(name, DOCUMENTS[name], parts_of_gate=PARTS))
     assert compiled.snapshot == expected.snapshot
     assert compiled.config == expected.config
     assert [hook.name for hook in compiled.hooks] == [hook.name for hook in expected.hooks]
@@ -272,6 +275,7 @@ def test_two_folders_may_hold_modules_of_one_name(tmp_path: Path) -> None:
             "routes: [{to: a:1, hooks: {request: twin_of_gate:sign}}]\n"
         )
     answers = [
-        load(tmp_path / folder / "g.yaml").compile().hooks[0].function(None) for folder in ("one", "two")
+        compile_gateway(load(tmp_path / folder / "g.yaml")).hooks[0].function(None)
+        for folder in ("one", "two")
     ]
     assert answers == ["one", "two"]

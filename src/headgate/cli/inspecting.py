@@ -28,7 +28,7 @@ def check(file: File) -> None:
     """Load FILE completely, as `run` would, and say what is wrong with it."""
     with _refusing():
         from headgate import _core
-        from headgate.loading import load
+        from headgate.compile.loading import load
         from headgate.worker.loaded import compiled
 
         loaded = compiled(load(file))
@@ -39,10 +39,11 @@ def check(file: File) -> None:
 def routes(file: File) -> None:
     """List the routes of FILE."""
     with _refusing():
-        from headgate.loading import load
+        from headgate.compile.loading import load
+        from headgate.compile.order import compile_gateway
 
         gateway = load(file)
-        gateway.compile()
+        compile_gateway(gateway)
     from headgate.cli.tables import print_routes
 
     print_routes(gateway.config)
@@ -55,7 +56,7 @@ def show(
 ) -> None:
     """Print the whole configuration that FILE comes to, defaults included."""
     with _refusing():
-        from headgate.loading import load
+        from headgate.compile.loading import load
 
         content = load(file).config.model_dump(mode="json", by_alias=True)
     print(_written(content, format), end="")

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from headgate import _core
+from headgate.compile.order import compile_gateway
 from headgate.config.units import parse_duration
 from headgate.gateway import Gateway
 from headgate.message import Response
@@ -54,10 +55,10 @@ class TestGateway:
         self, source: Source, *, upstreams: Mapping[str, Server] | None = None, raise_errors: bool = True
     ) -> None:
         if not isinstance(source, Gateway):
-            from headgate.loading import load
+            from headgate.compile.loading import load
 
             source = load(source)
-        self._compiled = source.compile()
+        self._compiled = compile_gateway(source)
         self._background = source.background
         self._background.configure(self._compiled.config.background, processes=1)
         self._raise_errors = raise_errors

@@ -14,7 +14,7 @@ from .servers import Fault, Prepared
 
 if TYPE_CHECKING:
     from headgate import Attempt, Request, ResponseView
-    from headgate._compiling import Compiled
+    from headgate.compile.order import Compiled
 
 WantedServer = tuple[Path, str, str, Prepared]
 """Socket, upstream, address, behaviour."""

@@ -32,7 +32,9 @@ class Loaded(NamedTuple):
 
 def compiled(gateway: "Gateway") -> Loaded:
     """What a `Gateway` comes to; raises ConfigError if it does not fit together."""
-    made = gateway.compile()
+    from headgate.compile.order import compile_gateway
+
+    made = compile_gateway(gateway)
     config = made.config
     if not made.addresses:
         raise ConfigError(

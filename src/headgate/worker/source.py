@@ -16,7 +16,7 @@ def load(source: Source) -> Loaded:
         from headgate.worker import proxying
 
         return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
-    from headgate.loading import load as load_file
+    from headgate.compile.loading import load as load_file
 
     gateway = load_file(source["file"])
     loaded = compiled(gateway)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from headgate.compile.order import compile_gateway
 from headgate.config import ConfigError
 from headgate.worker import proxying
 from headgate.worker.loaded import compiled
@@ -48,4 +49,4 @@ def test_both_ways_refuse_wrong_addresses(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         proxying.quick(arguments)
     with pytest.raises(ConfigError):
-        proxying.gateway(arguments).compile()
+        compile_gateway(proxying.gateway(arguments))

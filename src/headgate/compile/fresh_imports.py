@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INSTALLED = ("site-packages", "dist-packages")
 LIBRARY = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
-OWN = Path(__file__).parent
+OWN = Path(__file__).parent.parent
 
 
 class FreshLoader(SourceFileLoader):

@@ -10,19 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ._decorators import RegisteredHook
-from ._plugin_uses import PluginUses
-from .config.errors import ConfigError
-from .config.hooks import BodyHookConfig
-from .config.listeners import ListenerConfig
-from .config.model import GatewayConfig, Inconsistency
-from .config.snapshot import RouteCalls, snapshot
-from .config.units import milliseconds
-from .phases import BODY_PHASES, PHASES, HookSpec, is_async
-from .route import Route
+from headgate._decorators import RegisteredHook
+from headgate.config.errors import ConfigError
+from headgate.config.hooks import BodyHookConfig
+from headgate.config.listeners import ListenerConfig
+from headgate.config.model import GatewayConfig, Inconsistency
+from headgate.config.snapshot import RouteCalls, snapshot
+from headgate.config.units import milliseconds
+from headgate.phases import BODY_PHASES, PHASES, HookSpec, is_async
+from headgate.route import Route
+
+from .plugin_uses import PluginUses
 
 if TYPE_CHECKING:
-    from .gateway import Gateway
+    from headgate.gateway import Gateway
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class Compiled:
 
 def compile_gateway(gate: Gateway) -> Compiled:
     """Checks the gateway as a whole; raises `ConfigError` with the line of what does not fit."""
-    config = gate.config
-    uses = PluginUses(gate.plugins, gate.routes, gate.upstreams)
-    for route in gate.routes:
+    parts = gate._parts
+    config = parts.config()
+    uses = PluginUses(parts.plugins, parts.routes, parts.upstreams)
+    for route in parts.routes:
         _check_answers(route, gate, uses)
     table = _HookTable(config)
     routes = [
@@ -60,7 +62,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
                 if _on_routes(phase)
             },
         )
-        for route in gate.routes
+        for route in parts.routes
     ]
     everywhere = {
         phase: table.add_all(phase, _hooks_of(phase, None, gate, uses))
@@ -70,21 +72,22 @@ def compile_gateway(gate: Gateway) -> Compiled:
         {
             phase: table.add_all(
                 phase,
-                _hooks_of(phase, None, gate, uses) + [hook for hook in listener.hooks if hook.phase == phase],
+                _hooks_of(phase, None, gate, uses)
+                + [hook for hook in listener._hooks if hook.phase == phase],
             )
             for phase in PHASES
             if PHASES[phase].scope in ("connection", "listener")
         }
-        for listener in (*gate.listeners, *gate.tcp, *gate.udp)
+        for listener in (*parts.listeners, *parts.tcp, *parts.udp)
     ]
     worker = _HookTable(config)
     startup, shutdown = (
         worker.add_all(phase, _hooks_of(phase, None, gate, uses)) for phase in ("startup", "shutdown")
     )
     try:
-        text = snapshot(config, routes, everywhere, gate.folder, listeners)
+        text = snapshot(config, routes, everywhere, parts.folder, listeners)
     except Inconsistency as error:
-        raise error.at(gate.locate(error.path)) from None
+        raise error.at(parts.locate(error.path)) from None
     return Compiled(
         text,
         tuple(table.specs),
@@ -107,9 +110,9 @@ def _on_routes(phase: str) -> bool:
 
 def _hooks_of(phase: str, route: Route | None, gate: Gateway, uses: PluginUses) -> list[RegisteredHook]:
     """In listed order; `None` as route stands for requests that reach none, and for the worker itself."""
-    hooks = [hook for hook in gate.hooks if hook.phase == phase] + uses.hooks(phase, route)
+    hooks = [hook for hook in gate._hooks if hook.phase == phase] + uses.hooks(phase, route)
     if route is not None:
-        for hook in route.hooks:
+        for hook in route._hooks:
             if hook.phase == phase:
                 own = route.config
                 hooks.append(

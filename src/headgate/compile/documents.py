@@ -7,20 +7,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ._decorators import RegisteredHook, registered
-from ._plugin_uses import PluginUse
-from .config.documents import Document
-from .config.errors import ConfigError, Where, suggestion
-from .config.errors import Path as ConfigPath
-from .config.hooks import BodyHookConfig, HooksConfig, ListenerHooksConfig, PluginConfig, RouteHooksConfig
-from .config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
-from .config.model import GatewayConfig
-from .config.routes import RouteConfig
-from .gateway import Gateway
-from .listener import Listener, StreamListener
-from .phases import PHASES
-from .plugin import Plugin
-from .route import Route, Upstream
+from headgate._decorators import RegisteredHook, registered
+from headgate.config.documents import Document
+from headgate.config.errors import ConfigError, Where, suggestion
+from headgate.config.errors import Path as ConfigPath
+from headgate.config.hooks import (
+    BodyHookConfig,
+    HooksConfig,
+    ListenerHooksConfig,
+    PluginConfig,
+    RouteHooksConfig,
+)
+from headgate.config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
+from headgate.config.model import GatewayConfig
+from headgate.config.routes import RouteConfig
+from headgate.gateway import Gateway
+from headgate.listener import Listener, StreamListener
+from headgate.phases import PHASES
+from headgate.plugin import Plugin, PluginUse
+from headgate.route import Route, Upstream
 
 
 def gateway_of_document(document: Document, folder: Path) -> Gateway:
@@ -28,29 +33,30 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     config = GatewayConfig.parse(document.values, locate=document.locate)
     finder = _Finder(folder)
     gate = Gateway()
-    gate.adopt(config, folder, document.locate)
-    gate.listeners.extend(
+    parts = gate._parts
+    parts.adopt(config, folder, document.locate)
+    parts.listeners.extend(
         _listener(one, ("listeners", n), document, finder) for n, one in enumerate(config.listeners)
     )
-    for key, listeners in (("tcp", gate.tcp), ("udp", gate.udp)):
+    for key, listeners in (("tcp", parts.tcp), ("udp", parts.udp)):
         listeners.extend(
             _stream_listener(one, (key, n), document, finder) for n, one in enumerate(getattr(config, key))
         )
-    gate.upstreams.update(
+    parts.upstreams.update(
         {
             name: Upstream(name, one, document.locate(("upstreams", name)))
             for name, one in config.upstreams.items()
         }
     )
-    gate.routes.extend(_route(one, ("routes", n), document, finder) for n, one in enumerate(config.routes))
-    gate.hooks.extend(_hooks(config.hooks, ("hooks",), document, finder))
-    gate.plugins.extend(_use(one, ("plugins", n), document, finder) for n, one in enumerate(config.plugins))
+    parts.routes.extend(_route(one, ("routes", n), document, finder) for n, one in enumerate(config.routes))
+    parts.hooks.extend(_hooks(config.hooks, ("hooks",), document, finder))
+    parts.plugins.extend(_use(one, ("plugins", n), document, finder) for n, one in enumerate(config.plugins))
     return gate
 
 
 def _listener(config: ListenerConfig, path: ConfigPath, document: Document, finder: _Finder) -> Listener:
     listener = Listener(config, document.locate(path))
-    listener.hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
+    listener._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return listener
 
 
@@ -58,7 +64,7 @@ def _stream_listener(
     config: TcpListenerConfig | UdpListenerConfig, path: ConfigPath, document: Document, finder: _Finder
 ) -> StreamListener:
     listener = StreamListener(config, document.locate(path))
-    listener.hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
+    listener._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return listener
 
 
@@ -69,7 +75,7 @@ def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _F
         route = Route(config, matcher, document.locate(path))
     except ConfigError as error:
         raise error.at(line) from None
-    route.hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
+    route._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return route
 
 

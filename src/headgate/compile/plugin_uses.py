@@ -8,32 +8,18 @@ in the spelling that the router matches, as it is when the hook runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ._decorators import RegisteredHook, marked_body
-from .config.errors import ConfigError, Where, suggestion
-from .config.hooks import PluginConfig
-from .config.patterns import check_path, covers, matches_path
-from .phases import PHASES, Hook, is_async, shown_name
-from .plugin import Plugin
-from .route import Route, Upstream
+from headgate._decorators import RegisteredHook, marked_body
+from headgate.config.errors import ConfigError, suggestion
+from headgate.config.patterns import check_path, covers, matches_path
+from headgate.phases import PHASES, Hook, is_async, shown_name
+from headgate.plugin import On, PluginUse
+from headgate.route import Route, Upstream
 
 if TYPE_CHECKING:
     from headgate._core import Request
-
-On = str | Route | Upstream | None
-"""A path pattern, a route, an upstream, or everything; in a `PluginUse` also a name of one of those."""
-
-
-@dataclass(frozen=True)
-class PluginUse:
-    """A plugin and the requests it is used on."""
-
-    plugin: Plugin
-    on: On
-    config: PluginConfig
-    where: Where | None
 
 
 class PluginUses:

@@ -14,15 +14,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import message, plugin, route
-from ._caller import is_users
-from ._decorators import PhaseDecorator
-from ._fresh_imports import import_fresh_from
-from .background.job_process import UsersFile
-from .config.documents import read_document, read_text
-from .config.errors import ConfigError, Problem, Where, suggestion
-from .gateway import Gateway
-from .phases import PHASES
+from headgate import message, plugin, route
+from headgate._caller import is_users
+from headgate._decorators import PhaseDecorator
+from headgate.background.job_process import UsersFile
+from headgate.config.documents import read_document, read_text
+from headgate.config.errors import ConfigError, Problem, Where, suggestion
+from headgate.gateway import Gateway
+from headgate.phases import PHASES
+
+from .fresh_imports import import_fresh_from
 
 _numbers = itertools.count(1)
 
@@ -39,7 +40,7 @@ def load(path: str | os.PathLike[str]) -> Gateway:
         gate = _gateway_of(module, file)
         gate.background.names(UsersFile(str(file), read_text(file), module.__name__))
         return gate
-    from ._from_document import gateway_of_document
+    from .documents import gateway_of_document
 
     return gateway_of_document(read_document(file), file.parent)
 

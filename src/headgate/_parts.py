@@ -1,0 +1,75 @@
+"""What a gateway has been told so far, and where: its parts, from which the model is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ._decorators import RegisteredHook
+from .config.errors import Locate, Where
+from .config.errors import Path as ConfigPath
+from .config.hooks import HooksConfig
+from .config.listeners import TlsRouteConfig
+from .config.model import GatewayConfig
+from .listener import Listener, StreamListener
+from .plugin import PluginUse
+from .route import Route, Upstream
+
+
+@dataclass
+class Parts:
+    """All that a gateway consists of, in the order in which it was said."""
+
+    folder: Path
+    """What file names are relative to."""
+    hooks: list[RegisteredHook] = field(default_factory=list)
+    routes: list[Route] = field(default_factory=list)
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
+    plugins: list[PluginUse] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
+    tcp: list[StreamListener] = field(default_factory=list)
+    udp: list[StreamListener] = field(default_factory=list)
+    tls_routes: list[TlsRouteConfig] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The other keys of the model."""
+    places: dict[ConfigPath, Where | None] = field(default_factory=dict)
+    """The line that said what stands at a path of the model."""
+    document: Locate | None = None
+    """Knows the lines instead, where a document said it all."""
+
+    def config(self) -> GatewayConfig:
+        """The whole of it as the model; raises `ConfigError` for parts that do not fit together."""
+        named = {
+            name: [hook.described() for hook in self.hooks if hook.phase == name]
+            for name in HooksConfig.model_fields
+        }
+        whole = {
+            **self.settings,
+            "listeners": [listener._described() for listener in self.listeners],
+            "tcp": [listener._described() for listener in self.tcp],
+            "udp": [listener._described() for listener in self.udp],
+            "tls_routes": self.tls_routes,
+            "upstreams": {name: upstream.config for name, upstream in self.upstreams.items()},
+            "routes": [route._described() for route in self.routes],
+            "plugins": [use.config for use in self.plugins],
+            "hooks": HooksConfig.model_validate(named),
+        }
+        return GatewayConfig.parse(whole, locate=self.locate)
+
+    def locate(self, path: ConfigPath) -> Where | None:
+        """The line that said what stands at `path` of the model."""
+        if self.document is not None:
+            return self.document(path)
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return None
+
+    def adopt(self, config: GatewayConfig, folder: Path, locate: Locate) -> None:
+        """Takes settings from a document; `locate` knows its lines, `folder` is where it lies."""
+        self.folder = folder
+        self.document = locate
+        self.tls_routes = list(config.tls_routes)
+        parts = ("listeners", "tcp", "udp", "tls_routes", "upstreams", "routes", "plugins", "hooks")
+        self.settings = {key: getattr(config, key) for key in config.model_fields_set if key not in parts}

@@ -1,0 +1,126 @@
+"""The settings of a gateway, as the methods that a Python file calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from ._caller import caller
+from ._parts import Parts
+from .config.background import BackgroundOptions
+from .config.hooks import OnError
+from .config.http2 import Http2Options
+from .config.limits import LimitsOptions, TimeoutsOptions
+from .config.model import GatewayConfig
+from .config.websocket import WebSocketOptions
+
+
+class GatewaySettings:
+    """The part of a gateway that sets what holds for all of it."""
+
+    _parts: Parts
+
+    def limits(self, **limits: Unpack[LimitsOptions]) -> None:
+        """Sets bounds on what clients may send and hold, such as `max_body_bytes="16m"`."""
+        self._set("limits", limits)
+
+    def timeouts(self, **timeouts: Unpack[TimeoutsOptions]) -> None:
+        """Sets the longest waits, such as `client_head="10s"`."""
+        self._set("timeouts", timeouts)
+
+    def http2(self, **settings: Unpack[Http2Options]) -> None:
+        """Sets how HTTP/2 is spoken with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
+        self._set("http2", settings)
+
+    def websocket(self, **settings: Unpack[WebSocketOptions]) -> None:
+        """Sets bounds on WebSockets whose messages hooks see, such as `max_message_bytes="64k"`."""
+        self._set("websocket", settings)
+
+    def tls(self, *, require_fips: bool) -> None:
+        """Says what is demanded of the cryptographic module; certificates are the listeners' (`listen(tls=...)`)."""
+        self._set("tls", {"require_fips": require_fips})
+
+    def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
+        """Sets bounds on tasks, threads and job processes, such as `processes=2`."""
+        self._set("background", limits)
+
+    def forwarding(
+        self,
+        *,
+        x_forwarded: bool | None = None,
+        forwarded: bool | None = None,
+        via: bool | None = None,
+        name: str | None = None,
+        client_certificate: Mapping[str, str] | None = None,
+    ) -> None:
+        """Sets what servers are told about the client, and clients about the gateway."""
+        self._set(
+            "forwarding",
+            said(
+                {
+                    "x_forwarded": x_forwarded,
+                    "forwarded": forwarded,
+                    "via": via,
+                    "name": name,
+                    "client_certificate": client_certificate,
+                }
+            ),
+        )
+
+    def trusted_proxies(self, *networks: str) -> None:
+        """Believes these networks about the client: X-Forwarded-For, Forwarded, X-Real-IP and PROXY headers.
+
+        What all others say is dropped. With none, nobody is believed.
+        """
+        self._set("trusted_proxies", networks)
+
+    def access_log(
+        self,
+        format: str | None = None,
+        *,
+        to: str | None = None,
+        flush: float | str | None = None,
+        buffer_bytes: int | str | None = None,
+    ) -> None:
+        """Writes a line for each request, as `json`, `combined`, or in your own format."""
+        self._set(
+            "access_log", said({"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes})
+        )
+
+    def error_log(
+        self, *, level: str | None = None, format: str | None = None, to: str | None = None
+    ) -> None:
+        """Sets what is written about things that go wrong, and where."""
+        self._set("error_log", said({"level": level, "format": format, "to": to}))
+
+    def server_timing(self, on: bool = True) -> None:
+        """Tells clients in the field `Server-Timing` what each hook and the server took."""
+        self._set("server_timing", on)
+
+    def watchdog(self, limit: float | str | None) -> None:
+        """Logs the stack of Python code that holds the loop for longer than this; `None` looks at nothing."""
+        self._set("watchdog", limit)
+
+    def workers(self, count: int | None) -> None:
+        """Sets the number of worker processes; `None` is one for each core."""
+        self._set("workers", count)
+
+    def request_id(self, header: str | None) -> None:
+        """Sets the field that carries the request's id to servers and clients; `None` sends none."""
+        self._set("request_id_header", header)
+
+    def hook_defaults(self, *, deadline: float | str | None = None, on_error: OnError | None = None) -> None:
+        """Sets deadline and `on_error` of the hooks that say nothing themselves."""
+        for key, value in said({"hook_deadline": deadline, "hook_on_error": on_error}).items():
+            self._set(key, value)
+
+    def _set(self, key: str, value: Any) -> None:
+        merged = {**self._parts.settings.get(key, {}), **value} if isinstance(value, Mapping) else value
+        GatewayConfig.parse({key: merged}, locate=lambda _: caller())
+        self._parts.places[key,] = caller()
+        self._parts.settings[key] = merged
+
+
+def said(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given, without what was left out: defaults are written in the model only."""
+    return {key: value for key, value in given.items() if value is not None}
