@@ -38,6 +38,7 @@ GATEWAY = [
     "route",
     "listener",
     "_decorators",
+    "_phase_decorators",
     "_parts",
     "_settings",
 ]

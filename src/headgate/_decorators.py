@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from ._caller import caller
+from ._hook_checks import Hook, check_hook, shown_name
 from .config.errors import ConfigError
 from .config.hooks import BodyHookConfig, BodyMode, HookConfig, OnError
-from .phases import BODY_PHASES, PHASES, Hook, Phase, check_hook, shown_name
-
-if TYPE_CHECKING:
-    from headgate._core import (
-        Attempt,
-        Certificate,
-        Connection,
-        Failure,
-        Request,
-        ResponseView,
-        ServerView,
-        UpstreamView,
-        WebSocketMessage,
-    )
-
-    from .message import Response
-
-    Answer = Response | None
-    RequestHook = Callable[[Request], Answer | Awaitable[Answer]]
-    Piece = bytes | bytearray | memoryview | Answer
-    RequestBodyHook = Callable[[Request, bytes, bool], Piece | Awaitable[Piece]]
-    Picked = ServerView | str | Answer
-    BalanceHook = Callable[[Request, UpstreamView], Picked | Awaitable[Picked]]
-    UpstreamRequestHook = Callable[[Request, Attempt], Answer | Awaitable[Answer]]
-    ResponseHook = Callable[[Request, ResponseView], Answer | Awaitable[Answer]]
-    ResponseBodyHook = Callable[[Request, ResponseView, bytes, bool], Piece | Awaitable[Piece]]
-    Data = str | bytes | bytearray | memoryview
-    Messages = Data | list[Any] | tuple[Any, ...] | None
-    MessageHook = Callable[[Request, WebSocketMessage], Messages | Awaitable[Messages]]
-    ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
-    LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
-    ConnectHook = Callable[[Connection], Awaitable[None] | None]
-    Pem = str | bytes
-    Shown = Certificate | Pem | tuple[Pem, Pem] | None
-    ClientHelloHook = Callable[[Connection], Shown | Awaitable[Shown]]
-    ChunkHook = Callable[[Connection, bytes], bytes | Awaitable[bytes | None] | None]
-    WorkerHook = Callable[[], Awaitable[Any] | Any]
+from .phases import PHASES, Phase
 
 H = TypeVar("H")
 
@@ -84,7 +49,7 @@ def registered(
     """Checks a hook and what was said about it; `body` is what hooks of body phases say besides."""
     check_hook(phase, function)
     said = {"function": reference or _reference(function), "deadline": deadline, "on_error": on_error, **body}
-    if phase.name in BODY_PHASES:
+    if phase.has_body:
         checked: HookConfig = BodyHookConfig.parse(
             {**_marked(function), **said}, path=(phase.name,), locate=lambda _: caller()
         )
@@ -122,7 +87,7 @@ def body_mode(mode: BodyMode, *, limit: int | str | None = None, decode: bool = 
 
 def marked_body(phase: str, function: Hook) -> BodyHookConfig | None:
     """How a plugin's hook takes the body, if its phase is of one."""
-    if phase not in BODY_PHASES:
+    if not PHASES[phase].has_body:
         return None
     return BodyHookConfig.model_validate({"function": _reference(function), **_marked(function)})
 
@@ -197,116 +162,6 @@ class BodyPhaseDecorator(PhaseDecorator[H]):
             return given
 
         return register if function is None else register(function)
-
-
-class RoutePhases:
-    """The phases that gateways and single routes share, as decorators."""
-
-    _hooks: list[RegisteredHook]
-
-    @property
-    def request(self) -> PhaseDecorator[RequestHook]:
-        """After the route is chosen: let in, answer, choose the upstream, change headers."""
-        return PhaseDecorator("request", self._hooks)
-
-    @property
-    def request_body(self) -> BodyPhaseDecorator[RequestBodyHook]:
-        """The request's body is on its way: keep, replace or drop a chunk, or answer."""
-        return BodyPhaseDecorator("request_body", self._hooks)
-
-    @property
-    def balance(self) -> PhaseDecorator[BalanceHook]:
-        """Each attempt, before a server is chosen: pick one of `upstream.servers`, or leave it to the gateway."""
-        return PhaseDecorator("balance", self._hooks)
-
-    @property
-    def upstream_request(self) -> PhaseDecorator[UpstreamRequestHook]:
-        """Each attempt, before bytes go out: sign, add headers."""
-        return PhaseDecorator("upstream_request", self._hooks)
-
-    @property
-    def response(self) -> PhaseDecorator[ResponseHook]:
-        """The response head is there: change status and headers, or replace the response."""
-        return PhaseDecorator("response", self._hooks)
-
-    @property
-    def response_body(self) -> BodyPhaseDecorator[ResponseBodyHook]:
-        """The response's body is on its way: keep, replace or drop a chunk."""
-        return BodyPhaseDecorator("response_body", self._hooks)
-
-    @property
-    def websocket_message(self) -> PhaseDecorator[MessageHook]:
-        """A message of a WebSocket came, from either side: replace it, drop it, send others, close."""
-        return PhaseDecorator("websocket_message", self._hooks)
-
-    @property
-    def error(self) -> PhaseDecorator[ErrorHook]:
-        """Something failed before a response began: give the answer."""
-        return PhaseDecorator("error", self._hooks)
-
-    @property
-    def log(self) -> PhaseDecorator[LogHook]:
-        """After the last byte: record; never delays the client."""
-        return PhaseDecorator("log", self._hooks)
-
-
-class GatewayPhases(RoutePhases):
-    """All phases, as decorators."""
-
-    @property
-    def startup(self) -> PhaseDecorator[WorkerHook]:
-        """Once when a worker starts, before it accepts: open pools, start tasks."""
-        return PhaseDecorator("startup", self._hooks)
-
-    @property
-    def shutdown(self) -> PhaseDecorator[WorkerHook]:
-        """Once when a worker stops, after its last request: close pools, end tasks."""
-        return PhaseDecorator("shutdown", self._hooks)
-
-    @property
-    def connect(self) -> PhaseDecorator[ConnectHook]:
-        """A connection is accepted, before its first byte of HTTP: refuse it, set its limits."""
-        return PhaseDecorator("connect", self._hooks)
-
-    @property
-    def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
-        """The first TLS message is there: give the certificate, choose the server, refuse."""
-        return PhaseDecorator("client_hello", self._hooks)
-
-    @property
-    def rewrite(self) -> PhaseDecorator[RequestHook]:
-        """The head is read, before routing: change method, target and headers."""
-        return PhaseDecorator("rewrite", self._hooks)
-
-
-class ListenerPhases:
-    """The phases of one listener, as decorators."""
-
-    _hooks: list[RegisteredHook]
-
-    @property
-    def connect(self) -> PhaseDecorator[ConnectHook]:
-        """A connection is accepted here, before its first byte of HTTP: refuse it, set its limits."""
-        return PhaseDecorator("connect", self._hooks)
-
-    @property
-    def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
-        """The first TLS message is there: give the certificate, choose the server, refuse."""
-        return PhaseDecorator("client_hello", self._hooks)
-
-
-class StreamPhases(ListenerPhases):
-    """The phases of a listener for bytes or datagrams, as decorators."""
-
-    @property
-    def client_data(self) -> PhaseDecorator[ChunkHook]:
-        """A chunk or datagram came from the client: let it pass, replace it, or `connection.refuse()`."""
-        return PhaseDecorator("client_data", self._hooks)
-
-    @property
-    def server_data(self) -> PhaseDecorator[ChunkHook]:
-        """A chunk or datagram came from the server: let it pass, replace it, or `connection.refuse()`."""
-        return PhaseDecorator("server_data", self._hooks)
 
 
 def _reference(function: Hook) -> str:

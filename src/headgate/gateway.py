@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from ._caller import caller
-from ._decorators import GatewayPhases
 from ._parts import Parts
+from ._phase_decorators import GatewayPhases
 from ._settings import GatewaySettings, said
 from .background.background import Background
 from .background.calls import BackgroundCalls

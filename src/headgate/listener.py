@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._decorators import ListenerPhases, RegisteredHook, StreamPhases
+from ._decorators import RegisteredHook
+from ._phase_decorators import ListenerPhases, StreamPhases
 from .config.errors import Where
 from .config.hooks import ListenerHooksConfig, StreamHooksConfig
 from .config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
@@ -52,5 +53,7 @@ class StreamListener(StreamPhases):
         return f"<StreamListener {self.config.address}>"
 
 
-def _by_phase(hooks: list[RegisteredHook], model: type[ListenerHooksConfig]) -> dict[str, object]:
+def _by_phase(
+    hooks: list[RegisteredHook], model: type[ListenerHooksConfig] | type[StreamHooksConfig]
+) -> dict[str, object]:
     return {name: [hook.described() for hook in hooks if hook.phase == name] for name in model.model_fields}

@@ -1,21 +1,14 @@
 """The phases of a request's life, as one table: what a hook of each is given and what it may do.
 
-Signature checks, the hook decorators and the reference page all read this table.
+How it works: everything that goes through phases reads this table: the configuration's `hooks`, the decorators, the
+checks of signatures, the lists of the engine's snapshot, the reference page. The engine has the same names in a list of
+its own.
 """
 
 from __future__ import annotations
 
-import inspect
-import linecache
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from .config.errors import ConfigError, Where, suggestion
-
-Hook = Callable[..., Any]
-"""A function, sync or async, that the gateway calls in a phase."""
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -34,6 +27,27 @@ class Phase:
     """Whether hooks run in the reverse of the listed order, so that the first one listed is outermost."""
     answers: bool = False
     """Whether returning a `Response` answers the request."""
+    has_body: bool = False
+    """Whether hooks get a body, in chunks or whole: `last` tells the last call."""
+    without_route: bool = False
+    """Whether hooks of the gateway run for requests that reach no route too."""
+    to_server: bool = False
+    """Whether hooks run only for requests that go on to a server."""
+
+    @property
+    def description(self) -> str:
+        """One line on when its hooks run and what they may do."""
+        return f"{self.when[0].upper()}{self.when[1:]}: {self.may}."
+
+    @property
+    def on_routes(self) -> bool:
+        """Whether single routes have hooks of it."""
+        return self.scope == "route"
+
+    @property
+    def on_listeners(self) -> bool:
+        """Whether single listeners for bytes or datagrams have hooks of it."""
+        return self.scope in ("connection", "listener")
 
 
 PHASES: dict[str, Phase] = {
@@ -97,6 +111,7 @@ PHASES: dict[str, Phase] = {
             "server_rewrite_by_lua",
             "gateway",
             answers=True,
+            without_route=True,
         ),
         Phase(
             "request",
@@ -111,8 +126,10 @@ PHASES: dict[str, Phase] = {
             ("request", "chunk", "last"),
             "the request's body is on its way to a server",
             "keep, replace or drop a chunk; answer",
-            "none",
+            "(none)",
             answers=True,
+            has_body=True,
+            to_server=True,
         ),
         Phase(
             "balance",
@@ -121,6 +138,7 @@ PHASES: dict[str, Phase] = {
             "pick the server; answer",
             "balancer_by_lua",
             answers=True,
+            to_server=True,
         ),
         Phase(
             "upstream_request",
@@ -129,6 +147,7 @@ PHASES: dict[str, Phase] = {
             "sign, add headers; answer",
             "balancer_by_lua",
             answers=True,
+            to_server=True,
         ),
         Phase(
             "response",
@@ -147,6 +166,7 @@ PHASES: dict[str, Phase] = {
             "body_filter_by_lua",
             reverse=True,
             answers=True,
+            has_body=True,
         ),
         Phase(
             "websocket_message",
@@ -154,6 +174,7 @@ PHASES: dict[str, Phase] = {
             "a message of a WebSocket came, from either side",
             "replace or drop it, send others, close the WebSocket",
             "resty.websocket",
+            to_server=True,
         ),
         Phase(
             "error",
@@ -163,6 +184,7 @@ PHASES: dict[str, Phase] = {
             "error_page",
             reverse=True,
             answers=True,
+            without_route=True,
         ),
         Phase(
             "log",
@@ -171,122 +193,8 @@ PHASES: dict[str, Phase] = {
             "record; never delays the client",
             "log_by_lua",
             reverse=True,
+            without_route=True,
         ),
     )
 }
 """Every phase by name, in the order of a request's life. A hook of any phase may be `def` or `async def`."""
-
-BODY_PHASES = ("request_body", "response_body")
-"""The phases whose hooks get a body, in chunks or whole: `last` tells the last call."""
-
-ROUTE_PHASES = tuple(name for name, phase in PHASES.items() if phase.scope == "route")
-"""The phases that single routes have."""
-
-MATCH = Phase("match", ("request",), "routes are compared with the request", "say yes or no", "")
-"""Not a phase of a request's life, but checked like one: the function given as `when` of a route. Sync only."""
-
-
-@dataclass(frozen=True, slots=True)
-class HookSpec:
-    """A hook as the engine takes it."""
-
-    phase: str
-    function: Hook
-    is_async: bool
-    deadline_ms: int
-    on_error: Literal["closed", "open"]
-    name: str
-    plugin: str | None = None
-    """The class of the plugin whose hook it is."""
-
-
-def is_async(function: Hook) -> bool:
-    """Whether calling `function` gives a coroutine."""
-    if inspect.iscoroutinefunction(function):
-        return True
-    # An object that is called: what counts is its class's `__call__`.
-    return inspect.iscoroutinefunction(inspect.getattr_static(type(function), "__call__", None))
-
-
-def shown_name(function: Hook) -> str:
-    """`gate.py:stamp` or `KeyAuth.request`: how logs and errors call a hook."""
-    owner = getattr(function, "__self__", None)
-    if owner is not None and not inspect.ismodule(owner):
-        return f"{type(owner).__name__}.{function.__name__}"
-    name = getattr(function, "__qualname__", type(function).__qualname__).replace("<locals>.", "")
-    where = defined_at(function)
-    return f"{where.file.rpartition('/')[2]}:{name}" if where else str(name)
-
-
-def defined_at(function: Hook) -> Where | None:
-    """The line of a function's `def`, where Python knows it."""
-    bare = inspect.unwrap(getattr(function, "func", function))
-    code = getattr(getattr(bare, "__func__", bare), "__code__", None)
-    if code is None:
-        return None
-    first = code.co_firstlineno
-    if code.co_name != "<lambda>":
-        # A decorated function begins, for Python, with its first decorator.
-        lines = linecache.getlines(code.co_filename)[first - 1 : first + 49]
-        first += next((below for below, line in enumerate(lines) if _DEF.match(line)), 0)
-    return Where(code.co_filename, first)
-
-
-_DEF = re.compile(r"\s*(async\s+)?def\s")
-
-
-def check_hook(phase: Phase, function: Hook, *, is_method: bool = False) -> None:
-    """Refuses what is not callable with the phase's arguments under their names. `is_method` skips `self`."""
-    if not callable(function):
-        raise ConfigError(f"`{function!r}` is no function", hint=f"phase `{phase.name}` calls a function")
-    name, where = shown_name(function), defined_at(function)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(
-            f"hook `{name}` yields", hint="a hook returns; stream with `Response.stream`", where=where
-        )
-    if phase is MATCH and is_async(function):
-        raise ConfigError(
-            f"matcher `{name}` is async", hint="routing does not wait: write `def`", where=where
-        )
-    try:
-        signature = inspect.signature(function)
-    except (ValueError, TypeError):
-        return  # Some builtins have none to check.
-    parameters = list(signature.parameters.values())[1 if is_method else 0 :]
-    if not _fits(parameters, phase.arguments):
-        given = ", ".join(str(p.replace(annotation=p.empty)) for p in parameters)
-        wanted = ", ".join(phase.arguments)
-        short = name.rpartition(":")[2].rpartition(".")[2]
-        full = f"self, {wanted}".rstrip(", ") if is_method else wanted
-        raise ConfigError(
-            f"hook `{name}` takes `({given})`, but phase `{phase.name}` gives `({wanted})`",
-            hint=f"write `def {short}({full})`",
-            where=where,
-        )
-
-
-def check_phase_name(name: str) -> Phase:
-    """The phase of that name; any other name is refused with the nearest right one."""
-    if name not in PHASES:
-        raise ConfigError(f"there is no phase `{name}`", hint=suggestion(name, PHASES))
-    return PHASES[name]
-
-
-def _fits(parameters: list[inspect.Parameter], wanted: tuple[str, ...]) -> bool:
-    remaining = list(wanted)
-    for parameter in parameters:
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            remaining.clear()
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            continue
-        elif parameter.kind is parameter.KEYWORD_ONLY or not remaining:
-            if parameter.default is parameter.empty:
-                return False
-        elif not _same_name(parameter.name, remaining.pop(0)):
-            return False
-    return not remaining
-
-
-def _same_name(given: str, wanted: str) -> bool:
-    """A leading underscore marks an argument that is not used."""
-    return given.lstrip("_") in ("", wanted)

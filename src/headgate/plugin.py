@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ._caller import caller
+from ._hook_checks import check_hook, defined_at
 from .config.errors import ConfigError, Where, nearest, refusal, suggestion
 from .config.hooks import PluginConfig
-from .phases import BODY_PHASES, PHASES, check_hook, defined_at
+from .phases import PHASES
 from .route import Route, Upstream
 
 
@@ -90,7 +91,7 @@ def _check_method(cls: type[Plugin], name: str, member: Any) -> None:
             f"`{name}` of plugin `{cls.__name__}` is no plain method", hint="write `def`", where=where
         )
     check_hook(PHASES[name], member, is_method=True)
-    if name not in BODY_PHASES and hasattr(member, "_headgate_body_mode"):
+    if not PHASES[name].has_body and hasattr(member, "_headgate_body_mode"):
         raise ConfigError(
             f"`{name}` of plugin `{cls.__name__}` has a body mode, but gets no body",
             hint="`body_mode` is for request_body and response_body",

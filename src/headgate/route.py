@@ -7,12 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ._caller import caller
-from ._decorators import RegisteredHook, RoutePhases, registered
+from ._decorators import RegisteredHook, registered
+from ._hook_checks import MATCH
+from ._phase_decorators import RoutePhases
 from .config.errors import ConfigError, Where
 from .config.hooks import RouteHooksConfig
 from .config.routes import RouteConfig
 from .config.upstreams import UpstreamConfig
-from .phases import MATCH, PHASES, ROUTE_PHASES
+from .phases import PHASES
 
 if TYPE_CHECKING:
     from headgate._core import FetchResponse, Request
@@ -87,7 +89,10 @@ class Route(RoutePhases):
     def _described(self) -> RouteConfig:
         """The route as the model shows it, with its hooks by their references."""
         hooks = RouteHooksConfig.model_validate(
-            {name: [hook.described() for hook in self._hooks if hook.phase == name] for name in ROUTE_PHASES}
+            {
+                name: [hook.described() for hook in self._hooks if hook.phase == name]
+                for name in RouteHooksConfig.model_fields
+            }
         )
         when = self.when.reference if self.when else None
         return self.config.model_copy(update={"hooks": hooks, "when": when})

@@ -49,7 +49,9 @@ def test_the_gateway_named_gate_is_taken(write: Write) -> None:
 
 
 def test_a_single_gateway_may_have_any_name(write: Write) -> None:
-    assert write("g.py", "from headgate import Gateway\nproxy = Gateway()\nalias = proxy\n").routes == []
+    assert (
+        write("g.py", "from headgate import Gateway\nproxy = Gateway()\nalias = proxy\n")._parts.routes == []
+    )
 
 
 @pytest.mark.parametrize(

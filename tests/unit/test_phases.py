@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from headgate._hook_checks import MATCH, check_hook, check_phase_name, defined_at, is_async, shown_name
 from headgate.config.errors import ConfigError
-from headgate.phases import MATCH, PHASES, check_hook, check_phase_name, defined_at, is_async, shown_name
+from headgate.phases import PHASES
 
 
 class Signer:

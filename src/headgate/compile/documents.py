@@ -11,16 +11,11 @@ from headgate._decorators import RegisteredHook, registered
 from headgate.config.documents import Document
 from headgate.config.errors import ConfigError, Where, suggestion
 from headgate.config.errors import Path as ConfigPath
-from headgate.config.hooks import (
-    BodyHookConfig,
-    HooksConfig,
-    ListenerHooksConfig,
-    PluginConfig,
-    RouteHooksConfig,
-)
+from headgate.config.hooks import BodyHookConfig, PluginConfig
 from headgate.config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from headgate.config.model import GatewayConfig
 from headgate.config.routes import RouteConfig
+from headgate.config.settings import Settings
 from headgate.gateway import Gateway
 from headgate.listener import Listener, StreamListener
 from headgate.phases import PHASES
@@ -80,7 +75,7 @@ def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _F
 
 
 def _hooks(
-    hooks: HooksConfig | RouteHooksConfig | ListenerHooksConfig,
+    hooks: Settings,
     path: ConfigPath,
     document: Document,
     finder: _Finder,

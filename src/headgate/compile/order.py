@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headgate._decorators import RegisteredHook
+from headgate._hook_checks import HookSpec, is_async
 from headgate.config.errors import ConfigError
 from headgate.config.hooks import BodyHookConfig
 from headgate.config.listeners import ListenerConfig
 from headgate.config.model import GatewayConfig, Inconsistency
 from headgate.config.snapshot import RouteCalls, snapshot
 from headgate.config.units import milliseconds
-from headgate.phases import BODY_PHASES, PHASES, HookSpec, is_async
+from headgate.phases import PHASES
 from headgate.route import Route
 
 from .plugin_uses import PluginUses
@@ -59,14 +60,15 @@ def compile_gateway(gate: Gateway) -> Compiled:
             {
                 phase: table.add_phase(phase, _hooks_of(phase, route, gate, uses))
                 for phase in PHASES
-                if _on_routes(phase)
+                if PHASES[phase].on_routes
             },
         )
         for route in parts.routes
     ]
     everywhere = {
         phase: table.add_all(phase, _hooks_of(phase, None, gate, uses))
-        for phase in ("rewrite", "error", "log")
+        for phase in PHASES
+        if PHASES[phase].without_route
     }
     listeners = [
         {
@@ -76,7 +78,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
                 + [hook for hook in listener._hooks if hook.phase == phase],
             )
             for phase in PHASES
-            if PHASES[phase].scope in ("connection", "listener")
+            if PHASES[phase].on_listeners
         }
         for listener in (*parts.listeners, *parts.tcp, *parts.udp)
     ]
@@ -102,10 +104,6 @@ def compile_gateway(gate: Gateway) -> Compiled:
         tuple(worker.specs[position] for position in shutdown),
         config,
     )
-
-
-def _on_routes(phase: str) -> bool:
-    return PHASES[phase].scope == "route"
 
 
 def _hooks_of(phase: str, route: Route | None, gate: Gateway, uses: PluginUses) -> list[RegisteredHook]:
@@ -166,7 +164,7 @@ class _HookTable:
 
     def add_phase(self, phase: str, hooks: list[RegisteredHook]) -> list[int | Mapping[str, Any]]:
         """As `add_all`; for body phases with how each hook takes the body."""
-        if phase not in BODY_PHASES:
+        if not PHASES[phase].has_body:
             return [*self.add_all(phase, hooks)]
         ordered = reversed(hooks) if PHASES[phase].reverse else hooks
         return [self._body_hook(hook) for hook in ordered]

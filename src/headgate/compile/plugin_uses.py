@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headgate._decorators import RegisteredHook, marked_body
+from headgate._hook_checks import Hook, is_async, shown_name
 from headgate.config.errors import ConfigError, suggestion
 from headgate.config.patterns import check_path, covers, matches_path
-from headgate.phases import PHASES, Hook, is_async, shown_name
+from headgate.phases import PHASES
 from headgate.plugin import On, PluginUse
 from headgate.route import Route, Upstream
 
@@ -61,7 +62,7 @@ def _applies(use: PluginUse, phase: str, route: Route | None) -> bool | None:
     on = use.on
     if on is None or PHASES[phase].scope == "worker":
         return True
-    if PHASES[phase].scope in ("connection", "listener"):
+    if PHASES[phase].on_listeners:
         return False  # refused in `_found`: there is no request yet
     if isinstance(on, Route):
         return on is route
@@ -114,7 +115,7 @@ def _found(use: PluginUse, routes: Sequence[Route], upstreams: Mapping[str, Upst
             hint="use it on a path pattern, or without `on`",
             where=use.where,
         )
-    early = [name for name in type(use.plugin).phases if PHASES[name].scope in ("connection", "listener")]
+    early = [name for name in type(use.plugin).phases if PHASES[name].on_listeners]
     if on is not None and early:
         raise ConfigError(
             f"plugin `{type(use.plugin).__name__}` has a `{early[0]}` hook, which runs before there is a request",

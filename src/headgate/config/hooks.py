@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
+
+from headgate.phases import PHASES
 
 from .errors import ConfigError
 from .settings import OneOrMany, Settings
@@ -77,62 +79,48 @@ BodyHooks = Annotated[tuple[BodyHookConfig, ...], OneOrMany()]
 """One hook of a body phase, or several in order."""
 
 
-class RouteHooksConfig(Settings):
+def _by_phase(*scopes: str) -> Any:
+    """A table with a key for each phase of these scopes, made from the table of phases."""
+    fields: dict[str, Any] = {
+        phase.name: (BodyHooks if phase.has_body else Hooks, Field(default=(), description=phase.description))
+        for phase in PHASES.values()
+        if phase.scope in scopes
+    }
+    return create_model("HooksByPhase", __base__=Settings, **fields)
+
+
+if TYPE_CHECKING:
+
+    class _ByPhase(Settings):
+        """What every table of hooks is to a type checker: any phase, with its hooks."""
+
+        def __getattr__(self, phase: str) -> tuple[Any, ...]: ...
+
+    _OfRoutes = _ByPhase
+    _OfListeners = _ByPhase
+    _OfStreams = _ByPhase
+    _OfGateways = _ByPhase
+else:
+    _OfRoutes = _by_phase("route")
+    _OfListeners = _by_phase("connection")
+    _OfStreams = _by_phase("connection", "listener")
+    _OfGateways = _by_phase("worker", "connection", "gateway", "route")
+
+
+class RouteHooksConfig(_OfRoutes):
     """The hooks of one route, by phase."""
 
-    request: Hooks = Field(default=(), description="After the route is chosen; may answer.")
-    request_body: BodyHooks = Field(
-        default=(), description="While the request's body goes to a server; may change it."
-    )
-    balance: Hooks = Field(default=(), description="Before each attempt; may pick the server.")
-    upstream_request: Hooks = Field(
-        default=(), description="Before each attempt goes out; may sign or add headers."
-    )
-    response: Hooks = Field(
-        default=(), description="When a response head is there; may change or replace it."
-    )
-    response_body: BodyHooks = Field(
-        default=(), description="While the response's body goes to the client; may change it."
-    )
-    websocket_message: Hooks = Field(
-        default=(),
-        description="For each message of a WebSocket, from either side; may change it. "
-        "Without one a WebSocket is carried as it is.",
-    )
-    error: Hooks = Field(default=(), description="When something failed; may give the answer.")
-    log: Hooks = Field(default=(), description="After the last byte.")
 
-
-class ListenerHooksConfig(Settings):
+class ListenerHooksConfig(_OfListeners):
     """The hooks of one listener, by phase."""
 
-    connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
-    client_hello: Hooks = Field(
-        default=(),
-        description="When the first TLS message is there (`tls`, `tls_passthrough`); may give the certificate,"
-        " or choose the server.",
-    )
 
-
-class StreamHooksConfig(ListenerHooksConfig):
+class StreamHooksConfig(_OfStreams):
     """The hooks of one listener for bytes or datagrams, by phase."""
 
-    client_data: Hooks = Field(default=(), description="For each chunk or datagram from the client.")
-    server_data: Hooks = Field(default=(), description="For each chunk or datagram from the server.")
 
-
-class HooksConfig(RouteHooksConfig):
+class HooksConfig(_OfGateways):
     """The hooks of every route, by phase, and those that belong to no route."""
-
-    startup: Hooks = Field(default=(), description="Once when a worker starts.")
-    shutdown: Hooks = Field(default=(), description="Once when a worker stops.")
-    connect: Hooks = Field(default=(), description="When a connection is accepted; may refuse it.")
-    client_hello: Hooks = Field(
-        default=(),
-        description="When the first TLS message is there (`tls`, `tls_passthrough`); may give the certificate,"
-        " or choose the server.",
-    )
-    rewrite: Hooks = Field(default=(), description="Before routing; may change method, target and headers.")
 
 
 class PluginConfig(Settings):

@@ -9,6 +9,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
+from headgate.phases import PHASES
+
 from .errors import Path as ConfigPath
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import AccessLogConfig
@@ -98,20 +100,9 @@ def snapshot(
     )
 
 
-_ROUTE_LISTS = (
-    "rewrite",
-    "request",
-    "request_body",
-    "balance",
-    "upstream_request",
-    "response",
-    "response_body",
-    "websocket_message",
-    "error",
-    "log",
-)
-_GATEWAY_LISTS = ("rewrite", "error", "log")
-_LISTENER_LISTS = ("connect", "client_hello", "client_data", "server_data")
+_ROUTE_LISTS = tuple(name for name, phase in PHASES.items() if phase.on_routes or phase.scope == "gateway")
+_GATEWAY_LISTS = tuple(name for name, phase in PHASES.items() if phase.without_route)
+_LISTENER_LISTS = tuple(name for name, phase in PHASES.items() if phase.on_listeners)
 
 
 def _listeners(

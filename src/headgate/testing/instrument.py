@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headgate.phases import HookSpec
+from headgate._hook_checks import HookSpec
 
 from .messages import AttemptRecord, Record
 from .servers import Fault, Prepared

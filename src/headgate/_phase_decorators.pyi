@@ -1,0 +1,128 @@
+"""The decorators of every phase, for type checkers; a test holds this against the table of phases."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from headgate._core import (
+    Attempt,
+    Certificate,
+    Connection,
+    Failure,
+    Request,
+    ResponseView,
+    ServerView,
+    UpstreamView,
+    WebSocketMessage,
+)
+
+from ._decorators import BodyPhaseDecorator, PhaseDecorator, RegisteredHook
+from .message import Response
+
+Answer = Response | None
+RequestHook = Callable[[Request], Answer | Awaitable[Answer]]
+Piece = bytes | bytearray | memoryview | Answer
+RequestBodyHook = Callable[[Request, bytes, bool], Piece | Awaitable[Piece]]
+Picked = ServerView | str | Answer
+BalanceHook = Callable[[Request, UpstreamView], Picked | Awaitable[Picked]]
+UpstreamRequestHook = Callable[[Request, Attempt], Answer | Awaitable[Answer]]
+ResponseHook = Callable[[Request, ResponseView], Answer | Awaitable[Answer]]
+ResponseBodyHook = Callable[[Request, ResponseView, bytes, bool], Piece | Awaitable[Piece]]
+Data = str | bytes | bytearray | memoryview
+Messages = Data | list[Any] | tuple[Any, ...] | None
+MessageHook = Callable[[Request, WebSocketMessage], Messages | Awaitable[Messages]]
+ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
+LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
+ConnectHook = Callable[[Connection], Awaitable[None] | None]
+Pem = str | bytes
+Shown = Certificate | Pem | tuple[Pem, Pem] | None
+ClientHelloHook = Callable[[Connection], Shown | Awaitable[Shown]]
+ChunkHook = Callable[[Connection, bytes], bytes | Awaitable[bytes | None] | None]
+WorkerHook = Callable[[], Awaitable[Any] | Any]
+
+class RoutePhases:
+    """The phases that gateways and single routes share, as decorators."""
+
+    _hooks: list[RegisteredHook]
+
+    @property
+    def request(self) -> PhaseDecorator[RequestHook]:
+        """After the route is chosen: let in, answer, choose the upstream, change headers."""
+
+    @property
+    def request_body(self) -> BodyPhaseDecorator[RequestBodyHook]:
+        """The request's body is on its way: keep, replace or drop a chunk, or answer."""
+
+    @property
+    def balance(self) -> PhaseDecorator[BalanceHook]:
+        """Each attempt, before a server is chosen: pick one of `upstream.servers`, or leave it to the gateway."""
+
+    @property
+    def upstream_request(self) -> PhaseDecorator[UpstreamRequestHook]:
+        """Each attempt, before bytes go out: sign, add headers."""
+
+    @property
+    def response(self) -> PhaseDecorator[ResponseHook]:
+        """The response head is there: change status and headers, or replace the response."""
+
+    @property
+    def response_body(self) -> BodyPhaseDecorator[ResponseBodyHook]:
+        """The response's body is on its way: keep, replace or drop a chunk."""
+
+    @property
+    def websocket_message(self) -> PhaseDecorator[MessageHook]:
+        """A message of a WebSocket came, from either side: replace it, drop it, send others, close."""
+
+    @property
+    def error(self) -> PhaseDecorator[ErrorHook]:
+        """Something failed before a response began: give the answer."""
+
+    @property
+    def log(self) -> PhaseDecorator[LogHook]:
+        """After the last byte: record; never delays the client."""
+
+class GatewayPhases(RoutePhases):
+    """All phases, as decorators."""
+
+    @property
+    def startup(self) -> PhaseDecorator[WorkerHook]:
+        """Once when a worker starts, before it accepts: open pools, start tasks."""
+
+    @property
+    def shutdown(self) -> PhaseDecorator[WorkerHook]:
+        """Once when a worker stops, after its last request: close pools, end tasks."""
+
+    @property
+    def connect(self) -> PhaseDecorator[ConnectHook]:
+        """A connection is accepted, before its first byte of HTTP: refuse it, set its limits."""
+
+    @property
+    def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
+        """The first TLS message is there: give the certificate, choose the server, refuse."""
+
+    @property
+    def rewrite(self) -> PhaseDecorator[RequestHook]:
+        """The head is read, before routing: change method, target and headers."""
+
+class ListenerPhases:
+    """The phases of one listener, as decorators."""
+
+    _hooks: list[RegisteredHook]
+
+    @property
+    def connect(self) -> PhaseDecorator[ConnectHook]:
+        """A connection is accepted here, before its first byte of HTTP: refuse it, set its limits."""
+
+    @property
+    def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
+        """The first TLS message is there: give the certificate, choose the server, refuse."""
+
+class StreamPhases(ListenerPhases):
+    """The phases of a listener for bytes or datagrams, as decorators."""
+
+    @property
+    def client_data(self) -> PhaseDecorator[ChunkHook]:
+        """A chunk or datagram came from the client: let it pass, replace it, or `connection.refuse()`."""
+
+    @property
+    def server_data(self) -> PhaseDecorator[ChunkHook]:
+        """A chunk or datagram came from the server: let it pass, replace it, or `connection.refuse()`."""
