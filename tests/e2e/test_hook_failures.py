@@ -43,6 +43,33 @@ def rewritten(request):
 def leave(request):
     raise SystemExit(3)
 
+@gate.route("/exit-async", to=api)
+async def leave_later(request):
+    await asyncio.sleep(0.001)
+    raise SystemExit(4)
+
+async def leaves():
+    await asyncio.sleep(0.001)
+    raise SystemExit(5)
+
+async def interrupts():
+    await asyncio.sleep(0.001)
+    raise KeyboardInterrupt
+
+@gate.route("/spawns/{what}")
+async def spawns(request):
+    loop = asyncio.get_running_loop()
+    match request.params["what"]:
+        case "task":
+            kept_views["task"] = loop.create_task(leaves())
+        case "interrupt":
+            kept_views["task"] = loop.create_task(interrupts())
+        case "awaited":
+            await asyncio.gather(leaves())
+        case "callback":
+            loop.call_soon(exit)
+    return Response(200, "spawned")
+
 @gate.route("/recursion", to=api)
 def recurse(request):
     def deeper():
@@ -140,6 +167,35 @@ def test_raising_hook_harms_no_other_request(gateway: RunningGateway, origin: Or
     for client in waiting:
         assert client.response().status == 200
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "logged"),
+    [
+        ("task", "SystemExit: 5"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("awaited", "SystemExit: 5"),
+        ("callback", "SystemExit: None"),
+    ],
+)
+def test_exit_outside_of_the_hooks_own_step_does_not_end_the_worker(
+    gateway: RunningGateway, what: str, logged: str
+) -> None:
+    workers = gateway.workers
+    with gateway.client() as other:
+        other.send(format_request("GET", "/slow/other"))
+        response = gateway.get(f"/spawns/{what}")
+        assert response.status == (500 if what == "awaited" else 200)
+        gateway.wait_for_log(f"\n{logged}\n")
+        assert other.response().status == 200
+    assert gateway.workers == workers
+
+
+def test_exit_in_a_hook_is_said_in_the_log(gateway: RunningGateway) -> None:
+    workers = gateway.workers
+    assert gateway.get("/exit-async").status == 500
+    gateway.wait_for_log("sys.exit\\(\\) called in a hook: `gate.py:leave_later` of phase `request`")
+    assert gateway.workers == workers
 
 
 def test_system_exit_in_a_hook_does_not_end_the_worker(gateway: RunningGateway) -> None:

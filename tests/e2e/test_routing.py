@@ -184,6 +184,8 @@ gate.route("/f", when=is_beta, respond="beta")
 gate.route("/f", respond="plain")
 gate.route("/broken", when=broken, respond="never")
 gate.route("/broken", respond="fallback")
+gate.route("/open", when=broken, respond="never", on_error="open")
+gate.route("/open", respond="fallback")
 """
 
 
@@ -197,9 +199,16 @@ def test_function_decides(function_gateway: RunningGateway, user: str, expected:
     assert function_gateway.get("/f", [("X-User", user)]).text == expected
 
 
-def test_matcher_that_raises_counts_as_no_and_is_logged(function_gateway: RunningGateway) -> None:
-    assert function_gateway.get("/broken").text == "fallback"
+def test_matcher_that_raises_gives_500_and_no_other_route_answers(function_gateway: RunningGateway) -> None:
+    before = function_gateway.counter("hook_failures")
+    response = function_gateway.get("/broken")
+    assert response.status == 500 and "fallback" not in response.text
     function_gateway.wait_for_log("matcher is broken")
+    assert function_gateway.counter("hook_failures") == before + 1
+
+
+def test_matcher_that_fails_open_counts_as_no(function_gateway: RunningGateway) -> None:
+    assert function_gateway.get("/open").text == "fallback"
 
 
 def test_parameters_are_given_decoded(function_gateway: RunningGateway) -> None:

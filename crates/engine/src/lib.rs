@@ -34,7 +34,7 @@ pub use hooks::connection::{Chosen, ConnectionState, Opened};
 pub use hooks::exchange::{ClientInfo, Exchange, HookTime, Protocol};
 pub use hooks::{
     Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, Hooks,
-    LocalFuture, MessageStep, MessageVerdict, NoHooks, Read, Step, Verdict,
+    LocalFuture, MatcherFailed, MessageStep, MessageVerdict, NoHooks, Read, Step, Verdict,
 };
 pub use http::bodies::intake::{Delivery, NewBody, Taken, Want};
 pub use http::bodies::piece::{Chunk, Piece};

@@ -56,7 +56,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
     table = _HookTable(config)
     routes = [
         RouteCalls(
-            None if route.when is None else table.add(route.when),
+            None if route.when is None else table.add(_as_route_says(route.when, route)),
             {
                 phase: table.add_phase(phase, _hooks_of(phase, route, gate, uses))
                 for phase in PHASES
@@ -112,13 +112,13 @@ def _hooks_of(phase: str, route: Route | None, gate: Gateway, uses: PluginUses) 
     if route is not None:
         for hook in route._hooks:
             if hook.phase == phase:
-                own = route.config
-                hooks.append(
-                    replace(
-                        hook, deadline=hook.deadline or own.deadline, on_error=hook.on_error or own.on_error
-                    )
-                )
+                hooks.append(_as_route_says(hook, route))
     return hooks
+
+
+def _as_route_says(hook: RegisteredHook, route: Route) -> RegisteredHook:
+    own = route.config
+    return replace(hook, deadline=hook.deadline or own.deadline, on_error=hook.on_error or own.on_error)
 
 
 def _check_answers(route: Route, gate: Gateway, uses: PluginUses) -> None:

@@ -147,7 +147,9 @@ class RouteConfig(Settings):
         default_factory=dict, description="Query parameters it wants: a value, `~regex`, true or false."
     )
     when: Reference | None = Field(
-        default=None, description="A Python function that is given the request and says whether to take it."
+        default=None,
+        description="A Python function that is given the request and says whether to take it. One that raises gives "
+        "500; with `on_error: open` it counts as no.",
     )
     priority: int = Field(
         default=0,

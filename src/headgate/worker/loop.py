@@ -7,8 +7,11 @@ never gets here at all.
 """
 
 import asyncio
+import logging
 
 from headgate.worker.core_selector import CoreSelector, Poller
+
+logger = logging.getLogger("headgate.hooks")
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -21,6 +24,15 @@ class Loop(asyncio.SelectorEventLoop):
     def attach(self, core: Poller) -> None:
         """Puts the engine in charge of waiting."""
         self._core_selector.attach(core)
+
+    def _run_once(self) -> None:
+        # A task or callback that raises one of these would end the loop, and with it every client's connection.
+        try:
+            super()._run_once()  # type: ignore[misc]
+        except SystemExit:
+            logger.exception("sys.exit() called in a hook, a task or a callback: it ends only that")
+        except KeyboardInterrupt:
+            logger.exception("KeyboardInterrupt raised in a hook, a task or a callback: it ends only that")
 
     def detach(self) -> None:
         """Takes the engine out again, before it is dropped."""

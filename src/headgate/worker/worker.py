@@ -254,9 +254,13 @@ def _load(channel: Channel, source: Source) -> Loaded:
 
 async def _call(hook: Any) -> None:
     async with asyncio.timeout(hook.deadline_ms / 1000):
-        result = hook.function()
-        if hook.is_async:
-            await result
+        try:
+            result = hook.function()
+            if hook.is_async:
+                await result
+        except (SystemExit, KeyboardInterrupt) as error:
+            # The loop runs in this very task, and would not end with it.
+            raise RuntimeError(f"{summary(error)}: sys.exit() called in a hook") from error
 
 
 async def _end_tasks() -> None:

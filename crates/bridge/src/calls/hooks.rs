@@ -7,7 +7,8 @@ use std::task::Poll;
 
 use headgate_engine::websocket::{Message, Party};
 use headgate_engine::{
-    BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, MessageStep, Read, Step,
+    BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, MatcherFailed, MessageStep, Read,
+    Step,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyContext, PySequence};
@@ -103,7 +104,7 @@ impl Hooks for PyHooks {
         gil::held(|py| PyPiece::from_pipe(py, most, pipe))
     }
 
-    fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool {
+    fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> Result<bool, MatcherFailed> {
         let call = self.calls(function, exchange);
         gil::held(|py| {
             let matches = call.guarded(py, || {
@@ -113,7 +114,11 @@ impl Hooks for PyHooks {
             });
             self.seam.notice_work(py);
             exchange.tick_us();
-            matches.unwrap_or(false)
+            match (matches, call.hook.on_error) {
+                (Some(matches), _) => Ok(matches),
+                (None, OnError::Open) => Ok(false),
+                (None, OnError::Closed) => Err(MatcherFailed),
+            }
         })
     }
 

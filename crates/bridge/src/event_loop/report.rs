@@ -2,7 +2,7 @@
 
 use headgate_engine::{ConnectionState, Exchange};
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
+use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyTimeoutError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -51,16 +51,16 @@ impl Origin {
 
     /// The hook raised, or gave back nonsense.
     pub(crate) fn raised(&self, py: Python<'_>, error: &PyErr) {
-        let what = if error.is_instance_of::<CancelledError>(py) {
-            "was cancelled"
+        let (hook, phase) = (&self.hook, self.phase);
+        let text = if error.is_instance_of::<PySystemExit>(py) {
+            // it ends no process here: the hook has failed, as with any other exception
+            format!("sys.exit() called in a hook: `{hook}` of phase `{phase}`")
+        } else if error.is_instance_of::<CancelledError>(py) {
+            format!("hook `{hook}` of phase `{phase}` was cancelled: {error}")
         } else {
-            "raised"
+            format!("hook `{hook}` of phase `{phase}` raised: {error}")
         };
-        self.log(
-            py,
-            &format!("hook `{}` of phase `{}` {what}: {error}", self.hook, self.phase),
-            error,
-        );
+        self.log(py, &text, error);
     }
 
     /// The hook's streamed body raised.

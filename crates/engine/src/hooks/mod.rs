@@ -107,6 +107,10 @@ pub trait BodySource {
 #[derive(Debug)]
 pub struct BodyFailed;
 
+/// A matcher function failed, so that it is not known which route is meant.
+#[derive(Debug)]
+pub struct MatcherFailed;
+
 /// What a hook made of a chunk of a connection's bytes.
 pub enum Filtered {
     /// It goes on as it is.
@@ -172,8 +176,11 @@ pub trait Hooks {
         Ok(Rc::new(bytes))
     }
 
-    /// Asks a matcher function whether a route that otherwise fits takes the request. Errors count as no (and are logged).
-    fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> bool;
+    /// Asks a matcher function whether a route that otherwise fits takes the request. One that fails open counts as no.
+    ///
+    /// # Errors
+    /// It failed (which is logged), and is to fail closed.
+    fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> Result<bool, MatcherFailed>;
 
     /// Lets other threads of the interpreter run; called between requests when the last such break is over a millisecond ago.
     fn breathe(&self);
@@ -195,8 +202,8 @@ impl Hooks for NoHooks {
         ChunkStep::Ready(Filtered::Pass)
     }
 
-    fn matches(&self, _: usize, _: &Rc<Exchange>) -> bool {
-        false
+    fn matches(&self, _: usize, _: &Rc<Exchange>) -> Result<bool, MatcherFailed> {
+        Ok(false)
     }
 
     fn breathe(&self) {}

@@ -15,7 +15,7 @@ use headgate_wire::RequestHead;
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Answer;
-use crate::http::bodies::made::keep_trailers;
+use crate::http::bodies::made::{hook_failed, keep_trailers};
 use crate::http::connection::{Connection, Next, NoRequest};
 use crate::http::exchange::completion::finish;
 use crate::http::forward;
@@ -25,7 +25,7 @@ use crate::http::phases::{close_body, run_hooks, run_request_hooks};
 use crate::http::reply::refuse;
 use crate::http::reply::{self, Own};
 use crate::messages::websocket;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Metrics};
 use crate::state::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::tls;
@@ -120,7 +120,7 @@ async fn respond(
             return Box::pin(reply::send(connection, exchange, tables, Own::from(answer), body)).await;
         }
     }
-    let route = match choose_route(exchange, tables) {
+    let route = match choose_route(exchange, tables, &connection.shared.metrics) {
         Ok(route) => route,
         // what is there and what is not is nobody's business who may not come in
         Err(failure) => return Err(tls::check_request(exchange, None).err().unwrap_or(failure)),
@@ -231,7 +231,7 @@ impl Fields for HeadFields<'_> {
     }
 }
 
-fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>) -> Result<usize, Failure> {
+fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>, metrics: &Metrics) -> Result<usize, Failure> {
     let mut params: Params = exchange.params.take();
     let request = exchange.request.borrow();
     let path = normalize_path(request.path())
@@ -242,10 +242,17 @@ fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>) -> Result<usize, F
         query: request.query(),
         method: request.method(),
     };
+    let mut has_failed = false;
     let mut ask = |route: usize| {
-        tables
-            .function(route)
-            .is_some_and(|function| tables.hooks.matches(function, exchange))
+        let Some(function) = tables.function(route) else {
+            return false;
+        };
+        // the search ends with a matcher that failed: a later route may be open to those whom this one would keep out
+        tables.hooks.matches(function, exchange).unwrap_or_else(|_| {
+            metrics.count(Counter::HookFailures);
+            has_failed = true;
+            true
+        })
     };
     let found = tables
         .router
@@ -253,6 +260,7 @@ fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>) -> Result<usize, F
     drop(request);
     exchange.params.replace(params);
     match found {
+        Found::Route(_) if has_failed => Err(hook_failed()),
         Found::Route(route) => Ok(route),
         Found::MethodNotAllowed(methods) => {
             let mut failure = Failure::client(
