@@ -257,7 +257,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         """Serves an ASGI 3 application at `path` and all below it; the application sees `path` as its root path.
 
         Its lifespan runs with the worker's. `deadline` is how long an answer may take to begin. Hooks hang on the route
-        that it gives as on any other.
+        that it gives as on any other: those of phase `request` run before the application.
         """
         from .asgi import Mount
 
@@ -277,6 +277,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         )
         self.startup(mount.startup)
         self.shutdown(mount.shutdown)
+        route._is_mount = True
         return route(mount)
 
     def use(

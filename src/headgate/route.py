@@ -65,21 +65,46 @@ def _engine_fetch() -> Callable[..., Awaitable[FetchResponse]]:
 
 
 class Route(RoutePhases):
-    """One route. Used as a decorator it takes a request hook; its other phases hang on it as `@route.response`."""
+    """One route. Used as a decorator it takes a request hook; its other phases hang on it as `@route.response`.
+
+    Where the route has nothing else to do (no `to`, `redirect`, `respond` or `files`), the function it decorates is
+    what answers: it runs after the route's other request hooks, wherever those stand in the file.
+    """
 
     def __init__(self, config: RouteConfig, when: Matcher | None, where: Where | None) -> None:
         self.config = config
         self._hooks: list[RegisteredHook] = []
+        self._handlers: list[RegisteredHook] = []
+        self._is_mount = False
         self.where = where
         self.when = None if when is None else registered(MATCH, when, reference=config.when)
 
     def __call__(self, function: Callable[..., Any]) -> Route:
         """Takes `function` as a request hook and gives the route back."""
         try:
-            self._hooks.append(registered(PHASES["request"], function))
+            hook = registered(PHASES["request"], function)
         except ConfigError as error:
             raise error.at(caller()) from None
+        self._hooks.append(hook)
+        self._handlers.append(hook)
         return self
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function that the route decorates, as it was written: to be called in a test, or by others.
+
+        Raises `LookupError` for a route that decorates none.
+        """
+        if not self._handlers:
+            raise LookupError(f"route `{self.name}` decorates no function")
+        return self._handlers[-1].function
+
+    def _in_order(self) -> list[RegisteredHook]:
+        """Its hooks in the order listed, but what answers last: an access check below it must come first."""
+        if self.config.has_action:
+            return self._hooks
+        last = {id(hook) for hook in self._handlers}
+        return sorted(self._hooks, key=lambda hook: id(hook) in last)
 
     @property
     def name(self) -> str:
@@ -90,7 +115,7 @@ class Route(RoutePhases):
         """The route as the model shows it, with its hooks by their references."""
         hooks = RouteHooksConfig.model_validate(
             {
-                name: [hook.described() for hook in self._hooks if hook.phase == name]
+                name: [hook.described() for hook in self._in_order() if hook.phase == name]
                 for name in RouteHooksConfig.model_fields
             }
         )

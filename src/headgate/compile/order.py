@@ -21,9 +21,11 @@ from headgate.config.units import milliseconds
 from headgate.phases import PHASES
 from headgate.route import Route
 
+from .never_run import refuse_hooks_that_never_run
 from .plugin_uses import PluginUses
 
 if TYPE_CHECKING:
+    from headgate._parts import Parts
     from headgate.gateway import Gateway
 
 
@@ -52,13 +54,14 @@ def compile_gateway(gate: Gateway) -> Compiled:
     config = parts.config()
     uses = PluginUses(parts.plugins, parts.routes, parts.upstreams)
     for route in parts.routes:
-        _check_answers(route, gate, uses)
+        _check_answers(route, parts, uses)
+    refuse_hooks_that_never_run(parts, uses)
     table = _HookTable(config)
     routes = [
         RouteCalls(
             None if route.when is None else table.add(_as_route_says(route.when, route)),
             {
-                phase: table.add_phase(phase, _hooks_of(phase, route, gate, uses))
+                phase: table.add_phase(phase, _hooks_of(phase, route, parts, uses))
                 for phase in PHASES
                 if PHASES[phase].on_routes
             },
@@ -66,7 +69,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         for route in parts.routes
     ]
     everywhere = {
-        phase: table.add_all(phase, _hooks_of(phase, None, gate, uses))
+        phase: table.add_all(phase, _hooks_of(phase, None, parts, uses))
         for phase in PHASES
         if PHASES[phase].without_route
     }
@@ -74,7 +77,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         {
             phase: table.add_all(
                 phase,
-                _hooks_of(phase, None, gate, uses)
+                _hooks_of(phase, None, parts, uses)
                 + [hook for hook in listener._hooks if hook.phase == phase],
             )
             for phase in PHASES
@@ -84,7 +87,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
     ]
     worker = _HookTable(config)
     startup, shutdown = (
-        worker.add_all(phase, _hooks_of(phase, None, gate, uses)) for phase in ("startup", "shutdown")
+        worker.add_all(phase, _hooks_of(phase, None, parts, uses)) for phase in ("startup", "shutdown")
     )
     try:
         text = snapshot(config, routes, everywhere, parts.folder, listeners)
@@ -106,11 +109,11 @@ def compile_gateway(gate: Gateway) -> Compiled:
     )
 
 
-def _hooks_of(phase: str, route: Route | None, gate: Gateway, uses: PluginUses) -> list[RegisteredHook]:
+def _hooks_of(phase: str, route: Route | None, parts: Parts, uses: PluginUses) -> list[RegisteredHook]:
     """In listed order; `None` as route stands for requests that reach none, and for the worker itself."""
-    hooks = [hook for hook in gate._hooks if hook.phase == phase] + uses.hooks(phase, route)
+    hooks = [hook for hook in parts.hooks if hook.phase == phase] + uses.hooks(phase, route)
     if route is not None:
-        for hook in route._hooks:
+        for hook in route._in_order():
             if hook.phase == phase:
                 hooks.append(_as_route_says(hook, route))
     return hooks
@@ -121,11 +124,8 @@ def _as_route_says(hook: RegisteredHook, route: Route) -> RegisteredHook:
     return replace(hook, deadline=hook.deadline or own.deadline, on_error=hook.on_error or own.on_error)
 
 
-def _check_answers(route: Route, gate: Gateway, uses: PluginUses) -> None:
-    config = route.config
-    if config.to or config.redirect or config.respond or config.files:
-        return
-    if _hooks_of("request", route, gate, uses):
+def _check_answers(route: Route, parts: Parts, uses: PluginUses) -> None:
+    if route.config.has_action or _hooks_of("request", route, parts, uses):
         return
     raise ConfigError(
         f"route `{route.name}` does nothing",

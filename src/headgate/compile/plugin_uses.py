@@ -29,6 +29,7 @@ class PluginUses:
     def __init__(
         self, uses: Iterable[PluginUse], routes: Sequence[Route], upstreams: Mapping[str, Upstream]
     ) -> None:
+        self._routes = routes
         self._by_plugin: dict[int, list[PluginUse]] = {}
         self._guarded: dict[tuple[object, ...], RegisteredHook] = {}
         for use in uses:
@@ -39,6 +40,19 @@ class PluginUses:
         """One hook at most for each plugin, however often it is used, in order of first use."""
         found = (self._hook(uses, phase, route) for uses in self._by_plugin.values())
         return [hook for hook in found if hook is not None]
+
+    def refuse_unreached(self, why_no_server: Callable[[Route], str | None]) -> None:
+        """Refuses a plugin with hooks for requests to servers where it is used on routes that send none."""
+        for use in (use for uses in self._by_plugin.values() for use in uses if use.on is not None):
+            for phase in (name for name in type(use.plugin).phases if PHASES[name].to_server):
+                routes = [route for route in self._routes if _applies(use, phase, route) is not False]
+                reasons = [why_no_server(route) for route in routes]
+                if reasons and all(reasons):
+                    raise ConfigError(
+                        f"the `{phase}` hook of plugin `{type(use.plugin).__name__}` would never run: {reasons[0]}",
+                        hint="use it where requests go to a server",
+                        where=use.where,
+                    )
 
     def _hook(self, uses: list[PluginUse], phase: str, route: Route | None) -> RegisteredHook | None:
         plugin = uses[0].plugin

@@ -186,6 +186,11 @@ class RouteConfig(Settings):
     hooks: RouteHooksConfig = Field(default_factory=RouteHooksConfig, description="Its own hooks, by phase.")
 
     @property
+    def has_action(self) -> bool:
+        """Whether it says what becomes of a request, so that no hook needs to answer."""
+        return bool(self.to or self.redirect or self.respond or self.files)
+
+    @property
     def shown_name(self) -> str:
         """Its name, or one made of host and path."""
         return self.name or f"{'|'.join(self.host)}{self.path}"

@@ -5,6 +5,7 @@ import gc
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -391,3 +392,43 @@ async def tell(request):
             for beats in (1, 2, 3):
                 gateway.advance(61)
                 gateway.until(lambda wanted=f"{beats} thread": gateway.get("/").text == wanted)
+
+
+def test_run_hook_takes_a_route_and_what_it_decorates_stays_a_function() -> None:
+    gate = Gateway()
+
+    @gate.route("/api/{version}/*", to="10.0.0.1:80")
+    def access(request: Request) -> Response | None:
+        request.headers["x-version"] = request.params["version"]
+        return None
+
+    @access.response
+    def stamp(request: Request, response: ResponseView) -> None:
+        response.headers["x-gate"] = "yes"
+
+    answer, received = run_hook(access, target="/api/v2/users")
+    assert received and received.headers["x-version"] == "v2"
+    assert "x-gate" not in answer.headers
+    assert run_hook(access, phase="response", target="/api/v2/users")[0].headers["x-gate"] == "yes"
+    asked = SimpleNamespace(headers={}, params={"version": "v3"})
+    assert access.function(asked) is None and asked.headers == {"x-version": "v3"}
+    with pytest.raises(LookupError, match="is not on the route's path"):
+        run_hook(access, target="/elsewhere")
+    with pytest.raises(LookupError, match="has no `log` hook"):
+        run_hook(access, phase="log", target="/api/v2/users")
+    with pytest.raises(LookupError, match="decorates no function"):
+        _ = gate.route("/plain", to="10.0.0.1:80").function
+
+
+def test_run_hook_takes_a_method_of_a_plugin() -> None:
+    class Stamp(Plugin):
+        def request(self, request: Request) -> None:
+            request.headers["x-asked"] = "yes"
+
+        def response(self, request: Request, response: ResponseView) -> None:
+            response.headers["x-answered"] = "yes"
+
+    answer, received = run_hook(Stamp().request)
+    assert received and received.headers["x-asked"] == "yes" and "x-answered" not in answer.headers
+    answer, received = run_hook(Stamp().response)
+    assert received and "x-asked" not in received.headers and answer.headers["x-answered"] == "yes"
