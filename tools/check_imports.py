@@ -17,11 +17,12 @@ CRATES: dict[str, set[str]] = {
     "coding": set(),
     "route": set(),
     "shared": set(),
-    "engine": {"wire", "coding", "route", "shared"},
-    "bridge": {"wire", "coding", "route", "shared", "engine"},
+    "net": {"wire"},
+    "engine": {"wire", "coding", "route", "shared", "net"},
+    "bridge": {"wire", "coding", "route", "shared", "net", "engine"},
 }
 # Crates of others that only one of ours may depend on.
-RESERVED = {"pyo3": {"bridge"}, "tokio": {"engine", "bridge"}}
+RESERVED = {"pyo3": {"bridge"}, "tokio": {"net", "engine", "bridge"}}
 # What a crate without I/O and clock may not name.
 PURE = {"wire", "coding", "route"}
 IMPURE = re.compile(

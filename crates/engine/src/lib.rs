@@ -5,8 +5,6 @@
 
 mod accept;
 mod access_log;
-mod clock;
-mod deadline;
 pub mod failure;
 pub mod hooks;
 mod http;
@@ -15,21 +13,19 @@ mod http_date;
 mod limits;
 pub mod messages;
 pub mod metrics;
-mod peer;
-mod pipe;
 pub mod redis;
 pub mod snapshot;
 mod state;
-mod stream;
 mod streams;
 pub mod tables;
 mod tls;
-mod turns;
 mod upstream;
-pub mod virtual_stream;
 mod worker;
 
+use headgate_net::{clock, deadline, peer, pipe, stream, turns, virtual_stream};
+
 pub use failure::{Failure, Source};
+pub use headgate_net::virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use hooks::connection::{Chosen, ConnectionState, Opened};
 pub use hooks::exchange::{ClientInfo, Exchange, HookTime, Protocol};
 pub use hooks::{
@@ -50,5 +46,4 @@ pub use tls::{
     ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
 };
 pub use upstream::{is_server_address, Load};
-pub use virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use worker::{check, Worker};

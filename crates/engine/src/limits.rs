@@ -1,64 +1,17 @@
-//! The named bounds: each has one name, used in the configuration, the log and the counters.
+//! Which counter counts the hits of which bound.
+
+pub(crate) use headgate_net::limits::Limit;
 
 use crate::metrics::Counter;
 
-/// A bound that a peer ran into.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Limit {
-    ClientHead,
-    ClientBody,
-    ClientIdle,
-    Send,
-    Queue,
-    Connect,
-    UpstreamHead,
-    UpstreamIdle,
-    Linger,
-    Fetch,
-    ProxyHeader,
-    Http2Age,
-    ClientHello,
-    TlsHandshake,
-    TcpIdle,
-    TcpLifetime,
-    UdpIdle,
-    UpstreamKeepalive,
-    UpstreamPing,
-    WebSocketIdle,
-    WebSocketPing,
-    WebSocketClose,
+/// A bound whose hits are counted.
+pub(crate) trait LimitCounter {
+    /// The counter of its hits.
+    fn counter(self) -> Counter;
 }
 
-impl Limit {
-    /// The name in the configuration and in the log's field `limit`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ClientHead => "timeouts.client_head",
-            Self::ClientBody => "timeouts.client_body",
-            Self::ClientIdle => "timeouts.client_idle",
-            Self::Send => "timeouts.send",
-            Self::Queue => "timeouts.queue",
-            Self::Connect => "timeouts.connect",
-            Self::UpstreamHead => "timeouts.upstream_head",
-            Self::UpstreamIdle => "timeouts.upstream_idle",
-            Self::Linger => "linger",
-            Self::Fetch => "timeouts.fetch",
-            Self::ProxyHeader => "timeouts.proxy_header",
-            Self::Http2Age => "http2.max_age",
-            Self::ClientHello => "limits.max_client_hello_bytes",
-            Self::TlsHandshake => "timeouts.tls_handshake",
-            Self::TcpIdle | Self::UdpIdle => "listener.idle",
-            Self::TcpLifetime => "listener.lifetime",
-            Self::UpstreamKeepalive => "keepalive.idle_timeout",
-            Self::UpstreamPing => "keepalive.ping",
-            Self::WebSocketIdle => "websocket.idle",
-            Self::WebSocketPing => "websocket.ping_interval",
-            Self::WebSocketClose => "websocket.close_timeout",
-        }
-    }
-
-    /// The counter of its hits.
-    pub(crate) fn counter(self) -> Counter {
+impl LimitCounter for Limit {
+    fn counter(self) -> Counter {
         match self {
             Self::ClientHead => Counter::TimeoutClientHead,
             Self::ClientBody => Counter::TimeoutClientBody,

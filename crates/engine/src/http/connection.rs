@@ -10,7 +10,7 @@ use crate::deadline::Watched;
 use crate::hooks::exchange::ClientInfo;
 use crate::http::exchange;
 use crate::http2;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
 use crate::snapshot::H2c;

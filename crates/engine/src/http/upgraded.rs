@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::http::connection::{Connection, Next};
 use crate::http::h1::tunnel::tunnel;
+use crate::limits::LimitCounter;
 use crate::messages::websocket;
 use crate::peer::{Broken, Peer};
 use crate::tables::Tables;

@@ -26,7 +26,7 @@ use super::PREFACE;
 use crate::deadline::Watched;
 use crate::hooks::exchange::{ClientInfo, Protocol};
 use crate::http::connection::{log_refusal, Connection, Counted, Refusal};
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{late, Peer, BUFFER_BYTES};
 use crate::snapshot::Http2;

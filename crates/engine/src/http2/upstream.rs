@@ -22,7 +22,7 @@ use tokio::task::spawn_local;
 use super::opened::Opened;
 use super::transport::{Transport, Wire};
 use crate::deadline::Watched;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::peer::{watched, Broken, Peer};
 use crate::snapshot::Keepalive;
 use crate::stream::Stream;

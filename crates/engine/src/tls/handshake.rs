@@ -17,12 +17,11 @@ use super::choice::ChosenCertificate;
 use super::client_certificate::ClientCertificate;
 use super::listener::{Built, ListenerTls};
 use super::spec::ClientCertificateMode;
-use super::stream::TlsStream;
 use crate::access_log::TlsFacts;
 use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::peer::{watched, Broken, Peer, BUFFER_BYTES};
-use crate::stream::Stream;
+use crate::stream::{Stream, TlsStream};
 
 /// What was agreed with a client.
 #[derive(Debug)]

@@ -15,7 +15,6 @@
 //! | [`tickets`] | session tickets that every worker can read |
 //! | [`handshake`] | from an accepted connection to a stream of requests |
 //! | [`rules`] | what TLS says about a single request: 421, 400 |
-//! | [`stream`] | a session that is read and written like a socket |
 //! | [`upstream`] | TLS to servers |
 
 mod certificate;
@@ -33,7 +32,6 @@ mod provider;
 mod rules;
 pub(crate) mod spec;
 mod stamp;
-mod stream;
 mod tickets;
 mod upstream;
 
@@ -50,6 +48,5 @@ pub(crate) use fields::{claim_certificate_fields, write_certificate_fields};
 pub(crate) use handshake::{accept, HandshakeFailed, Handshakes, Terms};
 pub(crate) use listener::ListenerTls;
 pub(crate) use rules::check_request;
-pub(crate) use stream::TlsStream;
 pub(crate) use tickets::TicketKeys;
 pub(crate) use upstream::UpstreamTls;

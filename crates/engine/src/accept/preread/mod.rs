@@ -17,7 +17,7 @@ use crate::hooks::connection::{ConnectionState, Opened};
 use crate::hooks::exchange::ClientInfo;
 use crate::hooks::{Step, Verdict};
 use crate::http::connection::{log_refusal, Connection, Refusal};
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
 use crate::snapshot::ListenerProtocol;

@@ -17,7 +17,7 @@ use crate::http::connection::Connection;
 use crate::http::exchange::body_failure;
 use crate::http::h1::request_body::RequestBody;
 use crate::http::phases::Departure;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::snapshot::BodyHook;
 use crate::tables::Tables;
 use headgate_coding::Coding;

@@ -18,7 +18,7 @@ use crate::hooks::BodySource;
 use crate::http::connection::Connection;
 use crate::http::exchange::body_failure;
 use crate::http::h1::request_body::RequestBody;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 
 /// How much of the body a hook wants.

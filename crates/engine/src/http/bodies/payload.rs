@@ -1,5 +1,7 @@
 //! The payload of a server's response, read in pieces.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::task::{ready, Context, Poll};
 
 use tokio::io::ReadBuf;
@@ -214,10 +216,17 @@ fn poll_pipe(
         server.pipes().give(pipe);
         return Poll::Ready(Ok(Flow::default()));
     }
+    let read = |length: usize, pipe: BorrowedFd<'_>| {
+        let chunk = hooks.read_pipe(length, pipe)?;
+        if chunk.bytes().len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(chunk)
+    };
     let chunk = if pipe.filled < PIPE_FROM_BYTES {
-        pipe.empty(hooks)
+        pipe.empty(read)
     } else {
-        server.pipes().look(&mut pipe, hooks)
+        server.pipes().look(&mut pipe, read)
     };
     let chunk = chunk.map_err(failed)?;
     let mut flow = Flow::of(chunk, false);

@@ -14,7 +14,7 @@ use crate::http::exchange::body_failure;
 use crate::http::h1::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::response_head::write_interim;
 use crate::http::phases::Departure;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::upstream::Pooled;

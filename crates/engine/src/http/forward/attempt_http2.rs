@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::http::connection::Connection;
 use crate::http::h1::request_body::RequestBody;
 use crate::http2::SharedConnections;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::upstream::Pooled;

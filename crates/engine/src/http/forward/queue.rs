@@ -14,7 +14,7 @@ use super::Plan;
 use crate::failure::Failure;
 use crate::http::connection::Connection;
 use crate::http::phases::Departure;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::peer::{late, Broken};
 use crate::upstream::Queue;
 use crate::worker::Shared;

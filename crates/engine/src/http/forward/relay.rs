@@ -21,7 +21,7 @@ use crate::http::h1::server_timing;
 use crate::http::phases::{run_hooks_now, Departure};
 use crate::http::reply;
 use crate::http::upgraded::Switched;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::messages::websocket;
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};

@@ -13,6 +13,7 @@ use crate::http::h1::request_head::field;
 use crate::http::h1::response_head::{client_framing, write_end, write_status};
 use crate::http::reply::grpc;
 use crate::http::reply::page::{self as page, reason_phrase};
+use crate::limits::LimitCounter;
 use crate::messages::websocket::missing_version;
 use crate::metrics::Counter;
 use crate::tables::Tables;

@@ -13,6 +13,7 @@ use crate::hooks::{BodyFailed, BodySource};
 use crate::http::connection::Connection;
 use crate::http::h1::request_body::RequestBody;
 use crate::http::phases::{poll_client, Departure};
+use crate::limits::LimitCounter;
 use crate::peer::Broken;
 use crate::turns::Turn;
 

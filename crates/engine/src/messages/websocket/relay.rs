@@ -22,7 +22,7 @@ use crate::deadline::Watched;
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::http::connection::{Connection, Next};
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::Peer;
 use crate::tables::Tables;

@@ -14,7 +14,7 @@ use crate::access_log::Entry;
 use crate::hooks::connection::{Chosen, ConnectionState, Opened};
 use crate::hooks::exchange::ClientInfo;
 use crate::http::connection::Refusal;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::tables::listener::Settings;

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 const PARTS: usize = 8;
 
 /// The line of a worker's transfers.
-pub(crate) struct Turns {
+pub struct Turns {
     /// Parts left of this round.
     free: Cell<usize>,
     rounds: Cell<u64>,
@@ -30,7 +30,7 @@ pub(crate) struct Turns {
 
 /// A transfer's place in line, if it has one, and the round in which it was called last.
 #[derive(Default)]
-pub(crate) struct Turn {
+pub struct Turn {
     place: Option<u64>,
     round: u64,
 }
@@ -49,7 +49,7 @@ impl Default for Turns {
 
 impl Turns {
     /// Ready: one part may be moved. Pending: the task is woken when it is its turn.
-    pub(crate) fn poll(&self, context: &Context<'_>, turn: &mut Turn) -> Poll<()> {
+    pub fn poll(&self, context: &Context<'_>, turn: &mut Turn) -> Poll<()> {
         if let Some(place) = turn.place {
             if place >= self.called.get() {
                 return Poll::Pending;
@@ -70,12 +70,13 @@ impl Turns {
     }
 
     /// Gives a turn back: there was nothing to move.
-    pub(crate) fn give_back(&self) {
+    #[inline]
+    pub fn give_back(&self) {
         self.free.set((self.free.get() + 1).min(PARTS));
     }
 
     /// Calls those who wait, round after round. Does not end.
-    pub(crate) async fn run(&self) {
+    pub async fn run(&self) {
         loop {
             self.asked.notified().await;
             while self.is_awaited() {

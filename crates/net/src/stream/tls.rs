@@ -13,8 +13,8 @@ use std::task::{ready, Context, Poll, Waker};
 
 use rustls::{Connection, ProtocolVersion};
 
-use crate::peer::{Buffers, BUFFER_BYTES};
-use crate::stream::{Peek, Stream};
+use super::{Peek, Stream};
+use crate::buffers::{Buffers, BUFFER_BYTES};
 
 /// What is encrypted at once while the peer takes all of it: a full buffer and the head before it.
 const PIECE_BYTES: usize = BUFFER_BYTES + 1024;
@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = BUFFER_BYTES + 1024;
 const SLOW_PIECE_BYTES: usize = 16 * 1024;
 
 /// See the module.
-pub(crate) struct TlsStream {
+pub struct TlsStream {
     socket: Stream,
     session: Connection,
     /// Bytes from the socket that rustls has not taken, from `start` on; no buffer while there are none.
@@ -42,12 +42,7 @@ pub(crate) struct TlsStream {
 
 impl TlsStream {
     /// Goes on with a session; `received` was read from the socket before.
-    pub(crate) fn new(
-        socket: Stream,
-        mut session: Connection,
-        received: Vec<u8>,
-        buffers: Rc<Buffers>,
-    ) -> Self {
+    pub fn new(socket: Stream, mut session: Connection, received: Vec<u8>, buffers: Rc<Buffers>) -> Self {
         // the pieces are the bound
         session.set_buffer_limit(None);
         Self {
@@ -64,17 +59,19 @@ impl TlsStream {
     }
 
     /// The connection below.
-    pub(crate) fn below(&self) -> &Stream {
+    #[inline]
+    pub fn below(&self) -> &Stream {
         &self.socket
     }
 
     /// The session, for what was agreed in its handshake.
-    pub(super) fn session(&self) -> &Connection {
+    #[inline]
+    pub fn session(&self) -> &Connection {
         &self.session
     }
 
     /// Goes on with the handshake; ready when application data may flow.
-    pub(super) fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.session.is_handshaking() {
                 return Poll::Ready(Ok(()));
@@ -88,7 +85,7 @@ impl TlsStream {
 
     /// See [`Stream::poll_read`]. An end without the peer's goodbye (RFC 8446 section 6.1) is an error: somebody may have
     /// cut the connection.
-    pub(crate) fn poll_read(
+    pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut Vec<u8>,
@@ -119,7 +116,7 @@ impl TlsStream {
     }
 
     /// See [`Stream::poll_write`].
-    pub(crate) fn poll_write(
+    pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
         first: &[u8],
@@ -228,7 +225,7 @@ impl TlsStream {
     }
 
     /// See [`Stream::poll_read_ready`]. Records without data (tickets, key updates) are not something to read.
-    pub(crate) fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.session.reader().fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -239,7 +236,8 @@ impl TlsStream {
     }
 
     /// See [`Stream::has_news`].
-    pub(crate) fn has_news(&mut self) -> bool {
+    #[inline]
+    pub fn has_news(&mut self) -> bool {
         // asked of every connection of a pool: most are silent
         (self.socket.has_news() || !self.received.is_empty())
             && self
@@ -248,7 +246,7 @@ impl TlsStream {
     }
 
     /// See [`Stream::peek`]; knows what [`TlsStream::poll_read_ready`] has found.
-    pub(crate) fn peek(&mut self) -> Peek {
+    pub fn peek(&mut self) -> Peek {
         match self.session.reader().fill_buf() {
             Ok([]) => Peek::End,
             Ok(_) => Peek::Data,
@@ -261,7 +259,8 @@ impl TlsStream {
     }
 
     /// Says goodbye, then ends the sending side.
-    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    #[inline]
+    pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.session.send_close_notify();
         ready!(self.poll_flush(context))?;
         self.socket.poll_shutdown(context)

@@ -13,12 +13,12 @@ use crate::clock::Clock;
 use crate::limits::Limit;
 
 /// Milliseconds between two sweeps.
-pub(crate) const SWEEP_MS: u64 = 100;
+pub const SWEEP_MS: u64 = 100;
 
 const NEVER: u64 = u64::MAX;
 
 /// One connection's current deadline.
-pub(crate) struct Watch {
+pub struct Watch {
     due_ms: Cell<u64>,
     limit: Cell<Limit>,
     is_expired: Cell<bool>,
@@ -28,19 +28,20 @@ pub(crate) struct Watch {
 
 /// All watches of a worker.
 #[derive(Default)]
-pub(crate) struct Deadlines {
+pub struct Deadlines {
     watches: RefCell<Vec<Rc<Watch>>>,
 }
 
 /// A watch that leaves the table when dropped.
-pub(crate) struct Watched {
+pub struct Watched {
     watch: Rc<Watch>,
     table: Rc<Deadlines>,
     clock: Rc<Clock>,
 }
 
 impl Deadlines {
-    pub(crate) fn watch(self: &Rc<Self>, clock: &Rc<Clock>) -> Watched {
+    /// A watch of its own for a connection.
+    pub fn watch(self: &Rc<Self>, clock: &Rc<Clock>) -> Watched {
         let mut watches = self.watches.borrow_mut();
         let watch = Rc::new(Watch {
             due_ms: Cell::new(NEVER),
@@ -57,12 +58,15 @@ impl Deadlines {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nobody has a watch.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
         self.watches.borrow().is_empty()
     }
 
     /// Expires what is due.
-    pub(crate) fn sweep(&self, now_ms: u64) {
+    #[inline]
+    pub fn sweep(&self, now_ms: u64) {
         for watch in self.watches.borrow().iter() {
             if watch.due_ms.get() <= now_ms {
                 watch.expire();
@@ -71,7 +75,7 @@ impl Deadlines {
     }
 
     /// Brings forward the deadlines of one kind.
-    pub(crate) fn hasten(&self, limit: Limit, due_ms: u64) {
+    pub fn hasten(&self, limit: Limit, due_ms: u64) {
         for watch in self
             .watches
             .borrow()
@@ -83,7 +87,8 @@ impl Deadlines {
     }
 
     /// Ends every wait now.
-    pub(crate) fn expire_all(&self) {
+    #[inline]
+    pub fn expire_all(&self) {
         for watch in self.watches.borrow().iter() {
             watch.expire();
         }
@@ -102,30 +107,35 @@ impl Watch {
 
 impl Watched {
     /// Starts a wait that may take `ms`.
-    pub(crate) fn arm(&self, limit: Limit, ms: u64) {
+    #[inline]
+    pub fn arm(&self, limit: Limit, ms: u64) {
         self.watch.is_expired.set(false);
         self.watch.limit.set(limit);
         self.watch.due_ms.set(self.clock.now_ms().saturating_add(ms));
     }
 
     /// Ends the wait.
-    pub(crate) fn disarm(&self) {
+    #[inline]
+    pub fn disarm(&self) {
         self.watch.is_expired.set(false);
         self.watch.due_ms.set(NEVER);
     }
 
     /// Whether a wait of this kind is under way.
-    pub(crate) fn is_armed_for(&self, limit: Limit) -> bool {
+    #[inline]
+    pub fn is_armed_for(&self, limit: Limit) -> bool {
         self.watch.limit.get() == limit && (self.watch.due_ms.get() != NEVER || self.watch.is_expired.get())
     }
 
     /// The limit that was hit, if any.
-    pub(crate) fn expired(&self) -> Option<Limit> {
+    #[inline]
+    pub fn expired(&self) -> Option<Limit> {
         self.watch.is_expired.get().then(|| self.watch.limit.get())
     }
 
     /// Has the task woken when the deadline passes.
-    pub(crate) fn register(&self, context: &Context<'_>) {
+    #[inline]
+    pub fn register(&self, context: &Context<'_>) {
         let mut waker = self.watch.waker.borrow_mut();
         match &*waker {
             Some(known) if known.will_wake(context.waker()) => {}

@@ -1,5 +1,7 @@
 //! A byte stream to a peer: TCP, a Unix socket, one in memory, or TLS over one, behind one type.
 
+mod tls;
+
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,26 +13,31 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::tls::TlsStream;
-pub(crate) use crate::virtual_stream::Peek;
+pub use crate::virtual_stream::Peek;
 use crate::virtual_stream::{virtual_pair, Duplex};
+pub use tls::TlsStream;
 
 /// A connected stream.
-pub(crate) enum Stream {
+pub enum Stream {
+    /// TCP.
     Tcp(TcpStream),
+    /// A Unix socket.
     Unix(UnixStream),
+    /// In memory.
     Virtual(Box<dyn Duplex>),
+    /// TLS over another.
     Tls(Box<TlsStream>),
 }
 
 impl Stream {
     /// A stream whose peer is gone.
-    pub(crate) fn nowhere() -> Self {
+    #[inline]
+    pub fn nowhere() -> Self {
         Self::Virtual(Box::new(virtual_pair().0))
     }
 
     /// Reads at most `limit` bytes into the spare capacity of `buffer`. 0 means the end (the buffer must have room).
-    pub(crate) fn poll_read(
+    pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut Vec<u8>,
@@ -47,7 +54,7 @@ impl Stream {
 
     /// As [`Stream::poll_read`], for what the loop has told of already; `WouldBlock` for whatever else. It costs less, but
     /// counts not against the task's budget: not for transfers, which might keep others from running.
-    pub(crate) fn read_now(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+    pub fn read_now(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
         let room = limit.min(buffer.capacity() - buffer.len());
         let read = match self {
             Self::Tcp(stream) => stream.try_read_buf(&mut (&mut *buffer).limit(limit))?,
@@ -62,7 +69,8 @@ impl Stream {
     }
 
     /// Reads from a socket into `room`, which stays as it was at the end.
-    pub(crate) fn poll_read_socket(
+    #[inline]
+    pub fn poll_read_socket(
         &mut self,
         context: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
@@ -75,7 +83,7 @@ impl Stream {
     }
 
     /// Writes two slices in one system call. After `Pending` the next call must begin with the same bytes.
-    pub(crate) fn poll_write(
+    pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
         first: &[u8],
@@ -122,7 +130,7 @@ impl Stream {
     }
 
     /// Writes several slices, at least one of which is not empty, in one system call where there is one.
-    pub(crate) fn poll_write_slices(
+    pub fn poll_write_slices(
         &mut self,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
@@ -139,7 +147,7 @@ impl Stream {
     }
 
     /// Says that no more bytes will come from here.
-    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
@@ -149,7 +157,7 @@ impl Stream {
     }
 
     /// Ready when there is something to read: bytes, the end, or an error.
-    pub(crate) fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
             Self::Unix(stream) => stream.poll_read_ready(context),
@@ -160,7 +168,7 @@ impl Stream {
 
     /// Whether there is something to read, or an end, as far as the loop has noticed. Registers nobody, and asks the
     /// system only if the loop has not yet seen that all was read.
-    pub(crate) fn has_news(&mut self) -> bool {
+    pub fn has_news(&mut self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => self.peek() != Peek::Nothing,
             Self::Virtual(stream) => stream
@@ -170,7 +178,8 @@ impl Stream {
         }
     }
 
-    pub(crate) fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when the peer may take something.
+    pub fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(context),
             Self::Unix(stream) => stream.poll_write_ready(context),
@@ -180,7 +189,8 @@ impl Stream {
     }
 
     /// The descriptor, where system calls may work on the stream's bytes as they are: not in memory, nor under TLS.
-    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+    #[inline]
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Tcp(stream) => Some(stream.as_fd()),
             Self::Unix(stream) => Some(stream.as_fd()),
@@ -189,7 +199,8 @@ impl Stream {
     }
 
     /// Runs a system call on a socket that may block, keeping the readiness right.
-    pub(crate) fn try_io<R>(
+    #[inline]
+    pub fn try_io<R>(
         &self,
         interest: Interest,
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
@@ -202,7 +213,7 @@ impl Stream {
     }
 
     /// What the peer has sent that nobody read yet.
-    pub(crate) fn peek(&mut self) -> Peek {
+    pub fn peek(&mut self) -> Peek {
         match self {
             Self::Virtual(stream) => return stream.peek(),
             Self::Tls(stream) => return stream.peek(),

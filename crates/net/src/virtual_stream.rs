@@ -236,7 +236,7 @@ impl Drop for VirtualEnd {
 }
 
 /// Keeps the waker of the task that waits.
-pub(crate) fn remember(place: &mut Option<Waker>, context: &Context<'_>) {
+pub fn remember(place: &mut Option<Waker>, context: &Context<'_>) {
     match place {
         Some(known) if known.will_wake(context.waker()) => {}
         _ => *place = Some(context.waker().clone()),
@@ -244,7 +244,7 @@ pub(crate) fn remember(place: &mut Option<Waker>, context: &Context<'_>) {
 }
 
 /// Wakes the task that waits, if one does.
-pub(crate) fn wake(place: &mut Option<Waker>) {
+pub fn wake(place: &mut Option<Waker>) {
     if let Some(waker) = place.take() {
         waker.wake();
     }

@@ -6,91 +6,24 @@
 //! buffer and a slow peer costs its unread bytes. In front of what is read a little room stays free, so that a head
 //! written anew can stand right before its body and both leave in one slice.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
+use crate::buffers::{is_pooled, HEADROOM};
+pub use crate::buffers::{Buffers, BUFFER_BYTES};
 use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::pipe::Pipes;
 use crate::stream::Stream;
-use crate::tls::TlsStream;
+use crate::stream::TlsStream;
 use crate::turns::{Turn, Turns};
 
-/// The size of a pooled buffer, and the most that is read at once.
-pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
-
-/// The room in front: a head that grew by more is written as a slice of its own.
-const HEADROOM: usize = 512;
-
-const POOLED_BUFFERS: usize = 64;
-
-/// Larger heads are rare, and their vectors are not worth keeping.
-const MAX_SCRAP_BYTES: usize = 8 * 1024;
-
-/// Free buffers of a worker, each with `HEADROOM` bytes of no meaning.
-#[derive(Default)]
-pub(crate) struct Buffers {
-    free: RefCell<Vec<Vec<u8>>>,
-    scrap: Cell<Vec<u8>>,
-    pipes: Pipes,
-    pub(crate) turns: Turns,
-}
-
-impl Buffers {
-    /// An empty buffer of at least [`BUFFER_BYTES`].
-    pub(crate) fn take(&self) -> Vec<u8> {
-        let mut buffer = self.take_with_room();
-        buffer.clear();
-        buffer
-    }
-
-    /// One that begins with the room for a head.
-    fn take_with_room(&self) -> Vec<u8> {
-        self.free.borrow_mut().pop().unwrap_or_else(|| {
-            let mut buffer = Vec::with_capacity(HEADROOM + BUFFER_BYTES);
-            buffer.resize(HEADROOM, 0);
-            buffer
-        })
-    }
-
-    /// Takes one back.
-    pub(crate) fn give(&self, mut buffer: Vec<u8>) {
-        // one that has grown is not worth keeping
-        if !is_pooled(&buffer) || buffer.capacity() > 2 * BUFFER_BYTES {
-            return;
-        }
-        let mut free = self.free.borrow_mut();
-        if free.len() < POOLED_BUFFERS {
-            buffer.resize(HEADROOM, 0);
-            free.push(buffer);
-        }
-    }
-
-    /// An empty vector to write a head into.
-    pub(crate) fn scrap(&self) -> Vec<u8> {
-        self.scrap.take()
-    }
-
-    /// Keeps such a vector for the next head.
-    pub(crate) fn keep_scrap(&self, mut scrap: Vec<u8>) {
-        if scrap.capacity() <= MAX_SCRAP_BYTES {
-            scrap.clear();
-            self.scrap.set(scrap);
-        }
-    }
-}
-
-/// Whether it is one of the pool's and not one of just the size of what is unread.
-fn is_pooled(buffer: &Vec<u8>) -> bool {
-    buffer.capacity() >= BUFFER_BYTES
-}
-
 /// A stream and its unread bytes.
-pub(crate) struct Peer {
-    pub(crate) stream: Stream,
+pub struct Peer {
+    /// The stream, whose next bytes come after the unread ones.
+    pub stream: Stream,
     data: Vec<u8>,
     start: usize,
     buffers: Rc<Buffers>,
@@ -98,7 +31,7 @@ pub(crate) struct Peer {
 
 /// Why a read or write ended.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// The peer closed before it should have.
     Closed,
     /// The connection broke.
@@ -108,7 +41,8 @@ pub(crate) enum Broken {
 }
 
 impl Peer {
-    pub(crate) fn new(stream: Stream, buffers: Rc<Buffers>) -> Self {
+    /// A peer of which nothing was read.
+    pub fn new(stream: Stream, buffers: Rc<Buffers>) -> Self {
         Self {
             stream,
             data: Vec::new(),
@@ -118,7 +52,7 @@ impl Peer {
     }
 
     /// Puts a TLS session in the stream's place; `received` was read from the stream before.
-    pub(crate) fn wrap(&mut self, session: rustls::Connection, received: Vec<u8>) -> &mut TlsStream {
+    pub fn wrap(&mut self, session: rustls::Connection, received: Vec<u8>) -> &mut TlsStream {
         let below = std::mem::replace(&mut self.stream, Stream::nowhere());
         let secured = TlsStream::new(below, session, received, Rc::clone(&self.buffers));
         self.stream = Stream::Tls(Box::new(secured));
@@ -129,29 +63,34 @@ impl Peer {
     }
 
     /// What was read and not used, which is used then.
-    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+    #[inline]
+    pub fn take_unread(&mut self) -> Vec<u8> {
         let unread = self.unread().to_vec();
         self.consume(unread.len());
         unread
     }
 
     /// The worker's pipes.
-    pub(crate) fn pipes(&self) -> &Pipes {
+    #[inline]
+    pub fn pipes(&self) -> &Pipes {
         &self.buffers.pipes
     }
 
     /// The line of the worker's transfers.
-    pub(crate) fn turns(&self) -> &Turns {
+    #[inline]
+    pub fn turns(&self) -> &Turns {
         &self.buffers.turns
     }
 
     /// What was read and not used.
-    pub(crate) fn unread(&self) -> &[u8] {
+    #[inline]
+    pub fn unread(&self) -> &[u8] {
         &self.data[self.start..]
     }
 
     /// Marks `n` bytes as used.
-    pub(crate) fn consume(&mut self, n: usize) {
+    #[inline]
+    pub fn consume(&mut self, n: usize) {
         self.start += n;
         debug_assert!(self.start <= self.data.len());
         if self.start >= self.data.len() {
@@ -165,7 +104,7 @@ impl Peer {
     }
 
     /// Puts `bytes` right before the unread ones, if there are any and the room suffices.
-    pub(crate) fn prepend(&mut self, bytes: &[u8]) -> bool {
+    pub fn prepend(&mut self, bytes: &[u8]) -> bool {
         if self.unread().is_empty() || bytes.len() > self.start {
             return false;
         }
@@ -176,7 +115,7 @@ impl Peer {
     }
 
     /// Keeps only the unread bytes, in a vector of their size.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         if !is_pooled(&self.data) {
             return;
         }
@@ -188,7 +127,8 @@ impl Peer {
     /// Reads behind the unread bytes. 0 means the peer's end.
     ///
     /// The caller bounds what it leaves unread to less than [`BUFFER_BYTES`].
-    pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
+    #[inline]
+    pub fn poll_fill(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
         self.make_room()?;
         let read = self.stream.poll_read(context, &mut self.data, limit);
         self.tidy(read.is_pending());
@@ -196,11 +136,7 @@ impl Peer {
     }
 
     /// As [`Peer::poll_fill`], for heads: they are short, and nearly always here when the task is woken.
-    pub(crate) fn poll_fill_head(
-        &mut self,
-        context: &mut Context<'_>,
-        limit: usize,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_fill_head(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
         self.make_room()?;
         let read = match self.stream.read_now(&mut self.data, limit) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -236,7 +172,7 @@ impl Peer {
     }
 
     /// As [`Peer::poll_fill`], of a transfer that takes turns with others.
-    pub(crate) fn poll_fill_in_turn(
+    pub fn poll_fill_in_turn(
         &mut self,
         context: &mut Context<'_>,
         limit: usize,
@@ -251,14 +187,15 @@ impl Peer {
     }
 
     /// Whether there is nothing to read, as cheaply as can be told; the task is woken when there is.
-    pub(crate) fn waits(&mut self, context: &mut Context<'_>) -> bool {
+    #[inline]
+    pub fn waits(&mut self, context: &mut Context<'_>) -> bool {
         self.data.is_empty()
             && self.stream.socket().is_some()
             && self.stream.poll_read_ready(context).is_pending()
     }
 
     /// As [`Peer::poll_fill_head`], within the watch's deadline. An end is [`Broken::Closed`].
-    pub(crate) async fn fill(&mut self, watch: &Watched, limit: usize) -> Result<usize, Broken> {
+    pub async fn fill(&mut self, watch: &Watched, limit: usize) -> Result<usize, Broken> {
         let mut is_first = true;
         poll_fn(|context| {
             // at first there is seldom something: ask before a buffer is taken to read into
@@ -273,19 +210,19 @@ impl Peer {
     }
 
     /// Says that no more bytes will come from here. False: the peer cannot be told.
-    pub(crate) async fn shutdown(&mut self, watch: &Watched) -> bool {
+    pub async fn shutdown(&mut self, watch: &Watched) -> bool {
         poll_fn(|context| watched(self.stream.poll_shutdown(context), watch, context))
             .await
             .is_ok()
     }
 
     /// Writes all of `bytes`, within the watch's deadline, armed anew (`ms`) after each progress.
-    pub(crate) async fn write_all(&mut self, watch: &Watched, bytes: &[u8], ms: u64) -> Result<(), Broken> {
+    pub async fn write_all(&mut self, watch: &Watched, bytes: &[u8], ms: u64) -> Result<(), Broken> {
         self.write_both(watch, bytes, &[], ms).await
     }
 
     /// The same for two slices.
-    pub(crate) async fn write_both(
+    pub async fn write_both(
         &mut self,
         watch: &Watched,
         mut first: &[u8],
@@ -315,7 +252,7 @@ impl Peer {
 }
 
 /// A poll's result under a deadline.
-pub(crate) fn watched<T>(
+pub fn watched<T>(
     poll: Poll<io::Result<T>>,
     watch: &Watched,
     context: &Context<'_>,
@@ -328,7 +265,7 @@ pub(crate) fn watched<T>(
 }
 
 /// Ready with the limit that was hit; else the task is woken when the deadline passes.
-pub(crate) fn late(watch: &Watched, context: &Context<'_>) -> Poll<Broken> {
+pub fn late(watch: &Watched, context: &Context<'_>) -> Poll<Broken> {
     if let Some(limit) = watch.expired() {
         return Poll::Ready(Broken::Limit(limit));
     }

@@ -1,0 +1,14 @@
+//! Bytes and time: connections, what is read of them, how long that may take, and TLS. No HTTP.
+//!
+//! Start reading at [`peer`]: a stream with its unread bytes. Everything here belongs to one worker, which is one thread.
+
+pub mod buffers;
+pub mod clock;
+pub mod deadline;
+pub mod limits;
+pub mod peer;
+pub mod pipe;
+mod splice;
+pub mod stream;
+pub mod turns;
+pub mod virtual_stream;
