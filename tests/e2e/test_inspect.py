@@ -198,7 +198,7 @@ def test_worker_that_starts_meanwhile_looks_too(gateway: RunningGateway) -> None
         (("gate:prise",), "did you mean `price`?"),
         (("gate.py:1",), "hint: line"),
         (("nowhere.py:3",), "no module of file `nowhere.py` is loaded"),
-        (("gate:price", "--if", "1 +"), "is no expression"),
+        (("gate:price", "--if", "1 +"), "is not a valid expression"),
         (("gate:price", "--handler", "gone:away"), "there is no handler `gone:away`"),
         (("gate:price", "--for", "2h"), "is not within"),
         (("price",), "is no place"),

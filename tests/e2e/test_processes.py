@@ -114,7 +114,7 @@ def test_killed_worker_is_replaced_and_others_serve_on(serve: Serve) -> None:
     assert first[1] in gateway.workers
     for _ in range(10):
         assert gateway.get("/pid").status == 200
-    gateway.wait_for_log("worker died: killed by signal 9")
+    gateway.wait_for_log("worker exited: killed by signal 9")
 
 
 def test_worker_that_keeps_dying_is_restarted_with_back_off(serve: Serve) -> None:
@@ -122,7 +122,7 @@ def test_worker_that_keeps_dying_is_restarted_with_back_off(serve: Serve) -> Non
     for round_ in range(3):
         (pid,) = eventually(lambda: gateway.workers, "a worker serves")
         os.kill(pid, signal.SIGKILL)
-        gateway.wait_for_log(f"deaths={round_ + 1}")
+        gateway.wait_for_log(f"exits={round_ + 1}")
     gateway.wait_ready()
     delays = [
         float(line.split("restart_in_s=")[1].split()[0])

@@ -23,14 +23,14 @@ def record(message: str, **facts: object) -> logging.LogRecord:
 
 
 def test_text_line_has_time_level_message_and_facts() -> None:
-    line = log.TextFormatter().format(record("worker died", worker=7, cause="a b"))
+    line = log.TextFormatter().format(record("worker exited", worker=7, cause="a b"))
     assert line.startswith("1970-01-01T00:00:00.500Z warning [")
-    assert line.endswith('] worker died worker=7 cause="a b"')
+    assert line.endswith('] worker exited worker=7 cause="a b"')
 
 
 def test_json_line_is_one_object() -> None:
-    entry = json.loads(log.JsonFormatter().format(record("worker died", worker=7)))
-    assert entry["message"] == "worker died" and entry["level"] == "warning" and entry["worker"] == 7
+    entry = json.loads(log.JsonFormatter().format(record("worker exited", worker=7)))
+    assert entry["message"] == "worker exited" and entry["level"] == "warning" and entry["worker"] == 7
 
 
 @pytest.mark.parametrize("formatter", [log.TextFormatter(), log.JsonFormatter()])

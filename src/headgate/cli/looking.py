@@ -2,15 +2,16 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from headgate.cli.failing import FAILURE, NOT_RUNNING, OK, USAGE, fail
-from headgate.cli.managing import Pid, PidFile
+from headgate.cli.connecting import Pid, PidFile, RuntimeDir, connected
+from headgate.cli.failing import FAILURE, OK, USAGE, fail
+from headgate.control.commands import Looking, LookingEnded, Seen
+from headgate.control.messages import InspectOrder
+from headgate.control.records import Message
 
 
 def inspect(
@@ -30,6 +31,7 @@ def inspect(
     for_: Annotated[str, typer.Option("--for", help="End after this time: `30s`, `5m`; at most 1h.")] = "60s",
     pid: Pid = None,
     pid_file: PidFile = None,
+    runtime_dir: RuntimeDir = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="A line of JSON for each hit, for programs.")
     ] = False,
@@ -45,44 +47,33 @@ def inspect(
         try:
             compile(expression, "<inspect>", "eval")
         except SyntaxError as error:
-            fail(f"`{expression}` is no expression: {error.msg}", USAGE)
+            fail(f"`{expression}` is not a valid expression: {error.msg}", USAGE)
     try:
         for_s = parse_duration(for_)
     except ConfigError as error:
         fail(f"--for: {error}", USAGE)
-    order = {"at": at, "condition": condition, "show": show or [], "handler": handler, "count": count}
-    lines = _lines(pid, pid_file, {"command": "inspect", "order": order, "for_s": for_s})
+    order = InspectOrder(at=at, condition=condition, show=show or [], handler=handler, count=count)
     try:
-        first = next(lines, {"ok": False, "error": "the gateway ended"})
-        if not first.get("ok"):
-            fail(str(first["error"]), FAILURE)
-        print(f"looking at {first['place']}, for {for_s:g} s; Ctrl-C ends it", file=sys.stderr, flush=True)
-        for line in lines:
-            if "end" in line:
-                print(f"{line['hits']} hits, ended by {line['end']}", file=sys.stderr)
-            elif as_json:
-                print(json.dumps(line), flush=True)
-            else:
-                from headgate.cli.tables import print_hit
-
-                print_hit(line)
+        with connected(pid, pid_file, runtime_dir) as client:
+            _print(client.look(order, for_s), for_s, as_json=as_json)
     except KeyboardInterrupt:
         raise SystemExit(OK) from None
 
 
-def _lines(pid: int | None, pid_file: Path | None, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    from headgate.control import runtime
+def _print(replies: Iterator[Message], for_s: float, *, as_json: bool) -> None:
+    is_looking = False
+    for reply in replies:
+        match reply:
+            case Looking(place=place):
+                is_looking = True
+                print(f"looking at {place}, for {for_s:g} s; Ctrl-C ends it", file=sys.stderr, flush=True)
+            case LookingEnded():
+                print(f"{reply.hits} hits, ended by {reply.end}", file=sys.stderr)
+            case Seen() if as_json:
+                print(json.dumps(reply.plain()), flush=True)
+            case Seen():
+                from headgate.cli.tables import print_hit
 
-    try:
-        yield from runtime.follow(runtime.find(pid, pid_file), request)
-    except runtime.Ambiguous as error:
-        fail(str(error), USAGE)
-    except runtime.NotRunning as error:
-        fail(str(error), NOT_RUNNING)
-    except OSError as error:
-        fail(f"cannot talk to the gateway: {error}", FAILURE)
-
-
-def shown_time(unix: float) -> str:
-    """`12:30:01.123`, local."""
-    return f"{time.strftime('%H:%M:%S', time.localtime(unix))}.{int(unix % 1 * 1000):03d}"
+                print_hit(reply)
+    if not is_looking:
+        fail("the gateway ended", FAILURE)

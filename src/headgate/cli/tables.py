@@ -1,41 +1,44 @@
 """Tables for people, drawn by rich; imported only when one is printed."""
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from headgate.control.commands import Seen, Status
+    from headgate.control.messages import HookTimes
 
-def print_status(status: dict[str, Any]) -> None:
+
+def print_status(status: "Status") -> None:
     """The status of a gateway: a summary, its workers, the counters that are not zero."""
     console = Console(highlight=False)
-    state = "stopping" if status["stopping"] else "reloading" if status["reloading"] else "serving"
-    console.print(
-        f"supervisor {status['pid']}: {state}, generation {status['generation']}, up {status['uptime_s']} s"
-    )
-    console.print(f"listening on {', '.join(status['listeners'])}", soft_wrap=True, markup=False)
-    if (reload := status["last_reload"]) and not reload["ok"]:
-        console.print(f"last reload failed: {reload['error']}", style="red", soft_wrap=True, markup=False)
+    state = "stopping" if status.stopping else "reloading" if status.reloading else "serving"
+    console.print(f"supervisor {status.pid}: {state}, generation {status.generation}, up {status.uptime_s} s")
+    console.print(f"listening on {', '.join(status.listeners)}", soft_wrap=True, markup=False)
+    if (reload := status.last_reload) and not reload.ok:
+        console.print(f"last reload failed: {reload.error}", style="red", soft_wrap=True, markup=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("worker", "state", "generation", "connections", "memory", "cpu", "up"):
         table.add_column(heading, justify="left" if heading == "state" else "right")
-    for worker in status["workers"]:
+    for worker in status.workers:
         table.add_row(
-            str(worker["pid"]),
-            worker["state"],
-            str(worker["generation"]),
-            str(worker.get("connections", "-")),
-            f"{worker['rss_bytes'] / 2**20:.0f} MiB" if "rss_bytes" in worker else "-",
-            f"{worker['cpu_s']:.1f} s" if "cpu_s" in worker else "-",
-            f"{worker['uptime_s']:.0f} s",
+            str(worker.pid),
+            worker.state,
+            str(worker.generation),
+            "-" if worker.connections is None else str(worker.connections),
+            "-" if worker.rss_bytes is None else f"{worker.rss_bytes / 2**20:.0f} MiB",
+            "-" if worker.cpu_s is None else f"{worker.cpu_s:.1f} s",
+            f"{worker.uptime_s:.0f} s",
         )
     console.print(table)
-    for name, value in status["counters"].items():
+    for name, value in status.counters.items():
         if value:
             console.print(f"{name} {value}", markup=False)
 
 
-def print_hook_times(hooks: list[dict[str, Any]]) -> None:
+def print_hook_times(hooks: "list[HookTimes]") -> None:
     """How long hooks take: one table for each hook, one by phase, one by plugin."""
     from headgate.control.hook_times import by_phase, by_plugin, quantile_us
 
@@ -50,21 +53,21 @@ def print_hook_times(hooks: list[dict[str, Any]]) -> None:
         for column in ("calls", "failures", "mean", "p50", "p99", "longest", "of it inline", "in all"):
             table.add_column(column, justify="right")
         for times in rows:
-            name = f"{times['phase']} {times['hook']}" if heading == "hook" else times[heading]
+            name = f"{times.phase} {times.hook}" if heading == "hook" else times.phase or times.plugin or ""
             spent = (
-                times["total_us"] // times["calls"],
+                times.total_us // times.calls,
                 quantile_us(times, 0.5),
                 quantile_us(times, 0.99),
-                times["longest_us"],
+                times.longest_us,
             )
-            inline = f"{100 * times['inline_us'] / max(times['total_us'], 1):.0f} %"
+            inline = f"{100 * times.inline_us / max(times.total_us, 1):.0f} %"
             table.add_row(
                 _plain(name),
-                str(times["calls"]),
-                str(times["failures"]),
+                str(times.calls),
+                str(times.failures),
                 *map(_time, spent),
                 inline,
-                _time(times["total_us"]),
+                _time(times.total_us),
             )
         console.print(table)
 
@@ -73,19 +76,17 @@ def _time(us: int) -> str:
     return f"{us} us" if us < 10_000 else f"{us / 1000:.0f} ms" if us < 10_000_000 else f"{us / 1e6:.0f} s"
 
 
-def print_hit(line: dict[str, Any]) -> None:
+def print_hit(seen: "Seen") -> None:
     """One arrival at an inspected place."""
-    from headgate.cli.looking import shown_time
-
     console = Console(highlight=False, soft_wrap=True)
-    hit, worker = line["hit"], line["worker"]
+    hit, worker = seen.hit, seen.worker
     if "error" in hit:
         return console.print(f"worker {worker}: {hit['error']}", style="red", markup=False)
     request = hit["request"]
     for_whom = f"  {request['method']} {request['target']}  {request['id']}" if request else ""
     where = f"{hit['file'].rpartition('/')[2]}:{hit['line']} in {hit['function']}"
     console.print(
-        f"{shown_time(hit['time_unix'])}  worker {worker}  {where}{for_whom}", style="bold", markup=False
+        f"{_clock_time(hit['time_unix'])}  worker {worker}  {where}{for_whom}", style="bold", markup=False
     )
     values = dict(hit["values"])
     if "handler" in hit:
@@ -96,6 +97,11 @@ def print_hit(line: dict[str, Any]) -> None:
     if lost := hit.get("lost"):
         console.print(f"  {lost} hits before this one were lost: they came too fast", style="red")
     return None
+
+
+def _clock_time(unix: float) -> str:
+    """`12:30:01.123`, local."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(unix))}.{int(unix % 1 * 1000):03d}"
 
 
 def print_routes(config: Any) -> None:

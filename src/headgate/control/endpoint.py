@@ -1,34 +1,43 @@
-"""The supervisor's control socket: takes commands from `headgate status`, `stop`, `reload` and `upgrade`."""
+"""The supervisor's control socket: takes commands (see `commands`), each a line that is answered with a line."""
 
 import contextlib
-import json
 import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from headgate.control.commands import COMMANDS, Refused
 from headgate.control.reactor import Reactor
+from headgate.control.records import Message, MessageError
 
 LONGEST_COMMAND_BYTES = 4096
 PATIENCE_S = 5.0
 
 LINE_BUFFER_BYTES = 1 << 20
 
-Answer = Callable[[dict[str, Any]], None]
-Handler = Callable[[str, Answer], None]
-Streams = Mapping[str, "Callable[[dict[str, Any], Line], None]"]
-"""Commands that are answered by many lines, until one side has enough."""
+Answer = Callable[[Message], None]
+"""Takes the one reply to a command."""
+Handler = Callable[[Message, Answer], None]
+Followers = Mapping[type[Any], "Callable[[Any, Line], None]"]
+"""Commands that are answered by many lines, until one side has enough, and who takes them."""
 
 
 class Endpoint:
-    """Listens at `path`; calls `handler(command, answer)` for each request. The answer may come later.
+    """Listens at `path`; calls `handler(command, answer)` for each request. The reply may come later.
 
-    A command of `streams` gets the whole request and the line instead.
+    A command of `followers` gets the line itself instead.
     """
 
-    def __init__(self, reactor: Reactor, path: str, handler: Handler, streams: Streams | None = None) -> None:
-        self._reactor, self._path, self._handler, self._streams = reactor, path, handler, streams or {}
+    def __init__(
+        self,
+        reactor: Reactor,
+        path: str,
+        handler: Handler,
+        followers: Followers | None = None,
+    ) -> None:
+        self._reactor, self._path, self._handler = reactor, path, handler
+        self._followers = followers or {}
         self._listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         )
@@ -56,14 +65,14 @@ class Endpoint:
             line.close()
             return
         line.setblocking(False)
-        _Caller(self._reactor, line, self._handler, self._streams)
+        _Caller(self._reactor, line, self._handler, self._followers)
 
 
 class _Caller:
     """One connection: reads a line, answers with a line, closes."""
 
-    def __init__(self, reactor: Reactor, line: socket.socket, handler: Handler, streams: Streams) -> None:
-        self._reactor, self._line, self._handler, self._streams = reactor, line, handler, streams
+    def __init__(self, reactor: Reactor, line: socket.socket, handler: Handler, followers: Followers) -> None:
+        self._reactor, self._line, self._handler, self._followers = reactor, line, handler, followers
         self._read = bytearray()
         self._patience = reactor.call_later(PATIENCE_S, self._close)
         reactor.watch(line, self._readable)
@@ -82,20 +91,19 @@ class _Caller:
             self._patience.cancel()
             self._reactor.unwatch(self._line)
             try:
-                request = json.loads(self._read)
-                command = str(request["command"])
-            except (ValueError, KeyError, TypeError):
-                return self.answer({"ok": False, "error": "not a command"})
-            if command in self._streams:
-                return self._streams[command](request, Line(self._reactor, self._line))
+                command = COMMANDS.decode(self._read)
+            except MessageError as error:
+                return self.answer(Refused(error=str(error)))
+            if follower := self._followers.get(type(command)):
+                return follower(command, Line(self._reactor, self._line))
             self._handler(command, self.answer)
         return None
 
-    def answer(self, content: dict[str, Any]) -> None:
-        """Sends the answer; a caller that has left or does not read loses it."""
+    def answer(self, reply: Message) -> None:
+        """Sends the reply; a caller that has left or does not read loses it."""
         with contextlib.suppress(OSError):
             self._line.settimeout(0.5)
-            self._line.sendall(json.dumps(content).encode() + b"\n")
+            self._line.sendall(reply.encode() + b"\n")
         self._close()
 
     def _close(self) -> None:
@@ -118,9 +126,9 @@ class Line:
         """Calls back when the other side has gone, or was cut off."""
         self._leave = call
 
-    def send(self, content: dict[str, Any]) -> None:
+    def send(self, message: Message) -> None:
         """Sends a line."""
-        data = json.dumps(content).encode() + b"\n"
+        data = message.encode() + b"\n"
         try:
             is_sent = self._line.send(data) == len(data)
         except OSError:
@@ -128,10 +136,10 @@ class Line:
         if not is_sent:
             self._gone()
 
-    def close(self, content: dict[str, Any]) -> None:
+    def close(self, message: Message) -> None:
         """Sends the last line."""
         self._leave = None
-        self.send(content)
+        self.send(message)
         self._gone()
 
     def _readable(self) -> None:

@@ -8,13 +8,10 @@ into, so it is right within a factor of two.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from headgate.control.messages import HookTimes
+
 MOST_HOOKS = 300
 """A worker tells of at most so many, those that took longest: a message has a limit."""
-
-HookTimes = dict[str, Any]
-"""`phase`, `hook`, `plugin` (or null), `calls`, `failures`, `total_us`, `longest_us`, `inline_us`, `buckets`."""
-
-_SUMS = ("calls", "failures", "total_us", "inline_us")
 
 
 class HasTimes(Protocol):
@@ -27,66 +24,72 @@ class HasTimes(Protocol):
 def times_of(core: HasTimes, hooks: Sequence[Any]) -> list[HookTimes]:
     """What the hooks of one worker took; those never called are left out."""
     told = [
-        {
-            "phase": spec.phase,
-            "hook": spec.name,
-            "plugin": spec.plugin,
-            "calls": calls,
-            "failures": failures,
-            "total_us": total_us,
-            "longest_us": longest_us,
-            "inline_us": inline_us,
-            "buckets": buckets,
-        }
+        HookTimes(
+            phase=spec.phase,
+            hook=spec.name,
+            plugin=spec.plugin,
+            calls=calls,
+            failures=failures,
+            total_us=total_us,
+            longest_us=longest_us,
+            inline_us=inline_us,
+            buckets=buckets,
+        )
         for spec, (calls, failures, total_us, longest_us, inline_us, buckets) in zip(
             hooks, core.hook_times(), strict=False
         )
         if calls
     ]
-    return sorted(told, key=lambda times: -times["total_us"])[:MOST_HOOKS]
+    return sorted(told, key=lambda times: -times.total_us)[:MOST_HOOKS]
 
 
 def by_hook(told: Iterable[HookTimes]) -> list[HookTimes]:
     """The sums of each hook in each phase."""
-    return _summed(told, lambda times: (times["phase"], times["hook"], times["plugin"]))
+    return _summed(told, lambda times: (times.phase, times.hook, times.plugin))
 
 
 def by_phase(told: Iterable[HookTimes]) -> list[HookTimes]:
     """The sums of each phase."""
-    return _summed(told, lambda times: (times["phase"], "", None))
+    return _summed(told, lambda times: (times.phase, "", None))
 
 
 def by_plugin(told: Iterable[HookTimes]) -> list[HookTimes]:
     """The sums of each plugin, over all its phases."""
-    own = (times for times in told if times["plugin"])
-    return _summed(own, lambda times: ("", "", times["plugin"]))
+    own = (times for times in told if times.plugin)
+    return _summed(own, lambda times: ("", "", times.plugin))
 
 
 def quantile_us(times: HookTimes, share: float) -> int:
     """The time under which this share of the calls stayed, at most twice too much."""
-    wanted, counted = share * sum(times["buckets"]), 0
-    for bucket, calls in enumerate(times["buckets"]):
+    wanted, counted = share * sum(times.buckets), 0
+    for bucket, calls in enumerate(times.buckets):
         counted += calls
         if counted >= wanted:
-            return int(min(1 << bucket, max(times["longest_us"], 1)))
-    return int(times["longest_us"])
+            return min(1 << bucket, max(times.longest_us, 1))
+    return times.longest_us
 
 
 def _summed(
     told: Iterable[HookTimes], key: Callable[[HookTimes], tuple[str, str, str | None]]
 ) -> list[HookTimes]:
-    sums: dict[tuple[str, str, str | None], HookTimes] = {}
+    groups: dict[tuple[str, str, str | None], list[HookTimes]] = {}
     for times in told:
-        phase, hook, plugin = key(times)
-        known = sums.setdefault(
-            (phase, hook, plugin),
-            {"phase": phase, "hook": hook, "plugin": plugin, "longest_us": 0, "buckets": []}
-            | dict.fromkeys(_SUMS, 0),
-        )
-        for name in _SUMS:
-            known[name] += times[name]
-        known["longest_us"] = max(known["longest_us"], times["longest_us"])
-        length = max(len(known["buckets"]), len(times["buckets"]))
-        padded = [[*one["buckets"], *[0] * length][:length] for one in (known, times)]
-        known["buckets"] = [sum(pair) for pair in zip(*padded, strict=True)]
-    return sorted(sums.values(), key=lambda times: -times["total_us"])
+        groups.setdefault(key(times), []).append(times)
+    sums = [_sum(*name, group) for name, group in groups.items()]
+    return sorted(sums, key=lambda times: -times.total_us)
+
+
+def _sum(phase: str, hook: str, plugin: str | None, group: list[HookTimes]) -> HookTimes:
+    length = max(len(times.buckets) for times in group)
+    padded = [[*times.buckets, *[0] * length][:length] for times in group]
+    return HookTimes(
+        phase=phase,
+        hook=hook,
+        plugin=plugin,
+        calls=sum(times.calls for times in group),
+        failures=sum(times.failures for times in group),
+        total_us=sum(times.total_us for times in group),
+        longest_us=max(times.longest_us for times in group),
+        inline_us=sum(times.inline_us for times in group),
+        buckets=[sum(calls) for calls in zip(*padded, strict=True)],
+    )

@@ -1,19 +1,15 @@
-"""Where a running gateway can be found: the runtime directory, its control socket, its pid file.
+"""Where a running gateway can be found: the runtime directory and its control socket.
 
-How it works: each supervisor listens on `<runtime directory>/<pid>.sock` and answers one line of JSON with
-one line of JSON. Nothing is written that could go stale: a socket nobody listens on is a gateway that is
+How it works: each supervisor listens on `<runtime directory>/<pid>.sock` and answers there
+(see `commands`). Nothing is written that could go stale: a socket nobody listens on is a gateway that is
 gone, and is removed.
 """
 
 import contextlib
-import json
 import os
 import socket
 import stat
-from collections.abc import Iterator
-from typing import Any
 
-LONGEST_ANSWER_BYTES = 4 * 1024 * 1024
 ENDING = ".sock"
 
 AnyPath = str | os.PathLike[str]
@@ -27,44 +23,65 @@ class Ambiguous(LookupError):
     """Several gateways run, and the caller did not say which is meant."""
 
 
-def runtime_directory() -> str:
-    """The directory of control sockets, made if missing, readable by its owner only.
+def place(given: AnyPath | None = None) -> str:
+    """The directory of control sockets, whether it is there or not.
 
-    `HEADGATE_RUNTIME_DIR`, else systemd's `RUNTIME_DIRECTORY`, else /run/headgate for root, else
-    `$XDG_RUNTIME_DIR/headgate`, else /tmp/headgate-<uid>. Raises PermissionError if it belongs to somebody
-    else.
+    `given`, else `HEADGATE_RUNTIME_DIR`, else systemd's `RUNTIME_DIRECTORY`, else /run/headgate for root, else
+    `$XDG_RUNTIME_DIR/headgate`, else /tmp/headgate-<uid>.
     """
     uid = os.geteuid()
     environment = os.environ
-    if given := environment.get("HEADGATE_RUNTIME_DIR"):
-        path = given
-    elif systemd := environment.get("RUNTIME_DIRECTORY"):
-        path = systemd.split(":")[0]
-    elif uid == 0:
-        path = "/run/headgate"
-    elif user := environment.get("XDG_RUNTIME_DIR"):
-        path = f"{user}/headgate"
-    else:
-        path = f"/tmp/headgate-{uid}"
+    if given:
+        return os.fspath(given)
+    if path := environment.get("HEADGATE_RUNTIME_DIR"):
+        return path
+    if systemd := environment.get("RUNTIME_DIRECTORY"):
+        return systemd.split(":")[0]
+    if uid == 0:
+        return "/run/headgate"
+    if user := environment.get("XDG_RUNTIME_DIR"):
+        return f"{user}/headgate"
+    return f"/tmp/headgate-{uid}"
+
+
+def made() -> str:
+    """That directory for a supervisor: made if missing, readable by its owner only.
+
+    Raises PermissionError if it belongs to somebody else.
+    """
+    path = place()
     os.makedirs(path, mode=0o700, exist_ok=True)
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (uid, 0):
-        raise PermissionError(
-            f"runtime directory `{path}` belongs to somebody else\n  hint: set HEADGATE_RUNTIME_DIR"
-        )
+    _check_owner(path, {os.geteuid(), 0})
     return path
 
 
-def control_socket_path(pid: int) -> str:
+def _check_owner(path: str, owners: set[int]) -> None:
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+        raise PermissionError(
+            f"runtime directory `{path}` belongs to somebody else\n  hint: set HEADGATE_RUNTIME_DIR"
+        )
+
+
+def control_socket_path(folder: str, pid: int) -> str:
     """The control socket of the supervisor with this process id."""
-    return f"{runtime_directory()}/{pid}{ENDING}"
+    return f"{folder}/{pid}{ENDING}"
 
 
-def running() -> list[int]:
-    """The process ids of the gateways that answer; removes the sockets of those that do not."""
+def running(folder: str | None = None) -> list[int]:
+    """The process ids of the gateways that answer in `folder`; removes the sockets of those that do not.
+
+    Raises PermissionError if the folder belongs to another user; root may look into anybody's.
+    """
+    folder = folder or place()
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    if os.geteuid() != 0:
+        _check_owner(folder, {os.geteuid(), 0})
     pids = []
-    folder = runtime_directory()
-    for name in os.listdir(folder):
+    for name in names:
         pid = name.removesuffix(ENDING)
         if pid == name or not pid.isdigit():
             continue
@@ -73,83 +90,60 @@ def running() -> list[int]:
                 probe.connect(f"{folder}/{name}")
                 pids.append(int(pid))
             except ConnectionRefusedError:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):
                     os.unlink(f"{folder}/{name}")
             except OSError:
                 pass
     return sorted(pids)
 
 
-def find(pid: int | None = None, pid_file: AnyPath | None = None) -> int:
+def find(folder: str, pid: int | None = None, pid_file: AnyPath | None = None) -> int:
     """The process id of the gateway that is meant; the only one that runs if neither argument is given."""
-    alive = running()
+    alive = running(folder)
     if pid_file is not None:
         try:
-            pid = _read_pid_file(pid_file)
+            pid = read_pid_file(pid_file)
         except (OSError, ValueError):
             raise NotRunning(
                 f"no process id in `{os.fspath(pid_file)}`\n  hint: is the gateway running?"
             ) from None
     if pid is not None:
         if pid not in alive:
-            raise NotRunning(f"no gateway runs as process {pid}")
+            raise NotRunning(f"no gateway runs as process {pid}{_elsewhere(folder)}")
         return pid
     if not alive:
-        raise NotRunning("no gateway is running\n  hint: `headgate run FILE` starts one")
+        hint = _elsewhere(folder) or "\n  hint: `headgate run FILE` starts one"
+        raise NotRunning(f"no gateway is running{hint}")
     if len(alive) > 1:
         raise Ambiguous(f"several gateways run: {', '.join(map(str, alive))}\n  hint: name one with --pid")
     return alive[0]
 
 
-def ask(pid: int, command: str, timeout_s: float = 120.0) -> dict[str, Any]:
-    """Sends a command to the supervisor `pid` and waits for its answer; raises NotRunning if it goes away."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(timeout_s)
-        try:
-            line.connect(control_socket_path(pid))
-            line.sendall(json.dumps({"command": command}).encode() + b"\n")
-            answer = bytearray()
-            while not answer.endswith(b"\n") and len(answer) < LONGEST_ANSWER_BYTES:
-                if not (data := line.recv(65536)):
-                    break
-                answer += data
-        except (ConnectionError, FileNotFoundError) as error:
-            raise NotRunning(f"the gateway with process id {pid} does not answer") from error
-    if not answer:
-        raise NotRunning(f"the gateway with process id {pid} ended before it answered")
-    decoded: dict[str, Any] = json.loads(answer)
-    return decoded
+def _elsewhere(folder: str) -> str:
+    """For root, a hint of where gateways of other users are."""
+    if os.geteuid() != 0:
+        return ""
+    candidates = [
+        "/run/headgate",
+        *(f"/tmp/{name}" for name in sorted(_names("/tmp")) if name.startswith("headgate-")),
+        *(f"/run/user/{name}/headgate" for name in sorted(_names("/run/user"))),
+    ]
+    found = [other for other in candidates if other != folder and running(other)]
+    return (
+        f"\n  hint: gateways of other users: {', '.join(f'--runtime-dir {one}' for one in found)}"
+        if found
+        else ""
+    )
 
 
-def follow(pid: int, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Sends a command that is answered with line after line, and gives them until the supervisor closes."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        try:
-            line.connect(control_socket_path(pid))
-        except (ConnectionError, FileNotFoundError) as error:
-            raise NotRunning(f"the gateway with process id {pid} does not answer") from error
-        line.sendall(json.dumps(request).encode() + b"\n")
-        with line.makefile("rb") as answers:
-            for answer in answers:
-                yield json.loads(answer)
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
-def write_pid_file(path: AnyPath, pid: int) -> None:
-    """Writes the process id in one step, so that a reader never sees half of it."""
-    folder, name = os.path.split(path)
-    partial = os.path.join(folder, f".{name}.{pid}")
-    with open(partial, "w") as file:
-        file.write(f"{pid}\n")
-    os.replace(partial, path)
-
-
-def remove_pid_file(path: AnyPath, pid: int) -> None:
-    """Removes the file unless a successor has written its own id there."""
-    with contextlib.suppress(OSError, ValueError):
-        if _read_pid_file(path) == pid:
-            os.unlink(path)
-
-
-def _read_pid_file(path: AnyPath) -> int:
+def read_pid_file(path: AnyPath) -> int:
+    """The process id in a pid file; raises OSError or ValueError."""
     with open(path) as file:
         return int(file.read())

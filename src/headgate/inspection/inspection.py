@@ -215,7 +215,7 @@ def _compiled(text: str) -> CodeType:
     try:
         return compile(text, "<inspect>", "eval")
     except SyntaxError as error:
-        raise Refused(f"`{text}` is no expression: {error.msg}") from None
+        raise Refused(f"`{text}` is not a valid expression: {error.msg}") from None
 
 
 def _handler(reference: str) -> Callable[[Hit], Any]:

@@ -1,7 +1,7 @@
 """A change of configuration alone: it goes into the workers that run, and no connection notices.
 
 How it works: the coming generation's first worker has loaded and checked the file. If neither what runs nor what
-comes holds code of the user's, and the listeners are the same, no more workers are started: the first one hands
+comes holds user code, and the listeners are the same, no more workers are started: the first one hands
 over its snapshot and leaves, and every worker that runs puts that snapshot in force. A worker that cannot is
 killed; the one that replaces it loads the file itself.
 """
@@ -9,7 +9,7 @@ killed; the one that replaces it loads the file itself.
 import os
 from collections.abc import Callable, Iterable
 
-from headgate.control.channel import Message
+from headgate.control.messages import Apply, Change
 from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 
 
@@ -20,16 +20,16 @@ def is_in_place(current: Generation | None, worker: WorkerProcess) -> bool:
         and current.is_data
         and worker.is_data
         and worker.listeners == current.listeners
-        and all(one.phase is WorkerState.READY for one in current.workers.values())
+        and all(one.state is WorkerState.READY for one in current.workers.values())
     )
 
 
-def send_change(generation: Generation, change: Message, descriptor: int) -> None:
+def send_change(generation: Generation, change: Change, descriptor: int) -> None:
     """Sends a snapshot to every worker; the descriptor is closed."""
     for worker in generation.workers.values():
-        worker.drain_s = change["drain_s"]
-        # one that does not read is dead or hangs: it never says `applied`, and is replaced when it ends
-        worker.send({"type": "apply", "change": change}, [descriptor])
+        worker.drain_s = change.drain_s
+        # one that does not read has ended or hangs: it never says `Applied`, and is replaced when it ends
+        worker.send(Apply(change=change), [descriptor])
     os.close(descriptor)
 
 

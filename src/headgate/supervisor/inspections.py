@@ -1,22 +1,23 @@
-"""Inspections as the supervisor sees them: orders from the command line to every worker, hits back.
+"""Inspections as the supervisor sees them: passed from the command line to every worker, hits back.
 
 How it works: an inspection lives as long as the connection that asked for it, at most as long as it said. Workers that
 start meanwhile get the order too. What comes is passed on as it comes; a caller that does not read is cut off.
 
 | to the caller | when                                                                        |
 |---------------|-----------------------------------------------------------------------------|
-| `ok`, `place` | the workers have tapped it; with `error` if none could                      |
-| `hit`         | the place was reached; `worker` is its process id                           |
-| `end`         | `count` or `time` is over, with the number of hits; then the line is closed |
+| `Looking`     | the workers have tapped it; `Refused` if none could                         |
+| `Seen`        | the place was reached; `worker` is its process id                           |
+| `LookingEnded`| `count` or `time` is over, with the number of hits; then the line is closed |
 """
 
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from headgate.control.channel import Message
+from headgate.control.commands import Look, Looking, LookingEnded, Refused, Seen
 from headgate.control.endpoint import Line
-from headgate.control.reactor import Reactor
+from headgate.control.messages import Hit, Inspect, InspectEnd, Inspecting
+from headgate.control.reactor import Reactor, Timer
 from headgate.supervisor.workers import WorkerProcess, WorkerState
 
 LONGEST_S = 3600.0
@@ -32,40 +33,35 @@ class Inspections:
         self._running: dict[int, _Inspection] = {}
         self._numbers = itertools.count(1)
 
-    def begin(self, request: dict[str, Any], line: Line) -> None:
-        """Gives an order to every worker; `request` has `order` and `for_s`."""
-        order, for_s = request.get("order"), request.get("for_s")
-        if not isinstance(order, dict) or not isinstance(for_s, int | float):
-            return line.close({"ok": False, "error": "not an inspection"})
+    def begin(self, command: Look, line: Line) -> None:
+        """Has every worker look."""
+        for_s = command.for_s
         if not 0 < for_s <= LONGEST_S:
-            return line.close({"ok": False, "error": f"`{for_s}` s is not within 0 and {LONGEST_S:.0f} s"})
+            return line.close(Refused(error=f"`{for_s}` s is not within 0 and {LONGEST_S:.0f} s"))
         if len(self._running) >= MOST:
-            return line.close({"ok": False, "error": f"{MOST} inspections run already"})
+            return line.close(Refused(error=f"{MOST} inspections are already running"))
         number = next(self._numbers)
-        message = {"type": "inspect", "id": number, "order": order, "for_s": for_s}
+        message = Inspect(id=number, order=command.order, for_s=for_s)
         inspection = _Inspection(message, line)
         self._running[number] = inspection
         inspection.timer = self._reactor.call_later(for_s, lambda: self._end(number, "time"))
         line.on_leave(lambda: self._end(number, None))
         for worker in self._workers():
-            if worker.phase in (WorkerState.READY, WorkerState.DRAINING) and worker.send(message):
+            if worker.state in (WorkerState.READY, WorkerState.DRAINING) and worker.send(message):
                 inspection.missing.add(worker.pid)
         if not inspection.missing:
             self._end(number, None)
-            line.close({"ok": False, "error": "no worker is ready"})
+            line.close(Refused(error="no worker is ready"))
         return None
 
-    def heard(self, worker: WorkerProcess, message: Message) -> None:
-        """A worker says that it began, hit, or is done."""
-        number = message["id"]
-        inspection = self._running.get(number)
-        if inspection is None:
+    def on_message(self, worker: WorkerProcess, message: Inspecting | Hit) -> None:
+        """A worker says that it began, or that the place was reached."""
+        if message.id not in self._running:
             return
-        match message["type"]:
-            case "inspecting":
-                self._began(number, worker, message)
-            case "hit":
-                self._hit(number, worker, message["hit"])
+        if isinstance(message, Inspecting):
+            self._began(worker, message)
+        else:
+            self._hit(message.id, worker, message.hit)
 
     def joined(self, worker: WorkerProcess) -> None:
         """A worker has become ready: it shall look, too."""
@@ -76,17 +72,18 @@ class Inspections:
         """A worker is gone: it says nothing any more."""
         for number, inspection in list(self._running.items()):
             if worker.pid in inspection.missing:
-                self._began(number, worker, {"error": "the worker ended"})
+                self._began(worker, Inspecting(id=number, error="the worker ended"))
 
     def end_all(self) -> None:
         """The gateway stops."""
         for number in list(self._running):
             self._end(number, "stop")
 
-    def _began(self, number: int, worker: WorkerProcess, message: Message) -> None:
+    def _began(self, worker: WorkerProcess, message: Inspecting) -> None:
+        number = message.id
         inspection = self._running[number]
-        inspection.place = inspection.place or message.get("place")
-        inspection.error = message.get("error") or inspection.error
+        inspection.place = inspection.place or message.place
+        inspection.error = message.error or inspection.error
         if worker.pid not in inspection.missing:
             return
         inspection.missing.discard(worker.pid)
@@ -94,35 +91,36 @@ class Inspections:
             return
         inspection.is_answered = True
         if inspection.place:
-            inspection.line.send({"ok": True, "place": inspection.place})
+            inspection.line.send(Looking(place=inspection.place))
         else:
             self._end(number, None)
-            inspection.line.close({"ok": False, "error": inspection.error})
+            inspection.line.close(Refused(error=inspection.error or "no worker looks"))
 
     def _hit(self, number: int, worker: WorkerProcess, hit: dict[str, Any]) -> None:
         inspection = self._running[number]
-        inspection.line.send({"hit": hit, "worker": worker.pid})
+        inspection.line.send(Seen(hit=hit, worker=worker.pid))
         if "error" in hit:
             return
         inspection.hits += 1
-        if inspection.hits == inspection.message["order"].get("count"):
+        if inspection.hits == inspection.message.order.count:
             self._end(number, "count")
 
     def _end(self, number: int, why: str | None) -> None:
         inspection = self._running.pop(number, None)
         if inspection is None:
             return
-        inspection.timer.cancel()
+        if inspection.timer:
+            inspection.timer.cancel()
         for worker in self._workers():
-            worker.send({"type": "inspect_end", "id": number})
+            worker.send(InspectEnd(id=number))
         if why:
-            inspection.line.close({"end": why, "hits": inspection.hits})
+            inspection.line.close(LookingEnded(end=why, hits=inspection.hits))
 
 
 class _Inspection:
     """One that runs."""
 
-    def __init__(self, message: Message, line: Line) -> None:
+    def __init__(self, message: Inspect, line: Line) -> None:
         self.message, self.line = message, line
         self.missing: set[int] = set()
         """Workers that have not answered yet."""
@@ -130,4 +128,4 @@ class _Inspection:
         self.place: str | None = None
         self.error: str | None = None
         self.hits = 0
-        self.timer: Any = None
+        self.timer: Timer | None = None

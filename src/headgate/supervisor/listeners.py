@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from headgate.config.addresses import TcpAddress, UnixAddress, parse_listen_address
+from headgate.control.messages import BoundListener
 from headgate.supervisor.settings import REUSEPORT, SHARED
 
 BACKLOG = 16384  # the kernel cuts it to net.core.somaxconn
@@ -84,17 +85,17 @@ class Listeners:
             self._socket_files.clear()
         self.keep_only([])
 
-    def lend(self, addresses: list[str], slot: int, slots: int) -> tuple[list[dict[str, str]], list[int]]:
+    def lend(self, addresses: list[str], slot: int, slots: int) -> tuple[list[BoundListener], list[int]]:
         """What the worker in `slot` of `slots` gets: the asked and the bound address of each descriptor."""
-        names: list[dict[str, str]] = []
+        listeners: list[BoundListener] = []
         descriptors: list[int] = []
         for text in addresses:
             for endpoint in self._endpoints[text]:
                 with _explained(text):
                     sockets = endpoint.sockets_for(slot, slots)
-                names += [{"name": text, "address": endpoint.address} for _ in sockets]
+                listeners += [BoundListener(name=text, address=endpoint.address) for _ in sockets]
                 descriptors += [one.fileno() for one in sockets]
-        return names, descriptors
+        return listeners, descriptors
 
     def bound(self) -> list[str]:
         """The real addresses, with the ports that were chosen for port 0."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from headgate.control.messages import Query
 from headgate.control.reactor import Reactor
 from headgate.supervisor.workers import WorkerProcess, WorkerState
 
@@ -11,7 +12,7 @@ PATIENCE_S = 0.5
 class StatusRound:
     """Asks the workers once, if wanted also for the times of their hooks.
 
-    Calls `done` when all have answered, died, or 0.5 s are over.
+    Calls `done` when all have reported, ended, or 0.5 s are over.
     """
 
     def __init__(
@@ -25,8 +26,7 @@ class StatusRound:
         self._missing = {
             worker.pid
             for worker in workers
-            if worker.phase in (WorkerState.READY, WorkerState.DRAINING)
-            and worker.send({"type": "query", "hooks": hooks})
+            if worker.state in (WorkerState.READY, WorkerState.DRAINING) and worker.send(Query(hooks=hooks))
         }
         self._timer = reactor.call_later(PATIENCE_S, self._finish)
         if not self._missing:

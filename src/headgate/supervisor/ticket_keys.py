@@ -19,8 +19,9 @@ ROTATE_S = 6 * 3600.0
 
 
 class TicketKeys:
-    """Makes the keys, or goes on with those of a predecessor (what its `bequest` gave); calls `changed` with all of
-    them after each rotation.
+    """Makes the keys, or goes on with those of a predecessor (what its `for_successor` gave).
+
+    Calls `changed` with all of them after each rotation.
     """
 
     def __init__(
@@ -36,18 +37,18 @@ class TicketKeys:
             wait_s = min(max(inherited["rotate_in_s"], 0.0), ROTATE_S)
         self._again(wait_s)
 
-    def told(self) -> list[str]:
+    def in_hex(self) -> list[str]:
         """The keys in hex, the newest first."""
         return [key.hex() for key in self._keys]
 
-    def bequest(self) -> dict[str, Any]:
+    def for_successor(self) -> dict[str, Any]:
         """What a successor goes on with: the keys, and how long until the next rotation."""
-        return {"keys": self.told(), "rotate_in_s": self._due - time.monotonic()}
+        return {"keys": self.in_hex(), "rotate_in_s": self._due - time.monotonic()}
 
     def rotate(self) -> None:
         """Puts a new key before the others and forgets the oldest."""
         self._keys = [os.urandom(KEY_BYTES), *self._keys][:KEPT]
-        self._changed(self.told())
+        self._changed(self.in_hex())
 
     def _again(self, wait_s: float = ROTATE_S) -> None:
         def turn() -> None:

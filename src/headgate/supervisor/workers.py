@@ -4,10 +4,13 @@ import enum
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
 
-from headgate.control.channel import Channel, ChannelClosed, Message
+from headgate.control import messages
+from headgate.control.channel import Channel, ChannelClosed
+from headgate.control.commands import WorkerStatus
+from headgate.control.endpoint import Answer
 from headgate.control.reactor import Reactor, Timer
+from headgate.control.records import Message
 from headgate.supervisor.spawn import Process
 
 START_LIMIT_S = 60.0
@@ -25,26 +28,26 @@ class WorkerState(enum.Enum):
 
 
 class WorkerProcess:
-    """A worker process: its place, its phase, and the means to talk to it and to end it."""
+    """A worker process: its place, its state, and the means to talk to it and to end it."""
 
     def __init__(
-        self, process: Process, *, slot: int, zone_slot: int | None, generation: int, deaths: int
+        self, process: Process, *, slot: int, zone_slot: int | None, generation: int, exits: int
     ) -> None:
         self.process = process
-        self.channel = Channel(process.end)
-        self.slot, self.zone_slot, self.generation, self.deaths = slot, zone_slot, generation, deaths
-        self.phase = WorkerState.STARTING
+        self.channel = Channel(process.end, messages.FROM_WORKER)
+        self.slot, self.zone_slot, self.generation, self.exits = slot, zone_slot, generation, exits
+        self.state = WorkerState.STARTING
         self.started = time.monotonic()
         self.error: str | None = None
-        self.error_kind = "runtime"
+        self.is_config_error = False
         self.listeners: list[str] = []
         self.is_data = False
         self.tls_module = ("", False)
         """Name of the cryptographic module, and whether it is the FIPS one."""
         self.wanted_workers: int | None = None
         self.drain_s = 30.0
-        self.report: Message = {}
-        self.hook_times: list[Message] = []
+        self.report: messages.WorkerReport | None = None
+        self.hook_times: list[messages.HookTimes] = []
         self._timer: Timer | None = None
         self._kills = False
 
@@ -54,7 +57,7 @@ class WorkerProcess:
         return self.process.pid
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> bool:
-        """Sends a message; false if it is gone or does not read (its death or its limit will tell)."""
+        """Sends a message; false if it is gone or does not read (its exit or its limit will tell)."""
         try:
             self.channel.send(message, descriptors)
         except (ChannelClosed, BlockingIOError):
@@ -70,35 +73,35 @@ class WorkerProcess:
 
         self._set_timer(reactor, START_LIMIT_S, too_late)
 
-    def became_prepared(self, message: Message) -> None:
+    def became_prepared(self, message: messages.Prepared) -> None:
         """It has loaded, and says what it wants."""
-        self.phase = WorkerState.PREPARED
-        self.listeners = message["listeners"]
-        self.is_data = message["is_data"]
-        self.tls_module = (message["tls_module"][0], message["tls_module"][1])
-        self.wanted_workers = message["workers"]
-        self.drain_s = message["drain_s"]
+        self.state = WorkerState.PREPARED
+        self.listeners = message.listeners
+        self.is_data = message.is_data
+        self.tls_module = (message.tls_module, message.is_fips)
+        self.wanted_workers = message.workers
+        self.drain_s = message.drain_s
 
     def became_ready(self) -> None:
         """It accepts connections."""
-        self.phase = WorkerState.READY
+        self.state = WorkerState.READY
         self._cancel_timer()
 
     def drain(self, reactor: Reactor) -> None:
         """Lets it finish what it does; past its drain limit it is stopped."""
-        if self.phase in (WorkerState.DRAINING, WorkerState.STOPPING):
+        if self.state in (WorkerState.DRAINING, WorkerState.STOPPING):
             return
-        if self.phase is not WorkerState.READY:
+        if self.state is not WorkerState.READY:
             return self.stop(reactor)
-        self.phase = WorkerState.DRAINING
+        self.state = WorkerState.DRAINING
         self.process.signal(signal.SIGQUIT)
         self._set_timer(reactor, self.drain_s + KILL_AFTER_S, lambda: self.stop(reactor))
 
     def stop(self, reactor: Reactor) -> None:
-        """Stops it at once; asked twice, or if it does not obey, it is killed."""
-        if self.phase is WorkerState.STOPPING:
+        """Stops it at once; asked twice, or if it does not end, it is killed."""
+        if self.state is WorkerState.STOPPING:
             self._kills = True
-        self.phase = WorkerState.STOPPING
+        self.state = WorkerState.STOPPING
         self.process.signal(signal.SIGKILL if self._kills else signal.SIGTERM)
         self._set_timer(reactor, KILL_AFTER_S, lambda: self.process.signal(signal.SIGKILL))
 
@@ -108,17 +111,26 @@ class WorkerProcess:
         self.channel.close()
         return self.process.reap()
 
-    def status(self) -> dict[str, Any]:
+    def failed(self, message: messages.Failed) -> None:
+        """It could not start, and says why."""
+        self.error, self.is_config_error = message.error, message.is_config
+
+    def reopen_logs(self) -> None:
+        """Has it open its log files anew."""
+        if self.state in (WorkerState.READY, WorkerState.DRAINING):
+            self.process.signal(signal.SIGUSR1)
+
+    def status(self) -> WorkerStatus:
         """Its line in the status."""
-        return {
-            "pid": self.pid,
-            "slot": self.slot,
-            "generation": self.generation,
-            "state": self.phase.value,
-            "uptime_s": round(time.monotonic() - self.started, 1),
-            "deaths": self.deaths,
-            **self.report,
-        }
+        return WorkerStatus(
+            pid=self.pid,
+            slot=self.slot,
+            generation=self.generation,
+            state=self.state.value,
+            uptime_s=round(time.monotonic() - self.started, 1),
+            exits=self.exits,
+            **(self.report.plain() if self.report else {}),
+        )
 
     def _set_timer(self, reactor: Reactor, delay_s: float, callback: Callable[[], None]) -> None:
         self._cancel_timer()
@@ -141,12 +153,12 @@ class Generation:
         """Name and size of what its workers have asked for."""
         self.is_data = False
         """Whether what it serves holds no code of the user's."""
-        self.waiting: list[Callable[[dict[str, Any]], None]] = []
+        self.waiting: list[Answer] = []
         """Who asked for it and wants to hear how it went."""
 
-    def all_at_least(self, phase: WorkerState, count: int | None) -> bool:
-        """Whether all `count` workers have come as far as `phase`."""
+    def all_at_least(self, state: WorkerState, count: int | None) -> bool:
+        """Whether all `count` workers have come as far as `state`."""
         order = list(WorkerState)
         return len(self.workers) == count and all(
-            order.index(worker.phase) >= order.index(phase) for worker in self.workers.values()
+            order.index(worker.state) >= order.index(state) for worker in self.workers.values()
         )

@@ -1,11 +1,13 @@
-"""Inspections as a worker sees them: begins and ends them as the supervisor says, and tells what is hit."""
+"""Inspections as a worker sees them: begins and ends them as the supervisor says, and reports what is hit."""
 
 import asyncio
 import contextvars
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from headgate.control.channel import Channel, ChannelClosed, Message
+from headgate.control import messages
+from headgate.control.channel import Channel, ChannelClosed
+from headgate.control.records import Message
 from headgate.inspection import Inspection, Order, Refused
 from headgate.inspection.inspection import CURRENT
 
@@ -28,25 +30,25 @@ class Inspector:
         self._running: dict[int, Inspection] = {}
         self._lost = 0
 
-    def begin(self, message: Message) -> None:
+    def begin(self, message: messages.Inspect) -> None:
         """Begins one, and says so or why not."""
-        number, order = message["id"], message["order"]
+        number, order = message.id, message.order.plain()
         try:
             inspection = Inspection(
-                Order(**{**order, "show": tuple(order.get("show", ()))}),
+                Order(**{**order, "show": tuple(order["show"])}),
                 lambda hit: self._tell(number, hit),
                 # not from within the tapped code
                 lambda: self._later(number),
             )
             place = inspection.begin(self._roots)
         except (Refused, TypeError) as error:
-            return self._send({"type": "inspecting", "id": number, "error": str(error)})
+            return self._send(messages.Inspecting(id=number, error=str(error)))
         if not self._running:
             self._core.name_requests(CURRENT)
         self._running[number] = inspection
         # Should the supervisor's word get lost, it ends all the same.
-        self._loop.call_later(message["for_s"] + 1.0, self.end, number)
-        return self._send({"type": "inspecting", "id": number, "place": str(place)})
+        self._loop.call_later(message.for_s + 1.0, self.end, number)
+        return self._send(messages.Inspecting(id=number, place=str(place)))
 
     def end(self, number: int) -> None:
         """Ends one; no matter if it has ended."""
@@ -69,7 +71,7 @@ class Inspector:
     def _tell(self, number: int, hit: dict[str, Any]) -> None:
         if self._lost:
             hit["lost"] = self._lost
-        self._send({"type": "hit", "id": number, "hit": hit})
+        self._send(messages.Hit(id=number, hit=hit))
 
     def _send(self, message: Message) -> None:
         """What the supervisor does not take at once is lost and counted: no request waits for it."""

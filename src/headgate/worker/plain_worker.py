@@ -11,8 +11,10 @@ import time
 from typing import NoReturn
 
 from headgate import _core
-from headgate.control.channel import Channel, ChannelClosed, Message
+from headgate.control import messages
+from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.reactor import Reactor
+from headgate.control.records import Message, MessageError
 from headgate.control.signals import SUPERVISORS, Intent, SignalPipe
 from headgate.worker import start
 from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls
@@ -25,7 +27,7 @@ logger = logging.getLogger("headgate.worker")
 
 
 class PlainWorker:
-    """What it does between its orders and its end."""
+    """What it does between its start message and its end."""
 
     def __init__(self, channel: Channel, controls: Controls, reactor: Reactor, core: _core.Core) -> None:
         self._channel, self._controls, self._reactor, self._core = channel, controls, reactor, core
@@ -38,7 +40,7 @@ class PlainWorker:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         self._reactor.watch(signals, lambda: self._act_on(signals.intents()))
         self._controls.say_prepared()
-        self._reactor.watch(self._channel, self._hear)
+        self._reactor.watch(self._channel, self._on_readable)
         self._reactor.run()
 
     def _act_on(self, intents: list[Intent]) -> None:
@@ -50,30 +52,33 @@ class PlainWorker:
             elif intent is Intent.REOPEN_LOGS:
                 self._core.reopen_logs()
 
-    def _hear(self) -> None:
+    def _on_readable(self) -> None:
         try:
-            self._obey(*self._channel.receive())
+            self._on_message(*self._channel.receive())
         except BlockingIOError:
             return
+        except MessageError as error:
+            logger.error("the supervisor sent what is not understood: %s", error)
         except ChannelClosed:
             self._reactor.unwatch(self._channel)
             logger.warning("the supervisor is gone: draining")
             self._drain()
 
-    def _obey(self, message: Message, descriptors: list[int]) -> None:
-        if message["type"] == "listen":
-            self._controls.listen(message, descriptors)
-        elif message["type"] == "hand_over":
-            self._controls.hand_over()
-            self._reactor.stop()
-        elif message["type"] == "inspect":
-            error = "this gateway runs no Python code"
-            self._channel.send({"type": "inspecting", "id": message["id"], "error": error})
-        else:
-            self._controls.obey(message, descriptors)
+    def _on_message(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case messages.Listen():
+                self._controls.listen(message, descriptors)
+            case messages.HandOver():
+                self._controls.hand_over()
+                self._reactor.stop()
+            case messages.Inspect(id=number):
+                error = "this gateway runs no Python code"
+                self._channel.send(messages.Inspecting(id=number, error=error))
+            case _:
+                self._controls.handle(message, descriptors)
 
     def _drain(self) -> None:
-        """Lets nobody in any more, and stops after the last connection, or at the drain limit."""
+        """Accepts nothing any more, and stops after the last connection, or at the drain limit."""
         if self._is_draining:
             return
         self._is_draining = True
@@ -83,7 +88,7 @@ class PlainWorker:
 
     def _say_draining(self) -> None:
         try:
-            self._channel.send({"type": "draining"})
+            self._channel.send(messages.Draining())
         except (ChannelClosed, BlockingIOError):
             pass
         self._stop_when_drained()
@@ -104,14 +109,14 @@ def main() -> NoReturn:
     start.run(_serve)
 
 
-def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
-    loaded = start.loaded(lambda: load(orders["source"]))
-    core = start.start_engine(None, loaded, orders, descriptors)
+def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) -> None:
+    loaded = start.loaded(lambda: load(message.source))
+    core = start.start_engine(None, loaded, message, descriptors)
     selector = CoreSelector()
     selector.attach(core)
     gc.freeze()  # what was loaded stays: later collections need not look at it
     try:
-        PlainWorker(channel, Controls(channel, orders, loaded, core), Reactor(selector), core).run()
+        PlainWorker(channel, Controls(channel, message, loaded, core), Reactor(selector), core).run()
     finally:
         core.close()
         for _ in range(END_TURNS):

@@ -1,5 +1,6 @@
-"""How every worker process begins and ends: its orders, root given up, the engine started, the exit code."""
+"""How every worker process begins and ends: the start message, root given up, the engine started, the exit code."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from headgate import _core, log
 from headgate.config.errors import ConfigError
-from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed, Message
+from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed
+from headgate.control.messages import TO_WORKER, Failed, Start
+from headgate.control.records import MessageError
 from headgate.worker.loaded import Loaded
 from headgate.worker.privileges import become
 
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
 
 SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
 
-Serve = Callable[[Channel, Message, list[int]], None]
-"""Serves until it is told to stop, as the orders say; the descriptors came with them."""
+Serve = Callable[[Channel, Start, list[int]], None]
+"""Serves until it is told to stop, as the start message says; the descriptors came with it."""
 
 logger = logging.getLogger("headgate.worker")
 
@@ -36,25 +39,32 @@ class StartFailed(Exception):
 def run(serve: Serve) -> NoReturn:
     """The whole life of the process; exit code 0 after a stop, 1 or 2 when it could not start."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR))
+    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR), TO_WORKER)
     os.set_inheritable(CHANNEL_DESCRIPTOR, False)
     try:
-        orders, descriptors = channel.receive()
+        message, descriptors = channel.receive()
     except ChannelClosed:
         sys.exit(0)  # started ahead of time for a command line that turned out to be wrong
-    log.configure(orders["log_format"] or "text", orders["log_level"] or "info")
+    except MessageError as error:
+        _fail(channel, StartFailed(str(error), "runtime"))
+    if not isinstance(message, Start):
+        _fail(channel, StartFailed(f"`{type(message).__name__}` came before `Start`", "runtime"))
+    log.configure(message.log_format or "text", message.log_level or "info")
     try:
-        become(orders["user"], orders["group"])
-        serve(channel, orders, descriptors)
+        become(message.user, message.group)
+        serve(channel, message, descriptors)
     except StartFailed as error:
-        try:
-            channel.send({"type": "failed", "error": str(error)[:16000], "kind": error.kind})
-        except ChannelClosed:
-            pass
-        sys.exit(2 if error.kind == "config" else 1)
+        _fail(channel, error)
     except ChannelClosed:
         sys.exit(1)
     sys.exit(0)
+
+
+def _fail(channel: Channel, error: StartFailed) -> NoReturn:
+    is_config = error.kind == "config"
+    with contextlib.suppress(ChannelClosed):
+        channel.send(Failed(error=str(error)[:16000], is_config=is_config))
+    sys.exit(2 if is_config else 1)
 
 
 def loaded(load: Callable[[], Loaded]) -> Loaded:
@@ -69,17 +79,17 @@ def loaded(load: Callable[[], Loaded]) -> Loaded:
 
 
 def start_engine(
-    loop: "asyncio.AbstractEventLoop | None", what: Loaded, orders: Message, descriptors: list[int]
+    loop: "asyncio.AbstractEventLoop | None", what: Loaded, start: Start, descriptors: list[int]
 ) -> _core.Core:
     """The engine with the configuration in force; raises StartFailed."""
-    log.configure(orders["log_format"] or what.log_format, orders["log_level"] or what.log_level)
+    log.configure(start.log_format or what.log_format, start.log_level or what.log_level)
     core = _core.Core(loop)
-    if descriptors:
-        core.zone(descriptors[0], orders["zone_slot"])
+    if descriptors and start.zone_slot is not None:
+        core.zone(descriptors[0], start.zone_slot)
         os.close(descriptors[0])
-    core.use_ticket_keys([bytes.fromhex(key) for key in orders["ticket_keys"]])
+    core.use_ticket_keys([bytes.fromhex(key) for key in start.ticket_keys])
     try:
-        if orders["require_fips"]:
+        if start.require_fips:
             _core.require_fips()
         core.apply(what.snapshot, what.hooks)
     except ValueError as error:

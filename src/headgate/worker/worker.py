@@ -1,7 +1,7 @@
-"""A worker: one process, one thread, one loop, which serves what its orders say. Started by the supervisor
+"""A worker: one process, one thread, one loop, which serves what its start message says. Started by the supervisor
 only.
 
-How it works: it reads its orders from descriptor 3, loads the user's code, runs the `startup` hooks, says
+How it works: it reads its start message from descriptor 3, loads the user's code, runs the `startup` hooks, says
 what it wants to listen on, gets the sockets, accepts, and says so. From then on it only listens to signals
 and to the channel. A gateway without Python code has a `plain_worker`.
 """
@@ -14,8 +14,10 @@ import signal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from headgate import _core, shared
-from headgate.control.channel import Channel, ChannelClosed, Message
+from headgate.control import messages
+from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.hook_times import times_of
+from headgate.control.records import Message, MessageError
 from headgate.control.signals import SUPERVISORS
 from headgate.worker import start
 from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls
@@ -30,21 +32,21 @@ if TYPE_CHECKING:
     from headgate.worker.inspecting import Inspector
 
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
-GOODBYE_STEPS = 50
+CLOSE_STEPS = 50
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *SUPERVISORS)
 
 logger = logging.getLogger("headgate.worker")
 
 
 class Worker:
-    """What one worker process does between its orders and its end."""
+    """What one worker process does between its start message and its end."""
 
     def __init__(
-        self, channel: Channel, orders: Message, loaded: Loaded, loop: Loop, core: _core.Core
+        self, channel: Channel, start: messages.Start, loaded: Loaded, loop: Loop, core: _core.Core
     ) -> None:
         self._channel, self._loop, self._core = channel, loop, core
-        self._controls = Controls(channel, orders, loaded, core, lambda: times_of(core, loaded.hooks))
-        self._listen: asyncio.Future[tuple[Message, list[int]]] = loop.create_future()
+        self._controls = Controls(channel, start, loaded, core, lambda: times_of(core, loaded.hooks))
+        self._listen: asyncio.Future[tuple[messages.Listen, list[int]]] = loop.create_future()
         self._stopped = asyncio.Event()
         self._stopped_now: asyncio.Future[None] = loop.create_future()
         self._drains = False
@@ -72,7 +74,7 @@ class Worker:
         try:
             loaded = self._loaded
             self._controls.say_prepared()
-            self._loop.add_reader(self._channel.fileno(), self._hear)
+            self._loop.add_reader(self._channel.fileno(), self._on_readable)
             await self._accept()
             if loaded.watchdog_s and loaded.hooks:
                 self._watchdog = Watchdog(self._core, self._loop, loaded.watchdog_s)
@@ -83,7 +85,7 @@ class Worker:
                 background.stop()
             if self._drains:
                 await self._drain()
-            await self._say_goodbye()
+            await self._close_websockets()
         finally:
             if self._watchdog:
                 self._watchdog.stop()
@@ -135,7 +137,7 @@ class Worker:
         self._core.drain()
         await asyncio.sleep(TURN_S)
         with contextlib.suppress(ChannelClosed, BlockingIOError):
-            self._channel.send({"type": "draining"})
+            self._channel.send(messages.Draining())
         ends = self._loop.time() + self._loaded.drain_s
         background = self._loaded.background
         while (left := self._core.connections()) or (background and background.is_busy):
@@ -148,9 +150,9 @@ class Worker:
             if self._stopped_now.done():
                 return
 
-    async def _say_goodbye(self) -> None:
+    async def _close_websockets(self) -> None:
         """Closes what WebSockets are left with 1001, and gives their peers a moment to answer."""
-        for _ in range(GOODBYE_STEPS):
+        for _ in range(CLOSE_STEPS):
             if not self._core.say_goodbye():
                 return
             await asyncio.sleep(DRAIN_STEP_S)
@@ -177,30 +179,37 @@ class Worker:
             self._drains = True
             self._stopped.set()
 
-    def _hear(self) -> None:
+    def _on_readable(self) -> None:
         try:
-            message, descriptors = self._channel.receive()
+            self._on_message(*self._channel.receive())
         except BlockingIOError:
             return
+        except MessageError as error:
+            logger.error("the supervisor sent what is not understood: %s", error)
         except ChannelClosed:
             self._loop.remove_reader(self._channel.fileno())
             logger.warning("the supervisor is gone: draining")
             if self._inspector:
                 self._inspector.end_all()
-            return self._stop_gracefully()
-        if message["type"] == "listen" and not self._listen.done():
-            self._listen.set_result((message, descriptors))
-        elif message["type"] == "hand_over":
-            self._controls.hand_over()
-            self._stop()
-        elif message["type"] == "inspect":
-            self._inspect(message)
-        elif message["type"] == "inspect_end" and self._inspector:
-            self._inspector.end(message["id"])
-        else:
-            self._controls.obey(message, descriptors)
+            self._stop_gracefully()
 
-    def _inspect(self, message: Message) -> None:
+    def _on_message(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case messages.Listen():
+                if not self._listen.done():
+                    self._listen.set_result((message, descriptors))
+            case messages.HandOver():
+                self._controls.hand_over()
+                self._stop()
+            case messages.Inspect():
+                self._inspect(message)
+            case messages.InspectEnd(id=number):
+                if self._inspector:
+                    self._inspector.end(number)
+            case _:
+                self._controls.handle(message, descriptors)
+
+    def _inspect(self, message: messages.Inspect) -> None:
         if self._inspector is None:
             from headgate.worker.inspecting import Inspector
 
@@ -215,18 +224,18 @@ def main() -> NoReturn:
     start.run(_serve)
 
 
-def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
+def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) -> None:
     loop = Loop()
     asyncio.set_event_loop(loop)
-    loaded = start.loaded(lambda: _load(channel, orders["source"]))
-    core = start.start_engine(loop, loaded, orders, descriptors)
+    loaded = start.loaded(lambda: _load(channel, message.source))
+    core = start.start_engine(loop, loaded, message, descriptors)
     loop.attach(core)
     if loaded.background:
         loaded.background.count = core.count
     gc.collect()
     gc.freeze()  # what was loaded stays: later collections need not look at it
     try:
-        loop.run_until_complete(Worker(channel, orders, loaded, loop, core).run())
+        loop.run_until_complete(Worker(channel, message, loaded, loop, core).run())
     finally:
         loop.run_until_complete(_end_tasks())
         loop.run_until_complete(loop.shutdown_asyncgens())
@@ -238,10 +247,10 @@ def _serve(channel: Channel, orders: Message, descriptors: list[int]) -> None:
 
 def _load(channel: Channel, source: Source) -> Loaded:
     def open_dictionary(name: str, size: int) -> int:
-        channel.send({"type": "open", "name": name, "bytes": size})
-        message, descriptors = channel.receive()
-        if message["error"]:
-            raise ValueError(message["error"])
+        channel.send(messages.OpenDictionary(name=name, bytes=size))
+        reply, descriptors = channel.receive()
+        if isinstance(reply, messages.DictionaryOpened) and reply.error:
+            raise ValueError(reply.error)
         return descriptors[0]
 
     shared.OPENER.set(open_dictionary)

@@ -144,11 +144,12 @@ class RunningGateway:
         self.process.send_signal(number)
 
     def ask(self, command: str = "status") -> dict[str, Any]:
-        """The supervisor's answer to a command on its control socket."""
+        """The supervisor's reply to a command on its control socket, with `ok`: whether it was not refused."""
+        kind = {"status": "get_status", "hooks": "get_hook_times"}.get(command, command.replace("-", "_"))
         with RawClient(f"unix:{self.control_socket}", timeout=60) as line:
-            line.send(json.dumps({"command": command}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(line.read_until(b"\n"))
-            return answer
+            line.send(json.dumps({"kind": kind, "version": 1}).encode() + b"\n")
+            reply: dict[str, Any] = json.loads(line.read_until(b"\n"))
+            return {"ok": reply["kind"] != "refused", **reply}
 
     @property
     def workers(self) -> list[int]:

@@ -5,11 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 from headgate.control.channel import LONGEST_MESSAGE_BYTES, Channel, ChannelClosed
+from headgate.control.messages import FROM_WORKER, TO_WORKER, Failed, Listen, Query, Ready
+from headgate.control.records import MessageError
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[Channel, Channel]]:
-    one, other = (Channel(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    """The supervisor's end, and the worker's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    one, other = Channel(ours, FROM_WORKER), Channel(theirs, TO_WORKER)
     yield one, other
     one.close()
     other.close()
@@ -17,15 +21,15 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
 
 def test_messages_keep_their_borders(ends: tuple[Channel, Channel]) -> None:
     one, other = ends
-    one.send({"type": "query"})
-    one.send({"type": "listen", "listeners": []})
-    assert [other.receive()[0]["type"] for _ in range(2)] == ["query", "listen"]
+    one.send(Query(hooks=True))
+    one.send(Listen(listeners=[]))
+    assert [other.receive()[0] for _ in range(2)] == [Query(hooks=True), Listen(listeners=[])]
 
 
 def test_descriptors_travel_with_their_message(ends: tuple[Channel, Channel]) -> None:
     one, other = ends
     read, write = os.pipe()
-    one.send({"type": "listen"}, [write])
+    one.send(Listen(listeners=[]), [write])
     _, (received,) = other.receive()
     os.write(received, b"x")
     assert os.read(read, 1) == b"x"
@@ -39,16 +43,29 @@ def test_end_of_the_other_side_is_noticed(ends: tuple[Channel, Channel]) -> None
     with pytest.raises(ChannelClosed):
         one.receive()
     with pytest.raises(ChannelClosed):
-        one.send({"type": "ready"})
+        one.send(Ready())
 
 
 def test_message_that_would_not_fit_is_refused(ends: tuple[Channel, Channel]) -> None:
     with pytest.raises(ValueError, match="is over"):
-        ends[0].send({"type": "failed", "error": "x" * LONGEST_MESSAGE_BYTES})
+        ends[0].send(Failed(error="x" * LONGEST_MESSAGE_BYTES, is_config=False))
 
 
 def test_longest_message_passes(ends: tuple[Channel, Channel]) -> None:
+    supervisor, worker = ends
+    message = Failed(error="x" * (LONGEST_MESSAGE_BYTES - 100), is_config=True)
+    worker.send(message)
+    assert supervisor.receive() == (message, [])
+
+
+def test_message_of_the_wrong_direction_is_refused_and_its_descriptors_closed(
+    ends: tuple[Channel, Channel],
+) -> None:
     one, other = ends
-    error = "x" * (LONGEST_MESSAGE_BYTES - 100)
-    one.send({"type": "failed", "error": error})
-    assert other.receive()[0]["error"] == error
+    read, write = os.pipe()
+    one.send(Ready(), [write])
+    os.close(write)
+    with pytest.raises(MessageError, match="`ready` is not a control message that is understood here"):
+        other.receive()
+    assert os.read(read, 1) == b"", "nobody holds the other end any more"
+    os.close(read)

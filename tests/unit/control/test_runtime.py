@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from headgate.control import runtime
+from headgate.control.client import Client
+from headgate.control.commands import Done, Stop
 from headgate.control.endpoint import Answer, Endpoint
 from headgate.control.reactor import Reactor
+from headgate.control.records import Message
+from headgate.supervisor import pid_file
 
 
 @pytest.fixture(autouse=True)
@@ -21,43 +25,43 @@ def supervisor() -> Iterator[int]:
     """Something that answers on the control socket of this process, as a supervisor would."""
     reactor = Reactor()
 
-    def handle(command: str, answer: Answer) -> None:
-        if command == "leave":
-            answer({"ok": True})
+    def handle(command: Message, answer: Answer) -> None:
+        answer(Done())
+        if isinstance(command, Stop):
             endpoint.close()
             reactor.stop()
-        else:
-            answer({"ok": True, "heard": command})
 
-    endpoint = Endpoint(reactor, runtime.control_socket_path(os.getpid()), handle)
+    path = runtime.control_socket_path(runtime.made(), os.getpid())
+    endpoint = Endpoint(reactor, path, handle)
     thread = threading.Thread(target=reactor.run)
     thread.start()
     yield os.getpid()
     if runtime.running():
-        runtime.ask(os.getpid(), "leave")
+        Client(os.getpid(), runtime.place()).stop()
     thread.join()
 
 
 def test_runtime_directory_is_private(folder: Path) -> None:
-    assert runtime.runtime_directory() == str(folder)
+    assert runtime.made() == str(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_only_gateway_is_found_and_answers(supervisor: int) -> None:
-    assert runtime.find() == supervisor
-    assert runtime.ask(supervisor, "status") == {"ok": True, "heard": "status"}
+    client = Client.find()
+    assert client.pid == supervisor and client.is_running
+    client.reopen_logs()
 
 
 def test_no_gateway_is_an_error_with_a_hint() -> None:
     with pytest.raises(runtime.NotRunning, match=r"no gateway is running\n  hint:"):
-        runtime.find()
+        runtime.find(runtime.place())
 
 
 def test_socket_of_a_dead_gateway_is_removed(folder: Path) -> None:
     import socket
 
     with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(runtime.control_socket_path(1)))
+        dead.bind(runtime.control_socket_path(runtime.made(), 1))
     assert runtime.running() == []
     assert list(folder.glob("*.sock")) == []
 
@@ -65,19 +69,23 @@ def test_socket_of_a_dead_gateway_is_removed(folder: Path) -> None:
 def test_several_gateways_ask_for_a_choice(supervisor: int, folder: Path) -> None:
     (folder / "1.sock").symlink_to(f"{supervisor}.sock")
     with pytest.raises(runtime.Ambiguous, match="--pid"):
-        runtime.find()
-    assert runtime.find(pid=supervisor) == supervisor
+        runtime.find(runtime.place())
+    assert runtime.find(runtime.place(), pid=supervisor) == supervisor
 
 
 def test_pid_file_names_the_gateway(supervisor: int, tmp_path: Path) -> None:
-    runtime.write_pid_file(tmp_path / "pid", supervisor)
-    assert runtime.find(pid_file=tmp_path / "pid") == supervisor
+    pid_file.write(tmp_path / "pid", supervisor)
+    assert runtime.find(runtime.place(), pid_file=tmp_path / "pid") == supervisor
 
 
-def test_pid_file_of_a_successor_is_not_removed(tmp_path: Path) -> None:
-    path = tmp_path / "pid"
-    runtime.write_pid_file(path, 2)
-    runtime.remove_pid_file(path, 1)
-    assert path.read_text() == "2\n"
-    runtime.remove_pid_file(path, 2)
-    assert not path.exists()
+def test_looking_for_gateways_makes_no_folder(folder: Path) -> None:
+    assert runtime.running() == []
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_root_finds_the_gateways_of_another_user(supervisor: int, folder: Path) -> None:
+    os.chown(folder, 65534, 65534)
+    assert runtime.find(str(folder)) == supervisor
+    with pytest.raises(PermissionError, match="belongs to somebody else"):
+        runtime.made()

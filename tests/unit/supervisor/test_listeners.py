@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from headgate.control.messages import BoundListener
 from headgate.supervisor.listeners import BindError, Listeners
 from headgate.supervisor.settings import REUSEPORT, SHARED
 
@@ -39,7 +40,7 @@ def test_reuseport_gives_each_slot_its_own_socket_of_one_port(listeners: Callabl
     one = listeners(REUSEPORT)
     one.open(["127.0.0.1:0"])
     first, second = (one.lend(["127.0.0.1:0"], slot, 2) for slot in (0, 1))
-    assert first[0] == second[0] == [{"name": "127.0.0.1:0", "address": one.bound()[0]}]
+    assert first[0] == second[0] == [BoundListener(name="127.0.0.1:0", address=one.bound()[0])]
     assert first[1] != second[1]
     assert one.lend(["127.0.0.1:0"], 1, 2) == second, "a restarted worker gets the socket of its slot again"
 

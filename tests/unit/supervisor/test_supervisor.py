@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from headgate.control import runtime
+from headgate.control.client import Client
+from headgate.control.commands import Status
 
 GATE = """
 from headgate import Gateway
@@ -71,11 +73,11 @@ class Gate:
         finally:
             connection.close()
 
-    def status(self) -> dict[str, Any]:
-        return runtime.ask(runtime.find(), "status")
+    def status(self) -> Status:
+        return Client.find().status()
 
     def workers(self, phase: str = "ready") -> list[int]:
-        return [worker["pid"] for worker in self.status()["workers"] if worker["state"] == phase]
+        return [worker.pid for worker in self.status().workers if worker.state == phase]
 
     def end(self) -> None:
         for pid in runtime.running():
@@ -115,7 +117,7 @@ def test_reload_brings_new_code_in_new_workers(gate: Gate) -> None:
     assert gate.command("reload").returncode == 0
     assert gate.ask() == "two"
     assert not set(gate.workers()) & set(old)
-    eventually(lambda: len(gate.status()["workers"]) == 2)
+    eventually(lambda: len(gate.status().workers) == 2)
 
 
 def test_version_that_does_not_load_never_replaces_the_old_one(gate: Gate) -> None:
@@ -126,7 +128,8 @@ def test_version_that_does_not_load_never_replaces_the_old_one(gate: Gate) -> No
     assert result.returncode == 1
     assert f"{gate.file}:7: " in result.stderr and "hint: did you mean `listen`?" in result.stderr
     assert gate.ask() == "one" and gate.workers() == old
-    assert "listne" in gate.status()["last_reload"]["error"]
+    reload = gate.status().last_reload
+    assert reload is not None and reload.error is not None and "listne" in reload.error
 
 
 def test_version_whose_startup_fails_never_replaces_the_old_one(gate: Gate) -> None:
@@ -143,7 +146,7 @@ def test_killed_worker_is_replaced(gate: Gate) -> None:
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: len(gate.workers()) == 2 and victim not in gate.workers())
     assert gate.ask() == "one"
-    assert "worker died: killed by signal 9" in gate.log.read_text()
+    assert "worker exited: killed by signal 9" in gate.log.read_text()
 
 
 def test_request_in_flight_ends_before_the_old_worker_does(gate: Gate) -> None:
@@ -152,12 +155,12 @@ def test_request_in_flight_ends_before_the_old_worker_does(gate: Gate) -> None:
     gate.start("--workers", "1")
     connection = gate.connect()
     connection.request("GET", "/")
-    eventually(lambda: any(worker["connections"] for worker in gate.status()["workers"]))
+    eventually(lambda: any(worker.connections for worker in gate.status().workers))
     gate.write(answer="two", more=slow)
     assert gate.command("reload").returncode == 0
     assert connection.getresponse().read() == b"one"
     connection.close()
-    eventually(lambda: len(gate.status()["workers"]) == 1)
+    eventually(lambda: len(gate.status().workers) == 1)
 
 
 def test_upgrade_hands_the_listeners_to_a_new_program(gate: Gate) -> None:
@@ -167,7 +170,7 @@ def test_upgrade_hands_the_listeners_to_a_new_program(gate: Gate) -> None:
     result = gate.command("upgrade")
     assert result.returncode == 0, result.stderr
     assert gate.process.wait(20) == 0
-    assert runtime.find() != gate.process.pid
+    assert Client.find().pid != gate.process.pid
     assert gate.ask() == "two" and gate.socket.stat().st_ino == inode
 
 
@@ -176,7 +179,7 @@ def test_upgrade_to_a_program_that_fails_changes_nothing(gate: Gate) -> None:
     gate.write(more="1 / 0\n")
     result = gate.command("upgrade")
     assert result.returncode == 1 and "before it served" in result.stderr
-    assert runtime.find() == gate.process.pid and gate.ask() == "one"
+    assert Client.find().pid == gate.process.pid and gate.ask() == "one"
 
 
 def test_workers_leave_when_the_supervisor_is_killed(gate: Gate) -> None:
@@ -192,9 +195,9 @@ def test_second_signal_does_not_wait_for_the_drain(gate: Gate) -> None:
     gate.start("--workers", "1")
     connection = gate.connect()
     connection.request("GET", "/")
-    eventually(lambda: any(worker["connections"] for worker in gate.status()["workers"]))
+    eventually(lambda: any(worker.connections for worker in gate.status().workers))
     gate.process.send_signal(signal.SIGQUIT)
-    eventually(lambda: gate.status()["stopping"])
+    eventually(lambda: gate.status().stopping)
     started = time.monotonic()
     gate.process.send_signal(signal.SIGTERM)
     assert gate.process.wait(20) == 0

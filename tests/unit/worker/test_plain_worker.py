@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headgate import _core
+from headgate.control import messages
 from headgate.control.channel import Channel
 from headgate.control.reactor import Reactor
 from headgate.worker import proxying
@@ -47,10 +48,10 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def worker(end: socket.socket, engine: Any, **loaded: Any) -> tuple[PlainWorker, Reactor]:
-    channel, reactor = Channel(end), Reactor()
+    channel, reactor = Channel(end, messages.TO_WORKER), Reactor()
     quick = proxying.quick(ARGUMENTS)
     assert quick is not None
-    controls = Controls(channel, {}, quick._replace(**loaded), engine)
+    controls = Controls(channel, messages.Start(source={}, generation=1), quick._replace(**loaded), engine)
     return PlainWorker(channel, controls, reactor, engine), reactor
 
 
@@ -60,9 +61,10 @@ def test_it_stops_at_the_drain_limit(ends: tuple[socket.socket, socket.socket]) 
     subject, reactor = worker(theirs, engine, drain_s=0.0)
     reactor.call_later(0, lambda: os.kill(os.getpid(), signal.SIGQUIT))
     subject.run()
-    supervisor = Channel(ours)
+    supervisor = Channel(ours, messages.FROM_WORKER)
     assert engine.told == ["drain"]
-    assert [supervisor.receive()[0]["type"] for _ in range(2)] == ["prepared", "draining"]
+    received = [type(supervisor.receive()[0]) for _ in range(2)]
+    assert received == [messages.Prepared, messages.Draining]
 
 
 def test_it_looks_until_the_last_connection_is_gone(ends: tuple[socket.socket, socket.socket]) -> None:

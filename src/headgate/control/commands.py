@@ -1,0 +1,150 @@
+"""What the command line asks of a supervisor, and what it gets back: one line of JSON each way, `Inspect` many.
+
+| command       | reply                                                          |
+|---------------|----------------------------------------------------------------|
+| GetStatus     | Status                                                         |
+| GetHookTimes  | HookTimesReply                                                 |
+| Reload        | Reloaded, when the new version serves                          |
+| Upgrade       | Upgraded, when the new program serves                          |
+| Stop          | Done, at once                                                  |
+| ReopenLogs    | Done                                                           |
+| Look          | Looking, then Seen for each hit, then LookingEnded             |
+
+Every command may be answered by `Refused`.
+"""
+
+from typing import Any
+
+from headgate.control.messages import HookTimes, InspectOrder
+from headgate.control.records import Message, MessageKinds, Record
+
+
+class GetStatus(Message):
+    """What runs."""
+
+
+class GetHookTimes(Message):
+    """How long hooks take."""
+
+
+class Reload(Message):
+    """Load code and configuration anew."""
+
+
+class Upgrade(Message):
+    """Start the program anew and hand it the listeners."""
+
+
+class Stop(Message):
+    """Stop when the requests in flight are done, or now."""
+
+    now: bool = False
+
+
+class ReopenLogs(Message):
+    """Open log files anew, after they were moved."""
+
+
+class Look(Message):
+    """Look at a place in the code of every worker, for so many seconds at most."""
+
+    order: InspectOrder
+    for_s: float
+
+
+class Done(Message):
+    """It is done, or has begun."""
+
+
+class Refused(Message):
+    """It was not done; the text is for the user."""
+
+    error: str
+
+
+class Reloaded(Message):
+    """The new version serves."""
+
+    generation: int
+    in_place: bool = False
+    """Whether it went into the workers that ran."""
+
+
+class Upgraded(Message):
+    """A new supervisor serves."""
+
+    pid: int
+
+
+class WorkerStatus(Record):
+    """One worker. What it reports is missing if it did not answer in time."""
+
+    pid: int
+    slot: int
+    generation: int
+    state: str
+    """`starting`, `prepared`, `ready`, `blocked`, `draining` or `stopping`."""
+    uptime_s: float
+    exits: int
+    """How often the worker of this slot has ended in a row."""
+    connections: int | None = None
+    rss_bytes: int | None = None
+    cpu_s: float | None = None
+
+
+class ReloadOutcome(Record):
+    """How the last reload went."""
+
+    ok: bool
+    generation: int
+    at: float
+    """Seconds since 1970."""
+    in_place: bool = False
+    error: str | None = None
+
+
+class Status(Message):
+    """What runs."""
+
+    pid: int
+    source: dict[str, Any]
+    generation: int
+    reloading: bool
+    stopping: bool
+    uptime_s: float
+    listeners: list[str]
+    workers: list[WorkerStatus]
+    counters: dict[str, int]
+    last_reload: ReloadOutcome | None = None
+
+
+class HookTimesReply(Message):
+    """The sums over the workers that live."""
+
+    hooks: list[HookTimes]
+
+
+class Looking(Message):
+    """The place that is looked at."""
+
+    place: str
+
+
+class Seen(Message):
+    """The place was reached in a worker."""
+
+    hit: dict[str, Any]
+    worker: int
+
+
+class LookingEnded(Message):
+    """`count`, `time` or `stop` ended it."""
+
+    end: str
+    hits: int
+
+
+COMMANDS = MessageKinds([GetStatus, GetHookTimes, Reload, Upgrade, Stop, ReopenLogs, Look])
+REPLIES = MessageKinds(
+    [Done, Refused, Reloaded, Upgraded, Status, HookTimesReply, Looking, Seen, LookingEnded]
+)

@@ -1,0 +1,221 @@
+"""What the supervisor and a worker tell each other. Descriptors travel beside a message, see `channel`.
+
+| message           | from       | when                                                                  |
+|-------------------|------------|-----------------------------------------------------------------------|
+| Start             | supervisor | first; with the zone's descriptor, if the worker has a slot           |
+| OpenDictionary    | worker     | while it loads: the shared dictionary it wants                         |
+| DictionaryOpened  | supervisor | the answer, with the dictionary's descriptor                           |
+| Prepared          | worker     | loaded, `startup` hooks done                                           |
+| HandOver          | supervisor | instead of `Listen`, when only data changed; the worker exits afterwards |
+| Snapshot          | worker     | the answer, with the snapshot in a memfd                               |
+| Listen            | supervisor | with the listening sockets                                             |
+| Ready             | worker     | it accepts                                                             |
+| Failed            | worker     | it could not start; it exits afterwards                                |
+| Apply             | supervisor | another snapshot for a worker that serves, with its memfd              |
+| Applied           | worker     | that is in force, or why it is not                                     |
+| TicketKeys        | supervisor | after a rotation of the keys of TLS session tickets                    |
+| Query             | supervisor | asks for a report                                                      |
+| Report            | worker     | the answer                                                             |
+| Draining          | worker     | it accepts nothing any more                                            |
+| Inspect           | supervisor | a place in the code to look at                                         |
+| InspectEnd        | supervisor | no longer                                                              |
+| Inspecting        | worker     | where that is, or why not                                              |
+| Hit               | worker     | the place was reached                                                  |
+"""
+
+from typing import Any
+
+from headgate.control.records import Message, MessageKinds, Record
+
+
+class Start(Message):
+    """What to serve, and as whom."""
+
+    source: dict[str, Any]
+    """`{"file": "/path/gate.py"}` or `{"proxy": {...}}`."""
+    generation: int
+    zone_slot: int | None = None
+    """None: no slot is free, and the worker counts for itself."""
+    user: str | None = None
+    group: str | None = None
+    log_format: str | None = None
+    """None: as the configuration says; likewise `log_level`."""
+    log_level: str | None = None
+    ticket_keys: list[str] = []
+    """In hex, the newest first."""
+    require_fips: bool = False
+
+
+class OpenDictionary(Message):
+    """A shared dictionary that the user's code asks for."""
+
+    name: str
+    bytes: int
+
+
+class DictionaryOpened(Message):
+    """Its descriptor comes along, unless there is an error."""
+
+    error: str | None = None
+
+
+class Prepared(Message):
+    """All is loaded and started up; what it comes to."""
+
+    listeners: list[str]
+    """Addresses as they were written."""
+    drain_s: float
+    is_data: bool
+    """Whether it holds no code of the user's, so that a change of it needs no new workers."""
+    tls_module: str
+    is_fips: bool
+    workers: int | None = None
+    """Workers that the configuration asks for."""
+
+
+class BoundListener(Record):
+    """One listening socket: the address as it was written, and as it was bound."""
+
+    name: str
+    address: str
+
+
+class Listen(Message):
+    """One descriptor comes along for each listener."""
+
+    listeners: list[BoundListener]
+
+
+class Ready(Message):
+    """The worker accepts connections."""
+
+
+class Failed(Message):
+    """The worker could not start."""
+
+    error: str
+    is_config: bool
+    """Whether the configuration is at fault, which ends the program with status 2."""
+
+
+class Change(Record):
+    """What changes beside the snapshot when a configuration is put in force in place."""
+
+    drain_s: float
+    log_format: str
+    log_level: str
+
+
+class HandOver(Message):
+    """Asks for the snapshot."""
+
+
+class Snapshot(Message):
+    """The snapshot comes along in a memfd."""
+
+    change: Change
+
+
+class Apply(Message):
+    """The snapshot comes along in a memfd."""
+
+    change: Change
+
+
+class Applied(Message):
+    """The new configuration is in force, unless there is an error."""
+
+    error: str | None = None
+
+
+class TicketKeys(Message):
+    """Keys of TLS session tickets in hex, the newest first."""
+
+    keys: list[str]
+
+
+class Query(Message):
+    """Asks for a report; with the times of hooks only if wanted, since they are many."""
+
+    hooks: bool = False
+
+
+class WorkerReport(Record):
+    """What a worker says of itself."""
+
+    connections: int
+    rss_bytes: int
+    cpu_s: float
+
+
+class HookTimes(Record):
+    """What one hook took in one worker, in microseconds."""
+
+    phase: str
+    hook: str
+    plugin: str | None
+    calls: int
+    failures: int
+    total_us: int
+    longest_us: int
+    inline_us: int
+    buckets: list[int]
+    """Calls by duration: under 1 us, then each bucket twice as wide as the one before."""
+
+
+class Report(Message):
+    """The answer to `Query`."""
+
+    report: WorkerReport
+    hooks: list[HookTimes] = []
+
+
+class Draining(Message):
+    """The worker accepts nothing any more."""
+
+
+class InspectOrder(Record):
+    """What to look at, when, and what to show; see `headgate.inspection`."""
+
+    at: str
+    condition: str | None = None
+    show: list[str] = []
+    handler: str | None = None
+    count: int = 0
+
+
+class Inspect(Message):
+    """Begins an inspection that ends after `for_s` seconds at the latest."""
+
+    id: int
+    order: InspectOrder
+    for_s: float
+
+
+class InspectEnd(Message):
+    """Ends it."""
+
+    id: int
+
+
+class Inspecting(Message):
+    """The place that is looked at, or why none is."""
+
+    id: int
+    place: str | None = None
+    error: str | None = None
+
+
+class Hit(Message):
+    """The place was reached; `hit` is what was seen there."""
+
+    id: int
+    hit: dict[str, Any]
+
+
+TO_WORKER = MessageKinds(
+    [Start, DictionaryOpened, HandOver, Listen, Apply, TicketKeys, Query, Inspect, InspectEnd]
+)
+FROM_WORKER = MessageKinds(
+    [OpenDictionary, Prepared, Snapshot, Ready, Failed, Applied, Report, Draining, Inspecting, Hit]
+)

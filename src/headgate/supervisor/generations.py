@@ -1,0 +1,263 @@
+"""Generations: how a new version comes into force, or does not.
+
+How it works: the `current` generation serves; a reload starts a `coming` one, waits until every worker of it is
+prepared (loaded, hooks started up), lends it the sockets, waits until all accept, and only then drains the old one; a
+change of configuration alone goes into the workers that run (`applying`). A coming generation that fails in any of its
+workers is thrown away and the current one is not affected. The supervisor itself never loads the user's code: the
+workers say which addresses they want.
+
+| event                       | current generation               | coming generation                       |
+|-----------------------------|----------------------------------|-----------------------------------------|
+| worker says `Prepared`      | lend it the sockets              | all prepared: bind, lend to all         |
+| worker says `Ready`         | it serves                        | all ready: promote, drain the old       |
+| worker says `Failed`, exits | start another after the back-off | give up; at the first start: exit       |
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from headgate.control import messages
+from headgate.control.commands import Refused, Reloaded, ReloadOutcome
+from headgate.control.cpus import usable_cpus
+from headgate.control.endpoint import Answer
+from headgate.supervisor import notify
+from headgate.supervisor.applying import Awaited, is_in_place, send_change
+from headgate.supervisor.dictionaries import Key
+from headgate.supervisor.listeners import BindError
+from headgate.supervisor.spawn import spawn_worker
+from headgate.supervisor.state import EXIT_FAILURE, State
+from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
+
+RETREAT_LIMIT_S = 5.0  # for old workers to stop accepting; one whose loop a hook blocks does so later
+
+log = logging.getLogger("headgate.supervisor")
+
+
+class Generations:
+    """Starts them, promotes them, gives them up.
+
+    `watch` is called with each new worker; `serving` when the first generation serves; `failed` when the first one
+    does not; `settled` after each reload, whatever became of it.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        watch: Callable[[WorkerProcess, Generation], None],
+        serving: Callable[[], None],
+        failed: Callable[[str, int], None],
+        settled: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._watch, self._serving, self._failed, self._settled = watch, serving, failed, settled
+        self._number = 0
+        self._change: Awaited | None = None
+        """The workers that have yet to put the new configuration in force."""
+        self._retreat: Awaited | None = None
+        """The old workers that still accept."""
+        self._tls_module: tuple[str, bool] | None = None
+        """What was last said of the cryptographic module."""
+        self.last_reload: ReloadOutcome | None = None
+
+    @property
+    def is_reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return bool(self._state.coming or self._change or self._retreat)
+
+    def begin(self, answer: Answer | None = None) -> None:
+        """Starts a new generation; `answer` hears how it went."""
+        self._number += 1
+        self._state.coming = coming = Generation(self._number)
+        if answer:
+            coming.waiting.append(answer)
+        # One goes first: what is wrong is said once, and the first start has the CPUs for itself.
+        self.start_worker(coming, slot=0, exits=0)
+
+    def start_worker(self, generation: Generation, slot: int, exits: int) -> None:
+        """Starts the worker for `slot`; `exits` is how often it has ended in a row."""
+        state = self._state
+        process, state.first = state.first or spawn_worker(is_plain=state.settings.is_plain), None
+        process.end.setblocking(False)
+        zone_slot = state.zone.take()
+        worker = WorkerProcess(
+            process, slot=slot, zone_slot=zone_slot, generation=generation.number, exits=exits
+        )
+        generation.workers[slot] = worker
+        state.workers[worker.pid] = worker
+        self._watch(worker, generation)
+        worker.limit_start(state.reactor)
+        worker.send(self._start_message(worker), [] if zone_slot is None else [state.zone.descriptor])
+
+    def _start_message(self, worker: WorkerProcess) -> messages.Start:
+        settings = self._state.settings
+        return messages.Start(
+            source=settings.source,
+            generation=worker.generation,
+            zone_slot=worker.zone_slot,
+            user=settings.user,
+            group=settings.group,
+            log_format=settings.log_format,
+            log_level=settings.log_level,
+            ticket_keys=self._state.ticket_keys.in_hex(),
+            require_fips=settings.require_fips,
+        )
+
+    # ---- what workers say
+
+    def open_dictionary(
+        self, worker: WorkerProcess, generation: Generation, message: messages.OpenDictionary
+    ) -> None:
+        """Lends the memory of a shared dictionary."""
+        key: Key = (message.name, message.bytes)
+        try:
+            descriptor = self._state.dictionaries.lend(key)
+        except (ValueError, OSError) as error:
+            worker.send(messages.DictionaryOpened(error=str(error)))
+            return
+        generation.dictionaries.add(key)
+        worker.send(messages.DictionaryOpened(), [descriptor])
+
+    def prepared(self, worker: WorkerProcess, generation: Generation, message: messages.Prepared) -> None:
+        """A worker has loaded: it gets the sockets, or hands its snapshot over."""
+        worker.became_prepared(message)
+        if generation is self._state.coming and is_in_place(self._state.current, worker):
+            worker.send(messages.HandOver())
+        else:
+            self._lend(worker, generation)
+
+    def ready(self, worker: WorkerProcess, generation: Generation) -> None:
+        """A worker accepts: with the last of a coming generation, that is the current one."""
+        worker.became_ready()
+        self._state.inspections.joined(worker)
+        log.debug("worker ready", extra={"worker": worker.pid, "generation": generation.number})
+        is_coming = generation is self._state.coming
+        if is_coming and generation.all_at_least(WorkerState.READY, self._state.count):
+            self._promote(generation)
+
+    def apply(self, generation: Generation, change: messages.Change, descriptor: int) -> None:
+        """Puts what the coming generation has prepared into the workers of the current one."""
+        current = self._state.current
+        if current is None or generation is not self._state.coming:
+            return os.close(descriptor)  # stopped meanwhile
+        self._state.coming = None
+
+        def done() -> None:
+            self._change = None
+            current.number = generation.number
+            for worker in current.workers.values():
+                worker.generation = generation.number
+            self._finish_reload(generation, in_place=True)
+
+        self._change = Awaited(current.workers.values(), done)
+        send_change(current, change, descriptor)
+
+    def applied(self, worker: WorkerProcess, error: str | None) -> None:
+        """A worker has put the new configuration in force; one that could not is replaced."""
+        if error:
+            worker.error = error
+            worker.process.signal(signal.SIGKILL)
+        elif self._change:
+            self._change.heard(worker)
+
+    def draining(self, worker: WorkerProcess) -> None:
+        """An old worker accepts nothing any more."""
+        if self._retreat:
+            self._retreat.heard(worker)
+
+    def left(self, worker: WorkerProcess) -> None:
+        """A worker has ended: nothing is to be expected of it."""
+        for awaited in (self._change, self._retreat):
+            if awaited:
+                awaited.heard(worker)
+
+    # ---- steps
+
+    def _lend(self, worker: WorkerProcess, generation: Generation) -> None:
+        state = self._state
+        if state.count is None:
+            state.count = worker.wanted_workers or usable_cpus()
+        if generation is state.coming and worker.slot == 0:
+            generation.listeners, generation.is_data = worker.listeners, worker.is_data
+            self._log_module(worker)
+            for slot in range(1, state.count):
+                self.start_worker(generation, slot, exits=0)
+        alone = generation is state.current or state.current is None
+        if not alone and not generation.all_at_least(WorkerState.PREPARED, state.count):
+            return  # no worker of a new version accepts before all of it has loaded
+        try:
+            state.listeners.open(generation.listeners)
+            for one in [worker] if alone else generation.workers.values():
+                listeners, descriptors = state.listeners.lend(generation.listeners, one.slot, state.count)
+                one.send(messages.Listen(listeners=listeners), descriptors)
+        except BindError as error:
+            worker.error = str(error)
+            if generation is state.coming:
+                return self.give_up(generation, str(error), EXIT_FAILURE)
+            worker.process.signal(signal.SIGKILL)
+
+    def _log_module(self, worker: WorkerProcess) -> None:
+        """Logs which cryptographic module the workers have, at the start and when it is another one after a reload."""
+        if worker.tls_module != self._tls_module:
+            self._tls_module = worker.tls_module
+            name, is_fips = worker.tls_module
+            log.info("tls module=%s", name, extra={"fips": is_fips})
+
+    def _promote(self, generation: Generation) -> None:
+        state = self._state
+        old, state.current, state.coming = state.current, generation, None
+        state.listeners.keep_only(generation.listeners)
+        state.dictionaries.keep_only(generation.dictionaries)
+        if old is None or not old.workers:
+            if old is None:
+                self._serving()
+            return self._finish_reload(generation)
+
+        def done() -> None:
+            self._retreat = None
+            self._finish_reload(generation)
+
+        # whoever asked hears of it when the old workers accept nothing any more
+        self._retreat = Awaited(old.workers.values(), done)
+        state.reactor.call_later(RETREAT_LIMIT_S, self._retreat.end)
+        for worker in old.workers.values():
+            worker.drain(state.reactor)
+
+    def _finish_reload(self, generation: Generation, *, in_place: bool = False) -> None:
+        number = generation.number
+        if number > 1:
+            facts = {"generation": number} | ({"in_place": True} if in_place else {})
+            log.info("reloaded", extra=facts)
+            self._remember(ReloadOutcome(ok=True, generation=number, at=_now(), in_place=in_place))
+        for answer in generation.waiting:
+            answer(Reloaded(generation=number, in_place=in_place))
+        notify.ready(os.getpid())
+        self._settled()
+
+    def give_up(self, generation: Generation, error: str, code: int) -> None:
+        """The coming generation cannot serve: the current one stays, or the program ends if there is none."""
+        state = self._state
+        state.coming = None
+        for worker in generation.workers.values():
+            worker.drain(state.reactor)
+        if generation.number > 1:
+            self._remember(ReloadOutcome(ok=False, generation=generation.number, at=_now(), error=error))
+        for answer in generation.waiting:
+            answer(Refused(error=error))
+        if state.current is None:
+            self._failed(error, code)
+        else:
+            state.dictionaries.keep_only(state.current.dictionaries)
+            log.error("reload failed; still serving generation %d: %s", state.current.number, error)
+            notify.ready(os.getpid())
+            self._settled()
+
+    def _remember(self, outcome: ReloadOutcome) -> None:
+        self.last_reload = outcome
+
+
+def _now() -> float:
+    return round(time.time(), 3)

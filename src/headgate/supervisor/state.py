@@ -1,0 +1,51 @@
+"""What the parts of the supervisor share: what runs now, and what it holds for the workers."""
+
+import time
+
+from headgate.control import messages
+from headgate.control.cpus import usable_cpus
+from headgate.control.reactor import Reactor
+from headgate.control.signals import Intent
+from headgate.supervisor.dictionaries import Dictionaries
+from headgate.supervisor.inspections import Inspections
+from headgate.supervisor.listeners import Listeners
+from headgate.supervisor.settings import RunSettings
+from headgate.supervisor.spawn import Process
+from headgate.supervisor.ticket_keys import TicketKeys
+from headgate.supervisor.upgrade import Predecessor
+from headgate.supervisor.workers import Generation, WorkerProcess
+from headgate.supervisor.zone import ZoneSlots
+
+EXIT_OK, EXIT_FAILURE, EXIT_CONFIG = 0, 1, 2
+
+
+class State:
+    """Plain data; the parts change it, and none of them knows the others."""
+
+    def __init__(self, settings: RunSettings, first: Process | None) -> None:
+        self.settings = settings
+        self.first = first
+        """A worker that was started ahead of time."""
+        self.reactor = Reactor()
+        self.listeners = Listeners(settings.accept_mode)
+        self.dictionaries = Dictionaries()
+        self.workers: dict[int, WorkerProcess] = {}
+        """All that live, of whatever generation, by process id."""
+        self.current: Generation | None = None
+        self.coming: Generation | None = None
+        self.count = settings.workers
+        """Workers in a generation; None until the first worker has read the configuration."""
+        self.zone = ZoneSlots(self.count or usable_cpus())
+        self.stopping: Intent | None = None
+        self.failure: str | None = None
+        """Why the gateway could not start, for the user to read."""
+        self.exit_code = EXIT_OK
+        self.started = time.time()
+        self.inspections = Inspections(self.reactor, lambda: list(self.workers.values()))
+        self.predecessor = Predecessor.from_environment()
+        inherited = self.predecessor.ticket_keys if self.predecessor else None
+        self.ticket_keys = TicketKeys(self.reactor, self._send_ticket_keys, inherited)
+
+    def _send_ticket_keys(self, keys: list[str]) -> None:
+        for worker in self.workers.values():
+            worker.send(messages.TicketKeys(keys=keys))
