@@ -86,8 +86,37 @@ class Core:
 
         Gives whether asyncio's descriptor has events; if not, asyncio need not look.
         """
-    def apply(self, snapshot: str, hooks: Sequence[_HookSpecLike], /) -> None:
+    def apply(
+        self,
+        snapshot: str,
+        hooks: Sequence[_HookSpecLike],
+        /,
+        *,
+        released: Callable[[], object] | None = None,
+    ) -> None:
         """Puts a configuration in force; requests in flight keep the old one. ValueError says what is wrong."""
+    def prepare(
+        self,
+        snapshot: str,
+        hooks: Sequence[_HookSpecLike],
+        /,
+        *,
+        released: Callable[[], object] | None = None,
+    ) -> None:
+        """Makes a configuration ready, which changes nothing yet; ValueError says what is wrong with it.
+
+        `released` is called by asyncio once it was replaced and the last request that began under it is done, or when
+        it is discarded.
+        """
+    def commit(self) -> None:
+        """Puts what was prepared in force, in one swap. RuntimeError if nothing was."""
+    def discard(self) -> None:
+        """Forgets what was prepared, if anything was."""
+    def unlisten(self, name: str, /) -> None:
+        """Stops accepting at a listener's address; its connections end after their current response.
+
+        To be called before a configuration without that listener is put in force.
+        """
     def zone(self, fd: int, slot: int, /) -> None:
         """Counts in a slot of shared memory, from before the first `apply`; the descriptor stays the caller's."""
     def listen(self, fd: int, name: str, address: str) -> None:

@@ -12,13 +12,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_engine::{ClientInfo, Hooks, Worker, TICKET_KEY_BYTES, ZONE_CELLS};
+use headgate_engine::{ClientInfo, Hooks, Prepared, Worker, TICKET_KEY_BYTES, ZONE_CELLS};
 use headgate_shared::Zone;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PySequence;
 use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
@@ -31,6 +30,7 @@ use crate::event_loop::seam::Seam;
 use crate::interpreter::gil;
 use crate::memory::zone::{check_slot, open};
 use crate::views::attachment;
+use crate::virtual_client;
 
 /// One worker: listeners, connections and hooks on one thread.
 #[pyclass(unsendable, module = "headgate._core")]
@@ -40,6 +40,8 @@ pub(crate) struct Core {
     zone: Cell<Option<(Zone, u32)>>,
     worker: OnceCell<Worker>,
     hooks: RefCell<Option<Rc<PyHooks>>>,
+    /// Ready to be put in force.
+    prepared: RefCell<Option<(Prepared, Rc<PyHooks>)>>,
     is_polling: Cell<bool>,
     // Dropped in this order: tasks hold sockets that are registered with the runtime.
     local: Rc<LocalSet>,
@@ -69,6 +71,7 @@ impl Core {
             zone: Cell::new(None),
             worker: OnceCell::new(),
             hooks: RefCell::new(None),
+            prepared: RefCell::new(None),
             is_polling: Cell::new(false),
             local,
             runtime,
@@ -126,21 +129,72 @@ impl Core {
     }
 
     /// Puts a configuration in force; requests in flight keep the old one. `ValueError` says what is wrong with it.
-    #[pyo3(signature = (snapshot, hooks, /))]
-    fn apply(&self, py: Python<'_>, snapshot: &str, hooks: &Bound<'_, PySequence>) -> PyResult<()> {
+    #[pyo3(signature = (snapshot, hooks, /, *, released = None))]
+    fn apply(
+        &self,
+        py: Python<'_>,
+        snapshot: &str,
+        hooks: &Bound<'_, PySequence>,
+        released: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        self.prepare(py, snapshot, hooks, released)?;
+        self.commit(py)
+    }
+
+    /// Makes a configuration ready, which changes nothing yet; `ValueError` says what is wrong with it. `released` is called
+    /// by asyncio once it was replaced and the last request that began under it is done, or when it is discarded.
+    #[pyo3(signature = (snapshot, hooks, /, *, released = None))]
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        snapshot: &str,
+        hooks: &Bound<'_, PySequence>,
+        released: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
         if !hooks.is_empty()? && !self.seam.has_asyncio(py) {
             return Err(PyValueError::new_err(
                 "hooks need an asyncio loop; hint: make the core for one",
             ));
         }
-        let hooks = Rc::new(PyHooks::new(Rc::clone(&self.seam), hooks)?);
-        self.inside(py, |worker| {
+        let hooks = Rc::new(PyHooks::new(Rc::clone(&self.seam), hooks, released)?);
+        let prepared = self.inside(py, |worker| {
             worker
-                .apply(snapshot, Rc::clone(&hooks) as Rc<dyn Hooks>)
+                .prepare(snapshot, Rc::clone(&hooks) as Rc<dyn Hooks>)
                 .map_err(|error| PyValueError::new_err(error.to_string()))
         })?;
-        self.hooks.replace(Some(hooks));
+        let old = self.prepared.replace(Some((prepared, hooks)));
+        drop(old);
         Ok(())
+    }
+
+    /// Puts what was prepared in force, in one swap. `RuntimeError` if nothing was.
+    fn commit(&self, py: Python<'_>) -> PyResult<()> {
+        let (prepared, hooks) = self.prepared.take().ok_or_else(|| {
+            PyRuntimeError::new_err("no configuration is prepared; hint: call `prepare` before `commit`")
+        })?;
+        self.inside(py, |worker| {
+            worker.commit(prepared);
+            Ok(())
+        })?;
+        let old = self.hooks.replace(Some(hooks));
+        drop(old);
+        Ok(())
+    }
+
+    /// Forgets what was prepared, if anything was.
+    fn discard(&self) {
+        let old = self.prepared.take();
+        drop(old);
+    }
+
+    /// Stops accepting at a listener's address; its connections end after their current response. To be called before a
+    /// configuration without that listener is put in force.
+    #[pyo3(signature = (name, /))]
+    fn unlisten(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        self.inside(py, |worker| {
+            worker.unlisten(name);
+            Ok(())
+        })
     }
 
     /// Accepts connections from a listening socket (TCP or Unix), which it takes over: pass `socket.detach()`.
@@ -168,31 +222,19 @@ impl Core {
         scheme: &str,
         listener: String,
     ) -> PyResult<()> {
-        let scheme = match scheme {
-            "http" => "http",
-            "https" => "https",
-            _ => {
-                return Err(PyValueError::new_err(format!(
-                    "`{scheme}` is no scheme; hint: `http` or `https`"
-                )))
-            }
-        };
-        let socket = std::os::unix::net::UnixStream::from(gil::adopt_descriptor(fd)?);
-        socket.set_nonblocking(true)?;
+        let socket = gil::adopt_descriptor(fd)?;
         self.inside(py, |worker| {
-            let mut socket = UnixStream::from_std(socket)?;
-            let mut end = worker.serve_virtual(ClientInfo {
-                address,
-                port,
-                scheme,
-                listener,
-                ..ClientInfo::default()
-            });
-            tokio::task::spawn_local(async move {
-                // whichever side breaks off, both are closed
-                let _ = tokio::io::copy_bidirectional(&mut socket, &mut end).await;
-            });
-            Ok(())
+            virtual_client::join(
+                worker,
+                socket,
+                ClientInfo {
+                    address,
+                    port,
+                    scheme: virtual_client::scheme(scheme)?,
+                    listener,
+                    ..ClientInfo::default()
+                },
+            )
         })
     }
 

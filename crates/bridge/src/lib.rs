@@ -8,6 +8,7 @@
 //! | [`fetch`] | requests that Python code makes, their responses, what may fail; commands to Redis |
 //! | [`views`] | what hooks see of an exchange or a connection, and how long it is usable |
 //! | [`calls`] | the table of hooks, one call of one, and what it returned as the engine's verdict |
+//! | [`virtual_client`] | for tests: a client in memory |
 //! | [`core`] | the loop as asyncio's selector calls it, and the worker's controls |
 
 mod calls;
@@ -17,6 +18,7 @@ mod fetch;
 mod interpreter;
 mod memory;
 mod views;
+mod virtual_client;
 
 use pyo3::prelude::*;
 

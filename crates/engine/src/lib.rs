@@ -46,4 +46,4 @@ pub use tls::{
     ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
 };
 pub use upstream::{is_server_address, Load};
-pub use worker::{check, Worker};
+pub use worker::{check, Prepared, Worker};

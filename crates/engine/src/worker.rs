@@ -40,6 +40,13 @@ const DRAIN_IDLE_MS: u64 = 1_000;
 /// Microseconds after which other threads of the interpreter get their turn.
 const BREATH_US: u64 = 1_000;
 
+/// A listener that was taken out of the configuration.
+struct ClosedListener {
+    address: String,
+    /// What its connections know it by.
+    name: String,
+}
+
 /// What all connections of a worker share.
 pub(crate) struct Shared {
     pub(crate) clock: Rc<Clock>,
@@ -52,6 +59,8 @@ pub(crate) struct Shared {
     date: RefCell<CachedDate>,
     pub(crate) is_draining: Cell<bool>,
     pub(crate) stop: Notify,
+    /// Those that the configuration has no more.
+    closed_listeners: RefCell<Vec<ClosedListener>>,
     /// The worker ends soon: WebSockets say goodbye.
     pub(crate) is_leaving: Cell<bool>,
     pub(crate) goodbye: Notify,
@@ -71,6 +80,9 @@ pub(crate) struct Shared {
     /// Fetches under way.
     pub(crate) fetches: Cell<usize>,
 }
+
+/// A configuration that is checked and built, and not in force yet.
+pub struct Prepared(Rc<Tables>);
 
 /// A worker's data plane. Cheap to clone; lives on one thread.
 #[derive(Clone)]
@@ -98,6 +110,7 @@ impl Worker {
                 date: RefCell::new(CachedDate::new()),
                 is_draining: Cell::new(false),
                 stop: Notify::new(),
+                closed_listeners: RefCell::default(),
                 is_leaving: Cell::new(false),
                 goodbye: Notify::new(),
                 is_closed: Cell::new(false),
@@ -119,14 +132,27 @@ impl Worker {
     /// # Errors
     /// The snapshot is not usable; the old one stays in force.
     pub fn apply(&self, snapshot: &str, hooks: Rc<dyn Hooks>) -> Result<(), SnapshotError> {
+        self.prepare(snapshot, hooks)
+            .map(|prepared| self.commit(prepared))
+    }
+
+    /// Makes a new configuration ready, which changes nothing yet.
+    ///
+    /// # Errors
+    /// The snapshot is not usable.
+    pub fn prepare(&self, snapshot: &str, hooks: Rc<dyn Hooks>) -> Result<Prepared, SnapshotError> {
         let old = self.shared.tables();
-        let tables = parse(snapshot)
-            .and_then(|snapshot| Tables::build(snapshot, hooks, &self.shared.ticket_keys, Some(&old)))?;
-        self.shared.tables.replace(Rc::new(tables));
+        parse(snapshot)
+            .and_then(|snapshot| Tables::build(snapshot, hooks, &self.shared.ticket_keys, Some(&old)))
+            .map(|tables| Prepared(Rc::new(tables)))
+    }
+
+    /// Puts what was prepared in force, at once and for all that begins from now on. Requests in flight keep the old one.
+    pub fn commit(&self, prepared: Prepared) {
+        let old = self.shared.tables.replace(prepared.0);
         if let Some(log) = &old.access_log {
             log.flush();
         }
-        Ok(())
     }
 
     /// Takes the keys that tickets of TLS sessions are made with, the newest first; tickets of other keys are void.
@@ -136,6 +162,10 @@ impl Worker {
 
     /// Accepts connections from a listening socket. Must be called within the runtime's local set.
     pub fn listen(&self, socket: OwnedFd, name: &str) -> io::Result<()> {
+        self.shared
+            .closed_listeners
+            .borrow_mut()
+            .retain(|closed| closed.address != name);
         if socket2::SockRef::from(&socket).r#type()? == socket2::Type::DGRAM {
             let listener = UdpListener::adopt(socket, name)?;
             spawn_local(listener.run(self.shared.clone()));
@@ -144,6 +174,20 @@ impl Worker {
         let listener = Listener::adopt(socket, name)?;
         spawn_local(listener.run(self.shared.clone()));
         Ok(())
+    }
+
+    /// Stops accepting at a listener's address, while the others go on. Its connections end after their current response. To
+    /// be called before a configuration without it is in force.
+    pub fn unlisten(&self, address: &str) {
+        let tables = self.shared.tables();
+        let name = tables
+            .listener(address)
+            .map_or(address, |settings| &settings.name);
+        self.shared.closed_listeners.borrow_mut().push(ClosedListener {
+            address: address.to_owned(),
+            name: name.to_owned(),
+        });
+        self.shared.stop.notify_waiters();
     }
 
     /// Serves a connection in memory as if it had come through a listener, and gives its client's end. It counts towards no
@@ -291,6 +335,26 @@ impl Worker {
 }
 
 impl Shared {
+    /// Whether the listener of this address accepts no more.
+    pub(crate) fn is_closed_listener(&self, address: &str) -> bool {
+        self.is_draining.get()
+            || self
+                .closed_listeners
+                .borrow()
+                .iter()
+                .any(|closed| closed.address == address)
+    }
+
+    /// Whether connections that came through the listener of this name are to end after their current response.
+    pub(crate) fn drains(&self, listener: &str) -> bool {
+        self.is_draining.get()
+            || self
+                .closed_listeners
+                .borrow()
+                .iter()
+                .any(|closed| closed.name == listener)
+    }
+
     /// The tables now in force.
     pub(crate) fn tables(&self) -> Rc<Tables> {
         self.tables.borrow().clone()

@@ -29,10 +29,28 @@ use crate::views::request::Request;
 use crate::views::upstream::UpstreamView;
 use crate::views::websocket::WebSocketMessage;
 
-/// The hooks of one snapshot.
+/// The hooks of one snapshot: a version of the table, which lives as long as something runs under it.
 pub(crate) struct PyHooks {
     seam: Rc<Seam>,
     hooks: Vec<Rc<Hook>>,
+    /// Called when nothing can call these hooks any more.
+    released: Option<Py<PyAny>>,
+}
+
+impl Drop for PyHooks {
+    /// The table was replaced, and the last request that began under it is done.
+    fn drop(&mut self) {
+        let Some(released) = self.released.take() else {
+            return;
+        };
+        gil::held(|py| {
+            // by asyncio, in a turn of its own: whatever ends now ends in the midst of the engine's work. A loop that is
+            // closed has run everything itself.
+            if self.seam.call_soon(py, &released).is_ok() {
+                self.seam.notice_work(py);
+            }
+        });
+    }
 }
 
 impl Hooks for PyHooks {
@@ -129,12 +147,20 @@ impl Hooks for PyHooks {
 
 impl PyHooks {
     /// Reads the table.
-    pub(crate) fn new(seam: Rc<Seam>, specs: &Bound<'_, PySequence>) -> PyResult<Self> {
+    pub(crate) fn new(
+        seam: Rc<Seam>,
+        specs: &Bound<'_, PySequence>,
+        released: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let hooks = specs
             .try_iter()?
             .map(|spec| Hook::read(&spec?, &seam.beat).map(Rc::new))
             .collect::<PyResult<_>>()?;
-        Ok(Self { seam, hooks })
+        Ok(Self {
+            seam,
+            hooks,
+            released,
+        })
     }
 
     /// What each hook has taken, in the order of the table.

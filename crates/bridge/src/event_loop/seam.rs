@@ -123,6 +123,14 @@ impl Seam {
         !self.asyncio_loop.is_none(py)
     }
 
+    /// Has asyncio call a function in its next turn. Fails if its loop is closed.
+    pub(crate) fn call_soon(&self, py: Python<'_>, function: &Py<PyAny>) -> PyResult<()> {
+        let asyncio_loop = self.asyncio_loop.bind(py);
+        asyncio_loop
+            .call_method1(intern!(py, "call_soon"), (function,))
+            .map(|_| ())
+    }
+
     /// The seam of this thread's worker, for functions of the module that `what` names in the error.
     pub(crate) fn current(what: &str) -> PyResult<Rc<Self>> {
         CURRENT.with_borrow(Weak::upgrade).ok_or_else(|| {

@@ -140,7 +140,9 @@ impl Connection {
         let state = self.state.get()?;
         let chosen = state.chosen.borrow();
         Ok(chosen.as_ref().map(|chosen| match chosen {
-            Chosen::Upstream(index) => state.tables.upstreams[*index].name.clone(),
+            Chosen::Upstream(index) => state
+                .tables()
+                .map_or_else(String::new, |tables| tables.upstreams[*index].name.clone()),
             Chosen::Address(address) => address.clone(),
         }))
     }
@@ -150,7 +152,7 @@ impl Connection {
         let state = self.state.get()?;
         let chosen = match name {
             None => None,
-            Some(name) => Some(match state.tables.upstream_index(name) {
+            Some(name) => Some(match state.tables().and_then(|tables| tables.upstream_index(name)) {
                 Some(index) => Chosen::Upstream(index),
                 None if is_server_address(name) => Chosen::Address(name.to_owned()),
                 None => {

@@ -55,13 +55,13 @@ impl Listener {
         loop {
             // registered before the check, so that no call to stop is missed
             let stop = shared.stop.notified();
-            if shared.is_draining.get() {
+            if shared.is_closed_listener(&self.name) {
                 return;
             }
             tokio::select! {
                 biased;
                 // first, so that a worker that drains leaves even a connection already there to the one that takes over
-                () = stop => return,
+                () = stop => {}
                 accepted = self.accept() => match accepted {
                     Ok((stream, address, port)) => self.admit(stream, address, port, &shared),
                     Err(error) if is_about_one_connection(&error) => {}

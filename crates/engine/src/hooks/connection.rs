@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use headgate_wire::{ClientHello, ProxyHeader};
 
@@ -54,13 +54,19 @@ pub struct ConnectionState {
     pub lifetime_ms: Cell<Option<u64>>,
     /// The most requests on it, in place of the configured number.
     pub max_requests: Cell<Option<u64>>,
-    /// The configuration it came under.
-    pub tables: Rc<Tables>,
+    /// The configuration it came under. Held by whoever runs its hooks: a connection that is kept for requests, which have
+    /// their own, does not keep it.
+    pub(crate) tables: Weak<Tables>,
     /// Whatever the hooks' implementation keeps for it (view, context).
     pub attachment: RefCell<Option<Box<dyn Any>>>,
 }
 
 impl ConnectionState {
+    /// The configuration it came under, as long as its own hooks may run.
+    pub fn tables(&self) -> Option<Rc<Tables>> {
+        self.tables.upgrade()
+    }
+
     /// Has it show this certificate.
     ///
     /// # Errors

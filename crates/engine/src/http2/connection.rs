@@ -159,12 +159,17 @@ impl Task {
     async fn drive(&mut self, h2: &mut H2) {
         let shared = self.shared.clone();
         let mut stop = pin!(shared.stop.notified());
-        if shared.is_draining.get() {
+        let listener = self.client.listener.clone();
+        if shared.drains(&listener) {
             self.end_softly(h2);
         }
         let ended = poll_fn(|context| {
-            if !self.is_ending && stop.as_mut().poll(context).is_ready() {
-                self.end_softly(h2);
+            while !self.is_ending && stop.as_mut().poll(context).is_ready() {
+                if shared.drains(&listener) {
+                    self.end_softly(h2);
+                } else {
+                    stop.set(shared.stop.notified()); // another listener's
+                }
             }
             self.poll(context, h2)
         })

@@ -68,7 +68,7 @@ impl UdpListener {
         let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         loop {
             let stop = shared.stop.notified();
-            if shared.is_draining.get() {
+            if shared.is_closed_listener(&self.name) {
                 return;
             }
             tokio::select! {
@@ -82,7 +82,7 @@ impl UdpListener {
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
-                () = stop => return,
+                () = stop => {}
             }
         }
     }
@@ -270,7 +270,7 @@ impl Session {
             idle_ms: None.into(),
             lifetime_ms: None.into(),
             max_requests: None.into(),
-            tables: self.tables.clone(),
+            tables: Rc::downgrade(&self.tables),
             attachment: None.into(),
         })
     }

@@ -113,7 +113,7 @@ impl Opening {
             idle_ms: None.into(),
             lifetime_ms: None.into(),
             max_requests: None.into(),
-            tables: self.tables.clone(),
+            tables: Rc::downgrade(&self.tables),
             attachment: None.into(),
         });
         run_hooks(&self.shared, &state, &self.settings.hooks.connect).await?;
@@ -262,9 +262,12 @@ pub(crate) async fn run_hooks(
     state: &Rc<ConnectionState>,
     hooks: &[usize],
 ) -> Result<(), Refusal> {
+    let Some(tables) = state.tables().filter(|_| !hooks.is_empty()) else {
+        return Ok(());
+    };
     for hook in hooks {
-        shared.begin_request(&*state.tables.hooks);
-        let verdict = match state.tables.hooks.connection(*hook, state) {
+        shared.begin_request(&*tables.hooks);
+        let verdict = match tables.hooks.connection(*hook, state) {
             Step::Ready(verdict) => verdict,
             Step::Waiting(future) => future.await,
         };

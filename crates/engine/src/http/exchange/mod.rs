@@ -90,7 +90,7 @@ async fn respond(
     tables: &Rc<Tables>,
     body: &mut Option<RequestBody>,
 ) -> Result<Next, Failure> {
-    if connection.shared.is_draining.get() {
+    if connection.shared.drains(&exchange.client.listener) {
         // the answer says `Connection: close`, so that the client goes elsewhere
         exchange.request.borrow_mut().persistent = false;
     }
