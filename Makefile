@@ -15,6 +15,11 @@ FUZZ_SECONDS ?= 5
 # What release builds are optimised by; it fits one version of rustc only.
 PROFILE := target/profile/rustc-$(shell rustc --version 2>/dev/null | cut -d ' ' -f 2).profdata
 profiled = RUSTFLAGS="$$RUSTFLAGS $$(test -s $(PROFILE) && echo -Cprofile-use=$(abspath $(PROFILE)))"
+# What `make demo` and the checks run: the profiled build where it is there and newer than all it is made of, else a quick one.
+SOURCES := $(RUST) pyproject.toml
+READY := $(if $(wildcard $(STAMPS)/release),$(if $(shell find $(SOURCES) -newer $(STAMPS)/release 2>/dev/null | head -n 1),quick,release),quick)
+# Processes that pytest is spread over.
+TEST_PROCESSES ?= $(shell nproc 2>/dev/null || echo 2)
 say = @printf '\033[1m==> %s\033[0m\n'
 
 # maturin and cargo share the target directory; the interpreter pyo3 builds against is the one of .venv.
@@ -33,6 +38,10 @@ build: $(STAMPS)/release ## release build, installed in .venv: leaves .venv/bin/
 
 .PHONY: develop
 develop: $(STAMPS)/debug ## debug build, installed in .venv (quick to compile, slow to run)
+	@$(BIN)/python -m compileall -q src/headgate
+
+.PHONY: quick
+quick: $(STAMPS)/$(READY) ## what the demo and the checks run: the profiled build if it is up to date, else an unprofiled one (a minute or two)
 	@$(BIN)/python -m compileall -q src/headgate
 
 .PHONY: profile
@@ -62,36 +71,41 @@ $(STAMPS)/venv: pyproject.toml
 
 $(PROFILE): | $(STAMPS)/venv
 	$(say) "profile: what a release build is optimised by (once for each version of rustc)"
-	@rm -f $(STAMPS)/debug $(STAMPS)/release
+	@rm -f $(STAMPS)/debug $(STAMPS)/quick $(STAMPS)/release
 	@bash tools/profile.sh $@
 
 # Each build puts its module into src/headgate, so each undoes the others' stamps.
 $(STAMPS)/release: $(STAMPS)/venv $(PROFILE) $(RUST)
 	$(say) "build: release (a cold one takes some minutes)"
-	@$(profiled) $(BIN)/maturin develop --release --locked >$(STAMPS)/release.log 2>&1 || { cat $(STAMPS)/release.log; exit 1; }
-	@rm -f $(STAMPS)/debug && touch $@
+	@$(profiled) bash tools/build.sh release $(STAMPS)/release.log
+	@rm -f $(STAMPS)/debug $(STAMPS)/quick && touch $@
+
+$(STAMPS)/quick: $(STAMPS)/venv $(RUST)
+	$(say) "build: quick, optimised but without a profile (a cold one takes a minute or two; make build makes the fastest one)"
+	@bash tools/build.sh quick $(STAMPS)/quick.log
+	@rm -f $(STAMPS)/debug $(STAMPS)/release && touch $@
 
 $(STAMPS)/debug: $(STAMPS)/venv $(RUST)
 	$(say) "build: debug"
-	@$(BIN)/maturin develop >$(STAMPS)/debug.log 2>&1 || { cat $(STAMPS)/debug.log; exit 1; }
-	@rm -f $(STAMPS)/release && touch $@
+	@bash tools/build.sh dev $(STAMPS)/debug.log
+	@rm -f $(STAMPS)/quick $(STAMPS)/release && touch $@
 
 ## ---- see it work
 .PHONY: demo
-demo: build ## a real request through a real gateway, changed by a Python hook (ONCE=1 ends after it)
+demo: quick ## a real request through a real gateway, changed by a Python hook (ONCE=1 ends after it)
 	@$(BIN)/python demo/main.py $(if $(filter 1,$(ONCE)),--once)
 
 ## ---- checks
 .PHONY: test
-test: announce services fmt-check clippy rust-test build ruff types import-rules stub-check reference-check pytest fuzz-short ## the full check, what CI runs
+test: announce services fmt-check clippy rust-test quick ruff types import-rules stub-check reference-check pytest fuzz-short ## the full check, what CI runs
 	$(say) "all checks passed"
 
 .PHONY: announce
 announce:
-	$(say) "make test: services, cargo fmt, clippy, cargo test, release build, ruff, mypy, import rules, stub, reference pages, pytest (unit, e2e, conformance, docs snippets, examples), short fuzz"
+	$(say) "make test: services, cargo fmt, clippy, cargo test, quick release build, ruff, mypy, import rules, stub, reference pages, pytest (unit, e2e, conformance, docs snippets, examples), short fuzz"
 
 .PHONY: check
-check: fmt-check build ruff types import-rules stub-check ## the quick subset: no e2e, no fuzz
+check: fmt-check quick ruff types import-rules stub-check ## the quick subset: no e2e, no fuzz
 	$(say) "check: unit tests"
 	@$(BIN)/python -m pytest -q -x -m "not slow" tests/unit
 
@@ -132,19 +146,19 @@ import-rules: $(STAMPS)/venv ## who may import whom, in Rust and in Python
 	@$(BIN)/python tools/check_imports.py
 
 .PHONY: stub-check
-stub-check: build ## the .pyi against the built module
+stub-check: quick ## the .pyi against the built module
 	$(say) "stub-check: src/headgate/_core.pyi against the built module"
 	@$(BIN)/python tools/check_stub.py
 
 .PHONY: reference-check
-reference-check: build ## docs/reference is what the code says
+reference-check: quick ## docs/reference is what the code says
 	$(say) "reference-check: docs/reference is what the code says"
 	@$(BIN)/python tools/reference.py --check
 
 .PHONY: pytest
-pytest: build ## the Python tests: unit, e2e, conformance
+pytest: quick ## the Python tests: unit, e2e, conformance
 	$(say) "pytest: unit, e2e, conformance, docs snippets, examples"
-	@$(BIN)/python -m pytest -q -x tests
+	@$(BIN)/python -m pytest -q -x --numprocesses $(TEST_PROCESSES) --dist loadfile tests
 
 .PHONY: fuzz-short
 fuzz-short:
@@ -166,7 +180,7 @@ fuzz: ## fuzz every parser, FUZZ_SECONDS each
 	@bash tools/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: docs
-docs: build ## write docs/reference anew from the code
+docs: quick ## write docs/reference anew from the code
 	@$(BIN)/python tools/reference.py
 
 .PHONY: clean

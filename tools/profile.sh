@@ -28,7 +28,7 @@ fi
 
 echo "profile: building with counters (some minutes)"
 CARGO_TARGET_DIR=$(realpath "$build") RUSTFLAGS="${RUSTFLAGS:-} -Cprofile-generate=$(realpath -m "$raw")" \
-  .venv/bin/maturin develop --release --locked >"$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
+  bash tools/build.sh release "$build/build.log"
 rm -rf "$raw" # what macros and build scripts counted while they ran
 echo "profile: training (half a minute)"
 .venv/bin/python tools/training/train.py >"$build/training.log" 2>&1 || {

@@ -1,6 +1,7 @@
 """Addresses, free ports and waiting with a deadline."""
 
 import contextlib
+import os
 import random
 import socket
 import struct
@@ -17,11 +18,17 @@ T = TypeVar("T")
 PORTS = range(18_000, 32_000)
 
 
+def own_ports(worker: str) -> range:
+    """The ports of one of the processes that pytest-xdist spreads the tests over; all of them without a name."""
+    number = int(worker.removeprefix("gw") or 0) % 14
+    return PORTS[number * 1000 : (number + 1) * 1000] if worker else PORTS
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that nobody listens on right now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for _ in range(200):
-        port = random.choice(PORTS)
+        port = random.choice(own_ports(os.environ.get("PYTEST_XDIST_WORKER", "")))
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             with contextlib.suppress(OSError):
                 probe.bind((host, port))
