@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from .config.errors import Where
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _MARK_PYDANTIC = f"{os.sep}pydantic{os.sep}"
+
+Place = Where | Callable[[], Where | None] | None
+"""A line, or what finds it: the lines of a document are looked for only when something is wrong."""
+
+
+def found_line(place: Place) -> Where | None:
+    """The line, looked for if it is not known yet."""
+    return place() if callable(place) else place
+
+
+class Placed:
+    """What a line of the user's made."""
+
+    place: Place
+
+    @property
+    def where(self) -> Where | None:
+        """The line that made it, where known."""
+        return found_line(self.place)
 
 
 def caller() -> Where | None:

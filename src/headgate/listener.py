@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from ._caller import Place, Placed
 from ._decorators import RegisteredHook
 from ._phase_decorators import ListenerPhases, StreamPhases
-from .config.errors import Where
 from .config.hooks import ListenerHooksConfig, StreamHooksConfig
 from .config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
 
 
-class Listener(ListenerPhases):
+class Listener(ListenerPhases, Placed):
     """An address clients connect to; hooks of its connections hang on it as `@listener.connect`."""
 
-    def __init__(self, config: ListenerConfig, where: Where | None) -> None:
+    def __init__(self, config: ListenerConfig, place: Place) -> None:
         self.config = config
         self._hooks: list[RegisteredHook] = []
-        self.where = where
+        self.place = place
 
     @property
     def name(self) -> str:
@@ -31,13 +31,13 @@ class Listener(ListenerPhases):
         return f"<Listener {self.config.address}>"
 
 
-class StreamListener(StreamPhases):
+class StreamListener(StreamPhases, Placed):
     """An address whose bytes or datagrams are carried on as they are; hooks hang on it as `@listener.client_data`."""
 
-    def __init__(self, config: TcpListenerConfig | UdpListenerConfig, where: Where | None) -> None:
+    def __init__(self, config: TcpListenerConfig | UdpListenerConfig, place: Place) -> None:
         self.config = config
         self._hooks: list[RegisteredHook] = []
-        self.where = where
+        self.place = place
 
     @property
     def name(self) -> str:

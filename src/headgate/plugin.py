@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ._caller import caller
+from ._caller import Place, Placed, caller
 from ._hook_checks import check_hook, defined_at
-from .config.errors import ConfigError, Where, nearest, refusal, suggestion
+from .config.errors import ConfigError, nearest, refusal, suggestion
 from .config.hooks import PluginConfig
 from .phases import PHASES
 from .route import Route, Upstream
@@ -68,13 +68,13 @@ On = str | Route | Upstream | None
 
 
 @dataclass(frozen=True)
-class PluginUse:
+class PluginUse(Placed):
     """A plugin and the requests it is used on."""
 
     plugin: Plugin
     on: On
     config: PluginConfig
-    where: Where | None
+    place: Place
 
 
 _OWN = ("setup", "config", "phases")

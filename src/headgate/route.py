@@ -6,11 +6,11 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from ._caller import caller
+from ._caller import Place, Placed, caller
 from ._decorators import RegisteredHook, registered
 from ._hook_checks import MATCH
 from ._phase_decorators import RoutePhases
-from .config.errors import ConfigError, Where
+from .config.errors import ConfigError
 from .config.hooks import RouteHooksConfig
 from .config.routes import RouteConfig
 from .config.upstreams import UpstreamConfig
@@ -36,13 +36,13 @@ class FetchOptions(TypedDict, total=False):
     redirects: int
 
 
-class Upstream:
+class Upstream(Placed):
     """A named group of servers, which routes send requests to."""
 
-    def __init__(self, name: str, config: UpstreamConfig, where: Where | None) -> None:
+    def __init__(self, name: str, config: UpstreamConfig, place: Place) -> None:
         self.name = name
         self.config = config
-        self.where = where
+        self.place = place
 
     def fetch(self, target: str, /, **options: Unpack[FetchOptions]) -> Awaitable[FetchResponse]:
         """Asks one of the servers, chosen by the upstream's balancing; `target` is a path, maybe with a query.
@@ -64,19 +64,19 @@ def _engine_fetch() -> Callable[..., Awaitable[FetchResponse]]:
     return fetch_upstream
 
 
-class Route(RoutePhases):
+class Route(RoutePhases, Placed):
     """One route. Used as a decorator it takes a request hook; its other phases hang on it as `@route.response`.
 
     Where the route has nothing else to do (no `to`, `redirect`, `respond` or `files`), the function it decorates is
     what answers: it runs after the route's other request hooks, wherever those stand in the file.
     """
 
-    def __init__(self, config: RouteConfig, when: Matcher | None, where: Where | None) -> None:
+    def __init__(self, config: RouteConfig, when: Matcher | None, place: Place) -> None:
         self.config = config
         self._hooks: list[RegisteredHook] = []
         self._handlers: list[RegisteredHook] = []
         self._is_mount = False
-        self.where = where
+        self.place = place
         self.when = None if when is None else registered(MATCH, when, reference=config.when)
 
     def __call__(self, function: Callable[..., Any]) -> Route:
@@ -113,6 +113,8 @@ class Route(RoutePhases):
 
     def _described(self) -> RouteConfig:
         """The route as the model shows it, with its hooks by their references."""
+        if not (self._hooks or self._handlers or self.when or self.config.hooks.model_fields_set):
+            return self.config
         hooks = RouteHooksConfig.model_validate(
             {
                 name: [hook.described() for hook in self._in_order() if hook.phase == name]

@@ -232,7 +232,7 @@ def test_every_format_says_the_same(write: Write, name: str) -> None:
         (
             "routes:\n  - respond: x\nplugins:\n  - parts_of_gate:check\n",
             4,
-            "is no plugin",
+            "is not a plugin",
             "a plugin is a subclass",
         ),
         (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headgate._decorators import RegisteredHook, registered
 from headgate.config.documents import Document
-from headgate.config.errors import ConfigError, Where, suggestion
+from headgate.config.errors import ConfigError, Locate, suggestion
 from headgate.config.errors import Path as ConfigPath
 from headgate.config.hooks import BodyHookConfig, PluginConfig
 from headgate.config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
@@ -26,7 +27,7 @@ from headgate.route import Route, Upstream
 def gateway_of_document(document: Document, folder: Path) -> Gateway:
     """The gateway; raises `ConfigError` with the line of what is wrong."""
     config = GatewayConfig.parse(document.values, locate=document.locate)
-    finder = _Finder(folder)
+    finder = _Finder(folder, document.locate)
     gate = Gateway()
     parts = gate._parts
     parts.adopt(config, folder, document.locate)
@@ -39,7 +40,7 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
         )
     parts.upstreams.update(
         {
-            name: Upstream(name, one, document.locate(("upstreams", name)))
+            name: Upstream(name, one, partial(document.locate, ("upstreams", name)))
             for name, one in config.upstreams.items()
         }
     )
@@ -50,7 +51,7 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
 
 
 def _listener(config: ListenerConfig, path: ConfigPath, document: Document, finder: _Finder) -> Listener:
-    listener = Listener(config, document.locate(path))
+    listener = Listener(config, partial(document.locate, path))
     listener._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return listener
 
@@ -58,19 +59,19 @@ def _listener(config: ListenerConfig, path: ConfigPath, document: Document, find
 def _stream_listener(
     config: TcpListenerConfig | UdpListenerConfig, path: ConfigPath, document: Document, finder: _Finder
 ) -> StreamListener:
-    listener = StreamListener(config, document.locate(path))
+    listener = StreamListener(config, partial(document.locate, path))
     listener._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return listener
 
 
 def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _Finder) -> Route:
-    line = document.locate((*path, "when"))
-    matcher = finder.find(config.when, line) if config.when else None
+    matcher = finder.find(config.when, (*path, "when")) if config.when else None
     try:
-        route = Route(config, matcher, document.locate(path))
+        route = Route(config, matcher, partial(document.locate, path))
     except ConfigError as error:
-        raise error.at(line) from None
-    route._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
+        raise error.at(document.locate((*path, "when"))) from None
+    if config.hooks.model_fields_set:
+        route._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return route
 
 
@@ -81,10 +82,9 @@ def _hooks(
     finder: _Finder,
 ) -> list[RegisteredHook]:
     found: list[RegisteredHook] = []
-    for phase in type(hooks).model_fields:
+    for phase in sorted(hooks.model_fields_set, key=list(type(hooks).model_fields).index):
         for position, hook in enumerate(getattr(hooks, phase)):
-            where = document.locate((*path, phase, position))
-            function = finder.find(hook.function, where)
+            function = finder.find(hook.function, (*path, phase, position))
             said: dict[str, Any] = {
                 "deadline": hook.deadline,
                 "on_error": hook.on_error,
@@ -100,56 +100,64 @@ def _hooks(
             try:
                 found.append(registered(PHASES[phase], function, **said))
             except ConfigError as error:
-                raise error.at(where) from None
+                raise error.at(document.locate((*path, phase, position))) from None
     return found
 
 
 def _use(config: PluginConfig, path: ConfigPath, document: Document, finder: _Finder) -> PluginUse:
-    where = document.locate((*path, "plugin"))
-    kind = finder.find(config.plugin, where)
+    kind = finder.find(config.plugin, (*path, "plugin"))
     if not (isinstance(kind, type) and issubclass(kind, Plugin)):
         raise ConfigError(
-            f"`{config.plugin}` is no plugin", hint="a plugin is a subclass of `Plugin`", where=where
+            f"`{config.plugin}` is not a plugin",
+            hint="a plugin is a subclass of `Plugin`",
+            where=document.locate((*path, "plugin")),
         )
     try:
         plugin = kind(**config.config)
     except ConfigError as error:
         # The settings' own lines are in the document, not where Python made the object.
         raise error.moved(lambda inner: document.locate((*path, "config", *inner[1:]))) from None
-    return PluginUse(plugin, config.on, config, document.locate((*path, "on")))
+    return PluginUse(plugin, config.on, config, partial(document.locate, (*path, "on")))
 
 
 class _Finder:
     """Finds what `module:name` names, in the file's folder first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, locate: Locate) -> None:
         self._folder = folder
+        self._locate = locate
         self._fresh: set[str] = set()
 
-    def find(self, reference: str, where: Where) -> Any:
-        """The object."""
+    def find(self, reference: str, path: ConfigPath) -> Any:
+        """The object that the value at `path` names."""
+        try:
+            return self._found(reference)
+        except ConfigError as error:
+            raise error.at(self._locate(path)) from error.__cause__
+
+    def _found(self, reference: str) -> Any:
         module_name, _, name = reference.rpartition(":")
         self._forget_twin(module_name.partition(".")[0])
         try:
             found: Any = importlib.import_module(module_name)
-        except ConfigError as error:
-            raise error.at(where) from None
+        except ConfigError:
+            raise
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-                raise ConfigError(f"`{module_name}` cannot be imported: {error}", where=where) from error
+                raise ConfigError(f"`{module_name}` cannot be imported: {error}") from error
             beside = sorted(file.stem for file in self._folder.glob("*.py"))
             raise ConfigError(
-                f"there is no module `{module_name}`", hint=suggestion(module_name, beside), where=where
+                f"there is no module `{module_name}`", hint=suggestion(module_name, beside)
             ) from None
         except Exception as error:
-            raise ConfigError(f"`{module_name}` cannot be imported: {error}", where=where) from error
+            raise ConfigError(f"`{module_name}` cannot be imported: {error}") from error
         for part in name.split("."):
             if not hasattr(found, part):
                 names = [
                     one for one, value in vars(found).items() if callable(value) and not one.startswith("_")
                 ]
                 hint = suggestion(part, names)
-                raise ConfigError(f"`{module_name}` has no `{part}`", hint=hint, where=where)
+                raise ConfigError(f"`{module_name}` has no `{part}`", hint=hint)
             found = getattr(found, part)
         return found
 

@@ -57,17 +57,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         _check_answers(route, parts, uses)
     refuse_hooks_that_never_run(parts, uses)
     table = _HookTable(config)
-    routes = [
-        RouteCalls(
-            None if route.when is None else table.add(_as_route_says(route.when, route)),
-            {
-                phase: table.add_phase(phase, _hooks_of(phase, route, parts, uses))
-                for phase in PHASES
-                if PHASES[phase].on_routes
-            },
-        )
-        for route in parts.routes
-    ]
+    routes = _RouteCalls(parts, uses, table).all()
     everywhere = {
         phase: table.add_all(phase, _hooks_of(phase, None, parts, uses))
         for phase in PHASES
@@ -107,6 +97,46 @@ def compile_gateway(gate: Gateway) -> Compiled:
         tuple(worker.specs[position] for position in shutdown),
         config,
     )
+
+
+_ROUTE_PHASES = tuple(name for name, phase in PHASES.items() if phase.on_routes)
+
+
+class _RouteCalls:
+    """What each route calls. Routes that add no hooks of their own to the gateway's share one table."""
+
+    def __init__(self, parts: Parts, uses: PluginUses, table: _HookTable) -> None:
+        self._parts = parts
+        self._uses = uses
+        self._table = table
+        shared = {hook.phase for hook in parts.hooks} | {
+            phase for use in parts.plugins for phase in type(use.plugin).phases
+        }
+        self._shared = [phase for phase in _ROUTE_PHASES if phase in shared]
+        self._same: RouteCalls | None = None
+
+    def all(self) -> list[RouteCalls]:
+        return [self._of(route) for route in self._parts.routes]
+
+    def _of(self, route: Route) -> RouteCalls:
+        if route._in_order() or route.when or self._parts.plugins:
+            return self._own(route)
+        if self._same is None:
+            self._same = self._own(route)
+        return self._same
+
+    def _own(self, route: Route) -> RouteCalls:
+        phases = self._shared
+        if hooks := route._in_order():
+            own = {hook.phase for hook in hooks}
+            phases = [phase for phase in _ROUTE_PHASES if phase in own or phase in phases]
+        return RouteCalls(
+            None if route.when is None else self._table.add(_as_route_says(route.when, route)),
+            {
+                phase: self._table.add_phase(phase, _hooks_of(phase, route, self._parts, self._uses))
+                for phase in phases
+            },
+        )
 
 
 def _hooks_of(phase: str, route: Route | None, parts: Parts, uses: PluginUses) -> list[RegisteredHook]:

@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, Path, Where, suggestion
+
+if TYPE_CHECKING:
+    import yaml
 
 Lines = dict[Path, int]
 
 
-@dataclass(frozen=True)
 class Document:
-    """The values of a file and the lines of its keys."""
+    """The values of a file; the lines of its keys are looked for when the first of them is asked for."""
 
-    file: str
-    values: dict[str, Any]
-    lines: Lines
+    def __init__(self, file: str, values: dict[str, Any], find_lines: Callable[[], Lines]) -> None:
+        self.file = file
+        self.values = values
+        self._find_lines = find_lines
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The line of each key and item, by its path; costs about as much as reading the file."""
+        return self._find_lines()
 
     def locate(self, path: Path) -> Where:
         """The line of the value at `path`, or of the innermost table that is written in the file."""
@@ -31,84 +40,141 @@ class Document:
         return Where(self.file)
 
 
+@dataclass(frozen=True)
+class _Format:
+    read: Callable[[str, str], Any]
+    """The values in a text; the second argument is the file's name."""
+    lines: Callable[[str], Lines]
+    """The lines of the keys in a text that can be read."""
+
+
 def read_document(path: FilePath) -> Document:
     """Reads `path` by its suffix; what cannot be read is a `ConfigError` with its line."""
-    readers: dict[str, Callable[[str, str], tuple[Any, Lines]]] = {
-        ".yaml": _read_yaml,
-        ".yml": _read_yaml,
-        ".toml": _read_toml,
-        ".json": _read_json,
+    yaml = _Format(_read_yaml, _yaml_lines)
+    formats = {
+        ".yaml": yaml,
+        ".yml": yaml,
+        ".toml": _Format(_read_toml, _toml_lines),
+        ".json": _Format(_read_json, _json_lines),
     }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    chosen = formats.get(path.suffix.lower())
+    if chosen is None:
         raise ConfigError(
-            f"`{path.name}` is no configuration",
-            hint=suggestion(path.suffix, (".py", *readers)),
+            f"`{path.name}` is not a configuration file: its name does not say its format",
+            hint=suggestion(path.suffix, (".py", *formats)),
             where=Where(str(path)),
         )
-    values, lines = reader(read_text(path), str(path))
+    text = read_text(path)
+    try:
+        values = chosen.read(text, str(path))
+    except RecursionError:
+        raise ConfigError("tables are nested too deeply", where=Where(str(path))) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(
-            "a configuration is a table", hint="begin with `listeners:`", where=Where(str(path), 1)
+            f"a configuration is a table, not a {_SHAPES.get(type(values), 'single value')}",
+            hint="begin with `listeners:`" if chosen is yaml else 'begin with `{"listeners": ...`',
+            where=Where(str(path), 1),
         )
     values.pop("$schema", None)
-    return Document(str(path), values, lines)
+    return Document(str(path), values, partial(chosen.lines, text))
+
+
+_SHAPES: dict[type, str] = {list: "list", str: "text"}
 
 
 def read_text(path: FilePath) -> str:
-    """The text of a configuration file, which is UTF-8."""
+    """The text of a configuration file, which is UTF-8; without a byte order mark."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"`{path}` is not UTF-8", where=Where(str(path))) from None
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"byte 0x{error.object[error.start]:02x} is not UTF-8",
+            hint="save the file as UTF-8",
+            where=Where(str(path), line),
+        ) from None
     except OSError as error:
-        raise ConfigError(f"`{path}` cannot be read: {(error.strerror or '').lower()}") from None
+        raise ConfigError(
+            f"`{path}` cannot be read: {(error.strerror or '').lower()}", where=Where(str(path))
+        ) from None
 
 
-def _read_yaml(text: str, file: str) -> tuple[Any, Lines]:
+def _read_yaml(text: str, file: str) -> Any:
     # Imported here, since a gateway written in Python needs no YAML.
     import yaml
 
-    from ._yaml import load_with_lines
+    from ._yaml import load
 
     try:
-        return load_with_lines(text)
+        return load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reason = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(reason, where=Where(file, mark.line + 1 if mark else None)) from None
+        line = mark.line + 1 if mark else None
+        raise _yaml_error(error, text, Where(file, line)) from None
     except yaml.YAMLError as error:
-        raise ConfigError(str(error), where=Where(file)) from None
+        raise ConfigError(str(error).splitlines()[0], where=Where(file)) from None
 
 
-def _read_toml(text: str, file: str) -> tuple[Any, Lines]:
+def _yaml_error(error: yaml.MarkedYAMLError, text: str, where: Where) -> ConfigError:
+    lines = text.splitlines()
+    for number in (where.line or 0, (where.line or 0) + 1):
+        line = lines[number - 1] if 0 < number <= len(lines) else ""
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            return ConfigError("a tab cannot indent YAML", hint="use spaces", where=Where(where.file, number))
+    reason = ", ".join(part for part in (error.context, error.problem) if part)
+    return ConfigError(reason, where=where)
+
+
+def _yaml_lines(text: str) -> Lines:
+    from ._yaml import load_with_lines
+
+    return load_with_lines(text)[1]
+
+
+def _read_toml(text: str, file: str) -> Any:
     try:
-        return tomllib.loads(text), _toml_lines(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"\s*\(at line (\d+).*\)$", str(error))
-        message = str(error)[: place.start()] if place else str(error)
+        message = str(error)[: place.start()] if place else str(error).removesuffix(" (at end of document)")
         line = int(place[1]) if place else text.count("\n") + 1
         raise ConfigError(message[:1].lower() + message[1:], where=Where(file, line)) from None
 
 
-def _read_json(text: str, file: str) -> tuple[Any, Lines]:
+def _read_json(text: str, file: str) -> Any:
     try:
-        values = json.loads(text, object_pairs_hook=_without_twins)
+        return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         raise ConfigError(error.msg[:1].lower() + error.msg[1:], where=Where(file, error.lineno)) from None
-    except ConfigError as error:
-        raise error.at(Where(file)) from None
-    return values, _json_lines(text)
+    except _Duplicate as error:
+        raise ConfigError(
+            f"duplicate key `{error}`", where=Where(file, _second_line(text, str(error)))
+        ) from None
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+class _Duplicate(Exception):
+    """A key stands twice in one table."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ConfigError(f"the key `{next(n for n in names if names.count(n) > 1)}` is there twice")
+        raise _Duplicate(next(name for name in names if names.count(name) > 1))
     return table
+
+
+def _second_line(text: str, key: str) -> int:
+    """The line on which a table has `key` for the second time."""
+    seen: set[Path] = set()
+    for path, line, is_key in _json_keys(text):
+        if is_key and path[-1:] == (key,) and path in seen:
+            return line
+        if is_key:
+            seen.add(path)
+    return 1
 
 
 def _toml_lines(text: str) -> Lines:
@@ -149,8 +215,14 @@ def _in_arrays(keys: list[str], counts: dict[Path, int]) -> Path:
 
 
 def _json_lines(text: str) -> Lines:
-    """Walks the tokens of valid JSON."""
     lines: Lines = {}
+    for path, line, _ in _json_keys(text):
+        lines.setdefault(path, line)
+    return lines
+
+
+def _json_keys(text: str) -> Iterator[tuple[Path, int, bool]]:
+    """Walks the tokens of valid JSON; the path of each key, item and value, its line, and whether it is a key."""
     places: list[str | int] = []
     kinds: list[str] = []
     expects_key = False
@@ -171,12 +243,11 @@ def _json_lines(text: str) -> Lines:
             continue
         elif expects_key:
             places[-1] = json.loads(mark)
-            lines[tuple(places)] = number
+            yield tuple(places), number, True
             expects_key = False
         else:
-            lines.setdefault(tuple(places), number)
+            yield tuple(places), number, False
             if mark in "[{":
                 kinds.append(mark)
                 places.append(0 if mark == "[" else "")
                 expects_key = mark == "{"
-    return lines

@@ -123,6 +123,11 @@ class FilesConfig(Settings):
         return {"root": str(value)} if not isinstance(value, dict | FilesConfig) else value
 
 
+_NO_TIMEOUTS = RouteTimeoutsConfig()
+_NO_HOOKS = RouteHooksConfig()
+# one each for all routes that say nothing: there may be many
+
+
 class RouteConfig(Settings):
     """Requests alike in some way, and what becomes of them."""
 
@@ -177,13 +182,13 @@ class RouteConfig(Settings):
         description="`required`: 400 without a valid client certificate; `any`: none needed; none: as the listener.",
     )
     timeouts: RouteTimeoutsConfig = Field(
-        default_factory=RouteTimeoutsConfig, description="Waits on this route."
+        default_factory=lambda: _NO_TIMEOUTS, description="Waits on this route."
     )
     deadline: Duration | None = Field(default=None, description="The longest each of its own hooks may take.")
     on_error: OnError | None = Field(
         default=None, description="What happens when one of its own hooks fails."
     )
-    hooks: RouteHooksConfig = Field(default_factory=RouteHooksConfig, description="Its own hooks, by phase.")
+    hooks: RouteHooksConfig = Field(default_factory=lambda: _NO_HOOKS, description="Its own hooks, by phase.")
 
     @property
     def has_action(self) -> bool:

@@ -76,20 +76,7 @@ def snapshot(
             ],
             "upstreams": [_upstream(name, upstream, config, folder) for name, upstream in upstreams.items()],
             "routes": [
-                {
-                    "name": name,
-                    **_matching(route),
-                    "function": calls.function,
-                    "action": _action(route, positions, folder, ("routes", position)),
-                    "strip_prefix": route.strip_prefix,
-                    "replace_prefix": route.replace_prefix,
-                    "max_body_bytes": None if route.max_body_bytes is None else _bound(route.max_body_bytes),
-                    "needs_client_certificate": None
-                    if route.client_certificate is None
-                    else route.client_certificate == "required",
-                    "timeouts": _milliseconds(route.timeouts) or None,
-                    "hooks": {phase: list(calls.hooks.get(phase, ())) for phase in _ROUTE_LISTS},
-                }
+                _route(name, route, calls, _action(route, positions, folder, ("routes", position)))
                 for position, (name, route, calls) in enumerate(
                     zip(names, config.routes, routes, strict=True)
                 )
@@ -100,7 +87,6 @@ def snapshot(
     )
 
 
-_ROUTE_LISTS = tuple(name for name, phase in PHASES.items() if phase.on_routes or phase.scope == "gateway")
 _GATEWAY_LISTS = tuple(name for name, phase in PHASES.items() if phase.without_route)
 _LISTENER_LISTS = tuple(name for name, phase in PHASES.items() if phase.on_listeners)
 
@@ -160,15 +146,26 @@ def _said_first(listener: ListenerConfig | TcpListenerConfig) -> dict[str, Any]:
     }
 
 
-def _matching(route: RouteConfig) -> dict[str, Any]:
-    return {
-        "hosts": [] if "*" in route.host else list(route.host),
-        "path": route.path,
-        "methods": list(route.methods),
-        "headers": [list(pair) for pair in route.headers.items()],
-        "queries": [list(pair) for pair in route.query.items()],
-        "priority": route.priority,
+def _route(name: str, route: RouteConfig, calls: RouteCalls, action: dict[str, Any]) -> dict[str, Any]:
+    """What the route says; there may be many, so what it leaves out is left to the engine's defaults."""
+    said = {
+        "hosts": None if "*" in route.host else route.host,
+        "methods": route.methods,
+        "headers": [*route.headers.items()],
+        "queries": [*route.query.items()],
+        "function": calls.function,
+        "priority": route.priority or None,
+        "strip_prefix": route.strip_prefix,
+        "replace_prefix": route.replace_prefix,
+        "max_body_bytes": None if route.max_body_bytes is None else _bound(route.max_body_bytes),
+        "needs_client_certificate": None
+        if route.client_certificate is None
+        else route.client_certificate == "required",
+        "timeouts": _milliseconds(route.timeouts) if route.timeouts.model_fields_set else None,
+        "hooks": {phase: positions for phase, positions in calls.hooks.items() if positions},
     }
+    given = {key: value for key, value in said.items() if value not in (None, (), [], {})}
+    return {"name": name, "path": route.path, "action": action, **given}
 
 
 def _action(

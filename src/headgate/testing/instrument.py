@@ -48,10 +48,11 @@ def instrumented(
     snapshot: dict[str, Any] = json.loads(compiled.snapshot)
     hooks = [*compiled.hooks, _spec("upstream_request", watch.upstream_request), _spec("log", watch.log)]
     attempts, ends = len(hooks) - 2, len(hooks) - 1
-    for lists in (snapshot["hooks"], *(route["hooks"] for route in snapshot["routes"])):
-        lists["log"] = [ends, *lists["log"]]
+    snapshot["hooks"]["log"].insert(0, ends)
     for route in snapshot["routes"]:
-        route["hooks"]["upstream_request"] = [*route["hooks"]["upstream_request"], attempts]
+        lists = route.setdefault("hooks", {})
+        lists["log"] = [ends, *lists.get("log", ())]
+        lists["upstream_request"] = [*lists.get("upstream_request", ()), attempts]
     snapshot["access_log"] = None
     wanted: list[WantedServer] = []
     known = set()

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headgate.config._yaml import load, load_with_lines
 from headgate.config.documents import Document, _json_lines, read_document
 from headgate.config.errors import ConfigError, Where
 
@@ -90,8 +92,68 @@ def test_what_cannot_be_read_is_told_with_its_line(folder: Path, name: str, text
 
 
 def test_json_keys_given_twice_are_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="`a` is there twice"):
+    with pytest.raises(ConfigError, match="duplicate key `a`"):
         document(folder, "a.json", '{"a": 1, "a": 2}')
+
+
+def test_the_line_of_a_duplicate_key_in_json_is_that_of_the_second(folder: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        document(folder, "a.json", '{"b": {"a": 0},\n "c": [{"a": 1,\n "a": 2}]}')
+    assert refused.value.line == 3
+
+
+def test_a_tab_in_yaml_is_called_a_tab(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="a tab cannot indent YAML") as refused:
+        document(folder, "a.yaml", "routes:\n  - path: /\n\tto: x\n")
+    assert refused.value.line == 3
+
+
+def test_tables_nested_without_end_are_refused(folder: Path) -> None:
+    for name, text in (("a.json", "[" * 100_000), ("a.yaml", "[" * 100_000)):
+        with pytest.raises(ConfigError):
+            document(folder, name, text)
+
+
+_PLAIN = st.recursive(
+    st.sampled_from(
+        ["a", "on", "~", "null", "1", "0x1F", "0o17", "-1.5e3", "true", "'1'", '"x"', "a b", "08", ""]
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(item or '~' for item in items)}]"),
+        st.lists(st.tuples(st.sampled_from(["a", "b", "c", "1", "on", "'1'"]), inner), max_size=3).map(
+            lambda pairs: "{" + ", ".join(f"{name}: {value or '~'}" for name, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c", "d"]), _PLAIN), max_size=4))
+def test_plain_yaml_read_from_events_is_what_the_tree_of_nodes_gives(pairs: list[tuple[str, str]]) -> None:
+    text = "".join(f"{name}: {value}\n" for name, value in pairs)
+    try:
+        values = load_with_lines(text)[0]
+    except yaml.YAMLError as error:
+        with pytest.raises(yaml.YAMLError) as refused:
+            load(text)
+        assert str(refused.value) == str(error)
+    else:
+        assert repr(load(text)) == repr(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a: &x {b: 1}\nc: *x\n", {"a": {"b": 1}, "c": {"b": 1}}),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 2}\n", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
+        ("a: !!str 1\n", {"a": "1"}),
+        ("a: |\n  x\n  y\n", {"a": "x\ny\n"}),
+        ("--- {a: 1}\n", {"a": 1}),
+        ("", None),
+    ],
+)
+def test_what_is_not_plain_yaml_is_read_too(text: str, values: object) -> None:
+    assert load(text) == values
 
 
 def test_yaml_words_are_what_they_look_like(folder: Path) -> None:
@@ -117,13 +179,13 @@ def test_a_schema_named_for_editors_is_no_setting(folder: Path) -> None:
 
 
 def test_unknown_suffixes_are_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="is no configuration"):
+    with pytest.raises(ConfigError, match="not a configuration file"):
         document(folder, "a.ini", "")
 
 
 def test_bytes_that_are_no_text_are_refused(folder: Path) -> None:
     (folder / "a.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="not UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8"):
         read_document(folder / "a.yaml")
 
 
