@@ -23,6 +23,7 @@ mod head;
 mod http2_meter;
 mod limits;
 mod lines;
+mod method;
 mod proxy_protocol;
 mod request;
 mod response;
@@ -38,6 +39,7 @@ pub use error::{ChunkError, FieldError, HeadError, RequestError, ResponseError};
 pub use head::{Head, Span};
 pub use http2_meter::{Flood, FrameBudget, FrameMeter};
 pub use limits::{ChunkLimits, HeadLimits};
+pub use method::is_idempotent;
 pub use proxy_protocol::{
     parse_proxy, write_v1 as write_proxy_v1, write_v2 as write_proxy_v2, ProxyAddresses, ProxyError,
     ProxyHeader, ProxySsl, ProxyTlvs, ProxyVersions, PROXY_V1_MAX_BYTES,

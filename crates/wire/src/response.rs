@@ -36,6 +36,17 @@ impl ResponseHead {
         self.head.span(self.reason)
     }
 
+    /// Gives it another reason phrase; one that is none (RFC 9112 section 4) becomes empty.
+    pub fn set_reason(&mut self, reason: &str) {
+        let is_phrase = reason
+            .bytes()
+            .all(|byte| byte == b'\t' || (b' '..0x7f).contains(&byte));
+        let span = is_phrase
+            .then(|| self.head.append(reason.as_bytes()).ok())
+            .flatten();
+        self.reason = span.unwrap_or(Span { start: 0, len: 0 });
+    }
+
     /// The values of the Upgrade fields, if [`upgrade`](Self::upgrade).
     pub fn upgrade_protocols(&self) -> impl Iterator<Item = &[u8]> {
         let fields = self.head.fields.iter();

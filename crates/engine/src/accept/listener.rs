@@ -21,6 +21,10 @@ use crate::worker::Shared;
 /// How long to wait when the system cannot give another connection (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// What the kernel holds unsent for a client that reads slowly; half of it must leave within `timeouts.send`, which is what
+/// a client has to take to count as alive.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -42,6 +46,9 @@ impl Listener {
         } else {
             // accepted connections inherit it: no system call for each
             socket.set_tcp_nodelay(true)?;
+            // so that a client which takes its bytes steadily is seen to: by default its socket takes more only once a third
+            // of megabytes has left. A kernel without it judges slow clients more harshly, no more
+            let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
             Socket::Tcp(TcpListener::from_std(OwnedFd::from(socket).into())?)
         };
         Ok(Self {
@@ -146,4 +153,23 @@ fn text(address: SocketAddr) -> String {
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn accepted_connections_hold_little_unsent() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = socket.local_addr().expect("it is bound");
+        let listener = Listener::adopt(socket.into(), "test").expect("it listens");
+        let _client = std::net::TcpStream::connect(address).expect("it accepts");
+        let (stream, _, _) = listener.accept().await.expect("it is there");
+        let Stream::Tcp(stream) = stream else {
+            panic!("it is of TCP");
+        };
+        let unsent = socket2::SockRef::from(&stream).tcp_notsent_lowat();
+        assert_eq!(unsent.expect("the kernel knows it"), UNSENT_BYTES);
+    }
 }

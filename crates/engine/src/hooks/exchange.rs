@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use headgate_route::Params;
-use headgate_wire::{Head, RequestHead, ResponseHead, Version};
+use headgate_wire::{Asked, Head, RequestHead, ResponseHead, Version};
 
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -128,6 +128,8 @@ pub struct Rare {
 pub struct Exchange {
     /// The request's head; edits by hooks are in it.
     pub request: RefCell<RequestHead>,
+    /// What the client asked for, whatever hooks make of the request's method.
+    pub asked: Asked,
     /// The response's head: the server's, while `response` hooks run and after.
     pub response: RefCell<Option<ResponseHead>>,
     /// The status sent to the client, 0 before.
@@ -185,6 +187,7 @@ impl Exchange {
         clock: Rc<Clock>,
     ) -> Rc<Self> {
         Rc::new(Self {
+            asked: Asked::of(request.method()),
             request: RefCell::new(request),
             response: RefCell::new(None),
             status: Cell::new(0),

@@ -80,6 +80,8 @@ struct Task {
     is_ending: bool,
     /// And it was for a flood: nothing more is read.
     is_refused: bool,
+    /// How many bytes had left when it was last looked at.
+    sent: u64,
 }
 
 /// Why a connection ends before its peer ends it.
@@ -112,6 +114,7 @@ impl Task {
             accepted: 0,
             is_ending: false,
             is_refused: false,
+            sent: 0,
         }
     }
 
@@ -138,7 +141,7 @@ impl Task {
         let mut handshake = pin!(builder.handshake(Transport(self.wire.clone())));
         let begun = poll_fn(|context| {
             let polled = handshake.as_mut().poll(context);
-            let sent = self.wire.borrow_mut().poll_send(context, &mut false);
+            let sent = self.wire.borrow_mut().poll_send(context);
             match (polled, sent) {
                 (Poll::Ready(Ok(h2)), _) => Poll::Ready(Some(h2)),
                 (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(None),
@@ -180,7 +183,7 @@ impl Task {
                 // nothing is in flight: the GOAWAY is a courtesy that is not waited for
                 h2.abrupt_shutdown(Reason::NO_ERROR);
                 let _ = poll_once(|context| h2.poll_closed(context)).await;
-                let _ = poll_once(|context| self.wire.borrow_mut().poll_send(context, &mut false)).await;
+                let _ = poll_once(|context| self.wire.borrow_mut().poll_send(context)).await;
             }
         }
     }
@@ -216,11 +219,13 @@ impl Task {
                 },
             }
         }
-        let mut progress = false;
-        let sent = self.wire.borrow_mut().poll_send(context, &mut progress);
+        let sent = self.wire.borrow_mut().poll_send(context);
         if is_over || matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(Ended::Done);
         }
+        // some may have left while `h2` was writing
+        let all_sent = self.wire.borrow().sent;
+        let progress = std::mem::replace(&mut self.sent, all_sent) != all_sent;
         self.poll_deadlines(context, h2, sent.is_pending(), progress)
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Wire<P> {
     buffers: Rc<Buffers>,
     out: Vec<u8>,
     written: usize,
+    /// All bytes that have left: whoever takes them is alive.
+    pub(super) sent: u64,
 }
 
 /// Who has a peer.
@@ -50,19 +52,17 @@ impl<P: HasPeer> Wire<P> {
             buffers,
             out: Vec::new(),
             written: 0,
+            sent: 0,
         }
     }
 
-    /// Sends what is gathered. `progress` tells whether any of it left.
-    pub(super) fn poll_send(
-        &mut self,
-        context: &mut Context<'_>,
-        progress: &mut bool,
-    ) -> Poll<io::Result<()>> {
+    /// Sends what is gathered.
+    pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let stream = &mut self.owner.peer().stream;
-            self.written += ready!(stream.poll_write(context, &self.out[self.written..], &[]))?;
-            *progress = true;
+            let n = ready!(stream.poll_write(context, &self.out[self.written..], &[]))?;
+            self.written += n;
+            self.sent += n as u64;
         }
         if self.out.capacity() > 0 {
             self.written = 0;
@@ -76,7 +76,7 @@ impl<P: HasPeer> Wire<P> {
             self.out = self.buffers.take();
         }
         if self.out.len() == self.out.capacity() {
-            ready!(self.poll_send(context, &mut false))?;
+            ready!(self.poll_send(context))?;
             self.out = self.buffers.take();
         }
         let n = bytes.len().min(self.out.capacity() - self.out.len());
@@ -149,7 +149,7 @@ impl<P: HasPeer> AsyncWrite for Transport<P> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut wire = self.0.borrow_mut();
-        ready!(wire.poll_send(context, &mut false))?;
+        ready!(wire.poll_send(context))?;
         wire.owner.peer().stream.poll_shutdown(context)
     }
 }

@@ -212,7 +212,7 @@ impl Task {
         pings: Option<&mut PingPong>,
     ) -> Poll<()> {
         let is_over = pin!(&mut *connection).poll(context).is_ready();
-        let sent = self.wire.borrow_mut().poll_send(context, &mut false);
+        let sent = self.wire.borrow_mut().poll_send(context);
         if is_over || matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(());
         }

@@ -22,7 +22,7 @@ use crate::http::reply::{Own, OwnBody};
 use crate::snapshot::BodyHook;
 use crate::tables::Tables;
 use headgate_coding::Coding;
-use headgate_wire::Head;
+use headgate_wire::{is_without_content, Asked, Head};
 
 /// What is read of a file at once.
 const FILE_READ_BYTES: u64 = 64 * 1024;
@@ -54,8 +54,7 @@ pub(crate) async fn filter(
             "the answer is in a coding unknown to the hook that reads its body",
         )
     })?;
-    let is_head = exchange.request.borrow().is_head();
-    if is_head || matches!(own.status, 204 | 304) {
+    if exchange.asked != Asked::Content || is_without_content(own.status) {
         weaken(&mut head);
         own.headers = fields(&head);
         // how long it would be is not known

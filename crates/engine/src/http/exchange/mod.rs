@@ -6,7 +6,6 @@
 //! not look complete.
 
 mod completion;
-mod tls_rules;
 
 use std::rc::Rc;
 
@@ -29,6 +28,7 @@ use crate::messages::websocket;
 use crate::metrics::{Counter, Metrics};
 use crate::state::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
+use crate::tls;
 use crate::upstream::Upstream;
 
 /// Serves one request whose first bytes are there.
@@ -68,6 +68,11 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     }
     let next = match responded {
         Ok(next) => next,
+        // whatever wait the end of the worker has cut short: nobody took too long
+        Err(failure) if failure.status != 499 && connection.shared.is_closed.get() => {
+            exchange.limit.set("");
+            Box::pin(end_instead(connection, &exchange, &tables, failure, body)).await
+        }
         // nobody is left to answer
         Err(failure) if failure.status == 499 => give_up(connection, &exchange, failure),
         // the client has seen a part of another answer
@@ -123,12 +128,12 @@ async fn respond(
     let route = match choose_route(exchange, tables, &connection.shared.metrics) {
         Ok(route) => route,
         // what is there and what is not is nobody's business who may not come in
-        Err(failure) => return Err(tls_rules::check_request(exchange, None).err().unwrap_or(failure)),
+        Err(failure) => return Err(tls::check_request(exchange, None).err().unwrap_or(failure)),
     };
     exchange.route.set(Some(route));
     let route = &tables.routes[route];
     if exchange.client.tls.is_some() || route.needs_client_certificate.is_some() {
-        tls_rules::check_request(exchange, route.needs_client_certificate)?;
+        tls::check_request(exchange, route.needs_client_certificate)?;
     }
     if !route.hooks.websocket_message.is_empty() {
         websocket::claim(exchange, &tables.websocket)?;
@@ -154,6 +159,9 @@ async fn respond(
         });
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
+        if let Some(answer) = forward::count_down(exchange) {
+            return Box::pin(reply::send(connection, exchange, tables, answer.into(), body)).await;
+        }
         return forward::forward(connection, exchange, tables, upstream, body).await;
     }
     let own = reply::make(exchange, route, &connection.shared)?;
@@ -327,6 +335,21 @@ async fn answer_failure(
     reply::send(connection, exchange, tables, own, &mut body)
         .await
         .unwrap_or(Next::Close)
+}
+
+/// Answers a request that the worker's end has cut short, if nothing of its response was sent.
+async fn end_instead(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Tables>,
+    failure: Failure,
+    body: Option<RequestBody>,
+) -> Next {
+    if exchange.status.get() != 0 {
+        return give_up(connection, exchange, failure);
+    }
+    let failure = Failure::gateway("shutting_down", 503, "the gateway is shutting down");
+    answer_failure(connection, exchange, tables, failure, body).await
 }
 
 /// Answers what could not be done as asked: with what a body hook gave instead, or a failure's page.

@@ -29,7 +29,8 @@ pub(super) struct Served {
     pub(super) is_deaf: bool,
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed is replaced by a fresh one where that is safe.
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold what is no answer, is replaced by a fresh
+/// one where that is safe.
 pub(super) async fn run(
     call: &Call<'_>,
     upstream: &Rc<Upstream>,
@@ -44,7 +45,7 @@ pub(super) async fn run(
         pooled.served += 1;
         match exchange(call, pooled, home.clone(), opening, whole, upload).await {
             Err(error)
-                if error.kind == FetchErrorKind::Closed
+                if matches!(error.kind, FetchErrorKind::Closed | FetchErrorKind::Protocol)
                     && call.is_idempotent
                     && !upload.as_ref().is_some_and(|upload| upload.has_begun) => {}
             other => return other,

@@ -17,7 +17,7 @@ mod upload;
 
 use std::rc::Rc;
 
-use headgate_wire::{Head, ResponseHead};
+use headgate_wire::{is_idempotent, Head, ResponseHead};
 
 use crate::clock::Clock;
 use crate::deadline::Watched;
@@ -137,10 +137,7 @@ async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched
     let call = Call {
         shared,
         is_head: request.method == b"HEAD",
-        is_idempotent: matches!(
-            &request.method[..],
-            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
-        ),
+        is_idempotent: is_idempotent(&request.method),
         head_limits: tables.head_limits(),
         chunk_limits: tables.chunk_limits(),
         watch: Rc::new(shared.deadlines.watch(&shared.clock)),

@@ -40,8 +40,9 @@ pub(super) enum AttemptFailed {
     Server(Failure),
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed is replaced by a fresh one where that is safe: it
-/// is no failure of the server.
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are no answer (the late content
+/// of a response that has none: to HEAD, 204, 304), is replaced by a fresh one where that is safe: it is no failure of the
+/// server with this request.
 pub(super) async fn run(
     plan: &Plan<'_>,
     connection: &mut Connection,
@@ -57,7 +58,7 @@ pub(super) async fn run(
         connection.shared.metrics.count(Counter::UpstreamReuses);
         match exchange_heads(plan, connection, pooled, opening, body).await {
             Err(AttemptFailed::Server(failure))
-                if failure.kind == "upstream_closed" && plan.is_idempotent && !body.is_committed => {}
+                if failure.status == 502 && plan.is_idempotent && !body.is_committed => {}
             other => return other,
         }
     }

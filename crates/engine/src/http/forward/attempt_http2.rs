@@ -24,6 +24,14 @@ pub(super) async fn run(
     opening: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
+    if plan.exchange.request.borrow().head.has_inner_codings() {
+        // RFC 9113 section 8.2.2: HTTP/2 has no place for it, and without it nobody could decode the content
+        return Err(AttemptFailed::Request(Failure::client(
+            "transfer_coding",
+            501,
+            "the request's transfer coding is none that the server could be told of",
+        )));
+    }
     let stream = stream(plan, connection, server, http2).await?;
     match exchange_heads(plan, connection, stream, opening, body).await {
         Err(AttemptFailed::Server(failure)) if is_stale(&failure, plan) && !body.is_committed => {}

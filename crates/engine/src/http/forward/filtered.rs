@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
-use headgate_wire::{Framing, ResponseHead};
+use headgate_wire::{frame_response, Content, Framing, ResponseHead, Version};
 
 use super::relay::{carry, cut, head, keep, Carrier};
 use super::Plan;
@@ -26,7 +26,6 @@ use crate::http::bodies::validators::weaken;
 use crate::http::connection::{Connection, Next};
 use crate::http::h1::relay::RelayBroken;
 use crate::http::h1::request_body::RequestBody;
-use crate::http::h1::response_head::client_framing;
 use crate::peer::{Broken, Peer};
 use crate::snapshot::BodyHook;
 use crate::tables::Tables;
@@ -40,6 +39,10 @@ pub(super) struct Filtering<'a> {
     pub(super) hooks: &'a [BodyHook],
     /// The coding it came in, for hooks that want text; `Err`: nobody knows it.
     pub(super) coding: Result<Option<Coding>, ()>,
+    /// What is sent to the client.
+    pub(super) status: u16,
+    pub(super) client_version: Version,
+    pub(super) closes: bool,
 }
 
 /// The coding that hooks want undone. A cheap question for a response without such hooks.
@@ -66,7 +69,7 @@ pub(super) async fn respond(
     lease: Lease,
 ) -> Result<Next, Failure> {
     let exchange = plan.exchange;
-    refuse_unreadable(&response, exchange)?;
+    refuse_unreadable(&response)?;
     let filtered = Filtered::new(chain(connection, plan, &response), Side::Response);
     let mut way = Way {
         filtered,
@@ -81,31 +84,33 @@ pub(super) async fn respond(
             carry(connection, plan, &mut server, &mut begin, body, &mut is_deaf).await?;
         }
     }
-    let (client_version, persistent) = {
-        let request = exchange.request.borrow();
-        (request.version, request.persistent)
-    };
-    let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
-    let framing = match way.filtered.length() {
+    let content = match way.filtered.length() {
         // what a GET would give is not known, so a HEAD is not told
-        _ if !has_body => Framing::None,
-        Some(length) if !exchange.has_response_trailers() => Framing::Length(length),
-        _ => Framing::Chunked,
+        _ if !has_body => Content::None(None),
+        Some(length) if !exchange.has_response_trailers() => Content::Length(length),
+        _ => Content::Open,
     };
     if !response.hooks.is_empty() && (!has_body || way.may_change()) {
         if let Some(response) = &mut *exchange.response.borrow_mut() {
             weaken(&mut response.head);
         }
     }
-    let framing = client_framing(framing, None, client_version, closes);
+    let framing = frame_response(
+        exchange.asked,
+        response.status,
+        content,
+        response.client_version,
+        response.closes || !body.is_finished(),
+    );
     let head = head(
+        connection,
         plan,
         framing,
-        client_version,
+        response.client_version,
         connection.shared.clock.now_us(),
         connection.shared.buffers.scrap(),
     );
-    way.filtered.start(head, framing.is_chunked, has_body);
+    way.filtered.start(head, framing.is_chunked, framing.has_content);
     way.payload.may_pipe = connection.peer.stream.socket().is_some() && way.filtered.chain.is_of_streams();
     let relayed = match at_once(&mut way, connection, plan, &mut server).await {
         Ok(true) => Ok(()),
@@ -113,6 +118,10 @@ pub(super) async fn respond(
         Err(failure) => Err(failure),
     };
     exchange.response_bytes.set(way.filtered.outlet.written);
+    if way.filtered.outlet.written == 0 {
+        // composed, not sent: the client can still be told what went wrong
+        exchange.status.set(0);
+    }
     connection
         .shared
         .buffers
@@ -147,13 +156,8 @@ async fn at_once<C: Carrier>(
     .await
 }
 
-fn refuse_unreadable(response: &Filtering<'_>, exchange: &Exchange) -> Result<(), Failure> {
-    let head = exchange.response.borrow();
-    let is_coded = head.as_ref().is_some_and(|head| head.head.has_inner_codings());
-    if (is_coded || response.coding.is_err())
-        && !response.hooks.is_empty()
-        && response.framing != Framing::None
-    {
+fn refuse_unreadable(response: &Filtering<'_>) -> Result<(), Failure> {
+    if response.coding.is_err() && !response.hooks.is_empty() && response.framing != Framing::None {
         return Err(Failure::upstream(
             "unknown_coding",
             502,

@@ -7,12 +7,13 @@
 mod attempt;
 mod attempt_http2;
 mod filtered;
+mod max_forwards;
 mod queue;
 mod relay;
 
 use std::rc::Rc;
 
-use headgate_wire::Framing;
+use headgate_wire::{is_idempotent, Framing};
 
 use crate::failure::Failure;
 use crate::hooks::exchange::{Exchange, Protocol};
@@ -28,6 +29,7 @@ use crate::metrics::Counter;
 use crate::tables::Tables;
 use crate::upstream::{Lease, Upstream};
 use attempt::{AttemptFailed, Ready};
+pub(crate) use max_forwards::count_down;
 
 /// What stays the same over the attempts of one request.
 struct Plan<'a> {
@@ -144,7 +146,8 @@ async fn try_servers(
             Err(AttemptFailed::Server(failed)) => {
                 shared.metrics.count(Counter::UpstreamFailures);
                 upstream.failed(server, shared.clock.now_ms());
-                let again = may_retry(&failed, &plan, body);
+                // what ends with the worker has no time for another one
+                let again = may_retry(&failed, &plan, body) && !shared.is_closed.get();
                 failure = Some(failed);
                 if !again {
                     break;
@@ -162,14 +165,6 @@ async fn try_servers(
 fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
     !is_idempotent(exchange.request.borrow().method())
         && upstream.servers.iter().all(|server| server.http2.is_none())
-}
-
-/// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &[u8]) -> bool {
-    matches!(
-        method,
-        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
-    )
 }
 
 /// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110

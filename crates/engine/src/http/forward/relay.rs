@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use headgate_coding::Coding;
-use headgate_wire::{Framing, Version};
+use headgate_wire::{frame_response, Content, Framing, ResponseFraming, Version, CRLF};
 
 use super::attempt::Ready;
 use super::filtered::{self, Filtering};
@@ -16,10 +16,11 @@ use crate::http::exchange::body_failure;
 use crate::http::h1::relay::{Relay, RelayBroken};
 use crate::http::h1::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::request_head::{field, upgrade_to};
-use crate::http::h1::response_head::{client_framing, write_end, write_status, write_switch};
+use crate::http::h1::response_head::{write_end, write_status, write_switch};
 use crate::http::h1::server_timing;
 use crate::http::phases::{run_hooks_now, Departure};
 use crate::http::reply;
+use crate::http::reply::page::reason_phrase;
 use crate::http::upgraded::Switched;
 use crate::limits::{Limit, LimitCounter};
 use crate::messages::websocket;
@@ -40,8 +41,7 @@ pub(super) async fn respond(
         mut is_deaf,
     } = ready;
     let exchange = plan.exchange;
-    let came = Came::of(plan);
-    let (framing, keeps_server) = (came.framing, came.keeps_server);
+    let mut came = Came::of(plan);
     let hooks = exchange
         .route
         .get()
@@ -53,17 +53,30 @@ pub(super) async fn respond(
             return Box::pin(reply::send(connection, exchange, plan.tables, own, body)).await;
         }
     }
-    if came.has_inner_codings && exchange.request.borrow().version == Version::Http10 {
+    if came.has_unasked_coding {
         return Err(Failure::upstream(
-            "coded_for_http10",
+            "unasked_transfer_coding",
             502,
-            "the server's transfer coding is unknown to an HTTP/1.0 client",
+            "the server used a transfer coding that it was not asked for",
             false,
         ));
     }
-    if came.is_switch {
+    let status = settle_status(plan, came.status);
+    if status == 101 {
         return Box::pin(switch(connection, plan, server)).await;
     }
+    let (client_version, persistent) = {
+        let request = exchange.request.borrow();
+        (request.version, request.persistent)
+    };
+    // an answer that came before the request's end: the client may never finish sending
+    let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
+    let content = Content::of(came.framing, came.declared_length);
+    let client_framing = frame_response(exchange.asked, status, content, client_version, closes);
+    if !client_framing.has_content {
+        came.leave_content(&mut server);
+    }
+    let (framing, keeps_server) = (came.framing, came.keeps_server);
     let body_hooks = exchange
         .route
         .get()
@@ -74,22 +87,18 @@ pub(super) async fn respond(
             keeps_server,
             hooks: body_hooks,
             coding: came.coding,
+            status,
+            client_version,
+            closes,
         };
         return Box::pin(filtered::respond(
             connection, plan, server, response, body, is_deaf, lease,
         ))
         .await;
     }
-    let (client_version, persistent) = {
-        let request = exchange.request.borrow();
-        (request.version, request.persistent)
-    };
-    // an answer that came before the request's end: the client may never finish sending
-    let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
-    let client_framing = client_framing(framing, came.declared_length, client_version, closes);
     let now_us = connection.shared.clock.now_us();
     let out = connection.shared.buffers.scrap();
-    let head = head(plan, client_framing, client_version, now_us, out);
+    let head = head(connection, plan, client_framing, client_version, now_us, out);
     let may_splice = server.peer.stream.socket().is_some() && connection.peer.stream.socket().is_some();
     let mut relay = Relay::new(
         head,
@@ -100,6 +109,10 @@ pub(super) async fn respond(
     );
     let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
     exchange.response_bytes.set(relay.written);
+    if relay.written == 0 {
+        // composed, not sent: the client can still be told what went wrong
+        exchange.status.set(0);
+    }
     if let Some(trailers) = relay.trailers.take() {
         exchange.rare().response_trailers.replace(Some(trailers));
     }
@@ -121,8 +134,9 @@ struct Came {
     framing: Framing,
     declared_length: Option<u64>,
     keeps_server: bool,
-    is_switch: bool,
-    has_inner_codings: bool,
+    status: u16,
+    /// Nobody can undo it: HTTP/2 and HTTP/1.0 have no place for it, and this gateway asks no server for one.
+    has_unasked_coding: bool,
     /// A hook that sets another one does that coding itself.
     coding: Result<Option<Coding>, ()>,
 }
@@ -135,17 +149,46 @@ impl Came {
             framing: response.framing,
             declared_length: response.declared_length,
             keeps_server: response.persistent,
-            is_switch: response.status == 101,
-            has_inner_codings: response.head.has_inner_codings(),
+            status: response.status,
+            has_unasked_coding: response.framing == Framing::Chunked && response.head.has_inner_codings(),
             coding: filtered::coding(response, plan.exchange, plan.tables),
         }
     }
+
+    /// The client gets no content: what the server sends of it is not read, and so its connection is of no more use, unless
+    /// all of it is here.
+    fn leave_content(&mut self, server: &mut Pooled) {
+        let left = match std::mem::replace(&mut self.framing, Framing::None) {
+            Framing::None => Some(0),
+            Framing::Length(length) => usize::try_from(length)
+                .ok()
+                .filter(|length| server.peer.unread().len() >= *length),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        match left {
+            Some(length) => server.peer.consume(length),
+            None => self.keeps_server = false,
+        }
+        // a server that has changed protocols speaks HTTP no more
+        self.keeps_server &= self.status != 101;
+    }
+}
+
+/// The status that hooks have left; one that they have set has its own reason phrase.
+fn settle_status(plan: &Plan<'_>, came: u16) -> u16 {
+    let mut response = plan.exchange.response.borrow_mut();
+    let response = response.as_mut().expect("set when the head came");
+    if response.status != came {
+        response.set_reason(reason_phrase(response.status));
+    }
+    response.status
 }
 
 /// The head for the client.
 pub(super) fn head(
+    connection: &Connection,
     plan: &Plan<'_>,
-    framing: crate::http::h1::response_head::ClientFraming,
+    framing: ResponseFraming,
     client: Version,
     now_us: u64,
     mut out: Vec<u8>,
@@ -155,6 +198,12 @@ pub(super) fn head(
     plan.exchange.status.set(response.status);
     out.reserve(response.head.len_hint() + 192);
     write_status(response.status, response.reason(), &mut out);
+    if response.head.get(b"date").is_none() {
+        // RFC 9110 section 6.6.1: whoever passes on a response without one adds it
+        out.extend_from_slice(b"Date: ");
+        connection.shared.write_date(&mut out);
+        out.extend_from_slice(CRLF);
+    }
     response.head.write_fields(&mut out);
     if plan.tables.forwarding.via {
         let version: &[u8] = if response.version == Version::Http10 {
@@ -176,7 +225,7 @@ pub(super) fn head(
     if plan.tables.server_timing {
         server_timing::write(plan.exchange, now_us, &mut out);
     }
-    write_end(&response.head, framing, client, &mut out);
+    write_end(framing, client, &mut out);
     out
 }
 

@@ -2,11 +2,10 @@
 
 use headgate_wire::{Framing, RequestHead, Version};
 
-use super::certificate_fields::{claim_certificate_fields, write_certificate_fields};
 use crate::hooks::exchange::{ClientInfo, Protocol};
 use crate::snapshot::Forwarding;
+use crate::tls::{self, ClientCertificate};
 use crate::upstream::HostRule;
-use headgate_net::tls::ClientCertificate;
 
 /// What decides the head beside the request itself.
 pub(crate) struct Outgoing<'a> {
@@ -40,7 +39,7 @@ pub(crate) fn claim_fields(
         request.head.remove(name.as_bytes());
     }
     if !forwarding.client_certificate.is_empty() {
-        claim_certificate_fields(request, &forwarding.client_certificate);
+        tls::claim_certificate_fields(request, &forwarding.client_certificate);
     }
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
     write_fields_except_lists(request, outgoing.forwarding, out);
     write_forwarding(request, outgoing, out);
     if !outgoing.forwarding.client_certificate.is_empty() {
-        write_certificate_fields(
+        tls::write_certificate_fields(
             client_certificate(outgoing.client),
             &outgoing.forwarding.client_certificate,
             out,

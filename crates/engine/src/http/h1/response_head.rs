@@ -1,50 +1,8 @@
 //! The response's head as it goes to the client: status line, fields, framing written anew.
 
-use headgate_wire::{Framing, Head, ResponseHead, Version};
+use headgate_wire::{ResponseFraming, ResponseHead, Version};
 
 use super::request_head::{field, known_field};
-
-/// How the response's body is framed for this client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ClientFraming {
-    /// Chunks.
-    pub(crate) is_chunked: bool,
-    /// The length, where it is known or told (HEAD, 304).
-    pub(crate) length: Option<u64>,
-    /// The connection ends with this response.
-    pub(crate) closes: bool,
-}
-
-/// Decides the framing: RFC 9112 section 6.
-pub(crate) fn client_framing(
-    framing: Framing,
-    declared: Option<u64>,
-    client: Version,
-    closes: bool,
-) -> ClientFraming {
-    match framing {
-        Framing::None => ClientFraming {
-            is_chunked: false,
-            length: declared,
-            closes,
-        },
-        Framing::Length(length) => ClientFraming {
-            is_chunked: false,
-            length: Some(length),
-            closes,
-        },
-        Framing::Chunked | Framing::UntilClose if client == Version::Http11 => ClientFraming {
-            is_chunked: true,
-            length: None,
-            closes,
-        },
-        Framing::Chunked | Framing::UntilClose => ClientFraming {
-            is_chunked: false,
-            length: None,
-            closes: true,
-        },
-    }
-}
 
 /// Appends the status line.
 pub(crate) fn write_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
@@ -59,10 +17,9 @@ pub(crate) fn write_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the fields that say how long the message and the connection last, and the empty line.
-pub(crate) fn write_end(head: &Head, framing: ClientFraming, client: Version, out: &mut Vec<u8>) {
+pub(crate) fn write_end(framing: ResponseFraming, client: Version, out: &mut Vec<u8>) {
     if framing.is_chunked {
-        // with the codings under the chunks, which only the client undoes
-        head.write_transfer_encoding(out);
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     } else if let Some(length) = framing.length {
         known_field(
             out,

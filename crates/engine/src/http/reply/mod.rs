@@ -20,7 +20,7 @@ mod writer;
 use std::fs::File;
 
 use headgate_coding::Coding;
-use headgate_wire::{Head, Version};
+use headgate_wire::{frame_response, Content, Head, ResponseFraming};
 
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{Answer, AnswerBody, BodySource};
@@ -92,15 +92,20 @@ impl Own {
         content_coding(&head, hooks)
     }
 
-    /// A client of HTTP/1.0 knows the end of a body without a length by the connection's.
-    fn ends_with_connection(&self, exchange: &Exchange) -> bool {
-        let request = exchange.request.borrow();
-        let has_length = match self.body {
-            OwnBody::Stream(_) => false,
-            OwnBody::Bytes(_) => !exchange.has_response_trailers(),
-            OwnBody::None(_) | OwnBody::Tunnel(_) | OwnBody::File { .. } => true,
+    /// How it is framed for its client, whose connection ends with it if it `closes`.
+    fn framing(&self, exchange: &Exchange, closes: bool) -> ResponseFraming {
+        let content = match &self.body {
+            OwnBody::None(told) => Content::None(*told),
+            // only chunks have a place for trailers
+            OwnBody::Bytes(_) if exchange.has_response_trailers() => Content::Open,
+            OwnBody::Bytes(bytes) => Content::Length(bytes.len() as u64),
+            OwnBody::Stream(_) => Content::Open,
+            // a 101 takes another way; a tunnel with any other status leads nowhere
+            OwnBody::Tunnel(_) => Content::None(None),
+            OwnBody::File { length, .. } => Content::Length(*length),
         };
-        request.version == Version::Http10 && !has_length && !request.is_head()
+        let version = exchange.request.borrow().version;
+        frame_response(exchange.asked, self.status, content, version, closes)
     }
 }
 

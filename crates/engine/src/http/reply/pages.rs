@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use headgate_wire::{Framing, Head, Version};
+use headgate_wire::{frame_response, Asked, Content, Version};
 
 use super::send::write_date;
 use crate::failure::Failure;
@@ -10,7 +10,7 @@ use crate::hooks::exchange::Exchange;
 use crate::http::connection::{Connection, Next, NoRequest};
 use crate::http::exchange::{head_failure, request_id};
 use crate::http::h1::request_head::field;
-use crate::http::h1::response_head::{client_framing, write_end, write_status};
+use crate::http::h1::response_head::{write_end, write_status};
 use crate::http::reply::grpc;
 use crate::http::reply::page::{self as page, reason_phrase};
 use crate::limits::LimitCounter;
@@ -28,13 +28,7 @@ pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared
     if grpc::is_grpc(request.head.get(b"content-type")) {
         return grpc_answer(failure, id);
     }
-    let mut own = page_of(failure, &id, request.head.get(b"accept"));
-    if request.is_head() {
-        if let OwnBody::Bytes(bytes) = &own.body {
-            own.body = OwnBody::None(Some(bytes.len() as u64));
-        }
-    }
-    own
+    page_of(failure, &id, request.head.get(b"accept"))
 }
 
 /// The failure as a caller of gRPC understands it.
@@ -60,6 +54,10 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
     ];
     if let Some(version) = missing_version(failure) {
         headers.push((b"sec-websocket-version".to_vec(), version.into()));
+    }
+    if failure.kind == "shutting_down" {
+        // another worker or instance serves already, or soon
+        headers.push((b"retry-after".to_vec(), b"1".to_vec()));
     }
     if let Some(allow) = &failure.allow {
         headers.push((b"allow".to_vec(), allow.as_bytes().to_vec()));
@@ -98,8 +96,9 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Tables>, non
     let OwnBody::Bytes(body) = &own.body else {
         return Next::Close;
     };
-    let framing = client_framing(Framing::Length(body.len() as u64), None, Version::Http11, true);
-    write_end(&Head::empty(), framing, Version::Http11, &mut out);
+    let content = Content::Length(body.len() as u64);
+    let framing = frame_response(Asked::Content, own.status, content, Version::Http11, true);
+    write_end(framing, Version::Http11, &mut out);
     out.extend_from_slice(body);
     let sent = connection
         .peer
@@ -109,11 +108,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Tables>, non
         log.record(&crate::access_log::Entry {
             time_unix_ms: shared.clock.unix_ms(started),
             client: &connection.client.address,
-            tls: connection
-                .client
-                .tls
-                .as_deref()
-                .map(crate::access_log::TlsFacts::from),
+            tls: connection.client.tls.as_deref().map(crate::tls::TlsInfo::facts),
             status: failure.status,
             response_bytes: out.len() as u64,
             request_id: &id,

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use headgate_wire::{write_chunk_size, write_last_chunk, Framing, Head, ResponseHead, Span, Version, CRLF};
+use headgate_wire::{
+    write_chunk_size, write_last_chunk, Framing, Head, ResponseFraming, ResponseHead, Span, Version, CRLF,
+};
 
 use super::writer::{Waiting, Writer};
 use crate::failure::Failure;
@@ -12,7 +14,7 @@ use crate::http::connection::{Connection, Next};
 use crate::http::exchange::request_id;
 use crate::http::h1::request_body::RequestBody;
 use crate::http::h1::request_head::field;
-use crate::http::h1::response_head::{client_framing, write_end, write_status};
+use crate::http::h1::response_head::{write_end, write_status};
 use crate::http::phases::run_hooks;
 use crate::http::reply::page::reason_phrase;
 use crate::http::reply::tunnel;
@@ -68,24 +70,14 @@ pub(crate) async fn send(
             return tunnel::open(connection, exchange, tables, &own.headers, end).await;
         }
     }
-    let persistent = persistent && !own.ends_with_connection(exchange);
+    let framing = own.framing(exchange, !persistent || !is_clean);
     let readable = own.reads_on.then_some(&mut *body);
-    write(
-        connection,
-        exchange,
-        tables,
-        own,
-        !persistent || !is_clean,
-        readable,
-    )
-    .await?;
-    Ok(
-        match (persistent && is_clean, drop_rest(connection, exchange, body)) {
-            (_, false) => Next::Linger,
-            (true, true) => Next::KeepAlive,
-            (false, true) => Next::Close,
-        },
-    )
+    write(connection, exchange, tables, own, framing, readable).await?;
+    Ok(match (framing.closes, drop_rest(connection, exchange, body)) {
+        (_, false) => Next::Linger,
+        (true, true) => Next::Close,
+        (false, true) => Next::KeepAlive,
+    })
 }
 
 /// Drops what is here of a body that nobody wants; more is not waited for. True if that was all.
@@ -105,7 +97,8 @@ pub(crate) async fn send_last(
     tables: &Rc<Tables>,
     own: Own,
 ) -> Next {
-    match write(connection, exchange, tables, own, true, None).await {
+    let framing = own.framing(exchange, true);
+    match write(connection, exchange, tables, own, framing, None).await {
         Ok(()) => Next::Linger,
         Err(_) => Next::Close,
     }
@@ -167,44 +160,11 @@ async fn write(
     exchange: &Rc<Exchange>,
     tables: &Rc<Tables>,
     own: Own,
-    closes: bool,
+    framing: ResponseFraming,
     readable: Option<&mut RequestBody>,
 ) -> Result<(), Failure> {
     let shared = connection.shared.clone();
-    let (version, is_head) = {
-        let request = exchange.request.borrow();
-        (request.version, request.is_head())
-    };
-    let has_no_body = is_head || matches!(own.status, 204 | 304);
-    let (framing, declared) = match &own.body {
-        OwnBody::None(declared) => (
-            Framing::None,
-            if own.status == 204 {
-                None
-            } else {
-                Some(declared.unwrap_or(0))
-            },
-        ),
-        // only chunks have a place for trailers
-        OwnBody::Bytes(_) if exchange.has_response_trailers() => (Framing::Chunked, None),
-        OwnBody::Bytes(bytes) => (Framing::Length(bytes.len() as u64), None),
-        OwnBody::Stream(_) => (Framing::UntilClose, None),
-        // a 101 takes another way; a tunnel with any other status leads nowhere
-        OwnBody::Tunnel(_) => (Framing::None, None),
-        OwnBody::File { length, .. } => (Framing::Length(*length), None),
-    };
-    let mut framing = client_framing(framing, declared, version, closes);
-    if has_no_body {
-        framing = crate::http::h1::response_head::ClientFraming {
-            is_chunked: false,
-            length: if is_head && own.status != 304 {
-                framing.length
-            } else {
-                None
-            },
-            closes,
-        };
-    }
+    let version = exchange.request.borrow().version;
     let mut out = Vec::with_capacity(512);
     write_status(own.status, reason_phrase(own.status).as_bytes(), &mut out);
     // the edits of a head check what hooks gave
@@ -228,8 +188,7 @@ async fn write(
     if tables.server_timing {
         crate::http::h1::server_timing::write(exchange, shared.clock.tick(), &mut out);
     }
-    write_end(&head, framing, version, &mut out);
-    exchange.status.set(own.status);
+    write_end(framing, version, &mut out);
     let send_ms = tables.timeout(
         exchange.route.get(),
         None,
@@ -239,10 +198,11 @@ async fn write(
     let mut writer = Writer {
         connection,
         exchange,
+        status: own.status,
         send_ms,
     };
     match own.body {
-        _ if has_no_body => writer.write(&out).await,
+        _ if !framing.has_content => writer.write(&out).await,
         OwnBody::None(_) | OwnBody::Tunnel(_) => writer.write(&out).await,
         OwnBody::Bytes(bytes) if framing.is_chunked => {
             if !bytes.is_empty() {

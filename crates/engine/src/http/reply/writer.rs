@@ -23,11 +23,14 @@ const FILE_READ_BYTES: usize = 64 * 1024;
 pub(super) struct Writer<'a> {
     pub(super) connection: &'a mut Connection,
     pub(super) exchange: &'a Exchange,
+    /// The response's, which counts as sent with its first byte.
+    pub(super) status: u16,
     pub(super) send_ms: u64,
 }
 
 impl Writer<'_> {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.exchange.status.set(self.status);
         let sent = self
             .connection
             .peer

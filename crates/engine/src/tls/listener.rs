@@ -35,23 +35,20 @@ const WARN_BEFORE_SECONDS: i64 = 14 * 24 * 60 * 60;
 
 /// What happens to a request whose `Host` is not the name that its client asked for in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostMismatch {
-    /// It is refused.
+pub(crate) enum HostMismatch {
     Refuse,
     /// Fine if that host would have got the same certificate.
     SameCertificate,
-    /// It is served.
     Allow,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub struct ListenerTls {
+pub(crate) struct ListenerTls {
     spec: spec::ListenerTls,
     address: String,
     keys: Arc<TicketKeys>,
-    /// What happens to such a request.
-    pub host_mismatch: HostMismatch,
+    pub(crate) host_mismatch: HostMismatch,
     built: RefCell<Rc<Built>>,
     stamps: RefCell<Stamps>,
     next_look_ms: Cell<u64>,
@@ -59,17 +56,21 @@ pub struct ListenerTls {
 
 /// The settings with the files' present content.
 #[derive(Debug)]
-pub(crate) struct Built {
+pub(super) struct Built {
     names: Arc<Names>,
     /// For each way of asking for certificates.
     configs: HashMap<ClientCertificateMode, Arc<ServerConfig>>,
     /// Judges clients' certificates; absent where no authority is configured.
-    pub(crate) judge: Option<Arc<dyn ClientCertVerifier>>,
+    pub(super) judge: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl ListenerTls {
     /// Reads all files.
-    pub fn build(address: &str, spec: spec::ListenerTls, keys: &Arc<TicketKeys>) -> Result<Self, String> {
+    pub(crate) fn build(
+        address: &str,
+        spec: spec::ListenerTls,
+        keys: &Arc<TicketKeys>,
+    ) -> Result<Self, String> {
         let host_mismatch = match spec.host_mismatch.as_str() {
             "refuse" => HostMismatch::Refuse,
             "same_certificate" => HostMismatch::SameCertificate,
@@ -93,27 +94,27 @@ impl ListenerTls {
     }
 
     /// What is asked of clients.
-    pub fn client_certificates(&self) -> ClientCertificateMode {
+    pub(crate) fn client_certificates(&self) -> ClientCertificateMode {
         self.spec.client_certificates.mode
     }
 
     /// Whether clients may be asked for that: there is an authority that judges what they show.
-    pub fn can_ask_for(&self, mode: ClientCertificateMode) -> bool {
+    pub(crate) fn can_ask_for(&self, mode: ClientCertificateMode) -> bool {
         self.built.borrow().configs.contains_key(&mode)
     }
 
     /// The certificates for a name in lower case.
-    pub(crate) fn find(&self, name: &str) -> Option<Keys> {
+    pub(super) fn find(&self, name: &str) -> Option<Keys> {
         self.built.borrow().names.find(name).cloned()
     }
 
     /// Whether a client that offers none of our protocols is refused.
-    pub(crate) fn refuses_other_alpn(&self) -> bool {
+    pub(super) fn refuses_other_alpn(&self) -> bool {
         self.spec.refuses_other_alpn
     }
 
     /// The settings with the files' present content.
-    pub(crate) fn current(&self, now_ms: u64) -> Rc<Built> {
+    pub(super) fn current(&self, now_ms: u64) -> Rc<Built> {
         if now_ms >= self.next_look_ms.get() {
             self.look();
             let files = self.stamps.borrow().len() as u64;
@@ -123,7 +124,7 @@ impl ListenerTls {
     }
 
     /// Whether two names have a certificate in common.
-    pub fn share_certificate(&self, one: &str, other: &str) -> bool {
+    pub(super) fn share_certificate(&self, one: &str, other: &str) -> bool {
         self.built.borrow().share_certificate(one, other)
     }
 
@@ -240,7 +241,7 @@ impl Built {
     }
 
     /// The settings for a connection. Absent if that mode was not configured.
-    pub(crate) fn config(
+    pub(super) fn config(
         &self,
         mode: ClientCertificateMode,
         certificate: Option<&ChosenCertificate>,

@@ -1,0 +1,86 @@
+//! Hooks that are closures of a test.
+
+use std::rc::Rc;
+
+use headgate_engine::{
+    Answer, AnswerBody, BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, Filtered, Hooks,
+    MatcherFailed, Step, Verdict,
+};
+
+type Function = Box<dyn Fn(&Rc<Exchange>) -> Step>;
+type BodyFunction = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Scripted {
+    functions: Vec<Function>,
+    body_functions: Vec<BodyFunction>,
+}
+
+impl Scripted {
+    pub(super) fn add(&mut self, function: impl Fn(&Rc<Exchange>) -> Step + 'static) -> usize {
+        self.functions.push(Box::new(function));
+        self.functions.len() - 1
+    }
+
+    pub(super) fn add_body(&mut self, function: impl Fn(&[u8]) -> Vec<u8> + 'static) -> usize {
+        self.body_functions.push(Box::new(function));
+        self.body_functions.len() - 1
+    }
+}
+
+impl Hooks for Scripted {
+    fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step {
+        self.functions[hook](exchange)
+    }
+
+    fn connection(&self, _: usize, _: &Rc<ConnectionState>) -> Step {
+        Step::Ready(Verdict::Continue)
+    }
+
+    fn chunk(&self, _: usize, _: &Rc<ConnectionState>, _: &[u8]) -> ChunkStep {
+        ChunkStep::Ready(Filtered::Pass)
+    }
+
+    fn call_body(&self, hook: usize, _: &Rc<Exchange>, chunk: &Chunk, _: bool) -> BodyStep {
+        let made = self.body_functions[hook](chunk.bytes());
+        BodyStep::Ready(if made == chunk.bytes() {
+            BodyVerdict::Keep
+        } else {
+            BodyVerdict::Replace(Rc::new(made))
+        })
+    }
+
+    fn matches(&self, _: usize, _: &Rc<Exchange>) -> Result<bool, MatcherFailed> {
+        Ok(false)
+    }
+
+    fn breathe(&self) {}
+}
+
+/// A hook that changes something and goes on.
+pub(crate) fn edit(change: impl Fn(&Rc<Exchange>) + 'static) -> impl Fn(&Rc<Exchange>) -> Step + 'static {
+    move |exchange| {
+        change(exchange);
+        Step::Ready(Verdict::Continue)
+    }
+}
+
+/// A hook that answers itself.
+pub(crate) fn reply(
+    status: u16,
+    fields: &[(&str, &str)],
+    body: impl Fn() -> AnswerBody + 'static,
+) -> impl Fn(&Rc<Exchange>) -> Step + 'static {
+    let headers: Vec<(Vec<u8>, Vec<u8>)> = fields
+        .iter()
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+        .collect();
+    move |_| {
+        Step::Ready(Verdict::Answer(Box::new(Answer {
+            status,
+            headers: headers.clone(),
+            body: body(),
+        })))
+    }
+}

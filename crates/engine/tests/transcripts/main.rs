@@ -1,0 +1,9 @@
+//! The engine in memory: bytes of clients and servers in, bytes out, on a clock that only tests put forward.
+
+mod endings;
+mod framing;
+mod lab;
+mod responses;
+mod retries;
+mod table;
+mod waits;
