@@ -1,5 +1,6 @@
 """A library that blocks runs in a thread, a function that computes in another process: no other request waits."""
 
+import math
 import os
 import sqlite3
 
@@ -20,10 +21,10 @@ def price(name: str) -> int | None:
 
 def primes(limit: int) -> int:
     """Computes: how many primes there are below a number."""
-    sieve = bytearray([1]) * limit
-    for number in range(2, int(limit**0.5) + 1):
+    sieve = bytearray([1]) * max(limit, 0)
+    for number in range(2, math.isqrt(len(sieve)) + 1):
         if sieve[number]:
-            sieve[number * number :: number] = bytes(len(range(number * number, limit, number)))
+            sieve[number * number :: number] = bytes(len(range(number * number, len(sieve), number)))
     return sum(sieve[2:])
 
 
@@ -40,7 +41,7 @@ async def count_primes(request: Request) -> Response:
     try:
         limit = min(int(request.params["limit"]), 50_000_000)
         return Response.json(await gate.run_in_process(primes, limit, timeout="20s"))
-    except Overloaded:
+    except (Overloaded, TimeoutError):
         return Response(503, "busy, try again\n", headers={"retry-after": "5"})
     except ValueError:
         return Response(400, "below which number?\n")

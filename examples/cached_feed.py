@@ -27,12 +27,13 @@ class Feed:
             if time.monotonic() > self.until:
                 try:
                     response = await headgate.fetch(FEED, timeout=5)
+                    if response.status != 200:
+                        raise ValueError(f"the feed answers {response.status}")
                     feed = await response.json(max_bytes=1 << 20)
-                    self.items = [
-                        {"id": i["id"], "price": i["price"]} for i in feed["items"] if i["price"] > 0
-                    ]
+                    fields = ((item["id"], item["price"]) for item in feed["items"])
+                    self.items = [{"id": one, "price": price} for one, price in fields if price > 0]
                     self.until = time.monotonic() + KEEP_S
-                except (headgate.FetchError, ValueError, KeyError):
+                except (headgate.FetchError, ValueError, KeyError, TypeError):
                     self.until = time.monotonic() + 5  # the old one for a while
         return self.items
 

@@ -1,4 +1,4 @@
-"""Certificates from Redis, for names that nobody has configured: hashes `certificates:NAME` with `chain` and `key`.
+"""Certificates from Redis, for names that nobody has configured: hashes `certificates:NAME` of `certificate` and `key`.
 
 Each worker keeps what it found for a minute, and longer while Redis is away.
 """
@@ -25,7 +25,10 @@ async def find(name: str) -> Certificate | None:
             stored = await redis.hgetall(f"certificates:{name}")
         except RedisError:
             return certificate  # the old one, if there was any
-        certificate = Certificate(stored["chain"], stored["key"]) if stored else None
+        try:
+            certificate = Certificate(stored["certificate"], stored["key"]) if stored else None
+        except (KeyError, ValueError):
+            return certificate  # half written, or not a certificate
         if len(known) >= MOST:
             known.clear()
         known[name] = (time.monotonic() + KEEP_S, certificate)

@@ -2,7 +2,7 @@
 
 import os
 
-from headgate import Gateway, Response
+from headgate import FetchError, Gateway, Response
 
 gate = Gateway()
 gate.listen(os.environ.get("LISTEN", "127.0.0.1:8080"))
@@ -22,6 +22,10 @@ async def follow(request, response):
     location = response.headers.get("location", "")
     if not location.startswith("/") or location.startswith("//"):
         return None  # elsewhere: that is for the client to follow
-    found = await api.fetch(location, method=request.method, headers=request.headers, redirects=5)
+    target = location.partition("#")[0]  # a fragment is for the client alone
+    try:
+        found = await api.fetch(target, method=request.method, headers=request.headers, redirects=5)
+    except (FetchError, ValueError):
+        return Response(502, "the origin redirects in circles, or to where nothing is\n")
     kept = [(name, value) for name, value in found.headers.items() if name != "set-cookie"]
     return Response.stream(found.stream(), found.status, headers=kept)

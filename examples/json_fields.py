@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from headgate import Gateway, Request, ResponseView
+from headgate import Gateway, Request, Response, ResponseView
 
 HIDDEN = {"password", "internal_id", "cost"}
 
@@ -13,11 +13,16 @@ api = gate.route("/api/*", to="127.0.0.1:9000")
 
 
 @api.response_body(mode="buffer", limit="4m", decode=True)
-def hide_fields(request: Request, response: ResponseView, chunk: bytes, last: bool) -> bytes | None:
-    """The whole body in one call; an answer that is no JSON stays as it is."""
-    if "json" not in response.headers.get("content-type", ""):
+def hide_fields(
+    request: Request, response: ResponseView, chunk: bytes, last: bool
+) -> bytes | Response | None:
+    """The whole body in one call; what is not called JSON stays as it is, what is and cannot be read is held back."""
+    if "json" not in response.headers.get("content-type", "").lower() or not chunk:
         return None
-    return json.dumps(visible(json.loads(chunk)), separators=(",", ":")).encode()
+    try:
+        return json.dumps(visible(json.loads(chunk)), separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        return Response(502, "the server's JSON cannot be read\n")
 
 
 def visible(value: Any) -> Any:

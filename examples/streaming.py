@@ -21,6 +21,6 @@ async def ticks(count: int) -> AsyncIterator[bytes]:
 def stream(request: Request) -> Response:
     """Answers with the head at once, and then with each event."""
     count = request.params["count"]
-    if not (count.isascii() and count.isdigit()):
-        return Response.text("how many?\n", 400)
+    if not (count.isascii() and count.isdigit() and len(count) < 5):
+        return Response.text("how many? at most 9999\n", 400)
     return Response.stream(ticks(int(count)), content_type="text/event-stream")

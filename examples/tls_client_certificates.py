@@ -1,6 +1,14 @@
 """TLS by name, and one port where some URLs are open and all others want a client certificate.
 
 `certs/live` holds the certificates (`NAME.pem` with its key), `certs/clients-ca.pem` whom clients are trusted from.
+To try it, make an authority, a certificate for localhost and one for a client (`curl --cert certs/me.pem`):
+
+    mkdir -p certs/live && cd certs
+    new="openssl req -newkey rsa:2048 -nodes -days 90"
+    $new -x509 -subj /CN=clients -keyout ca.key -out clients-ca.pem
+    $new -x509 -subj /CN=me -addext subjectAltName=DNS:localhost -keyout live/localhost.key -out live/localhost.pem
+    $new -subj /CN=me -keyout me.key -out me.csr
+    openssl x509 -req -days 90 -in me.csr -CA clients-ca.pem -CAkey ca.key -CAcreateserial -out me.pem
 """
 
 import os

@@ -39,10 +39,10 @@ async def door(request: Request) -> Response | None:
         give_seats()
         if is_in := room.expire(f"in {number}", STAY_S):
             room.expire(f"seat {room.get(f'in {number}')}", STAY_S)
-        position = number - room.get("next", 1) + 1
+        ahead = sum(f"waits {one}" in room for one in range(room.get("next", 1), number))
     cookie = request.state.ticket = f"ticket={signed(number)}; Path=/; HttpOnly; SameSite=Lax"
     headers = {"set-cookie": cookie, "refresh": "5", "cache-control": "no-store", "content-type": "text/html"}
-    return None if is_in else Response(503, PAGE.format(position), headers=headers)
+    return None if is_in else Response(503, PAGE.format(ahead + 1), headers=headers)
 
 
 @door.response

@@ -26,7 +26,10 @@ def enter(request: Request, response: ResponseView) -> None:
 @chat.log
 def leave(request: Request, response: ResponseView) -> None:
     """However it ended."""
-    rooms[request.params["room"]].discard(request.websocket)
+    name = request.params["room"]
+    rooms[name].discard(request.websocket)
+    if not rooms[name]:
+        del rooms[name]  # clients make up names
 
 
 @chat.websocket_message
@@ -38,6 +41,7 @@ def moderate(request: Request, message: WebSocketMessage) -> str | list[str] | N
     request.state.heard = [at for at in request.state.heard if at > now - 1] + [now]
     if len(request.state.heard) > MOST_PER_SECOND:
         request.websocket.close(1008, "too fast")
+        return []
     if message.data.startswith("/all "):
         for websocket in rooms[request.params["room"]]:
             websocket.to_client(message.data.removeprefix("/all "))

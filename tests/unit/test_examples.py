@@ -1,5 +1,8 @@
 """Every example loads, is listed here by being found, and its snapshot is accepted by the engine."""
 
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,16 @@ def test_an_example_loads_and_the_engine_accepts_it(
     compiled = compile_gateway(load(file))
     assert compiled.listeners
     _core.check(compiled.snapshot)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_the_steps_that_make_certificates_make_what_the_example_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (EXAMPLES[0].parent / "tls_client_certificates.py").read_text()
+    steps = re.findall(r"^    (.*)$", text.partition('"""')[2].partition('"""')[0], re.M)
+    assert len(steps) == 6
+    subprocess.run(["sh", "-ec", "\n".join(steps)], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.delenv("CERTS", raising=False)
+    (tmp_path / "gate.py").write_text(text)
+    _core.check(compile_gateway(load(tmp_path / "gate.py")).snapshot)

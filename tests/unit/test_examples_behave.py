@@ -1,6 +1,7 @@
 """The examples do what they say, in the test kit."""
 
 import asyncio
+import gzip
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,9 @@ def test_redirects() -> None:
 def test_streaming() -> None:
     with TestGateway(EXAMPLES / "streaming.py") as gateway:
         assert gateway.get("/ticks/2").body == b'data: {"tick": 0}\n\ndata: {"tick": 1}\n\n'
-        assert gateway.get("/ticks/many").status == 400
+        assert [gateway.get(f"/ticks/{many}").status for many in ("many", "-5", "10000", "%D9%A3")] == [
+            400
+        ] * 4
 
 
 def test_hooks() -> None:
@@ -124,3 +127,42 @@ def test_socks5_carries_bytes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None
         told, refused = gateway.run(both())
     assert told == (b"\x05\x00\x05\x00", b"echo hello")
     assert refused == (b"\x05\x00\x05\x05", b"")
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "status"),
+    [
+        ({}, b'{"article": "tea-1", "count": 2}', 200),
+        ({}, b'{"article": "tea-1"}', 422),
+        ({}, b"[" * 100_000, 422),
+        ({}, b"\xff", 422),
+        ({"content-encoding": "gzip"}, b"no gzip", 400),
+        ({"content-encoding": "gzip"}, gzip.compress(b'{"article": "tea-1", "count": 2}', mtime=0)[:-9], 400),
+        ({"content-encoding": "snappy"}, b"{}", 400),
+    ],
+)
+def test_validate_body_answers_whatever_comes(fields: dict[str, str], body: bytes, status: int) -> None:
+    with TestGateway(EXAMPLES / "validate_body.py", upstreams={"127.0.0.1:9000": "taken"}) as gateway:
+        assert gateway.request("POST", "/orders", fields, body=body).status == status
+
+
+def test_validate_body_knows_a_program_by_its_first_bytes() -> None:
+    with TestGateway(EXAMPLES / "validate_body.py", upstreams={"127.0.0.1:9000": "taken"}) as gateway:
+        assert gateway.request("POST", "/uploads/x", body=b"\x7fELF program").status == 415
+        assert gateway.request("POST", "/uploads/x", body=b"\x7fEL").status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ('{"id": 1, "cost": 2}', 200, '{"id":1}'),
+        ('{"id": 1, "cost"', 502, "the server's JSON cannot be read\n"),
+        ("[" * 100_000, 502, "the server's JSON cannot be read\n"),
+        ("", 200, ""),
+    ],
+)
+def test_json_fields_shows_nothing_that_it_cannot_read(body: str, status: int, told: str) -> None:
+    server = Response(200, body, headers={"content-type": "application/json"})
+    with TestGateway(EXAMPLES / "json_fields.py", upstreams={"127.0.0.1:9000": server}) as gateway:
+        answer = gateway.get("/api/x")
+        assert (answer.status, answer.text) == (status, told)
