@@ -320,7 +320,7 @@ def test_changed_files_are_used_and_open_connections_stay(
     first, second = authority.issue("gate.test"), authority.issue("gate.test")
     for name, source in (("c.pem", first.chain), ("k.pem", first.key)):
         shutil.copy(source, tmp_path / name)
-    files = {"chain": str(tmp_path / "c.pem"), "key": str(tmp_path / "k.pem")}
+    files = {"certificate": str(tmp_path / "c.pem"), "key": str(tmp_path / "k.pem")}
     gateway = serve(gate(origin, certificates=files))
     context = authority.client()
 
@@ -376,7 +376,7 @@ def test_folder_gives_what_lies_in_it(
 def test_folder_needs_no_more_words(
     serve: Serve, origin: Origin, authority: Authority, tmp_path: Path, more: str
 ) -> None:
-    source = gate(origin, certificates={"chain": str(tmp_path), more: "a.test"})
+    source = gate(origin, certificates={"certificate": str(tmp_path), more: "a.test"})
     gateway = serve(source, is_ready=False)
     assert gateway.process.wait(20) == 2
     assert "is a folder, whose certificates have their own" in gateway.log()
@@ -403,7 +403,7 @@ def test_reload_takes_new_certificates(serve: Serve, origin: Origin, authority: 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("missing", ["`nowhere.pem` is no file"]),
+        ("missing", ["`nowhere.pem` does not exist"]),
         ("empty", ["empty.pem` holds no certificate"]),
         ("no key", ["holds no private key"]),
         ("other key", ["is not the one of the certificate in"]),
@@ -423,8 +423,8 @@ def test_bad_certificates_are_refused_by_file_and_reason(
         "missing": {"certificates": "nowhere.pem"},
         "empty": {"certificates": str(tmp_path / "empty.pem")},
         "no key": {"certificates": leaf.chain},
-        "other key": {"certificates": {"chain": leaf.chain, "key": other.key}},
-        "garbage": {"certificates": {"chain": str(tmp_path / "garbage.pem"), "key": leaf.key}},
+        "other key": {"certificates": {"certificate": leaf.chain, "key": other.key}},
+        "garbage": {"certificates": {"certificate": str(tmp_path / "garbage.pem"), "key": leaf.key}},
         "no response": {"certificates": {**leaf.files, "ocsp": str(tmp_path / "empty.pem")}},
         "no authority": {"certificates": leaf.files, "client_certificates": {"mode": "required"}},
         "none": {"policy": "modern"},

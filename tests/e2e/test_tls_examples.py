@@ -71,7 +71,7 @@ class Stored:
     port: str
 
     def store(self, name: str, leaf: Leaf) -> None:
-        pair = ("chain", Path(leaf.chain).read_text(), "key", Path(leaf.key).read_text())
+        pair = ("certificate", Path(leaf.chain).read_text(), "key", Path(leaf.key).read_text())
         self.command("hset", f"certificates:{name}", *pair)
 
     def command(self, *words: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union, get_args, get_origin
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
 """Keys and positions from the top of a configuration to one value in it."""
@@ -128,11 +129,25 @@ def refusal(
         inner = getattr(cause, "path", None) or tuple(part for part in detail["loc"] if part != "[key]")
         if detail["type"] == "too_short" and any(one["loc"][:-1] == detail["loc"] for one in details):
             continue  # Only short of the items that are refused anyway.
+        if detail["type"] == "missing" and _is_given_by_its_old_name(inner, details, model):
+            continue
         path = (*prefix, *inner)
         message, hint = _wording(dict(detail), path, inner, model)
         problems.append(Problem(message, hint, locate(path) if locate else None, path))
     problems.sort(key=lambda problem: (problem.where.line or 0) if problem.where else 0)
     return ConfigError(problems)
+
+
+def _is_given_by_its_old_name(inner: Path, details: "list[ErrorDetails]", model: "type[BaseModel]") -> bool:
+    old = {now: then for then, now in _renamed_at(model, inner[:-1]).items()}.get(str(inner[-1]))
+    return any(one["type"] == "extra_forbidden" and one["loc"] == (*inner[:-1], old) for one in details)
+
+
+def _renamed_at(model: Any, path: Path) -> dict[str, str]:
+    for part in path:
+        model = _step(model, part)
+    renamed: dict[str, str] = getattr(_bare(model), "renamed", {})
+    return renamed
 
 
 def dotted(path: Path) -> str:
@@ -161,6 +176,8 @@ def _wording(
     if kind == "extra_forbidden":
         key, parent = str(path[-1]), dotted(path[:-1])
         place = f" in `{parent}`" if parent else ""
+        if now := _renamed_at(model, inner[:-1]).get(key):
+            return f"the key `{key}`{place} has another name now", f"write `{now}`"
         return f"unknown key `{key}`{place}", suggestion(key, _keys_at(model, inner[:-1]))
     if kind == "missing":
         parent = dotted(path[:-1])
@@ -174,12 +191,23 @@ def _wording(
         return f"`{name}` is empty", f"it has at least {detail['ctx']['min_length']}"
     for endings, wanted in _KINDS.items():
         if kind.startswith(endings):
-            return f"`{name or 'the whole'}` is {wanted}, not `{given}`", None
+            return f"`{name or 'the whole'}` is {wanted}, not `{_shown(given)}`", None
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         return (f"`{name}`: {cause.message}" if name else cause.message), cause.hint
     text = str(cause) if cause is not None else detail["msg"][:1].lower() + detail["msg"][1:]
-    return (f"`{name}`: {text}, not `{given}`" if name else text), None
+    return (f"`{name}`: {text}, not `{_shown(given)}`" if name else text), None
+
+
+def _shown(value: Any) -> str:
+    """The value as files write it: null, true and false; long ones are cut."""
+    text = (
+        {None: "null", True: "true", False: "false"}.get(value)
+        if value is None or isinstance(value, bool)
+        else None
+    )
+    text = str(value) if text is None else text
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _keys_at(model: Any, path: Path) -> list[str]:

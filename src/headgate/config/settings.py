@@ -1,4 +1,4 @@
-"""The ground of every table in the model: frozen, no unknown keys, and shorter ways to write it."""
+"""Base class for every table in the model: frozen, no unknown keys, and shorter ways to write it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ class Settings(BaseModel):
     """A table of settings. Unknown keys are refused; values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """Keys that had another name once, each with the name that it has now."""
 
     short_forms: ClassVar[tuple[JsonSchemaValue, ...]] = ()
     """JSON Schemas of what may be written in place of the table; `expand` reads them. `{"like": key}` is the schema

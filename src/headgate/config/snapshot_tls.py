@@ -26,9 +26,9 @@ def listener_tls(
     listed = [(one, (*path, "certificates", position)) for position, one in enumerate(tls.certificates)]
     return {
         "certificates": [
-            _certificate(one, folder, at) for one, at in listed if not (folder / one.chain).is_dir()
+            _certificate(one, folder, at) for one, at in listed if not (folder / one.certificate).is_dir()
         ],
-        "folders": [_folder(one, folder, at) for one, at in listed if (folder / one.chain).is_dir()],
+        "folders": [_folder(one, folder, at) for one, at in listed if (folder / one.certificate).is_dir()],
         "local": {"names": list(tls.local), "folder": str(authority_folder())} if tls.local else None,
         "policy": tls.policy,
         "alpn": [name for name in tls.alpn if http2 or name != "h2"],
@@ -71,8 +71,8 @@ def upstream_tls(name: str, upstream: UpstreamConfig, folder: Path) -> dict[str,
 
 def _certificate(certificate: CertificateConfig, folder: Path, path: ConfigPath) -> dict[str, Any]:
     return {
-        "chain": _file(certificate.chain, folder, (*path, "chain")),
-        "key": _file(certificate.key or certificate.chain, folder, (*path, "key")),
+        "chain": _file(certificate.certificate, folder, (*path, "certificate")),
+        "key": _file(certificate.key or certificate.certificate, folder, (*path, "key")),
         "names": list(certificate.names),
         "ocsp": certificate.ocsp and _file(certificate.ocsp, folder, (*path, "ocsp")),
     }
@@ -83,10 +83,10 @@ def _folder(certificate: CertificateConfig, folder: Path, path: ConfigPath) -> s
         if getattr(certificate, name):
             raise Inconsistency(
                 (*path, name),
-                f"`{certificate.chain}` is a folder, whose certificates have their own",
+                f"`{certificate.certificate}` is a folder, whose certificates have their own",
                 "keys lie in `NAME.key`, responses in `NAME.ocsp`",
             )
-    return str((folder / certificate.chain).absolute())
+    return str((folder / certificate.certificate).absolute())
 
 
 def _files(names: Iterable[str], folder: Path, path: ConfigPath) -> list[str]:
@@ -96,5 +96,6 @@ def _files(names: Iterable[str], folder: Path, path: ConfigPath) -> list[str]:
 def _file(name: str, folder: Path, path: ConfigPath) -> str:
     file = (folder / name).absolute()
     if not file.is_file():
-        raise Inconsistency(path, f"`{name}` is no file", f"looked for `{file}`")
+        reason = "is a folder, not a file" if file.is_dir() else "does not exist"
+        raise Inconsistency(path, f"the file `{name}` {reason}", f"the full path is `{file}`")
     return str(file)

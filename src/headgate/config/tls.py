@@ -25,7 +25,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def _server_name(value: str) -> str:
     if not _NAME.fullmatch(value):
-        raise ConfigError(f"`{value}` is no name", hint="write `example.com` or `*.example.com`")
+        raise ConfigError(
+            f"`{value}` is not a valid host name", hint="write `example.com` or `*.example.com`"
+        )
     return value.lower().rstrip(".")
 
 
@@ -35,7 +37,7 @@ def _pin(value: Any) -> Any:
     digest = value.removeprefix("sha256:").replace(":", "").lower()
     if not _DIGEST.fullmatch(digest):
         raise ConfigError(
-            f"`{value}` is no SHA-256 fingerprint",
+            f"`{value}` is not a valid SHA-256 fingerprint",
             hint="64 hex digits, as `openssl x509 -noout -fingerprint -sha256` prints them",
         )
     return digest
@@ -53,12 +55,16 @@ class CertificateConfig(Settings):
 
     short_forms: ClassVar = ({"type": "string", "examples": ["certs/example.com.pem", "certs"]},)
 
-    chain: str = Field(
+    renamed: ClassVar = {"chain": "certificate"}
+
+    certificate: str = Field(
         min_length=1,
         description="PEM file: the certificate first, then its issuers; on listeners also a folder of many.",
     )
     key: str | None = Field(
-        default=None, min_length=1, description="PEM file of the private key; none given: `chain` holds it."
+        default=None,
+        min_length=1,
+        description="PEM file of the private key; none given: `certificate` holds it too.",
     )
     names: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
         default=(), description="Names it is given for; none given: those that stand in it."
@@ -72,7 +78,7 @@ class CertificateConfig(Settings):
     @classmethod
     def expand(cls, value: Any) -> Any:
         """Reads the short form."""
-        return {"chain": value} if isinstance(value, str) else value
+        return {"certificate": value} if isinstance(value, str) else value
 
 
 class ClientCertificatesConfig(Settings):
@@ -133,7 +139,7 @@ class TlsConfig(Settings):
     @classmethod
     def expand(cls, value: Any) -> Any:
         """Reads the short forms."""
-        is_certificate = isinstance(value, dict) and "chain" in value
+        is_certificate = isinstance(value, dict) and ("certificate" in value or "chain" in value)
         return {"certificates": value} if is_certificate or isinstance(value, str | list | tuple) else value
 
 

@@ -30,7 +30,7 @@ class Leaf:
     @property
     def files(self) -> dict[str, str]:
         """Its files as the configuration names them."""
-        return {"chain": self.chain, "key": self.key}
+        return {"certificate": self.chain, "key": self.key}
 
     @property
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from headgate.config import json_schema
+from headgate.config.errors import ConfigError
 from headgate.config.hooks import StreamHooksConfig
 from headgate.config.limits import LimitsConfig, LimitsOptions, TimeoutsConfig, TimeoutsOptions
 from headgate.config.model import GatewayConfig
@@ -126,3 +127,19 @@ def test_access_log_false_is_none() -> None:
 def test_logs_go_to_known_places(to: str) -> None:
     config = GatewayConfig.parse({"access_log": {"to": to}})
     assert config.access_log and config.access_log.to == to
+
+
+def test_a_key_under_its_old_name_is_refused_with_the_new_one() -> None:
+    certificate = {"chain": "a.pem", "key": "a.key"}
+    with pytest.raises(ConfigError) as refused:
+        GatewayConfig.parse({"listeners": {"address": ":1", "tls": {"certificates": certificate}}})
+    (problem,) = refused.value.problems
+    assert "`chain` in `listeners[0].tls.certificates[0]` has another name now" in problem.message
+    assert problem.hint == "write `certificate`"
+
+
+def test_null_and_booleans_are_shown_as_files_write_them() -> None:
+    with pytest.raises(ConfigError, match="`routes` is a list, not `null`"):
+        GatewayConfig.parse({"routes": None})
+    with pytest.raises(ConfigError, match="`limits` is a table, not `true`"):
+        GatewayConfig.parse({"limits": True})

@@ -98,7 +98,7 @@ impl Meaning<Rc<ConnectionState>> for Verdict {
             return Ok(Self::Continue);
         }
         let hint = if is_hello {
-            "a `Certificate`, PEM, `(chain, key)` in PEM, or the name of a configured certificate; or nothing"
+            "a `Certificate`, PEM, `(certificate, key)` in PEM, or the name of a configured certificate; or nothing"
         } else {
             "return nothing; `connection.refuse()` closes the connection"
         };
