@@ -97,9 +97,12 @@ class GatewaySettings:
         """Tells clients in the field `Server-Timing` what each hook and the server took."""
         self._set("server_timing", on)
 
-    def watchdog(self, limit: float | str | None) -> None:
-        """Logs the stack of Python code that holds the loop for longer than this; `None` looks at nothing."""
-        self._set("watchdog", limit)
+    def watchdog(self, limit: float | str | None = "100ms", *, kill: float | str | None = "30s") -> None:
+        """Logs the stack of Python code that blocks the event loop for longer than `limit`.
+
+        A worker that does not respond for `kill` is killed and replaced. `None` for either: never.
+        """
+        self._set("watchdog", {"log": limit, "kill": kill})
 
     def workers(self, count: int | None) -> None:
         """Sets the number of worker processes; `None` is one for each core."""

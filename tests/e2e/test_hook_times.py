@@ -107,7 +107,9 @@ def test_status_prints_hooks_phases_and_plugins(gateway: RunningGateway) -> None
 def test_watchdog_logs_the_stack_of_what_holds_the_loop(serve: Serve, path: str, line: str) -> None:
     gateway = serve(GATE, names={"ORIGIN": "127.0.0.1:1"})
     assert gateway.get(path, [("X-Request-Id", "held-request")]).status == 200
-    told = gateway.wait_for_log(r"the loop is held by Python code[^\n]*\n(.|\n)*?time\.sleep\(0\.4\)")[0]
+    told = gateway.wait_for_log(r"Python code is blocking the event loop[^\n]*\n(.|\n)*?time\.sleep\(0\.4\)")[
+        0
+    ]
     assert re.search(r"held_ms=\d{3}", told) and "request_id=held-request" in told
     assert line in told
     eventually(lambda: gateway.counter("loop_stalls") >= 1, "the stall is counted")

@@ -21,6 +21,7 @@ from .settings import OneOrMany, Settings
 from .tls import CryptographyConfig
 from .units import Duration
 from .upstreams import UpstreamConfig
+from .watchdog import WatchdogConfig
 from .websocket import WebSocketConfig
 
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
@@ -106,9 +107,8 @@ class GatewayConfig(Settings):
     server_timing: bool = Field(
         default=False, description="Tells clients in Server-Timing what each hook and the server took."
     )
-    watchdog: Duration | None = Field(
-        default=0.1,
-        description="Python code that holds the loop for longer is logged with its stack; null looks at nothing.",
+    watchdog: WatchdogConfig = Field(
+        default_factory=WatchdogConfig, description="What is done about code that blocks the event loop."
     )
     error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="What went wrong.")
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(

@@ -5,7 +5,7 @@
 | Start             | supervisor | first; with the zone's descriptor, if the worker has a slot           |
 | OpenDictionary    | worker     | while it loads: the shared dictionary it wants                         |
 | DictionaryOpened  | supervisor | the answer, with the dictionary's descriptor                           |
-| Prepared          | worker     | loaded, `startup` hooks done                                           |
+| Prepared          | worker     | loaded, `startup` hooks done; with the memory for its stacks           |
 | HandOver          | supervisor | instead of `Listen`, when only data changed; the worker exits afterwards |
 | Snapshot          | worker     | the answer, with the snapshot in a memfd                               |
 | Listen            | supervisor | with the listening sockets                                             |
@@ -17,15 +17,22 @@
 | Query             | supervisor | asks for a report                                                      |
 | Report            | worker     | the answer                                                             |
 | Draining          | worker     | it accepts nothing any more                                            |
+| Ping              | supervisor | every second                                                           |
+| Pong              | worker     | the answer                                                             |
+| Adopt             | supervisor | with sockets of a sibling that is blocked                              |
 | Inspect           | supervisor | a place in the code to look at                                         |
 | InspectEnd        | supervisor | no longer                                                              |
 | Inspecting        | worker     | where that is, or why not                                              |
 | Hit               | worker     | the place was reached                                                  |
 """
 
+import signal
 from typing import Any
 
 from headgate.control.records import Message, MessageKinds, Record
+
+DUMP_SIGNAL = signal.SIGRTMIN
+"""Has a worker write its Python stacks into the memory that came with `Prepared`."""
 
 
 class Start(Message):
@@ -71,6 +78,8 @@ class Prepared(Message):
     is_fips: bool
     workers: int | None = None
     """Workers that the configuration asks for."""
+    kill_s: float | None = None
+    """Seconds after which a worker that does not respond is killed; None: never."""
 
 
 class BoundListener(Record):
@@ -102,6 +111,7 @@ class Change(Record):
     """What changes beside the snapshot when a configuration is put in force in place."""
 
     drain_s: float
+    kill_s: float | None
     log_format: str
     log_level: str
 
@@ -174,6 +184,20 @@ class Draining(Message):
     """The worker accepts nothing any more."""
 
 
+class Ping(Message):
+    """Asks for a `Pong`."""
+
+
+class Pong(Message):
+    """The worker's loop runs."""
+
+
+class Adopt(Message):
+    """Accept from these sockets as well; one descriptor comes along for each listener."""
+
+    listeners: list[BoundListener]
+
+
 class InspectOrder(Record):
     """What to look at, when, and what to show; see `headgate.inspection`."""
 
@@ -214,8 +238,8 @@ class Hit(Message):
 
 
 TO_WORKER = MessageKinds(
-    [Start, DictionaryOpened, HandOver, Listen, Apply, TicketKeys, Query, Inspect, InspectEnd]
+    [Start, DictionaryOpened, HandOver, Listen, Apply, TicketKeys, Query, Ping, Adopt, Inspect, InspectEnd]
 )
 FROM_WORKER = MessageKinds(
-    [OpenDictionary, Prepared, Snapshot, Ready, Failed, Applied, Report, Draining, Inspecting, Hit]
+    [OpenDictionary, Prepared, Snapshot, Ready, Failed, Applied, Report, Draining, Pong, Inspecting, Hit]
 )

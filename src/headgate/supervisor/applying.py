@@ -27,7 +27,7 @@ def is_in_place(current: Generation | None, worker: WorkerProcess) -> bool:
 def send_change(generation: Generation, change: Change, descriptor: int) -> None:
     """Sends a snapshot to every worker; the descriptor is closed."""
     for worker in generation.workers.values():
-        worker.drain_s = change.drain_s
+        worker.drain_s, worker.kill_s = change.drain_s, change.kill_s
         # one that does not read has ended or hangs: it never says `Applied`, and is replaced when it ends
         worker.send(Apply(change=change), [descriptor])
     os.close(descriptor)

@@ -121,9 +121,15 @@ class Generations:
         generation.dictionaries.add(key)
         worker.send(messages.DictionaryOpened(), [descriptor])
 
-    def prepared(self, worker: WorkerProcess, generation: Generation, message: messages.Prepared) -> None:
+    def prepared(
+        self,
+        worker: WorkerProcess,
+        generation: Generation,
+        message: messages.Prepared,
+        stacks: int | None,
+    ) -> None:
         """A worker has loaded: it gets the sockets, or hands its snapshot over."""
-        worker.became_prepared(message)
+        worker.became_prepared(message, stacks)
         if generation is self._state.coming and is_in_place(self._state.current, worker):
             worker.send(messages.HandOver())
         else:

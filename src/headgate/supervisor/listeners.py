@@ -85,12 +85,19 @@ class Listeners:
             self._socket_files.clear()
         self.keep_only([])
 
-    def lend(self, addresses: list[str], slot: int, slots: int) -> tuple[list[BoundListener], list[int]]:
-        """What the worker in `slot` of `slots` gets: the asked and the bound address of each descriptor."""
+    def lend(
+        self, addresses: list[str], slot: int, slots: int, *, is_own: bool = False
+    ) -> tuple[list[BoundListener], list[int]]:
+        """What the worker in `slot` of `slots` gets: the asked and the bound address of each descriptor.
+
+        With `is_own` only what streams come from that no other slot accepts.
+        """
         listeners: list[BoundListener] = []
         descriptors: list[int] = []
         for text in addresses:
             for endpoint in self._endpoints[text]:
+                if is_own and (endpoint.is_shared or text.startswith(UDP)):
+                    continue
                 with _explained(text):
                     sockets = endpoint.sockets_for(slot, slots)
                 listeners += [BoundListener(name=text, address=endpoint.address) for _ in sockets]

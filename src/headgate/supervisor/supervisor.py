@@ -1,7 +1,7 @@
 """The supervisor: puts its parts together, and hands each of them what workers say.
 
 The parts: `generations` (how a version comes into force), `exits` (workers that end), `commands` (what operators ask
-for). They share the `state`.
+for), `heartbeats` (workers that hang). They share the `state`.
 """
 
 import logging
@@ -17,6 +17,7 @@ from headgate.supervisor import pid_file
 from headgate.supervisor.commands import Commands
 from headgate.supervisor.exits import Exits
 from headgate.supervisor.generations import Generations
+from headgate.supervisor.heartbeats import Heartbeats
 from headgate.supervisor.settings import RunSettings
 from headgate.supervisor.spawn import Process
 from headgate.supervisor.state import State
@@ -41,6 +42,7 @@ class Supervisor:
         self._commands = Commands(
             self._state, self._generations, stopped=self._end_if_alone, replaced=self._close_endpoint
         )
+        self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None
         self._has_ended = False
 
@@ -89,13 +91,15 @@ class Supervisor:
             case messages.OpenDictionary():
                 generations.open_dictionary(worker, generation, message)
             case messages.Prepared():
-                generations.prepared(worker, generation, message)
+                generations.prepared(worker, generation, message, descriptors[0] if descriptors else None)
             case messages.Ready():
                 generations.ready(worker, generation)
             case messages.Snapshot():
                 generations.apply(generation, message.change, *descriptors)
             case messages.Applied():
                 generations.applied(worker, message.error)
+            case messages.Pong():
+                self._heartbeats.heard(worker)
             case messages.Draining():
                 generations.draining(worker)
             case messages.Inspecting() | messages.Hit():
@@ -130,6 +134,7 @@ class Supervisor:
             "serving",
             extra={"listening": state.listeners.bound(), "workers": state.count, "supervisor": pid},
         )
+        self._heartbeats.begin()
         if os.geteuid() == 0 and not state.settings.user:
             log.warning("workers run as root; use --user NAME to drop privileges")
 

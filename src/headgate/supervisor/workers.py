@@ -1,6 +1,7 @@
 """One worker as the supervisor sees it, and the generations that workers belong to."""
 
 import enum
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -46,6 +47,15 @@ class WorkerProcess:
         """Name of the cryptographic module, and whether it is the FIPS one."""
         self.wanted_workers: int | None = None
         self.drain_s = 30.0
+        self.kill_s: float | None = None
+        """Seconds of silence after which it is killed."""
+        self.awaits_pong = False
+        self.silent_turns = 0
+        """How often it was to respond since it last did."""
+        self.sibling: int | None = None
+        """The process that accepts in its place while it is blocked."""
+        self.stacks: int | None = None
+        """Memory that it writes its Python stacks into when it gets the signal for that."""
         self.report: messages.WorkerReport | None = None
         self.hook_times: list[messages.HookTimes] = []
         self._timer: Timer | None = None
@@ -55,6 +65,18 @@ class WorkerProcess:
     def pid(self) -> int:
         """Its process id."""
         return self.process.pid
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it serves nobody, because its loop does not run."""
+        return self.silent_turns >= 2
+
+    def dumped_stacks(self, longest_bytes: int) -> str | None:
+        """What it has written of its Python stacks, the innermost call first."""
+        if self.stacks is None:
+            return None
+        text = os.pread(self.stacks, longest_bytes, 0).decode(errors="replace").strip()
+        return f"Stack (innermost first):\n{text}" if text else None
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> bool:
         """Sends a message; false if it is gone or does not read (its exit or its limit will tell)."""
@@ -73,14 +95,15 @@ class WorkerProcess:
 
         self._set_timer(reactor, START_LIMIT_S, too_late)
 
-    def became_prepared(self, message: messages.Prepared) -> None:
+    def became_prepared(self, message: messages.Prepared, stacks: int | None) -> None:
         """It has loaded, and says what it wants."""
         self.state = WorkerState.PREPARED
         self.listeners = message.listeners
         self.is_data = message.is_data
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
-        self.drain_s = message.drain_s
+        self.drain_s, self.kill_s = message.drain_s, message.kill_s
+        self.stacks = stacks
 
     def became_ready(self) -> None:
         """It accepts connections."""
@@ -109,6 +132,9 @@ class WorkerProcess:
         """Collects the ended process; its exit code, or minus the signal."""
         self._cancel_timer()
         self.channel.close()
+        if self.stacks is not None:
+            os.close(self.stacks)
+            self.stacks = None
         return self.process.reap()
 
     def failed(self, message: messages.Failed) -> None:
@@ -126,7 +152,7 @@ class WorkerProcess:
             pid=self.pid,
             slot=self.slot,
             generation=self.generation,
-            state=self.state.value,
+            state="blocked" if self.is_blocked else self.state.value,
             uptime_s=round(time.monotonic() - self.started, 1),
             exits=self.exits,
             **(self.report.plain() if self.report else {}),

@@ -1,5 +1,6 @@
 """What a worker says to the supervisor, and does when told to, whatever loop it runs on."""
 
+import faulthandler
 import logging
 import os
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from headgate import _core, log
 from headgate.control import messages
 from headgate.control.channel import Channel
-from headgate.control.messages import HookTimes, Start
+from headgate.control.messages import DUMP_SIGNAL, HookTimes, Start
 from headgate.control.records import Message
 from headgate.worker.loaded import Loaded
 
@@ -35,29 +36,41 @@ class Controls:
         """All is loaded and started up. From here on the channel does not block."""
         loaded = self.loaded
         tls_module, is_fips = _core.tls_module()
+        stacks = _dump_stacks_on_signal()
         self._channel.send(
             messages.Prepared(
                 listeners=loaded.listeners,
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
+                kill_s=loaded.kill_s,
                 is_data=loaded.is_data,
                 tls_module=tls_module,
                 is_fips=is_fips,
-            )
+            ),
+            [stacks],
         )
+        os.close(stacks)
         self._channel.socket.setblocking(False)
 
     def listen(self, message: messages.Listen, descriptors: list[int]) -> None:
         """Accepts from the sockets that came with `Listen`, and says so."""
-        for listener, descriptor in zip(message.listeners, descriptors, strict=True):
-            self._core.listen(descriptor, listener.name, listener.address)
+        self._accept(message.listeners, descriptors)
         self._channel.send(messages.Ready())
+
+    def _accept(self, listeners: list[messages.BoundListener], descriptors: list[int]) -> None:
+        for listener, descriptor in zip(listeners, descriptors, strict=True):
+            self._core.listen(descriptor, listener.name, listener.address)
 
     def handle(self, message: Message, descriptors: list[int]) -> None:
         """Acts on a message that changes or asks for something while the worker serves on."""
         match message:
             case messages.Apply(change=change):
                 self._channel.send(messages.Applied(error=self._apply(change, descriptors[0])))
+            case messages.Ping():
+                self._channel.send(messages.Pong())
+            case messages.Adopt(listeners=listeners):
+                logger.warning("a sibling is blocked: accepting in its place")
+                self._accept(listeners, descriptors)
             case messages.TicketKeys(keys=keys):
                 self._core.use_ticket_keys([bytes.fromhex(key) for key in keys])
             case messages.Query(hooks=wants_hooks):
@@ -72,7 +85,10 @@ class Controls:
             file.write(loaded.snapshot.encode())
             file.flush()
             change = messages.Change(
-                drain_s=loaded.drain_s, log_format=loaded.log_format, log_level=loaded.log_level
+                drain_s=loaded.drain_s,
+                kill_s=loaded.kill_s,
+                log_format=loaded.log_format,
+                log_level=loaded.log_level,
             )
             self._channel.send(messages.Snapshot(change=change), [descriptor])
 
@@ -100,3 +116,13 @@ class Controls:
             rss_bytes=resident_pages * os.sysconf("SC_PAGE_SIZE"),
             cpu_s=round(usage.user + usage.system, 2),
         )
+
+
+def _dump_stacks_on_signal() -> int:
+    """Has `DUMP_SIGNAL` write the stacks of all threads into the memory of which this is the descriptor.
+
+    The handler is in C and needs no lock, so that it works whatever holds the interpreter.
+    """
+    descriptor = os.memfd_create("headgate-stacks")
+    faulthandler.register(DUMP_SIGNAL, file=os.dup(descriptor))
+    return descriptor

@@ -23,7 +23,9 @@ class Loaded(NamedTuple):
     startup: Sequence[Any]
     shutdown: Sequence[Any]
     watchdog_s: float | None = 0.1
-    """Python code that holds the loop for longer is logged."""
+    """Python code that blocks the loop for longer is logged."""
+    kill_s: float | None = 30.0
+    """A worker that does not respond for so long is killed and replaced."""
     background: "Background | None" = None
     """What it does beside requests; none for what holds no code."""
     is_data: bool = False
@@ -50,5 +52,6 @@ def compiled(gateway: "Gateway") -> Loaded:
         log_level=config.error_log.level,
         startup=made.startup,
         shutdown=made.shutdown,
-        watchdog_s=config.watchdog,
+        watchdog_s=config.watchdog.log,
+        kill_s=config.watchdog.kill,
     )

@@ -1,4 +1,4 @@
-"""Tells who holds the loop: a thread that logs the stack of Python code that does not give it back.
+"""Shows what blocks the event loop: a thread that logs the stack of Python code that does not return.
 
 How it works: the engine counts each change between its own work and Python's (see `heartbeat.rs`). The thread sleeps
 in the engine, outside the interpreter, and returns to Python only when one and the same piece of Python has run for
@@ -85,7 +85,7 @@ class Watchdog:
             logging.WARNING,
             where,
             0,
-            "the loop is held by Python code, at %s",
+            "Python code is blocking the event loop, at %s",
             (where,),
             None,
             extra=facts,
