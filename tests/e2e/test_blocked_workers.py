@@ -42,7 +42,9 @@ def test_a_blocked_worker_is_told_with_its_stack_and_replaced(serve: Serve) -> N
     gateway.wait_for_log(rf"worker exited: blocked for \d s, so it was killed[^\n]* worker={old} ", within=20)
     told = gateway.log()
     assert "Stack (innermost first):" in told and " in spin\n" in told
-    eventually(lambda: len(gateway.workers) == 1 and gateway.workers != [old], "another one serves", within=20)
+    eventually(
+        lambda: len(gateway.workers) == 1 and gateway.workers != [old], "another one serves", within=20
+    )
     assert gateway.get("/pid").text == str(gateway.workers[0])
 
 
@@ -52,7 +54,9 @@ def test_siblings_accept_what_a_blocked_worker_does_not(serve: Serve) -> None:
         gateway.wait_for_log("a sibling is blocked: accepting in its place", within=20)
         (stuck,) = blocked(gateway)
         # by the hash of their ports, half of these are given to the blocked worker's socket
-        assert {gateway.get("/pid").text for _ in range(40)} == {str(pid) for pid in gateway.workers} - {str(stuck)}
+        assert {gateway.get("/pid").text for _ in range(40)} == {str(pid) for pid in gateway.workers} - {
+            str(stuck)
+        }
         assert f"{stuck}  blocked" in gateway.cli("status").stdout
         assert blocked(gateway) == [stuck], "null never kills"
 
