@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -170,5 +171,5 @@ def _shown(function: Callable[..., Any]) -> str:
     if not callable(function):
         raise TypeError(f"a timer calls a function, not `{function!r}`")
     inner = getattr(function, "func", function)
-    module = str(getattr(inner, "__module__", "")).removeprefix("headgate_file_")
-    return f"{module.split('_')[0]}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
+    module = re.sub(r"^headgate_file_(.*)_\d+$", r"\1", str(getattr(inner, "__module__", "")))
+    return f"{module}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"

@@ -23,6 +23,8 @@ from headgate.phases import PHASES
 from headgate.plugin import Plugin, PluginUse
 from headgate.route import Route, Upstream
 
+from .explaining import problem
+
 
 def gateway_of_document(document: Document, folder: Path) -> Gateway:
     """The gateway; raises `ConfigError` with the line of what is wrong."""
@@ -149,8 +151,13 @@ class _Finder:
             raise ConfigError(
                 f"there is no module `{module_name}`", hint=suggestion(module_name, beside)
             ) from None
-        except Exception as error:
-            raise ConfigError(f"`{module_name}` cannot be imported: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            shown = problem(error, self._folder / f"{module_name}.py")
+            raise ConfigError(
+                f"`{module_name}` cannot be imported: {shown.message}", hint=shown.hint
+            ) from error
         for part in name.split("."):
             if not hasattr(found, part):
                 names = [

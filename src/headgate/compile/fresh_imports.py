@@ -18,7 +18,7 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +37,27 @@ class FreshLoader(SourceFileLoader):
         path = self.get_filename(fullname)
         code: CodeType = self.source_to_code(self.get_data(path), path)
         return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the module; the gateway's own file is refused, which is loaded under another name already."""
+        file = Path(self.path)
+        loaded = LOADED.get(file.resolve())
+        if loaded is not None and loaded is not module:
+            raise SecondLoad(file, loaded.__name__, module.__name__)
+        super().exec_module(module)
+
+
+LOADED: dict[Path, ModuleType] = {}
+"""The gateways' files that this process has run, as the modules they are."""
+
+
+class SecondLoad(ImportError):
+    """A gateway's file would be run a second time, and make a second gateway that no request meets."""
+
+    def __init__(self, file: Path, first: str, second: str) -> None:
+        self.sentence = f"`{file.name}` is loaded as module `{first}` and cannot be `{second}` too"
+        self.hint = f"write `import {first}`"
+        super().__init__(f"{self.sentence}; hint: {self.hint}", name=second, path=str(file))
 
 
 def import_fresh_from(folder: Path) -> None:

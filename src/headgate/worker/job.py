@@ -63,7 +63,7 @@ class _Jobs:
         if self._file is None or module != self._file["module"] or module in sys.modules:
             return
         from headgate import shared
-        from headgate.compile.loading import load_as
+        from headgate.compile.module import load_as
 
         shared.OPENER.set(self._open)
         load_as(**self._file)
