@@ -18,13 +18,16 @@ pub mod snapshot;
 mod state;
 mod streams;
 pub mod tables;
-mod tls;
 mod upstream;
 mod worker;
 
-use headgate_net::{clock, deadline, peer, pipe, stream, turns, virtual_stream};
+use headgate_net::{clock, deadline, peer, pipe, stream, tls, turns, virtual_stream};
 
 pub use failure::{Failure, Source};
+pub use headgate_net::tls::{
+    cipher_name, module as tls_module, require_fips, ChosenCertificate, ClientCertificate,
+    ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
+};
 pub use headgate_net::virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use hooks::connection::{Chosen, ConnectionState, Opened};
 pub use hooks::exchange::{ClientInfo, Exchange, HookTime, Protocol};
@@ -41,9 +44,5 @@ pub use http::fetch::{
 pub use messages::websocket;
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
-pub use tls::{
-    cipher_name, module as tls_module, require_fips, ChosenCertificate, ClientCertificate,
-    ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
-};
 pub use upstream::{is_server_address, Load};
 pub use worker::{check, Prepared, Worker};

@@ -10,5 +10,6 @@ pub mod peer;
 pub mod pipe;
 mod splice;
 pub mod stream;
+pub mod tls;
 pub mod turns;
 pub mod virtual_stream;

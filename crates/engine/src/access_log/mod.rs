@@ -21,6 +21,7 @@ pub use destination::Destination;
 pub use format::{Format, FormatError};
 pub use sink::LogCounts;
 
+use headgate_net::tls::TlsInfo;
 use sink::Sink;
 
 use crate::hooks::exchange::HookTime;
@@ -97,6 +98,21 @@ pub struct TlsFacts<'a> {
     pub client_certificate: &'a str,
     /// Whom that certificate names, in its own words.
     pub client_subject: &'a str,
+}
+
+impl<'a> From<&'a TlsInfo> for TlsFacts<'a> {
+    fn from(info: &'a TlsInfo) -> Self {
+        let shown = info.client_certificate.as_ref();
+        Self {
+            version: info.version,
+            cipher: info.cipher,
+            server_name: info.server_name.as_deref().unwrap_or_default(),
+            alpn: &info.alpn,
+            is_resumed: info.is_resumed,
+            client_certificate: shown.map_or("none", |shown| shown.verdict),
+            client_subject: shown.map_or("", |shown| &shown.subject),
+        }
+    }
 }
 
 /// One worker's access log. Nothing here fails a request: see [`AccessLog::counts`].

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
 
-use crate::access_log::Entry;
+use crate::access_log::{Entry, TlsFacts};
 use crate::deadline::Watched;
 use crate::hooks::exchange::ClientInfo;
 use crate::http::exchange;
@@ -17,7 +17,6 @@ use crate::snapshot::H2c;
 use crate::state::admission::{Admission, Full};
 use crate::stream::Stream;
 use crate::tables::Tables;
-use crate::tls::TlsInfo;
 use crate::worker::Shared;
 
 /// How long a client may still send after an answer that did not wait for its body.
@@ -270,7 +269,7 @@ pub(crate) fn log_refusal(
             time_unix_ms: shared.clock.unix_ms(began_us),
             client: &client.address,
             host: host.as_bytes(),
-            tls: client.tls.as_deref().map(TlsInfo::facts),
+            tls: client.tls.as_deref().map(TlsFacts::from),
             limit: refusal.limit,
             error: refusal.error,
             total_us: now.saturating_sub(began_us),

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::task::spawn_local;
 
-use crate::access_log::Entry;
+use crate::access_log::{Entry, TlsFacts};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Step;
 use crate::http::connection::Connection;
 use crate::metrics::Counter;
 use crate::tables::Tables;
-use crate::tls::TlsInfo;
 
 /// How long `log` hooks that wait may take after everything else is done.
 const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
@@ -75,7 +74,7 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         target: request.target(),
         host: request.host(),
         version: exchange.version_name(),
-        tls: exchange.client.tls.as_deref().map(TlsInfo::facts),
+        tls: exchange.client.tls.as_deref().map(TlsFacts::from),
         status: exchange.status.get(),
         request_bytes: exchange.request_bytes.get(),
         response_bytes: exchange.response_bytes.get(),

@@ -6,6 +6,7 @@
 //! not look complete.
 
 mod completion;
+mod tls_rules;
 
 use std::rc::Rc;
 
@@ -28,7 +29,6 @@ use crate::messages::websocket;
 use crate::metrics::{Counter, Metrics};
 use crate::state::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
-use crate::tls;
 use crate::upstream::Upstream;
 
 /// Serves one request whose first bytes are there.
@@ -128,12 +128,12 @@ async fn respond(
     let route = match choose_route(exchange, tables, &connection.shared.metrics) {
         Ok(route) => route,
         // what is there and what is not is nobody's business who may not come in
-        Err(failure) => return Err(tls::check_request(exchange, None).err().unwrap_or(failure)),
+        Err(failure) => return Err(tls_rules::check_request(exchange, None).err().unwrap_or(failure)),
     };
     exchange.route.set(Some(route));
     let route = &tables.routes[route];
     if exchange.client.tls.is_some() || route.needs_client_certificate.is_some() {
-        tls::check_request(exchange, route.needs_client_certificate)?;
+        tls_rules::check_request(exchange, route.needs_client_certificate)?;
     }
     if !route.hooks.websocket_message.is_empty() {
         websocket::claim(exchange, &tables.websocket)?;

@@ -2,10 +2,11 @@
 
 use headgate_wire::{Framing, RequestHead, Version};
 
+use super::certificate_fields::{claim_certificate_fields, write_certificate_fields};
 use crate::hooks::exchange::{ClientInfo, Protocol};
 use crate::snapshot::Forwarding;
-use crate::tls::{self, ClientCertificate};
 use crate::upstream::HostRule;
+use headgate_net::tls::ClientCertificate;
 
 /// What decides the head beside the request itself.
 pub(crate) struct Outgoing<'a> {
@@ -39,7 +40,7 @@ pub(crate) fn claim_fields(
         request.head.remove(name.as_bytes());
     }
     if !forwarding.client_certificate.is_empty() {
-        tls::claim_certificate_fields(request, &forwarding.client_certificate);
+        claim_certificate_fields(request, &forwarding.client_certificate);
     }
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
     write_fields_except_lists(request, outgoing.forwarding, out);
     write_forwarding(request, outgoing, out);
     if !outgoing.forwarding.client_certificate.is_empty() {
-        tls::write_certificate_fields(
+        write_certificate_fields(
             client_certificate(outgoing.client),
             &outgoing.forwarding.client_certificate,
             out,

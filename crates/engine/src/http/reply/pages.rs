@@ -108,7 +108,11 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Tables>, non
         log.record(&crate::access_log::Entry {
             time_unix_ms: shared.clock.unix_ms(started),
             client: &connection.client.address,
-            tls: connection.client.tls.as_deref().map(crate::tls::TlsInfo::facts),
+            tls: connection
+                .client
+                .tls
+                .as_deref()
+                .map(crate::access_log::TlsFacts::from),
             status: failure.status,
             response_bytes: out.len() as u64,
             request_id: &id,

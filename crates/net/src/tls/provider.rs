@@ -19,7 +19,7 @@ fn own() -> CryptoProvider {
 }
 
 /// The module that does the work, made on first use.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     // aws-lc gathers entropy when it is first asked for a random number, and takes 30 ms for it: where TLS is configured, so
     // that no client's handshake waits, and nowhere else.
     static SEEDED: Once = Once::new();
@@ -72,7 +72,7 @@ static INTERMEDIATE: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
 /// Versions by the name of a policy: `modern` is TLS 1.3, `intermediate` 1.2 and 1.3. All cipher suites of rustls are
 /// authenticated ones with forward secrecy.
-pub(super) fn versions(policy: &str) -> Result<&'static [&'static SupportedProtocolVersion], String> {
+pub(crate) fn versions(policy: &str) -> Result<&'static [&'static SupportedProtocolVersion], String> {
     match policy {
         "modern" => Ok(&MODERN),
         "intermediate" => Ok(&INTERMEDIATE),

@@ -14,16 +14,16 @@ use super::spec;
 /// A certificate that the gateway can show.
 #[derive(Debug, Clone)]
 pub struct OwnCertificate {
-    pub(super) key: Arc<CertifiedKey>,
+    pub(crate) key: Arc<CertifiedKey>,
     /// The names it is for, in lower case; `*.` before a name stands for one label.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Seconds since 1970.
-    pub(super) not_after: i64,
+    pub(crate) not_after: i64,
 }
 
 impl OwnCertificate {
     /// Reads it from its files.
-    pub(super) fn load(spec: &spec::Certificate) -> Result<Self, String> {
+    pub(crate) fn load(spec: &spec::Certificate) -> Result<Self, String> {
         let chain = pem::certificates(&spec.chain)?;
         let key = pem::private_key(&spec.key)?;
         let mut own = Self::build(chain, key).map_err(|error| match error {
@@ -133,7 +133,7 @@ fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {
 }
 
 /// An address of a certificate as text.
-pub(super) fn ip_text(bytes: &[u8]) -> Option<String> {
+pub(crate) fn ip_text(bytes: &[u8]) -> Option<String> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {
         return Some(std::net::Ipv4Addr::from(four).to_string());
     }

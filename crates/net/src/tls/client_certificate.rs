@@ -50,7 +50,7 @@ pub struct ClientCertificate {
 
 impl ClientCertificate {
     /// Reads what a client has shown; `judge` says whether to trust it.
-    pub(super) fn of(chain: &[CertificateDer<'_>], judge: &dyn ClientCertVerifier) -> Option<Self> {
+    pub(crate) fn of(chain: &[CertificateDer<'_>], judge: &dyn ClientCertVerifier) -> Option<Self> {
         let (own, issuers) = chain.split_first()?;
         let judged = judge.verify_client_cert(own, issuers, UnixTime::now());
         let verdict = judged.map_or_else(|error| reason(&error), |_| "valid");
@@ -116,9 +116,9 @@ fn reason(error: &Error) -> &'static str {
 
 /// Takes any certificate, or none, but only with proof that the client has its key.
 #[derive(Debug)]
-pub(super) struct AnyCertificate {
+pub(crate) struct AnyCertificate {
     /// Judges chains after the handshake.
-    pub(super) judge: Arc<dyn ClientCertVerifier>,
+    pub(crate) judge: Arc<dyn ClientCertVerifier>,
 }
 
 impl ClientCertVerifier for AnyCertificate {

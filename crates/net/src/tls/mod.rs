@@ -1,4 +1,4 @@
-//! TLS to clients and to servers.
+//! TLS to clients and to servers. The session on a stream is [`crate::stream::TlsStream`].
 //!
 //! | part | duty |
 //! |---|---|
@@ -11,16 +11,13 @@
 //! | [`choice`], [`prepared`] | which one for a connection, as a hook says; those it gives as PEM, kept |
 //! | [`listener`], [`stamp`] | a listener's settings as rustls wants them, and their renewal when files change |
 //! | [`client_certificate`] | who the client is, and whether that is proven |
-//! | [`fields`] | and how servers are told |
 //! | [`tickets`] | session tickets that every worker can read |
 //! | [`handshake`] | from an accepted connection to a stream of requests |
-//! | [`rules`] | what TLS says about a single request: 421, 400 |
 //! | [`upstream`] | TLS to servers |
 
 mod certificate;
 mod choice;
 mod client_certificate;
-mod fields;
 mod folder;
 mod handshake;
 mod listener;
@@ -29,8 +26,7 @@ mod names;
 mod pem;
 mod prepared;
 mod provider;
-mod rules;
-pub(crate) mod spec;
+pub mod spec;
 mod stamp;
 mod tickets;
 mod upstream;
@@ -44,9 +40,7 @@ pub use provider::{module, require_fips, CryptoModule};
 pub use spec::ClientCertificateMode;
 pub use tickets::TICKET_KEY_BYTES;
 
-pub(crate) use fields::{claim_certificate_fields, write_certificate_fields};
-pub(crate) use handshake::{accept, HandshakeFailed, Handshakes, Terms};
-pub(crate) use listener::ListenerTls;
-pub(crate) use rules::check_request;
-pub(crate) use tickets::TicketKeys;
-pub(crate) use upstream::UpstreamTls;
+pub use handshake::{accept, HandshakeFailed, Handshakes, Terms};
+pub use listener::{HostMismatch, ListenerTls};
+pub use tickets::TicketKeys;
+pub use upstream::UpstreamTls;

@@ -30,7 +30,7 @@ struct TicketKey {
 
 /// The keys of a worker, the newest first.
 #[derive(Default)]
-pub(crate) struct TicketKeys {
+pub struct TicketKeys {
     keys: RwLock<Vec<TicketKey>>,
 }
 
@@ -55,7 +55,7 @@ impl TicketKeys {
     }
 
     /// Takes these keys in place of the old ones; the first encrypts.
-    pub(crate) fn replace(&self, keys: &[[u8; TICKET_KEY_BYTES]]) {
+    pub fn replace(&self, keys: &[[u8; TICKET_KEY_BYTES]]) {
         let read = |bytes: &[u8; TICKET_KEY_BYTES]| {
             let (name, secret) = bytes.split_at(NAME_BYTES);
             Some(TicketKey {
@@ -69,14 +69,14 @@ impl TicketKeys {
 
 /// The tickets of one listener.
 #[derive(Debug)]
-pub(super) struct Ticketer {
+pub(crate) struct Ticketer {
     keys: Arc<TicketKeys>,
     /// A digest of what the listener asks of clients.
     context: [u8; 32],
 }
 
 impl Ticketer {
-    pub(super) fn new(keys: Arc<TicketKeys>, context: &[u8]) -> Self {
+    pub(crate) fn new(keys: Arc<TicketKeys>, context: &[u8]) -> Self {
         keys.complete();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, context);
         let mut context = [0; 32];

@@ -1,10 +1,8 @@
 //! What TLS says about a single request: whom its connection was meant for, and who sent it.
 
+use headgate_net::tls::{ClientCertificateMode, HostMismatch, TlsInfo};
 use headgate_route::host_without_port;
 
-use super::handshake::TlsInfo;
-use super::listener::HostMismatch;
-use super::spec::ClientCertificateMode;
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 

@@ -35,20 +35,23 @@ const WARN_BEFORE_SECONDS: i64 = 14 * 24 * 60 * 60;
 
 /// What happens to a request whose `Host` is not the name that its client asked for in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HostMismatch {
+pub enum HostMismatch {
+    /// It is refused.
     Refuse,
     /// Fine if that host would have got the same certificate.
     SameCertificate,
+    /// It is served.
     Allow,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct ListenerTls {
+pub struct ListenerTls {
     spec: spec::ListenerTls,
     address: String,
     keys: Arc<TicketKeys>,
-    pub(crate) host_mismatch: HostMismatch,
+    /// What happens to such a request.
+    pub host_mismatch: HostMismatch,
     built: RefCell<Rc<Built>>,
     stamps: RefCell<Stamps>,
     next_look_ms: Cell<u64>,
@@ -56,21 +59,17 @@ pub(crate) struct ListenerTls {
 
 /// The settings with the files' present content.
 #[derive(Debug)]
-pub(super) struct Built {
+pub(crate) struct Built {
     names: Arc<Names>,
     /// For each way of asking for certificates.
     configs: HashMap<ClientCertificateMode, Arc<ServerConfig>>,
     /// Judges clients' certificates; absent where no authority is configured.
-    pub(super) judge: Option<Arc<dyn ClientCertVerifier>>,
+    pub(crate) judge: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl ListenerTls {
     /// Reads all files.
-    pub(crate) fn build(
-        address: &str,
-        spec: spec::ListenerTls,
-        keys: &Arc<TicketKeys>,
-    ) -> Result<Self, String> {
+    pub fn build(address: &str, spec: spec::ListenerTls, keys: &Arc<TicketKeys>) -> Result<Self, String> {
         let host_mismatch = match spec.host_mismatch.as_str() {
             "refuse" => HostMismatch::Refuse,
             "same_certificate" => HostMismatch::SameCertificate,
@@ -94,27 +93,27 @@ impl ListenerTls {
     }
 
     /// What is asked of clients.
-    pub(crate) fn client_certificates(&self) -> ClientCertificateMode {
+    pub fn client_certificates(&self) -> ClientCertificateMode {
         self.spec.client_certificates.mode
     }
 
     /// Whether clients may be asked for that: there is an authority that judges what they show.
-    pub(crate) fn can_ask_for(&self, mode: ClientCertificateMode) -> bool {
+    pub fn can_ask_for(&self, mode: ClientCertificateMode) -> bool {
         self.built.borrow().configs.contains_key(&mode)
     }
 
     /// The certificates for a name in lower case.
-    pub(super) fn find(&self, name: &str) -> Option<Keys> {
+    pub(crate) fn find(&self, name: &str) -> Option<Keys> {
         self.built.borrow().names.find(name).cloned()
     }
 
     /// Whether a client that offers none of our protocols is refused.
-    pub(super) fn refuses_other_alpn(&self) -> bool {
+    pub(crate) fn refuses_other_alpn(&self) -> bool {
         self.spec.refuses_other_alpn
     }
 
     /// The settings with the files' present content.
-    pub(super) fn current(&self, now_ms: u64) -> Rc<Built> {
+    pub(crate) fn current(&self, now_ms: u64) -> Rc<Built> {
         if now_ms >= self.next_look_ms.get() {
             self.look();
             let files = self.stamps.borrow().len() as u64;
@@ -124,7 +123,7 @@ impl ListenerTls {
     }
 
     /// Whether two names have a certificate in common.
-    pub(super) fn share_certificate(&self, one: &str, other: &str) -> bool {
+    pub fn share_certificate(&self, one: &str, other: &str) -> bool {
         self.built.borrow().share_certificate(one, other)
     }
 
@@ -241,7 +240,7 @@ impl Built {
     }
 
     /// The settings for a connection. Absent if that mode was not configured.
-    pub(super) fn config(
+    pub(crate) fn config(
         &self,
         mode: ClientCertificateMode,
         certificate: Option<&ChosenCertificate>,

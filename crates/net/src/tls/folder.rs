@@ -18,7 +18,7 @@ use super::spec::Certificate;
 const MAX_ENTRIES: usize = 20_000;
 
 /// The certificates of a folder, in the order of their names. Their files may still be unfit.
-pub(super) fn certificates(folder: &str) -> Result<Vec<Certificate>, String> {
+pub(crate) fn certificates(folder: &str) -> Result<Vec<Certificate>, String> {
     let refused = |error: std::io::Error| format!("cannot read the folder `{folder}`: {error}");
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(refused)? {

@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The bytes of a file.
-pub(super) fn read(path: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &str) -> Result<Vec<u8>, String> {
     let refused = |error: &dyn std::fmt::Display| format!("cannot read `{path}`: {error}");
     let size = fs::metadata(path).map_err(|error| refused(&error))?.len();
     if size > MAX_FILE_BYTES {
@@ -22,12 +22,12 @@ pub(super) fn read(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A chain of certificates.
-pub(super) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     certificates_in(&read(path)?).map_err(|error| format!("`{path}` {error}"))
 }
 
 /// The same from memory.
-pub(super) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("is no good PEM: {error}"))?;
@@ -38,12 +38,12 @@ pub(super) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>
 }
 
 /// A private key.
-pub(super) fn private_key(path: &str) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn private_key(path: &str) -> Result<PrivateKeyDer<'static>, String> {
     private_key_in(&read(path)?).map_err(|error| format!("`{path}` {error}"))
 }
 
 /// The same from memory.
-pub(super) fn private_key_in(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn private_key_in(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
         let is_encrypted = pem.windows(9).any(|window| window == b"ENCRYPTED");
         match error {
@@ -60,7 +60,7 @@ pub(super) fn private_key_in(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Strin
 }
 
 /// The authorities of some files.
-pub(super) fn authorities(paths: &[String]) -> Result<RootCertStore, String> {
+pub(crate) fn authorities(paths: &[String]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for path in paths {
         for certificate in certificates(path)? {
@@ -73,7 +73,7 @@ pub(super) fn authorities(paths: &[String]) -> Result<RootCertStore, String> {
 }
 
 /// The revocation lists of some files.
-pub(super) fn revocation_lists(
+pub(crate) fn revocation_lists(
     paths: &[String],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     let mut lists = Vec::new();

@@ -12,11 +12,11 @@ struct Stamp {
 
 /// The stamps of some files, absent ones included.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stamps(Vec<(String, Option<Stamp>)>);
+pub(crate) struct Stamps(Vec<(String, Option<Stamp>)>);
 
 impl Stamps {
     /// Looks at the files, through links.
-    pub(super) fn of<'a>(paths: impl Iterator<Item = &'a String>) -> Self {
+    pub(crate) fn of<'a>(paths: impl Iterator<Item = &'a String>) -> Self {
         let stamp = |path: &String| {
             let found = std::fs::metadata(path).ok()?;
             Some(Stamp {
@@ -29,7 +29,7 @@ impl Stamps {
     }
 
     /// How many files.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }

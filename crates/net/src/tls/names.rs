@@ -11,11 +11,11 @@ use rustls::{CipherSuite, SignatureAlgorithm};
 use super::certificate::OwnCertificate;
 
 /// The certificates of one name, those that are quick to sign with first.
-pub(super) type Keys = Vec<Arc<CertifiedKey>>;
+pub(crate) type Keys = Vec<Arc<CertifiedKey>>;
 
 /// The certificates of a listener by name.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     exact: HashMap<String, Keys>,
     /// By what follows `*.`.
     wildcard: HashMap<String, Keys>,
@@ -26,7 +26,7 @@ pub(super) struct Names {
 
 impl Names {
     /// The first certificate is the default, together with others for the same name (another type of key).
-    pub(super) fn new(certificates: &[OwnCertificate], refuses_unknown: bool) -> Self {
+    pub(crate) fn new(certificates: &[OwnCertificate], refuses_unknown: bool) -> Self {
         let mut names = Self {
             refuses_unknown,
             ..Self::default()
@@ -47,7 +47,7 @@ impl Names {
     }
 
     /// The certificates for a name in lower case.
-    pub(super) fn find(&self, name: &str) -> Option<&Keys> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Keys> {
         let name = name.trim_end_matches('.');
         self.exact.get(name).or_else(|| {
             let (_, rest) = name.split_once('.')?;
@@ -105,7 +105,7 @@ fn speaks(suites: &[CipherSuite], algorithm: SignatureAlgorithm) -> bool {
 
 /// The same certificates for whatever name.
 #[derive(Debug)]
-pub(super) struct Chosen(pub(super) Keys);
+pub(crate) struct Chosen(pub(super) Keys);
 
 impl ResolvesServerCert for Chosen {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -114,7 +114,7 @@ impl ResolvesServerCert for Chosen {
 }
 
 /// Whether a certificate for `name` is for that host, both in lower case: a wildcard stands for one label (RFC 6125).
-pub(super) fn covers(name: &str, host: &str) -> bool {
+pub(crate) fn covers(name: &str, host: &str) -> bool {
     match name.strip_prefix("*.") {
         Some(rest) => host.split_once('.').is_some_and(|(_, above)| above == rest),
         None => name == host,

@@ -12,14 +12,14 @@ use super::names::{covers, Keys};
 /// The certificate that one connection shows, whatever name it asks for.
 #[derive(Debug, Clone)]
 pub struct ChosenCertificate {
-    pub(super) keys: Keys,
+    pub(crate) keys: Keys,
     /// The names it is for, where it is none of the listener's.
     names: Arc<[String]>,
 }
 
 impl ChosenCertificate {
     /// One of the listener's own for that name, each type of key that there is.
-    pub(crate) fn configured(listener: &ListenerTls, name: &str) -> Option<Self> {
+    pub fn configured(listener: &ListenerTls, name: &str) -> Option<Self> {
         Some(Self {
             keys: listener.find(&name.to_ascii_lowercase())?,
             names: Arc::new([]),
@@ -27,7 +27,7 @@ impl ChosenCertificate {
     }
 
     /// Whether it is for that host too, in lower case.
-    pub(super) fn is_for(&self, listener: &ListenerTls, host: &str) -> bool {
+    pub fn is_for(&self, listener: &ListenerTls, host: &str) -> bool {
         let is_shown = |key: &Arc<CertifiedKey>| self.keys.iter().any(|own| Arc::ptr_eq(own, key));
         self.names.iter().any(|name| covers(name, host))
             || listener.find(host).is_some_and(|keys| keys.iter().any(is_shown))

@@ -25,7 +25,7 @@ const AUTHORITY_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 800;
 
 /// A certificate for the names, signed by the folder's authority.
-pub(super) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
+pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
     let folder = Path::new(&local.folder);
     let said = |error: &dyn std::fmt::Display| {
         format!("the local certificate authority in `{}`: {error}", local.folder)

@@ -2,8 +2,9 @@
 
 use headgate_wire::RequestHead;
 
-use super::client_certificate::ClientCertificate;
-use crate::http::h1::request_head::field;
+use super::request_head::field;
+use headgate_net::tls::ClientCertificate;
+
 use crate::snapshot::CertificateFact;
 
 /// Takes what the client sent under these names out of the request.

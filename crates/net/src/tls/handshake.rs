@@ -17,7 +17,6 @@ use super::choice::ChosenCertificate;
 use super::client_certificate::ClientCertificate;
 use super::listener::{Built, ListenerTls};
 use super::spec::ClientCertificateMode;
-use crate::access_log::TlsFacts;
 use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::peer::{watched, Broken, Peer, BUFFER_BYTES};
@@ -39,31 +38,16 @@ pub struct TlsInfo {
     /// The client's certificate, if it has shown one.
     pub client_certificate: Option<ClientCertificate>,
     /// What it was asked for.
-    pub(super) mode: ClientCertificateMode,
+    pub mode: ClientCertificateMode,
     /// The certificate that was shown, if a hook chose it.
-    pub(super) chosen: Option<ChosenCertificate>,
-    pub(super) listener: Rc<ListenerTls>,
-}
-
-impl TlsInfo {
-    /// What the access log tells of it.
-    pub(crate) fn facts(&self) -> TlsFacts<'_> {
-        let shown = self.client_certificate.as_ref();
-        TlsFacts {
-            version: self.version,
-            cipher: self.cipher,
-            server_name: self.server_name.as_deref().unwrap_or_default(),
-            alpn: &self.alpn,
-            is_resumed: self.is_resumed,
-            client_certificate: shown.map_or("none", |shown| shown.verdict),
-            client_subject: shown.map_or("", |shown| &shown.subject),
-        }
-    }
+    pub chosen: Option<ChosenCertificate>,
+    /// The settings of the listener.
+    pub listener: Rc<ListenerTls>,
 }
 
 /// Why there is no session.
 #[derive(Debug)]
-pub(crate) enum HandshakeFailed {
+pub enum HandshakeFailed {
     /// A bound was hit.
     Limit(Limit),
     /// The client left.
@@ -73,11 +57,11 @@ pub(crate) enum HandshakeFailed {
 }
 
 /// Handshakes now under way, counted until dropped.
-pub(crate) struct Handshakes(Rc<Cell<usize>>);
+pub struct Handshakes(Rc<Cell<usize>>);
 
 impl Handshakes {
     /// One more, unless there are `max` already.
-    pub(crate) fn begin(counter: &Rc<Cell<usize>>, max: usize) -> Option<Self> {
+    pub fn begin(counter: &Rc<Cell<usize>>, max: usize) -> Option<Self> {
         if counter.get() >= max {
             return None;
         }
@@ -93,21 +77,25 @@ impl Drop for Handshakes {
 }
 
 /// What a handshake needs beside the connection.
-pub(crate) struct Terms<'a> {
-    pub(crate) listener: &'a Rc<ListenerTls>,
-    pub(crate) watch: &'a Watched,
-    pub(crate) max_client_hello_bytes: usize,
-    pub(crate) now_ms: u64,
+pub struct Terms<'a> {
+    /// The settings of the listener.
+    pub listener: &'a Rc<ListenerTls>,
+    /// Armed by the caller: bounds all of it.
+    pub watch: &'a Watched,
+    /// Bytes that a `ClientHello` may have.
+    pub max_client_hello_bytes: usize,
+    /// The clock, in milliseconds.
+    pub now_ms: u64,
     /// The name that hooks have decided by, if they saw one.
-    pub(crate) seen_name: Option<String>,
+    pub seen_name: Option<String>,
     /// The certificate that a hook has chosen.
-    pub(crate) chosen: Option<ChosenCertificate>,
+    pub chosen: Option<ChosenCertificate>,
     /// What is asked of the client, if a hook has said so.
-    pub(crate) mode: Option<ClientCertificateMode>,
+    pub mode: Option<ClientCertificateMode>,
 }
 
 /// Answers a client's handshake and puts the session into the peer's place. The watch is armed by the caller.
-pub(crate) async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
+pub async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
     let accepted = read_hello(peer, terms).await?;
     check_name(accepted.client_hello().server_name(), terms.seen_name.as_deref())?;
     let built = terms.listener.current(terms.now_ms);

@@ -39,7 +39,7 @@ static SYSTEM: LazyLock<Result<Arc<RootCertStore>, String>> = LazyLock::new(|| {
 
 /// How to speak TLS with servers. Sessions are resumed within one of these.
 #[derive(Debug)]
-pub(crate) struct UpstreamTls {
+pub struct UpstreamTls {
     config: Arc<ClientConfig>,
     /// In place of each server's own name.
     server_name: Option<ServerName<'static>>,
@@ -49,7 +49,7 @@ pub(crate) struct UpstreamTls {
 
 impl UpstreamTls {
     /// Reads all files.
-    pub(crate) fn build(spec: &spec::UpstreamTls) -> Result<Self, String> {
+    pub fn build(spec: &spec::UpstreamTls) -> Result<Self, String> {
         let stamps = Stamps::of(files(spec));
         let verifier = Verifier::new(spec)?;
         let builder = ClientConfig::builder_with_provider(provider())
@@ -75,12 +75,12 @@ impl UpstreamTls {
     }
 
     /// Whether its files are as they were when they were read.
-    pub(crate) fn is_current(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         Stamps::of(files(&self.spec)) == self.stamps
     }
 
     /// The name that a server is asked for and verified by: the configured one, else the host of its address.
-    pub(crate) fn name_for(&self, host: &str) -> Result<ServerName<'static>, String> {
+    pub fn name_for(&self, host: &str) -> Result<ServerName<'static>, String> {
         match &self.server_name {
             Some(name) => Ok(name.clone()),
             None => name_of(host),
@@ -89,7 +89,7 @@ impl UpstreamTls {
 
     /// Makes a session on a connection; the watch is armed by the caller. An error is
     /// [`io::ErrorKind::InvalidData`] where the server is not as it must be.
-    pub(crate) async fn connect(
+    pub async fn connect(
         &self,
         peer: &mut Peer,
         name: ServerName<'static>,
