@@ -23,20 +23,22 @@ mod worker;
 
 use headgate_net::{clock, deadline, peer, pipe, stream, tls, turns, virtual_stream};
 
+pub use access_log::HookTime;
 pub use failure::{Failure, Source};
 pub use headgate_net::tls::{
     cipher_name, module as tls_module, require_fips, ChosenCertificate, ClientCertificate,
     ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
 };
 pub use headgate_net::virtual_stream::{virtual_pair, Duplex, VirtualEnd};
-pub use hooks::connection::{Chosen, ConnectionState, Opened};
-pub use hooks::exchange::{ClientInfo, Exchange, HookTime, Protocol};
+pub use hooks::configuration::Configuration;
+pub use hooks::connection::{Chosen, ClientInfo, ConnectionState, Opened, Protocol};
+pub use hooks::exchange::Exchange;
+pub use hooks::intake::{Delivery, NewBody, Taken, Want};
+pub use hooks::piece::{Chunk, Piece};
 pub use hooks::{
     Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, Hooks,
     LocalFuture, MatcherFailed, MessageStep, MessageVerdict, NoHooks, Read, Step, Verdict,
 };
-pub use http::bodies::intake::{Delivery, NewBody, Taken, Want};
-pub use http::bodies::piece::{Chunk, Piece};
 pub use http::fetch::{
     upload_channel, FetchBody, FetchError, FetchErrorKind, FetchRequest, FetchTo, Fetched, FetchedBody,
     UploadEnd,

@@ -1,7 +1,5 @@
 //! A worker: what its connections share, and its few commands.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -9,80 +7,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_shared::Zone;
-use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use crate::accept::listener::Listener;
+use crate::accept::protocol;
 use crate::access_log::AccessLog;
-use crate::clock::Clock;
-use crate::deadline::{Deadlines, SWEEP_MS};
-use crate::hooks::exchange::ClientInfo;
+use crate::deadline::SWEEP_MS;
+use crate::hooks::configuration::Configuration;
+use crate::hooks::connection::ClientInfo;
 use crate::hooks::{Hooks, LocalFuture, NoHooks};
-use crate::http::connection::{Connection, Counted};
-use crate::http::fetch::{self, FetchError, FetchRequest, Fetched, Origins};
-use crate::http_date::CachedDate;
+use crate::http::fetch::{self, FetchError, FetchRequest, Fetched};
 use crate::limits::Limit;
-use crate::metrics::{Counter, Metrics, NAMES};
-use crate::peer::Buffers;
+use crate::metrics::{Counter, NAMES};
 use crate::redis::{self, Redis, RedisFailure, Script, Value};
 use crate::snapshot::Snapshot;
-use crate::state::request_futures::Attendants;
-use crate::state::request_id::{RequestIds, LENGTH};
+use crate::state::admission::Counted;
+use crate::state::connection::Connection;
+use crate::state::Shared;
 use crate::stream::Stream;
 use crate::streams::udp::UdpListener;
-use crate::tables::{parse_log, SnapshotError, Tables};
+use crate::tables::{parse_log, SnapshotError};
 use crate::tls::{TicketKeys, TICKET_KEY_BYTES};
 use crate::virtual_stream::{virtual_pair, VirtualEnd};
 
 /// How long an idle keep-alive connection is still served while draining, for a request already on its way.
 const DRAIN_IDLE_MS: u64 = 1_000;
 
-/// Microseconds after which other threads of the interpreter get their turn.
-const BREATH_US: u64 = 1_000;
-
-/// A listener that was taken out of the configuration.
-struct ClosedListener {
-    address: String,
-    /// What its connections know it by.
-    name: String,
-}
-
-/// What all connections of a worker share.
-pub(crate) struct Shared {
-    pub(crate) clock: Rc<Clock>,
-    pub(crate) deadlines: Rc<Deadlines>,
-    pub(crate) buffers: Rc<Buffers>,
-    pub(crate) attendants: Rc<Attendants>,
-    pub(crate) metrics: Rc<Metrics>,
-    tables: RefCell<Rc<Tables>>,
-    ids: RefCell<RequestIds>,
-    date: RefCell<CachedDate>,
-    pub(crate) is_draining: Cell<bool>,
-    pub(crate) stop: Notify,
-    /// Those that the configuration has no more.
-    closed_listeners: RefCell<Vec<ClosedListener>>,
-    /// The worker ends soon: WebSockets say goodbye.
-    pub(crate) is_leaving: Cell<bool>,
-    pub(crate) goodbye: Notify,
-    /// The worker ends now.
-    pub(crate) is_closed: Cell<bool>,
-    /// WebSockets whose messages hooks see.
-    pub(crate) websockets: Cell<usize>,
-    /// Wakes the sweep when there is something to watch again.
-    pub(crate) busy: Notify,
-    pub(crate) connections: Cell<usize>,
-    pub(crate) tls_handshakes: Rc<Cell<usize>>,
-    ticket_keys: Arc<TicketKeys>,
-    pub(crate) per_client: RefCell<HashMap<String, usize>>,
-    last_breath_us: Cell<u64>,
-    /// Where URLs are fetched from.
-    pub(crate) origins: Origins,
-    /// Fetches under way.
-    pub(crate) fetches: Cell<usize>,
-}
-
 /// A configuration that is checked and built, and not in force yet.
-pub struct Prepared(Rc<Tables>);
+pub struct Prepared(Rc<Configuration>);
 
 /// A worker's data plane. Cheap to clone; lives on one thread.
 #[derive(Clone)]
@@ -96,34 +48,10 @@ impl Worker {
         let snapshot: Snapshot =
             serde_json::from_str(include_str!("empty_snapshot.json")).expect("the text is part of the crate");
         let ticket_keys = Arc::<TicketKeys>::default();
-        let tables = Tables::build(snapshot, Rc::new(NoHooks), &ticket_keys, None)
+        let configuration = Configuration::build(snapshot, Rc::new(NoHooks), &ticket_keys, None)
             .expect("it has nothing that could fail");
         Self {
-            shared: Rc::new(Shared {
-                clock: Rc::new(Clock::new()),
-                deadlines: Rc::default(),
-                buffers: Rc::default(),
-                attendants: Rc::default(),
-                metrics: Rc::new(Metrics::new(zone, slot)),
-                tables: RefCell::new(Rc::new(tables)),
-                ids: RefCell::new(RequestIds::new(seed)),
-                date: RefCell::new(CachedDate::new()),
-                is_draining: Cell::new(false),
-                stop: Notify::new(),
-                closed_listeners: RefCell::default(),
-                is_leaving: Cell::new(false),
-                goodbye: Notify::new(),
-                is_closed: Cell::new(false),
-                websockets: Cell::new(0),
-                busy: Notify::new(),
-                connections: Cell::new(0),
-                tls_handshakes: Rc::default(),
-                ticket_keys,
-                per_client: RefCell::default(),
-                last_breath_us: Cell::new(0),
-                origins: Origins::default(),
-                fetches: Cell::new(0),
-            }),
+            shared: Rc::new(Shared::new(zone, slot, seed, configuration, ticket_keys)),
         }
     }
 
@@ -143,13 +71,13 @@ impl Worker {
     pub fn prepare(&self, snapshot: &str, hooks: Rc<dyn Hooks>) -> Result<Prepared, SnapshotError> {
         let old = self.shared.tables();
         parse(snapshot)
-            .and_then(|snapshot| Tables::build(snapshot, hooks, &self.shared.ticket_keys, Some(&old)))
-            .map(|tables| Prepared(Rc::new(tables)))
+            .and_then(|snapshot| Configuration::build(snapshot, hooks, &self.shared.ticket_keys, Some(&old)))
+            .map(|configuration| Prepared(Rc::new(configuration)))
     }
 
     /// Puts what was prepared in force, at once and for all that begins from now on. Requests in flight keep the old one.
     pub fn commit(&self, prepared: Prepared) {
-        let old = self.shared.tables.replace(prepared.0);
+        let old = self.shared.replace_tables(prepared.0);
         if let Some(log) = &old.access_log {
             log.flush();
         }
@@ -162,10 +90,7 @@ impl Worker {
 
     /// Accepts connections from a listening socket. Must be called within the runtime's local set.
     pub fn listen(&self, socket: OwnedFd, name: &str) -> io::Result<()> {
-        self.shared
-            .closed_listeners
-            .borrow_mut()
-            .retain(|closed| closed.address != name);
+        self.shared.open_listener(name);
         if socket2::SockRef::from(&socket).r#type()? == socket2::Type::DGRAM {
             let listener = UdpListener::adopt(socket, name)?;
             spawn_local(listener.run(self.shared.clone()));
@@ -179,15 +104,7 @@ impl Worker {
     /// Stops accepting at a listener's address, while the others go on. Its connections end after their current response. To
     /// be called before a configuration without it is in force.
     pub fn unlisten(&self, address: &str) {
-        let tables = self.shared.tables();
-        let name = tables
-            .listener(address)
-            .map_or(address, |settings| &settings.name);
-        self.shared.closed_listeners.borrow_mut().push(ClosedListener {
-            address: address.to_owned(),
-            name: name.to_owned(),
-        });
-        self.shared.stop.notify_waiters();
+        self.shared.close_listener(address);
     }
 
     /// Serves a connection in memory as if it had come through a listener, and gives its client's end. It counts towards no
@@ -195,7 +112,8 @@ impl Worker {
     pub fn serve_virtual(&self, client: ClientInfo) -> VirtualEnd {
         let (ours, theirs) = virtual_pair();
         let stream = Stream::Virtual(Box::new(ours));
-        spawn_local(Connection::open(stream, Rc::new(client), self.shared.clone(), Counted::Not).run());
+        let connection = Connection::open(stream, Rc::new(client), self.shared.clone(), Counted::Not);
+        spawn_local(protocol::serve(connection));
         theirs
     }
 
@@ -334,62 +252,6 @@ impl Worker {
     }
 }
 
-impl Shared {
-    /// Whether the listener of this address accepts no more.
-    pub(crate) fn is_closed_listener(&self, address: &str) -> bool {
-        self.is_draining.get()
-            || self
-                .closed_listeners
-                .borrow()
-                .iter()
-                .any(|closed| closed.address == address)
-    }
-
-    /// Whether connections that came through the listener of this name are to end after their current response.
-    pub(crate) fn drains(&self, listener: &str) -> bool {
-        self.is_draining.get()
-            || self
-                .closed_listeners
-                .borrow()
-                .iter()
-                .any(|closed| closed.name == listener)
-    }
-
-    /// The tables now in force.
-    pub(crate) fn tables(&self) -> Rc<Tables> {
-        self.tables.borrow().clone()
-    }
-
-    /// Reads the clock, and lets other threads run if they have not for a while.
-    pub(crate) fn begin_request(&self, hooks: &dyn Hooks) -> u64 {
-        let now = self.clock.tick();
-        if now - self.last_breath_us.get() > BREATH_US {
-            hooks.breathe();
-            self.last_breath_us.set(now);
-        }
-        now
-    }
-
-    /// A new request id.
-    pub(crate) fn next_id(&self) -> String {
-        let mut buffer = [0; LENGTH];
-        self.ids.borrow_mut().next(&mut buffer).to_owned()
-    }
-
-    /// Sixteen bytes that differ from call to call; no secret.
-    pub(crate) fn nonce(&self) -> [u8; 16] {
-        let mut buffer = [0; LENGTH];
-        let id = self.ids.borrow_mut().next(&mut buffer).as_bytes();
-        std::array::from_fn(|at| id[LENGTH - 16 + at])
-    }
-
-    /// Appends the current `Date` value.
-    pub(crate) fn write_date(&self, out: &mut Vec<u8>) {
-        let seconds = self.clock.unix_ms(self.clock.now_us()) / 1000;
-        out.extend_from_slice(self.date.borrow_mut().at(seconds));
-    }
-}
-
 /// Parses the snapshot's text.
 fn parse(snapshot: &str) -> Result<Snapshot, SnapshotError> {
     serde_json::from_str(snapshot).map_err(|error| SnapshotError(format!("bad snapshot: {error}")))
@@ -405,7 +267,7 @@ pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
     if let Some(log) = snapshot.access_log.take() {
         parse_log(&log)?;
     }
-    Tables::build(snapshot, Rc::new(NoHooks), &Arc::default(), None).map(drop)
+    Configuration::build(snapshot, Rc::new(NoHooks), &Arc::default(), None).map(drop)
 }
 
 /// Looks at deadlines ten times a second, at pools every second, at the log at its interval; sleeps while there is nothing.

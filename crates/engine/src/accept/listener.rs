@@ -9,14 +9,17 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::spawn_local;
 
-use crate::accept::preread::{canonical, Opening};
-use crate::hooks::exchange::ClientInfo;
-use crate::http::connection::{log_refusal, Connection, Refusal};
+use crate::accept::preread::Opening;
+use crate::accept::protocol;
+use crate::hooks::connection::ClientInfo;
 use crate::metrics::Counter;
 use crate::peer::Peer;
 use crate::state::admission::Admission;
+use crate::state::connection::Connection;
+use crate::state::refusal::{log_refusal, Refusal};
+use crate::state::Shared;
 use crate::stream::Stream;
-use crate::worker::Shared;
+use crate::tables::networks::canonical;
 
 /// How long to wait when the system cannot give another connection (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -124,7 +127,8 @@ impl Listener {
             spawn_local(opening.run());
         } else {
             let peer = Peer::new(stream, shared.buffers.clone());
-            spawn_local(Connection::resume(peer, Rc::new(client), shared.clone(), admission).run());
+            let connection = Connection::resume(peer, Rc::new(client), shared.clone(), admission);
+            spawn_local(protocol::serve(connection));
         }
     }
 }

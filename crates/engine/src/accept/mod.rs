@@ -2,3 +2,4 @@
 
 pub(crate) mod listener;
 pub(crate) mod preread;
+pub(crate) mod protocol;

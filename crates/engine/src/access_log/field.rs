@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::entry::{Entry, TlsFacts};
 use super::escape::push_text;
+use super::format_error::FormatError;
 use super::timestamp::Timestamps;
-use super::{Entry, FormatError, TlsFacts};
 
 /// One thing a line can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +223,7 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::exchange::HookTime;
+    use crate::access_log::entry::HookTime;
 
     #[test]
     fn every_field_is_found_and_written() {

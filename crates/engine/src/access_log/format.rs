@@ -1,8 +1,10 @@
 //! The formats of an access log line: `json`, `combined`, or the user's own text with `{field}` names.
 
+use super::entry::Entry;
 use super::field::Field;
+pub use super::format_error::FormatError;
+use super::json;
 use super::timestamp::Timestamps;
-use super::{json, Entry};
 
 /// nginx's and Apache's `combined`.
 const COMBINED: &str =
@@ -13,37 +15,6 @@ const COMBINED: &str =
 pub struct Format {
     layout: Layout,
     times: Timestamps,
-}
-
-/// Why a format was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    /// A name in braces is no field.
-    #[error("access log format has no field `{name}`; {hint}")]
-    UnknownField {
-        /// The name that was not known.
-        name: String,
-        /// The nearest right name, or all of them.
-        hint: String,
-    },
-    /// Text without any field, most likely a misspelt name of a format.
-    #[error("access log format `{format}` has no field in it; hint: use `json`, `combined` or text with `{{field}}` names")]
-    NoField {
-        /// The text that was given.
-        format: String,
-    },
-    /// A brace without its partner.
-    #[error("access log format has an unmatched brace at byte {offset}; hint: a literal brace is written twice, `{{{{` or `}}}}`")]
-    UnmatchedBrace {
-        /// Where it stands, from 0.
-        offset: usize,
-    },
-    /// A control character, which would break lines.
-    #[error("access log format has a control character at byte {offset}; hint: each request is one line, ended by the gateway")]
-    ControlCharacter {
-        /// Where it stands, from 0.
-        offset: usize,
-    },
 }
 
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! The `json` format: one object a line, always with the same keys in the same order.
 
+use super::entry::Entry;
 use super::escape::push_json;
 use super::timestamp::Timestamps;
-use super::Entry;
 
 /// Appends the object of one request, without the line break. Absent fields are `null`, absent names "".
 pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {

@@ -5,9 +5,11 @@
 //! counted and dropped.
 
 mod destination;
+mod entry;
 mod escape;
 mod field;
 mod format;
+mod format_error;
 mod json;
 mod sink;
 mod stream;
@@ -18,102 +20,11 @@ use std::cell::RefCell;
 use std::io;
 
 pub use destination::Destination;
-pub use format::{Format, FormatError};
+pub use entry::{Entry, HookTime, TlsFacts};
+pub use format::Format;
 pub use sink::LogCounts;
 
-use headgate_net::tls::TlsInfo;
 use sink::Sink;
-
-use crate::hooks::exchange::HookTime;
-
-/// What is known of one finished request. Text that a peer chose is in byte slices: it may hold anything.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Entry<'a> {
-    /// When the request's head was complete, in milliseconds since 1970.
-    pub time_unix_ms: u64,
-    /// Address of the client.
-    pub client: &'a str,
-    /// Method as received.
-    pub method: &'a [u8],
-    /// Target as received.
-    pub target: &'a [u8],
-    /// Authority the client asked for.
-    pub host: &'a [u8],
-    /// `HTTP/1.1` and the like.
-    pub version: &'static str,
-    /// What was agreed in the TLS handshake; absent on a plain connection.
-    pub tls: Option<TlsFacts<'a>>,
-    /// Status sent to the client.
-    pub status: u16,
-    /// Bytes read from the client for this request, head and body.
-    pub request_bytes: u64,
-    /// Bytes sent to the client for this request, head and body.
-    pub response_bytes: u64,
-    /// The `Referer` field.
-    pub referer: Option<&'a [u8]>,
-    /// The `User-Agent` field.
-    pub user_agent: Option<&'a [u8]>,
-    /// Id of the request.
-    pub request_id: &'a str,
-    /// Name of the route, "" if none was reached.
-    pub route: &'a str,
-    /// Name of the upstream, "" if none was chosen.
-    pub upstream: &'a str,
-    /// Address of the last server tried, "" if none was.
-    pub server: &'a str,
-    /// Servers tried.
-    pub attempts: u32,
-    /// Microseconds from the connection's readability to the complete head.
-    pub queue_us: u64,
-    /// Microseconds spent on connecting to servers.
-    pub connect_us: u64,
-    /// Microseconds until the head of the server's response.
-    pub head_us: u64,
-    /// Microseconds from the complete head to the last byte sent.
-    pub total_us: u64,
-    /// Microseconds spent in hooks.
-    pub hook_us: u64,
-    /// What each hook took.
-    pub hooks: &'a [HookTime],
-    /// Name of the limit or timeout that was hit, "" if none was.
-    pub limit: &'a str,
-    /// What failed, "" if nothing did.
-    pub error: &'a str,
-}
-
-/// What is known of a client's TLS.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TlsFacts<'a> {
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub version: &'a str,
-    /// The cipher suite.
-    pub cipher: &'a str,
-    /// The name that the client asked for, "" if it asked for none.
-    pub server_name: &'a str,
-    /// The application protocol agreed on, "" if none was.
-    pub alpn: &'a str,
-    /// Whether a session was taken up again.
-    pub is_resumed: bool,
-    /// The verdict on the client's certificate, `none` without one.
-    pub client_certificate: &'a str,
-    /// Whom that certificate names, in its own words.
-    pub client_subject: &'a str,
-}
-
-impl<'a> From<&'a TlsInfo> for TlsFacts<'a> {
-    fn from(info: &'a TlsInfo) -> Self {
-        let shown = info.client_certificate.as_ref();
-        Self {
-            version: info.version,
-            cipher: info.cipher,
-            server_name: info.server_name.as_deref().unwrap_or_default(),
-            alpn: &info.alpn,
-            is_resumed: info.is_resumed,
-            client_certificate: shown.map_or("none", |shown| shown.verdict),
-            client_subject: shown.map_or("", |shown| &shown.subject),
-        }
-    }
-}
 
 /// One worker's access log. Nothing here fails a request: see [`AccessLog::counts`].
 #[derive(Debug)]

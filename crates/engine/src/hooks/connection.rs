@@ -1,4 +1,4 @@
-//! A connection as its hooks see it, before (and for streams without HTTP: while) bytes are carried.
+//! A connection and its client as hooks see them, before (and for streams without HTTP: while) bytes are carried.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -8,8 +8,8 @@ use std::rc::{Rc, Weak};
 
 use headgate_wire::{ClientHello, ProxyHeader};
 
-use crate::tables::Tables;
-use crate::tls::{ChosenCertificate, ClientCertificateMode, ListenerTls, OwnCertificate};
+use super::configuration::Configuration;
+use crate::tls::{ChosenCertificate, ClientCertificateMode, ListenerTls, OwnCertificate, TlsInfo};
 
 /// Where a connection goes, as a hook chose it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,14 +56,14 @@ pub struct ConnectionState {
     pub max_requests: Cell<Option<u64>>,
     /// The configuration it came under. Held by whoever runs its hooks: a connection that is kept for requests, which have
     /// their own, does not keep it.
-    pub(crate) tables: Weak<Tables>,
+    pub(crate) tables: Weak<Configuration>,
     /// Whatever the hooks' implementation keeps for it (view, context).
     pub attachment: RefCell<Option<Box<dyn Any>>>,
 }
 
 impl ConnectionState {
     /// The configuration it came under, as long as its own hooks may run.
-    pub fn tables(&self) -> Option<Rc<Tables>> {
+    pub fn tables(&self) -> Option<Rc<Configuration>> {
         self.tables.upgrade()
     }
 
@@ -142,4 +142,54 @@ impl Drop for Opened {
         let attachment = self.0.attachment.take();
         drop(attachment);
     }
+}
+
+/// The client side of a connection, as hooks and logs see it.
+#[derive(Clone)]
+pub struct ClientInfo {
+    /// The address as text, without port (`unix:` for a Unix socket).
+    pub address: String,
+    /// The port, 0 for a Unix socket.
+    pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The listener's name.
+    pub listener: String,
+    /// The address of the connection, where a trusted proxy has said that the client is another one.
+    pub hop: Option<String>,
+    /// Where the client connected to; known only where a server is to be told.
+    pub destination: Option<SocketAddr>,
+    /// What came before HTTP on this connection, if anything did.
+    pub opening: Option<Rc<Opened>>,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// What was agreed in the handshake; absent on a plain connection.
+    pub tls: Option<Rc<TlsInfo>>,
+}
+
+impl Default for ClientInfo {
+    /// Nobody, over plain HTTP.
+    fn default() -> Self {
+        Self {
+            address: String::new(),
+            port: 0,
+            scheme: "http",
+            listener: String::new(),
+            hop: None,
+            destination: None,
+            opening: None,
+            protocol: Protocol::Http1,
+            tls: None,
+        }
+    }
+}
+
+/// What a client speaks; HTTP/2 is translated before a request begins its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1: each request tells.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
 }

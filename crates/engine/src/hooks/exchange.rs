@@ -4,82 +4,20 @@
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use headgate_route::Params;
 use headgate_wire::{Asked, Head, RequestHead, ResponseHead, Version};
 
+use super::channel::Channel;
+use super::configuration::Configuration;
+use super::connection::{ClientInfo, Protocol};
+use super::intake::Intake;
+use super::verdict::Answer;
+use crate::access_log::HookTime;
 use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::hooks::connection::Opened;
-use crate::hooks::Answer;
-use crate::http::bodies::intake::Intake;
-use crate::messages::websocket::Channel;
-use crate::tables::Tables;
-use crate::tls::TlsInfo;
 use crate::upstream::{Load, Upstream};
-
-/// The client side of a connection, as hooks and logs see it.
-#[derive(Clone)]
-pub struct ClientInfo {
-    /// The address as text, without port (`unix:` for a Unix socket).
-    pub address: String,
-    /// The port, 0 for a Unix socket.
-    pub port: u16,
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    /// The listener's name.
-    pub listener: String,
-    /// The address of the connection, where a trusted proxy has said that the client is another one.
-    pub hop: Option<String>,
-    /// Where the client connected to; known only where a server is to be told.
-    pub destination: Option<SocketAddr>,
-    /// What came before HTTP on this connection, if anything did.
-    pub opening: Option<Rc<Opened>>,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// What was agreed in the handshake; absent on a plain connection.
-    pub tls: Option<Rc<TlsInfo>>,
-}
-
-impl Default for ClientInfo {
-    /// Nobody, over plain HTTP.
-    fn default() -> Self {
-        Self {
-            address: String::new(),
-            port: 0,
-            scheme: "http",
-            listener: String::new(),
-            hop: None,
-            destination: None,
-            opening: None,
-            protocol: Protocol::Http1,
-            tls: None,
-        }
-    }
-}
-
-/// What a client speaks; HTTP/2 is translated before a request begins its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Protocol {
-    /// HTTP/1.0 or 1.1: each request tells.
-    #[default]
-    Http1,
-    /// HTTP/2.
-    Http2,
-}
-
-/// What one hook of a request took.
-#[derive(Debug)]
-pub struct HookTime {
-    /// The phase's name.
-    pub phase: &'static str,
-    /// The hook's name.
-    pub name: Rc<str>,
-    /// Microseconds, waiting included.
-    pub us: u64,
-}
 
 /// Microseconds spent in the parts of a request's life; 0 where a part did not happen.
 #[derive(Default)]
@@ -137,7 +75,7 @@ pub struct Exchange {
     /// Who asks.
     pub client: Rc<ClientInfo>,
     /// The tables that this request was routed with; they outlive a configuration change.
-    pub tables: RefCell<Rc<Tables>>,
+    pub tables: RefCell<Rc<Configuration>>,
     /// The chosen route.
     pub route: Cell<Option<usize>>,
     /// The path parameters of the chosen route, percent-decoded.
@@ -183,7 +121,7 @@ impl Exchange {
     pub(crate) fn new(
         request: RequestHead,
         client: Rc<ClientInfo>,
-        tables: Rc<Tables>,
+        tables: Rc<Configuration>,
         clock: Rc<Clock>,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -249,6 +187,11 @@ impl Exchange {
     /// The same, if it is there.
     pub fn known_rare(&self) -> Option<&Rare> {
         self.rare.get().map(|rare| &**rare)
+    }
+
+    /// What hooks reach the WebSocket by, if the request asks for one whose messages they see.
+    pub(crate) fn channel(&self) -> Option<Rc<Channel>> {
+        self.known_rare().and_then(|rare| rare.websocket.get().cloned())
     }
 
     /// What a hook may make of one piece of a body, in bytes.

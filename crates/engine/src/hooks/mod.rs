@@ -6,126 +6,31 @@
 //! request's task awaits. Dropping that future cancels the hook: this is what happens when the client leaves or the
 //! hook's deadline passes. A phase without hooks never comes here.
 
+pub(crate) mod channel;
+pub(crate) mod configuration;
 pub mod connection;
 pub mod exchange;
+pub(crate) mod intake;
+pub(crate) mod message;
+pub(crate) mod piece;
+pub(crate) mod spool;
+mod verdict;
 
-use std::future::Future;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{ready, Poll};
 
 use tokio::io::ReadBuf;
 
-use crate::hooks::connection::ConnectionState;
-use crate::hooks::exchange::Exchange;
-use crate::http::bodies::piece::Chunk;
-use crate::messages::websocket::{Message, Party};
-use crate::virtual_stream::VirtualEnd;
-
-/// A future on the worker's own thread.
-pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-
-/// What a hook decided.
-pub enum Verdict {
-    /// Go on with the next hook or step.
-    Continue,
-    /// Answer the client with this instead of going on.
-    Answer(Box<Answer>),
-    /// The hook raised, took too long or returned nonsense, and is declared to fail closed. Already logged.
-    Failed,
-    /// A `balance` hook chose that server; the index is of the exchange's upstream.
-    Server(usize),
-    /// A matcher function said yes (only from [`Hooks::matches`]-like hooks).
-    Matched,
-}
-
-/// The first step of a hook, taken inline.
-pub enum Step<T = Verdict> {
-    /// The hook is done.
-    Ready(T),
-    /// The hook waits for something; the future gives its verdict.
-    Waiting(LocalFuture<'static, T>),
-}
-
-/// What a hook of a body phase decided.
-pub enum BodyVerdict {
-    /// The piece stays as it is.
-    Keep,
-    /// This takes its place; empty drops it.
-    Replace(Chunk),
-    /// Answer the client with this instead: nothing was sent to it yet.
-    Answer(Box<Answer>),
-    /// As [`Verdict::Failed`].
-    Failed,
-}
-
-/// The first step of a body hook.
-pub type BodyStep = Step<BodyVerdict>;
-
-/// What a hook decided on a message of a WebSocket.
-pub enum MessageVerdict {
-    /// It goes on as it is.
-    Pass,
-    /// These go on in its place, if any.
-    Replace(Vec<Message>),
-    /// As [`Verdict::Failed`].
-    Failed,
-}
-
-/// The first step of a hook on a message.
-pub type MessageStep = Step<MessageVerdict>;
-
-/// An answer made by user code.
-pub struct Answer {
-    /// 200 to 599.
-    pub status: u16,
-    /// Field names and values; framing fields are not among them.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What follows the head.
-    pub body: AnswerBody,
-}
-
-/// The body of an [`Answer`].
-pub enum AnswerBody {
-    /// The whole body.
-    Bytes(Vec<u8>),
-    /// Chunks as they come, for instance from an async generator.
-    Stream(Box<dyn BodySource>),
-    /// Bytes both ways after a 101: the client asked for another protocol, and user code speaks it.
-    Tunnel(VirtualEnd),
-}
-
-/// A body made piece by piece.
-pub trait BodySource {
-    /// The next piece, `None` at the end, or an error (already logged) that cuts the response.
-    fn next(&mut self) -> LocalFuture<'_, Option<Result<Vec<u8>, BodyFailed>>>;
-}
-
-/// A [`BodySource`] could not go on. It has logged why.
-#[derive(Debug)]
-pub struct BodyFailed;
-
-/// A matcher function failed, so that it is not known which route is meant.
-#[derive(Debug)]
-pub struct MatcherFailed;
-
-/// What a hook made of a chunk of a connection's bytes.
-pub enum Filtered {
-    /// It goes on as it is.
-    Pass,
-    /// This goes on in its place; nothing, if empty.
-    Replace(Vec<u8>),
-    /// The hook raised, took too long or returned nonsense. Already logged.
-    Failed,
-}
-
-/// The first step of a hook on a chunk.
-pub type ChunkStep = Step<Filtered>;
-
-/// Reads from a socket into some room.
-pub type Read<'a> = &'a mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>;
+use connection::ConnectionState;
+use exchange::Exchange;
+use message::{Message, Party};
+use piece::Chunk;
+pub use verdict::{
+    Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, LocalFuture,
+    MatcherFailed, MessageStep, MessageVerdict, Read, Step, Verdict,
+};
 
 /// Everything the engine asks of user code.
 pub trait Hooks {

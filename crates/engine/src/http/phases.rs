@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{Answer, AnswerBody, LocalFuture, Step, Verdict};
-use crate::http::connection::Connection;
-use crate::http::h1::request_body::RequestBody;
+use crate::http::bodies::intake;
+use crate::http::bodies::request_body::RequestBody;
+use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::metrics::Counter;
-use crate::peer::Peer;
-use crate::stream::Peek;
+use crate::state::connection::Connection;
 
 /// Runs hooks in order until one answers or fails.
 pub(crate) async fn run_hooks(
@@ -124,12 +124,19 @@ async fn unless_client_leaves(
     mut body: Option<&mut RequestBody>,
     allow_half_close: bool,
 ) -> Result<Verdict, Failure> {
-    let mut departure = Departure::new(allow_half_close);
+    let mut disconnect = DisconnectWatcher::new(allow_half_close);
     poll_fn(|context| {
         if let Poll::Ready(verdict) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(verdict));
         }
-        poll_client(context, connection, exchange, body.as_deref_mut(), &mut departure).map(Err)
+        poll_client(
+            context,
+            connection,
+            exchange,
+            body.as_deref_mut(),
+            &mut disconnect,
+        )
+        .map(Err)
     })
     .await
 }
@@ -141,12 +148,12 @@ pub(crate) fn poll_client(
     connection: &mut Connection,
     exchange: &Exchange,
     body: Option<&mut RequestBody>,
-    departure: &mut Departure,
+    disconnect: &mut DisconnectWatcher,
 ) -> Poll<Failure> {
     // what a later step of the hook may ask for wakes this task
     if let Some(body) = body {
         let intake = &exchange.rare().intake;
-        if let Poll::Ready(failure) = intake.poll(context, connection, exchange, body) {
+        if let Poll::Ready(failure) = intake::poll(intake, context, connection, exchange, body) {
             return Poll::Ready(failure);
         }
         // what waits to be read is the body
@@ -154,47 +161,8 @@ pub(crate) fn poll_client(
             return Poll::Pending;
         }
     }
-    if departure.poll(context, &mut connection.peer) {
+    if disconnect.poll(context, &mut connection.peer) {
         return Poll::Ready(Failure::client_left());
     }
     Poll::Pending
-}
-
-/// Watches for a client's departure without reading from it.
-pub(crate) struct Departure {
-    is_watching: bool,
-    allow_half_close: bool,
-}
-
-impl Departure {
-    pub(crate) fn new(allow_half_close: bool) -> Self {
-        Self {
-            is_watching: true,
-            allow_half_close,
-        }
-    }
-
-    /// True once the client is gone; else has the task woken when that may have changed.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>, client: &mut Peer) -> bool {
-        while self.is_watching {
-            match client.stream.poll_read_ready(context) {
-                Poll::Pending => return false,
-                Poll::Ready(Err(_)) => return true,
-                Poll::Ready(Ok(())) => match client.stream.peek() {
-                    // the readiness was old: ask again, which registers the task
-                    Peek::Nothing => {}
-                    // the next request, already: it hides whatever comes after it
-                    Peek::Data => self.is_watching = false,
-                    Peek::End => {
-                        if !self.allow_half_close {
-                            return true;
-                        }
-                        self.is_watching = false;
-                    }
-                    Peek::Broken => return true,
-                },
-            }
-        }
-        false
-    }
 }

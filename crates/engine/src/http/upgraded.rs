@@ -3,19 +3,19 @@
 use std::rc::Rc;
 
 use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::http::connection::{Connection, Next};
 use crate::http::h1::tunnel::tunnel;
 use crate::limits::LimitCounter;
 use crate::messages::websocket;
 use crate::peer::{Broken, Peer};
-use crate::tables::Tables;
+use crate::state::connection::{Connection, Next};
 use crate::upstream::Upstream;
 
 /// An upgrade that whoever answers it has agreed to.
 pub(crate) struct Switched<'a> {
     pub(crate) exchange: &'a Rc<Exchange>,
-    pub(crate) tables: &'a Rc<Tables>,
+    pub(crate) tables: &'a Rc<Configuration>,
     /// Whose timeouts hold where the route has none; a hook that answers itself has no upstream.
     pub(crate) upstream: Option<&'a Upstream>,
 }
@@ -36,7 +36,7 @@ impl Switched<'_> {
         let sent = connection.peer.write_all(&connection.watch, head, send_ms).await;
         sent.map_err(|_| Failure::client_left())?;
         exchange.response_bytes.set(head.len() as u64);
-        if let Some(channel) = websocket::channel(exchange) {
+        if let Some(channel) = exchange.channel() {
             return Ok(websocket::relay(connection, exchange, tables, other, (channel, send_ms)).await);
         }
         let idle_ms = tables.timeout(route, self.upstream, |t| t.upstream_idle, |t| t.upstream_idle);

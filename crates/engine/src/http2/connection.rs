@@ -24,14 +24,17 @@ use super::request_text::render;
 use super::transport::{HasPeer, Transport, Wire};
 use super::PREFACE;
 use crate::deadline::Watched;
-use crate::hooks::exchange::{ClientInfo, Protocol};
-use crate::http::connection::{log_refusal, Connection, Counted, Refusal};
+use crate::hooks::connection::{ClientInfo, Protocol};
+use crate::http::connection::serve_once;
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{late, Peer, BUFFER_BYTES};
 use crate::snapshot::Http2;
+use crate::state::admission::Counted;
+use crate::state::connection::Connection;
+use crate::state::refusal::{log_refusal, Refusal};
+use crate::state::Shared;
 use crate::stream::Stream;
-use crate::worker::Shared;
 
 /// What a stream holds of an answer that its client does not take yet.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -353,7 +356,7 @@ impl Task {
             self.shared.clone(),
             Counted::Not,
         );
-        spawn_local(carried.run_once());
+        spawn_local(serve_once(carried));
         let most = self.shared.tables().limits.max_requests_per_connection;
         if most > 0 && self.accepted >= most && !self.is_ending {
             self.end_softly(h2);

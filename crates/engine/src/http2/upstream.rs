@@ -25,9 +25,9 @@ use crate::deadline::Watched;
 use crate::limits::{Limit, LimitCounter};
 use crate::peer::{watched, Broken, Peer};
 use crate::snapshot::Keepalive;
+use crate::state::Shared;
 use crate::stream::Stream;
 use crate::virtual_stream::{remember, wake};
-use crate::worker::Shared;
 
 /// What a stream's server may send ahead of its reader, and all streams of a connection together.
 const WINDOW_BYTES: u32 = 256 * 1024;

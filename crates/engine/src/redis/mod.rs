@@ -15,7 +15,7 @@ pub use redis::{Cmd as Command, Script, Value};
 
 use crate::hooks::LocalFuture;
 use crate::metrics::Counter;
-use crate::worker::Shared;
+use crate::state::Shared;
 
 /// Commands of one worker that wait for their answers at once; others wait for a place, within their timeout.
 const MAX_IN_FLIGHT: usize = 4096;

@@ -2,10 +2,18 @@
 
 use std::rc::Rc;
 
-use crate::http::connection::Counted;
 use crate::metrics::Counter;
 use crate::snapshot::Limits;
-use crate::worker::Shared;
+use crate::state::Shared;
+
+/// What a connection counts towards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Counted {
+    /// Nothing: it is carried by another connection, or is the gateway's own.
+    Not,
+    /// The connections of the worker.
+    Connection,
+}
 
 /// A connection's place in the counts, given back when dropped.
 pub(crate) struct Admission {

@@ -21,19 +21,20 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{channel, Receiver, Sender};
 use tokio::task::spawn_local;
 
-use crate::accept::preread::{canonical, run_hooks};
 use crate::access_log::Entry;
 use crate::deadline::Watched;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::{Chosen, ConnectionState, Opened};
 use crate::hooks::{ChunkStep, Filtered};
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::peer::late;
 use crate::state::admission::Admission;
+use crate::state::connection_hooks::run_hooks;
+use crate::state::Shared;
 use crate::tables::listener::Settings;
-use crate::tables::Tables;
+use crate::tables::networks::canonical;
 use crate::upstream::{Lease, Upstream};
-use crate::worker::Shared;
 
 /// The largest datagram (RFC 768).
 const MAX_DATAGRAM_BYTES: usize = 65_535;
@@ -153,7 +154,7 @@ struct Session {
     address: String,
     socket: Rc<UdpSocket>,
     settings: Rc<Settings>,
-    tables: Rc<Tables>,
+    tables: Rc<Configuration>,
     shared: Rc<Shared>,
     received: u64,
     sent: u64,

@@ -12,7 +12,6 @@ use headgate_route::{FieldMatch, HostPattern, PathPattern, RouteSpec, Router};
 use headgate_wire::{ChunkLimits, HeadLimits};
 
 use crate::access_log::{AccessLog, Destination, Format};
-use crate::hooks::Hooks;
 use crate::http::files::FileRoot;
 use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
 use crate::peer::BUFFER_BYTES;
@@ -36,8 +35,6 @@ pub struct Tables {
     pub routes: Vec<Route>,
     /// The upstreams, in the order listed.
     pub upstreams: Vec<Rc<Upstream>>,
-    /// The user's code.
-    pub hooks: Rc<dyn Hooks>,
     pub(crate) router: Router,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
@@ -94,7 +91,6 @@ impl Tables {
     /// Checks a snapshot and builds the tables; upstreams that are as they were are taken over from `old`.
     pub(crate) fn build(
         snapshot: Snapshot,
-        hooks: Rc<dyn Hooks>,
         ticket_keys: &Arc<TicketKeys>,
         old: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
@@ -157,7 +153,6 @@ impl Tables {
                 .map_err(|error| SnapshotError(format!("tls_routes: {error}")))?,
             routes: built,
             upstreams,
-            hooks,
             router,
             limits: snapshot.limits,
             timeouts: snapshot.timeouts,

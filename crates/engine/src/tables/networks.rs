@@ -1,6 +1,6 @@
 //! Sets of addresses: the networks whose word about a client is taken.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Networks in CIDR notation, and perhaps Unix sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +67,11 @@ impl Networks {
             Err(_) => self.has_unix && address.starts_with("unix:"),
         }
     }
+}
+
+/// An IPv4 address in IPv6 form as IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::net::{lookup_host, TcpStream, UdpSocket, UnixStream};
 use super::{Introduction, Server};
 use crate::clock::Clock;
 use crate::deadline::Watched;
-use crate::hooks::exchange::ClientInfo;
+use crate::hooks::connection::ClientInfo;
 use crate::peer::{watched, Broken, Peer};
 use crate::stream::Stream;
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use headgate_wire::{write_proxy_v1, write_proxy_v2, ProxyTlvs};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::hooks::exchange::ClientInfo;
+use crate::hooks::connection::ClientInfo;
 use crate::snapshot;
 
 /// What is done on each connection to the servers of an upstream. Such a connection speaks for one client and is not

@@ -6,28 +6,30 @@
 
 mod hello;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use headgate_wire::{parse_proxy, Parsed, ProxyAddresses, ProxyHeader, ProxyVersions};
 use tokio::task::spawn_local;
 
+use crate::accept::protocol;
 use crate::deadline::Watched;
+use crate::hooks::configuration::Configuration;
+use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{ConnectionState, Opened};
-use crate::hooks::exchange::ClientInfo;
-use crate::hooks::{Step, Verdict};
-use crate::http::connection::{log_refusal, Connection, Refusal};
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
-use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::peer::{Peer, BUFFER_BYTES};
 use crate::snapshot::ListenerProtocol;
 use crate::state::admission::Admission;
+use crate::state::connection::Connection;
+use crate::state::connection_hooks::run_hooks;
+use crate::state::refusal::{log_refusal, Refusal};
+use crate::state::Shared;
 use crate::stream::Stream;
 use crate::streams::tcp;
 use crate::tables::listener::Settings;
-use crate::tables::Tables;
+use crate::tables::networks::canonical;
 use crate::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
-use crate::worker::Shared;
 
 use hello::UNRECOGNIZED_NAME;
 
@@ -37,7 +39,7 @@ pub(crate) struct Opening {
     pub(crate) watch: Watched,
     pub(crate) client: ClientInfo,
     pub(crate) settings: Rc<Settings>,
-    pub(crate) tables: Rc<Tables>,
+    pub(crate) tables: Rc<Configuration>,
     pub(crate) shared: Rc<Shared>,
     pub(crate) admission: Admission,
     /// Counted as one, from the first byte of TLS that is ended here.
@@ -51,7 +53,7 @@ impl Opening {
         stream: Stream,
         client: ClientInfo,
         settings: Rc<Settings>,
-        tables: Rc<Tables>,
+        tables: Rc<Configuration>,
         shared: Rc<Shared>,
         admission: Admission,
     ) -> Self {
@@ -177,7 +179,16 @@ impl Opening {
                     self.alert(UNRECOGNIZED_NAME);
                 }
                 self.handshake = None;
-                return tcp::serve(self, Rc::clone(state), began_us).await;
+                let inbound = tcp::Inbound {
+                    peer: self.peer,
+                    watch: self.watch,
+                    client: self.client,
+                    settings: self.settings,
+                    tables: self.tables,
+                    shared: self.shared,
+                    admission: self.admission,
+                };
+                return tcp::serve(inbound, Rc::clone(state), began_us).await;
             }
             // carried on unread, or decrypted here, or nobody's
             if state.hello.borrow().is_some() && self.settings.tls.is_none() {
@@ -203,7 +214,8 @@ impl Opening {
         }
         let mut client = self.client;
         client.opening = state;
-        spawn_local(Connection::resume(self.peer, Rc::new(client), self.shared, self.admission).run());
+        let connection = Connection::resume(self.peer, Rc::new(client), self.shared, self.admission);
+        spawn_local(protocol::serve(connection));
     }
 
     /// Answers the client's TLS handshake. What no limit explains is the client's own matter and is not in the access log.
@@ -254,59 +266,4 @@ impl Opening {
         let told = (refusal, self.asked_for.as_str());
         log_refusal(&self.tables, &self.shared, &self.client, told, began_us);
     }
-}
-
-/// Runs hooks of a connection in order until one decides it: refuses it, fails, or chooses what it shows.
-pub(crate) async fn run_hooks(
-    shared: &Shared,
-    state: &Rc<ConnectionState>,
-    hooks: &[usize],
-) -> Result<(), Refusal> {
-    let Some(tables) = state.tables().filter(|_| !hooks.is_empty()) else {
-        return Ok(());
-    };
-    for hook in hooks {
-        shared.begin_request(&*tables.hooks);
-        let verdict = match tables.hooks.connection(*hook, state) {
-            Step::Ready(verdict) => verdict,
-            Step::Waiting(future) => future.await,
-        };
-        if matches!(verdict, Verdict::Failed) {
-            shared.metrics.count(Counter::HookFailures);
-            return Err(Refusal::new("hook_failed", Counter::HookFailures));
-        }
-        if let Some(reason) = state.refusal.borrow().as_deref() {
-            if !reason.is_empty() {
-                tracing::info!(
-                    client = state.address,
-                    listener = state.listener,
-                    "refused by a hook: {reason}"
-                );
-            }
-            return Err(Refusal::new("refused_by_hook", Counter::RefusedByHook));
-        }
-        if state.certificate.borrow().is_some() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-impl Refusal {
-    /// The client's bytes did not come, or not in time.
-    pub(crate) fn broken(broken: &Broken) -> Self {
-        match broken {
-            Broken::Limit(limit) => Self {
-                error: "client_too_slow",
-                limit: limit.name(),
-                counter: limit.counter(),
-            },
-            Broken::Closed | Broken::Io(_) => Self::new("client_left", Counter::ClientLeft),
-        }
-    }
-}
-
-/// An IPv4 address in IPv6 form as IPv4.
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

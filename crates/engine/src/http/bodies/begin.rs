@@ -7,19 +7,20 @@ use std::task::{Context, Poll};
 use headgate_wire::{Framing, Head};
 
 use super::chain::{Chain, Ground};
+use super::failures::body_failure;
 use super::filtered::Pull;
-use super::intake::{client_body_ms, poll_continue, Intake, NewBody, Taken};
+use super::intake::{client_body_ms, poll_continue};
 use super::made::{Made, MadeSource};
 use super::piece::On;
 use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::http::connection::Connection;
-use crate::http::exchange::body_failure;
-use crate::http::h1::request_body::RequestBody;
-use crate::http::phases::Departure;
+use crate::hooks::intake::{Intake, NewBody, Taken};
+use crate::http::bodies::request_body::RequestBody;
+use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::limits::{Limit, LimitCounter};
 use crate::snapshot::BodyHook;
-use crate::tables::Tables;
+use crate::state::connection::Connection;
 use headgate_coding::Coding;
 
 /// Whether the body goes to a server otherwise than it comes.
@@ -34,7 +35,7 @@ pub(crate) fn is_needed(exchange: &Exchange, hooks: &[BodyHook]) -> bool {
 pub(crate) async fn begin(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     body: &mut RequestBody,
     hooks: &[BodyHook],
 ) -> Result<Vec<u8>, Failure> {
@@ -82,7 +83,7 @@ async fn collect(
     holds_back: bool,
 ) -> Result<(), Failure> {
     let client_body_ms = client_body_ms(exchange);
-    let mut departure = Departure::new(exchange.tables.borrow().limits.allow_half_close);
+    let mut disconnect = DisconnectWatcher::new(exchange.tables.borrow().limits.allow_half_close);
     connection.watch.arm(Limit::ClientBody, client_body_ms);
     poll_fn(|context: &mut Context<'_>| {
         if holds_back {
@@ -100,7 +101,7 @@ async fn collect(
         }
         if on == On::Hook {
             connection.watch.disarm();
-            if body.is_read() && departure.poll(context, &mut connection.peer) {
+            if body.is_read() && disconnect.poll(context, &mut connection.peer) {
                 return Poll::Ready(Err(Failure::client_left()));
             }
             return Poll::Pending;

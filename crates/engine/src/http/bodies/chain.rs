@@ -13,9 +13,9 @@ use headgate_coding::{Coding, CodingBroken};
 
 use super::coding::{Decoding, Encoding};
 use super::piece::{Chunk, Flow, On};
-use super::spool::Spool;
 use crate::clock::Clock;
 use crate::hooks::exchange::Exchange;
+use crate::hooks::spool::Spool;
 use crate::hooks::{Answer, BodyStep, BodyVerdict, Hooks};
 use crate::metrics::{Counter, Metrics};
 use crate::snapshot::{BodyHook, BodyMode};

@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use super::chain::{Chain, ChainBroken, Input};
+use super::failures::{held_too_large, hook_failed, late_client, spool_failure};
 use super::filtered::{Filtered, FilteredBroken, Pull, Side};
-use super::intake::{held_too_large, spool_failure};
 use super::piece::{Chunk, Flow, On};
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
-use crate::http::h1::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
 use crate::peer::Peer;
 
 /// See the module.
@@ -185,20 +185,6 @@ impl Made {
         };
         BodyBroken::Failed(Box::new(failure))
     }
-}
-
-/// A client that stops within its body.
-pub(crate) fn late_client() -> Failure {
-    Failure::client(
-        "client_body_timeout",
-        408,
-        "the client took too long to send the request's body",
-    )
-}
-
-/// A hook that failed closed.
-pub(crate) fn hook_failed() -> Failure {
-    Failure::gateway("hook_failed", 500, "the gateway could not handle this request")
 }
 
 struct RequestInput<'a> {

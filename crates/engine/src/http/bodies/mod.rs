@@ -10,12 +10,12 @@
 pub(crate) mod begin;
 pub(crate) mod chain;
 pub(crate) mod coding;
+pub(crate) mod failures;
 pub(crate) mod filtered;
 pub(crate) mod intake;
 pub(crate) mod made;
 pub(crate) mod outlet;
-pub(crate) mod own;
 pub(crate) mod payload;
 pub(crate) mod piece;
-pub(crate) mod spool;
+pub(crate) mod request_body;
 pub(crate) mod validators;

@@ -6,17 +6,18 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 
 use crate::access_log::{Entry, TlsFacts};
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Step;
-use crate::http::connection::Connection;
 use crate::metrics::Counter;
+use crate::state::connection::Connection;
 use crate::tables::Tables;
 
 /// How long `log` hooks that wait may take after everything else is done.
 const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Counts, logs, runs the `log` hooks.
-pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &Rc<Tables>) {
+pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &Rc<Configuration>) {
     let metrics = &connection.shared.metrics;
     metrics.status(exchange.status.get());
     metrics.add(Counter::RequestBytes, exchange.request_bytes.get());

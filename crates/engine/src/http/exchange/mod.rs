@@ -14,19 +14,22 @@ use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found
 use headgate_wire::RequestHead;
 
 use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Answer;
-use crate::http::bodies::made::{hook_failed, keep_trailers};
-use crate::http::connection::{Connection, Next, NoRequest};
+use crate::http::bodies::failures::{hook_failed, too_large};
+use crate::http::bodies::made::keep_trailers;
+use crate::http::bodies::request_body::RequestBody;
 use crate::http::exchange::completion::finish;
 use crate::http::forward;
 use crate::http::h1::forwarded::client_of;
-use crate::http::h1::request_body::{BodyBroken, RequestBody};
+use crate::http::h1::read_head::read_head;
 use crate::http::phases::{close_body, run_hooks, run_request_hooks};
 use crate::http::reply::refuse;
 use crate::http::reply::{self, Own};
 use crate::messages::websocket;
 use crate::metrics::{Counter, Metrics};
+use crate::state::connection::{Connection, Next};
 use crate::state::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
 use crate::upstream::Upstream;
@@ -34,7 +37,7 @@ use crate::upstream::Upstream;
 /// Serves one request whose first bytes are there.
 pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let tables = connection.shared.tables();
-    let mut head = match connection.read_head(&tables).await {
+    let mut head = match read_head(connection, &tables).await {
         Ok(head) => head,
         Err(none) => return Box::pin(refuse(connection, &tables, none)).await,
     };
@@ -92,7 +95,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
 async fn respond(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     body: &mut Option<RequestBody>,
 ) -> Result<Next, Failure> {
     if connection.shared.drains(&exchange.client.listener) {
@@ -197,40 +200,6 @@ fn new_body(
     RequestBody::new(framing, max_bytes, tables.chunk_limits()).map_err(|_| too_large())
 }
 
-/// The failure of a body beyond its limit.
-pub(crate) fn too_large() -> Failure {
-    Failure::client(
-        "body_too_large",
-        413,
-        "the request's body is larger than the limit",
-    )
-}
-
-/// Turns a broken request body into the exchange's failure.
-pub(crate) fn body_failure(broken: &BodyBroken, exchange: &Exchange) -> Failure {
-    use crate::peer::Broken::{Closed, Io, Limit};
-    match broken {
-        BodyBroken::TooLarge => too_large(),
-        BodyBroken::Framing(error) => Failure::client(error.reason(), 400, error.to_string()),
-        BodyBroken::Client(Limit(limit)) => {
-            exchange.limit.set(limit.name());
-            Failure::client(
-                "client_body_timeout",
-                408,
-                "the client took too long to send the request's body",
-            )
-        }
-        BodyBroken::Client(Closed | Io(_)) => Failure::client_left(),
-        BodyBroken::Failed(failure) => (**failure).clone(),
-        BodyBroken::Server => Failure::upstream(
-            "upstream_reset",
-            502,
-            "the server closed the connection during the request",
-            false,
-        ),
-    }
-}
-
 struct HeadFields<'a>(&'a RequestHead);
 
 impl Fields for HeadFields<'_> {
@@ -239,7 +208,11 @@ impl Fields for HeadFields<'_> {
     }
 }
 
-fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Tables>, metrics: &Metrics) -> Result<usize, Failure> {
+fn choose_route(
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+    metrics: &Metrics,
+) -> Result<usize, Failure> {
     let mut params: Params = exchange.params.take();
     let request = exchange.request.borrow();
     let path = normalize_path(request.path())
@@ -298,7 +271,7 @@ fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Ne
 async fn answer_failure(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     failure: Failure,
     body: Option<RequestBody>,
 ) -> Next {
@@ -341,7 +314,7 @@ async fn answer_failure(
 async fn end_instead(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     failure: Failure,
     body: Option<RequestBody>,
 ) -> Next {
@@ -356,7 +329,7 @@ async fn end_instead(
 async fn answer_instead(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     failure: Failure,
     mut body: Option<RequestBody>,
 ) -> Next {
@@ -397,39 +370,4 @@ impl Drop for Active {
 /// A client's own id, where it is harmless: whoever stands before this gateway may have logged it already.
 fn adopted(id: &[u8]) -> Option<String> {
     is_acceptable(id).then(|| String::from_utf8_lossy(id).into_owned())
-}
-
-/// The request's id, made on first use.
-pub(crate) fn request_id(exchange: &Exchange, shared: &crate::worker::Shared) -> String {
-    let mut id = exchange.id.borrow_mut();
-    if id.is_empty() {
-        *id = shared.next_id();
-    }
-    id.clone()
-}
-
-/// What refused heads become.
-pub(crate) fn head_failure(none: &NoRequest) -> Option<(Failure, &'static str)> {
-    match none {
-        NoRequest::Gone | NoRequest::Late { has_begun: false, .. } => None,
-        NoRequest::Late { limit, .. } => Some((
-            Failure::client(
-                "client_head_timeout",
-                408,
-                "the client took too long to send the request's head",
-            ),
-            limit.name(),
-        )),
-        NoRequest::Refused(error) => {
-            let limit = match error.reason() {
-                "head_too_large" | "target_too_long" => "limits.max_head_bytes",
-                "too_many_fields" => "limits.max_header_fields",
-                _ => "",
-            };
-            Some((
-                Failure::client(error.reason(), error.status(), error.to_string()),
-                limit,
-            ))
-        }
-    }
 }

@@ -9,7 +9,7 @@ use headgate_wire::{parse_response, Parsed, ResponseHead};
 use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
 use super::Call;
-use crate::hooks::exchange::ClientInfo;
+use crate::hooks::connection::ClientInfo;
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::peer::{Peer, BUFFER_BYTES};

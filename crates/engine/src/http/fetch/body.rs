@@ -14,8 +14,8 @@ use crate::deadline::Watched;
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::peer::BUFFER_BYTES;
+use crate::state::Shared;
 use crate::upstream::{Lease, Pooled, Upstream};
-use crate::worker::Shared;
 
 /// A body that is announced larger than this grows its buffer as it comes.
 const TRUSTED_LENGTH: u64 = 1 << 20;

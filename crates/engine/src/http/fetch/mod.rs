@@ -25,11 +25,10 @@ use crate::hooks::exchange::Exchange;
 use crate::http::h1::request_head::field;
 use crate::limits::Limit;
 use crate::metrics::Counter;
+use crate::state::Shared;
 use crate::upstream::{HostRule, Lease, Upstream};
-use crate::worker::Shared;
 pub use body::FetchedBody;
 pub use error::{FetchError, FetchErrorKind};
-pub(crate) use origins::Origins;
 use upload::Upload;
 pub use upload::{upload_channel, UploadEnd};
 

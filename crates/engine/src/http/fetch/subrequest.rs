@@ -6,13 +6,15 @@ use tokio::task::spawn_local;
 
 use super::error::FetchError;
 use crate::hooks::exchange::Exchange;
-use crate::http::connection::{Connection, Counted};
+use crate::http::connection;
 use crate::metrics::Counter;
 use crate::peer::Peer;
+use crate::state::admission::Counted;
+use crate::state::connection::Connection;
+use crate::state::Shared;
 use crate::stream::Stream;
 use crate::upstream::Pooled;
 use crate::virtual_stream::virtual_pair;
-use crate::worker::Shared;
 
 /// So deep may requests ask the gateway for others; a loop ends here.
 const MAX_DEPTH: u8 = 8;
@@ -35,7 +37,7 @@ pub(super) fn open(shared: &Rc<Shared>, exchange: &Rc<Exchange>) -> Result<Box<P
         Counted::Not,
     );
     connection.depth = depth;
-    spawn_local(connection.run());
+    spawn_local(connection::serve(connection));
     Ok(Pooled::new(
         Peer::new(Stream::Virtual(Box::new(near)), shared.buffers.clone()),
         1,

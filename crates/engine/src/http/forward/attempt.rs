@@ -8,15 +8,15 @@ use headgate_wire::{parse_response, Parsed, Version};
 
 use super::Plan;
 use crate::failure::Failure;
-use crate::http::bodies::made::late_client;
-use crate::http::connection::Connection;
-use crate::http::exchange::body_failure;
-use crate::http::h1::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http::bodies::failures::body_failure;
+use crate::http::bodies::failures::late_client;
+use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::h1::response_head::write_interim;
-use crate::http::phases::Departure;
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
+use crate::state::connection::Connection;
 use crate::upstream::Pooled;
 
 /// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
@@ -208,7 +208,7 @@ pub(super) async fn exchange_heads(
     let mut waiting = Waiting {
         plan,
         is_head,
-        departure: Departure::new(plan.tables.limits.allow_half_close),
+        disconnect: DisconnectWatcher::new(plan.tables.limits.allow_half_close),
         is_deaf: sent.is_err(),
         is_first: true,
     };
@@ -288,7 +288,7 @@ async fn send(
 struct Waiting<'a> {
     plan: &'a Plan<'a>,
     is_head: bool,
-    departure: Departure,
+    disconnect: DisconnectWatcher,
     is_deaf: bool,
     /// It was not polled yet.
     is_first: bool,
@@ -402,7 +402,7 @@ impl Waiting<'_> {
                 Poll::Pending => {}
             }
         }
-        if body.is_done() && self.departure.poll(context, &mut connection.peer) {
+        if body.is_done() && self.disconnect.poll(context, &mut connection.peer) {
             return Poll::Ready(Err(AttemptFailed::Request(Failure::client_left())));
         }
         if let Some(limit) = connection.watch.expired() {

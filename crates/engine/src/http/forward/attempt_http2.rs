@@ -7,12 +7,12 @@ use http::uri::Scheme;
 use super::attempt::{connect, exchange_heads, AttemptFailed, Ready};
 use super::Plan;
 use crate::failure::Failure;
-use crate::http::connection::Connection;
-use crate::http::h1::request_body::RequestBody;
+use crate::http::bodies::request_body::RequestBody;
 use crate::http2::SharedConnections;
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
+use crate::state::connection::Connection;
 use crate::upstream::Pooled;
 
 /// Runs one attempt. A stream that the server says it never began with, or one on a connection that turns out to be

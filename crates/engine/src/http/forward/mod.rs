@@ -16,17 +16,18 @@ use std::rc::Rc;
 use headgate_wire::{is_idempotent, Framing};
 
 use crate::failure::Failure;
-use crate::hooks::exchange::{Exchange, Protocol};
+use crate::hooks::configuration::Configuration;
+use crate::hooks::connection::Protocol;
+use crate::hooks::exchange::Exchange;
 use crate::http::bodies::begin;
-use crate::http::connection::{Connection, Next};
-use crate::http::exchange::body_failure;
-use crate::http::h1::request_body::RequestBody;
+use crate::http::bodies::failures::body_failure;
+use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::request_head::{self, Outgoing};
 use crate::http::phases::run_hooks;
 use crate::http::reply::grpc;
 use crate::http::reply::{self, stripped_path};
 use crate::metrics::Counter;
-use crate::tables::Tables;
+use crate::state::connection::{Connection, Next};
 use crate::upstream::{Lease, Upstream};
 use attempt::{AttemptFailed, Ready};
 pub(crate) use max_forwards::count_down;
@@ -34,7 +35,7 @@ pub(crate) use max_forwards::count_down;
 /// What stays the same over the attempts of one request.
 struct Plan<'a> {
     exchange: &'a Rc<Exchange>,
-    tables: &'a Rc<Tables>,
+    tables: &'a Rc<Configuration>,
     upstream: &'a Rc<Upstream>,
     hooks: &'a [usize],
     balance: &'a [usize],
@@ -52,7 +53,7 @@ struct Plan<'a> {
 pub(crate) async fn forward(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
@@ -78,7 +79,7 @@ pub(crate) async fn forward(
 async fn try_servers(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
@@ -175,7 +176,7 @@ fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
 }
 
 impl<'a> Plan<'a> {
-    fn new(exchange: &'a Rc<Exchange>, tables: &'a Rc<Tables>, upstream: &'a Rc<Upstream>) -> Self {
+    fn new(exchange: &'a Rc<Exchange>, tables: &'a Rc<Configuration>, upstream: &'a Rc<Upstream>) -> Self {
         let route = exchange.route.get();
         let mut request = exchange.request.borrow_mut();
         request_head::claim_fields(

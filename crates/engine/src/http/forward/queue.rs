@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use super::Plan;
 use crate::failure::Failure;
-use crate::http::connection::Connection;
-use crate::http::phases::Departure;
+use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::limits::{Limit, LimitCounter};
 use crate::peer::{late, Broken};
+use crate::state::connection::Connection;
+use crate::state::Shared;
 use crate::upstream::Queue;
-use crate::worker::Shared;
 
 /// How often to look for what other workers gave back.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -70,13 +70,13 @@ async fn wait(
     };
     let mut turn = pin!(turn);
     connection.peer.settle();
-    let mut departure = Departure::new(plan.tables.limits.allow_half_close);
+    let mut disconnect = DisconnectWatcher::new(plan.tables.limits.allow_half_close);
     connection.watch.arm(Limit::Queue, plan.queue_ms);
     let outcome = poll_fn(|context| {
         if let Poll::Ready(server) = turn.as_mut().poll(context) {
             return Poll::Ready(Ok(Some(server)));
         }
-        if departure.poll(context, &mut connection.peer) {
+        if disconnect.poll(context, &mut connection.peer) {
             return Poll::Ready(Err(Failure::client_left()));
         }
         late(&connection.watch, context).map(|broken| Err(too_long(shared, plan, &broken)))

@@ -10,15 +10,15 @@ use super::attempt::Ready;
 use super::filtered::{self, Filtering};
 use super::Plan;
 use crate::failure::Failure;
+use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::piece::On;
-use crate::http::connection::{Connection, Next};
-use crate::http::exchange::body_failure;
+use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::h1::relay::{Relay, RelayBroken};
-use crate::http::h1::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::request_head::{field, upgrade_to};
 use crate::http::h1::response_head::{write_end, write_status, write_switch};
 use crate::http::h1::server_timing;
-use crate::http::phases::{run_hooks_now, Departure};
+use crate::http::phases::run_hooks_now;
 use crate::http::reply;
 use crate::http::reply::page::reason_phrase;
 use crate::http::upgraded::Switched;
@@ -26,6 +26,7 @@ use crate::limits::{Limit, LimitCounter};
 use crate::messages::websocket;
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
+use crate::state::connection::{Connection, Next};
 use crate::upstream::{Lease, Pooled};
 
 /// Brings a response to the client.
@@ -282,7 +283,7 @@ pub(super) async fn carry<C: Carrier>(
     );
     let send_ms = plan.send_ms;
     connection.watch.arm(Limit::UpstreamIdle, idle_ms);
-    let mut departure = Departure::new(plan.tables.limits.allow_half_close);
+    let mut disconnect = DisconnectWatcher::new(plan.tables.limits.allow_half_close);
     poll_fn(|context| {
         let (before, mut moved) = (relay.progress(), false);
         if !body.is_done() && !*is_deaf {
@@ -321,7 +322,7 @@ pub(super) async fn carry<C: Carrier>(
             On::Hook => {
                 // its own deadline bounds it, and the client's patience
                 connection.watch.disarm();
-                if body.is_finished() && departure.poll(context, &mut connection.peer) {
+                if body.is_finished() && disconnect.poll(context, &mut connection.peer) {
                     return Poll::Ready(Err(Failure::client_left()));
                 }
                 return Poll::Pending;
@@ -427,7 +428,7 @@ async fn switch(
                 false,
             ));
         }
-        if websocket::channel(exchange).is_some() {
+        if exchange.channel().is_some() {
             websocket::check_answer(&request, |name| response.head.get_all(name))
                 .map_err(|broken| Failure::upstream("bad_websocket_answer", 502, broken, false))?;
         }

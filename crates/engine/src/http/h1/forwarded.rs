@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use headgate_wire::Head;
 
-use crate::hooks::exchange::ClientInfo;
+use crate::hooks::connection::ClientInfo;
 use crate::tables::networks::Networks;
 
 const FIELDS: [&[u8]; 6] = [

@@ -3,7 +3,7 @@
 use headgate_wire::{Framing, RequestHead, Version};
 
 use super::certificate_fields::{claim_certificate_fields, write_certificate_fields};
-use crate::hooks::exchange::{ClientInfo, Protocol};
+use crate::hooks::connection::{ClientInfo, Protocol};
 use crate::snapshot::Forwarding;
 use crate::upstream::HostRule;
 use headgate_net::tls::ClientCertificate;

@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::http::files::{percent_decode, Conditions, FileBody, FileRoot};
+use crate::state::Shared;
 use crate::tables::{Action, Route};
-use crate::worker::Shared;
 
 use super::places::{fill_in, stripped_path};
 use super::{Own, OwnBody};

@@ -8,6 +8,7 @@
 //! | [`writer`] | the body |
 //! | [`places`] | targets and locations made of a request's parts |
 
+mod filter;
 pub(crate) mod grpc;
 mod make;
 pub(crate) mod page;

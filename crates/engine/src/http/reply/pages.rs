@@ -6,9 +6,10 @@ use headgate_wire::{frame_response, Asked, Content, Version};
 
 use super::send::write_date;
 use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::http::connection::{Connection, Next, NoRequest};
-use crate::http::exchange::{head_failure, request_id};
+use crate::http::h1::read_head::head_failure;
+use crate::http::h1::read_head::NoRequest;
 use crate::http::h1::request_head::field;
 use crate::http::h1::response_head::{write_end, write_status};
 use crate::http::reply::grpc;
@@ -16,14 +17,14 @@ use crate::http::reply::page::{self as page, reason_phrase};
 use crate::limits::LimitCounter;
 use crate::messages::websocket::missing_version;
 use crate::metrics::Counter;
-use crate::tables::Tables;
-use crate::worker::Shared;
+use crate::state::connection::{Connection, Next};
+use crate::state::Shared;
 
 use super::{Own, OwnBody};
 
 /// The page of a failure.
 pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared) -> Own {
-    let id = request_id(exchange, shared);
+    let id = shared.request_id(exchange);
     let request = exchange.request.borrow();
     if grpc::is_grpc(request.head.get(b"content-type")) {
         return grpc_answer(failure, id);
@@ -66,7 +67,7 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
 }
 
 /// Answers (or not) a connection from which no request could be read.
-pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Tables>, none: NoRequest) -> Next {
+pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuration>, none: NoRequest) -> Next {
     let shared = connection.shared.clone();
     if let NoRequest::Late { limit, .. } = &none {
         shared.metrics.count(limit.counter());

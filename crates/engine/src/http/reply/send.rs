@@ -8,18 +8,17 @@ use headgate_wire::{
 
 use super::writer::{Waiting, Writer};
 use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::http::bodies::own::filter;
-use crate::http::connection::{Connection, Next};
-use crate::http::exchange::request_id;
-use crate::http::h1::request_body::RequestBody;
+use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::request_head::field;
 use crate::http::h1::response_head::{write_end, write_status};
 use crate::http::phases::run_hooks;
+use crate::http::reply::filter::filter;
 use crate::http::reply::page::reason_phrase;
 use crate::http::reply::tunnel;
-use crate::tables::Tables;
-use crate::worker::Shared;
+use crate::state::connection::{Connection, Next};
+use crate::state::Shared;
 
 use super::{Own, OwnBody};
 
@@ -27,7 +26,7 @@ use super::{Own, OwnBody};
 pub(crate) async fn send(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     own: Own,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
@@ -94,7 +93,7 @@ fn drop_rest(connection: &mut Connection, exchange: &Exchange, body: &mut Reques
 pub(crate) async fn send_last(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     own: Own,
 ) -> Next {
     let framing = own.framing(exchange, true);
@@ -158,7 +157,7 @@ fn bad_answer(error: &headgate_wire::FieldError) -> Failure {
 async fn write(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     own: Own,
     framing: ResponseFraming,
     readable: Option<&mut RequestBody>,
@@ -180,7 +179,7 @@ async fn write(
             field(
                 &mut out,
                 name.as_bytes(),
-                &[request_id(exchange, &shared).as_bytes()],
+                &[shared.request_id(exchange).as_bytes()],
             );
         }
     }

@@ -3,22 +3,22 @@
 use std::rc::Rc;
 
 use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::http::connection::{Connection, Next};
 use crate::http::h1::request_head::{field, upgrade_to};
 use crate::http::h1::response_head::write_status;
 use crate::http::upgraded::Switched;
 use crate::messages::websocket;
 use crate::peer::Peer;
+use crate::state::connection::{Connection, Next};
 use crate::stream::Stream;
-use crate::tables::Tables;
 use crate::virtual_stream::VirtualEnd;
 
 /// Answers 101 with these fields and carries bytes until one side is silent for too long or both have ended.
 pub(crate) async fn open(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     fields: &[(Vec<u8>, Vec<u8>)],
     end: VirtualEnd,
 ) -> Result<Next, Failure> {
@@ -32,7 +32,7 @@ pub(crate) async fn open(
                 "a hook switches protocols although the client did not ask for it",
             ));
         };
-        if websocket::channel(exchange).is_some() {
+        if exchange.channel().is_some() {
             let named = |name: &'static [u8]| {
                 let all = fields.iter();
                 all.filter(move |(known, _)| known.eq_ignore_ascii_case(name))

@@ -10,11 +10,12 @@ use headgate_wire::{write_chunk_size, write_last_chunk, CRLF};
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{BodyFailed, BodySource};
-use crate::http::connection::Connection;
-use crate::http::h1::request_body::RequestBody;
-use crate::http::phases::{poll_client, Departure};
+use crate::http::bodies::request_body::RequestBody;
+use crate::http::h1::disconnect::DisconnectWatcher;
+use crate::http::phases::poll_client;
 use crate::limits::LimitCounter;
 use crate::peer::Broken;
+use crate::state::connection::Connection;
 use crate::turns::Turn;
 
 /// What is read of a file at once.
@@ -122,13 +123,13 @@ impl Writer<'_> {
 pub(super) struct Waiting<'a> {
     /// The request's body, while the hook may read it.
     readable: Option<&'a mut RequestBody>,
-    departure: Departure,
+    disconnect: DisconnectWatcher,
 }
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(readable: Option<&'a mut RequestBody>, allow_half_close: bool) -> Self {
-        let departure = Departure::new(allow_half_close);
-        Self { readable, departure }
+        let disconnect = DisconnectWatcher::new(allow_half_close);
+        Self { readable, disconnect }
     }
 
     async fn next(
@@ -142,8 +143,8 @@ impl<'a> Waiting<'a> {
             if let Poll::Ready(piece) = next.as_mut().poll(context) {
                 return Poll::Ready(Ok(piece));
             }
-            let (body, departure) = (self.readable.as_deref_mut(), &mut self.departure);
-            poll_client(context, connection, exchange, body, departure).map(Err)
+            let (body, disconnect) = (self.readable.as_deref_mut(), &mut self.disconnect);
+            poll_client(context, connection, exchange, body, disconnect).map(Err)
         })
         .await
     }

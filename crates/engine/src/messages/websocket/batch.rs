@@ -9,10 +9,10 @@ use std::mem;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
-use super::{Message, Party};
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
+use crate::hooks::message::{Message, Party};
 use crate::hooks::{LocalFuture, MessageStep, MessageVerdict};
-use crate::tables::Tables;
 
 /// See the module.
 pub(super) struct Batch {
@@ -47,7 +47,7 @@ impl Batch {
         &mut self,
         context: &mut Context<'_>,
         exchange: &Rc<Exchange>,
-        tables: &Tables,
+        tables: &Configuration,
         hooks: &[usize],
     ) -> Poll<Result<VecDeque<Message>, HookFailed>> {
         loop {

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use headgate_wire::{Framing, RequestHead};
 
-use super::Channel;
 use crate::failure::Failure;
+use crate::hooks::channel::Channel;
 use crate::hooks::exchange::Exchange;
 use crate::snapshot::WebSocket;
 

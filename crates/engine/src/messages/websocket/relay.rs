@@ -17,16 +17,17 @@ use tungstenite::protocol::Role;
 use super::batch::{Batch, HookFailed};
 use super::side::{close_frame, Event, Fault, Side};
 use super::timing::{Due, Timing};
-use super::{Channel, Message, Party};
 use crate::deadline::Watched;
 use crate::failure::Failure;
+use crate::hooks::channel::Channel;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::http::connection::{Connection, Next};
+use crate::hooks::message::{Message, Party};
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::Peer;
-use crate::tables::Tables;
-use crate::worker::Shared;
+use crate::state::connection::{Connection, Next};
+use crate::state::Shared;
 
 /// After so many messages in one turn the loop's other tasks have theirs.
 const MESSAGES_A_TURN: u32 = 32;
@@ -39,7 +40,7 @@ const INTERNAL_ERROR: u16 = 1011;
 pub(crate) async fn relay(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     server: &mut Peer,
     (channel, send_ms): (Rc<Channel>, u64),
 ) -> Next {
@@ -120,7 +121,7 @@ struct Relay<'a> {
     down: Flow,
     channel: Rc<Channel>,
     exchange: &'a Rc<Exchange>,
-    tables: &'a Tables,
+    tables: &'a Configuration,
     hooks: &'a [usize],
     shared: &'a Shared,
     watch: &'a Watched,

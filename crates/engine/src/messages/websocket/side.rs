@@ -13,8 +13,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
-use super::Message;
-use crate::http::phases::Departure;
+use crate::hooks::message::Message;
+use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::peer::Peer;
 use crate::snapshot::WebSocket;
 
@@ -215,7 +215,7 @@ impl<'a> Side<'a> {
     /// Whether the connection turns out to be broken, asked without reading from it.
     pub(super) fn has_left(&mut self, context: &mut Context<'_>) -> bool {
         // an end may stand behind messages that were not read yet
-        Departure::new(true).poll(context, self.peer)
+        DisconnectWatcher::new(true).poll(context, self.peer)
     }
 
     fn close(&mut self, frame: Option<CloseFrame>, next: State) {

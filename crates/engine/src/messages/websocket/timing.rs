@@ -1,6 +1,6 @@
 //! How long a WebSocket may take for what: all its waits over one watch.
 
-use super::Party;
+use crate::hooks::message::Party;
 use crate::limits::Limit;
 use crate::snapshot::WebSocket;
 

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
+use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ConnectionState;
 use crate::hooks::{ChunkStep, Filtered, LocalFuture};
-use crate::tables::Tables;
-use crate::worker::Shared;
+use crate::state::Shared;
 
 use super::flow::Ended;
 
@@ -14,7 +14,7 @@ pub(super) type Filtering = LocalFuture<'static, Result<Vec<u8>, Ended>>;
 
 /// Sends a chunk through hooks, in order; each may let it pass, replace or swallow it.
 pub(super) fn filter(
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     shared: &Rc<Shared>,
     state: &Rc<ConnectionState>,
     hooks: &[usize],

@@ -11,14 +11,14 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use super::filter::{filter, Filtering};
+use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ConnectionState;
 use crate::limits::Limit;
 use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
 use crate::pipe::Pipe;
 use crate::snapshot::ConnectionHooks;
-use crate::tables::Tables;
+use crate::state::Shared;
 use crate::turns::Turn;
-use crate::worker::Shared;
 
 /// A direction that has carried so much is likely to carry more: a pipe pays.
 const SPLICE_AFTER_BYTES: u64 = 64 * 1024;
@@ -42,7 +42,7 @@ pub(super) enum Ended {
 
 /// What bounds a flow, and who sees it.
 pub(super) struct Terms<'a> {
-    pub(super) tables: &'a Rc<Tables>,
+    pub(super) tables: &'a Rc<Configuration>,
     pub(super) shared: &'a Rc<Shared>,
     pub(super) state: &'a Rc<ConnectionState>,
     pub(super) hooks: &'a ConnectionHooks,

@@ -9,19 +9,32 @@ mod flow;
 
 use std::rc::Rc;
 
-use crate::accept::preread::Opening;
 use crate::access_log::Entry;
+use crate::deadline::Watched;
+use crate::hooks::configuration::Configuration;
+use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{Chosen, ConnectionState, Opened};
-use crate::hooks::exchange::ClientInfo;
-use crate::http::connection::Refusal;
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
+use crate::state::admission::Admission;
+use crate::state::refusal::Refusal;
+use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::Tables;
 use crate::upstream::{Lease, Upstream};
-use crate::worker::Shared;
 use flow::Moved;
+
+/// A connection that is admitted, and whatever was decided before.
+pub(crate) struct Inbound {
+    pub(crate) peer: Peer,
+    pub(crate) watch: Watched,
+    pub(crate) client: ClientInfo,
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) tables: Rc<Configuration>,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) admission: Admission,
+}
 
 /// What is told of a finished connection.
 #[derive(Default)]
@@ -36,11 +49,11 @@ struct Story {
 }
 
 /// Carries one connection to its end.
-pub(crate) async fn serve(mut opening: Opening, state: Rc<Opened>, began_us: u64) {
-    let shared = opening.shared.clone();
+pub(crate) async fn serve(mut inbound: Inbound, state: Rc<Opened>, began_us: u64) {
+    let shared = inbound.shared.clone();
     shared.metrics.count(Counter::TcpConnections);
     let mut story = Story::default();
-    if let Err(refusal) = carry(&mut opening, &state, &mut story).await {
+    if let Err(refusal) = carry(&mut inbound, &state, &mut story).await {
         shared.metrics.count(refusal.counter);
         story.limit = refusal.limit;
         story.error = refusal.error;
@@ -50,30 +63,30 @@ pub(crate) async fn serve(mut opening: Opening, state: Rc<Opened>, began_us: u64
         .add(Counter::TcpBytesReceived, story.moved.from_client);
     shared.metrics.add(Counter::TcpBytesSent, story.moved.from_server);
     log(
-        &opening.tables,
+        &inbound.tables,
         &shared,
-        &opening.client,
+        &inbound.client,
         &state,
         &story,
         began_us,
     );
 }
 
-async fn carry(opening: &mut Opening, state: &Rc<Opened>, story: &mut Story) -> Result<(), Refusal> {
-    let settings = opening.settings.clone();
-    admit(opening, &settings)?;
-    let upstream = upstream_of(opening, state)?;
+async fn carry(inbound: &mut Inbound, state: &Rc<Opened>, story: &mut Story) -> Result<(), Refusal> {
+    let settings = inbound.settings.clone();
+    admit(inbound, &settings)?;
+    let upstream = upstream_of(inbound, state)?;
     story.upstream.clone_from(&upstream.name);
-    opening.client.opening = Some(state.clone());
-    let (mut server, _lease) = connect(opening, &upstream, story).await?;
-    opening.client.opening = None;
-    let tables = opening.tables.clone();
+    inbound.client.opening = Some(state.clone());
+    let (mut server, _lease) = connect(inbound, &upstream, story).await?;
+    inbound.client.opening = None;
+    let tables = inbound.tables.clone();
     let (moved, ended) = flow::flow(
-        &mut opening.peer,
+        &mut inbound.peer,
         &mut server,
         &flow::Terms {
             tables: &tables,
-            shared: &opening.shared,
+            shared: &inbound.shared,
             state,
             hooks: &settings.hooks,
             idle_ms: state.idle_ms.get().unwrap_or(settings.idle_ms),
@@ -95,36 +108,36 @@ async fn carry(opening: &mut Opening, state: &Rc<Opened>, story: &mut Story) -> 
 }
 
 /// The listener's own bounds.
-fn admit(opening: &mut Opening, settings: &Settings) -> Result<(), Refusal> {
+fn admit(inbound: &mut Inbound, settings: &Settings) -> Result<(), Refusal> {
     let full = |limit| Refusal {
         error: "connection_refused",
         limit,
         counter: Counter::ConnectionsRefused,
     };
     let name = &settings.name;
-    let admission = &mut opening.admission;
+    let admission = &mut inbound.admission;
     // a listener's name has no NUL, so that no client's address is like it
     if !admission.count_within(format!("\0{name}"), settings.max_connections) {
         return Err(full("listener.max_connections"));
     }
-    let of_client = format!("\0{name}\0{}", opening.client.address);
+    let of_client = format!("\0{name}\0{}", inbound.client.address);
     if !admission.count_within(of_client, settings.max_connections_per_client) {
         return Err(full("listener.max_connections_per_client"));
     }
     Ok(())
 }
 
-fn upstream_of(opening: &Opening, state: &ConnectionState) -> Result<Rc<Upstream>, Refusal> {
-    let tables = &opening.tables;
+fn upstream_of(inbound: &Inbound, state: &ConnectionState) -> Result<Rc<Upstream>, Refusal> {
+    let tables = &inbound.tables;
     let chosen = state.chosen.borrow();
     match &*chosen {
         Some(Chosen::Upstream(index)) => Ok(tables.upstreams[*index].clone()),
-        Some(Chosen::Address(address)) => opening
+        Some(Chosen::Address(address)) => inbound
             .shared
             .origins
-            .at_address(address, opening.shared.clock.now_ms())
+            .at_address(address, inbound.shared.clock.now_ms())
             .map_err(|_| Refusal::new("bad_server_address", Counter::HookFailures)),
-        None => match opening.settings.upstream {
+        None => match inbound.settings.upstream {
             Some(index) => Ok(tables.upstreams[index].clone()),
             None => Err(Refusal::new("no_route", Counter::TcpUnrouted)),
         },
@@ -133,22 +146,22 @@ fn upstream_of(opening: &Opening, state: &ConnectionState) -> Result<Rc<Upstream
 
 /// A connection to one of the servers. Nothing of the client's was sent, so each may be tried.
 async fn connect(
-    opening: &Opening,
+    inbound: &Inbound,
     upstream: &Rc<Upstream>,
     story: &mut Story,
 ) -> Result<(Peer, Lease), Refusal> {
-    let shared = &opening.shared;
-    let timeouts = &opening.tables.timeouts;
+    let shared = &inbound.shared;
+    let timeouts = &inbound.tables.timeouts;
     let connect_ms = upstream.timeouts.connect.unwrap_or(timeouts.connect);
     let introduced = upstream
         .introduction
         .as_ref()
-        .map(|introduction| (introduction, &opening.client));
+        .map(|introduction| (introduction, &inbound.client));
     let began = shared.clock.tick();
     let mut tried = 0;
     let mut refusal = Refusal::new("no_server", Counter::UpstreamFailures);
     for _ in 0..=upstream.retries {
-        let key = opening.client.address.as_bytes();
+        let key = inbound.client.address.as_bytes();
         let Some(server) = upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics) else {
             break;
         };
@@ -159,22 +172,22 @@ async fn connect(
         story.attempts += 1;
         story.server.clone_from(&upstream.servers[server].name);
         let lease = Lease::new(shared.metrics.clone(), upstream, server);
-        opening.watch.arm(Limit::Connect, connect_ms);
+        inbound.watch.arm(Limit::Connect, connect_ms);
         shared.metrics.count(Counter::UpstreamConnects);
         let connected = async {
             let stream = upstream.servers[server]
-                .connect(&shared.clock, &opening.watch, introduced)
+                .connect(&shared.clock, &inbound.watch, introduced)
                 .await?;
             let mut peer = Peer::new(stream, shared.buffers.clone());
             if let Some((introduction, client)) = introduced {
                 let mut header = Vec::new();
                 introduction.write_header(client, &mut header);
                 // a connection that breaks already is noticed when bytes flow
-                let _ = peer.write_all(&opening.watch, &header, timeouts.send).await;
+                let _ = peer.write_all(&inbound.watch, &header, timeouts.send).await;
             }
             if upstream.servers[server].is_secure() {
-                opening.watch.arm(Limit::TlsHandshake, timeouts.tls_handshake);
-                upstream.servers[server].secure(&mut peer, &opening.watch).await?;
+                inbound.watch.arm(Limit::TlsHandshake, timeouts.tls_handshake);
+                upstream.servers[server].secure(&mut peer, &inbound.watch).await?;
             }
             Ok(peer)
         };

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
-use super::{Message, Party};
+use super::message::{Message, Party};
 use crate::virtual_stream::{remember, wake};
 
 /// See the module. It outlives the WebSocket where users keep it.
@@ -46,7 +46,7 @@ pub enum CloseRefused {
 }
 
 impl Channel {
-    pub(super) fn new(max_queued_bytes: usize) -> Self {
+    pub(crate) fn new(max_queued_bytes: usize) -> Self {
         Self {
             to_client: RefCell::default(),
             to_server: RefCell::default(),
@@ -110,19 +110,19 @@ impl Channel {
     }
 
     /// The next message of a hook's own for one side.
-    pub(super) fn take(&self, to: Party) -> Option<Message> {
+    pub(crate) fn take(&self, to: Party) -> Option<Message> {
         let message = self.queue(to).borrow_mut().pop_front()?;
         self.queued_bytes.set(self.queued_bytes.get() - message.len());
         Some(message)
     }
 
     /// The order to close, if there is one.
-    pub(super) fn order(&self) -> Option<(u16, String)> {
+    pub(crate) fn order(&self) -> Option<(u16, String)> {
         self.order.borrow().clone()
     }
 
     /// Notes who ended it first.
-    pub(super) fn ended(&self, by: Party, code: Option<u16>) {
+    pub(crate) fn ended(&self, by: Party, code: Option<u16>) {
         if self.end.get().is_none() {
             self.end.set(Some(End { by, code }));
             self.to_client.take();
@@ -132,7 +132,7 @@ impl Channel {
     }
 
     /// Has the relay's task woken when a hook leaves something here.
-    pub(super) fn register(&self, context: &Context<'_>) {
+    pub(crate) fn register(&self, context: &Context<'_>) {
         remember(&mut self.relay.borrow_mut(), context);
     }
 

@@ -6,21 +6,21 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::chain::{Chain, ChainBroken, Ground, Input};
-use super::filtered::Pull;
-use super::intake::spool_failure;
-use super::made::hook_failed;
-use super::piece::{Chunk, Flow, On};
-use super::validators::weaken;
+use super::{Own, OwnBody};
 use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{BodyFailed, BodySource, LocalFuture};
-use crate::http::connection::Connection;
-use crate::http::h1::request_body::RequestBody;
-use crate::http::phases::{poll_client, Departure};
-use crate::http::reply::{Own, OwnBody};
+use crate::http::bodies::chain::{Chain, ChainBroken, Ground, Input};
+use crate::http::bodies::failures::{hook_failed, spool_failure};
+use crate::http::bodies::filtered::Pull;
+use crate::http::bodies::piece::{Chunk, Flow, On};
+use crate::http::bodies::request_body::RequestBody;
+use crate::http::bodies::validators::weaken;
+use crate::http::h1::disconnect::DisconnectWatcher;
+use crate::http::phases::poll_client;
 use crate::snapshot::BodyHook;
-use crate::tables::Tables;
+use crate::state::connection::Connection;
 use headgate_coding::Coding;
 use headgate_wire::{is_without_content, Asked, Head};
 
@@ -34,7 +34,7 @@ const BEGIN_BYTES: usize = 64 * 1024;
 pub(crate) async fn filter(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    tables: &Rc<Tables>,
+    tables: &Rc<Configuration>,
     mut own: Own,
     body: &mut RequestBody,
     hooks: &[BodyHook],
@@ -93,7 +93,7 @@ async fn begin(
     filtering: &mut Filtering,
     mut readable: Option<&mut RequestBody>,
 ) -> Result<(), Failure> {
-    let mut departure = Departure::new(exchange.tables.borrow().limits.allow_half_close);
+    let mut disconnect = DisconnectWatcher::new(exchange.tables.borrow().limits.allow_half_close);
     connection.watch.disarm();
     poll_fn(|context| {
         while !filtering.is_ended && filtering.begun.len() < BEGIN_BYTES {
@@ -105,7 +105,7 @@ async fn begin(
                 Poll::Pending if on == On::Source && !filtering.chain.holds_back() => break,
                 Poll::Pending => {
                     let body = readable.as_deref_mut();
-                    return poll_client(context, connection, exchange, body, &mut departure).map(Err);
+                    return poll_client(context, connection, exchange, body, &mut disconnect).map(Err);
                 }
             }
         }

@@ -1,0 +1,39 @@
+//! A configuration in force: the tables, and the user's code that their hooks are indices of.
+
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Hooks;
+use crate::snapshot::Snapshot;
+use crate::tables::{SnapshotError, Tables};
+use crate::tls::TicketKeys;
+
+/// See the module. Requests hold the one they came under.
+pub struct Configuration {
+    tables: Tables,
+    /// The user's code.
+    pub hooks: Rc<dyn Hooks>,
+}
+
+impl Configuration {
+    /// Checks a snapshot and builds its tables; upstreams that are as they were are taken over from `old`.
+    pub(crate) fn build(
+        snapshot: Snapshot,
+        hooks: Rc<dyn Hooks>,
+        ticket_keys: &Arc<TicketKeys>,
+        old: Option<&Self>,
+    ) -> Result<Self, SnapshotError> {
+        let old = old.map(|old| &old.tables);
+        let tables = Tables::build(snapshot, ticket_keys, old)?;
+        Ok(Self { tables, hooks })
+    }
+}
+
+impl Deref for Configuration {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        &self.tables
+    }
+}

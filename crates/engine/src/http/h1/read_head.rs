@@ -1,0 +1,80 @@
+//! A request's head on its way in.
+
+use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
+
+use crate::failure::Failure;
+use crate::limits::Limit;
+use crate::peer::{Broken, BUFFER_BYTES};
+use crate::state::connection::Connection;
+use crate::tables::Tables;
+
+/// Why there is no request.
+pub(crate) enum NoRequest {
+    /// The client closed between requests, or broke off.
+    Gone,
+    /// A deadline passed with nothing, or only a part, of a head.
+    Late { limit: Limit, has_begun: bool },
+    /// The head is refused.
+    Refused(RequestError),
+}
+
+/// Reads a request's head, the first bytes of which are there.
+pub(crate) async fn read_head(
+    connection: &mut Connection,
+    tables: &Tables,
+) -> Result<RequestHead, NoRequest> {
+    let mut is_armed = false;
+    loop {
+        match parse_request(connection.peer.unread(), tables.head_limits()) {
+            Ok(Parsed::Complete { head, len }) => {
+                connection.peer.consume(len);
+                return Ok(head);
+            }
+            Ok(Parsed::Partial) => {}
+            Err(error) => return Err(NoRequest::Refused(error)),
+        }
+        if !is_armed {
+            // once: from the first byte on, however slowly the rest comes
+            connection
+                .watch
+                .arm(Limit::ClientHead, tables.timeouts.client_head);
+            is_armed = true;
+        }
+        match connection.peer.fill(&connection.watch, BUFFER_BYTES).await {
+            Ok(_) => {}
+            Err(Broken::Limit(limit)) => {
+                return Err(NoRequest::Late {
+                    limit,
+                    has_begun: !connection.peer.unread().is_empty(),
+                })
+            }
+            Err(_) => return Err(NoRequest::Gone),
+        }
+    }
+}
+
+/// What refused heads become.
+pub(crate) fn head_failure(none: &NoRequest) -> Option<(Failure, &'static str)> {
+    match none {
+        NoRequest::Gone | NoRequest::Late { has_begun: false, .. } => None,
+        NoRequest::Late { limit, .. } => Some((
+            Failure::client(
+                "client_head_timeout",
+                408,
+                "the client took too long to send the request's head",
+            ),
+            limit.name(),
+        )),
+        NoRequest::Refused(error) => {
+            let limit = match error.reason() {
+                "head_too_large" | "target_too_long" => "limits.max_head_bytes",
+                "too_many_fields" => "limits.max_header_fields",
+                _ => "",
+            };
+            Some((
+                Failure::client(error.reason(), error.status(), error.to_string()),
+                limit,
+            ))
+        }
+    }
+}

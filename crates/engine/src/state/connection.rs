@@ -1,0 +1,123 @@
+//! A client's connection: what is held of it between two requests, which is almost nothing.
+
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use super::admission::{Admission, Counted};
+use super::Shared;
+use crate::deadline::Watched;
+use crate::hooks::connection::ClientInfo;
+use crate::limits::{Limit, LimitCounter};
+use crate::peer::{Broken, Peer, BUFFER_BYTES};
+use crate::stream::Stream;
+
+/// How long a client may still send after an answer that did not wait for its body.
+const LINGER_MS: u64 = 2_000;
+
+/// And how much.
+const LINGER_BYTES: usize = 8 * 1024 * 1024;
+
+/// See the module.
+pub(crate) struct Connection {
+    pub(crate) peer: Peer,
+    pub(crate) watch: Watched,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) client: Rc<ClientInfo>,
+    pub(crate) served: u64,
+    /// How many requests of the gateway itself led to this connection; 0 for a client's.
+    pub(crate) depth: u8,
+    _admission: Admission,
+}
+
+/// What follows an exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// The next request.
+    KeepAlive,
+    /// The end.
+    Close,
+    /// The end, in the middle of an answer.
+    Cut,
+    /// The end, after the client has had time to read the answer although it was still sending (RFC 9112 section 9.6).
+    Linger,
+}
+
+impl Connection {
+    pub(crate) fn open(
+        stream: Stream,
+        client: Rc<ClientInfo>,
+        shared: Rc<Shared>,
+        counted: Counted,
+    ) -> Box<Self> {
+        let admission = Admission::enter(&shared, counted);
+        let peer = Peer::new(stream, shared.buffers.clone());
+        Self::resume(peer, client, shared, admission)
+    }
+
+    /// A connection that is admitted already, of which bytes may have been read.
+    pub(crate) fn resume(
+        peer: Peer,
+        client: Rc<ClientInfo>,
+        shared: Rc<Shared>,
+        admission: Admission,
+    ) -> Box<Self> {
+        let watch = shared.deadlines.watch(&shared.clock);
+        shared.busy.notify_one();
+        Box::new(Self {
+            peer,
+            watch,
+            shared,
+            client,
+            served: 0,
+            depth: 0,
+            _admission: admission,
+        })
+    }
+
+    /// Waits for the first bytes of a request. False: there will be none.
+    pub(crate) async fn await_bytes(&mut self) -> bool {
+        let own = self
+            .client
+            .opening
+            .as_ref()
+            .and_then(|opening| opening.idle_ms.get());
+        let idle_ms = own.unwrap_or_else(|| self.shared.tables().timeouts.client_idle);
+        self.watch.arm(Limit::ClientIdle, idle_ms);
+        match self.peer.fill(&self.watch, BUFFER_BYTES).await {
+            Ok(_) => true,
+            Err(Broken::Limit(limit)) => {
+                self.shared.metrics.count(limit.counter());
+                false
+            }
+            Err(Broken::Closed | Broken::Io(_)) => false,
+        }
+    }
+
+    /// Ends a TLS session as it should be, so that the client can tell a whole answer from one that was cut (RFC 8446
+    /// section 6.1).
+    pub(crate) fn close_tls(mut self) {
+        if matches!(self.peer.stream, Stream::Tls(_)) {
+            // 24 bytes after an answer that the kernel took: if they do not fit the client reads nothing anyway
+            let _ = self
+                .peer
+                .stream
+                .poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    /// Lets the client read the answer before the connection is closed under what it still sends.
+    pub(crate) async fn linger(mut self) {
+        self.watch.arm(Limit::Linger, LINGER_MS);
+        if !self.peer.shutdown(&self.watch).await {
+            return;
+        }
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES {
+            self.peer.consume(self.peer.unread().len());
+            match self.peer.fill(&self.watch, BUFFER_BYTES).await {
+                Ok(n) => dropped += n,
+                Err(_) => return,
+            }
+        }
+    }
+}

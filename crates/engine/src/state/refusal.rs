@@ -1,0 +1,72 @@
+//! Connections that are closed before they are served.
+
+use super::admission::Full;
+use super::Shared;
+use crate::access_log::{Entry, TlsFacts};
+use crate::hooks::connection::ClientInfo;
+use crate::limits::LimitCounter;
+use crate::metrics::Counter;
+use crate::peer::Broken;
+use crate::tables::Tables;
+
+/// Why a connection is closed before it is served.
+pub(crate) struct Refusal {
+    pub(crate) error: &'static str,
+    pub(crate) limit: &'static str,
+    pub(crate) counter: Counter,
+}
+
+impl Refusal {
+    pub(crate) fn new(error: &'static str, counter: Counter) -> Self {
+        Self {
+            error,
+            limit: "",
+            counter,
+        }
+    }
+
+    pub(crate) fn full(full: &Full) -> Self {
+        Self {
+            error: "connection_refused",
+            limit: full.limit,
+            counter: full.counter,
+        }
+    }
+}
+
+/// Logs a connection that was closed unserved; `host` is the name it asked for in TLS, if it got so far.
+pub(crate) fn log_refusal(
+    tables: &Tables,
+    shared: &Shared,
+    client: &ClientInfo,
+    (refusal, host): (&Refusal, &str),
+    began_us: u64,
+) {
+    if let Some(log) = &tables.access_log {
+        let now = shared.clock.tick();
+        log.record(&Entry {
+            time_unix_ms: shared.clock.unix_ms(began_us),
+            client: &client.address,
+            host: host.as_bytes(),
+            tls: client.tls.as_deref().map(TlsFacts::from),
+            limit: refusal.limit,
+            error: refusal.error,
+            total_us: now.saturating_sub(began_us),
+            ..Entry::default()
+        });
+    }
+}
+
+impl Refusal {
+    /// The client's bytes did not come, or not in time.
+    pub(crate) fn broken(broken: &Broken) -> Self {
+        match broken {
+            Broken::Limit(limit) => Self {
+                error: "client_too_slow",
+                limit: limit.name(),
+                counter: limit.counter(),
+            },
+            Broken::Closed | Broken::Io(_) => Self::new("client_left", Counter::ClientLeft),
+        }
+    }
+}
