@@ -18,11 +18,12 @@ CRATES: dict[str, set[str]] = {
     "route": set(),
     "shared": set(),
     "net": {"wire"},
-    "engine": {"wire", "coding", "route", "shared", "net"},
-    "bridge": {"wire", "coding", "route", "shared", "net", "engine"},
+    "upstream": {"net", "wire", "route", "shared"},
+    "engine": {"wire", "coding", "route", "shared", "net", "upstream"},
+    "bridge": {"wire", "coding", "route", "shared", "net", "upstream", "engine"},
 }
 # Crates of others that only one of ours may depend on.
-RESERVED = {"pyo3": {"bridge"}, "tokio": {"net", "engine", "bridge"}}
+RESERVED = {"pyo3": {"bridge"}, "tokio": {"net", "upstream", "engine", "bridge"}}
 # What a crate without I/O and clock may not name.
 PURE = {"wire", "coding", "route"}
 IMPURE = re.compile(

@@ -10,18 +10,21 @@ pub mod hooks;
 mod http;
 mod http2;
 mod http_date;
-mod limits;
+/// Bounds and their counters.
+mod limits {
+    pub(crate) use headgate_net::limits::Limit;
+    pub(crate) use headgate_upstream::LimitCounter;
+}
 pub mod messages;
-pub mod metrics;
 pub mod redis;
 pub mod snapshot;
 mod state;
 mod streams;
 pub mod tables;
-mod upstream;
 mod worker;
 
 use headgate_net::{clock, deadline, peer, pipe, stream, tls, turns, virtual_stream};
+use headgate_upstream as upstream;
 
 pub use access_log::HookTime;
 pub use failure::{Failure, Source};
@@ -30,6 +33,8 @@ pub use headgate_net::tls::{
     ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
 };
 pub use headgate_net::virtual_stream::{virtual_pair, Duplex, VirtualEnd};
+pub use headgate_shared::metrics;
+pub use headgate_upstream::{is_server_address, Load};
 pub use hooks::configuration::Configuration;
 pub use hooks::connection::{Chosen, ClientInfo, ConnectionState, Opened, Protocol};
 pub use hooks::exchange::Exchange;
@@ -46,5 +51,4 @@ pub use http::fetch::{
 pub use messages::websocket;
 pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
-pub use upstream::{is_server_address, Load};
 pub use worker::{check, Prepared, Worker};

@@ -6,6 +6,7 @@ mod dictionary;
 mod layout;
 mod lock;
 mod memory;
+pub mod metrics;
 mod process;
 mod zone;
 

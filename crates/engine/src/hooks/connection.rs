@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::rc::{Rc, Weak};
 
-use headgate_wire::{ClientHello, ProxyHeader};
+use headgate_upstream::ClientIdentity;
+use headgate_wire::{ClientHello, ProxyHeader, ProxyTlvs};
 
 use super::configuration::Configuration;
 use crate::tls::{ChosenCertificate, ClientCertificateMode, ListenerTls, OwnCertificate, TlsInfo};
@@ -181,6 +182,38 @@ impl Default for ClientInfo {
             protocol: Protocol::Http1,
             tls: None,
         }
+    }
+}
+
+impl ClientIdentity for ClientInfo {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn destination(&self) -> Option<SocketAddr> {
+        self.destination
+    }
+
+    /// What this gateway knows of the connection, on top of what a proxy before it said.
+    fn tlvs(&self) -> ProxyTlvs {
+        let Some(opening) = &self.opening else {
+            return ProxyTlvs::default();
+        };
+        let mut tlvs = opening
+            .proxy
+            .as_ref()
+            .map(|header| header.tlvs.clone())
+            .unwrap_or_default();
+        if let Some(hello) = &*opening.hello.borrow() {
+            if let Some(name) = &hello.server_name {
+                tlvs.authority = Some(name.clone().into_bytes());
+            }
+        }
+        tlvs
     }
 }
 

@@ -13,19 +13,13 @@ use std::task::{ready, Context, Poll, Waker};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::Reason;
-use headgate_wire::{parse_response, Framing, HeadLimits, Parsed, ResponseHead};
+use headgate_wire::{parse_response, Framing, Parsed, ResponseHead};
 use http::{header, HeaderValue, Response, StatusCode};
 
-use super::fields::to_map;
-use super::incoming::{broken, Incoming};
-use super::outgoing::{take_both, Outgoing};
 use crate::virtual_stream::{Duplex, Peek};
-
-/// The heads come from this gateway itself, which has held the peers' parts to the configured limits.
-pub(super) const OWN_HEADS: HeadLimits = HeadLimits {
-    max_bytes: 1 << 20,
-    max_fields: 10_000,
-};
+use headgate_upstream::http2::fields::{to_map, OWN_HEADS};
+use headgate_upstream::http2::incoming::{broken, Incoming};
+use headgate_upstream::http2::outgoing::{take_both, Outgoing};
 
 /// Streams of a connection that are being served.
 #[derive(Default)]

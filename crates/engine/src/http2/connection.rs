@@ -19,9 +19,7 @@ use http::Request;
 use tokio::task::spawn_local;
 
 use super::accepted::{Accepted, Active};
-use super::incoming::Incoming;
 use super::request_text::render;
-use super::transport::{HasPeer, Transport, Wire};
 use super::PREFACE;
 use crate::deadline::Watched;
 use crate::hooks::connection::{ClientInfo, Protocol};
@@ -35,6 +33,8 @@ use crate::state::connection::Connection;
 use crate::state::refusal::{log_refusal, Refusal};
 use crate::state::Shared;
 use crate::stream::Stream;
+use headgate_upstream::http2::incoming::Incoming;
+use headgate_upstream::http2::transport::{HasPeer, Transport, Wire};
 
 /// What a stream holds of an answer that its client does not take yet.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;

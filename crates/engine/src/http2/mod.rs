@@ -11,19 +11,10 @@
 //! given back only as the exchange reads, and the exchange can write only what the peer's windows allow.
 
 mod accepted;
-mod answer_text;
 mod connection;
-mod fields;
-mod grpc_web;
-mod incoming;
-mod opened;
-mod outgoing;
 mod request_text;
-mod transport;
-mod upstream;
 
 pub(crate) use connection::{begins_with_preface, serve};
-pub(crate) use upstream::SharedConnections;
 
 /// What a client sends first (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -9,11 +9,12 @@
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use h2::ext::Protocol;
-use http::header::{self, HeaderName};
+use http::header;
 use http::request::Parts;
 use http::Method;
 
-use super::incoming::BodyFraming;
+use headgate_upstream::http2::fields::{is_of_connection, number};
+use headgate_upstream::http2::incoming::BodyFraming;
 
 /// Why a request is no request: the stream is reset with `PROTOCOL_ERROR` (RFC 9113 section 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -183,27 +184,9 @@ fn write_cookies(parts: &Parts, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Fields that would frame an HTTP/1 message (RFC 9113 section 8.2.2).
-pub(super) fn is_of_connection(name: &HeaderName) -> bool {
-    name == header::CONNECTION
-        || name == header::TRANSFER_ENCODING
-        || name == header::UPGRADE
-        || name == "keep-alive"
-        || name == "proxy-connection"
-        || name == "http2-settings"
-}
-
 pub(super) fn is_padded(value: &[u8]) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_space(value.first()) || is_space(value.last())
-}
-
-/// Digits and nothing else.
-pub(super) fn number(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -6,15 +6,14 @@
 mod listeners;
 mod protocols;
 mod routes;
-mod upstreams;
 
 use serde::Deserialize;
 
 pub use self::listeners::{ConnectionHooks, Listener, ListenerProtocol, TlsRoute};
 pub use self::protocols::{H2c, Http2, WebSocket};
 pub use self::routes::{Action, BodyHook, BodyMode, PhaseHooks, Route};
-pub use self::upstreams::{Keepalive, Server, Upstream, UpstreamProtocol};
 pub use crate::tls::spec::{ListenerTls, UpstreamTls};
+pub use headgate_upstream::spec::{Keepalive, RouteTimeouts, Server, Upstream, UpstreamProtocol};
 
 /// The whole configuration of a worker.
 #[derive(Deserialize, Debug)]
@@ -130,30 +129,6 @@ pub struct Timeouts {
     pub fetch: u64,
     /// From the begin of a drain until what is left is cut.
     pub drain: u64,
-}
-
-/// A route's own timeouts; what is absent comes from the gateway's.
-#[derive(Deserialize, Debug, Clone, Default, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct RouteTimeouts {
-    /// See [`Timeouts`], also for the others.
-    pub client_head: Option<u64>,
-    /// See [`Timeouts`].
-    pub client_body: Option<u64>,
-    /// See [`Timeouts`].
-    pub client_idle: Option<u64>,
-    /// See [`Timeouts`].
-    pub send: Option<u64>,
-    /// See [`Timeouts`].
-    pub queue: Option<u64>,
-    /// See [`Timeouts`].
-    pub connect: Option<u64>,
-    /// See [`Timeouts`].
-    pub upstream_head: Option<u64>,
-    /// See [`Timeouts`].
-    pub upstream_idle: Option<u64>,
-    /// See [`Timeouts`].
-    pub drain: Option<u64>,
 }
 
 /// What the gateway tells servers about the client.

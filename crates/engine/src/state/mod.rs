@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::peer::Buffers;
 use crate::tls::TicketKeys;
 use connection::{Connection, Next};
+use headgate_upstream::Dialer;
 use origins::Origins;
 use request_futures::RequestFutures;
 use request_id::{RequestIds, LENGTH};
@@ -75,6 +76,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Makes connections to servers.
+    pub(crate) fn dialer(&self) -> Dialer {
+        Dialer {
+            clock: self.clock.clone(),
+            deadlines: self.deadlines.clone(),
+            buffers: self.buffers.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
     /// What a worker that counts in `slot` of `zone` begins with. `seed` makes its request ids differ from others'.
     pub(crate) fn new(
         zone: Zone,

@@ -210,7 +210,7 @@ impl Session {
             shared.metrics.count(counter);
             upstream.failed(index, shared.clock.now_ms());
         };
-        let Ok(towards) = server.datagram_socket(&shared.clock).await else {
+        let Ok(towards) = shared.dialer().datagram_socket(&upstream, index).await else {
             failed(Counter::UpstreamFailures);
             return Err("connect");
         };

@@ -144,7 +144,7 @@ impl Tables {
             upstreams.len(),
             ticket_keys,
         )?;
-        let tells = upstreams.iter().any(|upstream| upstream.introduction.is_some());
+        let tells = upstreams.iter().any(|upstream| upstream.client_address.is_some());
         Ok(Self {
             trusted_proxies,
             wants_destination: tells || listeners.values().any(|settings| settings.has_state()),

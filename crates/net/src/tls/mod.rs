@@ -11,6 +11,7 @@
 //! | [`choice`], [`prepared`] | which one for a connection, as a hook says; those it gives as PEM, kept |
 //! | [`listener`], [`stamp`] | a listener's settings as rustls wants them, and their renewal when files change |
 //! | [`client_certificate`] | who the client is, and whether that is proven |
+//! | [`reason`](mod@reason) | why a server was refused, in words |
 //! | [`tickets`] | session tickets that every worker can read |
 //! | [`handshake`] | from an accepted connection to a stream of requests |
 //! | [`upstream`] | TLS to servers |
@@ -26,6 +27,7 @@ mod names;
 mod pem;
 mod prepared;
 mod provider;
+mod reason;
 pub mod spec;
 mod stamp;
 mod tickets;
@@ -37,6 +39,7 @@ pub use client_certificate::ClientCertificate;
 pub use handshake::TlsInfo;
 pub use prepared::PreparedCertificates;
 pub use provider::{module, require_fips, CryptoModule};
+pub use reason::reason;
 pub use spec::ClientCertificateMode;
 pub use tickets::TICKET_KEY_BYTES;
 

@@ -10,10 +10,9 @@ use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
 use super::Call;
 use crate::hooks::connection::ClientInfo;
-use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::peer::{Peer, BUFFER_BYTES};
-use crate::upstream::{Lease, Pooled, Upstream};
+use headgate_upstream::{Lease, Pooled, Terms, Upstream};
 
 /// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.
 const MAX_INTERIM: u32 = 16;
@@ -51,32 +50,15 @@ pub(super) async fn run(
             other => return other,
         }
     }
-    call.shared.metrics.count(Counter::UpstreamConnects);
-    call.watch.arm(Limit::Connect, call.connect_ms);
-    let nobody = ClientInfo::default();
-    let introduced = upstream
-        .introduction
-        .as_ref()
-        .map(|introduction| (introduction, &nobody));
-    let stream = upstream.servers[server]
-        .connect(call.clock(), &call.watch, introduced)
-        .await
-        .map_err(|broken| FetchError::connect(&upstream.servers[server].name, &broken, call.connect_ms))?;
-    let mut peer = Peer::new(stream, call.shared.buffers.clone());
-    if let Some((introduction, client)) = introduced {
-        let mut header = Vec::new();
-        introduction.write_header(client, &mut header);
-        // a connection that breaks already is noticed when the request is sent
-        let _ = peer.write_all(&call.watch, &header, call.connect_ms).await;
-    }
-    if upstream.servers[server].is_secure() {
-        let limit_ms = call.shared.tables().timeouts.tls_handshake;
-        call.watch.arm(Limit::TlsHandshake, limit_ms);
-        upstream.servers[server]
-            .secure(&mut peer, &call.watch)
-            .await
-            .map_err(|broken| FetchError::tls(&upstream.servers[server].name, &broken, limit_ms))?;
-    }
+    let terms = Terms {
+        watch: &call.watch,
+        connect_ms: call.connect_ms,
+        send_ms: call.connect_ms,
+        tls_ms: call.shared.tables().timeouts.tls_handshake,
+        client: &ClientInfo::default(),
+    };
+    let dialed = call.shared.dialer().dial(upstream, server, &terms).await;
+    let peer = dialed.map_err(|failed| FetchError::dial(&upstream.servers[server].name, &failed, &terms))?;
     let fresh = Pooled::new(peer, 1);
     exchange(call, fresh, home, opening, whole, upload).await
 }

@@ -1,6 +1,6 @@
 //! What a fetch may fail with.
 
-use crate::peer::Broken;
+use headgate_upstream::{DialFailed, Reason, Step, Terms};
 
 /// The kinds of [`FetchError`]; each is an exception class in Python.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,38 +47,25 @@ impl FetchError {
         Self::new(FetchErrorKind::Refused, message)
     }
 
-    /// A connection that could not be opened.
-    pub(super) fn connect(server: &str, broken: &Broken, connect_ms: u64) -> Self {
-        let (kind, message) = match broken {
-            Broken::Limit(_) => (
-                FetchErrorKind::Timeout,
-                format!("`{server}` did not accept a connection within {connect_ms} ms; hint: see `timeouts.connect`"),
-            ),
-            Broken::Io(error) => (
-                FetchErrorKind::Connect,
-                format!("cannot connect to `{server}`: {error}"),
-            ),
-            Broken::Closed => (FetchErrorKind::Connect, format!("cannot connect to `{server}`")),
+    /// A connection that could not be made.
+    pub(super) fn dial(server: &str, failed: &DialFailed, terms: &Terms<'_>) -> Self {
+        let kind = match failed.reason {
+            Reason::Late(_) => FetchErrorKind::Timeout,
+            _ => FetchErrorKind::Connect,
         };
-        Self {
-            kind,
-            message,
-            retry_safe: true,
-        }
-    }
-
-    /// A TLS session that could not be made.
-    pub(super) fn tls(server: &str, broken: &Broken, limit_ms: u64) -> Self {
-        let (kind, message) = match broken {
-            Broken::Limit(_) => (
-                FetchErrorKind::Timeout,
-                format!("`{server}` did not finish the TLS handshake within {limit_ms} ms; hint: see `timeouts.tls_handshake`"),
+        let message = match (failed.step, &failed.reason) {
+            (Step::Connect, Reason::Late(_)) => format!(
+                "`{server}` did not accept a connection within {} ms; hint: see `timeouts.connect`",
+                terms.connect_ms
             ),
-            Broken::Io(error) => (
-                FetchErrorKind::Connect,
-                format!("no TLS session with `{server}`: {error}"),
+            (Step::Tls, Reason::Late(_)) => format!(
+                "`{server}` did not finish the TLS handshake within {} ms; hint: see `timeouts.tls_handshake`",
+                terms.tls_ms
             ),
-            Broken::Closed => (FetchErrorKind::Connect, format!("no TLS session with `{server}`")),
+            (Step::Connect, Reason::Error(why)) => format!("cannot connect to `{server}`: {why}"),
+            (Step::Connect, _) => format!("cannot connect to `{server}`"),
+            (Step::Tls, Reason::Untrusted(why)) => format!("no TLS session with `{server}`: {why}"),
+            (Step::Tls, _) => format!("no TLS session with `{server}`: it closed the connection"),
         };
         Self {
             kind,

@@ -17,7 +17,7 @@ use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::state::connection::Connection;
-use crate::upstream::Pooled;
+use headgate_upstream::{DialFailed, Pooled, Reason, Terms};
 
 /// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
 const FIRST_READ_BYTES: usize = 32 * 1024;
@@ -68,6 +68,7 @@ pub(super) async fn run(
     exchange_heads(plan, connection, fresh, opening, body).await
 }
 
+/// Opens a connection to the server.
 pub(super) async fn connect(
     plan: &Plan<'_>,
     connection: &Connection,
@@ -75,108 +76,33 @@ pub(super) async fn connect(
 ) -> Result<Box<Pooled>, AttemptFailed> {
     let shared = &connection.shared;
     let began = shared.clock.tick();
-    connection.watch.arm(Limit::Connect, plan.connect_ms);
-    shared.metrics.count(Counter::UpstreamConnects);
-    let introduced = plan
-        .upstream
-        .introduction
-        .as_ref()
-        .map(|introduction| (introduction, &*plan.exchange.client));
-    let connected = plan.upstream.servers[server]
-        .connect(&shared.clock, &connection.watch, introduced)
-        .await;
+    let terms = Terms {
+        watch: &connection.watch,
+        connect_ms: plan.connect_ms,
+        send_ms: plan.send_ms,
+        tls_ms: plan.tables.timeouts.tls_handshake,
+        client: &*plan.exchange.client,
+    };
+    let dialed = shared.dialer().dial(plan.upstream, server, &terms).await;
     let timings = &plan.exchange.timings;
     timings
         .connect_us
         .set(timings.connect_us.get() + shared.clock.tick() - began);
-    match connected {
-        Ok(stream) => {
-            let mut peer = Peer::new(stream, shared.buffers.clone());
-            if let Some((introduction, client)) = introduced {
-                let mut header = Vec::new();
-                introduction.write_header(client, &mut header);
-                // a connection that breaks already is noticed when the request is sent
-                let _ = peer.write_all(&connection.watch, &header, plan.send_ms).await;
-            }
-            if plan.upstream.servers[server].is_secure() {
-                secure(plan, connection, server, &mut peer).await?;
-            }
-            Ok(Pooled::new(peer, 0))
-        }
-        Err(Broken::Limit(limit)) => {
-            shared.metrics.count(limit.counter());
-            plan.exchange.limit.set(limit.name());
-            Err(AttemptFailed::Server(Failure::upstream(
-                "connect_timeout",
-                504,
-                "the server did not accept a connection in time",
-                true,
-            )))
-        }
-        Err(Broken::Io(error)) => Err(AttemptFailed::Server(Failure::upstream(
-            "connect",
-            502,
-            format!("cannot connect to the server: {error}"),
-            true,
-        ))),
-        Err(Broken::Closed) => Err(AttemptFailed::Server(Failure::upstream(
-            "connect",
-            502,
-            "cannot connect to the server",
-            true,
-        ))),
+    match dialed {
+        Ok(peer) => Ok(Pooled::new(peer, 0)),
+        Err(failed) => Err(not_connected(plan, &failed)),
     }
 }
 
-/// Makes a TLS session on a fresh connection.
-async fn secure(
-    plan: &Plan<'_>,
-    connection: &Connection,
-    server: usize,
-    peer: &mut Peer,
-) -> Result<(), AttemptFailed> {
-    let shared = &connection.shared;
-    let began = shared.clock.now_us();
-    connection
-        .watch
-        .arm(Limit::TlsHandshake, plan.tables.timeouts.tls_handshake);
-    let secured = plan.upstream.servers[server]
-        .secure(peer, &connection.watch)
-        .await;
-    let timings = &plan.exchange.timings;
-    timings
-        .connect_us
-        .set(timings.connect_us.get() + shared.clock.tick() - began);
-    let failure = match secured {
-        Ok(()) => return Ok(()),
-        Err(Broken::Limit(limit)) => {
-            shared.metrics.count(limit.counter());
+fn not_connected(plan: &Plan<'_>, failed: &DialFailed) -> AttemptFailed {
+    let status = match failed.reason {
+        Reason::Late(limit) => {
             plan.exchange.limit.set(limit.name());
-            Failure::upstream(
-                "upstream_tls_timeout",
-                504,
-                "the server did not finish the TLS handshake in time",
-                true,
-            )
+            504
         }
-        Err(Broken::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-            let name = &plan.upstream.servers[server].name;
-            tracing::warn!(server = name, "no TLS session: {error}");
-            Failure::upstream(
-                "upstream_tls",
-                502,
-                format!("no TLS session with the server: {error}"),
-                true,
-            )
-        }
-        Err(Broken::Io(_) | Broken::Closed) => Failure::upstream(
-            "upstream_tls",
-            502,
-            "the server closed the connection within the TLS handshake",
-            true,
-        ),
+        _ => 502,
     };
-    Err(AttemptFailed::Server(failure))
+    AttemptFailed::Server(Failure::upstream(failed.kind(), status, failed.message(), true))
 }
 
 /// Sends the request and awaits the head of its final response; interim ones go on to the client.
@@ -458,7 +384,10 @@ fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
         Some((ErrorKind::InvalidData, error)) => Failure::upstream(
             "upstream_tls",
             502,
-            format!("the TLS session with the server broke: {error}"),
+            format!(
+                "the TLS session with the server broke: {}",
+                headgate_net::tls::reason(error)
+            ),
             false,
         ),
         _ => Failure::upstream(

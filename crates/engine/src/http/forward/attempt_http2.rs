@@ -8,12 +8,12 @@ use super::attempt::{connect, exchange_heads, AttemptFailed, Ready};
 use super::Plan;
 use crate::failure::Failure;
 use crate::http::bodies::request_body::RequestBody;
-use crate::http2::SharedConnections;
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::state::connection::Connection;
 use crate::upstream::Pooled;
+use crate::upstream::SharedConnections;
 
 /// Runs one attempt. A stream that the server says it never began with, or one on a connection that turns out to be
 /// closed, is replaced by another where that is safe: it is no failure of the server.
@@ -76,7 +76,10 @@ async fn stream(
         return Ok(reused(stream));
     }
     let fresh = connect(plan, connection, server).await?;
-    match http2.open(fresh.peer, scheme, keepalive.clone(), shared).await {
+    match http2
+        .open(fresh.peer, scheme, keepalive.clone(), &shared.dialer())
+        .await
+    {
         Ok(stream) => Ok(Pooled::new(Peer::new(stream, shared.buffers.clone()), 0)),
         Err(error) => Err(AttemptFailed::Server(Failure::upstream(
             "connect",

@@ -1,17 +1,14 @@
 //! The opening handshake of both sides (RFC 6455 section 4), where the gateway will see the messages.
 
-use aws_lc_rs::digest::{digest, SHA1_FOR_LEGACY_USE_ONLY};
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
+use headgate_upstream::http2::websocket_key::accept;
 use headgate_wire::{Framing, RequestHead};
 
 use crate::failure::Failure;
 use crate::hooks::channel::Channel;
 use crate::hooks::exchange::Exchange;
 use crate::snapshot::WebSocket;
-
-/// RFC 6455 section 1.3.
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The kind of the failure that a client meets whose version is another one; its answer names the right one.
 const VERSION: &str = "websocket_version";
@@ -89,11 +86,6 @@ where
         return Err("the answer has a subprotocol that was not offered");
     }
     Ok(())
-}
-
-/// What proves that a server has understood the key (RFC 6455 section 4.2.2).
-pub(crate) fn accept(key: &[u8]) -> String {
-    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat()))
 }
 
 fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {

@@ -14,7 +14,7 @@ use crate::deadline::Watched;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{Chosen, ConnectionState, Opened};
-use crate::limits::{Limit, LimitCounter};
+use crate::limits::LimitCounter;
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::state::admission::Admission;
@@ -22,8 +22,8 @@ use crate::state::refusal::Refusal;
 use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::Tables;
-use crate::upstream::{Lease, Upstream};
 use flow::Moved;
+use headgate_upstream::{Lease, Reason, Terms, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
 pub(crate) struct Inbound {
@@ -152,11 +152,14 @@ async fn connect(
 ) -> Result<(Peer, Lease), Refusal> {
     let shared = &inbound.shared;
     let timeouts = &inbound.tables.timeouts;
-    let connect_ms = upstream.timeouts.connect.unwrap_or(timeouts.connect);
-    let introduced = upstream
-        .introduction
-        .as_ref()
-        .map(|introduction| (introduction, &inbound.client));
+    let terms = Terms {
+        watch: &inbound.watch,
+        connect_ms: upstream.timeouts.connect.unwrap_or(timeouts.connect),
+        send_ms: timeouts.send,
+        tls_ms: timeouts.tls_handshake,
+        client: &inbound.client,
+    };
+    let dialer = shared.dialer();
     let began = shared.clock.tick();
     let mut tried = 0;
     let mut refusal = Refusal::new("no_server", Counter::UpstreamFailures);
@@ -172,41 +175,22 @@ async fn connect(
         story.attempts += 1;
         story.server.clone_from(&upstream.servers[server].name);
         let lease = Lease::new(shared.metrics.clone(), upstream, server);
-        inbound.watch.arm(Limit::Connect, connect_ms);
-        shared.metrics.count(Counter::UpstreamConnects);
-        let connected = async {
-            let stream = upstream.servers[server]
-                .connect(&shared.clock, &inbound.watch, introduced)
-                .await?;
-            let mut peer = Peer::new(stream, shared.buffers.clone());
-            if let Some((introduction, client)) = introduced {
-                let mut header = Vec::new();
-                introduction.write_header(client, &mut header);
-                // a connection that breaks already is noticed when bytes flow
-                let _ = peer.write_all(&inbound.watch, &header, timeouts.send).await;
-            }
-            if upstream.servers[server].is_secure() {
-                inbound.watch.arm(Limit::TlsHandshake, timeouts.tls_handshake);
-                upstream.servers[server].secure(&mut peer, &inbound.watch).await?;
-            }
-            Ok(peer)
-        };
-        match connected.await {
+        match dialer.dial(upstream, server, &terms).await {
             Ok(peer) => {
                 upstream.succeeded(server, shared.clock.now_ms());
                 story.connect_us = shared.clock.tick() - began;
                 return Ok((peer, lease));
             }
-            Err(broken) => {
+            Err(failed) => {
                 shared.metrics.count(Counter::UpstreamFailures);
                 upstream.failed(server, shared.clock.now_ms());
-                refusal = match broken {
-                    Broken::Limit(limit) => Refusal {
-                        error: "connect_timeout",
+                refusal = match failed.reason {
+                    Reason::Late(limit) => Refusal {
+                        error: failed.kind(),
                         limit: limit.name(),
-                        counter: limit.counter(),
+                        counter: Counter::TcpUnserved,
                     },
-                    Broken::Closed | Broken::Io(_) => Refusal::new("connect", Counter::TcpUnserved),
+                    _ => Refusal::new(failed.kind(), Counter::TcpUnserved),
                 };
             }
         }

@@ -15,19 +15,21 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::{Ping, PingPong};
+use headgate_shared::metrics::Metrics;
 use http::uri::Scheme;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_local;
 
 use super::opened::Opened;
 use super::transport::{Transport, Wire};
-use crate::deadline::Watched;
-use crate::limits::{Limit, LimitCounter};
-use crate::peer::{watched, Broken, Peer};
-use crate::snapshot::Keepalive;
-use crate::state::Shared;
-use crate::stream::Stream;
-use crate::virtual_stream::{remember, wake};
+use crate::dialer::Dialer;
+use crate::limits::LimitCounter;
+use crate::spec::Keepalive;
+use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
+use headgate_net::peer::{watched, Broken, Peer};
+use headgate_net::stream::Stream;
+use headgate_net::virtual_stream::{remember, wake};
 
 /// What a stream's server may send ahead of its reader, and all streams of a connection together.
 const WINDOW_BYTES: u32 = 256 * 1024;
@@ -38,7 +40,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The connections to one server.
 #[derive(Default)]
-pub(crate) struct SharedConnections {
+pub struct SharedConnections {
     /// Browsers' calls are made calls of gRPC.
     translates_grpc_web: bool,
     open: RefCell<Vec<Rc<Carrier>>>,
@@ -61,7 +63,7 @@ struct Carrier {
 }
 
 /// A request's place on a connection, given back when dropped.
-pub(super) struct Place(Rc<Carrier>);
+pub struct Place(Rc<Carrier>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -75,7 +77,7 @@ impl Drop for Place {
 impl Place {
     /// Ready once the server's settings are known. They come first on a connection (RFC 9113 section 3.4), so that the
     /// answer to a ping, or to a request, tells that they are there.
-    pub(super) fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
+    pub fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         if self.0.is_settled.get() || self.0.is_closing.get() {
             return Poll::Ready(());
         }
@@ -85,7 +87,8 @@ impl Place {
     }
 
     /// The server has answered something.
-    pub(super) fn settle(&self) {
+    #[inline]
+    pub fn settle(&self) {
         self.0.is_settled.set(true);
     }
 }
@@ -119,7 +122,8 @@ impl Carrier {
 
 impl SharedConnections {
     /// None yet. `translates_grpc_web`: browsers' calls are made calls of gRPC.
-    pub(crate) fn new(translates_grpc_web: bool) -> Self {
+    #[inline]
+    pub fn new(translates_grpc_web: bool) -> Self {
         Self {
             translates_grpc_web,
             ..Self::default()
@@ -127,7 +131,8 @@ impl SharedConnections {
     }
 
     /// A stream on a connection with a free place.
-    pub(crate) fn reuse(&self, scheme: Scheme, max_requests: u64) -> Option<Stream> {
+    #[inline]
+    pub fn reuse(&self, scheme: Scheme, max_requests: u64) -> Option<Stream> {
         let mut open = self.open.borrow_mut();
         open.retain(|carrier| !carrier.is_closing.get());
         let carrier = open.iter().find(|carrier| carrier.has_room(max_requests))?;
@@ -135,20 +140,20 @@ impl SharedConnections {
     }
 
     /// Waits for the right to open one more, within the watch's deadline.
-    pub(crate) async fn turn(&self, watch: &Watched) -> Result<MutexGuard<'_, ()>, Broken> {
+    pub async fn turn(&self, watch: &Watched) -> Result<MutexGuard<'_, ()>, Broken> {
         let mut turn = pin!(self.opening.lock());
         poll_fn(|context| watched(turn.as_mut().poll(context).map(Ok), watch, context)).await
     }
 
     /// A stream on a new connection.
-    pub(crate) async fn open(
+    pub async fn open(
         self: &Rc<Self>,
         peer: Peer,
         scheme: Scheme,
         keepalive: Keepalive,
-        shared: &Rc<Shared>,
+        dialer: &Dialer,
     ) -> Result<Stream, h2::Error> {
-        let wire = Wire::new(peer, None, shared.clock.clone(), shared.buffers.clone());
+        let wire = Wire::new(peer, None, dialer.clock.clone(), dialer.buffers.clone());
         let wire = Rc::new(RefCell::new(wire));
         // nothing is waited for here: what is written is gathered, and leaves with the first request
         let (send, connection) = client::Builder::new()
@@ -171,10 +176,10 @@ impl SharedConnections {
         let stream = carrier.take(scheme, self.translates_grpc_web);
         let task = Task {
             wire,
-            watch: shared.deadlines.watch(&shared.clock),
+            watch: dialer.deadlines.watch(&dialer.clock),
             carrier,
             list: self.clone(),
-            shared: shared.clone(),
+            metrics: dialer.metrics.clone(),
             keepalive,
             awaits_pong: false,
         };
@@ -188,7 +193,7 @@ struct Task {
     watch: Watched,
     carrier: Rc<Carrier>,
     list: Rc<SharedConnections>,
-    shared: Rc<Shared>,
+    metrics: Rc<Metrics>,
     keepalive: Keepalive,
     awaits_pong: bool,
 }
@@ -234,7 +239,7 @@ impl Task {
             None => {}
             Some(limit) => {
                 if limit == Limit::UpstreamPing {
-                    self.shared.metrics.count(limit.counter());
+                    self.metrics.count(limit.counter());
                 }
                 return Poll::Ready(());
             }

@@ -6,13 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use headgate_wire::{write_proxy_v1, write_proxy_v2, ProxyTlvs};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::hooks::connection::ClientInfo;
-use crate::snapshot;
+use crate::spec;
 
-/// What is done on each connection to the servers of an upstream. Such a connection speaks for one client and is not
-/// kept for another.
+/// What is done on each connection to the servers of an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Introduction {
+pub struct ClientAddress {
     header: Option<Version>,
     source: Source,
 }
@@ -30,9 +28,43 @@ enum Source {
     Fixed(IpAddr),
 }
 
-impl Introduction {
+/// For whom a connection is made.
+pub trait ClientIdentity {
+    /// The client's address without port; `unix:` for a Unix socket.
+    fn address(&self) -> &str;
+
+    /// Its port, 0 for a Unix socket.
+    fn port(&self) -> u16;
+
+    /// Where it connected to, if that is known.
+    fn destination(&self) -> Option<SocketAddr>;
+
+    /// What else is known of its connection, for a PROXY header of version 2.
+    fn tlvs(&self) -> ProxyTlvs;
+}
+
+/// What a server is told, and of whom, where it is.
+pub(crate) type Told<'a> = Option<(&'a ClientAddress, &'a dyn ClientIdentity)>;
+
+impl ClientAddress {
+    /// Whether a connection speaks for one client: it is not kept for another. A fixed source speaks for all.
+    #[inline]
+    pub fn is_of_client(&self) -> bool {
+        self.header.is_some() || self.source == Source::Client
+    }
+
+    /// What connections of a client have in common that those of others have not.
+    #[inline]
+    pub fn key(&self, client: &dyn ClientIdentity) -> Option<String> {
+        match (self.header, self.source) {
+            (Some(_), _) => Some(format!("{} {}", client.address(), client.port())),
+            (None, Source::Client) => Some(client.address().to_owned()),
+            (None, _) => None,
+        }
+    }
+
     /// Reads what an upstream's description says; `None`: nothing is done.
-    pub(super) fn build(spec: &snapshot::Upstream) -> Result<Option<Self>, String> {
+    pub fn build(spec: &spec::Upstream) -> Result<Option<Self>, String> {
         let header = match spec.proxy_protocol.as_deref() {
             None => None,
             Some("v1") => Some(Version::V1),
@@ -51,18 +83,18 @@ impl Introduction {
                     .map_err(|_| format!("`{text}` is no source\nhint: write `client` or an address"))?,
             ),
         };
-        let introduction = Self { header, source };
-        Ok((header.is_some() || source != Source::Any).then_some(introduction))
+        let told = Self { header, source };
+        Ok((header.is_some() || source != Source::Any).then_some(told))
     }
 
     /// Appends the header, if there is one.
-    pub(crate) fn write_header(&self, client: &ClientInfo, out: &mut Vec<u8>) {
+    pub fn write_header(&self, client: &dyn ClientIdentity, out: &mut Vec<u8>) {
         let addresses = addresses(client);
         match self.header {
             None => {}
             Some(Version::V1) => write_proxy_v1(addresses, out),
             Some(Version::V2) => {
-                let tlvs = tlvs(client);
+                let tlvs = client.tlvs();
                 if !write_proxy_v2(addresses, false, &tlvs, true, out) {
                     write_proxy_v2(addresses, false, &ProxyTlvs::default(), true, out);
                 }
@@ -71,10 +103,10 @@ impl Introduction {
     }
 
     /// Connects from the address that is asked for.
-    pub(super) async fn connect(&self, to: SocketAddr, client: &ClientInfo) -> io::Result<TcpStream> {
+    pub async fn connect(&self, to: SocketAddr, client: &dyn ClientIdentity) -> io::Result<TcpStream> {
         let from = match self.source {
             Source::Any => None,
-            Source::Client => client.address.parse().ok(),
+            Source::Client => client.address().parse().ok(),
             Source::Fixed(address) => Some(address),
         };
         let Some(from) = from.and_then(|from| alike(from, to)) else {
@@ -119,30 +151,12 @@ fn alike(from: IpAddr, to: SocketAddr) -> Option<IpAddr> {
 }
 
 /// The client, and where it connected to; where that is not known, the unspecified address of the family.
-fn addresses(client: &ClientInfo) -> Option<(SocketAddr, SocketAddr)> {
-    let address: IpAddr = client.address.parse().ok()?;
+fn addresses(client: &dyn ClientIdentity) -> Option<(SocketAddr, SocketAddr)> {
+    let address: IpAddr = client.address().parse().ok()?;
     let nowhere = match address {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let destination = client.destination.unwrap_or(SocketAddr::new(nowhere, 0));
-    Some((SocketAddr::new(address, client.port), destination))
-}
-
-/// What this gateway knows of the connection, on top of what a proxy before it said.
-fn tlvs(client: &ClientInfo) -> ProxyTlvs {
-    let Some(opening) = &client.opening else {
-        return ProxyTlvs::default();
-    };
-    let mut tlvs = opening
-        .proxy
-        .as_ref()
-        .map(|header| header.tlvs.clone())
-        .unwrap_or_default();
-    if let Some(hello) = &*opening.hello.borrow() {
-        if let Some(name) = &hello.server_name {
-            tlvs.authority = Some(name.clone().into_bytes());
-        }
-    }
-    tlvs
+    let destination = client.destination().unwrap_or(SocketAddr::new(nowhere, 0));
+    Some((SocketAddr::new(address, client.port()), destination))
 }

@@ -1,11 +1,10 @@
 //! Which counter counts the hits of which bound.
 
-pub(crate) use headgate_net::limits::Limit;
-
-use crate::metrics::Counter;
+use headgate_net::limits::Limit;
+use headgate_shared::metrics::Counter;
 
 /// A bound whose hits are counted.
-pub(crate) trait LimitCounter {
+pub trait LimitCounter {
     /// The counter of its hits.
     fn counter(self) -> Counter;
 }

@@ -1,29 +1,21 @@
-//! Addresses of servers, their resolution, and connecting.
+//! Addresses of servers, their resolution, and connecting to them.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
 use std::str::FromStr;
 
 use tokio::net::{lookup_host, TcpStream, UdpSocket, UnixStream};
 
-use super::{Introduction, Server};
-use crate::clock::Clock;
-use crate::deadline::Watched;
-use crate::hooks::connection::ClientInfo;
-use crate::peer::{watched, Broken, Peer};
-use crate::stream::Stream;
+use crate::client_address::Told;
+use headgate_net::clock::Clock;
+use headgate_net::stream::Stream;
 
 /// How long resolved addresses are used, in milliseconds. The system's resolver does not tell a name's own time to live.
 const RESOLVED_FOR_MS: u64 = 10_000;
 
-/// Whom a connection speaks for, where the server is to know.
-pub(crate) type Introduced<'a> = Option<(&'a Introduction, &'a ClientInfo)>;
-
 /// Where a server listens.
-pub(super) enum Address {
+pub enum Address {
     Ip(SocketAddr),
     Unix(String),
     Name {
@@ -62,55 +54,11 @@ pub fn is_server_address(text: &str) -> bool {
     text.parse::<Address>().is_ok()
 }
 
-impl Server {
-    /// Opens a connection within the watch's deadline.
-    pub(crate) async fn connect(
-        &self,
-        clock: &Clock,
-        watch: &Watched,
-        introduced: Introduced<'_>,
-    ) -> Result<Stream, Broken> {
-        within(watch, self.address.connect(clock, introduced)).await
-    }
-
-    /// Whether it speaks TLS.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.tls.is_some()
-    }
-
-    /// Makes a TLS session on a connection to it, within the watch's deadline.
-    pub(crate) async fn secure(&self, peer: &mut Peer, watch: &Watched) -> Result<(), Broken> {
-        match &self.tls {
-            Some((tls, name)) => tls.connect(peer, name.clone(), watch).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the files behind it are as they were when it was built.
-    pub(super) fn is_current(&self) -> bool {
-        self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
-    }
-}
-
-impl Server {
-    /// A socket for datagrams to the server and from it.
-    pub(crate) async fn datagram_socket(&self, clock: &Clock) -> io::Result<UdpSocket> {
-        let to = self.address.one(clock).await?;
-        let from: SocketAddr = if to.is_ipv4() {
-            (Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        let socket = UdpSocket::bind(from).await?;
-        socket.connect(to).await?;
-        Ok(socket)
-    }
-}
-
 impl Address {
-    async fn connect(&self, clock: &Clock, introduced: Introduced<'_>) -> io::Result<Stream> {
+    /// Opens a connection.
+    pub async fn connect(&self, clock: &Clock, told: Told<'_>) -> io::Result<Stream> {
         match self {
-            Self::Ip(address) => connect_tcp(*address, introduced).await,
+            Self::Ip(address) => connect_tcp(*address, told).await,
             Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Self::Name {
                 name,
@@ -128,12 +76,7 @@ impl Address {
                 let first = next.replace(next.get().wrapping_add(1));
                 let mut last = io::Error::new(io::ErrorKind::NotFound, format!("`{name}` has no address"));
                 for offset in 0..addresses.len() {
-                    match connect_tcp(
-                        addresses[first.wrapping_add(offset) % addresses.len()],
-                        introduced,
-                    )
-                    .await
-                    {
+                    match connect_tcp(addresses[first.wrapping_add(offset) % addresses.len()], told).await {
                         Ok(stream) => return Ok(stream),
                         Err(error) => last = error,
                     }
@@ -145,6 +88,19 @@ impl Address {
 }
 
 impl Address {
+    /// A socket for datagrams to the server and from it.
+    pub async fn datagram_socket(&self, clock: &Clock) -> io::Result<UdpSocket> {
+        let to = self.one(clock).await?;
+        let from: SocketAddr = if to.is_ipv4() {
+            (Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let socket = UdpSocket::bind(from).await?;
+        socket.connect(to).await?;
+        Ok(socket)
+    }
+
     /// One of the addresses behind it, the next at each call.
     async fn one(&self, clock: &Clock) -> io::Result<SocketAddr> {
         match self {
@@ -173,17 +129,11 @@ impl Address {
     }
 }
 
-async fn connect_tcp(address: SocketAddr, introduced: Introduced<'_>) -> io::Result<Stream> {
-    let stream = match introduced {
-        Some((introduction, client)) => introduction.connect(address, client).await?,
+async fn connect_tcp(address: SocketAddr, told: Told<'_>) -> io::Result<Stream> {
+    let stream = match told {
+        Some((rule, client)) => rule.connect(address, client).await?,
         None => TcpStream::connect(address).await?,
     };
     stream.set_nodelay(true)?;
     Ok(Stream::Tcp(stream))
-}
-
-/// Waits for a future as long as the watch allows.
-async fn within<T>(watch: &Watched, future: impl Future<Output = io::Result<T>>) -> Result<T, Broken> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| watched(future.as_mut().poll(context), watch, context)).await
 }

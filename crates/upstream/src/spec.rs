@@ -1,8 +1,8 @@
-//! Groups of servers.
+//! Upstreams as they come in a snapshot.
 
 use serde::Deserialize;
 
-use super::{RouteTimeouts, UpstreamTls};
+use headgate_net::tls::spec::UpstreamTls;
 
 /// A group of servers.
 #[derive(Deserialize, Debug, Clone, PartialEq)]
@@ -87,4 +87,28 @@ pub struct Keepalive {
     pub max_requests: u64,
     /// HTTP/2: how often a server with requests is pinged, and how long its answer may take.
     pub ping: u64,
+}
+
+/// A route's own timeouts; what is absent comes from the gateway's.
+#[derive(Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// How long a head may take to come, in milliseconds, as all others.
+    pub client_head: Option<u64>,
+    /// A pause within a request's body.
+    pub client_body: Option<u64>,
+    /// Between two requests of a connection.
+    pub client_idle: Option<u64>,
+    /// A write that makes no progress.
+    pub send: Option<u64>,
+    /// For a place on a server whose requests are bounded.
+    pub queue: Option<u64>,
+    /// Connecting to a server.
+    pub connect: Option<u64>,
+    /// Until a response's head is here.
+    pub upstream_head: Option<u64>,
+    /// A pause within a response's body.
+    pub upstream_idle: Option<u64>,
+    /// For a request's body that nobody reads any more.
+    pub drain: Option<u64>,
 }

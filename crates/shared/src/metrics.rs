@@ -1,6 +1,6 @@
 //! The worker's counters: cells of its slot in the shared zone, so that any process can sum them.
 
-use headgate_shared::{Slot, Zone};
+use crate::{Slot, Zone};
 
 macro_rules! counters {
     ($($variant:ident $name:literal,)*) => {
@@ -108,44 +108,54 @@ counters! {
 }
 
 /// How many upstream servers have a cell of their own for their active requests.
-pub(crate) const SERVER_CELLS: u32 = 4000;
+pub const SERVER_CELLS: u32 = 4000;
 
 /// The first cell of the upstream servers.
-pub(crate) const FIRST_SERVER_CELL: u32 = 256;
+pub const FIRST_SERVER_CELL: u32 = 256;
 
 /// The cells that a zone must have.
 pub const ZONE_CELLS: u32 = FIRST_SERVER_CELL + SERVER_CELLS;
 
 /// A worker's slot, in which nobody else counts.
-pub(crate) struct Metrics {
+pub struct Metrics {
     slot: Slot,
 }
 
 impl Metrics {
-    pub(crate) fn new(zone: Zone, slot: u32) -> Self {
+    /// Counts in that slot.
+    #[inline]
+    pub fn new(zone: Zone, slot: u32) -> Self {
         Self {
             slot: zone.slot(slot),
         }
     }
 
-    pub(crate) fn count(&self, counter: Counter) {
+    /// One more.
+    #[inline]
+    pub fn count(&self, counter: Counter) {
         self.add(counter, 1);
     }
 
     /// Counts in a cell, that of a counter's number.
-    pub(crate) fn count_cell(&self, cell: u32) {
+    #[inline]
+    pub fn count_cell(&self, cell: u32) {
         self.slot.count(cell, 1);
     }
 
-    pub(crate) fn add(&self, counter: Counter, n: u64) {
+    /// So many more.
+    #[inline]
+    pub fn add(&self, counter: Counter, n: u64) {
         self.slot.count(counter as u32, n);
     }
 
-    pub(crate) fn sub(&self, counter: Counter, n: u64) {
+    /// So many less, of a gauge.
+    #[inline]
+    pub fn sub(&self, counter: Counter, n: u64) {
         self.slot.count(counter as u32, n.wrapping_neg());
     }
 
-    pub(crate) fn status(&self, status: u16) {
+    /// A response with that status.
+    pub fn status(&self, status: u16) {
         self.count(match status {
             100..=199 => Counter::Responses1xx,
             200..=299 => Counter::Responses2xx,
@@ -156,27 +166,32 @@ impl Metrics {
     }
 
     /// Sets a counter that is kept elsewhere.
-    pub(crate) fn set(&self, counter: Counter, n: u64) {
+    #[inline]
+    pub fn set(&self, counter: Counter, n: u64) {
         self.slot.set(counter as u32, n);
     }
 
     /// A cell's sum over all workers.
-    pub(crate) fn sum(&self, cell: u32) -> u64 {
+    #[inline]
+    pub fn sum(&self, cell: u32) -> u64 {
         self.slot.zone().sum(cell)
     }
 
     /// A request begins on an upstream server.
-    pub(crate) fn enter_server(&self, cell: u32) {
+    #[inline]
+    pub fn enter_server(&self, cell: u32) {
         self.slot.count(cell, 1);
     }
 
     /// And ends.
-    pub(crate) fn leave_server(&self, cell: u32) {
+    #[inline]
+    pub fn leave_server(&self, cell: u32) {
         self.slot.count(cell, 1u64.wrapping_neg());
     }
 
     /// Requests now on that server, over all workers.
-    pub(crate) fn server_load(&self, cell: u32) -> u32 {
+    #[inline]
+    pub fn server_load(&self, cell: u32) -> u32 {
         u32::try_from(self.slot.zone().sum(cell)).unwrap_or(u32::MAX)
     }
 }

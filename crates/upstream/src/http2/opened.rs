@@ -21,14 +21,13 @@ use headgate_wire::{parse_request, Framing, Parsed, RequestHead, TargetForm};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{header, HeaderValue, Method, Request};
 
-use super::accepted::OWN_HEADS;
-use super::answer_text;
-use super::fields::to_map;
+use super::connections::Place;
+use super::fields::{to_map, OWN_HEADS};
 use super::grpc_web::{self, Form};
 use super::incoming::Incoming;
 use super::outgoing::{take_both, Outgoing};
-use super::upstream::Place;
-use crate::virtual_stream::{Duplex, Peek};
+use super::response_text;
+use headgate_net::virtual_stream::{Duplex, Peek};
 
 enum Asking {
     /// The head is not complete.
@@ -54,7 +53,7 @@ enum Answering {
 }
 
 /// See the module.
-pub(crate) struct Opened {
+pub struct Opened {
     send: SendRequest<Bytes>,
     scheme: Scheme,
     asking: Asking,
@@ -70,12 +69,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn new(
-        send: SendRequest<Bytes>,
-        scheme: Scheme,
-        translates_grpc_web: bool,
-        place: Place,
-    ) -> Self {
+    pub fn new(send: SendRequest<Bytes>, scheme: Scheme, translates_grpc_web: bool, place: Place) -> Self {
         Self {
             send,
             scheme,
@@ -165,16 +159,16 @@ impl Answering {
                 Self::Head { response, text } => {
                     // every interim head is there before the final one
                     while let Poll::Ready(Some(interim)) = response.poll_informational(context) {
-                        answer_text::write_interim(&interim.map_err(|error| failed(&error))?, text);
+                        response_text::write_interim(&interim.map_err(|error| failed(&error))?, text);
                     }
                     match Pin::new(response).poll(context) {
                         Poll::Ready(Ok(response)) => {
                             let text = std::mem::take(text);
                             *self = Self::Body(match key {
                                 Some(key) if response.status().is_success() => {
-                                    answer_text::switching(response, key, text)
+                                    response_text::switching(response, key, text)
                                 }
-                                _ => answer_text::incoming(response, is_head, web, text)?,
+                                _ => response_text::incoming(response, is_head, web, text)?,
                             });
                         }
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(&error))),

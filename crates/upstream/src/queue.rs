@@ -5,13 +5,19 @@ use std::rc::Rc;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// See the module.
-pub(crate) struct Queue {
+pub struct Queue {
     turnstile: Semaphore,
     freed: Rc<Notify>,
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    /// Nobody waits.
+    #[allow(
+        clippy::new_without_default,
+        reason = "there is one for each upstream, made on purpose"
+    )]
+    #[inline]
+    pub fn new() -> Self {
         Self {
             turnstile: Semaphore::new(1),
             freed: Rc::default(),
@@ -19,22 +25,24 @@ impl Queue {
     }
 
     /// Whether nobody waits.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[inline]
+    pub fn is_empty(&self) -> bool {
         self.turnstile.available_permits() > 0
     }
 
     /// Waits until everybody who came earlier has a server, or has left.
-    pub(crate) async fn turnstile(&self) -> SemaphorePermit<'_> {
+    pub async fn turnstile(&self) -> SemaphorePermit<'_> {
         self.turnstile.acquire().await.expect("it is never closed")
     }
 
     /// Waits until this worker gives a server back.
-    pub(crate) async fn freed(&self) {
+    pub async fn freed(&self) {
         self.freed.notified().await;
     }
 
     /// What to tell when a server is given back.
-    pub(super) fn bell(&self) -> Rc<Notify> {
+    #[inline]
+    pub fn bell(&self) -> Rc<Notify> {
         self.freed.clone()
     }
 }

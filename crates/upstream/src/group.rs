@@ -1,28 +1,22 @@
-//! Upstreams: choosing a server, connecting, and keeping connections.
-
-mod connect;
-mod introduction;
-mod pool;
-mod queue;
+//! A group of servers, and the choice among them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
+use headgate_net::tls::UpstreamTls;
 use headgate_route::{Balance, Balancer, ServerSpec};
+use headgate_shared::metrics::Metrics;
 use rustls::pki_types::ServerName;
-
-use crate::http2::SharedConnections;
-use crate::metrics::Metrics;
-use crate::snapshot;
-use crate::tls::UpstreamTls;
-pub use connect::is_server_address;
-use connect::Address;
-pub(crate) use introduction::Introduction;
-pub(crate) use pool::{Pool, Pooled};
-pub(crate) use queue::Queue;
 use tokio::sync::Notify;
+
+use crate::address::Address;
+use crate::client_address::ClientAddress;
+use crate::http2::connections::SharedConnections;
+use crate::pool::Pool;
+use crate::queue::Queue;
+use crate::spec;
 
 /// A group of servers that answer the same requests.
 pub struct Upstream {
@@ -30,15 +24,19 @@ pub struct Upstream {
     pub name: String,
     /// Its servers, in the order listed.
     pub servers: Vec<Server>,
-    pub(crate) host: HostRule,
-    pub(crate) retries: u32,
-    pub(crate) timeouts: snapshot::RouteTimeouts,
-    pub(crate) keepalive: snapshot::Keepalive,
+    /// The `Host` that they get.
+    pub host: HostRule,
+    /// Further attempts after the first, where a retry is safe.
+    pub retries: u32,
+    /// Its own timeouts.
+    pub timeouts: spec::RouteTimeouts,
+    /// What is kept open.
+    pub keepalive: spec::Keepalive,
     /// How servers learn who the client is before the first byte, if they do.
-    pub(crate) introduction: Option<Introduction>,
+    pub client_address: Option<ClientAddress>,
     /// Where requests wait, if a server is bounded.
-    pub(crate) queue: Option<Queue>,
-    spec: snapshot::Upstream,
+    pub queue: Option<Queue>,
+    spec: spec::Upstream,
     balancer: RefCell<Balancer>,
 }
 
@@ -46,15 +44,17 @@ pub struct Upstream {
 pub struct Server {
     /// Its address as written in the configuration.
     pub name: String,
-    address: Address,
+    pub(crate) address: Address,
     /// How TLS is spoken with it, and under which name; absent for plain connections.
-    tls: Option<(Rc<UpstreamTls>, ServerName<'static>)>,
+    pub(crate) tls: Option<(Rc<UpstreamTls>, ServerName<'static>)>,
     /// Its cell in the shared zone: requests now on it.
-    pub(crate) cell: u32,
-    pub(crate) pool: Pool,
+    pub cell: u32,
+    /// Its idle connections.
+    pub pool: Pool,
     /// Its connections where it speaks HTTP/2.
-    pub(crate) http2: Option<Rc<SharedConnections>>,
-    pub(crate) has_failed: Cell<bool>,
+    pub http2: Option<Rc<SharedConnections>>,
+    /// Something failed since it last answered.
+    pub has_failed: Cell<bool>,
 }
 
 /// A server as `balance` hooks see it.
@@ -72,7 +72,7 @@ pub struct Load {
 
 /// The `Host` that servers get.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum HostRule {
+pub enum HostRule {
     /// What the client sent.
     Preserve,
     /// The server's own name.
@@ -83,10 +83,7 @@ pub(crate) enum HostRule {
 
 impl Upstream {
     /// Builds one from its description; `cell` gives each server its cell.
-    pub(crate) fn build(
-        spec: &snapshot::Upstream,
-        cell: &mut dyn FnMut(&str) -> u32,
-    ) -> Result<Self, String> {
+    pub fn build(spec: &spec::Upstream, cell: &mut dyn FnMut(&str) -> u32) -> Result<Self, String> {
         let balance: Balance = spec
             .balance
             .parse()
@@ -120,7 +117,7 @@ impl Upstream {
                     .map_err(named)?,
                 cell: cell(&format!("{}/{}", spec.name, server.address)),
                 pool: Pool::default(),
-                http2: (spec.protocol == snapshot::UpstreamProtocol::H2)
+                http2: (spec.protocol == spec::UpstreamProtocol::H2)
                     .then(|| Rc::new(SharedConnections::new(spec.grpc_web))),
                 has_failed: Cell::new(false),
             })
@@ -132,8 +129,7 @@ impl Upstream {
             backup: server.backup,
             max_connections: server.max_connections,
         });
-        let introduction =
-            Introduction::build(spec).map_err(|error| format!("upstream `{}`: {error}", spec.name))?;
+        let client_address = ClientAddress::build(spec).map_err(named)?;
         let mut balancer = Balancer::new(balance, specs.collect());
         // hashing nothing with the keys of a new state gives a random number, other in each worker
         balancer.seed(RandomState::new().build_hasher().finish());
@@ -147,15 +143,15 @@ impl Upstream {
             },
             retries: spec.retries,
             timeouts: spec.timeouts.clone(),
-            keepalive: match &introduction {
+            keepalive: match &client_address {
                 // each connection speaks for one client
-                Some(_) => snapshot::Keepalive {
+                Some(told) if told.is_of_client() => spec::Keepalive {
                     max_idle: 0,
                     ..spec.keepalive.clone()
                 },
-                None => spec.keepalive.clone(),
+                _ => spec.keepalive.clone(),
             },
-            introduction,
+            client_address,
             queue: spec
                 .servers
                 .iter()
@@ -168,18 +164,20 @@ impl Upstream {
 
     /// Whether it is what `spec` describes, so that a new configuration can keep it with its connections and its memory
     /// of failures.
-    pub(crate) fn is(&self, spec: &snapshot::Upstream) -> bool {
+    #[inline]
+    pub fn is(&self, spec: &spec::Upstream) -> bool {
         self.spec == *spec && self.servers.iter().all(Server::is_current)
     }
 
     /// Chooses a server that was not yet tried (`tried`: a bit a server).
-    pub(crate) fn pick(&self, now_ms: u64, key: &[u8], tried: u64, metrics: &Metrics) -> Option<usize> {
+    #[inline]
+    pub fn pick(&self, now_ms: u64, key: &[u8], tried: u64, metrics: &Metrics) -> Option<usize> {
         let load = |server: usize| metrics.server_load(self.servers[server].cell);
         self.balancer.borrow_mut().pick(now_ms, key, &load, tried)
     }
 
     /// How its servers are now, in the order listed.
-    pub(crate) fn loads(&self, now_ms: u64, metrics: &Metrics) -> Vec<Load> {
+    pub fn loads(&self, now_ms: u64, metrics: &Metrics) -> Vec<Load> {
         let balancer = self.balancer.borrow();
         (self.servers.iter().zip(&self.spec.servers).enumerate())
             .map(|(index, (server, spec))| Load {
@@ -192,7 +190,8 @@ impl Upstream {
     }
 
     /// A server answered.
-    pub(crate) fn succeeded(&self, server: usize, now_ms: u64) {
+    #[inline]
+    pub fn succeeded(&self, server: usize, now_ms: u64) {
         // most servers have not failed since they last answered: nothing to forgive
         if self.servers[server].has_failed.replace(false) {
             self.balancer.borrow_mut().succeeded(server, now_ms);
@@ -200,18 +199,21 @@ impl Upstream {
     }
 
     /// A server did not.
-    pub(crate) fn failed(&self, server: usize, now_ms: u64) {
+    #[inline]
+    pub fn failed(&self, server: usize, now_ms: u64) {
         self.servers[server].has_failed.set(true);
         self.balancer.borrow_mut().failed(server, now_ms);
     }
 
     /// Whether there are idle connections.
-    pub(crate) fn has_idle(&self) -> bool {
+    #[inline]
+    pub fn has_idle(&self) -> bool {
         self.servers.iter().any(|server| !server.pool.is_empty())
     }
 
     /// Closes idle connections that are too old or that their server closed.
-    pub(crate) fn sweep(&self, now_ms: u64) {
+    #[inline]
+    pub fn sweep(&self, now_ms: u64) {
         for server in &self.servers {
             server.pool.sweep(now_ms, self.keepalive.idle_timeout);
         }
@@ -219,14 +221,16 @@ impl Upstream {
 }
 
 /// A request on a server; the server's load counts it until this is dropped.
-pub(crate) struct Lease {
+pub struct Lease {
     metrics: Rc<Metrics>,
     cell: u32,
     bell: Option<Rc<Notify>>,
 }
 
 impl Lease {
-    pub(crate) fn new(metrics: Rc<Metrics>, upstream: &Upstream, server: usize) -> Self {
+    /// Counts one more on that server.
+    #[inline]
+    pub fn new(metrics: Rc<Metrics>, upstream: &Upstream, server: usize) -> Self {
         let cell = upstream.servers[server].cell;
         metrics.enter_server(cell);
         let bell = upstream.queue.as_ref().map(Queue::bell);
@@ -240,5 +244,18 @@ impl Drop for Lease {
         if let Some(bell) = &self.bell {
             bell.notify_one();
         }
+    }
+}
+
+impl Server {
+    /// Whether it speaks TLS.
+    #[inline]
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether the files behind it are as they were when it was built.
+    fn is_current(&self) -> bool {
+        self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
     }
 }

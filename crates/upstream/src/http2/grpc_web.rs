@@ -15,13 +15,15 @@ const TRAILERS: u8 = 0x80;
 
 /// How a call's bodies are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Form {
+pub enum Form {
+    /// As they are.
     Binary,
+    /// In base64.
     Text,
 }
 
 /// Makes a browser's call one of gRPC; `None` (and nothing changed) if it is no call of gRPC-Web.
-pub(super) fn translate_request(fields: &mut HeaderMap) -> Option<Form> {
+pub fn translate_request(fields: &mut HeaderMap) -> Option<Form> {
     let kind = fields.get(header::CONTENT_TYPE)?.as_bytes();
     let rest = kind.strip_prefix(b"application/grpc-web")?;
     let (form, rest) = match rest.strip_prefix(b"-text") {
@@ -42,7 +44,7 @@ pub(super) fn translate_request(fields: &mut HeaderMap) -> Option<Form> {
 }
 
 /// Makes the answer's head one of gRPC-Web.
-pub(super) fn translate_answer(form: Form, fields: &mut HeaderMap) {
+pub fn translate_answer(form: Form, fields: &mut HeaderMap) {
     let rest = fields
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
@@ -58,7 +60,7 @@ pub(super) fn translate_answer(form: Form, fields: &mut HeaderMap) {
 }
 
 /// A piece of the answer's body.
-pub(super) fn encode(form: Form, data: Bytes) -> Bytes {
+pub fn encode(form: Form, data: Bytes) -> Bytes {
     match form {
         Form::Binary => data,
         Form::Text => STANDARD.encode(data).into(),
@@ -66,7 +68,7 @@ pub(super) fn encode(form: Form, data: Bytes) -> Bytes {
 }
 
 /// The trailers as the body's last message.
-pub(super) fn encode_trailers(form: Form, trailers: &HeaderMap) -> Bytes {
+pub fn encode_trailers(form: Form, trailers: &HeaderMap) -> Bytes {
     let mut lines = Vec::new();
     write_lines(trailers, &mut lines);
     let length = u32::try_from(lines.len()).unwrap_or(u32::MAX);
@@ -78,18 +80,18 @@ pub(super) fn encode_trailers(form: Form, trailers: &HeaderMap) -> Bytes {
 
 /// The request's body on its way out of base64, which may be cut anywhere and padded between messages.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     /// Digits of a group that is not whole.
     begun: Vec<u8>,
 }
 
 /// A body that is no base64.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotText;
+pub struct NotText;
 
 impl Decoder {
     /// Decodes on: every whole group.
-    pub(super) fn decode(&mut self, text: &[u8]) -> Result<Bytes, NotText> {
+    pub fn decode(&mut self, text: &[u8]) -> Result<Bytes, NotText> {
         let mut decoded = Vec::with_capacity(text.len());
         self.begun.extend_from_slice(text);
         let whole = self.begun.len() / 4 * 4;
@@ -107,7 +109,8 @@ impl Decoder {
     }
 
     /// The body may end here.
-    pub(super) fn is_at_end(&self) -> bool {
+    #[inline]
+    pub fn is_at_end(&self) -> bool {
         self.begun.is_empty()
     }
 }

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
-use crate::peer::Peer;
+use headgate_net::peer::Peer;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Pool {
+pub struct Pool {
     #[allow(
         clippy::vec_box,
         reason = "they go through many hands while a request is forwarded"
@@ -15,17 +15,20 @@ pub(crate) struct Pool {
 }
 
 /// A connection that may serve more requests.
-pub(crate) struct Pooled {
-    pub(crate) peer: Peer,
+pub struct Pooled {
+    /// The server.
+    pub peer: Peer,
     /// Requests it has served.
-    pub(crate) served: u64,
-    pub(crate) since_ms: u64,
+    pub served: u64,
+    /// When it became idle, on the worker's clock.
+    pub since_ms: u64,
 }
 
 impl Pooled {
     /// A connection that has served so many requests.
     #[allow(clippy::unnecessary_box_returns, reason = "it stays boxed, as in the pool")]
-    pub(crate) fn new(peer: Peer, served: u64) -> Box<Self> {
+    #[inline]
+    pub fn new(peer: Peer, served: u64) -> Box<Self> {
         Box::new(Self {
             peer,
             served,
@@ -43,7 +46,7 @@ impl Pooled {
 
 impl Pool {
     /// Takes a usable connection; dead ones met on the way are closed.
-    pub(crate) fn take(&self) -> Option<Box<Pooled>> {
+    pub fn take(&self) -> Option<Box<Pooled>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut pooled) = idle.pop() {
             if pooled.is_usable() {
@@ -54,19 +57,23 @@ impl Pool {
     }
 
     /// Keeps a connection, unless there are `max_idle` already.
-    pub(crate) fn give(&self, pooled: Box<Pooled>, max_idle: usize) {
+    #[inline]
+    pub fn give(&self, pooled: Box<Pooled>, max_idle: usize) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < max_idle {
             idle.push(pooled);
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
         self.idle.borrow().is_empty()
     }
 
     /// Closes what has been idle for `idle_timeout_ms`, and what its server closed.
-    pub(crate) fn sweep(&self, now_ms: u64, idle_timeout_ms: u64) {
+    #[inline]
+    pub fn sweep(&self, now_ms: u64, idle_timeout_ms: u64) {
         self.idle.borrow_mut().retain_mut(|pooled| {
             now_ms.saturating_sub(pooled.since_ms) < idle_timeout_ms && pooled.is_usable()
         });

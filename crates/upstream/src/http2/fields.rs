@@ -1,11 +1,17 @@
 //! Header fields between this gateway's heads and the maps of the crate `h2`.
 
 use bytes::Bytes;
-use headgate_wire::Head;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use headgate_wire::{Head, HeadLimits};
+use http::{header, HeaderMap, HeaderName, HeaderValue};
+
+/// The heads come from this gateway itself, which has held the peers' parts to the configured limits.
+pub const OWN_HEADS: HeadLimits = HeadLimits {
+    max_bytes: 1 << 20,
+    max_fields: 10_000,
+};
 
 /// The visible fields of a head. `None` for a field that HTTP/2 cannot carry.
-pub(super) fn to_map(head: &Head, more: usize) -> Option<HeaderMap> {
+pub fn to_map(head: &Head, more: usize) -> Option<HeaderMap> {
     let (mut count, mut values) = (0, Vec::with_capacity(head.len_hint()));
     for (_, value) in head.iter() {
         count += 1;
@@ -24,11 +30,29 @@ pub(super) fn to_map(head: &Head, more: usize) -> Option<HeaderMap> {
 }
 
 /// Appends a trailer section's lines, without the empty one.
-pub(super) fn write_lines(map: &HeaderMap, out: &mut Vec<u8>) {
+pub fn write_lines(map: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in map {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes().trim_ascii());
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Fields that would frame an HTTP/1 message (RFC 9113 section 8.2.2).
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    name == header::CONNECTION
+        || name == header::TRANSFER_ENCODING
+        || name == header::UPGRADE
+        || name == "keep-alive"
+        || name == "proxy-connection"
+        || name == "http2-settings"
+}
+
+/// Digits and nothing else.
+pub fn number(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
 }

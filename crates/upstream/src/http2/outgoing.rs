@@ -30,7 +30,7 @@ enum Source {
 }
 
 /// See the module.
-pub(super) struct Outgoing {
+pub struct Outgoing {
     stream: SendStream<Bytes>,
     source: Source,
     /// So many of the next bytes are payload of the chunk under way.
@@ -41,7 +41,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// For a stream whose head is sent; it is ended already if `framing` says that there is no body.
-    pub(super) fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
+    pub fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
         let source = match framing {
             Framing::None | Framing::Length(0) => Source::Done,
             Framing::Length(length) => Source::Length(length),
@@ -57,18 +57,20 @@ impl Outgoing {
     }
 
     /// The payload is base64, and leaves without it.
-    pub(super) fn out_of_base64(mut self, is_base64: bool) -> Self {
+    #[inline]
+    pub fn out_of_base64(mut self, is_base64: bool) -> Self {
         self.decoder = is_base64.then(Decoder::default);
         self
     }
 
     /// The stream is ended as it should be.
-    pub(super) fn is_done(&self) -> bool {
+    #[inline]
+    pub fn is_done(&self) -> bool {
         matches!(self.source, Source::Done)
     }
 
     /// Takes bytes of the body: how many. Pending if the windows allow none.
-    pub(super) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut taken = 0;
         while taken < bytes.len() {
             match self.poll_step(context, &bytes[taken..]) {
@@ -170,7 +172,8 @@ impl Outgoing {
     }
 
     /// The writer has no more: the end of a tunnel.
-    pub(super) fn shut(&mut self) -> io::Result<()> {
+    #[inline]
+    pub fn shut(&mut self) -> io::Result<()> {
         if let Source::Raw = self.source {
             self.finish(None)?;
         }
@@ -178,18 +181,20 @@ impl Outgoing {
     }
 
     /// Ready when the peer has reset the stream.
-    pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    #[inline]
+    pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_reset(context).map(drop)
     }
 
     /// Tells the peer that what it got is not whole (RFC 9113 section 8.1).
-    pub(super) fn reset(&mut self, reason: Reason) {
+    #[inline]
+    pub fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
 }
 
 /// Writes two slices by a step that takes a part of what it is given: what was taken before it fails or waits is told first.
-pub(super) fn take_both(
+pub fn take_both(
     first: &[u8],
     second: &[u8],
     mut step: impl FnMut(&[u8]) -> Poll<io::Result<usize>>,

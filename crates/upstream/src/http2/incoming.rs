@@ -16,7 +16,7 @@ use super::grpc_web::{self, Form};
 
 /// How the body looks as HTTP/1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum BodyFraming {
+pub enum BodyFraming {
     /// There is none.
     None,
     /// As it is; the head told its length, which `h2` holds it to. Trailers have no place.
@@ -28,7 +28,7 @@ pub(super) enum BodyFraming {
 }
 
 /// See the module.
-pub(super) struct Incoming {
+pub struct Incoming {
     text: Vec<u8>,
     text_read: usize,
     data: Bytes,
@@ -41,7 +41,8 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(head: Vec<u8>, body: RecvStream, framing: BodyFraming) -> Self {
+    /// A message whose head is that text.
+    pub fn new(head: Vec<u8>, body: RecvStream, framing: BodyFraming) -> Self {
         Self {
             text: head,
             text_read: 0,
@@ -55,27 +56,32 @@ impl Incoming {
     }
 
     /// As the answer to a browser's call of gRPC, if it is one.
-    pub(super) fn into_web(mut self, web: Option<Form>) -> Self {
+    #[inline]
+    pub fn into_web(mut self, web: Option<Form>) -> Self {
         self.web = web.filter(|_| self.framing == BodyFraming::Chunked);
         self
     }
 
     /// Nothing is ready, and nothing more will come.
-    pub(super) fn is_finished(&self) -> bool {
+    #[inline]
+    pub fn is_finished(&self) -> bool {
         self.is_ended && !self.has_bytes()
     }
 
     /// The end is one that a reader must see (a tunnel's), not just that of a message.
-    pub(super) fn is_end_told(&self) -> bool {
+    #[inline]
+    pub fn is_end_told(&self) -> bool {
         self.framing == BodyFraming::Raw
     }
 
-    pub(super) fn has_bytes(&self) -> bool {
+    /// Whether something is here to read.
+    #[inline]
+    pub fn has_bytes(&self) -> bool {
         self.text_read < self.text.len() || !self.data.is_empty()
     }
 
     /// Ready when there are bytes, or the message is finished.
-    pub(super) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.has_bytes() && !self.is_ended {
             match ready!(self.body.poll_data(context)) {
                 // an empty frame must not look like the last chunk
@@ -135,7 +141,7 @@ impl Incoming {
 
     /// Copies what is ready, at most `limit` bytes, to the end of `buffer`; asks for more frames while they are there.
     /// 0 means that the message is finished.
-    pub(super) fn poll_read(
+    pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut Vec<u8>,
@@ -175,6 +181,6 @@ impl Incoming {
 }
 
 /// An error of a stream as one of a socket.
-pub(super) fn broken(error: &h2::Error) -> io::Error {
+pub fn broken(error: &h2::Error) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, error.to_string())
 }

@@ -6,21 +6,20 @@ use std::io;
 use h2::RecvStream;
 use http::{header, HeaderMap, Response, StatusCode};
 
-use super::fields::write_lines;
+use super::fields::{is_of_connection, number, write_lines};
 use super::grpc_web::{self, Form};
 use super::incoming::{BodyFraming, Incoming};
-use super::request_text::{is_of_connection, number};
-use crate::messages::websocket::accept;
+use super::websocket_key::accept;
 
 /// Appends an interim head.
-pub(super) fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {
+pub fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {
     write_status(response.status(), out);
     write_fields(response.headers(), out);
     out.extend_from_slice(b"\r\n");
 }
 
 /// The answer from its head on; `out` is what is to be read before it.
-pub(super) fn incoming(
+pub fn incoming(
     response: Response<RecvStream>,
     is_head: bool,
     web: Option<Form>,
@@ -59,7 +58,7 @@ pub(super) fn incoming(
 }
 
 /// The answer that begins a WebSocket, as the 101 it would be in HTTP/1; `key` is the client's.
-pub(super) fn switching(response: Response<RecvStream>, key: &[u8], mut out: Vec<u8>) -> Incoming {
+pub fn switching(response: Response<RecvStream>, key: &[u8], mut out: Vec<u8>) -> Incoming {
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
     write_status(StatusCode::SWITCHING_PROTOCOLS, &mut out);

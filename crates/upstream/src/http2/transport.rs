@@ -14,26 +14,29 @@ use std::task::{ready, Context, Poll};
 use headgate_wire::FrameMeter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::clock::Clock;
-use crate::peer::{Buffers, Peer, BUFFER_BYTES};
+use headgate_net::clock::Clock;
+use headgate_net::peer::{Buffers, Peer, BUFFER_BYTES};
 
 /// One end is `h2`'s, the other the task's.
-pub(super) struct Transport<P>(pub(super) Rc<RefCell<Wire<P>>>);
+pub struct Transport<P>(pub Rc<RefCell<Wire<P>>>);
 
 /// See the module. `P` is, or holds, the peer.
-pub(super) struct Wire<P> {
-    pub(super) owner: P,
-    pub(super) meter: Option<FrameMeter>,
+pub struct Wire<P> {
+    /// Has the peer.
+    pub owner: P,
+    /// Looks at what comes.
+    pub meter: Option<FrameMeter>,
     clock: Rc<Clock>,
     buffers: Rc<Buffers>,
     out: Vec<u8>,
     written: usize,
     /// All bytes that have left: whoever takes them is alive.
-    pub(super) sent: u64,
+    pub sent: u64,
 }
 
 /// Who has a peer.
-pub(super) trait HasPeer {
+pub trait HasPeer {
+    /// The peer.
     fn peer(&mut self) -> &mut Peer;
 }
 
@@ -44,7 +47,8 @@ impl HasPeer for Peer {
 }
 
 impl<P: HasPeer> Wire<P> {
-    pub(super) fn new(owner: P, meter: Option<FrameMeter>, clock: Rc<Clock>, buffers: Rc<Buffers>) -> Self {
+    /// A wire on which nothing was sent.
+    pub fn new(owner: P, meter: Option<FrameMeter>, clock: Rc<Clock>, buffers: Rc<Buffers>) -> Self {
         Self {
             owner,
             meter,
@@ -57,7 +61,7 @@ impl<P: HasPeer> Wire<P> {
     }
 
     /// Sends what is gathered.
-    pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let stream = &mut self.owner.peer().stream;
             let n = ready!(stream.poll_write(context, &self.out[self.written..], &[]))?;

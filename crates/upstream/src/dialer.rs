@@ -1,0 +1,210 @@
+//! The one place where connections to servers are made: TCP or a Unix socket, the PROXY header, TLS; each step within its time.
+//!
+//! # How it works
+//! A failed connection is logged here with its reason, which may name addresses and system errors; clients are told only
+//! [`DialFailed::message`]. Nothing of a request was sent yet, so that another server may always be tried.
+
+use std::future::{poll_fn, Future};
+use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::rc::Rc;
+
+use headgate_net::buffers::Buffers;
+use headgate_net::clock::Clock;
+use headgate_net::deadline::{Deadlines, Watched};
+use headgate_net::limits::Limit;
+use headgate_net::peer::{watched, Broken, Peer};
+use headgate_shared::metrics::{Counter, Metrics};
+use tokio::net::UdpSocket;
+
+use crate::client_address::ClientIdentity;
+use crate::group::{Server, Upstream};
+use crate::limits::LimitCounter;
+use crate::retry::Retry;
+
+/// What connections need of the worker they belong to.
+#[derive(Clone)]
+pub struct Dialer {
+    /// Its clock.
+    pub clock: Rc<Clock>,
+    /// Its deadlines, for connections that have a task of their own.
+    pub deadlines: Rc<Deadlines>,
+    /// Its buffers.
+    pub buffers: Rc<Buffers>,
+    /// Its counters.
+    pub metrics: Rc<Metrics>,
+}
+
+/// How long the steps may take, in milliseconds, and whom they are for.
+pub struct Terms<'a> {
+    /// Armed for each step in turn.
+    pub watch: &'a Watched,
+    /// Until the server accepts.
+    pub connect_ms: u64,
+    /// Until it takes the PROXY header.
+    pub send_ms: u64,
+    /// For its TLS handshake.
+    pub tls_ms: u64,
+    /// For whom the connection is; told to the server where the upstream says so.
+    pub client: &'a dyn ClientIdentity,
+}
+
+/// The step that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The connection itself.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+}
+
+/// Why it failed.
+#[derive(Debug)]
+pub enum Reason {
+    /// It took too long.
+    Late(Limit),
+    /// The server ended the connection.
+    Closed,
+    /// What the system, or the server's TLS, said. For the log.
+    Error(String),
+    /// The server is not whom it should be, or speaks TLS otherwise; in words for everybody.
+    Untrusted(String),
+}
+
+/// No connection was made.
+#[derive(Debug)]
+pub struct DialFailed {
+    /// Which step failed.
+    pub step: Step,
+    /// And why.
+    pub reason: Reason,
+}
+
+impl Dialer {
+    /// Connects to a server. Counts, and logs what fails.
+    ///
+    /// # Errors
+    /// A step failed or took too long; the hit limit is counted.
+    pub async fn dial(
+        &self,
+        upstream: &Upstream,
+        server: usize,
+        terms: &Terms<'_>,
+    ) -> Result<Peer, DialFailed> {
+        self.metrics.count(Counter::UpstreamConnects);
+        let target = &upstream.servers[server];
+        let dialed = self.steps(upstream, target, terms).await;
+        if let Err(failed) = &dialed {
+            if let Reason::Late(limit) = failed.reason {
+                self.metrics.count(limit.counter());
+            }
+            failed.log(&upstream.name, &target.name);
+        }
+        dialed
+    }
+
+    async fn steps(
+        &self,
+        upstream: &Upstream,
+        server: &Server,
+        terms: &Terms<'_>,
+    ) -> Result<Peer, DialFailed> {
+        let told = upstream.client_address.as_ref().map(|rule| (rule, terms.client));
+        terms.watch.arm(Limit::Connect, terms.connect_ms);
+        let stream = within(terms.watch, server.address.connect(&self.clock, told))
+            .await
+            .map_err(|broken| DialFailed::new(Step::Connect, broken))?;
+        let mut peer = Peer::new(stream, Rc::clone(&self.buffers));
+        if let Some((rule, client)) = told {
+            let mut header = Vec::new();
+            rule.write_header(client, &mut header);
+            // a connection that breaks already is noticed when something is sent on it
+            let _ = peer.write_all(terms.watch, &header, terms.send_ms).await;
+        }
+        if let Some((tls, name)) = &server.tls {
+            terms.watch.arm(Limit::TlsHandshake, terms.tls_ms);
+            tls.connect(&mut peer, name.clone(), terms.watch)
+                .await
+                .map_err(|broken| DialFailed::new(Step::Tls, broken))?;
+        }
+        Ok(peer)
+    }
+
+    /// A socket for datagrams to a server and from it. Counts, and logs what fails.
+    ///
+    /// # Errors
+    /// Its name has no address, or the system has no socket.
+    pub async fn datagram_socket(&self, upstream: &Upstream, server: usize) -> Result<UdpSocket, DialFailed> {
+        let server = &upstream.servers[server];
+        server
+            .address
+            .datagram_socket(&self.clock)
+            .await
+            .map_err(|error| {
+                let failed = DialFailed::new(Step::Connect, Broken::Io(error));
+                failed.log(&upstream.name, &server.name);
+                failed
+            })
+    }
+}
+
+impl DialFailed {
+    fn new(step: Step, broken: Broken) -> Self {
+        let reason = match broken {
+            Broken::Limit(limit) => Reason::Late(limit),
+            Broken::Closed => Reason::Closed,
+            Broken::Io(error) if step == Step::Tls && error.kind() == ErrorKind::InvalidData => {
+                Reason::Untrusted(headgate_net::tls::reason(&error))
+            }
+            Broken::Io(_) if step == Step::Tls => Reason::Closed,
+            Broken::Io(error) => Reason::Error(error.to_string()),
+        };
+        Self { step, reason }
+    }
+
+    /// Nothing of a request was sent.
+    #[must_use]
+    #[inline]
+    pub fn retry(&self) -> Retry {
+        Retry::AlwaysSafe
+    }
+
+    /// A word for logs, a `kind` of failures.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match (self.step, &self.reason) {
+            (Step::Connect, Reason::Late(_)) => "connect_timeout",
+            (Step::Connect, _) => "connect",
+            (Step::Tls, Reason::Late(_)) => "upstream_tls_timeout",
+            (Step::Tls, _) => "upstream_tls",
+        }
+    }
+
+    /// What a client may know: one lower-case sentence.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match (self.step, &self.reason) {
+            (Step::Connect, Reason::Late(_)) => "the server did not accept a connection in time".to_owned(),
+            (Step::Connect, _) => "cannot connect to the server".to_owned(),
+            (Step::Tls, Reason::Late(_)) => "the server did not finish the TLS handshake in time".to_owned(),
+            (Step::Tls, Reason::Untrusted(why)) => format!("no TLS session with the server: {why}"),
+            (Step::Tls, _) => "the server closed the connection within the TLS handshake".to_owned(),
+        }
+    }
+
+    /// What is known, for the log.
+    fn log(&self, upstream: &str, server: &str) {
+        let message = self.message();
+        match &self.reason {
+            Reason::Error(why) => tracing::warn!(upstream, server, "{message}: {why}"),
+            Reason::Late(limit) => tracing::warn!(upstream, server, limit = limit.name(), "{message}"),
+            Reason::Closed | Reason::Untrusted(_) => tracing::warn!(upstream, server, "{message}"),
+        }
+    }
+}
+
+/// Waits for a future as long as the watch allows.
+async fn within<T>(watch: &Watched, future: impl Future<Output = io::Result<T>>) -> Result<T, Broken> {
+    let mut future = pin!(future);
+    poll_fn(|context| watched(future.as_mut().poll(context), watch, context)).await
+}

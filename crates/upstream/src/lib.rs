@@ -1,0 +1,26 @@
+//! Upstreams: choosing a server, connecting to it, and keeping connections. No exchange, no hooks: whoever sends requests
+//! brings the time limits and says for whom.
+//!
+//! Start reading at [`Dialer`], the one place where connections to servers are made, and [`Retry`], which says what may be
+//! sent again after one failed.
+
+mod address;
+mod client_address;
+mod dialer;
+mod group;
+pub mod http2;
+mod limits;
+mod pool;
+mod queue;
+mod retry;
+pub mod spec;
+
+pub use address::is_server_address;
+pub use client_address::{ClientAddress, ClientIdentity};
+pub use dialer::{DialFailed, Dialer, Reason, Step, Terms};
+pub use group::{HostRule, Lease, Load, Server, Upstream};
+pub use http2::connections::SharedConnections;
+pub use limits::LimitCounter;
+pub use pool::{Pool, Pooled};
+pub use queue::Queue;
+pub use retry::Retry;
