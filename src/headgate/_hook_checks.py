@@ -71,7 +71,7 @@ _DEF = re.compile(r"\s*(async\s+)?def\s")
 def check_hook(phase: Phase, function: Hook, *, is_method: bool = False) -> None:
     """Refuses what is not callable with the phase's arguments under their names. `is_method` skips `self`."""
     if not callable(function):
-        raise ConfigError(f"`{function!r}` is no function", hint=f"phase `{phase.name}` calls a function")
+        raise ConfigError(f"`{function!r}` is not a function", hint=f"phase `{phase.name}` calls a function")
     name, where = shown_name(function), defined_at(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigError(
@@ -101,7 +101,7 @@ def check_hook(phase: Phase, function: Hook, *, is_method: bool = False) -> None
 def check_phase_name(name: str) -> Phase:
     """The phase of that name; any other name is refused with the nearest right one."""
     if name not in PHASES:
-        raise ConfigError(f"there is no phase `{name}`", hint=suggestion(name, PHASES))
+        raise ConfigError(f"there is not a phase `{name}`", hint=suggestion(name, PHASES))
     return PHASES[name]
 
 

@@ -79,7 +79,7 @@ def parse_form(content_type: str, body: bytes) -> Form:
     if kind == "multipart/form-data" and options.get("boundary"):
         return Form(_Parts(options["boundary"]).read(body))
     raise ValueError(
-        f"`{content_type}` is no form; hint: application/x-www-form-urlencoded and multipart/form-data are"
+        f"`{content_type}` is not a form; hint: application/x-www-form-urlencoded and multipart/form-data are"
     )
 
 

@@ -184,7 +184,9 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         config = self._parse(UpstreamConfig, said(given), ("upstreams", name))
         if name in self._parts.upstreams:
             first = self._parts.upstreams[name].where
-            raise ConfigError(f"the upstream `{name}` is there already", hint=f"see {first}", where=caller())
+            raise ConfigError(
+                f"the upstream `{name}` is already defined", hint=f"see {first}", where=caller()
+            )
         self._parts.upstreams[name] = Upstream(name, config, caller())
         self._parts.places["upstreams", name] = caller()
         return self._parts.upstreams[name]
@@ -294,7 +296,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             hint = (
                 f"write `{shown}(...)`" if isinstance(given, type) else "a plugin is a subclass of `Plugin`"
             )
-            raise ConfigError(f"`{shown}` is no plugin", hint=hint, where=caller())
+            raise ConfigError(f"`{shown}` is not a plugin", hint=hint, where=caller())
         if isinstance(on, Upstream):
             self._check_own(on)
         kind = type(plugin)

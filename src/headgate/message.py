@@ -139,7 +139,7 @@ class Response:
         headers: HeaderFields | None = None,
     ) -> None:
         if not _is_status(status):
-            raise ValueError(f"`{status}` is no status of an answer; hint: it is between 200 and 599")
+            raise ValueError(f"`{status}` is not a valid response status; hint: it is between 200 and 599")
         # many hooks answer each request: what is usual takes the short way
         self.status = status
         self.headers = made = ResponseHeaders(headers)
@@ -172,7 +172,7 @@ class Response:
     def redirect(cls, location: str, status: int = 307, *, headers: HeaderFields | None = None) -> Self:
         """Sends the client to `location`; 307 keeps its method and is not remembered (RFC 9110 section 15.4.8)."""
         if status not in (301, 302, 303, 307, 308):
-            raise ValueError(f"`{status}` is no redirect; hint: one of 301, 302, 303, 307, 308")
+            raise ValueError(f"`{status}` is not a redirect status; hint: one of 301, 302, 303, 307, 308")
         response = cls(status, headers=headers)
         response.headers["location"] = location
         return response
@@ -244,7 +244,7 @@ def _check(name: object, value: object) -> None:
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a header field is text, not `{name!r}: {value!r}`")
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"`{name}` is no name of a header field")
+        raise ValueError(f"`{name}` is not a valid header field name")
     if _FORBIDDEN_IN_VALUE.search(value):
         raise ValueError(f"the value of `{name}` has more than one line, or a NUL")
     if name.lower() in _FRAMING:

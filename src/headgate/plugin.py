@@ -84,11 +84,13 @@ def _check_method(cls: type[Plugin], name: str, member: Any) -> None:
     where = defined_at(getattr(member, "__func__", member))
     if name not in PHASES:
         near = nearest(name, (*PHASES, "setup"))
-        hint = f"did you mean `{near}`?" if near else f"a method that is no hook begins with `_`: `_{name}`"
-        raise ConfigError(f"`{name}` of plugin `{cls.__name__}` is no phase", hint=hint, where=where)
+        hint = (
+            f"did you mean `{near}`?" if near else f"a method that is not a hook begins with `_`: `_{name}`"
+        )
+        raise ConfigError(f"`{name}` of plugin `{cls.__name__}` is not a phase", hint=hint, where=where)
     if isinstance(member, staticmethod | classmethod):
         raise ConfigError(
-            f"`{name}` of plugin `{cls.__name__}` is no plain method", hint="write `def`", where=where
+            f"`{name}` of plugin `{cls.__name__}` is not a plain method", hint="write `def`", where=where
         )
     check_hook(PHASES[name], member, is_method=True)
     if not PHASES[name].has_body and hasattr(member, "_headgate_body_mode"):
@@ -102,7 +104,7 @@ def _check_method(cls: type[Plugin], name: str, member: Any) -> None:
 def _strict(model: Any) -> type[BaseModel]:
     """The model, refusing unknown settings even where its author did not say so."""
     if not (inspect.isclass(model) and issubclass(model, BaseModel)):
-        raise ConfigError(f"`{model!r}` is no model of settings", hint="write `class Config(BaseModel)`")
+        raise ConfigError(f"`{model!r}` is not a settings model", hint="write `class Config(BaseModel)`")
     if "extra" in model.model_config:
         given: type[BaseModel] = model
         return given

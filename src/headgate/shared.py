@@ -69,7 +69,7 @@ def open_descriptor(name: str, size: int) -> int:
     """The descriptor of a dictionary, which the caller owns; `ConfigError` for a name or size that will not do."""
     if not NAME.fullmatch(name):
         raise ConfigError(
-            f"`{name}` is no name for a shared dictionary", hint="use letters, digits, `_`, `-`, `.`"
+            f"`{name}` is not a valid name for a shared dictionary", hint="use letters, digits, `_`, `-`, `.`"
         )
     opener = OPENER.get()
     try:

@@ -1,4 +1,4 @@
-"""How long hooks take: in the status, in the access log, in Server-Timing; and who holds the loop."""
+"""How long hooks take: in the status, in the access log, in Server-Timing; and what blocks the event loop."""
 
 import json
 import re

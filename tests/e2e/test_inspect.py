@@ -201,7 +201,7 @@ def test_worker_that_starts_meanwhile_looks_too(gateway: RunningGateway) -> None
         (("gate:price", "--if", "1 +"), "is not a valid expression"),
         (("gate:price", "--handler", "gone:away"), "there is no handler `gone:away`"),
         (("gate:price", "--for", "2h"), "is not within"),
-        (("price",), "is no place"),
+        (("price",), "is not a valid place"),
     ],
 )
 def test_bad_orders_are_refused(gateway: RunningGateway, arguments: tuple[str, ...], told: str) -> None:

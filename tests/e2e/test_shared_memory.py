@@ -180,7 +180,7 @@ def test_wrong_sizes_and_names_are_refused_at_load(serve: Serve) -> None:
     for call, told in (
         ('gate.shared("x", "1k")', "cannot have 1024 bytes"),
         ('gate.shared("x", "lots")', "`lots` is not a size"),
-        ('gate.shared("a b")', "`a b` is no name"),
+        ('gate.shared("a b")', "`a b` is not a valid name"),
         ('gate.shared("counters", "3m")', "has 1048576 bytes already"),
     ):
         gateway.write(GATE + call + "\n")

@@ -407,7 +407,7 @@ def test_reload_takes_new_certificates(serve: Serve, origin: Origin, authority: 
         ("empty", ["empty.pem` holds no certificate"]),
         ("no key", ["holds no private key"]),
         ("other key", ["is not the one of the certificate in"]),
-        ("garbage", ["is no good PEM"]),
+        ("garbage", ["is not valid PEM"]),
         ("no response", ["empty.pem` holds no OCSP response"]),
         ("no authority", ["mode `required` trusts nobody"]),
         ("none", ["TLS without a certificate"]),

@@ -97,7 +97,7 @@ def test_the_line_of_the_call_is_told() -> None:
 def test_an_upstream_is_named_once() -> None:
     gate = Gateway()
     gate.upstream("api", "a:1")
-    with pytest.raises(ConfigError, match="`api` is there already"):
+    with pytest.raises(ConfigError, match="`api` is already defined"):
         gate.upstream("api", "b:1")
 
 

@@ -87,7 +87,7 @@ async def async_yields(request: Any) -> AsyncIterator[None]:
         ("request", keyword, "takes"),
         ("request", yields, "yields"),
         ("request", async_yields, "yields"),
-        ("request", "text", "no function"),
+        ("request", "text", "is not a function"),
         ("startup", good, r"gives `\(\)`"),
     ],
 )

@@ -72,7 +72,8 @@ def test_a_misspelt_phase_is_refused_with_the_nearest() -> None:
 
 def test_a_public_method_that_is_no_phase_is_refused() -> None:
     assert (
-        refused_class(compute=lambda self: 1).hint == "a method that is no hook begins with `_`: `_compute`"
+        refused_class(compute=lambda self: 1).hint
+        == "a method that is not a hook begins with `_`: `_compute`"
     )
 
 
@@ -83,7 +84,7 @@ def test_a_wrong_signature_is_refused() -> None:
 
 
 def test_a_static_method_is_no_hook() -> None:
-    assert "no plain method" in refused_class(request=staticmethod(lambda request: None)).message
+    assert "not a plain method" in refused_class(request=staticmethod(lambda request: None)).message
 
 
 def test_private_methods_properties_and_classes_are_the_plugins_own() -> None:
@@ -109,5 +110,5 @@ def test_settings_that_are_no_model_are_refused() -> None:
         class Config:  # type: ignore[assignment]
             header = 1
 
-    with pytest.raises(ConfigError, match="no model of settings"):
+    with pytest.raises(ConfigError, match="not a settings model"):
         Odd()

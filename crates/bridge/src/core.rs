@@ -242,7 +242,7 @@ impl Core {
     #[pyo3(signature = (seconds, /))]
     fn advance(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let time = Duration::try_from_secs_f64(seconds)
-            .map_err(|_| PyValueError::new_err(format!("`{seconds}` is no time to go forward")))?;
+            .map_err(|_| PyValueError::new_err(format!("`{seconds}` is not a valid time to advance by")))?;
         self.seam.advance(time);
         self.inside(py, |worker| {
             worker.advance(time);

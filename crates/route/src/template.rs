@@ -147,7 +147,7 @@ impl Template {
             && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
         if !is_word {
             let hint = "a name is letters, digits and `_`, and starts with no digit: `{version}`";
-            return error(format!("`{name}` is no parameter name"), hint);
+            return error(format!("`{name}` is not a valid parameter name"), hint);
         }
         if self.names.iter().any(|known| known == name) {
             let problem = format!("the parameter `{name}` stands twice");

@@ -71,17 +71,16 @@ impl ClientAddress {
             Some("v2") => Some(Version::V2),
             Some(other) => {
                 return Err(format!(
-                    "`{other}` is no version of the PROXY protocol\nhint: write `v1` or `v2`"
+                    "`{other}` is not a valid version of the PROXY protocol\nhint: write `v1` or `v2`"
                 ))
             }
         };
         let source = match spec.source.as_deref() {
             None => Source::Any,
             Some("client") => Source::Client,
-            Some(text) => Source::Fixed(
-                text.parse()
-                    .map_err(|_| format!("`{text}` is no source\nhint: write `client` or an address"))?,
-            ),
+            Some(text) => Source::Fixed(text.parse().map_err(|_| {
+                format!("`{text}` is not a valid source\nhint: write `client` or an address")
+            })?),
         };
         let told = Self { header, source };
         Ok((header.is_some() || source != Source::Any).then_some(told))

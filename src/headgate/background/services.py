@@ -52,7 +52,7 @@ class RedisService:
         try:
             self.client: Redis = library.Redis.from_url(url, **options)
         except ValueError as error:
-            raise ConfigError(f"`{_without_secrets(url)}` is no address of a Redis: {error}") from None
+            raise ConfigError(f"`{_without_secrets(url)}` is not a valid Redis address: {error}") from None
 
     async def open(self) -> None:
         """Asks whether it is there."""

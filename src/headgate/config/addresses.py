@@ -76,7 +76,7 @@ def parse_server(text: str) -> dict[str, Any]:
         if name in table:
             raise ConfigError(f"server option `{name}` is given twice in `{text}`")
         if (name == "backup") == bool(equals):
-            raise ConfigError(f"`{option}` is no server option", hint="write `backup`, or `weight=2`")
+            raise ConfigError(f"`{option}` is not a server option", hint="write `backup`, or `weight=2`")
         table[name] = value if equals else True
     return table
 

@@ -23,14 +23,14 @@ class LimitsConfig(Settings):
         default=100, ge=1, le=10000, description="Header fields in one head; past it 431 or 502."
     )
     max_body_bytes: Size = Field(
-        default=1 << 30, description="Bytes of a request body, past it 413; 0 is no bound."
+        default=1 << 30, description="Bytes of a request body, past it 413; 0 means no limit."
     )
     max_connections: int = Field(default=16384, ge=1, description="Client connections of one worker.")
     max_connections_per_client: int = Field(
-        default=0, ge=0, description="Connections of one client address to one worker; 0 is no bound."
+        default=0, ge=0, description="Connections of one client address to one worker; 0 means no limit."
     )
     max_requests_per_connection: int = Field(
-        default=0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
+        default=0, ge=0, description="Requests on one connection before it is closed; 0 means no limit."
     )
     max_tls_handshakes: int = Field(
         default=1024,
@@ -48,7 +48,7 @@ class LimitsConfig(Settings):
     )
     max_fetch_body_bytes: Size = Field(
         default=16 << 20,
-        description="Bytes of a fetched body read whole; past it `FetchTooLarge`; 0 is no bound.",
+        description="Bytes of a fetched body read whole; past it `FetchTooLarge`; 0 means no limit.",
     )
     max_client_hello_bytes: Size = Field(
         default=16384, ge=512, le=32768, description="Bytes of a TLS client's first message."

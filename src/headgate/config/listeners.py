@@ -27,7 +27,7 @@ def check_network(value: str) -> str:
         return str(ipaddress.ip_network(value, strict=False))
     except ValueError:
         raise ConfigError(
-            f"`{value}` is no network", hint="write `10.0.0.0/8`, `2001:db8::1` or `unix:`"
+            f"`{value}` is not a valid network", hint="write `10.0.0.0/8`, `2001:db8::1` or `unix:`"
         ) from None
 
 
@@ -109,7 +109,7 @@ class _StreamListenerConfig(Settings):
         default=None, min_length=1, description="An upstream's name, or one server's address."
     )
     max_connections_per_client: int = Field(
-        default=0, ge=0, description="Connections of one client address to one worker; 0 is no bound."
+        default=0, ge=0, description="Connections of one client address to one worker; 0 means no limit."
     )
 
     @classmethod
@@ -150,7 +150,7 @@ class TcpListenerConfig(_StreamListenerConfig):
     )
     idle: Duration = Field(default=600.0, description="The longest silence of both sides.")
     lifetime: Duration | None = Field(
-        default=None, description="The longest life of a connection; null is no bound."
+        default=None, description="The longest life of a connection; null means no limit."
     )
     hooks: StreamHooksConfig = Field(
         default_factory=StreamHooksConfig, description="Its own hooks, by phase."

@@ -17,7 +17,7 @@ _SINK = re.compile(r"stdout|stderr|file:.+|syslog:(/.+|(udp|tcp)://.+:\d+)")
 def _sink(value: str) -> str:
     if not _SINK.fullmatch(value):
         raise ConfigError(
-            f"`{value}` is no place to write a log to",
+            f"`{value}` is not a valid log destination",
             hint="write `stdout`, `stderr`, `file:/var/log/x.log`, `syslog:/dev/log` or `syslog:udp://host:514`",
         )
     return value
@@ -25,7 +25,9 @@ def _sink(value: str) -> str:
 
 def _format(value: str) -> str:
     if value not in ("json", "combined") and "{" not in value:
-        raise ConfigError(f"`{value}` is no log format", hint=suggestion(value, ("json", "combined")))
+        raise ConfigError(
+            f"`{value}` is not a valid log format", hint=suggestion(value, ("json", "combined"))
+        )
     return value
 
 

@@ -144,7 +144,7 @@ class GatewayConfig(Settings):
             if not _UPSTREAM_NAME.fullmatch(name):
                 raise Inconsistency(
                     ("upstreams", name),
-                    f"`{name}` is no name for an upstream",
+                    f"`{name}` is not a valid upstream name",
                     "use letters, digits, `_`, `-`, `.`",
                 )
         for key, position, listener in self._proxied():
@@ -231,5 +231,5 @@ def _refuse_twins(values: list[tuple[tuple[str | int, ...], str]], what: str) ->
     seen: set[str] = set()
     for path, value in values:
         if value in seen:
-            raise Inconsistency(path, f"the {what} `{value}` is there twice")
+            raise Inconsistency(path, f"duplicate {what} `{value}`")
         seen.add(value)

@@ -19,7 +19,7 @@ EVERY_PATH = ("/", "/*", "*")
 def check_method(value: str) -> str:
     """A method as it is sent; letters are raised to capitals."""
     if not _TOKEN.fullmatch(value):
-        raise ConfigError(f"`{value}` is no method", hint="write `GET`")
+        raise ConfigError(f"`{value}` is not a valid method", hint="write `GET`")
     return value.upper()
 
 
@@ -29,7 +29,9 @@ def check_host(value: str) -> str:
         _check_regex(value[1:])
         return value
     if re.search(r"[\s/]", value) or not value:
-        raise ConfigError(f"`{value}` is no host", hint="write `example.com`, `*.example.com` or `~regex`")
+        raise ConfigError(
+            f"`{value}` is not a valid host", hint="write `example.com`, `*.example.com` or `~regex`"
+        )
     stars = value.count("*")
     if stars > 1 or (stars and value != "*" and not value.startswith("*.") and not value.endswith(".*")):
         raise ConfigError(f"`{value}` has its `*` in a wrong place", hint="write `*.example.com` or `www.*`")
@@ -46,7 +48,8 @@ def check_path(value: str) -> str:
     literal = value.removeprefix("=")
     if not literal.startswith("/"):
         raise ConfigError(
-            f"`{value}` is no path pattern", hint=f"write `/{literal.lstrip('/')}`, or `~` and a regex"
+            f"`{value}` is not a valid path pattern",
+            hint=f"write `/{literal.lstrip('/')}`, or `~` and a regex",
         )
     if value.startswith("="):
         return value
@@ -168,4 +171,4 @@ def _check_regex(text: str) -> None:
     try:
         re.compile(_python_groups(text))
     except re.error as error:
-        raise ConfigError(f"`~{text}` is no regular expression: {error}") from None
+        raise ConfigError(f"`~{text}` is not a valid regular expression: {error}") from None

@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 def _prefix(value: str) -> str:
     if not value.startswith("/"):
-        raise ConfigError(f"`{value}` is no prefix of a path", hint=f"write `/{value}`")
+        raise ConfigError(f"`{value}` is not a valid path prefix", hint=f"write `/{value}`")
     return value
 
 
@@ -44,7 +44,7 @@ def _fields(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", text):
             raise ConfigError(
-                f"`{name}: {text}` is no header field", hint="a name has no spaces, a value one line"
+                f"`{name}: {text}` is not a valid header field", hint="a name has no spaces, a value one line"
             )
     return value
 
@@ -175,7 +175,7 @@ class RouteConfig(Settings):
         default=None, description="Put in the place of `strip_prefix`, or before the path."
     )
     max_body_bytes: Size | None = Field(
-        default=None, description="Bytes of a request body; none given: the gateway's; 0 is no bound."
+        default=None, description="Bytes of a request body; none given: the gateway's; 0 means no limit."
     )
     client_certificate: RouteCertificate | None = Field(
         default=None,

@@ -31,7 +31,9 @@ def _source(value: str) -> str:
         try:
             ipaddress.ip_address(value)
         except ValueError:
-            raise ConfigError(f"`{value}` is no source", hint="write `client`, or an address") from None
+            raise ConfigError(
+                f"`{value}` is not a valid source", hint="write `client`, or an address"
+            ) from None
     return value
 
 
@@ -57,7 +59,9 @@ class ServerConfig(Settings):
     backup: bool = Field(
         default=False, description="Asked only while no server that is not a backup is available."
     )
-    max_connections: int = Field(default=0, ge=0, description="Connections to it at one time; 0 is no bound.")
+    max_connections: int = Field(
+        default=0, ge=0, description="Connections to it at one time; 0 means no limit."
+    )
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -73,7 +77,7 @@ class KeepaliveConfig(Settings):
     )
     idle_timeout: Duration = Field(default=60.0, description="How long an idle connection is kept.")
     max_requests: int = Field(
-        default=0, ge=0, description="Requests on one connection before it is closed; 0 is no bound."
+        default=0, ge=0, description="Requests on one connection before it is closed; 0 means no limit."
     )
     ping: Duration = Field(
         default=20.0,

@@ -44,7 +44,7 @@ def find(at: str, roots: Iterable[object] = ()) -> Place:
     """The place that `at` names; `roots` are objects to walk besides the modules' names."""
     where, colon, what = at.rpartition(":")
     if not colon or not where or not what:
-        raise NotFound(f"`{at}` is no place; hint: write `file.py:LINE` or `module:function`")
+        raise NotFound(f"`{at}` is not a valid place; hint: write `file.py:LINE` or `module:function`")
     if what.isdigit():
         return _line(where, int(what), roots)
     return _function(where, what, roots)
@@ -87,7 +87,7 @@ def _function(module_name: str, name: str, roots: Iterable[object]) -> Place:
         for part in name.split("."):
             member = getattr(member, part, None)
         if member is not None and not isinstance(member, FunctionType | MethodType):
-            raise NotFound(f"`{name}` of `{module_name}` is no function written in Python")
+            raise NotFound(f"`{name}` of `{module_name}` is not a function written in Python")
         names = sorted({_plain(code.co_qualname) for code, _ in functions})
         near = difflib.get_close_matches(name, names, 1)
         hint = f"; hint: did you mean `{near[0]}`?" if near else ""

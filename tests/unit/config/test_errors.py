@@ -72,7 +72,10 @@ def test_a_path_reads_as_in_python() -> None:
             "`hooks.request[0].function`: `sign` names no Python object "
             "hint: write `module:name`, such as `hooks:sign`",
         ),
-        ({"access_log": "jsn"}, "`access_log.format`: `jsn` is no log format hint: did you mean `json`?"),
+        (
+            {"access_log": "jsn"},
+            "`access_log.format`: `jsn` is not a valid log format hint: did you mean `json`?",
+        ),
         (
             {"routes": [{"to": "apo"}], "upstreams": {"api": "b:1"}},
             "`routes[0].to`: there is no upstream `apo` hint: did you mean `api`?",
@@ -81,8 +84,8 @@ def test_a_path_reads_as_in_python() -> None:
             {"routes": [{"to": "a:1", "respond": "x"}]},
             "`routes[0]`: route `/` has both `to` and `respond` hint: a route does one thing",
         ),
-        ({"listeners": [":80", ":80"]}, "`listeners[1].address`: the address `:80` is there twice"),
-        ({"routes": [{"name": "a"}, {"name": "a"}]}, "`routes[1].name`: the route name `a` is there twice"),
+        ({"listeners": [":80", ":80"]}, "`listeners[1].address`: duplicate address `:80`"),
+        ({"routes": [{"name": "a"}, {"name": "a"}]}, "`routes[1].name`: duplicate route name `a`"),
     ],
 )
 def test_each_mistake_is_told_with_its_place_and_what_to_write(values: dict[str, Any], problem: str) -> None:

@@ -145,7 +145,7 @@ def what_cannot_be_is_refused_with_the_nearest() -> None:
         ("inspection/sample.py:9999", "hint: line"),
         ("no_such_file.py:1", "is loaded"),
         ("math:sqrt", "no function written in Python"),
-        ("double", "is no place"),
+        ("double", "is not a valid place"),
     ):
         try:
             look(place, lambda: None)

@@ -130,7 +130,9 @@ impl Phase {
             .map(|(_, phase)| *phase)
             .ok_or_else(|| {
                 let known = Self::NAMES.map(|(name, _)| name).join(", ");
-                PyValueError::new_err(format!("`{name}` is no phase of a request; hint: one of {known}"))
+                PyValueError::new_err(format!(
+                    "`{name}` is not a phase of a request; hint: one of {known}"
+                ))
             })
     }
 
@@ -182,7 +184,7 @@ impl OnError {
             "closed" => Ok(Self::Closed),
             "open" => Ok(Self::Open),
             _ => Err(PyValueError::new_err(format!(
-                "`{name}` is no answer to errors; hint: `closed` or `open`"
+                "`{name}` is not a valid value of `on_error`; hint: `closed` or `open`"
             ))),
         }
     }

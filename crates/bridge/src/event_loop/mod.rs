@@ -1,4 +1,4 @@
-//! tokio and asyncio as one loop: steps of coroutines, what they wait for, who holds the loop.
+//! tokio and asyncio as one loop: steps of coroutines, what they wait for, what blocks the event loop.
 
 pub(crate) mod body_source;
 pub(crate) mod first_step;

@@ -50,7 +50,9 @@ impl Shape {
             "bool" => Ok(Self::Bool),
             "map" => Ok(Self::Map),
             "set" => Ok(Self::Set),
-            _ => Err(PyValueError::new_err(format!("`{name}` is no shape of a reply"))),
+            _ => Err(PyValueError::new_err(format!(
+                "`{name}` is not a valid reply shape"
+            ))),
         }
     }
 }
@@ -64,7 +66,9 @@ impl RedisLink {
             .ok()
             .filter(|timeout| !timeout.is_zero())
             .ok_or_else(|| {
-                PyValueError::new_err(format!("`{timeout}` is no timeout; hint: seconds, more than 0"))
+                PyValueError::new_err(format!(
+                    "`{timeout}` is not a valid timeout; hint: seconds, more than 0"
+                ))
             })?;
         let redis = Redis::new(url, timeout).map_err(PyValueError::new_err)?;
         Ok(Self {

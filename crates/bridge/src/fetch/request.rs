@@ -92,7 +92,7 @@ pub(crate) fn own_target(target: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
             .any(|byte| !(0x21..=0x7e).contains(byte) || *byte == b'#')
     {
         return Err(PyValueError::new_err(format!(
-            "`{}` is no target; hint: a path that begins with `/`, percent-encoded, and maybe a query",
+            "`{}` is not a valid target; hint: a path that begins with `/`, percent-encoded, and maybe a query",
             String::from_utf8_lossy(&bytes)
         )));
     }
@@ -191,7 +191,7 @@ fn method(given: Option<&Bound<'_, PyString>>, body: &FetchBody) -> PyResult<Vec
         || method.eq_ignore_ascii_case(b"connect")
     {
         return Err(PyValueError::new_err(format!(
-            "`{}` is no method to fetch with",
+            "`{}` is not a method to fetch with",
             String::from_utf8_lossy(&method)
         )));
     }
@@ -236,7 +236,7 @@ fn set_default(headers: &mut Head, kind: &[u8]) -> PyResult<()> {
 fn milliseconds(seconds: f64) -> PyResult<u64> {
     if !(seconds > 0.0 && seconds.is_finite()) {
         return Err(PyValueError::new_err(format!(
-            "`{seconds}` is no timeout; hint: seconds, more than 0"
+            "`{seconds}` is not a valid timeout; hint: seconds, more than 0"
         )));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -308,7 +308,7 @@ pub(crate) fn watch_descriptor(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 fn borrow_descriptor<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
     if fd < 0 {
-        return Err(PyOSError::new_err(format!("`{fd}` is no file descriptor")));
+        return Err(PyOSError::new_err(format!("`{fd}` is not a file descriptor")));
     }
     // SAFETY: not negative; only asked below whether it is open, and duplicated at once by callers.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };

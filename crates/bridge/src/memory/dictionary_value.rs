@@ -111,7 +111,7 @@ pub(crate) fn milliseconds(seconds: Option<f64>) -> PyResult<u64> {
     let Some(seconds) = seconds else { return Ok(0) };
     if !(0.0..=LONGEST_S).contains(&seconds) {
         return Err(PyValueError::new_err(format!(
-            "`{seconds}` is no time to live; hint: seconds, 0 or None for ever, at most ten years"
+            "`{seconds}` is not a valid time to live; hint: seconds, 0 or None for ever, at most ten years"
         )));
     }
     #[allow(

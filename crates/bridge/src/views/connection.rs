@@ -128,7 +128,7 @@ impl Connection {
         let known = MODES.iter().find(|(name, _)| *name == mode);
         let (_, mode) = known.ok_or_else(|| {
             PyValueError::new_err(format!(
-                "`{mode}` is no mode; hint: `none`, `optional`, `required` or `routes`"
+                "`{mode}` is not a valid mode; hint: `none`, `optional`, `required` or `routes`"
             ))
         })?;
         self.state.get()?.ask_for(*mode).map_err(PyValueError::new_err)
@@ -250,7 +250,7 @@ fn seconds(ms: u64) -> f64 {
 fn milliseconds(seconds: Option<f64>) -> PyResult<Option<u64>> {
     let Some(seconds) = seconds else { return Ok(None) };
     let duration = std::time::Duration::try_from_secs_f64(seconds)
-        .map_err(|_| PyValueError::new_err(format!("`{seconds}` is no number of seconds")))?;
+        .map_err(|_| PyValueError::new_err(format!("`{seconds}` is not a valid number of seconds")))?;
     Ok(Some(
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1),
     ))

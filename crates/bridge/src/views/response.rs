@@ -58,7 +58,7 @@ impl ResponseView {
         let exchange = self.exchange()?;
         if !(200..=599).contains(&status) {
             return Err(PyValueError::new_err(format!(
-                "`{status}` is no status of an answer; hint: 200 to 599"
+                "`{status}` is not a valid response status; hint: 200 to 599"
             )));
         }
         if exchange.status.get() != 0 {

@@ -21,7 +21,7 @@ use headgate_upstream::http2::incoming::BodyFraming;
 pub(super) enum Malformed {
     #[error("a field that belongs to a connection")]
     ConnectionField,
-    #[error("a content-length that is no number, repeated, or at odds with the stream's end")]
+    #[error("a content-length that is not a number, repeated, or at odds with the stream's end")]
     Length,
     #[error("space around a field's value")]
     Padding,

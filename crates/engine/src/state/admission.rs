@@ -75,7 +75,7 @@ impl Admission {
         Ok(())
     }
 
-    /// Counts towards any other bound, named by `key`; 0 is no bound. False: it is reached.
+    /// Counts towards any other bound, named by `key`; 0 means no limit. False: it is reached.
     pub(crate) fn count_within(&mut self, key: String, most: usize) -> bool {
         if most == 0 {
             return true;

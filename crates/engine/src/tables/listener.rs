@@ -46,7 +46,7 @@ impl Settings {
             Some("any") => Some(ProxyVersions::Any),
             Some(other) => {
                 return Err(format!(
-                    "`{other}` is no version of the PROXY protocol\nhint: write `v1`, `v2` or `any`"
+                    "`{other}` is not a valid version of the PROXY protocol\nhint: write `v1`, `v2` or `any`"
                 ))
             }
         };

@@ -16,7 +16,7 @@ impl Networks {
         let mut networks = Self::default();
         for text in texts {
             networks.add(text).ok_or_else(|| {
-                format!("`{text}` is no network\nhint: write `10.0.0.0/8`, `::1` or `unix:`")
+                format!("`{text}` is not a valid network\nhint: write `10.0.0.0/8`, `::1` or `unix:`")
             })?;
         }
         Ok(networks)

@@ -30,7 +30,7 @@ pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, S
 pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| format!("is no good PEM: {error}"))?;
+        .map_err(|error| format!("is not valid PEM: {error}"))?;
     if found.is_empty() {
         return Err("holds no certificate\nhint: it should have `-----BEGIN CERTIFICATE-----`".to_owned());
     }
@@ -54,7 +54,7 @@ pub(crate) fn private_key_in(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Strin
             rustls::pki_types::pem::Error::NoItemsFound => {
                 "holds no private key\nhint: it should have `-----BEGIN PRIVATE KEY-----`".to_owned()
             }
-            other => format!("is no good PEM: {other}"),
+            other => format!("is not valid PEM: {other}"),
         }
     })
 }
@@ -80,7 +80,7 @@ pub(crate) fn revocation_lists(
     for path in paths {
         let before = lists.len();
         for list in CertificateRevocationListDer::pem_slice_iter(&read(path)?) {
-            lists.push(list.map_err(|error| format!("`{path}` is no good PEM: {error}"))?);
+            lists.push(list.map_err(|error| format!("`{path}` is not valid PEM: {error}"))?);
         }
         if lists.len() == before {
             return Err(format!(

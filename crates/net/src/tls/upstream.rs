@@ -117,7 +117,7 @@ fn name_of(host: &str) -> Result<ServerName<'static>, String> {
         .trim_end_matches(']')
         .trim_end_matches('.');
     ServerName::try_from(bare.to_owned())
-        .map_err(|_| format!("`{host}` is no name that a certificate could hold"))
+        .map_err(|_| format!("`{host}` is not a name that a certificate can hold"))
 }
 
 /// The chain up to a trusted authority, and the pins.

@@ -57,7 +57,7 @@ pub enum Refused {
     #[error("there is no such key")]
     Absent,
     /// Counting something that is no number.
-    #[error("the value is no number")]
+    #[error("the value is not a number")]
     NotANumber,
     /// Counting past 64 bits.
     #[error("the sum does not fit in 64 bits")]

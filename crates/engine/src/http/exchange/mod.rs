@@ -115,7 +115,7 @@ async fn respond(
         return Err(Failure::client(
             "connect_refused",
             501,
-            "CONNECT is not supported: this is no forward proxy",
+            "CONNECT is not supported: this is not a forward proxy",
         ));
     }
     // the body's framing is the client's and stays; its limit is the route's, known below

@@ -214,5 +214,5 @@ impl Waiting<'_> {
 
 /// The failure of an upload whose maker gave up.
 pub(super) fn aborted() -> FetchError {
-    FetchError::new(FetchErrorKind::Aborted, "the request's body ended before its end")
+    FetchError::new(FetchErrorKind::Aborted, "the request's body ended prematurely")
 }

@@ -236,7 +236,7 @@ impl Reader {
                     }
                     Err(error) => {
                         self.shared.metrics.count(Counter::BadResponses);
-                        let message = format!("the server's body is badly framed: {error}");
+                        let message = format!("the server's body has malformed framing: {error}");
                         return Err(FetchError::new(FetchErrorKind::Protocol, message));
                     }
                 },

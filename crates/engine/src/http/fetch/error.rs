@@ -19,7 +19,7 @@ pub enum FetchErrorKind {
     TooLarge,
     /// Redirects that cannot be followed.
     Redirect,
-    /// The caller's own body ended before its end.
+    /// The caller's own body ended prematurely.
     Aborted,
 }
 

@@ -43,7 +43,7 @@ impl FileRoot {
             .iter()
             .find(|name| name.is_empty() || name.contains(['/', '\0']))
         {
-            let text = format!("`{name}` is no name of an index file; hint: give names like `index.html`");
+            let text = format!("`{name}` is not a valid index file name; hint: give names like `index.html`");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let path = std::path::absolute(root)?;

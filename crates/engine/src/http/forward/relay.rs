@@ -375,7 +375,7 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
         RelayBroken::Failed(failure) => (**failure).clone(),
         RelayBroken::Framing(reason) => {
             metrics.count(Counter::BadResponses);
-            Failure::upstream(reason, 502, "the server's body is badly framed", false)
+            Failure::upstream(reason, 502, "the server's body has malformed framing", false)
         }
     }
 }

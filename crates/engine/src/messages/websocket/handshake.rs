@@ -49,7 +49,7 @@ fn check_request(request: &RequestHead) -> Result<(), Failure> {
     let key = only(request.head.get_all(b"sec-websocket-key"));
     match key.map(|key| STANDARD.decode(key)) {
         Some(Ok(nonce)) if nonce.len() == 16 => Ok(()),
-        _ => Err(bad("Sec-WebSocket-Key is no nonce of 16 bytes")),
+        _ => Err(bad("Sec-WebSocket-Key is not a nonce of 16 bytes")),
     }
 }
 
