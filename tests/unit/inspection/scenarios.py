@@ -144,7 +144,7 @@ def what_cannot_be_is_refused_with_the_nearest() -> None:
         ("inspected_simple:double", "did you mean `inspected_sample`?"),
         ("inspection/sample.py:9999", "hint: line"),
         ("no_such_file.py:1", "is loaded"),
-        ("math:sqrt", "no function written in Python"),
+        ("math:sqrt", "not a function written in Python"),
         ("double", "is not a valid place"),
     ):
         try:
