@@ -12,13 +12,19 @@ from headgate.config.documents import read_document, read_text
 from headgate.config.errors import ConfigError, Where, suggestion
 from headgate.gateway import Gateway
 
+from .allocation import without_collecting
 from .fresh_imports import import_fresh_from
 from .module import refuse_shadows, run_file
 
 
+@without_collecting()
 def load(path: str | os.PathLike[str]) -> Gateway:
     """The gateway that `path` describes, by its suffix; raises `ConfigError` for whatever is wrong with it."""
     file = Path(path).absolute()
+    if file.is_dir():
+        inside = next((name for name in _NAMES if (file / name).is_file()), None)
+        hint = f"write `{os.path.join(os.fspath(path), inside)}`" if inside else "name a file in it"
+        raise ConfigError(f"`{os.fspath(path)}` is a folder, not a configuration file", hint=hint)
     if not file.is_file():
         raise ConfigError(f"there is no file `{os.fspath(path)}`", hint=_similar_file(file))
     refuse_shadows(file)

@@ -21,6 +21,7 @@ from headgate.config.units import milliseconds
 from headgate.phases import PHASES
 from headgate.route import Route
 
+from .allocation import without_collecting
 from .never_run import refuse_hooks_that_never_run
 from .plugin_uses import PluginUses
 
@@ -48,6 +49,7 @@ class Compiled:
     config: GatewayConfig
 
 
+@without_collecting()
 def compile_gateway(gate: Gateway) -> Compiled:
     """Checks the gateway as a whole; raises `ConfigError` with the line of what does not fit."""
     parts = gate._parts

@@ -154,9 +154,15 @@ class GatewayConfig(Settings):
                     f"listener `{listener.name}` takes PROXY headers from nobody",
                     'say from whom: `trusted_proxies="10.0.0.0/8"`',
                 )
+        asks = any(one.tls and one.tls.client_certificates.mode != "none" for one in self.listeners)
         for position, route in enumerate(self.routes):
             self._check_target(route, ("routes", position, "to"))
-            self._check_certificate(route, ("routes", position, "client_certificate"))
+            if route.client_certificate == "required" and not asks:
+                raise Inconsistency(
+                    ("routes", position, "client_certificate"),
+                    f"route `{route.shown_name}` wants a client certificate, but no listener asks for one",
+                    "set `tls.client_certificates` of a listener",
+                )
         for name, upstream in self.upstreams.items():
             if upstream.tls is not None and not upstream.is_secure:
                 raise Inconsistency(
@@ -189,15 +195,6 @@ class GatewayConfig(Settings):
             [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
         )
         return self
-
-    def _check_certificate(self, route: RouteConfig, path: tuple[str | int, ...]) -> None:
-        modes = {one.tls.client_certificates.mode for one in self.listeners if one.tls}
-        if route.client_certificate == "required" and not modes - {"none"}:
-            raise Inconsistency(
-                path,
-                f"route `{route.shown_name}` wants a client certificate, but no listener asks for one",
-                "set `tls.client_certificates` of a listener",
-            )
 
     def _proxied(self) -> Iterator[tuple[str, int, ListenerConfig | TcpListenerConfig]]:
         yield from (("listeners", position, one) for position, one in enumerate(self.listeners))
