@@ -16,6 +16,9 @@ from .allocation import without_collecting
 from .fresh_imports import import_fresh_from
 from .module import refuse_shadows, run_file
 
+_NAMES = ("gate.py", "gate.yaml", "gate.yml", "gate.toml", "gate.json")
+"""What the file in a folder is mostly called."""
+
 
 @without_collecting()
 def load(path: str | os.PathLike[str]) -> Gateway:

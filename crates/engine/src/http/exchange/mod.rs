@@ -130,7 +130,7 @@ async fn respond(
     }
     let route = match choose_route(exchange, tables, &connection.shared.metrics) {
         Ok(route) => route,
-        // what is there and what is not is nobody's business who may not come in
+        // does not reveal which routes exist to unauthorized clients
         Err(failure) => return Err(tls_rules::check_request(exchange, None).err().unwrap_or(failure)),
     };
     exchange.route.set(Some(route));
