@@ -6,15 +6,15 @@ import sys
 def main() -> None:
     """The program `headgate`.
 
-    A worker takes as long to start as the supervisor, so one is started ahead of time; it waits for its orders, and
-    leaves quietly if the arguments turn out to be wrong.
+    What workers are forked from takes as long to start as the supervisor, so it is started ahead of time; it ends
+    quietly if the arguments turn out to be wrong.
     """
     from headgate.cli import quick
 
     if line := quick.read(sys.argv[1:]):
-        from headgate.supervisor.spawn import spawn_worker
+        from headgate.supervisor.zygotes import Zygote
 
-        first = spawn_worker(is_plain=line.command == "proxy")
+        first = Zygote(is_plain=line.command == "proxy")
         from headgate.cli import starting
 
         starting.COMMANDS[line.command](first=first, **line.arguments)

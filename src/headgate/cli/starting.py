@@ -7,19 +7,19 @@ from typing import Any, NoReturn
 from headgate import log
 from headgate.cli.failing import OK, USAGE, fail
 from headgate.supervisor.settings import RunSettings, accept_mode
-from headgate.supervisor.spawn import Process
 from headgate.supervisor.supervisor import Supervisor
+from headgate.supervisor.zygotes import Zygote
 from headgate.worker.privileges import resolve
 
 
 def proxy(
-    *, listen: str, to: list[str], access_log: str | None, first: Process | None = None, **options: Any
+    *, listen: str, to: list[str], access_log: str | None, first: Zygote | None = None, **options: Any
 ) -> NoReturn:
     """Serves the gateway that needs no file."""
     serve({"proxy": {"listen": listen, "to": to, "access_log": access_log}}, first=first, **options)
 
 
-def run(*, file: str, reload: bool, first: Process | None = None, **options: Any) -> NoReturn:
+def run(*, file: str, reload: bool, first: Zygote | None = None, **options: Any) -> NoReturn:
     """Serves the gateway of a file."""
     from pathlib import Path  # which `proxy` starts without
 
@@ -36,7 +36,7 @@ COMMANDS: dict[str, Callable[..., NoReturn]] = {"proxy": proxy, "run": run}
 def serve(
     source: dict[str, Any],
     *,
-    first: Process | None,
+    first: Zygote | None,
     workers: int | None,
     pid_file: str | None,
     user: str | None,

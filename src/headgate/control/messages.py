@@ -24,6 +24,8 @@
 | InspectEnd        | supervisor | no longer                                                              |
 | Inspecting        | worker     | where that is, or why not                                              |
 | Hit               | worker     | the place was reached                                                  |
+
+With the process that workers are forked from (`zygote`): `Fork` and `Reap`, answered by `Forked` and `Reaped`.
 """
 
 import signal
@@ -198,6 +200,30 @@ class Adopt(Message):
     listeners: list[BoundListener]
 
 
+class Fork(Message):
+    """To a zygote: fork a worker; its end of a channel comes along."""
+
+
+class Forked(Message):
+    """A worker was forked; its pidfd comes along."""
+
+    pid: int
+
+
+class Reap(Message):
+    """To a zygote: collect a worker that has ended."""
+
+    pid: int
+
+
+class Reaped(Message):
+    """It is collected."""
+
+    pid: int
+    status: int
+    """Its exit code, or minus the signal that killed it."""
+
+
 class InspectOrder(Record):
     """What to look at, when, and what to show; see `headgate.inspection`."""
 
@@ -243,3 +269,5 @@ TO_WORKER = MessageKinds(
 FROM_WORKER = MessageKinds(
     [OpenDictionary, Prepared, Snapshot, Ready, Failed, Applied, Report, Draining, Pong, Inspecting, Hit]
 )
+TO_ZYGOTE = MessageKinds([Fork, Reap])
+FROM_ZYGOTE = MessageKinds([Forked, Reaped])

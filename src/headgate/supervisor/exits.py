@@ -33,14 +33,14 @@ class Exits:
         if generation.workers.get(worker.slot) is worker:
             del generation.workers[worker.slot]
         self._generations.left(worker)
-        cause = worker.error or (
-            f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
-        )
+        cause = worker.error or _cause(status)
         if generation is state.coming and worker.state is not WorkerState.STOPPING:
             code = EXIT_CONFIG if worker.is_config_error else EXIT_FAILURE
             self._generations.give_up(generation, cause, code)
         elif generation is state.current and not state.stopping:
             self._restart_later(worker, generation, cause)
+        if not generation.workers and generation not in (state.coming, state.current):
+            generation.zygote.close()
 
     def _read_last_messages(self, worker: WorkerProcess) -> None:
         """What it sent before it ended may still lie in the socket."""
@@ -69,3 +69,9 @@ class Exits:
                 self._generations.start_worker(generation, worker.slot, exits)
 
         self._state.reactor.call_later(delay_s, restart)
+
+
+def _cause(status: int | None) -> str:
+    if status is None:
+        return "with an unknown status"
+    return f"killed by signal {-status}" if status < 0 else f"with status {status}"

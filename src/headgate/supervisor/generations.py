@@ -25,11 +25,12 @@ from headgate.control.cpus import usable_cpus
 from headgate.control.endpoint import Answer
 from headgate.supervisor import notify
 from headgate.supervisor.applying import Awaited, is_in_place, send_change
+from headgate.supervisor.backoff import restart_delay_s
 from headgate.supervisor.dictionaries import Key
 from headgate.supervisor.listeners import BindError
-from headgate.supervisor.spawn import spawn_worker
 from headgate.supervisor.state import EXIT_FAILURE, State
 from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
+from headgate.supervisor.zygotes import ForkedWorker, Zygote
 
 RETREAT_LIMIT_S = 5.0  # for old workers to stop accepting; one whose loop a hook blocks does so later
 
@@ -71,7 +72,9 @@ class Generations:
     def begin(self, answer: Answer | None = None) -> None:
         """Starts a new generation; `answer` hears how it went."""
         self._number += 1
-        self._state.coming = coming = Generation(self._number)
+        state = self._state
+        zygote, state.first = state.first or Zygote(is_plain=state.settings.is_plain), None
+        state.coming = coming = Generation(self._number, zygote)
         if answer:
             coming.waiting.append(answer)
         # One goes first: what is wrong is said once, and the first start has the CPUs for itself.
@@ -79,9 +82,34 @@ class Generations:
 
     def start_worker(self, generation: Generation, slot: int, exits: int) -> None:
         """Starts the worker for `slot`; `exits` is how often it has ended in a row."""
+        if not generation.zygote.is_alive:
+            generation.zygote = Zygote(is_plain=self._state.settings.is_plain)
+
+        def forked(process: ForkedWorker | None) -> None:
+            if process is None:
+                self._not_forked(generation, slot, exits)
+            else:
+                self._start(generation, process, slot, exits)
+
+        generation.zygote.fork(self._state.reactor, forked)
+
+    def _not_forked(self, generation: Generation, slot: int, exits: int) -> None:
+        """What workers are forked from has ended: its next one may do better."""
+        if generation is self._state.coming:
+            self.give_up(generation, "the process that workers are forked from has ended", EXIT_FAILURE)
+        elif generation is self._state.current and not self._state.stopping:
+            log.error("the process that workers are forked from has ended", extra={"slot": slot})
+            again = exits + 1
+            self._state.reactor.call_later(
+                restart_delay_s(again), lambda: self._start_again(generation, slot, again)
+            )
+
+    def _start_again(self, generation: Generation, slot: int, exits: int) -> None:
+        if generation is self._state.current and not self._state.stopping:
+            self.start_worker(generation, slot, exits)
+
+    def _start(self, generation: Generation, process: ForkedWorker, slot: int, exits: int) -> None:
         state = self._state
-        process, state.first = state.first or spawn_worker(is_plain=state.settings.is_plain), None
-        process.end.setblocking(False)
         zone_slot = state.zone.take()
         worker = WorkerProcess(
             process, slot=slot, zone_slot=zone_slot, generation=generation.number, exits=exits

@@ -1,8 +1,8 @@
 """Starts processes by exec, with exactly the descriptors they are meant to have.
 
 How it works: `posix_spawn` is used rather than `subprocess` because it is safe beside threads, and because
-importing less here makes `headgate proxy` answer sooner: the first worker is started before the command line
-is even parsed.
+importing less here makes `headgate proxy` answer sooner: the process that workers are forked from is started before
+the command line is even parsed.
 """
 
 import os
@@ -11,9 +11,6 @@ import socket
 import sys
 
 from headgate.control.channel import CHANNEL_DESCRIPTOR
-
-WORKER = "headgate.worker.worker"
-PLAIN_WORKER = "headgate.worker.plain_worker"
 
 
 class Process:
@@ -39,24 +36,22 @@ class Process:
         return os.waitstatus_to_exitcode(status)
 
 
-def spawn_worker(*, is_plain: bool) -> Process:
-    """Starts a worker that waits for its orders on descriptor 3; a plain one for a gateway without Python code.
+def spawn(module: str, arguments: list[str], theirs: socket.socket, ours: socket.socket) -> Process:
+    """Starts a module of ours with `theirs` as descriptor 3.
 
     SIGINT is blocked in it until it has a handler: the terminal sends Ctrl-C to every process of the group,
     and what that means is decided by the supervisor alone.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        # -P: a `json.py` that happens to lie in the working directory must not shadow the library's.
-        arguments = [sys.executable, "-P", "-m", PLAIN_WORKER if is_plain else WORKER]
-        pid = os.posix_spawn(
-            sys.executable,
-            arguments,
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), CHANNEL_DESCRIPTOR)],
-            setsigmask=[signal.SIGINT],
-            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
-        )
+    # -P: a `json.py` that happens to lie in the working directory must not shadow the library's.
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    pid = os.posix_spawn(
+        sys.executable,
+        command,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), CHANNEL_DESCRIPTOR)],
+        setsigmask=[signal.SIGINT],
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+    )
     return Process(pid, ours)
 
 

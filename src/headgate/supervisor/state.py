@@ -10,11 +10,11 @@ from headgate.supervisor.dictionaries import Dictionaries
 from headgate.supervisor.inspections import Inspections
 from headgate.supervisor.listeners import Listeners
 from headgate.supervisor.settings import RunSettings
-from headgate.supervisor.spawn import Process
 from headgate.supervisor.ticket_keys import TicketKeys
 from headgate.supervisor.upgrade import Predecessor
 from headgate.supervisor.workers import Generation, WorkerProcess
 from headgate.supervisor.zone import ZoneSlots
+from headgate.supervisor.zygotes import Zygote
 
 EXIT_OK, EXIT_FAILURE, EXIT_CONFIG = 0, 1, 2
 
@@ -22,10 +22,10 @@ EXIT_OK, EXIT_FAILURE, EXIT_CONFIG = 0, 1, 2
 class State:
     """Plain data; the parts change it, and none of them knows the others."""
 
-    def __init__(self, settings: RunSettings, first: Process | None) -> None:
+    def __init__(self, settings: RunSettings, first: Zygote | None) -> None:
         self.settings = settings
         self.first = first
-        """A worker that was started ahead of time."""
+        """What workers are forked from, if it was started ahead of time."""
         self.reactor = Reactor()
         self.listeners = Listeners(settings.accept_mode)
         self.dictionaries = Dictionaries()

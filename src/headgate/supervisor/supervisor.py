@@ -19,17 +19,17 @@ from headgate.supervisor.exits import Exits
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.heartbeats import Heartbeats
 from headgate.supervisor.settings import RunSettings
-from headgate.supervisor.spawn import Process
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Generation, WorkerProcess
+from headgate.supervisor.zygotes import Zygote
 
 log = logging.getLogger("headgate.supervisor")
 
 
 class Supervisor:
-    """Runs one gateway until it is told to stop; `first` is a worker that was started ahead of time."""
+    """Runs one gateway until it is told to stop; `first` was started ahead of time."""
 
-    def __init__(self, settings: RunSettings, first: Process | None = None) -> None:
+    def __init__(self, settings: RunSettings, first: Zygote | None = None) -> None:
         self._state = State(settings, first)
         self._generations = Generations(
             self._state,

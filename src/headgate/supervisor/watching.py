@@ -8,7 +8,7 @@ import threading
 def reload_on_changes(folder: str) -> None:
     """Sends this process SIGHUP whenever a file under `folder` changes; ImportError without watchfiles.
 
-    The wait is in a thread; that is safe here, since the supervisor starts its processes by exec and never by
+    The wait is in a thread; that is safe here, since the supervisor starts processes by exec and never by
     fork.
     """
     from watchfiles import DefaultFilter, watch

@@ -12,7 +12,7 @@ from headgate.control.commands import WorkerStatus
 from headgate.control.endpoint import Answer
 from headgate.control.reactor import Reactor, Timer
 from headgate.control.records import Message
-from headgate.supervisor.spawn import Process
+from headgate.supervisor.zygotes import ForkedWorker, Zygote
 
 START_LIMIT_S = 60.0
 KILL_AFTER_S = 5.0
@@ -32,7 +32,7 @@ class WorkerProcess:
     """A worker process: its place, its state, and the means to talk to it and to end it."""
 
     def __init__(
-        self, process: Process, *, slot: int, zone_slot: int | None, generation: int, exits: int
+        self, process: ForkedWorker, *, slot: int, zone_slot: int | None, generation: int, exits: int
     ) -> None:
         self.process = process
         self.channel = Channel(process.end, messages.FROM_WORKER)
@@ -128,8 +128,8 @@ class WorkerProcess:
         self.process.signal(signal.SIGKILL if self._kills else signal.SIGTERM)
         self._set_timer(reactor, KILL_AFTER_S, lambda: self.process.signal(signal.SIGKILL))
 
-    def ended(self) -> int:
-        """Collects the ended process; its exit code, or minus the signal."""
+    def ended(self) -> int | None:
+        """Collects the ended process; its exit code, or minus the signal; None: nobody knows."""
         self._cancel_timer()
         self.channel.close()
         if self.stacks is not None:
@@ -171,8 +171,9 @@ class WorkerProcess:
 class Generation:
     """The workers that run one version of the code and configuration."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, zygote: Zygote) -> None:
+        self.number, self.zygote = number, zygote
+        """The process that its workers are forked from."""
         self.workers: dict[int, WorkerProcess] = {}
         self.listeners: list[str] = []
         self.dictionaries: set[tuple[str, int]] = set()

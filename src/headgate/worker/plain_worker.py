@@ -123,7 +123,3 @@ def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) ->
             if core.connections():
                 core.poll(0.0)
         core.flush_logs()
-
-
-if __name__ == "__main__":
-    main()

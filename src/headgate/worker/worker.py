@@ -283,7 +283,3 @@ async def _end_tasks() -> None:
 
 def _leave_it_to_the_supervisor() -> None:
     """Ctrl-C reaches every process of the terminal; only the supervisor acts on it."""
-
-
-if __name__ == "__main__":
-    main()

@@ -149,7 +149,8 @@ class RunningGateway:
         with RawClient(f"unix:{self.control_socket}", timeout=60) as line:
             line.send(json.dumps({"kind": kind, "version": 1}).encode() + b"\n")
             reply: dict[str, Any] = json.loads(line.read_until(b"\n"))
-            return {"ok": reply["kind"] != "refused", **reply}
+            del reply["version"]
+            return {"ok": reply.pop("kind") != "refused", **reply}
 
     @property
     def workers(self) -> list[int]:
