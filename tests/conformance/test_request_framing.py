@@ -122,8 +122,8 @@ def test_broken_chunk_ends_the_connection(gateway: RunningGateway, origin: Origi
     # Part of the body may have gone on before the fault: what never happens is success, or a second answer.
     assert data.startswith(b"HTTP/1.1 400 "), data[:200]
     assert data.count(b"HTTP/1.1 ") == 1
-    assert all(call.path != "/smuggled" for call in origin.calls)
-    assert all(not call.wire_body.endswith(b"0\r\n\r\n") for call in origin.at("/refused"))
+    assert origin.at("/smuggled") == []
+    assert [call for call in origin.at("/refused") if call.wire_body.endswith(b"0\r\n\r\n")] == []
 
 
 EQUAL_LENGTHS = [b"Content-Length: 3\r\nContent-Length: 3\r\n", b"Content-Length: 3, 3\r\n"]

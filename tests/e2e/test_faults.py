@@ -77,13 +77,10 @@ def test_server_reset_while_it_is_sent_a_body_gives_an_error(gateway: RunningGat
     origin.on("/reset-upload", behaviour)
     with gateway.client() as client:
         client.send(b"POST /reset-upload HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
-        try:
-            for _ in range(200):
-                client.send(b"x" * 100_000)
-        except OSError:
-            pass
-        data = client.read_to_end()
-    assert data == b"" or data.startswith(b"HTTP/1.1 502 ")
+        # no more than the gateway still reads of it, so that no reset of its own overtakes the answer
+        for _ in range(20):
+            client.send(b"x" * 100_000)
+        assert client.response("POST").status == 502
     assert gateway.get("/after").status == 200
 
 
@@ -258,11 +255,7 @@ def test_garbage_of_every_kind_does_not_end_a_worker(gateway: RunningGateway) ->
     ]
     for sample in samples:
         with gateway.client() as client:
-            try:
-                client.send(sample)
-                client.half_close()
-            except OSError:
-                continue
+            client.send(sample)
             data = client.read_to_end()
-            assert data == b"" or data.startswith(b"HTTP/1.1 4"), data[:100]
+            assert data.startswith(b"HTTP/1.1 4"), (sample[:20], data[:100])
     assert gateway.workers == workers

@@ -62,7 +62,8 @@ def test_body_that_is_too_large_gets_413(serve: Serve, origin: Origin, chunked: 
         assert client.is_closed()
     assert gateway.access_record(target="/over")["limit"] == "limits.max_body_bytes"
     assert gateway.counter("limit_body") == 1
-    assert all(len(call.body) <= 1000 for call in origin.calls)
+    assert origin.at("/fits")[0].body == b"y" * 1000
+    assert [call for call in origin.calls if len(call.body) > 1000] == []
 
 
 def test_declared_body_that_is_too_large_never_reaches_the_server(serve: Serve, origin: Origin) -> None:
@@ -116,14 +117,9 @@ def hold(gateway: RunningGateway, count: int) -> list[RawClient]:
 
 
 def refused_one_more(gateway: RunningGateway) -> None:
-    """A further connection gets 503 or is closed at once, and no answer of the server."""
+    """A further connection is closed at once."""
     with gateway.client() as client:
-        try:
-            client.send(format_request("GET", "/refused"))
-        except ConnectionError:
-            return
-        data = client.read_to_end()
-    assert data == b"" or data.startswith(b"HTTP/1.1 503 "), data
+        assert client.read_to_end() == b""
 
 
 def test_connection_closes_after_its_number_of_requests(serve: Serve, origin: Origin) -> None:

@@ -161,8 +161,9 @@ def test_request_id_is_made_and_told_to_the_server(gateway: RunningGateway, orig
     gateway.get("/id")
     gateway.get("/id")
     ids = [call.get("x-request-id") or "" for call in origin.at("/id")]
-    assert all(len(one) >= 16 for one in ids)
-    assert ids[0] != ids[1]
+    first, second = ids
+    assert min(len(first), len(second)) >= 16
+    assert first != second
 
 
 def test_request_id_of_a_client_is_kept(gateway: RunningGateway, origin: Origin) -> None:

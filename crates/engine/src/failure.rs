@@ -94,6 +94,11 @@ impl Failure {
         }))
     }
 
+    /// The worker ends before the request does: another one, or another instance, can take it.
+    pub fn shutting_down() -> Self {
+        Self::gateway("shutting_down", 503, "the gateway is shutting down")
+    }
+
     /// The client went away: nobody to answer (nginx's 499).
     pub fn client_left() -> Self {
         Self::client(

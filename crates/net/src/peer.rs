@@ -233,11 +233,19 @@ impl Peer {
         if !(first.is_empty() && second.is_empty()) {
             watch.arm(Limit::Send, ms);
         }
+        let mut carried = self.stream.carried();
         poll_fn(|context| {
             while !first.is_empty() || !second.is_empty() {
                 let written = self.stream.poll_write(context, first, second);
                 let n = match ready!(watched(written, watch, context)) {
                     Ok(n) => n,
+                    Err(Broken::Limit(Limit::Send)) if self.stream.carried() != carried => {
+                        // the peer takes bytes, only not yet those of this stream
+                        carried = self.stream.carried();
+                        watch.arm(Limit::Send, ms);
+                        watch.register(context);
+                        return Poll::Pending;
+                    }
                     Err(error) => return Poll::Ready(Err(error)),
                 };
                 let of_first = n.min(first.len());

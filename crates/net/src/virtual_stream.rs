@@ -48,6 +48,12 @@ pub trait Duplex {
 
     /// What the peer has sent that nobody read yet.
     fn peek(&self) -> Peek;
+
+    /// A number that grows when a full connection below, which carries other streams too, has taken more: its peer is alive
+    /// although this stream waits.
+    fn carried(&self) -> u64 {
+        0
+    }
 }
 
 /// What a stream's peer has sent that nobody read yet.

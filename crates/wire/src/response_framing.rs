@@ -99,13 +99,12 @@ pub fn frame_response(
             closes: true,
             ..empty(None)
         },
-        (100..=199 | 204, _, _) => empty(None),
         (205, _, _) => empty(Some(0)),
-        (304, _, Content::None(told)) => empty(told),
-        (304, _, _) => empty(None),
-        (_, Asked::Head, Content::None(told)) => empty(told),
-        (_, Asked::Head, Content::Length(length)) => empty(Some(length)),
-        (_, Asked::Head, Content::Open) => empty(None),
+        (304, _, Content::None(told)) | (200.., Asked::Head, Content::None(told)) if status != 204 => {
+            empty(told)
+        }
+        (200.., Asked::Head, Content::Length(length)) if !is_without_content(status) => empty(Some(length)),
+        (_, Asked::Head, _) | (100..=199 | 204 | 304, _, _) => empty(None),
         // a length that was told for content which is not there would have the client wait for it
         (_, _, Content::None(_)) => empty(Some(0)),
         (_, _, Content::Length(length)) => ResponseFraming {

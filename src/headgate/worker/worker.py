@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
 CLOSE_STEPS = 50
+END_TURNS = 20  # of the loop, in which connections that are cut off end
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *SUPERVISORS)
 
 logger = logging.getLogger("headgate.worker")
@@ -90,12 +91,19 @@ class Worker:
             if self._watchdog:
                 self._watchdog.stop()
             self._core.close()
+            await self._send_last_replies()
             if background:
                 await background.end()
             await self._run_shutdown_hooks()
             if background:
                 await background.close()
             self._core.flush_logs()
+
+    async def _send_last_replies(self) -> None:
+        """Gives the requests that were cut short a few turns of the loop, to be told so."""
+        for _ in range(END_TURNS):
+            if self._core.connections():
+                await asyncio.sleep(0)
 
     async def _open_services(self, background: "Background") -> None:
         try:

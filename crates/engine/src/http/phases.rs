@@ -164,5 +164,10 @@ pub(crate) fn poll_client(
     if disconnect.poll(context, &mut connection.peer) {
         return Poll::Ready(Failure::client_left());
     }
+    if connection.shared.is_closed.get() {
+        return Poll::Ready(Failure::shutting_down());
+    }
+    // the end of the worker wakes whoever waits
+    connection.watch.register(context);
     Poll::Pending
 }

@@ -29,6 +29,8 @@ pub(super) struct Active {
     pub(super) waker: RefCell<Option<Waker>>,
     /// DATA frames sent since last asked: what a client may react to.
     pub(super) frames_sent: Cell<u32>,
+    /// How often the connection, full, was seen to take more.
+    pub(super) carried: Cell<u64>,
 }
 
 impl Active {
@@ -231,6 +233,10 @@ impl Duplex for Accepted {
 
     fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+
+    fn carried(&self) -> u64 {
+        self.served.0.carried.get()
     }
 
     fn peek(&self) -> Peek {

@@ -229,6 +229,9 @@ impl Task {
         // some may have left while `h2` was writing
         let all_sent = self.wire.borrow().sent;
         let progress = std::mem::replace(&mut self.sent, all_sent) != all_sent;
+        if progress && sent.is_pending() {
+            self.active.carried.set(self.active.carried.get() + 1);
+        }
         self.poll_deadlines(context, h2, sent.is_pending(), progress)
     }
 

@@ -1,5 +1,7 @@
 //! Connections and workers that end while something is under way.
 
+use headgate_engine::{Step, Verdict};
+
 use crate::lab::{self, Reply, Setup};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -34,6 +36,25 @@ fn a_body_under_way_when_the_worker_ends_is_nobodys_delay() {
         let message = client.response("POST").await.expect("it is sound");
         assert_eq!(message.status, 503, "{}", message.text);
     });
+}
+
+#[test]
+fn a_hook_that_waits_when_the_worker_ends_is_cancelled() {
+    let waits = |_: &_| Step::Waiting(Box::pin(std::future::pending::<Verdict>()));
+    for phase in ["rewrite", "request", "upstream_request", "response"] {
+        lab::run(Setup::proxy().hook(phase, waits), async |lab| {
+            let mut client = lab.client();
+            client.send(GET).await;
+            // a server's socket is asked in between
+            for _ in 0..20 {
+                lab.settle().await;
+                tokio::task::yield_now().await;
+            }
+            lab.worker.close();
+            let message = client.response("GET").await.expect("it is sound");
+            assert_eq!(message.status, 503, "{phase}: {}", message.text);
+        });
+    }
 }
 
 #[test]

@@ -131,3 +131,25 @@ fn a_client_that_takes_nothing_is_cut() {
         assert!(client.rest().await.len() < LONG);
     });
 }
+
+#[test]
+fn a_connection_of_http2_that_is_read_steadily_is_not_cut() {
+    let relayed = Setup::proxy;
+    let filtered = || Setup::proxy().body_hook("stream", <[u8]>::to_vec);
+    let fixed = || Setup::respond(200, &[], &"x".repeat(LONG));
+    for setup in [relayed(), filtered(), fixed()] {
+        lab::run(setup, async |lab| {
+            lab.server.answers(|_| Reply::new(long(LONG)));
+            let mut slow = lab.slow_http2_client().await;
+            for _ in 0..40 {
+                lab.advance(59_000).await;
+                assert!(slow.take(20_000).await > 0, "it was cut");
+            }
+            assert_eq!(lab.count("timeout_send"), 0);
+            for _ in 0..3 {
+                lab.advance(61_000).await;
+            }
+            assert!(lab.count("timeout_send") > 0, "who takes nothing is cut");
+        });
+    }
+}

@@ -30,6 +30,14 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// See [`Duplex::carried`]; 0 for what no other connection carries.
+    pub fn carried(&self) -> u64 {
+        match self {
+            Self::Virtual(stream) => stream.carried(),
+            _ => 0,
+        }
+    }
+
     /// A stream whose peer is gone.
     #[inline]
     pub fn nowhere() -> Self {

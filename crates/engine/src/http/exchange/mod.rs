@@ -321,8 +321,7 @@ async fn end_instead(
     if exchange.status.get() != 0 {
         return give_up(connection, exchange, failure);
     }
-    let failure = Failure::gateway("shutting_down", 503, "the gateway is shutting down");
-    answer_failure(connection, exchange, tables, failure, body).await
+    answer_failure(connection, exchange, tables, Failure::shutting_down(), body).await
 }
 
 /// Answers what could not be done as asked: with what a body hook gave instead, or a failure's page.

@@ -284,6 +284,7 @@ pub(super) async fn carry<C: Carrier>(
     let send_ms = plan.send_ms;
     connection.watch.arm(Limit::UpstreamIdle, idle_ms);
     let mut disconnect = DisconnectWatcher::new(plan.tables.limits.allow_half_close);
+    let mut carried = connection.peer.stream.carried();
     poll_fn(|context| {
         let (before, mut moved) = (relay.progress(), false);
         if !body.is_done() && !*is_deaf {
@@ -330,6 +331,13 @@ pub(super) async fn carry<C: Carrier>(
         };
         if !connection.watch.is_armed_for(limit) {
             connection.watch.arm(limit, ms);
+        }
+        if on == On::Sink && connection.watch.expired().is_some() {
+            // the client takes bytes, only not yet those of this stream
+            let taken = connection.peer.stream.carried();
+            if std::mem::replace(&mut carried, taken) != taken {
+                connection.watch.arm(limit, ms);
+            }
         }
         if let Some(limit) = connection.watch.expired() {
             let broken = Broken::Limit(limit);

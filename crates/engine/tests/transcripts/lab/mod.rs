@@ -87,6 +87,20 @@ impl Lab {
         Http2Client::connect(end).await
     }
 
+    /// A client of HTTP/2 that has asked for `/`, with windows that never bound it, and reads only when told to.
+    pub(crate) async fn slow_http2_client(&self) -> Client {
+        let mut client = self.client();
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        // SETTINGS_INITIAL_WINDOW_SIZE (4), then as much for the whole connection (RFC 9113 sections 6.5.2 and 6.9)
+        client.send(b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff").await;
+        client.send(b"\0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0").await;
+        // HEADERS of a whole request: GET, http, `/`, authority `a` (RFC 7541 section 6.2.1)
+        client
+            .send(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a")
+            .await;
+        client
+    }
+
     /// Lets everybody run until nobody has anything to do.
     pub(crate) async fn settle(&self) {
         for _ in 0..200 {
