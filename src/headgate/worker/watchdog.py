@@ -25,7 +25,7 @@ class Heart(Protocol):
     """The engine's heartbeat; `headgate._core.Heartbeat` is one."""
 
     def wait_for_stall(self, limit_ms: int, /) -> tuple[int, str] | None:
-        """Milliseconds so far and the request's id, once Python has blocked the event loop for too long; None: stopped."""
+        """Milliseconds so far and the request's id, once Python has blocked the loop for too long; None: stopped."""
 
     def stop(self) -> None:
         """Ends the wait."""
