@@ -43,6 +43,7 @@ GATEWAY = [
     "_phase_decorators",
     "_parts",
     "_settings",
+    "plugin_context",
 ]
 LAYERS = [
     ["cli", "__main__"],

@@ -4,6 +4,8 @@
 """
 
 import argparse
+import importlib
+import inspect
 import sys
 import types
 import typing
@@ -13,6 +15,7 @@ from typing import Any, Literal
 
 import reference_api
 import typer
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from headgate.cli.app import app
@@ -21,6 +24,8 @@ from headgate.config.model import GatewayConfig
 from headgate.config.settings import Settings
 from headgate.config.units import shown_duration
 from headgate.phases import PHASES
+from headgate.plugin import Plugin
+from headgate.plugins import BUILT_IN
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by tools/reference.py from the code; `make docs` writes it anew. -->\n"
@@ -29,6 +34,7 @@ PLAIN = {
     int: "number",
     float: "number",
     str: "text",
+    SecretStr: "text",
     type(None): "null",
     Any: "anything",
 }
@@ -73,6 +79,8 @@ def default(field: FieldInfo, type_name: str) -> str:
         return ""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return ", ".join(f"`{one}`" for one in value)
     if isinstance(value, dict):
         return ", ".join(f"`{name}: {text}`" for name, text in value.items())
     return shown_duration(value) if type_name.startswith("time") else str(value)
@@ -185,7 +193,30 @@ def python() -> str:
     return f"{MADE}\n{reference_api.page()}"
 
 
+def plugins() -> str:
+    """The page about the settings of every plugin that comes with the gateway."""
+    lines = [MADE, "# Plugins\n"]
+    lines.append(
+        "The plugins that come with the gateway: their short names, as `plugin:` in a file, and their settings. "
+        "In Python they are classes of `headgate.plugins` that take the settings as keywords. How to use them is in "
+        "[the guide](../guide/plugins.md).\n"
+    )
+    for name, reference in BUILT_IN.items():
+        module, _, class_name = reference.partition(":")
+        found: type[Plugin] = getattr(importlib.import_module(module), class_name)
+        lines += [f"## `{name}`\n", f"`headgate.plugins.{class_name}`, order {found.order}\n"]
+        lines += [f"{inspect.cleandoc(found.__doc__ or '')}\n", "| setting | type | default | |"]
+        lines.append("|---|---|---|---|")
+        for key, field in found.Config.model_fields.items():
+            text = (field.description or "").replace("|", "\\|")
+            cells = [f"`{key}`", kind(field.annotation), default(field, ""), text]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 PAGES = {
+    "plugins.md": plugins,
     "configuration.md": configuration,
     "phases.md": phases,
     "command-line.md": command_line,

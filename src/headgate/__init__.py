@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from .listener import Listener, StreamListener
     from .message import Response
     from .plugin import Plugin
+    from .plugin_context import PluginContext
+    from .query_params import QueryParams
     from .redis import Redis, RedisConnectionError, RedisError, RedisTimeout
     from .route import Route, Upstream
     from .shared import Shared
@@ -76,6 +78,8 @@ __all__ = [
     "Lock",
     "Overloaded",
     "Plugin",
+    "PluginContext",
+    "QueryParams",
     "Redis",
     "RedisConnectionError",
     "RedisError",
@@ -124,6 +128,8 @@ _ROOMS = {
     "Overloaded": "background.errors",
     "Listener": "listener",
     "Plugin": "plugin",
+    "PluginContext": "plugin_context",
+    "QueryParams": "query_params",
     "Redis": "redis",
     "RedisConnectionError": "redis",
     "RedisError": "redis",

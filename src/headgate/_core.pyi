@@ -15,11 +15,14 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from datetime import datetime
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
+from headgate._cookies import SameSite
 from headgate.form import Form
+from headgate.query_params import QueryParams
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -391,6 +394,12 @@ class Request:
     def query(self) -> str:
         """The target after the `?`, as received; empty without one."""
     @property
+    def query_params(self) -> QueryParams:
+        """What the query says, decoded (`+` is a space), as in Starlette: a repeated name gives its last value."""
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies by name, as in Starlette: of a repeated name the last value, without quotes around it."""
+    @property
     def host(self) -> str:
         """The authority asked for: from an absolute target, else the Host field; with its port if it has one."""
     @host.setter
@@ -489,6 +498,31 @@ class ResponseView:
     @property
     def headers(self) -> Headers:
         """The header fields."""
+    def set_cookie(
+        self,
+        key: str,
+        value: str = "",
+        max_age: int | None = None,
+        expires: datetime | str | int | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Adds a `Set-Cookie` field (RFC 6265), as in Starlette; `max_age` is seconds. `ValueError` for a bad name."""
+    def delete_cookie(
+        self,
+        key: str,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Lets the browser forget a cookie: name, path and domain must be those it was set with."""
     @property
     def trailers(self) -> Headers:
         """The trailer fields: the server's once its body has ended; what is set before its last chunk goes out too."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .form import Form
+    from .query_params import QueryParams
 
 
 async def body(request: Any, decode: bool = False) -> bytes:
@@ -38,7 +39,43 @@ async def text(request: Any) -> str:
 
 async def json(request: Any) -> Any:
     """What the body's JSON says; raises `ValueError` for what is none."""
-    return json_module.loads(await body(request, decode=True))
+    return parsed_json(await body(request, decode=True))
+
+
+def parsed_json(whole: bytes) -> Any:
+    """What a text of JSON says; raises `ValueError` for what is none, or nested deeper than Python can follow."""
+    try:
+        return json_module.loads(whole)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+
+
+def query_params(query: str) -> QueryParams:
+    """What a query says."""
+    from .query_params import QueryParams
+
+    return QueryParams(query)
+
+
+def cookies(fields: list[str]) -> dict[str, str]:
+    """What `Cookie` fields say."""
+    from ._cookies import read
+
+    return read(fields)
+
+
+def set_cookie(fields: Any, *said: Any, **named: Any) -> None:
+    """`response.set_cookie` of a response on its way."""
+    from . import _cookies
+
+    _cookies.set_cookie(fields, *said, **named)
+
+
+def delete_cookie(fields: Any, *said: Any, **named: Any) -> None:
+    """`response.delete_cookie` of a response on its way."""
+    from . import _cookies
+
+    _cookies.delete_cookie(fields, *said, **named)
 
 
 async def form(request: Any) -> Form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -31,7 +32,8 @@ from .config.tls import RouteCertificate, Tls
 from .config.upstreams import Balance, UpstreamConfig, UpstreamProtocol
 from .listener import Listener, StreamListener
 from .message import Response
-from .plugin import Plugin, PluginUse
+from .plugin import Plugin, PluginUse, shown_kind
+from .plugin_context import PluginContext
 from .route import Matcher, Route, Upstream
 
 if TYPE_CHECKING:
@@ -287,10 +289,15 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         plugin: Plugin,
         *,
         on: str | Route | Upstream | None = None,
+        name: str | None = None,
+        order: int | None = None,
         deadline: float | str | None = None,
         on_error: OnError | None = None,
     ) -> None:
-        """Uses a plugin on every request, or only on a path pattern, on a route or upstream, or on the one so named."""
+        """Uses a plugin on every request, or only on a path pattern, on a route or upstream, or on the one so named.
+
+        Plugins run by their `order`, the lowest first, then in order of use. `name` is what logs call it.
+        """
         if not isinstance(given := cast(object, plugin), Plugin):
             shown = getattr(given, "__name__", repr(given))
             hint = (
@@ -304,12 +311,34 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "plugin": f"{kind.__module__}:{kind.__qualname__}",
             "on": on if isinstance(on, str) or on is None else on.name,
             "config": plugin.config.model_dump(mode="json"),
+            "name": name,
+            "order": order,
             "deadline": deadline,
             "on_error": on_error,
         }
         config = self._parse(PluginConfig, said, ())
         self._parts.places["plugins", len(self._parts.plugins)] = caller()
-        self._parts.plugins.append(PluginUse(plugin, on, config, caller()))
+        self._take_plugin(PluginUse(plugin, on, config, caller()))
+
+    def _take_plugin(self, use: PluginUse) -> None:
+        """Adds a use, and sets the plugin up with the first one."""
+        if use.plugin._headgate_context is None:
+            taken = {
+                one.plugin._headgate_context.name
+                for one in self._parts.plugins
+                if one.plugin._headgate_context
+            }
+            name = use.config.name or shown_kind(type(use.plugin))
+            numbered = (f"{name}-{number}" for number in count(2))
+            name = name if name not in taken else next(one for one in numbered if one not in taken)
+            use.plugin._set_up(PluginContext(self, name, self._parts.identity_fields.add))
+        elif not any(one.plugin is use.plugin for one in self._parts.plugins):
+            raise ConfigError(
+                f"this `{type(use.plugin).__name__}` is a plugin of another gateway",
+                hint="make one for each",
+                where=use.where,
+            )
+        self._parts.plugins.append(use)
 
     @property
     def config(self) -> GatewayConfig:

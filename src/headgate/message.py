@@ -5,7 +5,14 @@ from __future__ import annotations
 import json as json_module
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+
+from . import _cookies as cookies
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ._cookies import SameSite
 
 Body = bytes | AsyncIterator[bytes] | None
 """A whole body, an async iterator whose pieces are sent as they come, or none."""
@@ -188,6 +195,37 @@ class Response:
     ) -> Self:
         """A body that is sent as the async iterator gives it; it is closed when the client leaves."""
         return cls(status, body, headers=_with_type(headers, content_type))
+
+    def set_cookie(
+        self,
+        key: str,
+        value: str = "",
+        max_age: int | None = None,
+        expires: datetime | str | int | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Adds a `Set-Cookie` field (RFC 6265), as in Starlette; `max_age` is seconds. `ValueError` for a bad name."""
+        cookies.set_cookie(
+            self.headers, key, value, max_age, expires, path, domain, secure, httponly, samesite, partitioned
+        )
+
+    def delete_cookie(
+        self,
+        key: str,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Lets the browser forget a cookie: name, path and domain must be those it was set with."""
+        cookies.delete_cookie(self.headers, key, path, domain, secure, httponly, samesite, partitioned)
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,17 +18,27 @@ from .config.hooks import PluginConfig
 from .phases import PHASES
 from .route import Route, Upstream
 
+if TYPE_CHECKING:
+    from .plugin_context import PluginContext
+
 
 class Plugin:
     """Base class for plugins.
 
     A subclass declares a `Config` model and methods named as phases, with the phase's arguments after `self`; they may
     be `def` or `async def`. It is made with its settings as keywords: `KeyAuth(header="x-key")`. A text `env:NAME`
-    anywhere in the settings is replaced by that environment variable. `setup` runs once the settings are checked.
+    anywhere in the settings is replaced by that environment variable.
+
+    `setup(self, context)` runs once, when a gateway takes the plugin (`gate.use`, `plugins:`), and prepares what hooks
+    need; `startup` runs in each worker before it accepts; `shutdown` after its last request, and `close` when nothing
+    uses the plugin any more. `setup` is a plain function, the others may be `async def`.
 
     Any other public method is refused when the class is made, since it is most likely a misspelt phase: begin the
     names of others with `_`.
     """
+
+    order: int = 0
+    """Plugins run in this order, those of one number in order of use; `gate.use(..., order=...)` says otherwise."""
 
     class Config(BaseModel):
         """The settings; unknown ones are refused."""
@@ -48,14 +59,29 @@ class Plugin:
             raise refusal(error, model, prefix=(type(self).__name__,), locate=lambda _: caller()) from None
         except ConfigError as error:
             raise error.at(caller()) from None
-        self.setup()
+        self._headgate_context: PluginContext | None = None
+        if not _wants_context(type(self)):
+            cast(Any, self.setup)()
 
-    def setup(self) -> None:
-        """Prepares what hooks need from `self.config`; runs once, when the plugin is made."""
+    def setup(self, context: PluginContext) -> None:
+        """Prepares what hooks need from `self.config` and the context; one that takes no context runs when the plugin
+        is made.
+        """
+
+    def close(self) -> Any:
+        """Gives back what the plugin holds, in each worker, after its `shutdown` hook; may be `async def`."""
+
+    def _set_up(self, context: PluginContext) -> None:
+        """Gives the plugin to a gateway, once."""
+        self._headgate_context = context
+        if _wants_context(type(self)):
+            self.setup(context)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         for name, member in vars(cls).items():
+            if name in ("setup", "close"):
+                _check_life(cls, name, member)
             if name.startswith("_") or name in _OWN or inspect.isclass(member):
                 continue
             if isinstance(member, staticmethod | classmethod) or inspect.isroutine(member):
@@ -77,13 +103,41 @@ class PluginUse(Placed):
     place: Place
 
 
-_OWN = ("setup", "config", "phases")
+_OWN = ("setup", "close", "config", "phases", "order")
+
+
+def shown_kind(kind: type[Plugin]) -> str:
+    """`KeyAuth` as `key-auth`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind.__name__).lower().strip("_")
+
+
+def _wants_context(cls: type[Plugin]) -> bool:
+    return len(inspect.signature(cls.setup).parameters) > 1
+
+
+def _check_life(cls: type[Plugin], name: str, member: Any) -> None:
+    """Refuses a `setup` or `close` that could not be called."""
+    where, wanted = defined_at(member), "self, context" if name == "setup" else "self"
+    if name == "setup" and inspect.iscoroutinefunction(member):
+        hint = "connect in `async def startup(self)`, which runs in each worker"
+        raise ConfigError(f"`setup` of plugin `{cls.__name__}` is async", hint=hint, where=where)
+    required = [
+        one.name
+        for one in inspect.signature(member).parameters.values()
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    if ", ".join(required) not in ("self", wanted):
+        raise ConfigError(
+            f"`{name}` of plugin `{cls.__name__}` takes `({', '.join(required)})`",
+            hint=f"write `def {name}({wanted})`",
+            where=where,
+        )
 
 
 def _check_method(cls: type[Plugin], name: str, member: Any) -> None:
     where = defined_at(getattr(member, "__func__", member))
     if name not in PHASES:
-        near = nearest(name, (*PHASES, "setup"))
+        near = nearest(name, (*PHASES, "setup", "close"))
         hint = (
             f"did you mean `{near}`?" if near else f"a method that is not a hook begins with `_`: `_{name}`"
         )

@@ -24,6 +24,7 @@ from headgate.plugin import Plugin, PluginUse
 from headgate.route import Route, Upstream
 
 from .explaining import problem
+from .plugin_names import reference_of
 
 
 def gateway_of_document(document: Document, folder: Path) -> Gateway:
@@ -48,7 +49,8 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     )
     parts.routes.extend(_route(one, ("routes", n), document, finder) for n, one in enumerate(config.routes))
     parts.hooks.extend(_hooks(config.hooks, ("hooks",), document, finder))
-    parts.plugins.extend(_use(one, ("plugins", n), document, finder) for n, one in enumerate(config.plugins))
+    for n, one in enumerate(config.plugins):
+        _use(gate, one, ("plugins", n), document, finder)
     return gate
 
 
@@ -106,20 +108,29 @@ def _hooks(
     return found
 
 
-def _use(config: PluginConfig, path: ConfigPath, document: Document, finder: _Finder) -> PluginUse:
-    kind = finder.find(config.plugin, (*path, "plugin"))
+def _use(gate: Gateway, config: PluginConfig, path: ConfigPath, document: Document, finder: _Finder) -> None:
+    locate = partial(document.locate, (*path, "plugin"))
+    try:
+        reference = config.plugin if ":" in config.plugin else reference_of(config.plugin)
+    except ConfigError as error:
+        raise error.at(locate()) from None
+    kind = finder.find(reference, (*path, "plugin"))
     if not (isinstance(kind, type) and issubclass(kind, Plugin)):
-        raise ConfigError(
-            f"`{config.plugin}` is not a plugin",
-            hint="a plugin is a subclass of `Plugin`",
-            where=document.locate((*path, "plugin")),
-        )
+        hint = "a plugin is a subclass of `Plugin`"
+        raise ConfigError(f"`{config.plugin}` is not a plugin", hint=hint, where=locate())
     try:
         plugin = kind(**config.config)
+        gate._take_plugin(PluginUse(plugin, config.on, config, partial(document.locate, (*path, "on"))))
     except ConfigError as error:
         # The settings' own lines are in the document, not where Python made the object.
         raise error.moved(lambda inner: document.locate((*path, "config", *inner[1:]))) from None
-    return PluginUse(plugin, config.on, config, partial(document.locate, (*path, "on")))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        shown = problem(error, Path(locate().file))
+        raise ConfigError(
+            f"plugin `{config.plugin}` cannot be set up: {shown.message}", hint=shown.hint, where=locate()
+        ) from error
 
 
 class _Finder:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from headgate._decorators import RegisteredHook
+from headgate._decorators import RegisteredHook, registered
 from headgate._hook_checks import HookSpec, is_async
 from headgate.config.errors import ConfigError
 from headgate.config.hooks import BodyHookConfig
@@ -22,6 +22,7 @@ from headgate.phases import PHASES
 from headgate.route import Route
 
 from .allocation import without_collecting
+from .identity_fields import IdentityFields
 from .never_run import refuse_hooks_that_never_run
 from .plugin_uses import PluginUses
 
@@ -78,9 +79,9 @@ def compile_gateway(gate: Gateway) -> Compiled:
         for listener in (*parts.listeners, *parts.tcp, *parts.udp)
     ]
     worker = _HookTable(config)
-    startup, shutdown = (
-        worker.add_all(phase, _hooks_of(phase, None, parts, uses)) for phase in ("startup", "shutdown")
-    )
+    startup = worker.add_all("startup", _hooks_of("startup", None, parts, uses))
+    # the list is run backwards: what closes comes after all that shuts down
+    shutdown = worker.add_all("shutdown", uses.closes() + _hooks_of("shutdown", None, parts, uses))
     try:
         text = snapshot(config, routes, everywhere, parts.folder, listeners)
     except Inconsistency as error:
@@ -144,6 +145,8 @@ class _RouteCalls:
 def _hooks_of(phase: str, route: Route | None, parts: Parts, uses: PluginUses) -> list[RegisteredHook]:
     """In listed order; `None` as route stands for requests that reach none, and for the worker itself."""
     hooks = [hook for hook in parts.hooks if hook.phase == phase] + uses.hooks(phase, route)
+    if phase == "rewrite" and parts.identity_fields:
+        hooks.insert(0, registered(PHASES["rewrite"], IdentityFields(parts.identity_fields)))
     if route is not None:
         for hook in route._in_order():
             if hook.phase == phase:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from headgate._decorators import RegisteredHook, marked_body
+from headgate._decorators import RegisteredHook, marked_body, registered
 from headgate._hook_checks import Hook, is_async, shown_name
 from headgate.config.errors import ConfigError, suggestion
 from headgate.config.patterns import check_path, covers, matches_path
 from headgate.phases import PHASES
-from headgate.plugin import On, PluginUse
+from headgate.plugin import On, Plugin, PluginUse
 from headgate.route import Route, Upstream
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class PluginUses:
         self._routes = routes
         self._by_plugin: dict[int, list[PluginUse]] = {}
         self._guarded: dict[tuple[object, ...], RegisteredHook] = {}
-        for use in uses:
+        for use in sorted(uses, key=_order):
             found = replace(use, on=_found(use, routes, upstreams))
             self._by_plugin.setdefault(id(use.plugin), []).append(found)
 
@@ -40,6 +40,15 @@ class PluginUses:
         """One hook at most for each plugin, however often it is used, in order of first use."""
         found = (self._hook(uses, phase, route) for uses in self._by_plugin.values())
         return [hook for hook in found if hook is not None]
+
+    def closes(self) -> list[RegisteredHook]:
+        """What gives back what plugins hold, in order of use."""
+        plugins = [uses[0].plugin for uses in self._by_plugin.values()]
+        return [
+            replace(registered(PHASES["shutdown"], plugin.close), plugin=type(plugin).__name__)
+            for plugin in plugins
+            if type(plugin).close is not Plugin.close
+        ]
 
     def refuse_unreached(self, why_no_server: Callable[[Route], str | None]) -> None:
         """Refuses a plugin with hooks for requests to servers where it is used on routes that send none."""
@@ -69,6 +78,10 @@ class PluginUses:
         if key not in self._guarded:
             self._guarded[key] = _registered(first, phase, patterns)
         return self._guarded[key]
+
+
+def _order(use: PluginUse) -> int:
+    return use.plugin.order if use.config.order is None else use.config.order
 
 
 def _applies(use: PluginUse, phase: str, route: Route | None) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, create_model
@@ -27,6 +28,14 @@ def _reference(value: str) -> str:
 
 Reference = Annotated[str, AfterValidator(_reference)]
 """`module:name`, where the module lies beside the configuration file or is installed."""
+
+
+def _plugin_reference(value: str) -> str:
+    return value if re.fullmatch(r"[a-z][a-z0-9-]*", value) else _reference(value)
+
+
+PluginReference = Annotated[str, AfterValidator(_plugin_reference)]
+"""A short name such as `key-auth`, or `module:Class`."""
 
 
 class HookConfig(Settings):
@@ -126,15 +135,26 @@ class HooksConfig(_OfGateways):
 class PluginConfig(Settings):
     """The use of a plugin; its reference alone is the short form."""
 
-    short_forms: ClassVar = ({"type": "string", "examples": ["plugins:KeyAuth"]},)
+    short_forms: ClassVar = ({"type": "string", "examples": ["key-auth", "plugins:KeyAuth"]},)
 
-    plugin: Reference = Field(description="The class, as `module:Class`.")
+    plugin: PluginReference = Field(
+        description="A built-in or installed one by its short name, such as `key-auth`, or a class as `module:Class`."
+    )
     on: str | None = Field(
         default=None,
         description="A path pattern, a route's name or an upstream's name; none is every request.",
     )
     config: dict[str, Any] = Field(
         default_factory=dict, description="The plugin's settings; `env:NAME` reads a variable."
+    )
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$",
+        description="What it is called in logs; none given: its class's name, such as `key-auth`.",
+    )
+    order: int | None = Field(
+        default=None,
+        description="Plugins run by this number, the lowest first, then as listed; none given: the plugin's own.",
     )
     deadline: Duration | None = Field(default=None, description="The longest each of its hooks may take.")
     on_error: OnError | None = Field(default=None, description="What happens when one of its hooks fails.")

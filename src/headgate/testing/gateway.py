@@ -20,7 +20,8 @@ from headgate.config.units import parse_duration
 from headgate.gateway import Gateway
 from headgate.message import Response
 from headgate.phases import PHASES
-from headgate.plugin import Plugin
+from headgate.plugin import Plugin, shown_kind
+from headgate.plugin_context import PluginContext
 from headgate.route import Route
 
 from .clock import TestLoop
@@ -358,6 +359,8 @@ def run_hook(
     if not matches_path(path)(asked.partition("?")[0]):
         raise LookupError(f"`{asked}` is not on the route's path `{path}`\n  hint: say `target=...`")
     route = gate.route(path, to=upstream)
+    if isinstance(plugin, Plugin) and plugin._headgate_context is None:
+        plugin._set_up(PluginContext(gate, shown_kind(type(plugin)), gate._parts.identity_fields.add))
     for function in _functions(hook, phase):
         getattr(gate if PHASES[phase].scope != "route" else route, phase)(function)
     default: Server = Fault.REFUSE if phase == "error" else Response(200)

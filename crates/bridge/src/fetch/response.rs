@@ -17,6 +17,7 @@ use crate::fetch::headers::FetchHeaders;
 use crate::interpreter::bytes::to_bytes;
 use crate::interpreter::gil::ThreadBound;
 use crate::interpreter::text;
+use crate::views::request::helper;
 
 /// A response whose head is there. Its body is read once, whole or piece by piece; dropped before its end, its
 /// connection is closed.
@@ -211,9 +212,7 @@ impl FetchResponse {
     #[pyo3(signature = (*, max_bytes = None))]
     fn json(&self, py: Python<'_>, max_bytes: Option<usize>) -> PyResult<Pending> {
         self.whole(py, max_bytes, |py, _, bytes| {
-            let json = py.import(intern!(py, "json"))?;
-            json.call_method1(intern!(py, "loads"), (bytes,))
-                .map(Bound::unbind)
+            helper(py, "parsed_json")?.call1((bytes,)).map(Bound::unbind)
         })
     }
 

@@ -133,6 +133,22 @@ impl Request {
         text::decode(py, self.exchange()?.request.borrow().query())
     }
 
+    /// What the query says, decoded; a name may come several times.
+    #[getter]
+    fn query_params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        helper(py, "query_params")?.call1((self.query(py)?,))
+    }
+
+    /// The cookies by name.
+    #[getter]
+    fn cookies<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let fields = self
+            .headers
+            .bind(py)
+            .call_method1(intern!(py, "get_all"), ("cookie",))?;
+        helper(py, "cookies")?.call1((fields,))
+    }
+
     /// The authority asked for: from an absolute target, else the Host field; with its port if it has one.
     #[getter]
     fn host<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
@@ -367,7 +383,7 @@ impl Request {
     }
 }
 
-fn helper<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn helper<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "headgate._request_body"))?.getattr(name)
 }
 

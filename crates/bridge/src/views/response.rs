@@ -5,12 +5,13 @@ use std::rc::Rc;
 use headgate_engine::Exchange;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::event_loop::link::Link;
 use crate::interpreter::gil::{self, ThreadBound};
 use crate::interpreter::text;
 use crate::views::headers::{Headers, Side};
+use crate::views::request::helper;
 
 /// A view of the head that came from the server; in phase `log` also of an answer that the gateway made.
 #[pyclass(frozen, module = "headgate._core")]
@@ -37,6 +38,22 @@ impl ResponseView {
 
     fn exchange(&self) -> PyResult<Rc<Exchange>> {
         self.link.get()?.exchange()
+    }
+}
+
+impl ResponseView {
+    /// Calls what writes cookies, with the header fields before what the hook has given.
+    fn cookie(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let mut all = vec![self.headers.bind(py).clone().into_any()];
+        all.extend(args.iter());
+        helper(py, name)?.call(PyTuple::new(py, all)?, kwargs)?;
+        Ok(())
     }
 }
 
@@ -82,6 +99,34 @@ impl ResponseView {
         let exchange = self.exchange()?;
         let response = exchange.response.borrow();
         text::decode(py, response.as_ref().map_or(b"", |response| response.reason()))
+    }
+
+    /// Adds a `Set-Cookie` field, as Starlette does.
+    #[pyo3(
+        signature = (*args, **kwargs),
+        text_signature = "($self, key, value='', max_age=None, expires=None, path='/', domain=None, secure=False, httponly=False, samesite='lax', partitioned=False)"
+    )]
+    fn set_cookie(
+        &self,
+        py: Python<'_>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        self.cookie(py, "set_cookie", args, kwargs)
+    }
+
+    /// Lets the browser forget a cookie.
+    #[pyo3(
+        signature = (*args, **kwargs),
+        text_signature = "($self, key, path='/', domain=None, secure=False, httponly=False, samesite='lax', partitioned=False)"
+    )]
+    fn delete_cookie(
+        &self,
+        py: Python<'_>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        self.cookie(py, "delete_cookie", args, kwargs)
     }
 
     /// The trailer fields: the server's once its body has ended. What is set before the last piece is sent with it.

@@ -1,0 +1,112 @@
+"""What a plugin gets besides requests: `setup(self, context)`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from headgate._core import FetchResponse, Request
+
+    from .background.calls import BackgroundCalls, Seconds
+    from .background.locks import Lock
+    from .background.timers import OncePer, Timer
+    from .route import FetchOptions
+    from .shared import Shared
+
+T = TypeVar("T")
+COUNTERS = "headgate.plugins"
+"""The shared dictionary that holds plugins' counters."""
+
+
+class PluginLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose lines carry the plugin's name; facts go in as `extra={"consumer": name}`."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Adds the plugin's name to what the caller says."""
+        return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}
+
+
+class PluginCounter:
+    """A number that only grows, summed over all workers; it begins anew when the gateway is started anew."""
+
+    def __init__(self, counters: Shared, key: str) -> None:
+        self._counters = counters
+        self._key = key
+
+    def add(self, by: int = 1) -> None:
+        """Counts."""
+        if by < 0:
+            raise ValueError(f"`{by}` is not a valid step; hint: a counter only grows")
+        self._counters.incr(self._key, by)
+
+    @property
+    def value(self) -> int:
+        """The sum so far."""
+        return int(self._counters.get(self._key, 0))
+
+
+class PluginContext:
+    """What a plugin may use beside the requests that its hooks see; the names are those of `Gateway`.
+
+    Shared dictionaries, locks and counters are the plugin's own: two plugins that say the same name do not meet.
+    """
+
+    def __init__(self, gateway: BackgroundCalls, name: str, remove: Callable[[str], None]) -> None:
+        self.name = name
+        """The name under which the plugin runs, in logs and names of its things."""
+        self.log = PluginLog(logging.getLogger("headgate.plugin"), {"plugin": name})
+        """Writes to the error log."""
+        self._gateway = gateway
+        self._remove = remove
+
+    def remove_from_clients(self, *fields: str) -> None:
+        """Takes these header fields out of every request, before all hooks, on every route: what only the gateway may
+        say of a client must never come from one. Any case counts, and `_` as `-`.
+        """
+        for field in fields:
+            self._remove(field.lower().replace("_", "-"))
+
+    def shared(self, name: str, size: int | str = "16m") -> Shared:
+        """A dictionary that the plugin's copies in all workers share, of at most `size` bytes."""
+        return self._gateway.shared(f"{self.name}.{name}", size)
+
+    def counter(self, name: str) -> PluginCounter:
+        """A counter over all workers. Other kinds of metrics, and an endpoint that shows them, are not there yet."""
+        return PluginCounter(self._gateway.shared(COUNTERS, "256k"), f"{self.name}/{name}")
+
+    def lock(self, name: str, *, timeout: Seconds | None = None, ttl: Seconds | None = None) -> Lock:
+        """A lock among all workers; see `Gateway.lock`."""
+        return self._gateway.lock(f"{self.name}/{name}", timeout=timeout, ttl=ttl)
+
+    def every(self, seconds: Seconds, task: Callable[..., Any], *, once_per: OncePer = "worker") -> Timer:
+        """Calls a function, sync or async, again and again; see `Gateway.every`."""
+        return self._gateway.every(seconds, task, once_per=once_per, name=f"{self.name}.{task.__name__}")
+
+    def after(self, seconds: Seconds, task: Callable[..., Any], *args: Any) -> Timer:
+        """Calls a function, sync or async, once; see `Gateway.after`."""
+        return self._gateway.after(seconds, task, *args)
+
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, T], *, request: Request | None = None, name: str | None = None
+    ) -> asyncio.Task[T]:
+        """Begins a task that nobody waits for; see `Gateway.spawn`."""
+        return self._gateway.spawn(coroutine, request=request, name=name or self.name)
+
+    async def run_in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Calls a function that blocks, in a thread; see `Gateway.run_in_thread`."""
+        return await self._gateway.run_in_thread(function, *args, **kwargs)
+
+    def fetch(self, url: str, /, **options: Unpack[FetchOptions]) -> Awaitable[FetchResponse]:
+        """Makes a request; see `headgate.fetch`."""
+        from headgate._core import fetch
+
+        return fetch(url, **options)
+
+    def redis(self, url: str, **options: Any) -> Redis:
+        """A client of Redis, checked before a worker accepts and closed after its last request; see `Gateway.redis`."""
+        return self._gateway.redis(url, **options)

@@ -1,0 +1,143 @@
+"""Lets in who shows a known key, and tells servers who it is."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from urllib.parse import unquote_plus
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from headgate import Plugin, PluginContext, Request, Response
+
+HASHED = "sha256:"
+
+
+class KeyAuth(Plugin):
+    """API keys in a header field, the query or a cookie.
+
+    The key is compared in a time that does not depend on it, and is taken out of what goes to the server. The server
+    gets the consumer's name in a field that clients can never set. Answers 401 to a key that is missing, unknown, or
+    given twice.
+    """
+
+    class Config(BaseModel):
+        """Settings of `key-auth`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        keys: dict[str, SecretStr | list[SecretStr]] = Field(
+            description="For each consumer its key, or several; `sha256:HEX` is the hash of one (SHA-256, in hex)."
+        )
+        header: str | None = Field(default="x-api-key", description="The header field that holds the key.")
+        scheme: str | None = Field(
+            default=None, description="What stands before the key in the header field, such as `Bearer`."
+        )
+        query: str | None = Field(
+            default=None,
+            description="The query parameter that holds it; such keys end up in logs and histories.",
+        )
+        cookie: str | None = Field(default=None, description="The cookie that holds it.")
+        consumer_header: str = Field(
+            default="x-consumer",
+            description="The field that tells the server who it is; clients' own are removed.",
+        )
+        anonymous: str | None = Field(
+            default=None,
+            description="The consumer of requests without a key; null refuses them. A wrong one is refused.",
+        )
+        realm: str = Field(
+            default="headgate", description="The realm in `WWW-Authenticate` (RFC 9110, 11.6.1)."
+        )
+
+        @model_validator(mode="after")
+        def _somewhere(self) -> KeyAuth.Config:
+            if not (self.header or self.query or self.cookie):
+                raise ValueError("a key comes from nowhere: set `header`, `query` or `cookie`")
+            return self
+
+    def setup(self, context: PluginContext) -> None:
+        """Hashes the keys: what is looked up is no text that a client chose."""
+        self._secret = secrets.token_bytes(32)
+        self._log = context.log
+        self._denied = context.counter("denied")
+        self._consumers: dict[bytes, str] = {}
+        context.remove_from_clients(self.config.consumer_header)
+        for consumer, given in self.config.keys.items():
+            for key in given if isinstance(given, list) else [given]:
+                self._add(consumer, key.get_secret_value())
+
+    def request(self, request: Request) -> Response | None:
+        """Decides."""
+        given = self._credentials(request)
+        if not given and self.config.anonymous is not None:
+            self._let_in(request, self.config.anonymous)
+            return None
+        consumer = self._consumer(given[0]) if len(given) == 1 else None
+        if consumer is None:
+            self._denied.add()
+            reason = "no key" if not given else "several keys" if len(given) > 1 else "unknown key"
+            self._log.info("refused", extra={"reason": reason, "request_id": request.id})
+            challenge = f'Key realm="{self.config.realm}"'
+            return Response(401, "a key is missing or unknown\n", headers=[("www-authenticate", challenge)])
+        self._strip(request)
+        self._let_in(request, consumer)
+        return None
+
+    def _let_in(self, request: Request, consumer: str) -> None:
+        request.headers[self.config.consumer_header] = consumer
+        request.state.consumer = consumer
+
+    def _add(self, consumer: str, key: str) -> None:
+        if not key:
+            raise ValueError(f"the key of consumer `{consumer}` is empty")
+        if key.startswith(HASHED) and not re.fullmatch("[0-9a-fA-F]{64}", key.removeprefix(HASHED)):
+            raise ValueError(f"the key of consumer `{consumer}` is not a SHA-256 hash in hex")
+        tag = self._tag(bytes.fromhex(key.removeprefix(HASHED)) if key.startswith(HASHED) else _hashed(key))
+        if self._consumers.setdefault(tag, consumer) != consumer:
+            raise ValueError(f"consumers `{self._consumers[tag]}` and `{consumer}` have the same key")
+
+    def _tag(self, digest: bytes) -> bytes:
+        # Keyed with a secret of this process: how long a look-up takes tells a client nothing of the keys.
+        return hmac.digest(self._secret, digest, "sha256")
+
+    def _consumer(self, key: str) -> str | None:
+        return self._consumers.get(self._tag(_hashed(key)))
+
+    def _credentials(self, request: Request) -> list[str]:
+        """Every key in the request, in whatever place."""
+        config, found = self.config, []
+        for value in request.headers.get_all(config.header) if config.header else []:
+            scheme, _, key = value.partition(" ")
+            if config.scheme is None:
+                found.append(value)
+            elif scheme.lower() == config.scheme.lower():
+                found.append(key.strip())
+        if config.query:
+            found += request.query_params.getlist(config.query)
+        if config.cookie and config.cookie in request.cookies:
+            found.append(request.cookies[config.cookie])
+        return found
+
+    def _strip(self, request: Request) -> None:
+        """Takes the key out of what goes to the server."""
+        config = self.config
+        if config.header:
+            request.headers.pop(config.header, None)
+        if config.query and request.query:
+            kept = [
+                one for one in request.query.split("&") if unquote_plus(one.partition("=")[0]) != config.query
+            ]
+            request.target = request.path + (f"?{'&'.join(kept)}" if kept else "")
+        if config.cookie and "cookie" in request.headers:
+            cookies = [one for field in request.headers.get_all("cookie") for one in field.split(";")]
+            others = [one.strip() for one in cookies if one.partition("=")[0].strip() != config.cookie]
+            del request.headers["cookie"]
+            if others:
+                request.headers["cookie"] = "; ".join(others)
+
+
+def _hashed(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,57 @@
+"""The plugins that come with the gateway, named in a file, in several workers, over real sockets."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from e2e.kit import Origin, RunningGateway, Serve
+from e2e.kit.client import RawClient, RawResponse
+
+APP = "https://app.example"
+
+
+@pytest.fixture(scope="module")
+def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
+    return serve_module(
+        {
+            "routes": [{"path": "/", "to": origin.address}],
+            "plugins": [
+                {"plugin": "key-auth", "on": "/private/*", "config": {"keys": {"alice": "a-key"}}},
+                {"plugin": "rate-limit", "on": "/limited/*", "config": {"rate": "10/h"}},
+                {"plugin": "cors", "config": {"origins": [APP]}},
+            ],
+        },
+        workers=2,
+    )
+
+
+def ask(gateway: RunningGateway, path: str, *headers: tuple[str, str], method: str = "GET") -> RawResponse:
+    with RawClient(gateway.address) as client:
+        return client.request(method, path, headers)
+
+
+def test_ten_of_many_at_once_pass_and_the_rest_are_told_when(gateway: RunningGateway) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: ask(gateway, "/limited/x"), range(60)))
+    assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 50
+    late = [int(answer.get("retry-after") or 0) for answer in answers if answer.status == 429]
+    assert all(1 <= seconds <= 360 for seconds in late)
+
+
+def test_key_is_asked_for_and_never_reaches_the_server(gateway: RunningGateway, origin: Origin) -> None:
+    assert ask(gateway, "/private/x", ("X-Consumer", "admin")).status == 401
+    assert ask(gateway, "/private/x", ("X-API-Key", "a-key"), ("X_Consumer", "admin")).status == 200
+    assert ask(gateway, "/open", ("X-Consumer", "admin")).status == 200
+    told = [
+        [value for name, value in seen.fields if name.lower().replace("_", "-") == "x-consumer"]
+        for seen in origin.calls
+    ]
+    assert told == [["alice"], []]
+    assert "x-api-key" not in {name.lower() for seen in origin.calls for name, _ in seen.fields}
+
+
+def test_preflight_needs_no_key_and_errors_may_be_read(gateway: RunningGateway) -> None:
+    origin = ("Origin", APP)
+    preflight = ask(gateway, "/private/x", origin, ("Access-Control-Request-Method", "PUT"), method="OPTIONS")
+    assert (preflight.status, preflight.get("access-control-allow-origin")) == (204, APP)
+    refused = ask(gateway, "/private/x", origin)
+    assert (refused.status, refused.get("access-control-allow-origin")) == (401, APP)
