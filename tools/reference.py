@@ -1,4 +1,5 @@
-"""Writes docs/reference from the code: the configuration model, the table of phases, the command line, the Python API.
+"""Writes docs/reference from the code: the configuration model, the tables of phases and of failures, the
+command line, the Python API.
 
 `--check` writes nothing and fails if a page is not what the code says.
 """
@@ -18,6 +19,7 @@ import typer
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from headgate import _core
 from headgate.cli.app import app
 from headgate.cli.failing import EXIT_CODES
 from headgate.config.model import GatewayConfig
@@ -160,6 +162,39 @@ def phases() -> str:
     return "\n".join(lines) + "\n"
 
 
+# ---- failures
+RETRIES = {
+    "never": "never",
+    "idempotent": "methods whose repetition is harmless",
+    "reused": "methods whose repetition is harmless; on a kept connection without a word",
+    "always": "always",
+}
+
+
+def failures() -> str:
+    """The page about every kind of failure."""
+    lines = [MADE, "# Failures\n"]
+    lines.append(
+        "What can go wrong with a request. `error` hooks see the kind as `error.kind`, the access log as `{error}`. "
+        "The status is what the client gets where no `error` hook answers; with 499 nobody is left to answer. *Retry* "
+        "says whether another server of the upstream is tried, as long as the upstream has `retries` left and no byte "
+        "of the body was sent that cannot be sent again (RFC 9110 section 9.2.2). *Log* is the level in the gateway's "
+        "own log.\n"
+    )
+    titles = {
+        "client": "The client's fault",
+        "upstream": "The server's fault",
+        "gateway": "The gateway's own",
+    }
+    for source, heading in titles.items():
+        lines += [f"## {heading}\n", "| kind | status | retry | log | meaning |", "|---" * 5 + "|"]
+        for kind, of, status, retry, level, meaning in sorted(_core.failures()):
+            if of == source:
+                lines.append(f"| `{kind}` | {status} | {RETRIES[retry]} | {level} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 # ---- command line
 def commands(command: Any, path: str) -> Iterator[str]:
     """A command's section, then its subcommands'."""
@@ -219,6 +254,7 @@ PAGES = {
     "plugins.md": plugins,
     "configuration.md": configuration,
     "phases.md": phases,
+    "failures.md": failures,
     "command-line.md": command_line,
     "python.md": python,
 }

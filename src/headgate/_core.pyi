@@ -16,7 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, final, overload
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -656,12 +656,108 @@ class ProxyInfo:
     def other(self) -> list[tuple[int, bytes]]:
         """All other values: types and bytes."""
 
+# The kinds of failures; a test compares them with `failures()`.
+_FailureKind: TypeAlias = Literal[
+    "answered",
+    "bad_answer",
+    "bad_chunk",
+    "bad_chunk_end",
+    "bad_chunk_extension",
+    "bad_chunk_size",
+    "bad_client_certificate",
+    "bad_connection",
+    "bad_content_coding",
+    "bad_content_length",
+    "bad_field_name",
+    "bad_host",
+    "bad_method",
+    "bad_path",
+    "bad_reason_phrase",
+    "bad_server_address",
+    "bad_status",
+    "bad_target",
+    "bad_trailer",
+    "bad_transfer_encoding",
+    "bad_upgrade",
+    "bad_version",
+    "bad_websocket_answer",
+    "bare_cr",
+    "bare_lf",
+    "body_too_large",
+    "body_used_up",
+    "buffered_body_too_large",
+    "chunk_extensions_too_large",
+    "client_body_timeout",
+    "client_head_timeout",
+    "client_left",
+    "coded_body",
+    "connect",
+    "connect_refused",
+    "connect_timeout",
+    "content_length_and_transfer_encoding",
+    "content_length_repeated",
+    "endless_interim",
+    "file_cut",
+    "folded_field",
+    "framing_lookalike",
+    "grpc_deadline",
+    "head_too_large",
+    "hook_body_too_large",
+    "hook_failed",
+    "host_missing",
+    "host_repeated",
+    "interim_body",
+    "method_not_allowed",
+    "misdirected",
+    "no_answer",
+    "no_client_certificate",
+    "no_file",
+    "no_route",
+    "no_server",
+    "nul",
+    "path_above_root",
+    "path_bad_escape",
+    "path_not_absolute",
+    "path_nul",
+    "queue_timeout",
+    "send_timeout",
+    "shutting_down",
+    "space_before_colon",
+    "spool_failed",
+    "stream_failed",
+    "stream_timeout",
+    "target_too_long",
+    "too_many_fields",
+    "trailers_too_large",
+    "transfer_coding",
+    "transfer_encoding_in_http10",
+    "unasked_transfer_coding",
+    "unasked_upgrade",
+    "unknown_coding",
+    "unknown_content_coding",
+    "upstream_closed",
+    "upstream_cut",
+    "upstream_head_timeout",
+    "upstream_idle_timeout",
+    "upstream_refused",
+    "upstream_reset",
+    "upstream_tls",
+    "upstream_tls_timeout",
+    "version_unsupported",
+    "websocket_handshake",
+    "websocket_protocol",
+    "websocket_text",
+    "websocket_too_large",
+    "websocket_unsupported",
+    "websocket_version",
+]
+
 @final
 class Failure:
     """A request that could not be served as asked."""
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> _FailureKind:
         """A short word, for instance `connect` or `upstream_head_timeout`."""
     @property
     def source(self) -> Literal["client", "upstream", "gateway"]:
@@ -675,6 +771,9 @@ class Failure:
     @property
     def retry_safe(self) -> bool:
         """Whether the request could be sent again without doing its work twice."""
+
+def failures() -> list[tuple[_FailureKind, Literal["client", "upstream", "gateway"], int, str, str, str]]:
+    """All kinds of failures: kind, whose fault, status, retry, level of the log, meaning."""
 
 _Key = str | bytes
 

@@ -60,7 +60,7 @@ mod _core {
     #[pymodule_export]
     use crate::views::connection::{Connection, ProxyInfo};
     #[pymodule_export]
-    use crate::views::failure::Failure;
+    use crate::views::failure::{failures, Failure};
     #[pymodule_export]
     use crate::views::headers::Headers;
     #[pymodule_export]

@@ -27,7 +27,7 @@ use headgate_net::{clock, deadline, peer, pipe, stream, tls, turns, virtual_stre
 use headgate_upstream as upstream;
 
 pub use access_log::HookTime;
-pub use failure::{Failure, Source};
+pub use failure::{failures, retry_name, Facts, Failure, FailureKind, Level, Source};
 pub use headgate_net::tls::{
     cipher_name, module as tls_module, require_fips, ChosenCertificate, ClientCertificate,
     ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,

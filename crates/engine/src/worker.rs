@@ -225,6 +225,11 @@ impl Worker {
         self.shared.origins.stand_in(origin, socket)
     }
 
+    /// Counts a hook that raised, took too long or returned nonsense, whatever that does to its request.
+    pub fn count_hook_failure(&self) {
+        self.shared.metrics.count(Counter::HookFailures);
+    }
+
     /// Counts a time that Python code has held the loop for too long.
     pub fn count_stall(&self) {
         self.shared.metrics.count(Counter::LoopStalls);

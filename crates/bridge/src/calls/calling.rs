@@ -128,7 +128,7 @@ impl<S: Subject> Call<'_, S> {
                 Outcome::Ended(ended) => call.guarded(py, || call.meaning(ended?.bind(py))),
                 Outcome::Late => {
                     subject.origin(py, &hook).was_late(py, hook.deadline_ms);
-                    hook.times.failed();
+                    call.count_failure();
                     subject.note_late(&hook);
                     None
                 }
@@ -150,15 +150,23 @@ impl<S: Subject> Call<'_, S> {
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(value)) => Some(value),
             Ok(Err(error)) => {
-                self.hook.times.failed();
+                self.count_failure();
                 self.subject.origin(py, self.hook).raised(py, &error);
                 None
             }
             Err(_) => {
-                self.hook.times.failed();
+                self.count_failure();
                 self.subject.origin(py, self.hook).panicked(py);
                 None
             }
+        }
+    }
+
+    /// The one place where hooks that failed are counted: of every phase, whatever their failure does to the request.
+    fn count_failure(&self) {
+        self.hook.times.failed();
+        if let Ok(worker) = self.seam.worker() {
+            worker.count_hook_failure();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use headgate_engine::Exchange;
+use headgate_engine::{retry_name, Exchange, Facts};
 use pyo3::prelude::*;
 
 /// A request that could not be served as asked.
@@ -24,11 +24,11 @@ impl Failure {
     pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
         match exchange.failure.borrow().as_ref() {
             Some(failure) => Self {
-                kind: failure.kind,
-                source: failure.source.name(),
-                status: failure.status,
+                kind: failure.kind.name(),
+                source: failure.source().name(),
+                status: failure.status(),
                 message: failure.message.to_string(),
-                retry_safe: failure.retry_safe,
+                retry_safe: failure.retry_safe(),
             },
             None => Self {
                 kind: "",
@@ -49,4 +49,31 @@ impl Failure {
             self.status, self.kind, self.source
         )
     }
+}
+
+/// A kind of failure: its name, whose fault it is, the status, what a retry may do, how loudly it is logged, its meaning.
+type Row = (
+    &'static str,
+    &'static str,
+    u16,
+    &'static str,
+    &'static str,
+    String,
+);
+
+/// All kinds of failures, for the reference.
+#[pyfunction]
+pub(crate) fn failures() -> Vec<Row> {
+    let row = |(facts, meaning): (Facts, String)| {
+        let (source, level) = (facts.source.name(), facts.level.name());
+        (
+            facts.name,
+            source,
+            facts.status,
+            retry_name(facts.retry),
+            level,
+            meaning,
+        )
+    };
+    headgate_engine::failures().into_iter().map(row).collect()
 }

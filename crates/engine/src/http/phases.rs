@@ -4,13 +4,12 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{Answer, AnswerBody, LocalFuture, Step, Verdict};
 use crate::http::bodies::intake;
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::disconnect::DisconnectWatcher;
-use crate::metrics::Counter;
 use crate::state::connection::Connection;
 
 /// Runs hooks in order until one answers or fails.
@@ -97,10 +96,8 @@ async fn run(
                 break;
             }
             Verdict::Failed => {
-                connection.shared.metrics.count(Counter::HookFailures);
-                outcome = Err(Failure::gateway(
-                    "hook_failed",
-                    500,
+                outcome = Err(Failure::new(
+                    FailureKind::HookFailed,
                     "the gateway could not handle this request",
                 ));
                 break;

@@ -249,7 +249,7 @@ impl Task {
         self.log(&Refusal {
             error: "http2_flood",
             limit,
-            counter,
+            counter: Some(counter),
         });
         self.is_ending = true;
         self.is_refused = true;
@@ -271,13 +271,13 @@ impl Task {
         self.log(&Refusal {
             error: "http2_flood",
             limit,
-            counter,
+            counter: Some(counter),
         });
     }
 
     fn log(&self, refusal: &Refusal) {
         let shared = &self.shared;
-        shared.metrics.count(refusal.counter);
+        refusal.count(&shared.metrics);
         log_refusal(
             &shared.tables(),
             shared,

@@ -24,8 +24,7 @@ pub(crate) async fn run_hooks(
             Step::Waiting(future) => future.await,
         };
         if matches!(verdict, Verdict::Failed) {
-            shared.metrics.count(Counter::HookFailures);
-            return Err(Refusal::new("hook_failed", Counter::HookFailures));
+            return Err(Refusal::hook_failed());
         }
         if let Some(reason) = state.refusal.borrow().as_deref() {
             if !reason.is_empty() {

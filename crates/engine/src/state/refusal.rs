@@ -5,7 +5,7 @@ use super::Shared;
 use crate::access_log::{Entry, TlsFacts};
 use crate::hooks::connection::ClientInfo;
 use crate::limits::LimitCounter;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Metrics};
 use crate::peer::Broken;
 use crate::tables::Tables;
 
@@ -13,7 +13,8 @@ use crate::tables::Tables;
 pub(crate) struct Refusal {
     pub(crate) error: &'static str,
     pub(crate) limit: &'static str,
-    pub(crate) counter: Counter,
+    /// Absent for what is counted where it happens.
+    pub(crate) counter: Option<Counter>,
 }
 
 impl Refusal {
@@ -21,7 +22,23 @@ impl Refusal {
         Self {
             error,
             limit: "",
-            counter,
+            counter: Some(counter),
+        }
+    }
+
+    /// A hook failed, which is counted where it is called.
+    pub(crate) fn hook_failed() -> Self {
+        Self {
+            error: "hook_failed",
+            limit: "",
+            counter: None,
+        }
+    }
+
+    /// Counts it.
+    pub(crate) fn count(&self, metrics: &Metrics) {
+        if let Some(counter) = self.counter {
+            metrics.count(counter);
         }
     }
 
@@ -29,7 +46,7 @@ impl Refusal {
         Self {
             error: "connection_refused",
             limit: full.limit,
-            counter: full.counter,
+            counter: Some(full.counter),
         }
     }
 }
@@ -64,7 +81,7 @@ impl Refusal {
             Broken::Limit(limit) => Self {
                 error: "client_too_slow",
                 limit: limit.name(),
-                counter: limit.counter(),
+                counter: Some(limit.counter()),
             },
             Broken::Closed | Broken::Io(_) => Self::new("client_left", Counter::ClientLeft),
         }

@@ -193,7 +193,7 @@ impl Session {
         run_hooks(&self.shared, &state, &self.settings.hooks.connect)
             .await
             .map_err(|refusal| {
-                self.shared.metrics.count(refusal.counter);
+                refusal.count(&self.shared.metrics);
                 refusal.error
             })?;
         let upstream = self.upstream_of(&state)?;
@@ -315,7 +315,6 @@ impl Session {
                 Filtered::Replace(other) if other.is_empty() => return Ok(None),
                 Filtered::Replace(other) => datagram = other,
                 Filtered::Failed => {
-                    self.shared.metrics.count(Counter::HookFailures);
                     return Err("hook_failed");
                 }
             }

@@ -45,7 +45,7 @@ impl Opening {
             let name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
             name.unwrap_or_default().clone_into(&mut self.asked_for);
             self.alert(match refusal.counter {
-                Counter::RefusedByHook => ACCESS_DENIED,
+                Some(Counter::RefusedByHook) => ACCESS_DENIED,
                 _ => INTERNAL_ERROR,
             });
         }
@@ -69,7 +69,7 @@ impl Opening {
                     let mut refusal = Refusal::new(error.reason(), Counter::ClientHellosRefused);
                     if error == ClientHelloError::TooLarge {
                         refusal.limit = Limit::ClientHello.name();
-                        refusal.counter = Counter::LimitClientHello;
+                        refusal.counter = Some(Counter::LimitClientHello);
                     }
                     return Err(refusal);
                 }
@@ -105,7 +105,7 @@ impl Opening {
         self.handshake.as_ref().map(|_| ()).ok_or(Refusal {
             error: "connection_refused",
             limit: "limits.max_tls_handshakes",
-            counter: Counter::LimitTlsHandshakes,
+            counter: Some(Counter::LimitTlsHandshakes),
         })
     }
 }

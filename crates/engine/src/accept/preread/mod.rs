@@ -250,7 +250,7 @@ impl Opening {
             Err(HandshakeFailed::Limit(limit)) => Err(Some(Refusal {
                 error: "connection_refused",
                 limit: limit.name(),
-                counter: limit.counter(),
+                counter: Some(limit.counter()),
             })),
             Err(HandshakeFailed::Refused(reason)) => {
                 tracing::debug!(client = self.client.address, "TLS handshake failed: {reason}");
@@ -261,7 +261,7 @@ impl Opening {
     }
 
     fn refuse(&self, refusal: &Refusal, began_us: u64) {
-        self.shared.metrics.count(refusal.counter);
+        refusal.count(&self.shared.metrics);
         self.shared.metrics.count(Counter::ConnectionsRefused);
         let told = (refusal, self.asked_for.as_str());
         log_refusal(&self.tables, &self.shared, &self.client, told, began_us);

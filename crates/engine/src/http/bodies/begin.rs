@@ -12,7 +12,7 @@ use super::filtered::Pull;
 use super::intake::{client_body_ms, poll_continue};
 use super::made::{Made, MadeSource};
 use super::piece::On;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::intake::{Intake, NewBody, Taken};
@@ -141,11 +141,7 @@ fn source(intake: &Intake) -> Result<MadeSource, Failure> {
             at: 0,
             is_whole: true,
         }),
-        Taken::Away => Err(Failure::gateway(
-            "body_used_up",
-            500,
-            "a hook has used up the request's body and set no other one",
-        )),
+        Taken::Away => Err(Failure::from(FailureKind::BodyUsedUp)),
     }
 }
 
@@ -153,19 +149,9 @@ fn source(intake: &Intake) -> Result<MadeSource, Failure> {
 fn coding(exchange: &Exchange, hooks: &[BodyHook]) -> Result<Option<Coding>, Failure> {
     let request = exchange.request.borrow();
     if request.head.has_inner_codings() && !hooks.is_empty() {
-        return Err(Failure::client(
-            "coded_body",
-            501,
-            "a body under another transfer coding than chunked cannot be read here",
-        ));
+        return Err(Failure::from(FailureKind::CodedBody));
     }
-    let unknown = || {
-        Failure::client(
-            "unknown_content_coding",
-            415,
-            "the request's content-encoding is unknown to the hook that reads its body",
-        )
-    };
+    let unknown = || Failure::from(FailureKind::UnknownContentCoding);
     content_coding(&request.head, hooks).map_err(|()| unknown())
 }
 

@@ -336,10 +336,7 @@ impl HookStage {
                 Ok(self.known(Flow::of(chunk, flow.is_last)))
             }
             BodyVerdict::Answer(answer) => Err(Box::new(StageBroken::Answered(answer))),
-            BodyVerdict::Failed => {
-                ground.metrics.count(Counter::HookFailures);
-                Err(Box::new(StageBroken::Hook))
-            }
+            BodyVerdict::Failed => Err(Box::new(StageBroken::Hook)),
         }
     }
 

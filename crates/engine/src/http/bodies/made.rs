@@ -7,7 +7,7 @@ use super::chain::{Chain, ChainBroken, Input};
 use super::failures::{held_too_large, hook_failed, late_client, spool_failure};
 use super::filtered::{Filtered, FilteredBroken, Pull, Side};
 use super::piece::{Chunk, Flow, On};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
@@ -64,7 +64,7 @@ impl Made {
     /// What is said when the next piece takes too long: by the client, or by a hook's stream.
     pub(crate) fn late(&self) -> Failure {
         if matches!(self.source, MadeSource::Stream(_)) {
-            return Failure::gateway("stream_timeout", 500, "the hook's body took too long to go on");
+            return Failure::from(FailureKind::StreamTimeout);
         }
         late_client()
     }
@@ -160,10 +160,8 @@ impl Made {
             return Ok(());
         }
         self.exchange.limit.set("limits.max_body_bytes");
-        Err(BodyBroken::Failed(Box::new(Failure::gateway(
-            "hook_body_too_large",
-            500,
-            "the hooks made the request's body larger than the limit",
+        Err(BodyBroken::Failed(Box::new(Failure::from(
+            FailureKind::HookBodyTooLarge,
         ))))
     }
 
@@ -173,14 +171,10 @@ impl Made {
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Answered(answer) => {
                 self.exchange.rare().answer.replace(Some(answer));
-                Failure::gateway("answered", 500, "a hook of the body answers")
+                Failure::new(FailureKind::Answered, "a hook of the body answers")
             }
             ChainBroken::TooLarge => held_too_large(),
-            ChainBroken::Coding => Failure::client(
-                "bad_content_coding",
-                400,
-                "the request's body is not what its content-encoding says",
-            ),
+            ChainBroken::Coding => Failure::from(FailureKind::BadContentCoding),
             ChainBroken::Spool(error) => spool_failure(&error),
         };
         BodyBroken::Failed(Box::new(failure))
@@ -239,13 +233,7 @@ impl Input for RequestInput<'_> {
                         .map_or_else(Flow::end, |chunk| Flow::of(chunk, true))));
                 }
                 MadeSource::Stream(pull) => {
-                    let failed = |_| {
-                        BodyBroken::Failed(Box::new(Failure::gateway(
-                            "stream_failed",
-                            500,
-                            "the hook's body could not go on",
-                        )))
-                    };
+                    let failed = |_| BodyBroken::Failed(Box::new(Failure::from(FailureKind::StreamFailed)));
                     return pull.poll(context).map_err(failed);
                 }
             }

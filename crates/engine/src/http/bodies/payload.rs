@@ -248,10 +248,7 @@ enum Found {
 
 /// Steps over framing to the next data (`data` is set), the end, or the end of what is here.
 fn step(decoder: &mut ChunkedDecoder, data: &mut usize, server: &mut Peer) -> Result<Found, RelayBroken> {
-    match decoder
-        .step(server.unread())
-        .map_err(|_| RelayBroken::Framing("bad_chunk"))?
-    {
+    match decoder.step(server.unread()).map_err(|_| RelayBroken::Framing)? {
         ChunkStep::NeedMore { consumed } => server.consume(consumed),
         ChunkStep::Data { consumed_before, len } => {
             server.consume(consumed_before);

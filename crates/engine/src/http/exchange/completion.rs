@@ -98,6 +98,6 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         hook_us: exchange.timings.hook_us.get(),
         hooks: &exchange.timings.hooks.borrow(),
         limit: exchange.limit.get(),
-        error: failure.as_ref().map_or("", |failure| failure.kind),
+        error: failure.as_ref().map_or("", |failure| failure.kind.name()),
     });
 }

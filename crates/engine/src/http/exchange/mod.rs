@@ -13,7 +13,7 @@ use std::rc::Rc;
 use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found, Params};
 use headgate_wire::RequestHead;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Answer;
@@ -28,7 +28,7 @@ use crate::http::phases::{close_body, run_hooks, run_request_hooks};
 use crate::http::reply::refuse;
 use crate::http::reply::{self, Own};
 use crate::messages::websocket;
-use crate::metrics::{Counter, Metrics};
+use crate::metrics::Counter;
 use crate::state::connection::{Connection, Next};
 use crate::state::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
@@ -72,12 +72,12 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let next = match responded {
         Ok(next) => next,
         // whatever wait the end of the worker has cut short: nobody took too long
-        Err(failure) if failure.status != 499 && connection.shared.is_closed.get() => {
+        Err(failure) if failure.status() != 499 && connection.shared.is_closed.get() => {
             exchange.limit.set("");
             Box::pin(end_instead(connection, &exchange, &tables, failure, body)).await
         }
         // nobody is left to answer
-        Err(failure) if failure.status == 499 => give_up(connection, &exchange, failure),
+        Err(failure) if failure.kind.leaves_nobody() => give_up(connection, &exchange, failure),
         // the client has seen a part of another answer
         Err(failure) if exchange.status.get() != 0 => give_up(connection, &exchange, failure),
         // boxed, as all that is rare: what a forwarded request holds stays small
@@ -112,11 +112,7 @@ async fn respond(
         exchange.request.borrow_mut().persistent = false;
     }
     if exchange.request.borrow().form == headgate_wire::TargetForm::Authority {
-        return Err(Failure::client(
-            "connect_refused",
-            501,
-            "CONNECT is not supported: this is not a forward proxy",
-        ));
+        return Err(Failure::from(FailureKind::ConnectRefused));
     }
     // the body's framing is the client's and stays; its limit is the route's, known below
     let framing = exchange.request.borrow().framing;
@@ -128,7 +124,7 @@ async fn respond(
             return Box::pin(reply::send(connection, exchange, tables, Own::from(answer), body)).await;
         }
     }
-    let route = match choose_route(exchange, tables, &connection.shared.metrics) {
+    let route = match choose_route(exchange, tables) {
         Ok(route) => route,
         // does not reveal which routes exist to unauthorized clients
         Err(failure) => return Err(tls_rules::check_request(exchange, None).err().unwrap_or(failure)),
@@ -187,7 +183,7 @@ fn chosen_upstream(
     let upstream = shared
         .origins
         .at_address(&address, shared.clock.now_ms())
-        .map_err(|error| Failure::gateway("bad_server_address", 500, error))?;
+        .map_err(|error| Failure::new(FailureKind::BadServerAddress, error))?;
     exchange.at_address.replace(Some(upstream.clone()));
     Ok(Some(upstream))
 }
@@ -208,15 +204,11 @@ impl Fields for HeadFields<'_> {
     }
 }
 
-fn choose_route(
-    exchange: &Rc<Exchange>,
-    tables: &Rc<Configuration>,
-    metrics: &Metrics,
-) -> Result<usize, Failure> {
+fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Configuration>) -> Result<usize, Failure> {
     let mut params: Params = exchange.params.take();
     let request = exchange.request.borrow();
     let path = normalize_path(request.path())
-        .map_err(|error| Failure::client(error.reason(), 400, error.to_string()))?;
+        .map_err(|error| Failure::new(FailureKind::MalformedPath(error), error.to_string()))?;
     let candidate = Candidate {
         host: host_without_port(request.host()),
         path: &path,
@@ -230,7 +222,6 @@ fn choose_route(
         };
         // the search ends with a matcher that failed: a later route may be open to those whom this one would keep out
         tables.hooks.matches(function, exchange).unwrap_or_else(|_| {
-            metrics.count(Counter::HookFailures);
             has_failed = true;
             true
         })
@@ -244,25 +235,25 @@ fn choose_route(
         Found::Route(_) if has_failed => Err(hook_failed()),
         Found::Route(route) => Ok(route),
         Found::MethodNotAllowed(methods) => {
-            let mut failure = Failure::client(
-                "method_not_allowed",
-                405,
+            let mut failure = Failure::new(
+                FailureKind::MethodNotAllowed,
                 format!("allowed here: {}", methods.join(", ")),
             );
             failure.allow = Some(methods.join(", "));
             Err(failure)
         }
-        Found::None => Err(Failure::client("no_route", 404, "no route matches this request")),
+        Found::None => Err(Failure::from(FailureKind::NoRoute)),
     }
 }
 
 fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Next {
-    if failure.kind == "client_left" {
+    if failure.kind == FailureKind::ClientLeft {
         connection.shared.metrics.count(Counter::ClientLeft);
     }
     if exchange.status.get() == 0 {
-        exchange.status.set(failure.status);
+        exchange.status.set(failure.status());
     }
+    failure.log(&exchange.id.borrow());
     exchange.failure.replace(Some(failure));
     Next::Cut
 }
@@ -275,10 +266,11 @@ async fn answer_failure(
     failure: Failure,
     body: Option<RequestBody>,
 ) -> Next {
-    if failure.kind == "body_too_large" {
+    if failure.kind == FailureKind::BodyTooLarge {
         exchange.limit.set("limits.max_body_bytes");
         connection.shared.metrics.count(Counter::LimitBody);
     }
+    failure.log(&exchange.id.borrow());
     exchange.failure.replace(Some(failure.clone()));
     let hooks = match exchange.route.get() {
         Some(route) => &tables.routes[route].hooks.error,
@@ -286,7 +278,7 @@ async fn answer_failure(
     };
     let answer: Option<Box<Answer>> = match run_hooks(connection, exchange, hooks).await {
         Ok(answer) => answer,
-        Err(left) if left.status == 499 => return give_up(connection, exchange, left),
+        Err(left) if left.kind.leaves_nobody() => return give_up(connection, exchange, left),
         // an error hook that fails is logged by itself; the page tells of the first failure
         Err(_) => None,
     };
@@ -297,7 +289,7 @@ async fn answer_failure(
     // a body that was too large from the start, or whose end is not known: nothing after it can be trusted
     let framing = exchange.request.borrow().framing;
     let body = match body {
-        None if failure.kind != "body_too_large" => {
+        None if failure.kind != FailureKind::BodyTooLarge => {
             new_body(framing, tables.limits.max_body_bytes, tables).ok()
         }
         body => body,

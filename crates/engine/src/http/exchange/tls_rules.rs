@@ -3,7 +3,7 @@
 use headgate_net::tls::{ClientCertificateMode, HostMismatch, TlsInfo};
 use headgate_route::host_without_port;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 
 /// Whether requests on a route need a valid client certificate; absent: as the listener says.
@@ -44,24 +44,15 @@ fn check_host(exchange: &Exchange, tls: &TlsInfo) -> Result<(), Failure> {
             return Ok(());
         }
     }
-    Err(Failure::client(
-        "misdirected",
-        421,
-        "this connection was made for another host than the request asks for",
-    ))
+    Err(Failure::from(FailureKind::Misdirected))
 }
 
 fn check_certificate(tls: Option<&TlsInfo>) -> Result<(), Failure> {
     match tls.and_then(|tls| tls.client_certificate.as_ref()) {
-        None => Err(Failure::client(
-            "no_client_certificate",
-            400,
-            "a client certificate is needed here",
-        )),
+        None => Err(Failure::from(FailureKind::NoClientCertificate)),
         Some(shown) if shown.verdict == "valid" => Ok(()),
-        Some(shown) => Err(Failure::client(
-            "bad_client_certificate",
-            400,
+        Some(shown) => Err(Failure::new(
+            FailureKind::BadClientCertificate,
             format!(
                 "the client certificate is refused: {}",
                 shown.verdict.replace('_', " ")

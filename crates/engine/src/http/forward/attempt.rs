@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use headgate_wire::{parse_response, Parsed, Version};
 
 use super::Plan;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::failures::late_client;
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
@@ -17,7 +17,7 @@ use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::state::connection::Connection;
-use headgate_upstream::{DialFailed, Pooled, Reason, Terms};
+use headgate_upstream::{DialFailed, Pooled, Reason, Step, Terms};
 
 /// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
 const FIRST_READ_BYTES: usize = 32 * 1024;
@@ -58,7 +58,7 @@ pub(super) async fn run(
         connection.shared.metrics.count(Counter::UpstreamReuses);
         match exchange_heads(plan, connection, pooled, opening, body).await {
             Err(AttemptFailed::Server(failure))
-                if failure.status == 502 && plan.is_idempotent && !body.is_committed => {}
+                if failure.status() == 502 && plan.is_idempotent && !body.is_committed => {}
             other => return other,
         }
     }
@@ -95,14 +95,16 @@ pub(super) async fn connect(
 }
 
 fn not_connected(plan: &Plan<'_>, failed: &DialFailed) -> AttemptFailed {
-    let status = match failed.reason {
-        Reason::Late(limit) => {
-            plan.exchange.limit.set(limit.name());
-            504
-        }
-        _ => 502,
+    if let Reason::Late(limit) = failed.reason {
+        plan.exchange.limit.set(limit.name());
+    }
+    let kind = match (failed.step, &failed.reason) {
+        (Step::Connect, Reason::Late(_)) => FailureKind::ConnectTimeout,
+        (Step::Connect, _) => FailureKind::Connect,
+        (Step::Tls, Reason::Late(_)) => FailureKind::UpstreamTlsTimeout,
+        (Step::Tls, _) => FailureKind::UpstreamTls,
     };
-    AttemptFailed::Server(Failure::upstream(failed.kind(), status, failed.message(), true))
+    AttemptFailed::Server(Failure::new(kind, failed.message()))
 }
 
 /// Sends the request and awaits the head of its final response; interim ones go on to the client.
@@ -121,11 +123,8 @@ pub(super) async fn exchange_heads(
     if let Err(Broken::Limit(limit)) = sent {
         shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
-        return Err(AttemptFailed::Server(Failure::upstream(
-            "send_timeout",
-            504,
-            "the server took too long to read the request",
-            false,
+        return Err(AttemptFailed::Server(Failure::from(
+            FailureKind::UpstreamSendTimeout,
         )));
     }
     // a write that failed may still be followed by an answer that explains it: read on
@@ -144,10 +143,12 @@ pub(super) async fn exchange_heads(
                 .head(connection, &mut server.peer, body)
                 .await
                 .map_err(|failure| match failure {
-                    AttemptFailed::Server(mut failure) if failure.kind == "upstream_closed" && !is_reused => {
+                    AttemptFailed::Server(mut failure)
+                        if failure.kind == FailureKind::UpstreamClosed && !is_reused =>
+                    {
                         failure.message = "the server closed the connection before it answered".into();
                         // not the kind that means a stale connection
-                        failure.kind = "upstream_reset";
+                        failure.kind = FailureKind::UpstreamReset;
                         AttemptFailed::Server(failure)
                     }
                     other => other,
@@ -163,12 +164,7 @@ pub(super) async fn exchange_heads(
         interim += 1;
         if interim > MAX_INTERIM {
             connection.shared.metrics.count(Counter::BadResponses);
-            let failure = Failure::upstream(
-                "endless_interim",
-                502,
-                "the server sends interim responses without end",
-                false,
-            );
+            let failure = Failure::from(FailureKind::EndlessInterim);
             return Err(AttemptFailed::Server(failure));
         }
         if plan.exchange.request.borrow().version == Version::Http11 {
@@ -265,11 +261,9 @@ impl Waiting<'_> {
             Ok(Parsed::Partial) => None,
             Err(error) => {
                 connection.shared.metrics.count(Counter::BadResponses);
-                let failure = Failure::upstream(
-                    error.reason(),
-                    502,
+                let failure = Failure::new(
+                    FailureKind::MalformedResponse(error),
                     format!("the server's answer is refused: {error}"),
-                    false,
                 );
                 Some(Err(AttemptFailed::Server(failure)))
             }
@@ -345,18 +339,8 @@ impl Waiting<'_> {
             Limit::ClientBody => {
                 AttemptFailed::Request(body.made.as_ref().map_or_else(late_client, |made| made.late()))
             }
-            Limit::Send => AttemptFailed::Server(Failure::upstream(
-                "send_timeout",
-                504,
-                "the server took too long to read the request",
-                false,
-            )),
-            _ => AttemptFailed::Server(Failure::upstream(
-                "upstream_head_timeout",
-                504,
-                "the server took too long to answer",
-                false,
-            )),
+            Limit::Send => AttemptFailed::Server(Failure::from(FailureKind::UpstreamSendTimeout)),
+            _ => AttemptFailed::Server(Failure::from(FailureKind::UpstreamHeadTimeout)),
         }
     }
 }
@@ -365,40 +349,26 @@ impl Waiting<'_> {
 fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
     AttemptFailed::Server(match error.map(|error| (error.kind(), error)) {
         // only a stream of HTTP/2 knows that its server has not begun with it
-        Some((ErrorKind::ConnectionRefused, _)) => Failure::upstream(
-            "upstream_refused",
-            502,
-            "the server did not take the request",
-            true,
-        ),
+        Some((ErrorKind::ConnectionRefused, _)) => Failure::from(FailureKind::UpstreamRefused),
         // nor that it takes no WebSockets, which is no failure of it
         Some((ErrorKind::Unsupported, _)) => {
-            return AttemptFailed::Request(Failure::upstream(
-                "websocket_unsupported",
-                502,
-                "the server takes no WebSockets over HTTP/2 (RFC 8441)",
-                false,
-            ))
+            return AttemptFailed::Request(Failure::from(FailureKind::WebSocketUnsupported))
         }
         // TLS 1.3 lets a server refuse the gateway's certificate after the handshake
-        Some((ErrorKind::InvalidData, error)) => Failure::upstream(
-            "upstream_tls",
-            502,
+        Some((ErrorKind::InvalidData, error)) => Failure::new(
+            FailureKind::UpstreamTlsBroken,
             format!(
                 "the TLS session with the server broke: {}",
                 headgate_net::tls::reason(error)
             ),
-            false,
         ),
-        _ => Failure::upstream(
+        _ => Failure::new(
             if server.unread().is_empty() {
-                "upstream_closed"
+                FailureKind::UpstreamClosed
             } else {
-                "upstream_reset"
+                FailureKind::UpstreamReset
             },
-            502,
             "the server closed the connection before it answered",
-            false,
         ),
     })
 }

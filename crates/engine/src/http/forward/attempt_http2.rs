@@ -6,7 +6,7 @@ use http::uri::Scheme;
 
 use super::attempt::{connect, exchange_heads, AttemptFailed, Ready};
 use super::Plan;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::limits::{Limit, LimitCounter};
 use crate::metrics::Counter;
@@ -26,11 +26,7 @@ pub(super) async fn run(
 ) -> Result<Ready, AttemptFailed> {
     if plan.exchange.request.borrow().head.has_inner_codings() {
         // RFC 9113 section 8.2.2: HTTP/2 has no place for it, and without it nobody could decode the content
-        return Err(AttemptFailed::Request(Failure::client(
-            "transfer_coding",
-            501,
-            "the request's transfer coding is none that the server could be told of",
-        )));
+        return Err(AttemptFailed::Request(Failure::from(FailureKind::TransferCoding)));
     }
     let stream = stream(plan, connection, server, http2).await?;
     match exchange_heads(plan, connection, stream, opening, body).await {
@@ -42,7 +38,8 @@ pub(super) async fn run(
 }
 
 fn is_stale(failure: &Failure, plan: &Plan<'_>) -> bool {
-    failure.kind == "upstream_refused" || (failure.kind == "upstream_closed" && plan.is_idempotent)
+    failure.kind == FailureKind::UpstreamRefused
+        || (failure.kind == FailureKind::UpstreamClosed && plan.is_idempotent)
 }
 
 /// A stream on a connection that has room, or on a new one.
@@ -81,11 +78,9 @@ async fn stream(
         .await
     {
         Ok(stream) => Ok(Pooled::new(Peer::new(stream, shared.buffers.clone()), 0)),
-        Err(error) => Err(AttemptFailed::Server(Failure::upstream(
-            "connect",
-            502,
+        Err(error) => Err(AttemptFailed::Server(Failure::new(
+            FailureKind::Connect,
             format!("cannot speak HTTP/2 with the server: {error}"),
-            true,
         ))),
     }
 }
@@ -95,10 +90,5 @@ fn late(plan: &Plan<'_>, connection: &Connection, broken: &Broken) -> AttemptFai
         connection.shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
     }
-    AttemptFailed::Server(Failure::upstream(
-        "connect_timeout",
-        504,
-        "the server did not accept a connection in time",
-        true,
-    ))
+    AttemptFailed::Server(Failure::from(FailureKind::ConnectTimeout))
 }

@@ -12,7 +12,7 @@ use headgate_wire::{frame_response, Content, Framing, ResponseHead, Version};
 
 use super::relay::{carry, cut, head, keep, Carrier};
 use super::Plan;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
 use crate::http::bodies::begin::content_coding;
@@ -158,12 +158,7 @@ async fn at_once<C: Carrier>(
 
 fn refuse_unreadable(response: &Filtering<'_>) -> Result<(), Failure> {
     if response.coding.is_err() && !response.hooks.is_empty() && response.framing != Framing::None {
-        return Err(Failure::upstream(
-            "unknown_coding",
-            502,
-            "the response is in a coding unknown to the hook that reads its body",
-            false,
-        ));
+        return Err(Failure::from(FailureKind::UnknownResponseCoding));
     }
     Ok(())
 }
@@ -210,20 +205,10 @@ impl Way {
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Answered(answer) => {
                 self.exchange.rare().answer.replace(Some(answer));
-                Failure::gateway("answered", 500, "a hook of the body answers")
+                Failure::new(FailureKind::Answered, "a hook of the body answers")
             }
-            ChainBroken::TooLarge => Failure::upstream(
-                "buffered_body_too_large",
-                502,
-                "the response is larger than is held for a hook",
-                false,
-            ),
-            ChainBroken::Coding => Failure::upstream(
-                "bad_content_coding",
-                502,
-                "the response is not what its content-encoding says",
-                false,
-            ),
+            ChainBroken::TooLarge => Failure::from(FailureKind::HeldResponseTooLarge),
+            ChainBroken::Coding => Failure::from(FailureKind::BadResponseCoding),
             ChainBroken::Spool(error) => spool_failure(&error),
         };
         RelayBroken::Failed(Box::new(failure))

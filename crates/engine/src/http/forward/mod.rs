@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use headgate_wire::{is_idempotent, Framing};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::Protocol;
 use crate::hooks::exchange::Exchange;
@@ -156,9 +156,7 @@ async fn try_servers(
             }
         }
     }
-    Err(failure.unwrap_or_else(|| {
-        Failure::gateway("no_server", 503, "no server of the upstream can take the request")
-    }))
+    Err(failure.unwrap_or_else(|| Failure::from(FailureKind::NoServer)))
 }
 
 /// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they
@@ -171,8 +169,7 @@ fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
 /// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110
 /// section 9.2.2), and everything sent so far can be sent again.
 fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
-    !body.is_committed
-        && (failure.retry_safe || (plan.is_idempotent && failure.kind != "upstream_head_timeout"))
+    !body.is_committed && failure.retry().on_another_server(plan.is_idempotent)
 }
 
 impl<'a> Plan<'a> {

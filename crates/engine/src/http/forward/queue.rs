@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::Plan;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::limits::{Limit, LimitCounter};
 use crate::peer::{late, Broken};
@@ -92,9 +92,5 @@ fn too_long(shared: &Shared, plan: &Plan<'_>, broken: &Broken) -> Failure {
         shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
     }
-    Failure::gateway(
-        "queue_timeout",
-        503,
-        "every server of the upstream has as many requests as it may",
-    )
+    Failure::from(FailureKind::QueueTimeout)
 }

@@ -9,7 +9,7 @@ use headgate_wire::{frame_response, Content, Framing, ResponseFraming, Version, 
 use super::attempt::Ready;
 use super::filtered::{self, Filtering};
 use super::Plan;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::piece::On;
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
@@ -55,12 +55,7 @@ pub(super) async fn respond(
         }
     }
     if came.has_unasked_coding {
-        return Err(Failure::upstream(
-            "unasked_transfer_coding",
-            502,
-            "the server used a transfer coding that it was not asked for",
-            false,
-        ));
+        return Err(Failure::from(FailureKind::UnaskedTransferCoding));
     }
     let status = settle_status(plan, came.status);
     if status == 101 {
@@ -364,26 +359,27 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
     match broken {
         RelayBroken::Client(Broken::Limit(limit)) => {
             limited(*limit);
-            Failure::client("send_timeout", 499, "the client took too long to read the answer")
+            Failure::new(
+                FailureKind::ClientSendTimeout,
+                "the client took too long to read the answer",
+            )
         }
         RelayBroken::Client(_) => Failure::client_left(),
         RelayBroken::Server(Broken::Limit(limit)) => {
             limited(*limit);
-            Failure::upstream("upstream_idle_timeout", 504, "the server stopped sending", false)
+            Failure::from(FailureKind::UpstreamIdleTimeout)
         }
         RelayBroken::Server(_) => {
             metrics.count(Counter::UpstreamFailures);
-            Failure::upstream(
-                "upstream_cut",
-                502,
+            Failure::new(
+                FailureKind::UpstreamCut,
                 "the server closed the connection within its answer",
-                false,
             )
         }
         RelayBroken::Failed(failure) => (**failure).clone(),
-        RelayBroken::Framing(reason) => {
+        RelayBroken::Framing => {
             metrics.count(Counter::BadResponses);
-            Failure::upstream(reason, 502, "the server's body has malformed framing", false)
+            Failure::from(FailureKind::BadChunk)
         }
     }
 }
@@ -411,34 +407,25 @@ async fn switch(
     let head = {
         let request = exchange.request.borrow();
         let Some(asked) = upgrade_to(&request) else {
-            return Err(Failure::upstream(
-                "unasked_upgrade",
-                502,
-                "the server switched protocols without being asked",
-                false,
-            ));
+            return Err(Failure::from(FailureKind::UnaskedUpgrade));
         };
         let response = exchange.response.borrow();
         let response = response.as_ref().expect("set when the head came");
         if !response.upgrade {
-            return Err(Failure::upstream(
-                "bad_upgrade",
-                502,
+            return Err(Failure::new(
+                FailureKind::BadUpgrade,
                 "the server's 101 names no protocol",
-                false,
             ));
         }
         if !is_asked(asked, response.upgrade_protocols()) {
-            return Err(Failure::upstream(
-                "bad_upgrade",
-                502,
+            return Err(Failure::new(
+                FailureKind::BadUpgrade,
                 "the server switched to another protocol than was asked for",
-                false,
             ));
         }
         if exchange.channel().is_some() {
             websocket::check_answer(&request, |name| response.head.get_all(name))
-                .map_err(|broken| Failure::upstream("bad_websocket_answer", 502, broken, false))?;
+                .map_err(|broken| Failure::new(FailureKind::BadWebSocketAnswer, broken))?;
         }
         let mut out = Vec::new();
         write_switch(response, asked, &mut out);

@@ -2,7 +2,7 @@
 
 use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::limits::Limit;
 use crate::peer::{Broken, BUFFER_BYTES};
 use crate::state::connection::Connection;
@@ -57,14 +57,7 @@ pub(crate) async fn read_head(
 pub(crate) fn head_failure(none: &NoRequest) -> Option<(Failure, &'static str)> {
     match none {
         NoRequest::Gone | NoRequest::Late { has_begun: false, .. } => None,
-        NoRequest::Late { limit, .. } => Some((
-            Failure::client(
-                "client_head_timeout",
-                408,
-                "the client took too long to send the request's head",
-            ),
-            limit.name(),
-        )),
+        NoRequest::Late { limit, .. } => Some((Failure::from(FailureKind::ClientHeadTimeout), limit.name())),
         NoRequest::Refused(error) => {
             let limit = match error.reason() {
                 "head_too_large" | "target_too_long" => "limits.max_head_bytes",
@@ -72,7 +65,7 @@ pub(crate) fn head_failure(none: &NoRequest) -> Option<(Failure, &'static str)> 
                 _ => "",
             };
             Some((
-                Failure::client(error.reason(), error.status(), error.to_string()),
+                Failure::new(FailureKind::MalformedHead(*error), error.to_string()),
                 limit,
             ))
         }

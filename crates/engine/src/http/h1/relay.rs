@@ -54,7 +54,7 @@ pub(crate) enum RelayBroken {
     Client(Broken),
     Server(Broken),
     /// The server's framing was wrong.
-    Framing(&'static str),
+    Framing,
     /// What hooks do with the body failed.
     Failed(Box<Failure>),
 }
@@ -179,27 +179,26 @@ impl Relay {
                 }
             }
             Source::UntilClose => server.unread().len(),
-            Source::Chunked(decoder) => match decoder
-                .step(server.unread())
-                .map_err(|_| RelayBroken::Framing("bad_chunk"))?
-            {
-                ChunkStep::NeedMore { consumed } => {
-                    server.consume(consumed);
-                    return Ok(());
+            Source::Chunked(decoder) => {
+                match decoder.step(server.unread()).map_err(|_| RelayBroken::Framing)? {
+                    ChunkStep::NeedMore { consumed } => {
+                        server.consume(consumed);
+                        return Ok(());
+                    }
+                    ChunkStep::Data { consumed_before, len } => {
+                        server.consume(consumed_before);
+                        len
+                    }
+                    ChunkStep::End { consumed } => {
+                        server.consume(consumed);
+                        let trailers = decoder.take_trailers();
+                        self.source = Source::Done;
+                        self.finish(trailers.as_ref());
+                        self.trailers = trailers;
+                        return Ok(());
+                    }
                 }
-                ChunkStep::Data { consumed_before, len } => {
-                    server.consume(consumed_before);
-                    len
-                }
-                ChunkStep::End { consumed } => {
-                    server.consume(consumed);
-                    let trailers = decoder.take_trailers();
-                    self.source = Source::Done;
-                    self.finish(trailers.as_ref());
-                    self.trailers = trailers;
-                    return Ok(());
-                }
-            },
+            }
         };
         self.slice = slice;
         if self.is_chunked {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::{Own, OwnBody};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{BodyFailed, BodySource, LocalFuture};
@@ -48,9 +48,8 @@ pub(crate) async fn filter(
     // a `response` hook that takes the field away wants the client to get it plain
     let codes_again = head.get(b"content-encoding").is_some();
     let coding = coding.map_err(|()| {
-        Failure::gateway(
-            "unknown_coding",
-            500,
+        Failure::new(
+            FailureKind::UnknownReplyCoding,
             "the answer is in a coding unknown to the hook that reads its body",
         )
     })?;
@@ -116,22 +115,18 @@ async fn begin(
 
 fn failure(exchange: &Exchange, broken: ChainBroken<BodyFailed>) -> Failure {
     match broken {
-        ChainBroken::Input(BodyFailed) => {
-            Failure::gateway("stream_failed", 500, "the hook's body could not go on")
-        }
+        ChainBroken::Input(BodyFailed) => Failure::from(FailureKind::StreamFailed),
         ChainBroken::Hook => hook_failed(),
         ChainBroken::Answered(answer) => {
             exchange.rare().answer.replace(Some(answer));
-            Failure::gateway("answered", 500, "a hook of the body answers")
+            Failure::new(FailureKind::Answered, "a hook of the body answers")
         }
-        ChainBroken::TooLarge => Failure::gateway(
-            "buffered_body_too_large",
-            502,
+        ChainBroken::TooLarge => Failure::new(
+            FailureKind::HeldReplyTooLarge,
             "the answer is larger than is held for a hook",
         ),
-        ChainBroken::Coding => Failure::gateway(
-            "bad_content_coding",
-            500,
+        ChainBroken::Coding => Failure::new(
+            FailureKind::BadReplyCoding,
             "the answer is not what its content-encoding says",
         ),
         ChainBroken::Spool(error) => spool_failure(&error),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 
 /// Whether a content type is gRPC's own (gRPC-Web is not).
 pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
@@ -25,8 +25,8 @@ pub(crate) fn status(failure: &Failure) -> u8 {
     const INTERNAL: u8 = 13;
     const UNAVAILABLE: u8 = 14;
     const UNAUTHENTICATED: u8 = 16;
-    match (failure.kind, failure.status) {
-        ("grpc_deadline", _) | (_, 408) => DEADLINE_EXCEEDED,
+    match (failure.kind, failure.status()) {
+        (FailureKind::GrpcDeadline, _) | (_, 408) => DEADLINE_EXCEEDED,
         (_, 400 | 500) => INTERNAL,
         (_, 401) => UNAUTHENTICATED,
         (_, 403) => PERMISSION_DENIED,
@@ -70,11 +70,7 @@ pub(crate) fn timeout(value: &[u8]) -> Option<Duration> {
 
 /// The failure of a call whose own deadline passed.
 pub(crate) fn deadline_passed() -> Failure {
-    Failure::client(
-        "grpc_deadline",
-        504,
-        "the call's deadline passed before the server answered",
-    )
+    Failure::from(FailureKind::GrpcDeadline)
 }
 
 #[cfg(test)]
@@ -107,7 +103,7 @@ mod tests {
 
     #[test]
     fn server_that_is_down_is_unavailable() {
-        assert_eq!(status(&Failure::upstream("connect", 502, "", true)), 14);
+        assert_eq!(status(&Failure::new(FailureKind::Connect, "")), 14);
         assert_eq!(status(&deadline_passed()), 4);
     }
 }

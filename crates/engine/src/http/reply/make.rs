@@ -1,6 +1,6 @@
 //! The answer of a route that is no proxy: a redirect, a fixed text, a file.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::http::files::{percent_decode, Conditions, FileBody, FileRoot};
 use crate::state::Shared;
@@ -28,9 +28,8 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
         Action::Files(root) => file(exchange, route, root, shared),
         Action::Proxy { .. } | Action::Hooks => {
             let name = &route.name;
-            Err(Failure::gateway(
-                "no_answer",
-                404,
+            Err(Failure::new(
+                FailureKind::NoAnswer,
                 format!("no hook of the route `{name}` answered"),
             ))
         }
@@ -41,8 +40,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
 fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<Own, Failure> {
     let request = exchange.request.borrow();
     let path = stripped_path(request.path(), route).unwrap_or_else(|| request.path().to_vec());
-    let path =
-        percent_decode(&path).map_err(|_| Failure::client("bad_path", 400, "the path is badly escaped"))?;
+    let path = percent_decode(&path).map_err(|_| Failure::from(FailureKind::BadPath))?;
     let all = |name: &[u8]| {
         let values: Vec<&[u8]> = request.head.get_all(name).collect();
         (!values.is_empty()).then(|| values.join(&b", "[..]))
@@ -59,9 +57,9 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
     };
     let mut answer = root.serve(request.method(), &path, &conditions);
     match answer.status {
-        404 => return Err(Failure::client("no_file", 404, "there is no such file")),
+        404 => return Err(Failure::from(FailureKind::NoFile)),
         405 => {
-            let mut failure = Failure::client("method_not_allowed", 405, "files can only be read");
+            let mut failure = Failure::new(FailureKind::MethodNotAllowed, "files can only be read");
             failure.allow = told(&mut answer.headers, "allow").cloned();
             return Err(failure);
         }

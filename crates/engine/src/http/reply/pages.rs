@@ -5,7 +5,7 @@ use std::rc::Rc;
 use headgate_wire::{frame_response, Asked, Content, Version};
 
 use super::send::write_date;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::read_head::head_failure;
@@ -48,7 +48,7 @@ fn grpc_answer(failure: &Failure, id: String) -> Own {
 }
 
 fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
-    let (content_type, body) = page::render(failure.status, "", &failure.message, id, accept);
+    let (content_type, body) = page::render(failure.status(), "", &failure.message, id, accept);
     let mut headers = vec![
         (b"content-type".to_vec(), content_type.as_bytes().to_vec()),
         (b"x-request-id".to_vec(), id.as_bytes().to_vec()),
@@ -56,14 +56,14 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
     if let Some(version) = missing_version(failure) {
         headers.push((b"sec-websocket-version".to_vec(), version.into()));
     }
-    if failure.kind == "shutting_down" {
+    if failure.kind == FailureKind::ShuttingDown {
         // another worker or instance serves already, or soon
         headers.push((b"retry-after".to_vec(), b"1".to_vec()));
     }
     if let Some(allow) = &failure.allow {
         headers.push((b"allow".to_vec(), allow.as_bytes().to_vec()));
     }
-    Own::page(failure.status, headers, OwnBody::Bytes(body))
+    Own::page(failure.status(), headers, OwnBody::Bytes(body))
 }
 
 /// Answers (or not) a connection from which no request could be read.
@@ -85,7 +85,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     } else {
         Counter::LimitHead
     });
-    shared.metrics.status(failure.status);
+    shared.metrics.status(failure.status());
     let id = shared.next_id();
     let own = page_of(&failure, &id, None);
     let mut out = Vec::new();
@@ -114,12 +114,12 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
                 .tls
                 .as_deref()
                 .map(crate::access_log::TlsFacts::from),
-            status: failure.status,
+            status: failure.status(),
             response_bytes: out.len() as u64,
             request_id: &id,
             total_us: shared.clock.tick() - started,
             limit,
-            error: failure.kind,
+            error: failure.kind.name(),
             ..Default::default()
         });
     }

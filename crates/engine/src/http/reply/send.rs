@@ -7,7 +7,7 @@ use headgate_wire::{
 };
 
 use super::writer::{Waiting, Writer};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::bodies::request_body::RequestBody;
@@ -147,9 +147,8 @@ async fn after_hooks(
 }
 
 fn bad_answer(error: &headgate_wire::FieldError) -> Failure {
-    Failure::gateway(
-        "bad_answer",
-        500,
+    Failure::new(
+        FailureKind::BadAnswer,
         format!("a hook's answer cannot be sent: {error}"),
     )
 }

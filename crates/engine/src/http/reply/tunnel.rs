@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::request_head::{field, upgrade_to};
@@ -26,11 +26,7 @@ pub(crate) async fn open(
     {
         let request = exchange.request.borrow();
         let Some(asked) = upgrade_to(&request) else {
-            return Err(Failure::gateway(
-                "unasked_upgrade",
-                500,
-                "a hook switches protocols although the client did not ask for it",
-            ));
+            return Err(Failure::from(FailureKind::UnaskedHookUpgrade));
         };
         if exchange.channel().is_some() {
             let named = |name: &'static [u8]| {
@@ -39,7 +35,7 @@ pub(crate) async fn open(
                     .map(|(_, value)| &value[..])
             };
             websocket::check_answer(&request, named)
-                .map_err(|broken| Failure::gateway("bad_websocket_answer", 500, broken))?;
+                .map_err(|broken| Failure::new(FailureKind::BadHookWebSocketAnswer, broken))?;
         }
         write_status(101, b"Switching Protocols", &mut head);
         for (name, value) in fields {

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use headgate_wire::{write_chunk_size, write_last_chunk, CRLF};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{BodyFailed, BodySource};
 use crate::http::bodies::request_body::RequestBody;
@@ -44,7 +44,10 @@ impl Writer<'_> {
             Broken::Limit(limit) => {
                 self.connection.shared.metrics.count(limit.counter());
                 self.exchange.limit.set(limit.name());
-                Failure::client("send_timeout", 499, "the client took too long to read the answer")
+                Failure::new(
+                    FailureKind::ClientSendTimeout,
+                    "the client took too long to read the answer",
+                )
             }
             Broken::Closed | Broken::Io(_) => Failure::client_left(),
         })
@@ -57,7 +60,7 @@ impl Writer<'_> {
         mut at: u64,
         mut left: u64,
     ) -> Result<(), Failure> {
-        let cut = |_| Failure::gateway("file_cut", 500, "the file ended early");
+        let cut = |_| Failure::from(FailureKind::FileCut);
         let mut turn = Turn::default();
         while left > 0 {
             poll_fn(|context| self.connection.peer.turns().poll(context, &mut turn)).await;
@@ -66,7 +69,7 @@ impl Writer<'_> {
             out.resize(begin + most, 0);
             let n = file.read_at(&mut out[begin..], at).map_err(cut)?;
             if n == 0 {
-                return Err(Failure::gateway("file_cut", 500, "the file ended early"));
+                return Err(Failure::from(FailureKind::FileCut));
             }
             out.truncate(begin + n);
             at += n as u64;
@@ -101,13 +104,7 @@ impl Writer<'_> {
                     out.extend_from_slice(CRLF);
                 }
                 Some(Ok(piece)) => out = piece,
-                Some(Err(_)) => {
-                    return Err(Failure::gateway(
-                        "stream_failed",
-                        500,
-                        "the hook's body could not go on",
-                    ))
-                }
+                Some(Err(_)) => return Err(Failure::from(FailureKind::StreamFailed)),
                 None => break,
             }
         }

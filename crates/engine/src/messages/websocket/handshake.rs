@@ -5,13 +5,10 @@ use base64::Engine;
 use headgate_upstream::http2::websocket_key::accept;
 use headgate_wire::{Framing, RequestHead};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::channel::Channel;
 use crate::hooks::exchange::Exchange;
 use crate::snapshot::WebSocket;
-
-/// The kind of the failure that a client meets whose version is another one; its answer names the right one.
-const VERSION: &str = "websocket_version";
 
 /// Makes the request one for a WebSocket whose messages hooks see, if it asks for a WebSocket. An upgrade to anything else
 /// is not passed on: it would lead round the hooks.
@@ -35,16 +32,12 @@ pub(crate) fn claim(exchange: &Exchange, settings: &WebSocket) -> Result<(), Fai
 
 /// RFC 6455 section 4.2.1.
 fn check_request(request: &RequestHead) -> Result<(), Failure> {
-    let bad = |what: &'static str| Failure::client("websocket_handshake", 400, what);
+    let bad = |what: &'static str| Failure::new(FailureKind::WebSocketHandshake, what);
     if request.method() != b"GET" || !matches!(request.framing, Framing::None | Framing::Length(0)) {
         return Err(bad("a WebSocket is asked for by a GET without a body"));
     }
     if only(request.head.get_all(b"sec-websocket-version")) != Some(b"13".as_slice()) {
-        return Err(Failure::client(
-            VERSION,
-            426,
-            "only version 13 of the WebSocket protocol is spoken here",
-        ));
+        return Err(FailureKind::WebSocketVersion.into());
     }
     let key = only(request.head.get_all(b"sec-websocket-key"));
     match key.map(|key| STANDARD.decode(key)) {
@@ -55,7 +48,7 @@ fn check_request(request: &RequestHead) -> Result<(), Failure> {
 
 /// The version to name in the answer to a client that asked for another one (RFC 6455 section 4.4).
 pub(crate) fn missing_version(failure: &Failure) -> Option<&'static str> {
-    (failure.kind == VERSION).then_some("13")
+    (failure.kind == FailureKind::WebSocketVersion).then_some("13")
 }
 
 /// What a server's 101 breaks of RFC 6455 section 4.1, if anything. `fields` gives all values of a field.
@@ -125,7 +118,7 @@ mod tests {
 
     #[test]
     fn bad_requests_are_refused() {
-        let status = |fields: &str| check_request(&request(fields)).expect_err(fields).status;
+        let status = |fields: &str| check_request(&request(fields)).expect_err(fields).status();
         assert_eq!(status(KEY), 426);
         assert_eq!(status(&format!("{KEY}Sec-WebSocket-Version: 8\r\n")), 426);
         assert_eq!(status(&format!("{KEY}{VERSION_13}{VERSION_13}")), 426);

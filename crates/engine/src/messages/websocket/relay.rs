@@ -18,7 +18,7 @@ use super::batch::{Batch, HookFailed};
 use super::side::{close_frame, Event, Fault, Side};
 use super::timing::{Due, Timing};
 use crate::deadline::Watched;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::channel::Channel;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
@@ -251,10 +251,10 @@ impl<'a> Relay<'a> {
         let (code, failure) = if from == Party::Client {
             // it may still be sending, and must be able to read why
             self.next = Next::Linger;
-            let failure = Failure::client(fault.kind(), 400, fault.reason());
+            let failure = Failure::new(fault.kind(from), fault.reason());
             (GOING_AWAY, failure)
         } else {
-            let failure = Failure::upstream(fault.kind(), 502, fault.reason(), false);
+            let failure = Failure::new(fault.kind(from), fault.reason());
             (INTERNAL_ERROR, failure)
         };
         self.exchange.failure.replace(Some(failure));
@@ -270,8 +270,7 @@ impl<'a> Relay<'a> {
     }
 
     fn hook_failed(&mut self) {
-        self.shared.metrics.count(Counter::HookFailures);
-        let failure = Failure::gateway("hook_failed", 500, "a hook could not handle a message");
+        let failure = Failure::new(FailureKind::HookFailed, "a hook could not handle a message");
         self.exchange.failure.replace(Some(failure));
         self.close_both(
             Party::Gateway,

@@ -13,7 +13,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
-use crate::hooks::message::Message;
+use crate::failure::FailureKind;
+use crate::hooks::message::{Message, Party};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::peer::Peer;
 use crate::snapshot::WebSocket;
@@ -289,11 +290,16 @@ impl Fault {
     }
 
     /// The word for logs.
-    pub(super) fn kind(self) -> &'static str {
-        match self {
-            Self::Protocol => "websocket_protocol",
-            Self::Text => "websocket_text",
-            Self::MessageTooLarge | Self::FrameTooLarge => "websocket_too_large",
+    pub(super) fn kind(self, by: Party) -> FailureKind {
+        match (self, by) {
+            (Self::Protocol, Party::Client) => FailureKind::ClientWebSocketProtocol,
+            (Self::Protocol, _) => FailureKind::ServerWebSocketProtocol,
+            (Self::Text, Party::Client) => FailureKind::ClientWebSocketText,
+            (Self::Text, _) => FailureKind::ServerWebSocketText,
+            (Self::MessageTooLarge | Self::FrameTooLarge, Party::Client) => {
+                FailureKind::ClientWebSocketTooLarge
+            }
+            (Self::MessageTooLarge | Self::FrameTooLarge, _) => FailureKind::ServerWebSocketTooLarge,
         }
     }
 }

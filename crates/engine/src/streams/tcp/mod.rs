@@ -54,7 +54,7 @@ pub(crate) async fn serve(mut inbound: Inbound, state: Rc<Opened>, began_us: u64
     shared.metrics.count(Counter::TcpConnections);
     let mut story = Story::default();
     if let Err(refusal) = carry(&mut inbound, &state, &mut story).await {
-        shared.metrics.count(refusal.counter);
+        refusal.count(&shared.metrics);
         story.limit = refusal.limit;
         story.error = refusal.error;
     }
@@ -99,11 +99,11 @@ async fn carry(inbound: &mut Inbound, state: &Rc<Opened>, story: &mut Story) -> 
         flow::Ended::Broken(Broken::Limit(limit)) => Refusal {
             error: "timeout",
             limit: limit.name(),
-            counter: limit.counter(),
+            counter: Some(limit.counter()),
         },
         flow::Ended::Broken(_) => Refusal::new("reset", Counter::TcpResets),
         flow::Ended::ByHook => Refusal::new("closed_by_hook", Counter::RefusedByHook),
-        flow::Ended::HookFailed => Refusal::new("hook_failed", Counter::HookFailures),
+        flow::Ended::HookFailed => Refusal::hook_failed(),
     })
 }
 
@@ -112,7 +112,7 @@ fn admit(inbound: &mut Inbound, settings: &Settings) -> Result<(), Refusal> {
     let full = |limit| Refusal {
         error: "connection_refused",
         limit,
-        counter: Counter::ConnectionsRefused,
+        counter: Some(Counter::ConnectionsRefused),
     };
     let name = &settings.name;
     let admission = &mut inbound.admission;
@@ -188,7 +188,7 @@ async fn connect(
                     Reason::Late(limit) => Refusal {
                         error: failed.kind(),
                         limit: limit.name(),
-                        counter: Counter::TcpUnserved,
+                        counter: Some(Counter::TcpUnserved),
                     },
                     _ => Refusal::new(failed.kind(), Counter::TcpUnserved),
                 };
