@@ -71,11 +71,12 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         trusted_proxies: str | Iterable[str] | None = None,
         tls_passthrough: bool = False,
         tls: Tls | Mapping[str, Any] | str | Iterable[Any] | None = None,
+        mode: int | str | None = None,
     ) -> Listener:
         """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
 
         `tls` is a certificate's file, several, or `Tls(...)` with all there is to say. The listener it gives carries
-        decorators for hooks of its connections: `@listener.connect`.
+        decorators for hooks of its connections: `@listener.connect`. `mode` is that of a Unix socket's file: `0o660`.
         """
         given = {
             "address": address,
@@ -84,6 +85,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "trusted_proxies": _listed(trusted_proxies),
             "tls_passthrough": tls_passthrough or None,
             "tls": tls,
+            "mode": mode,
         }
         listener = Listener(self._parse(ListenerConfig, said(given), ()), caller())
         self._parts.places["listeners", len(self._parts.listeners)] = listener.where
@@ -103,6 +105,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         max_connections_per_client: int | None = None,
         idle: float | str | None = None,
         lifetime: float | str | None = None,
+        mode: int | str | None = None,
     ) -> StreamListener:
         """Accepts connections whose bytes are carried to an upstream, or to the server a hook chooses, as they are."""
         given = {
@@ -116,6 +119,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "max_connections_per_client": max_connections_per_client,
             "idle": idle,
             "lifetime": lifetime,
+            "mode": mode,
         }
         listener = StreamListener(self._parse(TcpListenerConfig, said(given), ()), caller())
         self._parts.places["tcp", len(self._parts.tcp)] = listener.where

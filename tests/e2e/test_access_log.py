@@ -148,6 +148,22 @@ def test_log_goes_to_a_file_and_is_reopened(serve: Serve, origin: Origin, tmp_pa
     assert targets == ["/log-one", "/log-two"]
 
 
+def test_log_that_cannot_be_reopened_is_told_and_the_old_one_written_on(
+    serve: Serve, origin: Origin, tmp_path: Path
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    gateway = logged(serve, origin, to=f"file:{folder}/access.log")
+    gateway.get("/before")
+    gateway.access_record(folder / "access.log", target="/before")
+    moved = folder.rename(tmp_path / "moved")
+    gateway.signal(signal.SIGUSR1)
+    gateway.wait_for_log(r"error .*cannot reopen the access log: ")
+    gateway.get("/after")
+    gateway.access_record(moved / "access.log", target="/after")
+    assert "Traceback" not in gateway.log()
+
+
 def test_workers_write_whole_lines_to_one_file(serve: Serve, origin: Origin, tmp_path: Path) -> None:
     file = tmp_path / "access.log"
     source = {"routes": [{"respond": "x"}], "access_log": {"flush": "10ms", "to": f"file:{file}"}}

@@ -31,8 +31,9 @@ def gateway(serve_module: Serve) -> RunningGateway:
     return serve_module({"routes": [{"respond": "x"}]})
 
 
-def test_version_is_printed(folder: Path) -> None:
-    result = run_cli("version", cwd=folder)
+@pytest.mark.parametrize("words", ["version", "--version"])
+def test_version_is_printed(folder: Path, words: str) -> None:
+    result = run_cli(words, cwd=folder)
     assert result.returncode == 0
     assert re.fullmatch(r"headgate \d+\.\d+\.\d+\S*\ntls module=\S+ fips=(true|false)\n", result.stdout)
 
@@ -81,6 +82,32 @@ def test_routes_are_listed(folder: Path) -> None:
     assert "/api/{version}/*" in result.stdout
     assert "*.example.com" in result.stdout
     assert "/new" in result.stdout
+
+
+def test_names_are_not_wrapped_when_piped(folder: Path) -> None:
+    name = "a-route-whose-name-is-long-" * 5
+    (folder / "gate.py").write_text(GATE + f'gate.route("/long", respond="x", name="{name}")\n')
+    assert name in run_cli("routes", "gate.py", cwd=folder).stdout
+
+
+def test_check_writes_nothing_into_the_home_directory(folder: Path) -> None:
+    (folder / "gate.yaml").write_text(
+        "listeners: {address: '127.0.0.1:0', tls: {local: localhost}}\nroutes: [{path: /, respond: x}]\n"
+    )
+    home = folder / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
+    checked = run_cli("check", "gate.yaml", cwd=folder, environment={**environment, "HOME": str(home)})
+    assert checked.returncode == 0, checked.stderr
+    assert list(home.iterdir()) == []
+
+
+def test_pid_file_in_a_missing_folder_is_wrong_usage(folder: Path) -> None:
+    result = run_cli("run", "gate.py", "--pid-file", "missing/pid", cwd=folder)
+    assert result.returncode == 2
+    assert result.stderr.startswith(
+        f"error: --pid-file: there is no folder `{folder}/missing`\n  hint: `mkdir -p "
+    )
 
 
 def test_config_is_shown_with_its_defaults(folder: Path) -> None:

@@ -210,6 +210,13 @@ def test_bad_orders_are_refused(gateway: RunningGateway, arguments: tuple[str, .
     assert told in refused.stderr, refused.stderr
 
 
+def test_what_the_inspection_itself_calls_can_be_looked_at(gateway: RunningGateway) -> None:
+    looked = gateway.cli("inspect", "json:dumps", "--count", "1", "--json")
+    assert looked.returncode == 0, looked.stderr
+    assert looked.stderr.startswith("looking at ") and looked.stderr.endswith("1 hits, ended by count\n")
+    assert '"function": "dumps"' in looked.stdout
+
+
 def test_hits_print_for_people(gateway: RunningGateway) -> None:
     process = subprocess.Popen(
         [str(HEADGATE), "inspect", "gate:price", "--count", "1"],

@@ -272,6 +272,11 @@ pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
     if let Some(log) = snapshot.access_log.take() {
         parse_log(&log)?;
     }
+    for listener in &mut snapshot.listeners {
+        if let Some(local) = listener.tls.as_mut().and_then(|tls| tls.local.as_mut()) {
+            local.leaves_no_file = true;
+        }
+    }
     Configuration::build(snapshot, Rc::new(NoHooks), &Arc::default(), None).map(drop)
 }
 

@@ -1,18 +1,36 @@
 """Puts the commands together."""
 
+from typing import Annotated
+
 import typer
 
 from headgate.cli import inspecting, looking, managing, serving
-from headgate.cli.failing import EXIT_CODES
+from headgate.cli.failing import EXIT_CODES, OK
 
 app = typer.Typer(
     name="headgate",
-    help="The gateway you program in Python: reverse proxy and load balancer.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        inspecting.version()
+        raise SystemExit(OK)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """The gateway you program in Python: reverse proxy and load balancer."""
+
 
 app.command()(serving.proxy)
 app.command()(serving.run)

@@ -55,6 +55,8 @@ def serve(
         fail(str(error.args[0]), USAGE)
     if (user or group) and os.geteuid() != 0:
         fail("--user and --group need root", USAGE)
+    if pid_file:
+        _check_pid_file(pid_file)
     settings = RunSettings(
         source=source,
         workers=workers,
@@ -73,6 +75,14 @@ def serve(
     if supervisor.failure:
         fail(supervisor.failure, code)
     raise SystemExit(OK if code == 0 else code)
+
+
+def _check_pid_file(path: str) -> None:
+    folder = os.path.dirname(os.path.join(os.getcwd(), path))
+    if not os.path.isdir(folder):
+        fail(f"--pid-file: there is no folder `{folder}`\n  hint: `mkdir -p {folder}` makes it", USAGE)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        fail(f"--pid-file: the folder `{folder}` is not writable\n  hint: choose another one", USAGE)
 
 
 def _watch(folder: str) -> None:

@@ -1,5 +1,6 @@
 """Tables for people, drawn by rich; imported only when one is printed."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,18 @@ if TYPE_CHECKING:
     from headgate.control.messages import HookTimes
 
 
+WIDEST = 100_000
+"""Columns of what is not a terminal: rich would take it for one of 80, and cut names into lines."""
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else WIDEST
+    return Console(highlight=False, soft_wrap=True, width=width)
+
+
 def print_status(status: "Status") -> None:
     """The status of a gateway: a summary, its workers, the counters that are not zero."""
-    console = Console(highlight=False)
+    console = _console()
     state = "stopping" if status.stopping else "reloading" if status.reloading else "serving"
     console.print(f"supervisor {status.pid}: {state}, generation {status.generation}, up {status.uptime_s} s")
     console.print(f"listening on {', '.join(status.listeners)}", soft_wrap=True, markup=False)
@@ -42,7 +52,7 @@ def print_hook_times(hooks: "list[HookTimes]") -> None:
     """How long hooks take: one table for each hook, one by phase, one by plugin."""
     from headgate.control.hook_times import by_phase, by_plugin, quantile_us
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     if not hooks:
         return console.print("no hook was called yet")
     for heading, rows in (("hook", hooks), ("phase", by_phase(hooks)), ("plugin", by_plugin(hooks))):
@@ -78,7 +88,7 @@ def _time(us: int) -> str:
 
 def print_hit(seen: "Seen") -> None:
     """One arrival at an inspected place."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     hit, worker = seen.hit, seen.worker
     if "error" in hit:
         return console.print(f"worker {worker}: {hit['error']}", style="red", markup=False)
@@ -106,7 +116,7 @@ def _clock_time(unix: float) -> str:
 
 def print_routes(config: Any) -> None:
     """The routes of a configuration, in the order they are written."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     table = Table(box=None, pad_edge=False)
     for heading in ("route", "methods", "host", "path", "action", "priority"):
         table.add_column(heading, overflow="fold")

@@ -12,6 +12,7 @@ from .errors import ConfigError
 from .hooks import ListenerHooksConfig, StreamHooksConfig
 from .patterns import check_host
 from .settings import OneOrMany, Settings
+from .sockets import SocketMode
 from .tls import TlsConfig
 from .units import Duration
 
@@ -62,6 +63,10 @@ class ListenerConfig(Settings):
         description="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."
     )
     name: str = Field(default="", description="Its name in logs; none given: its address.")
+    mode: SocketMode | None = Field(
+        default=None,
+        description='Permissions of a Unix socket\'s file, such as `"0660"`; null: as the umask has it.',
+    )
     proxy_protocol: ProxyProtocol | None = Field(
         default=None,
         description="Every connection begins with a PROXY header of this version (`v1`, `v2`, `any`); null is none.",
@@ -132,6 +137,10 @@ class TcpListenerConfig(_StreamListenerConfig):
 
     address: ListenAddress = Field(
         description="`:5432`, `127.0.0.1:5432`, `[::1]:5432` or `unix:/run/gate.sock`."
+    )
+    mode: SocketMode | None = Field(
+        default=None,
+        description='Permissions of a Unix socket\'s file, such as `"0660"`; null: as the umask has it.',
     )
     proxy_protocol: ProxyProtocol | None = Field(
         default=None, description="Every connection begins with a PROXY header of this version; null is none."

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .addresses import parse_server_address
+from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
 from .background import BackgroundConfig
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
@@ -16,6 +16,7 @@ from .http2 import Http2Config
 from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
 from .logs import AccessLogConfig, ErrorLogConfig
+from .overlaps import overlap
 from .routes import RouteConfig
 from .settings import OneOrMany, Settings
 from .tls import CryptographyConfig
@@ -173,15 +174,12 @@ class GatewayConfig(Settings):
         for key in ("tls_routes", "tcp", "udp"):
             for position, one in enumerate(getattr(self, key)):
                 self._check_target(one, (key, position, "to"))
-        _refuse_twins(
-            [
-                ((key, n, "address"), one.address)
-                for key in ("listeners", "tcp")
-                for n, one in enumerate(getattr(self, key))
-                if not one.address.endswith(":0")
-            ],
-            "address",
-        )
+        for key, position, listener in self._proxied():
+            if listener.mode is not None and not listener.address.startswith("unix:"):
+                raise Inconsistency(
+                    (key, position, "mode"), f"`{listener.address}` is not a Unix socket, so it has no mode"
+                )
+        _refuse_overlaps([((key, n, "address"), one.address) for key, n, one in self._proxied()])
         _refuse_twins(
             [
                 (("listeners", n, "name"), one.name)
@@ -190,7 +188,7 @@ class GatewayConfig(Settings):
             ],
             "listener name",
         )
-        _refuse_twins([(("udp", n, "address"), one.address) for n, one in enumerate(self.udp)], "address")
+        _refuse_overlaps([(("udp", n, "address"), one.address) for n, one in enumerate(self.udp)])
         _refuse_twins(
             [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
         )
@@ -222,6 +220,24 @@ class Inconsistency(ConfigError):
     def __init__(self, path: tuple[str | int, ...], message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+
+def _refuse_overlaps(values: list[tuple[tuple[str | int, ...], str]]) -> None:
+    """Refuses addresses that cannot be listened on beside an earlier one."""
+    by_port: dict[int | str, list[tuple[str, Address]]] = {}
+    for path, text in values:
+        address = parse_listen_address(text)
+        earlier = by_port.setdefault(address.path if isinstance(address, UnixAddress) else address.port, [])
+        for other, known in earlier:
+            if other == text and overlap(known, address):
+                raise Inconsistency(path, f"duplicate address `{text}`")
+            if overlap(known, address):
+                raise Inconsistency(
+                    path,
+                    f"`{text}` is part of `{other}`, where this gateway listens already",
+                    "keep one of them, or use another port",
+                )
+        earlier.append((text, address))
 
 
 def _refuse_twins(values: list[tuple[tuple[str | int, ...], str]], what: str) -> None:

@@ -73,6 +73,8 @@ class Prepared(Message):
 
     listeners: list[str]
     """Addresses as they were written."""
+    modes: dict[str, int] = {}
+    """Permissions of the files of Unix sockets, by address."""
     drain_s: float
     is_data: bool
     """Whether it holds no code of the user's, so that a change of it needs no new workers."""

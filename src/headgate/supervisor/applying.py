@@ -19,7 +19,7 @@ def is_in_place(current: Generation | None, worker: WorkerProcess) -> bool:
         current is not None
         and current.is_data
         and worker.is_data
-        and worker.listeners == current.listeners
+        and (worker.listeners, worker.modes) == (current.listeners, current.modes)
         and all(one.state is WorkerState.READY for one in current.workers.values())
     )
 

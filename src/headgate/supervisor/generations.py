@@ -215,7 +215,8 @@ class Generations:
         if state.count is None:
             state.count = worker.wanted_workers or usable_cpus()
         if generation is state.coming and worker.slot == 0:
-            generation.listeners, generation.is_data = worker.listeners, worker.is_data
+            generation.listeners, generation.modes = worker.listeners, worker.modes
+            generation.is_data = worker.is_data
             self._log_module(worker)
             for slot in range(1, state.count):
                 self.start_worker(generation, slot, exits=0)
@@ -223,7 +224,7 @@ class Generations:
         if not alone and not generation.all_at_least(WorkerState.PREPARED, state.count):
             return  # no worker of a new version accepts before all of it has loaded
         try:
-            state.listeners.open(generation.listeners)
+            state.listeners.open(generation.listeners, generation.modes)
             for one in [worker] if alone else generation.workers.values():
                 listeners, descriptors = state.listeners.lend(generation.listeners, one.slot, state.count)
                 one.send(messages.Listen(listeners=listeners), descriptors)

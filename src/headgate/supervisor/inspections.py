@@ -87,19 +87,30 @@ class Inspections:
         if worker.pid not in inspection.missing:
             return
         inspection.missing.discard(worker.pid)
-        if inspection.missing or inspection.is_answered:
+        if inspection.is_answered:
             return
-        inspection.is_answered = True
         if inspection.place:
+            inspection.is_answered = True
             inspection.line.send(Looking(place=inspection.place))
-        else:
+            for seen in inspection.early:
+                self._pass_on(number, seen)
+        elif not inspection.missing:
             self._end(number, None)
             inspection.line.close(Refused(error=inspection.error or "no worker looks"))
 
     def _hit(self, number: int, worker: WorkerProcess, hit: dict[str, Any]) -> None:
-        inspection = self._running[number]
-        inspection.line.send(Seen(hit=hit, worker=worker.pid))
-        if "error" in hit:
+        seen = Seen(hit=hit, worker=worker.pid)
+        if self._running[number].is_answered:
+            self._pass_on(number, seen)
+        else:
+            self._running[number].early.append(seen)  # what the worker calls to say that it looks
+
+    def _pass_on(self, number: int, seen: Seen) -> None:
+        inspection = self._running.get(number)
+        if inspection is None:
+            return
+        inspection.line.send(seen)
+        if "error" in seen.hit:
             return
         inspection.hits += 1
         if inspection.hits == inspection.message.order.count:
@@ -125,6 +136,8 @@ class _Inspection:
         self.missing: set[int] = set()
         """Workers that have not answered yet."""
         self.is_answered = False
+        self.early: list[Seen] = []
+        """What was seen before that."""
         self.place: str | None = None
         self.error: str | None = None
         self.hits = 0

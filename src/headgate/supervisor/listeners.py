@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from headgate.config.addresses import TcpAddress, UnixAddress, parse_listen_address
+from headgate.config.overlaps import overlap
 from headgate.control.messages import BoundListener
 from headgate.supervisor.settings import REUSEPORT, SHARED
 
@@ -60,19 +61,37 @@ class Listeners:
         self._endpoints: dict[str, list[Endpoint]] = {}
         self._socket_files: dict[str, tuple[int, int]] = {}
 
-    def open(self, addresses: list[str]) -> None:
-        """Binds what is not bound yet; on failure none of the new ones stays (BindError)."""
+    def open(self, addresses: list[str], modes: dict[str, int] | None = None) -> None:
+        """Binds what is not bound yet; on failure none of the new ones stays (BindError).
+
+        `modes` are permissions for the files of Unix sockets, by address.
+        """
         opened: list[str] = []
         try:
             for text in addresses:
                 if text not in self._endpoints:
-                    with _explained(text):
+                    with _explained(text, self._rival(text)):
                         self._endpoints[text] = self._bind(text)
                     opened.append(text)
+                if (mode := (modes or {}).get(text)) is not None:
+                    with _explained(text):
+                        os.chmod(text.removeprefix("unix:"), mode)
         except BindError:
             for text in opened:
                 self._close(text)
             raise
+
+    def _rival(self, text: str) -> str | None:
+        """The listener of our own that keeps `text` from being bound, if there is one."""
+        if not (is_udp := text.startswith(UDP)) and text.startswith("unix:"):
+            return None
+        address = parse_listen_address(text.removeprefix(UDP))
+        for other in self._endpoints:
+            if other.startswith(UDP) is is_udp and overlap(
+                parse_listen_address(other.removeprefix(UDP)), address
+            ):
+                return other
+        return None
 
     def keep_only(self, addresses: list[str]) -> None:
         """Closes what no configuration asks for any more."""
@@ -282,19 +301,21 @@ def _bound_address(listener: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _explained(text: str) -> Iterator[None]:
+def _explained(text: str, rival: str | None = None) -> Iterator[None]:
     """Turns what the system says about an address into a BindError."""
     try:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise BindError(f"cannot listen on `{text}`: {reason}\n  hint: {_hint(error)}") from error
+        raise BindError(f"cannot listen on `{text}`: {reason}\n  hint: {_hint(error, rival)}") from error
     except ValueError as error:
         raise BindError(str(error)) from error
 
 
-def _hint(error: OSError) -> str:
+def _hint(error: OSError, rival: str | None) -> str:
     if error.errno == errno.EADDRINUSE:
+        if rival:
+            return f"this gateway has it already, for its listener `{rival}`; a restart gives it back"
         return "another program listens there; `ss -ltnp` shows which"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "ports below 1024 need root or CAP_NET_BIND_SERVICE; a socket file needs a writable folder"

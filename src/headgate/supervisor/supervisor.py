@@ -121,7 +121,10 @@ class Supervisor:
         """The first generation accepts: whoever waits for that may know."""
         state, pid = self._state, os.getpid()
         if state.settings.pid_file:
-            pid_file.write(state.settings.pid_file, pid)
+            try:
+                pid_file.write(state.settings.pid_file, pid)
+            except OSError as error:
+                log.error("cannot write the pid file: %s", error)
         try:
             path = runtime.control_socket_path(runtime.made(), pid)
             followers = {commands.Look: state.inspections.begin}

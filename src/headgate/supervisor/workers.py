@@ -42,6 +42,7 @@ class WorkerProcess:
         self.error: str | None = None
         self.is_config_error = False
         self.listeners: list[str] = []
+        self.modes: dict[str, int] = {}
         self.is_data = False
         self.tls_module = ("", False)
         """Name of the cryptographic module, and whether it is the FIPS one."""
@@ -98,7 +99,7 @@ class WorkerProcess:
     def became_prepared(self, message: messages.Prepared, stacks: int | None) -> None:
         """It has loaded, and says what it wants."""
         self.state = WorkerState.PREPARED
-        self.listeners = message.listeners
+        self.listeners, self.modes = message.listeners, message.modes
         self.is_data = message.is_data
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
@@ -176,6 +177,7 @@ class Generation:
         """The process that its workers are forked from."""
         self.workers: dict[int, WorkerProcess] = {}
         self.listeners: list[str] = []
+        self.modes: dict[str, int] = {}
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
         self.is_data = False

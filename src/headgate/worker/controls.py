@@ -40,6 +40,7 @@ class Controls:
         self._channel.send(
             messages.Prepared(
                 listeners=loaded.listeners,
+                modes=loaded.modes,
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
                 kill_s=loaded.kill_s,
@@ -76,6 +77,13 @@ class Controls:
             case messages.Query(hooks=wants_hooks):
                 hooks = self._hook_times() if wants_hooks else []
                 self._channel.send(messages.Report(report=self._report(), hooks=hooks))
+
+    def reopen_logs(self) -> None:
+        """Opens the log files anew; one that cannot be opened is logged, and the old one is written on."""
+        try:
+            self._core.reopen_logs()
+        except OSError as error:
+            logger.error("cannot reopen the access log: %s", error)
 
     def hand_over(self) -> None:
         """Gives the snapshot away, for workers that run already."""

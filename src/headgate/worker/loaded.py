@@ -7,6 +7,8 @@ from headgate.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from headgate.background.background import Background
+    from headgate.config.listeners import ListenerConfig, TcpListenerConfig
+    from headgate.config.model import GatewayConfig
     from headgate.gateway import Gateway
 
 
@@ -24,6 +26,8 @@ class Loaded(NamedTuple):
     shutdown: Sequence[Any]
     watchdog_s: float | None = 0.1
     """Python code that blocks the loop for longer is logged."""
+    modes: dict[str, int] = {}
+    """Permissions of Unix sockets, by address."""
     kill_s: float | None = 30.0
     """A worker that does not respond for so long is killed and replaced."""
     background: "Background | None" = None
@@ -54,4 +58,10 @@ def compiled(gateway: "Gateway") -> Loaded:
         shutdown=made.shutdown,
         watchdog_s=config.watchdog.log,
         kill_s=config.watchdog.kill,
+        modes=_modes(config),
     )
+
+
+def _modes(config: "GatewayConfig") -> dict[str, int]:
+    listeners: list[ListenerConfig | TcpListenerConfig] = [*config.listeners, *config.tcp]
+    return {listener.address: listener.mode for listener in listeners if listener.mode is not None}

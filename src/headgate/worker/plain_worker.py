@@ -50,7 +50,7 @@ class PlainWorker:
             elif intent is Intent.STOP:
                 self._drain()
             elif intent is Intent.REOPEN_LOGS:
-                self._core.reopen_logs()
+                self._controls.reopen_logs()
 
     def _on_readable(self) -> None:
         try:

@@ -171,7 +171,7 @@ class Worker:
         loop = self._loop
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGQUIT, self._stop_gracefully)
-        loop.add_signal_handler(signal.SIGUSR1, self._core.reopen_logs)
+        loop.add_signal_handler(signal.SIGUSR1, self._controls.reopen_logs)
         for number in SUPERVISORS:
             loop.add_signal_handler(number, _leave_it_to_the_supervisor)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

@@ -143,3 +143,29 @@ def test_addresses_no_longer_wanted_are_closed(listeners: Callable[..., Listener
     one.keep_only([])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 2)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_a_unix_socket_has_the_mode_that_is_asked_for(
+    listeners: Callable[..., Listeners], tmp_path: Path, mode: int
+) -> None:
+    one, address = listeners(), f"unix:{tmp_path}/x.sock"
+    one.open([address], {address: mode})
+    assert (tmp_path / "x.sock").stat().st_mode & 0o777 == mode
+    one.open([address], {address: 0o644})
+    assert (tmp_path / "x.sock").stat().st_mode & 0o777 == 0o644, "a reload may change it"
+
+
+def test_a_listener_of_our_own_is_named_as_what_is_in_the_way(listeners: Callable[..., Listeners]) -> None:
+    one = listeners()
+    one.open(["127.0.0.1:0"])
+    port = port_of(one.bound()[0])
+    other = listeners()
+    with pytest.raises(BindError, match="another program listens there"):
+        other.open([f"127.0.0.1:{port}"])
+    one.keep_only([])
+    one.open([f"127.0.0.1:{port}"])
+    with pytest.raises(
+        BindError, match=rf"this gateway has it already, for its listener `127\.0\.0\.1:{port}`"
+    ):
+        one.open([f":{port}"])

@@ -31,6 +31,10 @@ pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
         format!("the local certificate authority in `{}`: {error}", local.folder)
     };
     if !folder.join("ca.key").exists() {
+        if local.leaves_no_file {
+            let own = Authority::new().map_err(|error| said(&error))?;
+            return own.certificate(&local.names).map_err(|error| said(&error));
+        }
         create(folder).map_err(|error| said(&error))?;
         tracing::warn!(
             "made a certificate authority for development: {0}/ca.pem; hint: `sudo cp {0}/ca.pem \
@@ -41,13 +45,39 @@ pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
     let read = |name: &str| {
         fs::read_to_string(folder.join(name)).map_err(|error| said(&format!("`{name}`: {error}")))
     };
-    let (authority, key) = (read("ca.pem")?, read("ca.key")?);
-    let signed = sign(&key, &local.names).map_err(|error| said(&error))?;
-    OwnCertificate::from_pem(
-        (signed.chain + &authority).as_bytes(),
-        signed.key.as_bytes(),
-        None,
-    )
+    let own = Authority {
+        certificate: read("ca.pem")?,
+        key: read("ca.key")?,
+    };
+    own.certificate(&local.names).map_err(|error| said(&error))
+}
+
+/// An authority as PEM.
+struct Authority {
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Result<Self, String> {
+        let key = KeyPair::generate().map_err(|error| error.to_string())?;
+        let certificate = authority()
+            .and_then(|params| params.self_signed(&key))
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    fn certificate(&self, names: &[String]) -> Result<OwnCertificate, String> {
+        let signed = sign(&self.key, names).map_err(|error| error.to_string())?;
+        OwnCertificate::from_pem(
+            (signed.chain + &self.certificate).as_bytes(),
+            signed.key.as_bytes(),
+            None,
+        )
+    }
 }
 
 struct Signed {
@@ -90,12 +120,9 @@ fn set_days(params: &mut CertificateParams, days: i64) {
 
 /// Makes the folder with a new authority in it.
 fn create(folder: &Path) -> Result<(), String> {
-    let key = KeyPair::generate().map_err(|error| error.to_string())?;
-    let certificate = authority()
-        .and_then(|params| params.self_signed(&key))
-        .map_err(|error| error.to_string())?;
+    let own = Authority::new()?;
     let staged = PathBuf::from(format!("{}.{}", folder.display(), std::process::id()));
-    place(folder, &staged, &certificate.pem(), &key.serialize_pem()).map_err(|error| error.to_string())
+    place(folder, &staged, &own.certificate, &own.key).map_err(|error| error.to_string())
 }
 
 fn place(folder: &Path, staged: &Path, certificate: &str, key: &str) -> io::Result<()> {

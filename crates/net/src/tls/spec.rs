@@ -37,6 +37,9 @@ pub struct Local {
     pub names: Vec<String>,
     /// The authority's folder, made when it is first needed.
     pub folder: String,
+    /// Whether it is only looked at: an authority that is not there yet is made in memory, and no file is written.
+    #[serde(skip)]
+    pub leaves_no_file: bool,
 }
 
 /// A chain, its key, and whom they stand for.
