@@ -52,7 +52,7 @@ impl PathPattern {
         if pattern.contains(['?', '#']) {
             return error(
                 "it holds a query or a fragment",
-                "match the query with the route's `queries`; write a literal `?` as `%3F`",
+                "match the query with the route's `query`; write a literal `?` as `%3F`",
             );
         }
         if pattern.contains(['{', '}']) {

@@ -29,10 +29,17 @@ def check(file: File) -> None:
     with _refusing():
         from headgate import _core
         from headgate.compile.loading import load
+        from headgate.compile.unreachable import unreachable
         from headgate.worker.loaded import compiled
 
-        loaded = compiled(load(file))
-        _core.check(loaded.snapshot)
+        gateway = load(file)
+        loaded = compiled(gateway)
+        try:
+            _core.check(loaded.snapshot)
+        except ValueError as error:
+            raise loaded.refused(str(error)) from error
+    for problem in unreachable(gateway._parts.routes):
+        print(f"warning: {problem}", file=sys.stderr)
     print(f"{file}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
 
 
@@ -96,5 +103,3 @@ def _refusing() -> Iterator[None]:
         yield
     except ConfigError as error:
         fail(str(error), USAGE)
-    except ValueError as error:
-        fail(f"the engine refuses the configuration: {error}", USAGE)

@@ -68,7 +68,11 @@ def read_document(path: FilePath) -> Document:
     try:
         values = chosen.read(text, str(path))
     except RecursionError:
-        raise ConfigError("tables are nested too deeply", where=Where(str(path))) from None
+        raise ConfigError(
+            "tables are nested too deeply",
+            hint="look for a bracket that is never closed",
+            where=Where(str(path)),
+        ) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -124,7 +128,11 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str, where: Where) -> ConfigE
         if "\t" in line[: len(line) - len(line.lstrip())]:
             return ConfigError("a tab cannot indent YAML", hint="use spaces", where=Where(where.file, number))
     reason = ", ".join(part for part in (error.context, error.problem) if part)
-    return ConfigError(reason, where=where)
+    if reason.startswith("duplicate"):
+        return ConfigError(reason, hint="leave one of them out", where=where)
+    return ConfigError(
+        reason, hint="look for a bracket, quote or `:` that is missing, here or above", where=where
+    )
 
 
 def _yaml_lines(text: str) -> Lines:
@@ -140,17 +148,22 @@ def _read_toml(text: str, file: str) -> Any:
         place = re.search(r"\s*\(at line (\d+).*\)$", str(error))
         message = str(error)[: place.start()] if place else str(error).removesuffix(" (at end of document)")
         line = int(place[1]) if place else text.count("\n") + 1
-        raise ConfigError(message[:1].lower() + message[1:], where=Where(file, line)) from None
+        hint = "texts stand in quotes, and each key once: see https://toml.io"
+        raise ConfigError(message[:1].lower() + message[1:], hint=hint, where=Where(file, line)) from None
 
 
 def _read_json(text: str, file: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
-        raise ConfigError(error.msg[:1].lower() + error.msg[1:], where=Where(file, error.lineno)) from None
+        hint = "JSON has no comments, no comma after the last item, and texts in double quotes"
+        reason = error.msg[:1].lower() + error.msg[1:]
+        raise ConfigError(reason, hint=hint, where=Where(file, error.lineno)) from None
     except _Duplicate as error:
         raise ConfigError(
-            f"duplicate key `{error}`", where=Where(file, _second_line(text, str(error)))
+            f"duplicate key `{error}`",
+            hint="leave one of them out",
+            where=Where(file, _second_line(text, str(error))),
         ) from None
 
 

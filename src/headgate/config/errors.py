@@ -127,7 +127,7 @@ def refusal(
         cause = detail.get("ctx", {}).get("error")
         # A check across the whole model has no path of pydantic's; it brings its own.
         inner = getattr(cause, "path", None) or tuple(part for part in detail["loc"] if part != "[key]")
-        if detail["type"] == "too_short" and any(one["loc"][:-1] == detail["loc"] for one in details):
+        if detail["type"] == "too_short" and _has_refused_items(detail["loc"], details):
             continue  # Only short of the items that are refused anyway.
         if detail["type"] == "missing" and _is_given_by_its_old_name(inner, details, model):
             continue
@@ -136,6 +136,10 @@ def refusal(
         problems.append(Problem(message, hint, locate(path) if locate else None, path))
     problems.sort(key=lambda problem: (problem.where.line or 0) if problem.where else 0)
     return ConfigError(problems)
+
+
+def _has_refused_items(loc: Path, details: "list[ErrorDetails]") -> bool:
+    return any(len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in details)
 
 
 def _is_given_by_its_old_name(inner: Path, details: "list[ErrorDetails]", model: "type[BaseModel]") -> bool:
@@ -158,15 +162,23 @@ def dotted(path: Path) -> str:
     return text
 
 
-_KINDS = {
-    ("tuple_", "list_"): "a list",
-    ("model_", "dict_"): "a table",
-    ("string_type",): "a text",
-    ("int_",): "a whole number",
-    ("float_",): "a number",
-    ("bool_",): "`true` or `false`",
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
 }
-"""Beginnings of pydantic's names for wrong types, and what should have stood there."""
+_BOUND_HINTS = {"weight": "to take a server out of use, remove it, or mark it `backup`"}
+
+_KINDS = {
+    ("tuple_", "list_"): ("a list", "write `[...]`, or one item a line after `- `"),
+    ("model_", "dict_"): ("a table", "write its keys below it, or leave it out"),
+    ("string_type",): ("a text", "put it in quotes"),
+    ("int_",): ("a whole number", "write digits alone, such as `10`"),
+    ("float_",): ("a number", "write digits, such as `0.5`"),
+    ("bool_",): ("`true` or `false`", "write it without quotes"),
+}
+"""Beginnings of pydantic's names for wrong types, what should have stood there, and how that is written."""
 
 
 def _wording(
@@ -181,17 +193,27 @@ def _wording(
         return f"unknown key `{key}`{place}", suggestion(key, _keys_at(model, inner[:-1]))
     if kind == "missing":
         parent = dotted(path[:-1])
-        return f"`{path[-1]}` is missing" + (f" in `{parent}`" if parent else ""), None
+        return f"`{path[-1]}` is missing" + (f" in `{parent}`" if parent else ""), f"add `{path[-1]}`"
     if kind == "literal_error":
         choices = [
             choice.strip("'") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")
         ]
         return f"`{name}` cannot be `{given}`", suggestion(str(given), choices)
+    if kind in _BOUNDS:
+        word, bound = _BOUNDS[kind]
+        limits = f"{word} {detail['ctx'][bound]}"
+        hint = _BOUND_HINTS.get(str(path[-1]), f"write {limits}, or leave it out for the default")
+        return f"`{name}` is {limits}, not `{_shown(given)}`", hint
+    if kind == "string_pattern_mismatch":
+        return (
+            f"`{name}` cannot be `{_shown(given)}`",
+            f"it matches the regular expression `{detail['ctx']['pattern']}`",
+        )
     if kind == "too_short":
         return f"`{name}` is empty", f"it has at least {detail['ctx']['min_length']}"
-    for endings, wanted in _KINDS.items():
-        if kind.startswith(endings):
-            return f"`{name or 'the whole'}` is {wanted}, not `{_shown(given)}`", None
+    for beginnings, (wanted, hint) in _KINDS.items():
+        if kind.startswith(beginnings):
+            return f"`{name or 'the whole'}` is {wanted}, not `{_shown(given)}`", hint
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         return (f"`{name}`: {cause.message}" if name else cause.message), cause.hint

@@ -244,5 +244,5 @@ def _refuse_twins(values: list[tuple[tuple[str | int, ...], str]], what: str) ->
     seen: set[str] = set()
     for path, value in values:
         if value in seen:
-            raise Inconsistency(path, f"duplicate {what} `{value}`")
+            raise Inconsistency(path, f"duplicate {what} `{value}`", "give each its own, or leave one out")
         seen.add(value)

@@ -68,6 +68,13 @@ def check_path(value: str) -> str:
     return value
 
 
+def parameters(pattern: str) -> tuple[str, ...]:
+    """The names of the parameters that a path pattern takes out of a path."""
+    if pattern.startswith("~"):
+        return tuple(re.findall(r"\(\?P?<([A-Za-z_]\w*)>", pattern))
+    return () if pattern.startswith("=") else tuple(match[1] for match in _PARAMETER.finditer(pattern))
+
+
 def matches_path(pattern: str) -> Callable[[str], bool]:
     """A function that says whether a path, in the spelling that routers match, fits `pattern`."""
     if pattern in EVERY_PATH:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .errors import ConfigError
+from .errors import ConfigError, suggestion
 from .hooks import OnError, Reference, RouteHooksConfig
 from .limits import RouteTimeoutsConfig
-from .patterns import check_host, check_method, check_path
+from .patterns import check_host, check_method, check_path, parameters
 from .settings import OneOrMany, Settings
 from .tls import RouteCertificate
 from .units import Duration, Size
@@ -19,6 +19,10 @@ from .units import Duration, Size
 ACTIONS = ("to", "redirect", "respond", "files")
 """The keys of which a route has at most one; without any, a request hook must answer."""
 
+_PLACES = ("scheme", "host", "path", "query", "target")
+"""What a location may hold in braces besides the parameters of the route's path."""
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -61,6 +65,19 @@ Conditions = Annotated[
 ]
 """Names and the values wanted: a text, `~regex`, null or true for any value; `!name` or false for absence."""
 
+
+def _header_conditions(value: dict[str, str | None]) -> dict[str, str | None]:
+    for name in value:
+        if not _TOKEN.fullmatch(name.removeprefix("!")):
+            raise ConfigError(
+                f"`{name}` is not a valid header field name", hint="a name has no spaces: `x-version`"
+            )
+    return value
+
+
+HeaderConditions = Annotated[Conditions, AfterValidator(_header_conditions)]
+"""Conditions on header fields."""
+
 Prefix = Annotated[str, AfterValidator(_prefix)]
 """The beginning of a path."""
 
@@ -73,7 +90,8 @@ class RedirectConfig(Settings):
     location: str = Field(
         min_length=1,
         pattern=r"^[\x21-\x7e]+$",
-        description="Where to; may hold `{host}`, `{path}`, `{query}` and parameters.",
+        description="Where to; may hold `{scheme}`, `{host}`, `{path}`, `{query}`, `{target}` (path and query) and"
+        " parameters of the path.",
     )
     status: Literal[301, 302, 303, 307, 308] = Field(
         default=308, description="308 keeps the method and may be cached."
@@ -145,7 +163,7 @@ class RouteConfig(Settings):
     methods: Annotated[tuple[Annotated[str, AfterValidator(check_method)], ...], OneOrMany()] = Field(
         default=(), description="The methods it takes; none is every method. Others get 405."
     )
-    headers: Conditions = Field(
+    headers: HeaderConditions = Field(
         default_factory=dict, description="Header fields it wants: a value, `~regex`, true or false."
     )
     query: Conditions = Field(
@@ -208,9 +226,21 @@ class RouteConfig(Settings):
                 f"route `{self.shown_name}` has both `{given[0]}` and `{given[1]}`",
                 hint="a route does one thing",
             )
+        if self.redirect is not None:
+            self._check_location(self.redirect.location)
         if (self.strip_prefix or self.replace_prefix) and not (self.to or self.files):
             raise ConfigError(
                 f"route `{self.shown_name}` changes the path, but sends it nowhere",
                 hint="add `to` or `files`",
             )
         return self
+
+    def _check_location(self, location: str) -> None:
+        """A name in braces that nothing fills in would be sent as it stands."""
+        known = (*_PLACES, *parameters(self.path))
+        for name in _BRACES.findall(location):
+            if name not in known:
+                raise ConfigError(
+                    f"the location `{location}` names `{{{name}}}`, which is not a parameter of `{self.path}`",
+                    hint=suggestion(name, known),
+                )

@@ -50,7 +50,7 @@ def snapshot(
     """
     upstreams = config.every_upstream()
     positions = {name: position for position, name in enumerate(upstreams)}
-    names = _unique(route.shown_name for route in config.routes)
+    names = route_names(config)
     limits = config.limits.model_dump()
     for name in ("max_body_bytes", "max_fetch_body_bytes"):
         limits[name] = _bound(limits[name])
@@ -249,6 +249,11 @@ def _milliseconds(waits: Settings) -> dict[str, int]:
 
 def _bound(size: int) -> int:
     return size or NO_BOUND
+
+
+def route_names(config: GatewayConfig) -> list[str]:
+    """The names of the routes as the engine knows them, each once."""
+    return _unique(route.shown_name for route in config.routes)
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """A gateway as its worker takes it: compiled, with the snapshot for the engine and the hooks beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.config.errors import ConfigError
@@ -32,6 +32,8 @@ class Loaded(NamedTuple):
     """A worker that does not respond for so long is killed and replaced."""
     background: "Background | None" = None
     """What it does beside requests; none for what holds no code."""
+    refused: Callable[[str], ConfigError] = ConfigError
+    """What the engine says of the snapshot, as an error about the user's file."""
     is_data: bool = False
     """Whether it holds no code of the user's, so that a change of it needs no new workers."""
 
@@ -59,6 +61,7 @@ def compiled(gateway: "Gateway") -> Loaded:
         watchdog_s=config.watchdog.log,
         kill_s=config.watchdog.kill,
         modes=_modes(config),
+        refused=made.refused,
     )
 
 

@@ -91,9 +91,12 @@ def start_engine(
     try:
         if start.require_fips:
             _core.require_fips()
-        core.apply(what.snapshot, what.hooks)
     except ValueError as error:
         raise StartFailed(str(error), "config") from error
+    try:
+        core.apply(what.snapshot, what.hooks)
+    except ValueError as error:
+        raise StartFailed(str(what.refused(str(error))), "config") from error
     return core
 
 

@@ -53,15 +53,18 @@ def test_a_path_reads_as_in_python() -> None:
             {"upstreams": {"a": {"server": []}}},
             "unknown key `server` in `upstreams.a` hint: did you mean `servers`?",
         ),
-        ({"upstreams": {"a": {}}}, "`servers` is missing in `upstreams.a`"),
+        ({"upstreams": {"a": {}}}, "`servers` is missing in `upstreams.a` hint: add `servers`"),
         ({"upstreams": {"a": []}}, "`upstreams.a.servers` is empty hint: it has at least 1"),
         (
             {"upstreams": {"a": {"servers": ["b:1"], "balance": "rr"}}},
             "`upstreams.a.balance` cannot be `rr` hint: one of `round_robin`, `least_conn`, `random`, `ip_hash`",
         ),
-        ({"routes": 5}, "`routes` is a list, not `5`"),
-        ({"limits": 5}, "`limits` is a table, not `5`"),
-        ({"workers": "many"}, "`workers` is a whole number, not `many`"),
+        ({"routes": 5}, "`routes` is a list, not `5` hint: write `[...]`, or one item a line after `- `"),
+        ({"limits": 5}, "`limits` is a table, not `5` hint: write its keys below it, or leave it out"),
+        (
+            {"workers": "many"},
+            "`workers` is a whole number, not `many` hint: write digits alone, such as `10`",
+        ),
         (
             {"timeouts": {"send": 0}},
             "`timeouts.send`: `0` would end every wait at once hint: write a duration such as `5s`",
@@ -84,8 +87,14 @@ def test_a_path_reads_as_in_python() -> None:
             {"routes": [{"to": "a:1", "respond": "x"}]},
             "`routes[0]`: route `/` has both `to` and `respond` hint: a route does one thing",
         ),
-        ({"listeners": [":80", ":80"]}, "`listeners[1].address`: duplicate address `:80`"),
-        ({"routes": [{"name": "a"}, {"name": "a"}]}, "`routes[1].name`: duplicate route name `a`"),
+        (
+            {"listeners": [":80", ":80"]},
+            "`listeners[1].address`: duplicate address `:80` hint: give each its own, or leave one out",
+        ),
+        (
+            {"routes": [{"name": "a"}, {"name": "a"}]},
+            "`routes[1].name`: duplicate route name `a` hint: give each its own, or leave one out",
+        ),
     ],
 )
 def test_each_mistake_is_told_with_its_place_and_what_to_write(values: dict[str, Any], problem: str) -> None:

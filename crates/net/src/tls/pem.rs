@@ -9,7 +9,10 @@ use rustls::RootCertStore;
 /// The most that is read of a file: a bundle of all public authorities is 250 KB, a large revocation list some MB.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The bytes of a file.
+/// What some editors put before a text in UTF-8; it would hide the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The bytes of a file, without a byte order mark.
 pub(crate) fn read(path: &str) -> Result<Vec<u8>, String> {
     let refused = |error: &dyn std::fmt::Display| format!("cannot read `{path}`: {error}");
     let size = fs::metadata(path).map_err(|error| refused(&error))?.len();
@@ -18,7 +21,11 @@ pub(crate) fn read(path: &str) -> Result<Vec<u8>, String> {
             "it has {size} bytes, more than {MAX_FILE_BYTES}"
         )));
     }
-    fs::read(path).map_err(|error| refused(&error))
+    let mut bytes = fs::read(path).map_err(|error| refused(&error))?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
 }
 
 /// A chain of certificates.

@@ -1,0 +1,161 @@
+"""What is said of wrong configurations: the file and the line, one sentence, and a hint that names what exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from headgate import _core
+from headgate.cli.app import app
+from headgate.compile.loading import load
+from headgate.compile.unreachable import unreachable
+from headgate.config.errors import ConfigError, Problem
+from headgate.config.model import GatewayConfig
+from headgate.worker.loaded import compiled
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUTE = "routes: [{to: 'a:1'}]\n"
+
+# the document (`listeners` is added in front, as line 1), the line, and a word of the message
+WRONG = {
+    "tab": ("routes:\n  - path: /\n\tto: x\n", 4, "a tab cannot indent YAML"),
+    "syntax": ("routes: [\n", 3, ""),
+    "duplicate key": (ROUTE + ROUTE, 3, "duplicate key `routes`"),
+    "unknown key": ("ruotes: []\n", 2, "unknown key `ruotes`"),
+    "unknown key below": ("routes:\n  - {pth: /, to: 'a:1'}\n", 3, "unknown key `pth`"),
+    "null table": ("limits:\n" + ROUTE, 2, "`limits` is a table, not `null`"),
+    "null list": ("routes:\n", 2, "`routes` is a list, not `null`"),
+    "text for a number": ("workers: many\n" + ROUTE, 2, "a whole number, not `many`"),
+    "text for a switch": ("server_timing: maybe\n" + ROUTE, 2, "`true` or `false`, not `maybe`"),
+    "number for a text": ("routes: [{name: 5, to: 'a:1'}]\n", 2, "is a text, not `5`"),
+    "out of bounds": ("workers: 0\n" + ROUTE, 2, "`workers` is at least 1, not `0`"),
+    "size": ("limits: {max_body_bytes: 1x}\n" + ROUTE, 2, "`1x` is not a size"),
+    "duration": ("timeouts: {connect: soon}\n" + ROUTE, 2, "`soon` is not a duration"),
+    "choice": ("upstreams: {a: {servers: 'a:1', balance: best}}\n" + ROUTE, 2, "cannot be `best`"),
+    "weight": ("upstreams: {a: ['a:1 weight=0']}\n" + ROUTE, 2, "at least 1, not `0`"),
+    "server option": ("upstreams: {a: ['a:1 wieght=2']}\n" + ROUTE, 2, "unknown server option `wieght`"),
+    "source": ("upstreams: {a: {servers: 'a:1', source: '1.2'}}\n" + ROUTE, 2, "is not a valid source"),
+    "missing key": ("upstreams: {a: {balance: random}}\n" + ROUTE, 2, "`servers` is missing"),
+    "missing upstream": ("routes: [{to: bakend}]\n", 2, "there is no upstream `bakend`"),
+    "address": ("routes: [{to: 'ftp://a'}]\n", 2, "ftp"),
+    "two actions": ("routes: [{to: 'a:1', respond: x}]\n", 2, "both `to` and `respond`"),
+    "no action": ("routes: [{path: /x}]\n", 2, "does nothing"),
+    "duplicate name": (
+        "routes:\n  - {name: a, to: 'a:1'}\n  - {name: a, to: 'a:1'}\n",
+        4,
+        "duplicate route name",
+    ),
+    "duplicate address": ("tcp: [{address: ':8080', to: 'a:1'}]\n" + ROUTE, 2, "duplicate address"),
+    "host": ("routes: [{host: 'a b', to: 'a:1'}]\n", 2, "is not a valid host"),
+    "method": ("routes: [{methods: 'a b', to: 'a:1'}]\n", 2, "is not a valid method"),
+    "header": ("routes: [{headers: {'x y': '1'}, to: 'a:1'}]\n", 2, "is not a valid header field name"),
+    "header regex": ("routes: [{headers: {x: '~['}, to: 'a:1'}]\n", 2, "unclosed character class"),
+    "query in a path": ("routes: [{path: '/x?y', to: 'a:1'}]\n", 2, "a query or a fragment"),
+    "percent in a path": ("routes: [{path: '/x%zz', to: 'a:1'}]\n", 2, "two hexadecimal digits"),
+    "two parameters": ("routes: [{path: '/{a}{b}', to: 'a:1'}]\n", 2, "more than one parameter"),
+    "regex of the engine": ("routes: [{path: '~^(?>a)', to: 'a:1'}]\n", 2, "unrecognized flag"),
+    "location": ("routes: [{path: '/{id}', redirect: '/{di}'}]\n", 2, "names `{di}`"),
+    "location of a regex": ("routes: [{path: '~^/(?<id>x)', redirect: '/{di}'}]\n", 2, "names `{di}`"),
+    "folder": ("routes: [{path: '/*', files: nowhere}]\n", 2, "nowhere"),
+    "index": ("routes: [{path: '/*', files: {root: ., index: a/b}}]\n", 2, "is not a valid index file name"),
+    "log field": ("access_log: '{clnt}'\n" + ROUTE, 2, "no field `clnt`"),
+    "log destination": ("access_log: {to: nowhere}\n" + ROUTE, 2, "is not a valid log destination"),
+    "large head": ("limits: {max_head_bytes: 1m}\n" + ROUTE, 2, "`1048576` is too large"),
+    "module": ("routes: [{to: 'a:1', when: 'nowhere:f'}]\n", 2, "there is no module `nowhere`"),
+    "function": ("routes: [{to: 'a:1', when: 'json:lods'}]\n", 2, "has no `lods`"),
+    "plugin": ("plugins: ['json:loads']\n" + ROUTE, 2, "is not a plugin"),
+    "plugin on": (
+        "plugins: [{plugin: 'parts:Nothing', on: nobody}]\n" + ROUTE,
+        2,
+        "there is no route or upstream",
+    ),
+    "certificate file": ("tcp: []\ntls: {require_fips: true, x: 1}\n" + ROUTE, 3, "unknown key `x`"),
+}
+
+
+def refused(folder: Path, text: str, listeners: str = "listeners: ':8080'\n") -> tuple[Problem, ...]:
+    """What is said of a document by everything that `headgate check` does."""
+    (folder / "parts.py").write_text("import headgate\n\nclass Nothing(headgate.Plugin):\n    pass\n")
+    (folder / "gate.yaml").write_text(listeners + text)
+    with pytest.raises(ConfigError) as error:
+        loaded = compiled(load(folder / "gate.yaml"))
+        try:
+            _core.check(loaded.snapshot)
+        except ValueError as engine:
+            raise loaded.refused(str(engine)) from engine
+    return error.value.problems
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_configuration_is_told_with_its_line_in_one_sentence(name: str, tmp_path: Path) -> None:
+    text, line, words = WRONG[name]
+    (problem,) = refused(tmp_path, text)
+    assert problem.where is not None and problem.where.file == str(tmp_path / "gate.yaml")
+    assert problem.where.line == line, problem
+    assert words in problem.message
+    assert "\n" not in problem.message and ". " not in problem.message.replace("e.g. ", "")
+    assert problem.message[:1] == problem.message[:1].lower()
+    _check_hint(problem)
+
+
+@pytest.mark.parametrize("certificate", ["nowhere.pem", "empty.pem"])
+def test_a_certificate_that_cannot_be_used_is_told_with_its_line(certificate: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("\ufeff")
+    (problem,) = refused(tmp_path, ROUTE, f"listeners:\n  - address: ':8443'\n    tls: {certificate}\n")
+    assert problem.where is not None and problem.where.line == 3
+    assert certificate in problem.message
+    _check_hint(problem)
+
+
+def test_a_folder_in_place_of_a_file_is_called_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text(ROUTE)
+    with pytest.raises(ConfigError, match="is a folder") as error:
+        load(tmp_path)
+    assert error.value.hint == f"write `{tmp_path}/gate.yaml`"
+
+
+def test_routes_that_no_request_reaches_are_named_with_those_that_take_it(tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text(
+        "routes:\n"
+        "  - {path: /a, to: 'a:1'}\n"
+        "  - {path: /a, to: 'b:1', methods: GET}\n"
+        "  - {path: /b, to: 'a:1', methods: [GET, POST]}\n"
+        "  - {path: /b, to: 'b:1', methods: POST}\n"
+        "  - {path: /b, to: 'b:1'}\n"
+        "  - {path: /c, to: 'a:1'}\n"
+        "  - {path: /c, to: 'b:1', priority: 1}\n"
+        "  - {path: /c, to: 'b:1', headers: {x: '1'}}\n"
+    )
+    found = list(unreachable(load(tmp_path / "gate.yaml")._parts.routes))
+    assert sorted(problem.where.line or 0 for problem in found if problem.where) == [3, 5, 7]
+
+
+def _check_hint(problem: Problem) -> None:
+    """The hint is one sentence; keys, commands and pages in it exist."""
+    assert problem.hint and "\n" not in problem.hint, problem
+    for named in re.findall(r"`([^`]*)`", problem.hint):
+        if (
+            re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", named)
+            and named.partition(".")[0] in GatewayConfig.model_fields
+        ):
+            assert _is_key(named), f"there is no key `{named}`"
+        if named.startswith("headgate "):
+            assert named.split()[1] in _commands(), f"there is no command `{named}`"
+    for page in re.findall(r"docs/[a-z/-]+\.md", problem.hint):
+        assert (ROOT / page).is_file()
+
+
+def _is_key(dotted: str) -> bool:
+    model: object = GatewayConfig
+    for part in dotted.split("."):
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return False
+        model = fields[part].annotation
+    return True
+
+
+def _commands() -> set[str]:
+    command = typer.main.get_command(app)
+    return set(getattr(command, "commands", {}))
