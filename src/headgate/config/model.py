@@ -230,7 +230,9 @@ def _refuse_overlaps(values: list[tuple[tuple[str | int, ...], str]]) -> None:
         earlier = by_port.setdefault(address.path if isinstance(address, UnixAddress) else address.port, [])
         for other, known in earlier:
             if other == text and overlap(known, address):
-                raise Inconsistency(path, f"duplicate address `{text}`")
+                raise Inconsistency(
+                    path, f"duplicate address `{text}`", "give each its own, or leave one out"
+                )
             if overlap(known, address):
                 raise Inconsistency(
                     path,
