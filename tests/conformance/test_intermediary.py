@@ -170,14 +170,22 @@ def test_a_205_goes_on_without_content(gateway: RunningGateway, origin: Origin, 
     assert (status, fields("content-length"), body) == (205, ["0"], b"")
 
 
-def test_interim_responses_go_on_without_framing(gateway: RunningGateway, origin: Origin) -> None:
+@pytest.mark.parametrize(
+    "framing", [b"", b"Content-Length: 0\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"]
+)
+def test_interim_responses_go_on_without_framing(
+    gateway: RunningGateway, origin: Origin, framing: bytes
+) -> None:
     """Sections 8.6 and 15.2."""
-    hints = b"HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\nLink: </a>\r\n\r\n"
-    origin.on("/hints", raw(hints + OK))
+    origin.on("/hints", raw(b"HTTP/1.1 103 Early Hints\r\n" + framing + b"Link: </a>\r\n\r\n" + OK))
     response = gateway.get("/hints")
     (interim,) = response.interim
-    assert (interim.status, interim.get("link"), interim.get("content-length")) == (103, "</a>", None)
+    assert (interim.status, interim.fields) == (103, [("Link", "</a>")])
     assert (response.status, response.body) == (200, b"ok")
+    assert gateway.get("/after").json()["target"] == "/after"
+    is_sound = framing in (b"", b"Content-Length: 0\r\n")
+    is_reused = origin.wait_for("/after").connection_number == origin.at("/hints")[0].connection_number
+    assert is_reused == is_sound
 
 
 def test_interim_responses_do_not_go_to_http10(gateway: RunningGateway, origin: Origin) -> None:

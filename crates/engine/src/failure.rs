@@ -315,7 +315,7 @@ const RESPONSE_ERRORS: [ResponseError; 4] = [
     ResponseError::Version,
     ResponseError::Status,
     ResponseError::Reason,
-    ResponseError::InterimBody,
+    ResponseError::SwitchBody,
 ];
 
 /// A request that could not be served as asked. One pointer, so that what may fail costs little where it does not.

@@ -75,9 +75,9 @@ pub enum ResponseError {
     /// The reason phrase has control characters.
     #[error("the reason phrase is malformed")]
     Reason,
-    /// A 1xx response that announces a body (RFC 9112 section 6.1).
-    #[error("an interim response announces a body")]
-    InterimBody,
+    /// A 101 response that announces content before the protocol it switches to (RFC 9112 section 6.1).
+    #[error("a 101 response announces content")]
+    SwitchBody,
     /// A field or a framing rule that requests and responses share.
     #[error(transparent)]
     Head(#[from] HeadError),
@@ -90,7 +90,7 @@ impl ResponseError {
             Self::Version => "bad_version",
             Self::Status => "bad_status",
             Self::Reason => "bad_reason_phrase",
-            Self::InterimBody => "interim_body",
+            Self::SwitchBody => "switch_body",
             Self::Head(error) => error.reason(),
         }
     }

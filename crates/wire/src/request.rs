@@ -83,7 +83,8 @@ impl RequestHead {
 
     /// Changes the method.
     pub fn set_method(&mut self, method: &[u8]) -> Result<(), FieldError> {
-        if !is_token(method) || method.len() > MAX_METHOD_BYTES {
+        // CONNECT has another target and another end: no request is made one
+        if !is_token(method) || method.len() > MAX_METHOD_BYTES || method == b"CONNECT" {
             return Err(FieldError::Method(shown(method)));
         }
         self.method = self.head.append(method)?;

@@ -155,8 +155,8 @@ fn complete(
     let options = read_options(&mut head)?;
     let status = line.status;
     let announces_body = declared.is_chunked || declared.length.is_some_and(|length| length > 0);
-    if status < 200 && announces_body {
-        return Err(ResponseError::InterimBody);
+    if status == 101 && announces_body {
+        return Err(ResponseError::SwitchBody);
     }
     let framing = response_framing(declared, status, request_was_head);
     let may_persist = match line.version {
@@ -169,8 +169,11 @@ fn complete(
         version: line.version,
         framing,
         declared_length: declared.length,
-        // A 204 that announces a body is broken; what follows on its connection cannot be trusted.
-        persistent: may_persist && framing != Framing::UntilClose && !(status == 204 && announces_body),
+        // A 204 or an interim response that announces content is broken: it ends with its head, and what follows on its
+        // connection cannot be trusted.
+        persistent: may_persist
+            && framing != Framing::UntilClose
+            && !((status < 200 || status == 204) && announces_body),
         upgrade: status == 101 && options.upgrade && has_upgrade(&head),
         head,
     })

@@ -116,12 +116,12 @@ fn broken_framing_is_refused() {
         ),
         ("HTTP/1.1 200 x\r\nA : b\r\n", HeadError::SpaceBeforeColon.into()),
         (
-            "HTTP/1.1 100 x\r\nContent-Length: 1\r\n",
-            ResponseError::InterimBody,
+            "HTTP/1.1 101 x\r\nContent-Length: 1\r\n",
+            ResponseError::SwitchBody,
         ),
         (
             "HTTP/1.1 101 x\r\nTransfer-Encoding: chunked\r\n",
-            ResponseError::InterimBody,
+            ResponseError::SwitchBody,
         ),
     ];
     for (text, error) in cases {
@@ -132,6 +132,10 @@ fn broken_framing_is_refused() {
 #[test]
 fn a_connection_is_reused_only_if_that_is_safe() {
     let persists = |text: &str| parse(&format!("{text}\r\n\r\n")).expect("well formed").persistent;
+    assert!(persists("HTTP/1.1 103 x"));
+    assert!(persists("HTTP/1.1 103 x\r\nContent-Length: 0"));
+    assert!(!persists("HTTP/1.1 103 x\r\nContent-Length: 1"));
+    assert!(!persists("HTTP/1.1 103 x\r\nTransfer-Encoding: chunked"));
     assert!(persists("HTTP/1.1 200 x\r\nContent-Length: 1"));
     assert!(!persists(
         "HTTP/1.1 200 x\r\nContent-Length: 1\r\nConnection: close"

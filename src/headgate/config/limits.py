@@ -96,7 +96,10 @@ class TimeoutsConfig(Settings):
     client_idle: Duration = Field(
         default=75.0, description="For the next request on a kept connection; past it the connection closes."
     )
-    send: Duration = Field(default=60.0, description="For a peer to take bytes that are ready to be sent.")
+    send: Duration = Field(
+        default=60.0,
+        description="For a peer to take some of the bytes that are ready to be sent; each progress begins it anew.",
+    )
     queue: Duration = Field(
         default=5.0, description="For a server while all are at their `max_connections`; past it 503."
     )

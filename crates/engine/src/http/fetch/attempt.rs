@@ -90,6 +90,7 @@ async fn exchange(
         whole: whole.unwrap_or_default(),
         is_deaf: false,
         interim: 0,
+        is_sound: true,
     };
     let head = poll_fn(|context| waiting.poll(context, &mut server.peer, upload)).await?;
     let is_deaf = waiting.is_deaf || !waiting.is_sent();
@@ -109,6 +110,7 @@ struct Waiting<'a> {
     whole: &'a [u8],
     is_deaf: bool,
     interim: u32,
+    is_sound: bool,
 }
 
 impl Waiting<'_> {
@@ -184,8 +186,11 @@ impl Waiting<'_> {
     fn parse(&mut self, server: &mut Peer) -> Result<Option<ResponseHead>, FetchError> {
         match parse_response(server.unread(), self.call.head_limits, self.call.is_head) {
             Ok(Parsed::Partial) => Ok(None),
-            Ok(Parsed::Complete { head, len }) => {
+            Ok(Parsed::Complete { mut head, len }) => {
                 server.consume(len);
+                // an interim response that announces content makes what follows it doubtful
+                self.is_sound &= head.persistent;
+                head.persistent = self.is_sound;
                 if head.status == 101 {
                     let message = "the server switched protocols without being asked";
                     return Err(FetchError::new(FetchErrorKind::Protocol, message));

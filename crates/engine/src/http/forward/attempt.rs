@@ -130,6 +130,7 @@ pub(super) async fn exchange_heads(
     // a write that failed may still be followed by an answer that explains it: read on
     let is_head = plan.exchange.request.borrow().is_head();
     let mut interim = 0;
+    let mut is_sound = true;
     let mut waiting = Waiting {
         plan,
         is_head,
@@ -155,12 +156,16 @@ pub(super) async fn exchange_heads(
                 })?;
         if !(100..200).contains(&status) || status == 101 {
             plan.exchange.timings.head_us.set(shared.clock.tick() - began);
+            if let Some(response) = &mut *plan.exchange.response.borrow_mut() {
+                response.persistent &= is_sound;
+            }
             return Ok(Ready {
                 server,
                 is_deaf: waiting.is_deaf,
             });
         }
         let response = plan.exchange.response.take();
+        is_sound &= response.as_ref().is_some_and(|response| response.persistent);
         interim += 1;
         if interim > MAX_INTERIM {
             connection.shared.metrics.count(Counter::BadResponses);
