@@ -52,6 +52,7 @@ class Plugin:
     """The phases this class has methods for."""
 
     def __init__(self, **settings: Any) -> None:
+        self._settings = settings
         model = _strict(type(self).Config)
         try:
             self.config = model.model_validate(_from_environment(settings))

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import socket
 from typing import Any
 
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually, free_port
 from e2e.kit.behaviours import upgrade_echo
-from e2e.kit.client import format_request
+from e2e.kit.client import RawClient, fetch, format_request
 
 
 def described(origin: Origin, version: str = "first", **more: Any) -> dict[str, Any]:
@@ -81,13 +82,37 @@ def test_broken_file_changes_nothing(gateway: RunningGateway, origin: Origin) ->
     assert gateway.ask()["generation"] == 1
 
 
-def test_other_listeners_need_new_workers(gateway: RunningGateway, origin: Origin) -> None:
+def test_listeners_come_and_go_in_place(gateway: RunningGateway, origin: Origin) -> None:
     workers, another = gateway.workers, f"127.0.0.1:{free_port()}"
     gateway.write({**described(origin, "second"), "listeners": [gateway.address, another]})
-    answer = gateway.ask("reload")
-    assert answer["ok"] and not answer.get("in_place")
-    assert not set(gateway.workers) & set(workers)
-    assert gateway.get("/version").text == "second"
+    assert gateway.ask("reload")["in_place"]
+    assert [fetch(another, "/version").text for _ in range(10)] == ["second"] * 10
+    with RawClient(another) as kept, gateway.client() as other:
+        assert kept.get("/version").text == other.get("/version").text == "second"
+        gateway.write(described(origin, "third"))
+        assert gateway.ask("reload")["in_place"]
+        assert gateway.ask()["listeners"] == [gateway.address]
+        # the connection of the listener that is gone ends after its response, others go on
+        assert kept.get("/version").get("connection") == "close"
+        assert kept.is_closed()
+        assert other.get("/version").text == "third"
+    with pytest.raises(OSError):
+        fetch(another, "/version")
+    gateway.write({**described(origin, "fourth"), "listeners": [gateway.address, another]})
+    assert gateway.ask("reload")["in_place"]
+    assert fetch(another, "/version").text == "fourth"
+    assert gateway.workers == workers
+
+
+def test_listener_that_cannot_be_bound_changes_nothing(gateway: RunningGateway, origin: Origin) -> None:
+    workers = gateway.workers
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        gateway.write({**described(origin, "second"), "listeners": [gateway.address, address]})
+        answer = gateway.ask("reload")
+        assert not answer["ok"] and address in answer["error"]
+    assert gateway.get("/version").text == "first"
+    assert gateway.workers == workers
 
 
 def test_worker_started_later_has_the_change_too(gateway: RunningGateway, origin: Origin) -> None:

@@ -100,7 +100,7 @@ def _applies(use: PluginUse, phase: str, route: Route | None) -> bool | None:
 
 def _registered(use: PluginUse, phase: str, patterns: tuple[str, ...]) -> RegisteredHook:
     method: Hook = getattr(use.plugin, phase)
-    function = _guard(method, [matches_path(pattern) for pattern in patterns]) if patterns else method
+    function = guard(method, patterns) if patterns else method
     config = use.config
     return RegisteredHook(
         phase,
@@ -114,8 +114,14 @@ def _registered(use: PluginUse, phase: str, patterns: tuple[str, ...]) -> Regist
     )
 
 
-def _guard(function: Hook, fits: Sequence[Callable[[str], bool]]) -> Hook:
+def guarded(function: Hook) -> tuple[Hook, tuple[str, ...]]:
+    """The function and the patterns that `guard` was given, none for one that is called always."""
+    return getattr(function, "_guarded", (function, ()))
+
+
+def guard(function: Hook, patterns: Sequence[str]) -> Hook:
     """`function`, called only for requests whose path fits one of the patterns."""
+    fits = [matches_path(pattern) for pattern in patterns]
 
     def is_meant(path: str) -> bool:
         return any(fit(path) for fit in fits)
@@ -125,11 +131,13 @@ def _guard(function: Hook, fits: Sequence[Callable[[str], bool]]) -> Hook:
         async def wait(request: Request, *rest: object) -> object:
             return await function(request, *rest) if is_meant(request.path) else None
 
+        wait._guarded = (function, tuple(patterns))  # type: ignore[attr-defined]
         return wait
 
     def call(request: Request, *rest: object) -> object:
         return function(request, *rest) if is_meant(request.path) else None
 
+    call._guarded = (function, tuple(patterns))  # type: ignore[attr-defined]
     return call
 
 

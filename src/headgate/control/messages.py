@@ -5,14 +5,17 @@
 | Start             | supervisor | first; with the zone's descriptor, if the worker has a slot           |
 | OpenDictionary    | worker     | while it loads: the shared dictionary it wants                         |
 | DictionaryOpened  | supervisor | the answer, with the dictionary's descriptor                           |
-| Prepared          | worker     | loaded, `startup` hooks done; with the memory for its stacks           |
-| HandOver          | supervisor | instead of `Listen`, when only data changed; the worker exits afterwards |
-| Snapshot          | worker     | the answer, with the snapshot in a memfd                               |
+| Offer             | worker     | loaded, if `Start` asks for that: with what it has loaded in a memfd    |
+| Proceed           | supervisor | workers that serve cannot take it: serve it yourself                   |
+| Prepared          | worker     | `startup` hooks done; with the memory for its stacks                   |
 | Listen            | supervisor | with the listening sockets                                             |
 | Ready             | worker     | it accepts                                                             |
 | Failed            | worker     | it could not start; it exits afterwards                                |
-| Apply             | supervisor | another snapshot for a worker that serves, with its memfd              |
-| Applied           | worker     | that is in force, or why it is not                                     |
+| Prepare           | supervisor | another configuration for a worker that serves, with its memfd         |
+| ChangePrepared    | worker     | it could be put in force, or why it could not                          |
+| Commit            | supervisor | all are prepared: put it in force; with the sockets of new listeners   |
+| Applied           | worker     | it is in force                                                         |
+| Discard           | supervisor | somebody is not prepared: forget it                                    |
 | TicketKeys        | supervisor | after a rotation of the keys of TLS session tickets                    |
 | Query             | supervisor | asks for a report                                                      |
 | Report            | worker     | the answer                                                             |
@@ -53,6 +56,8 @@ class Start(Message):
     ticket_keys: list[str] = []
     """In hex, the newest first."""
     require_fips: bool = False
+    offers: bool = False
+    """Whether what it loads is offered to workers that serve, before it starts up itself."""
 
 
 class OpenDictionary(Message):
@@ -76,8 +81,6 @@ class Prepared(Message):
     modes: dict[str, int] = {}
     """Permissions of the files of Unix sockets, by address."""
     drain_s: float
-    is_data: bool
-    """Whether it holds no code of the user's, so that a change of it needs no new workers."""
     tls_module: str
     is_fips: bool
     workers: int | None = None
@@ -120,26 +123,48 @@ class Change(Record):
     log_level: str
 
 
-class HandOver(Message):
-    """Asks for the snapshot."""
+class Offer(Message):
+    """What was loaded comes along in a memfd: JSON with the snapshot, and hooks and plugins by their names."""
+
+    change: Change
+    listeners: list[str]
+    """Addresses as they were written."""
+    modes: dict[str, int] = {}
+    """As in `Prepared`."""
 
 
-class Snapshot(Message):
-    """The snapshot comes along in a memfd."""
+class Proceed(Message):
+    """The worker is to start up and to serve what it has offered."""
+
+
+class Prepare(Message):
+    """What another worker has loaded comes along in a memfd."""
 
     change: Change
 
 
-class Apply(Message):
-    """The snapshot comes along in a memfd."""
+class ChangePrepared(Message):
+    """It could be put in force, unless there is an error."""
 
-    change: Change
+    error: str | None = None
+    needs_workers: bool = False
+    """Whether workers that load it themselves could serve it."""
+
+
+class Commit(Message):
+    """Puts in force what was prepared. One descriptor comes along for each new listener."""
+
+    added: list[BoundListener] = []
+    removed: list[str] = []
+    """Addresses as they were written, of listeners that are no more."""
 
 
 class Applied(Message):
-    """The new configuration is in force, unless there is an error."""
+    """The new configuration is in force."""
 
-    error: str | None = None
+
+class Discard(Message):
+    """Forgets what was prepared."""
 
 
 class TicketKeys(Message):
@@ -266,10 +291,37 @@ class Hit(Message):
 
 
 TO_WORKER = MessageKinds(
-    [Start, DictionaryOpened, HandOver, Listen, Apply, TicketKeys, Query, Ping, Adopt, Inspect, InspectEnd]
+    [
+        Start,
+        DictionaryOpened,
+        Proceed,
+        Listen,
+        Prepare,
+        Commit,
+        Discard,
+        TicketKeys,
+        Query,
+        Ping,
+        Adopt,
+        Inspect,
+        InspectEnd,
+    ]
 )
 FROM_WORKER = MessageKinds(
-    [OpenDictionary, Prepared, Snapshot, Ready, Failed, Applied, Report, Draining, Pong, Inspecting, Hit]
+    [
+        OpenDictionary,
+        Prepared,
+        Offer,
+        Ready,
+        Failed,
+        ChangePrepared,
+        Applied,
+        Report,
+        Draining,
+        Pong,
+        Inspecting,
+        Hit,
+    ]
 )
 TO_ZYGOTE = MessageKinds([Fork, Reap])
 FROM_ZYGOTE = MessageKinds([Forked, Reaped])

@@ -1,36 +1,25 @@
-"""A change of configuration alone: it goes into the workers that run, and no connection notices.
+"""A change that needs no new workers: it goes into those that run, and no connection notices.
 
-How it works: the coming generation's first worker has loaded and checked the file. If neither what runs nor what
-comes holds user code, and the listeners are the same, no more workers are started: the first one hands
-over its snapshot and leaves, and every worker that runs puts that snapshot in force. A worker that cannot is
-killed; the one that replaces it loads the file itself.
+How it works: the coming generation's first worker has loaded and checked the file. It hands over what it has loaded,
+and every worker that runs says whether it could put that in force. If all could, all do, in one swap each; new
+listeners are lent to them, those that are no more are closed. If one could not because code differs, the coming
+generation goes on with workers of its own; if the configuration is refused, all of them keep the old one.
 """
 
 import os
 from collections.abc import Callable, Iterable
 
-from headgate.control.messages import Apply, Change
+from headgate.control.messages import Change, ChangePrepared, Commit, Discard, Prepare
+from headgate.supervisor.state import State
 from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 
-
-def is_in_place(current: Generation | None, worker: WorkerProcess) -> bool:
-    """Whether what `worker` has prepared can go into the workers of `current`."""
-    return (
-        current is not None
-        and current.is_data
-        and worker.is_data
-        and (worker.listeners, worker.modes) == (current.listeners, current.modes)
-        and all(one.state is WorkerState.READY for one in current.workers.values())
-    )
+PREPARE_LIMIT_S = 20.0
+"""Of workers that have not said by then whether they could: one whose loop a hook blocks is replaced by a new one."""
 
 
-def send_change(generation: Generation, change: Change, descriptor: int) -> None:
-    """Sends a snapshot to every worker; the descriptor is closed."""
-    for worker in generation.workers.values():
-        worker.drain_s, worker.kill_s = change.drain_s, change.kill_s
-        # one that does not read has ended or hangs: it never says `Applied`, and is replaced when it ends
-        worker.send(Apply(change=change), [descriptor])
-    os.close(descriptor)
+def may_change(current: Generation | None, count: int | None) -> bool:
+    """Whether the workers of `current` are asked to take a change."""
+    return current is not None and current.all_at_least(WorkerState.READY, count)
 
 
 class Awaited:
@@ -51,3 +40,103 @@ class Awaited:
         if self._missing:
             self._missing.clear()
             self._done()
+
+
+class Changing:
+    """One change on its way into the workers of `current`.
+
+    Calls one of: `applied` when it is in force, `needs_workers` when only workers of its own can serve it, `refused`
+    with the reason when nobody could.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        current: Generation,
+        listeners: list[str],
+        *,
+        applied: Callable[[], None],
+        needs_workers: Callable[[], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        self._state, self._current, self._listeners = state, current, listeners
+        self._applied, self._needs_workers, self._refused = applied, needs_workers, refused
+        self._workers = list(current.workers.values())
+        self._error: str | None = None
+        self._is_code = False
+        self._drain_s = 0.0
+        self._kill_s: float | None = None
+        self._prepares: Awaited | None = Awaited(self._workers, self._decide)
+        self._applies: Awaited | None = None
+        self._timer = state.reactor.call_later(PREPARE_LIMIT_S, self._too_late)
+
+    def begin(self, change: Change, descriptor: int) -> None:
+        """Asks every worker; the descriptor is closed."""
+        self._drain_s, self._kill_s = change.drain_s, change.kill_s
+        for worker in self._workers:
+            worker.send(Prepare(change=change), [descriptor])
+        os.close(descriptor)
+
+    def prepared(self, worker: WorkerProcess, message: ChangePrepared) -> None:
+        """A worker could put it in force, or could not."""
+        if message.error is not None:
+            self._is_code = self._is_code or message.needs_workers
+            if not message.needs_workers:
+                self._error = self._error or message.error
+        if self._prepares:
+            self._prepares.heard(worker)
+
+    def applied(self, worker: WorkerProcess) -> None:
+        """A worker has put it in force."""
+        if self._applies:
+            self._applies.heard(worker)
+
+    def left(self, worker: WorkerProcess) -> None:
+        """A worker has ended; another one will load the file itself."""
+        for awaited in (self._prepares, self._applies):
+            if awaited:
+                awaited.heard(worker)
+
+    def end(self) -> None:
+        """Forgets it: the coming generation is given up."""
+        self._timer.cancel()
+        if self._prepares:
+            self._prepares = None
+            self._discard()
+
+    def _too_late(self) -> None:
+        if self._prepares:
+            self._is_code = True  # somebody hangs: new workers serve on
+            self._prepares.end()
+
+    def _decide(self) -> None:
+        self._prepares = None
+        self._timer.cancel()
+        if self._error is not None:
+            self._discard()
+            self._refused(self._error)
+        elif self._is_code:
+            self._discard()
+            self._needs_workers()
+        else:
+            self._commit()
+
+    def _discard(self) -> None:
+        for worker in self._workers:
+            worker.send(Discard())
+
+    def _commit(self) -> None:
+        state, current = self._state, self._current
+        removed = [address for address in current.listeners if address not in self._listeners]
+        added = [address for address in self._listeners if address not in current.listeners]
+        self._applies = Awaited(self._workers, self._finish)
+        for worker in self._workers:
+            worker.drain_s, worker.kill_s = self._drain_s, self._kill_s
+            listeners, descriptors = state.listeners.lend(added, worker.slot, state.count or 1)
+            worker.send(Commit(added=listeners, removed=removed), descriptors)
+        current.listeners = self._listeners
+
+    def _finish(self) -> None:
+        self._applies = None
+        self._state.listeners.keep_only(self._listeners)
+        self._applied()

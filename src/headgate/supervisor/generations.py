@@ -2,9 +2,9 @@
 
 How it works: the `current` generation serves; a reload starts a `coming` one, waits until every worker of it is
 prepared (loaded, hooks started up), lends it the sockets, waits until all accept, and only then drains the old one; a
-change of configuration alone goes into the workers that run (`applying`). A coming generation that fails in any of its
-workers is thrown away and the current one is not affected. The supervisor itself never loads the user's code: the
-workers say which addresses they want.
+change that the code of the workers that run can serve goes into those (`applying`). A coming generation that fails in
+any of its workers is thrown away and the current one is not affected. The supervisor itself never loads the user's
+code: the workers say which addresses they want.
 
 | event                       | current generation               | coming generation                       |
 |-----------------------------|----------------------------------|-----------------------------------------|
@@ -24,7 +24,7 @@ from headgate.control.commands import Refused, Reloaded, ReloadOutcome
 from headgate.control.cpus import usable_cpus
 from headgate.control.endpoint import Answer
 from headgate.supervisor import notify
-from headgate.supervisor.applying import Awaited, is_in_place, send_change
+from headgate.supervisor.applying import Awaited, Changing, may_change
 from headgate.supervisor.backoff import restart_delay_s
 from headgate.supervisor.dictionaries import Key
 from headgate.supervisor.listeners import BindError
@@ -56,8 +56,8 @@ class Generations:
         self._state = state
         self._watch, self._serving, self._failed, self._settled = watch, serving, failed, settled
         self._number = 0
-        self._change: Awaited | None = None
-        """The workers that have yet to put the new configuration in force."""
+        self._change: Changing | None = None
+        """What goes into the workers that run."""
         self._retreat: Awaited | None = None
         """The old workers that still accept."""
         self._tls_module: tuple[str, bool] | None = None
@@ -121,7 +121,8 @@ class Generations:
         worker.send(self._start_message(worker), [] if zone_slot is None else [state.zone.descriptor])
 
     def _start_message(self, worker: WorkerProcess) -> messages.Start:
-        settings = self._state.settings
+        settings, coming = self._state.settings, self._state.coming
+        is_first = coming is not None and coming.number == worker.generation and worker.slot == 0
         return messages.Start(
             source=settings.source,
             generation=worker.generation,
@@ -132,6 +133,7 @@ class Generations:
             log_level=settings.log_level,
             ticket_keys=self._state.ticket_keys.in_hex(),
             require_fips=settings.require_fips,
+            offers=is_first and may_change(self._state.current, self._state.count),
         )
 
     # ---- what workers say
@@ -156,12 +158,9 @@ class Generations:
         message: messages.Prepared,
         stacks: int | None,
     ) -> None:
-        """A worker has loaded: it gets the sockets, or hands its snapshot over."""
+        """A worker has loaded and started up: it gets the sockets."""
         worker.became_prepared(message, stacks)
-        if generation is self._state.coming and is_in_place(self._state.current, worker):
-            worker.send(messages.HandOver())
-        else:
-            self._lend(worker, generation)
+        self._lend(worker, generation)
 
     def ready(self, worker: WorkerProcess, generation: Generation) -> None:
         """A worker accepts: with the last of a coming generation, that is the current one."""
@@ -172,30 +171,50 @@ class Generations:
         if is_coming and generation.all_at_least(WorkerState.READY, self._state.count):
             self._promote(generation)
 
-    def apply(self, generation: Generation, change: messages.Change, descriptor: int) -> None:
-        """Puts what the coming generation has prepared into the workers of the current one."""
-        current = self._state.current
-        if current is None or generation is not self._state.coming:
+    def offered(
+        self, worker: WorkerProcess, generation: Generation, message: messages.Offer, descriptor: int
+    ) -> None:
+        """Puts what the coming generation has loaded into the workers of the current one, if they can take it."""
+        state, current = self._state, self._state.current
+        if current is None or generation is not state.coming:
             return os.close(descriptor)  # stopped meanwhile
-        self._state.coming = None
+        try:
+            state.listeners.open(message.listeners, message.modes)
+        except BindError as error:
+            os.close(descriptor)
+            return self.give_up(generation, str(error), EXIT_FAILURE)
 
-        def done() -> None:
-            self._change = None
-            current.number = generation.number
-            for worker in current.workers.values():
-                worker.generation = generation.number
+        def applied() -> None:
+            self._change, state.coming = None, None
+            current.number, current.modes = generation.number, message.modes
+            for one in current.workers.values():
+                one.generation = generation.number
+            worker.stop(state.reactor)
             self._finish_reload(generation, in_place=True)
 
-        self._change = Awaited(current.workers.values(), done)
-        send_change(current, change, descriptor)
+        def needs_workers() -> None:
+            self._change = None
+            worker.send(messages.Proceed())
 
-    def applied(self, worker: WorkerProcess, error: str | None) -> None:
-        """A worker has put the new configuration in force; one that could not is replaced."""
-        if error:
-            worker.error = error
-            worker.process.signal(signal.SIGKILL)
-        elif self._change:
-            self._change.heard(worker)
+        def refused(error: str) -> None:
+            self._change = None
+            self.give_up(generation, error, EXIT_FAILURE)
+
+        self._change = Changing(
+            state, current, message.listeners, applied=applied, needs_workers=needs_workers, refused=refused
+        )
+        self._change.begin(message.change, descriptor)
+        return None
+
+    def change_prepared(self, worker: WorkerProcess, message: messages.ChangePrepared) -> None:
+        """A worker could put the new configuration in force, or could not."""
+        if self._change:
+            self._change.prepared(worker, message)
+
+    def applied(self, worker: WorkerProcess) -> None:
+        """A worker has put the new configuration in force."""
+        if self._change:
+            self._change.applied(worker)
 
     def draining(self, worker: WorkerProcess) -> None:
         """An old worker accepts nothing any more."""
@@ -204,9 +223,10 @@ class Generations:
 
     def left(self, worker: WorkerProcess) -> None:
         """A worker has ended: nothing is to be expected of it."""
-        for awaited in (self._change, self._retreat):
-            if awaited:
-                awaited.heard(worker)
+        if self._change:
+            self._change.left(worker)
+        if self._retreat:
+            self._retreat.heard(worker)
 
     # ---- steps
 
@@ -216,7 +236,6 @@ class Generations:
             state.count = worker.wanted_workers or usable_cpus()
         if generation is state.coming and worker.slot == 0:
             generation.listeners, generation.modes = worker.listeners, worker.modes
-            generation.is_data = worker.is_data
             self._log_module(worker)
             for slot in range(1, state.count):
                 self.start_worker(generation, slot, exits=0)
@@ -276,6 +295,9 @@ class Generations:
         """The coming generation cannot serve: the current one stays, or the program ends if there is none."""
         state = self._state
         state.coming = None
+        if self._change:
+            self._change.end()
+            self._change = None
         for worker in generation.workers.values():
             worker.drain(state.reactor)
         if generation.number > 1:
@@ -286,6 +308,7 @@ class Generations:
             self._failed(error, code)
         else:
             state.dictionaries.keep_only(state.current.dictionaries)
+            state.listeners.keep_only(state.current.listeners)
             log.error("reload failed; still serving generation %d: %s", state.current.number, error)
             notify.ready(os.getpid())
             self._settled()

@@ -94,10 +94,12 @@ class Supervisor:
                 generations.prepared(worker, generation, message, descriptors[0] if descriptors else None)
             case messages.Ready():
                 generations.ready(worker, generation)
-            case messages.Snapshot():
-                generations.apply(generation, message.change, *descriptors)
+            case messages.Offer():
+                generations.offered(worker, generation, message, *descriptors)
+            case messages.ChangePrepared():
+                generations.change_prepared(worker, message)
             case messages.Applied():
-                generations.applied(worker, message.error)
+                generations.applied(worker)
             case messages.Pong():
                 self._heartbeats.heard(worker)
             case messages.Draining():

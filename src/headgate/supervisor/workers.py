@@ -43,7 +43,6 @@ class WorkerProcess:
         self.is_config_error = False
         self.listeners: list[str] = []
         self.modes: dict[str, int] = {}
-        self.is_data = False
         self.tls_module = ("", False)
         """Name of the cryptographic module, and whether it is the FIPS one."""
         self.wanted_workers: int | None = None
@@ -100,7 +99,6 @@ class WorkerProcess:
         """It has loaded, and says what it wants."""
         self.state = WorkerState.PREPARED
         self.listeners, self.modes = message.listeners, message.modes
-        self.is_data = message.is_data
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
         self.drain_s, self.kill_s = message.drain_s, message.kill_s
@@ -180,8 +178,6 @@ class Generation:
         self.modes: dict[str, int] = {}
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
-        self.is_data = False
-        """Whether what it serves holds no code of the user's."""
         self.waiting: list[Answer] = []
         """Who asked for it and wants to hear how it went."""
 

@@ -1,9 +1,11 @@
 """What a worker says to the supervisor, and does when told to, whatever loop it runs on."""
 
 import faulthandler
+import json
 import logging
 import os
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from headgate import _core, log
 from headgate.control import messages
@@ -15,7 +17,26 @@ from headgate.worker.loaded import Loaded
 DRAIN_STEP_S = 0.02
 TURN_S = 0.005  # in which the tasks that accept have run, and ended
 
+Told = dict[str, Any]
+"""What a worker has loaded, as JSON: see `Loaded.described`."""
+
 logger = logging.getLogger("headgate.worker")
+
+
+class Refused(NamedTuple):
+    """Why a configuration cannot be put in force here."""
+
+    error: str
+    needs_workers: bool = False
+    """Whether workers that load it themselves could serve it."""
+
+
+def read_told(descriptor: int) -> Told:
+    """What another worker has loaded; closes the descriptor."""
+    with open(descriptor, "rb") as file:
+        file.seek(0)
+        told: Told = json.loads(file.read())
+    return told
 
 
 class Controls:
@@ -30,6 +51,10 @@ class Controls:
         hook_times: Callable[[], list[HookTimes]] = list,
     ) -> None:
         self.loaded = loaded
+        self.offers = start.offers
+        """Whether workers that run may take what was loaded here."""
+        self._coming: tuple[messages.Change, str] | None = None
+        """What is ready to be put in force."""
         self._channel, self._start, self._core, self._hook_times = channel, start, core, hook_times
 
     def say_prepared(self) -> None:
@@ -44,7 +69,6 @@ class Controls:
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
                 kill_s=loaded.kill_s,
-                is_data=loaded.is_data,
                 tls_module=tls_module,
                 is_fips=is_fips,
             ),
@@ -65,8 +89,13 @@ class Controls:
     def handle(self, message: Message, descriptors: list[int]) -> None:
         """Acts on a message that changes or asks for something while the worker serves on."""
         match message:
-            case messages.Apply(change=change):
-                self._channel.send(messages.Applied(error=self._apply(change, descriptors[0])))
+            case messages.Prepare(change=change):
+                told = read_told(descriptors[0])
+                self.prepared(change, self._prepare(told), told)
+            case messages.Commit():
+                self.commit(message, descriptors)
+            case messages.Discard():
+                self._core.discard()
             case messages.Ping():
                 self._channel.send(messages.Pong())
             case messages.Adopt(listeners=listeners):
@@ -85,12 +114,13 @@ class Controls:
         except OSError as error:
             logger.error("cannot reopen the access log: %s", error)
 
-    def hand_over(self) -> None:
-        """Gives the snapshot away, for workers that run already."""
+    def offer(self) -> None:
+        """Gives away what was loaded, for workers that run already. From here on the channel does not block."""
         loaded = self.loaded
+        told = {"snapshot": loaded.snapshot, "watchdog_s": loaded.watchdog_s, **loaded.described}
         descriptor = os.memfd_create("headgate-snapshot")
         with open(descriptor, "wb") as file:
-            file.write(loaded.snapshot.encode())
+            file.write(json.dumps(told).encode())
             file.flush()
             change = messages.Change(
                 drain_s=loaded.drain_s,
@@ -98,21 +128,57 @@ class Controls:
                 log_format=loaded.log_format,
                 log_level=loaded.log_level,
             )
-            self._channel.send(messages.Snapshot(change=change), [descriptor])
+            self._channel.send(
+                messages.Offer(change=change, listeners=loaded.listeners, modes=loaded.modes), [descriptor]
+            )
+        self._channel.socket.setblocking(False)
 
-    def _apply(self, change: messages.Change, descriptor: int) -> str | None:
-        """Puts a new configuration in force between two requests; what was wrong with it, if anything."""
-        with open(descriptor, "rb") as file:
-            file.seek(0)
-            snapshot = file.read().decode()
-        try:
-            self._core.apply(snapshot, [])
-        except ValueError as error:
-            logger.error("cannot apply the new configuration: %s", error)
-            return str(error)
-        self.loaded = self.loaded._replace(snapshot=snapshot, **change.plain())
+    def prepared(self, change: messages.Change, refused: "Refused | None", told: Told) -> None:
+        """Says whether a change is ready to be put in force."""
+        self._coming = None if refused else (change, told["snapshot"])
+        if refused:
+            logger.log(
+                logging.DEBUG if refused.needs_workers else logging.ERROR,
+                "cannot put the new configuration in force: %s",
+                refused.error,
+            )
+            self._channel.send(
+                messages.ChangePrepared(error=refused.error[:16000], needs_workers=refused.needs_workers)
+            )
+        else:
+            self._channel.send(messages.ChangePrepared())
+
+    def commit(
+        self,
+        message: messages.Commit,
+        descriptors: list[int],
+        swap: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        """Puts what was prepared in force between two requests; `swap` does it, and gives what else is new."""
+        if self._coming is None:
+            return
+        (change, snapshot), self._coming = self._coming, None
+        for address in message.removed:
+            self._core.unlisten(address)
+        if swap:
+            new = swap()
+        else:
+            self._core.commit()
+            new = {}
+        self._accept(message.added, descriptors)
+        self.loaded = self.loaded._replace(snapshot=snapshot, **new, **change.plain())
         start = self._start
         log.configure(start.log_format or change.log_format, start.log_level or change.log_level)
+        self._channel.send(messages.Applied())
+
+    def _prepare(self, told: Told) -> "Refused | None":
+        """Makes a configuration ready that holds no code; what was wrong with it, if anything."""
+        if told.get("sources") is not None or "error" in told:
+            return Refused("it holds code, and what runs does not", needs_workers=True)
+        try:
+            self._core.prepare(told["snapshot"], [])
+        except ValueError as error:
+            return Refused(str(error))
         return None
 
     def _report(self) -> messages.WorkerReport:

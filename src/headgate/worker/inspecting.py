@@ -26,7 +26,8 @@ class Inspector:
         self, core: Core, loop: asyncio.AbstractEventLoop, channel: Channel, roots: Iterable[object]
     ) -> None:
         self._core, self._loop, self._channel = core, loop, channel
-        self._roots = list(roots)
+        self.roots = list(roots)
+        """Where functions are looked for."""
         self._running: dict[int, Inspection] = {}
         self._lost = 0
 
@@ -40,7 +41,7 @@ class Inspector:
                 # not from within the tapped code
                 lambda: self._later(number),
             )
-            place = inspection.begin(self._roots)
+            place = inspection.begin(self.roots)
         except (Refused, TypeError) as error:
             return self._send(messages.Inspecting(id=number, error=str(error)))
         if not self._running:

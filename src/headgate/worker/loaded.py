@@ -7,6 +7,9 @@ from headgate.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from headgate.background.background import Background
+    from headgate.compile.names import Names
+    from headgate.compile.order import Compiled
+    from headgate.compile.sources import Sources
     from headgate.config.listeners import ListenerConfig, TcpListenerConfig
     from headgate.config.model import GatewayConfig
     from headgate.gateway import Gateway
@@ -34,15 +37,19 @@ class Loaded(NamedTuple):
     """What it does beside requests; none for what holds no code."""
     refused: Callable[[str], ConfigError] = ConfigError
     """What the engine says of the snapshot, as an error about the user's file."""
-    is_data: bool = False
-    """Whether it holds no code of the user's, so that a change of it needs no new workers."""
+    names: "Names | None" = None
+    """What its hooks and plugins are called, for processes that have loaded the same; none for what holds no code."""
+    sources: "Sources | None" = None
+    """The files that its code is of."""
+    described: dict[str, Any] = {}
+    """What is told to such processes; `error` in it says why nothing can be."""
 
 
-def compiled(gateway: "Gateway") -> Loaded:
+def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
     """What a `Gateway` comes to; raises ConfigError if it does not fit together."""
     from headgate.compile.order import compile_gateway
 
-    made = compile_gateway(gateway)
+    made = made or compile_gateway(gateway)
     config = made.config
     if not made.addresses:
         raise ConfigError(

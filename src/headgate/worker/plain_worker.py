@@ -39,7 +39,10 @@ class PlainWorker:
         signals = SignalPipe(ignored=SUPERVISORS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         self._reactor.watch(signals, lambda: self._act_on(signals.intents()))
-        self._controls.say_prepared()
+        if self._controls.offers:
+            self._controls.offer()
+        else:
+            self._controls.say_prepared()
         self._reactor.watch(self._channel, self._on_readable)
         self._reactor.run()
 
@@ -68,9 +71,8 @@ class PlainWorker:
         match message:
             case messages.Listen():
                 self._controls.listen(message, descriptors)
-            case messages.HandOver():
-                self._controls.hand_over()
-                self._reactor.stop()
+            case messages.Proceed():
+                self._controls.say_prepared()
             case messages.Inspect(id=number):
                 error = "this gateway runs no Python code"
                 self._channel.send(messages.Inspecting(id=number, error=error))

@@ -1,5 +1,6 @@
 """What a worker serves: a file, or the arguments of `headgate proxy`, loaded into what the engine takes."""
 
+from pathlib import Path
 from typing import Any
 
 from headgate.control.cpus import usable_cpus
@@ -17,11 +18,22 @@ def load(source: Source) -> Loaded:
 
         return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
     from headgate.compile.loading import load as load_file
+    from headgate.compile.names import CannotTake, Names
+    from headgate.compile.order import compile_gateway
+    from headgate.compile.sources import Sources, is_users_module, now_ns
 
-    gateway = load_file(source["file"])
-    loaded = compiled(gateway)
-    has_code = source["file"].endswith(".py") or loaded.hooks or loaded.startup or loaded.shutdown
+    begun_ns, file = now_ns(), source["file"]
+    gateway = load_file(file)
+    made = compile_gateway(gateway)
+    loaded = compiled(gateway, made)
+    has_code = file.endswith(".py") or loaded.hooks or loaded.startup or loaded.shutdown
     if not has_code:
-        return loaded._replace(is_data=True)
+        return loaded
     gateway.background.configure(gateway.config.background, usable_cpus())
-    return loaded._replace(background=gateway.background)
+    sources = Sources(begun_ns, (Path(file),) if file.endswith(".py") else ())
+    names = Names(gateway, made, is_users_module)
+    try:
+        described = {**names.described(made), "sources": sources.users}
+    except CannotTake as error:
+        described = {"error": str(error)}
+    return loaded._replace(background=gateway.background, names=names, sources=sources, described=described)

@@ -79,9 +79,13 @@ def loaded(load: Callable[[], Loaded]) -> Loaded:
 
 
 def start_engine(
-    loop: "asyncio.AbstractEventLoop | None", what: Loaded, start: Start, descriptors: list[int]
+    loop: "asyncio.AbstractEventLoop | None",
+    what: Loaded,
+    start: Start,
+    descriptors: list[int],
+    released: Callable[[], None] | None = None,
 ) -> _core.Core:
-    """The engine with the configuration in force; raises StartFailed."""
+    """The engine with the configuration in force, `released` when it is replaced and done; raises StartFailed."""
     log.configure(start.log_format or what.log_format, start.log_level or what.log_level)
     core = _core.Core(loop)
     if descriptors and start.zone_slot is not None:
@@ -94,7 +98,7 @@ def start_engine(
     except ValueError as error:
         raise StartFailed(str(error), "config") from error
     try:
-        core.apply(what.snapshot, what.hooks)
+        core.apply(what.snapshot, what.hooks, released=released)
     except ValueError as error:
         raise StartFailed(str(what.refused(str(error))), "config") from error
     return core

@@ -14,13 +14,14 @@ import signal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from headgate import _core, shared
+from headgate.config.errors import ConfigError
 from headgate.control import messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.hook_times import times_of
 from headgate.control.records import Message, MessageError
 from headgate.control.signals import SUPERVISORS
 from headgate.worker import start
-from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls
+from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls, Refused, Told, read_told
 from headgate.worker.loaded import Loaded
 from headgate.worker.loop import Loop
 from headgate.worker.source import Source, load
@@ -29,6 +30,7 @@ from headgate.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from headgate.background.background import Background
+    from headgate.worker.changing import Changes
     from headgate.worker.inspecting import Inspector
 
 SHUTDOWN_HOOKS_LIMIT_S = 3.0
@@ -46,8 +48,16 @@ class Worker:
         self, channel: Channel, start: messages.Start, loaded: Loaded, loop: Loop, core: _core.Core
     ) -> None:
         self._channel, self._loop, self._core = channel, loop, core
-        self._controls = Controls(channel, start, loaded, core, lambda: times_of(core, loaded.hooks))
+        self._controls = Controls(channel, start, loaded, core, lambda: times_of(core, self._loaded.hooks))
+        self._changes: Changes | None = None
+        """What of it may be changed while it serves; nothing where it holds no code."""
+        if loaded.names and loaded.sources:
+            from headgate.worker import changing
+
+            self._changes = changing.Changes(core, loaded, loaded.names, loaded.sources, _call)
+        self._changing: asyncio.Task[None] | None = None
         self._listen: asyncio.Future[tuple[messages.Listen, list[int]]] = loop.create_future()
+        self._proceeds: asyncio.Future[None] = loop.create_future()
         self._stopped = asyncio.Event()
         self._stopped_now: asyncio.Future[None] = loop.create_future()
         self._drains = False
@@ -59,9 +69,16 @@ class Worker:
         """What is in force."""
         return self._controls.loaded
 
+    def released(self) -> None:
+        """Nothing runs any more under what it was started with."""
+        if self._changes:
+            self._changes.released()
+
     async def run(self) -> None:
         """Starts up, serves until stopped, shuts down."""
         self._handle_signals()
+        if self._controls.offers and not await self._is_to_serve():
+            return
         background = self._loaded.background
         try:
             if background:
@@ -75,7 +92,8 @@ class Worker:
         try:
             loaded = self._loaded
             self._controls.say_prepared()
-            self._loop.add_reader(self._channel.fileno(), self._on_readable)
+            if not self._controls.offers:
+                self._loop.add_reader(self._channel.fileno(), self._on_readable)
             await self._accept()
             if loaded.watchdog_s and loaded.hooks:
                 self._watchdog = Watchdog(self._core, self._loop, loaded.watchdog_s)
@@ -94,6 +112,8 @@ class Worker:
             await self._send_last_replies()
             if background:
                 await background.end()
+            if self._changes:
+                await self._changes.end()
             await self._run_shutdown_hooks()
             if background:
                 await background.close()
@@ -104,6 +124,17 @@ class Worker:
         for _ in range(END_TURNS):
             if self._core.connections():
                 await asyncio.sleep(0)
+
+    async def _is_to_serve(self) -> bool:
+        """Whether workers that run cannot take what was loaded here, before anything of it has run."""
+        self._controls.offer()
+        self._loop.add_reader(self._channel.fileno(), self._on_readable)
+        stopped = self._loop.create_task(self._stopped.wait())
+        stopped.add_done_callback(lambda _: self._proceeds.cancel())
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._proceeds
+        stopped.cancel()
+        return not self._stopped.is_set()
 
     async def _open_services(self, background: "Background") -> None:
         try:
@@ -206,9 +237,18 @@ class Worker:
             case messages.Listen():
                 if not self._listen.done():
                     self._listen.set_result((message, descriptors))
-            case messages.HandOver():
-                self._controls.hand_over()
-                self._stop()
+            case messages.Proceed():
+                if not self._proceeds.done():
+                    self._proceeds.set_result(None)
+            case messages.Prepare(change=change) if self._changes:
+                told = read_told(descriptors[0])
+                self._changing = self._loop.create_task(self._prepare(self._changes, change, told))
+            case messages.Commit() if self._changes:
+                self._controls.commit(message, descriptors, self._swap)
+            case messages.Discard() if self._changes:
+                if self._changing:
+                    self._changing.cancel()
+                self._changes.discard()
             case messages.Inspect():
                 self._inspect(message)
             case messages.InspectEnd(id=number):
@@ -216,6 +256,35 @@ class Worker:
                     self._inspector.end(number)
             case _:
                 self._controls.handle(message, descriptors)
+
+    async def _prepare(self, changes: "Changes", change: messages.Change, told: Told) -> None:
+        from headgate.compile.names import CannotTake
+
+        refused = None
+        try:
+            if "error" in told:
+                raise CannotTake(told["error"])
+            if "sources" not in told:
+                raise CannotTake("it holds no code any more")
+            if told["watchdog_s"] != self._loaded.watchdog_s:
+                raise CannotTake("`watchdog` differs")
+            await changes.prepare(told)
+        except CannotTake as error:
+            refused = Refused(str(error), needs_workers=True)
+        except ConfigError as error:
+            refused = Refused(str(error))
+        except (Exception, SystemExit) as error:
+            logger.exception("cannot prepare the new configuration")
+            refused = Refused(summary(error))
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            self._controls.prepared(change, refused, told)
+
+    def _swap(self) -> dict[str, Any]:
+        assert self._changes is not None, "only called where there are some"
+        version = self._changes.commit()
+        if self._inspector:
+            self._inspector.roots = [hook.function for hook in version.hooks]
+        return {"hooks": version.hooks, "startup": version.startup, "shutdown": version.shutdown}
 
     def _inspect(self, message: messages.Inspect) -> None:
         if self._inspector is None:
@@ -236,14 +305,16 @@ def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) ->
     loop = Loop()
     asyncio.set_event_loop(loop)
     loaded = start.loaded(lambda: _load(channel, message.source))
-    core = start.start_engine(loop, loaded, message, descriptors)
+    workers: list[Worker] = []  # the one, once it is there
+    core = start.start_engine(loop, loaded, message, descriptors, lambda: workers[0].released())
     loop.attach(core)
     if loaded.background:
         loaded.background.count = core.count
     gc.collect()
     gc.freeze()  # what was loaded stays: later collections need not look at it
     try:
-        loop.run_until_complete(Worker(channel, message, loaded, loop, core).run())
+        workers.append(Worker(channel, message, loaded, loop, core))
+        loop.run_until_complete(workers[0].run())
     finally:
         loop.run_until_complete(_end_tasks())
         loop.run_until_complete(loop.shutdown_asyncgens())

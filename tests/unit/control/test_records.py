@@ -11,7 +11,7 @@ from headgate.control.records import VERSION, Message, MessageError, MessageKind
 SAMPLES: list[Message] = [
     messages.Start(source={"file": "/gate.py"}, generation=2, zone_slot=None, ticket_keys=["00ff"]),
     messages.Listen(listeners=[messages.BoundListener(name=":80", address="0.0.0.0:80")]),
-    messages.Prepared(listeners=[":80"], drain_s=30, is_data=False, tls_module="aws-lc-rs", is_fips=False),
+    messages.Prepared(listeners=[":80"], drain_s=30, tls_module="aws-lc-rs", is_fips=False),
     messages.Report(report=messages.WorkerReport(connections=1, rss_bytes=2, cpu_s=0.5), hooks=[]),
     messages.Inspect(id=1, order=messages.InspectOrder(at="gate:f", show=["a"]), for_s=5.0),
     commands.Stop(now=True),

@@ -153,3 +153,24 @@ def test_a_listener_that_is_taken_out_stops_and_its_connections_end(loop: Loop, 
             writer.close()
 
     loop.run_until_complete(act())
+
+
+def test_two_hundred_changes_leave_nothing_behind(loop: Loop, core: _core.Core) -> None:
+    async def act() -> None:
+        left = 0
+
+        def released() -> None:
+            nonlocal left
+            left -= 1
+
+        kept = await connect(core)
+        for number in range(200):
+            version = saying(f"version {number}")
+            left += 1
+            core.apply(version.snapshot, version.hooks, released=released)
+            assert await ask(*kept) == f"version {number}"
+        await asyncio.sleep(0)
+        assert left == 1  # the one in force
+        kept[1].close()
+
+    loop.run_until_complete(act())
