@@ -49,7 +49,7 @@ class Stamp(Plugin):
         if self.config.fails:
             raise RuntimeError("this stamp is broken")
         print(f"opened {self.config.text}", file=sys.stderr, flush=True)
-    async def shutdown(self):
+    async def close(self):
         print(f"closed {self.config.text}", file=sys.stderr, flush=True)
 """
 

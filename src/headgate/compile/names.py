@@ -12,16 +12,18 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headgate._hook_checks import Hook, HookSpec
 from headgate.plugin import Plugin
+from headgate.plugin_context import PluginContext
 
 from .digests import Digests, Unnamed
 from .order import Compiled
 from .plugin_uses import guarded
 
 if TYPE_CHECKING:
+    from headgate.background.calls import BackgroundCalls
     from headgate.gateway import Gateway
 
 
@@ -36,6 +38,8 @@ class Names:
         self._digests = Digests(is_users)
         self.functions: dict[str, Any] = {}
         self._named: dict[int, str] = {}
+        self.calls: BackgroundCalls = gate
+        """What plugins that are made later work with."""
         self._failure: str | None = None
         self.background = ""
         self.plugins: dict[str, Plugin] = {}
@@ -98,7 +102,8 @@ class Names:
         if id(plugin) in self._plugin_names:
             return
         kind = type(plugin)
-        stem = f"{kind.__module__}:{kind.__qualname__}#{self._digests.of([_settings(plugin), plugin.config])}"
+        digest = self._digests.of([_settings(plugin), plugin.config, _context_name(plugin)])
+        stem = f"{kind.__module__}:{kind.__qualname__}#{digest}"
         number = 0
         while f"{stem}.{number}" in self.plugins:
             number += 1
@@ -118,9 +123,9 @@ class Names:
                         self._name(value)
 
 
-def made_plugin(name: str, settings: dict[str, Any] | None) -> Plugin:
+def made_plugin(name: str, told: dict[str, Any] | None, calls: BackgroundCalls) -> Plugin:
     """A new plugin of the class that its name begins with; raises `ConfigError` as making it does, or `CannotTake`."""
-    if settings is None:
+    if told is None:
         raise CannotTake(f"the settings of `{name.partition('#')[0]}` are not plain data")
     module, _, path = name.partition("#")[0].partition(":")
     kind: Any = importlib.import_module(module)
@@ -128,7 +133,25 @@ def made_plugin(name: str, settings: dict[str, Any] | None) -> Plugin:
         kind = getattr(kind, part, None)
     if not (isinstance(kind, type) and issubclass(kind, Plugin)):
         raise CannotTake(f"there is no plugin `{module}:{path}`")
-    return kind(**settings)
+    plugin: Plugin = kind(**told["settings"])
+    serving = _Serving(calls)
+    plugin._set_up(PluginContext(cast(Any, serving), told["name"], lambda _: None))
+    serving.is_set_up = True
+    return plugin
+
+
+class _Serving:
+    """A gateway that serves already: what is to be there from the start cannot be added to it."""
+
+    is_set_up = False
+
+    def __init__(self, calls: BackgroundCalls) -> None:
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("every", "after", "redis", "postgres") and not self.is_set_up:
+            raise CannotTake(f"`setup` of a plugin calls `{name}`")
+        return getattr(self._calls, name)
 
 
 def _described(plugin: Plugin) -> dict[str, Any] | None:
@@ -138,7 +161,11 @@ def _described(plugin: Plugin) -> dict[str, Any] | None:
         told: dict[str, Any] | None = json.loads(json.dumps(settings))
     except (TypeError, ValueError):
         return None
-    return told if told == settings else None
+    return {"settings": told, "name": _context_name(plugin)} if told == settings else None
+
+
+def _context_name(plugin: Plugin) -> str:
+    return plugin._headgate_context.name if plugin._headgate_context else ""
 
 
 def _settings(plugin: Plugin) -> dict[str, Any] | None:
@@ -154,4 +181,5 @@ def _background(gate: Gateway) -> Sequence[object]:
         for timer, _ in background.timers._registered
     ]
     services = [(type(service).__qualname__, service.shown) for service in background.services]
-    return [timers, services, sorted(background.dictionaries), gate.config.background.model_dump()]
+    dictionaries = sorted((name, one.capacity) for name, one in background.dictionaries.items())
+    return [timers, services, dictionaries, gate.config.background.model_dump()]

@@ -112,8 +112,8 @@ class Changes:
     def _made(self, told: dict[str, Any]) -> Version:
         known = self.current.plugins
         plugins = {
-            name: known[name] if name in known else made_plugin(name, settings)
-            for name, settings in told["plugins"].items()
+            name: known[name] if name in known else made_plugin(name, one, self._names.calls)
+            for name, one in told["plugins"].items()
         }
         hooks, startup, shutdown = (
             [self._spec(hook, plugins) for hook in told[key]] for key in ("hooks", "startup", "shutdown")
