@@ -48,8 +48,8 @@ def read(words: list[str]) -> CommandLine | None:
             value = value if equals else next(rest, "")
         elif word == "--reload" and words[0] == "run":
             name, value = "reload", "yes"
-        elif word == "--require-fips":
-            name, value = "require_fips", "yes"
+        elif word in ("--require-fips", "--keep-net-admin"):
+            name, value = word[2:].replace("-", "_"), "yes"
         else:
             return None
         if not value or value.startswith("-") or (name in found and name != "to"):
@@ -74,6 +74,7 @@ def _command_line(
     if arguments["pid_file"] and os.path.isdir(arguments["pid_file"]):
         return None
     arguments["require_fips"] = "require_fips" in found
+    arguments["keep_net_admin"] = "keep_net_admin" in found
     if command == "run":
         arguments["reload"] = "reload" in found
     return CommandLine(command, arguments)

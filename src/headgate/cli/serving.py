@@ -16,6 +16,13 @@ User = Annotated[
     str | None, typer.Option(help="Run the workers as this user; the listeners are bound before.")
 ]
 Group = Annotated[str | None, typer.Option(help="Run the workers as this group.")]
+KeepNetAdmin = Annotated[
+    bool,
+    typer.Option(
+        "--keep-net-admin",
+        help="Keep CAP_NET_ADMIN when `--user` drops the rest, for upstreams with `source: client`.",
+    ),
+]
 LogFormat = Annotated[
     str | None, typer.Option(help="Error log: `text` or `json`.", envvar="HEADGATE_LOG_FORMAT")
 ]
@@ -49,6 +56,7 @@ def proxy(
     pid_file: PidFile = None,
     user: User = None,
     group: Group = None,
+    keep_net_admin: KeepNetAdmin = False,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
     require_fips: RequireFips = False,
@@ -64,6 +72,7 @@ def proxy(
         pid_file=str(pid_file) if pid_file else None,
         user=user,
         group=group,
+        keep_net_admin=keep_net_admin,
         log_format=log_format,
         log_level=log_level,
         require_fips=require_fips,
@@ -79,6 +88,7 @@ def run(
     ] = False,
     user: User = None,
     group: Group = None,
+    keep_net_admin: KeepNetAdmin = False,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
     require_fips: RequireFips = False,
@@ -93,6 +103,7 @@ def run(
         pid_file=str(pid_file) if pid_file else None,
         user=user,
         group=group,
+        keep_net_admin=keep_net_admin,
         log_format=log_format,
         log_level=log_level,
         require_fips=require_fips,

@@ -44,6 +44,7 @@ def serve(
     log_format: str | None,
     log_level: str | None,
     require_fips: bool = False,
+    keep_net_admin: bool = False,
     watch: str | None = None,
 ) -> NoReturn:
     """Runs the supervisor until it is stopped, and ends the program with its exit code."""
@@ -55,6 +56,8 @@ def serve(
         fail(str(error.args[0]), USAGE)
     if (user or group) and os.geteuid() != 0:
         fail("--user and --group need root", USAGE)
+    if keep_net_admin and not user:
+        fail("--keep-net-admin does nothing without --user\n  hint: add --user NAME, or leave it out", USAGE)
     if pid_file:
         _check_pid_file(pid_file)
     settings = RunSettings(
@@ -63,6 +66,7 @@ def serve(
         pid_file=os.path.join(os.getcwd(), pid_file) if pid_file else None,
         user=user,
         group=group,
+        keep_net_admin=keep_net_admin,
         log_format=log_format,
         log_level=log_level,
         accept_mode=mode,

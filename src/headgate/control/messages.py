@@ -50,6 +50,8 @@ class Start(Message):
     """None: no slot is free, and the worker counts for itself."""
     user: str | None = None
     group: str | None = None
+    keep_net_admin: bool = False
+    """Whether CAP_NET_ADMIN stays when the worker changes to `user`."""
     log_format: str | None = None
     """None: as the configuration says; likewise `log_level`."""
     log_level: str | None = None

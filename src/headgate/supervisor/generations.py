@@ -129,6 +129,7 @@ class Generations:
             zone_slot=worker.zone_slot,
             user=settings.user,
             group=settings.group,
+            keep_net_admin=settings.keep_net_admin,
             log_format=settings.log_format,
             log_level=settings.log_level,
             ticket_keys=self._state.ticket_keys.in_hex(),

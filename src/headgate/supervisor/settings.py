@@ -18,6 +18,7 @@ class RunSettings(NamedTuple):
     pid_file: str | None = None
     user: str | None = None
     group: str | None = None
+    keep_net_admin: bool = False
     log_format: str | None = None
     """None: what the configuration says of the workers, text for the supervisor."""
     log_level: str | None = None

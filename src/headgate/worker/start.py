@@ -51,7 +51,7 @@ def run(serve: Serve) -> NoReturn:
         _fail(channel, StartFailed(f"`{type(message).__name__}` came before `Start`", "runtime"))
     log.configure(message.log_format or "text", message.log_level or "info")
     try:
-        become(message.user, message.group)
+        become(message.user, message.group, keep_net_admin=message.keep_net_admin)
         serve(channel, message, descriptors)
     except StartFailed as error:
         _fail(channel, error)

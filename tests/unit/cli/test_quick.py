@@ -19,6 +19,7 @@ PLAIN = [
     "run --pid-file=x.pid gate.yaml",
     "run --require-fips gate.yaml",
     "proxy :8080 --to a:1 --require-fips",
+    "run gate.yaml --user nobody --keep-net-admin",
 ]
 OTHERS = [
     "",
