@@ -1,4 +1,4 @@
-"""The import rules: who may use whom, in Rust (by Cargo.toml) and in Python (by the syntax tree).
+"""The import rules: who may use whom, in Rust (by Cargo.toml, and by paths inside a crate) and in Python (by syntax).
 
 How it works: the tables below are the rules; `problems` reads a tree and returns one line per breach. Imports
 under `if TYPE_CHECKING:` do not run and are not counted.
@@ -10,6 +10,8 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+import rust_modules
 
 # Rust: the crates of this workspace that each crate may depend on.
 CRATES: dict[str, set[str]] = {
@@ -32,6 +34,37 @@ IMPURE = re.compile(
 )
 # `unsafe` stands only in the shared-memory crate and in one file of the bridge.
 UNSAFE_CRATE, UNSAFE_BRIDGE_FILES = "shared", 1
+
+# Rust, inside a crate: no ring of files over several folders (the files beside `lib.rs` are one), none of more files.
+RING_FILES = 4
+# The rooms of the engine, from the roof to the ground: each uses only itself and those below it.
+ENGINE_ROOMS = [
+    "worker",
+    "redis",
+    "accept",
+    "streams",
+    "http/edge",
+    "http/fetch",
+    "http/connection",
+    "http/exchange",
+    "http/forward",
+    "http/reply",
+    "http/upgraded",
+    "messages",
+    "http/phases",
+    "http/bodies",
+    "http/h1",
+    "state",
+    "hooks",
+    "tables",
+    "http/files",
+    "access_log",
+    "snapshot",
+    "failure",
+    "metrics",
+    "limits",
+    "http_date",
+]
 
 # Python: a layer may import itself and those further down.
 GATEWAY = [
@@ -92,6 +125,40 @@ def rust_problems(root: Path) -> Iterator[str]:
         yield f"crates/bridge: `unsafe` in several files: {', '.join(map(str, unsafe_in_bridge))}"
 
 
+def room_of(module: rust_modules.Module) -> str | None:
+    """The room of the engine that a module stands in; None for one that the table does not name."""
+    names = ("/".join(module[:depth]) for depth in (2, 1))
+    return next((name for name in names if name in ENGINE_ROOMS), None)
+
+
+def ring_problems(root: Path) -> Iterator[str]:
+    """Rings of files in a crate: over several folders, or of too many files."""
+    for src in sorted((root / "crates").glob("*/src")):
+        graph = rust_modules.uses(src)
+        parents = {module[:1] for module in graph if len(module) > 1}
+        for ring in rust_modules.rings(graph):
+            folders = {module[0] if module[:1] in parents else "" for module in ring}
+            names = ", ".join(map(rust_modules.shown, ring))
+            if len(folders) > 1:
+                yield f"crates/{src.parent.name}: files of several folders need each other: {names}"
+            elif len(ring) > RING_FILES:
+                yield f"crates/{src.parent.name}: more than {RING_FILES} files need each other: {names}"
+
+
+def room_problems(root: Path) -> Iterator[str]:
+    """Modules of the engine that stand in no room, or use a room above theirs."""
+    for module, targets in sorted(rust_modules.uses(root / "crates" / "engine" / "src").items()):
+        room, name = room_of(module), rust_modules.shown(module)
+        if room is None:
+            if module not in ((), ("http",)):
+                yield f"crates/engine: `{name}` stands in no room that ENGINE_ROOMS names"
+            continue
+        for target in sorted(targets):
+            above = room_of(target)
+            if above is not None and ENGINE_ROOMS.index(above) < ENGINE_ROOMS.index(room):
+                yield f"crates/engine: `{name}` may not use `{rust_modules.shown(target)}`: a room above it"
+
+
 def imported(path: Path, module: str) -> Iterator[str]:
     """The full names of the modules of `headgate` that a file imports when it runs."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -150,7 +217,13 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
 
 def problems(root: Path) -> list[str]:
     """All breaches in a checkout, one line each."""
-    return [*crate_problems(root), *rust_problems(root), *python_problems(root)]
+    return [
+        *crate_problems(root),
+        *rust_problems(root),
+        *ring_problems(root),
+        *room_problems(root),
+        *python_problems(root),
+    ]
 
 
 if __name__ == "__main__":

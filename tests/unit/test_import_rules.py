@@ -1,11 +1,13 @@
 """The import rules hold in this tree, and the check finds each kind of breach."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
 spec = importlib.util.spec_from_file_location("check_imports", ROOT / "tools" / "check_imports.py")
 assert spec is not None and spec.loader is not None
 check_imports = importlib.util.module_from_spec(spec)
@@ -55,3 +57,66 @@ def test_imports_for_types_only_are_not_counted(tree: Path) -> None:
     code = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from headgate.gateway import Gateway\n"
     (tree / "src/headgate/config/x.py").write_text(code)
     assert check_imports.problems(tree) == []
+
+
+def write(tree: Path, files: dict[str, str]) -> list[str]:
+    """What the check says of the tree with these files in it."""
+    for name, text in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    found: list[str] = check_imports.problems(tree)
+    return found
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "use crate::a::one;",
+        "use crate::{a::{one as other}, b};",
+        "fn f() { crate::a::one::g() }",
+        "fn f() -> super::super::a::one::T { g() }",
+    ],
+)
+def test_a_ring_over_folders_is_printed(tree: Path, back: str) -> None:
+    files = {
+        "a/mod.rs": "mod one;",
+        "a/one.rs": "use crate::b::two;",
+        "b/mod.rs": "mod two;",
+        "b/two.rs": back,
+    }
+    found = write(tree, {f"crates/wire/src/{name}": text for name, text in files.items()})
+    assert found == ["crates/wire: files of several folders need each other: a/one, b/two"]
+
+
+def test_a_small_ring_in_a_folder_is_fine_and_a_large_one_is_not(tree: Path) -> None:
+    def ring(size: int) -> dict[str, str]:
+        return {f"crates/wire/src/a/f{n}.rs": f"use super::f{(n + 1) % size};" for n in range(size)}
+
+    assert write(tree, ring(4)) == []
+    assert write(tree, ring(5)) == [
+        "crates/wire: more than 4 files need each other: a/f0, a/f1, a/f2, a/f3, a/f4"
+    ]
+
+
+def test_tests_and_comments_may_name_what_they_like(tree: Path) -> None:
+    code = "use super::two;\n// use crate::b::up;\n#[cfg(test)]\nmod tests { use crate::b::up; }\n"
+    files = {"a/one.rs": code, "a/two.rs": "", "b/up.rs": "use crate::a::one;"}
+    assert write(tree, {f"crates/wire/src/{name}": text for name, text in files.items()}) == []
+
+
+def test_a_room_of_the_engine_uses_those_below_it_only(tree: Path) -> None:
+    files = {
+        "crates/engine/src/hooks/mod.rs": "",
+        "crates/engine/src/http/h1/mod.rs": "use crate::hooks::Hooks;",
+    }
+    assert write(tree, files) == []
+    files = {
+        "crates/engine/src/http/h1/mod.rs": "",
+        "crates/engine/src/hooks/mod.rs": "use crate::http::h1::Head;",
+    }
+    assert write(tree, files) == ["crates/engine: `hooks` may not use `http/h1`: a room above it"]
+
+
+def test_a_module_of_the_engine_stands_in_a_room(tree: Path) -> None:
+    found = write(tree, {"crates/engine/src/helpers.rs": ""})
+    assert found == ["crates/engine: `helpers` stands in no room that ENGINE_ROOMS names"]

@@ -8,7 +8,6 @@ mod access_log;
 pub mod failure;
 pub mod hooks;
 mod http;
-mod http2;
 mod http_date;
 /// Bounds and their counters.
 mod limits {

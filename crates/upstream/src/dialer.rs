@@ -9,31 +9,17 @@ use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::rc::Rc;
 
-use headgate_net::buffers::Buffers;
-use headgate_net::clock::Clock;
-use headgate_net::deadline::{Deadlines, Watched};
+use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{watched, Broken, Peer};
-use headgate_shared::metrics::{Counter, Metrics};
+use headgate_shared::metrics::Counter;
 use tokio::net::UdpSocket;
 
 use crate::client_address::ClientIdentity;
+pub use crate::ground::Dialer;
 use crate::group::{Server, Upstream};
 use crate::limits::LimitCounter;
 use crate::retry::Retry;
-
-/// What connections need of the worker they belong to.
-#[derive(Clone)]
-pub struct Dialer {
-    /// Its clock.
-    pub clock: Rc<Clock>,
-    /// Its deadlines, for connections that have a task of their own.
-    pub deadlines: Rc<Deadlines>,
-    /// Its buffers.
-    pub buffers: Rc<Buffers>,
-    /// Its counters.
-    pub metrics: Rc<Metrics>,
-}
 
 /// How long the steps may take, in milliseconds, and whom they are for.
 pub struct Terms<'a> {

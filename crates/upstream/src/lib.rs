@@ -7,6 +7,7 @@
 mod address;
 mod client_address;
 mod dialer;
+mod ground;
 mod group;
 pub mod http2;
 mod limits;

@@ -16,8 +16,8 @@ use crate::fetch::error::exception;
 use crate::fetch::headers::FetchHeaders;
 use crate::interpreter::bytes::to_bytes;
 use crate::interpreter::gil::ThreadBound;
+use crate::interpreter::helper::helper;
 use crate::interpreter::text;
-use crate::views::request::helper;
 
 /// A response whose head is there. Its body is read once, whole or piece by piece; dropped before its end, its
 /// connection is closed.

@@ -3,5 +3,6 @@
 pub(crate) mod bytes;
 pub(crate) mod engine_log;
 pub(crate) mod gil;
+pub(crate) mod helper;
 pub(crate) mod piece;
 pub(crate) mod text;

@@ -15,6 +15,7 @@ use crate::event_loop::link::Link;
 use crate::event_loop::seam::Seam;
 use crate::fetch::request::{begin, own_target, Options};
 use crate::interpreter::gil::{self, ThreadBound};
+use crate::interpreter::helper::helper;
 use crate::interpreter::text;
 use crate::views::client::Client;
 use crate::views::headers::{busy, Headers, Side};
@@ -381,10 +382,6 @@ impl Request {
             String::from_utf8_lossy(target)
         )
     }
-}
-
-pub(crate) fn helper<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import(intern!(py, "headgate._request_body"))?.getattr(name)
 }
 
 fn refuse_when_sent(exchange: &Exchange) -> PyResult<()> {

@@ -9,9 +9,9 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::event_loop::link::Link;
 use crate::interpreter::gil::{self, ThreadBound};
+use crate::interpreter::helper::helper;
 use crate::interpreter::text;
 use crate::views::headers::{Headers, Side};
-use crate::views::request::helper;
 
 /// A view of the head that came from the server; in phase `log` also of an answer that the gateway made.
 #[pyclass(frozen, module = "headgate._core")]

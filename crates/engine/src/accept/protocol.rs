@@ -1,7 +1,7 @@
 //! Which version of HTTP a connection speaks.
 
 use crate::http::connection;
-use crate::http2;
+use crate::http::edge;
 use crate::limits::Limit;
 use crate::snapshot::H2c;
 use crate::state::connection::Connection;
@@ -13,7 +13,7 @@ pub(crate) async fn serve(mut connection: Box<Connection>) {
         return;
     }
     if is_http2(&mut connection).await {
-        return Box::pin(http2::serve(*connection)).await;
+        return Box::pin(edge::serve(*connection)).await;
     }
     connection::serve(connection).await;
 }
@@ -32,7 +32,7 @@ async fn is_http2(connection: &mut Connection) -> bool {
             connection
                 .watch
                 .arm(Limit::ClientHead, tables.timeouts.client_head);
-            tables.http2.enabled && http2::begins_with_preface(connection).await
+            tables.http2.enabled && edge::begins_with_preface(connection).await
         }
         H2c::Detect | H2c::Off => false,
     }

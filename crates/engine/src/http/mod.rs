@@ -3,6 +3,7 @@
 //! | folder | duty |
 //! |---|---|
 //! | [`connection`] | one request after another on a client's connection |
+//! | [`edge`] | HTTP/2 from clients, translated into HTTP/1 in memory |
 //! | [`exchange`] | one request's life |
 //! | [`forward`] | its part that goes to a server |
 //! | [`reply`] | local replies: of hooks, routes that are no proxy, and failures |
@@ -14,6 +15,7 @@
 
 pub(crate) mod bodies;
 pub(crate) mod connection;
+pub(crate) mod edge;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
 pub(crate) mod files;

@@ -22,7 +22,7 @@ use tokio::task::spawn_local;
 
 use super::opened::Opened;
 use super::transport::{Transport, Wire};
-use crate::dialer::Dialer;
+use crate::ground::Dialer;
 use crate::limits::LimitCounter;
 use crate::spec::Keepalive;
 use headgate_net::deadline::Watched;

@@ -26,7 +26,7 @@ use crate::http::h1::forwarded::client_of;
 use crate::http::h1::read_head::read_head;
 use crate::http::phases::{close_body, run_hooks, run_request_hooks};
 use crate::http::reply::refuse;
-use crate::http::reply::{self, Own};
+use crate::http::reply::{self, LocalReply};
 use crate::messages::websocket;
 use crate::metrics::Counter;
 use crate::state::connection::{Connection, Next};
@@ -121,7 +121,14 @@ async fn respond(
     if !tables.phase_hooks.rewrite.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
             let body = body.insert(new_body(framing, tables.limits.max_body_bytes, tables)?);
-            return Box::pin(reply::send(connection, exchange, tables, Own::from(answer), body)).await;
+            return Box::pin(reply::send(
+                connection,
+                exchange,
+                tables,
+                LocalReply::from(answer),
+                body,
+            ))
+            .await;
         }
     }
     let route = match choose_route(exchange, tables) {
@@ -145,7 +152,7 @@ async fn respond(
     // let in, answer itself, or choose another upstream
     if !route.hooks.request.is_empty() {
         if let Some(answer) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
-            let own = Own::of_request_hook(answer);
+            let own = LocalReply::of_request_hook(answer);
             let sent = Box::pin(reply::send(connection, exchange, tables, own, body)).await;
             close_body(exchange);
             return sent;
@@ -284,7 +291,7 @@ async fn answer_failure(
     };
     let own = answer.map_or_else(
         || reply::error_page(exchange, &failure, &connection.shared),
-        Own::from,
+        LocalReply::from,
     );
     // a body that was too large from the start, or whose end is not known: nothing after it can be trusted
     let framing = exchange.request.borrow().framing;
@@ -330,9 +337,9 @@ async fn answer_instead(
     };
     // one of a response's body is the last to see that response
     let own = if exchange.response.take().is_some() {
-        Own::of_response_hook(answer)
+        LocalReply::of_response_hook(answer)
     } else {
-        Own::from(answer)
+        LocalReply::from(answer)
     };
     match reply::send(connection, exchange, tables, own, body).await {
         Ok(next) => next,

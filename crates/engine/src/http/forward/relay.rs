@@ -50,7 +50,7 @@ pub(super) async fn respond(
     if !hooks.is_empty() {
         if let Some(answer) = run_hooks_now(connection, exchange, hooks).await? {
             exchange.response.replace(None);
-            let own = reply::Own::of_response_hook(answer);
+            let own = reply::LocalReply::of_response_hook(answer);
             return Box::pin(reply::send(connection, exchange, plan.tables, own, body)).await;
         }
     }

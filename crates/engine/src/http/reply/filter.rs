@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::{Own, OwnBody};
+use super::local_reply::{LocalReply, ReplyBody};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
@@ -35,11 +35,11 @@ pub(crate) async fn filter(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    mut own: Own,
+    mut own: LocalReply,
     body: &mut RequestBody,
     hooks: &[BodyHook],
     coding: Result<Option<Coding>, ()>,
-) -> Result<Own, Failure> {
+) -> Result<LocalReply, Failure> {
     let mut head = Head::empty();
     for (name, value) in &own.headers {
         // refused where the head is written
@@ -57,7 +57,7 @@ pub(crate) async fn filter(
         weaken(&mut head);
         own.headers = fields(&head);
         // how long it would be is not known
-        own.body = OwnBody::Stream(Box::new(Nothing));
+        own.body = ReplyBody::Stream(Box::new(Nothing));
         return Ok(own);
     }
     let ground = Ground {
@@ -68,7 +68,7 @@ pub(crate) async fn filter(
     };
     let mut filtering = Filtering {
         chain: Chain::new(ground, hooks, coding, codes_again),
-        input: OwnInput::of(own.body),
+        input: ReplyInput::of(own.body),
         begun: Vec::new(),
         is_ended: false,
     };
@@ -79,9 +79,9 @@ pub(crate) async fn filter(
         own.headers = fields(&head);
     }
     own.body = if filtering.is_ended {
-        OwnBody::Bytes(filtering.begun)
+        ReplyBody::Bytes(filtering.begun)
     } else {
-        OwnBody::Stream(Box::new(filtering))
+        ReplyBody::Stream(Box::new(filtering))
     };
     Ok(own)
 }
@@ -142,7 +142,7 @@ fn fields(head: &Head) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// A chain over an answer's body; as a source, what comes after the begin too.
 struct Filtering {
     chain: Chain,
-    input: OwnInput,
+    input: ReplyInput,
     begun: Vec<u8>,
     is_ended: bool,
 }
@@ -192,20 +192,20 @@ impl BodySource for Nothing {
     }
 }
 
-enum OwnInput {
+enum ReplyInput {
     Bytes(Option<Chunk>),
     Stream(Pull),
     File { file: File, at: u64, left: u64 },
 }
 
-impl OwnInput {
-    fn of(body: OwnBody) -> Self {
+impl ReplyInput {
+    fn of(body: ReplyBody) -> Self {
         match body {
             // a tunnel has no body: it never comes here
-            OwnBody::None(_) | OwnBody::Tunnel(_) => Self::Bytes(None),
-            OwnBody::Bytes(bytes) => Self::Bytes(Some(Rc::new(bytes))),
-            OwnBody::Stream(source) => Self::Stream(Pull::Idle(source)),
-            OwnBody::File { file, start, length } => Self::File {
+            ReplyBody::None(_) | ReplyBody::Tunnel(_) => Self::Bytes(None),
+            ReplyBody::Bytes(bytes) => Self::Bytes(Some(Rc::new(bytes))),
+            ReplyBody::Stream(source) => Self::Stream(Pull::Idle(source)),
+            ReplyBody::File { file, start, length } => Self::File {
                 file,
                 at: start,
                 left: length,
@@ -214,7 +214,7 @@ impl OwnInput {
     }
 }
 
-impl Input for OwnInput {
+impl Input for ReplyInput {
     type Error = BodyFailed;
 
     fn poll_flow(&mut self, context: &mut Context<'_>, on: &mut On) -> Poll<Result<Flow, BodyFailed>> {

@@ -6,16 +6,16 @@ use crate::http::files::{percent_decode, Conditions, FileBody, FileRoot};
 use crate::state::Shared;
 use crate::tables::{Action, Route};
 
+use super::local_reply::{LocalReply, ReplyBody};
 use super::places::{fill_in, stripped_path};
-use super::{Own, OwnBody};
 
 /// Makes the answer of a route that is no proxy.
-pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Result<Own, Failure> {
+pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Result<LocalReply, Failure> {
     match &route.action {
         Action::Redirect { status, location } => {
             let location = fill_in(location, exchange);
             let headers = vec![field("location", &location)];
-            Ok(Own::new(*status, headers, OwnBody::Bytes(Vec::new())))
+            Ok(LocalReply::new(*status, headers, ReplyBody::Bytes(Vec::new())))
         }
         Action::Respond {
             status,
@@ -23,7 +23,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
             body,
         } => {
             let headers = headers.iter().map(|(name, value)| field(name, value)).collect();
-            Ok(Own::new(*status, headers, OwnBody::Bytes(body.clone())))
+            Ok(LocalReply::new(*status, headers, ReplyBody::Bytes(body.clone())))
         }
         Action::Files(root) => file(exchange, route, root, shared),
         Action::Proxy { .. } | Action::Hooks => {
@@ -37,7 +37,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
 }
 
 /// A file below a root, or why there is none.
-fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<Own, Failure> {
+fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<LocalReply, Failure> {
     let request = exchange.request.borrow();
     let path = stripped_path(request.path(), route).unwrap_or_else(|| request.path().to_vec());
     let path = percent_decode(&path).map_err(|_| Failure::from(FailureKind::BadPath))?;
@@ -72,9 +72,9 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
         _ => {}
     }
     let body = match answer.body {
-        FileBody::None => OwnBody::None(answer.content_length),
-        FileBody::Bytes(bytes) => OwnBody::Bytes(bytes),
-        FileBody::File { file, start, len } => OwnBody::File {
+        FileBody::None => ReplyBody::None(answer.content_length),
+        FileBody::Bytes(bytes) => ReplyBody::Bytes(bytes),
+        FileBody::File { file, start, len } => ReplyBody::File {
             file,
             start,
             length: len,
@@ -82,7 +82,7 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
     };
     let headers = answer.headers.iter().map(|(name, value)| field(name, value));
     let headers = headers.collect();
-    Ok(Own::new(answer.status, headers, body))
+    Ok(LocalReply::new(answer.status, headers, body))
 }
 
 /// The value of a field that `root.serve` has set.

@@ -20,10 +20,10 @@ use crate::metrics::Counter;
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
 
-use super::{Own, OwnBody};
+use super::local_reply::{LocalReply, ReplyBody};
 
 /// The page of a failure.
-pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared) -> Own {
+pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared) -> LocalReply {
     let id = shared.request_id(exchange);
     let request = exchange.request.borrow();
     if grpc::is_grpc(request.head.get(b"content-type")) {
@@ -33,7 +33,7 @@ pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared
 }
 
 /// The failure as a caller of gRPC understands it.
-fn grpc_answer(failure: &Failure, id: String) -> Own {
+fn grpc_answer(failure: &Failure, id: String) -> LocalReply {
     let status = itoa::Buffer::new()
         .format(grpc::status(failure))
         .as_bytes()
@@ -44,10 +44,10 @@ fn grpc_answer(failure: &Failure, id: String) -> Own {
         (b"grpc-message".to_vec(), grpc::message(&failure.message)),
         (b"x-request-id".to_vec(), id.into_bytes()),
     ];
-    Own::page(200, headers, OwnBody::None(None))
+    LocalReply::page(200, headers, ReplyBody::None(None))
 }
 
-fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
+fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> LocalReply {
     let (content_type, body) = page::render(failure.status(), "", &failure.message, id, accept);
     let mut headers = vec![
         (b"content-type".to_vec(), content_type.as_bytes().to_vec()),
@@ -63,7 +63,7 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> Own {
     if let Some(allow) = &failure.allow {
         headers.push((b"allow".to_vec(), allow.as_bytes().to_vec()));
     }
-    Own::page(failure.status(), headers, OwnBody::Bytes(body))
+    LocalReply::page(failure.status(), headers, ReplyBody::Bytes(body))
 }
 
 /// Answers (or not) a connection from which no request could be read.
@@ -94,7 +94,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
         field(&mut out, name, &[value]);
     }
     write_date(&shared, &mut out);
-    let OwnBody::Bytes(body) = &own.body else {
+    let ReplyBody::Bytes(body) = &own.body else {
         return Next::Close;
     };
     let content = Content::Length(body.len() as u64);

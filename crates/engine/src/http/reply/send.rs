@@ -20,14 +20,14 @@ use crate::http::reply::tunnel;
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
 
-use super::{Own, OwnBody};
+use super::local_reply::{LocalReply, ReplyBody};
 
 /// Sends an answer after `response` hooks have seen it.
 pub(crate) async fn send(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    own: Own,
+    own: LocalReply,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
     let is_clean = if own.reads_on {
@@ -53,7 +53,7 @@ pub(crate) async fn send(
         // as it comes: a `response` hook that sets another one does that coding itself
         let coding = own.coding(body_hooks);
         let own = after_hooks(connection, exchange, own, hooks).await?;
-        let is_tunnel = matches!(own.body, OwnBody::Tunnel(_));
+        let is_tunnel = matches!(own.body, ReplyBody::Tunnel(_));
         if own.is_seen && !body_hooks.is_empty() && !is_tunnel {
             Box::pin(filter(
                 connection, exchange, tables, own, body, body_hooks, coding,
@@ -65,7 +65,7 @@ pub(crate) async fn send(
     };
     // unless a `response` hook has made another status of the 101
     if own.status == 101 {
-        if let OwnBody::Tunnel(end) = own.body {
+        if let ReplyBody::Tunnel(end) = own.body {
             return tunnel::open(connection, exchange, tables, &own.headers, end).await;
         }
     }
@@ -94,7 +94,7 @@ pub(crate) async fn send_last(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    own: Own,
+    own: LocalReply,
 ) -> Next {
     let framing = own.framing(exchange, true);
     match write(connection, exchange, tables, own, framing, None).await {
@@ -107,9 +107,9 @@ pub(crate) async fn send_last(
 async fn after_hooks(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    own: Own,
+    own: LocalReply,
     hooks: &[usize],
-) -> Result<Own, Failure> {
+) -> Result<LocalReply, Failure> {
     let mut head = Head::empty();
     for (name, value) in &own.headers {
         head.add(name, value).map_err(|error| bad_answer(&error))?;
@@ -126,7 +126,7 @@ async fn after_hooks(
         declared_length: None,
     }));
     if let Some(answer) = run_hooks(connection, exchange, hooks).await? {
-        return Ok(Own::of_response_hook(answer));
+        return Ok(LocalReply::of_response_hook(answer));
     }
     let response = exchange.response.borrow();
     let Some(response) = &*response else {
@@ -137,7 +137,7 @@ async fn after_hooks(
         .iter()
         .map(|(name, value)| (name.to_vec(), value.to_vec()))
         .collect();
-    Ok(Own {
+    Ok(LocalReply {
         status: response.status,
         headers,
         is_final: true,
@@ -157,7 +157,7 @@ async fn write(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    own: Own,
+    own: LocalReply,
     framing: ResponseFraming,
     readable: Option<&mut RequestBody>,
 ) -> Result<(), Failure> {
@@ -201,8 +201,8 @@ async fn write(
     };
     match own.body {
         _ if !framing.has_content => writer.write(&out).await,
-        OwnBody::None(_) | OwnBody::Tunnel(_) => writer.write(&out).await,
-        OwnBody::Bytes(bytes) if framing.is_chunked => {
+        ReplyBody::None(_) | ReplyBody::Tunnel(_) => writer.write(&out).await,
+        ReplyBody::Bytes(bytes) if framing.is_chunked => {
             if !bytes.is_empty() {
                 write_chunk_size(bytes.len(), &mut out);
                 out.extend_from_slice(&bytes);
@@ -211,12 +211,12 @@ async fn write(
             write_last_chunk(exchange.rare().response_trailers.borrow().as_ref(), &mut out);
             writer.write(&out).await
         }
-        OwnBody::Bytes(bytes) => {
+        ReplyBody::Bytes(bytes) => {
             out.extend_from_slice(&bytes);
             writer.write(&out).await
         }
-        OwnBody::File { file, start, length } => writer.write_file(out, &file, start, length).await,
-        OwnBody::Stream(mut source) => {
+        ReplyBody::File { file, start, length } => writer.write_file(out, &file, start, length).await,
+        ReplyBody::Stream(mut source) => {
             let allow_half_close = tables.limits.allow_half_close;
             let waiting = Waiting::new(readable, allow_half_close);
             writer

@@ -1,0 +1,110 @@
+//! A response that the gateway gives itself, before its head is written.
+
+use crate::hooks::exchange::Exchange;
+use crate::hooks::{Answer, AnswerBody, BodySource};
+use crate::http::bodies::begin::content_coding;
+use crate::snapshot::BodyHook;
+use crate::virtual_stream::VirtualEnd;
+use headgate_coding::Coding;
+use headgate_wire::{frame_response, Content, Head, ResponseFraming};
+use std::fs::File;
+
+/// An answer of the gateway's own.
+pub(crate) struct LocalReply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) body: ReplyBody,
+    /// The `response` hooks have had their say.
+    pub(super) is_final: bool,
+    /// They have seen it and let it pass; so the body's hooks see it too.
+    pub(super) is_seen: bool,
+    /// The hook that streams it may go on to read the request's body meanwhile.
+    pub(crate) reads_on: bool,
+}
+
+impl LocalReply {
+    pub(super) fn new(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: ReplyBody) -> Self {
+        Self {
+            status,
+            headers,
+            body,
+            is_final: false,
+            is_seen: false,
+            reads_on: false,
+        }
+    }
+
+    /// A page that tells of a failure: the `error` phase is where it is changed.
+    pub(super) fn page(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: ReplyBody) -> Self {
+        Self {
+            is_final: true,
+            ..Self::new(status, headers, body)
+        }
+    }
+
+    /// An answer of a `response` hook: no other one sees it.
+    pub(crate) fn of_response_hook(answer: Box<Answer>) -> Self {
+        Self {
+            is_final: true,
+            ..answer.into()
+        }
+    }
+
+    /// An answer of a `request` hook.
+    pub(crate) fn of_request_hook(answer: Box<Answer>) -> Self {
+        Self {
+            reads_on: matches!(answer.body, AnswerBody::Stream(_)),
+            ..answer.into()
+        }
+    }
+
+    /// The Content-Encoding that hooks want undone; `Err` for one that nobody here knows.
+    pub(super) fn coding(&self, hooks: &[BodyHook]) -> Result<Option<Coding>, ()> {
+        let mut head = Head::empty();
+        for (name, value) in &self.headers {
+            // what is no field is refused where the head is written
+            let _ = head.add(name, value);
+        }
+        content_coding(&head, hooks)
+    }
+
+    /// How it is framed for its client, whose connection ends with it if it `closes`.
+    pub(super) fn framing(&self, exchange: &Exchange, closes: bool) -> ResponseFraming {
+        let content = match &self.body {
+            ReplyBody::None(told) => Content::None(*told),
+            // only chunks have a place for trailers
+            ReplyBody::Bytes(_) if exchange.has_response_trailers() => Content::Open,
+            ReplyBody::Bytes(bytes) => Content::Length(bytes.len() as u64),
+            ReplyBody::Stream(_) => Content::Open,
+            // a 101 takes another way; a tunnel with any other status leads nowhere
+            ReplyBody::Tunnel(_) => Content::None(None),
+            ReplyBody::File { length, .. } => Content::Length(*length),
+        };
+        let version = exchange.request.borrow().version;
+        frame_response(exchange.asked, self.status, content, version, closes)
+    }
+}
+
+pub(crate) enum ReplyBody {
+    /// No body, but perhaps the length that a GET would have had.
+    None(Option<u64>),
+    Bytes(Vec<u8>),
+    Stream(Box<dyn BodySource>),
+    Tunnel(VirtualEnd),
+    File {
+        file: File,
+        start: u64,
+        length: u64,
+    },
+}
+
+impl From<Box<Answer>> for LocalReply {
+    fn from(answer: Box<Answer>) -> Self {
+        let body = match answer.body {
+            AnswerBody::Bytes(bytes) => ReplyBody::Bytes(bytes),
+            AnswerBody::Stream(source) => ReplyBody::Stream(source),
+            AnswerBody::Tunnel(end) => ReplyBody::Tunnel(end),
+        };
+        Self::new(answer.status, answer.headers, body)
+    }
+}
