@@ -18,18 +18,41 @@ LEVELS = ("debug", "info", "warning", "error")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure(format: str = "text", level: str = "info") -> None:
-    """Sends the log to stderr; call it once per process."""
+def configure(format: str = "text", level: str = "info", to: str = "stderr") -> None:
+    """Sends the log to `stderr`, `stdout`, `file:/path` or `syslog:...`; the last call counts.
+
+    Raises `OSError` where the file or socket cannot be opened.
+    """
     if format not in FORMATS:
         raise ValueError(f"unknown log format `{format}`\n  hint: one of {', '.join(FORMATS)}")
     if level not in LEVELS:
         raise ValueError(f"unknown log level `{level}`\n  hint: one of {', '.join(LEVELS)}")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler(to)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    former, root.handlers[:] = root.handlers[:], [handler]
+    for one in former:
+        one.close()
     root.setLevel(logging.WARNING)
     logging.getLogger("headgate").setLevel(level.upper())
+
+
+def _handler(to: str) -> logging.Handler:
+    kind, _, place = to.partition(":")
+    if kind in ("stderr", "stdout"):
+        return logging.StreamHandler(sys.stderr if kind == "stderr" else sys.stdout)
+    import socket  # most gateways have no need of these
+    from logging import handlers
+
+    if kind == "file":
+        # opens the file anew when somebody has moved it
+        return handlers.WatchedFileHandler(place)
+    if place.startswith("/"):
+        return handlers.SysLogHandler(place)
+    protocol, _, address = place.partition("://")
+    host, _, port = address.rpartition(":")
+    kinds = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
+    return handlers.SysLogHandler((host.strip("[]"), int(port)), socktype=kinds[protocol])
 
 
 def facts(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 import json
 import logging
+import socket
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,53 @@ def test_unknown_format_and_level_are_refused() -> None:
         log.configure(format="xml")
     with pytest.raises(ValueError, match="hint: one of debug"):
         log.configure(level="loud")
+
+
+@pytest.fixture
+def _same_handlers() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    ours = logging.getLogger("headgate").level
+    root.handlers[:] = []
+    yield
+    for handler in root.handlers:
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
+    logging.getLogger("headgate").setLevel(ours)
+
+
+@pytest.mark.usefixtures("_same_handlers")
+def test_log_goes_to_a_file_and_to_a_new_one_when_that_is_moved(tmp_path: Path) -> None:
+    log.configure("text", "info", f"file:{tmp_path}/errors.log")
+    logging.getLogger("headgate.test").info("first")
+    (tmp_path / "errors.log").rename(tmp_path / "errors.log.1")
+    logging.getLogger("headgate.test").info("second")
+    assert "first" in (tmp_path / "errors.log.1").read_text()
+    assert "second" in (tmp_path / "errors.log").read_text()
+
+
+@pytest.mark.usefixtures("_same_handlers")
+@pytest.mark.parametrize("kind", ["unix", "udp"])
+def test_log_goes_to_syslog(tmp_path: Path, kind: str) -> None:
+    with socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "log") if kind == "unix" else ("127.0.0.1", 0))
+        server.settimeout(5)
+        place = str(tmp_path / "log") if kind == "unix" else f"udp://127.0.0.1:{server.getsockname()[1]}"
+        log.configure("json", "info", f"syslog:{place}")
+        logging.getLogger("headgate.test").info("told")
+        assert b'"message": "told"' in server.recv(4096)
+
+
+@pytest.mark.usefixtures("_same_handlers")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_log_goes_to_a_stream(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("text", "info", stream)
+    logging.getLogger("headgate.test").info("told")
+    assert "told" in getattr(capsys.readouterr(), stream.replace("std", ""))
+
+
+@pytest.mark.usefixtures("_same_handlers")
+def test_log_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        log.configure("text", "info", f"file:{tmp_path}/missing/errors.log")

@@ -123,6 +123,7 @@ class Change(Record):
     kill_s: float | None
     log_format: str
     log_level: str
+    log_to: str = "stderr"
 
 
 class Offer(Message):

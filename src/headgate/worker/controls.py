@@ -127,6 +127,7 @@ class Controls:
                 kill_s=loaded.kill_s,
                 log_format=loaded.log_format,
                 log_level=loaded.log_level,
+                log_to=loaded.log_to,
             )
             self._channel.send(
                 messages.Offer(change=change, listeners=loaded.listeners, modes=loaded.modes), [descriptor]
@@ -168,7 +169,12 @@ class Controls:
         self._accept(message.added, descriptors)
         self.loaded = self.loaded._replace(snapshot=snapshot, **new, **change.plain())
         start = self._start
-        log.configure(start.log_format or change.log_format, start.log_level or change.log_level)
+        try:
+            log.configure(
+                start.log_format or change.log_format, start.log_level or change.log_level, change.log_to
+            )
+        except OSError as error:
+            logger.error("cannot open the error log, which stays where it was: %s", error)
         self._channel.send(messages.Applied())
 
     def _prepare(self, told: Told) -> "Refused | None":

@@ -1,6 +1,7 @@
 """A gateway as its worker takes it: compiled, with the snapshot for the engine and the hooks beside it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.config.errors import ConfigError
@@ -43,6 +44,8 @@ class Loaded(NamedTuple):
     """The files that its code is of."""
     described: dict[str, Any] = {}
     """What is told to such processes; `error` in it says why nothing can be."""
+    log_to: str = "stderr"
+    """Where the error log goes; a file by its whole path."""
 
 
 def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
@@ -63,6 +66,7 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         drain_s=config.timeouts.drain,
         log_format=config.error_log.format,
         log_level=config.error_log.level,
+        log_to=log_place(config.error_log.to, gateway._parts.folder),
         startup=made.startup,
         shutdown=made.shutdown,
         watchdog_s=config.watchdog.log,
@@ -75,3 +79,8 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
 def _modes(config: "GatewayConfig") -> dict[str, int]:
     listeners: list[ListenerConfig | TcpListenerConfig] = [*config.listeners, *config.tcp]
     return {listener.address: listener.mode for listener in listeners if listener.mode is not None}
+
+
+def log_place(to: str, folder: Path) -> str:
+    """Where a log goes, a file's path made whole by the folder of the configuration."""
+    return f"file:{folder / to.removeprefix('file:')}" if to.startswith("file:") else to

@@ -86,7 +86,10 @@ def start_engine(
     released: Callable[[], None] | None = None,
 ) -> _core.Core:
     """The engine with the configuration in force, `released` when it is replaced and done; raises StartFailed."""
-    log.configure(start.log_format or what.log_format, start.log_level or what.log_level)
+    try:
+        log.configure(start.log_format or what.log_format, start.log_level or what.log_level, what.log_to)
+    except OSError as error:
+        raise StartFailed(f"cannot open the error log `{what.log_to}`: {error}", "config") from error
     core = _core.Core(loop)
     if descriptors and start.zone_slot is not None:
         core.zone(descriptors[0], start.zone_slot)
