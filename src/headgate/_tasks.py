@@ -100,6 +100,12 @@ class _Yielded:
         return self._waits_for
 
 
+def is_cancelled(error: BaseException) -> bool:
+    """Whether `error` cancels the current task: `CancelledError` that the user's code raised by itself does not."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 async def wait_for(awaitable: Awaitable[object]) -> object:
     """A coroutine of any awaitable."""
     return await awaitable

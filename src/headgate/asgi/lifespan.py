@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
+from headgate._tasks import is_cancelled
+
 from .scope import ASGI
+
+logger = logging.getLogger("headgate.asgi")
 
 
 class Lifespan:
@@ -14,6 +19,8 @@ class Lifespan:
     def __init__(self, app: Any) -> None:
         self._app = app
         self.state: dict[str, Any] = {}
+        self._asked = ""
+        self._has_started = False
         self._task: asyncio.Task[None] | None = None
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -22,6 +29,7 @@ class Lifespan:
         """Starts the application; raises if it says that it cannot."""
         self._task = asyncio.ensure_future(self._run())
         answer = await self._ask("lifespan.startup")
+        self._has_started = answer["type"] == "lifespan.startup.complete"
         if answer["type"] == "lifespan.startup.failed":
             raise RuntimeError(f"the application did not start: {answer.get('message', '')}")
 
@@ -34,6 +42,7 @@ class Lifespan:
             raise RuntimeError(f"the application did not stop well: {answer.get('message', '')}")
 
     async def _ask(self, kind: str) -> dict[str, Any]:
+        self._asked = kind
         await self._to_app.put({"type": kind})
         return await self._answers.get()
 
@@ -41,8 +50,15 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": ASGI, "state": self.state}
         try:
             await self._app(scope, self._to_app.get, self._answers.put)
-        except Exception:
-            # before an answer: the application knows no lifespan; after a failure it has said so already
-            pass
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
+            if isinstance(error, Exception) and self._asked == "lifespan.startup":
+                # before it has started: the application knows no lifespan; later it has said so, or it is logged
+                if self._has_started:
+                    logger.exception("the lifespan of an application ended before its time")
+            else:
+                text = f"it raised {type(error).__name__}: {error}"
+                await self._answers.put({"type": f"{self._asked}.failed", "message": text})
         finally:
             await self._answers.put({"type": "ended"})

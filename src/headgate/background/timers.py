@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
+from headgate._tasks import is_cancelled
+
 from .node import Node
 from .tasks import Count
 
@@ -54,7 +56,9 @@ class Timer:
             result = self._function(*self._arguments)
             if inspect.isawaitable(result):
                 await result
-        except Exception:
+        except BaseException as error:  # an exit too: the timer goes on
+            if is_cancelled(error):
+                raise
             count("tasks_failed")
             logger.exception("timer failed", extra={"timer": self.name})
         finally:

@@ -14,6 +14,7 @@ import signal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from headgate import _core, shared
+from headgate._tasks import is_cancelled
 from headgate.config.errors import ConfigError
 from headgate.control import messages
 from headgate.control.channel import Channel, ChannelClosed
@@ -346,9 +347,13 @@ async def _call(hook: Any) -> None:
             result = hook.function()
             if hook.is_async:
                 await result
-        except (SystemExit, KeyboardInterrupt) as error:
-            # The loop runs in this very task, and would not end with it.
-            raise RuntimeError(f"{summary(error)}: sys.exit() called in a hook") from error
+        except Exception:
+            raise
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
+            # The loop runs in this very task, and must not end with it.
+            raise RuntimeError(f"a hook raised {summary(error)}") from error
 
 
 async def _end_tasks() -> None:
