@@ -120,6 +120,7 @@ impl Origins {
 /// One server, as the configuration would describe an upstream of it.
 pub(crate) fn server_at(name: String, address: String) -> snapshot::Upstream {
     snapshot::Upstream {
+        lenient: Vec::new(),
         protocol: snapshot::UpstreamProtocol::Http1,
         grpc_web: false,
         name,
