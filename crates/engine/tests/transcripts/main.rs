@@ -3,6 +3,7 @@
 mod endings;
 mod framing;
 mod lab;
+mod limits;
 mod responses;
 mod retries;
 mod table;

@@ -57,6 +57,7 @@ impl Incoming {
 
     /// As the answer to a browser's call of gRPC, if it is one.
     #[inline]
+    #[must_use]
     pub fn into_web(mut self, web: Option<Form>) -> Self {
         self.web = web.filter(|_| self.framing == BodyFraming::Chunked);
         self

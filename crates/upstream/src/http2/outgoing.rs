@@ -60,6 +60,7 @@ impl Outgoing {
 
     /// The payload is base64, and leaves without it.
     #[inline]
+    #[must_use]
     pub fn out_of_base64(mut self, is_base64: bool) -> Self {
         self.decoder = is_base64.then(Decoder::default);
         self
