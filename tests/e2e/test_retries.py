@@ -146,3 +146,15 @@ def test_listener_that_accepts_and_never_reads_does_not_block_others(serve: Serv
             waiting.send(b"GET /mute HTTP/1.1\r\nHost: gate.test\r\n\r\n")
             assert gateway.get("/other").status == 200
             assert waiting.response().status == 504
+
+
+def test_reason_of_a_failed_connection_is_in_the_error_log_and_not_on_the_page(
+    serve: Serve, origin: Origin
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    gateway = two_servers(serve, nobody, origin, retries=0)
+    answers = [gateway.get("/") for _ in range(2)]
+    page = next(answer for answer in answers if answer.status == 502)
+    assert "os error" not in page.text and nobody not in page.text
+    line = gateway.wait_for_log(r"cannot connect to the server: .*")[0]
+    assert "os error 111" in line and nobody in line

@@ -207,14 +207,17 @@ def test_host_other_than_the_name_asked_for_is_misdirected(
     with client(gateway, authority.client(), "a.shop.test") as connection:
         assert connection.get("/fixed", host="A.Shop.test:443").status == 200
         assert connection.get("/fixed", host="gate.test").status == 421
-        assert connection.get("/fixed", host="b.shop.test").status == 421
+        assert connection.get("/fixed", host="other.test").status == 421
+        for covered in ("b.shop.test", "shop.test", "exact.shop.test"):
+            assert connection.get("/fixed", host=covered).status == 200
         assert connection.get("/fixed", host="a.shop.test").status == 200
 
 
 @pytest.mark.parametrize(
-    ("rule", "sibling", "stranger"), [("same_certificate", 200, 421), ("allow", 200, 200)]
+    ("rule", "sibling", "stranger"),
+    [("refuse", 421, 421), ("same_certificate", 200, 421), ("allow", 200, 200)],
 )
-def test_mismatch_of_hosts_may_be_allowed(
+def test_mismatch_of_hosts_may_be_allowed_or_refused(
     serve: Serve,
     origin: Origin,
     authority: Authority,
@@ -228,6 +231,36 @@ def test_mismatch_of_hosts_may_be_allowed(
     with client(gateway, authority.client(), "a.shop.test") as connection:
         assert connection.get("/fixed", host="b.shop.test").status == sibling
         assert connection.get("/fixed", host="gate.test").status == stranger
+
+
+def test_host_of_the_default_certificate_is_served_to_who_got_it(
+    gateway: RunningGateway, authority: Authority
+) -> None:
+    context = authority.client()
+    context.check_hostname = False
+    with client(gateway, context, "unknown.test") as connection:
+        assert connection.get("/fixed", host="gate.test").status == 200
+        assert connection.get("/fixed", host="unknown.test").status == 200
+        assert connection.get("/fixed", host="a.shop.test").status == 421
+
+
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [
+        ("ECDHE+AES128:ECDHE+AES256:ECDHE+CHACHA20", "AES256"),
+        ("ECDHE+AES128:ECDHE+CHACHA20", "AES128"),
+        ("ECDHE+CHACHA20:ECDHE+AES256", "CHACHA20"),
+    ],
+)
+def test_gateway_chooses_the_cipher_unless_chacha_comes_first(
+    gateway: RunningGateway, authority: Authority, offered: str, agreed: str
+) -> None:
+    context = authority.client()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(offered)
+    with client(gateway, context) as connection:
+        cipher = connection.socket.cipher()
+        assert cipher is not None and agreed in cipher[0]
 
 
 def test_unknown_name_may_be_refused(

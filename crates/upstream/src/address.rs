@@ -41,17 +41,12 @@ impl FromStr for Address {
             .rsplit_once(':')
             .and_then(|(name, port)| Some((name, port.parse().ok()?)));
         match parts {
-            Some((name, port)) if !name.is_empty() && !name.contains([':', '/', '[', ' ']) => {
+            Some((name, port)) if !name.is_empty() && !name.contains([':', '/', '[', ' ', '@']) => {
                 Ok(Self::Name { name: name.to_owned(), port, resolved: RefCell::default(), until_ms: Cell::new(0), next: Cell::new(0) })
             }
             _ => Err(format!("bad server address `{text}`\nhint: write `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`")),
         }
     }
-}
-
-/// Whether a text is a server's address: `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`.
-pub fn is_server_address(text: &str) -> bool {
-    text.parse::<Address>().is_ok()
 }
 
 impl Address {

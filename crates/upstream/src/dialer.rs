@@ -194,3 +194,118 @@ async fn within<T>(watch: &Watched, future: impl Future<Output = io::Result<T>>)
     let mut future = pin!(future);
     poll_fn(|context| watched(future.as_mut().poll(context), watch, context)).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use headgate_net::clock::Clock;
+    use headgate_shared::metrics::Metrics;
+    use headgate_shared::Zone;
+    use headgate_wire::ProxyTlvs;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::described::describe_server;
+
+    struct Client;
+
+    impl ClientIdentity for Client {
+        fn address(&self) -> &'static str {
+            "192.0.2.7"
+        }
+
+        fn port(&self) -> u16 {
+            4711
+        }
+
+        fn destination(&self) -> Option<SocketAddr> {
+            "198.51.100.1:443".parse().ok()
+        }
+
+        fn tlvs(&self) -> ProxyTlvs {
+            ProxyTlvs::default()
+        }
+    }
+
+    fn dialer() -> Dialer {
+        let zone = Zone::create(1, headgate_shared::metrics::ZONE_CELLS).expect("a memory file can be made");
+        Dialer {
+            clock: Rc::new(Clock::new()),
+            deadlines: Rc::default(),
+            buffers: Rc::default(),
+            metrics: Rc::new(Metrics::new(zone, 0)),
+        }
+    }
+
+    async fn dial(dialer: &Dialer, server: &str, watch: &Watched) -> Result<Peer, DialFailed> {
+        let described = describe_server(server).expect(server);
+        let upstream = Upstream::build(&described, &mut |_| 0).expect(server);
+        let terms = Terms {
+            watch,
+            connect_ms: 1_000,
+            send_ms: 1_000,
+            tls_ms: 1_000,
+            client: &Client,
+        };
+        dialer.dial(&upstream, 0, &terms).await
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_header_comes_before_whatever_is_sent() {
+        let dialer = dialer();
+        let watch = dialer.deadlines.watch(&dialer.clock);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("{} proxy_protocol=v1", listener.local_addr().unwrap());
+        let mut peer = dial(&dialer, &server, &watch).await.unwrap();
+        peer.write_all(&watch, b"hello", 1_000).await.unwrap();
+        drop(peer);
+        let mut seen = String::new();
+        listener
+            .accept()
+            .await
+            .unwrap()
+            .0
+            .read_to_string(&mut seen)
+            .await
+            .unwrap();
+        assert_eq!(seen, "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\nhello");
+        assert_eq!(dialer.metrics.sum(Counter::UpstreamConnects as u32), 1);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_refused_connection_tells_clients_nothing_of_the_system() {
+        let dialer = dialer();
+        let watch = dialer.deadlines.watch(&dialer.clock);
+        let free = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let failed = dial(&dialer, &free.to_string(), &watch).await.err().unwrap();
+        assert_eq!((failed.step, failed.kind()), (Step::Connect, "connect"));
+        assert_eq!(failed.message(), "cannot connect to the server");
+        assert!(matches!(&failed.reason, Reason::Error(why) if why.contains("os error")));
+        assert_eq!(failed.retry(), Retry::AlwaysSafe);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_no_tls_is_told_in_words() {
+        let dialer = dialer();
+        let watch = dialer.deadlines.watch(&dialer.clock);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("https://{} verify=false", listener.local_addr().unwrap());
+        let (dialed, ()) = tokio::join!(dial(&dialer, &server, &watch), async {
+            let (mut talker, _) = listener.accept().await.unwrap();
+            talker.write_all(b"220 mail.test ESMTP\r\n").await.unwrap();
+            let _ = talker.read(&mut [0; 4096]).await;
+        });
+        let failed = dialed.err().unwrap();
+        assert_eq!((failed.step, failed.kind()), (Step::Tls, "upstream_tls"));
+        assert_eq!(
+            failed.message(),
+            "no TLS session with the server: it does not speak TLS"
+        );
+    }
+}

@@ -5,7 +5,9 @@
 //! sent again after one failed.
 
 mod address;
+mod bound_auth;
 mod client_address;
+mod described;
 mod dialer;
 mod ground;
 mod group;
@@ -16,11 +18,12 @@ mod queue;
 mod retry;
 pub mod spec;
 
-pub use address::is_server_address;
+pub use bound_auth::{binds_connection, is_used_by};
 pub use client_address::{ClientAddress, ClientIdentity};
+pub use described::{describe_server, is_server_address, one_server};
 pub use dialer::{DialFailed, Dialer, Reason, Step, Terms};
 pub use group::{HostRule, Lease, Load, Server, Upstream};
-pub use http2::connections::SharedConnections;
+pub use http2::connections::{SharedConnections, Sharing};
 pub use limits::LimitCounter;
 pub use pool::{Pool, Pooled};
 pub use queue::Queue;

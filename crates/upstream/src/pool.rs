@@ -20,6 +20,8 @@ pub struct Pooled {
     pub peer: Peer,
     /// Requests it has served.
     pub served: u64,
+    /// It speaks for one client, and is kept for no other.
+    pub is_bound: bool,
     /// When it became idle, on the worker's clock.
     pub since_ms: u64,
 }
@@ -32,6 +34,7 @@ impl Pooled {
         Box::new(Self {
             peer,
             served,
+            is_bound: false,
             since_ms: 0,
         })
     }
@@ -39,7 +42,7 @@ impl Pooled {
     /// Nothing has come from the server since its last response: neither its end nor bytes that nobody asked for.
     ///
     /// The loop has seen every event by the time a request is read, so that this asks no system call of most.
-    fn is_usable(&mut self) -> bool {
+    pub fn is_usable(&mut self) -> bool {
         !self.peer.stream.has_news()
     }
 }
@@ -77,5 +80,83 @@ impl Pool {
         self.idle.borrow_mut().retain_mut(|pooled| {
             now_ms.saturating_sub(pooled.since_ms) < idle_timeout_ms && pooled.is_usable()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use headgate_net::stream::Stream;
+    use headgate_net::virtual_stream::{virtual_pair, VirtualEnd};
+
+    use super::*;
+
+    fn connection(since_ms: u64) -> (Box<Pooled>, VirtualEnd) {
+        let (near, far) = virtual_pair();
+        let peer = Peer::new(Stream::Virtual(Box::new(near)), Rc::default());
+        let mut pooled = Pooled::new(peer, since_ms);
+        pooled.since_ms = since_ms;
+        (pooled, far)
+    }
+
+    #[test]
+    fn the_most_recently_used_goes_first() {
+        let pool = Pool::default();
+        let (old, _server) = connection(1);
+        let (new, _other) = connection(2);
+        pool.give(old, 8);
+        pool.give(new, 8);
+        assert_eq!(pool.take().map(|pooled| pooled.since_ms), Some(2));
+        assert_eq!(pool.take().map(|pooled| pooled.since_ms), Some(1));
+        assert!(pool.take().is_none() && pool.is_empty());
+    }
+
+    #[test]
+    fn one_that_its_server_closed_is_passed_over() {
+        let pool = Pool::default();
+        let (alive, _server) = connection(1);
+        let (dead, gone) = connection(2);
+        pool.give(alive, 8);
+        pool.give(dead, 8);
+        drop(gone);
+        assert_eq!(pool.take().map(|pooled| pooled.since_ms), Some(1));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_with_bytes_that_nobody_asked_for_is_passed_over() {
+        use tokio::io::AsyncWriteExt;
+        let pool = Pool::default();
+        let (odd, mut server) = connection(1);
+        pool.give(odd, 8);
+        server.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        assert!(pool.take().is_none());
+    }
+
+    #[test]
+    fn no_more_are_kept_than_wanted() {
+        let pool = Pool::default();
+        let kept: Vec<_> = (0..5).map(connection).collect();
+        let servers: Vec<_> = kept
+            .into_iter()
+            .map(|(pooled, server)| {
+                pool.give(pooled, 3);
+                server
+            })
+            .collect();
+        assert_eq!(std::iter::from_fn(|| pool.take()).count(), 3);
+        drop(servers);
+    }
+
+    #[test]
+    fn sweep_closes_what_is_idle_for_too_long() {
+        let pool = Pool::default();
+        let (old, _server) = connection(1_000);
+        let (new, _other) = connection(5_000);
+        pool.give(old, 8);
+        pool.give(new, 8);
+        pool.sweep(11_000, 10_000);
+        assert_eq!(pool.take().map(|pooled| pooled.since_ms), Some(5_000));
+        assert!(pool.is_empty());
     }
 }

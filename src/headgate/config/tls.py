@@ -127,9 +127,9 @@ class TlsConfig(Settings):
         default="default", description="What happens to a client that asks for a name without a certificate."
     )
     host_mismatch: Literal["refuse", "same_certificate", "allow"] = Field(
-        default="refuse",
+        default="same_certificate",
         description="What happens to a request whose Host is not the name asked for in the handshake: 421, 421 unless"
-        " that host has the same certificate, or nothing.",
+        " the certificate that was shown covers that host too, or nothing.",
     )
     tickets: bool = Field(default=True, description="Whether clients may resume sessions.")
     client_certificates: ClientCertificatesConfig = Field(

@@ -75,6 +75,7 @@ class ServerConnection:
         )
         self.state = h2.connection.H2Connection(config)
         self.streams: dict[int, Stream] = {}
+        self.proxy_header = b""
 
     def flush(self) -> None:
         """Sends what the state machine has to say."""
@@ -87,6 +88,8 @@ class ServerConnection:
 
     def run(self) -> None:
         """Serves until the gateway closes."""
+        if self.server.proxy_header:
+            self._read_proxy_header()
         self.state.initiate_connection()
         if self.server.max_streams is not None:
             code = h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS
@@ -100,6 +103,16 @@ class ServerConnection:
             for event in self.state.receive_data(data):
                 self._take(event)
             self.flush()
+
+    def _read_proxy_header(self) -> None:
+        """Takes a PROXY header of either version off the connection."""
+        header = self.socket.recv(16, socket.MSG_WAITALL)
+        if header.startswith(b"PROXY "):
+            while not header.endswith(b"\r\n"):
+                header += self.socket.recv(1)
+        else:
+            header += self.socket.recv(int.from_bytes(header[14:16], "big"), socket.MSG_WAITALL)
+        self.proxy_header = header
 
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
@@ -136,8 +149,14 @@ class Http2Server:
     """See the module."""
 
     def __init__(
-        self, handler: Handler, *, max_streams: int | None = None, takes_websockets: bool = False
+        self,
+        handler: Handler,
+        *,
+        max_streams: int | None = None,
+        takes_websockets: bool = False,
+        proxy_header: bool = False,
     ) -> None:
+        self.proxy_header = proxy_header
         self.handler = handler
         self.max_streams = max_streams
         self.takes_websockets = takes_websockets

@@ -10,6 +10,7 @@ use crate::hooks::connection::ClientInfo;
 use crate::limits::{Limit, LimitCounter};
 use crate::peer::{Broken, Peer, BUFFER_BYTES};
 use crate::stream::Stream;
+use crate::upstream::{Pooled, Upstream};
 
 /// How long a client may still send after an answer that did not wait for its body.
 const LINGER_MS: u64 = 2_000;
@@ -24,9 +25,25 @@ pub(crate) struct Connection {
     pub(crate) shared: Rc<Shared>,
     pub(crate) client: Rc<ClientInfo>,
     pub(crate) served: u64,
+    /// A connection to a server that speaks for this client alone.
+    pub(crate) own_server: Option<Box<OwnServer>>,
     /// How many requests of the gateway itself led to this connection; 0 for a client's.
     pub(crate) depth: u8,
     _admission: Admission,
+}
+
+/// A connection to a server on which the client has authenticated itself: no other client's requests may go on it.
+pub(crate) struct OwnServer {
+    pub(crate) upstream: Rc<Upstream>,
+    pub(crate) server: usize,
+    pub(crate) pooled: Box<Pooled>,
+}
+
+impl OwnServer {
+    /// Whether it leads to that server of that upstream.
+    pub(crate) fn leads_to(&self, upstream: &Rc<Upstream>, server: usize) -> bool {
+        self.server == server && Rc::ptr_eq(&self.upstream, upstream)
+    }
 }
 
 /// What follows an exchange.
@@ -69,6 +86,7 @@ impl Connection {
             shared,
             client,
             served: 0,
+            own_server: None,
             depth: 0,
             _admission: admission,
         })

@@ -5,14 +5,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::snapshot;
-use crate::upstream::Upstream;
+use crate::upstream::{describe_server, one_server, Upstream};
 
 /// Origins remembered; past them the one not used for longest is forgotten with its idle connections.
 const MAX_ORIGINS: usize = 256;
-
-/// Idle connections kept to an origin, and for how long (milliseconds): as for an upstream of the configuration.
-const MAX_IDLE: usize = 1024;
-const IDLE_TIMEOUT_MS: u64 = 60_000;
 
 /// The origins of a worker.
 #[derive(Default)]
@@ -40,7 +36,7 @@ impl Origins {
     /// reached any more.
     pub(crate) fn stand_in(&self, origin: &str, socket: &str) -> Result<(), String> {
         self.is_closed.set(true);
-        let mut described = server_at(origin.to_owned(), origin.to_owned());
+        let mut described = one_server(origin.to_owned(), origin.to_owned());
         for server in &mut described.servers {
             server.connect = Some(socket.to_owned());
         }
@@ -85,7 +81,7 @@ impl Origins {
         known.insert(key, Known { upstream, used_ms });
     }
 
-    /// The upstream of a server that a hook named by its address, such as `10.0.0.1:443`.
+    /// The upstream of a server that a hook named by its address, such as `10.0.0.1:443`, with its options: see [`describe_server`].
     pub(crate) fn at_address(&self, address: &str, now_ms: u64) -> Result<Rc<Upstream>, String> {
         if let Some(upstream) = self.get(address, now_ms) {
             return Ok(upstream);
@@ -95,9 +91,7 @@ impl Origins {
                 "`{address}` is not reached from a test; hint: name it in `upstreams`"
             ));
         }
-        let mut described = server_at(address.to_owned(), address.to_owned());
-        // for others than the one who named it the client's request stays what it is
-        "preserve".clone_into(&mut described.host);
+        let described = describe_server(address)?;
         let upstream = Upstream::build(&described, &mut |_| 0).map(Rc::new)?;
         self.keep(address.to_owned(), upstream.clone(), now_ms);
         Ok(upstream)
@@ -117,40 +111,6 @@ impl Origins {
     }
 }
 
-/// One server, as the configuration would describe an upstream of it.
-pub(crate) fn server_at(name: String, address: String) -> snapshot::Upstream {
-    snapshot::Upstream {
-        lenient: Vec::new(),
-        protocol: snapshot::UpstreamProtocol::Http1,
-        grpc_web: false,
-        name,
-        balance: "round_robin".to_owned(),
-        servers: vec![snapshot::Server {
-            address,
-            connect: None,
-            tls: false,
-            weight: 1,
-            // there is no other server to turn to
-            max_fails: 0,
-            fail_timeout: 0,
-            backup: false,
-            max_connections: 0,
-        }],
-        keepalive: snapshot::Keepalive {
-            max_idle: MAX_IDLE,
-            idle_timeout: IDLE_TIMEOUT_MS,
-            max_requests: 0,
-            ping: 0,
-        },
-        retries: 0,
-        timeouts: snapshot::RouteTimeouts::default(),
-        host: "server".to_owned(),
-        proxy_protocol: None,
-        source: None,
-        tls: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +120,7 @@ mod tests {
         let origins = Origins::default();
         for number in 0..MAX_ORIGINS as u64 + 10 {
             let key = format!("http://host{number}");
-            let described = server_at(key.clone(), format!("host{number}:80"));
+            let described = one_server(key.clone(), format!("host{number}:80"));
             origins.add(key, &described, number).unwrap();
         }
         assert_eq!(origins.known.borrow().len(), MAX_ORIGINS);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::sign::CertifiedKey;
 use rustls::CipherSuite;
 
 use super::certificate::OwnCertificate;
@@ -28,9 +27,7 @@ impl ChosenCertificate {
 
     /// Whether it is for that host too, in lower case.
     pub fn is_for(&self, listener: &ListenerTls, host: &str) -> bool {
-        let is_shown = |key: &Arc<CertifiedKey>| self.keys.iter().any(|own| Arc::ptr_eq(own, key));
-        self.names.iter().any(|name| covers(name, host))
-            || listener.find(host).is_some_and(|keys| keys.iter().any(is_shown))
+        self.names.iter().any(|name| covers(name, host)) || listener.cover(&self.keys, host)
     }
 }
 

@@ -23,6 +23,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
 use super::certificate::ip_text;
+use super::itself::Itself;
 use super::provider::provider;
 
 /// A certificate that a client has shown. All texts are the client's own words until `verdict` is `valid`.
@@ -111,6 +112,55 @@ fn reason(error: &Error) -> &'static str {
             _ => "bad",
         },
         _ => "bad",
+    }
+}
+
+/// Judges by the chain, but for certificates that are trusted as they are.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// Judges all others.
+    pub(crate) chain: Arc<dyn ClientCertVerifier>,
+    /// Need no chain.
+    pub(crate) itself: Itself,
+}
+
+impl ClientCertVerifier for Judge {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.itself.verify(certificate, now) {
+            Some(verdict) => verdict.map(|()| ClientCertVerified::assertion()),
+            None => self.chain.verify_client_cert(certificate, intermediates, now),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
     }
 }
 

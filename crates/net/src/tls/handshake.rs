@@ -16,6 +16,7 @@ use rustls::{Connection, HandshakeKind, ServerConnection};
 use super::choice::ChosenCertificate;
 use super::client_certificate::ClientCertificate;
 use super::listener::{Built, ListenerTls};
+use super::provider::CipherOrder;
 use super::spec::ClientCertificateMode;
 use crate::deadline::Watched;
 use crate::limits::Limit;
@@ -101,8 +102,9 @@ pub async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, Hands
     let built = terms.listener.current(terms.now_ms);
     let mode = terms.mode.unwrap_or_else(|| terms.listener.client_certificates());
     let without_alpn = !terms.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
+    let order = CipherOrder::for_client(accepted.client_hello().cipher_suites());
     let config = built
-        .config(mode, terms.chosen.as_ref(), without_alpn)
+        .config((mode, order), terms.chosen.as_ref(), without_alpn)
         .ok_or_else(|| HandshakeFailed::Refused("no client certificates are configured".to_owned()))?;
     let session = match accepted.into_connection(config) {
         Ok(session) => session,
@@ -197,7 +199,7 @@ async fn refuse_plain(stream: &mut Stream, terms: &Terms<'_>) -> HandshakeFailed
 
 /// Whether the client offers a protocol of ours, or none at all (RFC 7301 section 3.2).
 fn has_common_alpn(accepted: &Accepted, built: &Built, mode: ClientCertificateMode) -> bool {
-    let Some(config) = built.config(mode, None, false) else {
+    let Some(config) = built.config((mode, CipherOrder::Own), None, false) else {
         return true;
     };
     let hello = accepted.client_hello();

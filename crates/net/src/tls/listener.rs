@@ -17,12 +17,13 @@ use rustls::ServerConfig;
 
 use super::certificate::OwnCertificate;
 use super::choice::ChosenCertificate;
-use super::client_certificate::AnyCertificate;
+use super::client_certificate::{AnyCertificate, Judge};
 use super::folder;
+use super::itself::Itself;
 use super::local;
 use super::names::{Chosen, Keys, Names};
 use super::pem;
-use super::provider::{provider, versions};
+use super::provider::{ordered_provider, provider, versions, CipherOrder};
 use super::spec::{self, ClientCertificateMode};
 use super::stamp::Stamps;
 use super::tickets::{TicketKeys, Ticketer};
@@ -38,7 +39,7 @@ const WARN_BEFORE_SECONDS: i64 = 14 * 24 * 60 * 60;
 pub enum HostMismatch {
     /// It is refused.
     Refuse,
-    /// Fine if that host would have got the same certificate.
+    /// Fine if the certificate that was shown covers that host too.
     SameCertificate,
     /// It is served.
     Allow,
@@ -61,8 +62,8 @@ pub struct ListenerTls {
 #[derive(Debug)]
 pub(crate) struct Built {
     names: Arc<Names>,
-    /// For each way of asking for certificates.
-    configs: HashMap<ClientCertificateMode, Arc<ServerConfig>>,
+    /// For each way of asking for certificates, and for each order of ciphers.
+    configs: HashMap<(ClientCertificateMode, CipherOrder), Arc<ServerConfig>>,
     /// Judges clients' certificates; absent where no authority is configured.
     pub(crate) judge: Option<Arc<dyn ClientCertVerifier>>,
 }
@@ -99,7 +100,15 @@ impl ListenerTls {
 
     /// Whether clients may be asked for that: there is an authority that judges what they show.
     pub fn can_ask_for(&self, mode: ClientCertificateMode) -> bool {
-        self.built.borrow().configs.contains_key(&mode)
+        self.built
+            .borrow()
+            .configs
+            .contains_key(&(mode, CipherOrder::Own))
+    }
+
+    /// Whether one of these certificates is the listener's and for that host, in lower case.
+    pub(crate) fn cover(&self, keys: &Keys, host: &str) -> bool {
+        self.built.borrow().names.cover(keys, host)
     }
 
     /// The certificates for a name in lower case.
@@ -122,7 +131,7 @@ impl ListenerTls {
         Rc::clone(&self.built.borrow())
     }
 
-    /// Whether two names have a certificate in common.
+    /// Whether the certificate that a client gets who asks for one name covers the other too.
     pub fn share_certificate(&self, one: &str, other: &str) -> bool {
         self.built.borrow().share_certificate(one, other)
     }
@@ -201,12 +210,15 @@ impl Built {
             judge,
         };
         let authorities = authorities_digest(&spec.client_certificates)?;
-        for mode in built.modes(spec.client_certificates.mode) {
-            let mut config = ServerConfig::builder_with_provider(provider())
+        let modes = built.modes(spec.client_certificates.mode).into_iter();
+        let orders = [CipherOrder::Own, CipherOrder::ChachaFirst];
+        for (mode, order) in modes.flat_map(|mode| orders.map(|order| (mode, order))) {
+            let mut config = ServerConfig::builder_with_provider(ordered_provider(order))
                 .with_protocol_versions(versions(&spec.policy)?)
                 .map_err(|error| error.to_string())?
                 .with_client_cert_verifier(built.verifier(mode))
                 .with_cert_resolver(built.names.clone());
+            config.ignore_client_order = true;
             config.alpn_protocols = spec.alpn.iter().map(|name| name.clone().into_bytes()).collect();
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
             if spec.tickets {
@@ -215,7 +227,7 @@ impl Built {
             } else {
                 config.send_tls13_tickets = 0;
             }
-            built.configs.insert(mode, Arc::new(config));
+            built.configs.insert((mode, order), Arc::new(config));
         }
         Ok(built)
     }
@@ -242,11 +254,11 @@ impl Built {
     /// The settings for a connection. Absent if that mode was not configured.
     pub(crate) fn config(
         &self,
-        mode: ClientCertificateMode,
+        (mode, order): (ClientCertificateMode, CipherOrder),
         certificate: Option<&ChosenCertificate>,
         without_alpn: bool,
     ) -> Option<Arc<ServerConfig>> {
-        let config = self.configs.get(&mode)?;
+        let config = self.configs.get(&(mode, order))?;
         if certificate.is_none() && !without_alpn {
             return Some(Arc::clone(config));
         }
@@ -261,11 +273,7 @@ impl Built {
     }
 
     fn share_certificate(&self, one: &str, other: &str) -> bool {
-        let (Some(one), Some(other)) = (self.names.find(one), self.names.find(other)) else {
-            return false;
-        };
-        one.iter()
-            .any(|key| other.iter().any(|candidate| Arc::ptr_eq(key, candidate)))
+        self.names.cover(self.names.served(one), other)
     }
 }
 
@@ -290,10 +298,16 @@ fn judge(spec: &spec::ClientCertificates) -> Result<Option<Arc<dyn ClientCertVer
             .allow_unknown_revocation_status()
             .enforce_revocation_expiration();
     }
-    builder
+    let chain = builder
         .build()
-        .map(Some)
-        .map_err(|error| format!("the authorities of client certificates cannot be used: {error}"))
+        .map_err(|error| format!("the authorities of client certificates cannot be used: {error}"))?;
+    // with revocation lists every certificate is looked up in them
+    let itself = if spec.crl.is_empty() {
+        Itself::of(&spec.ca)?
+    } else {
+        Itself::default()
+    };
+    Ok(Some(Arc::new(Judge { chain, itself })))
 }
 
 fn authorities_digest(spec: &spec::ClientCertificates) -> Result<String, String> {

@@ -6,6 +6,7 @@
 //! | [`provider`] | which cryptographic module does the work |
 //! | [`pem`], [`certificate`] | keys, certificates and revocation lists from files; what they say |
 //! | [`folder`] | those that lie in a folder |
+//! | [`itself`] | certificates that are trusted as they are |
 //! | [`local`] | an authority of this machine, for development |
 //! | [`names`] | which certificate for which name |
 //! | [`choice`], [`prepared`] | which one for a connection, as a hook says; those it gives as PEM, kept |
@@ -21,6 +22,7 @@ mod choice;
 mod client_certificate;
 mod folder;
 mod handshake;
+mod itself;
 mod listener;
 mod local;
 mod names;

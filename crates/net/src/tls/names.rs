@@ -21,6 +21,8 @@ pub(crate) struct Names {
     wildcard: HashMap<String, Keys>,
     /// For clients that name none, or one that is not here; empty to refuse the latter.
     default: Keys,
+    /// What each certificate is for.
+    covered: Vec<(Arc<CertifiedKey>, Vec<String>)>,
     refuses_unknown: bool,
 }
 
@@ -33,6 +35,8 @@ impl Names {
         };
         let first = certificates.first().and_then(|first| first.names.first());
         for (position, certificate) in certificates.iter().enumerate() {
+            let covered = (Arc::clone(&certificate.key), certificate.names.clone());
+            names.covered.push(covered);
             for name in &certificate.names {
                 match name.strip_prefix("*.") {
                     Some(rest) => insert(names.wildcard.entry(rest.to_owned()).or_default(), certificate),
@@ -53,6 +57,18 @@ impl Names {
             let (_, rest) = name.split_once('.')?;
             self.wildcard.get(rest)
         })
+    }
+
+    /// Whether one of these certificates is for that host too, in lower case.
+    pub(crate) fn cover(&self, keys: &Keys, host: &str) -> bool {
+        self.covered.iter().any(|(key, names)| {
+            keys.iter().any(|shown| Arc::ptr_eq(shown, key)) && names.iter().any(|name| covers(name, host))
+        })
+    }
+
+    /// Those that a client gets who asks for that name.
+    pub(crate) fn served(&self, name: &str) -> &Keys {
+        self.find(name).unwrap_or(&self.default)
     }
 }
 

@@ -41,15 +41,24 @@ fn of_certificate(why: &CertificateError) -> String {
             let expected = expected.to_str();
             return match presented.as_slice() {
                 [] => format!("its certificate is for no name, not for `{expected}`"),
-                names => format!(
-                    "its certificate is not for `{expected}` but for {}",
-                    names.join(", ")
-                ),
+                names => {
+                    let names: Vec<&str> = names.iter().map(|name| bare(name)).collect();
+                    format!(
+                        "its certificate is not for `{expected}` but for {}",
+                        names.join(", ")
+                    )
+                }
             };
         }
         _ => "its certificate cannot be used",
     };
     text.to_owned()
+}
+
+/// A name out of the library's `DnsName("name")`.
+fn bare(presented: &str) -> &str {
+    let inner = presented.split_once('(').map_or(presented, |(_, inner)| inner);
+    inner.trim_matches(['(', ')', '"'])
 }
 
 /// The name of RFC 8446 section 6.
@@ -114,7 +123,7 @@ mod tests {
     fn a_wrong_name_is_told_with_the_right_ones() {
         let why = CertificateError::NotValidForNameContext {
             expected: rustls::pki_types::ServerName::try_from("a.example").unwrap(),
-            presented: vec!["b.example".to_owned()],
+            presented: vec!["DnsName(\"b.example\")".to_owned()],
         };
         assert_eq!(
             told(&Error::InvalidCertificate(why)),

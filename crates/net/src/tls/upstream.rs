@@ -7,12 +7,14 @@ use std::sync::{Arc, LazyLock};
 use aws_lc_rs::digest::{digest, SHA256};
 use data_encoding::HEXLOWER;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{verify_server_name, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::OwnCertificate;
+use super::itself::Itself;
 use super::pem;
 use super::provider::{provider, versions};
 use super::spec;
@@ -125,6 +127,8 @@ fn name_of(host: &str) -> Result<ServerName<'static>, String> {
 struct Verifier {
     /// Absent where nothing is verified but pins.
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Certificates that need no chain.
+    itself: Itself,
     pins: Vec<String>,
 }
 
@@ -143,6 +147,7 @@ impl Verifier {
         };
         Ok(Self {
             chain,
+            itself: Itself::of(&spec.ca)?,
             pins: spec.pins.clone(),
         })
     }
@@ -174,7 +179,15 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Some(chain) = &self.chain {
-            chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+            match self.itself.verify(certificate, now) {
+                Some(verdict) => {
+                    verdict?;
+                    verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                }
+                None => {
+                    chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+                }
+            }
         }
         self.check_pins(certificate)?;
         Ok(ServerCertVerified::assertion())

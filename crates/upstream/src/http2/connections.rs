@@ -48,8 +48,22 @@ pub struct SharedConnections {
     opening: Mutex<()>,
 }
 
+/// Who may share a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing<'a> {
+    /// Everybody.
+    All,
+    /// The requests of one client: its server was told who that is.
+    Client(&'a str),
+    /// One request: it authenticates the connection.
+    Nobody,
+}
+
 /// One connection.
 struct Carrier {
+    /// See [`Sharing`].
+    client: Option<Box<str>>,
+    is_single: bool,
     send: SendRequest<Bytes>,
     active: Cell<usize>,
     served: Cell<u64>,
@@ -99,8 +113,15 @@ impl Carrier {
         self.settled.take().into_iter().for_each(Waker::wake);
     }
 
-    fn has_room(&self, max_requests: u64) -> bool {
-        !self.is_closing.get()
+    fn has_room(&self, sharing: Sharing<'_>, max_requests: u64) -> bool {
+        let is_shared = match sharing {
+            Sharing::All => self.client.is_none(),
+            Sharing::Client(client) => self.client.as_deref() == Some(client),
+            Sharing::Nobody => false,
+        };
+        is_shared
+            && !self.is_single
+            && !self.is_closing.get()
             && self.active.get() < self.send.current_max_send_streams()
             && (max_requests == 0 || self.served.get() < max_requests)
     }
@@ -132,10 +153,12 @@ impl SharedConnections {
 
     /// A stream on a connection with a free place.
     #[inline]
-    pub fn reuse(&self, scheme: Scheme, max_requests: u64) -> Option<Stream> {
+    pub fn reuse(&self, sharing: Sharing<'_>, scheme: Scheme, max_requests: u64) -> Option<Stream> {
         let mut open = self.open.borrow_mut();
         open.retain(|carrier| !carrier.is_closing.get());
-        let carrier = open.iter().find(|carrier| carrier.has_room(max_requests))?;
+        let carrier = open
+            .iter()
+            .find(|carrier| carrier.has_room(sharing, max_requests))?;
         Some(carrier.take(scheme, self.translates_grpc_web))
     }
 
@@ -149,6 +172,7 @@ impl SharedConnections {
     pub async fn open(
         self: &Rc<Self>,
         peer: Peer,
+        sharing: Sharing<'_>,
         scheme: Scheme,
         keepalive: Keepalive,
         dialer: &Dialer,
@@ -164,6 +188,11 @@ impl SharedConnections {
             .handshake(Transport(wire.clone()))
             .await?;
         let carrier = Rc::new(Carrier {
+            client: match sharing {
+                Sharing::Client(client) => Some(client.into()),
+                Sharing::All | Sharing::Nobody => None,
+            },
+            is_single: sharing == Sharing::Nobody,
             send,
             active: Cell::new(0),
             served: Cell::new(0),
@@ -227,7 +256,8 @@ impl Task {
         }
         remember(&mut self.carrier.task.borrow_mut(), context);
         if self.carrier.active.get() == 0 {
-            if self.carrier.is_closing.get() {
+            // one that speaks for a client is not kept, as none of HTTP/1 is
+            if self.carrier.is_closing.get() || self.carrier.is_single || self.carrier.client.is_some() {
                 return Poll::Ready(());
             }
             self.arm(Limit::UpstreamKeepalive, self.keepalive.idle_timeout);

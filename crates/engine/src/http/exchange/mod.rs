@@ -6,21 +6,21 @@
 //! not look complete.
 
 mod completion;
-mod paths;
-mod routing;
 mod tls_rules;
 
 use std::rc::Rc;
+
+use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found, Params};
+use headgate_wire::RequestHead;
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Answer;
-use crate::http::bodies::failures::too_large;
+use crate::http::bodies::failures::{hook_failed, too_large};
 use crate::http::bodies::made::keep_trailers;
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::exchange::completion::finish;
-use crate::http::exchange::routing::choose_route;
 use crate::http::forward;
 use crate::http::h1::forwarded::client_of;
 use crate::http::h1::read_head::read_head;
@@ -43,9 +43,6 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     };
     // from here on the worker's clock is right, and other threads have had their turn
     let now = connection.shared.begin_request(&*tables.hooks);
-    if connection.depth == 0 {
-        tables.client_fields.cleanse(&mut head.head);
-    }
     let client = match &tables.trusted_proxies {
         Some(trusted) => client_of(&mut head.head, &connection.client, trusted),
         None => connection.client.clone(),
@@ -120,10 +117,6 @@ async fn respond(
     // the body's framing is the client's and stays; its limit is the route's, known below
     let framing = exchange.request.borrow().framing;
 
-    if tables.client_fields.refuses(&exchange.request.borrow().head) {
-        return Err(Failure::from(FailureKind::UnderscoreInFieldName));
-    }
-    let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
     if !tables.phase_hooks.rewrite.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
@@ -137,9 +130,8 @@ async fn respond(
             ))
             .await;
         }
-        is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     }
-    let route = match choose_route(exchange, tables, is_plain) {
+    let route = match choose_route(exchange, tables) {
         Ok(route) => route,
         // does not reveal which routes exist to unauthorized clients
         Err(failure) => return Err(tls_rules::check_request(exchange, None).err().unwrap_or(failure)),
@@ -209,6 +201,56 @@ fn new_body(
     tables: &Tables,
 ) -> Result<RequestBody, Failure> {
     RequestBody::new(framing, max_bytes, tables.chunk_limits()).map_err(|_| too_large())
+}
+
+struct HeadFields<'a>(&'a RequestHead);
+
+impl Fields for HeadFields<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.0.head.get(name.as_bytes())
+    }
+}
+
+fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Configuration>) -> Result<usize, Failure> {
+    let mut params: Params = exchange.params.take();
+    let request = exchange.request.borrow();
+    let path = normalize_path(request.path())
+        .map_err(|error| Failure::new(FailureKind::MalformedPath(error), error.to_string()))?;
+    let candidate = Candidate {
+        host: host_without_port(request.host()),
+        path: &path,
+        query: request.query(),
+        method: request.method(),
+    };
+    let mut has_failed = false;
+    let mut ask = |route: usize| {
+        let Some(function) = tables.function(route) else {
+            return false;
+        };
+        // the search ends with a matcher that failed: a later route may be open to those whom this one would keep out
+        tables.hooks.matches(function, exchange).unwrap_or_else(|_| {
+            has_failed = true;
+            true
+        })
+    };
+    let found = tables
+        .router
+        .find_normal(&candidate, &HeadFields(&request), &mut params, &mut ask);
+    drop(request);
+    exchange.params.replace(params);
+    match found {
+        Found::Route(_) if has_failed => Err(hook_failed()),
+        Found::Route(route) => Ok(route),
+        Found::MethodNotAllowed(methods) => {
+            let mut failure = Failure::new(
+                FailureKind::MethodNotAllowed,
+                format!("allowed here: {}", methods.join(", ")),
+            );
+            failure.allow = Some(methods.join(", "));
+            Err(failure)
+        }
+        Found::None => Err(Failure::from(FailureKind::NoRoute)),
+    }
 }
 
 fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Next {

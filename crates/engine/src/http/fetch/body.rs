@@ -252,6 +252,7 @@ impl Reader {
         };
         let keepalive = &upstream.keepalive;
         let is_worn = keepalive.max_requests > 0 && self.server.served >= keepalive.max_requests;
+        let is_worn = is_worn || self.server.is_bound;
         if !self.keeps || is_worn || self.upload.is_some() || !self.server.peer.unread().is_empty() {
             return;
         }

@@ -17,7 +17,7 @@ mod upload;
 
 use std::rc::Rc;
 
-use headgate_wire::{is_idempotent, ChunkLimits, Head, HeadLimits, Lenient, ResponseHead};
+use headgate_wire::{is_idempotent, Head, ResponseHead};
 
 use crate::clock::Clock;
 use crate::deadline::Watched;
@@ -26,7 +26,7 @@ use crate::http::h1::request_head::field;
 use crate::limits::Limit;
 use crate::metrics::Counter;
 use crate::state::Shared;
-use crate::upstream::{HostRule, Lease, Upstream};
+use crate::upstream::{binds_connection, HostRule, Lease, Upstream};
 pub use body::FetchedBody;
 pub use error::{FetchError, FetchErrorKind};
 use upload::Upload;
@@ -133,22 +133,12 @@ async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched
         .as_ref()
         .and_then(|upstream| upstream.timeouts.connect)
         .unwrap_or(tables.timeouts.connect);
-    let lenient = way
-        .upstream
-        .as_ref()
-        .map_or(Lenient::NONE, |upstream| upstream.lenient);
     let call = Call {
         shared,
         is_head: request.method == b"HEAD",
         is_idempotent: is_idempotent(&request.method),
-        head_limits: HeadLimits {
-            lenient,
-            ..tables.head_limits()
-        },
-        chunk_limits: ChunkLimits {
-            lenient,
-            ..tables.chunk_limits().from_server()
-        },
+        head_limits: tables.head_limits(),
+        chunk_limits: tables.chunk_limits(),
         watch: Rc::new(shared.deadlines.watch(&shared.clock)),
         timeout_ms,
         connect_ms: connect_ms.min(timeout_ms),
@@ -180,8 +170,8 @@ struct Call<'a> {
     shared: &'a Rc<Shared>,
     is_head: bool,
     is_idempotent: bool,
-    head_limits: HeadLimits,
-    chunk_limits: ChunkLimits,
+    head_limits: headgate_wire::HeadLimits,
+    chunk_limits: headgate_wire::ChunkLimits,
     watch: Rc<Watched>,
     timeout_ms: u64,
     connect_ms: u64,
@@ -292,6 +282,10 @@ impl Way {
             let opening = self.opening(request, host, whole, upload.is_some());
             match attempt::run(call, upstream, server, &opening, whole, upload).await {
                 Ok(mut answered) => {
+                    if let Some(server) = &mut answered.server {
+                        let head = Some(&answered.head.head);
+                        server.is_bound = binds_connection(&request.headers, answered.head.status, head);
+                    }
                     upstream.succeeded(server, call.clock().now_ms());
                     answered.lease = lease;
                     return Ok(answered);

@@ -9,8 +9,8 @@ use url::{Host, Position, Url};
 use super::error::{FetchError, FetchErrorKind};
 use super::public::is_public;
 use crate::snapshot;
-use crate::state::origins::server_at;
 use crate::state::Shared;
+use crate::upstream::one_server;
 use crate::upstream::Upstream;
 
 /// A URL's origin and what goes into the request's head.
@@ -111,7 +111,7 @@ async fn public_address(url: &Url) -> Result<SocketAddr, FetchError> {
 
 /// An origin as the configuration would describe it.
 fn described(url: &Url, address: &str) -> snapshot::Upstream {
-    let mut upstream = server_at(url[..Position::BeforePath].to_owned(), address.to_owned());
+    let mut upstream = one_server(url[..Position::BeforePath].to_owned(), address.to_owned());
     if url.scheme() == "https" {
         upstream.servers[0].tls = true;
         // the name of the URL, also where its address was looked up already

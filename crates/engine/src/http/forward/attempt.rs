@@ -53,8 +53,12 @@ pub(super) async fn run(
     if let Some(http2) = &plan.upstream.servers[server].http2 {
         return super::attempt_http2::run(plan, connection, (server, http2), opening, body).await;
     }
-    let pool = &plan.upstream.servers[server].pool;
-    if let Some(pooled) = pool.take() {
+    let own = connection
+        .own_server
+        .take_if(|own| own.leads_to(plan.upstream, server));
+    let own = own.map(|own| own.pooled);
+    let own = own.and_then(|mut own| own.is_usable().then_some(own));
+    if let Some(pooled) = own.or_else(|| plan.upstream.servers[server].pool.take()) {
         connection.shared.metrics.count(Counter::UpstreamReuses);
         match exchange_heads(plan, connection, pooled, opening, body).await {
             Err(AttemptFailed::Server(failure))
@@ -255,7 +259,7 @@ impl Waiting<'_> {
         if server.unread().is_empty() {
             return None;
         }
-        let limits = self.plan.tables.response_head_limits(self.plan.upstream);
+        let limits = self.plan.tables.head_limits();
         match parse_response(server.unread(), limits, self.is_head) {
             Ok(Parsed::Complete { head, len }) => {
                 server.consume(len);

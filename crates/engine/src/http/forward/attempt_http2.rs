@@ -13,7 +13,7 @@ use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
 use crate::state::connection::Connection;
 use crate::upstream::Pooled;
-use crate::upstream::SharedConnections;
+use crate::upstream::{is_used_by, SharedConnections, Sharing};
 
 /// Runs one attempt. A stream that the server says it never began with, or one on a connection that turns out to be
 /// closed, is replaced by another where that is safe: it is no failure of the server.
@@ -56,11 +56,21 @@ async fn stream(
     } else {
         Scheme::HTTP
     };
+    let client = plan
+        .upstream
+        .client_address
+        .as_ref()
+        .and_then(|rule| rule.key(&*plan.exchange.client));
+    let sharing = match &client {
+        _ if is_used_by(&plan.exchange.request.borrow().head) => Sharing::Nobody,
+        Some(client) => Sharing::Client(client),
+        None => Sharing::All,
+    };
     let reused = |stream| {
         shared.metrics.count(Counter::UpstreamReuses);
         Pooled::new(Peer::new(stream, shared.buffers.clone()), 1)
     };
-    if let Some(stream) = http2.reuse(scheme.clone(), keepalive.max_requests) {
+    if let Some(stream) = http2.reuse(sharing, scheme.clone(), keepalive.max_requests) {
         return Ok(reused(stream));
     }
     connection.watch.arm(Limit::Connect, plan.connect_ms);
@@ -69,12 +79,12 @@ async fn stream(
         Ok(turn) => turn,
         Err(broken) => return Err(late(plan, connection, &broken)),
     };
-    if let Some(stream) = http2.reuse(scheme.clone(), keepalive.max_requests) {
+    if let Some(stream) = http2.reuse(sharing, scheme.clone(), keepalive.max_requests) {
         return Ok(reused(stream));
     }
     let fresh = connect(plan, connection, server).await?;
     match http2
-        .open(fresh.peer, scheme, keepalive.clone(), &shared.dialer())
+        .open(fresh.peer, sharing, scheme, keepalive.clone(), &shared.dialer())
         .await
     {
         Ok(stream) => Ok(Pooled::new(Peer::new(stream, shared.buffers.clone()), 0)),

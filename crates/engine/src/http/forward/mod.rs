@@ -117,9 +117,12 @@ async fn try_servers(
         }
         let server = match exchange.picked.take() {
             Some(server) => server,
-            None => match queue::server(connection, &plan, tried).await? {
+            None => match own_server(connection, &upstream, tried) {
                 Some(server) => server,
-                None => break,
+                None => match queue::server(connection, &plan, tried).await? {
+                    Some(server) => server,
+                    None => break,
+                },
             },
         };
         tried |= 1 << server;
@@ -159,6 +162,12 @@ async fn try_servers(
     Err(failure.unwrap_or_else(|| Failure::from(FailureKind::NoServer)))
 }
 
+/// The server that the client has a connection of its own to, if that was not tried yet.
+fn own_server(connection: &Connection, upstream: &Rc<Upstream>, tried: u64) -> Option<usize> {
+    let own = connection.own_server.as_ref()?;
+    (Rc::ptr_eq(&own.upstream, upstream) && tried & (1 << own.server) == 0).then_some(own.server)
+}
+
 /// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they
 /// did not begin with it.
 fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
@@ -180,7 +189,7 @@ impl<'a> Plan<'a> {
             &mut request,
             &tables.forwarding,
             tables.request_id_header.as_deref(),
-            exchange.client.tells_host,
+            exchange.client.hop.is_some(),
         );
         let target = route
             .and_then(|route| stripped_path(request.path(), &tables.routes[route]))

@@ -26,8 +26,8 @@ use crate::limits::{Limit, LimitCounter};
 use crate::messages::websocket;
 use crate::metrics::Counter;
 use crate::peer::{Broken, Peer};
-use crate::state::connection::{Connection, Next};
-use crate::upstream::{Lease, Pooled};
+use crate::state::connection::{Connection, Next, OwnServer};
+use crate::upstream::{binds_connection, Lease, Pooled};
 
 /// Brings a response to the client.
 pub(super) async fn respond(
@@ -100,7 +100,7 @@ pub(super) async fn respond(
         head,
         framing,
         client_framing.is_chunked,
-        plan.tables.response_chunk_limits(plan.upstream),
+        plan.tables.chunk_limits(),
         may_splice,
     );
     let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
@@ -385,16 +385,34 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
 }
 
 /// Puts a connection back into its server's pool, if it is fit for another request.
-pub(super) fn keep(connection: &Connection, plan: &Plan<'_>, mut server: Box<Pooled>) {
+pub(super) fn keep(connection: &mut Connection, plan: &Plan<'_>, mut server: Box<Pooled>) {
     let keepalive = &plan.upstream.keepalive;
     let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
     if is_worn || !server.peer.unread().is_empty() {
         return;
     }
     if let Some(index) = plan.exchange.server.get() {
+        if server.is_bound || binds(plan.exchange) {
+            server.is_bound = true;
+            connection.own_server = Some(Box::new(OwnServer {
+                upstream: plan.upstream.clone(),
+                server: index,
+                pooled: server,
+            }));
+            return;
+        }
         server.since_ms = connection.shared.clock.now_ms();
         plan.upstream.servers[index].pool.give(server, keepalive.max_idle);
     }
+}
+
+/// Whether the server takes whatever comes on the connection for one user's from now on.
+fn binds(exchange: &crate::hooks::exchange::Exchange) -> bool {
+    let (request, response) = (exchange.request.borrow(), exchange.response.borrow());
+    let (status, head) = response
+        .as_ref()
+        .map_or((0, None), |response| (response.status, Some(&response.head)));
+    binds_connection(&request.head, status, head)
 }
 
 /// A 101: from here on both sides speak another protocol.
