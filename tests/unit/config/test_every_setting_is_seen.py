@@ -1,0 +1,331 @@
+"""A setting that is accepted has an effect: every key of the model, and the test that sees what it does.
+
+A new key needs a line here, and with it a test. `NOT_YET` names the keys whose effect no test of their own looks at.
+"""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel
+
+from headgate.config.model import GatewayConfig
+from headgate.config.settings import Settings
+
+E2E = Path(__file__).parents[2] / "e2e"
+HERE = "test_settings_take_effect"
+
+SEEN: dict[str, dict[str, str]] = {
+    "GatewayConfig": {
+        "listeners": "test_addresses::several_listeners_serve_at_once",
+        "tcp": "test_tcp::bytes_go_both_ways_and_each_side_ends_for_itself",
+        "udp": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "tls_routes": "test_tls_passthrough::name_leads_to_its_server_and_bytes_arrive_unchanged",
+        "upstreams": "test_upstreams::round_robin_shares_alike",
+        "routes": "test_routing::path_decides",
+        "hooks": "test_hook_phases::request_hooks_run_in_order_and_response_hooks_in_reverse",
+        "plugins": "test_plugins::key_is_asked_for_and_never_reaches_the_server",
+        "limits": "test_limits::head_that_is_too_large_gets_431",
+        "timeouts": "test_timeouts::slow_request_head_gets_408",
+        "tls": "test_tls_module::demand_is_met_by_the_module",
+        "http2": f"{HERE}::http2_enabled",
+        "websocket": "test_websocket_frames::limits_are_named_and_counted",
+        "background": f"{HERE}::bound_on_work_beside_requests",
+        "forwarding": "test_proxy_headers::via_is_added_both_ways",
+        "trusted_proxies": "test_trusted_proxies::what_an_untrusted_peer_says_is_dropped",
+        "request_id_header": f"{HERE}::request_id_header",
+        "access_log": "test_access_log::json_record_tells_everything",
+        "server_timing": "test_hook_times::server_timing_tells_each_hook_the_server_and_the_whole",
+        "watchdog": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
+        "error_log": f"{HERE}::error_log_to_a_file_at_a_level",
+        "workers": "test_processes::workers_share_the_load",
+        "hook_deadline": "test_hook_waiting::late_hook_is_cancelled_and_fails_closed",
+        "hook_on_error": f"{HERE}::hook_on_error_open",
+    },
+    "ListenerConfig": {
+        "address": "test_addresses::listener_of_each_kind_serves",
+        "name": "test_hook_phases::request_tells_everything_about_itself",
+        "proxy_protocol": "test_proxy_protocol::line_of_version_1_gives_the_client",
+        "trusted_proxies": "test_proxy_protocol::untrusted_peer_is_cut_off",
+        "tls_passthrough": "test_tls_passthrough::http_of_the_same_hosts_is_served_on_the_same_port",
+        "tls": "test_tls::requests_of_one_connection_are_answered_over_tls",
+        "hooks": "test_connect_hooks::refused_connection_is_closed_counted_and_logged",
+    },
+    "TcpListenerConfig": {
+        "to": "test_tcp::large_transfers_arrive_whole",
+        "address": "test_tcp::bytes_go_both_ways_and_each_side_ends_for_itself",
+        "proxy_protocol": "test_tcp::server_is_told_the_client",
+        "trusted_proxies": "test_tcp::server_is_told_the_client",
+        "tls_passthrough": "test_tls_passthrough::rest_goes_where_the_listener_says",
+        "max_connections": "test_tcp::connections_of_a_listener_are_bounded",
+        "idle": "test_tcp::silence_and_life_are_bounded",
+        "lifetime": "test_tcp::silence_and_life_are_bounded",
+        "hooks": "test_tcp::hooks_see_and_change_chunks",
+    },
+    "UdpListenerConfig": {
+        "name": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "to": "test_udp::session_keeps_its_server_and_sessions_are_shared_out",
+        "address": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "max_connections": "test_udp::sessions_are_bounded",
+        "idle": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "hooks": "test_udp::hooks_see_datagrams",
+    },
+    "TlsRouteConfig": {
+        "host": "test_tls_passthrough::unknown_name_gets_an_alert",
+        "to": "test_tls_passthrough::name_leads_to_its_server_and_bytes_arrive_unchanged",
+    },
+    "TlsConfig": {
+        "certificates": "test_tls::certificate_is_that_of_the_name",
+        "local": "test_tls_development::authority_is_made_once_and_signs_for_other_names",
+        "policy": "test_tls::modern_policy_refuses_tls_1_2",
+        "alpn_mismatch": "test_tls::mismatch_of_protocols_may_be_ignored",
+        "unknown_names": "test_tls::unknown_name_may_be_refused",
+        "host_mismatch": "test_tls::mismatch_of_hosts_may_be_allowed",
+        "tickets": "test_tls::tickets_may_be_turned_off",
+        "client_certificates": "test_client_certificates::valid_certificate_passes_everywhere",
+    },
+    "CertificateConfig": {
+        "certificate": "test_tls::certificate_is_that_of_the_name",
+        "key": "test_tls::bad_certificates_are_refused_by_file_and_reason",
+        "names": "test_tls::certificate_is_that_of_the_name",
+        "ocsp": "test_tls::stapled_response_reaches_clients_that_ask",
+    },
+    "ClientCertificatesConfig": {
+        "mode": "test_client_certificates::required_lets_nobody_in_without_a_valid_one",
+        "ca": "test_client_certificates::valid_certificate_passes_everywhere",
+        "crl": "test_client_certificates::missing_or_bad_certificate_is_a_400_but_on_open_routes",
+    },
+    "CryptographyConfig": {
+        "require_fips": "test_tls_module::demand_of_the_configuration_is_refused_by_another_module"
+    },
+    "UpstreamConfig": {
+        "servers": "test_upstreams::round_robin_shares_alike",
+        "protocol": "test_http2_upstream::request_and_answer_keep_their_parts",
+        "grpc_web": "test_grpc::browser_calls_in_bytes",
+        "balance": "test_upstreams::least_conn_prefers_the_server_with_fewer_requests",
+        "keepalive": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
+        "retries": "test_retries::no_retries_means_none",
+        "timeouts": "test_queue::wait_has_a_limit",
+        "proxy_protocol": "test_proxy_protocol::server_gets_a_header",
+        "source": "test_transparent::source_is_the_clients_address",
+        "host": "test_proxy_headers::host_may_be_rewritten",
+        "tls": "test_tls_upstream::server_of_a_trusted_authority_is_spoken_to",
+    },
+    "ServerConfig": {
+        "address": "test_addresses::server_on_ipv6_is_asked",
+        "weight": "test_upstreams::weights_decide_the_shares_smoothly",
+        "max_fails": "test_upstreams::max_fails_zero_is_never_left_out",
+        "fail_timeout": "test_upstreams::failing_server_is_left_out_and_comes_back",
+        "backup": "test_upstreams::backup_is_asked_only_when_the_others_are_out",
+        "max_connections": "test_limits::connections_of_a_server_are_limited",
+    },
+    "KeepaliveConfig": {
+        "max_idle": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
+        "idle_timeout": "test_timeouts::idle_server_connection_is_closed",
+        "max_requests": "test_upstreams::server_connection_is_closed_after_its_number_of_requests",
+        "ping": "test_http2_upstream::server_that_answers_no_ping_is_given_up",
+    },
+    "UpstreamTimeoutsConfig": {"queue": "test_queue::wait_has_a_limit"},
+    "UpstreamTlsConfig": {
+        "verify": "test_tls_upstream::what_is_configured_to_be_fine_is_fine",
+        "ca": "test_tls_upstream::server_of_a_trusted_authority_is_spoken_to",
+        "server_name": "test_tls_upstream::what_is_configured_to_be_fine_is_fine",
+        "pins": "test_tls_upstream::failed_handshake_is_a_502_that_says_why",
+        "certificate": "test_tls_upstream::gateway_shows_its_certificate_to_servers_that_ask",
+        "policy": "test_tls_upstream::failed_handshake_is_a_502_that_says_why",
+    },
+    "RouteConfig": {
+        "name": "test_hook_phases::request_tells_everything_about_itself",
+        "path": "test_routing::path_decides",
+        "host": "test_routing::host_decides",
+        "methods": "test_routing::method_decides",
+        "headers": "test_routing::header_decides",
+        "query": "test_routing::query_decides",
+        "when": "test_routing::function_decides",
+        "priority": "test_routing::route_with_more_conditions_wins",
+        "to": "test_routing::host_decides",
+        "redirect": "test_fixed_answers::redirect_says_where",
+        "respond": "test_fixed_answers::fixed_text_is_answered",
+        "files": "test_static_files::file_is_served_with_type_and_validators",
+        "strip_prefix": "test_routing::prefix_is_changed_on_the_way",
+        "replace_prefix": "test_routing::prefix_is_changed_on_the_way",
+        "max_body_bytes": "test_limits::route_may_have_its_own_body_limit",
+        "client_certificate": "test_client_certificates::optional_asks_and_leaves_it_to_routes",
+        "timeouts": "test_timeouts::route_may_have_its_own_timeouts",
+        "on_error": "test_routing::matcher_that_fails_open_counts_as_no",
+        "hooks": "test_hook_phases::request_hooks_run_in_order_and_response_hooks_in_reverse",
+    },
+    "RedirectConfig": {
+        "location": "test_fixed_answers::redirect_says_where",
+        "status": "test_fixed_answers::redirect_says_where",
+    },
+    "RespondConfig": {
+        "status": "test_fixed_answers::fixed_answer_has_status_headers_and_body",
+        "headers": "test_fixed_answers::fixed_answer_has_status_headers_and_body",
+        "body": "test_fixed_answers::fixed_answer_has_status_headers_and_body",
+    },
+    "FilesConfig": {
+        "root": "test_static_files::index_of_a_folder_is_served",
+        "index": "test_static_files::index_of_a_folder_is_served",
+    },
+    "RouteTimeoutsConfig": {"upstream_head": "test_timeouts::route_may_have_its_own_timeouts"},
+    "HookConfig": {
+        "function": "test_hook_times::status_prints_hooks_phases_and_plugins",
+        "deadline": "test_hook_waiting::deadline_of_a_single_hook",
+        "on_error": "test_hook_failures::hook_that_fails_open_is_passed_over",
+    },
+    "BodyHookConfig": {
+        "deadline": "test_body_hook_failures::a_hook_that_fails_costs_its_own_request_only",
+        "on_error": "test_body_hook_failures::a_hook_that_fails_costs_its_own_request_only",
+        "mode": "test_request_bodies::a_whole_body_is_checked_before_a_server_sees_it",
+        "limit": "test_response_bodies::a_body_over_the_limit_of_its_hook_is_502",
+        "decode": "test_request_bodies::a_coded_body_is_decoded_and_coded_again",
+    },
+    "PluginConfig": {
+        "plugin": "test_plugins::ten_of_many_at_once_pass_and_the_rest_are_told_when",
+        "on": "test_hook_phases::plugin_of_a_path_runs_only_there",
+        "config": "test_plugins::ten_of_many_at_once_pass_and_the_rest_are_told_when",
+    },
+    "LimitsConfig": {
+        "max_head_bytes": "test_limits::head_that_is_too_large_gets_431",
+        "max_header_fields": "test_limits::too_many_fields_get_431",
+        "max_body_bytes": "test_limits::body_that_is_too_large_gets_413",
+        "max_connections": "test_limits::connections_above_the_limit_are_turned_away",
+        "max_connections_per_client": "test_limits::connections_of_one_client_are_limited",
+        "max_requests_per_connection": "test_limits::connection_closes_after_its_number_of_requests",
+        "max_tls_handshakes": "test_tls::handshakes_beyond_the_limit_are_not_begun",
+        "max_chunk_extension_bytes": "test_limits::chunk_extensions_are_limited",
+        "max_trailer_bytes": "test_limits::trailers_are_limited",
+        "max_fetches": "test_fetch::too_many_fetches_are_refused",
+        "max_client_hello_bytes": "test_tls_passthrough::large_hello_is_refused",
+        "max_proxy_header_bytes": f"{HERE}::max_proxy_header_bytes",
+        "max_buffered_body_bytes": "test_request_bodies::a_body_too_large_to_hold_is_413",
+        "buffered_memory_bytes": "test_response_bodies::a_large_whole_body_lies_in_a_file_meanwhile",
+        "max_hook_chunk_bytes": "test_body_hook_failures::what_went_wrong_is_in_the_log",
+        "allow_half_close": (
+            "test_proxy_connections::half_closed_client_gets_its_answer_where_that_is_allowed"
+        ),
+    },
+    "TimeoutsConfig": {
+        "proxy_header": "test_proxy_protocol::header_that_does_not_come_is_not_awaited_for_ever",
+        "tls_handshake": "test_tls::handshake_that_never_ends_is_cut",
+        "client_head": "test_timeouts::slow_request_head_gets_408",
+        "client_body": "test_timeouts::slow_request_body_gets_408",
+        "client_idle": "test_timeouts::idle_client_connection_is_closed_silently",
+        "send": "test_timeouts::client_that_does_not_read_is_cut",
+        "connect": "test_timeouts::full_backlog_of_a_server_gets_504",
+        "upstream_head": "test_timeouts::server_without_an_answer_gets_504",
+        "upstream_idle": "test_timeouts::response_body_that_stops_cuts_the_connection",
+        "fetch": "test_fetch::deadline_ends_a_fetch",
+        "drain": "test_processes::graceful_stop_ends_at_the_drain_limit",
+    },
+    "Http2Config": {
+        "enabled": f"{HERE}::http2_enabled",
+        "h2c": "test_http2::http2_can_be_switched_off",
+        "max_concurrent_streams": "test_http2_hostile::streams_past_the_limit_are_refused",
+        "max_resets": "test_http2_hostile::rapid_reset_ends_the_connection",
+        "max_control_frames": "test_http2_hostile::flood_of_frames_without_work_ends_the_connection",
+        "window_bytes": f"{HERE}::window_bytes_of_http2_are_announced",
+        "max_age": "test_http2_hostile::old_connection_and_one_with_its_share_get_a_goaway",
+        "websocket": "test_http2::websocket_comes_by_extended_connect",
+    },
+    "WebSocketConfig": {
+        "max_message_bytes": "test_websocket_frames::limits_are_named_and_counted",
+        "max_frame_bytes": "test_websocket_frames::limits_are_named_and_counted",
+        "ping_interval": "test_websocket_frames::client_that_answers_no_ping_is_given_up",
+        "idle": "test_websocket_frames::websocket_without_messages_ends",
+        "close_timeout": "test_websocket_frames::close_that_is_not_answered_is_waited_for_no_longer",
+    },
+    "BackgroundConfig": {
+        "max_tasks": f"{HERE}::bound_on_work_beside_requests",
+        "threads": f"{HERE}::bound_on_work_beside_requests",
+        "max_waiting_threads": f"{HERE}::bound_on_work_beside_requests",
+        "processes": "test_background::jobs_of_all_workers_share_their_bound",
+        "max_waiting_jobs": "test_background::jobs_of_all_workers_share_their_bound",
+        "job_timeout": f"{HERE}::bound_on_work_beside_requests",
+        "max_job_bytes": f"{HERE}::bound_on_work_beside_requests",
+        "job_nice": f"{HERE}::bound_on_work_beside_requests",
+    },
+    "ForwardingConfig": {
+        "x_forwarded": "test_proxy_headers::x_forwarded_fields_are_added",
+        "forwarded": "test_proxy_headers::forwarded_says_who_asked_how",
+        "via": "test_proxy_headers::via_is_added_both_ways",
+        "name": "test_proxy_headers::via_is_added_both_ways",
+        "client_certificate": "test_client_certificates::servers_are_told_of_the_certificate",
+    },
+    "AccessLogConfig": {
+        "format": "test_access_log::custom_format_is_followed",
+        "to": "test_access_log::log_goes_to_a_file_and_is_reopened",
+        "flush": "test_access_log::lines_in_the_buffer_are_written_at_the_end",
+        "buffer_bytes": f"{HERE}::buffer_bytes_of_the_access_log",
+    },
+    "ErrorLogConfig": {
+        "level": f"{HERE}::error_log_to_a_file_at_a_level",
+        "format": "test_access_log::error_log_is_json_when_asked",
+        "to": f"{HERE}::error_log_to_a_file_at_a_level",
+    },
+    "WatchdogConfig": {
+        "log": "test_hook_times::watchdog_logs_the_stack_of_what_holds_the_loop",
+        "kill": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
+    },
+}
+HOOKS = {
+    "HooksConfig": "test_every_phase_fails",
+    "RouteHooksConfig": "test_every_phase_fails",
+    "ListenerHooksConfig": "test_connect_hooks",
+    "StreamHooksConfig": "test_tcp",
+}
+"""Tables of hooks have a key for each phase: `test_registered_runs.py` goes through them all."""
+NOT_YET = {
+    "BodyHookConfig.function",
+    "LimitsConfig.max_fetch_body_bytes",
+    "ListenerConfig.mode",
+    "PluginConfig.deadline",
+    "PluginConfig.name",
+    "PluginConfig.on_error",
+    "PluginConfig.order",
+    "RouteConfig.deadline",
+    "RouteTimeoutsConfig.client_body",
+    "RouteTimeoutsConfig.connect",
+    "RouteTimeoutsConfig.queue",
+    "RouteTimeoutsConfig.send",
+    "RouteTimeoutsConfig.upstream_idle",
+    "TcpListenerConfig.max_connections_per_client",
+    "TcpListenerConfig.mode",
+    "TcpListenerConfig.name",
+    "TimeoutsConfig.queue",
+    "TlsConfig.alpn",
+    "UdpListenerConfig.max_connections_per_client",
+    "UpstreamTimeoutsConfig.connect",
+    "UpstreamTimeoutsConfig.upstream_head",
+    "UpstreamTimeoutsConfig.upstream_idle",
+    "WebSocketConfig.max_queued_bytes",
+}
+
+
+def keys(model: type[BaseModel] = GatewayConfig) -> set[str]:
+    """Every key of the model and of all tables in it."""
+    found, pending = {f"{model.__name__}.{name}" for name in model.model_fields}, []
+    pending = [field.annotation for field in model.model_fields.values()]
+    while pending:
+        one = pending.pop()
+        pending += get_args(one)
+        if isinstance(one, type) and issubclass(one, Settings):
+            found |= keys(one)
+    return found
+
+
+def test_every_key_has_a_test_that_sees_its_effect() -> None:
+    known = {f"{table}.{key}" for table, of in SEEN.items() for key in of}
+    wanted = {key for key in keys() if key.partition(".")[0] not in HOOKS}
+    assert wanted - known - NOT_YET == set(), "a setting without a test of its effect"
+    assert (known | NOT_YET) - wanted == set(), "there is no such setting any more"
+    assert known & NOT_YET == set()
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    for name in sorted({test for of in SEEN.values() for test in of.values()}):
+        file, _, function = name.partition("::")
+        assert re.search(rf"^(async )?def test_{function}\(", (E2E / f"{file}.py").read_text(), re.M), name
+    for file in HOOKS.values():
+        assert (E2E / f"{file}.py").exists()
