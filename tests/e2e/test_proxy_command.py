@@ -128,7 +128,7 @@ def test_worker_ends_after_its_requests_when_the_supervisor_is_gone(start: Start
     with gateway.client() as client:
         gate = begin_slowly(client, origin, "/orphaned")
         gateway.signal(signal.SIGKILL)
-        gateway.wait_for_log("the supervisor is gone: draining")
+        gateway.wait_for_log("the supervisor has exited: draining")
         gate.set()
         assert client.read_exactly(4) == b"done"
     eventually(lambda: not group_members(gateway.process.pid), "the worker has ended")

@@ -9,6 +9,7 @@ from headgate.cli.failing import EXIT_CODES, OK
 
 app = typer.Typer(
     name="headgate",
+    help="The gateway you program in Python: reverse proxy and load balancer.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -2,7 +2,7 @@
 
 How it works: `SOCK_SEQPACKET` keeps message borders, so a message is one `sendmsg` and needs no framing;
 descriptors travel in its ancillary data (unix(7), SCM_RIGHTS). The socket is also the life line: its end of
-file tells a worker that the supervisor is gone. What is said on it is in `messages`.
+file shows a worker that the supervisor has exited. The messages are in `messages`.
 """
 
 import os
@@ -16,7 +16,7 @@ MOST_DESCRIPTORS = 200  # below the kernel's SCM_MAX_FD of 253
 
 
 class ChannelClosed(ConnectionError):
-    """The other end is gone."""
+    """The other end is closed."""
 
 
 class Channel:
@@ -30,7 +30,7 @@ class Channel:
         return self.socket.fileno()
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> None:
-        """Sends one message; raises ChannelClosed if nobody can read it any more, ValueError if it is too long."""
+        """Sends one message; raises ChannelClosed if the other end is closed, ValueError if it is too long."""
         data = message.encode()
         if len(data) > LONGEST_MESSAGE_BYTES:
             raise ValueError(f"a control message of `{len(data)}` bytes is over {LONGEST_MESSAGE_BYTES}")
@@ -40,7 +40,7 @@ class Channel:
             else:
                 self.socket.send(data)
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise ChannelClosed("the other end of the control channel is gone") from error
+            raise ChannelClosed("the other end of the control channel is closed") from error
 
     def receive(self) -> tuple[Message, list[int]]:
         """The next message and its descriptors (the caller owns them).
@@ -50,9 +50,9 @@ class Channel:
         try:
             data, descriptors, _, _ = socket.recv_fds(self.socket, LONGEST_MESSAGE_BYTES, MOST_DESCRIPTORS)
         except ConnectionResetError as error:
-            raise ChannelClosed("the other end of the control channel is gone") from error
+            raise ChannelClosed("the other end of the control channel is closed") from error
         if not data:
-            raise ChannelClosed("the other end of the control channel is gone")
+            raise ChannelClosed("the other end of the control channel is closed")
         try:
             return self._kinds.decode(data), list(descriptors)
         except MessageError:

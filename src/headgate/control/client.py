@@ -22,7 +22,7 @@ class CommandRefused(Exception):
 class Client:
     """Talks to the supervisor with process id `pid`, whose control socket is in `folder`.
 
-    Each call opens a connection. All raise NotRunning if the gateway is gone, CommandRefused if it says no,
+    Each call opens a connection. All raise NotRunning if the gateway has exited, CommandRefused if it refuses,
     MessageError if it speaks another version, OSError if it cannot be talked to.
     """
 

@@ -42,12 +42,12 @@ class Endpoint:
             socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         )
         # Appears under its name only once it listens: whoever sees the file can connect.
-        coming = f"{path}.new"
-        _remove(coming)
-        self._listener.bind(coming)
-        os.chmod(coming, 0o600)
+        partial = f"{path}.new"
+        _remove(partial)
+        self._listener.bind(partial)
+        os.chmod(partial, 0o600)
         self._listener.listen(16)
-        os.replace(coming, path)
+        os.replace(partial, path)
         reactor.watch(self._listener, self._accept)
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Line:
         reactor.watch(line, self._readable)
 
     def on_leave(self, call: Callable[[], None]) -> None:
-        """Calls back when the other side has gone, or was cut off."""
+        """Calls back when the caller has disconnected, or was disconnected."""
         self._leave = call
 
     def send(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""How long hooks take: what a worker tells of its own, and the sums over all workers.
+"""How long hooks take: what a worker reports of its own, and the sums over all workers.
 
 How it works: the engine keeps a histogram for each hook, the first bucket under 1 us and each further one twice as
 wide. Histograms of the same hook in several workers are added up; a quantile is the end of the bucket that it falls
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from headgate.control.messages import HookTimes
 
 MOST_HOOKS = 300
-"""A worker tells of at most so many, those that took longest: a message has a limit."""
+"""A worker reports at most so many, those that took longest: a message has a limit."""
 
 
 class HasTimes(Protocol):
@@ -23,7 +23,7 @@ class HasTimes(Protocol):
 
 def times_of(core: HasTimes, hooks: Sequence[Any]) -> list[HookTimes]:
     """What the hooks of one worker took; those never called are left out."""
-    told = [
+    reported = [
         HookTimes(
             phase=spec.phase,
             hook=spec.name,
@@ -40,22 +40,22 @@ def times_of(core: HasTimes, hooks: Sequence[Any]) -> list[HookTimes]:
         )
         if calls
     ]
-    return sorted(told, key=lambda times: -times.total_us)[:MOST_HOOKS]
+    return sorted(reported, key=lambda times: -times.total_us)[:MOST_HOOKS]
 
 
-def by_hook(told: Iterable[HookTimes]) -> list[HookTimes]:
+def by_hook(reported: Iterable[HookTimes]) -> list[HookTimes]:
     """The sums of each hook in each phase."""
-    return _summed(told, lambda times: (times.phase, times.hook, times.plugin))
+    return _summed(reported, lambda times: (times.phase, times.hook, times.plugin))
 
 
-def by_phase(told: Iterable[HookTimes]) -> list[HookTimes]:
+def by_phase(reported: Iterable[HookTimes]) -> list[HookTimes]:
     """The sums of each phase."""
-    return _summed(told, lambda times: (times.phase, "", None))
+    return _summed(reported, lambda times: (times.phase, "", None))
 
 
-def by_plugin(told: Iterable[HookTimes]) -> list[HookTimes]:
+def by_plugin(reported: Iterable[HookTimes]) -> list[HookTimes]:
     """The sums of each plugin, over all its phases."""
-    own = (times for times in told if times.plugin)
+    own = (times for times in reported if times.plugin)
     return _summed(own, lambda times: ("", "", times.plugin))
 
 
@@ -70,10 +70,10 @@ def quantile_us(times: HookTimes, share: float) -> int:
 
 
 def _summed(
-    told: Iterable[HookTimes], key: Callable[[HookTimes], tuple[str, str, str | None]]
+    reported: Iterable[HookTimes], key: Callable[[HookTimes], tuple[str, str, str | None]]
 ) -> list[HookTimes]:
     groups: dict[tuple[str, str, str | None], list[HookTimes]] = {}
-    for times in told:
+    for times in reported:
         groups.setdefault(key(times), []).append(times)
     sums = [_sum(*name, group) for name, group in groups.items()]
     return sorted(sums, key=lambda times: -times.total_us)

@@ -1,4 +1,4 @@
-"""What the supervisor and a worker tell each other. Descriptors travel beside a message, see `channel`.
+"""What the supervisor and a worker send each other. Descriptors travel beside a message, see `channel`.
 
 | message           | from       | when                                                                  |
 |-------------------|------------|-----------------------------------------------------------------------|

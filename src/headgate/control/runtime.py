@@ -1,8 +1,8 @@
 """Where a running gateway can be found: the runtime directory and its control socket.
 
 How it works: each supervisor listens on `<runtime directory>/<pid>.sock` and answers there
-(see `commands`). Nothing is written that could go stale: a socket nobody listens on is a gateway that is
-gone, and is removed.
+(see `commands`). Nothing is written that could go stale: a socket on which
+nothing listens belongs to a gateway that has exited, and is removed.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """A change that needs no new workers: it goes into those that run, and no connection notices.
 
-How it works: the coming generation's first worker has loaded and checked the file. It hands over what it has loaded,
+How it works: the pending generation's first worker has loaded and checked the file. It hands over what it has loaded,
 and every worker that runs says whether it could put that in force. If all could, all do, in one swap each; new
-listeners are lent to them, those that are no more are closed. If one could not because code differs, the coming
+listeners are lent to them, those that are no more are closed. If one could not because code differs, the pending
 generation goes on with workers of its own; if the configuration is refused, all of them keep the old one.
 """
 
@@ -28,7 +28,7 @@ class Awaited:
     def __init__(self, workers: Iterable[WorkerProcess], done: Callable[[], None]) -> None:
         self._missing, self._done = set(workers), done
 
-    def heard(self, worker: WorkerProcess) -> None:
+    def done_by(self, worker: WorkerProcess) -> None:
         """This one has done it, or never will."""
         if worker in self._missing:
             self._missing.discard(worker)
@@ -84,21 +84,21 @@ class Changing:
             if not message.needs_workers:
                 self._error = self._error or message.error
         if self._prepares:
-            self._prepares.heard(worker)
+            self._prepares.done_by(worker)
 
     def applied(self, worker: WorkerProcess) -> None:
         """A worker has put it in force."""
         if self._applies:
-            self._applies.heard(worker)
+            self._applies.done_by(worker)
 
     def left(self, worker: WorkerProcess) -> None:
         """A worker has ended; another one will load the file itself."""
         for awaited in (self._prepares, self._applies):
             if awaited:
-                awaited.heard(worker)
+                awaited.done_by(worker)
 
     def end(self) -> None:
-        """Forgets it: the coming generation is given up."""
+        """Forgets it: the pending generation is given up."""
         self._timer.cancel()
         if self._prepares:
             self._prepares = None

@@ -77,7 +77,7 @@ class Commands:
             log.info("stopping" if is_now else "stopping when the requests in flight are done")
         state.stopping = intent
         state.inspections.end_all()
-        state.coming = None
+        state.pending = None
         state.listeners.close(keep_socket_files=self._is_another_serving)
         for worker in list(state.workers.values()):
             if intent is Intent.STOP_NOW:
@@ -94,7 +94,7 @@ class Commands:
         return self._state.predecessor is not None and self._state.current is None
 
     def reload(self, answer: Answer) -> None:
-        """Starts a new generation, or another one after that which is coming."""
+        """Starts a new generation, or another one after that which is pending."""
         if self._state.stopping:
             return answer(commands.Refused(error="the gateway is stopping"))
         if self._generations.is_reloading:
@@ -151,7 +151,7 @@ class Commands:
     def reported(self, worker: WorkerProcess) -> None:
         """A worker has reported, or has ended."""
         for one in self._status_rounds:
-            one.heard(worker)
+            one.reported(worker)
         self._status_rounds = [one for one in self._status_rounds if not one.is_over]
 
     def _hook_times(self) -> commands.HookTimesReply:

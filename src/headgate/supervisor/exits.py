@@ -34,12 +34,12 @@ class Exits:
             del generation.workers[worker.slot]
         self._generations.left(worker)
         cause = worker.error or _cause(status)
-        if generation is state.coming and worker.state is not WorkerState.STOPPING:
+        if generation is state.pending and worker.state is not WorkerState.STOPPING:
             code = EXIT_CONFIG if worker.is_config_error else EXIT_FAILURE
             self._generations.give_up(generation, cause, code)
         elif generation is state.current and not state.stopping:
             self._restart_later(worker, generation, cause)
-        if not generation.workers and generation not in (state.coming, state.current):
+        if not generation.workers and generation not in (state.pending, state.current):
             generation.zygote.close()
 
     def _read_last_messages(self, worker: WorkerProcess) -> None:

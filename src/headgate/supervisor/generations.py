@@ -1,12 +1,12 @@
 """Generations: how a new version comes into force, or does not.
 
-How it works: the `current` generation serves; a reload starts a `coming` one, waits until every worker of it is
+How it works: the `current` generation serves; a reload starts a `pending` one, waits until every worker of it is
 prepared (loaded, hooks started up), lends it the sockets, waits until all accept, and only then drains the old one; a
-change that the code of the workers that run can serve goes into those (`applying`). A coming generation that fails in
+change that the code of the workers that run can serve goes into those (`applying`). A pending generation that fails in
 any of its workers is thrown away and the current one is not affected. The supervisor itself never loads the user's
 code: the workers say which addresses they want.
 
-| event                       | current generation               | coming generation                       |
+| event                       | current generation               | pending generation                      |
 |-----------------------------|----------------------------------|-----------------------------------------|
 | worker says `Prepared`      | lend it the sockets              | all prepared: bind, lend to all         |
 | worker says `Ready`         | it serves                        | all ready: promote, drain the old       |
@@ -32,7 +32,7 @@ from headgate.supervisor.state import EXIT_FAILURE, State
 from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 from headgate.supervisor.zygotes import ForkedWorker, Zygote
 
-RETREAT_LIMIT_S = 5.0  # for old workers to stop accepting; one whose loop a hook blocks does so later
+STOP_ACCEPTING_LIMIT_S = 5.0  # for old workers to stop accepting; one whose loop a hook blocks does so later
 
 log = logging.getLogger("headgate.supervisor")
 
@@ -58,7 +58,7 @@ class Generations:
         self._number = 0
         self._change: Changing | None = None
         """What goes into the workers that run."""
-        self._retreat: Awaited | None = None
+        self._still_accepting: Awaited | None = None
         """The old workers that still accept."""
         self._tls_module: tuple[str, bool] | None = None
         """What was last said of the cryptographic module."""
@@ -67,18 +67,18 @@ class Generations:
     @property
     def is_reloading(self) -> bool:
         """Whether a reload is under way."""
-        return bool(self._state.coming or self._change or self._retreat)
+        return bool(self._state.pending or self._change or self._still_accepting)
 
     def begin(self, answer: Answer | None = None) -> None:
         """Starts a new generation; `answer` hears how it went."""
         self._number += 1
         state = self._state
         zygote, state.first = state.first or Zygote(is_plain=state.settings.is_plain), None
-        state.coming = coming = Generation(self._number, zygote)
+        state.pending = pending = Generation(self._number, zygote)
         if answer:
-            coming.waiting.append(answer)
+            pending.waiting.append(answer)
         # One goes first: what is wrong is said once, and the first start has the CPUs for itself.
-        self.start_worker(coming, slot=0, exits=0)
+        self.start_worker(pending, slot=0, exits=0)
 
     def start_worker(self, generation: Generation, slot: int, exits: int) -> None:
         """Starts the worker for `slot`; `exits` is how often it has ended in a row."""
@@ -95,7 +95,7 @@ class Generations:
 
     def _not_forked(self, generation: Generation, slot: int, exits: int) -> None:
         """What workers are forked from has ended: its next one may do better."""
-        if generation is self._state.coming:
+        if generation is self._state.pending:
             self.give_up(generation, "the process that workers are forked from has ended", EXIT_FAILURE)
         elif generation is self._state.current and not self._state.stopping:
             log.error("the process that workers are forked from has ended", extra={"slot": slot})
@@ -121,8 +121,8 @@ class Generations:
         worker.send(self._start_message(worker), [] if zone_slot is None else [state.zone.descriptor])
 
     def _start_message(self, worker: WorkerProcess) -> messages.Start:
-        settings, coming = self._state.settings, self._state.coming
-        is_first = coming is not None and coming.number == worker.generation and worker.slot == 0
+        settings, pending = self._state.settings, self._state.pending
+        is_first = pending is not None and pending.number == worker.generation and worker.slot == 0
         return messages.Start(
             source=settings.source,
             generation=worker.generation,
@@ -164,20 +164,20 @@ class Generations:
         self._lend(worker, generation)
 
     def ready(self, worker: WorkerProcess, generation: Generation) -> None:
-        """A worker accepts: with the last of a coming generation, that is the current one."""
+        """A worker accepts: with the last of a pending generation, that is the current one."""
         worker.became_ready()
         self._state.inspections.joined(worker)
         log.debug("worker ready", extra={"worker": worker.pid, "generation": generation.number})
-        is_coming = generation is self._state.coming
-        if is_coming and generation.all_at_least(WorkerState.READY, self._state.count):
+        is_pending = generation is self._state.pending
+        if is_pending and generation.all_at_least(WorkerState.READY, self._state.count):
             self._promote(generation)
 
     def offered(
         self, worker: WorkerProcess, generation: Generation, message: messages.Offer, descriptor: int
     ) -> None:
-        """Puts what the coming generation has loaded into the workers of the current one, if they can take it."""
+        """Puts what the pending generation has loaded into the workers of the current one, if they can take it."""
         state, current = self._state, self._state.current
-        if current is None or generation is not state.coming:
+        if current is None or generation is not state.pending:
             return os.close(descriptor)  # stopped meanwhile
         try:
             state.listeners.open(message.listeners, message.modes)
@@ -186,7 +186,7 @@ class Generations:
             return self.give_up(generation, str(error), EXIT_FAILURE)
 
         def applied() -> None:
-            self._change, state.coming = None, None
+            self._change, state.pending = None, None
             current.number, current.modes = generation.number, message.modes
             for one in current.workers.values():
                 one.generation = generation.number
@@ -219,15 +219,15 @@ class Generations:
 
     def draining(self, worker: WorkerProcess) -> None:
         """An old worker accepts nothing any more."""
-        if self._retreat:
-            self._retreat.heard(worker)
+        if self._still_accepting:
+            self._still_accepting.done_by(worker)
 
     def left(self, worker: WorkerProcess) -> None:
         """A worker has ended: nothing is to be expected of it."""
         if self._change:
             self._change.left(worker)
-        if self._retreat:
-            self._retreat.heard(worker)
+        if self._still_accepting:
+            self._still_accepting.done_by(worker)
 
     # ---- steps
 
@@ -235,7 +235,7 @@ class Generations:
         state = self._state
         if state.count is None:
             state.count = worker.wanted_workers or usable_cpus()
-        if generation is state.coming and worker.slot == 0:
+        if generation is state.pending and worker.slot == 0:
             generation.listeners, generation.modes = worker.listeners, worker.modes
             self._log_module(worker)
             for slot in range(1, state.count):
@@ -250,7 +250,7 @@ class Generations:
                 one.send(messages.Listen(listeners=listeners), descriptors)
         except BindError as error:
             worker.error = str(error)
-            if generation is state.coming:
+            if generation is state.pending:
                 return self.give_up(generation, str(error), EXIT_FAILURE)
             worker.process.signal(signal.SIGKILL)
 
@@ -263,7 +263,7 @@ class Generations:
 
     def _promote(self, generation: Generation) -> None:
         state = self._state
-        old, state.current, state.coming = state.current, generation, None
+        old, state.current, state.pending = state.current, generation, None
         state.listeners.keep_only(generation.listeners)
         state.dictionaries.keep_only(generation.dictionaries)
         if old is None or not old.workers:
@@ -272,12 +272,12 @@ class Generations:
             return self._finish_reload(generation)
 
         def done() -> None:
-            self._retreat = None
+            self._still_accepting = None
             self._finish_reload(generation)
 
-        # whoever asked hears of it when the old workers accept nothing any more
-        self._retreat = Awaited(old.workers.values(), done)
-        state.reactor.call_later(RETREAT_LIMIT_S, self._retreat.end)
+        # the reload is reported when the old workers have stopped accepting
+        self._still_accepting = Awaited(old.workers.values(), done)
+        state.reactor.call_later(STOP_ACCEPTING_LIMIT_S, self._still_accepting.end)
         for worker in old.workers.values():
             worker.drain(state.reactor)
 
@@ -293,9 +293,9 @@ class Generations:
         self._settled()
 
     def give_up(self, generation: Generation, error: str, code: int) -> None:
-        """The coming generation cannot serve: the current one stays, or the program ends if there is none."""
+        """The pending generation cannot serve: the current one stays, or the program ends if there is none."""
         state = self._state
-        state.coming = None
+        state.pending = None
         if self._change:
             self._change.end()
             self._change = None

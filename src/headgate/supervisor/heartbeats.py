@@ -1,7 +1,7 @@
 """Workers that hang: found because they do not respond, and replaced.
 
 How it works: every second each worker that serves is sent a `Ping`, which its loop answers. Silence is counted in
-turns of this reactor rather than in time, so that a supervisor that was held up itself blames nobody.
+turns of this reactor rather than in time, so that a supervisor that was held up itself does not blame the workers.
 
 | silent turns | what happens                                                                                   |
 |--------------|------------------------------------------------------------------------------------------------|
@@ -38,7 +38,7 @@ class Heartbeats:
             if worker.state in (WorkerState.READY, WorkerState.DRAINING):
                 self._ask(worker)
 
-    def heard(self, worker: WorkerProcess) -> None:
+    def responded(self, worker: WorkerProcess) -> None:
         """The worker has responded."""
         if worker.is_blocked:
             log.warning("worker responds again", extra={"worker": worker.pid})
@@ -82,7 +82,7 @@ class Heartbeats:
         log.handle(record)
 
     def _lend_to_sibling(self, worker: WorkerProcess) -> None:
-        """Has another worker accept from the sockets that are this one's alone: nobody waits in their queues."""
+        """Has another worker accept from the sockets that are this one's alone: no connection waits in their queues."""
         state = self._state
         if state.current is None or state.count is None or state.stopping:
             return

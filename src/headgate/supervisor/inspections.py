@@ -1,7 +1,7 @@
 """Inspections as the supervisor sees them: passed from the command line to every worker, hits back.
 
 How it works: an inspection lives as long as the connection that asked for it, at most as long as it said. Workers that
-start meanwhile get the order too. What comes is passed on as it comes; a caller that does not read is cut off.
+start meanwhile are asked too. Hits are passed on at once; a caller that does not read is disconnected.
 
 | to the caller | when                                                                        |
 |---------------|-----------------------------------------------------------------------------|
@@ -64,12 +64,12 @@ class Inspections:
             self._hit(message.id, worker, message.hit)
 
     def joined(self, worker: WorkerProcess) -> None:
-        """A worker has become ready: it shall look, too."""
+        """A worker has become ready: it is asked to look, too."""
         for inspection in self._running.values():
             worker.send(inspection.message)
 
     def left(self, worker: WorkerProcess) -> None:
-        """A worker is gone: it says nothing any more."""
+        """A worker has exited: no reply is to be expected of it."""
         for number, inspection in list(self._running.items()):
             if worker.pid in inspection.missing:
                 self._began(worker, Inspecting(id=number, error="the worker ended"))

@@ -1,4 +1,4 @@
-"""What the command line tells the supervisor."""
+"""What the command line passes to the supervisor."""
 
 import os
 from typing import Any, NamedTuple

@@ -23,7 +23,7 @@ class Process:
         self.end = end
 
     def signal(self, number: int) -> None:
-        """Sends a signal; a process that has ended already is none of our worry."""
+        """Sends a signal; a process that has exited already is ignored."""
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:

@@ -32,7 +32,7 @@ class State:
         self.workers: dict[int, WorkerProcess] = {}
         """All that live, of whatever generation, by process id."""
         self.current: Generation | None = None
-        self.coming: Generation | None = None
+        self.pending: Generation | None = None
         self.count = settings.workers
         """Workers in a generation; None until the first worker has read the configuration."""
         self.zone = ZoneSlots(self.count or usable_cpus())

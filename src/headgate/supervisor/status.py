@@ -37,8 +37,8 @@ class StatusRound:
         """Whether `done` was called."""
         return self._done is None
 
-    def heard(self, worker: WorkerProcess) -> None:
-        """The worker has reported, or is gone."""
+    def reported(self, worker: WorkerProcess) -> None:
+        """The worker has reported, or has exited."""
         self._missing.discard(worker.pid)
         if not self._missing:
             self._finish()

@@ -27,7 +27,7 @@ log = logging.getLogger("headgate.supervisor")
 
 
 class Supervisor:
-    """Runs one gateway until it is told to stop; `first` was started ahead of time."""
+    """Runs one gateway until it is stopped; `first` was started ahead of time."""
 
     def __init__(self, settings: RunSettings, first: Zygote | None = None) -> None:
         self._state = State(settings, first)
@@ -101,7 +101,7 @@ class Supervisor:
             case messages.Applied():
                 generations.applied(worker)
             case messages.Pong():
-                self._heartbeats.heard(worker)
+                self._heartbeats.responded(worker)
             case messages.Draining():
                 generations.draining(worker)
             case messages.Inspecting() | messages.Hit():
@@ -120,7 +120,7 @@ class Supervisor:
     # ---- the gateway's own life
 
     def _serving(self) -> None:
-        """The first generation accepts: whoever waits for that may know."""
+        """The first generation accepts: says so in the pid file, on the control socket, to systemd and in the log."""
         state, pid = self._state, os.getpid()
         if state.settings.pid_file:
             try:

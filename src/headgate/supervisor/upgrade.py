@@ -52,7 +52,7 @@ class Predecessor:
         try:
             self._line.send(SERVING)
         except OSError:
-            pass  # it is gone already, which is what we want of it
+            pass  # it has exited already, as it should
         self._line.close()
 
 

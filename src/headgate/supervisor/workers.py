@@ -68,7 +68,7 @@ class WorkerProcess:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether it serves nobody, because its loop does not run."""
+        """Whether it serves nothing, because its event loop does not run."""
         return self.silent_turns >= 2
 
     def dumped_stacks(self, longest_bytes: int) -> str | None:
@@ -79,7 +79,7 @@ class WorkerProcess:
         return f"Stack (innermost first):\n{text}" if text else None
 
     def send(self, message: Message, descriptors: list[int] | None = None) -> bool:
-        """Sends a message; false if it is gone or does not read (its exit or its limit will tell)."""
+        """Sends a message; false if it has exited or does not read, which its exit or its limit will show."""
         try:
             self.channel.send(message, descriptors)
         except (ChannelClosed, BlockingIOError):
@@ -128,7 +128,7 @@ class WorkerProcess:
         self._set_timer(reactor, KILL_AFTER_S, lambda: self.process.signal(signal.SIGKILL))
 
     def ended(self) -> int | None:
-        """Collects the ended process; its exit code, or minus the signal; None: nobody knows."""
+        """Collects the ended process; its exit code, or minus the signal; None if it is not known."""
         self._cancel_timer()
         self.channel.close()
         if self.stacks is not None:
@@ -179,7 +179,7 @@ class Generation:
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
         self.waiting: list[Answer] = []
-        """Who asked for it and wants to hear how it went."""
+        """Whom to reply to when it serves or has failed."""
 
     def all_at_least(self, state: WorkerState, count: int | None) -> bool:
         """Whether all `count` workers have come as far as `state`."""

@@ -1,6 +1,6 @@
 """The shared memory of one gateway: which worker uses which slot of it.
 
-A worker adds to the cells of its own slot only. When it is gone its slot is cleared, so its share of every
+A worker adds to the cells of its own slot only. When it has exited its slot is cleared, so its share of every
 sum (open connections to a server, say) vanishes with it. Draining workers of older generations keep their
 slots, so there are several slots for each place a worker may have.
 """
@@ -36,7 +36,7 @@ class ZoneSlots:
         return slot
 
     def clear(self, slot: int) -> None:
-        """The slot's user is gone: what it has now is gone with it, what it has counted is kept here."""
+        """The slot's worker has exited: its gauges go back to 0, its counters are kept here."""
         for name, value in _core.clear_slot(self.descriptor, slot).items():
             if not name.endswith(PRESENT):
                 self._retired[name] = self._retired.get(name, 0) + value

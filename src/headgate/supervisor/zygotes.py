@@ -24,14 +24,14 @@ class ForkedWorker:
         self.pid, self.pidfd, self.end = pid, pidfd, end
 
     def signal(self, number: int) -> None:
-        """Sends a signal; a process that has ended already is none of our worry."""
+        """Sends a signal; a process that has exited already is ignored."""
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             pass
 
     def reap(self) -> int | None:
-        """Collects the ended process: its exit code, or minus the signal that killed it; None: nobody knows."""
+        """Collects the ended process: its exit code, or minus the signal that killed it; None if it is not known."""
         os.close(self.pidfd)
         return self._zygote.reap(self.pid)
 
@@ -75,7 +75,7 @@ class Zygote:
                 if isinstance(message, Reaped):
                     return message.status
                 self._on_message(message, descriptors)
-        except (OSError, ValueError):  # gone, or it does not respond
+        except (OSError, ValueError):  # it has exited, or does not respond
             return None
         finally:
             self._channel.socket.setblocking(False)
@@ -89,7 +89,7 @@ class Zygote:
             self._reactor.unwatch(self._channel)
         self._channel.close()
         for end, _ in self._waiting:
-            end.close()  # a worker that was forked nevertheless finds nobody, and ends
+            end.close()  # a worker that was forked nevertheless finds its channel closed, and exits
         self._waiting.clear()
         self._process.reap()
 

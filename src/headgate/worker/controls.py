@@ -1,4 +1,4 @@
-"""What a worker says to the supervisor, and does when told to, whatever loop it runs on."""
+"""The messages between a worker and the supervisor, the same for both kinds of worker."""
 
 import faulthandler
 import json

@@ -59,7 +59,7 @@ class Inspector:
                 self._core.name_requests(None)
 
     def end_all(self) -> None:
-        """Ends all: the supervisor is gone, or this worker stops."""
+        """Ends all: the supervisor has exited, or this worker stops."""
         for number in list(self._running):
             self.end(number)
 

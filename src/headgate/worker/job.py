@@ -1,7 +1,7 @@
 """A job process: does one job after another for the worker that started it, and ends with it.
 
 How it works: it has a lower priority than the workers, so that they get a core as soon as they want one. The kernel
-ends it when its worker dies, even within a job. The user's file is loaded when a job first names something of it.
+ends it when its worker exits, even within a job. The user's file is loaded when a job first names something of it.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
     setting, descriptors = _setting(line)
     if os.getppid() != setting["parent"]:
-        sys.exit(0)  # it died before the kernel was told
+        sys.exit(0)  # it exited before the kernel was asked
     lower_priority(setting["nice"])
     sys.path[:] = setting["path"]
     jobs = _Jobs(setting, descriptors)
@@ -102,7 +102,7 @@ def _read(line: socket.socket, length: int) -> bytearray:
     while view:
         count = line.recv_into(view)
         if not count:
-            sys.exit(0)  # the worker is gone, or wants no more of this process
+            sys.exit(0)  # the worker has exited, or ends this process
         view = view[count:]
     return data
 

@@ -64,7 +64,7 @@ class PlainWorker:
             logger.error("the supervisor sent what is not understood: %s", error)
         except ChannelClosed:
             self._reactor.unwatch(self._channel)
-            logger.warning("the supervisor is gone: draining")
+            logger.warning("the supervisor has exited: draining")
             self._drain()
 
     def _on_message(self, message: Message, descriptors: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Gives up root: workers run as the user they were told, before they load any of the user's code."""
+"""Gives up root: workers run as the user that was given, before they load any of the user's code."""
 
 import os
 import pwd

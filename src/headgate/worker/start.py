@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S = 0.0001  # how long the loop waits for the lock when another thread computes
 
 Serve = Callable[[Channel, Start, list[int]], None]
-"""Serves until it is told to stop, as the start message says; the descriptors came with it."""
+"""Serves until it is stopped, as the start message says; the descriptors came with it."""
 
 logger = logging.getLogger("headgate.worker")
 

@@ -121,7 +121,7 @@ class Worker:
             self._core.flush_logs()
 
     async def _send_last_replies(self) -> None:
-        """Gives the requests that were cut short a few turns of the loop, to be told so."""
+        """Gives the requests that were cut short a few turns of the loop, so that they can respond."""
         for _ in range(END_TURNS):
             if self._core.connections():
                 await asyncio.sleep(0)
@@ -173,7 +173,7 @@ class Worker:
         self._controls.listen(message, descriptors)
 
     async def _drain(self) -> None:
-        """Waits for the last connection, but not for ever, and not when told to stop at once."""
+        """Waits for the last connection, but not for ever, and not after a fast stop."""
         self._core.drain()
         await asyncio.sleep(TURN_S)
         with contextlib.suppress(ChannelClosed, BlockingIOError):
@@ -228,7 +228,7 @@ class Worker:
             logger.error("the supervisor sent what is not understood: %s", error)
         except ChannelClosed:
             self._loop.remove_reader(self._channel.fileno())
-            logger.warning("the supervisor is gone: draining")
+            logger.warning("the supervisor has exited: draining")
             if self._inspector:
                 self._inspector.end_all()
             self._stop_gracefully()
@@ -336,7 +336,7 @@ def _load(channel: Channel, source: Source) -> Loaded:
     shared.OPENER.set(open_dictionary)
     loaded = load(source)
     if loaded.background:
-        _ = loaded.background.node.memory  # opened now: later nobody may ask the supervisor
+        _ = loaded.background.node.memory  # opened now: the supervisor is not asked later
     shared.OPENER.set(shared.too_late)
     return loaded
 
