@@ -18,8 +18,12 @@ PREPARE_LIMIT_S = 20.0
 
 
 def may_change(current: Generation | None, count: int | None) -> bool:
-    """Whether the workers of `current` are asked to take a change."""
-    return current is not None and current.all_at_least(WorkerState.READY, count)
+    """Whether the workers of `current` are asked to take a change: all serve, and none is blocked."""
+    return (
+        current is not None
+        and current.all_at_least(WorkerState.READY, count)
+        and not any(worker.is_blocked for worker in current.workers.values())
+    )
 
 
 class Awaited:
