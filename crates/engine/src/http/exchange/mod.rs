@@ -6,18 +6,18 @@
 //! not look complete.
 
 mod completion;
+mod routing;
 mod tls_rules;
 
 use std::rc::Rc;
 
-use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found, Params};
-use headgate_wire::RequestHead;
+use routing::choose_route;
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Answer;
-use crate::http::bodies::failures::{hook_failed, too_large};
+use crate::http::bodies::failures::too_large;
 use crate::http::bodies::made::keep_trailers;
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::exchange::completion::finish;
@@ -26,7 +26,7 @@ use crate::http::h1::forwarded::client_of;
 use crate::http::h1::read_head::read_head;
 use crate::http::phases::{close_body, run_hooks, run_request_hooks};
 use crate::http::reply::refuse;
-use crate::http::reply::{self, LocalReply};
+use crate::http::reply::{self, LocalReply, Outcome};
 use crate::messages::websocket;
 use crate::metrics::Counter;
 use crate::state::connection::{Connection, Next};
@@ -65,23 +65,20 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let active = Active::begin(connection);
 
     let mut body = None;
-    let responded = respond(connection, &exchange, &tables, &mut body).await;
+    let responded = match respond(connection, &exchange, &tables, &mut body).await {
+        Ok(Outcome::Relayed(next)) => Ok(next),
+        // boxed, as all that is rare: what a forwarded request holds stays small
+        Ok(Outcome::Reply(reply)) => {
+            Box::pin(send(connection, &exchange, &tables, *reply, body.as_mut())).await
+        }
+        Err(failure) => Err(failure),
+    };
     if let Some(body) = body.as_mut().filter(|body| body.trailers.is_some()) {
         keep_trailers(body, &exchange);
     }
     let next = match responded {
         Ok(next) => next,
-        // whatever wait the end of the worker has cut short: nobody took too long
-        Err(failure) if failure.status() != 499 && connection.shared.is_closed.get() => {
-            exchange.limit.set("");
-            Box::pin(end_instead(connection, &exchange, &tables, failure, body)).await
-        }
-        // nobody is left to answer
-        Err(failure) if failure.kind.leaves_nobody() => give_up(connection, &exchange, failure),
-        // the client has seen a part of another answer
-        Err(failure) if exchange.status.get() != 0 => give_up(connection, &exchange, failure),
-        // boxed, as all that is rare: what a forwarded request holds stays small
-        Err(failure) => Box::pin(answer_instead(connection, &exchange, &tables, failure, body)).await,
+        Err(failure) => Box::pin(end(connection, &exchange, &tables, failure, body)).await,
     };
 
     // the buffers of this request are free again; what the log costs delays nobody's answer
@@ -91,13 +88,77 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     next
 }
 
+/// Sends a local reply: the one place that does.
+async fn send(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+    reply: LocalReply,
+    body: Option<&mut RequestBody>,
+) -> Result<Next, Failure> {
+    let Some(body) = body else {
+        return Ok(reply::send_last(connection, exchange, tables, reply).await);
+    };
+    let reads_on = reply.reads_on;
+    let sent = reply::send(connection, exchange, tables, reply, body).await;
+    if reads_on {
+        close_body(exchange);
+    }
+    sent
+}
+
+/// Ends a request that failed: with a reply, if somebody is left who has seen nothing of another response.
+async fn end(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+    mut failure: Failure,
+    mut body: Option<RequestBody>,
+) -> Next {
+    // nobody is left to answer
+    if failure.kind.leaves_nobody() {
+        return give_up(connection, exchange, failure);
+    }
+    let is_cut_short = connection.shared.is_closed.get();
+    if is_cut_short {
+        // whatever wait the end of the worker has cut short: nobody took too long
+        exchange.limit.set("");
+    }
+    // the client has seen a part of another answer
+    if exchange.status.get() != 0 {
+        return give_up(connection, exchange, failure);
+    }
+    // what a body hook gave instead of what it was called for
+    let given = exchange.known_rare().and_then(|rare| rare.answer.take());
+    if is_cut_short {
+        failure = Failure::shutting_down();
+    } else if let (Some(answer), Some(body)) = (given, &mut body) {
+        // one of a response's body is the last to see that response
+        let reply = if exchange.response.take().is_some() {
+            LocalReply::of_response_hook(answer)
+        } else {
+            LocalReply::from(answer)
+        };
+        return match send(connection, exchange, tables, reply, Some(body)).await {
+            Ok(next) => next,
+            Err(failure) => give_up(connection, exchange, failure),
+        };
+    }
+    match reply_to(connection, exchange, tables, failure, &mut body).await {
+        Ok(reply) => send(connection, exchange, tables, reply, body.as_mut())
+            .await
+            .unwrap_or(Next::Close),
+        Err(left) => give_up(connection, exchange, left),
+    }
+}
+
 /// Rewrites, routes, lets in and acts.
 async fn respond(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
     body: &mut Option<RequestBody>,
-) -> Result<Next, Failure> {
+) -> Result<Outcome, Failure> {
     if connection.shared.drains(&exchange.client.listener) {
         // the answer says `Connection: close`, so that the client goes elsewhere
         exchange.request.borrow_mut().persistent = false;
@@ -120,15 +181,8 @@ async fn respond(
     // before routing, so that what routing sees can be changed
     if !tables.phase_hooks.rewrite.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
-            let body = body.insert(new_body(framing, tables.limits.max_body_bytes, tables)?);
-            return Box::pin(reply::send(
-                connection,
-                exchange,
-                tables,
-                LocalReply::from(answer),
-                body,
-            ))
-            .await;
+            *body = Some(new_body(framing, tables.limits.max_body_bytes, tables)?);
+            return Ok(Outcome::reply(answer));
         }
     }
     let route = match choose_route(exchange, tables) {
@@ -152,10 +206,7 @@ async fn respond(
     // let in, answer itself, or choose another upstream
     if !route.hooks.request.is_empty() {
         if let Some(answer) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
-            let own = LocalReply::of_request_hook(answer);
-            let sent = Box::pin(reply::send(connection, exchange, tables, own, body)).await;
-            close_body(exchange);
-            return sent;
+            return Ok(Outcome::reply(LocalReply::of_request_hook(answer)));
         }
     }
     if !route.hooks.response_body.is_empty() {
@@ -166,12 +217,11 @@ async fn respond(
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
         if let Some(answer) = forward::count_down(exchange) {
-            return Box::pin(reply::send(connection, exchange, tables, answer.into(), body)).await;
+            return Ok(Outcome::reply(answer));
         }
         return forward::forward(connection, exchange, tables, upstream, body).await;
     }
-    let own = reply::make(exchange, route, &connection.shared)?;
-    Box::pin(reply::send(connection, exchange, tables, own, body)).await
+    reply::make(exchange, route, &connection.shared).map(Outcome::reply)
 }
 
 /// Where the request goes, if not to an answer of the gateway's own: a server that a hook named, or an upstream.
@@ -203,56 +253,6 @@ fn new_body(
     RequestBody::new(framing, max_bytes, tables.chunk_limits()).map_err(|_| too_large())
 }
 
-struct HeadFields<'a>(&'a RequestHead);
-
-impl Fields for HeadFields<'_> {
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.0.head.get(name.as_bytes())
-    }
-}
-
-fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Configuration>) -> Result<usize, Failure> {
-    let mut params: Params = exchange.params.take();
-    let request = exchange.request.borrow();
-    let path = normalize_path(request.path())
-        .map_err(|error| Failure::new(FailureKind::MalformedPath(error), error.to_string()))?;
-    let candidate = Candidate {
-        host: host_without_port(request.host()),
-        path: &path,
-        query: request.query(),
-        method: request.method(),
-    };
-    let mut has_failed = false;
-    let mut ask = |route: usize| {
-        let Some(function) = tables.function(route) else {
-            return false;
-        };
-        // the search ends with a matcher that failed: a later route may be open to those whom this one would keep out
-        tables.hooks.matches(function, exchange).unwrap_or_else(|_| {
-            has_failed = true;
-            true
-        })
-    };
-    let found = tables
-        .router
-        .find_normal(&candidate, &HeadFields(&request), &mut params, &mut ask);
-    drop(request);
-    exchange.params.replace(params);
-    match found {
-        Found::Route(_) if has_failed => Err(hook_failed()),
-        Found::Route(route) => Ok(route),
-        Found::MethodNotAllowed(methods) => {
-            let mut failure = Failure::new(
-                FailureKind::MethodNotAllowed,
-                format!("allowed here: {}", methods.join(", ")),
-            );
-            failure.allow = Some(methods.join(", "));
-            Err(failure)
-        }
-        Found::None => Err(Failure::from(FailureKind::NoRoute)),
-    }
-}
-
 fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Next {
     if failure.kind == FailureKind::ClientLeft {
         connection.shared.metrics.count(Counter::ClientLeft);
@@ -265,14 +265,14 @@ fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Ne
     Next::Cut
 }
 
-/// Answers a failure before which the client has seen nothing: by an `error` hook or the gateway's own page.
-async fn answer_failure(
+/// The reply to a failure: of an `error` hook, or the gateway's own page. Fails if the client leaves meanwhile.
+async fn reply_to(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
     failure: Failure,
-    body: Option<RequestBody>,
-) -> Next {
+    body: &mut Option<RequestBody>,
+) -> Result<LocalReply, Failure> {
     if failure.kind == FailureKind::BodyTooLarge {
         exchange.limit.set("limits.max_body_bytes");
         connection.shared.metrics.count(Counter::LimitBody);
@@ -285,66 +285,19 @@ async fn answer_failure(
     };
     let answer: Option<Box<Answer>> = match run_hooks(connection, exchange, hooks).await {
         Ok(answer) => answer,
-        Err(left) if left.kind.leaves_nobody() => return give_up(connection, exchange, left),
+        Err(left) if left.kind.leaves_nobody() => return Err(left),
         // an error hook that fails is logged by itself; the page tells of the first failure
         Err(_) => None,
     };
-    let own = answer.map_or_else(
+    // a body that was too large from the start, or whose end is not known: nothing after it can be trusted
+    if body.is_none() && failure.kind != FailureKind::BodyTooLarge {
+        let framing = exchange.request.borrow().framing;
+        *body = new_body(framing, tables.limits.max_body_bytes, tables).ok();
+    }
+    Ok(answer.map_or_else(
         || reply::error_page(exchange, &failure, &connection.shared),
         LocalReply::from,
-    );
-    // a body that was too large from the start, or whose end is not known: nothing after it can be trusted
-    let framing = exchange.request.borrow().framing;
-    let body = match body {
-        None if failure.kind != FailureKind::BodyTooLarge => {
-            new_body(framing, tables.limits.max_body_bytes, tables).ok()
-        }
-        body => body,
-    };
-    let Some(mut body) = body else {
-        return reply::send_last(connection, exchange, tables, own).await;
-    };
-    reply::send(connection, exchange, tables, own, &mut body)
-        .await
-        .unwrap_or(Next::Close)
-}
-
-/// Answers a request that the worker's end has cut short, if nothing of its response was sent.
-async fn end_instead(
-    connection: &mut Connection,
-    exchange: &Rc<Exchange>,
-    tables: &Rc<Configuration>,
-    failure: Failure,
-    body: Option<RequestBody>,
-) -> Next {
-    if exchange.status.get() != 0 {
-        return give_up(connection, exchange, failure);
-    }
-    answer_failure(connection, exchange, tables, Failure::shutting_down(), body).await
-}
-
-/// Answers what could not be done as asked: with what a body hook gave instead, or a failure's page.
-async fn answer_instead(
-    connection: &mut Connection,
-    exchange: &Rc<Exchange>,
-    tables: &Rc<Configuration>,
-    failure: Failure,
-    mut body: Option<RequestBody>,
-) -> Next {
-    let answer = exchange.known_rare().and_then(|rare| rare.answer.take());
-    let (Some(answer), Some(body)) = (answer, &mut body) else {
-        return answer_failure(connection, exchange, tables, failure, body).await;
-    };
-    // one of a response's body is the last to see that response
-    let own = if exchange.response.take().is_some() {
-        LocalReply::of_response_hook(answer)
-    } else {
-        LocalReply::from(answer)
-    };
-    match reply::send(connection, exchange, tables, own, body).await {
-        Ok(next) => next,
-        Err(failure) => give_up(connection, exchange, failure),
-    }
+    ))
 }
 
 /// Counts a request in flight until dropped.

@@ -25,9 +25,9 @@ use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::request_head::{self, Outgoing};
 use crate::http::phases::run_hooks;
 use crate::http::reply::grpc;
-use crate::http::reply::{self, stripped_path};
+use crate::http::reply::{stripped_path, Outcome};
 use crate::metrics::Counter;
-use crate::state::connection::{Connection, Next};
+use crate::state::connection::Connection;
 use crate::upstream::{Lease, Upstream};
 use attempt::{AttemptFailed, Ready};
 pub(crate) use max_forwards::count_down;
@@ -56,7 +56,7 @@ pub(crate) async fn forward(
     tables: &Rc<Configuration>,
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
-) -> Result<Next, Failure> {
+) -> Result<Outcome, Failure> {
     // gRPC, which says how long its caller waits, comes over HTTP/2 only
     if exchange.client.protocol == Protocol::Http2 {
         let told = exchange
@@ -82,7 +82,7 @@ async fn try_servers(
     tables: &Rc<Configuration>,
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
-) -> Result<Next, Failure> {
+) -> Result<Outcome, Failure> {
     // the part of the body that is here goes out with the head; a copy of it can do so again, if an attempt fails
     let mut here = Vec::new();
     let body_hooks = exchange
@@ -112,7 +112,7 @@ async fn try_servers(
             let loads = upstream.loads(shared.clock.now_ms(), &shared.metrics);
             exchange.rare().loads.replace(loads);
             if let Some(answer) = run_hooks(connection, exchange, plan.balance).await? {
-                return crate::http::reply::send(connection, exchange, tables, answer.into(), body).await;
+                return Ok(Outcome::reply(answer));
             }
         }
         let server = match exchange.picked.take() {
@@ -134,8 +134,7 @@ async fn try_servers(
         let lease = Lease::new(shared.metrics.clone(), &upstream, server);
         if !plan.hooks.is_empty() {
             if let Some(answer) = run_hooks(connection, exchange, plan.hooks).await? {
-                let own = answer.into();
-                return Box::pin(reply::send(connection, exchange, tables, own, body)).await;
+                return Ok(Outcome::reply(answer));
             }
         }
         if let Some(made) = &mut body.made {

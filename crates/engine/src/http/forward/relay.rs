@@ -19,8 +19,8 @@ use crate::http::h1::request_head::{field, upgrade_to};
 use crate::http::h1::response_head::{write_end, write_status, write_switch};
 use crate::http::h1::server_timing;
 use crate::http::phases::run_hooks_now;
-use crate::http::reply;
 use crate::http::reply::page::reason_phrase;
+use crate::http::reply::{LocalReply, Outcome};
 use crate::http::upgraded::Switched;
 use crate::limits::{Limit, LimitCounter};
 use crate::messages::websocket;
@@ -36,7 +36,7 @@ pub(super) async fn respond(
     ready: Ready,
     body: &mut RequestBody,
     lease: Lease,
-) -> Result<Next, Failure> {
+) -> Result<Outcome, Failure> {
     let Ready {
         mut server,
         mut is_deaf,
@@ -50,8 +50,7 @@ pub(super) async fn respond(
     if !hooks.is_empty() {
         if let Some(answer) = run_hooks_now(connection, exchange, hooks).await? {
             exchange.response.replace(None);
-            let own = reply::LocalReply::of_response_hook(answer);
-            return Box::pin(reply::send(connection, exchange, plan.tables, own, body)).await;
+            return Ok(Outcome::reply(LocalReply::of_response_hook(answer)));
         }
     }
     if came.has_unasked_coding {
@@ -59,7 +58,9 @@ pub(super) async fn respond(
     }
     let status = settle_status(plan, came.status);
     if status == 101 {
-        return Box::pin(switch(connection, plan, server)).await;
+        return Box::pin(switch(connection, plan, server))
+            .await
+            .map(Outcome::Relayed);
     }
     let (client_version, persistent) = {
         let request = exchange.request.borrow();
@@ -90,7 +91,8 @@ pub(super) async fn respond(
         return Box::pin(filtered::respond(
             connection, plan, server, response, body, is_deaf, lease,
         ))
-        .await;
+        .await
+        .map(Outcome::Relayed);
     }
     let now_us = connection.shared.clock.now_us();
     let out = connection.shared.buffers.scrap();
@@ -118,11 +120,13 @@ pub(super) async fn respond(
     if body.is_done() && keeps_server && framing != Framing::UntilClose {
         keep(connection, plan, server);
     }
-    Ok(match (client_framing.closes, body.is_finished()) {
-        (_, false) => Next::Linger,
-        (true, true) => Next::Close,
-        (false, true) => Next::KeepAlive,
-    })
+    Ok(Outcome::Relayed(
+        match (client_framing.closes, body.is_finished()) {
+            (_, false) => Next::Linger,
+            (true, true) => Next::Close,
+            (false, true) => Next::KeepAlive,
+        },
+    ))
 }
 
 /// What is to be known of a response as it came, before hooks change it.

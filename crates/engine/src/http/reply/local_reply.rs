@@ -4,12 +4,28 @@ use crate::hooks::exchange::Exchange;
 use crate::hooks::{Answer, AnswerBody, BodySource};
 use crate::http::bodies::begin::content_coding;
 use crate::snapshot::BodyHook;
+use crate::state::connection::Next;
 use crate::virtual_stream::VirtualEnd;
 use headgate_coding::Coding;
 use headgate_wire::{frame_response, Content, Head, ResponseFraming};
 use std::fs::File;
 
-/// An answer of the gateway's own.
+/// What became of a request that did not fail.
+pub(crate) enum Outcome {
+    /// A server's response was brought to the client, or what they speak after a 101.
+    Relayed(Next),
+    /// This is to be sent.
+    Reply(Box<LocalReply>),
+}
+
+impl Outcome {
+    /// A local reply, for instance of a hook.
+    pub(crate) fn reply(reply: impl Into<LocalReply>) -> Self {
+        Self::Reply(Box::new(reply.into()))
+    }
+}
+
+/// A response of the gateway's own.
 pub(crate) struct LocalReply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,

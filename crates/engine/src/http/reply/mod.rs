@@ -19,7 +19,7 @@ mod send;
 mod tunnel;
 mod writer;
 
-pub(crate) use local_reply::LocalReply;
+pub(crate) use local_reply::{LocalReply, Outcome};
 pub(crate) use make::make;
 pub(crate) use pages::{error_page, refuse};
 pub(crate) use places::stripped_path;
