@@ -44,8 +44,7 @@ pub(super) async fn run(
         pooled.served += 1;
         match exchange(call, pooled, home.clone(), opening, whole, upload).await {
             Err(error)
-                if matches!(error.kind, FetchErrorKind::Closed | FetchErrorKind::Protocol)
-                    && call.is_idempotent
+                if error.retry().on_fresh_connection(true, call.is_idempotent)
                     && !upload.as_ref().is_some_and(|upload| upload.has_begun) => {}
             other => return other,
         }

@@ -1,6 +1,6 @@
 //! What a fetch may fail with.
 
-use headgate_upstream::{DialFailed, Reason, Step, Terms};
+use headgate_upstream::{DialFailed, Reason, Retry, Step, Terms};
 
 /// The kinds of [`FetchError`]; each is an exception class in Python.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +71,17 @@ impl FetchError {
             kind,
             message,
             retry_safe: true,
+        }
+    }
+
+    /// Whether the request may be tried anew.
+    pub(super) fn retry(&self) -> Retry {
+        match self.kind {
+            _ if self.retry_safe => Retry::AlwaysSafe,
+            // what a kept connection holds may be the late content of a response that has none
+            FetchErrorKind::Closed | FetchErrorKind::Protocol => Retry::IfConnectionWasReused,
+            FetchErrorKind::Timeout => Retry::Never,
+            _ => Retry::IfIdempotent,
         }
     }
 

@@ -294,8 +294,7 @@ impl Way {
                     metrics.count(Counter::UpstreamFailures);
                     upstream.failed(server, call.clock().now_ms());
                     let was_sent = upload.as_ref().is_some_and(|upload| upload.has_begun);
-                    let again =
-                        error.retry_safe || (call.is_idempotent && error.kind != FetchErrorKind::Timeout);
+                    let again = error.retry().on_another_server(call.is_idempotent);
                     failure = Some(error);
                     if was_sent || !again {
                         break;
