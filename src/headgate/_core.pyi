@@ -1013,7 +1013,15 @@ class Pending(Generic[_T_co]):
 class RedisLink:
     """The engine's side of `headgate.Redis`."""
 
-    def __new__(cls, url: str, timeout: float, decodes: bool) -> RedisLink: ...
+    def __new__(
+        cls,
+        url: str,
+        timeout: float,
+        decodes: bool,
+        ca: str | None = None,
+        certificate: tuple[str, str] | None = None,
+        insecure: bool = False,
+    ) -> RedisLink: ...
     def call(
         self, shape: Literal["plain", "bool", "map", "set"], is_repeatable: bool, /, *arguments: _RedisValue
     ) -> Awaitable[Any]:

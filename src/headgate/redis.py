@@ -7,6 +7,7 @@ requests share it, and a hook that waits for a reply never enters asyncio. For e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Iterable, Mapping, Set
 from typing import Any
 
@@ -32,14 +33,36 @@ class RedisTimeout(RedisError, TimeoutError):
 
 
 class Redis:
-    """A server: `redis://[user:password@]host[:port][/db]` or `unix:///path`. It connects when it is first used.
+    """Servers: `redis://[user:password@]host[:port][/db]` or `unix:///path`. It connects when it is first used.
+
+    Several hosts, with commas between them, are tried in that order. `redis+sentinel://a,b/NAME[/db]` asks Sentinels
+    for the primary of that name, `redis+cluster://a,b` sends each command to the node of a cluster that has its first
+    key.
+    `rediss` in place of `redis` is TLS: servers are verified with the system's authorities or `ca`, a PEM file;
+    `certificate` and `key`, PEM files, are shown to them; `insecure` verifies nothing.
 
     `timeout` bounds each command in seconds, connecting included. With `decode_responses` texts come back as `str`.
     Commands that may be repeated are sent once more if their connection broke.
     """
 
-    def __init__(self, url: str, *, timeout: float = 1.0, decode_responses: bool = False) -> None:
-        self._link = _core.RedisLink(url, timeout, decode_responses)
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 1.0,
+        decode_responses: bool = False,
+        ca: str | os.PathLike[str] | None = None,
+        certificate: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
+        insecure: bool = False,
+    ) -> None:
+        if (certificate is None) != (key is None):
+            raise ValueError("`certificate` and `key` belong together")
+        self._url = url
+        own = (os.path.abspath(certificate), os.path.abspath(key)) if certificate and key else None
+        self._link = _core.RedisLink(
+            url, timeout, decode_responses, os.path.abspath(ca) if ca else None, own, insecure
+        )
         self._call = self._link.call
 
     def get(self, key: Value) -> Awaitable[Reply]:

@@ -146,7 +146,7 @@ def test_broken_connection_is_opened_anew(gateway: RunningGateway) -> None:
     assert gateway.get("/count").status == 200
 
 
-@pytest.mark.parametrize("url", ["nonsense", "http://a", "rediss://a", "redis://a:99999999"])
+@pytest.mark.parametrize("url", ["nonsense", "http://a", "redis+sentinel://a", "redis://a:99999999"])
 def test_bad_url_is_refused_at_load(url: str) -> None:
     from headgate import Redis
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use headgate_engine::redis::{self, Redis, RedisFailure, RedisFailureKind, Script, Value};
+use headgate_engine::redis::{Redis, RedisFailure, RedisFailureKind, RedisTls, Script, Value};
 use headgate_engine::LocalFuture;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -60,8 +60,15 @@ impl Shape {
 #[pymethods]
 impl RedisLink {
     #[new]
-    #[pyo3(signature = (url, timeout, decodes))]
-    fn new(url: &str, timeout: f64, decodes: bool) -> PyResult<Self> {
+    #[pyo3(signature = (url, timeout, decodes, ca = None, certificate = None, insecure = false))]
+    fn new(
+        url: &str,
+        timeout: f64,
+        decodes: bool,
+        ca: Option<String>,
+        certificate: Option<(String, String)>,
+        insecure: bool,
+    ) -> PyResult<Self> {
         let timeout = Duration::try_from_secs_f64(timeout)
             .ok()
             .filter(|timeout| !timeout.is_zero())
@@ -70,7 +77,12 @@ impl RedisLink {
                     "`{timeout}` is not a valid timeout; hint: seconds, more than 0"
                 ))
             })?;
-        let redis = Redis::new(url, timeout).map_err(PyValueError::new_err)?;
+        let tls = RedisTls {
+            ca,
+            certificate,
+            is_insecure: insecure,
+        };
+        let redis = Redis::new(url, timeout, tls).map_err(PyValueError::new_err)?;
         Ok(Self {
             parts: ThreadBound::new(Parts {
                 redis: Rc::new(redis),
@@ -89,9 +101,7 @@ impl RedisLink {
             .map(|it| argument(&it))
             .collect::<PyResult<Vec<_>>>()?;
         let seam = Seam::current("headgate.Redis")?;
-        let run = seam
-            .worker()?
-            .redis(&parts.redis, redis::command(&arguments), is_repeatable);
+        let run = seam.worker()?.redis(&parts.redis, arguments, is_repeatable);
         Ok(pending(&seam, run, Shape::from_name(shape)?, parts.decodes))
     }
 

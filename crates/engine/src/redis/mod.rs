@@ -2,32 +2,67 @@
 //!
 //! # How it works
 //! The crate `redis` does the protocol. Each worker has one connection to a server, opened by the first command; commands
-//! of all requests share it and are written together. A connection that breaks is opened anew, with growing pauses, while
-//! commands fail at once or wait within their timeout. A command that can be sent twice is, once, if its connection broke.
+//! of all requests share it and are written together. Before a command is written on a connection that was idle, the socket
+//! is looked at: one that the server has closed is opened anew, so that no command is lost to a restart. A command that can be
+//! sent twice is, once, if its connection breaks under it. Which server it is, is found by `servers`: the first of a list, the
+//! primary that a Sentinel names, the node of a cluster that has the key.
 
-use std::cell::RefCell;
+mod address;
+mod cluster;
+mod link;
+mod servers;
+
 use std::rc::Rc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, IntoConnectionInfo, RedisError, ScriptInvocation};
-pub use redis::{Cmd as Command, Script, Value};
+use headgate_net::tls::{spec, UpstreamTls};
+pub use redis::Value;
+use redis::{Cmd, RedisError};
 
 use crate::hooks::LocalFuture;
 use crate::metrics::Counter;
 use crate::state::Shared;
 
-/// Commands of one worker that wait for their answers at once; others wait for a place, within their timeout.
-const MAX_IN_FLIGHT: usize = 4096;
+use address::Address;
+use servers::Servers;
 
-/// The longest pause between two attempts to connect.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// The pause before a cluster or a Sentinel that changes is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// A server, as its URL names it.
+/// Servers, as a URL names them.
 pub struct Redis {
-    client: Client,
+    servers: Servers,
     timeout: Duration,
-    manager: RefCell<Option<ConnectionManager>>,
+}
+
+/// What TLS to the servers is by; files of PEM.
+#[derive(Default)]
+pub struct RedisTls {
+    /// The authority that is trusted; none for the system's.
+    pub ca: Option<String>,
+    /// The certificate and key that are shown.
+    pub certificate: Option<(String, String)>,
+    /// Whether servers need not prove who they are.
+    pub is_insecure: bool,
+}
+
+/// The arguments of a command, its name first.
+pub type Command = Vec<Vec<u8>>;
+
+/// A Lua script with its hash.
+pub struct Script {
+    text: String,
+    hash: String,
+}
+
+impl Script {
+    /// Of its text.
+    pub fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            hash: redis::Script::new(text).get_hash().to_owned(),
+        }
+    }
 }
 
 /// A command that failed.
@@ -51,20 +86,37 @@ pub enum RedisFailureKind {
 }
 
 impl Redis {
-    /// Reads a URL: `redis://[user:password@]host[:port][/db]`, or `unix:///path`. Nothing is connected yet.
+    /// Reads a URL: `redis[s][+sentinel|+cluster]://[user:password@]host[:port][,...][/name][/db]`, or `unix:///path`.
+    /// Nothing is connected yet.
     ///
     /// # Errors
-    /// The URL is no such URL.
-    pub fn new(url: &str, timeout: Duration) -> Result<Self, String> {
-        if url.starts_with("rediss:") {
-            return Err("TLS to Redis is not there yet; hint: `redis://`, or a local TLS proxy".to_owned());
+    /// The URL is not such a URL, or a file cannot be read.
+    pub fn new(url: &str, timeout: Duration, tls: RedisTls) -> Result<Self, String> {
+        let address = Address::read(url)?;
+        let says_tls = tls.ca.is_some() || tls.certificate.is_some() || tls.is_insecure;
+        if says_tls && !address.is_tls {
+            return Err("`ca`, `certificate` and `insecure` are for TLS; hint: write `rediss://`".to_owned());
         }
-        let bad = |error: RedisError| format!("bad Redis URL: {error}; hint: `redis://host:6379/0`");
-        let client = Client::open(url.into_connection_info().map_err(bad)?).map_err(bad)?;
+        let tls = address
+            .is_tls
+            .then(|| {
+                UpstreamTls::build(&spec::UpstreamTls {
+                    verify: !tls.is_insecure,
+                    ca: tls.ca.into_iter().collect(),
+                    certificate: tls.certificate.map(|(chain, key)| spec::Certificate {
+                        names: Vec::new(),
+                        chain,
+                        key,
+                        ocsp: None,
+                    }),
+                    alpn: Vec::new(),
+                    ..spec::UpstreamTls::default()
+                })
+            })
+            .transpose()?;
         Ok(Self {
-            client,
+            servers: Servers::new(address, tls, timeout),
             timeout,
-            manager: RefCell::new(None),
         })
     }
 
@@ -75,21 +127,10 @@ impl Redis {
         command: Command,
         is_repeatable: bool,
     ) -> LocalFuture<'static, Result<Value, RedisFailure>> {
-        Box::pin(async move {
-            self.within(&shared, async {
-                let mut manager = self.manager()?;
-                match manager.send_packed_command(&command).await {
-                    Err(error) if is_repeatable && error.is_connection_dropped() => {
-                        manager.send_packed_command(&command).await
-                    }
-                    other => other,
-                }
-            })
-            .await
-        })
+        Box::pin(async move { self.within(&shared, self.ask(&command, is_repeatable)).await })
     }
 
-    /// Runs a script by its hash, and hands it to the server first if it does not know it.
+    /// Runs a script by its hash, or by its text if the server does not know it.
     pub(crate) fn eval(
         self: Rc<Self>,
         shared: Rc<Shared>,
@@ -98,19 +139,81 @@ impl Redis {
         arguments: Vec<Vec<u8>>,
     ) -> LocalFuture<'static, Result<Value, RedisFailure>> {
         Box::pin(async move {
+            let told = |how: &str, what: &str| -> Command {
+                let head = [how.into(), what.into(), keys.len().to_string().into_bytes()];
+                head.into_iter()
+                    .chain(keys.clone())
+                    .chain(arguments.clone())
+                    .collect()
+            };
             self.within(&shared, async {
-                let mut manager = self.manager()?;
-                let mut invocation: ScriptInvocation<'_> = script.prepare_invoke();
-                for key in keys {
-                    invocation.key(key);
+                match self.ask(&told("EVALSHA", &script.hash), false).await {
+                    // it has not run
+                    Err(error) if error.code() == Some("NOSCRIPT") => {
+                        self.ask(&told("EVAL", &script.text), false).await
+                    }
+                    other => other,
                 }
-                for argument in arguments {
-                    invocation.arg(argument);
-                }
-                invocation.invoke_async(&mut manager).await
             })
             .await
         })
+    }
+
+    /// Sends a command where it belongs, and again where it was sent for nothing.
+    async fn ask(&self, arguments: &Command, is_repeatable: bool) -> Result<Value, RedisError> {
+        let command = packed(arguments);
+        let slot = self
+            .servers
+            .is_cluster()
+            .then(|| cluster::slot_of(arguments))
+            .flatten();
+        let mut link = self.servers.link(slot).await;
+        let mut may_repeat = is_repeatable;
+        loop {
+            let opened = match link {
+                Ok(opened) => opened,
+                Err(error) if self.servers.is_cluster() && may_repeat => {
+                    may_repeat = false;
+                    tracing::debug!(%error, "a node of the Redis cluster cannot be reached");
+                    tokio::time::sleep(PAUSE).await;
+                    link = self.servers.link(slot).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let error = match opened.send(&command).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let redirect = error.redirect_node().map(|(node, _)| node.to_owned());
+            match (
+                error.code(),
+                redirect.as_deref().and_then(|node| node.rsplit_once(':')),
+            ) {
+                // refused before it was done: these may go elsewhere whatever they are
+                (Some("ASK"), Some((host, port))) => {
+                    let node = self.servers.link_to(host, port.parse().unwrap_or(0)).await?;
+                    node.send(&servers::asking()).await?;
+                    return node.send(&command).await;
+                }
+                (Some("MOVED"), Some((host, port))) => {
+                    self.servers.forget();
+                    link = self.servers.link_to(host, port.parse().unwrap_or(0)).await;
+                }
+                (Some("TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" | "READONLY"), _) => {
+                    opened.give_up();
+                    self.servers.forget();
+                    tokio::time::sleep(PAUSE).await;
+                    link = self.servers.link(slot).await;
+                }
+                _ if may_repeat && error.is_connection_dropped() => {
+                    may_repeat = false;
+                    opened.give_up();
+                    link = self.servers.link(slot).await;
+                }
+                _ => return Err(error),
+            }
+        }
     }
 
     async fn within(
@@ -120,13 +223,9 @@ impl Redis {
     ) -> Result<Value, RedisFailure> {
         shared.metrics.count(Counter::RedisCommands);
         let failure = match tokio::time::timeout(self.timeout, command).await {
-            Ok(Ok(Value::ServerError(error))) => RedisFailure {
-                kind: RedisFailureKind::Refused,
-                message: error.to_string(),
-            },
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => RedisFailure::from(error),
-            Err(_) => {
+            Ok(Err(error)) if !error.is_timeout() => RedisFailure::from(error),
+            Ok(Err(_)) | Err(_) => {
                 shared.metrics.count(Counter::TimeoutRedis);
                 RedisFailure {
                     kind: RedisFailureKind::Timeout,
@@ -140,38 +239,19 @@ impl Redis {
         shared.metrics.count(Counter::RedisFailures);
         Err(failure)
     }
-
-    /// The connection of this worker. Must be called within the runtime.
-    fn manager(&self) -> Result<ConnectionManager, RedisError> {
-        let mut manager = self.manager.borrow_mut();
-        if let Some(manager) = &*manager {
-            return Ok(manager.clone());
-        }
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            // `within` bounds the whole
-            .set_response_timeout(None)
-            .set_concurrency_limit(MAX_IN_FLIGHT)
-            .set_max_delay(MAX_PAUSE);
-        let opened = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
-        Ok(manager.insert(opened).clone())
-    }
 }
 
-/// A command of these arguments, its name first.
-pub fn command(arguments: &[Vec<u8>]) -> Command {
-    let mut command = Command::new();
+fn packed(arguments: &Command) -> Cmd {
+    let mut command = Cmd::new();
     for argument in arguments {
-        command.arg(argument);
+        command.arg(&argument[..]);
     }
     command
 }
 
 impl From<RedisError> for RedisFailure {
     fn from(error: RedisError) -> Self {
-        let kind = if error.is_timeout() {
-            RedisFailureKind::Timeout
-        } else if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
+        let kind = if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
             RedisFailureKind::Connection
         } else {
             RedisFailureKind::Refused

@@ -76,6 +76,11 @@ impl UpstreamTls {
         })
     }
 
+    /// What sessions are made with, where the connection is not a [`Peer`].
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
     /// Whether its files are as they were when they were read.
     pub fn is_current(&self) -> bool {
         Stamps::of(files(&self.spec)) == self.stamps

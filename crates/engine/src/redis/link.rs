@@ -1,0 +1,140 @@
+//! One connection to one server, shared by all commands.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_net::tls::UpstreamTls;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::spawn_local;
+use tokio_rustls::TlsConnector;
+
+use super::address::Place;
+
+/// Commands of one worker that wait for their answers at once; others wait for a place, within their timeout.
+const MAX_IN_FLIGHT: usize = 4096;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    state: Rc<State>,
+}
+
+struct State {
+    /// The socket once more, to look whether the server has closed it.
+    socket: OwnedFd,
+    in_flight: Cell<usize>,
+    is_broken: Cell<bool>,
+}
+
+impl Link {
+    /// Connects, makes TLS, logs in.
+    pub(super) async fn open(
+        place: &Place,
+        login: &RedisConnectionInfo,
+        tls: Option<&UpstreamTls>,
+        timeout: Duration,
+    ) -> Result<Self, RedisError> {
+        match place {
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                let socket = stream.as_fd().try_clone_to_owned()?;
+                Self::begin(stream, socket, login, timeout).await
+            }
+            Place::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                let socket = stream.as_fd().try_clone_to_owned()?;
+                let Some(tls) = tls else {
+                    return Self::begin(stream, socket, login, timeout).await;
+                };
+                let name = tls.name_for(host).map_err(io::Error::other)?;
+                let connector = TlsConnector::from(Arc::clone(tls.config()));
+                let stream = connector.connect(name, stream).await?;
+                Self::begin(stream, socket, login, timeout).await
+            }
+        }
+    }
+
+    async fn begin(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        socket: OwnedFd,
+        login: &RedisConnectionInfo,
+        timeout: Duration,
+    ) -> Result<Self, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(timeout))
+            // the caller bounds the whole
+            .set_response_timeout(None)
+            .set_concurrency_limit(MAX_IN_FLIGHT);
+        let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
+        spawn_local(driver);
+        Ok(Self {
+            connection,
+            state: Rc::new(State {
+                socket,
+                in_flight: Cell::new(0),
+                is_broken: Cell::new(false),
+            }),
+        })
+    }
+
+    /// Whether nothing more may be sent on it: it has broken, or the server has closed it while nothing was asked.
+    pub(super) fn is_closed(&self) -> bool {
+        let state = &self.state;
+        // while answers are awaited, the end of the connection is told to those who wait
+        state.is_broken.get() || state.in_flight.get() == 0 && has_hung_up(&state.socket)
+    }
+
+    /// No command is sent on it any more.
+    pub(super) fn give_up(&self) {
+        self.state.is_broken.set(true);
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let _flight = Flight::new(&self.state);
+        let mut connection = self.connection.clone();
+        let answer = match connection.req_packed_command(command).await {
+            Ok(Value::ServerError(error)) => Err(RedisError::from(error)),
+            other => other,
+        };
+        if answer.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
+            self.give_up();
+        }
+        answer
+    }
+}
+
+/// A command under way.
+struct Flight<'a>(&'a State);
+
+impl<'a> Flight<'a> {
+    fn new(state: &'a State) -> Self {
+        state.in_flight.set(state.in_flight.get() + 1);
+        Self(state)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+fn has_hung_up(socket: &OwnedFd) -> bool {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    rustix::event::poll(&mut [PollFd::new(socket, ends)], Some(&now)).is_ok_and(|count| count > 0)
+}

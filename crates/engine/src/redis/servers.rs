@@ -1,0 +1,181 @@
+//! Which server a command goes to, and the connections to those that are used.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use headgate_net::tls::UpstreamTls;
+use redis::{Cmd, RedisConnectionInfo, RedisError, Value};
+use tokio::sync::Mutex;
+
+use super::address::{Address, Finding, Place};
+use super::cluster::Slots;
+use super::link::Link;
+
+/// A part of the command's time, after which another server of the list is tried.
+const TRIES_WITHIN_TIMEOUT: u32 = 3;
+
+/// See the module.
+pub(super) struct Servers {
+    address: Address,
+    tls: Option<UpstreamTls>,
+    timeout: Duration,
+    /// Each opened by one command while others wait for it.
+    links: RefCell<HashMap<Option<Place>, Rc<Mutex<Option<Link>>>>>,
+    slots: RefCell<Slots>,
+}
+
+impl Servers {
+    pub(super) fn new(address: Address, tls: Option<UpstreamTls>, timeout: Duration) -> Self {
+        Self {
+            address,
+            tls,
+            timeout,
+            links: RefCell::default(),
+            slots: RefCell::default(),
+        }
+    }
+
+    /// Whether keys decide.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.address.finding == Finding::Cluster
+    }
+
+    /// The connection for a key's slot.
+    pub(super) async fn link(&self, slot: Option<u16>) -> Result<Link, RedisError> {
+        if !self.is_cluster() {
+            return self.kept(None).await;
+        }
+        if self.slots.borrow().is_empty() {
+            self.learn().await?;
+        }
+        let node = self.slots.borrow().node(slot).cloned();
+        match node {
+            Some(node) => self.kept(Some(node)).await,
+            None => Err(unserved()),
+        }
+    }
+
+    /// The connection to this node, which a server has named.
+    pub(super) async fn link_to(&self, host: &str, port: u16) -> Result<Link, RedisError> {
+        self.kept(Some(Place::Tcp(host.to_owned(), port))).await
+    }
+
+    /// What is known of the cluster is no longer so.
+    pub(super) fn forget(&self) {
+        self.slots.take();
+    }
+
+    async fn kept(&self, node: Option<Place>) -> Result<Link, RedisError> {
+        let place = Rc::clone(self.links.borrow_mut().entry(node.clone()).or_default());
+        let mut kept = place.lock().await;
+        if let Some(link) = kept.as_ref().filter(|link| !link.is_closed()) {
+            return Ok(link.clone());
+        }
+        *kept = None;
+        let opened = match &node {
+            Some(node) => self.open(node).await,
+            None => self.found().await,
+        };
+        if opened.is_err() {
+            // a node that is gone may be no node any more
+            self.forget();
+        }
+        Ok(kept.insert(opened?).clone())
+    }
+
+    /// The first of the servers that answers, or the primary that a Sentinel knows.
+    async fn found(&self) -> Result<Link, RedisError> {
+        let mut failed = None;
+        for place in &self.address.places {
+            let found = match &self.address.finding {
+                Finding::Sentinel(name) => self.primary(place, name).await,
+                Finding::Listed | Finding::Cluster => self.open(place).await,
+            };
+            match found {
+                Ok(link) => return Ok(link),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(unserved))
+    }
+
+    /// Asks a Sentinel, and looks whether the server it names is what it says.
+    async fn primary(&self, sentinel: &Place, name: &str) -> Result<Link, RedisError> {
+        // Sentinels have neither databases nor the servers' users
+        let asked = self.open_as(sentinel, &RedisConnectionInfo::default()).await?;
+        let answer = asked
+            .send(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name))
+            .await?;
+        let (host, port): (String, u16) = redis::from_redis_value(answer).map_err(|_| {
+            RedisError::from((
+                redis::ErrorKind::InvalidClientConfig,
+                "the Sentinel knows no such primary",
+                name.to_owned(),
+            ))
+        })?;
+        let link = self.open(&Place::Tcp(host, port)).await?;
+        match link.send(&redis::cmd("ROLE")).await? {
+            Value::Array(role) if role.first().is_some_and(is_primary) => Ok(link),
+            _ => Err(RedisError::from((
+                redis::ErrorKind::Io,
+                "the server that the Sentinel names is not a primary yet",
+            ))),
+        }
+    }
+
+    /// Asks the nodes that are known which slots they serve.
+    async fn learn(&self) -> Result<(), RedisError> {
+        let mut failed = None;
+        for place in &self.address.places {
+            let told = async {
+                let link = self.open(place).await?;
+                link.send(redis::cmd("CLUSTER").arg("SLOTS")).await
+            };
+            match told.await {
+                Ok(answer) => {
+                    let slots = Slots::read(answer, place);
+                    if !slots.is_empty() {
+                        self.slots.replace(slots);
+                        return Ok(());
+                    }
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(unserved))
+    }
+
+    async fn open(&self, place: &Place) -> Result<Link, RedisError> {
+        self.open_as(place, &self.address.login).await
+    }
+
+    async fn open_as(&self, place: &Place, login: &RedisConnectionInfo) -> Result<Link, RedisError> {
+        let opened = Link::open(place, login, self.tls.as_ref(), self.timeout);
+        if self.address.places.len() == 1 {
+            return opened.await;
+        }
+        let limit = self.timeout / TRIES_WITHIN_TIMEOUT;
+        match tokio::time::timeout(limit, opened).await {
+            Ok(opened) => opened,
+            Err(_) => Err(RedisError::from(std::io::Error::from(
+                std::io::ErrorKind::TimedOut,
+            ))),
+        }
+    }
+}
+
+fn is_primary(role: &Value) -> bool {
+    matches!(role, Value::BulkString(name) if name == b"master")
+        || matches!(role, Value::SimpleString(name) if name == "master")
+}
+
+fn unserved() -> RedisError {
+    RedisError::from((redis::ErrorKind::Io, "no node serves the key"))
+}
+
+/// `ASKING`, which lets the next command reach a slot that is on its way.
+pub(super) fn asking() -> Cmd {
+    redis::cmd("ASKING")
+}

@@ -1,0 +1,213 @@
+"""The engine's Redis client against real servers that restart, speak TLS, fail over, or are a cluster."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from e2e.kit import RunningGateway, Serve, eventually
+from e2e.kit.net import free_port
+from e2e.kit.pki import Authority
+
+GATE = """
+from headgate import Gateway, Redis, RedisError, Response
+
+gate = Gateway()
+gate.listen(LISTEN)
+store = Redis(URL, timeout=5.0, decode_responses=True, **OPTIONS)
+
+@gate.route("/incr/{key}")
+async def count(request):
+    try:
+        return Response.text(str(await store.incr(request.params["key"])))
+    except RedisError as error:
+        return Response.text(f"{type(error).__name__}: {error}")
+
+@gate.route("/get/{key}")
+async def get(request):
+    return Response.text(str(await store.get(request.params["key"])))
+
+@gate.route("/eval/{key}")
+async def evaluate(request):
+    return Response.text(str(await store.eval("return redis.call('INCR', KEYS[1])", keys=[request.params["key"]])))
+"""
+
+
+class Server:
+    """A redis-server that can be stopped and started again on its port."""
+
+    def __init__(self, folder: Path, *arguments: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.folder = folder / str(self.port)
+        self.folder.mkdir(parents=True)
+        found = shutil.which("redis-server")
+        assert found, "no redis-server here; hint: `make services` installs what the tests talk to"
+        self._command = [found, *arguments]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, tls: bool = False) -> "Server":
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self.folder)
+        eventually(self._accepts, lambda: (self.folder / "log").read_text(errors="replace"), within=40)
+        return self
+
+    def _accepts(self) -> bool:
+        import socket
+
+        assert self.process and self.process.poll() is None
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        return False
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait(timeout=20)
+            self.process = None
+
+    def client(self) -> "redis.Redis[str]":
+        return redis.Redis(port=self.port, decode_responses=True)
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    servers: list[Server] = []
+
+    def start(*arguments: str, port: int | None = None, listens: bool = True) -> Server:
+        server = Server(tmp_path, port=port)
+        plain = ["--port", str(server.port)] if listens else []
+        usual = ["--bind", "127.0.0.1", "--save", "", "--dir", str(server.folder)]
+        server._command += [*arguments, *plain, *usual]
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def served(serve: Serve, url: str, **options: object) -> RunningGateway:
+    return serve(GATE, names={"URL": url, "OPTIONS": options})
+
+
+def test_no_command_is_lost_to_a_restart_or_a_closed_connection(serve: Serve, start: Start) -> None:
+    server = start("--appendonly", "no")
+    gateway = served(serve, f"redis://127.0.0.1:{server.port}")
+    assert gateway.get("/incr/a").text == "1"
+    for expected in ("1", "1", "1"):
+        server.stop()
+        server.start()
+        assert gateway.get("/incr/a").text == expected
+    with server.client() as other:
+        for expected in ("2", "3", "4", "5", "6"):
+            other.execute_command("CLIENT", "KILL", "TYPE", "normal")
+            assert gateway.get("/incr/a").text == expected
+            assert gateway.get("/get/a").text == expected
+        other.execute_command("SCRIPT", "FLUSH")
+    assert [gateway.get("/eval/a").text for _ in range(2)] == ["7", "8"]
+
+
+def test_a_server_of_the_list_that_is_dead_is_skipped(serve: Serve, start: Start) -> None:
+    first, second = start(), start()
+    first.stop()
+    gateway = served(serve, f"redis://127.0.0.1:{first.port},127.0.0.1:{second.port}/1")
+    assert gateway.get("/incr/a").text == "1"
+    with redis.Redis(port=second.port, db=1) as other:
+        assert other.get("a") == b"1"
+    # the one in use dies, the other one is there again
+    first.start()
+    second.stop()
+    assert gateway.get("/incr/a").text == "1"
+
+
+def test_tls_verifies_both_sides(serve: Serve, start: Start, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    own, client = authority.issue("localhost"), authority.issue("gateway", for_client=True)
+    port = free_port()
+    start(
+        "--port", "0", "--tls-port", str(port), "--tls-cert-file", own.chain, "--tls-key-file", own.key,
+        "--tls-ca-cert-file", authority.ca, "--tls-auth-clients", "yes",
+        port=port, listens=False,
+    )  # fmt: skip
+    url = f"rediss://localhost:{port}"
+    shown = client.files
+    assert served(serve, url, ca=authority.ca, **shown).get("/incr/a").text == "1"
+    assert served(serve, url, insecure=True, **shown).get("/incr/a").text == "2"
+    for options in (
+        {"ca": authority.ca},
+        shown,
+    ):  # no certificate of ours; an authority that nobody knows
+        assert served(serve, url, **options).get("/incr/a").text.startswith("RedisConnectionError: ")
+
+
+def test_sentinel_tells_the_primary_also_after_a_failover(serve: Serve, start: Start, tmp_path: Path) -> None:
+    primary = start()
+    replica = start("--replicaof", "127.0.0.1", str(primary.port))
+    file = tmp_path / "sentinel.conf"
+    file.write_text(
+        f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+        "sentinel down-after-milliseconds main 60000\nsentinel failover-timeout main 20000\n"
+    )
+    sentinel = start(str(file), "--sentinel")
+    dead = free_port()
+    gateway = served(serve, f"redis+sentinel://127.0.0.1:{dead},127.0.0.1:{sentinel.port}/main")
+    assert gateway.get("/incr/a").text == "1"
+    with replica.client() as other, sentinel.client() as watcher:
+        eventually(lambda: other.get("a") == "1", "the replica has it", within=30)
+        eventually(
+            lambda: watcher.execute_command("SENTINEL", "SLAVES", "main"), "the replica is known", within=30
+        )
+        assert watcher.execute_command("SENTINEL", "FAILOVER", "main")
+        eventually(lambda: other.execute_command("ROLE")[0] == "master", "it is the primary", within=60)
+        with primary.client() as former:
+            eventually(
+                lambda: former.execute_command("ROLE")[0] == "slave", "the former one is none", within=60
+            )
+        assert gateway.get("/incr/a").text == "2"
+        assert other.get("a") == "2"
+
+
+def test_each_key_goes_to_its_node_of_a_cluster(serve: Serve, start: Start) -> None:
+    nodes = [start("--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in range(3)]
+    clients = [node.client() for node in nodes]
+    addresses = [f"127.0.0.1:{node.port}" for node in nodes]
+    created = subprocess.run(
+        ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, timeout=120
+    )
+    assert created.returncode == 0, created.stdout
+    eventually(
+        lambda: all("cluster_state:ok" in str(one.execute_command("CLUSTER", "INFO")) for one in clients),
+        "the cluster is up",
+        within=60,
+    )
+    gateway = served(serve, f"redis+cluster://127.0.0.1:{free_port()},{addresses[0]}")
+    keys = [f"key{number}" for number in range(30)]
+    assert {gateway.get(f"/incr/{key}").text for key in keys} == {"1"}
+    assert all(one.execute_command("DBSIZE") > 0 for one in clients)
+    assert gateway.get("/eval/key0").text == "2"
+    # a slot moves to another node: the old one says so, and nothing is lost
+    slot = clients[0].execute_command("CLUSTER", "KEYSLOT", "moves")
+    ids = [one.execute_command("CLUSTER", "MYID") for one in clients]
+    owner = next(n for n, one in enumerate(clients) if _serves(one, "moves"))
+    target = (owner + 1) % 3
+    for n in (target, owner, (owner + 2) % 3):
+        clients[n].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+    assert gateway.get("/incr/moves").text == "1"
+    assert clients[target].get("moves") == "1"
+    for one in clients:
+        one.close()
+
+
+def _serves(client: "redis.Redis[str]", key: str) -> bool:
+    try:
+        client.get(key)
+    except redis.ResponseError:
+        return False
+    return True
