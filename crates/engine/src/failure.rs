@@ -334,6 +334,16 @@ pub struct FailureParts {
 }
 
 impl FailureParts {
+    /// The message without the hint behind it: what clients are told. Which limit to raise is for the operator, who
+    /// finds it in the access log.
+    pub fn public_message(&self) -> &str {
+        let end = self
+            .message
+            .find("; hint: ")
+            .or_else(|| self.message.find("\nhint: "));
+        end.map_or(&*self.message, |end| &self.message[..end])
+    }
+
     /// Who is to blame.
     pub fn source(&self) -> Source {
         self.kind.facts().source
@@ -410,6 +420,21 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_are_not_told_the_hint() {
+        let told = |message: &'static str| {
+            Failure::new(FailureKind::ShuttingDown, message)
+                .public_message()
+                .to_owned()
+        };
+        assert_eq!(
+            told("the head is larger than the limit; hint: limits.max_head_bytes"),
+            "the head is larger than the limit"
+        );
+        assert_eq!(told("bad\nhint: better"), "bad");
+        assert_eq!(told("nothing to hint at"), "nothing to hint at");
+    }
 
     #[test]
     fn a_kind_is_one_line_and_a_name_with_its_fault_too() {

@@ -1,6 +1,5 @@
 """What a worker serves: a file, or the arguments of `headgate proxy`, loaded into what the engine takes."""
 
-from pathlib import Path
 from typing import Any
 
 from headgate.control.cpus import usable_cpus
@@ -17,6 +16,8 @@ def load(source: Source) -> Loaded:
         from headgate.worker import proxying
 
         return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
+    from pathlib import Path  # which `headgate proxy` starts without
+
     from headgate.compile.loading import load as load_file
     from headgate.compile.names import CannotTake, Names
     from headgate.compile.order import compile_gateway

@@ -41,14 +41,14 @@ fn grpc_answer(failure: &Failure, id: String) -> LocalReply {
     let headers = vec![
         (b"content-type".to_vec(), b"application/grpc".to_vec()),
         (b"grpc-status".to_vec(), status),
-        (b"grpc-message".to_vec(), grpc::message(&failure.message)),
+        (b"grpc-message".to_vec(), grpc::message(failure.public_message())),
         (b"x-request-id".to_vec(), id.into_bytes()),
     ];
     LocalReply::page(200, headers, ReplyBody::None(None))
 }
 
 fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> LocalReply {
-    let (content_type, body) = page::render(failure.status(), "", &failure.message, id, accept);
+    let (content_type, body) = page::render(failure.status(), "", failure.public_message(), id, accept);
     let mut headers = vec![
         (b"content-type".to_vec(), content_type.as_bytes().to_vec()),
         (b"x-request-id".to_vec(), id.as_bytes().to_vec()),
