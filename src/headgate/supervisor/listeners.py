@@ -11,46 +11,17 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
 
-from headgate.config.addresses import TcpAddress, UnixAddress, parse_listen_address
+from headgate.config.addresses import UnixAddress, parse_listen_address
 from headgate.config.overlaps import overlap
 from headgate.control.messages import BoundListener
+from headgate.supervisor.binding import UDP, Endpoint, adopt, bind_tcp, bind_udp, bind_unix
 from headgate.supervisor.settings import REUSEPORT, SHARED
-
-BACKLOG = 16384  # the kernel cuts it to net.core.somaxconn
-UDP = "udp:"
-"""Begins the text of an address for datagrams: `udp::53`."""
 
 
 class BindError(OSError):
     """An address cannot be listened on; the text says which, why, and what to do."""
-
-
-class Endpoint(NamedTuple):
-    """One bound address and its sockets: one for all workers, or one per slot."""
-
-    address: str
-    sockets: list[socket.socket]
-    is_shared: bool
-
-    def sockets_for(self, slot: int, slots: int) -> list[socket.socket]:
-        """What the worker in `slot` of `slots` accepts from; binds a socket for a new slot."""
-        if self.is_shared:
-            return self.sockets[:1]
-        while len(self.sockets) <= slot:
-            name = self.sockets[0].getsockname()
-            again = _bind_datagrams if self.sockets[0].type == socket.SOCK_DGRAM else _listen
-            self.sockets.append(again(self.sockets[0].family, name[0], name[1], reuseport=True))
-        # More sockets than slots: inherited from a gateway with more workers. None may be without an owner.
-        return self.sockets[slot::slots] if len(self.sockets) > slots else [self.sockets[slot]]
-
-    def close(self) -> None:
-        """Closes its sockets."""
-        for one in self.sockets:
-            one.close()
 
 
 class Listeners:
@@ -137,7 +108,7 @@ class Listeners:
     def inherit(self, descriptors: dict[str, list[list[int]]]) -> None:
         """Takes over a predecessor's sockets."""
         for text, endpoints in descriptors.items():
-            self._endpoints[text] = [_adopt(numbers) for numbers in endpoints]
+            self._endpoints[text] = [adopt(numbers) for numbers in endpoints]
             if text.startswith(UDP):
                 continue
             address = parse_listen_address(text)
@@ -146,13 +117,13 @@ class Listeners:
 
     def _bind(self, text: str) -> list[Endpoint]:
         if text.startswith(UDP):
-            return _bind_udp(text, is_shared=self._mode == SHARED)
+            return bind_udp(text, is_shared=self._mode == SHARED)
         address = parse_listen_address(text)
         if isinstance(address, UnixAddress):
-            endpoints = [_bind_unix(address)]
+            endpoints = [bind_unix(address)]
             self._remember_file(address.path)
             return endpoints
-        return _bind_tcp(address, is_shared=self._mode == SHARED)
+        return bind_tcp(address, is_shared=self._mode == SHARED)
 
     def _remember_file(self, path: str) -> None:
         found = os.stat(path)
@@ -167,137 +138,6 @@ class Listeners:
                 found = os.stat(path)
                 if (found.st_dev, found.st_ino) == mark:
                     os.unlink(path)
-
-
-def _bind_udp(text: str, *, is_shared: bool) -> list[Endpoint]:
-    address = parse_listen_address(text.removeprefix(UDP))
-    if isinstance(address, UnixAddress):
-        raise ValueError(f"`{text}` takes no datagrams")
-    return _bind_ip(address, is_shared=is_shared, bind=_bind_datagrams)
-
-
-def _bind_tcp(address: TcpAddress, *, is_shared: bool) -> list[Endpoint]:
-    return _bind_ip(address, is_shared=is_shared, bind=_listen)
-
-
-def _bind_ip(address: TcpAddress, *, is_shared: bool, bind: "Bind") -> list[Endpoint]:
-    if address.host:
-        # as bytes: for a `str` Python would load the codec for international names, which have been refused already
-        host = address.host.encode()
-        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        places = [(family, str(where[0])) for family, _, _, _, where in found]
-    else:
-        places = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
-    endpoints: list[Endpoint] = []
-    port = address.port
-    try:
-        for family, place in dict.fromkeys(places):
-            try:
-                listener = _first(family, place, port, is_shared=is_shared, bind=bind)
-            except OSError as error:
-                is_absent = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-                if is_absent and family == socket.AF_INET6 and endpoints:
-                    continue  # a machine without IPv6
-                raise
-            port = listener.getsockname()[1]
-            endpoints.append(Endpoint(_bound_address(listener), [listener], is_shared))
-    except OSError:
-        for endpoint in endpoints:
-            endpoint.close()
-        raise
-    return endpoints
-
-
-def _first(family: int, host: str, port: int, *, is_shared: bool, bind: "Bind") -> socket.socket:
-    if port and not is_shared:
-        # SO_REUSEPORT would let two gateways share a port without a word: first make sure that it is free.
-        bind(family, host, port, reuseport=False).close()
-    return bind(family, host, port, reuseport=not is_shared)
-
-
-def _listen(family: int, host: str, port: int, *, reuseport: bool) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuseport:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # Accepted connections inherit it: one system call per connection less.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _bind_datagrams(family: int, host: str, port: int, *, reuseport: bool) -> socket.socket:
-    taker = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        if reuseport:
-            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            taker.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        taker.bind((host, port))
-    except OSError:
-        taker.close()
-        raise
-    return taker
-
-
-class Bind(Protocol):
-    """Makes a bound socket."""
-
-    def __call__(self, family: int, host: str, port: int, *, reuseport: bool) -> socket.socket: ...
-
-
-def _bind_unix(address: UnixAddress) -> Endpoint:
-    _remove_stale(address.path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        listener.bind(address.path)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return Endpoint(str(address), [listener], is_shared=True)
-
-
-def _remove_stale(path: str) -> None:
-    """Removes a socket file that nobody listens on; anything else at the path is an error."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "a file that is not a socket is in the way")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        else:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _adopt(numbers: list[int]) -> Endpoint:
-    sockets = []
-    for number in numbers:
-        os.set_inheritable(number, False)
-        sockets.append(socket.socket(fileno=number))
-    first = sockets[0]
-    reuses = first.family != socket.AF_UNIX and first.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
-    return Endpoint(_bound_address(first), sockets, is_shared=not reuses)
-
-
-def _bound_address(listener: socket.socket) -> str:
-    name = listener.getsockname()
-    if isinstance(name, str):
-        return f"unix:{name}"
-    prefix = UDP if listener.type == socket.SOCK_DGRAM else ""
-    return f"{prefix}{TcpAddress(name[0], name[1])}"
 
 
 @contextlib.contextmanager
