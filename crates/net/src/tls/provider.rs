@@ -34,7 +34,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 pub(crate) enum CipherOrder {
     /// The gateway's: the strongest first.
     Own,
-    /// The same with ChaCha20 first, for clients that put it first: they have no instructions for AES.
+    /// The same with `ChaCha20` first, for clients that put it first: they have no instructions for AES.
     ChachaFirst,
 }
 
