@@ -26,7 +26,9 @@ OUT = {
     r"\bAttendants?\b": "`RequestFutures`, a pool of request futures",
     r"\bDeparture\b": "`DisconnectWatcher`",
     r"\b_bury\b": "`_on_exit`",
-    r"\bOwnAnswer\b": "`LocalReply`",
+    r"\b(OwnAnswer|OwnBody|own_answer)\b": "`LocalReply`, `local_reply`",
+    r"\bIntroduction\b": "`proxy_header`, or what is told of the client",
+    r"\b_hear\b": "`_on_message`",
     r"\b(0|null) is no bound\b": "`0 means no limit`",
 }
 

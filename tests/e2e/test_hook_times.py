@@ -59,7 +59,7 @@ def test_server_timing_tells_each_hook_the_server_and_the_whole(gateway: Running
     assert float(found["gateway"]) >= float(found["request"]) >= 50
 
 
-def test_own_answers_have_server_timing_too(gateway: RunningGateway) -> None:
+def test_local_replies_have_server_timing_too(gateway: RunningGateway) -> None:
     timing = gateway.get("/plain").get("server-timing") or ""
     assert re.fullmatch(r'response;desc="Stamp.response";dur=\d+\.\d{3}, gateway;dur=\d+\.\d{3}', timing)
 

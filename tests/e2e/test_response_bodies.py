@@ -349,7 +349,7 @@ def test_hooks_run_in_reverse_order(gateway: RunningGateway, origin: Origin) -> 
 @pytest.mark.parametrize(
     ("kind", "body"), [("text", b"SOME TEXT."), ("stream", b"ROW 0 ROW 1 ROW 2 ."), ("empty", b".")]
 )
-def test_own_answers_go_through_too(gateway: RunningGateway, kind: str, body: bytes) -> None:
+def test_local_replies_go_through_too(gateway: RunningGateway, kind: str, body: bytes) -> None:
     response = gateway.get(f"/own/{kind}")
     assert response.body == body
     assert response.get("etag") == ('W/"a"' if kind == "text" else None)
@@ -362,7 +362,7 @@ def test_redirects_and_files_go_through_too(gateway: RunningGateway) -> None:
     assert gateway.get("/files/big.txt").body == b"ABC" * 100_000
 
 
-def test_own_answers_are_decoded_as_they_came(gateway: RunningGateway) -> None:
+def test_local_replies_are_decoded_as_they_came(gateway: RunningGateway) -> None:
     assert gzip.decompress(gateway.get("/packed").body) == b"hello there"
     assert gzip.decompress(gateway.get("/labelled").body) == b"hello there"
 
