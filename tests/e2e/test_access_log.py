@@ -120,6 +120,17 @@ def test_combined_format_is_what_everybody_reads(serve: Serve, origin: Origin) -
     )
 
 
+@pytest.mark.parametrize("target", ["/log/relayed", "/own"])
+def test_combined_format_counts_the_body_as_nginx_does(serve: Serve, origin: Origin, target: str) -> None:
+    gateway = logged(serve, origin, format="combined")
+    response = gateway.get(target)
+    line = eventually(
+        lambda: [one for one in gateway.output().splitlines() if f'"GET {target} ' in one],
+        "the line is there",
+    )[0]
+    assert line.split('"')[2].split() == [str(response.status), str(len(response.body))]
+
+
 def test_custom_format_is_followed(serve: Serve, origin: Origin) -> None:
     gateway = logged(serve, origin, format="{method} {target} -> {status} via {upstream}")
     gateway.get("/log")

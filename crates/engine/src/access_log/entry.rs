@@ -27,6 +27,8 @@ pub struct Entry<'a> {
     pub request_bytes: u64,
     /// Bytes sent to the client for this request, head and body.
     pub response_bytes: u64,
+    /// Those without the head: what nginx calls `$body_bytes_sent`.
+    pub body_bytes: u64,
     /// The `Referer` field.
     pub referer: Option<&'a [u8]>,
     /// The `User-Agent` field.

@@ -22,6 +22,7 @@ pub(super) enum Field {
     Status,
     RequestBytes,
     ResponseBytes,
+    BodyBytes,
     Referer,
     UserAgent,
     RequestId,
@@ -46,7 +47,7 @@ pub(super) enum Field {
     ClientSubject,
 }
 
-const FIELDS: [(&str, Field); 34] = [
+const FIELDS: [(&str, Field); 35] = [
     ("time", Field::Time),
     ("time_common", Field::TimeCommon),
     ("time_unix", Field::TimeUnix),
@@ -59,6 +60,7 @@ const FIELDS: [(&str, Field); 34] = [
     ("status", Field::Status),
     ("request_bytes", Field::RequestBytes),
     ("response_bytes", Field::ResponseBytes),
+    ("body_bytes", Field::BodyBytes),
     ("referer", Field::Referer),
     ("user_agent", Field::UserAgent),
     ("request_id", Field::RequestId),
@@ -105,6 +107,7 @@ impl Field {
             Self::Status => return push_number(u64::from(entry.status), line),
             Self::RequestBytes => return push_number(entry.request_bytes, line),
             Self::ResponseBytes => return push_number(entry.response_bytes, line),
+            Self::BodyBytes => return push_number(entry.body_bytes, line),
             Self::Attempts => return push_number(u64::from(entry.attempts), line),
             Self::QueueUs => return push_number(entry.queue_us, line),
             Self::ConnectUs => return push_number(entry.connect_us, line),

@@ -8,7 +8,7 @@ use super::timestamp::Timestamps;
 
 /// nginx's and Apache's `combined`.
 const COMBINED: &str =
-    r#"{client} - - [{time_common}] "{request}" {status} {response_bytes} "{referer}" "{user_agent}""#;
+    r#"{client} - - [{time_common}] "{request}" {status} {body_bytes} "{referer}" "{user_agent}""#;
 
 /// How a line is written. Made once; writing allocates nothing.
 #[derive(Debug)]
@@ -143,7 +143,8 @@ mod tests {
             }),
             status: 200,
             request_bytes: 321,
-            response_bytes: 2326,
+            response_bytes: 2526,
+            body_bytes: 2326,
             referer: None,
             user_agent: Some(b"Mozilla/4.08\nfake \xff"),
             request_id: "0123abcd",
@@ -185,7 +186,7 @@ mod tests {
         let expected = serde_json::json!({
             "time": "2000-10-10T13:55:36.123Z", "client": "127.0.0.1", "method": "GET", "host": "example.com",
             "target": "/apache_pb.gif?x=\"1\"", "version": "HTTP/1.1", "status": 200, "request_bytes": 321,
-            "response_bytes": 2326, "referer": null, "user_agent": "Mozilla/4.08\nfake \u{fffd}",
+            "response_bytes": 2526, "body_bytes": 2326, "referer": null, "user_agent": "Mozilla/4.08\nfake \u{fffd}",
             "request_id": "0123abcd", "route": "api", "upstream": "api", "server": "10.0.0.1:9000", "attempts": 2,
             "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "hooks": [], "limit": "upstream_head",
             "error": "", "tls": {

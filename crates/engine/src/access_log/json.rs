@@ -16,6 +16,7 @@ pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
     push_number(b"\",\"status\":", u64::from(entry.status), line);
     push_number(b",\"request_bytes\":", entry.request_bytes, line);
     push_number(b",\"response_bytes\":", entry.response_bytes, line);
+    push_number(b",\"body_bytes\":", entry.body_bytes, line);
     push_optional(b",\"referer\":", entry.referer, line);
     push_optional(b",\"user_agent\":", entry.user_agent, line);
     push_string(b",\"request_id\":\"", entry.request_id.as_bytes(), line);

@@ -102,6 +102,8 @@ pub struct Exchange {
     pub request_bytes: Cell<u64>,
     /// See `request_bytes`.
     pub response_bytes: Cell<u64>,
+    /// How many of those are the head.
+    pub(crate) head_bytes: Cell<u64>,
     /// The limit or timeout that ended this request, for the log; empty if none.
     pub limit: Cell<&'static str>,
     /// How many requests of the gateway itself led to this one; 0 for a client's.
@@ -144,6 +146,7 @@ impl Exchange {
             is_finished: Cell::new(false),
             request_bytes: Cell::new(0),
             response_bytes: Cell::new(0),
+            head_bytes: Cell::new(0),
             limit: Cell::new(""),
             depth: Cell::new(0),
             timings: Timings::default(),

@@ -36,6 +36,7 @@ impl Switched<'_> {
         let sent = connection.peer.write_all(&connection.watch, head, send_ms).await;
         sent.map_err(|_| Failure::client_left())?;
         exchange.response_bytes.set(head.len() as u64);
+        exchange.head_bytes.set(head.len() as u64);
         if let Some(channel) = exchange.channel() {
             return Ok(websocket::relay(connection, exchange, tables, other, (channel, send_ms)).await);
         }

@@ -178,6 +178,7 @@ impl Session {
                 version: "UDP",
                 request_bytes: self.received,
                 response_bytes: self.sent,
+                body_bytes: self.sent,
                 route: &self.settings.name,
                 upstream: &self.upstream,
                 server: &self.server,

@@ -79,6 +79,10 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         status: exchange.status.get(),
         request_bytes: exchange.request_bytes.get(),
         response_bytes: exchange.response_bytes.get(),
+        body_bytes: exchange
+            .response_bytes
+            .get()
+            .saturating_sub(exchange.head_bytes.get()),
         referer: request.head.get(b"referer"),
         user_agent: request.head.get(b"user-agent"),
         request_id: &id,

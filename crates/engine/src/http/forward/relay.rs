@@ -226,6 +226,7 @@ pub(super) fn head(
         server_timing::write(plan.exchange, now_us, &mut out);
     }
     write_end(framing, client, &mut out);
+    plan.exchange.head_bytes.set(out.len() as u64);
     out
 }
 

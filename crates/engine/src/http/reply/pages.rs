@@ -116,6 +116,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
                 .map(crate::access_log::TlsFacts::from),
             status: failure.status(),
             response_bytes: out.len() as u64,
+            body_bytes: body.len() as u64,
             request_id: &id,
             total_us: shared.clock.tick() - started,
             limit,

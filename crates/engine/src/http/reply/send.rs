@@ -187,6 +187,7 @@ async fn write(
         crate::http::h1::server_timing::write(exchange, shared.clock.tick(), &mut out);
     }
     write_end(framing, version, &mut out);
+    exchange.head_bytes.set(out.len() as u64);
     let send_ms = tables.timeout(
         exchange.route.get(),
         None,

@@ -217,6 +217,7 @@ fn log(
         version: "TCP",
         request_bytes: story.moved.from_client,
         response_bytes: story.moved.from_server,
+        body_bytes: story.moved.from_server,
         route: &state.listener,
         upstream: &story.upstream,
         server: &story.server,
