@@ -32,6 +32,7 @@ HEADS = {
     "folded field": OK + b"X-A: b\r\n c\r\nContent-Length: 0\r\n\r\n",
     "bare line feed": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n" + b"x" * 40 + b"\r\n\r\n",
     "nul in a value": OK + b"X-A: \x00\r\nContent-Length: 0\r\n\r\n",
+    "control byte in a value": OK + b"X-A: a\x01b\r\nContent-Length: 0\r\n\r\n",
     "bare carriage return": OK + b"X-A: b\rc\r\nContent-Length: 0\r\n\r\n",
     "no colon": OK + b"X-A\r\nContent-Length: 0\r\n\r\n",
     "status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",

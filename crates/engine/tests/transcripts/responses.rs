@@ -2,7 +2,7 @@
 
 use crate::lab::{self, Reply, Setup};
 
-const BROKEN: [(&str, &str); 17] = [
+const BROKEN: [(&str, &str); 19] = [
     ("no response", "SSH-2.0-OpenSSH\r\n\r\n"),
     ("version 2", "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
     (
@@ -32,6 +32,14 @@ const BROKEN: [(&str, &str); 17] = [
     (
         "two lines of codings",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "a control byte",
+        "HTTP/1.1 200 OK\r\nX: a\x01b\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "a delete byte",
+        "HTTP/1.1 200 OK\r\nX: a\x7fb\r\nContent-Length: 0\r\n\r\n",
     ),
     ("nul", "HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 0\r\n\r\n"),
     (
