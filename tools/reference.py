@@ -215,7 +215,7 @@ def commands(command: Any, path: str) -> Iterator[str]:
 
 def command_line() -> str:
     """The page about every command."""
-    lines = [MADE, "# Command line\n", f"{get_command(app).help}\n", f"{EXIT_CODES}\n"]
+    lines = [MADE, "# Command line\n", f"{typer.main.get_command(app).help}\n", f"{EXIT_CODES}\n"]
     lines.append(
         "Output for programs goes to stdout, everything else to stderr. `headgate --install-completion` sets up the "
         "shell's completion.\n"
