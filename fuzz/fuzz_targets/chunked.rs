@@ -1,13 +1,15 @@
 //! A chunked body: no panic, the same data however the bytes are cut. The first byte is the size of the cuts.
 #![no_main]
 
-use headgate_wire::{ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder};
+use headgate_wire::{Lenient, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder};
 use libfuzzer_sys::fuzz_target;
 
 fn decode(bytes: &[u8], cut: usize) -> (Vec<u8>, Result<bool, ChunkError>) {
     let mut decoder = ChunkedDecoder::new(ChunkLimits {
         max_extension_bytes: 64,
         max_trailer_bytes: 512,
+        is_from_server: false,
+        lenient: Lenient::NONE,
     });
     let mut data = Vec::new();
     for mut piece in bytes.chunks(cut) {

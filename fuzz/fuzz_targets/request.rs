@@ -1,12 +1,13 @@
 //! A request head: no panic, one verdict however the bytes are cut, and what is written on reads the same.
 #![no_main]
 
-use headgate_wire::{parse_request, HeadLimits, Parsed};
+use headgate_wire::{Lenient, parse_request, HeadLimits, Parsed};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits {
     max_bytes: 4096,
     max_fields: 32,
+    lenient: Lenient::NONE,
 };
 
 fuzz_target!(|bytes: &[u8]| {

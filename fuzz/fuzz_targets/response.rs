@@ -1,12 +1,13 @@
 //! A response head: no panic, one verdict however the bytes are cut. The first byte says whether it answers HEAD.
 #![no_main]
 
-use headgate_wire::{parse_response, Framing, HeadLimits, Parsed};
+use headgate_wire::{Lenient, parse_response, Framing, HeadLimits, Parsed};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits {
     max_bytes: 4096,
     max_fields: 32,
+    lenient: Lenient::NONE,
 };
 
 fuzz_target!(|bytes: &[u8]| {

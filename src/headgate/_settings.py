@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from ._caller import caller
@@ -12,6 +12,7 @@ from .config.hooks import OnError
 from .config.http2 import Http2Options
 from .config.limits import LimitsOptions, TimeoutsOptions
 from .config.model import GatewayConfig
+from .config.path import PathOptions
 from .config.websocket import WebSocketOptions
 
 
@@ -27,6 +28,10 @@ class GatewaySettings:
     def timeouts(self, **timeouts: Unpack[TimeoutsOptions]) -> None:
         """Sets the longest waits, such as `client_head="10s"`."""
         self._set("timeouts", timeouts)
+
+    def path(self, **rules: Unpack[PathOptions]) -> None:
+        """Sets how paths are read, such as `encoded_slashes="refuse"`."""
+        self._set("path", rules)
 
     def http2(self, **settings: Unpack[Http2Options]) -> None:
         """Sets how HTTP/2 is spoken with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
@@ -51,6 +56,7 @@ class GatewaySettings:
         forwarded: bool | None = None,
         via: bool | None = None,
         name: str | None = None,
+        identity_fields: str | Sequence[str] | None = None,
         client_certificate: Mapping[str, str] | None = None,
     ) -> None:
         """Sets what servers are told about the client, and clients about the gateway."""
@@ -62,6 +68,7 @@ class GatewaySettings:
                     "forwarded": forwarded,
                     "via": via,
                     "name": name,
+                    "identity_fields": identity_fields,
                     "client_certificate": client_certificate,
                 }
             ),

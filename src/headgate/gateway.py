@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -17,7 +17,7 @@ from .background.calls import BackgroundCalls
 from .config.errors import ConfigError
 from .config.errors import Path as ConfigPath
 from .config.hooks import OnError, PluginConfig
-from .config.limits import UpstreamTimeoutsConfig
+from .config.limits import ServerLeniency, UpstreamTimeoutsConfig
 from .config.listeners import (
     ListenerConfig,
     ProxyProtocol,
@@ -169,6 +169,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         retries: int | None = None,
         timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig | None = None,
         host: str | None = None,
+        lenient: ServerLeniency | Sequence[ServerLeniency] | None = None,
         proxy_protocol: Literal["v1", "v2"] | None = None,
         source: str | None = None,
         tls: Mapping[str, Any] | None = None,
@@ -183,6 +184,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "retries": retries,
             "timeouts": timeouts,
             "host": host,
+            "lenient": lenient,
             "proxy_protocol": proxy_protocol,
             "source": source,
             "tls": tls,

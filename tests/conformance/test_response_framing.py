@@ -28,7 +28,7 @@ HEADS = {
     "coding in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunked not last": OK + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
     "chunked twice": OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-    "space before colon": OK + b"Content-Length : 3\r\n\r\nabc",
+    "control character": OK + b"X-A: b\x01c\r\nContent-Length: 3\r\n\r\nabc",
     "folded field": OK + b"X-A: b\r\n c\r\nContent-Length: 0\r\n\r\n",
     "bare line feed": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n" + b"x" * 40 + b"\r\n\r\n",
     "nul in a value": OK + b"X-A: \x00\r\nContent-Length: 0\r\n\r\n",

@@ -143,6 +143,9 @@ kinds! {
     NoRoute "no_route" Client 404 Never Debug "no route matches this request";
     NoFile "no_file" Client 404 Never Debug "there is no such file";
     BadPath "bad_path" Client 400 Never Debug "the path is badly escaped";
+    PathAmbiguous "path_ambiguous" Client 400 Never Debug "servers could read another path in this one, for which another rule holds";
+    TargetTooLong "target_too_long" Client 414 Never Debug "the request-target is longer than the limit";
+    UnderscoreInFieldName "underscore_in_field_name" Client 400 Never Debug "there is a `_` in the name of a field";
     Misdirected "misdirected" Client 421 Never Debug "this connection was made for another host than the request asks for";
     NoClientCertificate "no_client_certificate" Client 400 Never Debug "a client certificate is needed here";
     BadClientCertificate "bad_client_certificate" Client 400 Never Debug "the client certificate is refused";
@@ -266,9 +269,10 @@ pub fn failures() -> Vec<(Facts, String)> {
         .collect()
 }
 
-const REQUEST_ERRORS: [RequestError; 8] = [
+const REQUEST_ERRORS: [RequestError; 9] = [
     RequestError::Method,
     RequestError::Target,
+    RequestError::Overlong,
     RequestError::TargetTooLong,
     RequestError::Version,
     RequestError::VersionUnsupported,
@@ -277,12 +281,13 @@ const REQUEST_ERRORS: [RequestError; 8] = [
     RequestError::Host,
 ];
 
-const HEAD_ERRORS: [HeadError; 15] = [
+const HEAD_ERRORS: [HeadError; 16] = [
     HeadError::TooLarge,
     HeadError::TooManyFields,
     HeadError::BareLf,
     HeadError::BareCr,
     HeadError::Nul,
+    HeadError::Control,
     HeadError::Folded,
     HeadError::SpaceBeforeColon,
     HeadError::FieldName,
@@ -304,11 +309,13 @@ const CHUNK_ERRORS: [ChunkError; 6] = [
     ChunkError::Trailer(HeadError::FieldName),
 ];
 
-const PATH_ERRORS: [PathError; 4] = [
+const PATH_ERRORS: [PathError; 6] = [
     PathError::NotAbsolute,
     PathError::BadEscape,
     PathError::Nul,
     PathError::AboveRoot,
+    PathError::HiddenDots,
+    PathError::EncodedSlash,
 ];
 
 const RESPONSE_ERRORS: [ResponseError; 4] = [

@@ -72,6 +72,12 @@ pub enum PathError {
     /// More `..` than segments: the path points above the root.
     #[error("the path leads above the root")]
     AboveRoot,
+    /// A segment that is `.` or `..` to servers that decode `%2F` or `%5C` or cut off `;parameters`.
+    #[error("the path holds a dot segment behind an encoded slash or before a `;`")]
+    HiddenDots,
+    /// `%2F` or `%5C`, where they are refused.
+    #[error("the path holds an encoded slash")]
+    EncodedSlash,
 }
 
 impl PathError {
@@ -82,6 +88,8 @@ impl PathError {
             Self::BadEscape => "path_bad_escape",
             Self::Nul => "path_nul",
             Self::AboveRoot => "path_above_root",
+            Self::HiddenDots => "path_hidden_dots",
+            Self::EncodedSlash => "path_encoded_slash",
         }
     }
 }

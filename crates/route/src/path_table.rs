@@ -9,14 +9,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use regex::bytes::Regex;
-use smallvec::SmallVec;
 
 use crate::path_pattern::PathPattern;
+use crate::rank::{Rank, Ranks};
 use crate::template_tree::TemplateTree;
-
-/// The place of a route in the order of choice; the smaller is tried first.
-pub(crate) type Rank = u32;
-pub(crate) type Ranks = SmallVec<[Rank; 8]>;
 
 #[derive(Debug, Default)]
 pub(crate) struct PathTable {

@@ -33,7 +33,7 @@ use crate::error::RouteError;
 use crate::host_table::HostTable;
 use crate::normalise::normalize_path;
 use crate::params::Params;
-use crate::path_table::{Rank, Ranks};
+use crate::rank::{Rank, Ranks};
 use crate::route::{Route, RouteSpec};
 
 /// The parts of a request that routes look at.

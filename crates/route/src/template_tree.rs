@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::path_table::{Rank, Ranks};
+use crate::rank::{Rank, Ranks};
 use crate::template::{Remaining, Rest, Segment, Template};
 
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ const HINT: &str = "write `10.0.0.1:80`, `[::1]:80`, `name:80`, `unix:/path`, `h
 /// One server, as the configuration would describe an upstream of it.
 pub fn one_server(name: String, address: String) -> Upstream {
     Upstream {
+        lenient: Vec::new(),
         protocol: UpstreamProtocol::Http1,
         grpc_web: false,
         name,

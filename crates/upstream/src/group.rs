@@ -8,6 +8,7 @@ use std::rc::Rc;
 use headgate_net::tls::UpstreamTls;
 use headgate_route::{Balance, Balancer, ServerSpec};
 use headgate_shared::metrics::Metrics;
+use headgate_wire::Lenient;
 use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
 
@@ -17,6 +18,9 @@ use crate::http2::connections::SharedConnections;
 use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::spec;
+
+/// The most servers of one upstream.
+const MAX_SERVERS: usize = 4096;
 
 /// A group of servers that answer the same requests.
 pub struct Upstream {
@@ -28,6 +32,8 @@ pub struct Upstream {
     pub host: HostRule,
     /// Further attempts after the first, where a retry is safe.
     pub retries: u32,
+    /// What is let pass from its servers though the grammar does not allow it.
+    pub lenient: Lenient,
     /// Its own timeouts.
     pub timeouts: spec::RouteTimeouts,
     /// What is kept open.
@@ -88,9 +94,9 @@ impl Upstream {
             .balance
             .parse()
             .map_err(|error| format!("upstream `{}`: {error}", spec.name))?;
-        if spec.servers.is_empty() || spec.servers.len() > 64 {
+        if spec.servers.is_empty() || spec.servers.len() > MAX_SERVERS {
             return Err(format!(
-                "upstream `{}` has {} servers\nhint: give 1 to 64",
+                "upstream `{}` has {} servers\nhint: give 1 to 4096",
                 spec.name,
                 spec.servers.len()
             ));
@@ -142,6 +148,8 @@ impl Upstream {
                 literal => HostRule::Literal(literal.to_owned()),
             },
             retries: spec.retries,
+            lenient: Lenient::of(&spec.lenient)
+                .map_err(|name| format!("upstream `{}`: there is no rule `{name}` in lenient", spec.name))?,
             timeouts: spec.timeouts.clone(),
             keepalive: match &client_address {
                 // each connection speaks for one client

@@ -12,7 +12,7 @@ pub struct Upstream {
     pub name: String,
     /// `round_robin`, `least_conn`, `random` or `ip_hash`.
     pub balance: String,
-    /// At least one, at most 64.
+    /// At least one, at most 4,096.
     pub servers: Vec<Server>,
     /// What is kept open.
     pub keepalive: Keepalive,
@@ -27,6 +27,9 @@ pub struct Upstream {
     /// Its own timeouts.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
+    /// Rules of the grammar that its servers' responses may break, by name.
+    #[serde(default)]
+    pub lenient: Vec<String>,
     /// The Host field sent: `preserve`, `server` or a literal.
     pub host: String,
     /// The PROXY header that connections begin with: `v1` or `v2`; absent for none.

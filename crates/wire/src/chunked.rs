@@ -3,8 +3,10 @@
 //! How it works: the decoder is a table of states over single bytes of framing; data is only counted. It never
 //! holds input except the trailer section, which is bounded.
 
+use crate::chunk_extension::Place;
 use crate::error::ChunkError;
 use crate::head::Head;
+use crate::lenient::Lenient;
 use crate::limits::ChunkLimits;
 use crate::trailers::read_trailers;
 
@@ -31,6 +33,7 @@ enum State {
     /// In the extensions of a chunk of this size.
     Extension {
         value: u64,
+        place: Place,
     },
     /// Behind the CR of the size line.
     SizeLf {
@@ -148,11 +151,13 @@ impl ChunkedDecoder {
                 })
             }
             (State::Size { digits: 0, .. }, _) => Err(ChunkError::Size),
-            (State::Size { value, .. } | State::Extension { value }, b'\r') => Ok(State::SizeLf { value }),
-            (State::Size { value, .. }, b';')
-            | (State::Extension { value }, b'\t' | b' '..=b'~' | 0x80..) => self.count_extension(value),
+            (State::Size { value, .. }, b'\r') => Ok(State::SizeLf { value }),
+            (State::Size { value, .. }, b';') => self.count_extension(value, self.first_place()),
+            (State::Size { value, .. }, b' ' | b'\t') if self.limits.is_from_server => {
+                self.count_extension(value, Place::Padding)
+            }
             (State::Size { .. }, _) => Err(ChunkError::Size),
-            (State::Extension { .. }, _) => Err(ChunkError::Extension),
+            (State::Extension { value, place }, _) => self.next_in_extension(value, place, byte),
             (State::SizeLf { value: 0 }, b'\n') => Ok(State::Trailer),
             (State::SizeLf { value }, b'\n') => Ok(State::Data { remaining: value }),
             (State::DataCr, b'\r') => Ok(State::DataLf),
@@ -164,12 +169,31 @@ impl ChunkedDecoder {
         }
     }
 
-    fn count_extension(&mut self, value: u64) -> Result<State, ChunkError> {
+    fn first_place(&self) -> Place {
+        if self.limits.lenient.has(Lenient::CHUNK_EXTENSIONS) {
+            Place::Loose
+        } else {
+            Place::Start
+        }
+    }
+
+    fn next_in_extension(&mut self, value: u64, place: Place, byte: u8) -> Result<State, ChunkError> {
+        if byte == b'\r' && place.may_end(self.limits.is_from_server) {
+            return Ok(State::SizeLf { value });
+        }
+        match place.next(byte) {
+            Some(next) => self.count_extension(value, next),
+            None if place == Place::Padding => Err(ChunkError::Size),
+            None => Err(ChunkError::Extension),
+        }
+    }
+
+    fn count_extension(&mut self, value: u64, place: Place) -> Result<State, ChunkError> {
         self.extension_excess += 1;
         if self.extension_excess > self.limits.max_extension_bytes {
             return Err(ChunkError::ExtensionsTooLarge);
         }
-        Ok(State::Extension { value })
+        Ok(State::Extension { value, place })
     }
 
     fn next_in_trailer(&mut self, byte: u8) -> Result<State, ChunkError> {
@@ -188,7 +212,8 @@ impl ChunkedDecoder {
             if !self.trailer.ends_with(b"\r\n\r\n") {
                 return Ok(State::Trailer);
             }
-            let head = read_trailers(std::mem::take(&mut self.trailer)).map_err(ChunkError::Trailer)?;
+            let head = read_trailers(std::mem::take(&mut self.trailer), self.limits.is_from_server)
+                .map_err(ChunkError::Trailer)?;
             if head.iter().next().is_some() {
                 self.trailers = Some(head);
             }

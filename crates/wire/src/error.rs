@@ -9,10 +9,13 @@ pub enum RequestError {
     /// The method is not a token of at most 64 bytes (RFC 9112 section 3.1).
     #[error("the method is not a token")]
     Method,
-    /// The request-target is empty, has white space or control characters, or is in a wrong form (RFC 9112
-    /// section 3.2).
+    /// The request-target is empty, has white space, control characters or bytes over 0x7F, or is in a wrong form (RFC
+    /// 9112 section 3.2).
     #[error("the request-target is malformed")]
     Target,
+    /// The request-target spells a character in more bytes than it has in UTF-8 (RFC 3629 section 3).
+    #[error("the request-target has overlong UTF-8")]
+    Overlong,
     /// The request line alone goes beyond the limit.
     #[error("the request-target is longer than the limit; hint: limits.max_head_bytes")]
     TargetTooLong,
@@ -52,6 +55,7 @@ impl RequestError {
         match self {
             Self::Method => "bad_method",
             Self::Target => "bad_target",
+            Self::Overlong => "overlong_utf8",
             Self::TargetTooLong => "target_too_long",
             Self::Version => "bad_version",
             Self::VersionUnsupported => "version_unsupported",
@@ -114,6 +118,9 @@ pub enum HeadError {
     /// A NUL in a field value.
     #[error("there is a NUL in a field")]
     Nul,
+    /// Another control character in a field value (RFC 9110 section 5.5).
+    #[error("there is a control character in a field")]
+    Control,
     /// A line that starts with white space (RFC 9112 section 5.2).
     #[error("a field line is folded or starts with white space")]
     Folded,
@@ -155,6 +162,7 @@ impl HeadError {
             Self::BareLf => "bare_lf",
             Self::BareCr => "bare_cr",
             Self::Nul => "nul",
+            Self::Control => "control_character",
             Self::Folded => "folded_field",
             Self::SpaceBeforeColon => "space_before_colon",
             Self::FieldName => "bad_field_name",
@@ -172,10 +180,10 @@ impl HeadError {
 /// A chunked body that is refused; the connection cannot be used further.
 #[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChunkError {
-    /// The chunk size is not 1 to 16 hex digits directly followed by CRLF or an extension.
+    /// The chunk size is not 1 to 16 hex digits, followed by CRLF or an extension.
     #[error("the chunk size is malformed")]
     Size,
-    /// A chunk extension has control characters.
+    /// A chunk extension is not `;name` or `;name=value`.
     #[error("a chunk extension is malformed")]
     Extension,
     /// Extensions outweigh the data by more than the limit.
@@ -214,8 +222,8 @@ pub enum FieldError {
     /// The name is no token.
     #[error("`{0}` is not a field name; hint: letters, digits and - . _ only")]
     Name(String),
-    /// The value has CR, LF or NUL, or white space at an end.
-    #[error("the value of `{0}` has CR, LF or NUL; hint: encode it first")]
+    /// The value has a control character (RFC 9110 section 5.5).
+    #[error("the value of `{0}` has CR, LF, NUL or another control character; hint: encode it first")]
     Value(String),
     /// The gateway writes this field itself.
     #[error(

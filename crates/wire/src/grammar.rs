@@ -34,8 +34,8 @@ const fn classes() -> [u8; 256] {
         {
             table[byte] |= TOKEN;
         }
-        // No SP, no CTL. Wider than RFC 3986: browsers send UTF-8 and `|` raw, and neither moves a boundary.
-        if b > b' ' && b != 0x7f {
+        // No SP, no CTL, nothing over ASCII. Wider than RFC 3986 within ASCII: browsers send `|` raw, and it moves no boundary.
+        if b > b' ' && b < 0x7f {
             table[byte] |= TARGET;
         }
         // reg-name, RFC 3986 section 3.2.2

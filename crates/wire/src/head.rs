@@ -3,7 +3,7 @@
 use crate::error::{shown, FieldError};
 use crate::field::{Field, Fields, Name, HIDDEN, PLAIN};
 use crate::grammar::{is_token, trim};
-use crate::scan::line_end;
+use crate::scan::value_end;
 
 /// A range of a [`Head`]'s bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -215,8 +215,7 @@ impl Head {
             return Err(FieldError::Framing(shown(name)));
         }
         let value = trim(value);
-        // RFC 9110 section 5.5 forbids CR, LF and NUL, and lets a recipient keep other control characters
-        if line_end(value, 0).is_some() {
+        if value_end(value, 0).is_some() {
             return Err(FieldError::Value(shown(name)));
         }
         let start = self.bytes.len();

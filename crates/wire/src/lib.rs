@@ -12,6 +12,7 @@
 //! [`Head::write_fields`]: the gateway writes them anew.
 
 mod authority;
+mod chunk_extension;
 mod chunked;
 mod client_hello;
 mod coding;
@@ -21,9 +22,13 @@ mod field;
 mod grammar;
 mod head;
 mod http2_meter;
+mod lenient;
 mod limits;
 mod lines;
+mod lookalike;
+mod mend;
 mod method;
+mod overlong;
 mod proxy_protocol;
 mod request;
 mod response;
@@ -38,7 +43,9 @@ pub use client_hello::{parse_client_hello, ClientHello, ClientHelloError};
 pub use error::{ChunkError, FieldError, HeadError, RequestError, ResponseError};
 pub use head::{Head, Span};
 pub use http2_meter::{Flood, FrameBudget, FrameMeter};
+pub use lenient::Lenient;
 pub use limits::{ChunkLimits, HeadLimits};
+pub use lookalike::GuardedNames;
 pub use method::is_idempotent;
 pub use proxy_protocol::{
     parse_proxy, write_v1 as write_proxy_v1, write_v2 as write_proxy_v2, ProxyAddresses, ProxyError,

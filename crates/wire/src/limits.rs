@@ -1,5 +1,7 @@
 //! The bounds a caller sets on what a peer may send.
 
+use crate::lenient::Lenient;
+
 /// Bounds on one message head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeadLimits {
@@ -7,6 +9,8 @@ pub struct HeadLimits {
     pub max_bytes: usize,
     /// The most field lines.
     pub max_fields: usize,
+    /// What is let pass though it is no valid head.
+    pub lenient: Lenient,
 }
 
 impl Default for HeadLimits {
@@ -14,6 +18,7 @@ impl Default for HeadLimits {
         Self {
             max_bytes: 32_768,
             max_fields: 100,
+            lenient: Lenient::NONE,
         }
     }
 }
@@ -25,6 +30,21 @@ pub struct ChunkLimits {
     pub max_extension_bytes: usize,
     /// The most bytes of the trailer section.
     pub max_trailer_bytes: usize,
+    /// Whether a server sent the body: from servers all white space is let in that the grammar has.
+    pub is_from_server: bool,
+    /// What is let pass though it is no valid chunk.
+    pub lenient: Lenient,
+}
+
+impl ChunkLimits {
+    /// The same bounds for bodies that servers send.
+    #[must_use]
+    pub const fn from_server(self) -> Self {
+        Self {
+            is_from_server: true,
+            ..self
+        }
+    }
 }
 
 impl Default for ChunkLimits {
@@ -32,6 +52,8 @@ impl Default for ChunkLimits {
         Self {
             max_extension_bytes: 4096,
             max_trailer_bytes: 8192,
+            is_from_server: false,
+            lenient: Lenient::NONE,
         }
     }
 }

@@ -4,14 +4,15 @@ use crate::error::HeadError;
 use crate::field::{Field, Fields, Name, HIDDEN, PLAIN};
 use crate::grammar::is_blank;
 use crate::head::offset;
-use crate::scan::{line_end, token_end};
+use crate::scan::{token_end, value_end};
 
 /// Reads field lines from `start` up to and with the empty line. `Ok(None)`: more bytes are needed; else the
-/// position behind the empty line. `bytes` must be shorter than [`MAX_BYTES`](crate::head::MAX_BYTES).
+/// position behind the empty line. White space before a colon is passed over if `may_pad_names` (RFC 9112 section 5.1:
+/// a proxy removes it from responses). `bytes` must be shorter than [`MAX_BYTES`](crate::head::MAX_BYTES).
 pub(crate) fn read_fields(
     bytes: &[u8],
     start: usize,
-    max_fields: usize,
+    (max_fields, may_pad_names): (usize, bool),
     fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
     let mut at = start;
@@ -27,7 +28,7 @@ pub(crate) fn read_fields(
         };
         let (field, next) = match read_plain(bytes, at, colon) {
             Some(plain) => plain,
-            None => match read_any(bytes, at, colon)? {
+            None => match read_any(bytes, at, colon, may_pad_names)? {
                 Some(any) => any,
                 None => return Ok(None),
             },
@@ -53,7 +54,7 @@ fn read_plain(bytes: &[u8], start: usize, colon: usize) -> Option<(Field, usize)
     let [b':', b' ', behind @ ..] = bytes.get(colon..)? else {
         return None;
     };
-    let length = line_end(behind, 0)?;
+    let length = value_end(behind, 0)?;
     let (value, [b'\r', b'\n', ..]) = behind.split_at_checked(length)? else {
         return None;
     };
@@ -78,7 +79,19 @@ fn read_plain(bytes: &[u8], start: usize, colon: usize) -> Option<(Field, usize)
 /// Reads any field line.
 #[cold]
 #[inline(never)]
-fn read_any(bytes: &[u8], start: usize, colon: usize) -> Result<Option<(Field, usize)>, HeadError> {
+fn read_any(
+    bytes: &[u8],
+    start: usize,
+    name_end: usize,
+    may_pad_names: bool,
+) -> Result<Option<(Field, usize)>, HeadError> {
+    let mut colon = name_end;
+    while may_pad_names && colon > start && is_blank(bytes[colon]) {
+        colon += 1;
+        if colon == bytes.len() {
+            return Ok(None);
+        }
+    }
     if bytes[colon] != b':' || colon == start {
         return Err(name_error(bytes[colon], colon - start));
     }
@@ -86,13 +99,14 @@ fn read_any(bytes: &[u8], start: usize, colon: usize) -> Result<Option<(Field, u
     while matches!(bytes.get(value_start), Some(b' ' | b'\t')) {
         value_start += 1;
     }
-    let Some(end) = line_end(bytes, value_start) else {
+    let Some(end) = value_end(bytes, value_start) else {
         return Ok(None);
     };
     match bytes[end] {
         b'\n' => return Err(HeadError::BareLf),
         0 => return Err(HeadError::Nul),
-        _ => {}
+        b'\r' => {}
+        _ => return Err(HeadError::Control),
     }
     let Some(next) = read_line_end(bytes, end)? else {
         return Ok(None);
@@ -101,16 +115,17 @@ fn read_any(bytes: &[u8], start: usize, colon: usize) -> Result<Option<(Field, u
     while value_end > value_start && matches!(bytes[value_end - 1], b' ' | b'\t') {
         value_end -= 1;
     }
-    let name = Name::of(&bytes[start..colon]);
+    let name = Name::of(&bytes[start..name_end]);
     if name == Name::FramingLookalike {
         return Err(HeadError::FramingLookalike);
     }
-    let is_plain = value_start == colon + 2 && bytes[colon + 1] == b' ' && value_end == end;
+    let is_plain =
+        colon == name_end && value_start == colon + 2 && bytes[colon + 1] == b' ' && value_end == end;
     let field = Field {
         name_start: offset(start),
         value_start: offset(value_start),
         value_len: offset(value_end - value_start),
-        name_len: u16::try_from(colon - start).map_err(|_| HeadError::FieldName)?,
+        name_len: u16::try_from(name_end - start).map_err(|_| HeadError::FieldName)?,
         name,
         state: if name.is_hidden() { HIDDEN } else { 0 } | if is_plain { PLAIN } else { 0 },
     };

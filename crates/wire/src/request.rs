@@ -7,8 +7,11 @@ use crate::error::{shown, FieldError, HeadError, RequestError};
 use crate::field::{Fields, Name};
 use crate::grammar::{is_target_byte, is_token};
 use crate::head::{Head, Span, MAX_BYTES};
+use crate::lenient::Lenient;
 use crate::limits::HeadLimits;
 use crate::lines::read_fields;
+use crate::mend::mend;
+use crate::overlong::has_overlong;
 use crate::scan::{target_end, token_end};
 use crate::target::{read_target, Target, TargetForm};
 use crate::{Framing, Parsed, Version};
@@ -27,6 +30,8 @@ pub struct RequestHead {
     pub method: Span,
     /// Path and query; `*`; or the authority of CONNECT. For the absolute form, the part after the authority.
     pub target: Span,
+    /// The target as the client spelled it, where [`target`](Self::target) is only another spelling of it.
+    pub spelled: Option<Span>,
     /// Which form the client used.
     pub form: TargetForm,
     /// Whether the absolute form said `https`.
@@ -56,6 +61,11 @@ impl RequestHead {
     /// Path and query as written, or `*`.
     pub fn target(&self) -> &[u8] {
         self.head.span(self.target)
+    }
+
+    /// Path and query to be sent on: as the client spelled them, where that is only a matter of spelling.
+    pub fn target_to_send(&self) -> &[u8] {
+        self.head.span(self.spelled.unwrap_or(self.target))
     }
 
     /// The target before `?` or `#`.
@@ -99,7 +109,19 @@ impl RequestHead {
             _ => return Err(FieldError::Target(shown(target))),
         };
         self.target = self.head.append(target)?;
+        self.spelled = None;
         self.form = form;
+        Ok(())
+    }
+
+    /// Puts `path`, another form of the path, in its place, and keeps the query. If it `is_equivalent`, the target is
+    /// still sent on as the client spelled it.
+    pub fn set_normal_path(&mut self, path: &[u8], is_equivalent: bool) -> Result<(), FieldError> {
+        let spelled = is_equivalent.then_some(self.spelled.unwrap_or(self.target));
+        let query = &self.target()[self.path().len()..];
+        let target = [path, query].concat();
+        self.target = self.head.append(&target)?;
+        self.spelled = spelled;
         Ok(())
     }
 
@@ -133,6 +155,43 @@ impl RequestHead {
 /// The verdict depends on the bytes alone, not on how they were cut into calls. One allocation for the bytes,
 /// one for the fields.
 pub fn parse_request(buf: &[u8], limits: HeadLimits) -> Result<Parsed<RequestHead>, RequestError> {
+    match parse_strictly(buf, limits) {
+        Err(error) if error.is_let_pass_by(limits.lenient) => {
+            let max_bytes = limits.max_bytes.min(MAX_BYTES);
+            let Some((mended, len)) = mend(&buf[..buf.len().min(max_bytes)], limits.lenient, true) else {
+                return if buf.len() >= max_bytes {
+                    Err(HeadError::TooLarge.into())
+                } else {
+                    Ok(Parsed::Partial)
+                };
+            };
+            let unbounded = HeadLimits {
+                max_bytes: MAX_BYTES,
+                ..limits
+            };
+            match parse_strictly(&mended, unbounded)? {
+                Parsed::Complete { head, .. } => Ok(Parsed::Complete { head, len }),
+                Parsed::Partial => Err(error),
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+impl RequestError {
+    /// Whether a head that is refused for this could pass.
+    fn is_let_pass_by(self, lenient: Lenient) -> bool {
+        let rules = match self {
+            Self::Target => Lenient::NON_ASCII_TARGETS.and(Lenient::FRAGMENTS),
+            Self::Version | Self::VersionUnsupported => Lenient::VERSION_DIGITS,
+            Self::Head(HeadError::Control) => Lenient::CONTROL_CHARACTERS,
+            _ => Lenient::NONE,
+        };
+        lenient.has(rules)
+    }
+}
+
+fn parse_strictly(buf: &[u8], limits: HeadLimits) -> Result<Parsed<RequestHead>, RequestError> {
     let max_bytes = limits.max_bytes.min(MAX_BYTES);
     let view = &buf[..buf.len().min(max_bytes)];
     let start = match skip_blank_lines(view)? {
@@ -148,9 +207,9 @@ pub fn parse_request(buf: &[u8], limits: HeadLimits) -> Result<Parsed<RequestHea
         };
     };
     let mut fields = Fields::with_capacity(16);
-    match read_fields(view, line.end, limits.max_fields, &mut fields)? {
+    match read_fields(view, line.end, (limits.max_fields, false), &mut fields)? {
         Some(end) => Ok(Parsed::Complete {
-            head: complete(&line, Head::of(&view[..end], fields))?,
+            head: complete(&line, Head::of(&view[..end], fields), limits.lenient)?,
             len: end,
         }),
         None if view.len() >= max_bytes => Err(HeadError::TooLarge.into()),
@@ -226,19 +285,17 @@ fn read_version(bytes: &[u8]) -> Result<Option<Version>, RequestError> {
         if !is_right {
             return Err(RequestError::Version);
         }
-        if position == 5 && byte != b'1' {
-            return Err(RequestError::VersionUnsupported);
-        }
     }
     Ok(match bytes.get(..10) {
         None => None,
+        Some(line) if line[5] != b'1' => return Err(RequestError::VersionUnsupported),
         Some(line) if line[7] == b'0' => Some(Version::Http10),
         Some(_) => Some(Version::Http11),
     })
 }
 
 /// What the whole head means.
-fn complete(line: &RequestLine, mut head: Head) -> Result<RequestHead, RequestError> {
+fn complete(line: &RequestLine, mut head: Head, lenient: Lenient) -> Result<RequestHead, RequestError> {
     let version = line.version;
     let is_http11 = version == Version::Http11;
     let declared = declared(&head, version)?;
@@ -250,9 +307,13 @@ fn complete(line: &RequestLine, mut head: Head) -> Result<RequestHead, RequestEr
         path: target,
         authority,
     } = read_target(&mut head, line.method, line.target)?;
+    if has_overlong(head.span(target)) && !lenient.has(Lenient::OVERLONG_UTF8) {
+        return Err(RequestError::Overlong);
+    }
     Ok(RequestHead {
         method: line.method,
         target,
+        spelled: None,
         form,
         scheme_https,
         // RFC 9112 section 3.2.2: the authority of the request-target overrules Host.

@@ -5,8 +5,10 @@ use crate::connection::{has_upgrade, read_options};
 use crate::error::{HeadError, ResponseError};
 use crate::field::{Fields, Name};
 use crate::head::{Head, Span, MAX_BYTES};
+use crate::lenient::Lenient;
 use crate::limits::HeadLimits;
 use crate::lines::read_fields;
+use crate::mend::mend;
 use crate::{Framing, Parsed, Version};
 
 /// A parsed response head.
@@ -63,13 +65,55 @@ pub fn parse_response(
     limits: HeadLimits,
     request_was_head: bool,
 ) -> Result<Parsed<ResponseHead>, ResponseError> {
+    match parse_strictly(buf, limits, request_was_head) {
+        Err(error) if error.is_let_pass_by(limits.lenient) => {
+            let max_bytes = limits.max_bytes.min(MAX_BYTES);
+            let Some((mended, len)) = mend(&buf[..buf.len().min(max_bytes)], limits.lenient, false) else {
+                return if buf.len() >= max_bytes {
+                    Err(HeadError::TooLarge.into())
+                } else {
+                    Ok(Parsed::Partial)
+                };
+            };
+            let unbounded = HeadLimits {
+                max_bytes: MAX_BYTES,
+                ..limits
+            };
+            match parse_strictly(&mended, unbounded, request_was_head)? {
+                Parsed::Complete { head, .. } => Ok(Parsed::Complete { head, len }),
+                Parsed::Partial => Err(error),
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+impl ResponseError {
+    /// Whether a head that is refused for this could pass.
+    fn is_let_pass_by(self, lenient: Lenient) -> bool {
+        let rules = match self {
+            Self::Head(HeadError::BareLf) => Lenient::BARE_LF,
+            Self::Head(HeadError::Folded) => Lenient::FOLDED_LINES,
+            Self::Head(HeadError::Length | HeadError::LengthRepeated) => Lenient::DUPLICATE_CONTENT_LENGTH,
+            Self::Head(HeadError::Control) => Lenient::CONTROL_CHARACTERS,
+            _ => Lenient::NONE,
+        };
+        lenient.has(rules)
+    }
+}
+
+fn parse_strictly(
+    buf: &[u8],
+    limits: HeadLimits,
+    request_was_head: bool,
+) -> Result<Parsed<ResponseHead>, ResponseError> {
     let max_bytes = limits.max_bytes.min(MAX_BYTES);
     let view = &buf[..buf.len().min(max_bytes)];
     let mut fields = Fields::with_capacity(16);
     let line = read_line(view)?;
     let end = match &line {
         None => None,
-        Some(line) => read_fields(view, line.end, limits.max_fields, &mut fields)?,
+        Some(line) => read_fields(view, line.end, (limits.max_fields, true), &mut fields)?,
     };
     match (line, end) {
         (Some(line), Some(end)) => {

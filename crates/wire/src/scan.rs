@@ -57,10 +57,10 @@ fn not_name(word: u64) -> u64 {
 pub(crate) fn target_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         if let Some(word) = word(bytes, at) {
-            let up_to_space = word.wrapping_sub(all(b' ' + 1)) & !word;
-            let without_delete = word ^ all(0x7f);
-            let deletes = without_delete.wrapping_sub(all(1)) & !without_delete;
-            let others = (up_to_space | deletes) & HIGH;
+            let low = word & !HIGH;
+            let above_space = low + all(0x80 - b' ' - 1);
+            let deletes = low + all(1);
+            let others = (word | !above_space | deletes) & HIGH;
             if others == 0 {
                 at += 8;
                 continue;
@@ -74,23 +74,31 @@ pub(crate) fn target_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The first position at or after `at` that holds CR, LF or NUL; `None`: the bytes end before.
+/// The first position at or after `at` that holds a control character other than the tab; `None`: the bytes end before.
 #[inline]
-pub(crate) fn line_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         if let Some(word) = word(bytes, at) {
-            let controls = word.wrapping_sub(all(b' ')) & !word & HIGH;
+            let low = word & !HIGH;
+            let from_space = low + all(0x80 - b' ');
+            let deletes = low + all(1);
+            let controls = (!from_space | deletes) & !word & HIGH;
             if controls == 0 {
                 at += 8;
                 continue;
             }
             at += lowest(controls);
         }
-        if matches!(bytes.get(at)?, b'\r' | b'\n' | 0) {
+        if is_control(*bytes.get(at)?) {
             return Some(at);
         }
         at += 1;
     }
+}
+
+/// Whether no field value may have it (RFC 9110 section 5.5).
+fn is_control(byte: u8) -> bool {
+    matches!(byte, 0..=8 | 10..=31 | 0x7f)
 }
 
 /// Whether `name` is `lower`, which is in lower case, whatever the case of its letters. For names made of token bytes only:
@@ -121,8 +129,8 @@ mod tests {
                     assert_eq!(token_end(&bytes, 0), token, "{bytes:?}");
                     let target = bytes.iter().position(|byte| !is_target_byte(*byte));
                     assert_eq!(target_end(&bytes, 0), target, "{bytes:?}");
-                    let line = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0));
-                    assert_eq!(line_end(&bytes, 0), line, "{bytes:?}");
+                    let value = bytes.iter().position(|byte| is_control(*byte));
+                    assert_eq!(value_end(&bytes, 0), value, "{bytes:?}");
                 }
             }
         }
@@ -139,8 +147,8 @@ mod tests {
                 );
                 let target = bytes.iter().position(|byte| !is_target_byte(*byte));
                 assert_eq!(target_end(&bytes, 0), target);
-                let line = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0));
-                assert_eq!(line_end(&bytes, 0), line);
+                let value = bytes.iter().position(|byte| is_control(*byte));
+                assert_eq!(value_end(&bytes, 0), value);
             }
         }
     }

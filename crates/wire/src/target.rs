@@ -30,6 +30,10 @@ pub(crate) struct Target {
 /// Takes the request-target at `span` apart. May append bytes to `head`.
 pub(crate) fn read_target(head: &mut Head, method: Span, span: Span) -> Result<Target, RequestError> {
     let bytes = head.span(span);
+    // RFC 3986 section 4.3: a fragment is never sent. Servers differ in what they make of one.
+    if bytes.contains(&b'#') {
+        return Err(RequestError::Target);
+    }
     let method = head.span(method);
     let simple = |form| Target {
         form,

@@ -8,9 +8,9 @@ use crate::lines::read_fields;
 const MAX_FIELDS: usize = 100;
 
 /// Reads a whole trailer section, final empty line included, and hides what must not be a trailer.
-pub(crate) fn read_trailers(bytes: Vec<u8>) -> Result<Head, HeadError> {
+pub(crate) fn read_trailers(bytes: Vec<u8>, is_from_server: bool) -> Result<Head, HeadError> {
     let mut fields = Fields::default();
-    read_fields(&bytes, 0, MAX_FIELDS, &mut fields)?;
+    read_fields(&bytes, 0, (MAX_FIELDS, is_from_server), &mut fields)?;
     let mut head = Head { bytes, fields };
     for index in 0..head.fields.len() {
         if is_forbidden(head.name(&head.fields[index])) {
@@ -57,6 +57,17 @@ fn is_forbidden(name: &[u8]) -> bool {
         b"referer",
     ];
     const PREFIXES: [&[u8]; 4] = [b"content-", b"if-", b"x-forwarded-", b"access-control-"];
+    // CGI and WSGI cannot tell `_` from `-`
+    let dashed: Vec<u8>;
+    let name = if name.contains(&b'_') {
+        dashed = name
+            .iter()
+            .map(|byte| if *byte == b'_' { b'-' } else { *byte })
+            .collect();
+        &dashed
+    } else {
+        name
+    };
     NAMES.iter().any(|candidate| name.eq_ignore_ascii_case(candidate))
         || PREFIXES.iter().any(|prefix| {
             name.get(..prefix.len())

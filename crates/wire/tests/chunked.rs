@@ -2,12 +2,14 @@
 
 use headgate_wire::HeadError;
 use headgate_wire::{
-    write_chunk_size, write_last_chunk, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Head,
+    write_chunk_size, write_last_chunk, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Head, Lenient,
 };
 
 const LIMITS: ChunkLimits = ChunkLimits {
     max_extension_bytes: 20,
     max_trailer_bytes: 200,
+    is_from_server: false,
+    lenient: Lenient::NONE,
 };
 
 /// Data, bytes used and trailers of a body that must end in `input`.

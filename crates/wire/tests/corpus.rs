@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use headgate_wire::{
     parse_client_hello, parse_proxy, parse_request, parse_response, Authority, ChunkLimits, ChunkStep,
-    ChunkedDecoder, HeadLimits, ProxyVersions,
+    ChunkedDecoder, HeadLimits, Lenient, ProxyVersions,
 };
 
 fn run(bytes: &[u8]) {
     let limits = HeadLimits {
         max_bytes: 4096,
         max_fields: 32,
+        lenient: Lenient::NONE,
     };
     let _ = parse_request(bytes, limits);
     let _ = parse_response(bytes, limits, bytes.first().is_some_and(|byte| byte & 1 == 1));

@@ -2,7 +2,7 @@
 
 use headgate_wire::{
     parse_request, parse_response, write_chunk_size, write_last_chunk, Authority, ChunkError, ChunkLimits,
-    ChunkStep, ChunkedDecoder, Head, HeadLimits, Parsed, RequestError, RequestHead,
+    ChunkStep, ChunkedDecoder, Head, HeadLimits, Lenient, Parsed, RequestError, RequestHead,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,6 +10,7 @@ use proptest::prelude::*;
 const LIMITS: HeadLimits = HeadLimits {
     max_bytes: 300,
     max_fields: 8,
+    lenient: Lenient::NONE,
 };
 
 /// Bytes that are often nearly a request.
@@ -88,6 +89,8 @@ fn decode(input: &[u8], cuts: &[usize]) -> (Vec<u8>, Result<bool, ChunkError>, u
     let limits = ChunkLimits {
         max_extension_bytes: 4,
         max_trailer_bytes: 12,
+        is_from_server: false,
+        lenient: Lenient::NONE,
     };
     let mut decoder = ChunkedDecoder::new(limits);
     let (mut data, mut at) = (Vec::new(), 0);

@@ -1,7 +1,7 @@
 //! What a request head says, and what is refused.
 
 use headgate_wire::{
-    parse_request, Framing, HeadError, HeadLimits, Parsed, RequestError, RequestHead, TargetForm,
+    parse_request, Framing, HeadError, HeadLimits, Lenient, Parsed, RequestError, RequestHead, TargetForm,
 };
 use headgate_wire::{FieldError, Version};
 
@@ -135,7 +135,7 @@ fn framing_that_two_readers_could_read_differently_is_refused() {
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
             Coding,
         ),
-        ("Transfer-Encoding: chunked\u{b}\r\n", Coding),
+        ("Transfer-Encoding: chunked\u{b}\r\n", HeadError::Control),
     ];
     for (lines, error) in cases {
         assert_eq!(
@@ -186,7 +186,6 @@ fn the_host_is_required_once_and_well_formed() {
     );
     for host in [
         "", "a b", "a/b", "u@a", "a:b", "a:65536", "a:1:2", "[::1", "[::g]", "[::1]x", "a%2", "a%zz",
-        "a\u{1}",
     ] {
         assert_eq!(
             get(&format!("Host: {host}\r\n")).err(),
@@ -219,11 +218,9 @@ fn the_host_is_required_once_and_well_formed() {
 
 #[test]
 fn each_form_of_the_target_is_taken_apart() {
-    let cases: [(&str, TargetForm, &str, &str, &str); 10] = [
+    let cases: [(&str, TargetForm, &str, &str, &str); 8] = [
         ("GET /a?b", TargetForm::Origin, "/a?b", "/a", "b"),
         ("GET //a", TargetForm::Origin, "//a", "//a", ""),
-        ("GET /a#b?c", TargetForm::Origin, "/a#b?c", "/a", ""),
-        ("GET /a?b#c", TargetForm::Origin, "/a?b#c", "/a", "b"),
         ("OPTIONS *", TargetForm::Asterisk, "*", "*", ""),
         ("GET HTTP://x:1/a?b", TargetForm::Absolute, "/a?b", "/a", "b"),
         ("GET http://x:1", TargetForm::Absolute, "/", "/", ""),
@@ -318,6 +315,7 @@ fn heads_beyond_the_limits_are_refused() {
     let limits = HeadLimits {
         max_bytes: 100,
         max_fields: 2,
+        lenient: Lenient::NONE,
     };
     let status = |bytes: &[u8]| parse_request(bytes, limits).map_err(|error| error.status()).err();
     let long = "x".repeat(100);

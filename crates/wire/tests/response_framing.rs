@@ -133,6 +133,7 @@ fn read_framing(head: &str, is_without: bool) -> Framing {
     let limits = HeadLimits {
         max_bytes: 4096,
         max_fields: 10,
+        ..HeadLimits::default()
     };
     match parse_response(head.as_bytes(), limits, is_without) {
         Ok(Parsed::Complete { head, .. }) => head.framing,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from headgate._decorators import RegisteredHook, marked_body, registered
 from headgate._hook_checks import Hook, is_async, shown_name
 from headgate.config.errors import ConfigError, suggestion
-from headgate.config.patterns import check_path, covers, matches_path
+from headgate.config.patterns import check_path, covers, matches_path, other_readings
 from headgate.phases import PHASES
 from headgate.plugin import On, Plugin, PluginUse
 from headgate.route import Route, Upstream
@@ -124,7 +124,8 @@ def guard(function: Hook, patterns: Sequence[str]) -> Hook:
     fits = [matches_path(pattern) for pattern in patterns]
 
     def is_meant(path: str) -> bool:
-        return any(fit(path) for fit in fits)
+        # also where only a server reads such a path: what a plugin checks holds for what servers understand
+        return any(fit(read) for read in (path, *other_readings(path)) for fit in fits)
 
     if is_async(function):
 

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
-from .settings import Settings
+from .settings import OneOrMany, Settings
 from .units import Duration, Size
+
+ClientLeniency = Literal[
+    "version_digits",
+    "chunk_extensions",
+    "control_characters",
+    "non_ascii_targets",
+    "overlong_utf8",
+    "fragments",
+]
+"""A rule of the grammar that requests may be allowed to break."""
+
+ServerLeniency = Literal[
+    "bare_lf", "folded_lines", "duplicate_content_length", "control_characters", "chunk_extensions"
+]
+"""A rule of the grammar that responses may be allowed to break."""
+
+UnderscoreHeaders = Literal["keep", "drop", "refuse"]
+"""What becomes of fields with `_` in their names, which CGI and WSGI cannot tell from `-`."""
 
 
 class LimitsConfig(Settings):
@@ -70,6 +89,15 @@ class LimitsConfig(Settings):
         default=64 << 20,
         ge=1,
         description="Bytes that a hook may make of one chunk of a body; past it the hook has failed.",
+    )
+    lenient: Annotated[tuple[ClientLeniency, ...], OneOrMany()] = Field(
+        default=(),
+        description="Rules of the grammar (RFC 9112, 3986) that requests may break; all others get 400.",
+    )
+    underscore_headers: UnderscoreHeaders = Field(
+        default="keep",
+        description="Clients' fields with `_` in their names: `keep`, `drop`, or `refuse` with 400. Those that look "
+        "like a forwarding or identity field are always dropped.",
     )
     allow_half_close: bool = Field(
         default=False,
@@ -160,6 +188,8 @@ class LimitsOptions(TypedDict, total=False):
     max_buffered_body_bytes: int | str
     buffered_memory_bytes: int | str
     max_hook_chunk_bytes: int | str
+    lenient: ClientLeniency | Sequence[ClientLeniency]
+    underscore_headers: UnderscoreHeaders
     allow_half_close: bool
 
 

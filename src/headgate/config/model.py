@@ -17,6 +17,7 @@ from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
 from .logs import AccessLogConfig, ErrorLogConfig
 from .overlaps import overlap
+from .path import PathConfig
 from .routes import RouteConfig
 from .settings import OneOrMany, Settings
 from .tls import CryptographyConfig
@@ -49,6 +50,11 @@ class ForwardingConfig(Settings):
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
         description="The gateway's name in Via and Server.",
     )
+    identity_fields: Annotated[tuple[FieldName, ...], OneOrMany()] = Field(
+        default=(),
+        description="Fields that only hooks set, to tell servers who asks, such as `x-user`; clients' own fields of"
+        " these names are taken out, in every spelling.",
+    )
     client_certificate: dict[FieldName, CertificateFact] = Field(
         default_factory=dict,
         description="Fields that tell servers of the client's certificate, and what each holds;"
@@ -79,6 +85,9 @@ class GatewayConfig(Settings):
     plugins: tuple[PluginConfig, ...] = Field(default=(), description="Plugins in use, in order.")
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig, description="Bounds on what clients send and hold."
+    )
+    path: PathConfig = Field(
+        default_factory=PathConfig, description="How paths are read before anything looks at them."
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
     tls: CryptographyConfig = Field(

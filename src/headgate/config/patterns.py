@@ -12,6 +12,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RAW = re.compile(r"[A-Za-z0-9._~/:@!$&'()*+,;=-]*")
 _NOT_RAW = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9._~/:@!$&'()*+,;=-]")
 
+_MAY_READ_OTHERWISE = re.compile(r";|//|%2[Ff]|%5[Cc]")
+
 EVERY_PATH = ("/", "/*", "*")
 """The patterns that every path fits."""
 
@@ -117,6 +119,24 @@ def normal_path(path: str) -> str:
         elif position == len(segments) - 1:
             kept.append("")
     return "/" + "/".join(kept)
+
+
+def other_readings(path: str) -> tuple[str, ...]:
+    """The other paths that servers may read in a path; mostly none.
+
+    Some servers decode `%2F`, cut off `;parameters`, merge `//`, or take what follows a leading `//` for a host.
+    """
+    if not _MAY_READ_OTHERWISE.search(path):
+        return ()
+    readings = [_read_leniently(path)]
+    if path.startswith("//"):
+        readings.append(_read_leniently("/" + path[2:].partition("/")[2]))
+    return tuple(reading for reading in readings if reading != path)
+
+
+def _read_leniently(path: str) -> str:
+    segments = re.split(r"/|%2[Ff]|%5[Cc]", path)
+    return re.sub("/+", "/", "/".join(segment.partition(";")[0] for segment in segments))
 
 
 def _is_exact(pattern: str) -> bool:

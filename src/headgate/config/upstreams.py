@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .addresses import parse_server, parse_server_address
 from .errors import ConfigError
-from .limits import UpstreamTimeoutsConfig
+from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
 from .units import Duration
@@ -91,7 +91,7 @@ class UpstreamConfig(Settings):
     short_forms: ClassVar = ({"like": "servers"},)
 
     servers: Annotated[tuple[ServerConfig, ...], OneOrMany()] = Field(
-        min_length=1, max_length=64, description="Its servers."
+        min_length=1, max_length=4096, description="Its servers."
     )
     protocol: UpstreamProtocol = Field(
         default="http1",
@@ -117,6 +117,11 @@ class UpstreamConfig(Settings):
         default=None,
         description="Where connections come from: `client` for the client's address (needs CAP_NET_ADMIN), "
         "or one of this machine's. Such connections are not reused.",
+    )
+    lenient: Annotated[tuple[ServerLeniency, ...], OneOrMany()] = Field(
+        default=(),
+        description="Rules of the grammar (RFC 9112) that its servers' responses may break, for old devices; "
+        "all others are 502.",
     )
     host: str = Field(
         default="preserve",

@@ -26,7 +26,7 @@ def redis(folder: Path) -> Iterator[str]:
     with (folder / "redis.log").open("wb") as log:
         process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)
     try:
-        _wait_for_port(port, process, folder / "redis.log")
+        wait_for_port(port, process, folder / "redis.log")
         yield f"redis://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -67,7 +67,7 @@ def postgresql(folder: Path) -> Iterator[str]:
             [*serve, "-k", "", "-c", "fsync=off"], stdout=output, stderr=output, cwd="/", **account
         )
     try:
-        _wait_for_port(port, process, log)
+        wait_for_port(port, process, log)
         yield f"postgresql://gate@127.0.0.1:{port}/postgres"
     finally:
         process.terminate()
@@ -87,7 +87,9 @@ def _let_in(data: Path, uid: int) -> None:
             parent.chmod(parent.stat().st_mode | 0o011)
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until something listens there; fails if the process ends."""
+
     def accepts() -> bool:
         assert process.poll() is None, log.read_text(errors="replace")
         with contextlib.suppress(OSError):

@@ -158,6 +158,8 @@ pub struct ClientInfo {
     pub listener: String,
     /// The address of the connection, where a trusted proxy has said that the client is another one.
     pub hop: Option<String>,
+    /// Whether a trusted proxy has said which host it was asked for.
+    pub tells_host: bool,
     /// Where the client connected to; known only where a server is to be told.
     pub destination: Option<SocketAddr>,
     /// What came before HTTP on this connection, if anything did.
@@ -177,6 +179,7 @@ impl Default for ClientInfo {
             scheme: "http",
             listener: String::new(),
             hop: None,
+            tells_host: false,
             destination: None,
             opening: None,
             protocol: Protocol::Http1,

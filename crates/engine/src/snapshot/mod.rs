@@ -4,12 +4,14 @@
 //! be absent by meaning. Times are milliseconds, sizes bytes.
 
 mod listeners;
+mod paths;
 mod protocols;
 mod routes;
 
 use serde::Deserialize;
 
 pub use self::listeners::{ConnectionHooks, Listener, ListenerProtocol, TlsRoute};
+pub use self::paths::{Path, Slashes};
 pub use self::protocols::{H2c, Http2, WebSocket};
 pub use self::routes::{Action, BodyHook, BodyMode, PhaseHooks, Route};
 pub use crate::tls::spec::{ListenerTls, UpstreamTls};
@@ -28,6 +30,9 @@ pub struct Snapshot {
     /// Whether to refuse any cryptographic module but the FIPS one.
     #[serde(default)]
     pub require_fips: bool,
+    /// How paths are read.
+    #[serde(default)]
+    pub path: Path,
     /// HTTP/2 with clients.
     pub http2: Http2,
     /// WebSockets whose messages hooks see.
@@ -96,9 +101,28 @@ pub struct Limits {
     /// Of that in memory; the rest lies in a temporary file.
     #[serde(default)]
     pub buffered_memory_bytes: usize,
+    /// Rules of the grammar that clients' requests may break, by name.
+    #[serde(default)]
+    pub lenient: Vec<String>,
+    /// What becomes of fields with `_` in their names.
+    #[serde(default)]
+    pub underscore_headers: UnderscoreHeaders,
     /// What a hook may make of one piece of a body, or of a whole one.
     #[serde(default)]
     pub max_hook_chunk_bytes: usize,
+}
+
+/// What becomes of a client's fields with `_` in their names, which CGI and WSGI cannot tell from `-`.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum UnderscoreHeaders {
+    /// They go on, but for those that look like a field that tells who the client is.
+    #[default]
+    Keep,
+    /// They are taken out.
+    Drop,
+    /// 400.
+    Refuse,
 }
 
 /// Bounds on every wait, in milliseconds.
@@ -143,6 +167,9 @@ pub struct Forwarding {
     pub via: bool,
     /// The gateway's name in `Via`.
     pub name: String,
+    /// Fields that only hooks set, to tell servers who asks. Those that clients send are taken out.
+    #[serde(default)]
+    pub identity_fields: Vec<String>,
     /// Fields that tell of the client's certificate, and what each holds. Those that clients send are taken out.
     #[serde(default)]
     pub client_certificate: Vec<(String, CertificateFact)>,

@@ -89,7 +89,7 @@ pub enum Action {
 }
 
 /// Hooks by phase: indices into the table that came with the snapshot, in running order.
-#[derive(Deserialize, Debug, Default, Clone)]
+#[derive(Deserialize, Debug, Default, Clone, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct PhaseHooks {
     /// Before routing.
@@ -115,7 +115,7 @@ pub struct PhaseHooks {
 }
 
 /// A hook of a body phase.
-#[derive(Deserialize, Debug, Clone)]
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct BodyHook {
     /// An index into the table of hooks.

@@ -8,11 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use headgate_route::{FieldMatch, HostPattern, PathPattern, RouteSpec, Router};
-use headgate_wire::{ChunkLimits, HeadLimits};
+use headgate_route::{FieldMatch, HostPattern, PathPattern, PathRules, RouteSpec, Router};
+use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::http::files::FileRoot;
+use crate::http::h1::client_fields::ClientFields;
 use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
 use crate::peer::BUFFER_BYTES;
 use crate::snapshot::{
@@ -36,9 +37,13 @@ pub struct Tables {
     /// The upstreams, in the order listed.
     pub upstreams: Vec<Rc<Upstream>>,
     pub(crate) router: Router,
+    pub(crate) path_rules: PathRules,
     pub(crate) limits: Limits,
+    /// What is let pass from clients though the grammar does not allow it.
+    pub(crate) lenient: Lenient,
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarding: Forwarding,
+    pub(crate) client_fields: ClientFields,
     pub(crate) http2: Http2,
     pub(crate) websocket: WebSocket,
     pub(crate) request_id_header: Option<String>,
@@ -154,6 +159,14 @@ impl Tables {
             routes: built,
             upstreams,
             router,
+            path_rules: snapshot.path.rules(),
+            client_fields: ClientFields::new(
+                &snapshot.forwarding,
+                snapshot.request_id_header.as_deref(),
+                snapshot.limits.underscore_headers,
+            ),
+            lenient: Lenient::of(&snapshot.limits.lenient)
+                .map_err(|name| SnapshotError(format!("limits.lenient: there is no rule `{name}`")))?,
             limits: snapshot.limits,
             timeouts: snapshot.timeouts,
             forwarding: snapshot.forwarding,
@@ -199,17 +212,38 @@ impl Tables {
         self.functions[route]
     }
 
+    /// Bounds on a request's head.
     pub(crate) fn head_limits(&self) -> HeadLimits {
         HeadLimits {
             max_bytes: self.limits.max_head_bytes,
             max_fields: self.limits.max_header_fields,
+            lenient: self.lenient,
         }
     }
 
+    /// Bounds on a response's head.
+    pub(crate) fn response_head_limits(&self, upstream: &Upstream) -> HeadLimits {
+        HeadLimits {
+            lenient: upstream.lenient,
+            ..self.head_limits()
+        }
+    }
+
+    /// Bounds on a request's chunks.
     pub(crate) fn chunk_limits(&self) -> ChunkLimits {
         ChunkLimits {
             max_extension_bytes: self.limits.max_chunk_extension_bytes,
             max_trailer_bytes: self.limits.max_trailer_bytes,
+            is_from_server: false,
+            lenient: self.lenient,
+        }
+    }
+
+    /// Bounds on a response's chunks.
+    pub(crate) fn response_chunk_limits(&self, upstream: &Upstream) -> ChunkLimits {
+        ChunkLimits {
+            lenient: upstream.lenient,
+            ..self.chunk_limits().from_server()
         }
     }
 

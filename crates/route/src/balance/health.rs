@@ -4,7 +4,7 @@
 //! the rotation for `fail_timeout` after its last failure; then one request may try it, and while that runs (for at most
 //! `fail_timeout`) no other. Success brings it back at once, failure keeps it out for another `fail_timeout`.
 
-use super::ServerSpec;
+use super::spec::ServerSpec;
 
 #[derive(Debug, Default)]
 pub(super) struct Health {

@@ -8,10 +8,11 @@ mod ip_hash;
 mod least_conn;
 mod random;
 mod server;
+mod spec;
 mod way;
 mod weighted;
 
-pub use server::ServerSpec;
+pub use spec::ServerSpec;
 pub use way::{Balance, UnknownBalance};
 
 use random::Xorshift;

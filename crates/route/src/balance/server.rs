@@ -1,34 +1,7 @@
 //! One server: what is asked of it, and how it fares.
 
 use super::health::Health;
-
-/// What the balancer needs to know of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerSpec {
-    /// Its share of requests, relative to the others; 0 gets none.
-    pub weight: u32,
-    /// Failures within `fail_timeout_ms` that take it out of rotation; 0 for never.
-    pub max_fails: u32,
-    /// How long failures count, and how long it stays out of rotation.
-    pub fail_timeout_ms: u64,
-    /// Used only while no other server is in rotation.
-    pub backup: bool,
-    /// Connections it may have; 0 for no limit.
-    pub max_connections: u32,
-}
-
-impl Default for ServerSpec {
-    /// nginx's defaults: weight 1, one failure in 10 s.
-    fn default() -> Self {
-        Self {
-            weight: 1,
-            max_fails: 1,
-            fail_timeout_ms: 10_000,
-            backup: false,
-            max_connections: 0,
-        }
-    }
-}
+use super::spec::ServerSpec;
 
 /// A server as the balancer keeps it.
 #[derive(Debug)]

@@ -48,9 +48,9 @@ fn test_dot_segments_are_resolved_as_in_rfc_3986() {
         ("/a/b/..", "/a/"),
         ("/a//../b", "/a/b"),
         ("//..", "/"),
+        ("/a/...;b/..c;d", "/a/...;b/..c;d"),
         ("/a/%2e%2E/b", "/b"),
         ("/a/.%2e/b", "/b"),
-        ("/a/..;/b", "/a/..;/b"),
     ] {
         assert_eq!(normal(path), expected, "{path}");
     }
@@ -71,16 +71,116 @@ fn test_dangerous_paths_are_refused() {
         ("/..", PathError::AboveRoot),
         ("/a/../../b", PathError::AboveRoot),
         ("/%2e%2e/etc/passwd", PathError::AboveRoot),
+        ("/public/..%2fprivate", PathError::HiddenDots),
+        ("/public%2f..%2fprivate", PathError::HiddenDots),
+        ("/public/%2e%2e%5cprivate", PathError::HiddenDots),
+        ("/public/..\\private", PathError::HiddenDots),
+        ("/public\\..\\private", PathError::HiddenDots),
+        ("/public/..;/private", PathError::HiddenDots),
+        ("/public/.;x=1/private", PathError::HiddenDots),
+        ("/public/..%3b/private", PathError::HiddenDots),
+        ("/public/..%2f", PathError::HiddenDots),
+        ("/public%2f.", PathError::HiddenDots),
     ] {
         assert_eq!(normalize_path(path.as_bytes()), Err(error), "{path:?}");
+    }
+}
+
+#[test]
+fn test_encoded_slashes_are_kept_refused_or_decoded() {
+    let under = |encoded_slashes, path: &'static str| {
+        let rules = PathRules {
+            encoded_slashes,
+            merge_slashes: false,
+        };
+        let normal = rules.normalize(path.as_bytes());
+        normal.map(|normal| String::from_utf8(normal.text.into_owned()).expect("a normal path is ASCII"))
+    };
+    for (path, kept, refused, decoded) in [
+        ("/a%2fb", "/a%2Fb", Err(PathError::EncodedSlash), Ok("/a/b")),
+        ("/a%5cb", "/a%5Cb", Err(PathError::EncodedSlash), Ok("/a%5Cb")),
+        ("/a%20b", "/a%20b", Ok("/a%20b"), Ok("/a%20b")),
+        ("/a%252fb", "/a%252fb", Ok("/a%252fb"), Ok("/a%252fb")),
+    ] {
+        assert_eq!(under(EncodedSlashes::Keep, path).as_deref(), Ok(kept));
+        assert_eq!(under(EncodedSlashes::Refuse, path), refused.map(str::to_owned));
+        assert_eq!(under(EncodedSlashes::Decode, path), decoded.map(str::to_owned));
+    }
+    assert_eq!(under(EncodedSlashes::Decode, "/a/..%2fb").as_deref(), Ok("/b"));
+    assert_eq!(
+        under(EncodedSlashes::Decode, "/..%2fb"),
+        Err(PathError::AboveRoot)
+    );
+    assert_eq!(
+        under(EncodedSlashes::Decode, "/a/..%5cb"),
+        Err(PathError::HiddenDots)
+    );
+}
+
+#[test]
+fn test_slashes_are_merged_where_that_is_asked_for() {
+    let rules = PathRules {
+        merge_slashes: true,
+        ..PathRules::default()
+    };
+    for (path, expected) in [
+        ("/a//b///", "/a/b/"),
+        ("//", "/"),
+        ("/a//../b", "/b"),
+        ("//%61", "/a"),
+    ] {
+        let normal = rules.normalize(path.as_bytes()).expect("the path is sound");
+        assert_eq!(*normal.text, *expected.as_bytes(), "{path}");
+        assert!(!normal.is_equivalent, "{path}");
+    }
+}
+
+#[test]
+fn test_only_spellings_that_mean_the_same_may_be_sent_on() {
+    for (path, is_equivalent) in [
+        ("/a/b", true),
+        ("/%61/%7euser/%2f/a;b//c", true),
+        ("/|", true),
+        ("/a/./b", false),
+        ("/a/%2e%2e/b", false),
+        ("/a\\b", false),
+    ] {
+        let normal = PathRules::default().normalize(path.as_bytes());
+        assert_eq!(
+            normal.map(|normal| normal.is_equivalent),
+            Ok(is_equivalent),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn test_a_plain_path_has_no_other_reading() {
+    for path in ["/a/b", "/a.b/c=d", "/a/./b"] {
+        let normal = PathRules::default()
+            .normalize(path.as_bytes())
+            .expect("the path is sound");
+        assert!(
+            normal.is_plain && crate::other_readings(&normal.text).is_empty(),
+            "{path}"
+        );
+    }
+    for path in ["/a;b", "/a//b", "/a%2fb", "/a%5Cb"] {
+        let normal = PathRules::default()
+            .normalize(path.as_bytes())
+            .expect("the path is sound");
+        assert!(
+            !normal.is_plain && !crate::other_readings(&normal.text).is_empty(),
+            "{path}"
+        );
     }
 }
 
 /// Paths made of the parts that matter, so that most runs meet escapes and dots.
 fn paths() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
-        "/", "/", ".", "..", "a", "Z", "%2e", "%2E", "%2f", "%41", "%25", "%", "%0", "%00", "é", " ", "~",
-        ";",
+        "/", "/", ".", "..", "a", "Z", "%2e", "%2E", "%2f", "%5c", "\\", "%3b", "%41", "%25", "%", "%0",
+        "%00", "é", " ", "~", ";",
     ]);
     prop::collection::vec(part, 0..12).prop_map(|parts| format!("/{}", parts.concat()))
 }

@@ -1,13 +1,14 @@
 //! Header fields between this gateway's heads and the maps of the crate `h2`.
 
 use bytes::Bytes;
-use headgate_wire::{Head, HeadLimits};
+use headgate_wire::{Head, HeadLimits, Lenient};
 use http::{header, HeaderMap, HeaderName, HeaderValue};
 
 /// The heads come from this gateway itself, which has held the peers' parts to the configured limits.
 pub const OWN_HEADS: HeadLimits = HeadLimits {
     max_bytes: 1 << 20,
     max_fields: 10_000,
+    lenient: Lenient::NONE,
 };
 
 /// The visible fields of a head. `None` for a field that HTTP/2 cannot carry.

@@ -9,7 +9,7 @@ use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head};
+use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head, Lenient};
 
 use super::fields::to_map;
 use super::grpc_web::Decoder;
@@ -19,6 +19,8 @@ use super::incoming::broken;
 const OWN_CHUNKS: ChunkLimits = ChunkLimits {
     max_extension_bytes: 0,
     max_trailer_bytes: 1 << 20,
+    is_from_server: false,
+    lenient: Lenient::NONE,
 };
 
 enum Source {

@@ -1,6 +1,7 @@
 //! The type-length-values of a version 2 header (section 2.2.1 and the following).
 
-use super::{crc32c, ProxyError};
+use super::crc32c;
+use super::header::{ProxyError, ProxySsl, ProxyTlvs};
 
 const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;
@@ -16,44 +17,6 @@ const SSL_KEY: u8 = 0x25;
 
 /// The longest unique id (section 2.2.5).
 pub(super) const MAX_UNIQUE_ID_BYTES: usize = 128;
-
-/// What a version 2 header says beyond addresses. Values are a peer's bytes: they may hold anything.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ProxyTlvs {
-    /// The application protocol that was negotiated, for instance `h2` (`PP2_TYPE_ALPN`).
-    pub alpn: Option<Vec<u8>>,
-    /// The host name the client asked for, mostly from SNI (`PP2_TYPE_AUTHORITY`).
-    pub authority: Option<Vec<u8>>,
-    /// An id of the connection, at most 128 bytes (`PP2_TYPE_UNIQUE_ID`).
-    pub unique_id: Option<Vec<u8>>,
-    /// The client's TLS connection (`PP2_TYPE_SSL`).
-    pub ssl: Option<ProxySsl>,
-    /// All others, with their types, in order; no-operations apart.
-    pub other: Vec<(u8, Vec<u8>)>,
-}
-
-/// The client's TLS connection, as the proxy saw it (section 2.2.6).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ProxySsl {
-    /// The client connected over TLS.
-    pub is_tls: bool,
-    /// It gave a certificate on this connection.
-    pub has_certificate_on_connection: bool,
-    /// It gave a certificate in this session.
-    pub has_certificate_in_session: bool,
-    /// 0: the certificate was verified.
-    pub verify: u32,
-    /// Such as `TLSv1.3`.
-    pub version: Option<Vec<u8>>,
-    /// The common name of the certificate.
-    pub common_name: Option<Vec<u8>>,
-    /// The cipher's name.
-    pub cipher: Option<Vec<u8>>,
-    /// The algorithm that signed the certificate.
-    pub signature_algorithm: Option<Vec<u8>>,
-    /// The algorithm of its key.
-    pub key_algorithm: Option<Vec<u8>>,
-}
 
 /// Reads the values that end a header; `header` is the whole of it, for the checksum.
 pub(super) fn parse(header: &[u8], start: usize) -> Result<ProxyTlvs, ProxyError> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::{ProxyAddresses, ProxyError, ProxyHeader, ProxyTlvs, PROXY_V1_MAX_BYTES};
+use super::header::{ProxyAddresses, ProxyError, ProxyHeader, ProxyTlvs, PROXY_V1_MAX_BYTES};
 use crate::Parsed;
 
 const BEGIN: &[u8] = b"PROXY ";

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{tlv, ProxyAddresses, ProxyError, ProxyHeader, ProxyTlvs};
+use super::header::{ProxyAddresses, ProxyError, ProxyHeader, ProxyTlvs};
+use super::tlv;
 use crate::Parsed;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

@@ -72,7 +72,7 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         time_unix_ms: clock.unix_ms(started),
         client: &exchange.client.address,
         method: request.method(),
-        target: request.target(),
+        target: request.target_to_send(),
         host: request.host(),
         version: exchange.version_name(),
         tls: exchange.client.tls.as_deref().map(TlsFacts::from),

@@ -6,12 +6,11 @@
 //! not look complete.
 
 mod completion;
+mod paths;
 mod routing;
 mod tls_rules;
 
 use std::rc::Rc;
-
-use routing::choose_route;
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
@@ -21,6 +20,7 @@ use crate::http::bodies::failures::too_large;
 use crate::http::bodies::made::keep_trailers;
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::exchange::completion::finish;
+use crate::http::exchange::routing::choose_route;
 use crate::http::forward;
 use crate::http::h1::forwarded::client_of;
 use crate::http::h1::read_head::read_head;
@@ -43,6 +43,9 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     };
     // from here on the worker's clock is right, and other threads have had their turn
     let now = connection.shared.begin_request(&*tables.hooks);
+    if connection.depth == 0 {
+        tables.client_fields.cleanse(&mut head.head);
+    }
     let client = match &tables.trusted_proxies {
         Some(trusted) => client_of(&mut head.head, &connection.client, trusted),
         None => connection.client.clone(),
@@ -178,14 +181,17 @@ async fn respond(
     // the body's framing is the client's and stays; its limit is the route's, known below
     let framing = exchange.request.borrow().framing;
 
+    tables.client_fields.check(&exchange.request.borrow().head)?;
+    let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
     if !tables.phase_hooks.rewrite.is_empty() {
         if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
             *body = Some(new_body(framing, tables.limits.max_body_bytes, tables)?);
             return Ok(Outcome::reply(answer));
         }
+        is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     }
-    let route = match choose_route(exchange, tables) {
+    let route = match choose_route(exchange, tables, is_plain) {
         Ok(route) => route,
         // does not reveal which routes exist to unauthorized clients
         Err(failure) => return Err(tls_rules::check_request(exchange, None).err().unwrap_or(failure)),

@@ -1,32 +1,55 @@
-//! Which route takes a request.
+//! From a request to its route.
 
 use std::rc::Rc;
 
-use headgate_route::{host_without_port, normalize_path, Candidate, Fields, Found, Params};
+use headgate_route::{host_without_port, other_readings, Candidate, Fields, Found, Params};
 use headgate_wire::RequestHead;
 
+use super::paths;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::bodies::failures::hook_failed;
 
-struct HeadFields<'a>(&'a RequestHead);
-
-impl Fields for HeadFields<'_> {
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.0.head.get(name.as_bytes())
+/// The route of a request whose path is settled; `is_plain`: nobody reads another path in it.
+pub(super) fn choose_route(
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+    is_plain: bool,
+) -> Result<usize, Failure> {
+    let mut params: Params = exchange.params.take();
+    let found = find_route(exchange, tables, None, &mut params);
+    exchange.params.replace(params);
+    match found? {
+        Found::Route(route) => {
+            if !is_plain {
+                refuse_other_readings(exchange, tables, route)?;
+            }
+            Ok(route)
+        }
+        Found::MethodNotAllowed(methods) => {
+            let mut failure = Failure::new(
+                FailureKind::MethodNotAllowed,
+                format!("allowed here: {}", methods.join(", ")),
+            );
+            failure.allow = Some(methods.join(", "));
+            Err(failure)
+        }
+        Found::None => Err(Failure::from(FailureKind::NoRoute)),
     }
 }
 
-/// The route of a request, whose parameters are put into the exchange.
-pub(super) fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Configuration>) -> Result<usize, Failure> {
-    let mut params: Params = exchange.params.take();
+/// What the router says of the request, or of the request with `another_path`.
+fn find_route(
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+    another_path: Option<&[u8]>,
+    params: &mut Params,
+) -> Result<Found, Failure> {
     let request = exchange.request.borrow();
-    let path = normalize_path(request.path())
-        .map_err(|error| Failure::new(FailureKind::MalformedPath(error), error.to_string()))?;
     let candidate = Candidate {
         host: host_without_port(request.host()),
-        path: &path,
+        path: another_path.unwrap_or(request.path()),
         query: request.query(),
         method: request.method(),
     };
@@ -43,20 +66,35 @@ pub(super) fn choose_route(exchange: &Rc<Exchange>, tables: &Rc<Configuration>) 
     };
     let found = tables
         .router
-        .find_normal(&candidate, &HeadFields(&request), &mut params, &mut ask);
-    drop(request);
-    exchange.params.replace(params);
-    match found {
-        Found::Route(_) if has_failed => Err(hook_failed()),
-        Found::Route(route) => Ok(route),
-        Found::MethodNotAllowed(methods) => {
-            let mut failure = Failure::new(
-                FailureKind::MethodNotAllowed,
-                format!("allowed here: {}", methods.join(", ")),
-            );
-            failure.allow = Some(methods.join(", "));
-            Err(failure)
+        .find_normal(&candidate, &HeadFields(&request), params, &mut ask);
+    if has_failed && matches!(found, Found::Route(_)) {
+        return Err(hook_failed());
+    }
+    Ok(found)
+}
+
+/// Refuses a request that a server may take for one to which another rule applies.
+fn refuse_other_readings(
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+    route: usize,
+) -> Result<(), Failure> {
+    let readings = other_readings(exchange.request.borrow().path());
+    for reading in readings {
+        match find_route(exchange, tables, Some(&reading), &mut Params::new())? {
+            Found::Route(other) if other != route && paths::is_another_rule(tables, route, other) => {
+                return Err(paths::ambiguous());
+            }
+            _ => {}
         }
-        Found::None => Err(Failure::from(FailureKind::NoRoute)),
+    }
+    Ok(())
+}
+
+struct HeadFields<'a>(&'a RequestHead);
+
+impl Fields for HeadFields<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.0.head.get(name.as_bytes())
     }
 }

@@ -17,7 +17,7 @@ mod upload;
 
 use std::rc::Rc;
 
-use headgate_wire::{is_idempotent, Head, ResponseHead};
+use headgate_wire::{is_idempotent, ChunkLimits, Head, HeadLimits, Lenient, ResponseHead};
 
 use crate::clock::Clock;
 use crate::deadline::Watched;
@@ -133,12 +133,22 @@ async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched
         .as_ref()
         .and_then(|upstream| upstream.timeouts.connect)
         .unwrap_or(tables.timeouts.connect);
+    let lenient = way
+        .upstream
+        .as_ref()
+        .map_or(Lenient::NONE, |upstream| upstream.lenient);
     let call = Call {
         shared,
         is_head: request.method == b"HEAD",
         is_idempotent: is_idempotent(&request.method),
-        head_limits: tables.head_limits(),
-        chunk_limits: tables.chunk_limits(),
+        head_limits: HeadLimits {
+            lenient,
+            ..tables.head_limits()
+        },
+        chunk_limits: ChunkLimits {
+            lenient,
+            ..tables.chunk_limits().from_server()
+        },
         watch: Rc::new(shared.deadlines.watch(&shared.clock)),
         timeout_ms,
         connect_ms: connect_ms.min(timeout_ms),
@@ -170,8 +180,8 @@ struct Call<'a> {
     shared: &'a Rc<Shared>,
     is_head: bool,
     is_idempotent: bool,
-    head_limits: headgate_wire::HeadLimits,
-    chunk_limits: headgate_wire::ChunkLimits,
+    head_limits: HeadLimits,
+    chunk_limits: ChunkLimits,
     watch: Rc<Watched>,
     timeout_ms: u64,
     connect_ms: u64,

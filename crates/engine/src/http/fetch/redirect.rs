@@ -96,7 +96,7 @@ fn redirect_target(request: &mut FetchRequest, location: &str, from: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headgate_wire::{parse_response, Head, HeadLimits, Parsed};
+    use headgate_wire::{parse_response, Head, HeadLimits, Lenient, Parsed};
 
     fn request(method: &str, url: &str) -> FetchRequest {
         let mut headers = Head::empty();
@@ -124,6 +124,7 @@ mod tests {
         let limits = HeadLimits {
             max_bytes: 4096,
             max_fields: 10,
+            lenient: Lenient::NONE,
         };
         match parse_response(text.as_bytes(), limits, false).unwrap() {
             Parsed::Complete { head, .. } => head,

@@ -259,7 +259,7 @@ impl Waiting<'_> {
         if server.unread().is_empty() {
             return None;
         }
-        let limits = self.plan.tables.head_limits();
+        let limits = self.plan.tables.response_head_limits(self.plan.upstream);
         match parse_response(server.unread(), limits, self.is_head) {
             Ok(Parsed::Complete { head, len }) => {
                 server.consume(len);

@@ -73,7 +73,7 @@ pub(super) async fn respond(
     let filtered = Filtered::new(chain(connection, plan, &response), Side::Response);
     let mut way = Way {
         filtered,
-        payload: Payload::new(response.framing, plan.tables.chunk_limits()),
+        payload: Payload::new(response.framing, plan.tables.response_chunk_limits(plan.upstream)),
         exchange: Rc::clone(exchange),
         hooks: Rc::clone(&plan.tables.hooks),
     };

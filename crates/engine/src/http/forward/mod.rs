@@ -188,7 +188,7 @@ impl<'a> Plan<'a> {
             &mut request,
             &tables.forwarding,
             tables.request_id_header.as_deref(),
-            exchange.client.hop.is_some(),
+            exchange.client.tells_host,
         );
         let target = route
             .and_then(|route| stripped_path(request.path(), &tables.routes[route]))

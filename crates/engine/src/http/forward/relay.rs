@@ -102,7 +102,7 @@ pub(super) async fn respond(
         head,
         framing,
         client_framing.is_chunked,
-        plan.tables.chunk_limits(),
+        plan.tables.response_chunk_limits(plan.upstream),
         may_splice,
     );
     let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;

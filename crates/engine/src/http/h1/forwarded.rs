@@ -5,7 +5,6 @@
 //! list, addresses are passed over as long as they are trusted themselves; the first that is not is the client. What an
 //! untrusted peer says is taken out of the request before anybody sees it.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -14,7 +13,8 @@ use headgate_wire::Head;
 use crate::hooks::connection::ClientInfo;
 use crate::tables::networks::Networks;
 
-const FIELDS: [&[u8]; 6] = [
+/// Every field in which proxies tell who the client is.
+pub(crate) const FIELDS: [&[u8]; 6] = [
     b"x-forwarded-for",
     b"forwarded",
     b"x-real-ip",
@@ -34,16 +34,14 @@ pub(crate) fn client_of(head: &mut Head, client: &Rc<ClientInfo>, trusted: &Netw
         return client.clone();
     }
     let told = told_address(head, trusted);
-    let scheme = match head.get(b"x-forwarded-proto") {
-        Some(b"https") => "https",
-        Some(b"http") => "http",
-        _ => client.scheme,
-    };
-    if told.is_none() && scheme == client.scheme {
+    let scheme = told_scheme(head).unwrap_or(client.scheme);
+    let tells_host = head.get(b"x-forwarded-host").is_some();
+    if told.is_none() && scheme == client.scheme && !tells_host {
         return client.clone();
     }
     let mut seen = ClientInfo::clone(client);
     seen.scheme = scheme;
+    seen.tells_host = tells_host;
     if let Some(told) = told {
         seen.hop = Some(std::mem::replace(&mut seen.address, told.to_string()));
         // of that connection nobody told the port
@@ -52,21 +50,45 @@ pub(crate) fn client_of(head: &mut Head, client: &Rc<ClientInfo>, trusted: &Netw
     Rc::new(seen)
 }
 
-/// The right-most address that is not trusted; the left-most if all are. `None`: nothing that could be read.
-fn told_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
-    let field: &[u8] = FIELDS[..3].iter().find(|name| head.get(name).is_some())?;
-    let is_rfc7239 = field == b"forwarded";
+/// The scheme that the client spoke: `X-Forwarded-Proto`, else the last `proto` of `Forwarded`.
+fn told_scheme(head: &Head) -> Option<&'static str> {
+    let told = match last_member(head, b"x-forwarded-proto") {
+        Some(scheme) => scheme,
+        None => parameter(last_member(head, b"forwarded")?, b"proto=")?,
+    };
+    [("https", b"https".as_slice()), ("http", b"http")]
+        .into_iter()
+        .find_map(|(name, text)| told.eq_ignore_ascii_case(text).then_some(name))
+}
+
+/// The members of a list field from the right, but for empty ones, which mean nothing (RFC 9110 section 5.6.1.2).
+fn members_from_the_right<'a>(head: &'a Head, field: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     let values: Vec<&[u8]> = head.get_all(field).collect();
-    let mut found = None;
-    for member in values
-        .iter()
+    values
+        .into_iter()
         .rev()
         .flat_map(|value| value.rsplit(|&byte| byte == b','))
-    {
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+fn last_member<'a>(head: &'a Head, field: &[u8]) -> Option<&'a [u8]> {
+    head.get(field)?;
+    members_from_the_right(head, field).next()
+}
+
+/// The right-most address that is not trusted; the left-most if all are. `None`: nothing that could be read.
+fn told_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
+    let field: &[u8] = FIELDS[..3]
+        .iter()
+        .find(|name| last_member(head, name).is_some())?;
+    let is_rfc7239 = field == b"forwarded";
+    let mut found = None;
+    for member in members_from_the_right(head, field) {
         let address = if is_rfc7239 {
-            for_parameter(member).and_then(|node| parse_node(&node))
+            parameter(member, b"for=").and_then(parse_node)
         } else {
-            parse_node(member.trim_ascii())
+            parse_node(member)
         };
         // `unknown` or nonsense: nothing to its left can be told from an invention
         let Some(address) = address else { break };
@@ -78,17 +100,16 @@ fn told_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
     found
 }
 
-/// The node of `for=` in one element.
-fn for_parameter(element: &[u8]) -> Option<Cow<'_, [u8]>> {
+/// The value of a parameter in one element of `Forwarded`; `name` with its `=`.
+fn parameter<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     element.split(|&byte| byte == b';').find_map(|pair| {
-        let pair = pair.trim_ascii();
-        let (name, value) = pair.split_at_checked(4)?;
-        if !name.eq_ignore_ascii_case(b"for=") {
+        let (given, value) = pair.trim_ascii().split_at_checked(name.len())?;
+        if !given.eq_ignore_ascii_case(name) {
             return None;
         }
         match value {
-            [b'"', quoted @ .., b'"'] => Some(Cow::Borrowed(quoted)),
-            plain => Some(Cow::Borrowed(plain)),
+            [b'"', quoted @ .., b'"'] => Some(quoted),
+            plain => Some(plain),
         }
     })
 }
@@ -146,6 +167,9 @@ mod tests {
             ("192.0.2.1:4711", "192.0.2.1"),
             ("[2001:db8::1]:80", "2001:db8::1"),
             ("nonsense", "10.0.0.1"),
+            ("192.0.2.1, , 10.2.3.4", "192.0.2.1"),
+            ("192.0.2.1,,", "192.0.2.1"),
+            (" , ", "10.0.0.1"),
             ("", "10.0.0.1"),
         ] {
             assert_eq!(client(&[("x-forwarded-for", value)]).0, expected, "{value}");
@@ -167,6 +191,30 @@ mod tests {
         ] {
             assert_eq!(client(&[("forwarded", value)]).0, expected, "{value}");
         }
+    }
+
+    #[test]
+    fn each_field_is_believed_for_itself() {
+        let seen = |fields: &[(&str, &str)]| {
+            let trusted = Networks::parse(&["10.0.0.0/8".to_owned()]).expect("good");
+            let mut head = Head::empty();
+            for (name, value) in fields {
+                head.add(name.as_bytes(), value.as_bytes()).expect("good");
+            }
+            let peer = Rc::new(ClientInfo {
+                address: "10.0.0.1".to_owned(),
+                ..ClientInfo::default()
+            });
+            let seen = client_of(&mut head, &peer, &trusted);
+            (seen.scheme, seen.tells_host, seen.hop.is_some())
+        };
+        assert_eq!(seen(&[("x-forwarded-proto", "https")]), ("https", false, false));
+        assert_eq!(seen(&[("x-forwarded-host", "a.test")]), ("http", true, false));
+        assert_eq!(seen(&[("forwarded", "proto=https")]), ("https", false, false));
+        assert_eq!(seen(&[("x-forwarded-for", "192.0.2.1")]), ("http", false, true));
+        // an empty field says nothing, so another one may
+        let fields = [("x-forwarded-for", ""), ("x-real-ip", "192.0.2.1")];
+        assert_eq!(seen(&fields), ("http", false, true));
     }
 
     #[test]

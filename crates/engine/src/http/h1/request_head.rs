@@ -48,7 +48,7 @@ pub(crate) fn claim_fields(
 pub(crate) fn write(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(request.method());
     out.push(b' ');
-    out.extend_from_slice(outgoing.target.unwrap_or(request.target()));
+    out.extend_from_slice(outgoing.target.unwrap_or(request.target_to_send()));
     let host = match outgoing.host {
         HostRule::Preserve if !request.host().is_empty() => request.host(),
         HostRule::Preserve | HostRule::Server => outgoing.server_name.as_bytes(),

@@ -98,9 +98,14 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
         return Next::Close;
     };
     let content = Content::Length(body.len() as u64);
-    let framing = frame_response(Asked::Content, own.status, content, Version::Http11, true);
+    // a head that is refused may still have said that no content is wanted (RFC 9110 section 9.3.2)
+    let is_head = connection.peer.unread().starts_with(b"HEAD ");
+    let asked = if is_head { Asked::Head } else { Asked::Content };
+    let framing = frame_response(asked, own.status, content, Version::Http11, true);
     write_end(framing, Version::Http11, &mut out);
-    out.extend_from_slice(body);
+    if !is_head {
+        out.extend_from_slice(body);
+    }
     let sent = connection
         .peer
         .write_all(&connection.watch, &out, tables.timeouts.send)

@@ -97,6 +97,7 @@ mod tests {
         let limits = HeadLimits {
             max_bytes: 4096,
             max_fields: 20,
+            ..HeadLimits::default()
         };
         match parse_request(text.as_bytes(), limits) {
             Ok(Parsed::Complete { head, .. }) => head,
