@@ -1,5 +1,6 @@
 //! A snapshot turned into tables: what the data path looks things up in. Built whole, swapped by one pointer.
 
+pub(crate) mod client_fields;
 pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod tls_routes;
@@ -13,7 +14,7 @@ use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::http::files::FileRoot;
-use crate::http::h1::client_fields::ClientFields;
+use crate::tables::client_fields::ClientFields;
 use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
 use crate::peer::BUFFER_BYTES;
 use crate::snapshot::{

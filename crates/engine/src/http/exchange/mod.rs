@@ -181,7 +181,9 @@ async fn respond(
     // the body's framing is the client's and stays; its limit is the route's, known below
     let framing = exchange.request.borrow().framing;
 
-    tables.client_fields.check(&exchange.request.borrow().head)?;
+    if tables.client_fields.refuses(&exchange.request.borrow().head) {
+        return Err(Failure::from(FailureKind::UnderscoreInFieldName));
+    }
     let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
     if !tables.phase_hooks.rewrite.is_empty() {

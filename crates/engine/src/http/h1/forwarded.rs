@@ -11,10 +11,10 @@ use std::rc::Rc;
 use headgate_wire::Head;
 
 use crate::hooks::connection::ClientInfo;
+use crate::tables::client_fields::FIELDS;
 use crate::tables::networks::Networks;
 
-/// Every field in which proxies tell who the client is.
-pub(crate) const FIELDS: [&[u8]; 6] = [
+6] = [
     b"x-forwarded-for",
     b"forwarded",
     b"x-real-ip",

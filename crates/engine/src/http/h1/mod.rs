@@ -1,7 +1,6 @@
 //! HTTP/1 on both sides: bodies, tunnels, heads. The framing itself is `headgate_wire`'s.
 
 mod certificate_fields;
-pub(crate) mod client_fields;
 pub(crate) mod disconnect;
 pub(crate) mod forwarded;
 pub(crate) mod read_head;

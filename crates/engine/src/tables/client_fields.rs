@@ -2,10 +2,10 @@
 
 use headgate_wire::{GuardedNames, Head};
 
-use crate::failure::{Failure, FailureKind};
-use crate::http::h1::forwarded::FIELDS;
 use crate::snapshot::{Forwarding, UnderscoreHeaders};
 
+/// Every field in which proxies tell who the client is.
+pub(crate) const FIELDS: [&[u8]; 
 /// What is done with the fields of every request before anybody sees them.
 #[derive(Debug)]
 pub(crate) struct ClientFields {
@@ -50,12 +50,8 @@ impl ClientFields {
         }
     }
 
-    /// Refuses a request for the names of its fields, where that is asked for.
-    pub(crate) fn check(&self, head: &Head) -> Result<(), Failure> {
-        if self.underscores == UnderscoreHeaders::Refuse && head.iter().any(|(name, _)| name.contains(&b'_'))
-        {
-            return Err(Failure::from(FailureKind::UnderscoreInFieldName));
-        }
-        Ok(())
+    /// Whether a request is refused for the names of its fields.
+    pub(crate) fn refuses(&self, head: &Head) -> bool {
+        self.underscores == UnderscoreHeaders::Refuse && head.iter().any(|(name, _)| name.contains(&b'_'))
     }
 }
