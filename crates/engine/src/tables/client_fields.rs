@@ -5,7 +5,15 @@ use headgate_wire::{GuardedNames, Head};
 use crate::snapshot::{Forwarding, UnderscoreHeaders};
 
 /// Every field in which proxies tell who the client is.
-pub(crate) const FIELDS: [&[u8]; 
+pub(crate) const FIELDS: [&[u8]; 6] = [
+    b"x-forwarded-for",
+    b"forwarded",
+    b"x-real-ip",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+];
+
 /// What is done with the fields of every request before anybody sees them.
 #[derive(Debug)]
 pub(crate) struct ClientFields {

@@ -14,12 +14,12 @@ use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::http::files::FileRoot;
-use crate::tables::client_fields::ClientFields;
 use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
 use crate::peer::BUFFER_BYTES;
 use crate::snapshot::{
     self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts, WebSocket,
 };
+use crate::tables::client_fields::ClientFields;
 use crate::tables::listener::Settings;
 use crate::tables::networks::Networks;
 use crate::tables::tls_routes::TlsRoutes;

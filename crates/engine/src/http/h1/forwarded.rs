@@ -14,15 +14,6 @@ use crate::hooks::connection::ClientInfo;
 use crate::tables::client_fields::FIELDS;
 use crate::tables::networks::Networks;
 
-6] = [
-    b"x-forwarded-for",
-    b"forwarded",
-    b"x-real-ip",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-];
-
 /// The client of a request that came over a connection of `client`.
 pub(crate) fn client_of(head: &mut Head, client: &Rc<ClientInfo>, trusted: &Networks) -> Rc<ClientInfo> {
     if !trusted.contains_text(&client.address) {
