@@ -180,6 +180,7 @@ def test_tasks_end_within_the_drain_limit(serve: Serve) -> None:
     gateway = serve(GATE.replace('drain="20s"', 'drain="200ms"'), workers=1)
     gateway.get("/untied/left")
     eventually(lambda: seen(gateway).get("left") == "waits", "it runs")
+    gateway.write(GATE.replace('drain="20s"', 'drain="200ms"') + "# a change of code\n")
     assert gateway.ask("reload")["ok"]
     eventually(lambda: seen(gateway)["left"] == "cancelled", "it is cancelled at the drain limit")
     gateway.wait_for_log("drain limit reached.*tasks=1")

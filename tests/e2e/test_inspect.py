@@ -182,6 +182,7 @@ def test_breakpoint_is_gone_when_the_command_ends(gateway: RunningGateway) -> No
 def test_worker_that_starts_meanwhile_looks_too(gateway: RunningGateway) -> None:
     with inspecting(gateway, "gate:price", "--count", "0") as inspector:
         old = set(gateway.workers)
+        gateway.file.write_text(f"{gateway.file.read_text()}\n# a change of code\n")
         assert gateway.cli("reload").returncode == 0
         eventually(lambda: not old & set(gateway.workers), "all workers are new")
 

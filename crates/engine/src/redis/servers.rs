@@ -16,13 +16,16 @@ use super::link::Link;
 /// A part of the command's time, after which another server of the list is tried.
 const TRIES_WITHIN_TIMEOUT: u32 = 3;
 
+/// The connection to one server, if there is one.
+type Kept = Rc<Mutex<Option<Link>>>;
+
 /// See the module.
 pub(super) struct Servers {
     address: Address,
     tls: Option<UpstreamTls>,
     timeout: Duration,
     /// Each opened by one command while others wait for it.
-    links: RefCell<HashMap<Option<Place>, Rc<Mutex<Option<Link>>>>>,
+    links: RefCell<HashMap<Option<Place>, Kept>>,
     slots: RefCell<Slots>,
 }
 
