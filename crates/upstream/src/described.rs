@@ -71,13 +71,13 @@ pub fn describe_server(text: &str) -> Result<Upstream, String> {
     for option in words {
         match option.split_once('=') {
             Some(("proxy_protocol", version @ ("v1" | "v2"))) => {
-                described.proxy_protocol = Some(version.to_owned())
+                described.proxy_protocol = Some(version.to_owned());
             }
             Some(("source", source)) if source == "client" || source.parse::<std::net::IpAddr>().is_ok() => {
                 described.source = Some(source.to_owned());
             }
             Some(("server_name", name)) if is_secure && !name.is_empty() => {
-                tls.server_name = Some(name.to_owned())
+                tls.server_name = Some(name.to_owned());
             }
             Some(("ca", file)) if is_secure && !file.is_empty() => tls.ca.push(file.to_owned()),
             Some(("verify", "true")) if is_secure => tls.verify = true,

@@ -296,12 +296,12 @@ mod tests {
         let watch = dialer.deadlines.watch(&dialer.clock);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("https://{} verify=false", listener.local_addr().unwrap());
-        let (dialed, ()) = tokio::join!(dial(&dialer, &server, &watch), async {
+        let (outcome, ()) = tokio::join!(dial(&dialer, &server, &watch), async {
             let (mut talker, _) = listener.accept().await.unwrap();
             talker.write_all(b"220 mail.test ESMTP\r\n").await.unwrap();
             let _ = talker.read(&mut [0; 4096]).await;
         });
-        let failed = dialed.err().unwrap();
+        let failed = outcome.err().unwrap();
         assert_eq!((failed.step, failed.kind()), (Step::Tls, "upstream_tls"));
         assert_eq!(
             failed.message(),
