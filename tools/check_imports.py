@@ -66,27 +66,28 @@ ENGINE_ROOMS = [
     "http_date",
 ]
 
-# Python: a layer may import itself and those further down.
-GATEWAY = [
-    "gateway",
-    "plugin",
-    "route",
-    "listener",
-    "_decorators",
-    "_phase_decorators",
-    "_parts",
-    "_settings",
-    "plugin_context",
-]
+# Python: every room of src/headgate stands in one layer; a layer may import itself and those further down.
 LAYERS = [
     ["cli", "__main__"],
     ["testing"],
-    ["supervisor", "worker", "agent"],
-    ["control"],
-    ["compile"],
-    GATEWAY,
+    ["supervisor", "worker", "agent", "admin"],
+    ["control", "stores"],
+    # which knows the built-in plugins by their names
+    ["compile", "plugins"],
+    ["gateway", "_settings"],
+    ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
+    ["asgi", "background", "inspection"],
+    [
+        *["shared", "redis", "client", "form", "message", "query_params", "_cookies"],
+        *["_tasks", "_request_body", "_hook_checks", "_caller"],
+    ],
     ["config"],
+    ["phases", "log", "_core"],
 ]
+# These talk to each other by messages only.
+PROCESSES = {"supervisor", "worker", "agent", "admin"}
+# Files that need each other in a circle: at most so many, and of one folder.
+MOST_IN_A_RING = 4
 # The stores know the configuration only.
 STORES_MAY = {"config"}
 # Built-in plugins see what users see.
@@ -159,8 +160,8 @@ def room_problems(root: Path) -> Iterator[str]:
                 yield f"crates/engine: `{name}` may not use `{rust_modules.shown(target)}`: a room above it"
 
 
-def imported(path: Path, module: str) -> Iterator[str]:
-    """The full names of the modules of `headgate` that a file imports when it runs."""
+def imported(path: Path, module: str, *, items: bool = False) -> Iterator[str]:
+    """The full names of the modules that a file imports when it runs; with `items`, of what it takes from them."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     pending: list[ast.AST] = [ast.parse(path.read_text())]
     while pending:
@@ -174,30 +175,95 @@ def imported(path: Path, module: str) -> Iterator[str]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             start = ".".join([*above, *([node.module] if node.module else [])])
             # `from headgate import config` names a module where there is one, else an item of the package
-            yield from (f"{start}.{alias.name}" for alias in node.names) if start == "headgate" else [start]
+            yield from (
+                (f"{start}.{alias.name}" for alias in node.names) if items or start == "headgate" else [start]
+            )
         pending += ast.iter_child_nodes(node)
 
 
 def rank(room: str) -> int:
-    """The height of a room of src/headgate: 0 for the lowest layer, beside which all unnamed ones stand."""
-    return next((len(LAYERS) - 1 - i for i, layer in enumerate(LAYERS) if room in layer), 0)
+    """The height of a room of src/headgate: 0 for the lowest layer, -1 for a room that is in none."""
+    return next((len(LAYERS) - 1 - i for i, layer in enumerate(LAYERS) if room in layer), -1)
+
+
+def python_modules(root: Path) -> dict[str, Path]:
+    """The modules of the package by their full names."""
+    package = root / "src" / "headgate"
+    modules = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = [part for part in path.relative_to(package).with_suffix("").parts if part != "__init__"]
+        modules[".".join(("headgate", *parts))] = path
+    return modules
 
 
 def python_problems(root: Path) -> Iterator[str]:
-    """Breaches of the Python layers."""
+    """Breaches of the Python layers, and rings of files."""
     package = root / "src" / "headgate"
-    rooms = {p.stem if p.is_file() else p.name for p in package.iterdir() if p.suffix in ("", ".py", ".pyi")}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package).with_suffix("").parts
-        if parts == ("__init__",):
+    entries = [p for p in package.iterdir() if p.suffix in ("", ".py", ".pyi") and p.stem != "__init__"]
+    rooms = {p.stem if p.is_file() else p.name for p in entries if p.name not in ("py.typed", "__pycache__")}
+    for room in sorted(room for room in rooms if rank(room) < 0):
+        yield f"src/headgate/{room}: is in no layer of tools/check_imports.py; name it in one"
+    for module, path in python_modules(root).items():
+        if module == "headgate":
             continue
-        module = ".".join(("headgate", *(p for p in parts if p != "__init__")))
         for name in imported(path, module):
             if name.partition(".")[0] != "headgate":
                 continue
             target = [*name.split("."), ""][1]
             target = target if target in rooms else ""  # an item of the package itself
+            parts = path.relative_to(package).with_suffix("").parts
             yield from judge(path.relative_to(root), parts, target, name)
+    for ring in rings(python_graph(root)):
+        is_across = len({name.rpartition(".")[0] for name in ring}) > 1
+        if is_across or len(ring) > MOST_IN_A_RING:
+            kind = "files of several folders" if is_across else f"more than {MOST_IN_A_RING} files"
+            yield f"src/headgate: {kind} need each other in a ring: {', '.join(ring)}"
+
+
+def python_graph(root: Path) -> dict[str, set[str]]:
+    """Which module imports which; a name from a package's `__init__` counts as the module it names, if any."""
+    modules = python_modules(root)
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        graph[module] = set()
+        for name in imported(path, module, items=True):
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            if name and name != module and modules[name].name != "__init__.py":
+                graph[module].add(name)
+    return graph
+
+
+def rings(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of two and more nodes that all lead to each other (Tarjan 1972), the largest first."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_nodes: list[str] = []
+    found = []
+    for root in graph:
+        path: list[tuple[str, Iterator[str]]] = []
+        if root not in numbers:
+            path.append((root, iter(sorted(graph[root]))))
+            numbers[root] = lowest[root] = len(numbers)
+            open_nodes.append(root)
+        while path:
+            node, targets = path[-1]
+            target = next(targets, None)
+            if target is None:
+                path.pop()
+                if path:
+                    lowest[path[-1][0]] = min(lowest[path[-1][0]], lowest[node])
+                if lowest[node] == numbers[node]:
+                    start = open_nodes.index(node)
+                    ring, open_nodes = sorted(open_nodes[start:]), open_nodes[:start]
+                    found += [ring] if len(ring) > 1 else []
+            elif target not in numbers:
+                path.append((target, iter(sorted(graph[target]))))
+                numbers[target] = lowest[target] = len(numbers)
+                open_nodes.append(target)
+            elif target in open_nodes:
+                lowest[node] = min(lowest[node], numbers[target])
+    return sorted(found, key=len, reverse=True)
 
 
 def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterator[str]:
@@ -211,7 +277,9 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
         yield f"{where}: a store knows `headgate.config` only, not `{name}`"
     elif target in NOBODY_IMPORTS and room != target and room != "__main__":
         yield f"{where}: nothing imports `{name}`"
-    elif target and rank(target) > rank(room):
+    elif {room, target} <= PROCESSES and room != target:
+        yield f"{where}: `headgate.{room}` talks to `headgate.{target}` by messages only"
+    elif target and rank(target) > rank(room) >= 0:
         yield f"{where}: `headgate.{room}` may not import `{name}`, which is a layer above it"
 
 

@@ -53,6 +53,51 @@ def test_a_breach_is_named(tree: Path, file: str, text: str, complaint: str) -> 
     assert complaint in found[0]
 
 
+def test_a_room_in_no_layer_is_refused(tree: Path) -> None:
+    (tree / "src/headgate/helpers.py").write_text("")
+    (found,) = check_imports.problems(tree)
+    assert found == "src/headgate/helpers: is in no layer of tools/check_imports.py; name it in one"
+
+
+def test_processes_talk_by_messages_only(tree: Path) -> None:
+    (tree / "src/headgate/supervisor").mkdir()
+    (tree / "src/headgate/supervisor/x.py").write_text("from headgate.worker import loop\n")
+    (found,) = check_imports.problems(tree)
+    assert "`headgate.supervisor` talks to `headgate.worker` by messages only" in found
+
+
+def chain(folder: Path, names: list[str]) -> None:
+    """Files in which each imports the next, and the last the first."""
+    for name, following in zip(names, [*names[1:], names[0]], strict=True):
+        module = f"headgate.{following.replace('/', '.')}"
+        (folder / f"{name}.py").parent.mkdir(exist_ok=True)
+        (folder / f"{name}.py").write_text(f"def f() -> None:\n    from {module} import f\n")
+
+
+def test_a_small_ring_within_a_folder_is_no_breach(tree: Path) -> None:
+    chain(tree / "src/headgate", ["worker/a", "worker/b", "worker/c", "worker/d"])
+    assert check_imports.problems(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (
+            ["worker/a", "worker/b", "worker/c", "worker/d", "worker/e"],
+            "more than 4 files need each other in a ring: headgate.worker.a, headgate.worker.b, ",
+        ),
+        (
+            ["worker/a", "worker/inner/b"],
+            "files of several folders need each other in a ring: headgate.worker.a, ",
+        ),
+    ],
+)
+def test_a_ring_is_printed(tree: Path, names: list[str], complaint: str) -> None:
+    chain(tree / "src/headgate", names)
+    (found,) = check_imports.problems(tree)
+    assert complaint in found
+
+
 def test_imports_for_types_only_are_not_counted(tree: Path) -> None:
     code = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from headgate.gateway import Gateway\n"
     (tree / "src/headgate/config/x.py").write_text(code)
