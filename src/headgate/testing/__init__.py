@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .gateway import HookRaised, Pending, TestGateway, run_hook
+    from .gateway import HookRaised, Pending, TestGateway
     from .live import LiveGateway
     from .messages import Answer, AttemptRecord, Fields, Received, Record
     from .servers import Fault, Server
+    from .single_hook import run_hook
     from .websocket import AsyncWebSocket, WebSocketClient, WebSocketClosed, WebSocketRefused, WebSocketServer
 
 __all__ = [
@@ -54,7 +55,7 @@ _ROOMS = {
     "WebSocketClosed": "websocket",
     "WebSocketRefused": "websocket",
     "WebSocketServer": "websocket",
-    "run_hook": "gateway",
+    "run_hook": "single_hook",
 }
 
 
