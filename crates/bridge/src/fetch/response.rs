@@ -68,19 +68,18 @@ impl FetchResponse {
         };
         // most bodies have come with their head: nothing to wait for
         let here = match &mut *parts.body.borrow_mut() {
-            Body::Unread(body) => body.take_here(),
-            Body::Whole(bytes) => {
-                let bytes = bytes.clone_ref(py);
-                return Ok(Pending::done(&parts.seam, finish(py, parts, bytes)));
-            }
+            Body::Unread(body) => body.take_here().map(|here| to_bytes(py, &here)),
+            Body::Whole(bytes) => Some(bytes.clone_ref(py)),
             Body::Reading | Body::Gone => None,
         };
-        if let Some(here) = here {
-            let bytes = to_bytes(py, &here);
+        if let Some(bytes) = here {
             parts.body.replace(Body::Whole(bytes.clone_ref(py)));
-            if here.len() <= max_bytes {
-                return Ok(Pending::done(&parts.seam, finish(py, parts, bytes)));
-            }
+            let result = if bytes.bind(py).len()? > max_bytes {
+                Err(exception(py, &FetchError::too_large(max_bytes)))
+            } else {
+                finish(py, parts, bytes)
+            };
+            return Ok(Pending::done(&parts.seam, result));
         }
         Ok(Pending::new(
             &parts.seam,

@@ -117,14 +117,14 @@ impl FetchedBody {
             if let Source::Length(left) = reader.source {
                 let announced = left.saturating_add(whole.len() as u64);
                 if announced > max_bytes as u64 {
-                    return Err(too_large(max_bytes));
+                    return Err(FetchError::too_large(max_bytes));
                 }
                 whole.reserve(usize::try_from(left.min(TRUSTED_LENGTH)).unwrap_or(0));
             }
         }
         while let Some(reader) = &mut self.rest {
             if whole.len() > max_bytes {
-                return Err(too_large(max_bytes));
+                return Err(FetchError::too_large(max_bytes));
             }
             reader.read(&mut whole).await?;
             if reader.is_done() {
@@ -134,7 +134,7 @@ impl FetchedBody {
             }
         }
         if whole.len() > max_bytes {
-            return Err(too_large(max_bytes));
+            return Err(FetchError::too_large(max_bytes));
         }
         Ok(whole)
     }
@@ -259,14 +259,4 @@ impl Reader {
         self.server.since_ms = self.shared.clock.now_ms();
         upstream.servers[index].pool.give(self.server, keepalive.max_idle);
     }
-}
-
-fn too_large(max_bytes: usize) -> FetchError {
-    FetchError::new(
-        FetchErrorKind::TooLarge,
-        format!(
-            "the body is larger than {max_bytes} bytes; hint: read it with `stream()`, give `max_bytes=`, or raise \
-             `limits.max_fetch_body_bytes`"
-        ),
-    )
 }

@@ -35,6 +35,18 @@ pub struct FetchError {
 }
 
 impl FetchError {
+    /// A body that is larger than it may be to be read whole.
+    #[must_use]
+    pub fn too_large(max_bytes: usize) -> Self {
+        Self::new(
+            FetchErrorKind::TooLarge,
+            format!(
+                "the body is larger than {max_bytes} bytes; hint: read it with `stream()`, give `max_bytes=`, or raise \
+                 `limits.max_fetch_body_bytes`"
+            ),
+        )
+    }
+
     pub(super) fn new(kind: FetchErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
