@@ -12,7 +12,7 @@ from pathlib import Path
 LOAD = """
 import sys
 from headgate import _core
-from headgate.worker.loaded import load
+from headgate.worker.source import load
 _core.check(load({"file": sys.argv[1]}).snapshot)
 """
 

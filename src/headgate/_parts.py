@@ -59,6 +59,10 @@ class Parts:
         }
         return GatewayConfig.parse(whole, locate=self.locate)
 
+    def locator(self) -> Locate:
+        """`locate`, without the parts themselves: it outlives them in workers."""
+        return self.document or Parts(self.folder, places=self.places).locate
+
     def locate(self, path: ConfigPath) -> Where | None:
         """The line that said what stands at `path` of the model."""
         if self.document is not None:

@@ -159,3 +159,20 @@ def _is_key(dotted: str) -> bool:
 def _commands() -> set[str]:
     command = typer.main.get_command(app)
     return set(getattr(command, "commands", {}))
+
+
+def test_the_engines_words_lead_to_the_line(tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text(
+        "listeners:\n  - {address: ':8443', name: shop}\n  - ':8080'\nroutes:\n  - {path: /a, to: 'a:1'}\n"
+        "  - {path: /b, to: 'a:1'}\naccess_log: '{client}'\n"
+    )
+    explained = compiled(load(tmp_path / "gate.yaml")).refused
+    for text, line, told in (
+        ("route `/b`: bad path pattern `/b`: no\nhint: yes", 6, "route `/b`: bad path pattern `/b`: no"),
+        ("listener `shop`: listener `shop`: no; hint: yes", 2, "listener `shop`: no"),
+        ("access_log.format: no field; hint: yes", 7, "access_log.format: no field"),
+        ("route `/a`: regex parse error:\n  x\n  ^\nerror: odd\nhint: yes", 5, "route `/a`: odd"),
+        ("something else\nhint: yes", None, "something else"),
+    ):
+        error = explained(text)
+        assert (error.line, error.message, error.hint) == (line, told, "yes")

@@ -34,11 +34,13 @@ def check(file: File) -> None:
 
         gateway = load(file)
         loaded = compiled(gateway)
+        warnings = [*unreachable(gateway._parts.routes)]
+        del gateway  # which may be large, and the engine builds its own
         try:
             _core.check(loaded.snapshot)
         except ValueError as error:
             raise loaded.refused(str(error)) from error
-    for problem in unreachable(gateway._parts.routes):
+    for problem in warnings:
         print(f"warning: {problem}", file=sys.stderr)
     print(f"{file}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from headgate._decorators import RegisteredHook, registered
 from headgate._hook_checks import HookSpec, is_async
-from headgate.config.errors import ConfigError, Locate
+from headgate.config.errors import ConfigError
 from headgate.config.hooks import BodyHookConfig
 from headgate.config.listeners import ListenerConfig
 from headgate.config.model import GatewayConfig, Inconsistency
@@ -25,7 +25,7 @@ from .allocation import without_collecting
 from .identity_fields import IdentityFields
 from .never_run import refuse_hooks_that_never_run
 from .plugin_uses import PluginUses
-from .refused import refused
+from .refused import Explainer
 
 if TYPE_CHECKING:
     from headgate._parts import Parts
@@ -49,12 +49,8 @@ class Compiled:
     shutdown: tuple[HookSpec, ...]
     """In running order."""
     config: GatewayConfig
-    locate: Locate
-    """Knows the line of what stands at a path of `config`."""
-
-    def refused(self, text: str) -> ConfigError:
-        """What the engine says of the snapshot, as an error about the user's file."""
-        return refused(text, self.config, self.locate)
+    refused: Explainer
+    """Makes what the engine says of the snapshot into an error about the user's file."""
 
 
 @without_collecting()
@@ -106,7 +102,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         tuple(worker.specs[position] for position in startup),
         tuple(worker.specs[position] for position in shutdown),
         config,
-        parts.locate,
+        Explainer(text, config, parts.locator()),
     )
 
 

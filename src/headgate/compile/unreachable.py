@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from headgate.config.errors import Problem
@@ -12,9 +13,9 @@ from headgate.route import Route
 def unreachable(routes: Sequence[Route]) -> Iterator[Problem]:
     """One for each route that has the same conditions as an earlier or more important one, and no method besides."""
     taken: dict[tuple[object, ...], tuple[Route, set[str]]] = {}
-    for route in sorted(routes, key=lambda one: -one.config.priority):  # in listed order among equals
-        if route.when is not None:
-            continue
+    paths = Counter(route.config.path for route in routes)
+    alike = [route for route in routes if route.when is None and paths[route.config.path] > 1]
+    for route in sorted(alike, key=lambda one: -one.config.priority):  # in listed order among equals
         conditions, methods = _conditions(route.config), set(route.config.methods)
         if conditions not in taken:
             taken[conditions] = (route, methods)
