@@ -97,7 +97,7 @@ demo: quick ## a real request through a real gateway, changed by a Python hook (
 
 ## ---- checks
 .PHONY: test
-test: announce services fmt-check clippy rust-test quick ruff types import-rules words stub-check reference-check pytest fuzz-short ## the full check, what CI runs
+test: announce services fmt-check clippy rust-test quick ruff types import-rules sizes words stub-check reference-check pytest fuzz-short ## the full check, what CI runs
 	$(say) "all checks passed"
 
 .PHONY: announce
@@ -105,7 +105,7 @@ announce:
 	$(say) "make test: services, cargo fmt, clippy, cargo test, quick release build, ruff, mypy, import rules, words, stub, reference pages, pytest (unit, e2e, conformance, docs snippets, examples), short fuzz"
 
 .PHONY: check
-check: fmt-check quick ruff types import-rules words stub-check ## the quick subset: no e2e, no fuzz
+check: fmt-check quick ruff types import-rules sizes words stub-check ## the quick subset: no e2e, no fuzz
 	$(say) "check: unit tests"
 	@$(BIN)/python -m pytest -q -x -m "not slow" tests/unit
 
@@ -144,6 +144,11 @@ types: $(STAMPS)/venv ## mypy, strict
 import-rules: $(STAMPS)/venv ## who may import whom, in Rust and in Python
 	$(say) "import-rules: who may import whom"
 	@$(BIN)/python tools/check_imports.py
+
+.PHONY: sizes
+sizes: $(STAMPS)/venv ## no file or function outgrows its bound
+	$(say) "sizes: files and functions"
+	@$(BIN)/python tools/check_sizes.py
 
 .PHONY: words
 words: $(STAMPS)/venv ## words that are out, in code, messages and pages

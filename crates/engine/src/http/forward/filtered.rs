@@ -10,7 +10,8 @@ use std::task::{ready, Context, Poll};
 
 use headgate_wire::{frame_response, Content, Framing, ResponseHead, Version};
 
-use super::relay::{carry, cut, head, keep, Carrier};
+use super::carry::{carry, cut, keep, Carrier};
+use super::relay::head;
 use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;

@@ -6,10 +6,12 @@
 
 mod attempt;
 mod attempt_http2;
+mod carry;
 mod filtered;
 mod max_forwards;
 mod queue;
 mod relay;
+mod switch;
 
 use std::rc::Rc;
 

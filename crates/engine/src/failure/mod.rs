@@ -1,0 +1,333 @@
+//! What went wrong with a request: at whose fault, with which answer, and whether a retry is safe.
+//!
+//! # How it works
+//! Each kind of failure is a line of one table, from which its status, its fault and the reference for users come. What
+//! breaks the framing of HTTP has many words, which the parsers know: [`FailureKind::MalformedHead`] and its like carry them.
+
+mod kinds;
+
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
+
+use headgate_route::PathError;
+use headgate_upstream::Retry;
+use headgate_wire::{ChunkError, HeadError, RequestError, ResponseError};
+
+pub use kinds::FailureKind;
+use kinds::KINDS;
+
+/// Who is to blame for a [`Failure`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The peer that sent the request.
+    Client,
+    /// The server that was to answer it.
+    Upstream,
+    /// The gateway itself or its user's code.
+    Gateway,
+}
+
+impl Source {
+    /// `client`, `upstream` or `gateway`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Client => "client",
+            Source::Upstream => "upstream",
+            Source::Gateway => "gateway",
+        }
+    }
+}
+
+/// How loudly the gateway's own log tells of a failure; the access log names all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// What clients and servers do every day.
+    Debug,
+    /// What an operator has to look at.
+    Warning,
+    /// The same, logged by whoever sees it first and knows more than the request's task.
+    Warned,
+    /// User code that raised: logged with its traceback.
+    Raised,
+}
+
+impl Level {
+    /// `debug`, `warning` or `error`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Warning | Self::Warned => "warning",
+            Self::Raised => "error",
+        }
+    }
+}
+
+/// What is the same for all failures of a kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// A short word for logs and `error` hooks.
+    pub name: &'static str,
+    /// Who is to blame.
+    pub source: Source,
+    /// The status that the client gets if no `error` hook answers; 499 means that nobody is left to answer.
+    pub status: u16,
+    /// Whether another server may be tried.
+    pub retry: Retry,
+    /// How loudly the log tells of it.
+    pub level: Level,
+    /// One lower-case sentence.
+    pub meaning: &'static str,
+}
+
+impl FailureKind {
+    /// The short word for logs and `error` hooks.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// Whether nobody is left to answer.
+    pub fn leaves_nobody(self) -> bool {
+        matches!(self, Self::ClientLeft | Self::ClientSendTimeout)
+    }
+}
+
+/// What the reference says of a retry.
+pub fn retry_name(retry: Retry) -> &'static str {
+    match retry {
+        Retry::Never => "never",
+        Retry::IfIdempotent => "idempotent",
+        Retry::IfConnectionWasReused => "reused",
+        Retry::AlwaysSafe => "always",
+    }
+}
+
+/// All kinds, each with a sentence; for the reference.
+pub fn failures() -> Vec<(Facts, String)> {
+    let with = |facts: Facts, meaning: &dyn std::fmt::Display| (facts, meaning.to_string());
+    let known = KINDS.iter().map(|facts| with(*facts, &facts.meaning));
+    let heads = REQUEST_ERRORS
+        .into_iter()
+        .chain(HEAD_ERRORS.map(RequestError::Head))
+        .map(|error| with(FailureKind::MalformedHead(error).facts(), &error));
+    let bodies = CHUNK_ERRORS.map(|error| with(FailureKind::MalformedBody(error).facts(), &error));
+    let paths = PATH_ERRORS.map(|error| with(FailureKind::MalformedPath(error).facts(), &error));
+    let responses = RESPONSE_ERRORS
+        .into_iter()
+        .chain(HEAD_ERRORS.map(ResponseError::Head))
+        .map(|error| with(FailureKind::MalformedResponse(error).facts(), &error));
+    known
+        .chain(heads)
+        .chain(bodies)
+        .chain(paths)
+        .chain(responses)
+        .collect()
+}
+
+const REQUEST_ERRORS: [RequestError; 9] = [
+    RequestError::Method,
+    RequestError::Target,
+    RequestError::Overlong,
+    RequestError::TargetTooLong,
+    RequestError::Version,
+    RequestError::VersionUnsupported,
+    RequestError::HostMissing,
+    RequestError::HostRepeated,
+    RequestError::Host,
+];
+
+const HEAD_ERRORS: [HeadError; 16] = [
+    HeadError::TooLarge,
+    HeadError::TooManyFields,
+    HeadError::BareLf,
+    HeadError::BareCr,
+    HeadError::Nul,
+    HeadError::Control,
+    HeadError::Folded,
+    HeadError::SpaceBeforeColon,
+    HeadError::FieldName,
+    HeadError::FramingLookalike,
+    HeadError::Length,
+    HeadError::LengthRepeated,
+    HeadError::LengthAndCoding,
+    HeadError::Coding,
+    HeadError::CodingInHttp10,
+    HeadError::Connection,
+];
+
+const CHUNK_ERRORS: [ChunkError; 6] = [
+    ChunkError::Size,
+    ChunkError::Extension,
+    ChunkError::ExtensionsTooLarge,
+    ChunkError::LineEnd,
+    ChunkError::TrailersTooLarge,
+    ChunkError::Trailer(HeadError::FieldName),
+];
+
+const PATH_ERRORS: [PathError; 6] = [
+    PathError::NotAbsolute,
+    PathError::BadEscape,
+    PathError::Nul,
+    PathError::AboveRoot,
+    PathError::HiddenDots,
+    PathError::EncodedSlash,
+];
+
+const RESPONSE_ERRORS: [ResponseError; 4] = [
+    ResponseError::Version,
+    ResponseError::Status,
+    ResponseError::Reason,
+    ResponseError::SwitchBody,
+];
+
+/// A request that could not be served as asked. One pointer, so that what may fail costs little where it does not.
+#[derive(Clone, Debug)]
+pub struct Failure(Box<FailureParts>);
+
+/// What there is to say about a [`Failure`].
+#[derive(Clone, Debug)]
+pub struct FailureParts {
+    /// What sort of failure it is.
+    pub kind: FailureKind,
+    /// One lower-case sentence.
+    pub message: Cow<'static, str>,
+    /// The methods that a 405 names in `Allow`.
+    pub allow: Option<String>,
+}
+
+impl FailureParts {
+    /// The message without the hint behind it: what clients are told. Which limit to raise is for the operator, who
+    /// finds it in the access log.
+    pub fn public_message(&self) -> &str {
+        let end = self
+            .message
+            .find("; hint: ")
+            .or_else(|| self.message.find("\nhint: "));
+        end.map_or(&*self.message, |end| &self.message[..end])
+    }
+
+    /// Who is to blame.
+    pub fn source(&self) -> Source {
+        self.kind.facts().source
+    }
+
+    /// The status that the client gets if no `error` hook answers; 499 means that nobody is left to answer.
+    pub fn status(&self) -> u16 {
+        self.kind.facts().status
+    }
+
+    /// Whether another server may be tried.
+    pub fn retry(&self) -> Retry {
+        self.kind.facts().retry
+    }
+
+    /// Whether the request could be sent again without doing its work twice.
+    pub fn retry_safe(&self) -> bool {
+        self.kind.facts().retry == Retry::AlwaysSafe
+    }
+}
+
+impl Deref for Failure {
+    type Target = FailureParts;
+
+    fn deref(&self) -> &FailureParts {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut FailureParts {
+        &mut self.0
+    }
+}
+
+impl From<FailureKind> for Failure {
+    /// A failure of which no more is known than its kind.
+    fn from(kind: FailureKind) -> Self {
+        Self::new(kind, kind.facts().meaning)
+    }
+}
+
+impl Failure {
+    /// A failure of this kind, told in its own words.
+    pub fn new(kind: FailureKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(FailureParts {
+            kind,
+            message: message.into(),
+            allow: None,
+        }))
+    }
+
+    /// The worker ends before the request does: another one, or another instance, can take it.
+    pub fn shutting_down() -> Self {
+        FailureKind::ShuttingDown.into()
+    }
+
+    /// Tells the gateway's own log of it, as loudly as its kind asks for.
+    pub(crate) fn log(&self, request_id: &str) {
+        let (kind, message) = (self.kind.name(), &self.message);
+        match self.kind.facts().level {
+            Level::Debug => tracing::debug!(kind, request_id, "{message}"),
+            Level::Warning => tracing::warn!(kind, request_id, "{message}"),
+            Level::Warned | Level::Raised => {}
+        }
+    }
+
+    /// The client went away: nobody to answer (nginx's 499).
+    pub fn client_left() -> Self {
+        FailureKind::ClientLeft.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_not_told_the_hint() {
+        let told = |message: &'static str| {
+            Failure::new(FailureKind::ShuttingDown, message)
+                .public_message()
+                .to_owned()
+        };
+        assert_eq!(
+            told("the head is larger than the limit; hint: limits.max_head_bytes"),
+            "the head is larger than the limit"
+        );
+        assert_eq!(told("bad\nhint: better"), "bad");
+        assert_eq!(told("nothing to hint at"), "nothing to hint at");
+    }
+
+    #[test]
+    fn a_kind_is_one_line_and_a_name_with_its_fault_too() {
+        let mut seen: Vec<(&str, &str, u16)> = KINDS
+            .iter()
+            .map(|facts| (facts.name, facts.source.name(), facts.status))
+            .collect();
+        let before = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        // `upstream_tls` says one thing of two retries
+        assert_eq!(seen.len(), before - 1);
+    }
+
+    #[test]
+    fn only_failures_of_servers_may_be_tried_again() {
+        for (facts, _) in failures() {
+            assert!(
+                facts.retry == Retry::Never || facts.source == Source::Upstream,
+                "{}",
+                facts.name
+            );
+        }
+    }
+
+    #[test]
+    fn whom_nobody_answers_is_a_client_that_left() {
+        for (facts, _) in failures() {
+            assert_eq!(
+                facts.status == 499,
+                facts.source == Source::Client && matches!(facts.name, "client_left" | "send_timeout")
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What moves a response to the client, and the rest of the request beside it.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use super::Plan;
+use crate::failure::{Failure, FailureKind};
+use crate::http::bodies::failures::body_failure;
+use crate::http::bodies::piece::On;
+use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
+use crate::http::h1::disconnect::DisconnectWatcher;
+use crate::http::h1::relay::{Relay, RelayBroken};
+use crate::limits::{Limit, LimitCounter};
+use crate::metrics::Counter;
+use crate::peer::{Broken, Peer};
+use crate::state::connection::{Connection, OwnServer};
+use crate::upstream::{binds_connection, Pooled};
+
+/// Whatever moves a response from a server to the client.
+pub(super) trait Carrier {
+    /// Goes on; tells whom a pending poll waits for.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>>;
+
+    /// A number that grows when anything moves.
+    fn progress(&self) -> u64;
+}
+
+impl Carrier for Relay {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Peer,
+        client: &mut Peer,
+        on: &mut On,
+    ) -> Poll<Result<(), RelayBroken>> {
+        let mut waits_for_client = false;
+        let polled = Relay::poll(self, context, server, client, &mut waits_for_client);
+        *on = if waits_for_client { On::Sink } else { On::Source };
+        polled
+    }
+
+    fn progress(&self) -> u64 {
+        self.written
+    }
+}
+
+/// Relays the response, and the rest of the request beside it.
+pub(super) async fn carry<C: Carrier>(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    server: &mut Pooled,
+    relay: &mut C,
+    body: &mut RequestBody,
+    is_deaf: &mut bool,
+) -> Result<(), Failure> {
+    let exchange = plan.exchange;
+    let route = exchange.route.get();
+    let idle_ms = plan.tables.timeout(
+        route,
+        Some(plan.upstream),
+        |t| t.upstream_idle,
+        |t| t.upstream_idle,
+    );
+    let send_ms = plan.send_ms;
+    connection.watch.arm(Limit::UpstreamIdle, idle_ms);
+    let mut disconnect = DisconnectWatcher::new(plan.tables.limits.allow_half_close);
+    let mut carried = connection.peer.stream.carried();
+    poll_fn(|context| {
+        let (before, mut moved) = (relay.progress(), false);
+        if !body.is_done() && !*is_deaf {
+            let mut waits = Waits::Client;
+            let received = body.received;
+            let pumped = body.poll_pump(
+                context,
+                &mut connection.peer,
+                &mut server.peer,
+                &mut moved,
+                &mut waits,
+            );
+            exchange
+                .request_bytes
+                .set(exchange.request_bytes.get() + body.received - received);
+            match pumped {
+                Poll::Ready(Err(BodyBroken::Server)) => *is_deaf = true,
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(&broken, exchange))),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        let unread = server.peer.unread().len();
+        let mut on = On::Source;
+        match relay.poll(context, &mut server.peer, &mut connection.peer, &mut on) {
+            Poll::Ready(result) => {
+                return Poll::Ready(result.map_err(|broken| cut(connection, plan, &broken)))
+            }
+            Poll::Pending => {}
+        }
+        if moved || relay.progress() != before || server.peer.unread().len() != unread {
+            connection.watch.disarm();
+        }
+        let (limit, ms) = match on {
+            On::Sink => (Limit::Send, send_ms),
+            On::Source => (Limit::UpstreamIdle, idle_ms),
+            On::Hook => {
+                // its own deadline bounds it, and the client's patience
+                connection.watch.disarm();
+                if body.is_finished() && disconnect.poll(context, &mut connection.peer) {
+                    return Poll::Ready(Err(Failure::client_left()));
+                }
+                return Poll::Pending;
+            }
+        };
+        if !connection.watch.is_armed_for(limit) {
+            connection.watch.arm(limit, ms);
+        }
+        if on == On::Sink && connection.watch.expired().is_some() {
+            // the client takes bytes, only not yet those of this stream
+            let taken = connection.peer.stream.carried();
+            if std::mem::replace(&mut carried, taken) != taken {
+                connection.watch.arm(limit, ms);
+            }
+        }
+        if let Some(limit) = connection.watch.expired() {
+            let broken = Broken::Limit(limit);
+            let side = if on == On::Sink {
+                RelayBroken::Client(broken)
+            } else {
+                RelayBroken::Server(broken)
+            };
+            return Poll::Ready(Err(cut(connection, plan, &side)));
+        }
+        connection.watch.register(context);
+        Poll::Pending
+    })
+    .await
+}
+
+/// What a relay that broke means.
+pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken) -> Failure {
+    let metrics = &connection.shared.metrics;
+    let limited = |limit: Limit| {
+        metrics.count(limit.counter());
+        plan.exchange.limit.set(limit.name());
+    };
+    match broken {
+        RelayBroken::Client(Broken::Limit(limit)) => {
+            limited(*limit);
+            Failure::new(
+                FailureKind::ClientSendTimeout,
+                "the client took too long to read the answer",
+            )
+        }
+        RelayBroken::Client(_) => Failure::client_left(),
+        RelayBroken::Server(Broken::Limit(limit)) => {
+            limited(*limit);
+            Failure::from(FailureKind::UpstreamIdleTimeout)
+        }
+        RelayBroken::Server(_) => {
+            metrics.count(Counter::UpstreamFailures);
+            Failure::new(
+                FailureKind::UpstreamCut,
+                "the server closed the connection within its answer",
+            )
+        }
+        RelayBroken::Failed(failure) => (**failure).clone(),
+        RelayBroken::Framing => {
+            metrics.count(Counter::BadResponses);
+            Failure::from(FailureKind::BadChunk)
+        }
+    }
+}
+
+/// Puts a connection back into its server's pool, if it is fit for another request.
+pub(super) fn keep(connection: &mut Connection, plan: &Plan<'_>, mut server: Box<Pooled>) {
+    let keepalive = &plan.upstream.keepalive;
+    let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
+    if is_worn || !server.peer.unread().is_empty() {
+        return;
+    }
+    if let Some(index) = plan.exchange.server.get() {
+        if server.is_bound || binds(plan.exchange) {
+            server.is_bound = true;
+            connection.own_server = Some(Box::new(OwnServer {
+                upstream: plan.upstream.clone(),
+                server: index,
+                pooled: server,
+            }));
+            return;
+        }
+        server.since_ms = connection.shared.clock.now_ms();
+        plan.upstream.servers[index].pool.give(server, keepalive.max_idle);
+    }
+}
+
+/// Whether the server takes whatever comes on the connection for one user's from now on.
+fn binds(exchange: &crate::hooks::exchange::Exchange) -> bool {
+    let (request, response) = (exchange.request.borrow(), exchange.response.borrow());
+    let (status, head) = response
+        .as_ref()
+        .map_or((0, None), |response| (response.status, Some(&response.head)));
+    binds_connection(&request.head, status, head)
+}

@@ -1,0 +1,64 @@
+//! A 101 of a server: from here on both sides speak another protocol.
+
+use super::Plan;
+use crate::failure::{Failure, FailureKind};
+use crate::http::h1::request_head::upgrade_to;
+use crate::http::h1::response_head::write_switch;
+use crate::http::upgraded::Switched;
+use crate::messages::websocket;
+use crate::state::connection::{Connection, Next};
+use crate::upstream::Pooled;
+
+/// A 101: from here on both sides speak another protocol.
+pub(super) async fn switch(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    mut server: Box<Pooled>,
+) -> Result<Next, Failure> {
+    let exchange = plan.exchange;
+    let head = {
+        let request = exchange.request.borrow();
+        let Some(asked) = upgrade_to(&request) else {
+            return Err(Failure::from(FailureKind::UnaskedUpgrade));
+        };
+        let response = exchange.response.borrow();
+        let response = response.as_ref().expect("set when the head came");
+        if !response.upgrade {
+            return Err(Failure::new(
+                FailureKind::BadUpgrade,
+                "the server's 101 names no protocol",
+            ));
+        }
+        if !is_asked(asked, response.upgrade_protocols()) {
+            return Err(Failure::new(
+                FailureKind::BadUpgrade,
+                "the server switched to another protocol than was asked for",
+            ));
+        }
+        if exchange.channel().is_some() {
+            websocket::check_answer(&request, |name| response.head.get_all(name))
+                .map_err(|broken| Failure::new(FailureKind::BadWebSocketAnswer, broken))?;
+        }
+        let mut out = Vec::new();
+        write_switch(response, asked, &mut out);
+        out
+    };
+    let switched = Switched {
+        exchange,
+        tables: plan.tables,
+        upstream: Some(plan.upstream),
+    };
+    switched.carry(connection, &head, &mut server.peer).await
+}
+
+/// Whether a server's 101 names nothing that was not asked for (RFC 9110 section 7.8): what the two then speak must be
+/// what this gateway has let through.
+fn is_asked<'a>(asked: &[u8], mut answered: impl Iterator<Item = &'a [u8]>) -> bool {
+    let names = |value: &'a [u8]| value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    answered.all(|value| {
+        names(value).all(|name| {
+            let mut known = asked.split(|byte| *byte == b',');
+            known.any(|known| known.trim_ascii().eq_ignore_ascii_case(name))
+        })
+    })
+}
