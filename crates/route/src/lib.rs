@@ -20,7 +20,7 @@ pub mod router;
 mod template;
 mod template_tree;
 
-pub use balance::{Balance, Balancer, ServerSpec, UnknownBalance};
+pub use balance::{Balance, Balancer, ServerSpec, Tried, UnknownBalance};
 pub use conditions::{FieldMatch, Fields};
 pub use error::{PathError, PatternError, RouteError};
 pub use host_pattern::{host_without_port, HostPattern};

@@ -108,7 +108,7 @@ counters! {
 }
 
 /// How many upstream servers have a cell of their own for their active requests.
-pub const SERVER_CELLS: u32 = 4000;
+pub const SERVER_CELLS: u32 = 16_384;
 
 /// The first cell of the upstream servers.
 pub const FIRST_SERVER_CELL: u32 = 256;

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use headgate_net::tls::UpstreamTls;
-use headgate_route::{Balance, Balancer, ServerSpec};
+use headgate_route::{Balance, Balancer, ServerSpec, Tried};
 use headgate_shared::metrics::Metrics;
 use headgate_wire::Lenient;
 use rustls::pki_types::ServerName;
@@ -50,6 +50,8 @@ pub struct Upstream {
 pub struct Server {
     /// Its address as written in the configuration.
     pub name: String,
+    /// The `Host` for itself: its address, without the port that its scheme implies.
+    pub host: String,
     pub(crate) address: Address,
     /// How TLS is spoken with it, and under which name; absent for plain connections.
     pub(crate) tls: Option<(Rc<UpstreamTls>, ServerName<'static>)>,
@@ -115,6 +117,7 @@ impl Upstream {
                     None => None,
                 },
                 name: server.address.clone(),
+                host: without_default_port(&server.address, server.tls).to_owned(),
                 address: server
                     .connect
                     .as_ref()
@@ -177,9 +180,9 @@ impl Upstream {
         self.spec == *spec && self.servers.iter().all(Server::is_current)
     }
 
-    /// Chooses a server that was not yet tried (`tried`: a bit a server).
+    /// Chooses a server that was not yet tried.
     #[inline]
-    pub fn pick(&self, now_ms: u64, key: &[u8], tried: u64, metrics: &Metrics) -> Option<usize> {
+    pub fn pick(&self, now_ms: u64, key: &[u8], tried: &Tried, metrics: &Metrics) -> Option<usize> {
         let load = |server: usize| metrics.server_load(self.servers[server].cell);
         self.balancer.borrow_mut().pick(now_ms, key, &load, tried)
     }
@@ -265,5 +268,36 @@ impl Server {
     /// Whether the files behind it are as they were when it was built.
     fn is_current(&self) -> bool {
         self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
+    }
+}
+
+/// An address as the `Host` of requests to it: virtual hosts and signatures know it without the port that its scheme implies
+/// (RFC 9110 section 4.2.3).
+fn without_default_port(address: &str, is_tls: bool) -> &str {
+    let port = if is_tls { ":443" } else { ":80" };
+    match address.strip_suffix(port) {
+        Some(host) if !host.contains(':') || host.ends_with(']') => host,
+        _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_default_port;
+
+    #[test]
+    fn a_host_has_no_port_that_its_scheme_implies() {
+        for (address, is_tls, host) in [
+            ("a.test:443", true, "a.test"),
+            ("a.test:80", false, "a.test"),
+            ("a.test:80", true, "a.test:80"),
+            ("a.test:443", false, "a.test:443"),
+            ("a.test:8080", false, "a.test:8080"),
+            ("[::1]:80", false, "[::1]"),
+            ("[::1]:8080", false, "[::1]:8080"),
+            ("unix:/run/a:80", false, "unix:/run/a:80"),
+        ] {
+            assert_eq!(without_default_port(address, is_tls), host, "{address}");
+        }
     }
 }

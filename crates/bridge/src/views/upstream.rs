@@ -46,7 +46,7 @@ impl UpstreamView {
         let Some(upstream) = upstream else {
             return Err(PyValueError::new_err("the request goes to no upstream"));
         };
-        let tried = exchange.rare().tried.get();
+        let tried = exchange.rare().tried.borrow().clone();
         let servers = exchange
             .rare()
             .loads
@@ -64,7 +64,7 @@ impl UpstreamView {
                         backup: load.is_backup,
                         requests: load.requests,
                         is_available: load.is_available,
-                        is_tried: tried >> index & 1 == 1,
+                        is_tried: tried.contains(index),
                     },
                 )
             });

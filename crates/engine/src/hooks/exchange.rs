@@ -6,7 +6,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use headgate_route::Params;
+use headgate_route::{Params, Tried};
 use headgate_wire::{Asked, Head, RequestHead, ResponseHead, Version};
 
 use super::channel::Channel;
@@ -52,8 +52,8 @@ pub struct Rare {
     pub response_trailers: RefCell<Option<Head>>,
     /// What request hooks ask of the body.
     pub intake: Intake,
-    /// The servers tried so far: a bit each.
-    pub tried: Cell<u64>,
+    /// The servers tried so far.
+    pub tried: RefCell<Tried>,
     /// How the upstream's servers are, for `balance` hooks.
     pub loads: RefCell<Vec<Load>>,
     /// The WebSocket that the request asks for, where hooks see its messages.

@@ -202,7 +202,12 @@ impl Session {
         let (shared, address) = (self.shared.clone(), self.address.clone());
         let now_ms = shared.clock.now_ms();
         let index = upstream
-            .pick(now_ms, address.as_bytes(), 0, &shared.metrics)
+            .pick(
+                now_ms,
+                address.as_bytes(),
+                &headgate_route::Tried::new(),
+                &shared.metrics,
+            )
             .ok_or("no_server")?;
         let server = &upstream.servers[index];
         self.server.clone_from(&server.name);

@@ -9,12 +9,16 @@ use super::server::Server;
 
 pub(super) fn choose(servers: &[Server], eligible: &[usize], key: &[u8]) -> Option<usize> {
     let hash = fnv(key);
-    let score = |at: usize| {
-        let drawn = mix(hash ^ mix(at as u64));
-        -f64::from(servers[at].spec.weight) / unit(drawn).ln()
-    };
+    let score = |at: usize| score(hash, mix(at as u64), u64::from(servers[at].spec.weight));
     let scored = eligible.iter().map(|at| (*at, score(*at)));
     scored.max_by(|a, b| a.1.total_cmp(&b.1)).map(|best| best.0)
+}
+
+/// What the node draws for the key; the highest wins.
+pub(super) fn score(hash: u64, node: u64, weight: u64) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // why: sums of weights are far below 2^52
+    let weight = weight as f64;
+    -weight / unit(mix(hash ^ node)).ln()
 }
 
 /// A number above 0 and below 1 from the upper half of `bits`.
@@ -24,7 +28,7 @@ fn unit(bits: u64) -> f64 {
 }
 
 /// FNV-1a, 64 bits (draft-eastlake-fnv): the same in every worker and every build.
-fn fnv(key: &[u8]) -> u64 {
+pub(super) fn fnv(key: &[u8]) -> u64 {
     key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

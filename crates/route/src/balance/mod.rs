@@ -3,18 +3,23 @@
 //! How it works: servers in rotation are asked first, then backups, then (all being out of rotation) every server again,
 //! for a wrong guess about health must not turn into an outage. Within each of these the chosen way of balancing decides.
 
+mod crowd;
+mod hash_tree;
 mod health;
 mod ip_hash;
 mod least_conn;
 mod random;
 mod server;
 mod spec;
+mod tried;
 mod way;
 mod weighted;
 
 pub use spec::ServerSpec;
+pub use tried::Tried;
 pub use way::{Balance, UnknownBalance};
 
+use crowd::{Crowd, SCANNED};
 use random::Xorshift;
 use server::Server;
 
@@ -26,24 +31,35 @@ pub struct Balancer {
     random: Xorshift,
     /// Indices under consideration, kept to save allocations.
     eligible: Vec<usize>,
+    /// Where there are many: those that are no backups, and the backups.
+    crowds: Option<Box<[Crowd; 2]>>,
 }
 
 /// One question to the balancer.
 struct Question<'q> {
     now_ms: u64,
     connections: &'q dyn Fn(usize) -> u32,
-    tried: u64,
+    tried: &'q Tried,
 }
 
 impl Balancer {
     /// All servers start in rotation. `Random` uses a fixed seed until [`Balancer::seed`] is called.
     pub fn new(balance: Balance, servers: Vec<ServerSpec>) -> Self {
+        let of_rank = |is_backup: bool| {
+            let all = servers.iter().enumerate();
+            Crowd::new(
+                all.filter(|(_, spec)| spec.backup == is_backup)
+                    .map(|(at, spec)| (at, spec.weight)),
+            )
+        };
+        let crowds = (servers.len() > SCANNED).then(|| Box::new([of_rank(false), of_rank(true)]));
         let servers = servers.into_iter().map(Server::new).collect();
         Self {
             balance,
             servers,
             random: Xorshift::new(1),
             eligible: Vec::new(),
+            crowds,
         }
     }
 
@@ -55,19 +71,25 @@ impl Balancer {
     /// Chooses a server; `None` if all are tried or full.
     ///
     /// `key` is what `IpHash` holds on to, `connections` says how many connections a server has now (in all workers),
-    /// and bit n of `tried` excludes server n (servers from 64 on are never excluded).
+    /// and those in `tried` are excluded. Up to 64 servers are looked at one by one; beyond that the steps grow with the
+    /// logarithm of their number, unless most are down or full.
     pub fn pick(
         &mut self,
         now_ms: u64,
         key: &[u8],
         connections: &dyn Fn(usize) -> u32,
-        tried: u64,
+        tried: &Tried,
     ) -> Option<usize> {
         let question = Question {
             now_ms,
             connections,
             tried,
         };
+        if let Some(mut crowds) = self.crowds.take() {
+            let chosen = self.choose_from(&mut crowds, key, &question);
+            self.crowds = Some(crowds);
+            return self.picked(chosen, now_ms);
+        }
         let mut eligible = std::mem::take(&mut self.eligible);
         let stages = [(false, true), (true, true), (false, false), (true, false)];
         let chosen = stages.into_iter().find_map(|(is_backup, must_be_healthy)| {
@@ -79,9 +101,25 @@ impl Balancer {
             self.choose(&eligible, key, connections)
         });
         self.eligible = eligible;
-        if let Some(server) = chosen.map(|at| &mut self.servers[at]) {
-            server.health.picked(&server.spec, now_ms);
-        }
+        self.picked(chosen, now_ms)
+    }
+
+    fn picked(&mut self, chosen: Option<usize>, now_ms: u64) -> Option<usize> {
+        let server = &mut self.servers[chosen?];
+        server.health.picked(&server.spec, now_ms);
+        chosen
+    }
+
+    /// The same stages for many servers.
+    fn choose_from(&mut self, crowds: &mut [Crowd; 2], key: &[u8], question: &Question<'_>) -> Option<usize> {
+        let mut random = std::mem::replace(&mut self.random, Xorshift::new(0));
+        let stages = [(false, true), (true, true), (false, false), (true, false)];
+        let chosen = stages.into_iter().find_map(|(is_backup, must_be_healthy)| {
+            let is_eligible = |at: usize| self.is_eligible(at, is_backup, must_be_healthy, question);
+            let crowd = &mut crowds[usize::from(is_backup)];
+            crowd.choose(self.balance, key, &mut random, question.connections, &is_eligible)
+        });
+        self.random = random;
         chosen
     }
 
@@ -116,7 +154,7 @@ impl Balancer {
         question: &Question<'_>,
     ) -> bool {
         let Server { spec, health, .. } = &self.servers[at];
-        let is_tried = at < 64 && question.tried >> at & 1 == 1;
+        let is_tried = question.tried.contains(at);
         let has_room = || spec.max_connections == 0 || (question.connections)(at) < spec.max_connections;
         spec.backup == is_backup
             && spec.weight > 0

@@ -17,6 +17,7 @@ mod upload;
 
 use std::rc::Rc;
 
+use headgate_route::Tried;
 use headgate_wire::{is_idempotent, ChunkLimits, Head, HeadLimits, Lenient, ResponseHead};
 
 use crate::clock::Clock;
@@ -274,18 +275,18 @@ impl Way {
             .as_ref()
             .expect("a way leads to an upstream or to the own routes");
         let metrics = &call.shared.metrics;
-        let mut tried = 0u64;
+        let mut tried = Tried::new();
         let mut failure = None;
         for _ in 0..=upstream.retries {
-            let Some(server) = upstream.pick(call.clock().now_ms(), b"", tried, metrics) else {
+            let Some(server) = upstream.pick(call.clock().now_ms(), b"", &tried, metrics) else {
                 break;
             };
-            tried |= 1 << server;
+            tried.insert(server);
             let lease = self
                 .is_named
                 .then(|| Lease::new(metrics.clone(), upstream, server));
             let host = if self.host.is_empty() {
-                upstream.servers[server].name.as_bytes()
+                upstream.servers[server].host.as_bytes()
             } else {
                 &self.host
             };

@@ -15,6 +15,7 @@ mod switch;
 
 use std::rc::Rc;
 
+use headgate_route::Tried;
 use headgate_wire::{is_idempotent, Framing};
 
 use crate::failure::{Failure, FailureKind};
@@ -105,12 +106,12 @@ async fn try_servers(
     }
     let plan = Plan::new(exchange, tables, &upstream);
 
-    let mut tried = 0u64;
+    let mut tried = Tried::new();
     let mut failure = None;
     for _ in 0..=upstream.retries {
         let shared = connection.shared.clone();
         if !plan.balance.is_empty() {
-            exchange.rare().tried.set(tried);
+            exchange.rare().tried.replace(tried.clone());
             let loads = upstream.loads(shared.clock.now_ms(), &shared.metrics);
             exchange.rare().loads.replace(loads);
             if let Some(answer) = run_hooks(connection, exchange, plan.balance).await? {
@@ -119,15 +120,15 @@ async fn try_servers(
         }
         let server = match exchange.picked.take() {
             Some(server) => server,
-            None => match own_server(connection, &upstream, tried) {
+            None => match own_server(connection, &upstream, &tried) {
                 Some(server) => server,
-                None => match queue::server(connection, &plan, tried).await? {
+                None => match queue::server(connection, &plan, &tried).await? {
                     Some(server) => server,
                     None => break,
                 },
             },
         };
-        tried |= 1 << server;
+        tried.insert(server);
         if failure.is_some() {
             shared.metrics.count(Counter::Retries);
         }
@@ -164,16 +165,17 @@ async fn try_servers(
 }
 
 /// The server that the client has a connection of its own to, if that was not tried yet.
-fn own_server(connection: &Connection, upstream: &Rc<Upstream>, tried: u64) -> Option<usize> {
+fn own_server(connection: &Connection, upstream: &Rc<Upstream>, tried: &Tried) -> Option<usize> {
     let own = connection.own_server.as_ref()?;
-    (Rc::ptr_eq(&own.upstream, upstream) && tried & (1 << own.server) == 0).then_some(own.server)
+    (Rc::ptr_eq(&own.upstream, upstream) && !tried.contains(own.server)).then_some(own.server)
 }
 
 /// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they
 /// did not begin with it.
 fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
     !is_idempotent(exchange.request.borrow().method())
-        && upstream.servers.iter().all(|server| server.http2.is_none())
+        // all servers of an upstream speak the same
+        && upstream.servers.first().is_some_and(|server| server.http2.is_none())
 }
 
 /// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110
@@ -233,7 +235,7 @@ impl<'a> Plan<'a> {
             client: &self.exchange.client,
             forwarding: &self.tables.forwarding,
             host: &self.upstream.host,
-            server_name: &self.upstream.servers[server].name,
+            server_name: &self.upstream.servers[server].host,
             request_id: self
                 .tables
                 .request_id_header

@@ -18,6 +18,7 @@ use crate::peer::{late, Broken};
 use crate::state::connection::Connection;
 use crate::state::Shared;
 use crate::upstream::Queue;
+use headgate_route::Tried;
 
 /// How often to look for what other workers gave back.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -26,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) async fn server(
     connection: &mut Connection,
     plan: &Plan<'_>,
-    tried: u64,
+    tried: &Tried,
 ) -> Result<Option<usize>, Failure> {
     let (shared, upstream) = (connection.shared.clone(), plan.upstream);
     let key = plan.exchange.client.address.as_bytes();
@@ -39,7 +40,7 @@ pub(super) async fn server(
             return Ok(Some(server));
         }
     }
-    if tried.count_ones() as usize >= upstream.servers.len() {
+    if tried.len() >= upstream.servers.len() {
         return Ok(None);
     }
     Box::pin(wait(connection, plan, queue, pick)).await

@@ -23,6 +23,7 @@ use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::Tables;
 use flow::Moved;
+use headgate_route::Tried;
 use headgate_upstream::{Lease, Reason, Terms, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
@@ -161,14 +162,14 @@ async fn connect(
     };
     let dialer = shared.dialer();
     let began = shared.clock.tick();
-    let mut tried = 0;
+    let mut tried = Tried::new();
     let mut refusal = Refusal::new("no_server", Counter::UpstreamFailures);
     for _ in 0..=upstream.retries {
         let key = inbound.client.address.as_bytes();
-        let Some(server) = upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics) else {
+        let Some(server) = upstream.pick(shared.clock.now_ms(), key, &tried, &shared.metrics) else {
             break;
         };
-        tried |= 1 << server;
+        tried.insert(server);
         if story.attempts > 0 {
             shared.metrics.count(Counter::Retries);
         }
