@@ -14,8 +14,15 @@ use crate::percent::percent_decode;
 pub struct Params {
     names: Option<Arc<[String]>>,
     bytes: Vec<u8>,
-    /// Name's index, then start and end in `bytes`.
-    values: SmallVec<[(u32, u32, u32); 4]>,
+    values: SmallVec<[Value; 4]>,
+}
+
+/// One value: the index of its name, and where in the bytes it is, decoded and as it stands in the path.
+#[derive(Debug, Clone, Copy)]
+struct Value {
+    name: u32,
+    decoded: (u32, u32),
+    raw: (u32, u32),
 }
 
 impl Params {
@@ -27,15 +34,26 @@ impl Params {
     /// Names and values in the order of the pattern.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let names = self.names.as_deref().unwrap_or(&[]);
-        self.values.iter().map(move |(name, start, end)| {
-            let value = &self.bytes[*start as usize..*end as usize];
-            (names[*name as usize].as_str(), value)
+        self.values.iter().map(move |value| {
+            let (start, end) = value.decoded;
+            let text = &self.bytes[start as usize..end as usize];
+            (names[value.name as usize].as_str(), text)
         })
     }
 
     /// The value of the parameter `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(key, _)| *key == name).map(|pair| pair.1)
+    }
+
+    /// The parameter `name` as it stands in the path: percent-encoded, for use in another path.
+    pub fn raw(&self, name: &str) -> Option<&[u8]> {
+        let names = self.names.as_deref()?;
+        let value = self
+            .values
+            .iter()
+            .find(|value| names[value.name as usize] == name)?;
+        Some(&self.bytes[value.raw.0 as usize..value.raw.1 as usize])
     }
 
     /// Whether the route has no parameters.
@@ -62,10 +80,19 @@ impl Params {
 
     /// Adds the value of the `name`-th name given to `begin`.
     pub(crate) fn push(&mut self, name: usize, raw: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&percent_decode(raw));
-        let as_offset = |at: usize| u32::try_from(at).expect("a path is far below 4 GiB");
-        self.values
-            .push((as_offset(name), as_offset(start), as_offset(self.bytes.len())));
+        let mut append = |text: &[u8]| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(text);
+            let as_offset = |at: usize| u32::try_from(at).expect("a path is far below 4 GiB");
+            (as_offset(start), as_offset(self.bytes.len()))
+        };
+        let decoded = percent_decode(raw);
+        let place = append(&decoded);
+        let raw = if *decoded == *raw { place } else { append(raw) };
+        self.values.push(Value {
+            name: u32::try_from(name).expect("a pattern has few names"),
+            decoded: place,
+            raw,
+        });
     }
 }

@@ -46,6 +46,7 @@ mod tests {
         let limits = HeadLimits {
             max_bytes: 4096,
             max_fields: 20,
+            ..HeadLimits::default()
         };
         let text = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
         match parse_response(text.as_bytes(), limits, false) {

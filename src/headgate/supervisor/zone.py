@@ -9,7 +9,7 @@ import os
 
 from headgate import _core
 
-CELLS = 4256
+CELLS = _core.ZONE_CELLS
 SLOTS_PER_WORKER = 8
 SPARE_SLOTS = 4
 PRESENT = "_active"

@@ -76,6 +76,7 @@ kinds! {
     NoFile "no_file" Client 404 Never Debug "there is no such file";
     BadPath "bad_path" Client 400 Never Debug "the path is badly escaped";
     PathAmbiguous "path_ambiguous" Client 400 Never Debug "servers could read another path in this one, for which another rule holds";
+    NoHost "no_host" Client 400 Never Debug "the redirect needs a host, and the request names none";
     TargetTooLong "target_too_long" Client 414 Never Debug "the request-target is longer than the limit";
     UnderscoreInFieldName "underscore_in_field_name" Client 400 Never Debug "there is a `_` in the name of a field";
     Misdirected "misdirected" Client 421 Never Debug "this connection was made for another host than the request asks for";

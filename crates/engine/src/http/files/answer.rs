@@ -53,6 +53,11 @@ impl FileAnswer {
         }
     }
 
+    /// Sends the client to the same path with a slash at its end; the caller says where that is.
+    pub(crate) fn to_folder() -> Self {
+        Self::new(308, vec![("location", String::new())])
+    }
+
     /// An answer without body whose page the caller makes.
     pub(super) fn error(status: u16) -> Self {
         Self::new(status, Vec::new())

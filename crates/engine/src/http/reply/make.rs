@@ -1,20 +1,21 @@
 //! The answer of a route that is no proxy: a redirect, a fixed text, a file.
 
+use headgate_wire::RequestHead;
+
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
-use crate::http::files::{percent_decode, Conditions, FileBody, FileRoot};
+use crate::http::files::{percent_decode, Conditions, FileAnswer, FileBody, FileRoot};
 use crate::state::Shared;
 use crate::tables::{Action, Route};
 
 use super::local_reply::{LocalReply, ReplyBody};
-use super::places::{fill_in, stripped_path};
+use super::places::{stripped_path, RequestParts};
 
 /// Makes the answer of a route that is no proxy.
 pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Result<LocalReply, Failure> {
     match &route.action {
         Action::Redirect { status, location } => {
-            let location = fill_in(location, exchange);
-            let headers = vec![field("location", &location)];
+            let headers = vec![(b"location".to_vec(), RequestParts(exchange).fill(location)?)];
             Ok(LocalReply::new(*status, headers, ReplyBody::Bytes(Vec::new())))
         }
         Action::Respond {
@@ -40,6 +41,8 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
 fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<LocalReply, Failure> {
     let request = exchange.request.borrow();
     let path = stripped_path(request.path(), route).unwrap_or_else(|| request.path().to_vec());
+    // the route's own folder, asked for without its slash: what its pages link to would be sought beside it
+    let is_bare_folder = path.ends_with(b"/") && !request.path().ends_with(b"/");
     let path = percent_decode(&path).map_err(|_| Failure::from(FailureKind::BadPath))?;
     let all = |name: &[u8]| {
         let values: Vec<&[u8]> = request.head.get_all(name).collect();
@@ -56,6 +59,9 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
         now_unix_seconds: shared.clock.unix_ms(shared.clock.now_us()) / 1000,
     };
     let mut answer = root.serve(request.method(), &path, &conditions);
+    if is_bare_folder && matches!(answer.status, 200 | 206 | 304) {
+        answer = FileAnswer::to_folder();
+    }
     match answer.status {
         404 => return Err(Failure::from(FailureKind::NoFile)),
         405 => {
@@ -63,10 +69,9 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
             failure.allow = told(&mut answer.headers, "allow").cloned();
             return Err(failure);
         }
-        308 if !request.query().is_empty() => {
+        308 => {
             if let Some(location) = told(&mut answer.headers, "location") {
-                location.push('?');
-                location.push_str(&String::from_utf8_lossy(request.query()));
+                *location = folder_of(&request);
             }
         }
         _ => {}
@@ -83,6 +88,19 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
     let headers = answer.headers.iter().map(|(name, value)| field(name, value));
     let headers = headers.collect();
     Ok(LocalReply::new(answer.status, headers, body))
+}
+
+/// The request's own target with a slash at the end of its path, relative, so that it holds behind proxies that take a prefix off.
+fn folder_of(request: &RequestHead) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let name = request.path().rsplit(|byte| *byte == b'/').next();
+    // the dot keeps a colon in the name from making a scheme of it (RFC 3986 section 4.2)
+    let mut folder = format!("./{}/", text(name.unwrap_or_default()));
+    if !request.query().is_empty() {
+        folder.push('?');
+        folder.push_str(&text(request.query()));
+    }
+    folder
 }
 
 /// The value of a field that `root.serve` has set.

@@ -1,5 +1,9 @@
 //! Targets and locations made of a request's parts.
 
+use headgate_route::{fill_location, LocationParts};
+use headgate_wire::RequestHead;
+
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::tables::Route;
 
@@ -27,54 +31,51 @@ pub(crate) fn stripped_path(path: &[u8], route: &Route) -> Option<Vec<u8>> {
         .trim_end_matches('/');
     let mut stripped = begin.as_bytes().to_vec();
     stripped.extend_from_slice(rest);
-    if !stripped.starts_with(b"/") {
-        stripped.insert(0, b'/');
-    }
+    // a target that begins with two slashes names a host to some servers
+    let slashes = stripped.iter().take_while(|byte| **byte == b'/').count();
+    stripped.splice(..slashes, [b'/']);
     Some(stripped)
 }
 
-/// Fills in what a redirect's location names in braces.
-pub(super) fn fill_in(location: &str, exchange: &Exchange) -> String {
-    let request = exchange.request.borrow();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut filled = String::with_capacity(location.len() + 64);
-    let mut rest = location;
-    while let Some((before, after)) = rest.split_once('{') {
-        filled.push_str(before);
-        let Some((name, after)) = after.split_once('}') else {
-            filled.push('{');
-            rest = after;
-            continue;
+/// A request as the location of a redirect may name its parts.
+pub(super) struct RequestParts<'a>(pub(super) &'a Exchange);
+
+impl RequestParts<'_> {
+    /// The location, or why there is none.
+    pub(super) fn fill(&self, template: &str) -> Result<Vec<u8>, Failure> {
+        let request = self.0.request.borrow();
+        let parts = Parts {
+            exchange: self.0,
+            request: &request,
         };
-        match name {
-            "scheme" => filled.push_str(exchange.client.scheme),
-            "host" => filled.push_str(&text(request.host())),
-            "path" => filled.push_str(&text(request.path())),
-            "query" => filled.push_str(&text(request.query())),
-            "target" => filled.push_str(&text(request.target())),
-            name => {
-                let params = exchange.params.borrow();
-                let value = params.get(name).map_or_else(|| format!("{{{name}}}"), escape);
-                filled.push_str(&value);
-            }
-        }
-        rest = after;
+        fill_location(template, &parts).ok_or_else(|| Failure::from(FailureKind::NoHost))
     }
-    filled.push_str(rest);
-    filled
 }
 
-/// A parameter's value for use in a path: whatever could end or split the location is escaped.
-fn escape(value: &[u8]) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for byte in value {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(byte) {
-            escaped.push(char::from(*byte));
-        } else {
-            escaped.push('%');
-            escaped.push(char::from(b"0123456789ABCDEF"[usize::from(byte >> 4)]));
-            escaped.push(char::from(b"0123456789ABCDEF"[usize::from(byte & 15)]));
-        }
+struct Parts<'a> {
+    exchange: &'a Exchange,
+    request: &'a RequestHead,
+}
+
+impl LocationParts for Parts<'_> {
+    fn scheme(&self) -> &[u8] {
+        self.exchange.client.scheme.as_bytes()
     }
-    escaped
+
+    fn host(&self) -> &[u8] {
+        self.request.host()
+    }
+
+    fn path(&self) -> &[u8] {
+        self.request.path()
+    }
+
+    fn query(&self) -> &[u8] {
+        self.request.query()
+    }
+
+    fn parameter(&self, name: &str) -> Option<Vec<u8>> {
+        let params = self.exchange.params.borrow();
+        params.raw(name).map(<[u8]>::to_vec)
+    }
 }
