@@ -19,6 +19,7 @@ CONTEXT = "unit/test_plugin_context"
 
 SEEN: dict[str, dict[str, str]] = {
     "GatewayConfig": {
+        "path": "test_path_tricks::no_spelling_leads_around_a_rule",
         "listeners": "test_addresses::several_listeners_serve_at_once",
         "tcp": "test_tcp::bytes_go_both_ways_and_each_side_ends_for_itself",
         "udp": "test_udp::answers_come_back_and_a_silent_session_ends",
@@ -103,6 +104,7 @@ SEEN: dict[str, dict[str, str]] = {
         "require_fips": "test_tls_module::demand_of_the_configuration_is_refused_by_another_module"
     },
     "UpstreamConfig": {
+        "lenient": "test_leniency::response_against_the_grammar_passes_only_where_its_rule_is_named",
         "servers": "test_upstreams::round_robin_shares_alike",
         "protocol": "test_http2_upstream::request_and_answer_keep_their_parts",
         "grpc_web": "test_grpc::browser_calls_in_bytes",
@@ -206,6 +208,8 @@ SEEN: dict[str, dict[str, str]] = {
         "config": "test_plugins::ten_of_many_at_once_pass_and_the_rest_are_told_when",
     },
     "LimitsConfig": {
+        "lenient": "test_leniency::request_passes_where_its_rule_is_named",
+        "underscore_headers": "test_leniency::fields_with_underscores_are_kept_dropped_or_refused",
         "max_fetch_body_bytes": f"{KIT}::fetched_bodies_are_bounded",
         "max_head_bytes": "test_limits::head_that_is_too_large_gets_431",
         "max_header_fields": "test_limits::too_many_fields_get_431",
@@ -269,6 +273,7 @@ SEEN: dict[str, dict[str, str]] = {
         "job_nice": f"{HERE}::bound_on_work_beside_requests",
     },
     "ForwardingConfig": {
+        "identity_fields": "test_leniency::no_spelling_of_a_forwarding_or_identity_field_reaches_a_server",
         "x_forwarded": "test_proxy_headers::x_forwarded_fields_are_added",
         "forwarded": "test_proxy_headers::forwarded_says_who_asked_how",
         "via": "test_proxy_headers::via_is_added_both_ways",
@@ -299,6 +304,8 @@ HOOKS = {
 }
 """Tables of hooks have a key for each phase: `test_registered_runs.py` goes through them all."""
 NOT_YET = {
+    "PathConfig.encoded_slashes",
+    "PathConfig.merge_slashes",
     "RouteTimeoutsConfig.connect",
     "RouteTimeoutsConfig.send",
     "TcpListenerConfig.max_connections_per_client",
