@@ -273,7 +273,7 @@ impl HookStage {
         }
         match self.called.take() {
             Some((BodyStep::Ready(verdict), flow)) => {
-                Poll::Ready(self.settle(verdict, flow, ground, has_changed).map(Some))
+                Poll::Ready(self.settle(verdict, flow, has_changed).map(Some))
             }
             _ => Poll::Ready(Ok(None)),
         }
@@ -311,13 +311,7 @@ impl HookStage {
         Ok(())
     }
 
-    fn settle(
-        &mut self,
-        verdict: BodyVerdict,
-        flow: Flow,
-        ground: &Ground,
-        has_changed: &mut bool,
-    ) -> Given<Flow> {
+    fn settle(&mut self, verdict: BodyVerdict, flow: Flow, has_changed: &mut bool) -> Given<Flow> {
         match verdict {
             BodyVerdict::Keep => match &mut self.whole {
                 // from the file piece by piece, so that a client that reads slowly does not hold it in memory
@@ -329,7 +323,7 @@ impl HookStage {
             },
             // an async hook that gives back what it got
             BodyVerdict::Replace(chunk) if std::ptr::eq(chunk.bytes(), flow.bytes()) => {
-                self.settle(BodyVerdict::Keep, flow, ground, has_changed)
+                self.settle(BodyVerdict::Keep, flow, has_changed)
             }
             BodyVerdict::Replace(chunk) => {
                 *has_changed = true;
