@@ -81,7 +81,7 @@ impl PathRules {
         self.normalize_any(path)
     }
 
-    fn normalize_any<'p>(&self, path: &'p [u8]) -> Result<NormalPath<'p>, PathError> {
+    fn normalize_any<'p>(self, path: &'p [u8]) -> Result<NormalPath<'p>, PathError> {
         let mut text = respell(path)?;
         let mut is_equivalent = !path.contains(&b'\\');
         let mut change = |text: &mut Vec<u8>, changed: Vec<u8>| {
@@ -89,9 +89,8 @@ impl PathRules {
             *text = changed;
         };
         match self.encoded_slashes {
-            EncodedSlashes::Keep => {}
             EncodedSlashes::Refuse if has_encoded_slash(&text) => return Err(PathError::EncodedSlash),
-            EncodedSlashes::Refuse => {}
+            EncodedSlashes::Keep | EncodedSlashes::Refuse => {}
             EncodedSlashes::Decode => {
                 let decoded = decode_slashes(&text);
                 change(&mut text, decoded);
@@ -188,15 +187,12 @@ fn decode_slashes(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let [first, behind @ ..] = rest {
-        match rest.strip_prefix(b"%2F") {
-            Some(behind) => {
-                decoded.push(b'/');
-                rest = behind;
-            }
-            None => {
-                decoded.push(*first);
-                rest = behind;
-            }
+        if let Some(behind) = rest.strip_prefix(b"%2F") {
+            decoded.push(b'/');
+            rest = behind;
+        } else {
+            decoded.push(*first);
+            rest = behind;
         }
     }
     decoded

@@ -39,7 +39,6 @@ impl Place {
             (Self::Quoted, b'"') => Some(Self::ValueEnd),
             (Self::Quoted, b'\\') => Some(Self::Escape),
             (Self::Quoted | Self::Escape, _) if is_text => Some(Self::Quoted),
-            (Self::Quoted | Self::Escape | Self::Loose, _) => None,
             (Self::Padding | Self::Name | Self::NameEnd | Self::Value | Self::ValueEnd, b';') => {
                 Some(Self::Start)
             }

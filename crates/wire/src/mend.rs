@@ -140,15 +140,13 @@ impl Mended {
         if !members.all(|member| member == first) {
             return false;
         }
-        match &self.length {
-            Some(length) => *length == first,
-            None => {
-                let plain = [name, b": ", &first, crate::CRLF].concat();
-                self.out.extend_from_slice(&plain);
-                self.length = Some(first);
-                true
-            }
+        if let Some(length) = &self.length {
+            return *length == first;
         }
+        let plain = [name, b": ", &first, crate::CRLF].concat();
+        self.out.extend_from_slice(&plain);
+        self.length = Some(first);
+        true
     }
 }
 
