@@ -81,7 +81,7 @@ impl PathRules {
         self.normalize_any(path)
     }
 
-    fn normalize_any<'p>(self, path: &'p [u8]) -> Result<NormalPath<'p>, PathError> {
+    fn normalize_any(self, path: &[u8]) -> Result<NormalPath<'_>, PathError> {
         let mut text = respell(path)?;
         let mut is_equivalent = !path.contains(&b'\\');
         let mut change = |text: &mut Vec<u8>, changed: Vec<u8>| {
