@@ -22,9 +22,6 @@ mod streams;
 pub mod tables;
 mod worker;
 
-use headgate_net::{clock, deadline, peer, pipe, stream, tls, turns, virtual_stream};
-use headgate_upstream as upstream;
-
 pub use access_log::HookTime;
 pub use failure::{failures, retry_name, Facts, Failure, FailureKind, Level, Source};
 pub use headgate_net::tls::{
@@ -32,7 +29,7 @@ pub use headgate_net::tls::{
     ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
 };
 pub use headgate_net::virtual_stream::{virtual_pair, Duplex, VirtualEnd};
-pub use headgate_shared::metrics;
+pub use headgate_shared::metrics::ZONE_CELLS;
 pub use headgate_upstream::{is_server_address, Load};
 pub use hooks::configuration::Configuration;
 pub use hooks::connection::{Chosen, ClientInfo, ConnectionState, Opened, Protocol};
@@ -48,6 +45,5 @@ pub use http::fetch::{
     UploadEnd,
 };
 pub use messages::websocket;
-pub use metrics::ZONE_CELLS;
 pub use tables::SnapshotError;
 pub use worker::{check, Prepared, Worker};

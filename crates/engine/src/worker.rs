@@ -12,23 +12,23 @@ use tokio::task::spawn_local;
 use crate::accept::listener::Listener;
 use crate::accept::protocol;
 use crate::access_log::AccessLog;
-use crate::deadline::SWEEP_MS;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::{Hooks, LocalFuture, NoHooks};
 use crate::http::fetch::{self, FetchError, FetchRequest, Fetched};
 use crate::limits::Limit;
-use crate::metrics::{Counter, NAMES};
 use crate::redis::{self, Redis, RedisFailure, Script, Value};
 use crate::snapshot::Snapshot;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::Shared;
-use crate::stream::Stream;
 use crate::streams::udp::UdpListener;
 use crate::tables::{parse_log, SnapshotError};
-use crate::tls::{TicketKeys, TICKET_KEY_BYTES};
-use crate::virtual_stream::{virtual_pair, VirtualEnd};
+use headgate_net::deadline::SWEEP_MS;
+use headgate_net::stream::Stream;
+use headgate_net::tls::{TicketKeys, TICKET_KEY_BYTES};
+use headgate_net::virtual_stream::{virtual_pair, VirtualEnd};
+use headgate_shared::metrics::{Counter, NAMES};
 
 /// How long an idle keep-alive connection is still served while draining, for a request already on its way.
 const DRAIN_IDLE_MS: u64 = 1_000;

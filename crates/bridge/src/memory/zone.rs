@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{IntoRawFd, RawFd};
 
-use headgate_engine::metrics::NAMES;
+use headgate_shared::metrics::NAMES;
 use headgate_shared::Zone;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -12,14 +12,14 @@ use tokio::task::spawn_local;
 use crate::accept::preread::Opening;
 use crate::accept::protocol;
 use crate::hooks::connection::ClientInfo;
-use crate::metrics::Counter;
-use crate::peer::Peer;
 use crate::state::admission::Admission;
 use crate::state::connection::Connection;
 use crate::state::refusal::{log_refusal, Refusal};
 use crate::state::Shared;
-use crate::stream::Stream;
 use crate::tables::networks::canonical;
+use headgate_net::peer::Peer;
+use headgate_net::stream::Stream;
+use headgate_shared::metrics::Counter;
 
 /// How long to wait when the system cannot give another connection (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::tls::TlsInfo;
+use headgate_net::tls::TlsInfo;
 
 /// What is known of one finished request. Text that a peer chose is in byte slices: it may hold anything.
 #[derive(Clone, Copy, Debug, Default)]

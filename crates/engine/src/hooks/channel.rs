@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
 use super::message::{Message, Party};
-use crate::virtual_stream::{remember, wake};
+use headgate_net::virtual_stream::{remember, wake};
 
 /// See the module. It outlives the WebSocket where users keep it.
 pub struct Channel {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Hooks;
 use crate::snapshot::Snapshot;
 use crate::tables::{SnapshotError, Tables};
-use crate::tls::TicketKeys;
+use headgate_net::tls::TicketKeys;
 
 /// See the module. Requests hold the one they came under.
 pub struct Configuration {

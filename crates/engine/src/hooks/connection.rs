@@ -10,7 +10,7 @@ use headgate_upstream::ClientIdentity;
 use headgate_wire::{ClientHello, ProxyHeader, ProxyTlvs};
 
 use super::configuration::Configuration;
-use crate::tls::{ChosenCertificate, ClientCertificateMode, ListenerTls, OwnCertificate, TlsInfo};
+use headgate_net::tls::{ChosenCertificate, ClientCertificateMode, ListenerTls, OwnCertificate, TlsInfo};
 
 /// Where a connection goes, as a hook chose it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,9 +15,9 @@ use super::connection::{ClientInfo, Protocol};
 use super::intake::Intake;
 use super::verdict::Answer;
 use crate::access_log::HookTime;
-use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::upstream::{Load, Upstream};
+use headgate_net::clock::Clock;
+use headgate_upstream::{Load, Upstream};
 
 /// Microseconds spent in the parts of a request's life; 0 where a part did not happen.
 #[derive(Default)]

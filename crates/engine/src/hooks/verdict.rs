@@ -9,7 +9,7 @@ use tokio::io::ReadBuf;
 
 use super::message::Message;
 use super::piece::Chunk;
-use crate::virtual_stream::VirtualEnd;
+use headgate_net::virtual_stream::VirtualEnd;
 
 /// A future on the worker's own thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

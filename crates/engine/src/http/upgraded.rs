@@ -8,9 +8,9 @@ use crate::hooks::exchange::Exchange;
 use crate::http::h1::tunnel::tunnel;
 use crate::limits::LimitCounter;
 use crate::messages::websocket;
-use crate::peer::{Broken, Peer};
 use crate::state::connection::{Connection, Next};
-use crate::upstream::Upstream;
+use headgate_net::peer::{Broken, Peer};
+use headgate_upstream::Upstream;
 
 /// An upgrade that whoever answers it has agreed to.
 pub(crate) struct Switched<'a> {

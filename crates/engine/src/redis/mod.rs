@@ -20,8 +20,8 @@ pub use redis::Value;
 use redis::{Cmd, RedisError};
 
 use crate::hooks::LocalFuture;
-use crate::metrics::Counter;
 use crate::state::Shared;
+use headgate_shared::metrics::Counter;
 
 use address::Address;
 use servers::Servers;

@@ -14,7 +14,7 @@ pub use self::listeners::{ConnectionHooks, Listener, ListenerProtocol, TlsRoute}
 pub use self::paths::{Path, Slashes};
 pub use self::protocols::{H2c, Http2, WebSocket};
 pub use self::routes::{Action, BodyHook, BodyMode, PhaseHooks, Route};
-pub use crate::tls::spec::{ListenerTls, UpstreamTls};
+pub use headgate_net::tls::spec::{ListenerTls, UpstreamTls};
 pub use headgate_upstream::spec::{Keepalive, RouteTimeouts, Server, Upstream, UpstreamProtocol};
 
 /// The whole configuration of a worker.

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::metrics::Counter;
 use crate::snapshot::Limits;
 use crate::state::Shared;
+use headgate_shared::metrics::Counter;
 
 /// What a connection counts towards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,12 +5,12 @@ use std::task::{Context, Waker};
 
 use super::admission::{Admission, Counted};
 use super::Shared;
-use crate::deadline::Watched;
 use crate::hooks::connection::ClientInfo;
 use crate::limits::{Limit, LimitCounter};
-use crate::peer::{Broken, Peer, BUFFER_BYTES};
-use crate::stream::Stream;
-use crate::upstream::{Pooled, Upstream};
+use headgate_net::deadline::Watched;
+use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
+use headgate_net::stream::Stream;
+use headgate_upstream::{Pooled, Upstream};
 
 /// How long a client may still send after an answer that did not wait for its body.
 const LINGER_MS: u64 = 2_000;

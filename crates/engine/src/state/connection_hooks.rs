@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use super::Shared;
 use crate::hooks::connection::ConnectionState;
 use crate::hooks::{Step, Verdict};
-use crate::metrics::Counter;
+use headgate_shared::metrics::Counter;
 
 /// Runs hooks of a connection in order until one decides it: refuses it, fails, or chooses what it shows.
 pub(crate) async fn run_hooks(

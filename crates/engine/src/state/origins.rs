@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::snapshot;
-use crate::upstream::{describe_server, one_server, Upstream};
+use headgate_upstream::{describe_server, one_server, Upstream};
 
 /// Origins remembered; past them the one not used for longest is forgotten with its idle connections.
 const MAX_ORIGINS: usize = 256;

@@ -5,9 +5,9 @@ use super::Shared;
 use crate::access_log::{Entry, TlsFacts};
 use crate::hooks::connection::ClientInfo;
 use crate::limits::LimitCounter;
-use crate::metrics::{Counter, Metrics};
-use crate::peer::Broken;
 use crate::tables::Tables;
+use headgate_net::peer::Broken;
+use headgate_shared::metrics::{Counter, Metrics};
 
 /// Why a connection is closed before it is served.
 pub(crate) struct Refusal {

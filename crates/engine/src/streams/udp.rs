@@ -22,19 +22,19 @@ use tokio::sync::mpsc::{channel, Receiver, Sender};
 use tokio::task::spawn_local;
 
 use crate::access_log::Entry;
-use crate::deadline::Watched;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::{Chosen, ConnectionState, Opened};
 use crate::hooks::{ChunkStep, Filtered};
 use crate::limits::Limit;
-use crate::metrics::Counter;
-use crate::peer::late;
 use crate::state::admission::Admission;
 use crate::state::connection_hooks::run_hooks;
 use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::networks::canonical;
-use crate::upstream::{Lease, Upstream};
+use headgate_net::deadline::Watched;
+use headgate_net::peer::late;
+use headgate_shared::metrics::Counter;
+use headgate_upstream::{Lease, Upstream};
 
 /// The largest datagram (RFC 768).
 const MAX_DATAGRAM_BYTES: usize = 65_535;

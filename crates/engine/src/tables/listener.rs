@@ -7,7 +7,7 @@ use headgate_wire::ProxyVersions;
 
 use crate::snapshot::{self, ConnectionHooks, ListenerProtocol};
 use crate::tables::networks::Networks;
-use crate::tls::{ListenerTls, TicketKeys};
+use headgate_net::tls::{ListenerTls, TicketKeys};
 
 /// The settings of one listener.
 pub(crate) struct Settings {

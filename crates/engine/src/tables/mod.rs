@@ -14,8 +14,6 @@ use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::http::files::FileRoot;
-use crate::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
-use crate::peer::BUFFER_BYTES;
 use crate::snapshot::{
     self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts, WebSocket,
 };
@@ -23,8 +21,10 @@ use crate::tables::client_fields::ClientFields;
 use crate::tables::listener::Settings;
 use crate::tables::networks::Networks;
 use crate::tables::tls_routes::TlsRoutes;
-use crate::tls::TicketKeys;
-use crate::upstream::Upstream;
+use headgate_net::peer::BUFFER_BYTES;
+use headgate_net::tls::TicketKeys;
+use headgate_shared::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
+use headgate_upstream::Upstream;
 
 /// A snapshot that cannot be used: one lower-case sentence and a hint.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +108,7 @@ impl Tables {
             )));
         }
         if snapshot.require_fips {
-            crate::tls::require_fips().map_err(|error| SnapshotError(format!("tls: {error}")))?;
+            headgate_net::tls::require_fips().map_err(|error| SnapshotError(format!("tls: {error}")))?;
         }
         let mut cells = Cells::default();
         let upstreams: Vec<_> = snapshot

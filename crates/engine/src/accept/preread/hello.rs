@@ -8,14 +8,14 @@ use std::task::{Context, Poll, Waker};
 use headgate_wire::{parse_client_hello, ClientHello, ClientHelloError, Parsed};
 
 use super::Opening;
-use crate::deadline::Watched;
 use crate::hooks::connection::{Chosen, ConnectionState};
 use crate::limits::Limit;
-use crate::metrics::Counter;
-use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
 use crate::state::connection_hooks::run_hooks;
 use crate::state::refusal::Refusal;
-use crate::tls::Handshakes;
+use headgate_net::deadline::Watched;
+use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
+use headgate_net::tls::Handshakes;
+use headgate_shared::metrics::Counter;
 
 /// TLS alerts (RFC 8446 section 6.2).
 const FATAL: u8 = 2;

@@ -12,24 +12,24 @@ use headgate_wire::{parse_proxy, Parsed, ProxyAddresses, ProxyHeader, ProxyVersi
 use tokio::task::spawn_local;
 
 use crate::accept::protocol;
-use crate::deadline::Watched;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{ConnectionState, Opened};
 use crate::limits::{Limit, LimitCounter};
-use crate::metrics::Counter;
-use crate::peer::{Peer, BUFFER_BYTES};
 use crate::snapshot::ListenerProtocol;
 use crate::state::admission::Admission;
 use crate::state::connection::Connection;
 use crate::state::connection_hooks::run_hooks;
 use crate::state::refusal::{log_refusal, Refusal};
 use crate::state::Shared;
-use crate::stream::Stream;
 use crate::streams::tcp;
 use crate::tables::listener::Settings;
 use crate::tables::networks::canonical;
-use crate::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
+use headgate_net::deadline::Watched;
+use headgate_net::peer::{Peer, BUFFER_BYTES};
+use headgate_net::stream::Stream;
+use headgate_net::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
+use headgate_shared::metrics::Counter;
 
 use hello::UNRECOGNIZED_NAME;
 

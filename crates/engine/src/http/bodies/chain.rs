@@ -13,12 +13,12 @@ use headgate_coding::{Coding, CodingBroken};
 
 use super::coding::{Decoding, Encoding};
 use super::piece::{Chunk, Flow, On};
-use crate::clock::Clock;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::spool::Spool;
 use crate::hooks::{Answer, BodyStep, BodyVerdict, Hooks};
-use crate::metrics::{Counter, Metrics};
 use crate::snapshot::{BodyHook, BodyMode};
+use headgate_net::clock::Clock;
+use headgate_shared::metrics::{Counter, Metrics};
 
 /// Where the pieces come from.
 pub(crate) trait Input {

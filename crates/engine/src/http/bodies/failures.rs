@@ -11,7 +11,7 @@ pub(crate) fn too_large() -> Failure {
 
 /// Turns a broken request body into the exchange's failure.
 pub(crate) fn body_failure(broken: &BodyBroken, exchange: &Exchange) -> Failure {
-    use crate::peer::Broken::{Closed, Io, Limit};
+    use headgate_net::peer::Broken::{Closed, Io, Limit};
     match broken {
         BodyBroken::TooLarge => too_large(),
         BodyBroken::Framing(error) => Failure::new(FailureKind::MalformedBody(*error), error.to_string()),

@@ -8,7 +8,7 @@ use super::chain::{Chain, ChainBroken, Input};
 use super::outlet::Outlet;
 use super::piece::{Flow, On};
 use crate::hooks::{BodyFailed, BodySource, LocalFuture};
-use crate::peer::Peer;
+use headgate_net::peer::Peer;
 
 /// So much may come out before the head is written, which tells a short body's length.
 const BEGIN_BYTES: usize = 64 * 1024;

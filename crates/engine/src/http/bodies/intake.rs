@@ -10,8 +10,8 @@ use crate::hooks::exchange::Exchange;
 use crate::hooks::intake::{Delivery, Intake, Taken, Want};
 use crate::hooks::spool::Spool;
 use crate::limits::{Limit, LimitCounter};
-use crate::metrics::Counter;
 use crate::state::connection::Connection;
+use headgate_shared::metrics::Counter;
 
 /// Reads what hooks want; ready only with the failure that ends the request.
 pub(crate) fn poll(

@@ -11,7 +11,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
-use crate::peer::Peer;
+use headgate_net::peer::Peer;
 
 /// See the module.
 pub(crate) struct Made {

@@ -10,8 +10,8 @@ use tokio::io::Interest;
 use headgate_wire::{write_chunk_size, write_last_chunk, Head, CRLF};
 
 use super::piece::Chunk;
-use crate::peer::Peer;
-use crate::pipe::Pipe;
+use headgate_net::peer::Peer;
+use headgate_net::pipe::Pipe;
 
 /// See the module.
 #[derive(Default)]

@@ -12,9 +12,9 @@ use super::piece::{Chunk, Flow};
 use crate::hooks::Hooks;
 use crate::http::h1::relay::RelayBroken;
 use crate::http::h1::splice::SPLICE_FROM_BYTES;
-use crate::peer::{Broken, Peer, BUFFER_BYTES};
-use crate::pipe::{Pipe, PIPE_BYTES};
-use crate::turns::Turn;
+use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
+use headgate_net::pipe::{Pipe, PIPE_BYTES};
+use headgate_net::turns::Turn;
 
 /// See the module.
 pub(crate) struct Payload {

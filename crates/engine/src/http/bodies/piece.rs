@@ -1,7 +1,7 @@
 //! What flows through the stages of a body.
 
 pub(crate) use crate::hooks::piece::Chunk;
-use crate::pipe::Pipe;
+use headgate_net::pipe::Pipe;
 
 /// What flows from one stage to the next.
 #[derive(Default)]

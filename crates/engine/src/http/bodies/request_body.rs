@@ -17,8 +17,8 @@ use crate::failure::Failure;
 use crate::hooks::Hooks;
 use crate::http::bodies::made::Made;
 use crate::http::bodies::piece::Flow;
-use crate::peer::{Broken, Peer, BUFFER_BYTES};
-use crate::turns::Turn;
+use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
+use headgate_net::turns::Turn;
 
 enum Source {
     Done,

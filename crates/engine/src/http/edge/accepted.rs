@@ -16,7 +16,7 @@ use h2::Reason;
 use headgate_wire::{parse_response, Framing, Parsed, ResponseHead};
 use http::{header, HeaderValue, Response, StatusCode};
 
-use crate::virtual_stream::{Duplex, Peek};
+use headgate_net::virtual_stream::{Duplex, Peek};
 use headgate_upstream::http2::fields::{to_map, OWN_HEADS};
 use headgate_upstream::http2::incoming::{broken, Incoming};
 use headgate_upstream::http2::outgoing::{take_both, Outgoing};

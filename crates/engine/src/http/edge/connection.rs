@@ -21,18 +21,18 @@ use tokio::task::spawn_local;
 use super::accepted::{Accepted, Active};
 use super::request_text::render;
 use super::PREFACE;
-use crate::deadline::Watched;
 use crate::hooks::connection::{ClientInfo, Protocol};
 use crate::http::connection::serve_once;
 use crate::limits::{Limit, LimitCounter};
-use crate::metrics::Counter;
-use crate::peer::{late, Peer, BUFFER_BYTES};
 use crate::snapshot::Http2;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::refusal::{log_refusal, Refusal};
 use crate::state::Shared;
-use crate::stream::Stream;
+use headgate_net::deadline::Watched;
+use headgate_net::peer::{late, Peer, BUFFER_BYTES};
+use headgate_net::stream::Stream;
+use headgate_shared::metrics::Counter;
 use headgate_upstream::http2::incoming::Incoming;
 use headgate_upstream::http2::transport::{HasPeer, Transport, Wire};
 
@@ -149,7 +149,7 @@ impl Task {
                 (Poll::Ready(Ok(h2)), _) => Poll::Ready(Some(h2)),
                 (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(None),
                 _ => late(&self.watch, context).map(|limit| {
-                    if let crate::peer::Broken::Limit(limit) = limit {
+                    if let headgate_net::peer::Broken::Limit(limit) = limit {
                         self.shared.metrics.count(limit.counter());
                     }
                     None
@@ -309,10 +309,10 @@ impl Task {
         } else if in_head {
             Some((Limit::ClientHead, tables.timeouts.client_head))
         } else if self.active.count() == 0 {
-            crate::virtual_stream::remember(&mut self.active.waker.borrow_mut(), context);
+            headgate_net::virtual_stream::remember(&mut self.active.waker.borrow_mut(), context);
             Some((Limit::ClientIdle, tables.timeouts.client_idle))
         } else {
-            crate::virtual_stream::remember(&mut self.active.waker.borrow_mut(), context);
+            headgate_net::virtual_stream::remember(&mut self.active.waker.borrow_mut(), context);
             None
         };
         match now {

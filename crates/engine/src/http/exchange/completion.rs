@@ -9,9 +9,9 @@ use crate::access_log::{Entry, TlsFacts};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Step;
-use crate::metrics::Counter;
 use crate::state::connection::Connection;
 use crate::tables::Tables;
+use headgate_shared::metrics::Counter;
 
 /// How long `log` hooks that wait may take after everything else is done.
 const LOG_HOOKS_LIMIT: Duration = Duration::from_secs(60);

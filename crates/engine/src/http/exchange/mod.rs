@@ -28,11 +28,11 @@ use crate::http::phases::{close_body, run_hooks, run_request_hooks};
 use crate::http::reply::refuse;
 use crate::http::reply::{self, LocalReply, Outcome};
 use crate::messages::websocket;
-use crate::metrics::Counter;
 use crate::state::connection::{Connection, Next};
 use crate::state::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
-use crate::upstream::Upstream;
+use headgate_shared::metrics::Counter;
+use headgate_upstream::Upstream;
 
 /// Serves one request whose first bytes are there.
 pub(crate) async fn serve(connection: &mut Connection) -> Next {
@@ -309,7 +309,7 @@ async fn reply_to(
 }
 
 /// Counts a request in flight until dropped.
-struct Active(Rc<crate::metrics::Metrics>);
+struct Active(Rc<headgate_shared::metrics::Metrics>);
 
 impl Active {
     fn begin(connection: &Connection) -> Self {

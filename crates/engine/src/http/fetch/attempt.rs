@@ -10,8 +10,8 @@ use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
 use super::Call;
 use crate::hooks::connection::ClientInfo;
-use crate::metrics::Counter;
-use crate::peer::{Peer, BUFFER_BYTES};
+use headgate_net::peer::{Peer, BUFFER_BYTES};
+use headgate_shared::metrics::Counter;
 use headgate_upstream::{Lease, Pooled, Terms, Upstream};
 
 /// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.

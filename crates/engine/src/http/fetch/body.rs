@@ -10,12 +10,12 @@ use super::attempt::{aborted, Served};
 use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
 use super::{Call, Place};
-use crate::deadline::Watched;
 use crate::limits::Limit;
-use crate::metrics::Counter;
-use crate::peer::BUFFER_BYTES;
 use crate::state::Shared;
-use crate::upstream::{Lease, Pooled, Upstream};
+use headgate_net::deadline::Watched;
+use headgate_net::peer::BUFFER_BYTES;
+use headgate_shared::metrics::Counter;
+use headgate_upstream::{Lease, Pooled, Upstream};
 
 /// A body that is announced larger than this grows its buffer as it comes.
 const TRUSTED_LENGTH: u64 = 1 << 20;

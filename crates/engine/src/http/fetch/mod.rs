@@ -20,16 +20,16 @@ use std::rc::Rc;
 use headgate_route::Tried;
 use headgate_wire::{is_idempotent, ChunkLimits, Head, HeadLimits, Lenient, ResponseHead};
 
-use crate::clock::Clock;
-use crate::deadline::Watched;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::request_head::field;
 use crate::limits::Limit;
-use crate::metrics::Counter;
 use crate::state::Shared;
-use crate::upstream::{binds_connection, HostRule, Lease, Upstream};
 pub use body::FetchedBody;
 pub use error::{FetchError, FetchErrorKind};
+use headgate_net::clock::Clock;
+use headgate_net::deadline::Watched;
+use headgate_shared::metrics::Counter;
+use headgate_upstream::{binds_connection, HostRule, Lease, Upstream};
 use upload::Upload;
 pub use upload::{upload_channel, UploadEnd};
 

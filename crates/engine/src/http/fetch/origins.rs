@@ -10,8 +10,8 @@ use super::error::{FetchError, FetchErrorKind};
 use super::public::is_public;
 use crate::snapshot;
 use crate::state::Shared;
-use crate::upstream::one_server;
-use crate::upstream::Upstream;
+use headgate_upstream::one_server;
+use headgate_upstream::Upstream;
 
 /// A URL's origin and what goes into the request's head.
 pub(super) struct Origin {

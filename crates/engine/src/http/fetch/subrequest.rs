@@ -7,14 +7,14 @@ use tokio::task::spawn_local;
 use super::error::FetchError;
 use crate::hooks::exchange::Exchange;
 use crate::http::connection;
-use crate::metrics::Counter;
-use crate::peer::Peer;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::Shared;
-use crate::stream::Stream;
-use crate::upstream::Pooled;
-use crate::virtual_stream::virtual_pair;
+use headgate_net::peer::Peer;
+use headgate_net::stream::Stream;
+use headgate_net::virtual_stream::virtual_pair;
+use headgate_shared::metrics::Counter;
+use headgate_upstream::Pooled;
 
 /// So deep may requests ask the gateway for others; a loop ends here.
 const MAX_DEPTH: u8 = 8;

@@ -6,7 +6,7 @@ use std::task::{ready, Context, Poll};
 use headgate_wire::{write_chunk_size, write_last_chunk, CRLF};
 use tokio::sync::mpsc::{channel, Receiver, Sender};
 
-use crate::stream::Stream;
+use headgate_net::stream::Stream;
 
 /// The engine's end of an upload.
 pub struct UploadEnd(Receiver<Piece>);

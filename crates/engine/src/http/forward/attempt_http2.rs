@@ -9,11 +9,11 @@ use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::limits::{Limit, LimitCounter};
-use crate::metrics::Counter;
-use crate::peer::{Broken, Peer};
 use crate::state::connection::Connection;
-use crate::upstream::Pooled;
-use crate::upstream::{is_used_by, SharedConnections, Sharing};
+use headgate_net::peer::{Broken, Peer};
+use headgate_shared::metrics::Counter;
+use headgate_upstream::Pooled;
+use headgate_upstream::{is_used_by, SharedConnections, Sharing};
 
 /// Runs one attempt. A stream that the server says it never began with, or one on a connection that turns out to be
 /// closed, is replaced by another where that is safe: it is no failure of the server.

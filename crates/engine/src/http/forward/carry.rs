@@ -11,10 +11,10 @@ use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::h1::relay::{Relay, RelayBroken};
 use crate::limits::{Limit, LimitCounter};
-use crate::metrics::Counter;
-use crate::peer::{Broken, Peer};
 use crate::state::connection::{Connection, OwnServer};
-use crate::upstream::{binds_connection, Pooled};
+use headgate_net::peer::{Broken, Peer};
+use headgate_shared::metrics::Counter;
+use headgate_upstream::{binds_connection, Pooled};
 
 /// Whatever moves a response from a server to the client.
 pub(super) trait Carrier {

@@ -26,12 +26,12 @@ use crate::http::bodies::piece::{Flow, On};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::bodies::validators::weaken;
 use crate::http::h1::relay::RelayBroken;
-use crate::peer::{Broken, Peer};
 use crate::snapshot::BodyHook;
 use crate::state::connection::{Connection, Next};
 use crate::tables::Tables;
-use crate::upstream::{Lease, Pooled};
 use headgate_coding::Coding;
+use headgate_net::peer::{Broken, Peer};
+use headgate_upstream::{Lease, Pooled};
 
 /// What decides how a response is filtered.
 pub(super) struct Filtering<'a> {

@@ -29,10 +29,10 @@ use crate::http::h1::request_head::{self, Outgoing};
 use crate::http::phases::run_hooks;
 use crate::http::reply::grpc;
 use crate::http::reply::{stripped_path, Outcome};
-use crate::metrics::Counter;
 use crate::state::connection::Connection;
-use crate::upstream::{Lease, Upstream};
 use attempt::{AttemptFailed, Ready};
+use headgate_shared::metrics::Counter;
+use headgate_upstream::{Lease, Upstream};
 pub(crate) use max_forwards::count_down;
 
 /// What stays the same over the attempts of one request.

@@ -14,11 +14,11 @@ use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::limits::{Limit, LimitCounter};
-use crate::peer::{late, Broken};
 use crate::state::connection::Connection;
 use crate::state::Shared;
-use crate::upstream::Queue;
+use headgate_net::peer::{late, Broken};
 use headgate_route::Tried;
+use headgate_upstream::Queue;
 
 /// How often to look for what other workers gave back.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

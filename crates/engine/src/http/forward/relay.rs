@@ -18,7 +18,7 @@ use crate::http::phases::run_hooks_now;
 use crate::http::reply::page::reason_phrase;
 use crate::http::reply::{LocalReply, Outcome};
 use crate::state::connection::{Connection, Next};
-use crate::upstream::{Lease, Pooled};
+use headgate_upstream::{Lease, Pooled};
 
 /// Brings a response to the client.
 pub(super) async fn respond(

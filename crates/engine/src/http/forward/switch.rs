@@ -7,7 +7,7 @@ use crate::http::h1::response_head::write_switch;
 use crate::http::upgraded::Switched;
 use crate::messages::websocket;
 use crate::state::connection::{Connection, Next};
-use crate::upstream::Pooled;
+use headgate_upstream::Pooled;
 
 /// A 101: from here on both sides speak another protocol.
 pub(super) async fn switch(

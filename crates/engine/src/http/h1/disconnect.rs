@@ -2,8 +2,8 @@
 
 use std::task::{Context, Poll};
 
-use crate::peer::Peer;
-use crate::stream::Peek;
+use headgate_net::peer::Peer;
+use headgate_net::stream::Peek;
 
 /// Watches for a client's disconnect without reading from it.
 pub(crate) struct DisconnectWatcher {

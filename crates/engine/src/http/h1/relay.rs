@@ -14,8 +14,8 @@ use headgate_wire::{
 
 use super::splice::{Splice, SPLICE_FROM_BYTES};
 use crate::failure::Failure;
-use crate::peer::{Broken, Peer, BUFFER_BYTES};
-use crate::turns::Turn;
+use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
+use headgate_net::turns::Turn;
 
 /// What is read at once from a server whose client once could not keep up.
 const SLOW_READ_BYTES: usize = 16 * 1024;

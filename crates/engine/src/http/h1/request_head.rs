@@ -5,8 +5,8 @@ use headgate_wire::{Framing, RequestHead, Version};
 use super::certificate_fields::{claim_certificate_fields, write_certificate_fields};
 use crate::hooks::connection::{ClientInfo, Protocol};
 use crate::snapshot::Forwarding;
-use crate::upstream::HostRule;
 use headgate_net::tls::ClientCertificate;
+use headgate_upstream::HostRule;
 
 /// What decides the head beside the request itself.
 pub(crate) struct Outgoing<'a> {

@@ -3,8 +3,8 @@
 use std::task::{ready, Context, Poll};
 
 use super::relay::RelayBroken;
-use crate::peer::{Broken, Peer};
-use crate::pipe::Pipe;
+use headgate_net::peer::{Broken, Peer};
+use headgate_net::pipe::Pipe;
 
 /// Shorter rests are copied: three system calls for the pipe would not pay.
 pub(crate) const SPLICE_FROM_BYTES: u64 = 96 * 1024;

@@ -3,10 +3,10 @@
 use std::future::poll_fn;
 use std::task::{ready, Context, Poll};
 
-use crate::deadline::Watched;
 use crate::limits::Limit;
-use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
-use crate::turns::Turn;
+use headgate_net::deadline::Watched;
+use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
+use headgate_net::turns::Turn;
 
 /// One direction of a tunnel.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use crate::hooks::{Answer, AnswerBody, BodySource};
 use crate::http::bodies::begin::content_coding;
 use crate::snapshot::BodyHook;
 use crate::state::connection::Next;
-use crate::virtual_stream::VirtualEnd;
 use headgate_coding::Coding;
+use headgate_net::virtual_stream::VirtualEnd;
 use headgate_wire::{frame_response, Content, Head, ResponseFraming};
 use std::fs::File;
 

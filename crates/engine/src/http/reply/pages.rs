@@ -16,9 +16,9 @@ use crate::http::reply::grpc;
 use crate::http::reply::page::{self as page, reason_phrase};
 use crate::limits::LimitCounter;
 use crate::messages::websocket::missing_version;
-use crate::metrics::Counter;
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
+use headgate_shared::metrics::Counter;
 
 use super::local_reply::{LocalReply, ReplyBody};
 

@@ -9,10 +9,10 @@ use crate::http::h1::request_head::{field, upgrade_to};
 use crate::http::h1::response_head::write_status;
 use crate::http::upgraded::Switched;
 use crate::messages::websocket;
-use crate::peer::Peer;
 use crate::state::connection::{Connection, Next};
-use crate::stream::Stream;
-use crate::virtual_stream::VirtualEnd;
+use headgate_net::peer::Peer;
+use headgate_net::stream::Stream;
+use headgate_net::virtual_stream::VirtualEnd;
 
 /// Answers 101 with these fields and carries bytes until one side is silent for too long or both have ended.
 pub(crate) async fn open(

@@ -14,9 +14,9 @@ use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::phases::poll_client;
 use crate::limits::LimitCounter;
-use crate::peer::Broken;
 use crate::state::connection::Connection;
-use crate::turns::Turn;
+use headgate_net::peer::Broken;
+use headgate_net::turns::Turn;
 
 /// What is read of a file at once.
 const FILE_READ_BYTES: usize = 64 * 1024;

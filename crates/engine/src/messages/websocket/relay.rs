@@ -17,17 +17,17 @@ use tungstenite::protocol::Role;
 use super::batch::{Batch, HookFailed};
 use super::side::{close_frame, Event, Fault, Side};
 use super::timing::{Due, Timing};
-use crate::deadline::Watched;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::channel::Channel;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::message::{Message, Party};
 use crate::limits::{Limit, LimitCounter};
-use crate::metrics::Counter;
-use crate::peer::Peer;
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
+use headgate_net::deadline::Watched;
+use headgate_net::peer::Peer;
+use headgate_shared::metrics::Counter;
 
 /// After so many messages in one turn the loop's other tasks have theirs.
 const MESSAGES_A_TURN: u32 = 32;

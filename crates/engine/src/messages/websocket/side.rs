@@ -16,8 +16,8 @@ use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use crate::failure::FailureKind;
 use crate::hooks::message::{Message, Party};
 use crate::http::h1::disconnect::DisconnectWatcher;
-use crate::peer::Peer;
 use crate::snapshot::WebSocket;
+use headgate_net::peer::Peer;
 
 /// What is read at once, and what an idle side holds.
 const READ_BYTES: usize = 4096;
@@ -323,7 +323,10 @@ struct Reading<'a, 'b> {
 impl Read for Reading<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.peer.unread().is_empty() {
-            match self.peer.poll_fill(self.context, crate::peer::BUFFER_BYTES) {
+            match self
+                .peer
+                .poll_fill(self.context, headgate_net::peer::BUFFER_BYTES)
+            {
                 Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
                 Poll::Ready(Ok(0)) => return Ok(0),
                 Poll::Ready(read) => drop(read?),
@@ -371,8 +374,8 @@ impl Read for Writing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::Stream;
-    use crate::virtual_stream::{virtual_pair, Duplex};
+    use headgate_net::stream::Stream;
+    use headgate_net::virtual_stream::{virtual_pair, Duplex};
     use proptest::prelude::*;
     use std::task::Waker;
 

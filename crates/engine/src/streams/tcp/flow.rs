@@ -14,11 +14,11 @@ use super::filter::{filter, Filtering};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ConnectionState;
 use crate::limits::Limit;
-use crate::peer::{late, Broken, Peer, BUFFER_BYTES};
-use crate::pipe::Pipe;
 use crate::snapshot::ConnectionHooks;
 use crate::state::Shared;
-use crate::turns::Turn;
+use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
+use headgate_net::pipe::Pipe;
+use headgate_net::turns::Turn;
 
 /// A direction that has carried so much is likely to carry more: a pipe pays.
 const SPLICE_AFTER_BYTES: u64 = 64 * 1024;

@@ -10,20 +10,20 @@ mod flow;
 use std::rc::Rc;
 
 use crate::access_log::Entry;
-use crate::deadline::Watched;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{Chosen, ConnectionState, Opened};
 use crate::limits::LimitCounter;
-use crate::metrics::Counter;
-use crate::peer::{Broken, Peer};
 use crate::state::admission::Admission;
 use crate::state::refusal::Refusal;
 use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::Tables;
 use flow::Moved;
+use headgate_net::deadline::Watched;
+use headgate_net::peer::{Broken, Peer};
 use headgate_route::Tried;
+use headgate_shared::metrics::Counter;
 use headgate_upstream::{Lease, Reason, Terms, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
