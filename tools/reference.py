@@ -176,9 +176,10 @@ def failures() -> str:
     lines = [MADE, "# Failures\n"]
     lines.append(
         "What can go wrong with a request. `error` hooks see the kind as `error.kind`, the access log as `{error}`. "
-        "The status is what the client gets where no `error` hook answers; with 499 nobody is left to answer. *Retry* "
-        "says whether another server of the upstream is tried, as long as the upstream has `retries` left and no byte "
-        "of the body was sent that cannot be sent again (RFC 9110 section 9.2.2). *Log* is the level in the gateway's "
+        "The status is what the client gets where no `error` hook responds; with 499 there is nobody left to "
+        "respond to. *Retry* says whether another server of the upstream is tried, as long as the upstream has "
+        "`retries` left and no byte of the body was sent that cannot be sent again (RFC 9110 section 9.2.2). *Log*"
+        " is the level in the gateway's "
         "own log.\n"
     )
     titles = {

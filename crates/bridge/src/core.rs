@@ -250,7 +250,7 @@ impl Core {
         })
     }
 
-    /// For tests: an origin (`https://host`) that is fetched from is answered by this socket (`unix:/path`), and no other
+    /// For tests: an origin (`https://host`) that is fetched from is served by this socket (`unix:/path`), and no other
     /// one is reached any more.
     #[pyo3(signature = (origin, socket, /))]
     fn stand_in(&self, py: Python<'_>, origin: &str, socket: &str) -> PyResult<()> {

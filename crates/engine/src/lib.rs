@@ -37,8 +37,8 @@ pub use hooks::exchange::Exchange;
 pub use hooks::intake::{Delivery, NewBody, Taken, Want};
 pub use hooks::piece::{Chunk, Piece};
 pub use hooks::{
-    Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, Hooks,
-    LocalFuture, MatcherFailed, MessageStep, MessageVerdict, NoHooks, Read, Step, Verdict,
+    BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, HookResponse, HookResponseBody,
+    Hooks, LocalFuture, MatcherFailed, MessageStep, MessageVerdict, NoHooks, Read, Step, Verdict,
 };
 pub use http::fetch::{
     upload_channel, FetchBody, FetchError, FetchErrorKind, FetchRequest, FetchTo, Fetched, FetchedBody,

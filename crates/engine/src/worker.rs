@@ -216,7 +216,7 @@ impl Worker {
         self.shared.deadlines.sweep(self.shared.clock.tick() / 1000);
     }
 
-    /// For tests: an origin (`https://host`) that is fetched from is answered by this socket (`unix:/path`), and no other
+    /// For tests: an origin (`https://host`) that is fetched from is served by this socket (`unix:/path`), and no other
     /// one is reached any more.
     ///
     /// # Errors

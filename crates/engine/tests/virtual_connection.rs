@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 
 #[tokio::test(flavor = "current_thread")]
-async fn request_on_a_virtual_stream_is_answered() {
-    let answer = LocalSet::new()
+async fn request_on_a_virtual_stream_gets_a_response() {
+    let response = LocalSet::new()
         .run_until(async {
             let zone = Zone::create(1, ZONE_CELLS).expect("a memory file can be made");
             let worker = Worker::new(zone, 0, [7; 16]);
@@ -22,16 +22,19 @@ async fn request_on_a_virtual_stream_is_answered() {
                 .write_all(b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 .await
                 .expect("the worker reads");
-            let mut answer = Vec::new();
-            client.read_to_end(&mut answer).await.expect("it ends its answer");
+            let mut response = Vec::new();
+            client
+                .read_to_end(&mut response)
+                .await
+                .expect("it ends its response");
             assert_eq!(worker.connections(), 0);
-            answer
+            response
         })
         .await;
     // the worker has no routes
     assert!(
-        answer.starts_with(b"HTTP/1.1 404 "),
+        response.starts_with(b"HTTP/1.1 404 "),
         "{}",
-        String::from_utf8_lossy(&answer)
+        String::from_utf8_lossy(&response)
     );
 }

@@ -154,8 +154,8 @@ impl Phase {
         matches!(self, Self::RequestBody | Self::ResponseBody)
     }
 
-    /// Whether a hook of this phase may answer the request.
-    pub(crate) fn may_answer(self) -> bool {
+    /// Whether a hook of this phase may respond the request.
+    pub(crate) fn may_respond(self) -> bool {
         !matches!(
             self,
             Self::Connect

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use headgate_engine::{Answer, AnswerBody, BodyVerdict, Exchange, Verdict};
+use headgate_engine::{BodyVerdict, Exchange, HookResponse, HookResponseBody, Verdict};
 use headgate_wire::Head;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -21,7 +21,7 @@ use crate::views::upstream::chosen_server;
 
 type Exchanged<'a> = Call<'a, Rc<Exchange>>;
 
-/// Nothing goes on, a response answers, anything else is a mistake; a `balance` hook may name a server.
+/// Nothing goes on, a response is sent instead, anything else is a mistake; a `balance` hook may name a server.
 impl Meaning<Rc<Exchange>> for Verdict {
     const NOTHING: Self = Self::Continue;
     const FAILED: Self = Self::Failed;
@@ -33,16 +33,16 @@ impl Meaning<Rc<Exchange>> for Verdict {
             }
         }
         match listed_fields(result)? {
-            Some(headers) if call.hook.phase.may_answer() => {
-                let answer = answer(call, result, &headers)?;
-                Ok(Self::Answer(Box::new(answer)))
+            Some(headers) if call.hook.phase.may_respond() => {
+                let response = response(call, result, &headers)?;
+                Ok(Self::Respond(Box::new(response)))
             }
             _ => Err(nonsense(call.hook, result)),
         }
     }
 }
 
-/// Nothing keeps a piece, bytes replace it, a response answers while nothing has been sent.
+/// Nothing keeps a piece, bytes replace it, a response is sent instead while nothing has been sent.
 impl Meaning<Rc<Exchange>> for BodyVerdict {
     const NOTHING: Self = Self::Keep;
     const FAILED: Self = Self::Failed;
@@ -67,20 +67,24 @@ impl Meaning<Rc<Exchange>> for BodyVerdict {
                 "hook `{name}` answers when the response has begun; hint: take the body whole, with `mode=\"buffer\"`"
             )));
         }
-        let answer = answer(call, result, &headers)?;
-        Ok(Self::Answer(Box::new(answer)))
+        let response = response(call, result, &headers)?;
+        Ok(Self::Respond(Box::new(response)))
     }
 }
 
-fn answer(call: &Exchanged<'_>, response: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Answer> {
+fn response(
+    call: &Exchanged<'_>,
+    response: &Bound<'_, PyAny>,
+    headers: &Bound<'_, PyAny>,
+) -> PyResult<HookResponse> {
     let py = response.py();
     let status: i64 = response.getattr(intern!(py, "status"))?.extract()?;
     let body = response.getattr(intern!(py, "body"))?;
     if let (101, Ok(stream)) = (status, body.cast::<RawStream>()) {
-        return Ok(Answer {
+        return Ok(HookResponse {
             status: 101,
             headers: fields(headers)?,
-            body: AnswerBody::Tunnel(stream.get().take_far()?),
+            body: HookResponseBody::Tunnel(stream.get().take_far()?),
         });
     }
     let status = u16::try_from(status)
@@ -89,25 +93,25 @@ fn answer(call: &Exchanged<'_>, response: &Bound<'_, PyAny>, headers: &Bound<'_,
         .ok_or_else(|| {
             PyValueError::new_err(format!("a response has status `{status}`; hint: 200 to 599"))
         })?;
-    Ok(Answer {
+    Ok(HookResponse {
         status,
         headers: fields(headers)?,
-        body: answer_body(call, &body)?,
+        body: response_body(call, &body)?,
     })
 }
 
-fn answer_body(call: &Exchanged<'_>, body: &Bound<'_, PyAny>) -> PyResult<AnswerBody> {
+fn response_body(call: &Exchanged<'_>, body: &Bound<'_, PyAny>) -> PyResult<HookResponseBody> {
     if body.is_none() {
-        return Ok(AnswerBody::Bytes(Vec::new()));
+        return Ok(HookResponseBody::Bytes(Vec::new()));
     }
     if let Some(bytes) = chunk(body)? {
-        return Ok(AnswerBody::Bytes(bytes));
+        return Ok(HookResponseBody::Bytes(bytes));
     }
     let py = body.py();
     let (_, context) = call.subject.views(py)?;
     let named = (call.subject.origin(py, call.hook), call.subject.hold());
     let stream = Stream::new(call.seam, body, &context, named)?;
-    Ok(AnswerBody::Stream(Box::new(stream)))
+    Ok(HookResponseBody::Stream(Box::new(stream)))
 }
 
 fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
@@ -119,15 +123,15 @@ fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
         "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
     } else if hook.phase == Phase::Balance {
         "return nothing, one of `upstream.servers`, or the address of one"
-    } else if hook.phase.may_answer() {
-        "return nothing to go on, or a `headgate.Response` to answer"
+    } else if hook.phase.may_respond() {
+        "return nothing to go on, or a `headgate.Response` to send"
     } else {
         "nothing can be answered in this phase: return nothing"
     };
     PyTypeError::new_err(format!("hook `{}` returned a `{kind}`; hint: {hint}", hook.name))
 }
 
-/// The list of an answer's fields: what `headgate.Response` keeps, else what the object calls `raw_headers`.
+/// The list of a response's fields: what `headgate.Response` keeps, else what the object calls `raw_headers`.
 fn listed_fields<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = result.py();
     if let Some(headers) = result.getattr_opt(intern!(py, "headers"))? {
@@ -138,7 +142,7 @@ fn listed_fields<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, 
     result.getattr_opt(intern!(py, "raw_headers"))
 }
 
-/// The fields of an answer. They pass the same checks as those of a message on the wire: no line break gets into a head.
+/// The fields of a response. They pass the same checks as those of a message on the wire: no line break gets into a head.
 fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut checked = Head::empty();
     let mut fields = Vec::new();

@@ -12,7 +12,7 @@ pub(crate) struct Failure {
     kind: &'static str,
     /// `client`, `upstream` or `gateway`.
     source: &'static str,
-    /// The status that the client gets if no hook answers.
+    /// The status that the client gets if no hook responds.
     status: u16,
     /// One sentence.
     message: String,

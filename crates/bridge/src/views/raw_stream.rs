@@ -1,4 +1,4 @@
-//! Bytes both ways between an upgraded client and Python code: the body of a 101 answer.
+//! Bytes both ways between an upgraded client and Python code: the body of a 101 response.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -27,7 +27,7 @@ pub(crate) struct RawStream {
 struct Parts {
     seam: Rc<Seam>,
     near: RefCell<Option<VirtualEnd>>,
-    /// The engine's end, until the answer takes it.
+    /// The engine's end, until the response takes it.
     far: RefCell<Option<VirtualEnd>>,
     reader: RefCell<Option<Waker>>,
 }
@@ -39,7 +39,7 @@ impl RawStream {
             .get()?
             .far
             .take()
-            .ok_or_else(|| PyRuntimeError::new_err("the stream is the body of another answer already"))
+            .ok_or_else(|| PyRuntimeError::new_err("the stream is the body of another response already"))
     }
 }
 

@@ -224,7 +224,7 @@ impl Request {
         self.parts.get()?.link.state(py)
     }
 
-    /// The request's id, as in logs and error answers.
+    /// The request's id, as in logs and error responses.
     #[getter]
     fn id(&self, py: Python<'_>) -> PyResult<String> {
         request_id(py, &*self.exchange()?)

@@ -13,7 +13,7 @@ use crate::interpreter::helper::helper;
 use crate::interpreter::text;
 use crate::views::headers::{Headers, Side};
 
-/// A view of the head that came from the server; in phase `log` also of an answer that the gateway made.
+/// A view of the head that came from the server; in phase `log` also of a response that the gateway made.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct ResponseView {
     /// The header fields.

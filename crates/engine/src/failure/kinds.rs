@@ -82,7 +82,7 @@ kinds! {
     Misdirected "misdirected" Client 421 Never Debug "this connection was made for another host than the request asks for";
     NoClientCertificate "no_client_certificate" Client 400 Never Debug "a client certificate is needed here";
     BadClientCertificate "bad_client_certificate" Client 400 Never Debug "the client certificate is refused";
-    GrpcDeadline "grpc_deadline" Client 504 Never Debug "the call's deadline passed before the server answered";
+    GrpcDeadline "grpc_deadline" Client 504 Never Debug "the call's deadline passed before the server responded";
     WebSocketHandshake "websocket_handshake" Client 400 Never Debug "the request for a WebSocket is malformed";
     WebSocketVersion "websocket_version" Client 426 Never Debug "only version 13 of the WebSocket protocol is spoken here";
     ClientWebSocketProtocol "websocket_protocol" Client 400 Never Debug "the client broke the WebSocket protocol";
@@ -96,9 +96,9 @@ kinds! {
     UpstreamTlsTimeout "upstream_tls_timeout" Upstream 504 AlwaysSafe Warned "the server did not finish the TLS handshake in time";
     UpstreamRefused "upstream_refused" Upstream 502 AlwaysSafe Debug "the server did not take the request";
     UpstreamClosed "upstream_closed" Upstream 502 IfConnectionWasReused Debug "the server closed a connection that was used before";
-    UpstreamReset "upstream_reset" Upstream 502 IfIdempotent Debug "the server closed the connection before it answered";
+    UpstreamReset "upstream_reset" Upstream 502 IfIdempotent Debug "the server closed the connection before it responded";
     UpstreamSendTimeout "send_timeout" Upstream 504 IfIdempotent Debug "the server took too long to read the request";
-    UpstreamHeadTimeout "upstream_head_timeout" Upstream 504 Never Debug "the server took too long to answer";
+    UpstreamHeadTimeout "upstream_head_timeout" Upstream 504 Never Debug "the server took too long to respond";
     UpstreamIdleTimeout "upstream_idle_timeout" Upstream 504 Never Debug "the server stopped sending";
     UpstreamCut "upstream_cut" Upstream 502 Never Debug "the server closed the connection within its response";
     BadChunk "bad_chunk" Upstream 502 Never Debug "the framing of the response's body is malformed";
@@ -106,7 +106,7 @@ kinds! {
     UnaskedTransferCoding "unasked_transfer_coding" Upstream 502 Never Debug "the server used a transfer coding that it was not asked for";
     UnaskedUpgrade "unasked_upgrade" Upstream 502 Never Debug "the server switched protocols without being asked";
     BadUpgrade "bad_upgrade" Upstream 502 Never Debug "the server switched to a protocol that was not asked for";
-    BadWebSocketAnswer "bad_websocket_answer" Upstream 502 Never Debug "the server's response does not open the WebSocket";
+    BadWebSocketResponse "bad_websocket_answer" Upstream 502 Never Debug "the server's response does not open the WebSocket";
     WebSocketUnsupported "websocket_unsupported" Upstream 502 Never Debug "the server takes no WebSockets over HTTP/2 (RFC 8441)";
     ServerWebSocketProtocol "websocket_protocol" Upstream 502 Never Debug "the server broke the WebSocket protocol";
     ServerWebSocketText "websocket_text" Upstream 502 Never Debug "a text message of the server is not UTF-8";
@@ -116,11 +116,11 @@ kinds! {
     HeldResponseTooLarge "buffered_body_too_large" Upstream 502 Never Debug "the response is larger than is held for a hook";
     // the gateway, its configuration and its user's code
     HookFailed "hook_failed" Gateway 500 Never Raised "a hook failed, and is declared to fail closed";
-    Answered "answered" Gateway 500 Never Debug "a hook of the body answers in place of what it was called for";
-    NoAnswer "no_answer" Gateway 404 Never Debug "no hook of the route answered";
-    BadAnswer "bad_answer" Gateway 500 Never Warning "a hook's response cannot be sent";
+    Replied "answered" Gateway 500 Never Debug "a body hook responds in place of what it was called for";
+    NoReply "no_answer" Gateway 404 Never Debug "no hook of the route responded";
+    BadResponse "bad_answer" Gateway 500 Never Warning "a hook's response cannot be sent";
     UnaskedHookUpgrade "unasked_upgrade" Gateway 500 Never Warning "a hook switches protocols although the client did not ask for it";
-    BadHookWebSocketAnswer "bad_websocket_answer" Gateway 500 Never Warning "a hook's response does not open the WebSocket";
+    BadHookWebSocketResponse "bad_websocket_answer" Gateway 500 Never Warning "a hook's response does not open the WebSocket";
     BadServerAddress "bad_server_address" Gateway 500 Never Warning "a hook chose a server whose address is not valid";
     BodyUsedUp "body_used_up" Gateway 500 Never Warning "a hook has used up the request's body and set no other one";
     HookBodyTooLarge "hook_body_too_large" Gateway 500 Never Warning "the hooks made the request's body larger than the limit";

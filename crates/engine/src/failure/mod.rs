@@ -1,4 +1,4 @@
-//! What went wrong with a request: at whose fault, with which answer, and whether a retry is safe.
+//! What went wrong with a request: at whose fault, with which respond, and whether a retry is safe.
 //!
 //! # How it works
 //! Each kind of failure is a line of one table, from which its status, its fault and the reference for users come. What
@@ -21,7 +21,7 @@ use kinds::KINDS;
 pub enum Source {
     /// The peer that sent the request.
     Client,
-    /// The server that was to answer it.
+    /// The server that was to respond it.
     Upstream,
     /// The gateway itself or its user's code.
     Gateway,
@@ -69,7 +69,7 @@ pub struct Facts {
     pub name: &'static str,
     /// Who is to blame.
     pub source: Source,
-    /// The status that the client gets if no `error` hook answers; 499 means that nobody is left to answer.
+    /// The status that the client gets if no `error` hook responds; 499 means that there is nobody left to respond to.
     pub status: u16,
     /// Whether another server may be tried.
     pub retry: Retry,
@@ -85,7 +85,7 @@ impl FailureKind {
         self.facts().name
     }
 
-    /// Whether nobody is left to answer.
+    /// Whether there is nobody left to respond to.
     pub fn leaves_nobody(self) -> bool {
         matches!(self, Self::ClientLeft | Self::ClientSendTimeout)
     }
@@ -210,7 +210,7 @@ impl FailureParts {
         self.kind.facts().source
     }
 
-    /// The status that the client gets if no `error` hook answers; 499 means that nobody is left to answer.
+    /// The status that the client gets if no `error` hook responds; 499 means that there is nobody left to respond to.
     pub fn status(&self) -> u16 {
         self.kind.facts().status
     }
@@ -272,7 +272,7 @@ impl Failure {
         }
     }
 
-    /// The client went away: nobody to answer (nginx's 499).
+    /// The client went away: there is nobody to respond to (nginx's 499).
     pub fn client_left() -> Self {
         FailureKind::ClientLeft.into()
     }
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_nobody_answers_is_a_client_that_left() {
+    fn only_a_client_that_left_gets_no_response() {
         for (facts, _) in failures() {
             assert_eq!(
                 facts.status == 499,

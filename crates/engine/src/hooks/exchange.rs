@@ -13,7 +13,7 @@ use super::channel::Channel;
 use super::configuration::Configuration;
 use super::connection::{ClientInfo, Protocol};
 use super::intake::Intake;
-use super::verdict::Answer;
+use super::verdict::HookResponse;
 use crate::access_log::HookTime;
 use crate::failure::Failure;
 use headgate_net::clock::Clock;
@@ -58,8 +58,8 @@ pub struct Rare {
     pub loads: RefCell<Vec<Load>>,
     /// The WebSocket that the request asks for, where hooks see its messages.
     pub websocket: OnceCell<Rc<Channel>>,
-    /// The answer of a body hook, to be given in place of what the hook was called for.
-    pub(crate) answer: RefCell<Option<Box<Answer>>>,
+    /// The response of a body hook, to be given in place of what the hook was called for.
+    pub(crate) hook_response: RefCell<Option<Box<HookResponse>>>,
 }
 
 /// One request and its response.

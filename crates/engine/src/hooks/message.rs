@@ -31,7 +31,7 @@ impl Message {
 pub enum Party {
     /// Who asked for it.
     Client,
-    /// Who answered.
+    /// Who accepted it.
     Server,
     /// This gateway: its hooks, its limits, its end.
     Gateway,

@@ -1,7 +1,7 @@
 //! The seam to the user's code: a trait that the engine calls and `bridge` implements.
 //!
 //! # How it works
-//! A hook is an index into the table that came with the snapshot. The engine calls it with the exchange; the hook answers
+//! A hook is an index into the table that came with the snapshot. The engine calls it with the exchange; the hook responds
 //! at once ([`Step::Ready`], the common case, also for an `async def` that does not wait) or with a future that the
 //! request's task awaits. Dropping that future cancels the hook: this is what happens when the client leaves or the
 //! hook's deadline passes. A phase without hooks never comes here.
@@ -28,8 +28,8 @@ use exchange::Exchange;
 use message::{Message, Party};
 use piece::Chunk;
 pub use verdict::{
-    Answer, AnswerBody, BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, LocalFuture,
-    MatcherFailed, MessageStep, MessageVerdict, Read, Step, Verdict,
+    BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, HookResponse, HookResponseBody,
+    LocalFuture, MatcherFailed, MessageStep, MessageVerdict, Read, Step, Verdict,
 };
 
 /// Everything the engine asks of user code.

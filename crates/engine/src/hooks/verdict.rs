@@ -1,4 +1,4 @@
-//! What hooks answer, and the bodies they make.
+//! What hooks return, and the bodies they make.
 
 use std::future::Future;
 use std::io;
@@ -18,8 +18,8 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub enum Verdict {
     /// Go on with the next hook or step.
     Continue,
-    /// Answer the client with this instead of going on.
-    Answer(Box<Answer>),
+    /// Send the client this response instead of going on.
+    Respond(Box<HookResponse>),
     /// The hook raised, took too long or returned nonsense, and is declared to fail closed. Already logged.
     Failed,
     /// A `balance` hook chose that server; the index is of the exchange's upstream.
@@ -42,8 +42,8 @@ pub enum BodyVerdict {
     Keep,
     /// This takes its place; empty drops it.
     Replace(Chunk),
-    /// Answer the client with this instead: nothing was sent to it yet.
-    Answer(Box<Answer>),
+    /// Send the client this response instead: nothing was sent to it yet.
+    Respond(Box<HookResponse>),
     /// As [`Verdict::Failed`].
     Failed,
 }
@@ -64,18 +64,18 @@ pub enum MessageVerdict {
 /// The first step of a hook on a message.
 pub type MessageStep = Step<MessageVerdict>;
 
-/// An answer made by user code.
-pub struct Answer {
+/// A response made by user code.
+pub struct HookResponse {
     /// 200 to 599.
     pub status: u16,
     /// Field names and values; framing fields are not among them.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// What follows the head.
-    pub body: AnswerBody,
+    pub body: HookResponseBody,
 }
 
-/// The body of an [`Answer`].
-pub enum AnswerBody {
+/// The body of an [`HookResponse`].
+pub enum HookResponseBody {
     /// The whole body.
     Bytes(Vec<u8>),
     /// Chunks as they come, for instance from an async generator.

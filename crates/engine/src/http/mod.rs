@@ -6,7 +6,7 @@
 //! | [`edge`] | HTTP/2 from clients, translated into HTTP/1 in memory |
 //! | [`exchange`] | one request's life |
 //! | [`forward`] | its part that goes to a server |
-//! | [`reply`] | local replies: of hooks, routes that are no proxy, and failures |
+//! | [`reply`] | local replies: of hooks, routes without an upstream, and failures |
 //! | [`fetch`] | requests of the gateway itself |
 //! | [`bodies`] | bodies that hooks see |
 //! | [`phases`] | running the hooks of a phase |

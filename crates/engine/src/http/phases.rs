@@ -6,18 +6,18 @@ use std::task::{Context, Poll};
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
-use crate::hooks::{Answer, AnswerBody, LocalFuture, Step, Verdict};
+use crate::hooks::{HookResponse, HookResponseBody, LocalFuture, Step, Verdict};
 use crate::http::bodies::intake;
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::state::connection::Connection;
 
-/// Runs hooks in order until one answers or fails.
+/// Runs hooks in order until one responds or fails.
 pub(crate) async fn run_hooks(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     hooks: &[usize],
-) -> Result<Option<Box<Answer>>, Failure> {
+) -> Result<Option<Box<HookResponse>>, Failure> {
     if hooks.is_empty() {
         return Ok(None);
     }
@@ -30,7 +30,7 @@ pub(crate) async fn run_hooks_now(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     hooks: &[usize],
-) -> Result<Option<Box<Answer>>, Failure> {
+) -> Result<Option<Box<HookResponse>>, Failure> {
     run(connection, exchange, hooks, None).await
 }
 
@@ -40,11 +40,11 @@ pub(crate) async fn run_request_hooks(
     exchange: &Rc<Exchange>,
     hooks: &[usize],
     body: &mut RequestBody,
-) -> Result<Option<Box<Answer>>, Failure> {
+) -> Result<Option<Box<HookResponse>>, Failure> {
     exchange.is_body_open.set(true);
     let outcome = run(connection, exchange, hooks, Some(body)).await;
-    // a streamed answer may be made of what is still to be read: whoever sends it closes
-    let goes_on = matches!(&outcome, Ok(Some(answer)) if matches!(answer.body, AnswerBody::Stream(_)));
+    // a streamed response may be made of what is still to be read: whoever sends it closes
+    let goes_on = matches!(&outcome, Ok(Some(reply)) if matches!(reply.body, HookResponseBody::Stream(_)));
     if !goes_on {
         close_body(exchange);
     }
@@ -64,7 +64,7 @@ async fn run(
     exchange: &Rc<Exchange>,
     hooks: &[usize],
     mut body: Option<&mut RequestBody>,
-) -> Result<Option<Box<Answer>>, Failure> {
+) -> Result<Option<Box<HookResponse>>, Failure> {
     let tables = exchange.tables.borrow().clone();
     let began = exchange.now_us();
     connection.watch.disarm();
@@ -91,8 +91,8 @@ async fn run(
                 exchange.picked.set(Some(server));
                 break;
             }
-            Verdict::Answer(answer) => {
-                outcome = Ok(Some(answer));
+            Verdict::Respond(reply) => {
+                outcome = Ok(Some(reply));
                 break;
             }
             Verdict::Failed => {

@@ -12,11 +12,11 @@ use crate::state::connection::{Connection, Next};
 use headgate_net::peer::{Broken, Peer};
 use headgate_upstream::Upstream;
 
-/// An upgrade that whoever answers it has agreed to.
+/// An upgrade that the server or hook has accepted.
 pub(crate) struct Switched<'a> {
     pub(crate) exchange: &'a Rc<Exchange>,
     pub(crate) tables: &'a Rc<Configuration>,
-    /// Whose timeouts hold where the route has none; a hook that answers itself has no upstream.
+    /// Whose timeouts hold where the route has none; a hook that responds itself has no upstream.
     pub(crate) upstream: Option<&'a Upstream>,
 }
 

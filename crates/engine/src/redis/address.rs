@@ -12,7 +12,7 @@ pub(super) enum Place {
 /// How the server for a command is found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Finding {
-    /// The first of the places that answers.
+    /// The first of the addresses that responds.
     Listed,
     /// The places are Sentinels, which know the primary of this name.
     Sentinel(String),

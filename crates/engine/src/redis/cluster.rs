@@ -12,9 +12,9 @@ const SLOTS: u16 = 16384;
 pub(super) struct Slots(Vec<(u16, u16, Place)>);
 
 impl Slots {
-    /// Reads the answer to `CLUSTER SLOTS`; a node without a host is `from`, which has said it.
-    pub(super) fn read(answer: Value, from: &Place) -> Self {
-        let Value::Array(ranges) = answer else {
+    /// Reads the response to `CLUSTER SLOTS`; a node without a host is `from`, which has said it.
+    pub(super) fn read(response: Value, from: &Place) -> Self {
+        let Value::Array(ranges) = response else {
             return Self::default();
         };
         let range = |range: Value| {

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::address::Place;
 
-/// Commands of one worker that wait for their answers at once; others wait for a place, within their timeout.
+/// Commands of one worker that wait for their responses at once; others wait for a place, within their timeout.
 const MAX_IN_FLIGHT: usize = 4096;
 
 /// See the module.
@@ -90,7 +90,7 @@ impl Link {
     /// Whether nothing more may be sent on it: it has broken, or the server has closed it while nothing was asked.
     pub(super) fn is_closed(&self) -> bool {
         let state = &self.state;
-        // while answers are awaited, the end of the connection is told to those who wait
+        // while responses are awaited, those who wait are told that the connection ended
         state.is_broken.get() || state.in_flight.get() == 0 && has_hung_up(&state.socket)
     }
 
@@ -99,18 +99,18 @@ impl Link {
         self.state.is_broken.set(true);
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command and waits for its response.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         let _flight = Flight::new(&self.state);
         let mut connection = self.connection.clone();
-        let answer = match connection.req_packed_command(command).await {
+        let response = match connection.req_packed_command(command).await {
             Ok(Value::ServerError(error)) => Err(RedisError::from(error)),
             other => other,
         };
-        if answer.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
+        if response.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
             self.give_up();
         }
-        answer
+        response
     }
 }
 

@@ -79,7 +79,7 @@ pub struct RedisFailure {
 pub enum RedisFailureKind {
     /// No connection, or it broke.
     Connection,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
     /// The server refused the command.
     Refused,
@@ -182,7 +182,7 @@ impl Redis {
                 Err(error) => return Err(error),
             };
             let error = match opened.send(&command).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             let redirect = error.redirect_node().map(|(node, _)| node.to_owned());
@@ -230,7 +230,7 @@ impl Redis {
                 RedisFailure {
                     kind: RedisFailureKind::Timeout,
                     message: format!(
-                        "Redis did not answer within {} ms; hint: is it there? or give `timeout=`",
+                        "Redis did not respond within {} ms; hint: is it there? or give `timeout=`",
                         self.timeout.as_millis()
                     ),
                 }

@@ -88,7 +88,7 @@ impl Servers {
         Ok(kept.insert(opened?).clone())
     }
 
-    /// The first of the servers that answers, or the primary that a Sentinel knows.
+    /// The first of the servers that responds, or the primary that a Sentinel knows.
     async fn found(&self) -> Result<Link, RedisError> {
         let mut failed = None;
         for place in &self.address.places {
@@ -108,10 +108,10 @@ impl Servers {
     async fn primary(&self, sentinel: &Place, name: &str) -> Result<Link, RedisError> {
         // Sentinels have neither databases nor the servers' users
         let asked = self.open_as(sentinel, &RedisConnectionInfo::default()).await?;
-        let answer = asked
+        let response = asked
             .send(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name))
             .await?;
-        let (host, port): (String, u16) = redis::from_redis_value(answer).map_err(|_| {
+        let (host, port): (String, u16) = redis::from_redis_value(response).map_err(|_| {
             RedisError::from((
                 redis::ErrorKind::InvalidClientConfig,
                 "the Sentinel knows no such primary",
@@ -137,8 +137,8 @@ impl Servers {
                 link.send(redis::cmd("CLUSTER").arg("SLOTS")).await
             };
             match told.await {
-                Ok(answer) => {
-                    let slots = Slots::read(answer, place);
+                Ok(response) => {
+                    let slots = Slots::read(response, place);
                     if !slots.is_empty() {
                         self.slots.replace(slots);
                         return Ok(());

@@ -92,7 +92,7 @@ pub struct Limits {
     pub max_proxy_header_bytes: usize,
     /// A TLS client's first message.
     pub max_client_hello_bytes: usize,
-    /// What a client's FIN before its answer means: `false` (it left: 499), `true` (it only finished sending).
+    /// What a client's FIN before its response means: `false` (it left: 499), `true` (it only finished sending).
     #[serde(default)]
     pub allow_half_close: bool,
     /// Of a body that a request hook asks for whole.

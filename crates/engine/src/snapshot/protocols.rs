@@ -67,10 +67,10 @@ pub struct WebSocket {
     pub max_frame_bytes: usize,
     /// What hooks have sent of their own and the peers have not taken.
     pub max_queued_bytes: usize,
-    /// How often a silent side is pinged, and how long it may take to answer, in milliseconds; 0 for never.
+    /// How often a silent side is pinged, and how long it may take to respond, in milliseconds; 0 for never.
     pub ping_interval: u64,
     /// The longest time without a message, in milliseconds.
     pub idle: u64,
-    /// How long a close frame's answer is awaited, in milliseconds.
+    /// How long a close frame's response is awaited, in milliseconds.
     pub close_timeout: u64,
 }

@@ -61,14 +61,14 @@ pub enum Action {
         /// An index into `upstreams`.
         upstream: usize,
     },
-    /// Answers with a redirect.
+    /// Responds with a redirect.
     Redirect {
         /// 301, 302, 303, 307 or 308.
         status: u16,
         /// May hold `{scheme}`, `{host}`, `{path}`, `{query}`, `{target}` and path parameters.
         location: String,
     },
-    /// Answers with a fixed text.
+    /// Responds with a fixed text.
     Respond {
         /// 200 to 599.
         status: u16,
@@ -77,14 +77,14 @@ pub enum Action {
         /// The body.
         body: String,
     },
-    /// Answers with files of a folder.
+    /// Responds with files of a folder.
     Files {
         /// The folder.
         root: String,
         /// Names tried for a folder.
         index: Vec<String>,
     },
-    /// A `request` hook answers; 404 if none does.
+    /// A `request` hook responds; 404 if none does.
     Hooks {},
 }
 

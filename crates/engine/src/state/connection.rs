@@ -12,7 +12,7 @@ use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
 use headgate_net::stream::Stream;
 use headgate_upstream::{Pooled, Upstream};
 
-/// How long a client may still send after an answer that did not wait for its body.
+/// How long a client may still send after a response that did not wait for its body.
 const LINGER_MS: u64 = 2_000;
 
 /// And how much.
@@ -53,9 +53,9 @@ pub(crate) enum Next {
     KeepAlive,
     /// The end.
     Close,
-    /// The end, in the middle of an answer.
+    /// The end, in the middle of a response.
     Cut,
-    /// The end, after the client has had time to read the answer although it was still sending (RFC 9112 section 9.6).
+    /// The end, after the client has had time to read the response although it was still sending (RFC 9112 section 9.6).
     Linger,
 }
 
@@ -111,11 +111,11 @@ impl Connection {
         }
     }
 
-    /// Ends a TLS session as it should be, so that the client can tell a whole answer from one that was cut (RFC 8446
+    /// Ends a TLS session as it should be, so that the client can tell a whole response from one that was cut (RFC 8446
     /// section 6.1).
     pub(crate) fn close_tls(mut self) {
         if matches!(self.peer.stream, Stream::Tls(_)) {
-            // 24 bytes after an answer that the kernel took: if they do not fit the client reads nothing anyway
+            // 24 bytes after a response that the kernel took: if they do not fit the client reads nothing anyway
             let _ = self
                 .peer
                 .stream
@@ -123,7 +123,7 @@ impl Connection {
         }
     }
 
-    /// Lets the client read the answer before the connection is closed under what it still sends.
+    /// Lets the client read the response before the connection is closed under what it still sends.
     pub(crate) async fn linger(mut self) {
         self.watch.arm(Limit::Linger, LINGER_MS);
         if !self.peer.shutdown(&self.watch).await {

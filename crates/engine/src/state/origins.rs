@@ -32,7 +32,7 @@ impl Origins {
         Some(origin.upstream.clone())
     }
 
-    /// For tests: an origin (`https://host`) or address is answered by this socket, without TLS, and of all others none is
+    /// For tests: an origin (`https://host`) or address is served by this socket, without TLS, and of all others none is
     /// reached any more.
     pub(crate) fn stand_in(&self, origin: &str, socket: &str) -> Result<(), String> {
         self.is_closed.set(true);

@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //! The kernel gives all datagrams of a client to the same worker (SO_REUSEPORT), which keeps a bounded table of sessions. A
-//! session is a task with a socket of its own towards its server: datagrams reach it through a short queue, answers go
+//! session is a task with a socket of its own towards its server: datagrams reach it through a short queue, responses go
 //! back over the listener's socket. It ends when neither side has said anything for a while. What does not fit is dropped
 //! and counted, as networks do.
 
@@ -76,7 +76,7 @@ impl UdpListener {
                 biased;
                 received = self.socket.recv_from(&mut buffer) => match received {
                     Ok((size, client)) => self.deliver(&buffer[..size], client, &shared),
-                    // an answer that could not be delivered is told to whoever reads next
+                    // a response that could not be delivered is told to whoever reads next
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                     Err(error) => {
                         tracing::error!(listener = self.name, %error, "cannot receive datagrams");
@@ -235,16 +235,16 @@ impl Session {
                         self.count_drop(&towards.send(&datagram).await);
                     }
                 }
-                answer = receive(&towards, &mut buffer) => {
-                    let Ok(size) = answer else {
+                response = receive(&towards, &mut buffer) => {
+                    let Ok(size) = response else {
                         failed(Counter::UpstreamFailures);
                         return Err("reset");
                     };
                     upstream.succeeded(index, shared.clock.now_ms());
                     self.sent += size as u64;
-                    if let Some(answer) = self.filtered(&state, false, buffer[..size].to_vec()).await? {
+                    if let Some(response) = self.filtered(&state, false, buffer[..size].to_vec()).await? {
                         shared.metrics.count(Counter::UdpDatagramsSent);
-                        self.count_drop(&self.socket.send_to(&answer, self.client).await);
+                        self.count_drop(&self.socket.send_to(&response, self.client).await);
                     }
                 }
                 () = silence(&idle) => return Ok(()),

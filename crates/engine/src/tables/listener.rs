@@ -83,7 +83,7 @@ impl Settings {
             || !self.hooks.connect.is_empty()
     }
 
-    /// Whether the first TLS message decides something before it is answered.
+    /// Whether the first TLS message decides something before the handshake goes on.
     pub(crate) fn looks_at_hello(&self) -> bool {
         self.tls_passthrough || (self.tls.is_some() && !self.hooks.client_hello.is_empty())
     }

@@ -75,7 +75,7 @@ fn a_response_under_way_when_the_worker_ends_is_cut() {
 }
 
 #[test]
-fn a_worker_that_drains_answers_what_it_has() {
+fn a_worker_that_drains_serves_what_it_has() {
     lab::run(Setup::proxy(), async |lab| {
         let late = Reply::new("").then_after_a_word("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         lab.server.will(late);
@@ -121,7 +121,7 @@ fn a_client_that_leaves_ends_its_request() {
 }
 
 #[test]
-fn a_client_that_only_finished_sending_is_answered_where_that_is_allowed() {
+fn a_client_that_only_finished_sending_gets_its_response_where_that_is_allowed() {
     let setup = Setup::proxy().set("/limits/allow_half_close", true);
     lab::run(setup, async |lab| {
         let mut client = lab.client();

@@ -1,6 +1,6 @@
 //! Whatever hooks make of a request or a response, the message that is sent ends where a strict client reads its end.
 
-use headgate_engine::{AnswerBody, BodyFailed, BodySource, LocalFuture};
+use headgate_engine::{BodyFailed, BodySource, HookResponseBody, LocalFuture};
 
 use crate::lab::{self, edit, reply, Lab, Message, Reply, Setup};
 
@@ -75,7 +75,7 @@ fn part(target: &[u8], at: usize) -> String {
     text.split('/').nth(at).unwrap_or("-").to_owned()
 }
 
-/// The answer of a server that frames correctly.
+/// The response of a server that frames correctly.
 fn server(request: &str) -> Reply {
     let mut words = request.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -131,7 +131,7 @@ fn with_method_hook(setup: Setup, phase: &str) -> Setup {
 
 /// Asks every case of a client with HTTP/1.1, then whether the next message is the next one.
 async fn ask_all(lab: &Lab, cases: &[Case], check: impl Fn(&Case, &Message) -> Result<(), String>) {
-    lab.server.answers(server);
+    lab.server.responds(server);
     let mut failures = Vec::new();
     for case in cases {
         let mut client = lab.client();
@@ -156,7 +156,7 @@ async fn ask_all_over_http2(
     cases: &[Case],
     check: impl Fn(&Case, &Message) -> Result<(), String>,
 ) {
-    lab.server.answers(server);
+    lab.server.responds(server);
     let client = lab.http2_client().await;
     let mut failures = Vec::new();
     for case in cases {
@@ -276,7 +276,7 @@ fn filtered_responses_end_where_a_client_reads_their_end() {
 fn body_hooks_do_not_run_on_what_is_not_sent() {
     let setup = with_status_hook(Setup::proxy()).body_hook("buffer", |_| panic!("it has no content"));
     lab::run(setup, async |lab| {
-        lab.server.answers(server);
+        lab.server.responds(server);
         for target in ["/200/length/204/-", "/200/chunks/304/-", "/200/length/205/-"] {
             let message = lab.client().get(target).await.expect("it is sound");
             assert_eq!(message.body, b"", "{target}");
@@ -304,9 +304,9 @@ fn local_replies_end_where_a_client_reads_their_end() {
                     phase,
                     reply(status, &[("content-type", "text/plain")], move || {
                         if is_stream {
-                            AnswerBody::Stream(Box::new(Pieces(0)))
+                            HookResponseBody::Stream(Box::new(Pieces(0)))
                         } else {
-                            AnswerBody::Bytes(b"ok".to_vec())
+                            HookResponseBody::Bytes(b"ok".to_vec())
                         }
                     }),
                 );

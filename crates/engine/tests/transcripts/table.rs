@@ -6,7 +6,7 @@ use crate::lab::{self, Reply, Setup};
 struct Row {
     name: &'static str,
     request: &'static str,
-    /// What the server answers; without it nothing must reach the server.
+    /// What the server responds; without it nothing must reach the server.
     reply: Option<&'static str>,
     /// What the server got.
     forwarded: &'static str,
@@ -404,7 +404,7 @@ fn what_is_refused_reaches_no_server() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_get_their_responses_in_order() {
     lab::run(Setup::proxy(), async |lab| {
         for body in ["a", "b", "c"] {
             lab.server.will(Reply::new(format!(

@@ -5,7 +5,7 @@ use crate::lab::{self, Reply, Setup};
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn a_server_that_does_not_answer_is_a_504() {
+fn a_server_that_does_not_respond_is_a_504() {
     lab::run(Setup::proxy(), async |lab| {
         lab.server.will(Reply::silence());
         let mut client = lab.client();
@@ -139,7 +139,7 @@ fn a_connection_of_http2_that_is_read_steadily_is_not_cut() {
     let fixed = || Setup::respond(200, &[], &"x".repeat(LONG));
     for setup in [relayed(), filtered(), fixed()] {
         lab::run(setup, async |lab| {
-            lab.server.answers(|_| Reply::new(long(LONG)));
+            lab.server.responds(|_| Reply::new(long(LONG)));
             let mut slow = lab.slow_http2_client().await;
             for _ in 0..40 {
                 lab.advance(59_000).await;

@@ -1,4 +1,4 @@
-//! The first TLS message, where something is decided by it before it is answered: by hooks, or by routes of names.
+//! The first TLS message, where something is decided by it before the handshake goes on: by hooks, or by routes of names.
 
 use std::future::{poll_fn, Future};
 use std::pin::pin;
@@ -121,7 +121,7 @@ async fn while_client_stays<T>(
         if let Poll::Ready(done) = work.as_mut().poll(context) {
             return Poll::Ready(Ok(done));
         }
-        // a client that sends more than a hello before it is answered is not waited on to leave
+        // a client that sends more than a ClientHello before the handshake goes on is not waited on to leave
         while peer.unread().len() < BUFFER_BYTES / 2 {
             match peer.poll_fill(context, BUFFER_BYTES / 2) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Broken::Closed)),

@@ -218,7 +218,7 @@ impl Opening {
         spawn_local(protocol::serve(connection));
     }
 
-    /// Answers the client's TLS handshake. What no limit explains is the client's own matter and is not in the access log.
+    /// Does the TLS handshake. What no limit explains is the client's own matter and is not in the access log.
     async fn secure(
         &mut self,
         tls: &Rc<ListenerTls>,

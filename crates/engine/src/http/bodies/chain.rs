@@ -15,7 +15,7 @@ use super::coding::{Decoding, Encoding};
 use super::piece::{Chunk, Flow, On};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::spool::Spool;
-use crate::hooks::{Answer, BodyStep, BodyVerdict, Hooks};
+use crate::hooks::{BodyStep, BodyVerdict, HookResponse, Hooks};
 use crate::snapshot::{BodyHook, BodyMode};
 use headgate_net::clock::Clock;
 use headgate_shared::metrics::{Counter, Metrics};
@@ -43,8 +43,8 @@ pub(crate) enum ChainBroken<E> {
     Input(E),
     /// A hook failed, and fails closed. Already logged.
     Hook,
-    /// A hook answers instead.
-    Answered(Box<Answer>),
+    /// A hook responds instead.
+    Replied(Box<HookResponse>),
     /// It is larger than a hook takes it whole.
     TooLarge,
     /// It is not what its Content-Encoding says, or that names a coding nobody here knows.
@@ -216,7 +216,7 @@ fn poll_stages<I: Input>(
 /// As [`ChainBroken`], less what only the input can do.
 enum StageBroken {
     Hook,
-    Answered(Box<Answer>),
+    Replied(Box<HookResponse>),
     TooLarge,
     Coding,
     Spool(io::Error),
@@ -229,7 +229,7 @@ impl StageBroken {
     fn with_input<E>(self) -> ChainBroken<E> {
         match self {
             Self::Hook => ChainBroken::Hook,
-            Self::Answered(answer) => ChainBroken::Answered(answer),
+            Self::Replied(response) => ChainBroken::Replied(response),
             Self::TooLarge => ChainBroken::TooLarge,
             Self::Coding => ChainBroken::Coding,
             Self::Spool(error) => ChainBroken::Spool(error),
@@ -329,7 +329,7 @@ impl HookStage {
                 *has_changed = true;
                 Ok(self.known(Flow::of(chunk, flow.is_last)))
             }
-            BodyVerdict::Answer(answer) => Err(Box::new(StageBroken::Answered(answer))),
+            BodyVerdict::Respond(response) => Err(Box::new(StageBroken::Replied(response))),
             BodyVerdict::Failed => Err(Box::new(StageBroken::Hook)),
         }
     }

@@ -126,7 +126,7 @@ pub(crate) fn poll_continue(
     if !exchange.request.borrow().expect_continue {
         return Poll::Ready(Ok(()));
     }
-    // within an answer that has begun there is no place for it
+    // within a response that has begun there is no place for it
     let has_begun = exchange.status.get() != 0;
     if body.received == 0 && connection.peer.unread().is_empty() && !body.is_read() && !has_begun {
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -169,9 +169,9 @@ impl Made {
         let failure = match broken {
             ChainBroken::Input(broken) => return broken,
             ChainBroken::Hook => hook_failed(),
-            ChainBroken::Answered(answer) => {
-                self.exchange.rare().answer.replace(Some(answer));
-                Failure::new(FailureKind::Answered, "a hook of the body answers")
+            ChainBroken::Replied(response) => {
+                self.exchange.rare().hook_response.replace(Some(response));
+                Failure::new(FailureKind::Replied, "a body hook responds")
             }
             ChainBroken::TooLarge => held_too_large(),
             ChainBroken::Coding => Failure::from(FailureKind::BadContentCoding),

@@ -3,7 +3,7 @@
 //! # How it works
 //! What is already here when the head is sent goes out with it, as a copy that can be sent again
 //! ([`RequestBody::take_available`]) or from where it is ([`RequestBody::offer_available`]); the rest is pumped while
-//! the engine already waits for the response, because a server may answer early. Payload is written straight from the
+//! the engine already waits for the response, because a server may respond early. Payload is written straight from the
 //! client's buffer; only the framing around it is built.
 
 use std::task::{Context, Poll};
@@ -165,7 +165,7 @@ impl RequestBody {
         offered
     }
 
-    /// Reads and drops what is already here; for answers that do not want the body.
+    /// Reads and drops what is already here; for responses that do not need the body.
     pub(crate) fn discard_available(&mut self, client: &mut Peer) -> Result<(), BodyBroken> {
         let mut nowhere = Vec::new();
         self.take_available(client, &mut nowhere)

@@ -1,8 +1,8 @@
 //! A client's stream as the byte stream that a connection serves one request on.
 //!
 //! # How it works
-//! Reads give the request as HTTP/1 text ([`Incoming`]). The answer's head is parsed as it is written and sent as HEADERS;
-//! then [`Outgoing`] takes the body. A stream that is dropped before its answer is whole is reset, so that half an answer
+//! Reads give the request as HTTP/1 text ([`Incoming`]). The response's head is parsed as it is written and sent as HEADERS;
+//! then [`Outgoing`] takes the body. A stream that is dropped before its response is whole is reset, so that half a response
 //! never looks like one.
 
 use std::cell::{Cell, RefCell};
@@ -53,7 +53,7 @@ impl Drop for Served {
     }
 }
 
-enum Answer {
+enum ResponseState {
     /// Its head is not complete.
     Head {
         respond: SendResponse<Bytes>,
@@ -66,7 +66,7 @@ enum Answer {
 pub(super) struct Accepted {
     /// In a cell, because asking whether bytes are there may take them from `h2`.
     incoming: RefCell<Incoming>,
-    answer: RefCell<Answer>,
+    response: RefCell<ResponseState>,
     is_head: bool,
     is_connect: bool,
     is_reset: Cell<bool>,
@@ -84,7 +84,7 @@ impl Accepted {
         active.count.set(active.count.get() + 1);
         Self {
             incoming: RefCell::new(incoming),
-            answer: RefCell::new(Answer::Head {
+            response: RefCell::new(ResponseState::Head {
                 respond,
                 text: Vec::new(),
             }),
@@ -97,20 +97,20 @@ impl Accepted {
 
     /// Ready when the client has reset the stream, or its connection is gone.
     fn poll_reset(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.answer.borrow_mut() {
+        match &mut *self.response.borrow_mut() {
             // an error means the same as a reset
-            Answer::Head { respond, .. } => drop(ready!(respond.poll_reset(context))),
-            Answer::Body(outgoing) if outgoing.is_done() => return Poll::Pending,
-            Answer::Body(outgoing) => ready!(outgoing.poll_reset(context)),
+            ResponseState::Head { respond, .. } => drop(ready!(respond.poll_reset(context))),
+            ResponseState::Body(outgoing) if outgoing.is_done() => return Poll::Pending,
+            ResponseState::Body(outgoing) => ready!(outgoing.poll_reset(context)),
         }
         self.is_reset.set(true);
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    /// Takes a part of the answer's head: how much.
+    /// Takes a part of the response's head: how much.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let answer = self.answer.get_mut();
-        let Answer::Head { respond, text } = answer else {
+        let response = self.response.get_mut();
+        let ResponseState::Head { respond, text } = response else {
             return Ok(0);
         };
         // nearly always the whole head comes at once and needs no copy
@@ -131,7 +131,7 @@ impl Accepted {
         text.clear();
         let next = send_head(respond, &head, self.is_connect)?;
         if let Some(outgoing) = next {
-            *answer = Answer::Body(outgoing);
+            *response = ResponseState::Body(outgoing);
         }
         Ok(len - before)
     }
@@ -188,7 +188,7 @@ impl Duplex for Accepted {
     ) -> Poll<io::Result<usize>> {
         let incoming = self.incoming.get_mut();
         match ready!(incoming.poll_read(context, buffer, limit))? {
-            0 if matches!(self.answer.get_mut(), Answer::Body(outgoing) if outgoing.is_done()) => {
+            0 if matches!(self.response.get_mut(), ResponseState::Body(outgoing) if outgoing.is_done()) => {
                 Poll::Ready(Ok(0))
             }
             // a whole request says nothing of whether its client stays
@@ -203,9 +203,9 @@ impl Duplex for Accepted {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        take_both(first, second, |bytes| match self.answer.get_mut() {
-            Answer::Head { .. } => Poll::Ready(self.write_head(bytes)),
-            Answer::Body(outgoing) => {
+        take_both(first, second, |bytes| match self.response.get_mut() {
+            ResponseState::Head { .. } => Poll::Ready(self.write_head(bytes)),
+            ResponseState::Body(outgoing) => {
                 let n = ready!(outgoing.poll_write(context, bytes))?;
                 let frames = &self.served.0.frames_sent;
                 frames.set(frames.get().saturating_add(1));
@@ -215,9 +215,9 @@ impl Duplex for Accepted {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match self.answer.get_mut() {
-            Answer::Head { .. } => Ok(()),
-            Answer::Body(outgoing) => outgoing.shut(),
+        Poll::Ready(match self.response.get_mut() {
+            ResponseState::Head { .. } => Ok(()),
+            ResponseState::Body(outgoing) => outgoing.shut(),
         })
     }
 
@@ -255,10 +255,10 @@ impl Duplex for Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        match self.answer.get_mut() {
-            Answer::Head { respond, .. } => respond.send_reset(Reason::INTERNAL_ERROR),
-            Answer::Body(outgoing) if !outgoing.is_done() => outgoing.reset(Reason::INTERNAL_ERROR),
-            Answer::Body(_) => {}
+        match self.response.get_mut() {
+            ResponseState::Head { respond, .. } => respond.send_reset(Reason::INTERNAL_ERROR),
+            ResponseState::Body(outgoing) if !outgoing.is_done() => outgoing.reset(Reason::INTERNAL_ERROR),
+            ResponseState::Body(_) => {}
         }
     }
 }

@@ -36,7 +36,7 @@ use headgate_shared::metrics::Counter;
 use headgate_upstream::http2::incoming::Incoming;
 use headgate_upstream::http2::transport::{HasPeer, Transport, Wire};
 
-/// What a stream holds of an answer that its client does not take yet.
+/// What a stream holds of a response that its client does not take yet.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// A read may hold so many resets: the meter, which knows the limit's name, decides before `h2` does.

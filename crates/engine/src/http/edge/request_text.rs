@@ -143,7 +143,7 @@ fn write_fields(
         line(out, b"TE", b"trailers");
     }
     if is_connect {
-        // data follows the answer, not the head
+        // data follows the response, not the head
         return if length.is_some() {
             Err(Malformed::Length)
         } else {

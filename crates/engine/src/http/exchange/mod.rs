@@ -1,8 +1,8 @@
-//! One request's life: read, rewrite, route, let in, act, answer, log.
+//! One request's life: read, rewrite, route, let in, act, respond, log.
 //!
 //! # How it works
 //! [`serve`] is the page to read. Whatever fails on the way becomes a [`Failure`]; if the client has seen nothing yet, the
-//! `error` hooks or the gateway's own page answer it, else the connection is cut, because an answer that ends early must
+//! `error` hooks or the gateway's own page respond to it, else the connection is cut, because a response that ends early must
 //! not look complete.
 
 mod completion;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::hooks::Answer;
+use crate::hooks::HookResponse;
 use crate::http::bodies::failures::too_large;
 use crate::http::bodies::made::keep_trailers;
 use crate::http::bodies::request_body::RequestBody;
@@ -84,7 +84,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
         Err(failure) => Box::pin(end(connection, &exchange, &tables, failure, body)).await,
     };
 
-    // the buffers of this request are free again; what the log costs delays nobody's answer
+    // the buffers of this request are free again; what the log costs delays no response
     connection.watch.disarm();
     finish(connection, &exchange, &tables);
     drop(active);
@@ -118,7 +118,7 @@ async fn end(
     mut failure: Failure,
     mut body: Option<RequestBody>,
 ) -> Next {
-    // nobody is left to answer
+    // there is nobody left to respond to
     if failure.kind.leaves_nobody() {
         return give_up(connection, exchange, failure);
     }
@@ -127,20 +127,20 @@ async fn end(
         // whatever wait the end of the worker has cut short: nobody took too long
         exchange.limit.set("");
     }
-    // the client has seen a part of another answer
+    // the client has seen a part of another response
     if exchange.status.get() != 0 {
         return give_up(connection, exchange, failure);
     }
     // what a body hook gave instead of what it was called for
-    let given = exchange.known_rare().and_then(|rare| rare.answer.take());
+    let given = exchange.known_rare().and_then(|rare| rare.hook_response.take());
     if is_cut_short {
         failure = Failure::shutting_down();
-    } else if let (Some(answer), Some(body)) = (given, &mut body) {
+    } else if let (Some(reply), Some(body)) = (given, &mut body) {
         // one of a response's body is the last to see that response
         let reply = if exchange.response.take().is_some() {
-            LocalReply::of_response_hook(answer)
+            LocalReply::of_response_hook(reply)
         } else {
-            LocalReply::from(answer)
+            LocalReply::from(reply)
         };
         return match send(connection, exchange, tables, reply, Some(body)).await {
             Ok(next) => next,
@@ -163,7 +163,7 @@ async fn respond(
     body: &mut Option<RequestBody>,
 ) -> Result<Outcome, Failure> {
     if connection.shared.drains(&exchange.client.listener) {
-        // the answer says `Connection: close`, so that the client goes elsewhere
+        // the response says `Connection: close`, so that the client goes elsewhere
         exchange.request.borrow_mut().persistent = false;
     }
     let own = connection
@@ -187,9 +187,9 @@ async fn respond(
     let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
     if !tables.phase_hooks.rewrite.is_empty() {
-        if let Some(answer) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
+        if let Some(reply) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
             *body = Some(new_body(framing, tables.limits.max_body_bytes, tables)?);
-            return Ok(Outcome::reply(answer));
+            return Ok(Outcome::reply(reply));
         }
         is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     }
@@ -211,10 +211,10 @@ async fn respond(
     if let Action::Proxy { upstream } = route.action {
         exchange.upstream.set(Some(upstream));
     }
-    // let in, answer itself, or choose another upstream
+    // admit, respond itself, or choose another upstream
     if !route.hooks.request.is_empty() {
-        if let Some(answer) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
-            return Ok(Outcome::reply(LocalReply::of_request_hook(answer)));
+        if let Some(reply) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
+            return Ok(Outcome::reply(LocalReply::of_request_hook(reply)));
         }
     }
     if !route.hooks.response_body.is_empty() {
@@ -224,15 +224,15 @@ async fn respond(
         });
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
-        if let Some(answer) = forward::count_down(exchange) {
-            return Ok(Outcome::reply(answer));
+        if let Some(reply) = forward::count_down(exchange) {
+            return Ok(Outcome::reply(reply));
         }
         return forward::forward(connection, exchange, tables, upstream, body).await;
     }
     reply::make(exchange, route, &connection.shared).map(Outcome::reply)
 }
 
-/// Where the request goes, if not to an answer of the gateway's own: a server that a hook named, or an upstream.
+/// Where the request goes, if not to a local reply: a server that a hook named, or an upstream.
 fn chosen_upstream(
     connection: &Connection,
     exchange: &Exchange,
@@ -291,8 +291,8 @@ async fn reply_to(
         Some(route) => &tables.routes[route].hooks.error,
         None => &tables.phase_hooks.error,
     };
-    let answer: Option<Box<Answer>> = match run_hooks(connection, exchange, hooks).await {
-        Ok(answer) => answer,
+    let reply: Option<Box<HookResponse>> = match run_hooks(connection, exchange, hooks).await {
+        Ok(reply) => reply,
         Err(left) if left.kind.leaves_nobody() => return Err(left),
         // an error hook that fails is logged by itself; the page tells of the first failure
         Err(_) => None,
@@ -302,7 +302,7 @@ async fn reply_to(
         let framing = exchange.request.borrow().framing;
         *body = new_body(framing, tables.limits.max_body_bytes, tables).ok();
     }
-    Ok(answer.map_or_else(
+    Ok(reply.map_or_else(
         || reply::error_page(exchange, &failure, &connection.shared),
         LocalReply::from,
     ))

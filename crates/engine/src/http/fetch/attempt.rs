@@ -28,7 +28,7 @@ pub(super) struct Served {
     pub(super) is_deaf: bool,
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed, or to hold what is no answer, is replaced by a fresh
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold what is no response, is replaced by a fresh
 /// one where that is safe.
 pub(super) async fn run(
     call: &Call<'_>,
@@ -102,7 +102,7 @@ async fn exchange(
     })
 }
 
-/// The request on its way, and the wait for the response's head beside it: a server may answer early.
+/// The request on its way, and the wait for the response's head beside it: a server may respond early.
 struct Waiting<'a> {
     call: &'a Call<'a>,
     opening: &'a [u8],
@@ -133,7 +133,7 @@ impl Waiting<'_> {
             match server.poll_fill(context, BUFFER_BYTES) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(_) => {
-                    let message = "the server closed the connection before it answered";
+                    let message = "the server closed the connection before it responded";
                     return Poll::Ready(Err(FetchError::new(FetchErrorKind::Closed, message)));
                 }
                 Poll::Pending => break,
@@ -146,7 +146,7 @@ impl Waiting<'_> {
         Poll::Pending
     }
 
-    /// Sends what can be sent now. A server that takes no more may have answered already: that is read then.
+    /// Sends what can be sent now. A server that takes no more may have responded already: that is read then.
     fn send(
         &mut self,
         context: &mut Context<'_>,
@@ -209,7 +209,7 @@ impl Waiting<'_> {
             }
             Err(error) => {
                 self.call.shared.metrics.count(Counter::BadResponses);
-                let message = format!("the server's answer is refused: {error}");
+                let message = format!("the server's response is refused: {error}");
                 Err(FetchError::new(FetchErrorKind::Protocol, message))
             }
         }

@@ -166,7 +166,7 @@ impl Reader {
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(Ok(_)) if matches!(self.source, Source::UntilClose) => self.source = Source::Done,
                 Poll::Ready(_) => {
-                    let message = "the server closed the connection within its answer";
+                    let message = "the server closed the connection within its response";
                     return Poll::Ready(Err(FetchError::new(FetchErrorKind::Closed, message)));
                 }
                 Poll::Pending => break,
@@ -180,7 +180,7 @@ impl Reader {
         Poll::Pending
     }
 
-    /// The rest of the request, beside its answer.
+    /// The rest of the request, beside its response.
     fn pump(&mut self, context: &mut Context<'_>) -> Result<(), FetchError> {
         let Some(upload) = &mut self.upload else {
             return Ok(());

@@ -13,7 +13,7 @@ pub enum FetchErrorKind {
     Timeout,
     /// The server closed the connection too early.
     Closed,
-    /// The server's answer breaks HTTP's framing.
+    /// The server's response breaks HTTP's framing.
     Protocol,
     /// The body is larger than the caller wants it.
     TooLarge,

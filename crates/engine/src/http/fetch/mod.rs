@@ -47,7 +47,7 @@ pub struct FetchRequest {
     pub body: FetchBody,
     /// The longest wait for each step forward, in milliseconds; `None` for the configured `timeouts.fetch`.
     pub timeout_ms: Option<u64>,
-    /// So many redirects are followed; with 0 a redirect is an answer like others.
+    /// So many redirects are followed; with 0 a redirect is a response like others.
     pub redirects: u32,
     /// Only addresses of the public internet: for URLs that a client had a say in.
     pub public_only: bool,
@@ -292,14 +292,14 @@ impl Way {
             };
             let opening = self.opening(request, host, whole, upload.is_some());
             match attempt::run(call, upstream, server, &opening, whole, upload).await {
-                Ok(mut answered) => {
-                    if let Some(server) = &mut answered.server {
-                        let head = Some(&answered.head.head);
-                        server.is_bound = binds_connection(&request.headers, answered.head.status, head);
+                Ok(mut served) => {
+                    if let Some(server) = &mut served.server {
+                        let head = Some(&served.head.head);
+                        server.is_bound = binds_connection(&request.headers, served.head.status, head);
                     }
                     upstream.succeeded(server, call.clock().now_ms());
-                    answered.lease = lease;
-                    return Ok(answered);
+                    served.lease = lease;
+                    return Ok(served);
                 }
                 Err(error) => {
                     metrics.count(Counter::UpstreamFailures);

@@ -10,25 +10,25 @@ use super::{FetchBody, FetchRequest, FetchTo};
 /// What is not told to another origin than the one it was meant for.
 const SECRETS: [&[u8]; 4] = [b"authorization", b"proxy-authorization", b"cookie", b"x-api-key"];
 
-/// Changes the request into the one that the answer asks for; false if it is no redirect, or none to follow.
+/// Changes the request into the one that the response asks for; false if it is no redirect, or none to follow.
 ///
-/// An upstream's and the own routes' answers are followed within them only: a location elsewhere is given to the caller.
+/// An upstream's and the own routes' responses are followed within them only: a location elsewhere is given to the caller.
 pub(super) fn follow(
     request: &mut FetchRequest,
-    answer: &ResponseHead,
+    response: &ResponseHead,
     from: &str,
 ) -> Result<bool, FetchError> {
-    if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
         return Ok(false);
     }
-    let Some(location) = answer
+    let Some(location) = response
         .head
         .get(b"location")
         .and_then(|value| std::str::from_utf8(value).ok())
     else {
         return Ok(false);
     };
-    let changes_method = match answer.status {
+    let changes_method = match response.status {
         303 => request.method != b"HEAD" && request.method != b"GET",
         301 | 302 => request.method == b"POST",
         _ => false,
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    fn answer(status: u16, location: &str) -> ResponseHead {
+    fn response(status: u16, location: &str) -> ResponseHead {
         let text = format!("HTTP/1.1 {status} x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
         let limits = HeadLimits {
             max_bytes: 4096,
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn redirect_within_the_origin_keeps_secrets() {
         let mut first = request("GET", "http://a/x/y?q");
-        assert!(follow(&mut first, &answer(302, "../z"), "http://a/x/y?q").unwrap());
+        assert!(follow(&mut first, &response(302, "../z"), "http://a/x/y?q").unwrap());
         assert_eq!(url(&first), "http://a/z");
         assert!(first.headers.get(b"authorization").is_some());
         assert!(first.host.is_some());
@@ -152,7 +152,7 @@ mod tests {
     fn redirect_to_another_origin_drops_secrets() {
         for location in ["http://b/", "https://a/", "http://a:81/", "//b/"] {
             let mut first = request("GET", "http://a/");
-            assert!(follow(&mut first, &answer(307, location), "http://a/").unwrap());
+            assert!(follow(&mut first, &response(307, location), "http://a/").unwrap());
             assert!(first.headers.get(b"authorization").is_none(), "{location}");
             assert!(first.headers.get(b"accept").is_some());
             assert!(first.host.is_none());
@@ -169,7 +169,7 @@ mod tests {
             (308, "POST"),
         ] {
             let mut first = request("POST", "http://a/");
-            assert!(follow(&mut first, &answer(status, "/b"), "http://a/").unwrap());
+            assert!(follow(&mut first, &response(status, "/b"), "http://a/").unwrap());
             assert_eq!(first.method, method.as_bytes(), "{status}");
             assert_eq!(matches!(first.body, FetchBody::None), method == "GET");
             assert_eq!(first.headers.get(b"content-type").is_none(), method == "GET");
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn redirect_from_https_to_http_is_refused() {
         let mut first = request("GET", "https://a/");
-        let error = follow(&mut first, &answer(302, "http://a/"), "https://a/").unwrap_err();
+        let error = follow(&mut first, &response(302, "http://a/"), "https://a/").unwrap_err();
         assert_eq!(error.kind, FetchErrorKind::Redirect);
     }
 
@@ -188,7 +188,7 @@ mod tests {
         for location in ["file:///etc/passwd", "http://user:word@b/"] {
             let mut first = request("GET", "http://a/");
             assert!(
-                follow(&mut first, &answer(302, location), "http://a/").is_err(),
+                follow(&mut first, &response(302, location), "http://a/").is_err(),
                 "{location}"
             );
         }
@@ -198,8 +198,8 @@ mod tests {
     fn upstream_is_not_left() {
         let mut first = request("GET", "");
         first.to = FetchTo::Upstream("api".to_owned(), b"/a/b".to_vec());
-        assert!(!follow(&mut first, &answer(302, "http://evil/"), "/a/b").unwrap());
-        assert!(follow(&mut first, &answer(302, "c"), "/a/b").unwrap());
+        assert!(!follow(&mut first, &response(302, "http://evil/"), "/a/b").unwrap());
+        assert!(follow(&mut first, &response(302, "c"), "/a/b").unwrap());
         assert!(matches!(&first.to, FetchTo::Upstream(_, target) if target == b"/a/c"));
     }
 }

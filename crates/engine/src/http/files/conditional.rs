@@ -2,7 +2,7 @@
 
 use crate::http_date;
 
-/// The fields of a request that a static answer depends on, and the time.
+/// The fields of a request that a static response depends on, and the time.
 ///
 /// Fields that occur more than once are given joined by `, `.
 #[derive(Clone, Copy, Debug, Default)]

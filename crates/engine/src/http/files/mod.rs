@@ -1,13 +1,13 @@
-//! Static files: from a request's path and conditions to an answer (RFC 9110 sections 13 and 14).
+//! Static files: from a request's path and conditions to a response (RFC 9110 sections 13 and 14).
 //!
-//! Opening a file is the only I/O here, and reading it if it is small; sending is the caller's. Error answers have no
+//! Opening a file is the only I/O here, and reading it if it is small; sending is the caller's. Error responses have no
 //! body: the caller makes the page.
 
-mod answer;
 mod conditional;
 mod mime;
 mod path;
 mod range;
+mod response;
 
 use std::cell::{Cell, RefCell};
 use std::fs::{File, Metadata};
@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-pub use answer::{FileAnswer, FileBody};
 pub use conditional::Conditions;
 pub use path::percent_decode;
+pub use response::{FileBody, FileResponse};
 
 use path::RelativePath;
 
@@ -56,24 +56,24 @@ impl FileRoot {
         })
     }
 
-    /// Answers a request for the file at `decoded_path`: the path relative to the root, percent-decoded (see
+    /// Responds to a request for the file at `decoded_path`: the path relative to the root, percent-decoded (see
     /// [`percent_decode`]), its dot segments resolved.
     ///
     /// A directory without its last slash gets a 308 whose `Location` is relative, so it holds whatever prefix the
     /// route has stripped; the caller appends the query. Names that begin with a dot do not exist, but `.well-known`.
     /// There are no directory listings. Costs three to four system calls.
-    pub fn serve(&self, method: &[u8], decoded_path: &[u8], conditions: &Conditions<'_>) -> FileAnswer {
+    pub fn serve(&self, method: &[u8], decoded_path: &[u8], conditions: &Conditions<'_>) -> FileResponse {
         let is_head = method == b"HEAD";
         if !is_head && method != b"GET" {
-            return FileAnswer::new(405, vec![("allow", "GET, HEAD".to_owned())]);
+            return FileResponse::new(405, vec![("allow", "GET, HEAD".to_owned())]);
         }
         let Some(path) = RelativePath::new(decoded_path) else {
-            return FileAnswer::error(404);
+            return FileResponse::error(404);
         };
         self.refresh(conditions.now_unix_seconds);
         match self.find(&path) {
-            Ok(found) => answer::answer(found, is_head, conditions),
-            Err(errno) => FileAnswer::error(status_of(errno)),
+            Ok(found) => response::respond(found, is_head, conditions),
+            Err(errno) => FileResponse::error(status_of(errno)),
         }
     }
 
@@ -188,11 +188,11 @@ mod tests {
     }
 
     impl Site {
-        fn get(&self, path: &str) -> FileAnswer {
+        fn get(&self, path: &str) -> FileResponse {
             self.get_if(path, Conditions::default())
         }
 
-        fn get_if(&self, path: &str, conditions: Conditions<'_>) -> FileAnswer {
+        fn get_if(&self, path: &str, conditions: Conditions<'_>) -> FileResponse {
             let conditions = Conditions {
                 now_unix_seconds: NOW,
                 ..conditions
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    impl FileAnswer {
+    impl FileResponse {
         fn header(&self, wanted: &str) -> Option<&str> {
             self.headers
                 .iter()
@@ -219,35 +219,35 @@ mod tests {
 
     #[test]
     fn file_comes_with_its_type_and_validators() {
-        let answer = site().get("/page.html");
-        assert_eq!((answer.status, answer.bytes()), (200, &b"0123456789"[..]));
-        assert_eq!(answer.content_length, Some(10));
-        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
-        assert_eq!(answer.header("last-modified"), Some(MODIFIED));
-        assert_eq!(answer.header("accept-ranges"), Some("bytes"));
-        assert_eq!(answer.header("etag"), Some("\"2ebc98a1-0-a\""));
+        let response = site().get("/page.html");
+        assert_eq!((response.status, response.bytes()), (200, &b"0123456789"[..]));
+        assert_eq!(response.content_length, Some(10));
+        assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(response.header("last-modified"), Some(MODIFIED));
+        assert_eq!(response.header("accept-ranges"), Some("bytes"));
+        assert_eq!(response.header("etag"), Some("\"2ebc98a1-0-a\""));
     }
 
     #[test]
     fn large_file_is_left_to_the_sender() {
-        let answer = site().get_if(
+        let response = site().get_if(
             "/large.bin",
             Conditions {
                 range: Some(b"bytes=10-50009"),
                 ..Conditions::default()
             },
         );
-        assert_eq!(answer.header("content-range"), Some("bytes 10-50009/100000"));
-        let FileBody::File { start, len, .. } = answer.body else {
+        assert_eq!(response.header("content-range"), Some("bytes 10-50009/100000"));
+        let FileBody::File { start, len, .. } = response.body else {
             panic!("a file")
         };
-        assert_eq!((answer.status, start, len), (206, 10, 50_000));
+        assert_eq!((response.status, start, len), (206, 10, 50_000));
     }
 
     #[test]
     fn empty_file_is_served() {
-        let answer = site().get("/empty.txt");
-        assert_eq!((answer.status, answer.content_length), (200, Some(0)));
+        let response = site().get("/empty.txt");
+        assert_eq!((response.status, response.content_length), (200, Some(0)));
     }
 
     #[test]
@@ -257,16 +257,19 @@ mod tests {
             now_unix_seconds: NOW,
             ..Conditions::default()
         };
-        let answer = site().root.serve(b"HEAD", b"/page.html", &conditions);
-        assert_eq!((answer.status, answer.content_length), (200, Some(10)));
-        assert!(matches!(answer.body, FileBody::None));
+        let response = site().root.serve(b"HEAD", b"/page.html", &conditions);
+        assert_eq!((response.status, response.content_length), (200, Some(10)));
+        assert!(matches!(response.body, FileBody::None));
     }
 
     #[test]
     fn other_methods_are_told_what_is_allowed() {
         for method in [&b"POST"[..], b"OPTIONS", b"get", b""] {
-            let answer = site().root.serve(method, b"/page.html", &Conditions::default());
-            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+            let response = site().root.serve(method, b"/page.html", &Conditions::default());
+            assert_eq!(
+                (response.status, response.header("allow")),
+                (405, Some("GET, HEAD"))
+            );
         }
     }
 
@@ -282,17 +285,17 @@ mod tests {
                 },
             )
         };
-        let answer = range(b"bytes=2-4");
+        let response = range(b"bytes=2-4");
         assert_eq!(
-            (answer.status, answer.bytes(), answer.content_length),
+            (response.status, response.bytes(), response.content_length),
             (206, &b"234"[..], Some(3))
         );
-        assert_eq!(answer.header("content-range"), Some("bytes 2-4/10"));
+        assert_eq!(response.header("content-range"), Some("bytes 2-4/10"));
         assert_eq!(range(b"bytes=-3").bytes(), b"789");
         assert_eq!(range(b"bytes=0-1,3-4").status, 200);
-        let answer = range(b"bytes=10-");
+        let response = range(b"bytes=10-");
         assert_eq!(
-            (answer.status, answer.header("content-range")),
+            (response.status, response.header("content-range")),
             (416, Some("bytes */10"))
         );
     }
@@ -316,24 +319,24 @@ mod tests {
     #[test]
     fn conditions_give_304_and_412() {
         let site = site();
-        let answer = site.get_if(
+        let response = site.get_if(
             "/page.html",
             Conditions {
                 if_none_match: Some(b"\"2ebc98a1-0-a\""),
                 ..Conditions::default()
             },
         );
-        assert_eq!((answer.status, answer.content_length), (304, None));
-        assert_eq!(answer.header("etag"), Some("\"2ebc98a1-0-a\""));
-        assert!(matches!(answer.body, FileBody::None));
-        let answer = site.get_if(
+        assert_eq!((response.status, response.content_length), (304, None));
+        assert_eq!(response.header("etag"), Some("\"2ebc98a1-0-a\""));
+        assert!(matches!(response.body, FileBody::None));
+        let response = site.get_if(
             "/page.html",
             Conditions {
                 if_match: Some(b"\"old\""),
                 ..Conditions::default()
             },
         );
-        assert_eq!(answer.status, 412);
+        assert_eq!(response.status, 412);
         let conditions = Conditions {
             if_none_match: Some(b"*"),
             ..Conditions::default()
@@ -344,8 +347,11 @@ mod tests {
     #[test]
     fn directories_get_their_slash_and_index() {
         let site = site();
-        let answer = site.get("/docs");
-        assert_eq!((answer.status, answer.header("location")), (308, Some("./docs/")));
+        let response = site.get("/docs");
+        assert_eq!(
+            (response.status, response.header("location")),
+            (308, Some("./docs/"))
+        );
         assert_eq!(site.get("/docs/a: b").header("location"), Some("./a%3A%20b/"));
         assert_eq!(site.get("/docs/").bytes(), b"docs");
         assert_eq!(
@@ -392,9 +398,9 @@ mod tests {
             now_unix_seconds: 1000,
             ..Conditions::default()
         };
-        let answer = site.root.serve(b"GET", b"/page.html", &conditions);
+        let response = site.root.serve(b"GET", b"/page.html", &conditions);
         assert_eq!(
-            answer.header("last-modified"),
+            response.header("last-modified"),
             Some("Thu, 01 Jan 1970 00:16:40 GMT")
         );
     }

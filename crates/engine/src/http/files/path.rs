@@ -138,22 +138,22 @@ pub(super) fn open_beneath(root: &OwnedFd, path: &RelativePath) -> Result<File, 
             OPENAT2_IS_MISSING.store(true, Ordering::Relaxed);
             open_by_components(root.as_fd(), path)
         }
-        // Some sandboxes answer so for calls they do not know; a file can be refused so too, hence no remembering.
+        // Some sandboxes return this for calls they do not know; a file can be refused so too, hence no remembering.
         Err(Errno::PERM) => open_by_components(root.as_fd(), path),
-        answer => answer,
+        result => result,
     }
 }
 
 fn open_resolved(root: &OwnedFd, path: &RelativePath) -> Result<File, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let mut answer = Err(Errno::AGAIN);
+    let mut result = Err(Errno::AGAIN);
     for _ in 0..RACE_RETRIES {
-        answer = openat2(root, &path.names[..], OPEN_FLAGS, Mode::empty(), resolve);
-        if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
+        result = openat2(root, &path.names[..], OPEN_FLAGS, Mode::empty(), resolve);
+        if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
             break;
         }
     }
-    answer.map(File::from)
+    result.map(File::from)
 }
 
 fn open_by_components(root: BorrowedFd<'_>, path: &RelativePath) -> Result<File, Errno> {

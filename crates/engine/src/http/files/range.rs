@@ -18,7 +18,7 @@ pub(super) enum Selection {
 
 /// Reads a `Range` field against a file of `size` bytes.
 ///
-/// Several ranges get the whole file, which section 14.2 allows: it spares multipart answers, and what many small
+/// Several ranges get the whole file, which section 14.2 allows: it spares multipart responses, and what many small
 /// ranges can cost.
 pub(super) fn select(field: &[u8], size: u64) -> Selection {
     let Some(equals) = memchr::memchr(b'=', field) else {

@@ -40,7 +40,7 @@ pub(super) enum AttemptFailed {
     Server(Failure),
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are no answer (the late content
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are no response (the late content
 /// of a response that has none: to HEAD, 204, 304), is replaced by a fresh one where that is safe: it is no failure of the
 /// server with this request.
 pub(super) async fn run(
@@ -131,7 +131,7 @@ pub(super) async fn exchange_heads(
             FailureKind::UpstreamSendTimeout,
         )));
     }
-    // a write that failed may still be followed by an answer that explains it: read on
+    // a write that failed may still be followed by a response that explains it: read on
     let is_head = plan.exchange.request.borrow().is_head();
     let mut interim = 0;
     let mut is_sound = true;
@@ -151,7 +151,7 @@ pub(super) async fn exchange_heads(
                     AttemptFailed::Server(mut failure)
                         if failure.kind == FailureKind::UpstreamClosed && !is_reused =>
                     {
-                        failure.message = "the server closed the connection before it answered".into();
+                        failure.message = "the server closed the connection before it responded".into();
                         // not the kind that means a stale connection
                         failure.kind = FailureKind::UpstreamReset;
                         AttemptFailed::Server(failure)
@@ -272,7 +272,7 @@ impl Waiting<'_> {
                 connection.shared.metrics.count(Counter::BadResponses);
                 let failure = Failure::new(
                     FailureKind::MalformedResponse(error),
-                    format!("the server's answer is refused: {error}"),
+                    format!("the server's response is refused: {error}"),
                 );
                 Some(Err(AttemptFailed::Server(failure)))
             }
@@ -290,7 +290,7 @@ impl Waiting<'_> {
             if let Some(parsed) = self.parse(connection, server) {
                 return Poll::Ready(parsed);
             }
-            // a server seldom has answered already: ask before a buffer is taken to read into
+            // a server seldom has responded already: ask before a buffer is taken to read into
             if std::mem::take(&mut self.is_first) && server.waits(context) {
                 break;
             }
@@ -311,7 +311,7 @@ impl Waiting<'_> {
                 .set(exchange.request_bytes.get() + body.received - before);
             match pumped {
                 Poll::Ready(Err(BodyBroken::Server)) => {
-                    // perhaps it has answered and closed: its answer is read in the next round
+                    // perhaps it has responded and closed: its response is read in the next round
                     self.is_deaf = true;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
@@ -354,7 +354,7 @@ impl Waiting<'_> {
     }
 }
 
-/// Why a server's bytes end before its answer's head does.
+/// Why a server's bytes end before its response's head does.
 fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
     AttemptFailed::Server(match error.map(|error| (error.kind(), error)) {
         // only a stream of HTTP/2 knows that its server has not begun with it
@@ -377,7 +377,7 @@ fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
             } else {
                 FailureKind::UpstreamReset
             },
-            "the server closed the connection before it answered",
+            "the server closed the connection before it responded",
         ),
     })
 }

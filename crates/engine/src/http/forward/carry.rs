@@ -152,7 +152,7 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
             limited(*limit);
             Failure::new(
                 FailureKind::ClientSendTimeout,
-                "the client took too long to read the answer",
+                "the client took too long to read the response",
             )
         }
         RelayBroken::Client(_) => Failure::client_left(),
@@ -164,7 +164,7 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
             metrics.count(Counter::UpstreamFailures);
             Failure::new(
                 FailureKind::UpstreamCut,
-                "the server closed the connection within its answer",
+                "the server closed the connection within its response",
             )
         }
         RelayBroken::Failed(failure) => (**failure).clone(),

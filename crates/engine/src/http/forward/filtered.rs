@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //! What comes before the head must be written is collected first: a short body then has a Content-Length although hooks
-//! may change it, and a hook that fails on it can still be answered with an error. Then the rest follows piece by piece.
+//! may change it, and a hook that fails on it can still be replaced by an error response. Then the rest follows piece by piece.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -204,9 +204,9 @@ impl Way {
         let failure = match broken {
             ChainBroken::Input(broken) => return broken,
             ChainBroken::Hook => hook_failed(),
-            ChainBroken::Answered(answer) => {
-                self.exchange.rare().answer.replace(Some(answer));
-                Failure::new(FailureKind::Answered, "a hook of the body answers")
+            ChainBroken::Replied(response) => {
+                self.exchange.rare().hook_response.replace(Some(response));
+                Failure::new(FailureKind::Replied, "a body hook responds")
             }
             ChainBroken::TooLarge => Failure::from(FailureKind::HeldResponseTooLarge),
             ChainBroken::Coding => Failure::from(FailureKind::BadResponseCoding),

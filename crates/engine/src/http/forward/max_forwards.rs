@@ -3,12 +3,12 @@
 use headgate_wire::RequestHead;
 
 use crate::hooks::exchange::Exchange;
-use crate::hooks::{Answer, AnswerBody};
+use crate::hooks::{HookResponse, HookResponseBody};
 
 /// Counts one forward down. The reply of this gateway as the final recipient, if the request may not be forwarded.
 ///
 /// On other methods the field is ignored, as it is where it is no number.
-pub(crate) fn count_down(exchange: &Exchange) -> Option<Box<Answer>> {
+pub(crate) fn count_down(exchange: &Exchange) -> Option<Box<HookResponse>> {
     let mut request = exchange.request.borrow_mut();
     let is_trace = request.method() == b"TRACE";
     if !is_trace && request.method() != b"OPTIONS" {
@@ -33,16 +33,16 @@ fn forwards(request: &RequestHead) -> Option<u64> {
 }
 
 /// There is nothing to tell of the target that its server would not know better.
-fn options() -> Answer {
-    Answer {
+fn options() -> HookResponse {
+    HookResponse {
         status: 200,
         headers: Vec::new(),
-        body: AnswerBody::Bytes(Vec::new()),
+        body: HookResponseBody::Bytes(Vec::new()),
     }
 }
 
 /// The request as it came, without what it is known by to servers (RFC 9110 section 9.3.8).
-fn traced(request: &RequestHead) -> Answer {
+fn traced(request: &RequestHead) -> HookResponse {
     const SECRET: [&[u8]; 3] = [b"authorization", b"cookie", b"proxy-authorization"];
     let mut text = [
         b"TRACE ",
@@ -60,9 +60,9 @@ fn traced(request: &RequestHead) -> Answer {
         }
     }
     text.extend_from_slice(b"\r\n");
-    Answer {
+    HookResponse {
         status: 200,
         headers: vec![(b"content-type".to_vec(), b"message/http".to_vec())],
-        body: AnswerBody::Bytes(text),
+        body: HookResponseBody::Bytes(text),
     }
 }

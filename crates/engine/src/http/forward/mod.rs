@@ -114,8 +114,8 @@ async fn try_servers(
             exchange.rare().tried.replace(tried.clone());
             let loads = upstream.loads(shared.clock.now_ms(), &shared.metrics);
             exchange.rare().loads.replace(loads);
-            if let Some(answer) = run_hooks(connection, exchange, plan.balance).await? {
-                return Ok(Outcome::reply(answer));
+            if let Some(reply) = run_hooks(connection, exchange, plan.balance).await? {
+                return Ok(Outcome::reply(reply));
             }
         }
         let server = match exchange.picked.take() {
@@ -136,8 +136,8 @@ async fn try_servers(
         exchange.server.set(Some(server));
         let lease = Lease::new(shared.metrics.clone(), &upstream, server);
         if !plan.hooks.is_empty() {
-            if let Some(answer) = run_hooks(connection, exchange, plan.hooks).await? {
-                return Ok(Outcome::reply(answer));
+            if let Some(reply) = run_hooks(connection, exchange, plan.hooks).await? {
+                return Ok(Outcome::reply(reply));
             }
         }
         if let Some(made) = &mut body.made {

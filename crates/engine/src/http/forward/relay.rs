@@ -39,9 +39,9 @@ pub(super) async fn respond(
         .get()
         .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response);
     if !hooks.is_empty() {
-        if let Some(answer) = run_hooks_now(connection, exchange, hooks).await? {
+        if let Some(reply) = run_hooks_now(connection, exchange, hooks).await? {
             exchange.response.replace(None);
-            return Ok(Outcome::reply(LocalReply::of_response_hook(answer)));
+            return Ok(Outcome::reply(LocalReply::of_response_hook(reply)));
         }
     }
     if came.has_unasked_coding {
@@ -57,7 +57,7 @@ pub(super) async fn respond(
         let request = exchange.request.borrow();
         (request.version, request.persistent)
     };
-    // an answer that came before the request's end: the client may never finish sending
+    // a response that came before the request's end: the client may never finish sending
     let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
     let content = Content::of(came.framing, came.declared_length);
     let client_framing = frame_response(exchange.asked, status, content, client_version, closes);

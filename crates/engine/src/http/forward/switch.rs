@@ -18,7 +18,7 @@ pub(super) async fn switch(
     let exchange = plan.exchange;
     let head = {
         let request = exchange.request.borrow();
-        let Some(asked) = upgrade_to(&request) else {
+        let Some(requested) = upgrade_to(&request) else {
             return Err(Failure::from(FailureKind::UnaskedUpgrade));
         };
         let response = exchange.response.borrow();
@@ -29,18 +29,18 @@ pub(super) async fn switch(
                 "the server's 101 names no protocol",
             ));
         }
-        if !is_asked(asked, response.upgrade_protocols()) {
+        if !is_requested(requested, response.upgrade_protocols()) {
             return Err(Failure::new(
                 FailureKind::BadUpgrade,
-                "the server switched to another protocol than was asked for",
+                "the server switched to another protocol than was requested",
             ));
         }
         if exchange.channel().is_some() {
-            websocket::check_answer(&request, |name| response.head.get_all(name))
-                .map_err(|broken| Failure::new(FailureKind::BadWebSocketAnswer, broken))?;
+            websocket::check_response(&request, |name| response.head.get_all(name))
+                .map_err(|broken| Failure::new(FailureKind::BadWebSocketResponse, broken))?;
         }
         let mut out = Vec::new();
-        write_switch(response, asked, &mut out);
+        write_switch(response, requested, &mut out);
         out
     };
     let switched = Switched {
@@ -51,13 +51,13 @@ pub(super) async fn switch(
     switched.carry(connection, &head, &mut server.peer).await
 }
 
-/// Whether a server's 101 names nothing that was not asked for (RFC 9110 section 7.8): what the two then speak must be
+/// Whether a server's 101 names nothing that was not requested for (RFC 9110 section 7.8): what the two then speak must be
 /// what this gateway has let through.
-fn is_asked<'a>(asked: &[u8], mut answered: impl Iterator<Item = &'a [u8]>) -> bool {
+fn is_requested<'a>(requested: &[u8], mut named: impl Iterator<Item = &'a [u8]>) -> bool {
     let names = |value: &'a [u8]| value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    answered.all(|value| {
+    named.all(|value| {
         names(value).all(|name| {
-            let mut known = asked.split(|byte| *byte == b',');
+            let mut known = requested.split(|byte| *byte == b',');
             known.any(|known| known.trim_ascii().eq_ignore_ascii_case(name))
         })
     })

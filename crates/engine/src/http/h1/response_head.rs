@@ -42,7 +42,7 @@ pub(crate) fn write_interim(response: &ResponseHead, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head of a 101 answer with the protocol it switches to.
+/// Appends the head of a 101 response with the protocol it switches to.
 pub(crate) fn write_switch(response: &ResponseHead, protocol: &[u8], out: &mut Vec<u8>) {
     write_status(101, response.reason(), out);
     response.head.write_fields(out);

@@ -1,4 +1,4 @@
-//! The body of an answer of the gateway's own on its way through hooks.
+//! The body of a local reply on its way through hooks.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -27,10 +27,10 @@ use headgate_wire::{is_without_content, Asked, Head};
 /// What is read of a file at once.
 const FILE_READ_BYTES: u64 = 64 * 1024;
 
-/// A longer answer is sent while it is made.
+/// A longer body is sent while it is made.
 const BEGIN_BYTES: usize = 64 * 1024;
 
-/// Runs the body of an answer through hooks: all of it if it is short, else it becomes a stream.
+/// Runs the body of a local reply through hooks: all of it if it is short, else it becomes a stream.
 pub(crate) async fn filter(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -50,7 +50,7 @@ pub(crate) async fn filter(
     let coding = coding.map_err(|()| {
         Failure::new(
             FailureKind::UnknownReplyCoding,
-            "the answer is in a coding unknown to the hook that reads its body",
+            "the response is in a coding unknown to the hook that reads its body",
         )
     })?;
     if exchange.asked != Asked::Content || is_without_content(own.status) {
@@ -117,17 +117,17 @@ fn failure(exchange: &Exchange, broken: ChainBroken<BodyFailed>) -> Failure {
     match broken {
         ChainBroken::Input(BodyFailed) => Failure::from(FailureKind::StreamFailed),
         ChainBroken::Hook => hook_failed(),
-        ChainBroken::Answered(answer) => {
-            exchange.rare().answer.replace(Some(answer));
-            Failure::new(FailureKind::Answered, "a hook of the body answers")
+        ChainBroken::Replied(response) => {
+            exchange.rare().hook_response.replace(Some(response));
+            Failure::new(FailureKind::Replied, "a body hook responds")
         }
         ChainBroken::TooLarge => Failure::new(
             FailureKind::HeldReplyTooLarge,
-            "the answer is larger than is held for a hook",
+            "the response is larger than is held for a hook",
         ),
         ChainBroken::Coding => Failure::new(
             FailureKind::BadReplyCoding,
-            "the answer is not what its content-encoding says",
+            "the response is not what its content-encoding says",
         ),
         ChainBroken::Spool(error) => spool_failure(&error),
     }
@@ -139,7 +139,7 @@ fn fields(head: &Head) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-/// A chain over an answer's body; as a source, what comes after the begin too.
+/// A chain over a local reply's body; as a source, what comes after the begin too.
 struct Filtering {
     chain: Chain,
     input: ReplyInput,
@@ -183,7 +183,7 @@ impl BodySource for Filtering {
     }
 }
 
-/// The body of an answer to HEAD whose length is not known.
+/// The body of a response to HEAD whose length is not known.
 struct Nothing;
 
 impl BodySource for Nothing {

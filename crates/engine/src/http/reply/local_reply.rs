@@ -1,7 +1,7 @@
 //! A response that the gateway gives itself, before its head is written.
 
 use crate::hooks::exchange::Exchange;
-use crate::hooks::{Answer, AnswerBody, BodySource};
+use crate::hooks::{BodySource, HookResponse, HookResponseBody};
 use crate::http::bodies::begin::content_coding;
 use crate::snapshot::BodyHook;
 use crate::state::connection::Next;
@@ -58,19 +58,19 @@ impl LocalReply {
         }
     }
 
-    /// An answer of a `response` hook: no other one sees it.
-    pub(crate) fn of_response_hook(answer: Box<Answer>) -> Self {
+    /// A response of a `response` hook: no other one sees it.
+    pub(crate) fn of_response_hook(response: Box<HookResponse>) -> Self {
         Self {
             is_final: true,
-            ..answer.into()
+            ..response.into()
         }
     }
 
-    /// An answer of a `request` hook.
-    pub(crate) fn of_request_hook(answer: Box<Answer>) -> Self {
+    /// A response of a `request` hook.
+    pub(crate) fn of_request_hook(response: Box<HookResponse>) -> Self {
         Self {
-            reads_on: matches!(answer.body, AnswerBody::Stream(_)),
-            ..answer.into()
+            reads_on: matches!(response.body, HookResponseBody::Stream(_)),
+            ..response.into()
         }
     }
 
@@ -114,13 +114,13 @@ pub(crate) enum ReplyBody {
     },
 }
 
-impl From<Box<Answer>> for LocalReply {
-    fn from(answer: Box<Answer>) -> Self {
-        let body = match answer.body {
-            AnswerBody::Bytes(bytes) => ReplyBody::Bytes(bytes),
-            AnswerBody::Stream(source) => ReplyBody::Stream(source),
-            AnswerBody::Tunnel(end) => ReplyBody::Tunnel(end),
+impl From<Box<HookResponse>> for LocalReply {
+    fn from(response: Box<HookResponse>) -> Self {
+        let body = match response.body {
+            HookResponseBody::Bytes(bytes) => ReplyBody::Bytes(bytes),
+            HookResponseBody::Stream(source) => ReplyBody::Stream(source),
+            HookResponseBody::Tunnel(end) => ReplyBody::Tunnel(end),
         };
-        Self::new(answer.status, answer.headers, body)
+        Self::new(response.status, response.headers, body)
     }
 }

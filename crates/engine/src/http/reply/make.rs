@@ -1,17 +1,17 @@
-//! The answer of a route that is no proxy: a redirect, a fixed text, a file.
+//! The local reply of a route without an upstream: a redirect, a fixed text, a file.
 
 use headgate_wire::RequestHead;
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
-use crate::http::files::{percent_decode, Conditions, FileAnswer, FileBody, FileRoot};
+use crate::http::files::{percent_decode, Conditions, FileBody, FileResponse, FileRoot};
 use crate::state::Shared;
 use crate::tables::{Action, Route};
 
 use super::local_reply::{LocalReply, ReplyBody};
 use super::places::{stripped_path, RequestParts};
 
-/// Makes the answer of a route that is no proxy.
+/// Makes the local reply of a route without an upstream.
 pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Result<LocalReply, Failure> {
     match &route.action {
         Action::Redirect { status, location } => {
@@ -30,8 +30,8 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
         Action::Proxy { .. } | Action::Hooks => {
             let name = &route.name;
             Err(Failure::new(
-                FailureKind::NoAnswer,
-                format!("no hook of the route `{name}` answered"),
+                FailureKind::NoReply,
+                format!("no hook of the route `{name}` responded"),
             ))
         }
     }
@@ -58,26 +58,26 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
         range: request.head.get(b"range"),
         now_unix_seconds: shared.clock.unix_ms(shared.clock.now_us()) / 1000,
     };
-    let mut answer = root.serve(request.method(), &path, &conditions);
-    if is_bare_folder && matches!(answer.status, 200 | 206 | 304) {
-        answer = FileAnswer::to_folder();
+    let mut response = root.serve(request.method(), &path, &conditions);
+    if is_bare_folder && matches!(response.status, 200 | 206 | 304) {
+        response = FileResponse::to_folder();
     }
-    match answer.status {
+    match response.status {
         404 => return Err(Failure::from(FailureKind::NoFile)),
         405 => {
             let mut failure = Failure::new(FailureKind::MethodNotAllowed, "files can only be read");
-            failure.allow = told(&mut answer.headers, "allow").cloned();
+            failure.allow = told(&mut response.headers, "allow").cloned();
             return Err(failure);
         }
         308 => {
-            if let Some(location) = told(&mut answer.headers, "location") {
+            if let Some(location) = told(&mut response.headers, "location") {
                 *location = folder_of(&request);
             }
         }
         _ => {}
     }
-    let body = match answer.body {
-        FileBody::None => ReplyBody::None(answer.content_length),
+    let body = match response.body {
+        FileBody::None => ReplyBody::None(response.content_length),
         FileBody::Bytes(bytes) => ReplyBody::Bytes(bytes),
         FileBody::File { file, start, len } => ReplyBody::File {
             file,
@@ -85,9 +85,9 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
             length: len,
         },
     };
-    let headers = answer.headers.iter().map(|(name, value)| field(name, value));
+    let headers = response.headers.iter().map(|(name, value)| field(name, value));
     let headers = headers.collect();
-    Ok(LocalReply::new(answer.status, headers, body))
+    Ok(LocalReply::new(response.status, headers, body))
 }
 
 /// The request's own target with a slash at the end of its path, relative, so that it holds behind proxies that take a prefix off.

@@ -1,8 +1,8 @@
-//! Answers that the gateway gives itself: from hooks, redirects, fixed texts, files and error pages.
+//! Local replies: from hooks, redirects, fixed texts, files and error pages.
 //!
 //! | file | duty |
 //! |---|---|
-//! | [`make`] | the answer of a route that is no proxy |
+//! | [`make`] | the local reply of a route without an upstream |
 //! | [`pages`] | error pages |
 //! | [`send`] | `response` hooks, then the way to the client; the head |
 //! | [`writer`] | the body |

@@ -1,4 +1,4 @@
-//! The page a client sees when the gateway itself answers with an error: problem+json (RFC 9457) or HTML, by `Accept`.
+//! The page a client sees when the gateway itself replies with an error: problem+json (RFC 9457) or HTML, by `Accept`.
 
 use std::fmt::Write as _;
 

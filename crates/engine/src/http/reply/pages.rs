@@ -27,13 +27,13 @@ pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared
     let id = shared.request_id(exchange);
     let request = exchange.request.borrow();
     if grpc::is_grpc(request.head.get(b"content-type")) {
-        return grpc_answer(failure, id);
+        return grpc_reply(failure, id);
     }
     page_of(failure, &id, request.head.get(b"accept"))
 }
 
 /// The failure as a caller of gRPC understands it.
-fn grpc_answer(failure: &Failure, id: String) -> LocalReply {
+fn grpc_reply(failure: &Failure, id: String) -> LocalReply {
     let status = itoa::Buffer::new()
         .format(grpc::status(failure))
         .as_bytes()
@@ -66,7 +66,7 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> LocalReply {
     LocalReply::page(failure.status(), headers, ReplyBody::Bytes(body))
 }
 
-/// Answers (or not) a connection from which no request could be read.
+/// Replies (or not) to a connection from which no request could be read.
 pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuration>, none: NoRequest) -> Next {
     let shared = connection.shared.clone();
     if let NoRequest::Late { limit, .. } = &none {

@@ -1,4 +1,4 @@
-//! An answer on its way: what `response` hooks make of it, and its head.
+//! A response on its way: what `response` hooks make of it, and its head.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ use crate::state::Shared;
 
 use super::local_reply::{LocalReply, ReplyBody};
 
-/// Sends an answer after `response` hooks have seen it.
+/// Sends a response after `response` hooks have seen it.
 pub(crate) async fn send(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -89,7 +89,7 @@ fn drop_rest(connection: &mut Connection, exchange: &Exchange, body: &mut Reques
     is_clean
 }
 
-/// Sends an answer after which the connection cannot be used further.
+/// Sends a response after which the connection cannot be used further.
 pub(crate) async fn send_last(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -103,7 +103,7 @@ pub(crate) async fn send_last(
     }
 }
 
-/// Shows the answer's head to the `response` hooks, which may change or replace it.
+/// Shows the response's head to the `response` hooks, which may change or replace it.
 async fn after_hooks(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -112,7 +112,7 @@ async fn after_hooks(
 ) -> Result<LocalReply, Failure> {
     let mut head = Head::empty();
     for (name, value) in &own.headers {
-        head.add(name, value).map_err(|error| bad_answer(&error))?;
+        head.add(name, value).map_err(|error| bad_response(&error))?;
     }
     let empty = Span { start: 0, len: 0 };
     exchange.response.replace(Some(ResponseHead {
@@ -125,8 +125,8 @@ async fn after_hooks(
         upgrade: false,
         declared_length: None,
     }));
-    if let Some(answer) = run_hooks(connection, exchange, hooks).await? {
-        return Ok(LocalReply::of_response_hook(answer));
+    if let Some(reply) = run_hooks(connection, exchange, hooks).await? {
+        return Ok(LocalReply::of_response_hook(reply));
     }
     let response = exchange.response.borrow();
     let Some(response) = &*response else {
@@ -146,10 +146,10 @@ async fn after_hooks(
     })
 }
 
-fn bad_answer(error: &headgate_wire::FieldError) -> Failure {
+fn bad_response(error: &headgate_wire::FieldError) -> Failure {
     Failure::new(
-        FailureKind::BadAnswer,
-        format!("a hook's answer cannot be sent: {error}"),
+        FailureKind::BadResponse,
+        format!("a hook's response cannot be sent: {error}"),
     )
 }
 
@@ -168,7 +168,7 @@ async fn write(
     // the edits of a head check what hooks gave
     let mut head = Head::empty();
     for (name, value) in &own.headers {
-        head.add(name, value).map_err(|error| bad_answer(&error))?;
+        head.add(name, value).map_err(|error| bad_response(&error))?;
     }
     if head.get(b"date").is_none() {
         write_date(&shared, &mut out);

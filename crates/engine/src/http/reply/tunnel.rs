@@ -1,4 +1,4 @@
-//! An upgrade that a hook answers itself: from the 101 on, bytes both ways between the client and the hook's stream.
+//! An upgrade that a hook accepts itself: from the 101 on, bytes both ways between the client and the hook's stream.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use headgate_net::peer::Peer;
 use headgate_net::stream::Stream;
 use headgate_net::virtual_stream::VirtualEnd;
 
-/// Answers 101 with these fields and carries bytes until one side is silent for too long or both have ended.
+/// Sends a 101 with these fields and carries bytes until one side is silent for too long or both have ended.
 pub(crate) async fn open(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -34,8 +34,8 @@ pub(crate) async fn open(
                 all.filter(move |(known, _)| known.eq_ignore_ascii_case(name))
                     .map(|(_, value)| &value[..])
             };
-            websocket::check_answer(&request, named)
-                .map_err(|broken| Failure::new(FailureKind::BadHookWebSocketAnswer, broken))?;
+            websocket::check_response(&request, named)
+                .map_err(|broken| Failure::new(FailureKind::BadHookWebSocketResponse, broken))?;
         }
         write_status(101, b"Switching Protocols", &mut head);
         for (name, value) in fields {

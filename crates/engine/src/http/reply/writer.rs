@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the client.
+//! The body of a response on its way to the client.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -46,7 +46,7 @@ impl Writer<'_> {
                 self.exchange.limit.set(limit.name());
                 Failure::new(
                     FailureKind::ClientSendTimeout,
-                    "the client took too long to read the answer",
+                    "the client took too long to read the response",
                 )
             }
             Broken::Closed | Broken::Io(_) => Failure::client_left(),
@@ -116,7 +116,7 @@ impl Writer<'_> {
     }
 }
 
-/// Waits for the pieces of a streamed answer, and notices meanwhile what the client does.
+/// Waits for the pieces of a streamed response, and notices meanwhile what the client does.
 pub(super) struct Waiting<'a> {
     /// The request's body, while the hook may read it.
     readable: Option<&'a mut RequestBody>,

@@ -46,13 +46,13 @@ fn check_request(request: &RequestHead) -> Result<(), Failure> {
     }
 }
 
-/// The version to name in the answer to a client that asked for another one (RFC 6455 section 4.4).
+/// The version to name in the response to a client that asked for another one (RFC 6455 section 4.4).
 pub(crate) fn missing_version(failure: &Failure) -> Option<&'static str> {
     (failure.kind == FailureKind::WebSocketVersion).then_some("13")
 }
 
 /// What a server's 101 breaks of RFC 6455 section 4.1, if anything. `fields` gives all values of a field.
-pub(crate) fn check_answer<'a, I>(
+pub(crate) fn check_response<'a, I>(
     request: &RequestHead,
     fields: impl Fn(&'static [u8]) -> I,
 ) -> Result<(), &'static str>
@@ -61,10 +61,10 @@ where
 {
     let key = request.head.get(b"sec-websocket-key").unwrap_or_default();
     if only(fields(b"sec-websocket-accept")) != Some(accept(key).as_bytes()) {
-        return Err("the answer's Sec-WebSocket-Accept does not fit the request's key");
+        return Err("the response's Sec-WebSocket-Accept does not fit the request's key");
     }
     if fields(b"sec-websocket-extensions").next().is_some() {
-        return Err("the answer has an extension that was not offered");
+        return Err("the response has an extension that was not offered");
     }
     let mut chosen = fields(b"sec-websocket-protocol");
     let Some(protocol) = chosen.next() else {
@@ -76,7 +76,7 @@ where
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|offered| offered.trim_ascii() == protocol);
     if !is_offered || chosen.next().is_some() {
-        return Err("the answer has a subprotocol that was not offered");
+        return Err("the response has a subprotocol that was not offered");
     }
     Ok(())
 }
@@ -130,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn answers_must_fit_what_was_asked() {
+    fn responses_must_fit_what_was_requested() {
         let asked = request(&format!("{KEY}{VERSION_13}Sec-WebSocket-Protocol: chat, v2\r\n"));
-        let verdict = |answer: &[(&str, &str)]| {
-            check_answer(&asked, |name| {
-                let values: Vec<&[u8]> = answer
+        let verdict = |response: &[(&str, &str)]| {
+            check_response(&asked, |name| {
+                let values: Vec<&[u8]> = response
                     .iter()
                     .filter(|(known, _)| known.as_bytes() == name)
                     .map(|(_, value)| value.as_bytes())

@@ -5,7 +5,7 @@
 //! into the other side's `out`, and reads the next one only when that is not full: so a side is read no faster than the
 //! other takes, and one message of each direction is in the hooks at a time. A close goes the same way, behind the
 //! messages before it. Whatever ends it otherwise (a fault, a hook, a limit, the gateway's own end) closes both sides with
-//! a code; then both are read until they have answered, within `websocket.close_timeout`.
+//! a code; then both are read until they have responded, within `websocket.close_timeout`.
 
 use std::future::{poll_fn, Future};
 use std::pin::pin;
@@ -228,7 +228,7 @@ impl<'a> Relay<'a> {
                 self.channel.ended(from, None);
                 *self.flow(from) = Flow::Ended;
                 self.side(from).cut();
-                // one that was asked to close still may answer
+                // one that was asked to close still may respond
                 if self.other(from).is_open() {
                     self.other(from).cut();
                 }

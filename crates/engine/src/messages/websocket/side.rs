@@ -115,7 +115,7 @@ impl<'a> Side<'a> {
     pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         while matches!(self.state, State::Open | State::Closing) {
             if self.is_full() {
-                // its own answers to pings: whoever does not take them is read no further
+                // its own responses to pings: whoever does not take them is read no further
                 return Poll::Pending;
             }
             let mut stream = Reading {
@@ -128,7 +128,7 @@ impl<'a> Side<'a> {
                 Ok(tungstenite::Message::Text(text)) => Event::Message(Message::Text(text)),
                 Ok(tungstenite::Message::Binary(bytes)) => Event::Message(Message::Binary(bytes)),
                 Ok(tungstenite::Message::Close(frame)) => Event::Closed(frame),
-                // pings are answered; that a pong came is seen by its bytes
+                // pongs are sent; that a pong came is seen by its bytes
                 Ok(_) => continue,
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => match self.fault(&error) {

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn any_byte_is_an_answer() {
+    fn any_byte_counts_as_a_pong() {
         let mut timing = timing();
         assert_eq!(timing.side(Party::Server, true, 20).0, Some(Due::Ping));
         timing.server.heard(2, true, 30);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_of_both_and_a_close_that_is_not_answered_end_it() {
+    fn silence_of_both_and_a_close_without_a_reply_end_it() {
         let mut timing = timing();
         assert_eq!(timing.whole(99), (None, 100));
         timing.message(50);

@@ -65,7 +65,7 @@ impl Client {
         String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
     }
 
-    /// Whether the connection serves another request: one is sent, and the answer to just that one must come, or the end.
+    /// Whether the connection serves another request: one is sent, and the response to just that one must come, or the end.
     pub(crate) async fn is_kept(&mut self) -> Result<bool, String> {
         self.send("GET /probe HTTP/1.1\r\nHost: a\r\n\r\n").await;
         while self.unread.is_empty() && !self.is_ended {

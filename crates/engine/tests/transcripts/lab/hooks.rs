@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use headgate_engine::{
-    Answer, AnswerBody, BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, Filtered, Hooks,
-    MatcherFailed, Step, Verdict,
+    BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, Filtered, HookResponse,
+    HookResponseBody, Hooks, MatcherFailed, Step, Verdict,
 };
 
 type Function = Box<dyn Fn(&Rc<Exchange>) -> Step>;
@@ -66,18 +66,18 @@ pub(crate) fn edit(change: impl Fn(&Rc<Exchange>) + 'static) -> impl Fn(&Rc<Exch
     }
 }
 
-/// A hook that answers itself.
+/// A hook that responds itself.
 pub(crate) fn reply(
     status: u16,
     fields: &[(&str, &str)],
-    body: impl Fn() -> AnswerBody + 'static,
+    body: impl Fn() -> HookResponseBody + 'static,
 ) -> impl Fn(&Rc<Exchange>) -> Step + 'static {
     let headers: Vec<(Vec<u8>, Vec<u8>)> = fields
         .iter()
         .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
         .collect();
     move |_| {
-        Step::Ready(Verdict::Answer(Box::new(Answer {
+        Step::Ready(Verdict::Respond(Box::new(HookResponse {
             status,
             headers: headers.clone(),
             body: body(),

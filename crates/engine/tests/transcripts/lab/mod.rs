@@ -1,7 +1,7 @@
 //! A worker, its server and its clients in one thread: bytes in, bytes out, and a clock that only tests put forward.
 //!
 //! # How it works
-//! Clients are ends of virtual streams; the server answers on a Unix socket of the same runtime with the replies that a test
+//! Clients are ends of virtual streams; the server responds on a Unix socket of the same runtime with the replies that a test
 //! has queued, and keeps what it was sent. Nothing waits for real time: a wait that should be over is ended with
 //! [`Lab::advance`].
 

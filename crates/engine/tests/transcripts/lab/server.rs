@@ -1,4 +1,4 @@
-//! The server of a lab: it reads requests strictly, keeps them, and answers with what was queued.
+//! The server of a lab: it reads requests strictly, keeps them, and responds with what was queued.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 
 use super::strict::request_end;
 
-/// What it answers to one request.
+/// What it responds to one request.
 #[derive(Clone, Default)]
 pub(crate) struct Reply {
     pieces: Vec<Vec<u8>>,
@@ -94,13 +94,13 @@ impl Server {
         Self(state)
     }
 
-    /// Queues a reply. Without one a request is answered with 200 and `ok`.
+    /// Queues a reply. Without one a request gets a 200 and `ok`.
     pub(crate) fn will(&self, reply: Reply) {
         self.0.replies.borrow_mut().push_back(reply);
     }
 
-    /// What it answers to a request for which no reply is queued, by the request's text.
-    pub(crate) fn answers(&self, rule: impl Fn(&str) -> Reply + 'static) {
+    /// What it responds to a request for which no reply is queued, by the request's text.
+    pub(crate) fn responds(&self, rule: impl Fn(&str) -> Reply + 'static) {
         self.0.rule.replace(Some(Box::new(rule)));
     }
 

@@ -62,7 +62,7 @@ impl Setup {
         }
     }
 
-    /// Everything is answered with a fixed response.
+    /// Every request gets a fixed response.
     pub(crate) fn respond(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
         let mut setup = Self::proxy();
         setup.snapshot["routes"][0]["action"] =

@@ -1,4 +1,4 @@
-//! The answer for a file that was found: status, fields and body (RFC 9110 sections 13 to 15).
+//! The response for a file that was found: status, fields and body (RFC 9110 sections 13 to 15).
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -12,9 +12,9 @@ use crate::http_date;
 /// Files up to this size are read at once, so that head and body leave in one write.
 const SMALL_FILE_BYTES: u64 = 16 * 1024;
 
-/// What to answer for a static file.
+/// What to respond for a static file.
 #[derive(Debug)]
-pub struct FileAnswer {
+pub struct FileResponse {
     /// 200, 206, 304, 308, or an error: 403, 404, 405, 412, 416, 500.
     pub status: u16,
     /// Fields without `Content-Length` and `Date`.
@@ -25,7 +25,7 @@ pub struct FileAnswer {
     pub content_length: Option<u64>,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub enum FileBody {
     /// No body.
@@ -43,7 +43,7 @@ pub enum FileBody {
     },
 }
 
-impl FileAnswer {
+impl FileResponse {
     pub(super) fn new(status: u16, headers: Vec<(&'static str, String)>) -> Self {
         Self {
             status,
@@ -58,31 +58,36 @@ impl FileAnswer {
         Self::new(308, vec![("location", String::new())])
     }
 
-    /// An answer without body whose page the caller makes.
+    /// A response without body whose page the caller makes.
     pub(super) fn error(status: u16) -> Self {
         Self::new(status, Vec::new())
     }
 }
 
-/// Answers a GET or HEAD for what was found.
-pub(super) fn answer(found: Found, is_head: bool, conditions: &Conditions<'_>) -> FileAnswer {
+/// Responds to a GET or HEAD for what was found.
+pub(super) fn respond(found: Found, is_head: bool, conditions: &Conditions<'_>) -> FileResponse {
     match found {
         // `./` keeps a colon in the name from reading as a scheme (RFC 3986 section 4.2).
         Found::Directory { name } => {
-            FileAnswer::new(308, vec![("location", format!("./{}/", percent_encode(&name)))])
+            FileResponse::new(308, vec![("location", format!("./{}/", percent_encode(&name)))])
         }
         Found::File(found) => {
             let validators = Validators::of(&found.metadata, conditions.now_unix_seconds);
             match conditional::judge(conditions, &validators) {
-                Verdict::Failed => FileAnswer::error(412),
-                Verdict::NotModified => FileAnswer::new(304, validators.into_headers()),
+                Verdict::Failed => FileResponse::error(412),
+                Verdict::NotModified => FileResponse::new(304, validators.into_headers()),
                 Verdict::Send => send(found, validators, is_head, conditions),
             }
         }
     }
 }
 
-fn send(found: FoundFile, validators: Validators, is_head: bool, conditions: &Conditions<'_>) -> FileAnswer {
+fn send(
+    found: FoundFile,
+    validators: Validators,
+    is_head: bool,
+    conditions: &Conditions<'_>,
+) -> FileResponse {
     let size = found.metadata.len();
     let selection = match conditions.range {
         // A Range counts for GET only (section 14.2).
@@ -95,7 +100,7 @@ fn send(found: FoundFile, validators: Validators, is_head: bool, conditions: &Co
     let (status, start, len) = match selection {
         Selection::Unsatisfiable => {
             headers.push(("content-range", format!("bytes */{size}")));
-            return FileAnswer::new(416, headers);
+            return FileResponse::new(416, headers);
         }
         Selection::Whole => (200, 0, size),
         Selection::Part { start, len } => {
@@ -114,13 +119,13 @@ fn send(found: FoundFile, validators: Validators, is_head: bool, conditions: &Co
         body(found.file, start, len)
     };
     match body {
-        Some(body) => FileAnswer {
+        Some(body) => FileResponse {
             status,
             headers,
             body,
             content_length: Some(len),
         },
-        None => FileAnswer::error(500),
+        None => FileResponse::error(500),
     }
 }
 
