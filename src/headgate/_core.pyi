@@ -155,7 +155,7 @@ class Core:
         """Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each."""
     def drain(self) -> None:
         """Stops accepting; connections end after their current response, idle ones after a moment."""
-    def say_goodbye(self) -> int:
+    def close_websockets(self) -> int:
         """Closes every WebSocket whose messages hooks see, with 1001; how many are open."""
     def close(self) -> None:
         """Stops accepting and ends every connection."""

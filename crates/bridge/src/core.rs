@@ -312,8 +312,8 @@ impl Core {
     }
 
     /// Closes every WebSocket whose messages hooks see, with 1001; gives how many are open.
-    fn say_goodbye(&self, py: Python<'_>) -> PyResult<usize> {
-        self.inside(py, |worker| Ok(worker.say_goodbye()))
+    fn close_websockets(&self, py: Python<'_>) -> PyResult<usize> {
+        self.inside(py, |worker| Ok(worker.close_websockets()))
     }
 
     /// Stops accepting and ends every connection.

@@ -23,7 +23,7 @@ pub mod tables;
 mod worker;
 
 pub use access_log::HookTime;
-pub use failure::{failures, retry_name, Facts, Failure, FailureKind, Level, Source};
+pub use failure::{failures, retry_name, Facts, Failure, FailureKind, FaultSide, Level};
 pub use headgate_net::tls::{
     cipher_name, module as tls_module, require_fips, ChosenCertificate, ClientCertificate,
     ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
@@ -32,12 +32,12 @@ pub use headgate_net::virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use headgate_shared::metrics::ZONE_CELLS;
 pub use headgate_upstream::{is_server_address, Load};
 pub use hooks::configuration::Configuration;
-pub use hooks::connection::{Chosen, ClientInfo, ConnectionState, Opened, Protocol};
+pub use hooks::connection::{Chosen, ClientInfo, ConnectionState, Preread, Protocol};
 pub use hooks::exchange::Exchange;
 pub use hooks::intake::{Delivery, NewBody, Taken, Want};
 pub use hooks::piece::{Chunk, Piece};
 pub use hooks::{
-    BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, HookResponse, HookResponseBody,
+    BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, ChunkVerdict, HookResponse, HookResponseBody,
     Hooks, LocalFuture, MatcherFailed, MessageStep, MessageVerdict, NoHooks, Read, Step, Verdict,
 };
 pub use http::fetch::{

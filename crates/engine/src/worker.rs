@@ -146,9 +146,9 @@ impl Worker {
     }
 
     /// Closes every WebSocket whose messages hooks see, with 1001, as the worker is about to end. How many there are.
-    pub fn say_goodbye(&self) -> usize {
-        self.shared.is_leaving.set(true);
-        self.shared.goodbye.notify_waiters();
+    pub fn close_websockets(&self) -> usize {
+        self.shared.is_shutting_down.set(true);
+        self.shared.shutting_down.notify_waiters();
         self.shared.websockets.get()
     }
 

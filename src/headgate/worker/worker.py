@@ -193,7 +193,7 @@ class Worker:
     async def _close_websockets(self) -> None:
         """Closes what WebSockets are left with 1001, and gives their peers a moment to answer."""
         for _ in range(CLOSE_STEPS):
-            if not self._core.say_goodbye():
+            if not self._core.close_websockets():
                 return
             await asyncio.sleep(DRAIN_STEP_S)
 

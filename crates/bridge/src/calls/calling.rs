@@ -108,7 +108,7 @@ impl<S: Subject> Call<'_, S> {
         drop(entered);
         match first {
             First::Done(result) => self.meaning(&result).map(Step::Ready),
-            First::Waits(waiting) => Ok(Step::Waiting(self.wait(waiting, began))),
+            First::Waits(waiting) => Ok(Step::Pending(self.wait(waiting, began))),
         }
     }
 

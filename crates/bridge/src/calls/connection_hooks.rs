@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use headgate_engine::{ConnectionState, Filtered, Verdict};
+use headgate_engine::{ChunkVerdict, ConnectionState, Verdict};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyContext;
@@ -70,7 +70,7 @@ impl Subject for Rc<ConnectionState> {
 }
 
 /// Nothing lets the chunk pass, bytes go on in its place.
-impl Meaning<Rc<ConnectionState>> for Filtered {
+impl Meaning<Rc<ConnectionState>> for ChunkVerdict {
     const NOTHING: Self = Self::Pass;
     const FAILED: Self = Self::Failed;
 

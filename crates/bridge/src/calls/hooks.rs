@@ -140,8 +140,8 @@ impl Hooks for PyHooks {
         })
     }
 
-    fn breathe(&self) {
-        gil::held(gil::breathe);
+    fn yield_gil(&self) {
+        gil::held(gil::yield_gil);
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn held<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
 }
 
 /// Lets other threads of the interpreter run if they asked to.
-pub(crate) fn breathe(_attached: Python<'_>) {
+pub(crate) fn yield_gil(_attached: Python<'_>) {
     // SAFETY: the argument proves that this thread holds the interpreter; nothing of Python is touched in between.
     unsafe { ffi::PyEval_RestoreThread(ffi::PyEval_SaveThread()) }
 }

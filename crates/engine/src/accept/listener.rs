@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::spawn_local;
 
-use crate::accept::preread::Opening;
+use crate::accept::preread::PendingConnection;
 use crate::accept::protocol;
 use crate::hooks::connection::ClientInfo;
 use crate::state::admission::Admission;
@@ -123,8 +123,8 @@ impl Listener {
             }
         };
         if let Some(settings) = settings.filter(|settings| !settings.is_plain()).cloned() {
-            let opening = Opening::new(stream, client, settings, tables, shared.clone(), admission);
-            spawn_local(opening.run());
+            let pending = PendingConnection::new(stream, client, settings, tables, shared.clone(), admission);
+            spawn_local(pending.run());
         } else {
             let peer = Peer::new(stream, shared.buffers.clone());
             let connection = Connection::resume(peer, Rc::new(client), shared.clone(), admission);

@@ -4,7 +4,7 @@ use headgate_route::PathError;
 use headgate_upstream::Retry;
 use headgate_wire::{ChunkError, RequestError, ResponseError};
 
-use super::{Facts, Level, Source};
+use super::{Facts, FaultSide, Level};
 
 macro_rules! kinds {
     ($($kind:ident $name:literal $source:ident $status:literal $retry:ident $level:ident $meaning:literal;)*) => {
@@ -26,7 +26,7 @@ macro_rules! kinds {
         pub(super) const KINDS: &[Facts] = &[$(
             Facts {
                 name: $name,
-                source: Source::$source,
+                source: FaultSide::$source,
                 status: $status,
                 retry: Retry::$retry,
                 level: Level::$level,
@@ -41,7 +41,7 @@ macro_rules! kinds {
                     $(Self::$kind => const {
                         Facts {
                             name: $name,
-                            source: Source::$source,
+                            source: FaultSide::$source,
                             status: $status,
                             retry: Retry::$retry,
                             level: Level::$level,
@@ -139,7 +139,7 @@ kinds! {
 const fn of_client(name: &'static str, status: u16) -> Facts {
     Facts {
         name,
-        source: Source::Client,
+        source: FaultSide::Client,
         status,
         retry: Retry::Never,
         level: Level::Debug,
@@ -150,7 +150,7 @@ const fn of_client(name: &'static str, status: u16) -> Facts {
 const fn of_upstream(name: &'static str, meaning: &'static str) -> Facts {
     Facts {
         name,
-        source: Source::Upstream,
+        source: FaultSide::Upstream,
         status: 502,
         retry: Retry::IfIdempotent,
         level: Level::Debug,

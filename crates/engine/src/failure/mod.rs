@@ -18,7 +18,7 @@ use kinds::KINDS;
 
 /// Who is to blame for a [`Failure`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+pub enum FaultSide {
     /// The peer that sent the request.
     Client,
     /// The server that was to respond it.
@@ -27,13 +27,13 @@ pub enum Source {
     Gateway,
 }
 
-impl Source {
+impl FaultSide {
     /// `client`, `upstream` or `gateway`.
     pub fn name(self) -> &'static str {
         match self {
-            Source::Client => "client",
-            Source::Upstream => "upstream",
-            Source::Gateway => "gateway",
+            FaultSide::Client => "client",
+            FaultSide::Upstream => "upstream",
+            FaultSide::Gateway => "gateway",
         }
     }
 }
@@ -68,7 +68,7 @@ pub struct Facts {
     /// A short word for logs and `error` hooks.
     pub name: &'static str,
     /// Who is to blame.
-    pub source: Source,
+    pub source: FaultSide,
     /// The status that the client gets if no `error` hook responds; 499 means that there is nobody left to respond to.
     pub status: u16,
     /// Whether another server may be tried.
@@ -206,7 +206,7 @@ impl FailureParts {
     }
 
     /// Who is to blame.
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> FaultSide {
         self.kind.facts().source
     }
 
@@ -314,7 +314,7 @@ mod tests {
     fn only_failures_of_servers_may_be_tried_again() {
         for (facts, _) in failures() {
             assert!(
-                facts.retry == Retry::Never || facts.source == Source::Upstream,
+                facts.retry == Retry::Never || facts.source == FaultSide::Upstream,
                 "{}",
                 facts.name
             );
@@ -326,7 +326,7 @@ mod tests {
         for (facts, _) in failures() {
             assert_eq!(
                 facts.status == 499,
-                facts.source == Source::Client && matches!(facts.name, "client_left" | "send_timeout")
+                facts.source == FaultSide::Client && matches!(facts.name, "client_left" | "send_timeout")
             );
         }
     }

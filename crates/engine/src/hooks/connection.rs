@@ -122,15 +122,15 @@ impl ConnectionState {
 }
 
 /// The engine's hold on a connection's state. When the last is dropped, what hooks attached goes: it points back.
-pub struct Opened(Rc<ConnectionState>);
+pub struct Preread(Rc<ConnectionState>);
 
-impl Opened {
+impl Preread {
     pub(crate) fn new(state: ConnectionState) -> Rc<Self> {
         Rc::new(Self(Rc::new(state)))
     }
 }
 
-impl Deref for Opened {
+impl Deref for Preread {
     type Target = Rc<ConnectionState>;
 
     fn deref(&self) -> &Self::Target {
@@ -138,7 +138,7 @@ impl Deref for Opened {
     }
 }
 
-impl Drop for Opened {
+impl Drop for Preread {
     fn drop(&mut self) {
         let attachment = self.0.attachment.take();
         drop(attachment);
@@ -163,7 +163,7 @@ pub struct ClientInfo {
     /// Where the client connected to; known only where a server is to be told.
     pub destination: Option<SocketAddr>,
     /// What came before HTTP on this connection, if anything did.
-    pub opening: Option<Rc<Opened>>,
+    pub preread: Option<Rc<Preread>>,
     /// What it speaks.
     pub protocol: Protocol,
     /// What was agreed in the handshake; absent on a plain connection.
@@ -181,7 +181,7 @@ impl Default for ClientInfo {
             hop: None,
             tells_host: false,
             destination: None,
-            opening: None,
+            preread: None,
             protocol: Protocol::Http1,
             tls: None,
         }
@@ -203,15 +203,15 @@ impl ClientIdentity for ClientInfo {
 
     /// What this gateway knows of the connection, on top of what a proxy before it said.
     fn tlvs(&self) -> ProxyTlvs {
-        let Some(opening) = &self.opening else {
+        let Some(preread) = &self.preread else {
             return ProxyTlvs::default();
         };
-        let mut tlvs = opening
+        let mut tlvs = preread
             .proxy
             .as_ref()
             .map(|header| header.tlvs.clone())
             .unwrap_or_default();
-        if let Some(hello) = &*opening.hello.borrow() {
+        if let Some(hello) = &*preread.hello.borrow() {
             if let Some(name) = &hello.server_name {
                 tlvs.authority = Some(name.clone().into_bytes());
             }

@@ -28,7 +28,7 @@ use exchange::Exchange;
 use message::{Message, Party};
 use piece::Chunk;
 pub use verdict::{
-    BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, Filtered, HookResponse, HookResponseBody,
+    BodyFailed, BodySource, BodyStep, BodyVerdict, ChunkStep, ChunkVerdict, HookResponse, HookResponseBody,
     LocalFuture, MatcherFailed, MessageStep, MessageVerdict, Read, Step, Verdict,
 };
 
@@ -88,7 +88,7 @@ pub trait Hooks {
     fn matches(&self, function: usize, exchange: &Rc<Exchange>) -> Result<bool, MatcherFailed>;
 
     /// Lets other threads of the interpreter run; called between requests when the last such break is over a millisecond ago.
-    fn breathe(&self);
+    fn yield_gil(&self);
 }
 
 /// Hooks for a gateway without any.
@@ -104,12 +104,12 @@ impl Hooks for NoHooks {
     }
 
     fn chunk(&self, _: usize, _: &Rc<ConnectionState>, _: &[u8]) -> ChunkStep {
-        ChunkStep::Ready(Filtered::Pass)
+        ChunkStep::Ready(ChunkVerdict::Pass)
     }
 
     fn matches(&self, _: usize, _: &Rc<Exchange>) -> Result<bool, MatcherFailed> {
         Ok(false)
     }
 
-    fn breathe(&self) {}
+    fn yield_gil(&self) {}
 }

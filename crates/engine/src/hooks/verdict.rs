@@ -33,7 +33,7 @@ pub enum Step<T = Verdict> {
     /// The hook is done.
     Ready(T),
     /// The hook waits for something; the future gives its verdict.
-    Waiting(LocalFuture<'static, T>),
+    Pending(LocalFuture<'static, T>),
 }
 
 /// What a hook of a body phase decided.
@@ -99,7 +99,7 @@ pub struct BodyFailed;
 pub struct MatcherFailed;
 
 /// What a hook made of a chunk of a connection's bytes.
-pub enum Filtered {
+pub enum ChunkVerdict {
     /// It goes on as it is.
     Pass,
     /// This goes on in its place; nothing, if empty.
@@ -109,7 +109,7 @@ pub enum Filtered {
 }
 
 /// The first step of a hook on a chunk.
-pub type ChunkStep = Step<Filtered>;
+pub type ChunkStep = Step<ChunkVerdict>;
 
 /// Reads from a socket into some room.
 pub type Read<'a> = &'a mut dyn FnMut(&mut ReadBuf<'_>) -> Poll<io::Result<()>>;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::http::exchange;
 use crate::state::connection::{Connection, Next};
-use crate::state::request_futures::{rest, Place};
+use crate::state::request_futures::{rest, Assignment};
 
 /// Serves requests until the connection ends.
 pub(crate) async fn serve(mut connection: Box<Connection>) {
@@ -14,7 +14,9 @@ pub(crate) async fn serve(mut connection: Box<Connection>) {
             return;
         }
         let next;
-        (connection, next) = futures.serve(connection, |place| Box::pin(work(place))).await;
+        (connection, next) = futures
+            .serve(connection, |assignment| Box::pin(work(assignment)))
+            .await;
         match next {
             Next::KeepAlive => connection.served += 1,
             Next::Close => return connection.close_tls(),
@@ -31,12 +33,12 @@ pub(crate) async fn serve_once(mut connection: Box<Connection>) {
     let _ = Box::pin(exchange::serve(&mut connection)).await;
 }
 
-/// Serves whatever is put into `place`, again and again.
-async fn work(place: Rc<Place<Connection, Next>>) {
+/// Serves whatever is put into `assignment`, again and again.
+async fn work(assignment: Rc<Assignment<Connection, Next>>) {
     loop {
-        if let Some(mut connection) = place.waiting.take() {
+        if let Some(mut connection) = assignment.waiting.take() {
             let next = exchange::serve(&mut connection).await;
-            place.served.set(Some((connection, next)));
+            assignment.served.set(Some((connection, next)));
         }
         rest().await;
     }

@@ -72,7 +72,7 @@ async fn run(
     for hook in hooks {
         let verdict = match tables.hooks.call(*hook, exchange) {
             Step::Ready(verdict) => verdict,
-            Step::Waiting(future) => {
+            Step::Pending(future) => {
                 let half_close = tables.limits.allow_half_close;
                 match unless_client_leaves(future, connection, exchange, body.as_deref_mut(), half_close)
                     .await

@@ -13,14 +13,14 @@ use headgate_net::peer::{Broken, Peer};
 use headgate_upstream::Upstream;
 
 /// An upgrade that the server or hook has accepted.
-pub(crate) struct Switched<'a> {
+pub(crate) struct Upgraded<'a> {
     pub(crate) exchange: &'a Rc<Exchange>,
     pub(crate) tables: &'a Rc<Configuration>,
     /// Whose timeouts hold where the route has none; a hook that responds itself has no upstream.
     pub(crate) upstream: Option<&'a Upstream>,
 }
 
-impl Switched<'_> {
+impl Upgraded<'_> {
     /// Sends the 101 and carries what follows between the client and `other`, until one side is silent for too long or both
     /// have ended.
     pub(crate) async fn carry(

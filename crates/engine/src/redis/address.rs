@@ -4,7 +4,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError}
 
 /// Where a server listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Place {
+pub(super) enum ServerAddress {
     Tcp(String, u16),
     Unix(std::path::PathBuf),
 }
@@ -14,16 +14,16 @@ pub(super) enum Place {
 pub(super) enum Finding {
     /// The first of the addresses that responds.
     Listed,
-    /// The places are Sentinels, which know the primary of this name.
+    /// The servers are Sentinels, which know the primary of this name.
     Sentinel(String),
-    /// The places are some nodes of a cluster: the key decides.
+    /// The servers are some nodes of a cluster: the key decides.
     Cluster,
 }
 
 /// A URL, read.
 pub(super) struct Address {
     pub(super) finding: Finding,
-    pub(super) places: Vec<Place>,
+    pub(super) servers: Vec<ServerAddress>,
     pub(super) is_tls: bool,
     /// Database, user and password.
     pub(super) login: RedisConnectionInfo,
@@ -62,7 +62,7 @@ impl Address {
             _ => return Err(bad(&format!("`{scheme}` is not a valid scheme"))),
         };
         let at = if user.is_empty() { "" } else { "@" };
-        let read = |host: &str| -> Result<(Place, RedisConnectionInfo), RedisError> {
+        let read = |host: &str| -> Result<(ServerAddress, RedisConnectionInfo), RedisError> {
             // the crate's own reading of one host, with its percent-decoding
             let has_port = host
                 .rsplit_once(':')
@@ -73,11 +73,11 @@ impl Address {
                 format!(":{usual_port}")
             };
             let one = format!("redis://{user}{at}{host}{port}/{database}").into_connection_info()?;
-            let place = match one.addr() {
-                ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
-                _ => Place::Tcp(host.to_owned(), usual_port),
+            let server = match one.addr() {
+                ConnectionAddr::Tcp(host, port) => ServerAddress::Tcp(host.clone(), *port),
+                _ => ServerAddress::Tcp(host.to_owned(), usual_port),
             };
-            Ok((place, one.redis_settings().clone()))
+            Ok((server, one.redis_settings().clone()))
         };
         let read: Vec<_> = hosts
             .split(',')
@@ -87,7 +87,7 @@ impl Address {
         let login = read[0].1.clone();
         Ok(Self {
             finding,
-            places: read.into_iter().map(|(place, _)| place).collect(),
+            servers: read.into_iter().map(|(server, _)| server).collect(),
             is_tls: base == "rediss",
             login,
         })
@@ -95,13 +95,13 @@ impl Address {
 
     fn unix(url: &str) -> Result<Self, RedisError> {
         let info = url.into_connection_info()?;
-        let places = match info.addr() {
-            ConnectionAddr::Unix(path) => vec![Place::Unix(path.clone())],
+        let servers = match info.addr() {
+            ConnectionAddr::Unix(path) => vec![ServerAddress::Unix(path.clone())],
             _ => Vec::new(),
         };
         Ok(Self {
             finding: Finding::Listed,
-            places,
+            servers,
             is_tls: false,
             login: info.redis_settings().clone(),
         })
@@ -112,23 +112,23 @@ impl Address {
 mod tests {
     use super::*;
 
-    fn tcp(host: &str, port: u16) -> Place {
-        Place::Tcp(host.to_owned(), port)
+    fn tcp(host: &str, port: u16) -> ServerAddress {
+        ServerAddress::Tcp(host.to_owned(), port)
     }
 
     #[test]
     fn every_form_is_read() {
         let listed =
             Address::read("rediss://me:p%40ss@a,b:7000,[::1]:7001/2").unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(listed.places, [tcp("a", 6379), tcp("b", 7000), tcp("::1", 7001)]);
+        assert_eq!(listed.servers, [tcp("a", 6379), tcp("b", 7000), tcp("::1", 7001)]);
         assert!(listed.is_tls);
         assert_eq!((listed.login.db(), listed.login.password()), (2, Some("p@ss")));
         let sentinel = Address::read("redis+sentinel://s1,s2:5000/main/3").unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(sentinel.finding, Finding::Sentinel("main".to_owned()));
-        assert_eq!(sentinel.places, [tcp("s1", 26379), tcp("s2", 5000)]);
+        assert_eq!(sentinel.servers, [tcp("s1", 26379), tcp("s2", 5000)]);
         assert_eq!(sentinel.login.db(), 3);
         let cluster = Address::read("redis+cluster://n1,n2").unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!((cluster.finding, cluster.places.len()), (Finding::Cluster, 2));
+        assert_eq!((cluster.finding, cluster.servers.len()), (Finding::Cluster, 2));
     }
 
     #[test]

@@ -2,18 +2,18 @@
 
 use redis::Value;
 
-use super::address::Place;
+use super::address::ServerAddress;
 
 /// The number of slots.
 const SLOTS: u16 = 16384;
 
 /// Who serves which slots.
 #[derive(Default)]
-pub(super) struct Slots(Vec<(u16, u16, Place)>);
+pub(super) struct Slots(Vec<(u16, u16, ServerAddress)>);
 
 impl Slots {
     /// Reads the response to `CLUSTER SLOTS`; a node without a host is `from`, which has said it.
-    pub(super) fn read(response: Value, from: &Place) -> Self {
+    pub(super) fn read(response: Value, from: &ServerAddress) -> Self {
         let Value::Array(ranges) = response else {
             return Self::default();
         };
@@ -27,18 +27,19 @@ impl Slots {
             let port = number(node.get(1)?)?;
             let host = match (text(node.first()?), from) {
                 (Some(host), _) if !host.is_empty() && host != "?" => host,
-                (_, Place::Tcp(host, _)) => host.clone(),
-                (_, Place::Unix(_)) => return None,
+                (_, ServerAddress::Tcp(host, _)) => host.clone(),
+                (_, ServerAddress::Unix(_)) => return None,
             };
-            Some((first, last, Place::Tcp(host, port)))
+            Some((first, last, ServerAddress::Tcp(host, port)))
         };
         Self(ranges.into_iter().filter_map(range).collect())
     }
 
     /// Who serves a slot; any node if there is no key.
-    pub(super) fn node(&self, slot: Option<u16>) -> Option<&Place> {
-        let serves = |range: &&(u16, u16, Place)| slot.is_none_or(|slot| (range.0..=range.1).contains(&slot));
-        self.0.iter().find(serves).map(|(_, _, place)| place)
+    pub(super) fn node(&self, slot: Option<u16>) -> Option<&ServerAddress> {
+        let serves =
+            |range: &&(u16, u16, ServerAddress)| slot.is_none_or(|slot| (range.0..=range.1).contains(&slot));
+        self.0.iter().find(serves).map(|(_, _, server)| server)
     }
 
     /// A slot has moved.

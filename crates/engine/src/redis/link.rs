@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 
-use super::address::Place;
+use super::address::ServerAddress;
 
 /// Commands of one worker that wait for their responses at once; others wait for a place, within their timeout.
 const MAX_IN_FLIGHT: usize = 4096;
@@ -38,18 +38,18 @@ struct State {
 impl Link {
     /// Connects, makes TLS, logs in.
     pub(super) async fn open(
-        place: &Place,
+        server: &ServerAddress,
         login: &RedisConnectionInfo,
         tls: Option<&UpstreamTls>,
         timeout: Duration,
     ) -> Result<Self, RedisError> {
-        match place {
-            Place::Unix(path) => {
+        match server {
+            ServerAddress::Unix(path) => {
                 let stream = UnixStream::connect(path).await?;
                 let socket = stream.as_fd().try_clone_to_owned()?;
                 Self::begin(stream, socket, login, timeout).await
             }
-            Place::Tcp(host, port) => {
+            ServerAddress::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 let socket = stream.as_fd().try_clone_to_owned()?;

@@ -9,7 +9,7 @@ use headgate_net::tls::UpstreamTls;
 use redis::{Cmd, RedisConnectionInfo, RedisError, Value};
 use tokio::sync::Mutex;
 
-use super::address::{Address, Finding, Place};
+use super::address::{Address, Finding, ServerAddress};
 use super::cluster::Slots;
 use super::link::Link;
 
@@ -25,7 +25,7 @@ pub(super) struct Servers {
     tls: Option<UpstreamTls>,
     timeout: Duration,
     /// Each opened by one command while others wait for it.
-    links: RefCell<HashMap<Option<Place>, Kept>>,
+    links: RefCell<HashMap<Option<ServerAddress>, Kept>>,
     slots: RefCell<Slots>,
 }
 
@@ -62,7 +62,7 @@ impl Servers {
 
     /// The connection to this node, which a server has named.
     pub(super) async fn link_to(&self, host: &str, port: u16) -> Result<Link, RedisError> {
-        self.kept(Some(Place::Tcp(host.to_owned(), port))).await
+        self.kept(Some(ServerAddress::Tcp(host.to_owned(), port))).await
     }
 
     /// What is known of the cluster is no longer so.
@@ -70,9 +70,9 @@ impl Servers {
         self.slots.take();
     }
 
-    async fn kept(&self, node: Option<Place>) -> Result<Link, RedisError> {
-        let place = Rc::clone(self.links.borrow_mut().entry(node.clone()).or_default());
-        let mut kept = place.lock().await;
+    async fn kept(&self, node: Option<ServerAddress>) -> Result<Link, RedisError> {
+        let slot = Rc::clone(self.links.borrow_mut().entry(node.clone()).or_default());
+        let mut kept = slot.lock().await;
         if let Some(link) = kept.as_ref().filter(|link| !link.is_closed()) {
             return Ok(link.clone());
         }
@@ -91,10 +91,10 @@ impl Servers {
     /// The first of the servers that responds, or the primary that a Sentinel knows.
     async fn found(&self) -> Result<Link, RedisError> {
         let mut failed = None;
-        for place in &self.address.places {
+        for server in &self.address.servers {
             let found = match &self.address.finding {
-                Finding::Sentinel(name) => self.primary(place, name).await,
-                Finding::Listed | Finding::Cluster => self.open(place).await,
+                Finding::Sentinel(name) => self.primary(server, name).await,
+                Finding::Listed | Finding::Cluster => self.open(server).await,
             };
             match found {
                 Ok(link) => return Ok(link),
@@ -105,7 +105,7 @@ impl Servers {
     }
 
     /// Asks a Sentinel, and looks whether the server it names is what it says.
-    async fn primary(&self, sentinel: &Place, name: &str) -> Result<Link, RedisError> {
+    async fn primary(&self, sentinel: &ServerAddress, name: &str) -> Result<Link, RedisError> {
         // Sentinels have neither databases nor the servers' users
         let asked = self.open_as(sentinel, &RedisConnectionInfo::default()).await?;
         let response = asked
@@ -118,7 +118,7 @@ impl Servers {
                 name.to_owned(),
             ))
         })?;
-        let link = self.open(&Place::Tcp(host, port)).await?;
+        let link = self.open(&ServerAddress::Tcp(host, port)).await?;
         match link.send(&redis::cmd("ROLE")).await? {
             Value::Array(role) if role.first().is_some_and(is_primary) => Ok(link),
             _ => Err(RedisError::from((
@@ -131,14 +131,14 @@ impl Servers {
     /// Asks the nodes that are known which slots they serve.
     async fn learn(&self) -> Result<(), RedisError> {
         let mut failed = None;
-        for place in &self.address.places {
+        for server in &self.address.servers {
             let told = async {
-                let link = self.open(place).await?;
+                let link = self.open(server).await?;
                 link.send(redis::cmd("CLUSTER").arg("SLOTS")).await
             };
             match told.await {
                 Ok(response) => {
-                    let slots = Slots::read(response, place);
+                    let slots = Slots::read(response, server);
                     if !slots.is_empty() {
                         self.slots.replace(slots);
                         return Ok(());
@@ -150,13 +150,13 @@ impl Servers {
         Err(failed.unwrap_or_else(unserved))
     }
 
-    async fn open(&self, place: &Place) -> Result<Link, RedisError> {
-        self.open_as(place, &self.address.login).await
+    async fn open(&self, server: &ServerAddress) -> Result<Link, RedisError> {
+        self.open_as(server, &self.address.login).await
     }
 
-    async fn open_as(&self, place: &Place, login: &RedisConnectionInfo) -> Result<Link, RedisError> {
-        let opened = Link::open(place, login, self.tls.as_ref(), self.timeout);
-        if self.address.places.len() == 1 {
+    async fn open_as(&self, server: &ServerAddress, login: &RedisConnectionInfo) -> Result<Link, RedisError> {
+        let opened = Link::open(server, login, self.tls.as_ref(), self.timeout);
+        if self.address.servers.len() == 1 {
             return opened.await;
         }
         let limit = self.timeout / TRIES_WITHIN_TIMEOUT;

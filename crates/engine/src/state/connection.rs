@@ -96,9 +96,9 @@ impl Connection {
     pub(crate) async fn await_bytes(&mut self) -> bool {
         let own = self
             .client
-            .opening
+            .preread
             .as_ref()
-            .and_then(|opening| opening.idle_ms.get());
+            .and_then(|preread| preread.idle_ms.get());
         let idle_ms = own.unwrap_or_else(|| self.shared.tables().timeouts.client_idle);
         self.watch.arm(Limit::ClientIdle, idle_ms);
         match self.peer.fill(&self.watch, BUFFER_BYTES).await {

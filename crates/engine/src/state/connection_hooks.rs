@@ -21,7 +21,7 @@ pub(crate) async fn run_hooks(
         shared.begin_request(&*tables.hooks);
         let verdict = match tables.hooks.connection(*hook, state) {
             Step::Ready(verdict) => verdict,
-            Step::Waiting(future) => future.await,
+            Step::Pending(future) => future.await,
         };
         if matches!(verdict, Verdict::Failed) {
             return Err(Refusal::hook_failed());

@@ -32,7 +32,7 @@ use request_futures::RequestFutures;
 use request_id::{RequestIds, LENGTH};
 
 /// Microseconds after which other threads of the interpreter get their turn.
-const BREATH_US: u64 = 1_000;
+const YIELD_INTERVAL_US: u64 = 1_000;
 
 /// A listener that was taken out of the configuration.
 struct ClosedListener {
@@ -55,9 +55,9 @@ pub(crate) struct Shared {
     pub(crate) stop: Notify,
     /// Those that the configuration has no more.
     closed_listeners: RefCell<Vec<ClosedListener>>,
-    /// The worker ends soon: WebSockets say goodbye.
-    pub(crate) is_leaving: Cell<bool>,
-    pub(crate) goodbye: Notify,
+    /// The worker ends soon: WebSockets are closed with 1001.
+    pub(crate) is_shutting_down: Cell<bool>,
+    pub(crate) shutting_down: Notify,
     /// The worker ends now.
     pub(crate) is_closed: Cell<bool>,
     /// WebSockets whose messages hooks see.
@@ -68,7 +68,7 @@ pub(crate) struct Shared {
     pub(crate) tls_handshakes: Rc<Cell<usize>>,
     pub(crate) ticket_keys: Arc<TicketKeys>,
     pub(crate) per_client: RefCell<HashMap<String, usize>>,
-    last_breath_us: Cell<u64>,
+    last_yield_us: Cell<u64>,
     /// Where URLs are fetched from.
     pub(crate) origins: Origins,
     /// Fetches under way.
@@ -106,8 +106,8 @@ impl Shared {
             is_draining: Cell::new(false),
             stop: Notify::new(),
             closed_listeners: RefCell::default(),
-            is_leaving: Cell::new(false),
-            goodbye: Notify::new(),
+            is_shutting_down: Cell::new(false),
+            shutting_down: Notify::new(),
             is_closed: Cell::new(false),
             websockets: Cell::new(0),
             busy: Notify::new(),
@@ -115,7 +115,7 @@ impl Shared {
             tls_handshakes: Rc::default(),
             ticket_keys,
             per_client: RefCell::default(),
-            last_breath_us: Cell::new(0),
+            last_yield_us: Cell::new(0),
             origins: Origins::default(),
             fetches: Cell::new(0),
         }
@@ -174,9 +174,9 @@ impl Shared {
     /// Reads the clock, and lets other threads run if they have not for a while.
     pub(crate) fn begin_request(&self, hooks: &dyn Hooks) -> u64 {
         let now = self.clock.tick();
-        if now - self.last_breath_us.get() > BREATH_US {
-            hooks.breathe();
-            self.last_breath_us.set(now);
+        if now - self.last_yield_us.get() > YIELD_INTERVAL_US {
+            hooks.yield_gil();
+            self.last_yield_us.set(now);
         }
         now
     }

@@ -3,8 +3,8 @@
 //! # How it works
 //! What a request holds while it is served is some 2 KB. A connection between two requests shall not hold that, and to make
 //! it anew for each request, allocate it and move it there, costs as much as reading a head. So it belongs to a future that
-//! serves the connection put before it ([`Place`]), and then rests until there is another one. A connection borrows one for
-//! each request. One that is dropped, or panics, while it serves does not come back.
+//! serves the connection put into its [`Assignment`], and then rests until there is another one. A connection borrows one
+//! for each request. One that is dropped, or panics, while it serves does not come back.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -20,13 +20,13 @@ const MAX_RESTING: usize = 128;
 pub(crate) struct RequestFutures<C, N>(RefCell<Vec<RequestFuture<C, N>>>);
 
 struct RequestFuture<C, N> {
-    place: Rc<Place<C, N>>,
-    /// Never ends; what comes of it is in the place.
+    assignment: Rc<Assignment<C, N>>,
+    /// Never ends; what comes of it is in the assignment.
     work: LocalFuture<'static, ()>,
 }
 
 /// Where a connection stands before it is served, and after.
-pub(crate) struct Place<C, N> {
+pub(crate) struct Assignment<C, N> {
     /// What is to be served.
     pub(crate) waiting: Cell<Option<Box<C>>>,
     /// What was, and what follows.
@@ -41,18 +41,18 @@ impl<C, N> Default for RequestFutures<C, N> {
 
 impl<C, N> RequestFutures<C, N> {
     /// Serves one request of a connection, the first bytes of which are there. `work` makes a future that serves what is put
-    /// into a place; it is called only where none rests.
+    /// into an assignment; it is called only where none rests.
     pub(crate) async fn serve(
         &self,
         connection: Box<C>,
-        work: impl FnOnce(Rc<Place<C, N>>) -> LocalFuture<'static, ()>,
+        work: impl FnOnce(Rc<Assignment<C, N>>) -> LocalFuture<'static, ()>,
     ) -> (Box<C>, N) {
         let rested = self.0.borrow_mut().pop();
         let mut future = rested.unwrap_or_else(|| RequestFuture::new(work));
-        future.place.waiting.set(Some(connection));
+        future.assignment.waiting.set(Some(connection));
         let served = poll_fn(|context| {
             let _ = future.work.as_mut().poll(context);
-            future.place.served.take().map_or(Poll::Pending, Poll::Ready)
+            future.assignment.served.take().map_or(Poll::Pending, Poll::Ready)
         })
         .await;
         let mut resting = self.0.borrow_mut();
@@ -64,14 +64,14 @@ impl<C, N> RequestFutures<C, N> {
 }
 
 impl<C, N> RequestFuture<C, N> {
-    fn new(work: impl FnOnce(Rc<Place<C, N>>) -> LocalFuture<'static, ()>) -> Self {
-        let place = Rc::new(Place {
+    fn new(work: impl FnOnce(Rc<Assignment<C, N>>) -> LocalFuture<'static, ()>) -> Self {
+        let assignment = Rc::new(Assignment {
             waiting: Cell::new(None),
             served: Cell::new(None),
         });
         Self {
-            work: work(place.clone()),
-            place,
+            work: work(assignment.clone()),
+            assignment,
         }
     }
 }

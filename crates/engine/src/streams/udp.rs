@@ -23,8 +23,8 @@ use tokio::task::spawn_local;
 
 use crate::access_log::Entry;
 use crate::hooks::configuration::Configuration;
-use crate::hooks::connection::{Chosen, ConnectionState, Opened};
-use crate::hooks::{ChunkStep, Filtered};
+use crate::hooks::connection::{Chosen, ConnectionState, Preread};
+use crate::hooks::{ChunkStep, ChunkVerdict};
 use crate::limits::Limit;
 use crate::state::admission::Admission;
 use crate::state::connection_hooks::run_hooks;
@@ -259,8 +259,8 @@ impl Session {
         }
     }
 
-    fn state(&self) -> Rc<Opened> {
-        Opened::new(ConnectionState {
+    fn state(&self) -> Rc<Preread> {
+        Preread::new(ConnectionState {
             address: self.address.clone(),
             port: self.client.port(),
             peer: self.address.clone(),
@@ -314,13 +314,13 @@ impl Session {
             self.shared.begin_request(&*self.tables.hooks);
             let filtered = match self.tables.hooks.chunk(*hook, state, &datagram) {
                 ChunkStep::Ready(filtered) => filtered,
-                ChunkStep::Waiting(future) => future.await,
+                ChunkStep::Pending(future) => future.await,
             };
             match filtered {
-                Filtered::Pass => {}
-                Filtered::Replace(other) if other.is_empty() => return Ok(None),
-                Filtered::Replace(other) => datagram = other,
-                Filtered::Failed => {
+                ChunkVerdict::Pass => {}
+                ChunkVerdict::Replace(other) if other.is_empty() => return Ok(None),
+                ChunkVerdict::Replace(other) => datagram = other,
+                ChunkVerdict::Failed => {
                     return Err("hook_failed");
                 }
             }

@@ -40,7 +40,7 @@ fn a_body_under_way_when_the_worker_ends_is_nobodys_delay() {
 
 #[test]
 fn a_hook_that_waits_when_the_worker_ends_is_cancelled() {
-    let waits = |_: &_| Step::Waiting(Box::pin(std::future::pending::<Verdict>()));
+    let waits = |_: &_| Step::Pending(Box::pin(std::future::pending::<Verdict>()));
     for phase in ["rewrite", "request", "upstream_request", "response"] {
         lab::run(Setup::proxy().hook(phase, waits), async |lab| {
             let mut client = lab.client();

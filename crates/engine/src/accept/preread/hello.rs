@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use headgate_wire::{parse_client_hello, ClientHello, ClientHelloError, Parsed};
 
-use super::Opening;
+use super::PendingConnection;
 use crate::hooks::connection::{Chosen, ConnectionState};
 use crate::limits::Limit;
 use crate::state::connection_hooks::run_hooks;
@@ -24,7 +24,7 @@ const DECODE_ERROR: u8 = 50;
 const INTERNAL_ERROR: u8 = 80;
 pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 
-impl Opening {
+impl PendingConnection {
     /// Lets hooks and routes decide by the first TLS message. What TLS is ended here counts as a handshake from now on.
     pub(super) async fn look_at_hello(&mut self, state: &Rc<ConnectionState>) -> Result<(), Refusal> {
         if self.settings.tls.is_some() {

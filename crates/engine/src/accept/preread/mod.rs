@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 use crate::accept::protocol;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
-use crate::hooks::connection::{ConnectionState, Opened};
+use crate::hooks::connection::{ConnectionState, Preread};
 use crate::limits::{Limit, LimitCounter};
 use crate::snapshot::ListenerProtocol;
 use crate::state::admission::Admission;
@@ -34,7 +34,7 @@ use headgate_shared::metrics::Counter;
 use hello::UNRECOGNIZED_NAME;
 
 /// A connection between its acceptance and its service.
-pub(crate) struct Opening {
+pub(crate) struct PendingConnection {
     pub(crate) peer: Peer,
     pub(crate) watch: Watched,
     pub(crate) client: ClientInfo,
@@ -48,7 +48,7 @@ pub(crate) struct Opening {
     asked_for: String,
 }
 
-impl Opening {
+impl PendingConnection {
     pub(crate) fn new(
         stream: Stream,
         client: ClientInfo,
@@ -86,7 +86,7 @@ impl Opening {
         }
     }
 
-    async fn prepare(&mut self) -> Result<Option<Rc<Opened>>, Refusal> {
+    async fn prepare(&mut self) -> Result<Option<Rc<Preread>>, Refusal> {
         if !self.settings.has_state() {
             return Ok(None);
         }
@@ -98,7 +98,7 @@ impl Opening {
         if let Some(proxy) = &header {
             self.believe(proxy)?;
         }
-        let state = Opened::new(ConnectionState {
+        let state = Preread::new(ConnectionState {
             address: self.client.address.clone(),
             port: self.client.port,
             peer,
@@ -170,7 +170,7 @@ impl Opening {
             .map_err(|full| Refusal::full(&full))
     }
 
-    async fn serve(mut self, state: Option<Rc<Opened>>, began_us: u64) {
+    async fn serve(mut self, state: Option<Rc<Preread>>, began_us: u64) {
         let is_stream = self.settings.protocol == ListenerProtocol::Tcp;
         if let Some(state) = &state {
             if is_stream || state.chosen.borrow().is_some() {
@@ -213,7 +213,7 @@ impl Opening {
             }
         }
         let mut client = self.client;
-        client.opening = state;
+        client.preread = state;
         let connection = Connection::resume(self.peer, Rc::new(client), self.shared, self.admission);
         spawn_local(protocol::serve(connection));
     }
@@ -222,7 +222,7 @@ impl Opening {
     async fn secure(
         &mut self,
         tls: &Rc<ListenerTls>,
-        state: Option<&Rc<Opened>>,
+        state: Option<&Rc<Preread>>,
     ) -> Result<TlsInfo, Option<Refusal>> {
         if self.handshake.is_none() {
             self.begin_handshake()?;

@@ -264,7 +264,7 @@ impl HookStage {
         let Some((step, _)) = &mut self.called else {
             return Poll::Ready(Ok(None));
         };
-        if let BodyStep::Waiting(future) = step {
+        if let BodyStep::Pending(future) = step {
             *on = On::Hook;
             let began = ground.clock.tick();
             let polled = future.as_mut().poll(context);

@@ -17,7 +17,7 @@ const BEGIN_BYTES: usize = 64 * 1024;
 const LONG_BEGIN_BYTES: usize = 32 * 1024;
 
 /// See the module.
-pub(crate) struct Filtered {
+pub(crate) struct FilteredBody {
     pub(crate) chain: Chain,
     pub(crate) outlet: Outlet,
     is_ended: bool,
@@ -42,7 +42,7 @@ pub(crate) enum FilteredBroken<E> {
     Sink(io::Error),
 }
 
-impl Filtered {
+impl FilteredBody {
     pub(crate) fn new(chain: Chain, side: Side) -> Self {
         Self {
             chain,

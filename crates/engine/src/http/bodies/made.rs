@@ -5,7 +5,7 @@ use std::task::{ready, Context, Poll};
 
 use super::chain::{Chain, ChainBroken, Input};
 use super::failures::{held_too_large, hook_failed, late_client, spool_failure};
-use super::filtered::{Filtered, FilteredBroken, Pull, Side};
+use super::filtered::{FilteredBody, FilteredBroken, Pull, Side};
 use super::piece::{Chunk, Flow, On};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
@@ -15,7 +15,7 @@ use headgate_net::peer::Peer;
 
 /// See the module.
 pub(crate) struct Made {
-    filtered: Filtered,
+    filtered: FilteredBody,
     source: MadeSource,
     exchange: Rc<Exchange>,
     hooks: Rc<dyn Hooks>,
@@ -46,7 +46,7 @@ impl Made {
         max_bytes: u64,
     ) -> Self {
         Self {
-            filtered: Filtered::new(chain, Side::Request),
+            filtered: FilteredBody::new(chain, Side::Request),
             source,
             exchange: Rc::clone(exchange),
             hooks: Rc::clone(hooks),

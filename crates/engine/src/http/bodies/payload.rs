@@ -18,7 +18,7 @@ use headgate_net::turns::Turn;
 
 /// See the module.
 pub(crate) struct Payload {
-    source: Source,
+    source: PayloadSource,
     /// The trailers, after the end.
     pub(crate) trailers: Option<Head>,
     turn: Turn,
@@ -31,7 +31,7 @@ pub(crate) struct Payload {
 /// Shorter pieces are copied back rather than kept in a pipe: that takes more system calls.
 const PIPE_FROM_BYTES: usize = 32 * 1024;
 
-enum Source {
+enum PayloadSource {
     Length(u64),
     UntilClose,
     Chunked {
@@ -44,10 +44,10 @@ enum Source {
 impl Payload {
     pub(crate) fn new(framing: Framing, chunk_limits: ChunkLimits) -> Self {
         let source = match framing {
-            Framing::None => Source::Length(0),
-            Framing::Length(length) => Source::Length(length),
-            Framing::UntilClose => Source::UntilClose,
-            Framing::Chunked => Source::Chunked {
+            Framing::None => PayloadSource::Length(0),
+            Framing::Length(length) => PayloadSource::Length(length),
+            Framing::UntilClose => PayloadSource::UntilClose,
+            Framing::Chunked => PayloadSource::Chunked {
                 decoder: Box::new(ChunkedDecoder::new(chunk_limits)),
                 data: 0,
             },
@@ -64,7 +64,7 @@ impl Payload {
 
     /// Whether more is to come than is worth waiting for.
     pub(crate) fn is_long(&self) -> bool {
-        matches!(self.source, Source::Length(left) if left >= SPLICE_FROM_BYTES)
+        matches!(self.source, PayloadSource::Length(left) if left >= SPLICE_FROM_BYTES)
     }
 
     /// The next piece, in a chunk of the hooks' own kind.
@@ -81,7 +81,7 @@ impl Payload {
             // of a long body only the first piece comes with the head: the others go right to where hooks want them
             if server.unread().is_empty() && server.stream.socket().is_some() {
                 match &mut self.source {
-                    Source::Length(left) => {
+                    PayloadSource::Length(left) => {
                         let most = usize::try_from(*left).unwrap_or(usize::MAX).min(PIPE_BYTES);
                         let pays = self.may_pipe && self.is_ahead && most >= PIPE_FROM_BYTES;
                         // without a descriptor left it goes on as well
@@ -103,17 +103,19 @@ impl Payload {
                         flow.is_last = *left == 0;
                         return Poll::Ready(Ok(flow));
                     }
-                    Source::UntilClose => {
+                    PayloadSource::UntilClose => {
                         let chunk = ready!(poll_read(context, server, hooks, PIPE_BYTES, &mut self.turn))?;
                         let is_last = chunk.bytes().is_empty();
                         return Poll::Ready(Ok(Flow::of(chunk, is_last)));
                     }
-                    Source::Chunked { .. } => {}
+                    PayloadSource::Chunked { .. } => {}
                 }
             }
             match ready!(server.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn)) {
                 Err(error) => return Poll::Ready(Err(RelayBroken::Server(Broken::Io(error)))),
-                Ok(0) if matches!(self.source, Source::UntilClose) => return Poll::Ready(Ok(Flow::end())),
+                Ok(0) if matches!(self.source, PayloadSource::UntilClose) => {
+                    return Poll::Ready(Ok(Flow::end()))
+                }
                 Ok(0) => return Poll::Ready(Err(RelayBroken::Server(Broken::Closed))),
                 Ok(_) => {}
             }
@@ -123,9 +125,9 @@ impl Payload {
     /// What is here already.
     fn take(&mut self, server: &mut Peer, hooks: &dyn Hooks) -> Result<Option<Flow>, RelayBroken> {
         match &mut self.source {
-            Source::Length(0) => Ok(Some(Flow::end())),
+            PayloadSource::Length(0) => Ok(Some(Flow::end())),
             _ if server.unread().is_empty() => Ok(None),
-            Source::Length(left) => {
+            PayloadSource::Length(left) => {
                 let now = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(server.unread().len());
@@ -134,12 +136,12 @@ impl Payload {
                 *left -= now as u64;
                 Ok(Some(Flow::of(chunk, *left == 0)))
             }
-            Source::UntilClose => {
+            PayloadSource::UntilClose => {
                 let chunk = hooks.piece(server.unread());
                 server.consume(server.unread().len());
                 Ok(Some(Flow::of(chunk, false)))
             }
-            Source::Chunked { decoder, data } => {
+            PayloadSource::Chunked { decoder, data } => {
                 if *data == 0 {
                     if let Found::End(trailers) = step(decoder, data, server)? {
                         self.trailers = trailers;

@@ -20,7 +20,7 @@ use crate::http::bodies::piece::Flow;
 use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
 use headgate_net::turns::Turn;
 
-enum Source {
+enum RequestSource {
     Done,
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
@@ -28,7 +28,7 @@ enum Source {
 
 /// See the module.
 pub(crate) struct RequestBody {
-    source: Source,
+    source: RequestSource,
     /// Framing to write before the slice, and how much of it is written.
     framing: Vec<u8>,
     framing_written: usize,
@@ -79,10 +79,10 @@ impl RequestBody {
         chunk_limits: ChunkLimits,
     ) -> Result<Self, BodyBroken> {
         let source = match framing {
-            Framing::None | Framing::Length(0) | Framing::UntilClose => Source::Done,
+            Framing::None | Framing::Length(0) | Framing::UntilClose => RequestSource::Done,
             Framing::Length(length) if length > max_bytes => return Err(BodyBroken::TooLarge),
-            Framing::Length(length) => Source::Length(length),
-            Framing::Chunked => Source::Chunked(Box::new(ChunkedDecoder::new(chunk_limits))),
+            Framing::Length(length) => RequestSource::Length(length),
+            Framing::Chunked => RequestSource::Chunked(Box::new(ChunkedDecoder::new(chunk_limits))),
         };
         Ok(Self {
             source,
@@ -114,7 +114,7 @@ impl RequestBody {
 
     /// All was read from the client, and written if it is sent on as it is.
     pub(crate) fn is_read(&self) -> bool {
-        matches!(self.source, Source::Done)
+        matches!(self.source, RequestSource::Done)
             && !self.is_broken
             && self.slice == 0
             && self.framing_written == self.framing.len()
@@ -123,9 +123,9 @@ impl RequestBody {
     /// All of it is here, as far as that is known without looking into it.
     pub(crate) fn is_here(&self, client: &Peer) -> bool {
         match self.source {
-            Source::Done => true,
-            Source::Length(left) => client.unread().len() as u64 >= left,
-            Source::Chunked(_) => false,
+            RequestSource::Done => true,
+            RequestSource::Length(left) => client.unread().len() as u64 >= left,
+            RequestSource::Chunked(_) => false,
         }
     }
 
@@ -146,7 +146,7 @@ impl RequestBody {
 
     /// Whether it goes out as it comes: with a length, and not in chunks.
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.source, Source::Length(_))
+        matches!(self.source, RequestSource::Length(_))
     }
 
     /// Finds the part of a plain body that is already here and leaves it where it is, to go out behind the head without a
@@ -184,8 +184,8 @@ impl RequestBody {
 
     fn frame(&mut self, client: &mut Peer) -> Result<bool, BodyBroken> {
         match &mut self.source {
-            Source::Done => Ok(true),
-            Source::Length(left) => {
+            RequestSource::Done => Ok(true),
+            RequestSource::Length(left) => {
                 let now = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(client.unread().len());
@@ -193,38 +193,40 @@ impl RequestBody {
                 self.slice = now;
                 self.received += now as u64;
                 if *left == 0 {
-                    self.source = Source::Done;
+                    self.source = RequestSource::Done;
                 }
                 Ok(now > 0)
             }
-            Source::Chunked(decoder) => match decoder.step(client.unread()).map_err(BodyBroken::Framing)? {
-                ChunkStep::NeedMore { consumed } => {
-                    client.consume(consumed);
-                    Ok(false)
-                }
-                ChunkStep::Data { consumed_before, len } => {
-                    client.consume(consumed_before);
-                    if len as u64 > self.allowance {
-                        return Err(BodyBroken::TooLarge);
+            RequestSource::Chunked(decoder) => {
+                match decoder.step(client.unread()).map_err(BodyBroken::Framing)? {
+                    ChunkStep::NeedMore { consumed } => {
+                        client.consume(consumed);
+                        Ok(false)
                     }
-                    self.allowance -= len as u64;
-                    self.received += len as u64;
-                    self.start_framing();
-                    write_chunk_size(len, &mut self.framing);
-                    self.owes_crlf = true;
-                    self.slice = len;
-                    Ok(true)
+                    ChunkStep::Data { consumed_before, len } => {
+                        client.consume(consumed_before);
+                        if len as u64 > self.allowance {
+                            return Err(BodyBroken::TooLarge);
+                        }
+                        self.allowance -= len as u64;
+                        self.received += len as u64;
+                        self.start_framing();
+                        write_chunk_size(len, &mut self.framing);
+                        self.owes_crlf = true;
+                        self.slice = len;
+                        Ok(true)
+                    }
+                    ChunkStep::End { consumed } => {
+                        client.consume(consumed);
+                        let trailers = decoder.take_trailers();
+                        self.start_framing();
+                        write_last_chunk(trailers.as_ref(), &mut self.framing);
+                        self.trailers = trailers;
+                        self.source = RequestSource::Done;
+                        Ok(true)
+                    }
                 }
-                ChunkStep::End { consumed } => {
-                    client.consume(consumed);
-                    let trailers = decoder.take_trailers();
-                    self.start_framing();
-                    write_last_chunk(trailers.as_ref(), &mut self.framing);
-                    self.trailers = trailers;
-                    self.source = Source::Done;
-                    Ok(true)
-                }
-            },
+            }
         }
     }
 

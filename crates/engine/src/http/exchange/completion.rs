@@ -34,14 +34,14 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
         connection.shared.clock.tick();
     }
     for (position, hook) in hooks.iter().enumerate() {
-        if let Step::Waiting(first) = tables.hooks.call(*hook, exchange) {
+        if let Step::Pending(first) = tables.hooks.call(*hook, exchange) {
             // the rest goes on without the connection
             let (rest, exchange, tables) = (hooks[position + 1..].to_vec(), exchange.clone(), tables.clone());
             spawn_local(async move {
                 let all = async {
                     first.await;
                     for hook in rest {
-                        if let Step::Waiting(verdict) = tables.hooks.call(hook, &exchange) {
+                        if let Step::Pending(verdict) = tables.hooks.call(hook, &exchange) {
                             verdict.await;
                         }
                     }

@@ -168,9 +168,9 @@ async fn respond(
     }
     let own = connection
         .client
-        .opening
+        .preread
         .as_ref()
-        .and_then(|opening| opening.max_requests.get());
+        .and_then(|preread| preread.max_requests.get());
     let max_requests = own.unwrap_or(tables.limits.max_requests_per_connection);
     if max_requests > 0 && connection.served + 1 >= max_requests {
         exchange.request.borrow_mut().persistent = false;

@@ -25,7 +25,7 @@ pub(super) struct Served {
     pub(super) home: Option<(Rc<Upstream>, usize)>,
     pub(super) lease: Option<Lease>,
     /// The server takes no more of the request's body.
-    pub(super) is_deaf: bool,
+    pub(super) upload_closed: bool,
 }
 
 /// Runs one attempt. A pooled connection that turns out to be closed, or to hold what is no response, is replaced by a fresh
@@ -34,7 +34,7 @@ pub(super) async fn run(
     call: &Call<'_>,
     upstream: &Rc<Upstream>,
     server: usize,
-    opening: &[u8],
+    head_bytes: &[u8],
     whole: Option<&[u8]>,
     upload: &mut Option<Upload>,
 ) -> Result<Served, FetchError> {
@@ -42,7 +42,7 @@ pub(super) async fn run(
     if let Some(mut pooled) = upstream.servers[server].pool.take() {
         call.shared.metrics.count(Counter::UpstreamReuses);
         pooled.served += 1;
-        match exchange(call, pooled, home.clone(), opening, whole, upload).await {
+        match exchange(call, pooled, home.clone(), head_bytes, whole, upload).await {
             Err(error)
                 if error.retry().on_fresh_connection(true, call.is_idempotent)
                     && !upload.as_ref().is_some_and(|upload| upload.has_begun) => {}
@@ -59,62 +59,62 @@ pub(super) async fn run(
     let dialed = call.shared.dialer().dial(upstream, server, &terms).await;
     let peer = dialed.map_err(|failed| FetchError::dial(&upstream.servers[server].name, &failed, &terms))?;
     let fresh = Pooled::new(peer, 1);
-    exchange(call, fresh, home, opening, whole, upload).await
+    exchange(call, fresh, home, head_bytes, whole, upload).await
 }
 
 /// Runs the only attempt that there is on a stream without a pool.
 pub(super) async fn on_stream(
     call: &Call<'_>,
     server: Box<Pooled>,
-    opening: &[u8],
+    head_bytes: &[u8],
     whole: Option<&[u8]>,
     upload: &mut Option<Upload>,
 ) -> Result<Served, FetchError> {
-    exchange(call, server, None, opening, whole, upload).await
+    exchange(call, server, None, head_bytes, whole, upload).await
 }
 
 async fn exchange(
     call: &Call<'_>,
     mut server: Box<Pooled>,
     home: Option<(Rc<Upstream>, usize)>,
-    opening: &[u8],
+    head_bytes: &[u8],
     whole: Option<&[u8]>,
     upload: &mut Option<Upload>,
 ) -> Result<Served, FetchError> {
     call.clock().tick();
     call.arm();
-    let mut waiting = Waiting {
+    let mut in_flight = FetchInFlight {
         call,
-        opening,
+        head_bytes,
         whole: whole.unwrap_or_default(),
-        is_deaf: false,
+        upload_closed: false,
         interim: 0,
         is_sound: true,
     };
-    let head = poll_fn(|context| waiting.poll(context, &mut server.peer, upload)).await?;
-    let is_deaf = waiting.is_deaf || !waiting.is_sent();
+    let head = poll_fn(|context| in_flight.poll(context, &mut server.peer, upload)).await?;
+    let upload_closed = in_flight.upload_closed || !in_flight.is_sent();
     Ok(Served {
         head,
         server: Some(server),
         home,
         lease: None,
-        is_deaf,
+        upload_closed,
     })
 }
 
 /// The request on its way, and the wait for the response's head beside it: a server may respond early.
-struct Waiting<'a> {
+struct FetchInFlight<'a> {
     call: &'a Call<'a>,
-    opening: &'a [u8],
+    head_bytes: &'a [u8],
     whole: &'a [u8],
-    is_deaf: bool,
+    upload_closed: bool,
     interim: u32,
     is_sound: bool,
 }
 
-impl Waiting<'_> {
+impl FetchInFlight<'_> {
     fn is_sent(&self) -> bool {
-        self.opening.is_empty() && self.whole.is_empty()
+        self.head_bytes.is_empty() && self.whole.is_empty()
     }
 
     fn poll(
@@ -154,23 +154,23 @@ impl Waiting<'_> {
         upload: &mut Option<Upload>,
     ) -> Result<(), FetchError> {
         let mut moved = false;
-        while !self.is_deaf && !self.is_sent() {
-            match server.stream.poll_write(context, self.opening, self.whole) {
+        while !self.upload_closed && !self.is_sent() {
+            match server.stream.poll_write(context, self.head_bytes, self.whole) {
                 Poll::Ready(Ok(n)) => {
-                    let of_opening = n.min(self.opening.len());
-                    self.opening = &self.opening[of_opening..];
-                    self.whole = &self.whole[n - of_opening..];
+                    let of_head = n.min(self.head_bytes.len());
+                    self.head_bytes = &self.head_bytes[of_head..];
+                    self.whole = &self.whole[n - of_head..];
                     moved = true;
                 }
-                Poll::Ready(Err(_)) => self.is_deaf = true,
+                Poll::Ready(Err(_)) => self.upload_closed = true,
                 Poll::Pending => break,
             }
         }
-        if self.is_sent() && !self.is_deaf {
+        if self.is_sent() && !self.upload_closed {
             if let Some(going) = upload {
                 match going.poll(context, &mut server.stream, &mut moved) {
                     Poll::Ready(Ok(())) => *upload = None,
-                    Poll::Ready(Err(UploadBroken::Server)) => self.is_deaf = true,
+                    Poll::Ready(Err(UploadBroken::Server)) => self.upload_closed = true,
                     Poll::Ready(Err(UploadBroken::Aborted)) => return Err(aborted()),
                     Poll::Pending => {}
                 }

@@ -9,7 +9,7 @@ use headgate_wire::{ChunkStep, ChunkedDecoder, Framing};
 use super::attempt::{aborted, Served};
 use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
-use super::{Call, Place};
+use super::{Call, FetchPermit};
 use crate::limits::Limit;
 use crate::state::Shared;
 use headgate_net::deadline::Watched;
@@ -27,7 +27,7 @@ pub struct FetchedBody {
     rest: Option<Box<Reader>>,
 }
 
-enum Source {
+enum FetchSource {
     Done,
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
@@ -35,7 +35,7 @@ enum Source {
 }
 
 struct Reader {
-    source: Source,
+    source: FetchSource,
     server: Box<Pooled>,
     home: Option<(Rc<Upstream>, usize)>,
     keeps: bool,
@@ -44,7 +44,7 @@ struct Reader {
     timeout_ms: u64,
     shared: Rc<Shared>,
     _lease: Option<Lease>,
-    _place: Place,
+    _permit: FetchPermit,
 }
 
 impl FetchedBody {
@@ -52,29 +52,29 @@ impl FetchedBody {
         call: &Call<'_>,
         served: &mut Served,
         upload: Option<Upload>,
-        place: Place,
+        permit: FetchPermit,
     ) -> Result<Self, FetchError> {
         let connection = served
             .server
             .take()
             .expect("an attempt that served has its connection");
         let source = match served.head.framing {
-            Framing::None | Framing::Length(0) => Source::Done,
-            Framing::Length(length) => Source::Length(length),
-            Framing::Chunked => Source::Chunked(Box::new(ChunkedDecoder::new(call.chunk_limits))),
-            Framing::UntilClose => Source::UntilClose,
+            Framing::None | Framing::Length(0) => FetchSource::Done,
+            Framing::Length(length) => FetchSource::Length(length),
+            Framing::Chunked => FetchSource::Chunked(Box::new(ChunkedDecoder::new(call.chunk_limits))),
+            Framing::UntilClose => FetchSource::UntilClose,
         };
         let mut reader = Box::new(Reader {
             source,
             server: connection,
             home: served.home.take(),
-            keeps: served.head.persistent && !served.is_deaf,
-            upload: upload.filter(|_| !served.is_deaf),
+            keeps: served.head.persistent && !served.upload_closed,
+            upload: upload.filter(|_| !served.upload_closed),
             watch: call.watch.clone(),
             timeout_ms: call.timeout_ms,
             shared: call.shared.clone(),
             _lease: served.lease.take(),
-            _place: place,
+            _permit: permit,
         });
         let mut here = Vec::new();
         reader.decode(&mut here)?;
@@ -114,7 +114,7 @@ impl FetchedBody {
     pub async fn collect(&mut self, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
         let mut whole = std::mem::take(&mut self.here);
         if let Some(reader) = &self.rest {
-            if let Source::Length(left) = reader.source {
+            if let FetchSource::Length(left) = reader.source {
                 let announced = left.saturating_add(whole.len() as u64);
                 if announced > max_bytes as u64 {
                     return Err(FetchError::too_large(max_bytes));
@@ -142,7 +142,7 @@ impl FetchedBody {
 
 impl Reader {
     fn is_done(&self) -> bool {
-        matches!(self.source, Source::Done)
+        matches!(self.source, FetchSource::Done)
     }
 
     /// Waits until there are more bytes in `out`, or the body has ended.
@@ -164,7 +164,9 @@ impl Reader {
             }
             match self.server.peer.poll_fill(context, BUFFER_BYTES) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(Ok(_)) if matches!(self.source, Source::UntilClose) => self.source = Source::Done,
+                Poll::Ready(Ok(_)) if matches!(self.source, FetchSource::UntilClose) => {
+                    self.source = FetchSource::Done
+                }
                 Poll::Ready(_) => {
                     let message = "the server closed the connection within its response";
                     return Poll::Ready(Err(FetchError::new(FetchErrorKind::Closed, message)));
@@ -207,8 +209,8 @@ impl Reader {
         let peer = &mut self.server.peer;
         while !peer.unread().is_empty() {
             match &mut self.source {
-                Source::Done => return Ok(()),
-                Source::Length(left) => {
+                FetchSource::Done => return Ok(()),
+                FetchSource::Length(left) => {
                     let now = usize::try_from(*left)
                         .unwrap_or(usize::MAX)
                         .min(peer.unread().len());
@@ -216,15 +218,15 @@ impl Reader {
                     peer.consume(now);
                     *left -= now as u64;
                     if *left == 0 {
-                        self.source = Source::Done;
+                        self.source = FetchSource::Done;
                     }
                 }
-                Source::UntilClose => {
+                FetchSource::UntilClose => {
                     let all = peer.unread().len();
                     out.extend_from_slice(peer.unread());
                     peer.consume(all);
                 }
-                Source::Chunked(decoder) => match decoder.step(peer.unread()) {
+                FetchSource::Chunked(decoder) => match decoder.step(peer.unread()) {
                     Ok(ChunkStep::NeedMore { consumed }) => peer.consume(consumed),
                     Ok(ChunkStep::Data { consumed_before, len }) => {
                         out.extend_from_slice(&peer.unread()[consumed_before..consumed_before + len]);
@@ -232,7 +234,7 @@ impl Reader {
                     }
                     Ok(ChunkStep::End { consumed }) => {
                         peer.consume(consumed);
-                        self.source = Source::Done;
+                        self.source = FetchSource::Done;
                     }
                     Err(error) => {
                         self.shared.metrics.count(Counter::BadResponses);

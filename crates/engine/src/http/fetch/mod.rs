@@ -125,7 +125,7 @@ pub(crate) async fn fetch(shared: Rc<Shared>, mut request: FetchRequest) -> Resu
 
 /// One request without redirects.
 async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched, FetchError> {
-    let place = Place::take(shared)?;
+    let permit = FetchPermit::take(shared)?;
     let way = Way::find(shared, request).await?;
     let tables = shared.tables();
     let timeout_ms = request.timeout_ms.unwrap_or(tables.timeouts.fetch);
@@ -167,7 +167,7 @@ async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched
         }
     };
     let mut served = way.serve(&call, request, whole.as_deref(), &mut upload).await?;
-    let body = FetchedBody::new(&call, &mut served, upload, place)?;
+    let body = FetchedBody::new(&call, &mut served, upload, permit)?;
     Ok(Fetched {
         head: served.head,
         body,
@@ -267,8 +267,8 @@ impl Way {
     ) -> Result<attempt::Served, FetchError> {
         if let Some(exchange) = &self.own {
             let server = subrequest::open(call.shared, exchange)?;
-            let opening = self.opening(request, &self.host, whole, upload.is_some());
-            return attempt::on_stream(call, server, &opening, whole, upload).await;
+            let head_bytes = self.head_bytes(request, &self.host, whole, upload.is_some());
+            return attempt::on_stream(call, server, &head_bytes, whole, upload).await;
         }
         let upstream = self
             .upstream
@@ -290,8 +290,8 @@ impl Way {
             } else {
                 &self.host
             };
-            let opening = self.opening(request, host, whole, upload.is_some());
-            match attempt::run(call, upstream, server, &opening, whole, upload).await {
+            let head_bytes = self.head_bytes(request, host, whole, upload.is_some());
+            match attempt::run(call, upstream, server, &head_bytes, whole, upload).await {
                 Ok(mut served) => {
                     if let Some(server) = &mut served.server {
                         let head = Some(&served.head.head);
@@ -322,7 +322,13 @@ impl Way {
     }
 
     /// The head of the request.
-    fn opening(&self, request: &FetchRequest, host: &[u8], whole: Option<&[u8]>, streams: bool) -> Vec<u8> {
+    fn head_bytes(
+        &self,
+        request: &FetchRequest,
+        host: &[u8],
+        whole: Option<&[u8]>,
+        streams: bool,
+    ) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.target.len() + request.headers.len_hint() + 256);
         out.extend_from_slice(&request.method);
         out.push(b' ');
@@ -348,10 +354,10 @@ impl Way {
     }
 }
 
-/// One of the places for fetches that a worker has, until dropped.
-pub(crate) struct Place(Rc<Shared>);
+/// Permission for one of a worker's concurrent fetches, until dropped.
+pub(crate) struct FetchPermit(Rc<Shared>);
 
-impl Place {
+impl FetchPermit {
     fn take(shared: &Rc<Shared>) -> Result<Self, FetchError> {
         let most = shared.tables().limits.max_fetches;
         if shared.fetches.get() >= most {
@@ -366,7 +372,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for FetchPermit {
     fn drop(&mut self) {
         self.0.fetches.set(self.0.fetches.get() - 1);
     }

@@ -1,4 +1,4 @@
-//! A request body that is made while it is sent: pieces through a channel of one place, so that its maker waits for the
+//! A request body that is made while it is sent: pieces through a channel of capacity one, so that its maker waits for the
 //! server.
 
 use std::task::{ready, Context, Poll};

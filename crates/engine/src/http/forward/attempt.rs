@@ -29,7 +29,7 @@ const MAX_INTERIM: u32 = 16;
 pub(super) struct Ready {
     pub(super) server: Box<Pooled>,
     /// The server takes no more of the request's body.
-    pub(super) is_deaf: bool,
+    pub(super) upload_closed: bool,
 }
 
 /// Why an attempt has no response.
@@ -47,11 +47,11 @@ pub(super) async fn run(
     plan: &Plan<'_>,
     connection: &mut Connection,
     server: usize,
-    opening: &[u8],
+    head_bytes: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
     if let Some(http2) = &plan.upstream.servers[server].http2 {
-        return super::attempt_http2::run(plan, connection, (server, http2), opening, body).await;
+        return super::attempt_http2::run(plan, connection, (server, http2), head_bytes, body).await;
     }
     let own = connection
         .own_server
@@ -60,7 +60,7 @@ pub(super) async fn run(
     let own = own.and_then(|mut own| own.is_usable().then_some(own));
     if let Some(pooled) = own.or_else(|| plan.upstream.servers[server].pool.take()) {
         connection.shared.metrics.count(Counter::UpstreamReuses);
-        match exchange_heads(plan, connection, pooled, opening, body).await {
+        match exchange_heads(plan, connection, pooled, head_bytes, body).await {
             Err(AttemptFailed::Server(failure))
                 if failure.status() == 502 && plan.is_idempotent && !body.is_committed => {}
             other => return other,
@@ -69,7 +69,7 @@ pub(super) async fn run(
     connection.peer.settle();
     // boxed, as all that is rare here: what a request holds while it is forwarded stays small
     let fresh = Box::pin(connect(plan, connection, server)).await?;
-    exchange_heads(plan, connection, fresh, opening, body).await
+    exchange_heads(plan, connection, fresh, head_bytes, body).await
 }
 
 /// Opens a connection to the server.
@@ -116,14 +116,14 @@ pub(super) async fn exchange_heads(
     plan: &Plan<'_>,
     connection: &mut Connection,
     mut server: Box<Pooled>,
-    opening: &[u8],
+    head_bytes: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
     let shared = connection.shared.clone();
     let began = shared.clock.now_us();
     let is_reused = server.served > 0;
     server.served += 1;
-    let sent = send(plan, connection, &mut server.peer, opening, body).await;
+    let sent = send(plan, connection, &mut server.peer, head_bytes, body).await;
     if let Err(Broken::Limit(limit)) = sent {
         shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
@@ -135,16 +135,16 @@ pub(super) async fn exchange_heads(
     let is_head = plan.exchange.request.borrow().is_head();
     let mut interim = 0;
     let mut is_sound = true;
-    let mut waiting = Waiting {
+    let mut in_flight = RequestInFlight {
         plan,
         is_head,
         disconnect: DisconnectWatcher::new(plan.tables.limits.allow_half_close),
-        is_deaf: sent.is_err(),
+        upload_closed: sent.is_err(),
         is_first: true,
     };
     loop {
         let status =
-            waiting
+            in_flight
                 .head(connection, &mut server.peer, body)
                 .await
                 .map_err(|failure| match failure {
@@ -165,7 +165,7 @@ pub(super) async fn exchange_heads(
             }
             return Ok(Ready {
                 server,
-                is_deaf: waiting.is_deaf,
+                upload_closed: in_flight.upload_closed,
             });
         }
         let response = plan.exchange.response.take();
@@ -195,18 +195,18 @@ async fn send(
     plan: &Plan<'_>,
     connection: &mut Connection,
     server: &mut Peer,
-    opening: &[u8],
+    head_bytes: &[u8],
     body: &mut RequestBody,
 ) -> Result<(), Broken> {
     let (watch, client) = (&connection.watch, &mut connection.peer);
     let offered = body.take_offered();
     if offered == 0 {
-        return server.write_all(watch, opening, plan.send_ms).await;
+        return server.write_all(watch, head_bytes, plan.send_ms).await;
     }
-    let (head, unread) = if client.prepend(opening) {
-        (&[][..], offered + opening.len())
+    let (head, unread) = if client.prepend(head_bytes) {
+        (&[][..], offered + head_bytes.len())
     } else {
-        (opening, offered)
+        (head_bytes, offered)
     };
     let sent = server
         .write_both(watch, head, &client.unread()[..unread], plan.send_ms)
@@ -216,16 +216,16 @@ async fn send(
 }
 
 /// The wait for a response head, while the request's body may still be on its way.
-struct Waiting<'a> {
+struct RequestInFlight<'a> {
     plan: &'a Plan<'a>,
     is_head: bool,
     disconnect: DisconnectWatcher,
-    is_deaf: bool,
+    upload_closed: bool,
     /// It was not polled yet.
     is_first: bool,
 }
 
-impl Waiting<'_> {
+impl RequestInFlight<'_> {
     /// The status of the head, which is put into the exchange.
     async fn head(
         &mut self,
@@ -247,7 +247,9 @@ impl Waiting<'_> {
     /// What bounds the wait; a hook has its own deadline.
     fn limit(&self, body: &RequestBody, waits: Waits) -> Option<(Limit, u64)> {
         match waits {
-            _ if body.is_done() || self.is_deaf => Some((Limit::UpstreamHead, self.plan.upstream_head_ms)),
+            _ if body.is_done() || self.upload_closed => {
+                Some((Limit::UpstreamHead, self.plan.upstream_head_ms))
+            }
             Waits::Client => Some((Limit::ClientBody, self.plan.client_body_ms)),
             Waits::Server => Some((Limit::Send, self.plan.send_ms)),
             Waits::Hook => None,
@@ -301,7 +303,7 @@ impl Waiting<'_> {
                 Poll::Pending => break,
             }
         }
-        if !body.is_done() && !self.is_deaf {
+        if !body.is_done() && !self.upload_closed {
             let (mut moved, mut waits) = (false, Waits::Client);
             let before = body.received;
             let pumped = body.poll_pump(context, &mut connection.peer, server, &mut moved, &mut waits);
@@ -312,7 +314,7 @@ impl Waiting<'_> {
             match pumped {
                 Poll::Ready(Err(BodyBroken::Server)) => {
                     // perhaps it has responded and closed: its response is read in the next round
-                    self.is_deaf = true;
+                    self.upload_closed = true;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }

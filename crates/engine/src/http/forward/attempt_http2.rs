@@ -21,7 +21,7 @@ pub(super) async fn run(
     plan: &Plan<'_>,
     connection: &mut Connection,
     (server, http2): (usize, &Rc<SharedConnections>),
-    opening: &[u8],
+    head_bytes: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
     if plan.exchange.request.borrow().head.has_inner_codings() {
@@ -29,12 +29,12 @@ pub(super) async fn run(
         return Err(AttemptFailed::Request(Failure::from(FailureKind::TransferCoding)));
     }
     let stream = stream(plan, connection, server, http2).await?;
-    match exchange_heads(plan, connection, stream, opening, body).await {
+    match exchange_heads(plan, connection, stream, head_bytes, body).await {
         Err(AttemptFailed::Server(failure)) if is_stale(&failure, plan) && !body.is_committed => {}
         other => return other,
     }
     let stream = self::stream(plan, connection, server, http2).await?;
-    exchange_heads(plan, connection, stream, opening, body).await
+    exchange_heads(plan, connection, stream, head_bytes, body).await
 }
 
 fn is_stale(failure: &Failure, plan: &Plan<'_>) -> bool {

@@ -57,7 +57,7 @@ pub(super) async fn carry<C: Carrier>(
     server: &mut Pooled,
     relay: &mut C,
     body: &mut RequestBody,
-    is_deaf: &mut bool,
+    upload_closed: &mut bool,
 ) -> Result<(), Failure> {
     let exchange = plan.exchange;
     let route = exchange.route.get();
@@ -73,7 +73,7 @@ pub(super) async fn carry<C: Carrier>(
     let mut carried = connection.peer.stream.carried();
     poll_fn(|context| {
         let (before, mut moved) = (relay.progress(), false);
-        if !body.is_done() && !*is_deaf {
+        if !body.is_done() && !*upload_closed {
             let mut waits = Waits::Client;
             let received = body.received;
             let pumped = body.poll_pump(
@@ -87,7 +87,7 @@ pub(super) async fn carry<C: Carrier>(
                 .request_bytes
                 .set(exchange.request_bytes.get() + body.received - received);
             match pumped {
-                Poll::Ready(Err(BodyBroken::Server)) => *is_deaf = true,
+                Poll::Ready(Err(BodyBroken::Server)) => *upload_closed = true,
                 Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(&broken, exchange))),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }

@@ -19,7 +19,7 @@ use crate::hooks::Hooks;
 use crate::http::bodies::begin::content_coding;
 use crate::http::bodies::chain::{Chain, ChainBroken, Ground, Input};
 use crate::http::bodies::failures::{hook_failed, spool_failure};
-use crate::http::bodies::filtered::{Filtered, FilteredBroken, Side};
+use crate::http::bodies::filtered::{FilteredBody, FilteredBroken, Side};
 use crate::http::bodies::made::merge_trailers;
 use crate::http::bodies::payload::Payload;
 use crate::http::bodies::piece::{Flow, On};
@@ -66,12 +66,12 @@ pub(super) async fn respond(
     mut server: Box<Pooled>,
     response: Filtering<'_>,
     body: &mut RequestBody,
-    mut is_deaf: bool,
+    mut upload_closed: bool,
     lease: Lease,
 ) -> Result<Next, Failure> {
     let exchange = plan.exchange;
     refuse_unreadable(&response)?;
-    let filtered = Filtered::new(chain(connection, plan, &response), Side::Response);
+    let filtered = FilteredBody::new(chain(connection, plan, &response), Side::Response);
     let mut way = Way {
         filtered,
         payload: Payload::new(response.framing, plan.tables.response_chunk_limits(plan.upstream)),
@@ -82,7 +82,15 @@ pub(super) async fn respond(
     if has_body {
         let mut begin = Begin(&mut way);
         if !at_once(&mut begin, connection, plan, &mut server).await? {
-            carry(connection, plan, &mut server, &mut begin, body, &mut is_deaf).await?;
+            carry(
+                connection,
+                plan,
+                &mut server,
+                &mut begin,
+                body,
+                &mut upload_closed,
+            )
+            .await?;
         }
     }
     let content = match way.filtered.length() {
@@ -115,7 +123,7 @@ pub(super) async fn respond(
     way.payload.may_pipe = connection.peer.stream.socket().is_some() && way.filtered.chain.is_of_streams();
     let relayed = match at_once(&mut way, connection, plan, &mut server).await {
         Ok(true) => Ok(()),
-        Ok(false) => carry(connection, plan, &mut server, &mut way, body, &mut is_deaf).await,
+        Ok(false) => carry(connection, plan, &mut server, &mut way, body, &mut upload_closed).await,
         Err(failure) => Err(failure),
     };
     exchange.response_bytes.set(way.filtered.outlet.written);
@@ -185,7 +193,7 @@ fn chain(connection: &Connection, plan: &Plan<'_>, response: &Filtering<'_>) -> 
 
 /// The way of the pieces, as a [`Carrier`].
 struct Way {
-    filtered: Filtered,
+    filtered: FilteredBody,
     payload: Payload,
     exchange: Rc<Exchange>,
     hooks: Rc<dyn Hooks>,

@@ -11,7 +11,7 @@ mod filtered;
 mod max_forwards;
 mod queue;
 mod relay;
-mod switch;
+mod upgrade;
 
 use std::rc::Rc;
 
@@ -227,7 +227,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The bytes that begin an attempt: the head, and what is here of the body.
-    fn opening(&self, server: usize, here: &[u8], mut out: Vec<u8>) -> Vec<u8> {
+    fn head_bytes(&self, server: usize, here: &[u8], mut out: Vec<u8>) -> Vec<u8> {
         let request = self.exchange.request.borrow();
         let id = self.exchange.id.borrow();
         out.reserve(request.head.len_hint() + 512 + here.len());
@@ -256,9 +256,9 @@ impl<'a> Plan<'a> {
         here: &[u8],
         body: &mut RequestBody,
     ) -> Result<Ready, AttemptFailed> {
-        let opening = self.opening(server, here, connection.shared.buffers.scrap());
-        let ready = attempt::run(self, connection, server, &opening, body).await;
-        connection.shared.buffers.keep_scrap(opening);
+        let head_bytes = self.head_bytes(server, here, connection.shared.buffers.scrap());
+        let ready = attempt::run(self, connection, server, &head_bytes, body).await;
+        connection.shared.buffers.keep_scrap(head_bytes);
         ready
     }
 }

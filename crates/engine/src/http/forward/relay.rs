@@ -6,7 +6,7 @@ use headgate_wire::{frame_response, Content, Framing, ResponseFraming, Version, 
 use super::attempt::Ready;
 use super::carry::{carry, keep};
 use super::filtered::{self, Filtering};
-use super::switch::switch;
+use super::upgrade::upgrade;
 use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
@@ -30,7 +30,7 @@ pub(super) async fn respond(
 ) -> Result<Outcome, Failure> {
     let Ready {
         mut server,
-        mut is_deaf,
+        mut upload_closed,
     } = ready;
     let exchange = plan.exchange;
     let mut came = Came::of(plan);
@@ -49,7 +49,7 @@ pub(super) async fn respond(
     }
     let status = settle_status(plan, came.status);
     if status == 101 {
-        return Box::pin(switch(connection, plan, server))
+        return Box::pin(upgrade(connection, plan, server))
             .await
             .map(Outcome::Relayed);
     }
@@ -80,7 +80,13 @@ pub(super) async fn respond(
             closes,
         };
         return Box::pin(filtered::respond(
-            connection, plan, server, response, body, is_deaf, lease,
+            connection,
+            plan,
+            server,
+            response,
+            body,
+            upload_closed,
+            lease,
         ))
         .await
         .map(Outcome::Relayed);
@@ -96,7 +102,15 @@ pub(super) async fn respond(
         plan.tables.response_chunk_limits(plan.upstream),
         may_splice,
     );
-    let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut is_deaf).await;
+    let relayed = carry(
+        connection,
+        plan,
+        &mut server,
+        &mut relay,
+        body,
+        &mut upload_closed,
+    )
+    .await;
     exchange.response_bytes.set(relay.written);
     if relay.written == 0 {
         // composed, not sent: the client can still be told what went wrong

@@ -20,7 +20,7 @@ use headgate_net::turns::Turn;
 /// What is read at once from a server whose client once could not keep up.
 const SLOW_READ_BYTES: usize = 16 * 1024;
 
-enum Source {
+enum ResponseSource {
     Done,
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
@@ -30,7 +30,7 @@ enum Source {
 /// See the module.
 #[allow(clippy::struct_excessive_bools)] // four facts that do not exclude each other
 pub(crate) struct Relay {
-    source: Source,
+    source: ResponseSource,
     /// The client gets chunks.
     is_chunked: bool,
     /// Bytes to write before the slice (at first the head), and how many of them are written.
@@ -69,10 +69,10 @@ impl Relay {
         may_splice: bool,
     ) -> Self {
         let source = match framing {
-            Framing::None | Framing::Length(0) => Source::Done,
-            Framing::Length(length) => Source::Length(length),
-            Framing::Chunked => Source::Chunked(Box::new(ChunkedDecoder::new(chunk_limits))),
-            Framing::UntilClose => Source::UntilClose,
+            Framing::None | Framing::Length(0) => ResponseSource::Done,
+            Framing::Length(length) => ResponseSource::Length(length),
+            Framing::Chunked => ResponseSource::Chunked(Box::new(ChunkedDecoder::new(chunk_limits))),
+            Framing::UntilClose => ResponseSource::UntilClose,
         };
         Self {
             source,
@@ -100,7 +100,8 @@ impl Relay {
     ) -> Poll<Result<(), RelayBroken>> {
         loop {
             // first the slice, so that head and body, or size and chunk, leave in one call
-            if self.slice == 0 && !matches!(self.source, Source::Done) && !server.unread().is_empty() {
+            if self.slice == 0 && !matches!(self.source, ResponseSource::Done) && !server.unread().is_empty()
+            {
                 self.frame(server)?;
             }
             if self.slice > 0 || self.framing_written < self.framing.len() {
@@ -110,15 +111,15 @@ impl Relay {
             }
             *waits_for_client = false;
             match &mut self.source {
-                Source::Done => return Poll::Ready(Ok(())),
-                Source::Length(left)
+                ResponseSource::Done => return Poll::Ready(Ok(())),
+                ResponseSource::Length(left)
                     if self.may_splice
                         && server.unread().is_empty()
                         && (*left >= SPLICE_FROM_BYTES || self.splice.is_some()) =>
                 {
                     let splice = self.splice.get_or_insert_with(Splice::default);
                     ready!(splice.poll(context, left, server, client, &mut self.written, waits_for_client))?;
-                    self.source = Source::Done;
+                    self.source = ResponseSource::Done;
                 }
                 _ => ready!(self.poll_read_more(context, server))?,
             }
@@ -159,14 +160,14 @@ impl Relay {
     /// Decides what of the unread bytes goes out next; nothing if more must be read first.
     fn frame(&mut self, server: &mut Peer) -> Result<(), RelayBroken> {
         let slice = match &mut self.source {
-            Source::Done => return Ok(()),
-            Source::Length(left) => {
+            ResponseSource::Done => return Ok(()),
+            ResponseSource::Length(left) => {
                 let now = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(server.unread().len());
                 *left -= now as u64;
                 if *left == 0 {
-                    self.source = Source::Done;
+                    self.source = ResponseSource::Done;
                 }
                 // the head, if it is still here: right before the body it needs no slice of its own
                 let is_head_here = !self.framing.is_empty() && self.framing_written == 0 && !self.is_chunked;
@@ -178,8 +179,8 @@ impl Relay {
                     now
                 }
             }
-            Source::UntilClose => server.unread().len(),
-            Source::Chunked(decoder) => {
+            ResponseSource::UntilClose => server.unread().len(),
+            ResponseSource::Chunked(decoder) => {
                 match decoder.step(server.unread()).map_err(|_| RelayBroken::Framing)? {
                     ChunkStep::NeedMore { consumed } => {
                         server.consume(consumed);
@@ -192,7 +193,7 @@ impl Relay {
                     ChunkStep::End { consumed } => {
                         server.consume(consumed);
                         let trailers = decoder.take_trailers();
-                        self.source = Source::Done;
+                        self.source = ResponseSource::Done;
                         self.finish(trailers.as_ref());
                         self.trailers = trailers;
                         return Ok(());
@@ -235,8 +236,8 @@ impl Relay {
         Poll::Ready(
             match ready!(server.poll_fill_in_turn(context, limit, &mut self.turn)) {
                 Err(error) => Err(RelayBroken::Server(Broken::Io(error))),
-                Ok(0) if matches!(self.source, Source::UntilClose) => {
-                    self.source = Source::Done;
+                Ok(0) if matches!(self.source, ResponseSource::UntilClose) => {
+                    self.source = ResponseSource::Done;
                     self.finish(None);
                     Ok(())
                 }

@@ -43,7 +43,7 @@ pub(crate) fn write_interim(response: &ResponseHead, out: &mut Vec<u8>) {
 }
 
 /// Appends the head of a 101 response with the protocol it switches to.
-pub(crate) fn write_switch(response: &ResponseHead, protocol: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_switching_protocols(response: &ResponseHead, protocol: &[u8], out: &mut Vec<u8>) {
     write_status(101, response.reason(), out);
     response.head.write_fields(out);
     field(out, b"Connection", &[b"upgrade"]);

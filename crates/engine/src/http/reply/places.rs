@@ -44,7 +44,7 @@ impl RequestParts<'_> {
     /// The location, or why there is none.
     pub(super) fn fill(&self, template: &str) -> Result<Vec<u8>, Failure> {
         let request = self.0.request.borrow();
-        let parts = Parts {
+        let parts = RedirectParts {
             exchange: self.0,
             request: &request,
         };
@@ -52,12 +52,12 @@ impl RequestParts<'_> {
     }
 }
 
-struct Parts<'a> {
+struct RedirectParts<'a> {
     exchange: &'a Exchange,
     request: &'a RequestHead,
 }
 
-impl LocationParts for Parts<'_> {
+impl LocationParts for RedirectParts<'_> {
     fn scheme(&self) -> &[u8] {
         self.exchange.client.scheme.as_bytes()
     }

@@ -6,7 +6,7 @@ use headgate_wire::{
     write_chunk_size, write_last_chunk, Framing, Head, ResponseFraming, ResponseHead, Span, Version, CRLF,
 };
 
-use super::writer::{Waiting, Writer};
+use super::writer::{ReaderWait, Writer};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
@@ -219,7 +219,7 @@ async fn write(
         ReplyBody::File { file, start, length } => writer.write_file(out, &file, start, length).await,
         ReplyBody::Stream(mut source) => {
             let allow_half_close = tables.limits.allow_half_close;
-            let waiting = Waiting::new(readable, allow_half_close);
+            let waiting = ReaderWait::new(readable, allow_half_close);
             writer
                 .write_stream(out, &mut *source, framing.is_chunked, waiting)
                 .await

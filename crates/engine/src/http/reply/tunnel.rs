@@ -7,7 +7,7 @@ use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::request_head::{field, upgrade_to};
 use crate::http::h1::response_head::write_status;
-use crate::http::upgraded::Switched;
+use crate::http::upgraded::Upgraded;
 use crate::messages::websocket;
 use crate::state::connection::{Connection, Next};
 use headgate_net::peer::Peer;
@@ -46,10 +46,10 @@ pub(crate) async fn open(
         head.extend_from_slice(b"\r\n");
     }
     let mut hook = Peer::new(Stream::Virtual(Box::new(end)), connection.shared.buffers.clone());
-    let switched = Switched {
+    let upgraded = Upgraded {
         exchange,
         tables,
         upstream: None,
     };
-    switched.carry(connection, &head, &mut hook).await
+    upgraded.carry(connection, &head, &mut hook).await
 }

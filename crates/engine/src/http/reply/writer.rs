@@ -89,7 +89,7 @@ impl Writer<'_> {
         mut out: Vec<u8>,
         source: &mut dyn BodySource,
         is_chunked: bool,
-        mut waiting: Waiting<'_>,
+        mut waiting: ReaderWait<'_>,
     ) -> Result<(), Failure> {
         loop {
             if !out.is_empty() {
@@ -117,13 +117,13 @@ impl Writer<'_> {
 }
 
 /// Waits for the pieces of a streamed response, and notices meanwhile what the client does.
-pub(super) struct Waiting<'a> {
+pub(super) struct ReaderWait<'a> {
     /// The request's body, while the hook may read it.
     readable: Option<&'a mut RequestBody>,
     disconnect: DisconnectWatcher,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> ReaderWait<'a> {
     pub(super) fn new(readable: Option<&'a mut RequestBody>, allow_half_close: bool) -> Self {
         let disconnect = DisconnectWatcher::new(allow_half_close);
         Self { readable, disconnect }

@@ -73,7 +73,7 @@ impl Batch {
             };
             match tables.hooks.message(hook, exchange, &message, self.from) {
                 MessageStep::Ready(verdict) => self.keep(verdict, message)?,
-                MessageStep::Waiting(future) => self.waiting = Some((future, message)),
+                MessageStep::Pending(future) => self.waiting = Some((future, message)),
             }
         }
     }

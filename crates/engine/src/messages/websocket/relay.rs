@@ -52,7 +52,7 @@ pub(crate) async fn relay(
         .get()
         .map_or(&[][..], |route| &tables.routes[route].hooks.websocket_message);
     connection.watch.disarm();
-    let mut goodbye = pin!(shared.goodbye.notified());
+    let mut shutting_down = pin!(shared.shutting_down.notified());
     let mut relay = Relay {
         client: Side::new(&mut connection.peer, Role::Server, settings),
         server: Side::new(server, Role::Client, settings),
@@ -68,7 +68,7 @@ pub(crate) async fn relay(
         next: Next::Close,
     };
     poll_fn(|context| {
-        if shared.is_leaving.get() || goodbye.as_mut().poll(context).is_ready() {
+        if shared.is_shutting_down.get() || shutting_down.as_mut().poll(context).is_ready() {
             relay.close_both(Party::Gateway, GOING_AWAY, "the gateway goes away");
         }
         relay.poll(context)

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ConnectionState;
-use crate::hooks::{ChunkStep, Filtered, LocalFuture};
+use crate::hooks::{ChunkStep, ChunkVerdict, LocalFuture};
 use crate::state::Shared;
 
 use super::flow::Ended;
@@ -27,12 +27,12 @@ pub(super) fn filter(
             shared.begin_request(&*tables.hooks);
             let filtered = match tables.hooks.chunk(hook, &state, &chunk) {
                 ChunkStep::Ready(filtered) => filtered,
-                ChunkStep::Waiting(future) => future.await,
+                ChunkStep::Pending(future) => future.await,
             };
             match filtered {
-                Filtered::Pass => {}
-                Filtered::Replace(other) => chunk = other,
-                Filtered::Failed => return Err(Ended::HookFailed),
+                ChunkVerdict::Pass => {}
+                ChunkVerdict::Replace(other) => chunk = other,
+                ChunkVerdict::Failed => return Err(Ended::HookFailed),
             }
             if state.refusal.borrow().is_some() {
                 return Err(Ended::ByHook);

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::access_log::Entry;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
-use crate::hooks::connection::{Chosen, ConnectionState, Opened};
+use crate::hooks::connection::{Chosen, ConnectionState, Preread};
 use crate::limits::LimitCounter;
 use crate::state::admission::Admission;
 use crate::state::refusal::Refusal;
@@ -50,7 +50,7 @@ struct Story {
 }
 
 /// Carries one connection to its end.
-pub(crate) async fn serve(mut inbound: Inbound, state: Rc<Opened>, began_us: u64) {
+pub(crate) async fn serve(mut inbound: Inbound, state: Rc<Preread>, began_us: u64) {
     let shared = inbound.shared.clone();
     shared.metrics.count(Counter::TcpConnections);
     let mut story = Story::default();
@@ -73,14 +73,14 @@ pub(crate) async fn serve(mut inbound: Inbound, state: Rc<Opened>, began_us: u64
     );
 }
 
-async fn carry(inbound: &mut Inbound, state: &Rc<Opened>, story: &mut Story) -> Result<(), Refusal> {
+async fn carry(inbound: &mut Inbound, state: &Rc<Preread>, story: &mut Story) -> Result<(), Refusal> {
     let settings = inbound.settings.clone();
     admit(inbound, &settings)?;
     let upstream = upstream_of(inbound, state)?;
     story.upstream.clone_from(&upstream.name);
-    inbound.client.opening = Some(state.clone());
+    inbound.client.preread = Some(state.clone());
     let (mut server, _lease) = connect(inbound, &upstream, story).await?;
-    inbound.client.opening = None;
+    inbound.client.preread = None;
     let tables = inbound.tables.clone();
     let (moved, ended) = flow::flow(
         &mut inbound.peer,

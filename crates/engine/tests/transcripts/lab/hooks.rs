@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use headgate_engine::{
-    BodyStep, BodyVerdict, Chunk, ChunkStep, ConnectionState, Exchange, Filtered, HookResponse,
+    BodyStep, BodyVerdict, Chunk, ChunkStep, ChunkVerdict, ConnectionState, Exchange, HookResponse,
     HookResponseBody, Hooks, MatcherFailed, Step, Verdict,
 };
 
@@ -39,7 +39,7 @@ impl Hooks for Scripted {
     }
 
     fn chunk(&self, _: usize, _: &Rc<ConnectionState>, _: &[u8]) -> ChunkStep {
-        ChunkStep::Ready(Filtered::Pass)
+        ChunkStep::Ready(ChunkVerdict::Pass)
     }
 
     fn call_body(&self, hook: usize, _: &Rc<Exchange>, chunk: &Chunk, _: bool) -> BodyStep {
@@ -55,7 +55,7 @@ impl Hooks for Scripted {
         Ok(false)
     }
 
-    fn breathe(&self) {}
+    fn yield_gil(&self) {}
 }
 
 /// A hook that changes something and goes on.

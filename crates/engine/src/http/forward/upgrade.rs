@@ -3,14 +3,14 @@
 use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::h1::request_head::upgrade_to;
-use crate::http::h1::response_head::write_switch;
-use crate::http::upgraded::Switched;
+use crate::http::h1::response_head::write_switching_protocols;
+use crate::http::upgraded::Upgraded;
 use crate::messages::websocket;
 use crate::state::connection::{Connection, Next};
 use headgate_upstream::Pooled;
 
 /// A 101: from here on both sides speak another protocol.
-pub(super) async fn switch(
+pub(super) async fn upgrade(
     connection: &mut Connection,
     plan: &Plan<'_>,
     mut server: Box<Pooled>,
@@ -40,15 +40,15 @@ pub(super) async fn switch(
                 .map_err(|broken| Failure::new(FailureKind::BadWebSocketResponse, broken))?;
         }
         let mut out = Vec::new();
-        write_switch(response, requested, &mut out);
+        write_switching_protocols(response, requested, &mut out);
         out
     };
-    let switched = Switched {
+    let upgraded = Upgraded {
         exchange,
         tables: plan.tables,
         upstream: Some(plan.upstream),
     };
-    switched.carry(connection, &head, &mut server.peer).await
+    upgraded.carry(connection, &head, &mut server.peer).await
 }
 
 /// Whether a server's 101 names nothing that was not requested for (RFC 9110 section 7.8): what the two then speak must be
