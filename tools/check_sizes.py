@@ -27,8 +27,6 @@ LONG = {
     "crates/engine/src/http/reply/pages.rs::refuse": 70,
     "crates/engine/src/http/reply/send.rs::write": 80,
     "crates/engine/src/tables/mod.rs::build": 90,
-    "crates/upstream/src/group.rs::build": 80,
-    "crates/shared/src/dictionary/mod.rs": 403,
 }
 TESTS = re.compile(r"^#\[cfg\(test\)\]\s*mod \w+ \{", re.MULTILINE)
 FUNCTION = re.compile(r"^( *)(?:pub(?:\([^)]*\))? )?(?:const )?(?:async )?fn (\w+)")

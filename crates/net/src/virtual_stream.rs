@@ -97,7 +97,7 @@ struct Pipe {
     /// The writer has finished.
     is_ended: bool,
     /// The reader is gone.
-    is_deaf: bool,
+    upload_closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -112,7 +112,7 @@ impl Pipe {
     }
 
     fn poll_writable(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_deaf || self.is_ended {
+        if self.upload_closed || self.is_ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if self.bytes.len() >= VIRTUAL_BUFFER_BYTES {
@@ -235,7 +235,7 @@ impl Drop for VirtualEnd {
     fn drop(&mut self) {
         self.outgoing.borrow_mut().end();
         let mut incoming = self.incoming.borrow_mut();
-        incoming.is_deaf = true;
+        incoming.upload_closed = true;
         incoming.bytes = VecDeque::new();
         wake(&mut incoming.writer);
     }

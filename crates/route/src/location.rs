@@ -22,7 +22,7 @@ pub trait LocationParts {
 
 /// The part of a URL that a placeholder stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum UriPart {
     Host,
     Path,
     /// Query or fragment.
@@ -52,21 +52,21 @@ pub fn fill_location(template: &str, parts: &dyn LocationParts) -> Option<Vec<u8
 fn fill(name: &str, parts: &dyn LocationParts, filled: &mut Vec<u8>) -> Option<()> {
     let place = match place(filled) {
         // a path ends the host by its own slash
-        Place::Host if matches!(name, "path" | "target") && parts.path().starts_with(b"/") => Place::Path,
+        UriPart::Host if matches!(name, "path" | "target") && parts.path().starts_with(b"/") => UriPart::Path,
         place => place,
     };
     match name {
         "scheme" => filled.extend_from_slice(parts.scheme()),
-        "host" if place == Place::Host && parts.host().is_empty() => return None,
-        "host" if place == Place::Host => filled.extend_from_slice(parts.host()),
+        "host" if place == UriPart::Host && parts.host().is_empty() => return None,
+        "host" if place == UriPart::Host => filled.extend_from_slice(parts.host()),
         "host" => encode(parts.host(), place, filled),
         "path" => encode(parts.path(), place, filled),
-        "query" if place == Place::Query => filled.extend_from_slice(parts.query()),
+        "query" if place == UriPart::Query => filled.extend_from_slice(parts.query()),
         "query" => encode(parts.query(), place, filled),
         "target" => {
             encode(parts.path(), place, filled);
             if !parts.query().is_empty() {
-                if place == Place::Path {
+                if place == UriPart::Path {
                     filled.push(b'?');
                     filled.extend_from_slice(parts.query());
                 } else {
@@ -84,9 +84,9 @@ fn fill(name: &str, parts: &dyn LocationParts, filled: &mut Vec<u8>) -> Option<(
 }
 
 /// Where the next value stands.
-fn place(before: &[u8]) -> Place {
+fn place(before: &[u8]) -> UriPart {
     if before.contains(&b'?') || before.contains(&b'#') {
-        return Place::Query;
+        return UriPart::Query;
     }
     let authority = before
         .windows(3)
@@ -94,20 +94,20 @@ fn place(before: &[u8]) -> Place {
         .map(|at| at + 3)
         .or_else(|| before.starts_with(b"//").then_some(2));
     match authority {
-        Some(at) if !before[at..].contains(&b'/') => Place::Host,
-        _ => Place::Path,
+        Some(at) if !before[at..].contains(&b'/') => UriPart::Host,
+        _ => UriPart::Path,
     }
 }
 
 /// Appends a value, of which escapes stay as they are.
-fn encode(value: &[u8], place: Place, out: &mut Vec<u8>) {
+fn encode(value: &[u8], place: UriPart, out: &mut Vec<u8>) {
     let stands = |byte: u8| {
         byte.is_ascii_alphanumeric()
             || b"-._~".contains(&byte)
             || match place {
-                Place::Host => false,
-                Place::Path => b"/:@!$&'()*+,;=".contains(&byte),
-                Place::Query => b"/:@!$()*,".contains(&byte),
+                UriPart::Host => false,
+                UriPart::Path => b"/:@!$&'()*+,;=".contains(&byte),
+                UriPart::Query => b"/:@!$()*,".contains(&byte),
             }
     };
     for (at, &byte) in value.iter().enumerate() {

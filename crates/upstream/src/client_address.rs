@@ -12,7 +12,7 @@ use crate::spec;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientAddress {
     header: Option<Version>,
-    source: Source,
+    source: SourceAddress,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +22,7 @@ enum Version {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Source {
+enum SourceAddress {
     Any,
     Client,
     Fixed(IpAddr),
@@ -50,7 +50,7 @@ impl ClientAddress {
     /// Whether a connection speaks for one client: it is not kept for another. A fixed source speaks for all.
     #[inline]
     pub fn is_of_client(&self) -> bool {
-        self.header.is_some() || self.source == Source::Client
+        self.header.is_some() || self.source == SourceAddress::Client
     }
 
     /// What connections of a client have in common that those of others have not.
@@ -58,7 +58,7 @@ impl ClientAddress {
     pub fn key(&self, client: &dyn ClientIdentity) -> Option<String> {
         match (self.header, self.source) {
             (Some(_), _) => Some(format!("{} {}", client.address(), client.port())),
-            (None, Source::Client) => Some(client.address().to_owned()),
+            (None, SourceAddress::Client) => Some(client.address().to_owned()),
             (None, _) => None,
         }
     }
@@ -76,14 +76,14 @@ impl ClientAddress {
             }
         };
         let source = match spec.source.as_deref() {
-            None => Source::Any,
-            Some("client") => Source::Client,
-            Some(text) => Source::Fixed(text.parse().map_err(|_| {
+            None => SourceAddress::Any,
+            Some("client") => SourceAddress::Client,
+            Some(text) => SourceAddress::Fixed(text.parse().map_err(|_| {
                 format!("`{text}` is not a valid source\nhint: write `client` or an address")
             })?),
         };
         let told = Self { header, source };
-        Ok((header.is_some() || source != Source::Any).then_some(told))
+        Ok((header.is_some() || source != SourceAddress::Any).then_some(told))
     }
 
     /// Appends the header, if there is one.
@@ -104,9 +104,9 @@ impl ClientAddress {
     /// Connects from the address that is asked for.
     pub async fn connect(&self, to: SocketAddr, client: &dyn ClientIdentity) -> io::Result<TcpStream> {
         let from = match self.source {
-            Source::Any => None,
-            Source::Client => client.address().parse().ok(),
-            Source::Fixed(address) => Some(address),
+            SourceAddress::Any => None,
+            SourceAddress::Client => client.address().parse().ok(),
+            SourceAddress::Fixed(address) => Some(address),
         };
         let Some(from) = from.and_then(|from| alike(from, to)) else {
             return TcpStream::connect(to).await;
@@ -116,7 +116,7 @@ impl ClientAddress {
         } else {
             TcpSocket::new_v6()?
         };
-        if self.source == Source::Client {
+        if self.source == SourceAddress::Client {
             be_transparent(&socket, to)?;
         }
         // connections to several servers may then share a port

@@ -89,13 +89,25 @@ pub enum HostRule {
     Literal(String),
 }
 
+impl HostRule {
+    /// As the configuration says it: `preserve`, `server`, or the name itself.
+    fn of(text: &str) -> Self {
+        match text {
+            "preserve" => Self::Preserve,
+            "server" => Self::Server,
+            literal => Self::Literal(literal.to_owned()),
+        }
+    }
+}
+
 impl Upstream {
     /// Builds one from its description; `cell` gives each server its cell.
+    ///
+    /// # Errors
+    /// What is wrong with the description, with the name of the upstream.
     pub fn build(spec: &spec::Upstream, cell: &mut dyn FnMut(&str) -> u32) -> Result<Self, String> {
-        let balance: Balance = spec
-            .balance
-            .parse()
-            .map_err(|error| format!("upstream `{}`: {error}", spec.name))?;
+        let named = |error: String| format!("upstream `{}`: {error}", spec.name);
+        let balance: Balance = spec.balance.parse().map_err(|error| named(format!("{error}")))?;
         if spec.servers.is_empty() || spec.servers.len() > MAX_SERVERS {
             return Err(format!(
                 "upstream `{}` has {} servers\nhint: give 1 to 4096",
@@ -103,56 +115,24 @@ impl Upstream {
                 spec.servers.len()
             ));
         }
-        let named = |error: String| format!("upstream `{}`: {error}", spec.name);
         let tls = match &spec.tls {
             Some(tls) => Some(Rc::new(UpstreamTls::build(tls).map_err(named)?)),
             None => None,
         };
         let servers = spec.servers.iter().map(|server| {
-            let host = server.address.rsplit_once(':').map_or("", |(host, _)| host);
-            let tls = tls.as_ref().filter(|_| server.tls);
-            Ok(Server {
-                tls: match tls {
-                    Some(tls) => Some((Rc::clone(tls), tls.name_for(host).map_err(named)?)),
-                    None => None,
-                },
-                name: server.address.clone(),
-                host: without_default_port(&server.address, server.tls).to_owned(),
-                address: server
-                    .connect
-                    .as_ref()
-                    .unwrap_or(&server.address)
-                    .parse()
-                    .map_err(named)?,
-                cell: cell(&format!("{}/{}", spec.name, server.address)),
-                pool: Pool::default(),
-                http2: (spec.protocol == spec::UpstreamProtocol::H2)
-                    .then(|| Rc::new(SharedConnections::new(spec.grpc_web))),
-                has_failed: Cell::new(false),
-            })
+            let cell = cell(&format!("{}/{}", spec.name, server.address));
+            Server::build(server, spec, tls.as_ref(), cell).map_err(named)
         });
-        let specs = spec.servers.iter().map(|server| ServerSpec {
-            weight: server.weight,
-            max_fails: server.max_fails,
-            fail_timeout_ms: server.fail_timeout,
-            backup: server.backup,
-            max_connections: server.max_connections,
-        });
+        let servers = servers.collect::<Result<_, String>>()?;
         let client_address = ClientAddress::build(spec).map_err(named)?;
-        let mut balancer = Balancer::new(balance, specs.collect());
-        // hashing nothing with the keys of a new state gives a random number, other in each worker
-        balancer.seed(RandomState::new().build_hasher().finish());
+        let has_bound = spec.servers.iter().any(|server| server.max_connections > 0);
         Ok(Self {
             name: spec.name.clone(),
-            servers: servers.collect::<Result<_, String>>()?,
-            host: match spec.host.as_str() {
-                "preserve" => HostRule::Preserve,
-                "server" => HostRule::Server,
-                literal => HostRule::Literal(literal.to_owned()),
-            },
+            servers,
+            host: HostRule::of(&spec.host),
             retries: spec.retries,
             lenient: Lenient::of(&spec.lenient)
-                .map_err(|name| format!("upstream `{}`: there is no rule `{name}` in lenient", spec.name))?,
+                .map_err(|name| named(format!("there is no rule `{name}` in lenient")))?,
             timeouts: spec.timeouts.clone(),
             keepalive: match &client_address {
                 // each connection speaks for one client
@@ -163,13 +143,9 @@ impl Upstream {
                 _ => spec.keepalive.clone(),
             },
             client_address,
-            queue: spec
-                .servers
-                .iter()
-                .any(|server| server.max_connections > 0)
-                .then(Queue::new),
+            queue: has_bound.then(Queue::new),
             spec: spec.clone(),
-            balancer: RefCell::new(balancer),
+            balancer: RefCell::new(balancer(balance, &spec.servers)),
         })
     }
 
@@ -259,6 +235,31 @@ impl Drop for Lease {
 }
 
 impl Server {
+    /// One server of an upstream; `tls` is how TLS is spoken with those that use it.
+    fn build(
+        spec: &spec::Server,
+        upstream: &spec::Upstream,
+        tls: Option<&Rc<UpstreamTls>>,
+        cell: u32,
+    ) -> Result<Self, String> {
+        let host = spec.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let tls = tls.filter(|_| spec.tls);
+        Ok(Self {
+            tls: match tls {
+                Some(tls) => Some((Rc::clone(tls), tls.name_for(host)?)),
+                None => None,
+            },
+            name: spec.address.clone(),
+            host: without_default_port(&spec.address, spec.tls).to_owned(),
+            address: spec.connect.as_ref().unwrap_or(&spec.address).parse()?,
+            cell,
+            pool: Pool::default(),
+            http2: (upstream.protocol == spec::UpstreamProtocol::H2)
+                .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
+            has_failed: Cell::new(false),
+        })
+    }
+
     /// Whether it speaks TLS.
     #[inline]
     pub fn is_secure(&self) -> bool {
@@ -269,6 +270,21 @@ impl Server {
     fn is_current(&self) -> bool {
         self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
     }
+}
+
+/// The balancer among these servers, seeded at random.
+fn balancer(balance: Balance, servers: &[spec::Server]) -> Balancer {
+    let specs = servers.iter().map(|server| ServerSpec {
+        weight: server.weight,
+        max_fails: server.max_fails,
+        fail_timeout_ms: server.fail_timeout,
+        backup: server.backup,
+        max_connections: server.max_connections,
+    });
+    let mut balancer = Balancer::new(balance, specs.collect());
+    // hashing nothing with the keys of a new state gives a random number, other in each worker
+    balancer.seed(RandomState::new().build_hasher().finish());
+    balancer
 }
 
 /// An address as the `Host` of requests to it: virtual hosts and signatures know it without the port that its scheme implies

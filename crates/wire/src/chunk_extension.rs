@@ -1,13 +1,13 @@
 //! Chunk extensions (RFC 9112 section 7.1.1): `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, byte by byte.
 //!
-//! How it works: a [`Place`] is where in an extension the next byte stands. White space directly behind the size is legal
+//! How it works: a [`ExtensionState`] is where in an extension the next byte stands. White space directly behind the size is legal
 //! grammar that clients never send and two readers could read differently, so it is let in from servers only.
 
 use crate::grammar::{is_blank, is_token_byte};
 
 /// Where in a chunk's extensions the next byte stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
+pub(crate) enum ExtensionState {
     /// Behind white space behind the size.
     Padding,
     /// Behind `;`.
@@ -30,7 +30,7 @@ pub(crate) enum Place {
     Loose,
 }
 
-impl Place {
+impl ExtensionState {
     /// The place behind `byte`; `None`: it must not stand here.
     pub(crate) fn next(self, byte: u8) -> Option<Self> {
         let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);

@@ -3,7 +3,7 @@
 //! How it works: the decoder is a table of states over single bytes of framing; data is only counted. It never
 //! holds input except the trailer section, which is bounded.
 
-use crate::chunk_extension::Place;
+use crate::chunk_extension::ExtensionState;
 use crate::error::ChunkError;
 use crate::head::Head;
 use crate::lenient::Lenient;
@@ -33,7 +33,7 @@ enum State {
     /// In the extensions of a chunk of this size.
     Extension {
         value: u64,
-        place: Place,
+        place: ExtensionState,
     },
     /// Behind the CR of the size line.
     SizeLf {
@@ -154,7 +154,7 @@ impl ChunkedDecoder {
             (State::Size { value, .. }, b'\r') => Ok(State::SizeLf { value }),
             (State::Size { value, .. }, b';') => self.count_extension(value, self.first_place()),
             (State::Size { value, .. }, b' ' | b'\t') if self.limits.is_from_server => {
-                self.count_extension(value, Place::Padding)
+                self.count_extension(value, ExtensionState::Padding)
             }
             (State::Size { .. }, _) => Err(ChunkError::Size),
             (State::Extension { value, place }, _) => self.next_in_extension(value, place, byte),
@@ -169,26 +169,31 @@ impl ChunkedDecoder {
         }
     }
 
-    fn first_place(&self) -> Place {
+    fn first_place(&self) -> ExtensionState {
         if self.limits.lenient.has(Lenient::CHUNK_EXTENSIONS) {
-            Place::Loose
+            ExtensionState::Loose
         } else {
-            Place::Start
+            ExtensionState::Start
         }
     }
 
-    fn next_in_extension(&mut self, value: u64, place: Place, byte: u8) -> Result<State, ChunkError> {
+    fn next_in_extension(
+        &mut self,
+        value: u64,
+        place: ExtensionState,
+        byte: u8,
+    ) -> Result<State, ChunkError> {
         if byte == b'\r' && place.may_end(self.limits.is_from_server) {
             return Ok(State::SizeLf { value });
         }
         match place.next(byte) {
             Some(next) => self.count_extension(value, next),
-            None if place == Place::Padding => Err(ChunkError::Size),
+            None if place == ExtensionState::Padding => Err(ChunkError::Size),
             None => Err(ChunkError::Extension),
         }
     }
 
-    fn count_extension(&mut self, value: u64, place: Place) -> Result<State, ChunkError> {
+    fn count_extension(&mut self, value: u64, place: ExtensionState) -> Result<State, ChunkError> {
         self.extension_excess += 1;
         if self.extension_excess > self.limits.max_extension_bytes {
             return Err(ChunkError::ExtensionsTooLarge);

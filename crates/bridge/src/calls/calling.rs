@@ -14,7 +14,7 @@ use crate::event_loop::heartbeat::InPython;
 use crate::event_loop::link::Hold;
 use crate::event_loop::report::Origin;
 use crate::event_loop::seam::Seam;
-use crate::event_loop::waiting::{Outcome, Waiting};
+use crate::event_loop::waiting::{Outcome, WaitingTask};
 use crate::interpreter::gil::{self, Entered};
 
 /// What hooks are called for: an exchange or a connection.
@@ -113,7 +113,7 @@ impl<S: Subject> Call<'_, S> {
     }
 
     /// Waits for the hook's task, up to its deadline.
-    fn wait<T: Meaning<S>>(&self, waiting: Waiting, began: S::Moment) -> LocalFuture<'static, T> {
+    fn wait<T: Meaning<S>>(&self, waiting: WaitingTask, began: S::Moment) -> LocalFuture<'static, T> {
         let (seam, hook) = (Rc::clone(self.seam), Rc::clone(self.hook));
         let subject = self.subject.clone();
         Box::pin(async move {

@@ -12,7 +12,7 @@ use crate::event_loop::first_step::{first_step, to_coroutine, First};
 use crate::event_loop::link::{CarriedHold, Hold};
 use crate::event_loop::report::Origin;
 use crate::event_loop::seam::Seam;
-use crate::event_loop::waiting::Waiting;
+use crate::event_loop::waiting::WaitingTask;
 use crate::interpreter::bytes::chunk;
 use crate::interpreter::gil::Entered;
 
@@ -134,7 +134,7 @@ impl Stream {
 /// A step of the iterator.
 enum Pulled {
     Chunk(Py<PyAny>),
-    Waits(Waiting),
+    Waits(WaitingTask),
     End,
 }
 

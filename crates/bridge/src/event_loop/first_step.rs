@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyContext, PyString};
 
 use crate::event_loop::seam::Seam;
 use crate::event_loop::stepping::{retire, step};
-use crate::event_loop::waiting::{Adoption, Waiting};
+use crate::event_loop::waiting::{Adoption, WaitingTask};
 use crate::interpreter::gil::{self, Sent};
 
 /// What came of a first step.
@@ -16,7 +16,7 @@ pub(crate) enum First<'py> {
     /// The coroutine ended without waiting.
     Done(Bound<'py, PyAny>),
     /// It goes on later.
-    Waits(Waiting),
+    Waits(WaitingTask),
 }
 
 /// The coroutine to step, if a hook returned something to await.
@@ -58,7 +58,7 @@ pub(crate) fn first_step<'py>(
             Ok(First::Done(result))
         }
         Ok(Sent::Yielded(waits_for)) => {
-            Waiting::begin(seam, task, coroutine, context, &waits_for, adoption()).map(First::Waits)
+            WaitingTask::begin(seam, task, coroutine, context, &waits_for, adoption()).map(First::Waits)
         }
         Err(error) => {
             retire(seam, py, task, None, Some(error.value(py)))?;

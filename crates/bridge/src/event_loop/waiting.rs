@@ -25,7 +25,7 @@ use crate::event_loop::stepping::{retire, step};
 use crate::interpreter::gil::{Entered, Sent, ThreadBound};
 
 /// A coroutine that waits. Dropped before its end it is cancelled.
-pub(crate) struct Waiting {
+pub(crate) struct WaitingTask {
     seam: Rc<Seam>,
     stage: Stage,
 }
@@ -61,7 +61,7 @@ pub(crate) enum Outcome {
     Late,
 }
 
-impl Waiting {
+impl WaitingTask {
     /// Goes on with a coroutine that has yielded `waits_for`.
     pub(crate) fn begin(
         seam: &Rc<Seam>,
@@ -224,7 +224,7 @@ fn cancel(py: Python<'_>, stage: Stage) -> PyResult<()> {
     Ok(())
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingTask {
     fn drop(&mut self) {
         if matches!(self.stage, Stage::Done) {
             return;

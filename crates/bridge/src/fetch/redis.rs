@@ -23,10 +23,10 @@ const MAX_SCRIPTS: usize = 256;
 /// One server.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct RedisLink {
-    parts: ThreadBound<Parts>,
+    parts: ThreadBound<RedisParts>,
 }
 
-struct Parts {
+struct RedisParts {
     redis: Rc<Redis>,
     decodes: bool,
     scripts: RefCell<HashMap<String, Rc<Script>>>,
@@ -84,7 +84,7 @@ impl RedisLink {
         };
         let redis = Redis::new(url, timeout, tls).map_err(PyValueError::new_err)?;
         Ok(Self {
-            parts: ThreadBound::new(Parts {
+            parts: ThreadBound::new(RedisParts {
                 redis: Rc::new(redis),
                 decodes,
                 scripts: RefCell::default(),

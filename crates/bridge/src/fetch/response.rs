@@ -23,10 +23,10 @@ use crate::interpreter::text;
 /// connection is closed.
 #[pyclass(frozen, weakref, module = "headgate._core")]
 pub(crate) struct FetchResponse {
-    parts: ThreadBound<Rc<Parts>>,
+    parts: ThreadBound<Rc<FetchParts>>,
 }
 
-struct Parts {
+struct FetchParts {
     seam: Rc<Seam>,
     head: ResponseHead,
     url: String,
@@ -44,12 +44,12 @@ enum Body {
 }
 
 /// What becomes of a whole body.
-type Finish = fn(Python<'_>, &Parts, Py<PyAny>) -> PyResult<Py<PyAny>>;
+type Finish = fn(Python<'_>, &FetchParts, Py<PyAny>) -> PyResult<Py<PyAny>>;
 
 impl FetchResponse {
     pub(crate) fn new(seam: &Rc<Seam>, fetched: Fetched) -> Self {
         Self {
-            parts: ThreadBound::new(Rc::new(Parts {
+            parts: ThreadBound::new(Rc::new(FetchParts {
                 seam: Rc::clone(seam),
                 head: fetched.head,
                 url: fetched.url,
@@ -88,7 +88,7 @@ impl FetchResponse {
     }
 }
 
-fn collect(parts: Rc<Parts>, max_bytes: usize, finish: Finish) -> Work {
+fn collect(parts: Rc<FetchParts>, max_bytes: usize, finish: Finish) -> Work {
     Box::pin(async move {
         let mut body = parts.take()?;
         let collected = body.collect(max_bytes).await;
@@ -103,7 +103,7 @@ fn collect(parts: Rc<Parts>, max_bytes: usize, finish: Finish) -> Work {
     })
 }
 
-impl Parts {
+impl FetchParts {
     /// Takes the body out while it is read.
     fn take(&self) -> PyResult<FetchedBody> {
         match self.body.replace(Body::Reading) {
@@ -251,7 +251,7 @@ impl FetchResponse {
 /// The pieces of a fetched body, an async iterator of bytes.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct FetchStream {
-    parts: ThreadBound<Rc<Parts>>,
+    parts: ThreadBound<Rc<FetchParts>>,
 }
 
 #[pymethods]

@@ -15,10 +15,10 @@ use crate::interpreter::gil::ThreadBound;
 /// The maker's end of a request body that is made while it is sent.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct Upload {
-    parts: ThreadBound<Parts>,
+    parts: ThreadBound<UploadParts>,
 }
 
-struct Parts {
+struct UploadParts {
     seam: Rc<Seam>,
     sender: RefCell<Option<Sender<Option<Vec<u8>>>>>,
 }
@@ -26,7 +26,7 @@ struct Parts {
 impl Upload {
     pub(crate) fn new(seam: &Rc<Seam>, sender: Sender<Option<Vec<u8>>>) -> Self {
         Self {
-            parts: ThreadBound::new(Parts {
+            parts: ThreadBound::new(UploadParts {
                 seam: Rc::clone(seam),
                 sender: RefCell::new(Some(sender)),
             }),

@@ -21,11 +21,11 @@ use crate::interpreter::text;
 /// hidden ones `host`, `content-length` and `upgrade` can be read, and a request's `host` can be set.
 #[pyclass(frozen, mapping, module = "headgate._core")]
 pub(crate) struct Headers {
-    place: ThreadBound<Place>,
+    place: ThreadBound<HeadersSource>,
 }
 
 /// Whose fields they are.
-pub(crate) struct Place {
+pub(crate) struct HeadersSource {
     link: Rc<Link>,
     side: Side,
 }
@@ -49,7 +49,7 @@ type Field<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
 impl Headers {
     pub(crate) fn new(link: &Rc<Link>, side: Side) -> Self {
         Self {
-            place: ThreadBound::new(Place {
+            place: ThreadBound::new(HeadersSource {
                 link: Rc::clone(link),
                 side,
             }),

@@ -21,10 +21,10 @@ const READ_BYTES: usize = 64 * 1024;
 /// See the module.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct RawStream {
-    parts: ThreadBound<Rc<Parts>>,
+    parts: ThreadBound<Rc<RawStreamParts>>,
 }
 
-struct Parts {
+struct RawStreamParts {
     seam: Rc<Seam>,
     near: RefCell<Option<VirtualEnd>>,
     /// The engine's end, until the response takes it.
@@ -43,7 +43,7 @@ impl RawStream {
     }
 }
 
-impl Parts {
+impl RawStreamParts {
     fn poll_read(&self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<()> {
         let mut near = self.near.borrow_mut();
         let Some(near) = near.as_mut() else {
@@ -79,7 +79,7 @@ impl RawStream {
     fn new() -> PyResult<Self> {
         let (near, far) = virtual_pair();
         Ok(Self {
-            parts: ThreadBound::new(Rc::new(Parts {
+            parts: ThreadBound::new(Rc::new(RawStreamParts {
                 seam: Seam::current("headgate._core.RawStream")?,
                 near: RefCell::new(Some(near)),
                 far: RefCell::new(Some(far)),

@@ -31,17 +31,17 @@ pub(crate) struct Request {
     // a member and no getter: the interpreter reads it in place, and hooks read it most of all
     #[pyo3(get)]
     headers: Py<Headers>,
-    parts: ThreadBound<Parts>,
+    parts: ThreadBound<RequestParts>,
 }
 
-struct Parts {
+struct RequestParts {
     link: Rc<Link>,
     client: RefCell<Option<Py<Client>>>,
 }
 
 impl Request {
     pub(crate) fn new(py: Python<'_>, link: &Rc<Link>) -> PyResult<Self> {
-        let parts = Parts {
+        let parts = RequestParts {
             link: Rc::clone(link),
             client: RefCell::default(),
         };

@@ -83,7 +83,7 @@ impl TlsStream {
         }
     }
 
-    /// See [`Stream::poll_read`]. An end without the peer's goodbye (RFC 8446 section 6.1) is an error: somebody may have
+    /// See [`Stream::poll_read`]. An end without the peer's close alert (RFC 8446 section 6.1) is an error: somebody may have
     /// cut the connection.
     pub fn poll_read(
         &mut self,
@@ -258,7 +258,7 @@ impl TlsStream {
         }
     }
 
-    /// Says goodbye, then ends the sending side.
+    /// Sends the close alert, then ends the sending side.
     #[inline]
     pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.session.send_close_notify();

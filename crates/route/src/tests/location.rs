@@ -1,13 +1,13 @@
 use super::*;
 
-struct Parts {
+struct UriOfRequest {
     path: &'static str,
     host: &'static str,
     query: &'static str,
     value: &'static str,
 }
 
-impl LocationParts for Parts {
+impl LocationParts for UriOfRequest {
     fn scheme(&self) -> &[u8] {
         b"http"
     }
@@ -30,7 +30,7 @@ impl LocationParts for Parts {
 }
 
 fn filled(template: &str, value: &'static str) -> String {
-    let parts = Parts {
+    let parts = UriOfRequest {
         path: "//evil.example/a%2Fb",
         host: "site.test:8080",
         query: "q=1&r=%2F",
@@ -95,7 +95,7 @@ fn test_a_location_that_is_a_path_names_no_host() {
 
 #[test]
 fn test_a_location_that_wants_a_host_is_not_made_without_one() {
-    let parts = Parts {
+    let parts = UriOfRequest {
         path: "/evil.example/",
         host: "",
         query: "",

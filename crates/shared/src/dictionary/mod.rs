@@ -10,6 +10,7 @@
 //! | [`layout`], [`cell`] | where things are, what words mean |
 //! | [`shard`] | lock, cells, bytes |
 //! | [`entries`], [`lists`], [`named_locks`] | operations within a locked shard |
+//! | [`values`], [`queues`] | operations on one key: its shard is locked, then looked into |
 //! | [`whole`] | what concerns all entries |
 //! | [`repair`], [`audit`] | after a death; and whether all fits together |
 
@@ -21,11 +22,13 @@ mod journal;
 mod layout;
 mod lists;
 mod named_locks;
+mod queues;
 mod repair;
 mod shard;
 #[cfg(test)]
 mod tests;
 mod value;
+mod values;
 mod whole;
 
 use std::io;
@@ -36,17 +39,14 @@ use rustix::time::{clock_gettime, ClockId};
 use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
-use self::cell::{from_int, low, to_int, Type, EXPIRY, NUMBER};
-use self::entries::{stored, Content, Room};
+use self::cell::low;
 use self::layout::{Layout, HEADER_WORDS, MAGIC, VERSION};
 pub use self::layout::{MAX_BYTES, MIN_BYTES};
-use self::lists::NewItem;
 use self::shard::Shard;
-use self::value::sum;
 pub use self::value::{End, Number, Owned, Refused, Value};
 use crate::memory::{first_words, sealed_bytes, Memory};
 
-/// Why a file descriptor is no usable dictionary.
+/// Why a file descriptor cannot be used as a dictionary.
 #[derive(Debug, Error)]
 pub enum DictionaryError {
     /// The system refused to describe or map it.
@@ -131,177 +131,6 @@ impl Dictionary {
         self.memory.fd()
     }
 
-    // ---- values
-
-    /// A copy of the value; `None` if there is no live entry.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Owned>, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry == 0 || !shard.is_live(entry, self.now) {
-            return Ok(None);
-        }
-        shard.touch(entry);
-        shard.value(entry).map(Some)
-    }
-
-    /// A copy of the value, and whether its time is up: what has expired can be had until its room is needed.
-    pub fn get_stale(&self, key: &[u8]) -> Result<Option<(Owned, bool)>, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry == 0 {
-            return Ok(None);
-        }
-        let is_stale = !shard.is_live(entry, self.now);
-        shard.value(entry).map(|value| Some((value, is_stale)))
-    }
-
-    /// Whether there is a live entry.
-    pub fn contains(&self, key: &[u8]) -> Result<bool, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        Ok(entry != 0 && shard.is_live(entry, self.now))
-    }
-
-    /// Sets a value, for `ttl_ms` (0: for ever). The least recently used entries go if there is no room.
-    pub fn set(&self, key: &[u8], value: Value<'_>, ttl_ms: u64) -> Result<(), Refused> {
-        let (shard, hash) = self.locked(key)?;
-        self.put(&shard, hash, key, value, ttl_ms)
-    }
-
-    /// Sets a value if there is no live entry; gives whether it did.
-    pub fn add(&self, key: &[u8], value: Value<'_>, ttl_ms: u64) -> Result<bool, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry != 0 && shard.is_live(entry, self.now) {
-            return Ok(false);
-        }
-        self.put(&shard, hash, key, value, ttl_ms).map(|()| true)
-    }
-
-    /// Sets a value if there is a live entry; gives whether it did.
-    pub fn replace(&self, key: &[u8], value: Value<'_>, ttl_ms: u64) -> Result<bool, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry == 0 || !shard.is_live(entry, self.now) {
-            return Ok(false);
-        }
-        self.put(&shard, hash, key, value, ttl_ms).map(|()| true)
-    }
-
-    /// Removes an entry, of whatever kind; gives whether there was a live one.
-    pub fn delete(&self, key: &[u8]) -> Result<bool, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry == 0 {
-            return Ok(false);
-        }
-        let was_live = shard.is_live(entry, self.now);
-        shard.remove(entry);
-        Ok(was_live)
-    }
-
-    /// Adds to a number. Where there is none it begins at `init` (`None`: refused) and lives for `ttl_ms` (0: for ever).
-    #[inline]
-    pub fn incr(&self, key: &[u8], by: Number, init: Option<Number>, ttl_ms: u64) -> Result<Number, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry == 0 || !shard.is_live(entry, self.now) {
-            let sum = sum(init.ok_or(Refused::Absent)?, by)?;
-            self.put(&shard, hash, key, sum.into(), ttl_ms)?;
-            return Ok(sum);
-        }
-        let old = match shard.tag(entry).value {
-            Type::Int => Number::Int(to_int(shard.field(entry, NUMBER))),
-            Type::Float => Number::Float(f64::from_bits(shard.field(entry, NUMBER))),
-            Type::List => return Err(Refused::Kind { is_list: true }),
-            _ => return Err(Refused::NotANumber),
-        };
-        let sum = sum(old, by)?;
-        match (old, sum) {
-            (Number::Int(_), Number::Int(n)) => shard.set_field(entry, NUMBER, from_int(n)),
-            (Number::Float(_), Number::Float(x)) => shard.set_field(entry, NUMBER, x.to_bits()),
-            _ => {
-                let expiry = shard.field(entry, EXPIRY);
-                self.put_until(&shard, hash, key, sum.into(), expiry)?;
-                return Ok(sum);
-            }
-        }
-        shard.touch(entry);
-        Ok(sum)
-    }
-
-    // ---- lists
-
-    /// Adds a value to an end of a list, which begins with its first one; gives how many it has.
-    pub fn push(&self, end: End, key: &[u8], value: Value<'_>) -> Result<usize, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let (kind, number, bytes) = stored(value);
-        let new = NewItem {
-            value: kind,
-            number,
-            bytes,
-        };
-        self.check_size(key.len() + bytes.len())?;
-        let entry = shard.find(hash, key);
-        if entry != 0 && shard.is_live(entry, self.now) {
-            if shard.tag(entry).value != Type::List {
-                return Err(Refused::Kind { is_list: false });
-            }
-            return shard.push(entry, end, &new, self.now).map(|count| count as usize);
-        }
-        if entry != 0 {
-            shard.remove(entry);
-        }
-        shard.begin_list(hash, key, &new, self.now).map(|()| 1)
-    }
-
-    /// Takes a value off an end of a list; `None` if there is no list.
-    pub fn pop(&self, end: End, key: &[u8]) -> Result<Option<Owned>, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        match self.list(&shard, hash, key)? {
-            0 => Ok(None),
-            entry => Ok(Some(shard.pop(entry, end))),
-        }
-    }
-
-    /// How many values a list has; 0 if there is none.
-    pub fn list_len(&self, key: &[u8]) -> Result<usize, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        match self.list(&shard, hash, key)? {
-            0 => Ok(0),
-            entry => Ok(shard.items(entry) as usize),
-        }
-    }
-
-    // ---- time
-
-    /// Gives an entry `ttl_ms` from now (0: for ever); gives whether there is one.
-    pub fn expire(&self, key: &[u8], ttl_ms: u64) -> Result<bool, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry == 0 || !shard.is_live(entry, self.now) {
-            return Ok(false);
-        }
-        shard.set_field(entry, EXPIRY, self.expiry(ttl_ms));
-        Ok(true)
-    }
-
-    /// The milliseconds an entry has left: `None` without an entry, `Some(None)` if it has no end.
-    pub fn ttl(&self, key: &[u8]) -> Result<Option<Option<u64>>, Refused> {
-        let (shard, hash) = self.locked(key)?;
-        let entry = shard.find(hash, key);
-        if entry == 0 {
-            return Ok(None);
-        }
-        let (expiry, now) = (shard.field(entry, EXPIRY), (self.now)());
-        Ok(match expiry {
-            0 => Some(None),
-            expiry => (expiry > now).then(|| Some(expiry - now)),
-        })
-    }
-
-    // ---- below
-
     /// The locked shard of a key, and the part of the hash that counts there.
     #[inline]
     fn locked(&self, key: &[u8]) -> Result<(Shard<'_>, u32), Refused> {
@@ -326,64 +155,6 @@ impl Dictionary {
         } else {
             (self.now)().saturating_add(ttl_ms)
         }
-    }
-
-    /// A live list; 0 if there is nothing live.
-    fn list(&self, shard: &Shard<'_>, hash: u32, key: &[u8]) -> Result<u32, Refused> {
-        let entry = shard.find(hash, key);
-        if entry == 0 || !shard.is_live(entry, self.now) {
-            return Ok(0);
-        }
-        if shard.tag(entry).value != Type::List {
-            return Err(Refused::Kind { is_list: false });
-        }
-        Ok(entry)
-    }
-
-    fn put(
-        &self,
-        shard: &Shard<'_>,
-        hash: u32,
-        key: &[u8],
-        value: Value<'_>,
-        ttl_ms: u64,
-    ) -> Result<(), Refused> {
-        self.put_until(shard, hash, key, value, self.expiry(ttl_ms))
-    }
-
-    /// Sets a value whatever was there before.
-    fn put_until(
-        &self,
-        shard: &Shard<'_>,
-        hash: u32,
-        key: &[u8],
-        value: Value<'_>,
-        expiry: u64,
-    ) -> Result<(), Refused> {
-        let (kind, number, bytes) = stored(value);
-        let old = shard.find(hash, key);
-        let is_number = matches!(kind, Type::Bool | Type::Int | Type::Float);
-        // One store does it where only the number changes.
-        if old != 0 && is_number && shard.tag(old).value == kind && shard.field(old, EXPIRY) == expiry {
-            shard.set_field(old, NUMBER, number);
-            shard.touch(old);
-            return Ok(());
-        }
-        let content = Content {
-            key,
-            value: kind,
-            number,
-            bytes,
-            expiry,
-        };
-        self.check_size(key.len() + bytes.len())?;
-        shard.make_room(content.cells(), Room::Evict { spared: 0 }, self.now)?;
-        let old = shard.find(hash, key); // it may have gone to make room
-        shard.insert(hash, &content);
-        if old != 0 {
-            shard.remove(old);
-        }
-        Ok(())
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Refused> {

@@ -20,7 +20,7 @@ use http::uri::Scheme;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_local;
 
-use super::opened::Opened;
+use super::server_stream::ServerStream;
 use super::transport::{Transport, Wire};
 use crate::ground::Dialer;
 use crate::limits::LimitCounter;
@@ -77,9 +77,9 @@ struct Carrier {
 }
 
 /// A request's place on a connection, given back when dropped.
-pub struct Place(Rc<Carrier>);
+pub struct StreamSlot(Rc<Carrier>);
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get() - 1);
         if self.0.active.get() == 0 {
@@ -88,7 +88,7 @@ impl Drop for Place {
     }
 }
 
-impl Place {
+impl StreamSlot {
     /// Ready once the server's settings are known. They come first on a connection (RFC 9113 section 3.4), so that the
     /// answer to a ping, or to a request, tells that they are there.
     pub fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
@@ -131,12 +131,12 @@ impl Carrier {
             wake(&mut self.task.borrow_mut());
         }
         self.served.set(self.served.get() + 1);
-        let place = Place(self.clone());
-        Stream::Virtual(Box::new(Opened::new(
+        let slot = StreamSlot(self.clone());
+        Stream::Virtual(Box::new(ServerStream::new(
             self.send.clone(),
             scheme,
             translates_grpc_web,
-            place,
+            slot,
         )))
     }
 }

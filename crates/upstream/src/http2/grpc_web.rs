@@ -44,7 +44,7 @@ pub fn translate_request(fields: &mut HeaderMap) -> Option<Form> {
 }
 
 /// Makes the answer's head one of gRPC-Web.
-pub fn translate_answer(form: Form, fields: &mut HeaderMap) {
+pub fn translate_response(form: Form, fields: &mut HeaderMap) {
     let rest = fields
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
@@ -141,7 +141,7 @@ mod tests {
         let mut asked = fields("application/grpc-web-text+proto");
         assert_eq!(translate_request(&mut asked), Some(Form::Text));
         assert_eq!(asked[header::CONTENT_TYPE], "application/grpc+proto");
-        translate_answer(Form::Text, &mut asked);
+        translate_response(Form::Text, &mut asked);
         assert_eq!(asked[header::CONTENT_TYPE], "application/grpc-web-text+proto");
     }
 

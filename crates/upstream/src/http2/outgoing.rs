@@ -23,7 +23,7 @@ const OWN_CHUNKS: ChunkLimits = ChunkLimits {
     lenient: Lenient::NONE,
 };
 
-enum Source {
+enum BodyState {
     Done,
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
@@ -34,7 +34,7 @@ enum Source {
 /// See the module.
 pub struct Outgoing {
     stream: SendStream<Bytes>,
-    source: Source,
+    state: BodyState,
     /// So many of the next bytes are payload of the chunk under way.
     chunk_left: usize,
     /// The payload is base64 (gRPC-Web) and leaves without it.
@@ -44,15 +44,15 @@ pub struct Outgoing {
 impl Outgoing {
     /// For a stream whose head is sent; it is ended already if `framing` says that there is no body.
     pub fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
-        let source = match framing {
-            Framing::None | Framing::Length(0) => Source::Done,
-            Framing::Length(length) => Source::Length(length),
-            Framing::Chunked => Source::Chunked(Box::new(ChunkedDecoder::new(OWN_CHUNKS))),
-            Framing::UntilClose => Source::Raw,
+        let state = match framing {
+            Framing::None | Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::Chunked(Box::new(ChunkedDecoder::new(OWN_CHUNKS))),
+            Framing::UntilClose => BodyState::Raw,
         };
         Self {
             stream,
-            source,
+            state,
             chunk_left: 0,
             decoder: None,
         }
@@ -69,7 +69,7 @@ impl Outgoing {
     /// The stream is ended as it should be.
     #[inline]
     pub fn is_done(&self) -> bool {
-        matches!(self.source, Source::Done)
+        matches!(self.state, BodyState::Done)
     }
 
     /// Takes bytes of the body: how many. Pending if the windows allow none.
@@ -86,27 +86,27 @@ impl Outgoing {
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.source {
+        match &mut self.state {
             // nothing belongs there
-            Source::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            Source::Raw => self.poll_send(context, bytes, false),
-            Source::Length(left) => {
+            BodyState::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            BodyState::Raw => self.poll_send(context, bytes, false),
+            BodyState::Length(left) => {
                 let left = *left;
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 let n = ready!(self.poll_send(context, &bytes[..most], most as u64 == left))?;
-                self.source = match left - n as u64 {
-                    0 => Source::Done,
-                    left => Source::Length(left),
+                self.state = match left - n as u64 {
+                    0 => BodyState::Done,
+                    left => BodyState::Length(left),
                 };
                 Poll::Ready(Ok(n))
             }
-            Source::Chunked(_) if self.chunk_left > 0 => {
+            BodyState::Chunked(_) if self.chunk_left > 0 => {
                 let most = self.chunk_left.min(bytes.len());
                 let n = ready!(self.poll_send(context, &bytes[..most], false))?;
                 self.chunk_left -= n;
                 Poll::Ready(Ok(n))
             }
-            Source::Chunked(decoder) => match decoder.step(bytes) {
+            BodyState::Chunked(decoder) => match decoder.step(bytes) {
                 Ok(ChunkStep::NeedMore { consumed }) => Poll::Ready(Ok(consumed)),
                 Ok(ChunkStep::Data { consumed_before, len }) => {
                     self.chunk_left = len;
@@ -166,7 +166,7 @@ impl Outgoing {
     }
 
     fn finish(&mut self, trailers: Option<&Head>) -> io::Result<()> {
-        self.source = Source::Done;
+        self.state = BodyState::Done;
         let sent = match trailers.and_then(|trailers| to_map(trailers, 0)) {
             Some(trailers) => self.stream.send_trailers(trailers),
             None => self.stream.send_data(Bytes::new(), true),
@@ -177,7 +177,7 @@ impl Outgoing {
     /// The writer has no more: the end of a tunnel.
     #[inline]
     pub fn shut(&mut self) -> io::Result<()> {
-        if let Source::Raw = self.source {
+        if let BodyState::Raw = self.state {
             self.finish(None)?;
         }
         Ok(())

@@ -27,7 +27,7 @@ pub fn incoming(
 ) -> io::Result<Incoming> {
     let (mut parts, body) = response.into_parts();
     if let Some(form) = web {
-        grpc_web::translate_answer(form, &mut parts.headers);
+        grpc_web::translate_response(form, &mut parts.headers);
     }
     write_status(parts.status, &mut out);
     write_fields(&parts.headers, &mut out);

@@ -21,7 +21,7 @@ use headgate_wire::{parse_request, Framing, Parsed, RequestHead, TargetForm};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{header, HeaderValue, Method, Request};
 
-use super::connections::Place;
+use super::connections::StreamSlot;
 use super::fields::{to_map, OWN_HEADS};
 use super::grpc_web::{self, Form};
 use super::incoming::Incoming;
@@ -41,7 +41,7 @@ enum Asking {
     Unsupported,
 }
 
-enum Answering {
+enum ResponseState {
     /// Nothing was asked yet.
     Silent,
     Head {
@@ -53,33 +53,38 @@ enum Answering {
 }
 
 /// See the module.
-pub struct Opened {
+pub struct ServerStream {
     send: SendRequest<Bytes>,
     scheme: Scheme,
     asking: Asking,
     /// In a cell, because asking whether bytes are there may take them from `h2`.
-    answering: RefCell<Answering>,
+    response: RefCell<ResponseState>,
     is_head: bool,
     translates_grpc_web: bool,
     /// How a browser's call is written, if this is one.
     web: Option<Form>,
     /// The key of a WebSocket, if the request asks for one.
     key: Option<Vec<u8>>,
-    place: Place,
+    slot: StreamSlot,
 }
 
-impl Opened {
-    pub fn new(send: SendRequest<Bytes>, scheme: Scheme, translates_grpc_web: bool, place: Place) -> Self {
+impl ServerStream {
+    pub fn new(
+        send: SendRequest<Bytes>,
+        scheme: Scheme,
+        translates_grpc_web: bool,
+        slot: StreamSlot,
+    ) -> Self {
         Self {
             send,
             scheme,
             asking: Asking::Head(Vec::new()),
-            answering: RefCell::new(Answering::Silent),
+            response: RefCell::new(ResponseState::Silent),
             is_head: false,
             translates_grpc_web,
             web: None,
             key: None,
-            place,
+            slot,
         }
     }
 
@@ -106,7 +111,7 @@ impl Opened {
             return Poll::Ready(Ok(()));
         };
         if is_websocket(head) {
-            ready!(self.place.poll_settled(context));
+            ready!(self.slot.poll_settled(context));
             if !self.send.is_extended_connect_protocol_enabled() {
                 self.asking = Asking::Unsupported;
                 return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
@@ -131,7 +136,7 @@ impl Opened {
         if let Ok((response, stream)) = self.send.send_request(request, is_whole(framing)) {
             self.asking =
                 Asking::Body(Outgoing::new(stream, framing).out_of_base64(self.web == Some(Form::Text)));
-            self.answering.replace(Answering::Head {
+            self.response.replace(ResponseState::Head {
                 response,
                 text: Vec::new(),
             });
@@ -143,7 +148,7 @@ impl Opened {
     }
 }
 
-impl Answering {
+impl ResponseState {
     /// Ready when there are bytes to read, or there will be none.
     fn poll_more(
         &mut self,
@@ -247,7 +252,7 @@ fn failed(error: &h2::Error) -> io::Error {
     }
 }
 
-impl Duplex for Opened {
+impl Duplex for ServerStream {
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -261,17 +266,17 @@ impl Duplex for Opened {
             Asking::Ready(_) => ready!(self.poll_open(context))?,
             Asking::Head(_) | Asking::Body(_) => {}
         }
-        let answering = self.answering.get_mut();
-        ready!(answering.poll_more(context, self.is_head, self.web, self.key.as_deref()))?;
-        self.place.settle();
-        match answering {
-            Answering::Body(incoming) => incoming.poll_read(context, buffer, limit),
-            Answering::Head { text, .. } => {
+        let response = self.response.get_mut();
+        ready!(response.poll_more(context, self.is_head, self.web, self.key.as_deref()))?;
+        self.slot.settle();
+        match response {
+            ResponseState::Body(incoming) => incoming.poll_read(context, buffer, limit),
+            ResponseState::Head { text, .. } => {
                 let n = text.len().min(limit);
                 buffer.extend(text.drain(..n));
                 Poll::Ready(Ok(n))
             }
-            Answering::Silent => Poll::Pending,
+            ResponseState::Silent => Poll::Pending,
         }
     }
 
@@ -304,7 +309,7 @@ impl Duplex for Opened {
     }
 
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.answering
+        self.response
             .borrow_mut()
             .poll_more(context, self.is_head, self.web, self.key.as_deref())
     }
@@ -314,10 +319,10 @@ impl Duplex for Opened {
     }
 
     fn peek(&self) -> Peek {
-        match &*self.answering.borrow() {
-            Answering::Body(incoming) if incoming.has_bytes() => Peek::Data,
-            Answering::Body(incoming) if incoming.is_finished() => Peek::End,
-            Answering::Head { text, .. } if !text.is_empty() => Peek::Data,
+        match &*self.response.borrow() {
+            ResponseState::Body(incoming) if incoming.has_bytes() => Peek::Data,
+            ResponseState::Body(incoming) if incoming.is_finished() => Peek::End,
+            ResponseState::Head { text, .. } if !text.is_empty() => Peek::Data,
             _ => Peek::Nothing,
         }
     }
