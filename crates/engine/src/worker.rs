@@ -124,7 +124,7 @@ impl Worker {
         spawn_local(async move { buffers.turns.run().await });
     }
 
-    /// Stops accepting; connections end after their current response, idle ones after a moment.
+    /// Stops accepting; connections end after their current response, idle ones after a short grace period.
     pub fn drain(&self) {
         let shared = &self.shared;
         shared.is_draining.set(true);
@@ -200,7 +200,7 @@ impl Worker {
         }
     }
 
-    /// Opens the access log's file anew, after somebody has moved it.
+    /// Opens the access log's file anew, after it was moved.
     pub fn reopen_logs(&self) -> io::Result<()> {
         self.shared
             .tables()
@@ -220,7 +220,7 @@ impl Worker {
     /// one is reached any more.
     ///
     /// # Errors
-    /// The socket is no address.
+    /// The socket is not a valid address.
     pub fn stand_in(&self, origin: &str, socket: &str) -> Result<(), String> {
         self.shared.origins.stand_in(origin, socket)
     }

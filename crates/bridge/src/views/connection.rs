@@ -131,7 +131,10 @@ impl Connection {
                 "`{mode}` is not a valid mode; hint: `none`, `optional`, `required` or `routes`"
             ))
         })?;
-        self.state.get()?.ask_for(*mode).map_err(PyValueError::new_err)
+        self.state
+            .get()?
+            .request_client_certificate(*mode)
+            .map_err(PyValueError::new_err)
     }
 
     /// The upstream, or the server's address, that the connection goes to as it is; `None`: as configured.

@@ -15,7 +15,7 @@ pub struct Entry<'a> {
     pub method: &'a [u8],
     /// Target as received.
     pub target: &'a [u8],
-    /// Authority the client asked for.
+    /// Authority that the client requested.
     pub host: &'a [u8],
     /// `HTTP/1.1` and the like.
     pub version: &'static str,
@@ -68,7 +68,7 @@ pub struct TlsFacts<'a> {
     pub version: &'a str,
     /// The cipher suite.
     pub cipher: &'a str,
-    /// The name that the client asked for, "" if it asked for none.
+    /// The server name that the client sent, "" if it sent none.
     pub server_name: &'a str,
     /// The application protocol agreed on, "" if none was.
     pub alpn: &'a str,

@@ -3,7 +3,7 @@
 /// Why a format was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// A name in braces is no field.
+    /// A name in braces is not a field.
     #[error("access log format has no field `{name}`; {hint}")]
     UnknownField {
         /// The name that was not known.

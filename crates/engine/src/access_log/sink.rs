@@ -15,7 +15,7 @@ use super::syslog::{Address, Syslog};
 const WAITING_BUFFERS: usize = 4;
 /// ... but at least this much.
 const MIN_WAITING_BYTES: usize = 256 * 1024;
-/// When nothing more may wait, one line in so many asks whether there is room again.
+/// When nothing more may wait, one line in so many checks whether there is room again.
 const LINES_PER_RETRY: u64 = 16;
 
 /// How much of a log could not be written.

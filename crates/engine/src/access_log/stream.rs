@@ -97,7 +97,7 @@ impl Stream {
         Ok(lines.len())
     }
 
-    /// Pieces of at most `PIPE_BUF` bytes, each when it does not block. Fails with what is left: nobody reads any more.
+    /// Pieces of at most `PIPE_BUF` bytes, each when it does not block. Fails with what is left: the reader has gone.
     fn write_while_there_is_room<'a>(&self, lines: &'a [u8]) -> Result<usize, &'a [u8]> {
         let mut rest = lines;
         while !rest.is_empty() && self.has_room() {

@@ -79,7 +79,7 @@ kinds! {
     NoHost "no_host" Client 400 Never Debug "the redirect needs a host, and the request names none";
     TargetTooLong "target_too_long" Client 414 Never Debug "the request-target is longer than the limit";
     UnderscoreInFieldName "underscore_in_field_name" Client 400 Never Debug "there is a `_` in the name of a field";
-    Misdirected "misdirected" Client 421 Never Debug "this connection was made for another host than the request asks for";
+    Misdirected "misdirected" Client 421 Never Debug "this connection was made for another host than the request names";
     NoClientCertificate "no_client_certificate" Client 400 Never Debug "a client certificate is needed here";
     BadClientCertificate "bad_client_certificate" Client 400 Never Debug "the client certificate is refused";
     GrpcDeadline "grpc_deadline" Client 504 Never Debug "the call's deadline passed before the server responded";
@@ -103,9 +103,9 @@ kinds! {
     UpstreamCut "upstream_cut" Upstream 502 Never Debug "the server closed the connection within its response";
     BadChunk "bad_chunk" Upstream 502 Never Debug "the framing of the response's body is malformed";
     EndlessInterim "endless_interim" Upstream 502 IfIdempotent Debug "the server sends interim responses without end";
-    UnaskedTransferCoding "unasked_transfer_coding" Upstream 502 Never Debug "the server used a transfer coding that it was not asked for";
+    UnaskedTransferCoding "unasked_transfer_coding" Upstream 502 Never Debug "the server used a transfer coding that was not requested";
     UnaskedUpgrade "unasked_upgrade" Upstream 502 Never Debug "the server switched protocols without being asked";
-    BadUpgrade "bad_upgrade" Upstream 502 Never Debug "the server switched to a protocol that was not asked for";
+    BadUpgrade "bad_upgrade" Upstream 502 Never Debug "the server switched to a protocol that was not requested";
     BadWebSocketResponse "bad_websocket_answer" Upstream 502 Never Debug "the server's response does not open the WebSocket";
     WebSocketUnsupported "websocket_unsupported" Upstream 502 Never Debug "the server takes no WebSockets over HTTP/2 (RFC 8441)";
     ServerWebSocketProtocol "websocket_protocol" Upstream 502 Never Debug "the server broke the WebSocket protocol";

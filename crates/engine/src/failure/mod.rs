@@ -1,4 +1,4 @@
-//! What went wrong with a request: at whose fault, with which respond, and whether a retry is safe.
+//! What went wrong with a request: at whose fault, with which response, and whether a retry is safe.
 //!
 //! # How it works
 //! Each kind of failure is a line of one table, from which its status, its fault and the reference for users come. What
@@ -86,7 +86,7 @@ impl FailureKind {
     }
 
     /// Whether there is nobody left to respond to.
-    pub fn leaves_nobody(self) -> bool {
+    pub fn is_disconnect(self) -> bool {
         matches!(self, Self::ClientLeft | Self::ClientSendTimeout)
     }
 }
@@ -179,7 +179,7 @@ const RESPONSE_ERRORS: [ResponseError; 4] = [
     ResponseError::SwitchBody,
 ];
 
-/// A request that could not be served as asked. One pointer, so that what may fail costs little where it does not.
+/// A request that could not be served as requested. One pointer, so that what may fail costs little where it does not.
 #[derive(Clone, Debug)]
 pub struct Failure(Box<FailureParts>);
 
@@ -262,7 +262,7 @@ impl Failure {
         FailureKind::ShuttingDown.into()
     }
 
-    /// Tells the gateway's own log of it, as loudly as its kind asks for.
+    /// Tells the gateway's own log of it, at the level of its kind.
     pub(crate) fn log(&self, request_id: &str) {
         let (kind, message) = (self.kind.name(), &self.message);
         match self.kind.facts().level {

@@ -30,7 +30,7 @@ struct End {
 pub enum QueueFull {
     /// The peers take too slowly.
     Full,
-    /// Nobody is there.
+    /// There is no peer.
     Ended,
 }
 
@@ -79,7 +79,7 @@ impl Channel {
     /// Closes it, both sides, with a code and a reason. The first order counts.
     ///
     /// # Errors
-    /// Nobody could be told that.
+    /// It cannot be sent.
     pub fn close(&self, code: u16, reason: &str) -> Result<(), CloseRefused> {
         if !matches!(code, 1000 | 1001 | 1003 | 1007..=1014 | 3000..=4999) {
             return Err(CloseRefused::Code);

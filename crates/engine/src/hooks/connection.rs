@@ -45,7 +45,7 @@ pub struct ConnectionState {
     pub(crate) tls: Option<Rc<ListenerTls>>,
     /// The certificate it is shown, if a hook has said so.
     pub(crate) certificate: RefCell<Option<ChosenCertificate>>,
-    /// What its client is asked for, if a hook has said so.
+    /// Whether its client must send a certificate, if a hook has set it.
     pub(crate) client_certificates: Cell<Option<ClientCertificateMode>>,
     /// Why a hook refused it.
     pub refusal: RefCell<Option<String>>,
@@ -73,7 +73,7 @@ impl ConnectionState {
     /// # Errors
     /// Its TLS is not ended here.
     pub fn show(&self, certificate: &OwnCertificate) -> Result<(), String> {
-        self.ended_here()?;
+        self.terminated_tls()?;
         self.certificate.replace(Some(certificate.into()));
         Ok(())
     }
@@ -83,25 +83,25 @@ impl ConnectionState {
     /// # Errors
     /// There is none, or its TLS is not ended here.
     pub fn show_configured(&self, name: &str) -> Result<(), String> {
-        let chosen = ChosenCertificate::configured(self.ended_here()?, name).ok_or_else(|| {
+        let chosen = ChosenCertificate::configured(self.terminated_tls()?, name).ok_or_else(|| {
             format!("there is no certificate for `{name}`; hint: name one of the listener's, or give a certificate")
         })?;
         self.certificate.replace(Some(chosen));
         Ok(())
     }
 
-    /// What its client is asked for.
+    /// Whether its client must send a certificate.
     pub fn client_certificates(&self) -> Option<ClientCertificateMode> {
         let own = || self.tls.as_ref().map(|tls| tls.client_certificates());
         self.client_certificates.get().or_else(own)
     }
 
-    /// Has its client asked for a certificate.
+    /// Requests a certificate from its client.
     ///
     /// # Errors
     /// The listener trusts no authority, or the connection's TLS is not ended here.
-    pub fn ask_for(&self, mode: ClientCertificateMode) -> Result<(), String> {
-        if !self.ended_here()?.can_ask_for(mode) {
+    pub fn request_client_certificate(&self, mode: ClientCertificateMode) -> Result<(), String> {
+        if !self.terminated_tls()?.can_ask_for(mode) {
             return Err(
                 "the listener trusts no authority; hint: name its file in `client_certificates.ca`"
                     .to_owned(),
@@ -111,7 +111,7 @@ impl ConnectionState {
         Ok(())
     }
 
-    fn ended_here(&self) -> Result<&ListenerTls, String> {
+    fn terminated_tls(&self) -> Result<&ListenerTls, String> {
         self.tls.as_deref().ok_or_else(|| {
             format!(
                 "listener `{}` does not end TLS; hint: give it `tls`, or choose `connection.upstream`",
@@ -158,7 +158,7 @@ pub struct ClientInfo {
     pub listener: String,
     /// The address of the connection, where a trusted proxy has said that the client is another one.
     pub hop: Option<String>,
-    /// Whether a trusted proxy has said which host it was asked for.
+    /// Whether a trusted proxy has named the host of the request.
     pub tells_host: bool,
     /// Where the client connected to; known only where a server is to be told.
     pub destination: Option<SocketAddr>,
@@ -171,7 +171,7 @@ pub struct ClientInfo {
 }
 
 impl Default for ClientInfo {
-    /// Nobody, over plain HTTP.
+    /// None, over plain HTTP.
     fn default() -> Self {
         Self {
             address: String::new(),

@@ -32,7 +32,7 @@ pub struct Timings {
     pub head_us: Cell<u64>,
     /// In hooks, waiting included.
     pub hook_us: Cell<u64>,
-    /// Each hook by itself, where somebody wants to know ([`Tables::wants_hook_times`]).
+    /// Each hook by itself, where they are logged or sent ([`Tables::wants_hook_times`]).
     pub hooks: RefCell<Vec<HookTime>>,
 }
 
@@ -50,13 +50,13 @@ pub struct Rare {
     pub request_trailers: RefCell<Option<Head>>,
     /// The trailers of the response, likewise.
     pub response_trailers: RefCell<Option<Head>>,
-    /// What request hooks ask of the body.
+    /// What request hooks request of the body.
     pub intake: Intake,
     /// The servers tried so far.
     pub tried: RefCell<Tried>,
     /// How the upstream's servers are, for `balance` hooks.
     pub loads: RefCell<Vec<Load>>,
-    /// The WebSocket that the request asks for, where hooks see its messages.
+    /// The WebSocket that the request opens, where hooks see its messages.
     pub websocket: OnceCell<Rc<Channel>>,
     /// The response of a body hook, to be given in place of what the hook was called for.
     pub(crate) hook_response: RefCell<Option<Box<HookResponse>>>,
@@ -66,13 +66,13 @@ pub struct Rare {
 pub struct Exchange {
     /// The request's head; edits by hooks are in it.
     pub request: RefCell<RequestHead>,
-    /// What the client asked for, whatever hooks make of the request's method.
+    /// What the client requested, whatever hooks make of the request's method.
     pub asked: Asked,
     /// The response's head: the server's, while `response` hooks run and after.
     pub response: RefCell<Option<ResponseHead>>,
     /// The status sent to the client, 0 before.
     pub status: Cell<u16>,
-    /// Who asks.
+    /// The client.
     pub client: Rc<ClientInfo>,
     /// The tables that this request was routed with; they outlive a configuration change.
     pub tables: RefCell<Rc<Configuration>>,
@@ -110,7 +110,7 @@ pub struct Exchange {
     pub depth: Cell<u8>,
     /// Where the time went.
     pub timings: Timings,
-    /// Whether hooks may ask for the request's body now: those of phase `request` run.
+    /// Whether hooks may read the request's body now: those of phase `request` run.
     pub is_body_open: Cell<bool>,
     /// The server that a `balance` hook chose for the next attempt.
     pub picked: Cell<Option<usize>>,
@@ -192,7 +192,7 @@ impl Exchange {
         self.rare.get().map(|rare| &**rare)
     }
 
-    /// What hooks reach the WebSocket by, if the request asks for one whose messages they see.
+    /// What hooks reach the WebSocket by, if the request opens one whose messages they see.
     pub(crate) fn channel(&self) -> Option<Rc<Channel>> {
         self.known_rare().and_then(|rare| rare.websocket.get().cloned())
     }

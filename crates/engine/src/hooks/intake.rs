@@ -1,4 +1,4 @@
-//! What request hooks ask of the request's body, and what they put in its place.
+//! What request hooks read of the request's body, and what they put in its place.
 //!
 //! # How it works
 //! A hook runs in asyncio while the request's own task holds the connection. So the hook leaves a [`Want`] here and wakes
@@ -84,7 +84,7 @@ impl Intake {
         self.taken.get()
     }
 
-    /// Whether a hook has asked for anything of it, or replaced it.
+    /// Whether a hook has read or replaced it.
     pub(crate) fn is_used(&self) -> bool {
         self.taken.get() != Taken::Nothing || self.new_body.borrow().is_some()
     }
@@ -140,17 +140,17 @@ impl Intake {
         }
     }
 
-    /// What is asked for next.
+    /// What is requested next.
     pub(crate) fn wanted(&self) -> Option<Want> {
         self.wants.borrow().front().map(|(want, _)| *want)
     }
 
-    /// Has this task woken when something is asked for.
+    /// Has this task woken when something is requested.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.replace(Some(waker.clone()));
     }
 
-    /// Gives the next one who asked what it gets.
+    /// Delivers to the next one who waits.
     pub(crate) fn deliver(&self, delivery: Delivery) {
         let next = self.wants.borrow_mut().pop_front();
         if let Some((_, continuation)) = next {

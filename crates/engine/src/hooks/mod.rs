@@ -3,7 +3,7 @@
 //! # How it works
 //! A hook is an index into the table that came with the snapshot. The engine calls it with the exchange; the hook responds
 //! at once ([`Step::Ready`], the common case, also for an `async def` that does not wait) or with a future that the
-//! request's task awaits. Dropping that future cancels the hook: this is what happens when the client leaves or the
+//! request's task awaits. Dropping that future cancels the hook: this is what happens when the client disconnects or the
 //! hook's deadline passes. A phase without hooks never comes here.
 
 pub(crate) mod channel;
@@ -32,7 +32,7 @@ pub use verdict::{
     LocalFuture, MatcherFailed, MessageStep, MessageVerdict, Read, Step, Verdict,
 };
 
-/// Everything the engine asks of user code.
+/// Everything the engine calls in user code.
 pub trait Hooks {
     /// Runs one hook of any phase. `exchange` tells the phase's other arguments (response, attempt, failure).
     fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step;

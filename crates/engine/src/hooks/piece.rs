@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-/// Bytes that do not change while somebody holds them.
+/// Bytes that do not change while they are held.
 pub trait Piece {
     /// The bytes.
     fn bytes(&self) -> &[u8];

@@ -27,7 +27,7 @@ impl Spool {
     }
 
     /// Bytes held.
-    #[allow(clippy::len_without_is_empty)] // nobody asks
+    #[allow(clippy::len_without_is_empty)] // no caller needs it
     pub fn len(&self) -> u64 {
         self.length
     }

@@ -80,7 +80,7 @@ pub enum HookResponseBody {
     Bytes(Vec<u8>),
     /// Chunks as they come, for instance from an async generator.
     Stream(Box<dyn BodySource>),
-    /// Bytes both ways after a 101: the client asked for another protocol, and user code speaks it.
+    /// Bytes both ways after a 101: the client requested another protocol, and user code speaks it.
     Tunnel(VirtualEnd),
 }
 

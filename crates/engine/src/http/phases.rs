@@ -1,4 +1,4 @@
-//! Running the hooks of a phase, and noticing meanwhile that the client leaves.
+//! Running the hooks of a phase, and noticing meanwhile that the client disconnects.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -34,7 +34,7 @@ pub(crate) async fn run_hooks_now(
     run(connection, exchange, hooks, None).await
 }
 
-/// As [`run_hooks_now`], for phase `request`: its hooks may also ask for the body.
+/// As [`run_hooks_now`], for phase `request`: its hooks may also read the body.
 pub(crate) async fn run_request_hooks(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -51,7 +51,7 @@ pub(crate) async fn run_request_hooks(
     outcome
 }
 
-/// From now on nobody may ask for the request's body.
+/// From now on no hook may read the request's body.
 pub(crate) fn close_body(exchange: &Exchange) {
     exchange.is_body_open.set(false);
     if let Some(rare) = exchange.known_rare() {
@@ -74,8 +74,7 @@ async fn run(
             Step::Ready(verdict) => verdict,
             Step::Pending(future) => {
                 let half_close = tables.limits.allow_half_close;
-                match unless_client_leaves(future, connection, exchange, body.as_deref_mut(), half_close)
-                    .await
+                match unless_disconnected(future, connection, exchange, body.as_deref_mut(), half_close).await
                 {
                     Ok(verdict) => verdict,
                     Err(failure) => {
@@ -112,9 +111,9 @@ async fn run(
     outcome
 }
 
-/// Waits for a hook and reads what it asks of the body; fails (and the hook is cancelled) if the client goes meanwhile or
+/// Waits for a hook and reads what it wants of the body; fails (and the hook is cancelled) if the client disconnects meanwhile or
 /// its body is bad.
-async fn unless_client_leaves(
+async fn unless_disconnected(
     mut future: LocalFuture<'static, Verdict>,
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -138,7 +137,7 @@ async fn unless_client_leaves(
     .await
 }
 
-/// What the client does while user code is waited for: reads what that asks of the body, if it may. Ready with the failure
+/// What the client does while user code is waited for: reads what that wants of the body, if it may. Ready with the failure
 /// that ends the request.
 pub(crate) fn poll_client(
     context: &mut Context<'_>,
@@ -147,7 +146,7 @@ pub(crate) fn poll_client(
     body: Option<&mut RequestBody>,
     disconnect: &mut DisconnectWatcher,
 ) -> Poll<Failure> {
-    // what a later step of the hook may ask for wakes this task
+    // what a later step of the hook may request wakes this task
     if let Some(body) = body {
         let intake = &exchange.rare().intake;
         if let Poll::Ready(failure) = intake::poll(intake, context, connection, exchange, body) {

@@ -87,7 +87,7 @@ impl Link {
         })
     }
 
-    /// Whether nothing more may be sent on it: it has broken, or the server has closed it while nothing was asked.
+    /// Whether nothing more may be sent on it: it has broken, or the server has closed it while it was idle.
     pub(super) fn is_closed(&self) -> bool {
         let state = &self.state;
         // while responses are awaited, those who wait are told that the connection ended
@@ -101,7 +101,7 @@ impl Link {
 
     /// Sends a command and waits for its response.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let _flight = Flight::new(&self.state);
+        let _flight = InFlight::new(&self.state);
         let mut connection = self.connection.clone();
         let response = match connection.req_packed_command(command).await {
             Ok(Value::ServerError(error)) => Err(RedisError::from(error)),
@@ -115,16 +115,16 @@ impl Link {
 }
 
 /// A command under way.
-struct Flight<'a>(&'a State);
+struct InFlight<'a>(&'a State);
 
-impl<'a> Flight<'a> {
+impl<'a> InFlight<'a> {
     fn new(state: &'a State) -> Self {
         state.in_flight.set(state.in_flight.get() + 1);
         Self(state)
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
     }

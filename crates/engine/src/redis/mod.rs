@@ -26,7 +26,7 @@ use headgate_shared::metrics::Counter;
 use address::Address;
 use servers::Servers;
 
-/// The pause before a cluster or a Sentinel that changes is asked again.
+/// The pause before a cluster or a Sentinel that changes is queried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Servers, as a URL names them.
@@ -127,7 +127,7 @@ impl Redis {
         command: Command,
         is_repeatable: bool,
     ) -> LocalFuture<'static, Result<Value, RedisFailure>> {
-        Box::pin(async move { self.within(&shared, self.ask(&command, is_repeatable)).await })
+        Box::pin(async move { self.within(&shared, self.execute(&command, is_repeatable)).await })
     }
 
     /// Runs a script by its hash, or by its text if the server does not know it.
@@ -147,10 +147,10 @@ impl Redis {
                     .collect()
             };
             self.within(&shared, async {
-                match self.ask(&told("EVALSHA", &script.hash), false).await {
+                match self.execute(&told("EVALSHA", &script.hash), false).await {
                     // it has not run
                     Err(error) if error.code() == Some("NOSCRIPT") => {
-                        self.ask(&told("EVAL", &script.text), false).await
+                        self.execute(&told("EVAL", &script.text), false).await
                     }
                     other => other,
                 }
@@ -160,7 +160,7 @@ impl Redis {
     }
 
     /// Sends a command where it belongs, and again where it was sent for nothing.
-    async fn ask(&self, arguments: &Command, is_repeatable: bool) -> Result<Value, RedisError> {
+    async fn execute(&self, arguments: &Command, is_repeatable: bool) -> Result<Value, RedisError> {
         let command = packed(arguments);
         let slot = self
             .servers

@@ -107,8 +107,8 @@ impl Servers {
     /// Asks a Sentinel, and looks whether the server it names is what it says.
     async fn primary(&self, sentinel: &ServerAddress, name: &str) -> Result<Link, RedisError> {
         // Sentinels have neither databases nor the servers' users
-        let asked = self.open_as(sentinel, &RedisConnectionInfo::default()).await?;
-        let response = asked
+        let sentinel_link = self.open_as(sentinel, &RedisConnectionInfo::default()).await?;
+        let response = sentinel_link
             .send(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name))
             .await?;
         let (host, port): (String, u16) = redis::from_redis_value(response).map_err(|_| {

@@ -8,7 +8,7 @@ use super::ListenerTls;
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// The address as it was asked for.
+    /// The address as configured.
     pub address: String,
     /// Its name, for hooks and logs.
     pub name: String,

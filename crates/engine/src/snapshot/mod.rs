@@ -54,7 +54,7 @@ pub struct Snapshot {
     /// Where TLS connections go by their server name, on listeners with `tls_passthrough`.
     #[serde(default)]
     pub tls_routes: Vec<TlsRoute>,
-    /// Networks whose word about the client is taken; absent: nobody is asked, and lists of hops are passed on.
+    /// Networks of trusted proxies, which may name the client; absent: no proxy is trusted, and lists of hops are passed on.
     #[serde(default)]
     pub trusted_proxies: Option<Vec<String>>,
     /// Hooks of requests before they have a route, or that get none.
@@ -95,7 +95,7 @@ pub struct Limits {
     /// What a client's FIN before its response means: `false` (it left: 499), `true` (it only finished sending).
     #[serde(default)]
     pub allow_half_close: bool,
-    /// Of a body that a request hook asks for whole.
+    /// Of a body that a request hook reads whole.
     #[serde(default)]
     pub max_buffered_body_bytes: u64,
     /// Of that in memory; the rest lies in a temporary file.
@@ -167,7 +167,7 @@ pub struct Forwarding {
     pub via: bool,
     /// The gateway's name in `Via`.
     pub name: String,
-    /// Fields that only hooks set, to tell servers who asks. Those that clients send are taken out.
+    /// Fields that only hooks set, to tell servers who the client is. Those that clients send are taken out.
     #[serde(default)]
     pub identity_fields: Vec<String>,
     /// Fields that tell of the client's certificate, and what each holds. Those that clients send are taken out.

@@ -27,7 +27,7 @@ pub struct Http2 {
 }
 
 /// Resets that a client may provoke at least, over the life of a connection: a burst before it knows how many streams it
-/// may open is no flood.
+/// may open is not a flood.
 const PROVOKED_RESETS: usize = 1024;
 
 impl Http2 {

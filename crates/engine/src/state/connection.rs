@@ -26,20 +26,20 @@ pub(crate) struct Connection {
     pub(crate) client: Rc<ClientInfo>,
     pub(crate) served: u64,
     /// A connection to a server that speaks for this client alone.
-    pub(crate) own_server: Option<Box<OwnServer>>,
+    pub(crate) reserved_server: Option<Box<ReservedServer>>,
     /// How many requests of the gateway itself led to this connection; 0 for a client's.
     pub(crate) depth: u8,
     _admission: Admission,
 }
 
 /// A connection to a server on which the client has authenticated itself: no other client's requests may go on it.
-pub(crate) struct OwnServer {
+pub(crate) struct ReservedServer {
     pub(crate) upstream: Rc<Upstream>,
     pub(crate) server: usize,
     pub(crate) pooled: Box<Pooled>,
 }
 
-impl OwnServer {
+impl ReservedServer {
     /// Whether it leads to that server of that upstream.
     pub(crate) fn leads_to(&self, upstream: &Rc<Upstream>, server: usize) -> bool {
         self.server == server && Rc::ptr_eq(&self.upstream, upstream)
@@ -86,7 +86,7 @@ impl Connection {
             shared,
             client,
             served: 0,
-            own_server: None,
+            reserved_server: None,
             depth: 0,
             _admission: admission,
         })

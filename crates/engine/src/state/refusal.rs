@@ -51,7 +51,7 @@ impl Refusal {
     }
 }
 
-/// Logs a connection that was closed unserved; `host` is the name it asked for in TLS, if it got so far.
+/// Logs a connection that was closed unserved; `host` is its server name in TLS, if it got so far.
 pub(crate) fn log_refusal(
     tables: &Tables,
     shared: &Shared,

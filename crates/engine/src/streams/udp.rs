@@ -168,7 +168,7 @@ impl Session {
         let shared = self.shared.clone();
         let began_us = shared.clock.tick();
         shared.metrics.count(Counter::UdpSessions);
-        let error = self.converse(datagrams).await.err().unwrap_or_default();
+        let error = self.exchange_datagrams(datagrams).await.err().unwrap_or_default();
         shared.metrics.add(Counter::UdpBytesReceived, self.received);
         shared.metrics.add(Counter::UdpBytesSent, self.sent);
         if let Some(log) = &self.tables.access_log {
@@ -189,7 +189,7 @@ impl Session {
         }
     }
 
-    async fn converse(&mut self, mut datagrams: Receiver<Vec<u8>>) -> Result<(), &'static str> {
+    async fn exchange_datagrams(&mut self, mut datagrams: Receiver<Vec<u8>>) -> Result<(), &'static str> {
         let state = self.state();
         run_hooks(&self.shared, &state, &self.settings.hooks.connect)
             .await
@@ -342,7 +342,7 @@ async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
     .await
 }
 
-/// Waits for the end of the watch's patience.
+/// Waits until the watch runs out.
 async fn silence(idle: &Watched) {
     poll_fn(|context| late(idle, context).map(drop)).await;
 }

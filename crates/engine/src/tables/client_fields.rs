@@ -48,7 +48,7 @@ impl ClientFields {
     }
 
     /// Takes out what the client must not say.
-    pub(crate) fn cleanse(&self, head: &mut Head) {
+    pub(crate) fn strip(&self, head: &mut Head) {
         head.hide_lookalikes(&self.guarded);
         if self.has_identity {
             head.retain(|name, _| !self.identity.has(name));

@@ -53,7 +53,7 @@ pub struct Tables {
     pub(crate) phase_hooks: PhaseHooks,
     pub(crate) server_timing: bool,
     wants_hook_times: bool,
-    /// Whose word about the client is taken; `None`: nobody is asked.
+    /// Trusted proxies, which may name the client; `None`: no proxy is trusted.
     pub(crate) trusted_proxies: Option<Rc<Networks>>,
     /// Whether a server is told where the client connected to.
     pub(crate) wants_destination: bool,

@@ -1,4 +1,4 @@
-//! Which upstream a TLS connection goes to by the name it asks for, without being decrypted.
+//! Which upstream a TLS connection goes to by its server name, without being decrypted.
 
 use headgate_route::{Candidate, Fields, Found, HostPattern, Params, PathPattern, RouteSpec, Router};
 

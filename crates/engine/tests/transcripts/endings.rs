@@ -89,7 +89,7 @@ fn a_worker_that_drains_serves_what_it_has() {
         assert_eq!((message.status, &message.body[..]), (200, &b"ok"[..]));
         assert_eq!(message.field("connection").as_deref(), Some("close"));
         assert_eq!(client.rest().await, "");
-        // an idle connection may be about to be used: it is served for a moment
+        // an idle connection may be about to be used: it is served for a short time
         assert_eq!(idle.get("/probe").await.expect("it is sound").status, 200);
         assert_eq!(idle.rest().await, "");
     });

@@ -26,7 +26,7 @@ const BROKEN: [(&str, &str); 19] = [
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
     ),
     (
-        "a coding nobody asked for",
+        "a coding that was not requested",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     ),
     (
@@ -166,7 +166,7 @@ fn an_upgrade_that_a_hook_refuses_opens_no_tunnel() {
 
 #[test]
 fn servers_of_http2_are_held_to_the_same() {
-    // the lab's server speaks HTTP/1 only: what it says is no HTTP/2
+    // the lab's server speaks HTTP/1 only: what it sends is not HTTP/2
     lab::run(Setup::proxy().http2_upstream(), async |lab| {
         let mut client = lab.client();
         assert_eq!(client.get("/").await.expect("it is sound").status, 502);

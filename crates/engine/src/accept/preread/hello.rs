@@ -38,12 +38,12 @@ impl PendingConnection {
         state.hello.replace(Some(hello));
         let (shared, settings) = (Rc::clone(&self.shared), Rc::clone(&self.settings));
         let hooks = run_hooks(&shared, state, &settings.hooks.client_hello);
-        let ran = while_client_stays(&mut self.peer, &self.watch, hooks).await;
+        let ran = while_connected(&mut self.peer, &self.watch, hooks).await;
         let decided = ran.unwrap_or_else(|broken| Err(Refusal::broken(&broken)));
         if let Err(refusal) = &decided {
             let hello = state.hello.borrow();
             let name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
-            name.unwrap_or_default().clone_into(&mut self.asked_for);
+            name.unwrap_or_default().clone_into(&mut self.server_name);
             self.alert(match refusal.counter {
                 Some(Counter::RefusedByHook) => ACCESS_DENIED,
                 _ => INTERNAL_ERROR,
@@ -111,7 +111,7 @@ impl PendingConnection {
 }
 
 /// Waits for something while the client is there and the watch has not run out. What the client sends is kept.
-async fn while_client_stays<T>(
+async fn while_connected<T>(
     peer: &mut Peer,
     watch: &Watched,
     work: impl Future<Output = T>,

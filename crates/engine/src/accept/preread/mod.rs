@@ -1,7 +1,7 @@
 //! What happens on a connection before its first byte of HTTP: a PROXY header, `connect` hooks, a look at its `ClientHello`.
 //!
 //! # How it works
-//! Only connections of listeners that ask for it come here ([`Settings::is_plain`]); all others are served at once. The
+//! Only connections of listeners that need it come here ([`Settings::is_plain`]); all others are served at once. The
 //! stages run in one task, which ends by starting the one that serves the connection: so what the stages held is gone.
 
 mod hello;
@@ -44,8 +44,8 @@ pub(crate) struct PendingConnection {
     pub(crate) admission: Admission,
     /// Counted as one, from the first byte of TLS that is ended here.
     handshake: Option<Handshakes>,
-    /// The name asked for in TLS, for the log of a connection that is refused.
-    asked_for: String,
+    /// The server name in TLS, for the log of a connection that is refused.
+    server_name: String,
 }
 
 impl PendingConnection {
@@ -68,7 +68,7 @@ impl PendingConnection {
             shared,
             admission,
             handshake: None,
-            asked_for: String::new(),
+            server_name: String::new(),
         }
     }
 
@@ -96,7 +96,7 @@ impl PendingConnection {
             header = Some(self.read_proxy_header(versions).await?);
         }
         if let Some(proxy) = &header {
-            self.believe(proxy)?;
+            self.apply_proxy_header(proxy)?;
         }
         let state = Preread::new(ConnectionState {
             address: self.client.address.clone(),
@@ -150,7 +150,7 @@ impl PendingConnection {
     }
 
     /// Takes the header's addresses for the connection's.
-    fn believe(&mut self, header: &ProxyHeader) -> Result<(), Refusal> {
+    fn apply_proxy_header(&mut self, header: &ProxyHeader) -> Result<(), Refusal> {
         self.shared.metrics.count(Counter::ProxyHeaders);
         match &header.addresses {
             ProxyAddresses::Ip { source, destination } => {
@@ -190,7 +190,7 @@ impl PendingConnection {
                 };
                 return tcp::serve(inbound, Rc::clone(state), began_us).await;
             }
-            // carried on unread, or decrypted here, or nobody's
+            // forwarded unread, decrypted here, or refused
             if state.hello.borrow().is_some() && self.settings.tls.is_none() {
                 self.alert(UNRECOGNIZED_NAME);
                 let refusal = Refusal::new("no_route", Counter::TcpUnrouted);
@@ -198,7 +198,7 @@ impl PendingConnection {
             }
         }
         if let Some(tls) = self.settings.tls.clone() {
-            match Box::pin(self.secure(&tls, state.as_ref())).await {
+            match Box::pin(self.tls_handshake(&tls, state.as_ref())).await {
                 Ok(info) => {
                     self.client.scheme = "https";
                     self.client.tls = Some(Rc::new(info));
@@ -219,7 +219,7 @@ impl PendingConnection {
     }
 
     /// Does the TLS handshake. What no limit explains is the client's own matter and is not in the access log.
-    async fn secure(
+    async fn tls_handshake(
         &mut self,
         tls: &Rc<ListenerTls>,
         state: Option<&Rc<Preread>>,
@@ -263,7 +263,7 @@ impl PendingConnection {
     fn refuse(&self, refusal: &Refusal, began_us: u64) {
         refusal.count(&self.shared.metrics);
         self.shared.metrics.count(Counter::ConnectionsRefused);
-        let told = (refusal, self.asked_for.as_str());
+        let told = (refusal, self.server_name.as_str());
         log_refusal(&self.tables, &self.shared, &self.client, told, began_us);
     }
 }

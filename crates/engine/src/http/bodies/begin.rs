@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use headgate_wire::{Framing, Head};
 
-use super::chain::{Chain, Ground};
+use super::chain::{Chain, ChainContext};
 use super::failures::body_failure;
 use super::filtered::Pull;
 use super::intake::{client_body_ms, poll_continue};
@@ -51,13 +51,13 @@ pub(crate) async fn begin(
         exchange.request.borrow_mut().expect_continue = false;
     }
     let coding = coding(exchange, hooks)?;
-    let ground = Ground {
+    let chain_context = ChainContext {
         exchange: Rc::clone(exchange),
         hooks: Rc::clone(&tables.hooks),
         clock: connection.shared.clock.clone(),
         metrics: connection.shared.metrics.clone(),
     };
-    let chain = Chain::new(ground, hooks, coding, true);
+    let chain = Chain::new(chain_context, hooks, coding, true);
     let max_bytes = exchange
         .route
         .get()
@@ -87,7 +87,7 @@ async fn collect(
     connection.watch.arm(Limit::ClientBody, client_body_ms);
     poll_fn(|context: &mut Context<'_>| {
         if holds_back {
-            // the head waits for the body, so it is not for the server to ask for it
+            // the head waits for the body, so the server cannot request it
             match poll_continue(context, connection, exchange, body) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
@@ -155,7 +155,7 @@ fn coding(exchange: &Exchange, hooks: &[BodyHook]) -> Result<Option<Coding>, Fai
     content_coding(&request.head, hooks).map_err(|()| unknown())
 }
 
-/// The Content-Encoding that hooks want undone; `Err` for one that nobody here knows.
+/// The Content-Encoding that hooks want undone; `Err` for one that is unknown.
 pub(crate) fn content_coding(head: &Head, hooks: &[BodyHook]) -> Result<Option<Coding>, ()> {
     if !hooks.iter().any(|hook| hook.decode) {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! The stages that a body flows through: hooks, and the decoders and encoders around those that want text.
 //!
 //! # How it works
-//! The last stage is asked for a piece and asks the one before it, down to the [`Input`]. So a stage holds at most the
+//! The last stage is polled for a piece and polls the one before it, down to the [`Input`]. So a stage holds at most the
 //! piece it works on; one whose hook wants the body whole holds that, in a [`Spool`]. A hook that waits leaves its future
 //! in its stage, and the next poll goes on there.
 
@@ -47,14 +47,14 @@ pub(crate) enum ChainBroken<E> {
     Replied(Box<HookResponse>),
     /// It is larger than a hook takes it whole.
     TooLarge,
-    /// It is not what its Content-Encoding says, or that names a coding nobody here knows.
+    /// It is not what its Content-Encoding says, or that names an unknown coding.
     Coding,
     /// The temporary file failed.
     Spool(io::Error),
 }
 
 /// What all stages of a chain need.
-pub(crate) struct Ground {
+pub(crate) struct ChainContext {
     pub(crate) exchange: Rc<Exchange>,
     pub(crate) hooks: Rc<dyn Hooks>,
     pub(crate) clock: Rc<Clock>,
@@ -63,7 +63,7 @@ pub(crate) struct Ground {
 
 /// See the module.
 pub(crate) struct Chain {
-    ground: Ground,
+    chain_context: ChainContext,
     stages: Vec<Stage>,
     has_changed: bool,
 }
@@ -90,8 +90,18 @@ struct Whole {
 
 impl Chain {
     /// `coding` is how the body arrives; `codes_again`, that it shall leave so too.
-    pub(crate) fn new(ground: Ground, hooks: &[BodyHook], coding: Option<Coding>, codes_again: bool) -> Self {
-        let memory = ground.exchange.tables.borrow().limits.buffered_memory_bytes;
+    pub(crate) fn new(
+        chain_context: ChainContext,
+        hooks: &[BodyHook],
+        coding: Option<Coding>,
+        codes_again: bool,
+    ) -> Self {
+        let memory = chain_context
+            .exchange
+            .tables
+            .borrow()
+            .limits
+            .buffered_memory_bytes;
         let mut stages = Vec::with_capacity(hooks.len());
         let mut has_changed = false;
         let mut is_text = false;
@@ -119,7 +129,7 @@ impl Chain {
             stages.push(Stage::Encode(Encoding::new(coding)));
         }
         Self {
-            ground,
+            chain_context,
             stages,
             has_changed,
         }
@@ -146,7 +156,7 @@ impl Chain {
 
     /// Whose body it is.
     pub(crate) fn exchange(&self) -> &Exchange {
-        &self.ground.exchange
+        &self.chain_context.exchange
     }
 
     /// Whether any hook is in it.
@@ -163,7 +173,7 @@ impl Chain {
     ) -> Poll<Flowed<I::Error>> {
         poll_stages(
             &mut self.stages,
-            &self.ground,
+            &self.chain_context,
             &mut self.has_changed,
             context,
             input,
@@ -174,7 +184,7 @@ impl Chain {
 
 fn poll_stages<I: Input>(
     stages: &mut [Stage],
-    ground: &Ground,
+    chain_context: &ChainContext,
     has_changed: &mut bool,
     context: &mut Context<'_>,
     input: &mut I,
@@ -187,7 +197,7 @@ fn poll_stages<I: Input>(
     };
     loop {
         let given = match stage {
-            Stage::Hook(hook) => hook.poll_given(ground, has_changed, context, on),
+            Stage::Hook(hook) => hook.poll_given(chain_context, has_changed, context, on),
             Stage::Decode(decoding) => Poll::Ready(decoding.take().map_err(Into::into)),
             Stage::Encode(encoding) => Poll::Ready(encoding.take().map_err(Into::into)),
         };
@@ -197,13 +207,20 @@ fn poll_stages<I: Input>(
             Ok(None) => {}
             Err(broken) => return Poll::Ready(Err(Box::new(broken.with_input()))),
         }
-        let flow = match ready!(poll_stages(before, ground, has_changed, context, input, on)) {
+        let flow = match ready!(poll_stages(
+            before,
+            chain_context,
+            has_changed,
+            context,
+            input,
+            on
+        )) {
             Ok(flow) => flow,
             Err(broken) => return Poll::Ready(Err(broken)),
         };
         match stage {
             Stage::Hook(hook) => {
-                if let Err(broken) = hook.give(flow, ground) {
+                if let Err(broken) = hook.give(flow, chain_context) {
                     return Poll::Ready(Err(Box::new(broken.with_input())));
                 }
             }
@@ -222,7 +239,7 @@ enum StageBroken {
     Spool(io::Error),
 }
 
-type Given<T> = Result<T, Box<StageBroken>>;
+type StageResult<T> = Result<T, Box<StageBroken>>;
 
 impl StageBroken {
     #[cold]
@@ -253,11 +270,11 @@ impl HookStage {
     /// What the stage has to give; `None`: it wants more.
     fn poll_given(
         &mut self,
-        ground: &Ground,
+        chain_context: &ChainContext,
         has_changed: &mut bool,
         context: &mut Context<'_>,
         on: &mut On,
-    ) -> Poll<Given<Option<Flow>>> {
+    ) -> Poll<StageResult<Option<Flow>>> {
         if let Some(flow) = self.whole.as_mut().and_then(Whole::next) {
             return Poll::Ready(flow.map(Some).map_err(Into::into));
         }
@@ -266,9 +283,12 @@ impl HookStage {
         };
         if let BodyStep::Pending(future) = step {
             *on = On::Hook;
-            let began = ground.clock.tick();
+            let began = chain_context.clock.tick();
             let polled = future.as_mut().poll(context);
-            ground.exchange.timings.add_hook(ground.clock.tick() - began);
+            chain_context
+                .exchange
+                .timings
+                .add_hook(chain_context.clock.tick() - began);
             *step = BodyStep::Ready(ready!(polled));
         }
         match self.called.take() {
@@ -280,7 +300,7 @@ impl HookStage {
     }
 
     /// Takes a piece in and calls the hook with it, or keeps it for the call with the whole.
-    fn give(&mut self, flow: Flow, ground: &Ground) -> Given<()> {
+    fn give(&mut self, flow: Flow, chain_context: &ChainContext) -> StageResult<()> {
         let is_last = flow.is_last;
         let mut piped = None;
         let chunk = match &mut self.whole {
@@ -289,20 +309,23 @@ impl HookStage {
                 flow.data
             }
             Some(whole) => {
-                whole.keep(&flow, ground)?;
+                whole.keep(&flow, chain_context)?;
                 if !is_last {
                     return Ok(());
                 }
-                Some(whole.bytes(&*ground.hooks)?)
+                Some(whole.bytes(&*chain_context.hooks)?)
             }
         };
-        let chunk = chunk.unwrap_or_else(|| ground.hooks.piece(&[]));
-        let began = ground.clock.tick();
-        let step = ground
+        let chunk = chunk.unwrap_or_else(|| chain_context.hooks.piece(&[]));
+        let began = chain_context.clock.tick();
+        let step = chain_context
             .hooks
-            .call_body(self.hook, &ground.exchange, &chunk, is_last);
+            .call_body(self.hook, &chain_context.exchange, &chunk, is_last);
         // the call has read the clock at its end
-        ground.exchange.timings.add_hook(ground.clock.now_us() - began);
+        chain_context
+            .exchange
+            .timings
+            .add_hook(chain_context.clock.now_us() - began);
         let flow = Flow {
             piped,
             ..Flow::of(chunk, is_last)
@@ -311,7 +334,7 @@ impl HookStage {
         Ok(())
     }
 
-    fn settle(&mut self, verdict: BodyVerdict, flow: Flow, has_changed: &mut bool) -> Given<Flow> {
+    fn settle(&mut self, verdict: BodyVerdict, flow: Flow, has_changed: &mut bool) -> StageResult<Flow> {
         match verdict {
             BodyVerdict::Keep => match &mut self.whole {
                 // from the file piece by piece, so that a client that reads slowly does not hold it in memory
@@ -344,21 +367,21 @@ impl HookStage {
 }
 
 impl Whole {
-    fn keep(&mut self, flow: &Flow, ground: &Ground) -> Given<()> {
+    fn keep(&mut self, flow: &Flow, chain_context: &ChainContext) -> StageResult<()> {
         if self.spool.len() + flow.len() as u64 > self.max_bytes {
-            ground.exchange.limit.set("limits.max_buffered_body_bytes");
-            ground.metrics.count(Counter::LimitBufferedBody);
+            chain_context.exchange.limit.set("limits.max_buffered_body_bytes");
+            chain_context.metrics.count(Counter::LimitBufferedBody);
             return Err(Box::new(StageBroken::TooLarge));
         }
         if let Some(data) = &flow.data {
             if self.spool.write(data.bytes())? {
-                ground.metrics.count(Counter::BodiesSpilled);
+                chain_context.metrics.count(Counter::BodiesSpilled);
             }
         }
         Ok(())
     }
 
-    fn bytes(&mut self, hooks: &dyn Hooks) -> Given<Chunk> {
+    fn bytes(&mut self, hooks: &dyn Hooks) -> StageResult<Chunk> {
         if let Some(whole) = self.spool.take_memory() {
             return Ok(hooks.piece(&whole));
         }

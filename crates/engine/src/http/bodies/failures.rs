@@ -42,7 +42,7 @@ pub(crate) fn held_too_large() -> Failure {
 }
 
 /// A client that stops within its body.
-pub(crate) fn late_client() -> Failure {
+pub(crate) fn client_body_timeout() -> Failure {
     Failure::from(FailureKind::ClientBodyTimeout)
 }
 

@@ -1,8 +1,8 @@
-//! Reading what request hooks ask of the request's body ([`Intake`]).
+//! Reading what request hooks want of the request's body ([`Intake`]).
 
 use std::task::{ready, Context, Poll};
 
-use super::failures::{body_failure, held_too_large, late_client, spool_failure};
+use super::failures::{body_failure, client_body_timeout, held_too_large, spool_failure};
 use super::made::keep_trailers;
 use super::request_body::RequestBody;
 use crate::failure::Failure;
@@ -75,7 +75,7 @@ fn poll_read(
             if let Some(limit) = watch.expired() {
                 connection.shared.metrics.count(limit.counter());
                 exchange.limit.set(limit.name());
-                return Poll::Ready(Err(late_client()));
+                return Poll::Ready(Err(client_body_timeout()));
             }
             watch.register(context);
             return Poll::Pending;

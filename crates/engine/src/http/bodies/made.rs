@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use super::chain::{Chain, ChainBroken, Input};
-use super::failures::{held_too_large, hook_failed, late_client, spool_failure};
+use super::failures::{client_body_timeout, held_too_large, hook_failed, spool_failure};
 use super::filtered::{FilteredBody, FilteredBroken, Pull, Side};
 use super::piece::{Chunk, Flow, On};
 use crate::failure::{Failure, FailureKind};
@@ -66,7 +66,7 @@ impl Made {
         if matches!(self.source, MadeSource::Stream(_)) {
             return Failure::from(FailureKind::StreamTimeout);
         }
-        late_client()
+        client_body_timeout()
     }
 
     /// The length of the whole, where it is known after the begin.

@@ -93,7 +93,7 @@ impl Payload {
                             Flow::of(chunk, false)
                         };
                         let len = flow.len();
-                        // a system that cannot copy between pipes is not asked again
+                        // a system that cannot copy between pipes is not tried again
                         self.may_pipe &= !pays || len < PIPE_FROM_BYTES || flow.piped.is_some();
                         if len == 0 {
                             return Poll::Ready(Err(RelayBroken::Server(Broken::Closed)));

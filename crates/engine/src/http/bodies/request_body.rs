@@ -280,7 +280,7 @@ impl RequestBody {
         }
     }
 
-    /// Pumps until the body is done (`Ready`) or somebody must be waited for.
+    /// Pumps until the body is done (`Ready`) or a peer must be waited for.
     pub(crate) fn poll_pump(
         &mut self,
         context: &mut Context<'_>,

@@ -27,7 +27,7 @@ pub(super) struct Active {
     count: Cell<usize>,
     /// The connection's task, which waits differently once there are none.
     pub(super) waker: RefCell<Option<Waker>>,
-    /// DATA frames sent since last asked: what a client may react to.
+    /// DATA frames sent since the last call: what a client may react to.
     pub(super) frames_sent: Cell<u32>,
     /// How often the connection, full, was seen to take more.
     pub(super) carried: Cell<u64>,
@@ -40,9 +40,9 @@ impl Active {
 }
 
 /// Why a stream counts as served.
-struct Served(Rc<Active>);
+struct ActiveGuard(Rc<Active>);
 
-impl Drop for Served {
+impl Drop for ActiveGuard {
     fn drop(&mut self) {
         self.0.count.set(self.0.count.get() - 1);
         if self.0.count.get() == 0 {
@@ -70,7 +70,7 @@ pub(super) struct Accepted {
     is_head: bool,
     is_connect: bool,
     is_reset: Cell<bool>,
-    served: Served,
+    served: ActiveGuard,
 }
 
 impl Accepted {
@@ -91,7 +91,7 @@ impl Accepted {
             is_head,
             is_connect,
             is_reset: Cell::new(false),
-            served: Served(active),
+            served: ActiveGuard(active),
         }
     }
 

@@ -167,12 +167,12 @@ impl Task {
         let mut stop = pin!(shared.stop.notified());
         let listener = self.client.listener.clone();
         if shared.drains(&listener) {
-            self.end_softly(h2);
+            self.shut_down_gracefully(h2);
         }
         let ended = poll_fn(|context| {
             while !self.is_ending && stop.as_mut().poll(context).is_ready() {
                 if shared.drains(&listener) {
-                    self.end_softly(h2);
+                    self.shut_down_gracefully(h2);
                 } else {
                     stop.set(shared.stop.notified()); // another listener's
                 }
@@ -191,7 +191,7 @@ impl Task {
         }
     }
 
-    fn end_softly(&mut self, h2: &mut H2) {
+    fn shut_down_gracefully(&mut self, h2: &mut H2) {
         self.is_ending = true;
         h2.graceful_shutdown();
     }
@@ -324,7 +324,7 @@ impl Task {
         if self.age.expired().is_some() {
             self.age.disarm();
             self.shared.metrics.count(Limit::Http2Age.counter());
-            self.end_softly(h2);
+            self.shut_down_gracefully(h2);
             context.waker().wake_by_ref();
         }
         self.age.register(context);
@@ -362,7 +362,7 @@ impl Task {
         spawn_local(serve_once(carried));
         let most = self.shared.tables().limits.max_requests_per_connection;
         if most > 0 && self.accepted >= most && !self.is_ending {
-            self.end_softly(h2);
+            self.shut_down_gracefully(h2);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! # How it works
 //! A client's connection is a task that runs the crate `h2` over the socket ([`connection`]). Each of its streams becomes a
 //! virtual byte stream ([`accepted`]) on which an ordinary [`crate::state::connection::Connection`] serves one request: the
-//! strict HTTP/1 parser judges what came, and routes, hooks, limits and errors are the same as for everybody. A server's
+//! strict HTTP/1 parser judges what came, and routes, hooks, limits and errors are the same as for HTTP/1. A server's
 //! connection is shared by many requests ([`upstream`]); each attempt gets a virtual stream ([`opened`]) that it writes an
 //! HTTP/1 request to.
 //!

@@ -16,7 +16,7 @@ use http::Method;
 use headgate_upstream::http2::fields::{is_of_connection, number};
 use headgate_upstream::http2::incoming::BodyFraming;
 
-/// Why a request is no request: the stream is reset with `PROTOCOL_ERROR` (RFC 9113 section 8.1.1).
+/// Why a request is malformed: the stream is reset with `PROTOCOL_ERROR` (RFC 9113 section 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("a field that belongs to a connection")]

@@ -22,7 +22,7 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
     metrics.status(exchange.status.get());
     metrics.add(Counter::RequestBytes, exchange.request_bytes.get());
     metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
-    // what the gateway asks itself is a part of the request that asked
+    // a subrequest is a part of the request that made it
     if tables.access_log.is_some() && connection.depth == 0 {
         log(connection, exchange, tables);
     }

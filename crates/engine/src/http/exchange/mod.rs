@@ -44,7 +44,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     // from here on the worker's clock is right, and other threads have had their turn
     let now = connection.shared.begin_request(&*tables.hooks);
     if connection.depth == 0 {
-        tables.client_fields.cleanse(&mut head.head);
+        tables.client_fields.strip(&mut head.head);
     }
     let client = match &tables.trusted_proxies {
         Some(trusted) => client_of(&mut head.head, &connection.client, trusted),
@@ -61,7 +61,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
             .borrow()
             .head
             .get(name.as_bytes())
-            .and_then(adopted)
+            .and_then(accepted_request_id)
             .unwrap_or_else(own);
         exchange.id.replace(id);
     }
@@ -84,7 +84,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
         Err(failure) => Box::pin(end(connection, &exchange, &tables, failure, body)).await,
     };
 
-    // the buffers of this request are free again; what the log costs delays no response
+    // the buffers of this request are free again; the cost of the log delays no response
     connection.watch.disarm();
     finish(connection, &exchange, &tables);
     drop(active);
@@ -110,7 +110,7 @@ async fn send(
     sent
 }
 
-/// Ends a request that failed: with a reply, if somebody is left who has seen nothing of another response.
+/// Ends a request that failed: with a reply, if the client is still there and has seen nothing of another response.
 async fn end(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -119,12 +119,12 @@ async fn end(
     mut body: Option<RequestBody>,
 ) -> Next {
     // there is nobody left to respond to
-    if failure.kind.leaves_nobody() {
+    if failure.kind.is_disconnect() {
         return give_up(connection, exchange, failure);
     }
     let is_cut_short = connection.shared.is_closed.get();
     if is_cut_short {
-        // whatever wait the end of the worker has cut short: nobody took too long
+        // whatever wait the end of the worker has cut short: no timeout was exceeded
         exchange.limit.set("");
     }
     // the client has seen a part of another response
@@ -204,7 +204,7 @@ async fn respond(
         tls_rules::check_request(exchange, route.needs_client_certificate)?;
     }
     if !route.hooks.websocket_message.is_empty() {
-        websocket::claim(exchange, &tables.websocket)?;
+        websocket::claim_websocket(exchange, &tables.websocket)?;
     }
     // before anything is read or sent for this body
     let body = body.insert(new_body(framing, route.max_body_bytes, tables)?);
@@ -218,7 +218,7 @@ async fn respond(
         }
     }
     if !route.hooks.response_body.is_empty() {
-        // what hooks make of a part is no part of what they make of the whole
+        // what hooks make of a part does not apply to what they make of the whole
         exchange.request.borrow_mut().head.retain(|name, _| {
             !(name.eq_ignore_ascii_case(b"range") || name.eq_ignore_ascii_case(b"if-range"))
         });
@@ -273,7 +273,7 @@ fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Ne
     Next::Cut
 }
 
-/// The reply to a failure: of an `error` hook, or the gateway's own page. Fails if the client leaves meanwhile.
+/// The reply to a failure: of an `error` hook, or the gateway's own page. Fails if the client disconnects meanwhile.
 async fn reply_to(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -293,7 +293,7 @@ async fn reply_to(
     };
     let reply: Option<Box<HookResponse>> = match run_hooks(connection, exchange, hooks).await {
         Ok(reply) => reply,
-        Err(left) if left.kind.leaves_nobody() => return Err(left),
+        Err(left) if left.kind.is_disconnect() => return Err(left),
         // an error hook that fails is logged by itself; the page tells of the first failure
         Err(_) => None,
     };
@@ -327,6 +327,6 @@ impl Drop for Active {
 }
 
 /// A client's own id, where it is harmless: whoever stands before this gateway may have logged it already.
-fn adopted(id: &[u8]) -> Option<String> {
+fn accepted_request_id(id: &[u8]) -> Option<String> {
     is_acceptable(id).then(|| String::from_utf8_lossy(id).into_owned())
 }

@@ -27,14 +27,14 @@ pub(crate) fn settle(request: &mut RequestHead, rules: PathRules) -> Result<bool
 
 /// Whether a request for the route `chosen` must not reach what only the route `other` leads to.
 ///
-/// It may, if nothing is sent on, if the two have no server in common, or if they ask the same of a request.
+/// It may, if nothing is sent on, if the two have no server in common, or if they have the same requirements.
 pub(crate) fn is_another_rule(tables: &Tables, chosen: usize, other: usize) -> bool {
     let (chosen, other) = (&tables.routes[chosen], &tables.routes[other]);
     let may_be_sent = matches!(chosen.action, Action::Proxy { .. } | Action::Hooks);
-    may_be_sent && !asks_the_same(chosen, other) && !are_apart(tables, chosen, other)
+    may_be_sent && !has_same_requirements(chosen, other) && !are_apart(tables, chosen, other)
 }
 
-fn asks_the_same(one: &Route, other: &Route) -> bool {
+fn has_same_requirements(one: &Route, other: &Route) -> bool {
     let are_sent_on = matches!(
         (&one.action, &other.action),
         (Action::Proxy { .. }, Action::Proxy { .. })

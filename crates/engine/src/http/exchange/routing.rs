@@ -11,7 +11,7 @@ use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::bodies::failures::hook_failed;
 
-/// The route of a request whose path is settled; `is_plain`: nobody reads another path in it.
+/// The route of a request whose path is settled; `is_plain`: no server can read another path in it.
 pub(super) fn choose_route(
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,

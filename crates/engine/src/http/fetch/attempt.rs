@@ -18,7 +18,7 @@ use headgate_upstream::{Lease, Pooled, Terms, Upstream};
 const MAX_INTERIM: u32 = 16;
 
 /// A response's head, and the connection that the rest of it comes from.
-pub(super) struct Served {
+pub(super) struct FetchHead {
     pub(super) head: ResponseHead,
     pub(super) server: Option<Box<Pooled>>,
     /// The pool it may go back to.
@@ -28,7 +28,7 @@ pub(super) struct Served {
     pub(super) upload_closed: bool,
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed, or to hold what is no response, is replaced by a fresh
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold something that is not a response, is replaced by a fresh
 /// one where that is safe.
 pub(super) async fn run(
     call: &Call<'_>,
@@ -37,7 +37,7 @@ pub(super) async fn run(
     head_bytes: &[u8],
     whole: Option<&[u8]>,
     upload: &mut Option<Upload>,
-) -> Result<Served, FetchError> {
+) -> Result<FetchHead, FetchError> {
     let home = Some((upstream.clone(), server));
     if let Some(mut pooled) = upstream.servers[server].pool.take() {
         call.shared.metrics.count(Counter::UpstreamReuses);
@@ -69,7 +69,7 @@ pub(super) async fn on_stream(
     head_bytes: &[u8],
     whole: Option<&[u8]>,
     upload: &mut Option<Upload>,
-) -> Result<Served, FetchError> {
+) -> Result<FetchHead, FetchError> {
     exchange(call, server, None, head_bytes, whole, upload).await
 }
 
@@ -80,7 +80,7 @@ async fn exchange(
     head_bytes: &[u8],
     whole: Option<&[u8]>,
     upload: &mut Option<Upload>,
-) -> Result<Served, FetchError> {
+) -> Result<FetchHead, FetchError> {
     call.clock().tick();
     call.arm();
     let mut in_flight = FetchInFlight {
@@ -93,7 +93,7 @@ async fn exchange(
     };
     let head = poll_fn(|context| in_flight.poll(context, &mut server.peer, upload)).await?;
     let upload_closed = in_flight.upload_closed || !in_flight.is_sent();
-    Ok(Served {
+    Ok(FetchHead {
         head,
         server: Some(server),
         home,

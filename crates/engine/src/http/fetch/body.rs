@@ -1,4 +1,4 @@
-//! The body of a fetched response, read as it is asked for.
+//! The body of a fetched response, read on demand.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use headgate_wire::{ChunkStep, ChunkedDecoder, Framing};
 
-use super::attempt::{aborted, Served};
+use super::attempt::{aborted, FetchHead};
 use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
 use super::{Call, FetchPermit};
@@ -50,7 +50,7 @@ struct Reader {
 impl FetchedBody {
     pub(super) fn new(
         call: &Call<'_>,
-        served: &mut Served,
+        served: &mut FetchHead,
         upload: Option<Upload>,
         permit: FetchPermit,
     ) -> Result<Self, FetchError> {

@@ -5,7 +5,7 @@ use headgate_upstream::{DialFailed, Reason, Retry, Step, Terms};
 /// The kinds of [`FetchError`]; each is an exception class in Python.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FetchErrorKind {
-    /// The caller asked for what is not done: a bad URL, an address that is not public, too many fetches at once.
+    /// The call is not allowed: a bad URL, an address that is not public, too many fetches at once.
     Refused,
     /// No connection to the server.
     Connect,

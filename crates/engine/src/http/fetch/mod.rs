@@ -3,7 +3,7 @@
 //! # How it works
 //! [`fetch`] finds the way (an upstream of the configuration, or one made on the fly for a URL's origin), and makes attempts
 //! as `forward` does: a pooled connection or a new one, the request, the response's head. A body that came with its head is
-//! taken at once and its connection is free again; else [`FetchedBody`] reads it as it is asked for, and dropping that
+//! taken at once and its connection is free again; else [`FetchedBody`] reads it on demand, and dropping that
 //! closes the connection. One watch guards all waits: it is armed anew with each step forward.
 
 mod attempt;
@@ -126,15 +126,15 @@ pub(crate) async fn fetch(shared: Rc<Shared>, mut request: FetchRequest) -> Resu
 /// One request without redirects.
 async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched, FetchError> {
     let permit = FetchPermit::take(shared)?;
-    let way = Way::find(shared, request).await?;
+    let destination = FetchTarget::find(shared, request).await?;
     let tables = shared.tables();
     let timeout_ms = request.timeout_ms.unwrap_or(tables.timeouts.fetch);
-    let connect_ms = way
+    let connect_ms = destination
         .upstream
         .as_ref()
         .and_then(|upstream| upstream.timeouts.connect)
         .unwrap_or(tables.timeouts.connect);
-    let lenient = way
+    let lenient = destination
         .upstream
         .as_ref()
         .map_or(Lenient::NONE, |upstream| upstream.lenient);
@@ -166,12 +166,14 @@ async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched
             (None, Some(Upload::new(end)))
         }
     };
-    let mut served = way.serve(&call, request, whole.as_deref(), &mut upload).await?;
+    let mut served = destination
+        .serve(&call, request, whole.as_deref(), &mut upload)
+        .await?;
     let body = FetchedBody::new(&call, &mut served, upload, permit)?;
     Ok(Fetched {
         head: served.head,
         body,
-        url: way.url,
+        url: destination.url,
         redirected: 0,
     })
 }
@@ -200,7 +202,7 @@ impl Call<'_> {
 }
 
 /// Where a request goes: an upstream, or a stream in memory to the own routes.
-struct Way {
+struct FetchTarget {
     upstream: Option<Rc<Upstream>>,
     /// It is one of the configuration: it counts load and failures.
     is_named: bool,
@@ -210,7 +212,7 @@ struct Way {
     url: String,
 }
 
-impl Way {
+impl FetchTarget {
     async fn find(shared: &Rc<Shared>, request: &FetchRequest) -> Result<Self, FetchError> {
         match &request.to {
             FetchTo::Url(url) => {
@@ -234,7 +236,7 @@ impl Way {
                 let upstream = tables.upstreams[index].clone();
                 let host = match &upstream.host {
                     HostRule::Literal(host) => host.clone().into_bytes(),
-                    // nobody asked for a host here that could be preserved: each server's own name
+                    // there is no requested host here that could be preserved: each server's own name
                     HostRule::Preserve | HostRule::Server => Vec::new(),
                 };
                 Ok(Self {
@@ -264,7 +266,7 @@ impl Way {
         request: &FetchRequest,
         whole: Option<&[u8]>,
         upload: &mut Option<Upload>,
-    ) -> Result<attempt::Served, FetchError> {
+    ) -> Result<attempt::FetchHead, FetchError> {
         if let Some(exchange) = &self.own {
             let server = subrequest::open(call.shared, exchange)?;
             let head_bytes = self.head_bytes(request, &self.host, whole, upload.is_some());

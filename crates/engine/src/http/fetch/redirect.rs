@@ -10,7 +10,7 @@ use super::{FetchBody, FetchRequest, FetchTo};
 /// What is not told to another origin than the one it was meant for.
 const SECRETS: [&[u8]; 4] = [b"authorization", b"proxy-authorization", b"cookie", b"x-api-key"];
 
-/// Changes the request into the one that the response asks for; false if it is no redirect, or none to follow.
+/// Changes the request into the one that the response redirects to; false if it is not a redirect, or none to follow.
 ///
 /// An upstream's and the own routes' responses are followed within them only: a location elsewhere is given to the caller.
 pub(super) fn follow(

@@ -16,7 +16,7 @@ use headgate_net::virtual_stream::virtual_pair;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::Pooled;
 
-/// So deep may requests ask the gateway for others; a loop ends here.
+/// Subrequests may be nested so deep; a loop ends here.
 const MAX_DEPTH: u8 = 8;
 
 /// Opens a connection to the own routes on behalf of the client of `exchange`.

@@ -49,7 +49,7 @@ impl Upload {
         }
     }
 
-    /// Sends until the end is sent (`Ready(Ok)`) or somebody must be waited for.
+    /// Sends until the end is sent (`Ready(Ok)`) or a peer must be waited for.
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,

@@ -44,7 +44,7 @@ pub(super) enum Verdict {
 }
 
 /// Judges the conditions of a GET or HEAD in the order of section 13.2.2. Dates that cannot be read are ignored.
-pub(super) fn judge(conditions: &Conditions<'_>, current: &Validators) -> Verdict {
+pub(super) fn evaluate(conditions: &Conditions<'_>, current: &Validators) -> Verdict {
     let has_changed_since = |field: Option<&[u8]>| {
         let date = http_date::parse(field?, conditions.now_unix_seconds)?;
         Some(current.last_modified > date)
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn verdict(conditions: Conditions<'_>) -> Verdict {
-        judge(
+        evaluate(
             &Conditions {
                 now_unix_seconds: 1_790_000_000,
                 ..conditions
@@ -293,8 +293,8 @@ mod tests {
                 if_match: field, if_none_match: field, if_modified_since: field, if_unmodified_since: field,
                 if_range: field, range: field, now_unix_seconds,
             };
-            let _ = judge(&conditions, &current());
-            let _ = judge(&Conditions { if_match: None, ..conditions }, &current());
+            let _ = evaluate(&conditions, &current());
+            let _ = evaluate(&Conditions { if_match: None, ..conditions }, &current());
             let _ = range_applies(&conditions, &current());
         }
     }

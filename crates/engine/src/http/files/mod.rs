@@ -37,7 +37,7 @@ pub struct FileRoot {
 impl FileRoot {
     /// Opens a directory. For a path that ends with a slash the names of `index` are tried in order.
     ///
-    /// Fails if it is no directory or a name of `index` has a slash.
+    /// Fails if it is not a directory or a name of `index` has a slash.
     pub fn open(root: impl AsRef<Path>, index: Vec<String>) -> io::Result<Self> {
         if let Some(name) = index
             .iter()

@@ -1,9 +1,9 @@
-//! Byte ranges (RFC 9110 section 14): what part of a file a `Range` field asks for.
+//! Byte ranges (RFC 9110 section 14): what part of a file a `Range` field selects.
 
 /// What to send for a `Range` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// Everything, as if the field were absent: it is malformed, of another unit, or asks for several ranges.
+    /// Everything, as if the field were absent: it is malformed, of another unit, or has several ranges.
     Whole,
     /// 206: `len` bytes from `start`; both fit into the file and `len` is not 0.
     Part {

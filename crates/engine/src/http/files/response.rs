@@ -73,7 +73,7 @@ pub(super) fn respond(found: Found, is_head: bool, conditions: &Conditions<'_>) 
         }
         Found::File(found) => {
             let validators = Validators::of(&found.metadata, conditions.now_unix_seconds);
-            match conditional::judge(conditions, &validators) {
+            match conditional::evaluate(conditions, &validators) {
                 Verdict::Failed => FileResponse::error(412),
                 Verdict::NotModified => FileResponse::new(304, validators.into_headers()),
                 Verdict::Send => send(found, validators, is_head, conditions),

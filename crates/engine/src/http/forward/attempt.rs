@@ -9,7 +9,7 @@ use headgate_wire::{parse_response, Parsed, Version};
 use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::failures::body_failure;
-use crate::http::bodies::failures::late_client;
+use crate::http::bodies::failures::client_body_timeout;
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::h1::response_head::write_interim;
@@ -40,8 +40,8 @@ pub(super) enum AttemptFailed {
     Server(Failure),
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are no response (the late content
-/// of a response that has none: to HEAD, 204, 304), is replaced by a fresh one where that is safe: it is no failure of the
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are not a response (the late content
+/// of a response that has none: to HEAD, 204, 304), is replaced by a fresh one where that is safe: it is not a failure of the
 /// server with this request.
 pub(super) async fn run(
     plan: &Plan<'_>,
@@ -54,7 +54,7 @@ pub(super) async fn run(
         return super::attempt_http2::run(plan, connection, (server, http2), head_bytes, body).await;
     }
     let own = connection
-        .own_server
+        .reserved_server
         .take_if(|own| own.leads_to(plan.upstream, server));
     let own = own.map(|own| own.pooled);
     let own = own.and_then(|mut own| own.is_usable().then_some(own));
@@ -292,7 +292,7 @@ impl RequestInFlight<'_> {
             if let Some(parsed) = self.parse(connection, server) {
                 return Poll::Ready(parsed);
             }
-            // a server seldom has responded already: ask before a buffer is taken to read into
+            // a server has seldom responded already: check before a buffer is taken to read into
             if std::mem::take(&mut self.is_first) && server.waits(context) {
                 break;
             }
@@ -347,9 +347,11 @@ impl RequestInFlight<'_> {
         connection.shared.metrics.count(limit.counter());
         self.plan.exchange.limit.set(limit.name());
         match limit {
-            Limit::ClientBody => {
-                AttemptFailed::Request(body.made.as_ref().map_or_else(late_client, |made| made.late()))
-            }
+            Limit::ClientBody => AttemptFailed::Request(
+                body.made
+                    .as_ref()
+                    .map_or_else(client_body_timeout, |made| made.late()),
+            ),
             Limit::Send => AttemptFailed::Server(Failure::from(FailureKind::UpstreamSendTimeout)),
             _ => AttemptFailed::Server(Failure::from(FailureKind::UpstreamHeadTimeout)),
         }
@@ -361,7 +363,7 @@ fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
     AttemptFailed::Server(match error.map(|error| (error.kind(), error)) {
         // only a stream of HTTP/2 knows that its server has not begun with it
         Some((ErrorKind::ConnectionRefused, _)) => Failure::from(FailureKind::UpstreamRefused),
-        // nor that it takes no WebSockets, which is no failure of it
+        // nor that it takes no WebSockets, which is not a failure of it
         Some((ErrorKind::Unsupported, _)) => {
             return AttemptFailed::Request(Failure::from(FailureKind::WebSocketUnsupported))
         }

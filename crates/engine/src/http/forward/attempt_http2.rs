@@ -16,7 +16,7 @@ use headgate_upstream::Pooled;
 use headgate_upstream::{is_used_by, SharedConnections, Sharing};
 
 /// Runs one attempt. A stream that the server says it never began with, or one on a connection that turns out to be
-/// closed, is replaced by another where that is safe: it is no failure of the server.
+/// closed, is replaced by another where that is safe: it is not a failure of the server.
 pub(super) async fn run(
     plan: &Plan<'_>,
     connection: &mut Connection,
@@ -25,7 +25,7 @@ pub(super) async fn run(
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
     if plan.exchange.request.borrow().head.has_inner_codings() {
-        // RFC 9113 section 8.2.2: HTTP/2 has no place for it, and without it nobody could decode the content
+        // RFC 9113 section 8.2.2: HTTP/2 has no place for it, and without it the content could not be decoded
         return Err(AttemptFailed::Request(Failure::from(FailureKind::TransferCoding)));
     }
     let stream = stream(plan, connection, server, http2).await?;

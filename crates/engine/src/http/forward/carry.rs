@@ -11,7 +11,7 @@ use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::h1::relay::{Relay, RelayBroken};
 use crate::limits::{Limit, LimitCounter};
-use crate::state::connection::{Connection, OwnServer};
+use crate::state::connection::{Connection, ReservedServer};
 use headgate_net::peer::{Broken, Peer};
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{binds_connection, Pooled};
@@ -107,7 +107,7 @@ pub(super) async fn carry<C: Carrier>(
             On::Sink => (Limit::Send, send_ms),
             On::Source => (Limit::UpstreamIdle, idle_ms),
             On::Hook => {
-                // its own deadline bounds it, and the client's patience
+                // its own deadline bounds it, and the client's send timeout
                 connection.watch.disarm();
                 if body.is_finished() && disconnect.poll(context, &mut connection.peer) {
                     return Poll::Ready(Err(Failure::client_left()));
@@ -185,7 +185,7 @@ pub(super) fn keep(connection: &mut Connection, plan: &Plan<'_>, mut server: Box
     if let Some(index) = plan.exchange.server.get() {
         if server.is_bound || binds(plan.exchange) {
             server.is_bound = true;
-            connection.own_server = Some(Box::new(OwnServer {
+            connection.reserved_server = Some(Box::new(ReservedServer {
                 upstream: plan.upstream.clone(),
                 server: index,
                 pooled: server,

@@ -17,7 +17,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
 use crate::http::bodies::begin::content_coding;
-use crate::http::bodies::chain::{Chain, ChainBroken, Ground, Input};
+use crate::http::bodies::chain::{Chain, ChainBroken, ChainContext, Input};
 use crate::http::bodies::failures::{hook_failed, spool_failure};
 use crate::http::bodies::filtered::{FilteredBody, FilteredBroken, Side};
 use crate::http::bodies::made::merge_trailers;
@@ -38,7 +38,7 @@ pub(super) struct Filtering<'a> {
     pub(super) framing: Framing,
     pub(super) keeps_server: bool,
     pub(super) hooks: &'a [BodyHook],
-    /// The coding it came in, for hooks that want text; `Err`: nobody knows it.
+    /// The coding it came in, for hooks that want text; `Err`: it is unknown.
     pub(super) coding: Result<Option<Coding>, ()>,
     /// What is sent to the client.
     pub(super) status: u16,
@@ -72,7 +72,7 @@ pub(super) async fn respond(
     let exchange = plan.exchange;
     refuse_unreadable(&response)?;
     let filtered = FilteredBody::new(chain(connection, plan, &response), Side::Response);
-    let mut way = Way {
+    let mut carrier = FilteredCarrier {
         filtered,
         payload: Payload::new(response.framing, plan.tables.response_chunk_limits(plan.upstream)),
         exchange: Rc::clone(exchange),
@@ -80,7 +80,7 @@ pub(super) async fn respond(
     };
     let has_body = response.framing != Framing::None;
     if has_body {
-        let mut begin = Begin(&mut way);
+        let mut begin = Begin(&mut carrier);
         if !at_once(&mut begin, connection, plan, &mut server).await? {
             carry(
                 connection,
@@ -93,13 +93,13 @@ pub(super) async fn respond(
             .await?;
         }
     }
-    let content = match way.filtered.length() {
+    let content = match carrier.filtered.length() {
         // what a GET would give is not known, so a HEAD is not told
         _ if !has_body => Content::None(None),
         Some(length) if !exchange.has_response_trailers() => Content::Length(length),
         _ => Content::Open,
     };
-    if !response.hooks.is_empty() && (!has_body || way.may_change()) {
+    if !response.hooks.is_empty() && (!has_body || carrier.may_change()) {
         if let Some(response) = &mut *exchange.response.borrow_mut() {
             weaken(&mut response.head);
         }
@@ -119,22 +119,35 @@ pub(super) async fn respond(
         connection.shared.clock.now_us(),
         connection.shared.buffers.scrap(),
     );
-    way.filtered.start(head, framing.is_chunked, framing.has_content);
-    way.payload.may_pipe = connection.peer.stream.socket().is_some() && way.filtered.chain.is_of_streams();
-    let relayed = match at_once(&mut way, connection, plan, &mut server).await {
+    carrier
+        .filtered
+        .start(head, framing.is_chunked, framing.has_content);
+    carrier.payload.may_pipe =
+        connection.peer.stream.socket().is_some() && carrier.filtered.chain.is_of_streams();
+    let relayed = match at_once(&mut carrier, connection, plan, &mut server).await {
         Ok(true) => Ok(()),
-        Ok(false) => carry(connection, plan, &mut server, &mut way, body, &mut upload_closed).await,
+        Ok(false) => {
+            carry(
+                connection,
+                plan,
+                &mut server,
+                &mut carrier,
+                body,
+                &mut upload_closed,
+            )
+            .await
+        }
         Err(failure) => Err(failure),
     };
-    exchange.response_bytes.set(way.filtered.outlet.written);
-    if way.filtered.outlet.written == 0 {
+    exchange.response_bytes.set(carrier.filtered.outlet.written);
+    if carrier.filtered.outlet.written == 0 {
         // composed, not sent: the client can still be told what went wrong
         exchange.status.set(0);
     }
     connection
         .shared
         .buffers
-        .keep_scrap(way.filtered.outlet.into_scrap());
+        .keep_scrap(carrier.filtered.outlet.into_scrap());
     drop(lease);
     relayed?;
     if body.is_done() && response.keeps_server && response.framing != Framing::UntilClose {
@@ -173,7 +186,7 @@ fn refuse_unreadable(response: &Filtering<'_>) -> Result<(), Failure> {
 }
 
 fn chain(connection: &Connection, plan: &Plan<'_>, response: &Filtering<'_>) -> Chain {
-    let ground = Ground {
+    let chain_context = ChainContext {
         exchange: Rc::clone(plan.exchange),
         hooks: Rc::clone(&plan.tables.hooks),
         clock: connection.shared.clock.clone(),
@@ -188,11 +201,11 @@ fn chain(connection: &Connection, plan: &Plan<'_>, response: &Filtering<'_>) -> 
             .borrow()
             .as_ref()
             .is_some_and(|head| head.head.get(b"content-encoding").is_some());
-    Chain::new(ground, response.hooks, coding, codes_again)
+    Chain::new(chain_context, response.hooks, coding, codes_again)
 }
 
 /// The way of the pieces, as a [`Carrier`].
-struct Way {
+struct FilteredCarrier {
     filtered: FilteredBody,
     payload: Payload,
     exchange: Rc<Exchange>,
@@ -200,9 +213,9 @@ struct Way {
 }
 
 /// The same before the head.
-struct Begin<'a>(&'a mut Way);
+struct Begin<'a>(&'a mut FilteredCarrier);
 
-impl Way {
+impl FilteredCarrier {
     /// Whether the client may get another body than the server sent.
     fn may_change(&self) -> bool {
         self.filtered.chain.has_changed() || self.filtered.length().is_none()
@@ -256,15 +269,15 @@ impl Carrier for Begin<'_> {
         _client: &mut Peer,
         on: &mut On,
     ) -> Poll<Result<(), RelayBroken>> {
-        let way = &mut *self.0;
+        let carrier = &mut *self.0;
         let mut input = ServerInput {
-            payload: &mut way.payload,
+            payload: &mut carrier.payload,
             server,
-            exchange: &way.exchange,
-            hooks: &*way.hooks,
+            exchange: &carrier.exchange,
+            hooks: &*carrier.hooks,
         };
-        let begun = ready!(way.filtered.poll_begin(context, &mut input, on));
-        Poll::Ready(begun.map_err(|broken| way.failed(*broken)))
+        let begun = ready!(carrier.filtered.poll_begin(context, &mut input, on));
+        Poll::Ready(begun.map_err(|broken| carrier.failed(*broken)))
     }
 
     fn progress(&self) -> u64 {
@@ -272,7 +285,7 @@ impl Carrier for Begin<'_> {
     }
 }
 
-impl Carrier for Way {
+impl Carrier for FilteredCarrier {
     fn poll(
         &mut self,
         context: &mut Context<'_>,

@@ -7,7 +7,7 @@ use crate::hooks::{HookResponse, HookResponseBody};
 
 /// Counts one forward down. The reply of this gateway as the final recipient, if the request may not be forwarded.
 ///
-/// On other methods the field is ignored, as it is where it is no number.
+/// On other methods the field is ignored, as it is where it is not a number.
 pub(crate) fn count_down(exchange: &Exchange) -> Option<Box<HookResponse>> {
     let mut request = exchange.request.borrow_mut();
     let is_trace = request.method() == b"TRACE";

@@ -120,7 +120,7 @@ async fn try_servers(
         }
         let server = match exchange.picked.take() {
             Some(server) => server,
-            None => match own_server(connection, &upstream, &tried) {
+            None => match reserved_server(connection, &upstream, &tried) {
                 Some(server) => server,
                 None => match queue::server(connection, &plan, &tried).await? {
                     Some(server) => server,
@@ -165,8 +165,8 @@ async fn try_servers(
 }
 
 /// The server that the client has a connection of its own to, if that was not tried yet.
-fn own_server(connection: &Connection, upstream: &Rc<Upstream>, tried: &Tried) -> Option<usize> {
-    let own = connection.own_server.as_ref()?;
+fn reserved_server(connection: &Connection, upstream: &Rc<Upstream>, tried: &Tried) -> Option<usize> {
+    let own = connection.reserved_server.as_ref()?;
     (Rc::ptr_eq(&own.upstream, upstream) && !tried.contains(own.server)).then_some(own.server)
 }
 
@@ -211,7 +211,7 @@ impl<'a> Plan<'a> {
             tables,
             upstream,
             hooks: route.map_or(&[][..], |route| &tables.routes[route].hooks.upstream_request),
-            // a server that a hook has named by its address is no choice among several
+            // a server that a hook has named by its address is not a choice among several
             balance: route
                 .filter(|_| exchange.at_address.borrow().is_none())
                 .map_or(&[][..], |route| &tables.routes[route].hooks.balance),

@@ -1,7 +1,7 @@
 //! Choosing a server, and waiting for one while all that could take the request have as many as they may.
 //!
 //! # How it works
-//! Whoever waits holds, or waits for, the upstream's turnstile, so the order is that of arrival and nobody who comes later
+//! Whoever waits holds, or waits for, the upstream's turnstile, so the order is that of arrival and no request that comes later
 //! goes first. The one at the turnstile looks again when this worker gives a server back, and a few times a second for what
 //! other workers give back.
 
@@ -21,7 +21,7 @@ use headgate_route::Tried;
 use headgate_upstream::Queue;
 
 /// How often to look for what other workers gave back.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const RECHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The server for the next attempt; `None` if every one was tried.
 pub(super) async fn server(
@@ -63,7 +63,7 @@ async fn wait(
             }
             tokio::select! {
                 () = freed => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {
+                () = tokio::time::sleep(RECHECK_INTERVAL) => {
                     shared.clock.tick();
                 }
             }

@@ -33,7 +33,7 @@ pub(super) async fn respond(
         mut upload_closed,
     } = ready;
     let exchange = plan.exchange;
-    let mut came = Came::of(plan);
+    let mut received = ReceivedHead::of(plan);
     let hooks = exchange
         .route
         .get()
@@ -44,10 +44,10 @@ pub(super) async fn respond(
             return Ok(Outcome::reply(LocalReply::of_response_hook(reply)));
         }
     }
-    if came.has_unasked_coding {
+    if received.has_unasked_coding {
         return Err(Failure::from(FailureKind::UnaskedTransferCoding));
     }
-    let status = settle_status(plan, came.status);
+    let status = settle_status(plan, received.status);
     if status == 101 {
         return Box::pin(upgrade(connection, plan, server))
             .await
@@ -59,12 +59,12 @@ pub(super) async fn respond(
     };
     // a response that came before the request's end: the client may never finish sending
     let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
-    let content = Content::of(came.framing, came.declared_length);
+    let content = Content::of(received.framing, received.declared_length);
     let client_framing = frame_response(exchange.asked, status, content, client_version, closes);
     if !client_framing.has_content {
-        came.leave_content(&mut server);
+        received.leave_content(&mut server);
     }
-    let (framing, keeps_server) = (came.framing, came.keeps_server);
+    let (framing, keeps_server) = (received.framing, received.keeps_server);
     let body_hooks = exchange
         .route
         .get()
@@ -74,7 +74,7 @@ pub(super) async fn respond(
             framing,
             keeps_server,
             hooks: body_hooks,
-            coding: came.coding,
+            coding: received.coding,
             status,
             client_version,
             closes,
@@ -135,18 +135,18 @@ pub(super) async fn respond(
 }
 
 /// What is to be known of a response as it came, before hooks change it.
-struct Came {
+struct ReceivedHead {
     framing: Framing,
     declared_length: Option<u64>,
     keeps_server: bool,
     status: u16,
-    /// Nobody can undo it: HTTP/2 and HTTP/1.0 have no place for it, and this gateway asks no server for one.
+    /// It cannot be undone: HTTP/2 and HTTP/1.0 have no place for it, and this gateway requests it from no server.
     has_unasked_coding: bool,
     /// A hook that sets another one does that coding itself.
     coding: Result<Option<Coding>, ()>,
 }
 
-impl Came {
+impl ReceivedHead {
     fn of(plan: &Plan<'_>) -> Self {
         let response = plan.exchange.response.borrow();
         let response = response.as_ref().expect("set when the head came");
@@ -180,10 +180,10 @@ impl Came {
 }
 
 /// The status that hooks have left; one that they have set has its own reason phrase.
-fn settle_status(plan: &Plan<'_>, came: u16) -> u16 {
+fn settle_status(plan: &Plan<'_>, received: u16) -> u16 {
     let mut response = plan.exchange.response.borrow_mut();
     let response = response.as_mut().expect("set when the head came");
-    if response.status != came {
+    if response.status != received {
         response.set_reason(reason_phrase(response.status));
     }
     response.status

@@ -1,4 +1,4 @@
-//! Header fields that tell servers of the client's certificate. Nobody else may set them.
+//! Header fields that tell servers of the client's certificate. Clients cannot set them.
 
 use headgate_wire::RequestHead;
 
@@ -42,7 +42,7 @@ pub(crate) fn write_certificate_fields(
 ) {
     for (name, fact) in fields {
         let value = match (certificate, fact) {
-            (Some(certificate), fact) => told(certificate, *fact),
+            (Some(certificate), fact) => fact_value(certificate, *fact),
             (None, CertificateFact::Verdict) => "none".to_owned(),
             (None, _) => continue,
         };
@@ -50,7 +50,7 @@ pub(crate) fn write_certificate_fields(
     }
 }
 
-fn told(certificate: &ClientCertificate, fact: CertificateFact) -> String {
+fn fact_value(certificate: &ClientCertificate, fact: CertificateFact) -> String {
     match fact {
         CertificateFact::Verdict => certificate.verdict.to_owned(),
         CertificateFact::Subject => visible(&certificate.subject),

@@ -1,4 +1,4 @@
-//! Noticing that a client leaves while nothing is read from it.
+//! Noticing that a client disconnects while nothing is read from it.
 
 use std::task::{Context, Poll};
 
@@ -26,7 +26,7 @@ impl DisconnectWatcher {
                 Poll::Pending => return false,
                 Poll::Ready(Err(_)) => return true,
                 Poll::Ready(Ok(())) => match client.stream.peek() {
-                    // the readiness was old: ask again, which registers the task
+                    // the readiness was stale: check again, which registers the task
                     Peek::Nothing => {}
                     // the next request, already: it hides whatever comes after it
                     Peek::Data => self.is_watching = false,

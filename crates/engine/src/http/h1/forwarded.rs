@@ -24,8 +24,8 @@ pub(crate) fn client_of(head: &mut Head, client: &Rc<ClientInfo>, trusted: &Netw
         }
         return client.clone();
     }
-    let told = told_address(head, trusted);
-    let scheme = told_scheme(head).unwrap_or(client.scheme);
+    let told = forwarded_address(head, trusted);
+    let scheme = forwarded_scheme(head).unwrap_or(client.scheme);
     let tells_host = head.get(b"x-forwarded-host").is_some();
     if told.is_none() && scheme == client.scheme && !tells_host {
         return client.clone();
@@ -35,14 +35,14 @@ pub(crate) fn client_of(head: &mut Head, client: &Rc<ClientInfo>, trusted: &Netw
     seen.tells_host = tells_host;
     if let Some(told) = told {
         seen.hop = Some(std::mem::replace(&mut seen.address, told.to_string()));
-        // of that connection nobody told the port
+        // the port of that connection is unknown
         seen.port = 0;
     }
     Rc::new(seen)
 }
 
 /// The scheme that the client spoke: `X-Forwarded-Proto`, else the last `proto` of `Forwarded`.
-fn told_scheme(head: &Head) -> Option<&'static str> {
+fn forwarded_scheme(head: &Head) -> Option<&'static str> {
     let told = match last_member(head, b"x-forwarded-proto") {
         Some(scheme) => scheme,
         None => parameter(last_member(head, b"forwarded")?, b"proto=")?,
@@ -69,7 +69,7 @@ fn last_member<'a>(head: &'a Head, field: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The right-most address that is not trusted; the left-most if all are. `None`: nothing that could be read.
-fn told_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
+fn forwarded_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
     let field: &[u8] = FIELDS[..3]
         .iter()
         .find(|name| last_member(head, name).is_some())?;

@@ -90,7 +90,7 @@ impl Relay {
         }
     }
 
-    /// Goes on until everything is written (`Ready(Ok)`) or somebody must be waited for.
+    /// Goes on until everything is written (`Ready(Ok)`) or a peer must be waited for.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,

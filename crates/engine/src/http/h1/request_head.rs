@@ -31,7 +31,7 @@ pub(crate) fn claim_fields(
 ) {
     if forwarding.x_forwarded {
         request.head.remove(b"x-forwarded-proto");
-        // a trusted proxy knows better than this gateway which host the client asked for
+        // a trusted proxy knows better than this gateway which host the client requested
         if !is_told {
             request.head.remove(b"x-forwarded-host");
         }

@@ -19,7 +19,7 @@ struct Direction {
 
 /// Bytes moved from the client and from the server.
 #[derive(Default, Clone, Copy)]
-pub(crate) struct Moved {
+pub(crate) struct TunnelBytes {
     pub(crate) from_client: u64,
     pub(crate) from_server: u64,
 }
@@ -30,7 +30,7 @@ pub(crate) async fn tunnel(
     server: &mut Peer,
     watch: &Watched,
     idle_ms: u64,
-) -> (Moved, Result<(), Broken>) {
+) -> (TunnelBytes, Result<(), Broken>) {
     let mut up = Direction::default();
     let mut down = Direction::default();
     watch.arm(Limit::UpstreamIdle, idle_ms);
@@ -51,7 +51,7 @@ pub(crate) async fn tunnel(
     })
     .await;
     (
-        Moved {
+        TunnelBytes {
             from_client: up.moved,
             from_server: down.moved,
         },

@@ -11,7 +11,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{BodyFailed, BodySource, LocalFuture};
-use crate::http::bodies::chain::{Chain, ChainBroken, Ground, Input};
+use crate::http::bodies::chain::{Chain, ChainBroken, ChainContext, Input};
 use crate::http::bodies::failures::{hook_failed, spool_failure};
 use crate::http::bodies::filtered::Pull;
 use crate::http::bodies::piece::{Chunk, Flow, On};
@@ -35,13 +35,13 @@ pub(crate) async fn filter(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    mut own: LocalReply,
+    mut reply: LocalReply,
     body: &mut RequestBody,
     hooks: &[BodyHook],
     coding: Result<Option<Coding>, ()>,
 ) -> Result<LocalReply, Failure> {
     let mut head = Head::empty();
-    for (name, value) in &own.headers {
+    for (name, value) in &reply.headers {
         // refused where the head is written
         let _ = head.add(name, value);
     }
@@ -53,37 +53,37 @@ pub(crate) async fn filter(
             "the response is in a coding unknown to the hook that reads its body",
         )
     })?;
-    if exchange.asked != Asked::Content || is_without_content(own.status) {
+    if exchange.asked != Asked::Content || is_without_content(reply.status) {
         weaken(&mut head);
-        own.headers = fields(&head);
+        reply.headers = fields(&head);
         // how long it would be is not known
-        own.body = ReplyBody::Stream(Box::new(Nothing));
-        return Ok(own);
+        reply.body = ReplyBody::Stream(Box::new(Nothing));
+        return Ok(reply);
     }
-    let ground = Ground {
+    let chain_context = ChainContext {
         exchange: Rc::clone(exchange),
         hooks: Rc::clone(&tables.hooks),
         clock: connection.shared.clock.clone(),
         metrics: connection.shared.metrics.clone(),
     };
     let mut filtering = Filtering {
-        chain: Chain::new(ground, hooks, coding, codes_again),
-        input: ReplyInput::of(own.body),
+        chain: Chain::new(chain_context, hooks, coding, codes_again),
+        input: ReplyInput::of(reply.body),
         begun: Vec::new(),
         is_ended: false,
     };
-    let readable = own.reads_on.then_some(body);
+    let readable = reply.reads_on.then_some(body);
     begin(connection, exchange, &mut filtering, readable).await?;
     if filtering.chain.has_changed() || !filtering.is_ended {
         weaken(&mut head);
-        own.headers = fields(&head);
+        reply.headers = fields(&head);
     }
-    own.body = if filtering.is_ended {
+    reply.body = if filtering.is_ended {
         ReplyBody::Bytes(filtering.begun)
     } else {
         ReplyBody::Stream(Box::new(filtering))
     };
-    Ok(own)
+    Ok(reply)
 }
 
 async fn begin(

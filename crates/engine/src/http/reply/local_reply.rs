@@ -25,7 +25,7 @@ impl Outcome {
     }
 }
 
-/// A response of the gateway's own.
+/// A local reply.
 pub(crate) struct LocalReply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
@@ -74,11 +74,11 @@ impl LocalReply {
         }
     }
 
-    /// The Content-Encoding that hooks want undone; `Err` for one that nobody here knows.
+    /// The Content-Encoding that hooks want undone; `Err` for one that is unknown.
     pub(super) fn coding(&self, hooks: &[BodyHook]) -> Result<Option<Coding>, ()> {
         let mut head = Head::empty();
         for (name, value) in &self.headers {
-            // what is no field is refused where the head is written
+            // what is not a valid field is refused where the head is written
             let _ = head.add(name, value);
         }
         content_coding(&head, hooks)

@@ -41,7 +41,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
 fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<LocalReply, Failure> {
     let request = exchange.request.borrow();
     let path = stripped_path(request.path(), route).unwrap_or_else(|| request.path().to_vec());
-    // the route's own folder, asked for without its slash: what its pages link to would be sought beside it
+    // the route's own folder, requested without its slash: relative links of its pages would be resolved beside it
     let is_bare_folder = path.ends_with(b"/") && !request.path().ends_with(b"/");
     let path = percent_decode(&path).map_err(|_| Failure::from(FailureKind::BadPath))?;
     let all = |name: &[u8]| {
@@ -66,11 +66,11 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
         404 => return Err(Failure::from(FailureKind::NoFile)),
         405 => {
             let mut failure = Failure::new(FailureKind::MethodNotAllowed, "files can only be read");
-            failure.allow = told(&mut response.headers, "allow").cloned();
+            failure.allow = value_of(&mut response.headers, "allow").cloned();
             return Err(failure);
         }
         308 => {
-            if let Some(location) = told(&mut response.headers, "location") {
+            if let Some(location) = value_of(&mut response.headers, "location") {
                 *location = folder_of(&request);
             }
         }
@@ -104,7 +104,7 @@ fn folder_of(request: &RequestHead) -> String {
 }
 
 /// The value of a field that `root.serve` has set.
-fn told<'a>(headers: &'a mut [(&'static str, String)], name: &str) -> Option<&'a mut String> {
+fn value_of<'a>(headers: &'a mut [(&'static str, String)], name: &str) -> Option<&'a mut String> {
     let found = headers
         .iter_mut()
         .find(|(known, _)| known.eq_ignore_ascii_case(name));

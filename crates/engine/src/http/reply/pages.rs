@@ -87,21 +87,21 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     });
     shared.metrics.status(failure.status());
     let id = shared.next_id();
-    let own = page_of(&failure, &id, None);
+    let reply = page_of(&failure, &id, None);
     let mut out = Vec::new();
-    write_status(own.status, reason_phrase(own.status).as_bytes(), &mut out);
-    for (name, value) in &own.headers {
+    write_status(reply.status, reason_phrase(reply.status).as_bytes(), &mut out);
+    for (name, value) in &reply.headers {
         field(&mut out, name, &[value]);
     }
     write_date(&shared, &mut out);
-    let ReplyBody::Bytes(body) = &own.body else {
+    let ReplyBody::Bytes(body) = &reply.body else {
         return Next::Close;
     };
     let content = Content::Length(body.len() as u64);
     // a head that is refused may still have said that no content is wanted (RFC 9110 section 9.3.2)
     let is_head = connection.peer.unread().starts_with(b"HEAD ");
     let asked = if is_head { Asked::Head } else { Asked::Content };
-    let framing = frame_response(asked, own.status, content, Version::Http11, true);
+    let framing = frame_response(asked, reply.status, content, Version::Http11, true);
     write_end(framing, Version::Http11, &mut out);
     if !is_head {
         out.extend_from_slice(body);

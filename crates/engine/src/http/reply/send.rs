@@ -27,10 +27,10 @@ pub(crate) async fn send(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    own: LocalReply,
+    reply: LocalReply,
     body: &mut RequestBody,
 ) -> Result<Next, Failure> {
-    let is_clean = if own.reads_on {
+    let is_clean = if reply.reads_on {
         body.is_here(&connection.peer)
     } else {
         drop_rest(connection, exchange, body)
@@ -39,39 +39,39 @@ pub(crate) async fn send(
     let hooks = exchange
         .route
         .get()
-        .filter(|_| !own.is_final)
+        .filter(|_| !reply.is_final)
         .map_or(&[][..], |route| &tables.routes[route].hooks.response);
     // the body's hooks run where the head's would, and not on what one of those gave instead
     let body_hooks = exchange
         .route
         .get()
-        .filter(|_| !own.is_final)
+        .filter(|_| !reply.is_final)
         .map_or(&[][..], |route| &tables.routes[route].hooks.response_body);
-    let own = if hooks.is_empty() && body_hooks.is_empty() {
-        own
+    let reply = if hooks.is_empty() && body_hooks.is_empty() {
+        reply
     } else {
         // as it comes: a `response` hook that sets another one does that coding itself
-        let coding = own.coding(body_hooks);
-        let own = after_hooks(connection, exchange, own, hooks).await?;
-        let is_tunnel = matches!(own.body, ReplyBody::Tunnel(_));
-        if own.is_seen && !body_hooks.is_empty() && !is_tunnel {
+        let coding = reply.coding(body_hooks);
+        let reply = after_hooks(connection, exchange, reply, hooks).await?;
+        let is_tunnel = matches!(reply.body, ReplyBody::Tunnel(_));
+        if reply.is_seen && !body_hooks.is_empty() && !is_tunnel {
             Box::pin(filter(
-                connection, exchange, tables, own, body, body_hooks, coding,
+                connection, exchange, tables, reply, body, body_hooks, coding,
             ))
             .await?
         } else {
-            own
+            reply
         }
     };
     // unless a `response` hook has made another status of the 101
-    if own.status == 101 {
-        if let ReplyBody::Tunnel(end) = own.body {
-            return tunnel::open(connection, exchange, tables, &own.headers, end).await;
+    if reply.status == 101 {
+        if let ReplyBody::Tunnel(end) = reply.body {
+            return tunnel::open(connection, exchange, tables, &reply.headers, end).await;
         }
     }
-    let framing = own.framing(exchange, !persistent || !is_clean);
-    let readable = own.reads_on.then_some(&mut *body);
-    write(connection, exchange, tables, own, framing, readable).await?;
+    let framing = reply.framing(exchange, !persistent || !is_clean);
+    let readable = reply.reads_on.then_some(&mut *body);
+    write(connection, exchange, tables, reply, framing, readable).await?;
     Ok(match (framing.closes, drop_rest(connection, exchange, body)) {
         (_, false) => Next::Linger,
         (true, true) => Next::Close,
@@ -79,7 +79,7 @@ pub(crate) async fn send(
     })
 }
 
-/// Drops what is here of a body that nobody wants; more is not waited for. True if that was all.
+/// Drops what is here of a body that is not needed; more is not waited for. True if that was all.
 fn drop_rest(connection: &mut Connection, exchange: &Exchange, body: &mut RequestBody) -> bool {
     let before = body.received;
     let is_clean = body.discard_available(&mut connection.peer).is_ok() && body.is_read();
@@ -94,10 +94,10 @@ pub(crate) async fn send_last(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    own: LocalReply,
+    reply: LocalReply,
 ) -> Next {
-    let framing = own.framing(exchange, true);
-    match write(connection, exchange, tables, own, framing, None).await {
+    let framing = reply.framing(exchange, true);
+    match write(connection, exchange, tables, reply, framing, None).await {
         Ok(()) => Next::Linger,
         Err(_) => Next::Close,
     }
@@ -107,17 +107,17 @@ pub(crate) async fn send_last(
 async fn after_hooks(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    own: LocalReply,
+    reply: LocalReply,
     hooks: &[usize],
 ) -> Result<LocalReply, Failure> {
     let mut head = Head::empty();
-    for (name, value) in &own.headers {
+    for (name, value) in &reply.headers {
         head.add(name, value).map_err(|error| bad_response(&error))?;
     }
     let empty = Span { start: 0, len: 0 };
     exchange.response.replace(Some(ResponseHead {
         head,
-        status: own.status,
+        status: reply.status,
         reason: empty,
         version: Version::Http11,
         framing: Framing::None,
@@ -130,7 +130,7 @@ async fn after_hooks(
     }
     let response = exchange.response.borrow();
     let Some(response) = &*response else {
-        return Ok(own);
+        return Ok(reply);
     };
     let headers = response
         .head
@@ -142,7 +142,7 @@ async fn after_hooks(
         headers,
         is_final: true,
         is_seen: true,
-        ..own
+        ..reply
     })
 }
 
@@ -157,17 +157,17 @@ async fn write(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
-    own: LocalReply,
+    reply: LocalReply,
     framing: ResponseFraming,
     readable: Option<&mut RequestBody>,
 ) -> Result<(), Failure> {
     let shared = connection.shared.clone();
     let version = exchange.request.borrow().version;
     let mut out = Vec::with_capacity(512);
-    write_status(own.status, reason_phrase(own.status).as_bytes(), &mut out);
+    write_status(reply.status, reason_phrase(reply.status).as_bytes(), &mut out);
     // the edits of a head check what hooks gave
     let mut head = Head::empty();
-    for (name, value) in &own.headers {
+    for (name, value) in &reply.headers {
         head.add(name, value).map_err(|error| bad_response(&error))?;
     }
     if head.get(b"date").is_none() {
@@ -197,10 +197,10 @@ async fn write(
     let mut writer = Writer {
         connection,
         exchange,
-        status: own.status,
+        status: reply.status,
         send_ms,
     };
-    match own.body {
+    match reply.body {
         _ if !framing.has_content => writer.write(&out).await,
         ReplyBody::None(_) | ReplyBody::Tunnel(_) => writer.write(&out).await,
         ReplyBody::Bytes(bytes) if framing.is_chunked => {

@@ -17,7 +17,7 @@ use crate::hooks::{LocalFuture, MessageStep, MessageVerdict};
 /// See the module.
 pub(super) struct Batch {
     from: Party,
-    /// For the hook that is asked now.
+    /// For the hook that is called now.
     todo: VecDeque<Message>,
     /// What that hook has left.
     left: VecDeque<Message>,

@@ -10,9 +10,9 @@ use crate::hooks::channel::Channel;
 use crate::hooks::exchange::Exchange;
 use crate::snapshot::WebSocket;
 
-/// Makes the request one for a WebSocket whose messages hooks see, if it asks for a WebSocket. An upgrade to anything else
+/// Makes the request one for a WebSocket whose messages hooks see, if it requests a WebSocket. An upgrade to anything else
 /// is not passed on: it would lead round the hooks.
-pub(crate) fn claim(exchange: &Exchange, settings: &WebSocket) -> Result<(), Failure> {
+pub(crate) fn claim_websocket(exchange: &Exchange, settings: &WebSocket) -> Result<(), Failure> {
     let mut request = exchange.request.borrow_mut();
     let asks = match request.upgrade_protocol() {
         None => return Ok(()),
@@ -34,7 +34,7 @@ pub(crate) fn claim(exchange: &Exchange, settings: &WebSocket) -> Result<(), Fai
 fn check_request(request: &RequestHead) -> Result<(), Failure> {
     let bad = |what: &'static str| Failure::new(FailureKind::WebSocketHandshake, what);
     if request.method() != b"GET" || !matches!(request.framing, Framing::None | Framing::Length(0)) {
-        return Err(bad("a WebSocket is asked for by a GET without a body"));
+        return Err(bad("a WebSocket is requested by a GET without a body"));
     }
     if only(request.head.get_all(b"sec-websocket-version")) != Some(b"13".as_slice()) {
         return Err(FailureKind::WebSocketVersion.into());
@@ -46,7 +46,7 @@ fn check_request(request: &RequestHead) -> Result<(), Failure> {
     }
 }
 
-/// The version to name in the response to a client that asked for another one (RFC 6455 section 4.4).
+/// The version to name in the response to a client that requested another one (RFC 6455 section 4.4).
 pub(crate) fn missing_version(failure: &Failure) -> Option<&'static str> {
     (failure.kind == FailureKind::WebSocketVersion).then_some("13")
 }

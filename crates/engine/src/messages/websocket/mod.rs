@@ -15,5 +15,5 @@ mod timing;
 
 pub use crate::hooks::channel::{Channel, CloseRefused, QueueFull};
 pub use crate::hooks::message::{Bytes, Message, Party, Utf8Bytes};
-pub(crate) use handshake::{check_response, claim, missing_version};
+pub(crate) use handshake::{check_response, claim_websocket, missing_version};
 pub(crate) use relay::relay;

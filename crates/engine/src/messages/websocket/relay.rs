@@ -135,11 +135,11 @@ impl<'a> Relay<'a> {
             return Poll::Ready(());
         }
         self.channel.register(context);
-        self.send_own();
+        self.send_hook_messages();
         let mut left = MESSAGES_A_TURN;
         self.poll_direction(Party::Client, context, &mut left);
         self.poll_direction(Party::Server, context, &mut left);
-        self.obey();
+        self.handle_close_order();
         let were_full = (self.client.is_full(), self.server.is_full());
         let moved = (self.client.poll_flush(context), self.server.poll_flush(context));
         if self.client.is_shut() && self.server.is_shut() {
@@ -153,7 +153,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Moves what hooks have sent of their own.
-    fn send_own(&mut self) {
+    fn send_hook_messages(&mut self) {
         for (to, side) in [
             (Party::Client, &mut self.client),
             (Party::Server, &mut self.server),
@@ -168,10 +168,10 @@ impl<'a> Relay<'a> {
     }
 
     /// Does what a hook has ordered.
-    fn obey(&mut self) {
+    fn handle_close_order(&mut self) {
         if self.client.is_open() || self.server.is_open() {
             if let Some((code, reason)) = self.channel.order() {
-                self.send_own();
+                self.send_hook_messages();
                 self.close_both(Party::Gateway, code, &reason);
             }
         }
@@ -198,7 +198,7 @@ impl<'a> Relay<'a> {
                         self.pass(from, messages);
                     }
                     Poll::Ready(Err(HookFailed)) => self.hook_failed(),
-                    Poll::Pending if source.has_left(context) => self.take(from, Event::Gone),
+                    Poll::Pending if source.is_disconnected(context) => self.take(from, Event::Gone),
                     Poll::Pending => return,
                 },
             }
@@ -228,7 +228,7 @@ impl<'a> Relay<'a> {
                 self.channel.ended(from, None);
                 *self.flow(from) = Flow::Ended;
                 self.side(from).cut();
-                // one that was asked to close still may respond
+                // one that was sent a close frame may still respond
                 if self.other(from).is_open() {
                     self.other(from).cut();
                 }
@@ -239,8 +239,8 @@ impl<'a> Relay<'a> {
 
     /// What the hooks left of a message.
     fn pass(&mut self, from: Party, messages: impl IntoIterator<Item = Message>) {
-        self.send_own();
-        self.obey();
+        self.send_hook_messages();
+        self.handle_close_order();
         for message in messages {
             self.other(from).send(message);
         }
@@ -308,7 +308,7 @@ impl<'a> Relay<'a> {
             let side = self.side(party);
             let (received, unsent, is_open) = (side.received, side.unsent(), side.is_open());
             let liveness = self.timing.of(party);
-            liveness.heard(received, is_read, now_ms);
+            liveness.on_received(received, is_read, now_ms);
             liveness.blocked(unsent > 0, has_moved, now_ms);
             let (due, at_ms) = self.timing.side(party, is_read && is_open, now_ms);
             next_ms = next_ms.min(at_ms);
@@ -320,7 +320,7 @@ impl<'a> Relay<'a> {
                 }
                 Some(Due::Late(limit)) => {
                     self.late(limit);
-                    // nobody is there to be told
+                    // the peer is gone
                     self.side(party).give_up();
                     self.close_both(party, GOING_AWAY, "the other side is gone");
                     context.waker().wake_by_ref();

@@ -207,14 +207,14 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Ends at once: nobody is there any more.
+    /// Ends at once: the peer is gone.
     pub(super) fn give_up(&mut self) {
         self.drop_unsent();
         self.state = State::Shut;
     }
 
-    /// Whether the connection turns out to be broken, asked without reading from it.
-    pub(super) fn has_left(&mut self, context: &mut Context<'_>) -> bool {
+    /// Whether the connection turns out to be broken, checked without reading from it.
+    pub(super) fn is_disconnected(&mut self, context: &mut Context<'_>) -> bool {
         // an end may stand behind messages that were not read yet
         DisconnectWatcher::new(true).poll(context, self.peer)
     }

@@ -23,13 +23,13 @@ pub(super) struct Liveness {
     /// When it last sent anything.
     heard_ms: u64,
     received: u64,
-    /// When it was asked, and has not said anything since.
+    /// When it was pinged, if it has sent nothing since.
     asked_ms: Option<u64>,
     /// Since when it has not taken anything.
     blocked_ms: Option<u64>,
 }
 
-/// What a wait that is over asks for.
+/// What is due after a wait that is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
     /// Ask the side whether it is there.
@@ -112,7 +112,7 @@ impl Timing {
 
 impl Liveness {
     /// Takes note of what the side has sent, in bytes so far. One that is not read (`is_read`) is not blamed for silence.
-    pub(super) fn heard(&mut self, received: u64, is_read: bool, now_ms: u64) {
+    pub(super) fn on_received(&mut self, received: u64, is_read: bool, now_ms: u64) {
         if received != self.received || !is_read {
             self.received = received;
             self.heard_ms = now_ms;
@@ -162,7 +162,7 @@ mod tests {
     fn any_byte_counts_as_a_pong() {
         let mut timing = timing();
         assert_eq!(timing.side(Party::Server, true, 20).0, Some(Due::Ping));
-        timing.server.heard(2, true, 30);
+        timing.server.on_received(2, true, 30);
         assert_eq!(timing.side(Party::Server, true, 40), (None, 50));
     }
 
@@ -170,7 +170,7 @@ mod tests {
     fn side_that_is_not_read_is_not_blamed() {
         let mut timing = timing();
         assert_eq!(timing.side(Party::Client, true, 20).0, Some(Due::Ping));
-        timing.client.heard(0, false, 90);
+        timing.client.on_received(0, false, 90);
         assert_eq!(timing.side(Party::Client, true, 91), (None, 110));
     }
 
@@ -191,7 +191,7 @@ mod tests {
     fn side_that_takes_nothing_is_given_up() {
         let mut timing = timing();
         timing.client.blocked(true, false, 0);
-        timing.client.heard(0, false, 59);
+        timing.client.on_received(0, false, 59);
         assert_eq!(timing.side(Party::Client, true, 59), (None, 60));
         timing.client.blocked(true, true, 59);
         assert_eq!(timing.side(Party::Client, false, 118), (None, 119));

@@ -23,12 +23,12 @@ use headgate_net::turns::Turn;
 /// A direction that has carried so much is likely to carry more: a pipe pays.
 const SPLICE_AFTER_BYTES: u64 = 64 * 1024;
 
-/// As much as a pipe is asked for at once.
+/// As much as is read from a pipe at once.
 const SPLICE_BYTES: u64 = 1 << 20;
 
 /// Bytes moved from the client and from the server.
 #[derive(Default, Clone, Copy)]
-pub(super) struct Moved {
+pub(super) struct FlowBytes {
     pub(super) from_client: u64,
     pub(super) from_server: u64,
 }
@@ -56,7 +56,7 @@ pub(super) async fn flow(
     client: &mut Peer,
     server: &mut Peer,
     terms: &Terms<'_>,
-) -> (Moved, Result<(), Ended>) {
+) -> (FlowBytes, Result<(), Ended>) {
     let may_splice = client.stream.socket().is_some() && server.stream.socket().is_some();
     let mut up = Direction::new(&terms.hooks.client_data, may_splice);
     let mut down = Direction::new(&terms.hooks.server_data, may_splice);
@@ -88,7 +88,7 @@ pub(super) async fn flow(
         Poll::Pending
     })
     .await;
-    let moved = Moved {
+    let moved = FlowBytes {
         from_client: up.moved,
         from_server: down.moved,
     };

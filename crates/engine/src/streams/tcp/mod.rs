@@ -19,7 +19,7 @@ use crate::state::refusal::Refusal;
 use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::Tables;
-use flow::Moved;
+use flow::FlowBytes;
 use headgate_net::deadline::Watched;
 use headgate_net::peer::{Broken, Peer};
 use headgate_route::Tried;
@@ -39,12 +39,12 @@ pub(crate) struct Inbound {
 
 /// What is told of a finished connection.
 #[derive(Default)]
-struct Story {
+struct ConnectionRecord {
     upstream: String,
     server: String,
     attempts: u32,
     connect_us: u64,
-    moved: Moved,
+    moved: FlowBytes,
     limit: &'static str,
     error: &'static str,
 }
@@ -53,33 +53,39 @@ struct Story {
 pub(crate) async fn serve(mut inbound: Inbound, state: Rc<Preread>, began_us: u64) {
     let shared = inbound.shared.clone();
     shared.metrics.count(Counter::TcpConnections);
-    let mut story = Story::default();
-    if let Err(refusal) = carry(&mut inbound, &state, &mut story).await {
+    let mut record = ConnectionRecord::default();
+    if let Err(refusal) = carry(&mut inbound, &state, &mut record).await {
         refusal.count(&shared.metrics);
-        story.limit = refusal.limit;
-        story.error = refusal.error;
+        record.limit = refusal.limit;
+        record.error = refusal.error;
     }
     shared
         .metrics
-        .add(Counter::TcpBytesReceived, story.moved.from_client);
-    shared.metrics.add(Counter::TcpBytesSent, story.moved.from_server);
+        .add(Counter::TcpBytesReceived, record.moved.from_client);
+    shared
+        .metrics
+        .add(Counter::TcpBytesSent, record.moved.from_server);
     log(
         &inbound.tables,
         &shared,
         &inbound.client,
         &state,
-        &story,
+        &record,
         began_us,
     );
 }
 
-async fn carry(inbound: &mut Inbound, state: &Rc<Preread>, story: &mut Story) -> Result<(), Refusal> {
+async fn carry(
+    inbound: &mut Inbound,
+    state: &Rc<Preread>,
+    record: &mut ConnectionRecord,
+) -> Result<(), Refusal> {
     let settings = inbound.settings.clone();
     admit(inbound, &settings)?;
     let upstream = upstream_of(inbound, state)?;
-    story.upstream.clone_from(&upstream.name);
+    record.upstream.clone_from(&upstream.name);
     inbound.client.preread = Some(state.clone());
-    let (mut server, _lease) = connect(inbound, &upstream, story).await?;
+    let (mut server, _lease) = connect(inbound, &upstream, record).await?;
     inbound.client.preread = None;
     let tables = inbound.tables.clone();
     let (moved, ended) = flow::flow(
@@ -95,7 +101,7 @@ async fn carry(inbound: &mut Inbound, state: &Rc<Preread>, story: &mut Story) ->
         },
     )
     .await;
-    story.moved = moved;
+    record.moved = moved;
     ended.map_err(|ended| match ended {
         flow::Ended::Broken(Broken::Limit(limit)) => Refusal {
             error: "timeout",
@@ -149,7 +155,7 @@ fn upstream_of(inbound: &Inbound, state: &ConnectionState) -> Result<Rc<Upstream
 async fn connect(
     inbound: &Inbound,
     upstream: &Rc<Upstream>,
-    story: &mut Story,
+    record: &mut ConnectionRecord,
 ) -> Result<(Peer, Lease), Refusal> {
     let shared = &inbound.shared;
     let timeouts = &inbound.tables.timeouts;
@@ -170,16 +176,16 @@ async fn connect(
             break;
         };
         tried.insert(server);
-        if story.attempts > 0 {
+        if record.attempts > 0 {
             shared.metrics.count(Counter::Retries);
         }
-        story.attempts += 1;
-        story.server.clone_from(&upstream.servers[server].name);
+        record.attempts += 1;
+        record.server.clone_from(&upstream.servers[server].name);
         let lease = Lease::new(shared.metrics.clone(), upstream, server);
         match dialer.dial(upstream, server, &terms).await {
             Ok(peer) => {
                 upstream.succeeded(server, shared.clock.now_ms());
-                story.connect_us = shared.clock.tick() - began;
+                record.connect_us = shared.clock.tick() - began;
                 return Ok((peer, lease));
             }
             Err(failed) => {
@@ -196,7 +202,7 @@ async fn connect(
             }
         }
     }
-    story.connect_us = shared.clock.tick() - began;
+    record.connect_us = shared.clock.tick() - began;
     Err(refusal)
 }
 
@@ -205,7 +211,7 @@ fn log(
     shared: &Shared,
     client: &ClientInfo,
     state: &ConnectionState,
-    story: &Story,
+    record: &ConnectionRecord,
     began_us: u64,
 ) {
     let Some(log) = &tables.access_log else { return };
@@ -216,17 +222,17 @@ fn log(
         client: &client.address,
         host: name.unwrap_or_default().as_bytes(),
         version: "TCP",
-        request_bytes: story.moved.from_client,
-        response_bytes: story.moved.from_server,
-        body_bytes: story.moved.from_server,
+        request_bytes: record.moved.from_client,
+        response_bytes: record.moved.from_server,
+        body_bytes: record.moved.from_server,
         route: &state.listener,
-        upstream: &story.upstream,
-        server: &story.server,
-        attempts: story.attempts,
-        connect_us: story.connect_us,
+        upstream: &record.upstream,
+        server: &record.server,
+        attempts: record.attempts,
+        connect_us: record.connect_us,
         total_us: shared.clock.tick().saturating_sub(began_us),
-        limit: story.limit,
-        error: story.error,
+        limit: record.limit,
+        error: record.error,
         ..Entry::default()
     });
 }

@@ -143,7 +143,7 @@ fn check_fields(status: u16, method: &str, fields: &[(String, String)]) -> Resul
         return Err(format!("a {status} to {method} with framing fields: {fields:?}"));
     }
     if codings.iter().any(|coding| *coding != "chunked") {
-        return Err(format!("a coding nobody asked for: {codings:?}"));
+        return Err(format!("a coding that was not requested: {codings:?}"));
     }
     if lengths
         .iter()
