@@ -116,7 +116,7 @@ def test_change_of_configuration_leaves_it_alone(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("way", ["reload", signal.SIGQUIT, signal.SIGTERM], ids=["reload", "QUIT", "TERM"])
-def test_at_the_drain_limit_it_is_told_goodbye(serve: Serve, way: str | signal.Signals) -> None:
+def test_at_the_drain_limit_it_is_closed_with_1001(serve: Serve, way: str | signal.Signals) -> None:
     with WebSocketServer() as server:
         gateway = start(serve, server, drain="300ms")
         with RawWebSocket(gateway.address) as client, Http2Client(gateway.address) as other:
@@ -130,7 +130,7 @@ def test_at_the_drain_limit_it_is_told_goodbye(serve: Serve, way: str | signal.S
                 gateway.write(GATE.replace("first", "second"))
                 assert gateway.ask("reload")["ok"]
             closed = client.frame()
-            assert closed == Frame(CLOSE, b"\x03\xe9the gateway goes away", True, 0x88)
+            assert closed == Frame(CLOSE, b"\x03\xe9the gateway is shutting down", True, 0x88)
             client.send(close_frame(1001))
             assert client.read_to_end() == b""
             assert other.body(stream, len(closed.payload) + 2)[2:] == closed.payload

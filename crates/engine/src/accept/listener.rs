@@ -109,7 +109,7 @@ impl Listener {
             destination: tables.wants_destination.then(|| local_address(&stream)).flatten(),
             ..ClientInfo::default()
         };
-        // behind a proxy the client is known only when the proxy has said who it is
+        // behind a proxy the client is known only after its PROXY header
         let is_direct = settings.is_none_or(|settings| settings.proxy_protocol.is_none());
         let address = is_direct.then_some(client.address.as_str());
         let admission = match Admission::within(shared, &tables.limits, address) {

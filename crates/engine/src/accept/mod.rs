@@ -1,4 +1,4 @@
-//! From a socket to something that is served: the listener, what comes before the first request, and who may come in.
+//! Accepting connections: the listener, what is read before the first request, and which connections are admitted.
 
 pub(crate) mod listener;
 pub(crate) mod preread;

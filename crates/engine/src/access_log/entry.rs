@@ -1,4 +1,4 @@
-//! What a line can tell.
+//! The data of one access log line.
 
 use std::rc::Rc;
 
@@ -76,7 +76,7 @@ pub struct TlsFacts<'a> {
     pub is_resumed: bool,
     /// The verdict on the client's certificate, `none` without one.
     pub client_certificate: &'a str,
-    /// Whom that certificate names, in its own words.
+    /// The subject of that certificate, as it is written there.
     pub client_subject: &'a str,
 }
 

@@ -44,7 +44,7 @@ pub(super) fn push_json(text: &[u8], line: &mut Vec<u8>) {
     });
 }
 
-/// Copies runs of plain bytes; `escape` writes what starts the rest and tells how much of it that was.
+/// Copies runs of plain bytes; `escape` writes what starts the rest and returns how much of it that was.
 fn push_escaped(mut text: &[u8], line: &mut Vec<u8>, escape: impl Fn(&[u8], &mut Vec<u8>) -> usize) {
     loop {
         let run = text

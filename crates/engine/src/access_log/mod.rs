@@ -53,7 +53,7 @@ impl AccessLog {
             .append(entry.time_unix_ms, |line| self.format.write(entry, line));
     }
 
-    /// Whether its lines tell what each hook took.
+    /// Whether its lines contain the time of each hook.
     pub fn shows_hooks(&self) -> bool {
         self.format.shows_hooks()
     }

@@ -12,7 +12,7 @@ macro_rules! kinds {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum FailureKind {
             $(#[doc = $meaning] $kind,)*
-            /// A request's head breaks HTTP's grammar or a limit; the parser's word.
+            /// A request's head breaks HTTP's grammar or a limit; the parser's error.
             MalformedHead(RequestError),
             /// A request's body breaks its framing.
             MalformedBody(ChunkError),
@@ -67,7 +67,7 @@ kinds! {
     BodyTooLarge "body_too_large" Client 413 Never Debug "the request's body is larger than the limit";
     HeldBodyTooLarge "buffered_body_too_large" Client 413 Never Debug "the request's body is larger than is held for a hook";
     CodedBody "coded_body" Client 501 Never Debug "a body under another transfer coding than chunked cannot be read here";
-    TransferCoding "transfer_coding" Client 501 Never Debug "the request's transfer coding is none that the server could be told of";
+    TransferCoding "transfer_coding" Client 501 Never Debug "the request's transfer coding cannot be passed on to the server";
     UnknownContentCoding "unknown_content_coding" Client 415 Never Debug "the request's content-encoding is unknown to the hook that reads its body";
     BadContentCoding "bad_content_coding" Client 400 Never Debug "the request's body is not what its content-encoding says";
     ConnectRefused "connect_refused" Client 501 Never Debug "CONNECT is not supported: this is not a forward proxy";
@@ -79,7 +79,7 @@ kinds! {
     NoHost "no_host" Client 400 Never Debug "the redirect needs a host, and the request names none";
     TargetTooLong "target_too_long" Client 414 Never Debug "the request-target is longer than the limit";
     UnderscoreInFieldName "underscore_in_field_name" Client 400 Never Debug "there is a `_` in the name of a field";
-    Misdirected "misdirected" Client 421 Never Debug "this connection was made for another host than the request names";
+    Misdirected "misdirected" Client 421 Never Debug "this connection was made for another host than that of the request";
     NoClientCertificate "no_client_certificate" Client 400 Never Debug "a client certificate is needed here";
     BadClientCertificate "bad_client_certificate" Client 400 Never Debug "the client certificate is refused";
     GrpcDeadline "grpc_deadline" Client 504 Never Debug "the call's deadline passed before the server responded";
@@ -103,8 +103,8 @@ kinds! {
     UpstreamCut "upstream_cut" Upstream 502 Never Debug "the server closed the connection within its response";
     BadChunk "bad_chunk" Upstream 502 Never Debug "the framing of the response's body is malformed";
     EndlessInterim "endless_interim" Upstream 502 IfIdempotent Debug "the server sends interim responses without end";
-    UnaskedTransferCoding "unasked_transfer_coding" Upstream 502 Never Debug "the server used a transfer coding that was not requested";
-    UnaskedUpgrade "unasked_upgrade" Upstream 502 Never Debug "the server switched protocols without being asked";
+    UnrequestedTransferCoding "unasked_transfer_coding" Upstream 502 Never Debug "the server used a transfer coding that was not requested";
+    UnrequestedUpgrade "unasked_upgrade" Upstream 502 Never Debug "the server switched protocols although the request did not ask for it";
     BadUpgrade "bad_upgrade" Upstream 502 Never Debug "the server switched to a protocol that was not requested";
     BadWebSocketResponse "bad_websocket_answer" Upstream 502 Never Debug "the server's response does not open the WebSocket";
     WebSocketUnsupported "websocket_unsupported" Upstream 502 Never Debug "the server takes no WebSockets over HTTP/2 (RFC 8441)";
@@ -119,7 +119,7 @@ kinds! {
     Replied "answered" Gateway 500 Never Debug "a body hook responds in place of what it was called for";
     NoReply "no_answer" Gateway 404 Never Debug "no hook of the route responded";
     BadResponse "bad_answer" Gateway 500 Never Warning "a hook's response cannot be sent";
-    UnaskedHookUpgrade "unasked_upgrade" Gateway 500 Never Warning "a hook switches protocols although the client did not ask for it";
+    UnrequestedHookUpgrade "unasked_upgrade" Gateway 500 Never Warning "a hook switches protocols although the request did not ask for it";
     BadHookWebSocketResponse "bad_websocket_answer" Gateway 500 Never Warning "a hook's response does not open the WebSocket";
     BadServerAddress "bad_server_address" Gateway 500 Never Warning "a hook chose a server whose address is not valid";
     BodyUsedUp "body_used_up" Gateway 500 Never Warning "a hook has used up the request's body and set no other one";

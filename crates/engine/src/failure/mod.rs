@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //! Each kind of failure is a line of one table, from which its status, its fault and the reference for users come. What
-//! breaks the framing of HTTP has many words, which the parsers know: [`FailureKind::MalformedHead`] and its like carry them.
+//! breaks the framing of HTTP has many names, which the parsers define: [`FailureKind::MalformedHead`] and its like carry them.
 
 mod kinds;
 
@@ -38,7 +38,7 @@ impl FaultSide {
     }
 }
 
-/// How loudly the gateway's own log tells of a failure; the access log names all of them.
+/// The level of a failure in the gateway's own log; the access log has all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
     /// What clients and servers do every day.
@@ -65,7 +65,7 @@ impl Level {
 /// What is the same for all failures of a kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// A short word for logs and `error` hooks.
+    /// A short name for logs and `error` hooks.
     pub name: &'static str,
     /// Who is to blame.
     pub source: FaultSide,
@@ -73,14 +73,14 @@ pub struct Facts {
     pub status: u16,
     /// Whether another server may be tried.
     pub retry: Retry,
-    /// How loudly the log tells of it.
+    /// Its level in the gateway's own log.
     pub level: Level,
     /// One lower-case sentence.
     pub meaning: &'static str,
 }
 
 impl FailureKind {
-    /// The short word for logs and `error` hooks.
+    /// The short name for logs and `error` hooks.
     pub fn name(self) -> &'static str {
         self.facts().name
     }
@@ -91,7 +91,7 @@ impl FailureKind {
     }
 }
 
-/// What the reference says of a retry.
+/// The text about a retry in the reference.
 pub fn retry_name(retry: Retry) -> &'static str {
     match retry {
         Retry::Never => "never",
@@ -183,7 +183,7 @@ const RESPONSE_ERRORS: [ResponseError; 4] = [
 #[derive(Clone, Debug)]
 pub struct Failure(Box<FailureParts>);
 
-/// What there is to say about a [`Failure`].
+/// The contents of a [`Failure`].
 #[derive(Clone, Debug)]
 pub struct FailureParts {
     /// What sort of failure it is.
@@ -195,7 +195,7 @@ pub struct FailureParts {
 }
 
 impl FailureParts {
-    /// The message without the hint behind it: what clients are told. Which limit to raise is for the operator, who
+    /// The message without its hint, as clients see it. Which limit to raise is for the operator, who
     /// finds it in the access log.
     pub fn public_message(&self) -> &str {
         let end = self
@@ -248,7 +248,7 @@ impl From<FailureKind> for Failure {
 }
 
 impl Failure {
-    /// A failure of this kind, told in its own words.
+    /// A failure of this kind, with the kind's own message.
     pub fn new(kind: FailureKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(FailureParts {
             kind,
@@ -306,7 +306,7 @@ mod tests {
         let before = seen.len();
         seen.sort_unstable();
         seen.dedup();
-        // `upstream_tls` says one thing of two retries
+        // `upstream_tls` stands for two kinds of retry
         assert_eq!(seen.len(), before - 1);
     }
 

@@ -23,7 +23,7 @@ pub enum Chosen {
 
 /// One connection of a client.
 pub struct ConnectionState {
-    /// The client's address without port, as the PROXY header says where there is one; `unix:` for a Unix socket.
+    /// The client's address without port, from the PROXY header if there is one; `unix:` for a Unix socket.
     pub address: String,
     /// The client's port, 0 for a Unix socket.
     pub port: u16,
@@ -39,11 +39,11 @@ pub struct ConnectionState {
     pub proxy: Option<ProxyHeader>,
     /// The first TLS message, where it is read before a decision (`tls_passthrough`, or `client_hello` hooks).
     pub hello: RefCell<Option<ClientHello>>,
-    /// Where it goes, if a hook has said so.
+    /// Its upstream, if a hook has chosen one.
     pub chosen: RefCell<Option<Chosen>>,
     /// How its TLS is ended here, if it is.
     pub(crate) tls: Option<Rc<ListenerTls>>,
-    /// The certificate it is shown, if a hook has said so.
+    /// The certificate to present, if a hook has chosen one.
     pub(crate) certificate: RefCell<Option<ChosenCertificate>>,
     /// Whether its client must send a certificate, if a hook has set it.
     pub(crate) client_certificates: Cell<Option<ClientCertificateMode>>,
@@ -156,11 +156,11 @@ pub struct ClientInfo {
     pub scheme: &'static str,
     /// The listener's name.
     pub listener: String,
-    /// The address of the connection, where a trusted proxy has said that the client is another one.
+    /// The address of the connection, where a trusted proxy has named another client.
     pub hop: Option<String>,
     /// Whether a trusted proxy has named the host of the request.
     pub tells_host: bool,
-    /// Where the client connected to; known only where a server is to be told.
+    /// Where the client connected to; known only where servers are sent a PROXY header.
     pub destination: Option<SocketAddr>,
     /// What came before HTTP on this connection, if anything did.
     pub preread: Option<Rc<Preread>>,
@@ -201,7 +201,7 @@ impl ClientIdentity for ClientInfo {
         self.destination
     }
 
-    /// What this gateway knows of the connection, on top of what a proxy before it said.
+    /// What this gateway knows of the connection, in addition to what a proxy before it sent.
     fn tlvs(&self) -> ProxyTlvs {
         let Some(preread) = &self.preread else {
             return ProxyTlvs::default();
@@ -223,7 +223,7 @@ impl ClientIdentity for ClientInfo {
 /// What a client speaks; HTTP/2 is translated before a request begins its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Protocol {
-    /// HTTP/1.0 or 1.1: each request tells.
+    /// HTTP/1.0 or 1.1, as each request says.
     #[default]
     Http1,
     /// HTTP/2.

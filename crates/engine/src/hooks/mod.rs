@@ -34,7 +34,7 @@ pub use verdict::{
 
 /// Everything the engine calls in user code.
 pub trait Hooks {
-    /// Runs one hook of any phase. `exchange` tells the phase's other arguments (response, attempt, failure).
+    /// Runs one hook of any phase. `exchange` has the phase's other arguments (response, attempt, failure).
     fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step;
 
     /// Runs one hook of a connection. It refuses by what it leaves in `connection`; `Verdict::Failed` refuses as well.

@@ -20,7 +20,7 @@ pub enum Verdict {
     Continue,
     /// Send the client this response instead of going on.
     Respond(Box<HookResponse>),
-    /// The hook raised, took too long or returned nonsense, and is declared to fail closed. Already logged.
+    /// The hook raised, took too long or returned an invalid value, and is declared to fail closed. Already logged.
     Failed,
     /// A `balance` hook chose that server; the index is of the exchange's upstream.
     Server(usize),
@@ -104,7 +104,7 @@ pub enum ChunkVerdict {
     Pass,
     /// This goes on in its place; nothing, if empty.
     Replace(Vec<u8>),
-    /// The hook raised, took too long or returned nonsense. Already logged.
+    /// The hook raised, took too long or returned an invalid value. Already logged.
     Failed,
 }
 

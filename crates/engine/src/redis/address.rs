@@ -1,4 +1,4 @@
-//! What a URL says of Redis servers: where they are, who knows them, and as whom to log in.
+//! The URL of Redis servers: addresses, how they are found, and the login.
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
 

@@ -12,7 +12,7 @@ const SLOTS: u16 = 16384;
 pub(super) struct Slots(Vec<(u16, u16, ServerAddress)>);
 
 impl Slots {
-    /// Reads the response to `CLUSTER SLOTS`; a node without a host is `from`, which has said it.
+    /// Reads the response to `CLUSTER SLOTS`; a node without a host is `from`, the server that responded.
     pub(super) fn read(response: Value, from: &ServerAddress) -> Self {
         let Value::Array(ranges) = response else {
             return Self::default();

@@ -104,7 +104,7 @@ impl Servers {
         Err(failed.unwrap_or_else(unserved))
     }
 
-    /// Asks a Sentinel, and looks whether the server it names is what it says.
+    /// Queries a Sentinel, and checks that the server it names is the primary.
     async fn primary(&self, sentinel: &ServerAddress, name: &str) -> Result<Link, RedisError> {
         // Sentinels have neither databases nor the servers' users
         let sentinel_link = self.open_as(sentinel, &RedisConnectionInfo::default()).await?;

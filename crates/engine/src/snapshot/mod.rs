@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Bounds on every wait.
     pub timeouts: Timeouts,
-    /// What the gateway tells servers about the client.
+    /// What the gateway sends to servers about the client.
     pub forwarding: Forwarding,
     /// Whether to refuse any cryptographic module but the FIPS one.
     #[serde(default)]
@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub request_id_header: Option<String>,
     /// The access log, absent for none.
     pub access_log: Option<AccessLog>,
-    /// Whether clients are told where the time of their request went.
+    /// Whether responses have a Server-Timing field.
     #[serde(default)]
     pub server_timing: bool,
     /// Groups of servers.
@@ -112,11 +112,11 @@ pub struct Limits {
     pub max_hook_chunk_bytes: usize,
 }
 
-/// What becomes of a client's fields with `_` in their names, which CGI and WSGI cannot tell from `-`.
+/// What becomes of a client's fields with `_` in their names, which CGI and WSGI do not distinguish from `-`.
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum UnderscoreHeaders {
-    /// They go on, but for those that look like a field that tells who the client is.
+    /// They go on, but for those that look like a field that names the client.
     #[default]
     Keep,
     /// They are taken out.
@@ -155,7 +155,7 @@ pub struct Timeouts {
     pub drain: u64,
 }
 
-/// What the gateway tells servers about the client.
+/// What the gateway sends to servers about the client.
 #[derive(Deserialize, Debug, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Forwarding {
@@ -170,12 +170,12 @@ pub struct Forwarding {
     /// Fields that only hooks set, to tell servers who the client is. Those that clients send are taken out.
     #[serde(default)]
     pub identity_fields: Vec<String>,
-    /// Fields that tell of the client's certificate, and what each holds. Those that clients send are taken out.
+    /// Fields that pass on the client's certificate, and what each holds. Those that clients send are taken out.
     #[serde(default)]
     pub client_certificate: Vec<(String, CertificateFact)>,
 }
 
-/// What a field may tell of a client's certificate.
+/// What a field may contain of a client's certificate.
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateFact {

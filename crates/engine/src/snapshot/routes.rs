@@ -38,7 +38,7 @@ pub struct Route {
     /// Put before the path (in place of `strip_prefix`) when it is sent on.
     #[serde(default)]
     pub replace_prefix: Option<String>,
-    /// Whether it needs a valid client certificate; absent: as the listener says.
+    /// Whether it needs a valid client certificate; absent: as the listener requires.
     #[serde(default)]
     pub needs_client_certificate: Option<bool>,
     /// The route's own body limit.

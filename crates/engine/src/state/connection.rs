@@ -111,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// Ends a TLS session as it should be, so that the client can tell a whole response from one that was cut (RFC 8446
+    /// Ends a TLS session as it should be, so that the client can distinguish a whole response from one that was cut (RFC 8446
     /// section 6.1).
     pub(crate) fn close_tls(mut self) {
         if matches!(self.peer.stream, Stream::Tls(_)) {

@@ -3,7 +3,7 @@
 //! # How it works
 //! The kernel gives all datagrams of a client to the same worker (SO_REUSEPORT), which keeps a bounded table of sessions. A
 //! session is a task with a socket of its own towards its server: datagrams reach it through a short queue, responses go
-//! back over the listener's socket. It ends when neither side has said anything for a while. What does not fit is dropped
+//! back over the listener's socket. It ends when neither side has sent anything within the timeout. What does not fit is dropped
 //! and counted, as networks do.
 
 use std::cell::RefCell;
@@ -76,7 +76,7 @@ impl UdpListener {
                 biased;
                 received = self.socket.recv_from(&mut buffer) => match received {
                     Ok((size, client)) => self.deliver(&buffer[..size], client, &shared),
-                    // a response that could not be delivered is told to whoever reads next
+                    // a response that could not be delivered is reported to the next read
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                     Err(error) => {
                         tracing::error!(listener = self.name, %error, "cannot receive datagrams");

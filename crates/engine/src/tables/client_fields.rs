@@ -1,10 +1,10 @@
-//! Fields of clients that servers could take for what only this gateway, its hooks or a trusted proxy may say.
+//! Fields of clients that servers could take for what only this gateway, its hooks or a trusted proxy may set.
 
 use headgate_wire::{GuardedNames, Head};
 
 use crate::snapshot::{Forwarding, UnderscoreHeaders};
 
-/// Every field in which proxies tell who the client is.
+/// Every field in which proxies name the client.
 pub(crate) const FIELDS: [&[u8]; 6] = [
     b"x-forwarded-for",
     b"forwarded",
@@ -47,7 +47,7 @@ impl ClientFields {
         }
     }
 
-    /// Takes out what the client must not say.
+    /// Removes what the client must not set.
     pub(crate) fn strip(&self, head: &mut Head) {
         head.hide_lookalikes(&self.guarded);
         if self.has_identity {

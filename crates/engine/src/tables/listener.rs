@@ -1,4 +1,4 @@
-//! What a listener does with its connections, as the configuration says.
+//! What a listener does with its connections, as configured.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -55,7 +55,7 @@ pub struct Tables {
     wants_hook_times: bool,
     /// Trusted proxies, which may name the client; `None`: no proxy is trusted.
     pub(crate) trusted_proxies: Option<Rc<Networks>>,
-    /// Whether a server is told where the client connected to.
+    /// Whether servers are sent the address that the client connected to.
     pub(crate) wants_destination: bool,
     listeners: HashMap<String, Rc<Settings>>,
     pub(crate) tls_routes: TlsRoutes,

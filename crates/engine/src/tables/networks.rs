@@ -1,4 +1,4 @@
-//! Sets of addresses: the networks whose word about a client is taken.
+//! Sets of addresses: the networks of trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 

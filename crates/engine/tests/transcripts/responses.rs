@@ -87,7 +87,7 @@ fn what_cannot_go_on_is_a_502_in_both_versions() {
 }
 
 #[test]
-fn a_body_hook_sees_no_content_in_an_unasked_coding() {
+fn a_body_hook_sees_no_content_in_an_unrequested_coding() {
     let setup = Setup::proxy().body_hook("stream", <[u8]>::to_vec);
     lab::run(setup, async |lab| {
         let coded = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";

@@ -46,7 +46,7 @@ pub(crate) async fn begin(
         return Ok(Vec::new());
     }
     if is_replaced {
-        // what is here of the client's own body is in the way of its next request
+        // the part of the client's own body that is here precedes its next request
         let _ = body.discard_available(&mut connection.peer);
         exchange.request.borrow_mut().expect_continue = false;
     }

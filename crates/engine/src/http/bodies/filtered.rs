@@ -10,10 +10,10 @@ use super::piece::{Flow, On};
 use crate::hooks::{BodyFailed, BodySource, LocalFuture};
 use headgate_net::peer::Peer;
 
-/// So much may come out before the head is written, which tells a short body's length.
+/// So much may come out before the head is written, so that a short body has a Content-Length.
 const BEGIN_BYTES: usize = 64 * 1024;
 
-/// The same of a body that is long, whose length hooks will hardly let be told.
+/// The same of a body that is long, whose length is hardly known where hooks see it.
 const LONG_BEGIN_BYTES: usize = 32 * 1024;
 
 /// See the module.
@@ -21,7 +21,7 @@ pub(crate) struct FilteredBody {
     pub(crate) chain: Chain,
     pub(crate) outlet: Outlet,
     is_ended: bool,
-    /// The length told by the first piece.
+    /// The length declared with the first piece.
     told: Option<u64>,
     has_begun: bool,
     /// All bytes that came out of the chain.

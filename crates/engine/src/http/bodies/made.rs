@@ -61,7 +61,7 @@ impl Made {
         self.filtered.is_done()
     }
 
-    /// What is said when the next piece takes too long: by the client, or by a hook's stream.
+    /// The failure when the next piece takes too long: by the client, or by a hook's stream.
     pub(crate) fn late(&self) -> Failure {
         if matches!(self.source, MadeSource::Stream(_)) {
             return Failure::from(FailureKind::StreamTimeout);

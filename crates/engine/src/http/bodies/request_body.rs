@@ -46,7 +46,7 @@ pub(crate) struct RequestBody {
     pub(crate) is_committed: bool,
     /// The trailers, after the end.
     pub(crate) trailers: Option<Head>,
-    /// What goes to the server instead, where hooks have a say.
+    /// What goes to the server instead, where hooks change the body.
     pub(crate) made: Option<Box<Made>>,
     turn: Turn,
 }

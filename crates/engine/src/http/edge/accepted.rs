@@ -191,7 +191,7 @@ impl Duplex for Accepted {
             0 if matches!(self.response.get_mut(), ResponseState::Body(outgoing) if outgoing.is_done()) => {
                 Poll::Ready(Ok(0))
             }
-            // a whole request says nothing of whether its client stays
+            // a complete request does not say whether its client is still there
             0 if !self.incoming.get_mut().is_end_told() => self.poll_reset(context).map_ok(|()| 0),
             n => Poll::Ready(Ok(n)),
         }

@@ -339,7 +339,7 @@ impl Task {
     fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, h2: &mut H2) {
         self.accepted += 1;
         let (parts, body) = request.into_parts();
-        // the log tells of a malformed one; its client, by the reset, that it is to blame
+        // a malformed one is logged, and its client gets a reset
         let Ok(text) = render(&parts, body.is_end_stream(), || self.shared.nonce()) else {
             self.log(&Refusal::new("malformed_request", Counter::BadRequests));
             respond.send_reset(Reason::PROTOCOL_ERROR);

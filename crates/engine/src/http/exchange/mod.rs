@@ -1,4 +1,4 @@
-//! One request's life: read, rewrite, route, let in, act, respond, log.
+//! One request's life: read, rewrite, route, admit, act, respond, log.
 //!
 //! # How it works
 //! [`serve`] is the page to read. Whatever fails on the way becomes a [`Failure`]; if the client has seen nothing yet, the
@@ -294,7 +294,7 @@ async fn reply_to(
     let reply: Option<Box<HookResponse>> = match run_hooks(connection, exchange, hooks).await {
         Ok(reply) => reply,
         Err(left) if left.kind.is_disconnect() => return Err(left),
-        // an error hook that fails is logged by itself; the page tells of the first failure
+        // an error hook that fails is logged by itself; the page shows the first failure
         Err(_) => None,
     };
     // a body that was too large from the start, or whose end is not known: nothing after it can be trusted
@@ -326,7 +326,7 @@ impl Drop for Active {
     }
 }
 
-/// A client's own id, where it is harmless: whoever stands before this gateway may have logged it already.
+/// A client's own id, where it is safe: a proxy before this gateway may have logged it already.
 fn accepted_request_id(id: &[u8]) -> Option<String> {
     is_acceptable(id).then(|| String::from_utf8_lossy(id).into_owned())
 }

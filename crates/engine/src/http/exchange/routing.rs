@@ -39,7 +39,7 @@ pub(super) fn choose_route(
     }
 }
 
-/// What the router says of the request, or of the request with `another_path`.
+/// What the router finds for the request, or of the request with `another_path`.
 fn find_route(
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,

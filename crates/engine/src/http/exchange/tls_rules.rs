@@ -1,4 +1,4 @@
-//! What TLS says about a single request: whom its connection was meant for, and who sent it.
+//! Rules about TLS for a single request: the host of its connection, and its client's certificate.
 
 use headgate_net::tls::{ClientCertificateMode, HostMismatch, TlsInfo};
 use headgate_route::host_without_port;
@@ -6,7 +6,7 @@ use headgate_route::host_without_port;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 
-/// Whether requests on a route need a valid client certificate; absent: as the listener says.
+/// Whether requests on a route need a valid client certificate; absent: as the listener requires.
 pub(crate) type NeedsCertificate = Option<bool>;
 
 /// Checks a request on the route it has reached, or on none.

@@ -28,7 +28,7 @@ pub(super) struct FetchHead {
     pub(super) upload_closed: bool,
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed, or to hold something that is not a response, is replaced by a fresh
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold what is not a response, is replaced by a fresh
 /// one where that is safe.
 pub(super) async fn run(
     call: &Call<'_>,
@@ -191,7 +191,7 @@ impl FetchInFlight<'_> {
                 self.is_sound &= head.persistent;
                 head.persistent = self.is_sound;
                 if head.status == 101 {
-                    let message = "the server switched protocols without being asked";
+                    let message = "the server switched protocols although the request did not ask for it";
                     return Err(FetchError::new(FetchErrorKind::Protocol, message));
                 }
                 if head.status >= 200 {

@@ -49,7 +49,7 @@ pub struct FetchRequest {
     pub timeout_ms: Option<u64>,
     /// So many redirects are followed; with 0 a redirect is a response like others.
     pub redirects: u32,
-    /// Only addresses of the public internet: for URLs that a client had a say in.
+    /// Only addresses of the public internet: for URLs that depend on a client's input.
     pub public_only: bool,
 }
 

@@ -7,7 +7,7 @@ use super::error::{FetchError, FetchErrorKind};
 use super::origins::parse;
 use super::{FetchBody, FetchRequest, FetchTo};
 
-/// What is not told to another origin than the one it was meant for.
+/// Fields that are not sent to another origin than the one they were meant for.
 const SECRETS: [&[u8]; 4] = [b"authorization", b"proxy-authorization", b"cookie", b"x-api-key"];
 
 /// Changes the request into the one that the response redirects to; false if it is not a redirect, or none to follow.

@@ -53,7 +53,7 @@ impl FileResponse {
         }
     }
 
-    /// Sends the client to the same path with a slash at its end; the caller says where that is.
+    /// Sends the client to the same path with a slash at its end; the caller decides where that is.
     pub(crate) fn to_folder() -> Self {
         Self::new(308, vec![("location", String::new())])
     }

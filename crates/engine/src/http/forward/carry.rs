@@ -18,7 +18,7 @@ use headgate_upstream::{binds_connection, Pooled};
 
 /// Whatever moves a response from a server to the client.
 pub(super) trait Carrier {
-    /// Goes on; tells whom a pending poll waits for.
+    /// Goes on; sets the side that a pending poll waits for.
     fn poll(
         &mut self,
         context: &mut Context<'_>,

@@ -94,7 +94,7 @@ pub(super) async fn respond(
         }
     }
     let content = match carrier.filtered.length() {
-        // what a GET would give is not known, so a HEAD is not told
+        // what a GET would give is not known, so the reply to a HEAD does not declare it
         _ if !has_body => Content::None(None),
         Some(length) if !exchange.has_response_trailers() => Content::Length(length),
         _ => Content::Open,
@@ -141,7 +141,7 @@ pub(super) async fn respond(
     };
     exchange.response_bytes.set(carrier.filtered.outlet.written);
     if carrier.filtered.outlet.written == 0 {
-        // composed, not sent: the client can still be told what went wrong
+        // composed, not sent: the client can still get an error response
         exchange.status.set(0);
     }
     connection

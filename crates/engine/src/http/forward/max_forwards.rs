@@ -32,7 +32,7 @@ fn forwards(request: &RequestHead) -> Option<u64> {
         .flatten()
 }
 
-/// There is nothing to tell of the target that its server would not know better.
+/// Only the target's server could say more about it.
 fn options() -> HookResponse {
     HookResponse {
         status: 200,

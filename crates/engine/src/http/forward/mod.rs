@@ -60,7 +60,7 @@ pub(crate) async fn forward(
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
-    // gRPC, which says how long its caller waits, comes over HTTP/2 only
+    // gRPC, whose calls declare their deadline, comes over HTTP/2 only
     if exchange.client.protocol == Protocol::Http2 {
         let told = exchange
             .request

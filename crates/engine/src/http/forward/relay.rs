@@ -44,8 +44,8 @@ pub(super) async fn respond(
             return Ok(Outcome::reply(LocalReply::of_response_hook(reply)));
         }
     }
-    if received.has_unasked_coding {
-        return Err(Failure::from(FailureKind::UnaskedTransferCoding));
+    if received.has_unrequested_coding {
+        return Err(Failure::from(FailureKind::UnrequestedTransferCoding));
     }
     let status = settle_status(plan, received.status);
     if status == 101 {
@@ -113,7 +113,7 @@ pub(super) async fn respond(
     .await;
     exchange.response_bytes.set(relay.written);
     if relay.written == 0 {
-        // composed, not sent: the client can still be told what went wrong
+        // composed, not sent: the client can still get an error response
         exchange.status.set(0);
     }
     if let Some(trailers) = relay.trailers.take() {
@@ -141,7 +141,7 @@ struct ReceivedHead {
     keeps_server: bool,
     status: u16,
     /// It cannot be undone: HTTP/2 and HTTP/1.0 have no place for it, and this gateway requests it from no server.
-    has_unasked_coding: bool,
+    has_unrequested_coding: bool,
     /// A hook that sets another one does that coding itself.
     coding: Result<Option<Coding>, ()>,
 }
@@ -155,7 +155,7 @@ impl ReceivedHead {
             declared_length: response.declared_length,
             keeps_server: response.persistent,
             status: response.status,
-            has_unasked_coding: response.framing == Framing::Chunked && response.head.has_inner_codings(),
+            has_unrequested_coding: response.framing == Framing::Chunked && response.head.has_inner_codings(),
             coding: filtered::coding(response, plan.exchange, plan.tables),
         }
     }

@@ -1,4 +1,4 @@
-//! Header fields that tell servers of the client's certificate. Clients cannot set them.
+//! Header fields that pass the client's certificate to servers. Clients cannot set them.
 
 use headgate_wire::RequestHead;
 
@@ -34,7 +34,7 @@ fn is_same_field(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
 }
 
-/// Appends the fields. Without a certificate only the verdict, `none`, is told.
+/// Appends the fields. Without a certificate only the verdict, `none`, is sent.
 pub(crate) fn write_certificate_fields(
     certificate: Option<&ClientCertificate>,
     fields: &[(String, CertificateFact)],

@@ -3,7 +3,7 @@
 //! # How it works
 //! Only peers of `trusted_proxies` are believed, and each of them only for the hop before it: from the right end of the
 //! list, addresses are passed over as long as they are trusted themselves; the first that is not is the client. What an
-//! untrusted peer says is taken out of the request before anybody sees it.
+//! untrusted peer sends is removed from the request first.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -81,7 +81,7 @@ fn forwarded_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
         } else {
             parse_node(member)
         };
-        // `unknown` or nonsense: nothing to its left can be told from an invention
+        // `unknown` or nonsense: nothing to its left can be trusted
         let Some(address) = address else { break };
         found = Some(address);
         if !trusted.contains(address) {

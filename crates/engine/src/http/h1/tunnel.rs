@@ -78,7 +78,7 @@ impl Direction {
             }
             if self.is_ended {
                 if !self.is_shut {
-                    // a peer that is gone already cannot be told
+                    // a peer that is gone already cannot be notified
                     let _ = ready!(to.stream.poll_shutdown(context));
                     self.is_shut = true;
                 }

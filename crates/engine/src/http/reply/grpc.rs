@@ -1,7 +1,7 @@
-//! What the gateway itself says to callers of gRPC, and the deadlines they send.
+//! The gateway's local replies to gRPC calls, and the deadlines they send.
 //!
 //! gRPC has its own statuses, in fields that its clients look for before the HTTP status (the protocol's "PROTOCOL-HTTP2.md"):
-//! a failure is told by a 200 whose head is also its end ("trailers-only").
+//! a failure is a 200 without a body, its status in the head ("trailers-only").
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
     matches!(rest.first(), None | Some(b'+' | b';'))
 }
 
-/// The failure's status in gRPC: the mapping of "http-grpc-status-mapping.md", told apart further where the gateway knows more.
+/// The failure's status in gRPC: the mapping of "http-grpc-status-mapping.md", refined where the gateway knows more.
 pub(crate) fn status(failure: &Failure) -> u8 {
     const UNKNOWN: u8 = 2;
     const DEADLINE_EXCEEDED: u8 = 4;

@@ -30,7 +30,7 @@ pub(crate) struct LocalReply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) body: ReplyBody,
-    /// The `response` hooks have had their say.
+    /// The `response` hooks have run.
     pub(super) is_final: bool,
     /// They have seen it and let it pass; so the body's hooks see it too.
     pub(super) is_seen: bool,
@@ -50,7 +50,7 @@ impl LocalReply {
         }
     }
 
-    /// A page that tells of a failure: the `error` phase is where it is changed.
+    /// An error page: the `error` phase is where it is changed.
     pub(super) fn page(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: ReplyBody) -> Self {
         Self {
             is_final: true,

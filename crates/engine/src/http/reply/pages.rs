@@ -1,4 +1,4 @@
-//! The pages that tell of failures.
+//! Error pages.
 
 use std::rc::Rc;
 
@@ -98,7 +98,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
         return Next::Close;
     };
     let content = Content::Length(body.len() as u64);
-    // a head that is refused may still have said that no content is wanted (RFC 9110 section 9.3.2)
+    // a head that is refused may still have been a HEAD (RFC 9110 section 9.3.2)
     let is_head = connection.peer.unread().starts_with(b"HEAD ");
     let asked = if is_head { Asked::Head } else { Asked::Content };
     let framing = frame_response(asked, reply.status, content, Version::Http11, true);

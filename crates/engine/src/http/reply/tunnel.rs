@@ -26,7 +26,7 @@ pub(crate) async fn open(
     {
         let request = exchange.request.borrow();
         let Some(asked) = upgrade_to(&request) else {
-            return Err(Failure::from(FailureKind::UnaskedHookUpgrade));
+            return Err(Failure::from(FailureKind::UnrequestedHookUpgrade));
         };
         if exchange.channel().is_some() {
             let named = |name: &'static [u8]| {

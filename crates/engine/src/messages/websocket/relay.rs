@@ -69,7 +69,7 @@ pub(crate) async fn relay(
     };
     poll_fn(|context| {
         if shared.is_shutting_down.get() || shutting_down.as_mut().poll(context).is_ready() {
-            relay.close_both(Party::Gateway, GOING_AWAY, "the gateway goes away");
+            relay.close_both(Party::Gateway, GOING_AWAY, "the gateway is shutting down");
         }
         relay.poll(context)
     })
@@ -246,7 +246,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// A peer broke the protocol; it has been told.
+    /// A peer broke the protocol; it has been sent a close frame.
     fn broken(&mut self, from: Party, fault: Fault) {
         let (code, failure) = if from == Party::Client {
             // it may still be sending, and must be able to read why

@@ -54,7 +54,7 @@ pub(super) enum Event {
     Message(Message),
     /// The peer closed, properly.
     Closed(Option<CloseFrame>),
-    /// The peer is gone without a word.
+    /// The peer closed the connection without a close frame.
     Gone,
     /// The peer broke the protocol, or a limit.
     Broken(Fault),
@@ -141,7 +141,7 @@ impl<'a> Side<'a> {
                 Event::Message(_) if self.state == State::Closing => continue,
                 Event::Message(_) => {}
                 Event::Closed(_) => {
-                    // the reply was queued; where it is the last word this is said as an error
+                    // the reply was queued; where it is the last message this is an error
                     let _ = self.context.flush(&mut Writing(&mut self.out));
                     self.state = State::Ended;
                 }
@@ -224,7 +224,7 @@ impl<'a> Side<'a> {
         self.state = next;
     }
 
-    /// Writes what waits, and says that nothing more comes where that is so. True: something was written.
+    /// Writes what waits, and shuts down the sending side where nothing more comes. True: something was written.
     pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> bool {
         let before = self.written;
         while self.unsent() > 0 {
@@ -257,7 +257,7 @@ impl<'a> Side<'a> {
 }
 
 impl Fault {
-    /// What the peer is told.
+    /// The close frame for the peer.
     fn frame(self) -> CloseFrame {
         close_frame(self.code(), self.reason())
     }
@@ -289,7 +289,7 @@ impl Fault {
         }
     }
 
-    /// The word for logs.
+    /// The name for logs.
     pub(super) fn kind(self, by: Party) -> FailureKind {
         match (self, by) {
             (Self::Protocol, Party::Client) => FailureKind::ClientWebSocketProtocol,

@@ -140,7 +140,7 @@ impl<'a> Direction<'a> {
             }
             if self.is_ended {
                 if !self.is_shut {
-                    // a peer that is gone already cannot be told
+                    // a peer that is gone already cannot be notified
                     let _ = ready!(to.stream.poll_shutdown(context));
                     self.is_shut = true;
                 }

@@ -37,7 +37,7 @@ pub(crate) struct Inbound {
     pub(crate) admission: Admission,
 }
 
-/// What is told of a finished connection.
+/// What is logged of a finished connection.
 #[derive(Default)]
 struct ConnectionRecord {
     upstream: String,
