@@ -433,7 +433,7 @@ class Request:
         """Whatever the hooks of this request want to tell each other."""
     @property
     def id(self) -> str:
-        """The request's id, as in logs and error answers."""
+        """The request's id, as in logs and error responses."""
     @property
     def route_name(self) -> str:
         """The chosen route's name; empty before."""
@@ -459,7 +459,7 @@ class Request:
     ) -> Awaitable[FetchResponse]:
         """Asks the gateway's own routes on behalf of this request's client: hooks, upstreams, limits apply as always.
 
-        Host is this request's unless given. It is no line in the access log, and goes 8 deep at most.
+        Host is this request's unless given. It has no line in the access log, and goes 8 deep at most.
         """
     @property
     def trailers(self) -> Headers:
@@ -485,7 +485,7 @@ class Request:
 
 @final
 class ResponseView:
-    """A view of a response's head: the server's; in phase `log` also that of an answer the gateway made."""
+    """A view of a response's head: the server's; in phase `log` also that of a response the gateway made."""
 
     @property
     def status(self) -> int:
@@ -1041,7 +1041,7 @@ _RedisValue = str | bytes | int | float
 
 @final
 class RawStream:
-    """Bytes both ways between an upgraded client and Python code: the body of an answer with status 101."""
+    """Bytes both ways between an upgraded client and Python code: the body of a response with status 101."""
 
     def __new__(cls) -> RawStream: ...
     def read(self) -> Awaitable[bytes]:

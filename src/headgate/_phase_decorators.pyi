@@ -74,7 +74,7 @@ class RoutePhases:
 
     @property
     def error(self) -> PhaseDecorator[ErrorHook]:
-        """Something failed before a response began: give the answer."""
+        """Something failed before a response began: give the response."""
 
     @property
     def log(self) -> PhaseDecorator[LogHook]:

@@ -27,7 +27,7 @@ __all__ = [
 
 
 class FetchError(Exception):
-    """A request that was made got no answer, or not all of it."""
+    """A request that was made got no response, or not all of it."""
 
     retry_safe: bool = False
     """Nothing of the request can have been acted on, so that it may be made again."""
@@ -46,11 +46,11 @@ class FetchTimeout(FetchError, TimeoutError):
 
 
 class FetchClosed(FetchError, ConnectionError):
-    """The server closed the connection before its answer ended."""
+    """The server closed the connection before its response ended."""
 
 
 class FetchProtocolError(FetchError):
-    """The server's answer breaks HTTP."""
+    """The server's response breaks HTTP."""
 
 
 class FetchTooLarge(FetchError):

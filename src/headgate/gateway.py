@@ -266,7 +266,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     ) -> Route:
         """Serves an ASGI 3 application at `path` and all below it; the application sees `path` as its root path.
 
-        Its lifespan runs with the worker's. `deadline` is how long an answer may take to begin. Hooks hang on the route
+        Its lifespan runs with the worker's. `deadline` limits how long a response takes to begin. Hooks hang on the route
         that it gives as on any other: those of phase `request` run before the application.
         """
         from .asgi import Mount
@@ -373,9 +373,11 @@ def _listed(value: Any) -> Any:
 def _fixed(response: Response) -> dict[str, Any]:
     body = response.body or b""
     if not isinstance(body, bytes):
-        raise ConfigError("a fixed answer cannot stream", hint="answer in a request hook", where=caller())
+        raise ConfigError("a fixed response cannot stream", hint="answer in a request hook", where=caller())
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        raise ConfigError("a fixed answer is text", hint="answer in a request hook", where=caller()) from None
+        raise ConfigError(
+            "a fixed response is text", hint="answer in a request hook", where=caller()
+        ) from None
     return {"status": response.status, "headers": dict(response.headers.items()), "body": text}

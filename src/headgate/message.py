@@ -1,4 +1,4 @@
-"""The answer a hook gives: status, header fields, and a body of bytes or a stream of them."""
+"""The response a hook gives: status, header fields, and a body of bytes or a stream of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HeaderFields = FieldList | Iterable[tuple[str, str]]
 
 
 class ResponseHeaders:
-    """The header fields of an answer, in order; names are equal whatever their case (RFC 9110 section 5.1).
+    """The header fields of a response, in order; names are equal whatever their case (RFC 9110 section 5.1).
 
     Reading gives the first value of a name, setting replaces all of them, `add` keeps them. Values are text: what is
     not ASCII is sent as UTF-8. Fields that frame the message are refused, since the gateway writes those.
@@ -126,7 +126,7 @@ class ResponseHeaders:
 
 
 class Response:
-    """An answer made by a hook: `Response(401, "who are you?")`, `Response.json({...})`, `Response.stream(rows())`.
+    """A response made by a hook: `Response(401, "who are you?")`, `Response.json({...})`, `Response.stream(rows())`.
 
     A `str` body is sent as UTF-8 text, `bytes` as they are, an async iterator of bytes piece by piece, as fast as the
     client reads. Without a content type, text is `text/plain`, other bodies are `application/octet-stream`.

@@ -180,7 +180,7 @@ PHASES: dict[str, Phase] = {
             "error",
             ("request", "error"),
             "something failed before a response began",
-            "give the answer",
+            "give the response",
             "error_page",
             reverse=True,
             answers=True,

@@ -294,7 +294,7 @@ def test_raising_application_is_a_500(gateway: RunningGateway) -> None:
 
 def test_application_that_answers_nothing_is_a_500(gateway: RunningGateway) -> None:
     assert gateway.get("/plain/nothing").status == 500
-    gateway.wait_for_log("without a complete answer")
+    gateway.wait_for_log("without a complete response")
 
 
 def test_answer_that_fails_midway_is_cut(gateway: RunningGateway) -> None:

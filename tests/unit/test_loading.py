@@ -110,7 +110,7 @@ def test_a_file_saved_twice_in_a_second_is_read_anew(write: Write) -> None:
             "did you mean `request`?",
         ),
         ("gate.use(Plugin(x=1))\n", 3, "unknown key `x`", None),
-        ("gate.route('/', files='no such folder')\n", 3, "`no such folder` is no folder", "make `"),
+        ("gate.route('/', files='no such folder')\n", 3, "`no such folder` is not a folder", "make `"),
         ("Response(200, headres={})\n", 3, "'headres'", "did you mean `headers`?"),
     ],
 )
@@ -249,7 +249,7 @@ def test_every_format_says_the_same(write: Write, name: str) -> None:
             "write a path",
         ),
         ("routes:\n  - path: /x\n", 2, "route `/x` does nothing", "give it `to`"),
-        ("routes:\n  - path: /x\n    files: nowhere\n", 3, "is no folder", "make"),
+        ("routes:\n  - path: /x\n    files: nowhere\n", 3, "is not a folder", "make"),
     ],
 )
 def test_mistakes_in_yaml_are_told_with_their_line(

@@ -28,7 +28,7 @@ impl Encoder {
         let library: Box<dyn EncodeV2> = match coding {
             Coding::Gzip => Box::new(GzipEncoder::new(level)),
             Coding::Deflate => Box::new(ZlibEncoder::new(level)),
-            // the quality usual for answers made on the fly; the default is for files
+            // the quality usual for responses made on the fly; the default is for files
             Coding::Brotli => Box::new(BrotliEncoder::new(
                 brotli::params::EncoderParams::default().quality(Level::Precise(5)),
             )),

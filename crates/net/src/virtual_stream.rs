@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What each direction of a [`virtual_pair`] holds before its writer has to wait, in bytes.
 pub const VIRTUAL_BUFFER_BYTES: usize = 64 * 1024;
 
-/// A stream of bytes both ways that is no socket. All of it lives on the worker's thread.
+/// A stream of bytes both ways that is not a socket. All of it lives on the worker's thread.
 ///
 /// Each `poll_*` that is pending wakes the task of the last context it was given.
 pub trait Duplex {

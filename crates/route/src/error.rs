@@ -41,7 +41,7 @@ impl PatternError {
 /// A list of routes that cannot become a router; `route` is the index in the list given.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RouteError {
-    /// A method that is no token (RFC 9110, section 9.1).
+    /// A method that is not a token (RFC 9110, section 9.1).
     #[error("bad method `{method}` in route {route}\nhint: a method is a word such as `GET`; leave the list empty for all")]
     Method {
         /// Index of the route.

@@ -19,7 +19,7 @@
 //! A route whose conditions fail is passed over and the next one is tried, also one with a less specific host or path:
 //! unlike nginx, the choice of a host is not final. A function is asked last, only if everything else about its route
 //! matches, and at most once a request. `GET` in a list of methods allows `HEAD` too. If no route takes the request but
-//! one would have with another method, the answer is [`Found::MethodNotAllowed`].
+//! one would have with another method, the result is [`Found::MethodNotAllowed`].
 //!
 //! Against nginx's `location`: `=/x` is the same; `/x/*` is like `^~ /x/`, before regexes, not after them; `/` is last.
 

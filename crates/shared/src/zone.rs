@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::layout::{Layout, MAGIC, MAX_CELLS, MAX_SLOTS, VERSION};
 use crate::memory::{first_words, sealed_bytes, Memory};
 
-/// Why a file descriptor is no usable zone.
+/// Why a file descriptor cannot be used as a zone.
 #[derive(Debug, Error)]
 pub enum ZoneError {
     /// The system refused to describe or map it.

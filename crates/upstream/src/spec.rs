@@ -88,7 +88,7 @@ pub struct Keepalive {
     pub idle_timeout: u64,
     /// Requests on one connection; 0 for no limit.
     pub max_requests: u64,
-    /// HTTP/2: how often a server with requests is pinged, and how long its answer may take.
+    /// HTTP/2: how often a server with requests is pinged, and how long its response may take.
     pub ping: u64,
 }
 

@@ -46,7 +46,7 @@ pub enum ClientHelloError {
     /// A length or a value breaks the format.
     #[error("the ClientHello is malformed")]
     Malformed,
-    /// The server name is no host name.
+    /// The server name is not a valid host name.
     #[error("the server name of the ClientHello is malformed")]
     ServerName,
 }

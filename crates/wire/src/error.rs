@@ -34,7 +34,7 @@ pub enum RequestError {
     /// More than one Host.
     #[error("there is more than one Host field")]
     HostRepeated,
-    /// The Host, or the authority of the request-target, is no host with an optional port.
+    /// The Host, or the authority of the request-target, is not a host with an optional port.
     #[error("the host is malformed")]
     Host,
 }
@@ -127,7 +127,7 @@ pub enum HeadError {
     /// White space between a field name and its colon (RFC 9112 section 5.1).
     #[error("there is white space before the colon of a field")]
     SpaceBeforeColon,
-    /// A field name that is no token.
+    /// A field name that is not a token.
     #[error("a field name is malformed")]
     FieldName,
     /// A name that some readers take for a framing field, such as `Transfer_Encoding`.
@@ -219,7 +219,7 @@ impl ChunkError {
 /// An edit that would write a message wrong; the head stays as it was.
 #[derive(Error, Clone, PartialEq, Eq, Debug)]
 pub enum FieldError {
-    /// The name is no token.
+    /// The name is not a token.
     #[error("`{0}` is not a field name; hint: letters, digits and - . _ only")]
     Name(String),
     /// The value has a control character (RFC 9110 section 5.5).
@@ -230,13 +230,13 @@ pub enum FieldError {
         "`{0}` cannot be set; hint: the gateway writes the fields of the connection and the framing itself"
     )]
     Framing(String),
-    /// The method is no token.
+    /// The method is not a token.
     #[error("`{0}` is not a method; hint: a token such as GET")]
     Method(String),
     /// The target does not start with `/`, or has white space or control characters.
     #[error("`{0}` is not a target; hint: start with / and percent-encode spaces")]
     Target(String),
-    /// The host is no host with an optional port.
+    /// The host is not a host with an optional port.
     #[error("`{0}` is not a host; hint: name, name:port, or [address]:port")]
     Host(String),
     /// The head would grow beyond 2^32 bytes.

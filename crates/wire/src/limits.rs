@@ -9,7 +9,7 @@ pub struct HeadLimits {
     pub max_bytes: usize,
     /// The most field lines.
     pub max_fields: usize,
-    /// What is let pass though it is no valid head.
+    /// What is let pass though it is not a valid head.
     pub lenient: Lenient,
 }
 
@@ -32,7 +32,7 @@ pub struct ChunkLimits {
     pub max_trailer_bytes: usize,
     /// Whether a server sent the body: from servers all white space is let in that the grammar has.
     pub is_from_server: bool,
-    /// What is let pass though it is no valid chunk.
+    /// What is let pass though it is not a valid chunk.
     pub lenient: Lenient,
 }
 

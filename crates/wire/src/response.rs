@@ -24,7 +24,7 @@ pub struct ResponseHead {
     pub version: Version,
     /// Where the body ends.
     pub framing: Framing,
-    /// What Content-Length said, also where there is no body (answers to HEAD, 304).
+    /// What Content-Length said, also where there is no body (responses to HEAD, 304).
     pub declared_length: Option<u64>,
     /// Whether the connection may serve another request after this response.
     pub persistent: bool,
@@ -58,7 +58,7 @@ impl ResponseHead {
     }
 }
 
-/// Parses a response head from the start of `buf`; `request_was_head` because the answer to HEAD has no body
+/// Parses a response head from the start of `buf`; `request_was_head` because the response to HEAD has no body
 /// whatever it declares (RFC 9112 section 6.3).
 pub fn parse_response(
     buf: &[u8],

@@ -11,7 +11,7 @@ pub enum Asked {
     Content,
     /// HEAD: never content, yet the fields that GET would get (RFC 9110 section 9.3.2).
     Head,
-    /// CONNECT: what follows a 2xx is no content but a tunnel (RFC 9110 section 9.3.6).
+    /// CONNECT: what follows a 2xx is a tunnel, not content (RFC 9110 section 9.3.6).
     Connect,
 }
 

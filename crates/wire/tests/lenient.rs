@@ -162,7 +162,7 @@ fn what_is_never_let_pass() {
     ] {
         assert_eq!(request(text, &every), Err(error), "{}", text.escape_ascii());
     }
-    // text in an older encoding is no overlong UTF-8
+    // text in an older encoding is not overlong UTF-8
     assert!(request(b"GET /%E4%F6?%FF%C0a HTTP/1.1\r\nHost: h\r\n\r\n", &[]).is_ok());
 }
 

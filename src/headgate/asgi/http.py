@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, between the engine and an application."""
+"""One HTTP request and its response, between the engine and an application."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FRAMING = frozenset(
     (b"connection", b"content-length", b"keep-alive", b"te", b"transfer-encoding", b"upgrade")
 )
-INCOMPLETE = "the application returned without a complete answer"
+INCOMPLETE = "the application returned without a complete response"
 GRACE_S = 30.0
 """How long an application may go on after its client has left."""
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("headgate.asgi")
 
 
 class HttpExchange:
-    """The `receive` and `send` of one request, and the answer for the hook."""
+    """The `receive` and `send` of one request, and the response for the hook."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -32,7 +32,7 @@ class HttpExchange:
         self._first = b""
         self._is_complete = False
         self._error: BaseException | None = None
-        self._stream: _BodyStream | None = None  # made for an answer in pieces only: the two know each other
+        self._stream: _BodyStream | None = None  # made for a response in pieces only: the two know each other
         self._begun: asyncio.Future[None] | None = None
         self._gone: asyncio.Event | None = None
         self._is_gone = False
@@ -41,7 +41,7 @@ class HttpExchange:
     # --- for the application
 
     async def receive(self) -> dict[str, Any]:
-        """The next piece of the request's body; after it, waits until the client leaves or the answer is complete."""
+        """The next piece of the request's body; after it, waits until the client leaves or the response is complete."""
         if self._is_gone or self._is_complete:
             return {"type": "http.disconnect"}
         if self._has_body:
@@ -51,7 +51,7 @@ class HttpExchange:
                 async for piece in self._pieces:
                     return {"type": "http.request", "body": piece, "more_body": True}
             except RuntimeError:
-                # nor is the body read any more when the answer is over, or cut
+                # nor is the body read any more when the response is over, or cut
                 if self._headers is None:
                     raise
                 return {"type": "http.disconnect"}
@@ -63,11 +63,11 @@ class HttpExchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Begins the answer, or goes on with it; waits while the client has not taken what came before."""
+        """Begins the response, or goes on with it; waits while the client has not taken what came before."""
         kind = message["type"]
         if kind == "http.response.start" and self._headers is None:
             self._status = int(message["status"])
-            self._headers = answer_fields(message.get("headers", ()))
+            self._headers = response_fields(message.get("headers", ()))
         elif kind == "http.response.body" and self._headers is not None and not self._is_complete:
             await self._body(message.get("body", b""), message.get("more_body", False))
         else:
@@ -101,23 +101,23 @@ class HttpExchange:
             error = asyncio.CancelledError()
         elif self._is_complete:
             if error is not None:
-                logger.error("an application raised after its answer", exc_info=error)
+                logger.error("an application raised after its response", exc_info=error)
             return
         self._error = error or RuntimeError(INCOMPLETE)
         if self._stream is not None:
             self._stream.end(self._error)
         self._begin()
 
-    def at_once(self, error: Exception | None = None) -> Answer:
-        """The answer of an application that has returned, or raised, already."""
+    def at_once(self, error: Exception | None = None) -> RawResponse:
+        """The response of an application that has returned, or raised, already."""
         if not self._is_complete:
             raise error or RuntimeError(INCOMPLETE)
         if error is not None:
-            logger.error("an application raised after its answer", exc_info=error)
-        return self._answer()
+            logger.error("an application raised after its response", exc_info=error)
+        return self._response()
 
-    async def response(self) -> Answer:
-        """The answer, as soon as it begins."""
+    async def response(self) -> RawResponse:
+        """The response, as soon as it begins."""
         if not self._is_complete and self._stream is None and self._error is None:
             self._begun = asyncio.get_running_loop().create_future()
             try:
@@ -127,11 +127,11 @@ class HttpExchange:
                 raise
         if not self._is_complete and self._stream is None:
             raise cast(BaseException, self._error)
-        return self._answer()
+        return self._response()
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         body = self._first if self._stream is None else self._stream
-        return Answer(self._status, self._headers or [], body)
+        return RawResponse(self._status, self._headers or [], body)
 
     def leave(self) -> None:
         """The client has left: the application is told, and cancelled if it goes on for long."""
@@ -158,7 +158,7 @@ class HttpExchange:
 
 
 class _BodyStream:
-    """The pieces of an answer on their way to the client, one at a time."""
+    """The pieces of a response on their way to the client, one at a time."""
 
     def __init__(self, exchange: HttpExchange) -> None:
         self._exchange = exchange
@@ -181,7 +181,7 @@ class _BodyStream:
             _resolve(self._wanted)
 
     def end(self, error: BaseException | None = None) -> None:
-        """There is no more; with an error the answer is cut."""
+        """There is no more; with an error the response is cut."""
         self._is_ended = True
         self._error = error
         _resolve(self._wanted)
@@ -201,7 +201,7 @@ class _BodyStream:
         while self._piece is None:
             if self._is_ended:
                 if self._error is not None:
-                    raise RuntimeError("the application failed within its answer") from self._error
+                    raise RuntimeError("the application failed within its response") from self._error
                 raise StopAsyncIteration
             self._wanted = asyncio.get_running_loop().create_future()
             await self._wanted
@@ -219,13 +219,13 @@ def _resolve(future: asyncio.Future[None] | None) -> None:
         future.set_result(None)
 
 
-def answer_fields(raw: Any) -> list[tuple[bytes, bytes]]:
-    """What an application says of its answer, less what the engine writes; the engine checks the rest."""
+def response_fields(raw: Any) -> list[tuple[bytes, bytes]]:
+    """What an application says of its response, less what the engine writes; the engine checks the rest."""
     return [(bytes(name), bytes(value)) for name, value in raw if name.lower() not in FRAMING]
 
 
-class Answer:
-    """An answer whose fields are bytes already, for the engine."""
+class RawResponse:
+    """A response whose fields are bytes already, for the engine."""
 
     __slots__ = ("body", "raw_headers", "status")
 

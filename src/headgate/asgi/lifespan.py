@@ -14,7 +14,7 @@ logger = logging.getLogger("headgate.asgi")
 
 
 class Lifespan:
-    """Runs the application's lifespan in a task; applications without one just raise, which is no failure."""
+    """Runs the application's lifespan in a task; applications without one just raise, which is not a failure."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -23,33 +23,33 @@ class Lifespan:
         self._has_started = False
         self._task: asyncio.Task[None] | None = None
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def startup(self) -> None:
         """Starts the application; raises if it says that it cannot."""
         self._task = asyncio.ensure_future(self._run())
-        answer = await self._ask("lifespan.startup")
-        self._has_started = answer["type"] == "lifespan.startup.complete"
-        if answer["type"] == "lifespan.startup.failed":
-            raise RuntimeError(f"the application did not start: {answer.get('message', '')}")
+        event = await self._ask("lifespan.startup")
+        self._has_started = event["type"] == "lifespan.startup.complete"
+        if event["type"] == "lifespan.startup.failed":
+            raise RuntimeError(f"the application did not start: {event.get('message', '')}")
 
     async def shutdown(self) -> None:
         """Stops the application, if it has a lifespan."""
         if self._task is None or self._task.done():
             return
-        answer = await self._ask("lifespan.shutdown")
-        if answer["type"] == "lifespan.shutdown.failed":
-            raise RuntimeError(f"the application did not stop well: {answer.get('message', '')}")
+        event = await self._ask("lifespan.shutdown")
+        if event["type"] == "lifespan.shutdown.failed":
+            raise RuntimeError(f"the application did not stop well: {event.get('message', '')}")
 
     async def _ask(self, kind: str) -> dict[str, Any]:
         self._asked = kind
         await self._to_app.put({"type": kind})
-        return await self._answers.get()
+        return await self._events.get()
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": ASGI, "state": self.state}
         try:
-            await self._app(scope, self._to_app.get, self._answers.put)
+            await self._app(scope, self._to_app.get, self._events.put)
         except BaseException as error:
             if is_cancelled(error):
                 raise
@@ -59,6 +59,6 @@ class Lifespan:
                     logger.exception("the lifespan of an application ended before its time")
             else:
                 text = f"it raised {type(error).__name__}: {error}"
-                await self._answers.put({"type": f"{self._asked}.failed", "message": text})
+                await self._events.put({"type": f"{self._asked}.failed", "message": text})
         finally:
-            await self._answers.put({"type": "ended"})
+            await self._events.put({"type": "ended"})

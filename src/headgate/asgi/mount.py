@@ -1,7 +1,7 @@
 """A mounted application: the request hook that runs it, and its lifespan.
 
-How it works: each request's application runs in a task of its own, whose first step is taken at once. Most answers are
-complete after it, and nothing ever waits; else the hook waits until the answer begins, and its body goes out as the
+How it works: each request's application runs in a task of its own; its first step is taken at once. Most responses are
+complete after it, and nothing ever waits; else the hook waits until the response begins, and its body goes out as the
 application makes it, no faster than the client reads.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headgate._tasks import begin
 
-from .http import Answer, HttpExchange
+from .http import HttpExchange, RawResponse
 from .lifespan import Lifespan
 from .scope import http_scope, websocket_scope
 
@@ -37,8 +37,8 @@ class Mount:
         self.lifespan = Lifespan(app)
         self._running: set[asyncio.Future[Any]] = set()
 
-    async def __call__(self, request: Request) -> Response | Answer:
-        """Runs the application for one request and gives its answer."""
+    async def __call__(self, request: Request) -> Response | RawResponse:
+        """Runs the application for one request and gives its response."""
         if request.headers.get("upgrade", "").lower() == "websocket":
             return await self._websocket(request)
         exchange = HttpExchange(request)
@@ -55,7 +55,7 @@ class Mount:
         task.add_done_callback(exchange.ended)
         return await exchange.response()
 
-    async def _websocket(self, request: Request) -> Response | Answer:
+    async def _websocket(self, request: Request) -> Response | RawResponse:
         from .websocket import WebSocketExchange
 
         exchange = WebSocketExchange(request)

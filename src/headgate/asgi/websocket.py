@@ -1,6 +1,6 @@
 """One WebSocket between the engine and an application (RFC 6455; ASGI WebSocket specification 2.4).
 
-How it works: the hook's answer is a 101 whose body is the engine's raw stream; from then on the bytes both ways come
+How it works: the hook's response is a 101 whose body is the engine's raw stream; from then on the bytes both ways come
 through that, and `wsproto` makes messages of them. One message is read at a time, so a slow application holds its
 client back.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from headgate._core import RawStream
 from headgate.message import Response
 
-from .http import Answer, answer_fields
+from .http import RawResponse, response_fields
 
 if TYPE_CHECKING:
     from headgate._core import Request
@@ -37,7 +37,7 @@ logger = logging.getLogger("headgate.asgi")
 
 
 class WebSocketExchange:
-    """The `receive` and `send` of one WebSocket, and the answer for the hook."""
+    """The `receive` and `send` of one WebSocket, and the response for the hook."""
 
     def __init__(self, request: Request) -> None:
         headers = request.headers
@@ -50,7 +50,7 @@ class WebSocketExchange:
             if name.strip()
         ]
         self.refusal = _refusal(request, self._key)
-        self._answered: asyncio.Future[Response | Answer] = asyncio.get_running_loop().create_future()
+        self._response: asyncio.Future[Response | RawResponse] = asyncio.get_running_loop().create_future()
         self._stream: RawStream | None = None
         self._connection: Any = None
         self._messages: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
@@ -62,10 +62,10 @@ class WebSocketExchange:
         self._writing = asyncio.Lock()
         self._ping: asyncio.TimerHandle | None = None
 
-    async def response(self) -> Response | Answer:
+    async def response(self) -> Response | RawResponse:
         """The 101, or the refusal, once the application has decided."""
         try:
-            return await self._answered
+            return await self._response
         except asyncio.CancelledError:
             self._is_closed = True
             self._messages.append({"type": "websocket.disconnect", "code": 1006})
@@ -103,11 +103,11 @@ class WebSocketExchange:
     def ended(self, task: asyncio.Future[Any]) -> None:
         """The application has returned or raised."""
         error = None if task.cancelled() else task.exception()
-        if not self._answered.done():
+        if not self._response.done():
             if error is not None:
-                self._answered.set_exception(error)
+                self._response.set_exception(error)
             else:
-                self._answered.set_result(Response(500 if task.cancelled() else 403))
+                self._response.set_result(Response(500 if task.cancelled() else 403))
         elif error is not None and not isinstance(error, OSError):
             logger.error("an application raised in a WebSocket", exc_info=error)
         if self._stream is not None and not self._is_closed:
@@ -119,7 +119,7 @@ class WebSocketExchange:
     # --- how it begins
 
     def _decide(self, kind: str, message: dict[str, Any]) -> None:
-        if self._answered.done():
+        if self._response.done():
             if kind == "websocket.http.response.body":
                 return
             raise OSError("the WebSocket was refused")
@@ -127,15 +127,15 @@ class WebSocketExchange:
             self._accept(message)
         elif kind == "websocket.close":
             self._is_closed = True
-            self._answered.set_result(Response(403))
+            self._response.set_result(Response(403))
         elif kind == "websocket.http.response.start":
             self._denial = message
         elif kind == "websocket.http.response.body" and self._denial is not None:
             self._denial_body += message.get("body", b"")
             if not message.get("more_body", False):
                 self._is_closed = True
-                fields = answer_fields(self._denial.get("headers", ()))
-                self._answered.set_result(Answer(int(self._denial["status"]), fields, self._denial_body))
+                fields = response_fields(self._denial.get("headers", ()))
+                self._response.set_result(RawResponse(int(self._denial["status"]), fields, self._denial_body))
         else:
             raise RuntimeError(f"`{kind}` is not expected here")
 
@@ -146,14 +146,14 @@ class WebSocketExchange:
         )
         self._stream = RawStream()
         self._connection = ws.Connection(ws.ConnectionType.SERVER, [deflate] if agreed else [])
-        fields = answer_fields(message.get("headers", ()))
+        fields = response_fields(message.get("headers", ()))
         fields.append((b"sec-websocket-accept", generate_accept_token(self._key.encode())))
         if agreed:
             fields.append((b"sec-websocket-extensions", agreed))
         if subprotocol := message.get("subprotocol"):
             fields.append((b"sec-websocket-protocol", subprotocol.encode()))
-        response = Answer(101, fields, self._stream)
-        self._answered.set_result(response)
+        response = RawResponse(101, fields, self._stream)
+        self._response.set_result(response)
         self._schedule_ping()
 
     # --- messages

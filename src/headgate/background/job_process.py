@@ -97,7 +97,7 @@ class JobProcess:
             self.kill()
             raise JobFailed(f"process {self.pid} ended within a job") from None
         except BaseException:
-            self.kill()  # what it sends next would be the answer to this job
+            self.kill()  # what it sends next would be the response to this job
             raise
         self._is_busy = False
         if is_result:

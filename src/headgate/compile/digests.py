@@ -15,7 +15,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 MOST_VALUES = 50_000
-"""A walk through more than that is given up: whatever it is, it is no small setting."""
+"""A walk through more than that is given up: whatever it is, it is not a small setting."""
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 

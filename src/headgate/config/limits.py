@@ -23,7 +23,7 @@ ClientLeniency = Literal[
 ServerLeniency = Literal[
     "bare_lf", "folded_lines", "duplicate_content_length", "control_characters", "chunk_extensions"
 ]
-"""A rule of the grammar that responses may be allowed to break."""
+"""A rule of the grammar that answers may be allowed to break."""
 
 UnderscoreHeaders = Literal["keep", "drop", "refuse"]
 """What becomes of fields with `_` in their names, which CGI and WSGI cannot tell from `-`."""
@@ -101,7 +101,7 @@ class LimitsConfig(Settings):
     )
     allow_half_close: bool = Field(
         default=False,
-        description="Whether a client that ends its side before the answer still gets it; if not, it has left (499).",
+        description="Whether a client that ends its side before the response still gets it; if not, it has left (499).",
     )
 
 

@@ -104,7 +104,7 @@ class RedirectConfig(Settings):
 
 
 class RespondConfig(Settings):
-    """A fixed answer; a body or a status alone is the short form."""
+    """A fixed response; a body or a status alone is the short form."""
 
     short_forms: ClassVar = ({"type": "string"}, {"type": "integer"})
 
@@ -184,7 +184,7 @@ class RouteConfig(Settings):
         default=None, min_length=1, description="An upstream's name, or one server's address."
     )
     redirect: RedirectConfig | None = Field(default=None, description="Sends the client elsewhere.")
-    respond: RespondConfig | None = Field(default=None, description="A fixed answer.")
+    respond: RespondConfig | None = Field(default=None, description="A fixed response.")
     files: FilesConfig | None = Field(default=None, description="Static files.")
     strip_prefix: Prefix | None = Field(
         default=None, description="Taken off the path before it goes to the upstream or the files."

@@ -177,18 +177,18 @@ def _action(
     if route.redirect is not None:
         return {"redirect": {"status": route.redirect.status, "location": route.redirect.location}}
     if route.respond is not None:
-        answer = route.respond
+        fixed = route.respond
         return {
             "respond": {
-                "status": answer.status,
-                "headers": [[name.lower(), value] for name, value in answer.headers.items()],
-                "body": answer.body,
+                "status": fixed.status,
+                "headers": [[name.lower(), value] for name, value in fixed.headers.items()],
+                "body": fixed.body,
             }
         }
     if route.files is not None:
         root = (folder / route.files.root).resolve()
         if not root.is_dir():
-            raise Inconsistency((*path, "files"), f"`{route.files.root}` is no folder", f"make `{root}`")
+            raise Inconsistency((*path, "files"), f"`{route.files.root}` is not a folder", f"make `{root}`")
         return {"files": {"root": str(root), "index": list(route.files.index)}}
     return {"hooks": {}}
 

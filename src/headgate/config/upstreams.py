@@ -81,7 +81,7 @@ class KeepaliveConfig(Settings):
     )
     ping: Duration = Field(
         default=20.0,
-        description="HTTP/2: how often a server with requests is pinged, and how long its answer may take.",
+        description="HTTP/2: how often a server with requests is pinged, and how long its response may take.",
     )
 
 

@@ -16,15 +16,15 @@ PATIENCE_S = 5.0
 
 LINE_BUFFER_BYTES = 1 << 20
 
-Answer = Callable[[Message], None]
+Respond = Callable[[Message], None]
 """Takes the one reply to a command."""
-Handler = Callable[[Message, Answer], None]
+Handler = Callable[[Message, Respond], None]
 Followers = Mapping[type[Any], "Callable[[Any, Line], None]"]
 """Commands that are answered by many lines, until one side has enough, and who takes them."""
 
 
 class Endpoint:
-    """Listens at `path`; calls `handler(command, answer)` for each request. The reply may come later.
+    """Listens at `path`; calls `handler(command, respond)` for each request. The reply may come later.
 
     A command of `followers` gets the line itself instead.
     """
@@ -93,13 +93,13 @@ class _Caller:
             try:
                 command = COMMANDS.decode(self._read)
             except MessageError as error:
-                return self.answer(Refused(error=str(error)))
+                return self.respond(Refused(error=str(error)))
             if follower := self._followers.get(type(command)):
                 return follower(command, Line(self._reactor, self._line))
-            self._handler(command, self.answer)
+            self._handler(command, self.respond)
         return None
 
-    def answer(self, reply: Message) -> None:
+    def respond(self, reply: Message) -> None:
         """Sends the reply; a caller that has left or does not read loses it."""
         with contextlib.suppress(OSError):
             self._line.settimeout(0.5)

@@ -4,7 +4,7 @@
 |-------------------|------------|-----------------------------------------------------------------------|
 | Start             | supervisor | first; with the zone's descriptor, if the worker has a slot           |
 | OpenDictionary    | worker     | while it loads: the shared dictionary it wants                         |
-| DictionaryOpened  | supervisor | the answer, with the dictionary's descriptor                           |
+| DictionaryOpened  | supervisor | the response, with the dictionary's descriptor                         |
 | Offer             | worker     | loaded, if `Start` asks for that: with what it has loaded in a memfd    |
 | Proceed           | supervisor | workers that serve cannot take it: serve it yourself                   |
 | Prepared          | worker     | `startup` hooks done; with the memory for its stacks                   |
@@ -18,10 +18,10 @@
 | Discard           | supervisor | somebody is not prepared: forget it                                    |
 | TicketKeys        | supervisor | after a rotation of the keys of TLS session tickets                    |
 | Query             | supervisor | asks for a report                                                      |
-| Report            | worker     | the answer                                                             |
+| Report            | worker     | the response                                                           |
 | Draining          | worker     | it accepts nothing any more                                            |
 | Ping              | supervisor | every second                                                           |
-| Pong              | worker     | the answer                                                             |
+| Pong              | worker     | the response                                                           |
 | Adopt             | supervisor | with sockets of a sibling that is blocked                              |
 | Inspect           | supervisor | a place in the code to look at                                         |
 | InspectEnd        | supervisor | no longer                                                              |
@@ -206,7 +206,7 @@ class HookTimes(Record):
 
 
 class Report(Message):
-    """The answer to `Query`."""
+    """The response to `Query`."""
 
     report: WorkerReport
     hooks: list[HookTimes] = []

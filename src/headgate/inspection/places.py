@@ -72,7 +72,7 @@ def _line(file: str, line: int, roots: Iterable[object]) -> Place:
 def _function(module_name: str, name: str, roots: Iterable[object]) -> Place:
     modules = [module for module in _modules() if module.__name__ == module_name]
     if not modules:
-        # a gateway's file is no module that could be imported: it is meant by its name all the same
+        # a gateway's file is not a module that could be imported: it is meant by its name all the same
         wanted = module_name.removesuffix(".py") + ".py"
         modules = [module for module in _modules() if _is_named(wanted, getattr(module, "__file__", None))]
     if not modules:

@@ -59,7 +59,7 @@ class KeyAuth(Plugin):
             return self
 
     def setup(self, context: PluginContext) -> None:
-        """Hashes the keys: what is looked up is no text that a client chose."""
+        """Hashes the keys: what is looked up is not a text that a client chose."""
         self._secret = secrets.token_bytes(32)
         self._log = context.log
         self._denied = context.counter("denied")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from headgate.control import commands
-from headgate.control.endpoint import Answer
+from headgate.control.endpoint import Respond
 from headgate.control.hook_times import by_hook
 from headgate.control.records import Message
 from headgate.control.signals import Intent
@@ -34,7 +34,7 @@ class Commands:
         self._state, self._generations = state, generations
         self._stopped, self._replaced = stopped, replaced
         self._status_rounds: list[StatusRound] = []
-        self._reload_again: list[Answer] = []
+        self._reload_again: list[Respond] = []
         self._successor: Successor | None = None
 
     def handle_signals(self, intents: list[Intent]) -> None:
@@ -50,23 +50,23 @@ class Commands:
                 case Intent.UPGRADE:
                     self._upgrade(_log_only)
 
-    def handle(self, command: Message, answer: Answer) -> None:
+    def handle(self, command: Message, respond: Respond) -> None:
         """Acts on what came over the control socket."""
         match command:
             case commands.GetStatus():
-                self._ask_workers(lambda: answer(self.status()))
+                self._ask_workers(lambda: respond(self.status()))
             case commands.GetHookTimes():
-                self._ask_workers(lambda: answer(self._hook_times()), hooks=True)
+                self._ask_workers(lambda: respond(self._hook_times()), hooks=True)
             case commands.Reload():
-                self.reload(answer)
+                self.reload(respond)
             case commands.Upgrade():
-                self._upgrade(answer)
+                self._upgrade(respond)
             case commands.Stop(now=now):
-                answer(commands.Done())
+                respond(commands.Done())
                 self.stop(Intent.STOP_NOW if now else Intent.STOP)
             case commands.ReopenLogs():
                 self._reopen_logs()
-                answer(commands.Done())
+                respond(commands.Done())
 
     def stop(self, intent: Intent, *, announce: bool = True) -> None:
         """Accepts nothing any more and stops every worker, now or when its requests are done."""
@@ -93,43 +93,43 @@ class Commands:
             return self._successor.took_over
         return self._state.predecessor is not None and self._state.current is None
 
-    def reload(self, answer: Answer) -> None:
+    def reload(self, respond: Respond) -> None:
         """Starts a new generation, or another one after that which is pending."""
         if self._state.stopping:
-            return answer(commands.Refused(error="the gateway is stopping"))
+            return respond(commands.Refused(error="the gateway is stopping"))
         if self._generations.is_reloading:
             # What is loading may have read the files before they changed: do it once more afterwards, for all
             # who ask.
-            self._reload_again.append(answer)
+            self._reload_again.append(respond)
             return None
         notify.reloading()
-        self._generations.begin(answer)
+        self._generations.begin(respond)
         return None
 
     def reload_if_asked_meanwhile(self) -> None:
         """Does what was asked for during a reload."""
-        if answers := self._reload_again:
+        if waiting := self._reload_again:
             self._reload_again = []
-            for answer in answers:
-                self.reload(answer)
+            for respond in waiting:
+                self.reload(respond)
 
     def _reopen_logs(self) -> None:
         for worker in self._state.workers.values():
             worker.reopen_logs()
 
-    def _upgrade(self, answer: Answer) -> None:
+    def _upgrade(self, respond: Respond) -> None:
         state = self._state
         if state.stopping or self._successor or state.current is None:
-            return answer(commands.Refused(error="an upgrade or a stop is under way"))
+            return respond(commands.Refused(error="an upgrade or a stop is under way"))
 
         def done(successor: Successor, error: str | None) -> None:
             if error:
                 self._successor = None
                 log.error("upgrade failed; this program still serves: %s", error)
-                return answer(commands.Refused(error=error))
+                return respond(commands.Refused(error=error))
             log.info("upgraded", extra={"successor": successor.pid})
             self._replaced()
-            answer(commands.Upgraded(pid=successor.pid))
+            respond(commands.Upgraded(pid=successor.pid))
             notify.notify(f"MAINPID={successor.pid}")
             self.stop(Intent.STOP, announce=False)
 

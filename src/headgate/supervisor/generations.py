@@ -22,7 +22,7 @@ from collections.abc import Callable
 from headgate.control import messages
 from headgate.control.commands import Refused, Reloaded, ReloadOutcome
 from headgate.control.cpus import usable_cpus
-from headgate.control.endpoint import Answer
+from headgate.control.endpoint import Respond
 from headgate.supervisor import notify
 from headgate.supervisor.applying import Awaited, Changing, may_change
 from headgate.supervisor.backoff import restart_delay_s
@@ -69,14 +69,14 @@ class Generations:
         """Whether a reload is under way."""
         return bool(self._state.pending or self._change or self._still_accepting)
 
-    def begin(self, answer: Answer | None = None) -> None:
-        """Starts a new generation; `answer` hears how it went."""
+    def begin(self, respond: Respond | None = None) -> None:
+        """Starts a new generation; `respond` hears how it went."""
         self._number += 1
         state = self._state
         zygote, state.first = state.first or Zygote(is_plain=state.settings.is_plain), None
         state.pending = pending = Generation(self._number, zygote)
-        if answer:
-            pending.waiting.append(answer)
+        if respond:
+            pending.waiting.append(respond)
         # One goes first: what is wrong is said once, and the first start has the CPUs for itself.
         self.start_worker(pending, slot=0, exits=0)
 
@@ -287,8 +287,8 @@ class Generations:
             facts = {"generation": number} | ({"in_place": True} if in_place else {})
             log.info("reloaded", extra=facts)
             self._remember(ReloadOutcome(ok=True, generation=number, at=_now(), in_place=in_place))
-        for answer in generation.waiting:
-            answer(Reloaded(generation=number, in_place=in_place))
+        for respond in generation.waiting:
+            respond(Reloaded(generation=number, in_place=in_place))
         notify.ready(os.getpid())
         self._settled()
 
@@ -303,8 +303,8 @@ class Generations:
             worker.drain(state.reactor)
         if generation.number > 1:
             self._remember(ReloadOutcome(ok=False, generation=generation.number, at=_now(), error=error))
-        for answer in generation.waiting:
-            answer(Refused(error=error))
+        for respond in generation.waiting:
+            respond(Refused(error=error))
         if state.current is None:
             self._failed(error, code)
         else:

@@ -87,10 +87,10 @@ class Inspections:
         if worker.pid not in inspection.missing:
             return
         inspection.missing.discard(worker.pid)
-        if inspection.is_answered:
+        if inspection.has_responded:
             return
         if inspection.place:
-            inspection.is_answered = True
+            inspection.has_responded = True
             inspection.line.send(Looking(place=inspection.place))
             for seen in inspection.early:
                 self._pass_on(number, seen)
@@ -100,7 +100,7 @@ class Inspections:
 
     def _hit(self, number: int, worker: WorkerProcess, hit: dict[str, Any]) -> None:
         seen = Seen(hit=hit, worker=worker.pid)
-        if self._running[number].is_answered:
+        if self._running[number].has_responded:
             self._pass_on(number, seen)
         else:
             self._running[number].early.append(seen)  # what the worker calls to say that it looks
@@ -135,7 +135,7 @@ class _Inspection:
         self.message, self.line = message, line
         self.missing: set[int] = set()
         """Workers that have not answered yet."""
-        self.is_answered = False
+        self.has_responded = False
         self.early: list[Seen] = []
         """What was seen before that."""
         self.place: str | None = None

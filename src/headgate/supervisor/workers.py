@@ -9,7 +9,7 @@ from collections.abc import Callable
 from headgate.control import messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.commands import WorkerStatus
-from headgate.control.endpoint import Answer
+from headgate.control.endpoint import Respond
 from headgate.control.reactor import Reactor, Timer
 from headgate.control.records import Message
 from headgate.supervisor.zygotes import ForkedWorker, Zygote
@@ -178,7 +178,7 @@ class Generation:
         self.modes: dict[str, int] = {}
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
-        self.waiting: list[Answer] = []
+        self.waiting: list[Respond] = []
         """Whom to reply to when it serves or has failed."""
 
     def all_at_least(self, state: WorkerState, count: int | None) -> bool:

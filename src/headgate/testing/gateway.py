@@ -181,7 +181,7 @@ class TestGateway:
         body: bytes | str | None = None,
         **client: Any,
     ) -> Answer:
-        """Makes a request on a connection of its own and waits for the answer.
+        """Makes a request on a connection of its own and waits for the response.
 
         `client` may be `address="192.0.2.7"`, `port`, `scheme="https"` and `listener`, as hooks see them.
         """
@@ -238,7 +238,7 @@ class TestGateway:
     def websocket(
         self, target: str, headers: HeaderFields = (), *, subprotocols: Iterable[str] = (), **client: Any
     ) -> WebSocketClient:
-        """Opens a WebSocket; raises `WebSocketRefused` with the answer if that is no 101. `client` as in `request`."""
+        """Opens a WebSocket; raises `WebSocketRefused` with the response if it is not a 101. `client` as in `request`."""
         from .websocket import WebSocketClient, open_websocket
 
         socket, answer = self.run(open_websocket(self, target, headers, list(subprotocols), client))
@@ -312,11 +312,11 @@ class Pending:
 
     @property
     def is_done(self) -> bool:
-        """Whether the answer is there."""
+        """Whether the response is there."""
         return self._task.done()
 
     def result(self) -> Answer:
-        """Waits for the answer."""
+        """Waits for the response."""
         return self._gateway.run(_of(self._task))
 
     def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""What tests see: answers, requests that reached a server, and what the gateway noted of each request."""
+"""What tests see: responses, requests that reached a server, and what the gateway noted of each request."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Fault(enum.Enum):
     """A server that does not answer as it should."""
 
     REFUSE = "refuse"
-    """Nobody listens. As a server only, not as the answer of a function."""
+    """Nobody listens. As a server only, not as the response of a function."""
     CUT = "cut"
     """Reads the request and closes the connection."""
     HANG = "hang"
@@ -27,12 +27,12 @@ class Fault(enum.Enum):
 
 
 Reply = Response | Fault | str | bytes | int
-"""An answer; a text or bytes is a body with status 200, a number a status."""
+"""A response; a text or bytes is a body with status 200, a number a status."""
 
 Handler = Callable[[Received], Reply | Awaitable[Reply]]
 
 Server = Reply | Handler | WebSocketServer | Sequence[Reply]
-"""What stands in for a server: always the same answer, a function, or one answer after another (the last for ever)."""
+"""What stands in for a server: always the same response, a function, or one after another (the last for ever)."""
 
 
 Prepared = Handler | WebSocketServer | Fault
@@ -119,14 +119,14 @@ class FakeServer:
 
 
 def prepared(behaviour: Server) -> Prepared:
-    """One function for all servers that behave so: a sequence of answers is one for all of them."""
+    """One function for all servers that behave so: a sequence of responses is one for all of them."""
     if behaviour is Fault.REFUSE or isinstance(behaviour, WebSocketServer) or callable(behaviour):
         return behaviour
     if isinstance(behaviour, Response | Fault | str | bytes | int):
         return lambda _: behaviour
     replies = list(behaviour)
     if not replies:
-        raise ValueError("a server without an answer; hint: give one, or `Fault.HANG`")
+        raise ValueError("a server without a response; hint: give one, or `Fault.HANG`")
     return lambda _: replies.pop(0) if len(replies) > 1 else replies[0]
 
 

@@ -34,7 +34,7 @@ def run_hook(
 
     `hook` is a function, a plugin's method (`run_hook(KeyAuth(keys=...).request)`) or a route, whose hooks of `phase`
     run on its path. Without `phase`, a method of a plugin is of the phase that it is named by, all else of `request`.
-    Gives the client's answer, and the request as it reached the server (`server`, by default an empty 200), if it did.
+    Gives the client's response, and the request as it reached the server (`server`, by default an empty 200).
     What the hook raises is the cause of `HookRaised`.
     """
     plugin = getattr(hook, "__self__", None)

@@ -61,7 +61,7 @@ async def read_answer(reader: asyncio.StreamReader, method: str) -> Answer:
     while True:
         head = await read_head(reader)
         if head is None:
-            raise Broken("the gateway closed the connection without an answer")
+            raise Broken("the gateway closed the connection without a response")
         _, status, reason = [*head[0].split(" ", 2), ""][:3]
         if int(status) >= 200 or status == "101":
             break

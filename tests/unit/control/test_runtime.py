@@ -8,7 +8,7 @@ import pytest
 from headgate.control import runtime
 from headgate.control.client import Client
 from headgate.control.commands import Done, Stop
-from headgate.control.endpoint import Answer, Endpoint
+from headgate.control.endpoint import Endpoint, Respond
 from headgate.control.reactor import Reactor
 from headgate.control.records import Message
 from headgate.supervisor import pid_file
@@ -25,7 +25,7 @@ def supervisor() -> Iterator[int]:
     """Something that answers on the control socket of this process, as a supervisor would."""
     reactor = Reactor()
 
-    def handle(command: Message, answer: Answer) -> None:
+    def handle(command: Message, answer: Respond) -> None:
         answer(Done())
         if isinstance(command, Stop):
             endpoint.close()

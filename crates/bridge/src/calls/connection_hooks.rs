@@ -109,7 +109,7 @@ impl Meaning<Rc<ConnectionState>> for Verdict {
     }
 }
 
-/// Has the connection show what a hook returned; false if that is no certificate.
+/// Has the connection show what a hook returned; false if that is not a certificate.
 fn show(call: &Connected<'_>, result: &Bound<'_, PyAny>) -> PyResult<bool> {
     let connection = call.subject;
     if let Ok(certificate) = result.cast_exact::<Certificate>() {

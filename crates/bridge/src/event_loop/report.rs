@@ -19,7 +19,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// A hook of a request, or something else of its that is no hook, by a name for the log.
+    /// A hook of a request, or something else of its that is not a hook, by a name for the log.
     pub(crate) fn new(py: Python<'_>, name: &str, phase: &'static str, exchange: &Exchange) -> Self {
         Self {
             hook: name.to_owned(),

@@ -50,7 +50,7 @@ pub(crate) fn bytes_of<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>>
     )))
 }
 
-/// Calls with a value as the dictionary takes it; what is no plain value goes as JSON.
+/// Calls with a value as the dictionary takes it; what is not a plain value goes as JSON.
 pub(crate) fn with_value<T>(
     object: &Bound<'_, PyAny>,
     call: impl FnOnce(Value<'_>) -> PyResult<T>,

@@ -216,7 +216,7 @@ impl TlsStream {
                 && matches!(self.session, Connection::Server(_))
                 && self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         }
-        // answers to the peer's own messages, or the alert that says what was wrong
+        // responses to the peer's own messages, or the alert that says what was wrong
         self.flush_if_possible(context);
         match processed {
             Ok(_) => Poll::Ready(Ok(taken)),

@@ -95,7 +95,7 @@ pub struct Terms<'a> {
     pub mode: Option<ClientCertificateMode>,
 }
 
-/// Answers a client's handshake and puts the session into the peer's place. The watch is armed by the caller.
+/// Does the TLS handshake with a client and puts the session in place of the peer's stream. The watch is armed by the caller.
 pub async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
     let accepted = read_hello(peer, terms).await?;
     check_name(accepted.client_hello().server_name(), terms.seen_name.as_deref())?;
@@ -185,12 +185,13 @@ async fn refuse(stream: &mut Stream, (error, mut alert): (rustls::Error, Accepte
     HandshakeFailed::Refused(error.to_string())
 }
 
-/// Somebody speaks HTTP without TLS: an answer says more than a broken connection.
+/// Somebody speaks HTTP without TLS: a local reply says more than a broken connection.
 async fn refuse_plain(stream: &mut Stream, terms: &Terms<'_>) -> HandshakeFailed {
-    const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 65\r\n\
+    const LOCAL_REPLY: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 65\r\n\
         Connection: close\r\n\r\nthis port speaks TLS\nhint: write `https://` in place of `http://`";
     let _ = poll_fn(|context| {
-        let written = stream.poll_write(context, ANSWER, &[]);
+        let written = stream.poll_write(context, LOCAL_REPLY, &[]);
         watched(written, terms.watch, context)
     })
     .await;

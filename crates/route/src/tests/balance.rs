@@ -231,7 +231,7 @@ fn test_nothing_is_picked_when_all_are_tried_or_full() {
 #[test]
 fn test_names_of_ways_to_balance() {
     assert_eq!("least_conn".parse(), Ok(Balance::LeastConn));
-    let error = "leastconn".parse::<Balance>().expect_err("it is no name");
+    let error = "leastconn".parse::<Balance>().expect_err("it is not a name");
     assert!(error.to_string().contains("`leastconn`"), "{error}");
     assert!(error.to_string().contains("hint: "), "{error}");
 }

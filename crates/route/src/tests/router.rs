@@ -398,7 +398,7 @@ fn test_method_not_allowed_lists_what_is() {
 fn test_bad_methods_are_refused_with_the_route() {
     let mut bad = spec(&[], "/");
     bad.methods = vec!["GET, PUT".to_owned()];
-    let error = Router::build(vec![spec(&[], "/"), bad]).expect_err("it is no token");
+    let error = Router::build(vec![spec(&[], "/"), bad]).expect_err("it is not a token");
     assert!(
         error.to_string().starts_with("bad method `GET, PUT` in route 1"),
         "{error}"

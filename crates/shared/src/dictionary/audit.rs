@@ -140,6 +140,6 @@ fn claim(cell: u32, seen: &mut [bool]) -> Result<(), String> {
             *is_seen = true;
             Ok(())
         }
-        _ => Err(format!("cell {cell} is no cell, or belongs to two")),
+        _ => Err(format!("cell {cell} is not a cell, or belongs to two")),
     }
 }

@@ -85,7 +85,7 @@ impl Shard<'_> {
     }
 
     /// Links an entry again, unless it is not whole or another one of its key is there: the one it was to replace, or that
-    /// replaced it. One that is not linked is no entry any more before its cells are released: a repair begun anew must
+    /// replaced it. One that is not linked is not an entry any more before its cells are released: a repair begun anew must
     /// not find it with a part of them.
     fn readmit(&self, entry: u32, claimed: &mut Claimed) {
         if !self.is_readmitted(entry, claimed) {

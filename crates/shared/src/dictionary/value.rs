@@ -56,7 +56,7 @@ pub enum Refused {
     /// No entry of that key, where one is needed.
     #[error("there is no such key")]
     Absent,
-    /// Counting something that is no number.
+    /// Counting something that is not a number.
     #[error("the value is not a number")]
     NotANumber,
     /// Counting past 64 bits.

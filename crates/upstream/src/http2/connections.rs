@@ -90,7 +90,7 @@ impl Drop for StreamSlot {
 
 impl StreamSlot {
     /// Ready once the server's settings are known. They come first on a connection (RFC 9113 section 3.4), so that the
-    /// answer to a ping, or to a request, tells that they are there.
+    /// response to a ping, or to a request, tells that they are there.
     pub fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         if self.0.is_settled.get() || self.0.is_closing.get() {
             return Poll::Ready(());
@@ -278,7 +278,7 @@ impl Task {
         Poll::Pending
     }
 
-    /// Pings at intervals; the answer must come within one more.
+    /// Pings at intervals; the response must come within one more.
     fn poll_ping(&mut self, context: &mut Context<'_>, pings: &mut PingPong) {
         if self.awaits_pong && pings.poll_pong(context).is_ready() {
             self.awaits_pong = false;
@@ -293,7 +293,7 @@ impl Task {
         if self.watch.expired() == Some(Limit::UpstreamPing) && !self.awaits_pong {
             self.awaits_pong = pings.send_ping(Ping::opaque()).is_ok();
             self.watch.disarm();
-            // so that it is sent, and its answer waited for
+            // so that it is sent, and its response waited for
             context.waker().wake_by_ref();
         }
         self.arm(Limit::UpstreamPing, self.keepalive.ping);

@@ -1,6 +1,6 @@
 //! gRPC-Web (grpc.io, "PROTOCOL-WEB.md") from a browser as gRPC to a server, and back.
 //!
-//! Browsers cannot read trailers, so the answer's trailers come as the body's last message, marked in its first byte. The text form
+//! Browsers cannot read trailers, so the response's trailers come as the body's last message, marked in its first byte. The text form
 //! is the same in base64, because old browsers cannot stream bytes; each piece of it may be padded by itself.
 
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ pub enum Form {
     Text,
 }
 
-/// Makes a browser's call one of gRPC; `None` (and nothing changed) if it is no call of gRPC-Web.
+/// Makes a browser's call one of gRPC; `None` (and nothing changed) if it is not a call of gRPC-Web.
 pub fn translate_request(fields: &mut HeaderMap) -> Option<Form> {
     let kind = fields.get(header::CONTENT_TYPE)?.as_bytes();
     let rest = kind.strip_prefix(b"application/grpc-web")?;
@@ -43,7 +43,7 @@ pub fn translate_request(fields: &mut HeaderMap) -> Option<Form> {
     Some(form)
 }
 
-/// Makes the answer's head one of gRPC-Web.
+/// Makes the response's head one of gRPC-Web.
 pub fn translate_response(form: Form, fields: &mut HeaderMap) {
     let rest = fields
         .get(header::CONTENT_TYPE)
@@ -59,7 +59,7 @@ pub fn translate_response(form: Form, fields: &mut HeaderMap) {
     fields.remove(header::CONTENT_LENGTH);
 }
 
-/// A piece of the answer's body.
+/// A piece of the response's body.
 pub fn encode(form: Form, data: Bytes) -> Bytes {
     match form {
         Form::Binary => data,
@@ -85,7 +85,7 @@ pub struct Decoder {
     begun: Vec<u8>,
 }
 
-/// A body that is no base64.
+/// A body that is not base64.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotText;
 

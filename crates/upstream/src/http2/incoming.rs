@@ -36,7 +36,7 @@ pub struct Incoming {
     framing: BodyFraming,
     owes_crlf: bool,
     is_ended: bool,
-    /// The answer to a browser's call of gRPC.
+    /// The response to a browser's call of gRPC.
     web: Option<Form>,
 }
 
@@ -55,7 +55,7 @@ impl Incoming {
         }
     }
 
-    /// As the answer to a browser's call of gRPC, if it is one.
+    /// As the response to a browser's call of gRPC, if it is one.
     #[inline]
     #[must_use]
     pub fn into_web(mut self, web: Option<Form>) -> Self {

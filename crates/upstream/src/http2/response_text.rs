@@ -1,4 +1,4 @@
-//! A server's answer that came over HTTP/2 as the text of an HTTP/1.1 head. What the strict parser then makes of it is the
+//! A server's response that came over HTTP/2 as the text of an HTTP/1.1 head. What the strict parser then makes of it is the
 //! same as for any server.
 
 use std::io;
@@ -18,7 +18,7 @@ pub fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The answer from its head on; `out` is what is to be read before it.
+/// The response from its head on; `out` is what is to be read before it.
 pub fn incoming(
     response: Response<RecvStream>,
     is_head: bool,
@@ -57,7 +57,7 @@ pub fn incoming(
     Ok(Incoming::new(out, body, framing).into_web(web))
 }
 
-/// The answer that begins a WebSocket, as the 101 it would be in HTTP/1; `key` is the client's.
+/// The response that begins a WebSocket, as the 101 it would be in HTTP/1; `key` is the client's.
 pub fn switching(response: Response<RecvStream>, key: &[u8], mut out: Vec<u8>) -> Incoming {
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);

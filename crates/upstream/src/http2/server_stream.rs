@@ -2,10 +2,10 @@
 //!
 //! # How it works
 //! The request's head is parsed as it is written and sent as HEADERS; then [`Outgoing`] takes the body. Reads give the
-//! answer as HTTP/1 text: interim heads, the head, then [`Incoming`]. The text says `Connection: close`, since the stream
+//! response as HTTP/1 text: interim heads, the head, then [`Incoming`]. The text says `Connection: close`, since the stream
 //! serves one request; its connection goes on.
 //!
-//! A request for a WebSocket becomes an extended CONNECT where the server takes it (RFC 8441), and its answer a 101.
+//! A request for a WebSocket becomes an extended CONNECT where the server takes it (RFC 8441), and its response a 101.
 
 use std::cell::RefCell;
 use std::future::Future;

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::dictionary::cell::NUMBER;
 
 const WRITER_VARIABLE: &str = "HEADGATE_TEST_DICTIONARY_WRITER";
 
@@ -71,7 +72,7 @@ fn writer(dictionary: &Dictionary, name: &str) -> Child {
 fn count(dictionary: &Dictionary, key: &[u8]) -> i64 {
     match dictionary.get(key).expect("nobody keeps it") {
         Some(Owned::Int(n)) => n,
-        other => other.map_or(0, |value| panic!("{value:?} is no count")),
+        other => other.map_or(0, |value| panic!("{value:?} is not a count")),
     }
 }
 
