@@ -266,7 +266,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     ) -> Route:
         """Serves an ASGI 3 application at `path` and all below it; the application sees `path` as its root path.
 
-        Its lifespan runs with the worker's. `deadline` limits how long a response takes to begin. Hooks hang on the route
+        Its lifespan runs with the worker's. `deadline`: how long a response may take to begin. Hooks hang on the route
         that it gives as on any other: those of phase `request` run before the application.
         """
         from .asgi import Mount

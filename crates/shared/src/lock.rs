@@ -13,7 +13,7 @@ use crate::process::{is_alive, pid, token};
 
 /// How the lock was had.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum Acquired {
     /// It was free.
     Free,
     /// Its owner died with it: what it protects may be half changed.
@@ -37,10 +37,10 @@ const ASK_EVERY: Duration = Duration::from_millis(1);
 
 /// Takes the lock.
 #[inline]
-pub(crate) fn take(word: &AtomicU64) -> Result<Taken, Stuck> {
+pub(crate) fn take(word: &AtomicU64) -> Result<Acquired, Stuck> {
     let me = token();
     if exchange(word, 0, me) {
-        return Ok(Taken::Free);
+        return Ok(Acquired::Free);
     }
     wait(word, me)
 }
@@ -52,11 +52,11 @@ pub(crate) fn give_back(word: &AtomicU64) {
 }
 
 #[cold]
-fn wait(word: &AtomicU64, me: u64) -> Result<Taken, Stuck> {
+fn wait(word: &AtomicU64, me: u64) -> Result<Acquired, Stuck> {
     for _ in 0..SPINS {
         std::hint::spin_loop();
         if word.load(Ordering::Relaxed) == 0 && exchange(word, 0, me) {
-            return Ok(Taken::Free);
+            return Ok(Acquired::Free);
         }
     }
     let began = Instant::now();
@@ -65,7 +65,7 @@ fn wait(word: &AtomicU64, me: u64) -> Result<Taken, Stuck> {
         let owner = word.load(Ordering::Relaxed);
         if owner == 0 {
             if exchange(word, 0, me) {
-                return Ok(Taken::Free);
+                return Ok(Acquired::Free);
             }
             continue;
         }
@@ -74,7 +74,7 @@ fn wait(word: &AtomicU64, me: u64) -> Result<Taken, Stuck> {
             asked = waited;
             if !is_alive(owner) {
                 if exchange(word, owner, me) {
-                    return Ok(Taken::FromTheDead);
+                    return Ok(Acquired::FromTheDead);
                 }
                 continue;
             }
@@ -103,16 +103,16 @@ mod tests {
     #[test]
     fn test_a_free_lock_is_had_at_once() {
         let word = AtomicU64::new(0);
-        assert_eq!(take(&word), Ok(Taken::Free));
+        assert_eq!(take(&word), Ok(Acquired::Free));
         assert_eq!(word.load(Ordering::Relaxed), token());
         give_back(&word);
-        assert_eq!(take(&word), Ok(Taken::Free));
+        assert_eq!(take(&word), Ok(Acquired::Free));
     }
 
     #[test]
     fn test_a_dead_owner_loses_it() {
         let word = AtomicU64::new(token() ^ (1 << 40));
-        assert_eq!(take(&word), Ok(Taken::FromTheDead));
+        assert_eq!(take(&word), Ok(Acquired::FromTheDead));
     }
 
     #[test]

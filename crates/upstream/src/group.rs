@@ -211,7 +211,7 @@ impl Upstream {
 pub struct Lease {
     metrics: Rc<Metrics>,
     cell: u32,
-    bell: Option<Rc<Notify>>,
+    freed: Option<Rc<Notify>>,
 }
 
 impl Lease {
@@ -220,16 +220,16 @@ impl Lease {
     pub fn new(metrics: Rc<Metrics>, upstream: &Upstream, server: usize) -> Self {
         let cell = upstream.servers[server].cell;
         metrics.enter_server(cell);
-        let bell = upstream.queue.as_ref().map(Queue::bell);
-        Self { metrics, cell, bell }
+        let freed = upstream.queue.as_ref().map(Queue::signal);
+        Self { metrics, cell, freed }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.metrics.leave_server(self.cell);
-        if let Some(bell) = &self.bell {
-            bell.notify_one();
+        if let Some(freed) = &self.freed {
+            freed.notify_one();
         }
     }
 }

@@ -40,9 +40,9 @@ impl Queue {
         self.freed.notified().await;
     }
 
-    /// What to tell when a server is given back.
+    /// What to notify when a server is given back.
     #[inline]
-    pub fn bell(&self) -> Rc<Notify> {
+    pub fn signal(&self) -> Rc<Notify> {
         self.freed.clone()
     }
 }

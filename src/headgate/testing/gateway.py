@@ -238,7 +238,7 @@ class TestGateway:
     def websocket(
         self, target: str, headers: HeaderFields = (), *, subprotocols: Iterable[str] = (), **client: Any
     ) -> WebSocketClient:
-        """Opens a WebSocket; raises `WebSocketRefused` with the response if it is not a 101. `client` as in `request`."""
+        """Opens a WebSocket; raises `WebSocketRefused` with any response but a 101. `client` as in `request`."""
         from .websocket import WebSocketClient, open_websocket
 
         socket, answer = self.run(open_websocket(self, target, headers, list(subprotocols), client))

@@ -12,7 +12,7 @@ use super::cell::{
 };
 use super::layout::{Layout, CELL_WORDS, FREE_COUNT, FREE_FIRST, FRESH, LOCK, TORN};
 use super::value::Refused;
-use crate::lock::{give_back, take, Stuck, Taken};
+use crate::lock::{give_back, take, Acquired, Stuck};
 
 /// A shard, locked until this is dropped.
 pub(crate) struct Shard<'a> {
@@ -26,7 +26,7 @@ impl<'a> Shard<'a> {
     pub(crate) fn lock(words: &'a [AtomicU64], layout: &'a Layout) -> Result<Self, Refused> {
         let taken = take(&words[LOCK]).map_err(|Stuck { pid }| Refused::Stuck { pid })?;
         let shard = Self { layout, words };
-        if taken == Taken::FromTheDead || shard.load(TORN) != 0 {
+        if taken == Acquired::FromTheDead || shard.load(TORN) != 0 {
             shard.repair();
         }
         Ok(shard)
