@@ -61,7 +61,6 @@ ENGINE_ROOMS = [
     "access_log",
     "snapshot",
     "failure",
-    "limits",
     "http_date",
 ]
 

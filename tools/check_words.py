@@ -30,6 +30,13 @@ OUT = {
     r"\bIntroduction\b": "`proxy_header`, or what is told of the client",
     r"\b_hear\b": "`_on_message`",
     r"\b(0|null) is no bound\b": "`0 means no limit`",
+    r"\b(HookAnswer|FileAnswer|AnswerBody|NoAnswer|BadAnswer)\b": "response, or local reply",
+    r"\bbefore it answered\b|\btook too long to answer\b": "`responded`, `respond`",
+    r"\bis_deaf\b": "`upload_closed`",
+    r"\bbreathe\b": "`yield_gil`",
+    r"\b(say_goodbye|is_leaving)\b": "`close_websockets`, `is_shutting_down`",
+    r"\bthe gateway goes away\b": "the gateway is shutting down",
+    r"\b(OwnServer|leaves_nobody|late_client)\b": "`ReservedServer`, `is_disconnect`, `client_body_timeout`",
 }
 
 FOLDERS = ("src", "crates", "docs", "tests", "examples", "bench", "demo", "tools", "changes", "fuzz")

@@ -1,7 +1,7 @@
-//! Listeners, pools, timers and the life of a request: the only crate that does I/O.
+//! Listeners and the life of a request, connection or datagram flow, from its first byte to its line in the access log.
 //!
-//! Start reading at [`exchange`] (one request's life); `forward` is its part that goes to a server. Hooks are a trait here;
-//! who implements it is not this crate's business.
+//! Start reading at `http::exchange` (one request's life); `http::forward` is its part that goes to a server. Hooks are a
+//! trait here, [`Hooks`]; the crate `headgate-bridge` implements it.
 
 mod accept;
 mod access_log;
@@ -9,11 +9,6 @@ pub mod failure;
 pub mod hooks;
 mod http;
 mod http_date;
-/// Bounds and their counters.
-mod limits {
-    pub(crate) use headgate_net::limits::Limit;
-    pub(crate) use headgate_upstream::LimitCounter;
-}
 pub mod messages;
 pub mod redis;
 pub mod snapshot;

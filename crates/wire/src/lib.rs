@@ -53,7 +53,7 @@ pub use proxy_protocol::{
 };
 pub use request::{parse_request, RequestHead};
 pub use response::{parse_response, ResponseHead};
-pub use response_framing::{frame_response, is_without_content, Asked, Content, ResponseFraming};
+pub use response_framing::{frame_response, is_without_content, Content, RequestKind, ResponseFraming};
 pub use target::TargetForm;
 pub use trailers::may_be_trailer;
 

@@ -1,11 +1,11 @@
-//! How a response is framed for the client that asked: it follows from the head that is sent, whatever the head was that
+//! How a response is framed for the client that sent the request: it follows from the head that is sent, whatever the head was that
 //! came (RFC 9112 section 6.3, RFC 9110 sections 6.4.1, 8.6 and 9.3).
 
 use crate::{Framing, Version};
 
 /// What the method that the client sent means for the content of its response, however the request was changed since.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Asked {
+pub enum RequestKind {
     /// Any other method: there may be content.
     #[default]
     Content,
@@ -15,7 +15,7 @@ pub enum Asked {
     Connect,
 }
 
-impl Asked {
+impl RequestKind {
     /// What `method` asks for; methods are case-sensitive.
     pub fn of(method: &[u8]) -> Self {
         match method {
@@ -67,7 +67,7 @@ pub fn is_without_content(status: u16) -> bool {
     status < 200 || matches!(status, 204 | 205 | 304)
 }
 
-/// Frames a response to what the client asked, with the status that is sent.
+/// Frames a response to what the client kind, with the status that is sent.
 ///
 /// | | Content-Length | content |
 /// |---|---|---|
@@ -81,7 +81,7 @@ pub fn is_without_content(status: u16) -> bool {
 /// `closes`: the connection ends with this response for another reason. HTTP/2 has neither chunks nor such an end: there
 /// a content without length ends with its stream.
 pub fn frame_response(
-    asked: Asked,
+    kind: RequestKind,
     status: u16,
     content: Content,
     client: Version,
@@ -93,18 +93,20 @@ pub fn frame_response(
         length,
         closes,
     };
-    match (status, asked, content) {
+    match (status, kind, content) {
         // there is no tunnel behind it, so the connection is of no more use
-        (200..=299, Asked::Connect, _) => ResponseFraming {
+        (200..=299, RequestKind::Connect, _) => ResponseFraming {
             closes: true,
             ..empty(None)
         },
         (205, _, _) => empty(Some(0)),
-        (304, _, Content::None(told)) | (200.., Asked::Head, Content::None(told)) if status != 204 => {
+        (304, _, Content::None(told)) | (200.., RequestKind::Head, Content::None(told)) if status != 204 => {
             empty(told)
         }
-        (200.., Asked::Head, Content::Length(length)) if !is_without_content(status) => empty(Some(length)),
-        (_, Asked::Head, _) | (100..=199 | 204 | 304, _, _) => empty(None),
+        (200.., RequestKind::Head, Content::Length(length)) if !is_without_content(status) => {
+            empty(Some(length))
+        }
+        (_, RequestKind::Head, _) | (100..=199 | 204 | 304, _, _) => empty(None),
         // a length that was told for content which is not there would have the client wait for it
         (_, _, Content::None(_)) => empty(Some(0)),
         (_, _, Content::Length(length)) => ResponseFraming {

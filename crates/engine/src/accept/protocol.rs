@@ -2,9 +2,9 @@
 
 use crate::http::connection;
 use crate::http::edge;
-use crate::limits::Limit;
 use crate::snapshot::H2c;
 use crate::state::connection::Connection;
+use headgate_net::limits::Limit;
 
 /// Serves a connection to its end, whatever it speaks.
 pub(crate) async fn serve(mut connection: Box<Connection>) {

@@ -7,7 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use headgate_route::{Params, Tried};
-use headgate_wire::{Asked, Head, RequestHead, ResponseHead, Version};
+use headgate_wire::{Head, RequestHead, RequestKind, ResponseHead, Version};
 
 use super::channel::Channel;
 use super::configuration::Configuration;
@@ -67,7 +67,7 @@ pub struct Exchange {
     /// The request's head; edits by hooks are in it.
     pub request: RefCell<RequestHead>,
     /// What the client requested, whatever hooks make of the request's method.
-    pub asked: Asked,
+    pub request_kind: RequestKind,
     /// The response's head: the server's, while `response` hooks run and after.
     pub response: RefCell<Option<ResponseHead>>,
     /// The status sent to the client, 0 before.
@@ -127,7 +127,7 @@ impl Exchange {
         clock: Rc<Clock>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            asked: Asked::of(request.method()),
+            request_kind: RequestKind::of(request.method()),
             request: RefCell::new(request),
             response: RefCell::new(None),
             status: Cell::new(0),

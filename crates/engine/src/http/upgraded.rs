@@ -6,10 +6,10 @@ use crate::failure::Failure;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::tunnel::tunnel;
-use crate::limits::LimitCounter;
 use crate::messages::websocket;
 use crate::state::connection::{Connection, Next};
 use headgate_net::peer::{Broken, Peer};
+use headgate_upstream::LimitCounter;
 use headgate_upstream::Upstream;
 
 /// An upgrade that the server or hook has accepted.

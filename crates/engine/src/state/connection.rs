@@ -6,10 +6,11 @@ use std::task::{Context, Waker};
 use super::admission::{Admission, Counted};
 use super::Shared;
 use crate::hooks::connection::ClientInfo;
-use crate::limits::{Limit, LimitCounter};
 use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
 use headgate_net::stream::Stream;
+use headgate_upstream::LimitCounter;
 use headgate_upstream::{Pooled, Upstream};
 
 /// How long a client may still send after a response that did not wait for its body.

@@ -4,10 +4,10 @@ use super::admission::Full;
 use super::Shared;
 use crate::access_log::{Entry, TlsFacts};
 use crate::hooks::connection::ClientInfo;
-use crate::limits::LimitCounter;
 use crate::tables::Tables;
 use headgate_net::peer::Broken;
 use headgate_shared::metrics::{Counter, Metrics};
+use headgate_upstream::LimitCounter;
 
 /// Why a connection is closed before it is served.
 pub(crate) struct Refusal {

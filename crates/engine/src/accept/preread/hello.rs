@@ -9,10 +9,10 @@ use headgate_wire::{parse_client_hello, ClientHello, ClientHelloError, Parsed};
 
 use super::PendingConnection;
 use crate::hooks::connection::{Chosen, ConnectionState};
-use crate::limits::Limit;
 use crate::state::connection_hooks::run_hooks;
 use crate::state::refusal::Refusal;
 use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
 use headgate_net::tls::Handshakes;
 use headgate_shared::metrics::Counter;

@@ -15,7 +15,6 @@ use crate::accept::protocol;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{ConnectionState, Preread};
-use crate::limits::{Limit, LimitCounter};
 use crate::snapshot::ListenerProtocol;
 use crate::state::admission::Admission;
 use crate::state::connection::Connection;
@@ -26,10 +25,12 @@ use crate::streams::tcp;
 use crate::tables::listener::Settings;
 use crate::tables::networks::canonical;
 use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{Peer, BUFFER_BYTES};
 use headgate_net::stream::Stream;
 use headgate_net::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 
 use hello::UNRECOGNIZED_NAME;
 

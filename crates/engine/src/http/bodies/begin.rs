@@ -18,10 +18,11 @@ use crate::hooks::exchange::Exchange;
 use crate::hooks::intake::{Intake, NewBody, Taken};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::disconnect::DisconnectWatcher;
-use crate::limits::{Limit, LimitCounter};
 use crate::snapshot::BodyHook;
 use crate::state::connection::Connection;
 use headgate_coding::Coding;
+use headgate_net::limits::Limit;
+use headgate_upstream::LimitCounter;
 
 /// Whether the body goes to a server otherwise than it comes.
 pub(crate) fn is_needed(exchange: &Exchange, hooks: &[BodyHook]) -> bool {

@@ -9,9 +9,10 @@ use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::intake::{Delivery, Intake, Taken, Want};
 use crate::hooks::spool::Spool;
-use crate::limits::{Limit, LimitCounter};
 use crate::state::connection::Connection;
+use headgate_net::limits::Limit;
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 
 /// Reads what hooks want; ready only with the failure that ends the request.
 pub(crate) fn poll(

@@ -23,18 +23,19 @@ use super::request_text::render;
 use super::PREFACE;
 use crate::hooks::connection::{ClientInfo, Protocol};
 use crate::http::connection::serve_once;
-use crate::limits::{Limit, LimitCounter};
 use crate::snapshot::Http2;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::refusal::{log_refusal, Refusal};
 use crate::state::Shared;
 use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Peer, BUFFER_BYTES};
 use headgate_net::stream::Stream;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::http2::incoming::Incoming;
 use headgate_upstream::http2::transport::{HasPeer, Transport, Wire};
+use headgate_upstream::LimitCounter;
 
 /// What a stream holds of a response that its client does not take yet.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;

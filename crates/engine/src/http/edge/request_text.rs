@@ -277,9 +277,9 @@ mod tests {
 
     #[test]
     fn extended_connect_is_an_upgrade() {
-        let mut asked = parts(|request| request.method("CONNECT"));
-        asked.extensions.insert(Protocol::from_static("websocket"));
-        let rendered = render(&asked, false, || *b"the sample nonce").expect("it is well-formed");
+        let mut connect = parts(|request| request.method("CONNECT"));
+        connect.extensions.insert(Protocol::from_static("websocket"));
+        let rendered = render(&connect, false, || *b"the sample nonce").expect("it is well-formed");
         let head = String::from_utf8(rendered.head).expect("ASCII");
         assert!(head.starts_with("GET /p?q=1 HTTP/1.1\r\n"), "{head}");
         assert!(head.contains("Upgrade: websocket\r\n"), "{head}");

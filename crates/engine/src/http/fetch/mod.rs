@@ -22,12 +22,12 @@ use headgate_wire::{is_idempotent, ChunkLimits, Head, HeadLimits, Lenient, Respo
 
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::request_head::field;
-use crate::limits::Limit;
 use crate::state::Shared;
 pub use body::FetchedBody;
 pub use error::{FetchError, FetchErrorKind};
 use headgate_net::clock::Clock;
 use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{binds_connection, HostRule, Lease, Upstream};
 use upload::Upload;

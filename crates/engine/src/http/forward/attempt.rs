@@ -13,10 +13,11 @@ use crate::http::bodies::failures::client_body_timeout;
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::h1::response_head::write_interim;
-use crate::limits::{Limit, LimitCounter};
 use crate::state::connection::Connection;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{Broken, Peer};
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 use headgate_upstream::{DialFailed, Pooled, Reason, Step, Terms};
 
 /// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.

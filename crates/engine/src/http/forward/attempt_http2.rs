@@ -8,10 +8,11 @@ use super::attempt::{connect, exchange_heads, AttemptFailed, Ready};
 use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
-use crate::limits::{Limit, LimitCounter};
 use crate::state::connection::Connection;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{Broken, Peer};
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 use headgate_upstream::Pooled;
 use headgate_upstream::{is_used_by, SharedConnections, Sharing};
 

@@ -10,10 +10,11 @@ use crate::http::bodies::piece::On;
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::h1::relay::{Relay, RelayBroken};
-use crate::limits::{Limit, LimitCounter};
 use crate::state::connection::{Connection, ReservedServer};
+use headgate_net::limits::Limit;
 use headgate_net::peer::{Broken, Peer};
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 use headgate_upstream::{binds_connection, Pooled};
 
 /// Whatever moves a response from a server to the client.

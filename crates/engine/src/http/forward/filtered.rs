@@ -105,7 +105,7 @@ pub(super) async fn respond(
         }
     }
     let framing = frame_response(
-        exchange.asked,
+        exchange.request_kind,
         response.status,
         content,
         response.client_version,

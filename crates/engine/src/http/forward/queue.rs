@@ -13,11 +13,12 @@ use std::time::Duration;
 use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::h1::disconnect::DisconnectWatcher;
-use crate::limits::{Limit, LimitCounter};
 use crate::state::connection::Connection;
 use crate::state::Shared;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Broken};
 use headgate_route::Tried;
+use headgate_upstream::LimitCounter;
 use headgate_upstream::Queue;
 
 /// How often to look for what other workers gave back.

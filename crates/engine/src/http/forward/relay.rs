@@ -60,7 +60,7 @@ pub(super) async fn respond(
     // a response that came before the request's end: the client may never finish sending
     let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
     let content = Content::of(received.framing, received.declared_length);
-    let client_framing = frame_response(exchange.asked, status, content, client_version, closes);
+    let client_framing = frame_response(exchange.request_kind, status, content, client_version, closes);
     if !client_framing.has_content {
         received.leave_content(&mut server);
     }

@@ -3,9 +3,9 @@
 use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
 
 use crate::failure::{Failure, FailureKind};
-use crate::limits::Limit;
 use crate::state::connection::Connection;
 use crate::tables::Tables;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{Broken, BUFFER_BYTES};
 
 /// Why there is no request.

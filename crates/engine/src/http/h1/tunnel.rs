@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::task::{ready, Context, Poll};
 
-use crate::limits::Limit;
 use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
 use headgate_net::turns::Turn;
 

@@ -22,7 +22,7 @@ use crate::http::phases::poll_client;
 use crate::snapshot::BodyHook;
 use crate::state::connection::Connection;
 use headgate_coding::Coding;
-use headgate_wire::{is_without_content, Asked, Head};
+use headgate_wire::{is_without_content, Head, RequestKind};
 
 /// What is read of a file at once.
 const FILE_READ_BYTES: u64 = 64 * 1024;
@@ -53,7 +53,7 @@ pub(crate) async fn filter(
             "the response is in a coding unknown to the hook that reads its body",
         )
     })?;
-    if exchange.asked != Asked::Content || is_without_content(reply.status) {
+    if exchange.request_kind != RequestKind::Content || is_without_content(reply.status) {
         weaken(&mut head);
         reply.headers = fields(&head);
         // how long it would be is not known

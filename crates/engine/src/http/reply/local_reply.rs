@@ -97,7 +97,7 @@ impl LocalReply {
             ReplyBody::File { length, .. } => Content::Length(*length),
         };
         let version = exchange.request.borrow().version;
-        frame_response(exchange.asked, self.status, content, version, closes)
+        frame_response(exchange.request_kind, self.status, content, version, closes)
     }
 }
 

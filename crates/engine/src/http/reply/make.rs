@@ -9,7 +9,7 @@ use crate::state::Shared;
 use crate::tables::{Action, Route};
 
 use super::local_reply::{LocalReply, ReplyBody};
-use super::places::{stripped_path, RequestParts};
+use super::locations::{stripped_path, RequestParts};
 
 /// Makes the local reply of a route without an upstream.
 pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Result<LocalReply, Failure> {

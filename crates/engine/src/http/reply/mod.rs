@@ -6,21 +6,21 @@
 //! | [`pages`] | error pages |
 //! | [`send`] | `response` hooks, then the way to the client; the head |
 //! | [`writer`] | the body |
-//! | [`places`] | targets and locations made of a request's parts |
+//! | [`locations`] | targets and locations made of a request's parts |
 
 mod filter;
 pub(crate) mod grpc;
 mod local_reply;
+mod locations;
 mod make;
 pub(crate) mod page;
 mod pages;
-mod places;
 mod send;
 mod tunnel;
 mod writer;
 
 pub(crate) use local_reply::{LocalReply, Outcome};
+pub(crate) use locations::stripped_path;
 pub(crate) use make::make;
 pub(crate) use pages::{error_page, refuse};
-pub(crate) use places::stripped_path;
 pub(crate) use send::{send, send_last};

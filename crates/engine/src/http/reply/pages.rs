@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use headgate_wire::{frame_response, Asked, Content, Version};
+use headgate_wire::{frame_response, Content, RequestKind, Version};
 
 use super::send::write_date;
 use crate::failure::{Failure, FailureKind};
@@ -14,11 +14,11 @@ use crate::http::h1::request_head::field;
 use crate::http::h1::response_head::{write_end, write_status};
 use crate::http::reply::grpc;
 use crate::http::reply::page::{self as page, reason_phrase};
-use crate::limits::LimitCounter;
 use crate::messages::websocket::missing_version;
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 
 use super::local_reply::{LocalReply, ReplyBody};
 
@@ -100,8 +100,12 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     let content = Content::Length(body.len() as u64);
     // a head that is refused may still have been a HEAD (RFC 9110 section 9.3.2)
     let is_head = connection.peer.unread().starts_with(b"HEAD ");
-    let asked = if is_head { Asked::Head } else { Asked::Content };
-    let framing = frame_response(asked, reply.status, content, Version::Http11, true);
+    let request_kind = if is_head {
+        RequestKind::Head
+    } else {
+        RequestKind::Content
+    };
+    let framing = frame_response(request_kind, reply.status, content, Version::Http11, true);
     write_end(framing, Version::Http11, &mut out);
     if !is_head {
         out.extend_from_slice(body);

@@ -25,7 +25,7 @@ pub(crate) async fn open(
     let mut head = Vec::with_capacity(256);
     {
         let request = exchange.request.borrow();
-        let Some(asked) = upgrade_to(&request) else {
+        let Some(requested) = upgrade_to(&request) else {
             return Err(Failure::from(FailureKind::UnrequestedHookUpgrade));
         };
         if exchange.channel().is_some() {
@@ -42,7 +42,7 @@ pub(crate) async fn open(
             field(&mut head, name, &[value]);
         }
         field(&mut head, b"Connection", &[b"upgrade"]);
-        field(&mut head, b"Upgrade", &[asked]);
+        field(&mut head, b"Upgrade", &[requested]);
         head.extend_from_slice(b"\r\n");
     }
     let mut hook = Peer::new(Stream::Virtual(Box::new(end)), connection.shared.buffers.clone());

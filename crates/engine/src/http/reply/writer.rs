@@ -13,10 +13,10 @@ use crate::hooks::{BodyFailed, BodySource};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::http::phases::poll_client;
-use crate::limits::LimitCounter;
 use crate::state::connection::Connection;
 use headgate_net::peer::Broken;
 use headgate_net::turns::Turn;
+use headgate_upstream::LimitCounter;
 
 /// What is read of a file at once.
 const FILE_READ_BYTES: usize = 64 * 1024;

@@ -14,11 +14,11 @@ use crate::snapshot::WebSocket;
 /// is not passed on: it would lead round the hooks.
 pub(crate) fn claim_websocket(exchange: &Exchange, settings: &WebSocket) -> Result<(), Failure> {
     let mut request = exchange.request.borrow_mut();
-    let asks = match request.upgrade_protocol() {
+    let is_upgrade = match request.upgrade_protocol() {
         None => return Ok(()),
         Some(protocol) => protocol.eq_ignore_ascii_case(b"websocket"),
     };
-    if !asks {
+    if !is_upgrade {
         request.upgrade = false;
         return Ok(());
     }
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn responses_must_fit_what_was_requested() {
-        let asked = request(&format!("{KEY}{VERSION_13}Sec-WebSocket-Protocol: chat, v2\r\n"));
+        let request_head = request(&format!("{KEY}{VERSION_13}Sec-WebSocket-Protocol: chat, v2\r\n"));
         let verdict = |response: &[(&str, &str)]| {
-            check_response(&asked, |name| {
+            check_response(&request_head, |name| {
                 let values: Vec<&[u8]> = response
                     .iter()
                     .filter(|(known, _)| known.as_bytes() == name)

@@ -22,12 +22,13 @@ use crate::hooks::channel::Channel;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::message::{Message, Party};
-use crate::limits::{Limit, LimitCounter};
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
 use headgate_net::deadline::Watched;
+use headgate_net::limits::Limit;
 use headgate_net::peer::Peer;
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 
 /// After so many messages in one turn the loop's other tasks have theirs.
 const MESSAGES_A_TURN: u32 = 32;

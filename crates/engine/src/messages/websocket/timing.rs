@@ -1,8 +1,8 @@
 //! How long a WebSocket may take for what: all its waits over one watch.
 
 use crate::hooks::message::Party;
-use crate::limits::Limit;
 use crate::snapshot::WebSocket;
+use headgate_net::limits::Limit;
 
 /// Waits of one WebSocket; times are milliseconds of the worker's clock.
 pub(super) struct Timing {

@@ -13,7 +13,6 @@ use crate::access_log::Entry;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{Chosen, ConnectionState, Preread};
-use crate::limits::LimitCounter;
 use crate::state::admission::Admission;
 use crate::state::refusal::Refusal;
 use crate::state::Shared;
@@ -24,6 +23,7 @@ use headgate_net::deadline::Watched;
 use headgate_net::peer::{Broken, Peer};
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 use headgate_upstream::{Lease, Reason, Terms, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
