@@ -16,7 +16,7 @@ counts = gate.shared("ab", "1m")
 
 
 def visitor_of(request: Request) -> str | None:
-    """The name that an earlier answer gave this visitor."""
+    """The name that an earlier response gave this visitor."""
     try:
         cookies = SimpleCookie(request.headers.get("cookie", ""))
     except CookieError:

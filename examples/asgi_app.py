@@ -1,4 +1,4 @@
-"""An ASGI application beside proxied routes: its answers pass the gateway's hooks, its WebSockets too."""
+"""An ASGI application beside proxied routes: its responses pass the gateway's hooks, its WebSockets too."""
 
 import json
 import os

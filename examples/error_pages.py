@@ -1,4 +1,4 @@
-"""Error pages: what clients see when no server could answer, or no route fits."""
+"""Error pages: what clients see when no server could respond, or no route fits."""
 
 from headgate import Failure, Gateway, Request, Response
 
@@ -19,7 +19,7 @@ TITLES = {
 
 @gate.error
 def page(request: Request, error: Failure) -> Response | None:
-    """Returning nothing leaves the gateway's own answer."""
+    """Returning nothing leaves the gateway's own page."""
     title = TITLES.get(error.status)
     if title is None:
         return None

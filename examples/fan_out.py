@@ -1,4 +1,4 @@
-"""One request becomes several, side by side, and their answers one answer; what fails is named, not fatal."""
+"""One request becomes several, side by side, and their responses one response; what fails is named, not fatal."""
 
 import asyncio
 import os

@@ -30,6 +30,6 @@ def authenticate(request: Request) -> Response | None:
 
 
 def grpc_error(status: int, message: str) -> Response:
-    """An answer that callers of gRPC take for a status of its own (16 is UNAUTHENTICATED)."""
+    """A response that callers of gRPC take for a status of its own (16 is UNAUTHENTICATED)."""
     fields = {"content-type": "application/grpc", "grpc-status": str(status), "grpc-message": message}
     return Response(200, headers=fields)

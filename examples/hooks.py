@@ -54,7 +54,7 @@ def hide_server(request: Request, response: ResponseView) -> None:
 
 @known_callers_only.error(on_error="open")
 def apologise(request: Request, error: Failure) -> Response:
-    """Gives the answer when the servers could not."""
+    """Responds when the servers could not."""
     return Response.json({"error": error.kind, "retry": error.retry_safe}, error.status)
 
 

@@ -1,4 +1,4 @@
-"""A body transformation: clients get only the fields of a JSON answer that they may see."""
+"""A body transformation: clients get only the fields of a JSON response that they may see."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Redirects and fixed answers: all in the engine, no hook."""
+"""Redirects and fixed responses: all in the engine, no hook."""
 
 from headgate import Gateway
 

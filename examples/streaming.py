@@ -1,4 +1,4 @@
-"""A streamed answer: an async generator, sent as fast as the client reads and closed when the client leaves."""
+"""A streamed response: an async generator, sent as fast as the client reads and closed when the client disconnects."""
 
 import asyncio
 import json

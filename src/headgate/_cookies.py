@@ -69,5 +69,5 @@ def delete_cookie(
     samesite: SameSite | None = "lax",
     partitioned: bool = False,
 ) -> None:
-    """Lets the browser forget a cookie: name, path and domain must be those it was set with."""
+    """Makes the browser delete a cookie: name, path and domain must be those it was set with."""
     set_cookie(fields, key, "", 0, 0, path, domain, secure, httponly, samesite, partitioned)

@@ -49,7 +49,7 @@ class _HasItems(Protocol):
 
 @final
 class HookSpec:
-    """A hook as the engine takes it. Any object with these attributes will do in its place."""
+    """A hook as the engine takes it. Any object with these attributes will do."""
 
     def __new__(
         cls,
@@ -97,7 +97,7 @@ class Core:
         *,
         released: Callable[[], object] | None = None,
     ) -> None:
-        """Puts a configuration in force; requests in flight keep the old one. ValueError says what is wrong."""
+        """Applies a configuration; requests in flight keep the old one. ValueError says what is wrong."""
     def prepare(
         self,
         snapshot: str,
@@ -106,19 +106,19 @@ class Core:
         *,
         released: Callable[[], object] | None = None,
     ) -> None:
-        """Makes a configuration ready, which changes nothing yet; ValueError says what is wrong with it.
+        """Prepares a configuration without applying it; ValueError says what is wrong with it.
 
         `released` is called by asyncio once it was replaced and the last request that began under it is done, or when
         it is discarded.
         """
     def commit(self) -> None:
-        """Puts what was prepared in force, in one swap. RuntimeError if nothing was."""
+        """Applies what was prepared, in one swap. RuntimeError if nothing was."""
     def discard(self) -> None:
-        """Forgets what was prepared, if anything was."""
+        """Discards what was prepared, if anything was."""
     def unlisten(self, name: str, /) -> None:
         """Stops accepting at a listener's address; its connections end after their current response.
 
-        To be called before a configuration without that listener is put in force.
+        To be called before a configuration without that listener is applied.
         """
     def zone(self, fd: int, slot: int, /) -> None:
         """Counts in a slot of shared memory, from before the first `apply`; the descriptor stays the caller's."""
@@ -132,25 +132,25 @@ class Core:
         It goes through a stream in memory and counts towards no limit of connections.
         """
     def advance(self, seconds: float, /) -> None:
-        """Puts the clock of all deadlines forward, for tests; asyncio's own is the loop's."""
+        """Advances the clock of all deadlines, for tests; asyncio's clock is the loop's own."""
     def stand_in(self, origin: str, socket: str, /) -> None:
         """For tests: an origin (`https://host`) that is fetched from is answered by this socket (`unix:/path`).
 
         No other one is reached any more.
         """
     def hook_times(self) -> list[tuple[int, int, int, int, int, list[int]]]:
-        """What each hook of the configuration in force has taken, in the order of `apply`.
+        """The time that each hook of the current configuration has taken, in the order of `apply`.
 
         Calls, failures, microseconds in all, of the longest call, and while it had the loop for itself; then the
         calls in each bucket: under 1 us, and from there twice as wide each.
         """
     @property
     def heartbeat(self) -> Heartbeat:
-        """What tells another thread who has the loop."""
+        """Tells another thread what blocks the event loop."""
     def name_requests(self, variable: contextvars.ContextVar[Any] | None, /) -> None:
-        """Has each request that comes from now on set a context variable to its view; `None` ends that."""
+        """Sets a context variable to the view of each request from now on; `None` ends that."""
     def count_stall(self) -> None:
-        """Counts a time that Python code has held the loop for too long."""
+        """Counts one time that Python code has blocked the event loop for too long."""
     def use_ticket_keys(self, keys: list[bytes], /) -> None:
         """Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each."""
     def drain(self) -> None:
@@ -166,22 +166,22 @@ class Core:
     def count(self, name: str, /) -> None:
         """Counts something that happens in Python under one of the counters' names; ValueError for any other."""
     def reopen_logs(self) -> None:
-        """Opens the access log's file anew, after somebody has moved it."""
+        """Reopens the access log's file, after it was moved."""
     def flush_logs(self) -> None:
-        """Writes what the access log has buffered."""
+        """Flushes the access log."""
 
 @final
 class Heartbeat:
-    """Tells a watching thread whether Python has held the loop for too long."""
+    """Tells a watching thread whether Python code has blocked the event loop for too long."""
 
     def wait_for_stall(self, limit_ms: int, /) -> tuple[int, str] | None:
-        """Sleeps until Python has held the loop for `limit_ms` without a break.
+        """Sleeps until Python code has blocked the event loop for `limit_ms` milliseconds.
 
         Gives the milliseconds so far and the id of the request whose hook it is (empty: asyncio runs); `None` after
         `stop`.
         """
     def stop(self) -> None:
-        """Lets `wait_for_stall` return."""
+        """Makes `wait_for_stall` return."""
 
 @final
 class Client:
@@ -199,7 +199,7 @@ class Client:
 
 @final
 class Tls:
-    """What was agreed in a client's TLS handshake."""
+    """What a client's TLS handshake negotiated."""
 
     @property
     def version(self) -> Literal["TLSv1.3", "TLSv1.2"]:
@@ -209,30 +209,30 @@ class Tls:
         """The cipher suite."""
     @property
     def server_name(self) -> str | None:
-        """The name the client asked for, in lower case."""
+        """The server name that the client asked for (SNI), in lower case."""
     @property
     def alpn(self) -> str:
-        """The application protocol agreed on; empty if the client offered none."""
+        """The application protocol negotiated (ALPN); empty if the client offered none."""
     @property
     def is_resumed(self) -> bool:
-        """Whether a session was taken up again."""
+        """Whether a session was resumed."""
 
 @final
 class ClientCertificate:
-    """A certificate that a client has shown; its words are its own unless `is_valid`."""
+    """A certificate that a client has presented; nothing it says is verified unless `is_valid`."""
 
     @property
     def is_valid(self) -> bool:
-        """Whether a trusted authority vouches for it now."""
+        """Whether a trusted authority has signed it and it is valid now."""
     @property
     def verdict(self) -> str:
         """`valid`, or why it is not: `expired`, `not_yet_valid`, `revoked`, `unknown_issuer`, `unfit`, `bad`."""
     @property
     def subject(self) -> str:
-        """Whom it names (RFC 4514)."""
+        """The subject (RFC 4514)."""
     @property
     def issuer(self) -> str:
-        """Who signed it (RFC 4514)."""
+        """The issuer (RFC 4514)."""
     @property
     def serial(self) -> str:
         """The serial number in hex."""
@@ -244,13 +244,13 @@ class ClientCertificate:
         """SHA-256 of the certificate, in hex."""
     @property
     def not_before(self) -> int:
-        """When it begins, in seconds since 1970."""
+        """When its validity begins, in seconds since 1970."""
     @property
     def not_after(self) -> int:
-        """When it ends, in seconds since 1970."""
+        """When its validity ends, in seconds since 1970."""
     @property
     def pem(self) -> str:
-        """The certificate itself."""
+        """The certificate, in DER."""
 
 @final
 class Headers:
@@ -269,18 +269,18 @@ class Headers:
     def get_all(self, name: str, /) -> list[str]:
         """All values of a field, in order."""
     def add(self, name: str, value: str, /) -> None:
-        """Adds a field line, beside those of that name that are there."""
+        """Adds a field line and keeps those of the same name."""
     def update(self, fields: Mapping[str, str] | _HasItems | Iterable[tuple[str, str]], /) -> None:
-        """Sets fields, replacing what has the same name."""
+        """Sets fields, and replaces those of the same name."""
     def setdefault(self, name: str, default: str, /) -> str:
-        """The first value of a field, which gets the value `default` if it is not there."""
+        """The first value of a field, which is set to `default` if it is absent."""
     @overload
     def pop(self, name: str, /) -> str: ...
     @overload
     def pop(self, name: str, default: _T, /) -> str | _T:
         """Removes a field and gives its first value."""
     def keys(self) -> list[str]:
-        """The names in order, in lower case, a repeated one repeatedly."""
+        """The names in order, in lower case, once for each field line."""
     def values(self) -> list[str]:
         """The values in order."""
     def items(self) -> list[tuple[str, str]]:
@@ -307,33 +307,33 @@ class WebSocket:
     def to_server(self, data: str | bytes | bytearray | memoryview, /) -> None:
         """Sends a message to the server, as `to_client`."""
     def close(self, code: int = 1000, reason: str = "", /) -> None:
-        """Closes both sides, behind what was sent before; the first call counts. A reason has at most 123 bytes."""
+        """Closes both sides, after what was sent before; only the first call counts. A reason has at most 123 bytes."""
     @property
     def is_open(self) -> bool:
         """Whether messages may still be sent."""
     @property
     def closed_by(self) -> Literal["client", "server", "gateway"] | None:
-        """Whoever ended it; None before."""
+        """Which side closed it; None while it is open."""
     @property
     def close_code(self) -> int | None:
-        """The code it was closed with; None before, and where a side left without one."""
+        """The code it was closed with; None while it is open, and where a side disconnected without one."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class WebSocketMessage:
-    """A message of a WebSocket on its way."""
+    """A WebSocket message on its way."""
 
     @property
     def data(self) -> str | bytes:
         """Text as `str`, anything else as `bytes`."""
     @property
     def from_client(self) -> bool:
-        """Whether the client sent it; else the server did."""
+        """Whether the client sent it, and not the server."""
 
 @final
 class ServerView:
-    """A server of an upstream as a `balance` hook finds it."""
+    """A server of an upstream as a `balance` hook sees it."""
 
     @property
     def upstream(self) -> str:
@@ -343,7 +343,7 @@ class ServerView:
         """The address as configured."""
     @property
     def weight(self) -> int:
-        """Its share, from 1."""
+        """Its weight, from 1."""
     @property
     def backup(self) -> bool:
         """Whether it is used only while no other is available."""
@@ -352,14 +352,14 @@ class ServerView:
         """Requests on it now, over all workers."""
     @property
     def is_available(self) -> bool:
-        """Whether it is in rotation: not taken out for its failures."""
+        """Whether it is in rotation, not excluded because of failures."""
     @property
     def is_tried(self) -> bool:
-        """Whether this request was tried on it already."""
+        """Whether this request was already tried on it."""
 
 @final
 class UpstreamView:
-    """An upstream as a `balance` hook finds it."""
+    """An upstream as a `balance` hook sees it."""
 
     @property
     def name(self) -> str:
@@ -370,7 +370,7 @@ class UpstreamView:
 
 @final
 class Request:
-    """A view of one request, for the thread of its loop, until its last `log` hook is done.
+    """A view of one request: usable on its loop's thread only, until its last `log` hook is done.
 
     Method, target, path, host and upstream can be set until the first attempt to send the request.
     """
@@ -412,16 +412,16 @@ class Request:
         """How the client reached the gateway."""
     @property
     def client(self) -> Client:
-        """Who asks."""
+        """The client."""
     @property
     def websocket(self) -> WebSocket | None:
         """The WebSocket that is asked for, where hooks of phase `websocket_message` see its messages; else None."""
     @property
     def tls(self) -> Tls | None:
-        """What was agreed in the TLS handshake; None on a plain connection."""
+        """What the TLS handshake negotiated; None on a plain connection."""
     @property
     def client_certificate(self) -> ClientCertificate | None:
-        """The certificate that the client has shown, whatever the verdict on it; None without one."""
+        """The certificate that the client has presented, valid or not; None without one."""
     @property
     def headers(self) -> Headers:
         """The header fields."""
@@ -430,13 +430,13 @@ class Request:
         """The path's parameters by name, percent-decoded; empty before a route is chosen."""
     @property
     def state(self) -> types.SimpleNamespace:
-        """Whatever the hooks of this request want to tell each other."""
+        """Values that the hooks of this request share."""
     @property
     def id(self) -> str:
         """The request's id, as in logs and error responses."""
     @property
     def route_name(self) -> str:
-        """The chosen route's name; empty before."""
+        """The chosen route's name; empty before routing."""
     @property
     def attempt(self) -> int:
         """The number of the current attempt, from 1; 0 before the first."""
@@ -481,7 +481,7 @@ class Request:
         *,
         content_type: str | None = None,
     ) -> None:
-        """Sends another body on; digests and Content-Encoding of the old one go."""
+        """Replaces the body; digests and Content-Encoding of the old one are removed."""
 
 @final
 class ResponseView:
@@ -522,7 +522,7 @@ class ResponseView:
         samesite: SameSite | None = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Lets the browser forget a cookie: name, path and domain must be those it was set with."""
+        """Makes the browser delete a cookie: name, path and domain must be those it was set with."""
     @property
     def trailers(self) -> Headers:
         """The trailer fields: the server's once its body has ended; what is set before its last chunk goes out too."""
@@ -583,22 +583,22 @@ class Connection:
         """The cipher suites a TLS client offers, by name, or number in hex."""
     @property
     def client_certificates(self) -> Literal["none", "optional", "required", "routes"] | None:
-        """What the client is asked for; None where TLS does not end here."""
+        """How client certificates are requested; None where TLS is not terminated here."""
     @client_certificates.setter
     def client_certificates(self, mode: Literal["none", "optional", "required", "routes"], /) -> None: ...
     @property
     def upstream(self) -> str | None:
-        """The upstream, or the server's address, that the connection goes to as it is; None: as configured."""
+        """The upstream, or the server's address, that the connection is passed through to; None: as configured."""
     @upstream.setter
     def upstream(self, name: str | None, /) -> None: ...
     @property
     def state(self) -> types.SimpleNamespace:
-        """Whatever the hooks of this connection want to tell each other."""
+        """Values that the hooks of this connection share."""
     def refuse(self, reason: str = "", /) -> None:
-        """Closes the connection unserved; the reason goes to the log."""
+        """Closes the connection without serving it; the reason is logged."""
     @property
     def idle(self) -> float | None:
-        """The longest silence in seconds: between two requests, or on a TCP connection. None: as configured."""
+        """The idle timeout in seconds: between two requests, or on a TCP connection. None: as configured."""
     @idle.setter
     def idle(self, seconds: float | None, /) -> None: ...
     @property
@@ -628,7 +628,7 @@ class Certificate:
         """The names it is for, in lower case."""
     @property
     def not_after(self) -> int:
-        """When it ends, in seconds since 1970."""
+        """When its validity ends, in seconds since 1970."""
 
 @final
 class ProxyInfo:
@@ -639,7 +639,7 @@ class ProxyInfo:
         """1 or 2."""
     @property
     def is_local(self) -> bool:
-        """Whether the proxy spoke for itself, as health checks do."""
+        """Whether the proxy connected on its own behalf (LOCAL), as health checks do."""
     @property
     def alpn(self) -> str | None:
         """The application protocol, for instance `h2`."""
@@ -760,14 +760,14 @@ _FailureKind: TypeAlias = Literal[
 
 @final
 class Failure:
-    """A request that could not be served as asked."""
+    """A request that could not be served."""
 
     @property
     def kind(self) -> _FailureKind:
         """A short word, for instance `connect` or `upstream_head_timeout`."""
     @property
     def source(self) -> Literal["client", "upstream", "gateway"]:
-        """Who is to blame."""
+        """The party at fault."""
     @property
     def status(self) -> int:
         """The status that the client gets if no hook answers."""
@@ -776,7 +776,7 @@ class Failure:
         """One sentence."""
     @property
     def retry_safe(self) -> bool:
-        """Whether the request could be sent again without doing its work twice."""
+        """Whether a retry is safe: the request was not processed, or repeating it is harmless."""
 
 def failures() -> list[tuple[_FailureKind, Literal["client", "upstream", "gateway"], int, str, str, str]]:
     """All kinds of failures: kind, whose fault, status, retry, level of the log, meaning."""
@@ -795,7 +795,7 @@ class Dictionary:
     def get(self, key: _Key, default: _T, /) -> Any | _T:
         """The value of a key, or the default."""
     def get_stale(self, key: _Key, default: Any = None, /) -> tuple[Any, bool]:
-        """The value of a key even if its time is up, and whether it is; or the default and false."""
+        """The value of a key even if it has expired, and whether it has; or the default and false."""
     def set(self, key: _Key, value: Any, ttl: float | None = None) -> None:
         """Sets a value, for `ttl` seconds (none or 0: for ever)."""
     def add(self, key: _Key, value: Any, ttl: float | None = None) -> bool:
@@ -819,31 +819,31 @@ class Dictionary:
     def llen(self, key: _Key, /) -> int:
         """The length of a list; 0 if there is none."""
     def expire(self, key: _Key, ttl: float | None, /) -> bool:
-        """Gives a key so many seconds from now (none or 0: for ever); says whether it is there."""
+        """Sets the time to live of a key in seconds (none or 0: for ever); says whether the key exists."""
     def ttl(self, key: _Key, /) -> float | None:
-        """The seconds a key has left: infinity if it has no end, None if it is not there."""
+        """The time to live of a key in seconds: infinity if it never expires, None if it does not exist."""
     def keys(self, limit: int | None = 1024) -> list[str]:
         """The keys, at most `limit` (None: all)."""
     def flush_all(self) -> int:
         """Removes everything; gives how many entries there were."""
     def flush_expired(self, limit: int | None = None) -> int:
-        """Removes what has expired, at most `limit` entries (None: all); gives how many."""
+        """Removes expired entries, at most `limit` (None: all); gives how many."""
     @property
     def capacity(self) -> int:
         """The bytes it was made with."""
     @property
     def free_space(self) -> int:
-        """Bytes that hold nothing."""
+        """Free bytes."""
     @property
     def evictions(self) -> int:
-        """Entries that had to go for others since it was made."""
+        """Entries evicted to make room since it was made."""
     @property
     def repairs(self) -> int:
         """How often it was repaired, after a process died within an operation, since it was made."""
     def _acquire(self, name: _Key, holder: int, ttl: float | None = None, /) -> bool:
-        """Takes the lock `name` for a holder of this process, for `ttl` seconds at most; says whether it has it."""
+        """Acquires the lock `name` for a holder of this process, for at most `ttl` seconds; says whether it did."""
     def _release(self, name: _Key, holder: int, /) -> bool:
-        """Gives the lock `name` back; false if that holder had lost it."""
+        """Releases the lock `name`; false if that holder had lost it."""
     def _fileno(self) -> int:
         """The descriptor, to be passed on to another process; it stays this object's."""
     def __contains__(self, key: object, /) -> bool: ...
@@ -868,7 +868,7 @@ def require_fips() -> None:
     """Raises ValueError unless the cryptographic module is the FIPS one."""
 
 def check(snapshot: str, /) -> None:
-    """Builds the tables of a snapshot and throws them away; ValueError says what is wrong with it."""
+    """Builds the tables of a snapshot and discards them; ValueError says what is wrong with it."""
 
 _Fields = _HasItems | Iterable[tuple[str, str]]
 _FetchBody = bytes | bytearray | memoryview | str | AsyncIterable[bytes]
@@ -885,7 +885,7 @@ def fetch(
     redirects: int = 0,
     public_only: bool = False,
 ) -> Awaitable[FetchResponse]:
-    """Makes a request and gives its response as soon as the head is there.
+    """Sends a request and gives its response as soon as the head has arrived.
 
     The method is GET, or POST with a body. An async iterator as body is sent as it is made, chunked; the server may
     answer meanwhile. `timeout` (seconds) bounds each step: connecting, sending, the head, the next bytes of the body;
@@ -910,7 +910,7 @@ def fetch_upstream(
 
 @final
 class FetchResponse:
-    """A response whose head is there. Its body is read once; dropped before its end, its connection is closed."""
+    """A response whose head has arrived. Its body can be read once; dropping it early closes its connection."""
 
     @property
     def status(self) -> int:
@@ -940,9 +940,9 @@ class FetchResponse:
     def json(self, *, max_bytes: int | None = None) -> Awaitable[Any]:
         """The whole body, parsed."""
     def stream(self) -> FetchStream:
-        """The body piece by piece, as it comes: a server is not read faster than the pieces are taken."""
+        """The body's pieces as they arrive; the server is read no faster than they are taken."""
     def close(self) -> None:
-        """Lets go of the response; what of its body is unread is not read any more."""
+        """Closes the response; the rest of its body is not read."""
     def __aenter__(self) -> Awaitable[FetchResponse]: ...
     def __aexit__(self, *exception: object) -> Awaitable[None]: ...
 
@@ -953,7 +953,7 @@ class FetchStream:
     def __aiter__(self) -> FetchStream: ...
     def __anext__(self) -> Awaitable[bytes]: ...
     def aclose(self) -> Awaitable[None]:
-        """Lets go of the response."""
+        """Closes the response."""
 
 @final
 class FetchHeaders:
@@ -967,7 +967,7 @@ class FetchHeaders:
     def get_all(self, name: str, /) -> list[str]:
         """All values of a field, in order."""
     def keys(self) -> list[str]:
-        """The names in order, a repeated one repeatedly."""
+        """The names in order, once for each field line."""
     def values(self) -> list[str]:
         """The values in order."""
     def items(self) -> list[tuple[str, str]]:
@@ -979,14 +979,14 @@ class FetchHeaders:
 
 @final
 class Upload:
-    """The maker's end of a request body that is made while it is sent."""
+    """The producer's end of a request body that is made while it is sent."""
 
     def send(self, piece: bytes, /) -> Awaitable[bool]:
         """Waits until the piece before this one is on its way. False: the server takes no more."""
     def end(self) -> Awaitable[bool]:
         """Says that the body is complete."""
     def close(self) -> None:
-        """Lets go; without `end` before, the request is cut."""
+        """Closes it; without `end` before, the request is aborted."""
 
 @final
 class Pending(Generic[_T_co]):
@@ -1047,7 +1047,7 @@ class RawStream:
     def read(self) -> Awaitable[bytes]:
         """The next bytes from the client; none at its end."""
     def write(self, data: bytes, /) -> Awaitable[bool]:
-        """Sends bytes, as the client takes them. False: it has left."""
+        """Sends bytes, as the client takes them. False: it has disconnected."""
     def close(self) -> None:
         """Ends both directions; what was written still goes out."""
 

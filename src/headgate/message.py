@@ -224,7 +224,7 @@ class Response:
         samesite: SameSite | None = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Lets the browser forget a cookie: name, path and domain must be those it was set with."""
+        """Makes the browser delete a cookie: name, path and domain must be those it was set with."""
         cookies.delete_cookie(self.headers, key, path, domain, secure, httponly, samesite, partitioned)
 
     @property

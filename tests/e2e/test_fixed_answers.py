@@ -1,4 +1,4 @@
-"""Redirects and fixed answers: what a route answers without asking a server."""
+"""Redirects and fixed responses: what a route responds without asking a server."""
 
 import pytest
 from e2e.kit import RunningGateway, Serve

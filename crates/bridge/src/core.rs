@@ -40,7 +40,7 @@ pub(crate) struct Core {
     zone: Cell<Option<(Zone, u32)>>,
     worker: OnceCell<Worker>,
     hooks: RefCell<Option<Rc<PyHooks>>>,
-    /// Ready to be put in force.
+    /// Ready to be applied.
     prepared: RefCell<Option<(Prepared, Rc<PyHooks>)>>,
     is_polling: Cell<bool>,
     // Dropped in this order: tasks hold sockets that are registered with the runtime.
@@ -128,7 +128,7 @@ impl Core {
         Ok(())
     }
 
-    /// Puts a configuration in force; requests in flight keep the old one. `ValueError` says what is wrong with it.
+    /// Applies a configuration; requests in flight keep the old one. `ValueError` says what is wrong with it.
     #[pyo3(signature = (snapshot, hooks, /, *, released = None))]
     fn apply(
         &self,
@@ -167,7 +167,7 @@ impl Core {
         Ok(())
     }
 
-    /// Puts what was prepared in force, in one swap. `RuntimeError` if nothing was.
+    /// Applies what was prepared, in one swap. `RuntimeError` if nothing was.
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
         let (prepared, hooks) = self.prepared.take().ok_or_else(|| {
             PyRuntimeError::new_err("no configuration is prepared; hint: call `prepare` before `commit`")
@@ -181,14 +181,14 @@ impl Core {
         Ok(())
     }
 
-    /// Forgets what was prepared, if anything was.
+    /// Discards what was prepared, if anything was.
     fn discard(&self) {
         let old = self.prepared.take();
         drop(old);
     }
 
     /// Stops accepting at a listener's address; its connections end after their current response. To be called before a
-    /// configuration without that listener is put in force.
+    /// configuration without that listener is applied.
     #[pyo3(signature = (name, /))]
     fn unlisten(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         self.inside(py, |worker| {
@@ -238,7 +238,7 @@ impl Core {
         })
     }
 
-    /// Puts the clock of all deadlines forward, for tests; asyncio's own is the loop's.
+    /// Advances the clock of all deadlines, for tests; asyncio's clock is the loop's own.
     #[pyo3(signature = (seconds, /))]
     fn advance(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let time = Duration::try_from_secs_f64(seconds)
@@ -259,26 +259,26 @@ impl Core {
         })
     }
 
-    /// What each hook of the configuration in force has taken, in the order of `apply`.
+    /// The time that each hook of the current configuration has taken, in the order of `apply`.
     fn hook_times(&self) -> Vec<Shown> {
         let hooks = self.hooks.borrow();
         hooks.as_ref().map_or_else(Vec::new, |hooks| hooks.times())
     }
 
-    /// What tells another thread who has the loop.
+    /// Tells another thread what blocks the event loop.
     #[getter]
     fn heartbeat(&self) -> Heartbeat {
         Heartbeat(Arc::clone(&self.seam.beat))
     }
 
-    /// Has each request that comes from now on set a context variable to its view; `None` ends that.
+    /// Sets a context variable to the view of each request from now on; `None` ends that.
     #[pyo3(signature = (variable, /))]
     #[allow(clippy::unused_self, reason = "the variable is for the thread of this loop")]
     fn name_requests(&self, variable: Option<Py<PyAny>>) {
         attachment::name_requests(variable);
     }
 
-    /// Counts a time that Python code has held the loop for too long.
+    /// Counts one time that Python code has blocked the event loop for too long.
     fn count_stall(&self, py: Python<'_>) -> PyResult<()> {
         self.inside(py, |worker| {
             worker.count_stall();
@@ -346,12 +346,12 @@ impl Core {
         })
     }
 
-    /// Opens the access log's file anew, after somebody has moved it.
+    /// Reopens the access log's file, after it was moved.
     fn reopen_logs(&self, py: Python<'_>) -> PyResult<()> {
         self.inside(py, |worker| Ok(worker.reopen_logs()?))
     }
 
-    /// Writes what the access log has buffered.
+    /// Flushes the access log.
     fn flush_logs(&self, py: Python<'_>) -> PyResult<()> {
         self.inside(py, |worker| {
             worker.flush_logs();

@@ -1,6 +1,6 @@
 """Names for the hooks and plugins of a gateway, by which a process that has loaded the same source finds its own.
 
-How it works: a configuration that was loaded in one process is put in force in others that serve already. They keep
+How it works: a configuration that was loaded in one process is applied in others that serve already. They keep
 their functions, with whatever state those have: a function goes over by its name and its digest, and the one of the
 same name and digest is taken. A plugin goes over by its class and its settings, and is made anew where nobody has one
 with these settings. What cannot be found so needs new processes.

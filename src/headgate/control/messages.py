@@ -12,8 +12,8 @@
 | Ready             | worker     | it accepts                                                             |
 | Failed            | worker     | it could not start; it exits afterwards                                |
 | Prepare           | supervisor | another configuration for a worker that serves, with its memfd         |
-| ChangePrepared    | worker     | it could be put in force, or why it could not                          |
-| Commit            | supervisor | all are prepared: put it in force; with the sockets of new listeners   |
+| ChangePrepared    | worker     | it could be applied, or why it could not                               |
+| Commit            | supervisor | all are prepared: apply it; with the sockets of new listeners          |
 | Applied           | worker     | it is in force                                                         |
 | Discard           | supervisor | somebody is not prepared: forget it                                    |
 | TicketKeys        | supervisor | after a rotation of the keys of TLS session tickets                    |
@@ -117,7 +117,7 @@ class Failed(Message):
 
 
 class Change(Record):
-    """What changes beside the snapshot when a configuration is put in force in place."""
+    """What changes beside the snapshot when a configuration is applied in place."""
 
     drain_s: float
     kill_s: float | None
@@ -147,7 +147,7 @@ class Prepare(Message):
 
 
 class ChangePrepared(Message):
-    """It could be put in force, unless there is an error."""
+    """It could be applied, unless there is an error."""
 
     error: str | None = None
     needs_workers: bool = False
@@ -155,7 +155,7 @@ class ChangePrepared(Message):
 
 
 class Commit(Message):
-    """Puts in force what was prepared. One descriptor comes along for each new listener."""
+    """Applies what was prepared. One descriptor comes along for each new listener."""
 
     added: list[BoundListener] = []
     removed: list[str] = []

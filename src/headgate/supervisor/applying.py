@@ -1,7 +1,7 @@
 """A change that needs no new workers: it goes into those that run, and no connection notices.
 
 How it works: the pending generation's first worker has loaded and checked the file. It hands over what it has loaded,
-and every worker that runs says whether it could put that in force. If all could, all do, in one swap each; new
+and every worker that runs says whether it could apply that. If all could, all do, in one swap each; new
 listeners are lent to them, those that are no more are closed. If one could not because code differs, the pending
 generation goes on with workers of its own; if the configuration is refused, all of them keep the old one.
 """
@@ -82,7 +82,7 @@ class Changing:
         os.close(descriptor)
 
     def prepared(self, worker: WorkerProcess, message: ChangePrepared) -> None:
-        """A worker could put it in force, or could not."""
+        """A worker could apply it, or could not."""
         if message.error is not None:
             self._is_code = self._is_code or message.needs_workers
             if not message.needs_workers:
@@ -91,7 +91,7 @@ class Changing:
             self._prepares.done_by(worker)
 
     def applied(self, worker: WorkerProcess) -> None:
-        """A worker has put it in force."""
+        """A worker has applied it."""
         if self._applies:
             self._applies.done_by(worker)
 

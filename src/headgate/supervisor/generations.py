@@ -208,12 +208,12 @@ class Generations:
         return None
 
     def change_prepared(self, worker: WorkerProcess, message: messages.ChangePrepared) -> None:
-        """A worker could put the new configuration in force, or could not."""
+        """A worker could apply the new configuration, or could not."""
         if self._change:
             self._change.prepared(worker, message)
 
     def applied(self, worker: WorkerProcess) -> None:
-        """A worker has put the new configuration in force."""
+        """A worker has applied the new configuration."""
         if self._change:
             self._change.applied(worker)
 

@@ -1,4 +1,4 @@
-"""Puts a configuration in force in a worker that serves: its functions stay, plugins with other settings are made anew.
+"""Applies a configuration in a worker that serves: its functions stay, plugins with other settings are made anew.
 
 How it works: what another worker has loaded comes as JSON (see `compile.names`). It is prepared first, in every worker,
 and comes into force when none of them has refused it. Each table of hooks is a version: what is in flight keeps the one
@@ -77,7 +77,7 @@ class Changes:
         self._prepared = version
 
     def commit(self) -> Version:
-        """Puts it in force, and gives it."""
+        """Applies it, and gives it."""
         version, self._prepared = self._prepared, None
         if version is None:
             raise RuntimeError("no version is prepared")

@@ -24,7 +24,7 @@ logger = logging.getLogger("headgate.worker")
 
 
 class Refused(NamedTuple):
-    """Why a configuration cannot be put in force here."""
+    """Why a configuration cannot be applied here."""
 
     error: str
     needs_workers: bool = False
@@ -54,7 +54,7 @@ class Controls:
         self.offers = start.offers
         """Whether workers that run may take what was loaded here."""
         self._coming: tuple[messages.Change, str] | None = None
-        """What is ready to be put in force."""
+        """What is ready to be applied."""
         self._channel, self._start, self._core, self._hook_times = channel, start, core, hook_times
 
     def say_prepared(self) -> None:
@@ -135,12 +135,12 @@ class Controls:
         self._channel.socket.setblocking(False)
 
     def prepared(self, change: messages.Change, refused: "Refused | None", told: Told) -> None:
-        """Says whether a change is ready to be put in force."""
+        """Says whether a change is ready to be applied."""
         self._coming = None if refused else (change, told["snapshot"])
         if refused:
             logger.log(
                 logging.DEBUG if refused.needs_workers else logging.ERROR,
-                "cannot put the new configuration in force: %s",
+                "cannot apply the new configuration: %s",
                 refused.error,
             )
             self._channel.send(
@@ -155,7 +155,7 @@ class Controls:
         descriptors: list[int],
         swap: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
-        """Puts what was prepared in force between two requests; `swap` does it, and gives what else is new."""
+        """Applies what was prepared, between two requests; `swap` does it, and gives what else is new."""
         if self._coming is None:
             return
         (change, snapshot), self._coming = self._coming, None

@@ -1,4 +1,4 @@
-//! The loop's heartbeat: tells a watching thread whether Python has held the loop for too long.
+//! The loop's heartbeat: tells a watching thread whether Python code has blocked the event loop for too long.
 //!
 //! # How it works
 //! The loop's thread counts each change between "the engine runs" (even) and "Python runs" (odd): around every hook and
@@ -33,7 +33,7 @@ pub(crate) struct Beat {
 }
 
 impl Beat {
-    /// Python has the loop from now on: a hook of the request of this id, or (empty) asyncio.
+    /// Python code runs from now on: a hook of the request of this id, or (empty) asyncio.
     pub(crate) fn python(&self, request_id: &str) {
         let id = &request_id.as_bytes()[..request_id.len().min(ID_BYTES)];
         match <&[u8; USUAL_ID_BYTES]>::try_from(id) {
@@ -59,7 +59,7 @@ impl Beat {
         }
     }
 
-    /// The engine has the loop again.
+    /// The engine runs again.
     pub(crate) fn engine(&self) {
         self.count.store((self.count.load(Relaxed) | 1) + 1, Relaxed);
     }
@@ -75,7 +75,7 @@ impl Beat {
     }
 }
 
-/// Python has the loop until this is dropped.
+/// Python code runs until this is dropped.
 pub(crate) struct InPython<'a>(&'a Beat);
 
 impl<'a> InPython<'a> {
@@ -97,14 +97,14 @@ pub(crate) struct Heartbeat(pub(crate) Arc<Beat>);
 
 #[pymethods]
 impl Heartbeat {
-    /// Sleeps until Python has held the loop for `limit_ms` without a break, and tells of it once: the milliseconds so far
+    /// Sleeps until Python code has blocked the event loop for `limit_ms`, and reports it once: the milliseconds so far
     /// and the id of the request whose hook it is (empty: asyncio runs). `None` after `stop`.
     #[pyo3(signature = (limit_ms, /))]
     fn wait_for_stall(&self, py: Python<'_>, limit_ms: u64) -> Option<(u64, String)> {
         py.detach(|| self.stall(Duration::from_millis(limit_ms)))
     }
 
-    /// Lets `wait_for_stall` return.
+    /// Makes `wait_for_stall` return.
     fn stop(&self) {
         self.0.is_stopped.store(true, Relaxed);
     }

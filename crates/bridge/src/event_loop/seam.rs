@@ -37,7 +37,7 @@ pub(crate) struct Seam {
     pub(crate) hurry: Notify,
     /// Tells waits that the clock was put forward.
     advanced: Notify,
-    /// Who has the loop, for the thread that watches.
+    /// What runs on the event loop, for the watchdog's thread.
     pub(crate) beat: Arc<Beat>,
     spare: RefCell<Option<HookTask>>,
     /// What `client_hello` hooks gave as PEM.

@@ -67,7 +67,7 @@ impl FetchHeaders {
         head.get_all(&name).map(|value| text::decode(py, value)).collect()
     }
 
-    /// The names in order, in lower case, a repeated one repeatedly.
+    /// The names in order, in lower case, once for each field line.
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyString>>> {
         Ok(self.items(py)?.into_iter().map(|(name, _)| name).collect())
     }

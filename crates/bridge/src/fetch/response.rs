@@ -222,7 +222,7 @@ impl FetchResponse {
         })
     }
 
-    /// Lets go of the response; what of its body is unread is not read any more.
+    /// Closes the response; the rest of its body is not read.
     fn close(&self) -> PyResult<()> {
         let old = self.parts.get()?.body.replace(Body::Gone);
         drop(old);
@@ -291,7 +291,7 @@ impl FetchStream {
         Ok(Pending::new(&seam, Box::pin(work)))
     }
 
-    /// Lets go of the response.
+    /// Closes the response.
     fn aclose(&self, py: Python<'_>) -> PyResult<Pending> {
         let parts = self.parts.get()?;
         let old = parts.body.replace(Body::Gone);

@@ -12,7 +12,7 @@ use crate::event_loop::seam::Seam;
 use crate::interpreter::bytes::chunk;
 use crate::interpreter::gil::ThreadBound;
 
-/// The maker's end of a request body that is made while it is sent.
+/// The producer's end of a request body that is made while it is sent.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct Upload {
     parts: ThreadBound<UploadParts>,
@@ -64,7 +64,7 @@ impl Upload {
         self.pass(None)
     }
 
-    /// Lets go; without `end` before, the request is cut.
+    /// Closes it; without `end` before, the request is aborted.
     fn close(&self) -> PyResult<()> {
         self.parts.get()?.sender.take();
         Ok(())

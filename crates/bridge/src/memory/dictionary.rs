@@ -49,7 +49,7 @@ impl Dictionary {
         }
     }
 
-    /// The value of a key even if its time is up, and whether it is; or the default and false.
+    /// The value of a key even if it has expired, and whether it has; or the default and false.
     #[pyo3(signature = (key, default=None, /))]
     fn get_stale<'py>(
         &self,
@@ -220,13 +220,13 @@ impl Dictionary {
         self.memory.capacity()
     }
 
-    /// Bytes that hold nothing.
+    /// Free bytes.
     #[getter]
     fn free_space(&self) -> PyResult<u64> {
         self.memory.free_bytes().map_err(|e| refused_as_whole(&e))
     }
 
-    /// Entries that had to go for others since it was made.
+    /// Entries evicted to make room since it was made.
     #[getter]
     fn evictions(&self) -> PyResult<usize> {
         self.memory.evictions().map_err(|e| refused_as_whole(&e))
@@ -248,7 +248,7 @@ impl Dictionary {
         self.memory.len().map_err(|e| refused_as_whole(&e))
     }
 
-    /// Takes the lock `name` for a holder of this process, for `ttl` seconds at most; says whether it has it.
+    /// Acquires the lock `name` for a holder of this process, for at most `ttl` seconds; says whether it did.
     #[pyo3(name = "_acquire", signature = (name, holder, ttl=None, /))]
     fn acquire(&self, name: &Bound<'_, PyAny>, holder: u64, ttl: Option<f64>) -> PyResult<bool> {
         self.memory
@@ -256,7 +256,7 @@ impl Dictionary {
             .map_err(|e| refused(&e, name))
     }
 
-    /// Gives the lock `name` back; false if that holder had lost it.
+    /// Releases the lock `name`; false if that holder had lost it.
     #[pyo3(name = "_release", signature = (name, holder, /))]
     fn release(&self, name: &Bound<'_, PyAny>, holder: u64) -> PyResult<bool> {
         self.memory

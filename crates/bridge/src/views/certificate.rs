@@ -31,7 +31,7 @@ impl Certificate {
         self.0.names().to_vec()
     }
 
-    /// When it ends, in seconds since 1970.
+    /// When its validity ends, in seconds since 1970.
     #[getter]
     fn not_after(&self) -> i64 {
         self.0.not_after()

@@ -16,7 +16,7 @@ use crate::interpreter::text;
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct Connection {
     state: ThreadBound<Rc<ConnectionState>>,
-    /// Whatever the hooks of this connection want to tell each other.
+    /// Values that the hooks of this connection share.
     namespace: Py<PyAny>,
 }
 
@@ -169,13 +169,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Whatever the hooks of this connection want to tell each other.
+    /// Values that the hooks of this connection share.
     #[getter]
     fn state(&self, py: Python<'_>) -> Py<PyAny> {
         self.namespace.clone_ref(py)
     }
 
-    /// Closes the connection unserved; the reason goes to the log.
+    /// Closes the connection without serving it; the reason is logged.
     #[pyo3(signature = (reason = "", /))]
     fn refuse(&self, reason: &str) -> PyResult<()> {
         self.state.get()?.refusal.replace(Some(reason.to_owned()));
@@ -264,7 +264,7 @@ fn milliseconds(seconds: Option<f64>) -> PyResult<Option<u64>> {
 pub(crate) struct ProxyInfo {
     /// 1 or 2.
     version: u8,
-    /// Whether the proxy spoke for itself, as health checks do.
+    /// Whether the proxy connected on its own behalf (LOCAL), as health checks do.
     is_local: bool,
     /// The application protocol, for instance `h2`.
     alpn: Option<Py<PyAny>>,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use headgate_engine::{retry_name, Exchange, Facts};
 use pyo3::prelude::*;
 
-/// A request that could not be served as asked.
+/// A request that could not be served.
 #[pyclass(frozen, get_all, module = "headgate._core")]
 pub(crate) struct Failure {
     /// A short word, for instance `connect` or `upstream_head_timeout`.
@@ -16,7 +16,7 @@ pub(crate) struct Failure {
     status: u16,
     /// One sentence.
     message: String,
-    /// Whether the request could be sent again without doing its work twice.
+    /// Whether a retry is safe: the request was not processed, or repeating it is harmless.
     retry_safe: bool,
 }
 

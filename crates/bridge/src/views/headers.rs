@@ -177,7 +177,7 @@ impl Headers {
         Ok(values)
     }
 
-    /// Adds a field line, beside those of that name that are there.
+    /// Adds a field line and keeps those of the same name.
     #[pyo3(signature = (name, value, /))]
     fn add(&self, name: &Bound<'_, PyString>, value: &Bound<'_, PyString>) -> PyResult<()> {
         let (name, value) = (text::encode(name)?, text::encode(value)?);
@@ -201,7 +201,7 @@ impl Headers {
         Ok(())
     }
 
-    /// The first value of a field, which gets the value `default` if it is not there.
+    /// The first value of a field, which is set to `default` if it is absent.
     #[pyo3(signature = (name, default, /))]
     fn setdefault<'py>(
         &self,
@@ -231,7 +231,7 @@ impl Headers {
         }
     }
 
-    /// The names in order, in lower case, a repeated one repeatedly.
+    /// The names in order, in lower case, once for each field line.
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyString>>> {
         self.read(|_, _, head| head.iter().map(|(name, _)| lower(py, name)).collect())
     }

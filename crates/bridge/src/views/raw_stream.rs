@@ -100,7 +100,7 @@ impl RawStream {
         Ok(Pending::new(&seam, Box::pin(work)))
     }
 
-    /// Sends bytes, as the client takes them. False: it has left.
+    /// Sends bytes, as the client takes them. False: it has disconnected.
     #[pyo3(signature = (data, /))]
     fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<Pending> {
         let bytes =

@@ -180,7 +180,7 @@ impl Request {
         Ok(self.exchange()?.client.scheme)
     }
 
-    /// Who asks.
+    /// The client.
     #[getter]
     fn client(&self, py: Python<'_>) -> PyResult<Py<Client>> {
         let parts = self.parts.get()?;
@@ -218,7 +218,7 @@ impl Request {
         self.parts.get()?.link.params(py)
     }
 
-    /// Whatever the hooks of this request want to tell each other.
+    /// Values that the hooks of this request share.
     #[getter]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.parts.get()?.link.state(py)
@@ -230,7 +230,7 @@ impl Request {
         request_id(py, &*self.exchange()?)
     }
 
-    /// The chosen route's name; empty before.
+    /// The chosen route's name; empty before routing.
     #[getter]
     fn route_name(&self) -> PyResult<String> {
         Ok(self.exchange()?.route_name())

@@ -3,18 +3,18 @@
 use headgate_engine::{ClientCertificate as Shown, Exchange, TlsInfo};
 use pyo3::prelude::*;
 
-/// What was agreed in a client's TLS handshake.
+/// What a client's TLS handshake negotiated.
 #[pyclass(frozen, get_all, module = "headgate._core")]
 pub(crate) struct Tls {
     /// `TLSv1.3` or `TLSv1.2`.
     version: &'static str,
     /// The cipher suite.
     cipher: &'static str,
-    /// The name the client asked for, in lower case.
+    /// The server name that the client asked for (SNI), in lower case.
     server_name: Option<String>,
-    /// The application protocol agreed on; empty if the client offered none.
+    /// The application protocol negotiated (ALPN); empty if the client offered none.
     alpn: String,
-    /// Whether a session was taken up again.
+    /// Whether a session was resumed.
     is_resumed: bool,
 }
 
@@ -41,13 +41,13 @@ impl Tls {
 /// A certificate that a client has shown.
 #[pyclass(frozen, get_all, module = "headgate._core")]
 pub(crate) struct ClientCertificate {
-    /// Whether a trusted authority vouches for it now.
+    /// Whether a trusted authority has signed it and it is valid now.
     is_valid: bool,
     /// `valid`, or why it is not.
     verdict: &'static str,
-    /// Whom it names (RFC 4514).
+    /// The subject (RFC 4514).
     subject: String,
-    /// Who signed it (RFC 4514).
+    /// The issuer (RFC 4514).
     issuer: String,
     /// The serial number in hex.
     serial: String,
@@ -59,7 +59,7 @@ pub(crate) struct ClientCertificate {
     not_before: i64,
     /// See `not_before`.
     not_after: i64,
-    /// The certificate itself.
+    /// The certificate, in DER.
     pem: String,
 }
 

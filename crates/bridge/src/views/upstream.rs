@@ -30,9 +30,9 @@ pub(crate) struct ServerView {
     backup: bool,
     /// Requests on it now, over all workers.
     requests: u32,
-    /// Whether it is in rotation: not taken out for its failures.
+    /// Whether it is in rotation, not excluded because of failures.
     is_available: bool,
-    /// Whether this request was tried on it already.
+    /// Whether this request was already tried on it.
     is_tried: bool,
 }
 

@@ -16,7 +16,7 @@ use crate::interpreter::gil::ThreadBound;
 pub(crate) struct WebSocketMessage {
     /// Text is `str`, anything else `bytes`.
     data: Py<PyAny>,
-    /// Whether the client sent it; else the server did.
+    /// Whether the client sent it, and not the server.
     from_client: bool,
 }
 
