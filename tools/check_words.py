@@ -29,8 +29,6 @@ OUT = {
     r"\b(OwnAnswer|OwnBody|own_answer)\b": "`LocalReply`, `local_reply`",
     r"\bIntroduction\b": "`proxy_header`, or what is told of the client",
     r"\b_hear\b": "`_on_message`",
-    r"\bis_deaf\b": "`upload_closed`",
-    r"\bbreathe\b": "`yield_gil`",
     r"\b(say_)?goodbye\b": "`close_websockets`, a close alert, or shutting down",
     r"\bobey\b": "`handle`",
     r"\b(fixed|error|own|streamed) answers?\b": "a fixed response, an error response, a local reply",
@@ -40,7 +38,7 @@ OUT = {
     r"\bbefore it answered\b|\btook too long to answer\b": "`responded`, `respond`",
     r"\bis_deaf\b": "`upload_closed`",
     r"\bbreathe\b": "`yield_gil`",
-    r"\b(say_goodbye|is_leaving)\b": "`close_websockets`, `is_shutting_down`",
+    r"\bis_leaving\b": "`is_shutting_down`",
     r"\bthe gateway goes away\b": "the gateway is shutting down",
     r"\b(OwnServer|leaves_nobody|late_client)\b": "`ReservedServer`, `is_disconnect`, `client_body_timeout`",
 }
