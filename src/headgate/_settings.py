@@ -77,7 +77,7 @@ class GatewaySettings:
     def trusted_proxies(self, *networks: str) -> None:
         """Believes these networks about the client: X-Forwarded-For, Forwarded, X-Real-IP and PROXY headers.
 
-        What all others say is dropped. With none, nobody is believed.
+        What all others say is dropped. With none, no peer is trusted.
         """
         self._set("trusted_proxies", networks)
 

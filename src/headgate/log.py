@@ -45,7 +45,7 @@ def _handler(to: str) -> logging.Handler:
     from logging import handlers
 
     if kind == "file":
-        # opens the file anew when somebody has moved it
+        # opens the file anew when it was moved
         return handlers.WatchedFileHandler(place)
     if place.startswith("/"):
         return handlers.SysLogHandler(place)

@@ -193,7 +193,7 @@ class Response:
         content_type: str = "application/octet-stream",
         headers: HeaderFields | None = None,
     ) -> Self:
-        """A body that is sent as the async iterator gives it; it is closed when the client leaves."""
+        """A body that is sent as the async iterator gives it; it is closed when the client disconnects."""
         return cls(status, body, headers=_with_type(headers, content_type))
 
     def set_cookie(

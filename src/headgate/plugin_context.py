@@ -94,7 +94,7 @@ class PluginContext:
     def spawn(
         self, coroutine: Coroutine[Any, Any, T], *, request: Request | None = None, name: str | None = None
     ) -> asyncio.Task[T]:
-        """Begins a task that nobody waits for; see `Gateway.spawn`."""
+        """Starts a task that runs on its own; see `Gateway.spawn`."""
         return self._gateway.spawn(coroutine, request=request, name=name or self.name)
 
     async def run_in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -163,7 +163,8 @@ def test_stream_waits_for_a_slow_client_and_ends_with_it(gateway: RunningGateway
         eventually(has_stopped, "the stream waits")
         assert sent() < 1000, "64 MB were made for a client that reads nothing"
     eventually(
-        lambda: gateway.get("/state").json()["closed"] == 1, "the generator is closed when the client leaves"
+        lambda: gateway.get("/state").json()["closed"] == 1,
+        "the generator is closed when the client disconnects",
     )
 
 

@@ -15,7 +15,7 @@ FRAMING = frozenset(
 )
 INCOMPLETE = "the application returned without a complete response"
 GRACE_S = 30.0
-"""How long an application may go on after its client has left."""
+"""How long an application may go on after its client has disconnected."""
 
 logger = logging.getLogger("headgate.asgi")
 
@@ -41,7 +41,7 @@ class HttpExchange:
     # --- for the application
 
     async def receive(self) -> dict[str, Any]:
-        """The next piece of the request's body; after it, waits until the client leaves or the response is complete."""
+        """The next piece of the request's body; after it, waits for a disconnect or the end of the response."""
         if self._is_gone or self._is_complete:
             return {"type": "http.disconnect"}
         if self._has_body:
@@ -75,7 +75,7 @@ class HttpExchange:
 
     async def _body(self, piece: bytes, has_more: bool) -> None:
         if self._is_gone:
-            raise OSError("the client has left")
+            raise OSError("the client has disconnected")
         if not has_more:
             self._is_complete = True
         if self._stream is not None:
@@ -134,7 +134,7 @@ class HttpExchange:
         return RawResponse(self._status, self._headers or [], body)
 
     def leave(self) -> None:
-        """The client has left: the application is told, and cancelled if it goes on for long."""
+        """The client has disconnected: the application is told, and cancelled if it goes on for long."""
         self._is_gone = True
         if self._gone is not None:
             self._gone.set()
@@ -175,7 +175,7 @@ class _BodyStream:
             self._taken = asyncio.get_running_loop().create_future()
             await self._taken
         if self._exchange._is_gone:
-            raise OSError("the client has left")
+            raise OSError("the client has disconnected")
         if piece:
             self._piece = piece
             _resolve(self._wanted)
@@ -210,7 +210,7 @@ class _BodyStream:
         return piece
 
     async def aclose(self) -> None:
-        """The engine stops reading: the client has left."""
+        """The engine stops reading: the client has disconnected."""
         self._exchange.leave()
 
 

@@ -198,7 +198,7 @@ class WebSocketExchange:
                 raise OSError("the WebSocket is closed") from error
             if not await self._stream.write(data):
                 self._disconnect(1006, "")
-                raise OSError("the client has left")
+                raise OSError("the client has disconnected")
 
     async def _close(self, code: int, reason: str) -> None:
         if self._is_closed:

@@ -112,7 +112,7 @@ class BackgroundCalls:
     def spawn(
         self, coroutine: Coroutine[Any, Any, T], *, request: Request | None = None, name: str | None = None
     ) -> asyncio.Task[T]:
-        """Begins a task that nobody waits for; with a request it is cancelled when that ends.
+        """Starts a task that runs on its own; with a request it is cancelled when that ends.
 
         What it raises is logged. While the worker drains it may go on, then it is cancelled. `Overloaded` past
         `background.max_tasks`.

@@ -1,4 +1,4 @@
-"""One job process, as its worker sees it: it does a job at a time, and is killed when nobody wants the outcome."""
+"""One job process, as its worker sees it: one job at a time; killed when its result is no longer wanted."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class LimitsConfig(Settings):
     )
     allow_half_close: bool = Field(
         default=False,
-        description="Whether a client that ends its side before the response still gets it; if not, it has left (499).",
+        description="Whether a client that ends its side before the response still gets it, and is not counted as gone (499).",
     )
 
 

@@ -104,7 +104,7 @@ class GatewayConfig(Settings):
     trusted_proxies: Networks | None = Field(
         default=None,
         description="Networks whose X-Forwarded-For, Forwarded and PROXY headers are believed; those of all others are "
-        "dropped. Null: the lists of hops are passed on, and nobody is believed.",
+        "dropped. Null: the lists of hops are passed on, and no peer is trusted.",
     )
     request_id_header: str | None = Field(
         default="x-request-id",
@@ -161,7 +161,7 @@ class GatewayConfig(Settings):
             if listener.proxy_protocol and not (listener.trusted_proxies or self.trusted_proxies):
                 raise Inconsistency(
                     (key, position, "proxy_protocol"),
-                    f"listener `{listener.name}` takes PROXY headers from nobody",
+                    f"listener `{listener.name}` takes PROXY headers from no network",
                     'say from whom: `trusted_proxies="10.0.0.0/8"`',
                 )
         asks = any(one.tls and one.tls.client_certificates.mode != "none" for one in self.listeners)

@@ -95,7 +95,9 @@ class ClientCertificatesConfig(Settings):
     @model_validator(mode="after")
     def _trusts_somebody(self) -> Self:
         if self.mode != "none" and not self.ca:
-            raise ConfigError(f"mode `{self.mode}` trusts nobody", hint="name the authority's file in `ca`")
+            raise ConfigError(
+                f"mode `{self.mode}` trusts no authority", hint="name the authority's file in `ca`"
+            )
         return self
 
 

@@ -29,7 +29,7 @@ class WebSocketConfig(Settings):
     )
     ping_interval: Duration | None = Field(
         default=20.0,
-        description="How often a silent side is pinged, and how long it may take to answer; null asks nobody.",
+        description="How often a silent side is pinged, and how long it may take to answer; null sends no pings.",
     )
     idle: Duration = Field(
         default=3600.0,

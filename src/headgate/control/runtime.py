@@ -47,7 +47,7 @@ def place(given: AnyPath | None = None) -> str:
 def made() -> str:
     """That directory for a supervisor: made if missing, readable by its owner only.
 
-    Raises PermissionError if it belongs to somebody else.
+    Raises PermissionError if it belongs to another user.
     """
     path = place()
     os.makedirs(path, mode=0o700, exist_ok=True)
@@ -59,7 +59,7 @@ def _check_owner(path: str, owners: set[int]) -> None:
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
         raise PermissionError(
-            f"runtime directory `{path}` belongs to somebody else\n  hint: set HEADGATE_RUNTIME_DIR"
+            f"runtime directory `{path}` belongs to another user\n  hint: set HEADGATE_RUNTIME_DIR"
         )
 
 

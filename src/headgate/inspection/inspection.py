@@ -1,7 +1,7 @@
 """One inspection: what happens each time a tapped place is reached.
 
 Rule: whatever the condition, the shown expressions or the handler do, the request goes on as if nothing were there.
-What they raise is told to whoever inspects, and to nobody else.
+What they raise is reported to the inspecting command only.
 """
 
 from __future__ import annotations

@@ -16,14 +16,14 @@ from .wire import Broken, read_body, read_head
 
 
 class Fault(enum.Enum):
-    """A server that does not answer as it should."""
+    """A server that does not respond as it should."""
 
     REFUSE = "refuse"
-    """Nobody listens. As a server only, not as the response of a function."""
+    """Connections are refused. As a server only, not as the response of a function."""
     CUT = "cut"
     """Reads the request and closes the connection."""
     HANG = "hang"
-    """Reads the request and never answers."""
+    """Reads the request and never responds."""
 
 
 Reply = Response | Fault | str | bytes | int

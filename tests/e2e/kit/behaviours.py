@@ -56,7 +56,7 @@ def finish(call: Call, then: str) -> None:
 
 
 def hang(call: Call) -> None:
-    """Reads the request and never answers."""
+    """Reads the request and never responds."""
     call.read_body()
     call.hang()
 

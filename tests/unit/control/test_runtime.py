@@ -87,5 +87,5 @@ def test_looking_for_gateways_makes_no_folder(folder: Path) -> None:
 def test_root_finds_the_gateways_of_another_user(supervisor: int, folder: Path) -> None:
     os.chown(folder, 65534, 65534)
     assert runtime.find(str(folder)) == supervisor
-    with pytest.raises(PermissionError, match="belongs to somebody else"):
+    with pytest.raises(PermissionError, match="belongs to another user"):
         runtime.made()
