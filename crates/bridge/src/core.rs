@@ -93,7 +93,7 @@ impl Core {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         if self.is_polling.replace(true) {
             return Err(PyRuntimeError::new_err(
-                "the loop polls already; hint: a hook must not run the loop",
+                "the event loop is already running; hint: a hook must not run the loop",
             ));
         }
         let _polling = Polling(&self.is_polling);
@@ -121,7 +121,7 @@ impl Core {
         }
         if self.worker.get().is_some() {
             return Err(PyRuntimeError::new_err(
-                "the worker counts already; hint: call `zone` before `apply`",
+                "the worker already has a zone; hint: call `zone` before `apply`",
             ));
         }
         self.zone.replace(Some((zone, slot)));

@@ -101,7 +101,7 @@ class LimitsConfig(Settings):
     )
     allow_half_close: bool = Field(
         default=False,
-        description="Whether a client that ends its side before the response still gets it, and is not counted as gone (499).",
+        description="Whether a client that ends its side before the response still gets it; if not, it is a 499.",
     )
 
 
@@ -126,7 +126,7 @@ class TimeoutsConfig(Settings):
     )
     send: Duration = Field(
         default=60.0,
-        description="For a peer to take some of the bytes that are ready to be sent; each progress begins it anew.",
+        description="For a peer to take some of the bytes that are ready to be sent; any progress restarts it.",
     )
     queue: Duration = Field(
         default=5.0, description="For a server while all are at their `max_connections`; past it 503."

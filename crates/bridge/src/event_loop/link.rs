@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //! Views hold the exchange weakly, since it holds them. They end with the request; but a hook that was cancelled, because
-//! its client left or its deadline passed, cleans up a moment later and may still ask for `request.id`. So the task of a
+//! its client disconnected or its deadline passed, cleans up a moment later and may still ask for `request.id`. So the task of a
 //! hook holds the exchange, and with it the views, until it is done: see [`Hold`].
 
 use std::cell::{Cell, RefCell};

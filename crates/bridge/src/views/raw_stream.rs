@@ -39,7 +39,7 @@ impl RawStream {
             .get()?
             .far
             .take()
-            .ok_or_else(|| PyRuntimeError::new_err("the stream is the body of another response already"))
+            .ok_or_else(|| PyRuntimeError::new_err("the stream is already the body of another response"))
     }
 }
 

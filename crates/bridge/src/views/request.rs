@@ -389,6 +389,6 @@ fn refuse_when_sent(exchange: &Exchange) -> PyResult<()> {
         return Ok(());
     }
     Err(PyRuntimeError::new_err(
-        "the request is on its way already; hint: change it in phase `rewrite` or `request`",
+        "the request is already on its way; hint: change it in phase `rewrite` or `request`",
     ))
 }
