@@ -14,12 +14,12 @@ use crate::percent::percent_decode;
 pub struct Params {
     names: Option<Arc<[String]>>,
     bytes: Vec<u8>,
-    values: SmallVec<[Value; 4]>,
+    values: SmallVec<[ParamValue; 4]>,
 }
 
 /// One value: the index of its name, and where in the bytes it is, decoded and as it stands in the path.
 #[derive(Debug, Clone, Copy)]
-struct Value {
+struct ParamValue {
     name: u32,
     decoded: (u32, u32),
     raw: (u32, u32),
@@ -89,7 +89,7 @@ impl Params {
         let decoded = percent_decode(raw);
         let place = append(&decoded);
         let raw = if *decoded == *raw { place } else { append(raw) };
-        self.values.push(Value {
+        self.values.push(ParamValue {
             name: u32::try_from(name).expect("a pattern has few names"),
             decoded: place,
             raw,

@@ -14,7 +14,7 @@ use crate::event_loop::heartbeat::InPython;
 use crate::event_loop::link::Hold;
 use crate::event_loop::report::Origin;
 use crate::event_loop::seam::Seam;
-use crate::event_loop::waiting::{Outcome, WaitingTask};
+use crate::event_loop::waiting::{TaskOutcome, WaitingTask};
 use crate::interpreter::gil::{self, Entered};
 
 /// What hooks are called for: an exchange or a connection.
@@ -125,8 +125,8 @@ impl<S: Subject> Call<'_, S> {
             };
             call.ended(subject.us_since(began));
             let meaning = gil::held(|py| match outcome {
-                Outcome::Ended(ended) => call.guarded(py, || call.meaning(ended?.bind(py))),
-                Outcome::Late => {
+                TaskOutcome::Ended(ended) => call.guarded(py, || call.meaning(ended?.bind(py))),
+                TaskOutcome::Late => {
                     subject.origin(py, &hook).was_late(py, hook.deadline_ms);
                     call.count_failure();
                     subject.note_late(&hook);

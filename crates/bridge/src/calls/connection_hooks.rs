@@ -18,7 +18,7 @@ use crate::views::certificate::{Certificate, Pem};
 use crate::views::connection::Connection;
 
 /// What is kept for one connection from its first hook on.
-struct Attachment {
+struct ConnectionViews {
     view: Py<Connection>,
     context: Py<PyContext>,
 }
@@ -32,12 +32,15 @@ impl Subject for Rc<ConnectionState> {
     /// The engine drops them when it is done.
     fn views<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, Connection>, Bound<'py, PyContext>)> {
         let mut slot = self.attachment.borrow_mut();
-        if let Some(kept) = slot.as_ref().and_then(|slot| slot.downcast_ref::<Attachment>()) {
+        if let Some(kept) = slot
+            .as_ref()
+            .and_then(|slot| slot.downcast_ref::<ConnectionViews>())
+        {
             return Ok((kept.view.bind(py).clone(), kept.context.bind(py).clone()));
         }
         let view = Bound::new(py, Connection::new(py, self)?)?;
         let context = gil::copy_context(py)?;
-        slot.replace(Box::new(Attachment {
+        slot.replace(Box::new(ConnectionViews {
             view: view.clone().unbind(),
             context: context.clone().unbind(),
         }));

@@ -27,10 +27,10 @@ use crate::interpreter::gil::{Entered, Sent, ThreadBound};
 /// A coroutine that waits. Dropped before its end it is cancelled.
 pub(crate) struct WaitingTask {
     seam: Rc<Seam>,
-    stage: Stage,
+    stage: WaitStage,
 }
 
-enum Stage {
+enum WaitStage {
     /// For the engine, in this very task: the engine steps it on when that is done.
     Native(Box<Native>),
     /// For anything else: asyncio continues its task.
@@ -54,7 +54,7 @@ struct Native {
 pub(crate) type Adoption = Box<dyn FnOnce(Python<'_>) -> (Origin, Hold)>;
 
 /// How the waiting ended.
-pub(crate) enum Outcome {
+pub(crate) enum TaskOutcome {
     /// The coroutine did.
     Ended(PyResult<Py<PyAny>>),
     /// The deadline passed; the task is cancelled.
@@ -73,7 +73,7 @@ impl WaitingTask {
     ) -> PyResult<Self> {
         let py = coroutine.py();
         let stage = match native(py, &task, waits_for)? {
-            Some(driver) => Stage::Native(Box::new(Native {
+            Some(driver) => WaitStage::Native(Box::new(Native {
                 driver,
                 task,
                 coroutine: coroutine.clone().unbind(),
@@ -91,19 +91,19 @@ impl WaitingTask {
     /// The task, for whoever has to wait for its end after it was cancelled.
     pub(crate) fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match &self.stage {
-            Stage::Native(native) => Some(native.task.task.clone_ref(py)),
-            Stage::Asyncio { task, .. } => Some(task.clone_ref(py)),
-            Stage::Done => None,
+            WaitStage::Native(native) => Some(native.task.task.clone_ref(py)),
+            WaitStage::Asyncio { task, .. } => Some(task.clone_ref(py)),
+            WaitStage::Done => None,
         }
     }
 
     /// Waits for the end, up to a deadline.
-    pub(crate) async fn outcome(mut self, deadline: Duration) -> Outcome {
+    pub(crate) async fn outcome(mut self, deadline: Duration) -> TaskOutcome {
         let seam = Rc::clone(&self.seam);
         tokio::select! {
             biased;
-            ended = self.run() => Outcome::Ended(ended),
-            () = seam.passed(deadline) => Outcome::Late,
+            ended = self.run() => TaskOutcome::Ended(ended),
+            () = seam.passed(deadline) => TaskOutcome::Late,
         }
     }
 
@@ -115,27 +115,27 @@ impl WaitingTask {
     async fn run(&mut self) -> PyResult<Py<PyAny>> {
         loop {
             match &mut self.stage {
-                Stage::Native(native) => {
+                WaitStage::Native(native) => {
                     (&mut native.driver).await?;
                     if let Some(ended) = Python::attach(|py| self.resume(py))? {
                         return Ok(ended);
                     }
                 }
-                Stage::Asyncio { result, .. } => {
+                WaitStage::Asyncio { result, .. } => {
                     let ended = result.await;
-                    self.stage = Stage::Done;
+                    self.stage = WaitStage::Done;
                     return ended.unwrap_or_else(|_| {
                         Err(PyRuntimeError::new_err("the loop dropped the hook's task"))
                     });
                 }
-                Stage::Done => return Err(PyRuntimeError::new_err("the hook has ended")),
+                WaitStage::Done => return Err(PyRuntimeError::new_err("the hook has ended")),
             }
         }
     }
 
     /// Steps the coroutine on after what it waited for is done; gives its result if that was its last step.
     fn resume(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let Stage::Native(mut native) = std::mem::replace(&mut self.stage, Stage::Done) else {
+        let WaitStage::Native(mut native) = std::mem::replace(&mut self.stage, WaitStage::Done) else {
             return Ok(None);
         };
         let _in_python = InPython::new(&self.seam.beat, "");
@@ -153,7 +153,7 @@ impl WaitingTask {
                 self.stage = match self::native(py, &native.task, &waits_for)? {
                     Some(driver) => {
                         native.driver = driver;
-                        Stage::Native(native)
+                        WaitStage::Native(native)
                     }
                     None => adopt(py, native.task.task, &waits_for, (native.adoption)(py))?,
                 };
@@ -192,22 +192,22 @@ fn adopt(
     task: Py<PyAny>,
     waits_for: &Bound<'_, PyAny>,
     (origin, hold): (Origin, Hold),
-) -> PyResult<Stage> {
+) -> PyResult<WaitStage> {
     let (sender, result) = oneshot::channel();
     let name = origin.hook().to_owned();
-    let ended = ThreadBound::new(Cell::new(Some(Ended { sender, _hold: hold })));
+    let ended = ThreadBound::new(Cell::new(Some(Completion { sender, _hold: hold })));
     let report = Bound::new(py, Report { ended, origin })?;
     task.bind(py)
         .call_method1(intern!(py, "adopt"), (waits_for, name, report))?;
-    Ok(Stage::Asyncio { task, result })
+    Ok(WaitStage::Asyncio { task, result })
 }
 
 /// Cancels a task; what the engine drove for it goes to asyncio first, so that the task can clean up there.
-fn cancel(py: Python<'_>, stage: Stage) -> PyResult<()> {
+fn cancel(py: Python<'_>, stage: WaitStage) -> PyResult<()> {
     let task = match stage {
-        Stage::Done => return Ok(()),
-        Stage::Asyncio { task, .. } => task,
-        Stage::Native(native) => {
+        WaitStage::Done => return Ok(()),
+        WaitStage::Asyncio { task, .. } => task,
+        WaitStage::Native(native) => {
             let native = *native;
             native.task.waits_for(py, None)?;
             let pending = native.driver.pending().clone_ref(py).into_bound(py);
@@ -215,8 +215,8 @@ fn cancel(py: Python<'_>, stage: Stage) -> PyResult<()> {
             pending.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
             match adopt(py, native.task.task, pending.as_any(), (native.adoption)(py))? {
                 // nobody waits for its result any more
-                Stage::Asyncio { task, .. } => task,
-                Stage::Native(_) | Stage::Done => return Ok(()),
+                WaitStage::Asyncio { task, .. } => task,
+                WaitStage::Native(_) | WaitStage::Done => return Ok(()),
             }
         }
     };
@@ -226,10 +226,10 @@ fn cancel(py: Python<'_>, stage: Stage) -> PyResult<()> {
 
 impl Drop for WaitingTask {
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::Done) {
+        if matches!(self.stage, WaitStage::Done) {
             return;
         }
-        let stage = std::mem::replace(&mut self.stage, Stage::Done);
+        let stage = std::mem::replace(&mut self.stage, WaitStage::Done);
         Python::attach(|py| {
             if let Err(error) = cancel(py, stage) {
                 error.write_unraisable(py, None);
@@ -242,11 +242,11 @@ impl Drop for WaitingTask {
 /// What a task calls when it is done.
 #[pyclass(frozen)]
 struct Report {
-    ended: ThreadBound<Cell<Option<Ended>>>,
+    ended: ThreadBound<Cell<Option<Completion>>>,
     origin: Origin,
 }
 
-struct Ended {
+struct Completion {
     sender: oneshot::Sender<PyResult<Py<PyAny>>>,
     _hold: Hold,
 }

@@ -21,7 +21,7 @@ use super::client_certificate::{AnyCertificate, Judge};
 use super::folder;
 use super::itself::Itself;
 use super::local;
-use super::names::{Chosen, Keys, Names};
+use super::names::{FixedCertificates, Keys, Names};
 use super::pem;
 use super::provider::{ordered_provider, provider, versions, CipherOrder};
 use super::spec::{self, ClientCertificateMode};
@@ -264,7 +264,7 @@ impl Built {
         }
         let mut config = ServerConfig::clone(config);
         if let Some(certificate) = certificate {
-            config.cert_resolver = Arc::new(Chosen(certificate.keys.clone()));
+            config.cert_resolver = Arc::new(FixedCertificates(certificate.keys.clone()));
         }
         if without_alpn {
             config.alpn_protocols.clear();

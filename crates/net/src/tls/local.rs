@@ -32,7 +32,7 @@ pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
     };
     if !folder.join("ca.key").exists() {
         if local.leaves_no_file {
-            let own = Authority::new().map_err(|error| said(&error))?;
+            let own = LocalAuthority::new().map_err(|error| said(&error))?;
             return own.certificate(&local.names).map_err(|error| said(&error));
         }
         create(folder).map_err(|error| said(&error))?;
@@ -45,7 +45,7 @@ pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
     let read = |name: &str| {
         fs::read_to_string(folder.join(name)).map_err(|error| said(&format!("`{name}`: {error}")))
     };
-    let own = Authority {
+    let own = LocalAuthority {
         certificate: read("ca.pem")?,
         key: read("ca.key")?,
     };
@@ -53,12 +53,12 @@ pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
 }
 
 /// An authority as PEM.
-struct Authority {
+struct LocalAuthority {
     certificate: String,
     key: String,
 }
 
-impl Authority {
+impl LocalAuthority {
     fn new() -> Result<Self, String> {
         let key = KeyPair::generate().map_err(|error| error.to_string())?;
         let certificate = authority()
@@ -120,7 +120,7 @@ fn set_days(params: &mut CertificateParams, days: i64) {
 
 /// Makes the folder with a new authority in it.
 fn create(folder: &Path) -> Result<(), String> {
-    let own = Authority::new()?;
+    let own = LocalAuthority::new()?;
     let staged = PathBuf::from(format!("{}.{}", folder.display(), std::process::id()));
     place(folder, &staged, &own.certificate, &own.key).map_err(|error| error.to_string())
 }

@@ -121,9 +121,9 @@ fn speaks(suites: &[CipherSuite], algorithm: SignatureAlgorithm) -> bool {
 
 /// The same certificates for whatever name.
 #[derive(Debug)]
-pub(crate) struct Chosen(pub(super) Keys);
+pub(crate) struct FixedCertificates(pub(super) Keys);
 
-impl ResolvesServerCert for Chosen {
+impl ResolvesServerCert for FixedCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         best(&self.0, &hello)
     }

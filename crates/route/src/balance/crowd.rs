@@ -32,7 +32,7 @@ pub(super) struct Crowd {
     servers: Vec<usize>,
     /// Sums of weights up to and with each.
     sums: Vec<u64>,
-    turns: BinaryHeap<Turn>,
+    turns: BinaryHeap<RotationTurn>,
     /// Turns left in this cycle.
     left: u64,
     tree: HashTree,
@@ -40,13 +40,13 @@ pub(super) struct Crowd {
 
 /// A server's next turn; the greatest is the earliest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Turn {
+struct RotationTurn {
     served: u32,
     weight: u32,
     position: u32,
 }
 
-impl Ord for Turn {
+impl Ord for RotationTurn {
     fn cmp(&self, other: &Self) -> Ordering {
         let at = |one: &Self, other: &Self| (2 * u64::from(one.served) + 1) * u64::from(other.weight);
         at(other, self)
@@ -55,7 +55,7 @@ impl Ord for Turn {
     }
 }
 
-impl PartialOrd for Turn {
+impl PartialOrd for RotationTurn {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -152,7 +152,7 @@ impl Crowd {
             .map(|(position, sum)| {
                 let weight = u32::try_from(sum - before).expect("it was of 32 bits");
                 before = *sum;
-                Turn {
+                RotationTurn {
                     served: 0,
                     weight,
                     position,

@@ -80,7 +80,7 @@ pub fn encode_trailers(form: Form, trailers: &HeaderMap) -> Bytes {
 
 /// The request's body on its way out of base64, which may be cut anywhere and padded between messages.
 #[derive(Default)]
-pub struct Decoder {
+pub struct Base64Decoder {
     /// Digits of a group that is not whole.
     begun: Vec<u8>,
 }
@@ -89,7 +89,7 @@ pub struct Decoder {
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotText;
 
-impl Decoder {
+impl Base64Decoder {
     /// Decodes on: every whole group.
     pub fn decode(&mut self, text: &[u8]) -> Result<Bytes, NotText> {
         let mut decoded = Vec::with_capacity(text.len());
@@ -149,7 +149,7 @@ mod tests {
     fn text_may_be_cut_anywhere_and_padded_between() {
         let text = [STANDARD.encode(b"first"), STANDARD.encode(b"second!")].concat();
         for size in 1..text.len() {
-            let mut decoder = Decoder::default();
+            let mut decoder = Base64Decoder::default();
             let mut body = Vec::new();
             for piece in text.as_bytes().chunks(size) {
                 body.extend_from_slice(&decoder.decode(piece).expect("it is base64"));
@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(body, b"firstsecond!");
             assert!(decoder.is_at_end());
         }
-        assert_eq!(Decoder::default().decode(b"no base64 at all"), Err(NotText));
+        assert_eq!(Base64Decoder::default().decode(b"no base64 at all"), Err(NotText));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use h2::{Reason, SendStream};
 use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head, Lenient};
 
 use super::fields::to_map;
-use super::grpc_web::Decoder;
+use super::grpc_web::Base64Decoder;
 use super::incoming::broken;
 
 /// The bytes come from this gateway itself, which has held the peer's to the configured limits.
@@ -38,7 +38,7 @@ pub struct Outgoing {
     /// So many of the next bytes are payload of the chunk under way.
     chunk_left: usize,
     /// The payload is base64 (gRPC-Web) and leaves without it.
-    decoder: Option<Decoder>,
+    decoder: Option<Base64Decoder>,
 }
 
 impl Outgoing {
@@ -62,7 +62,7 @@ impl Outgoing {
     #[inline]
     #[must_use]
     pub fn out_of_base64(mut self, is_base64: bool) -> Self {
-        self.decoder = is_base64.then(Decoder::default);
+        self.decoder = is_base64.then(Base64Decoder::default);
         self
     }
 
