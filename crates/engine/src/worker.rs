@@ -225,7 +225,7 @@ impl Worker {
         self.shared.origins.stand_in(origin, socket)
     }
 
-    /// Counts a hook that raised, took too long or returned nonsense, whatever that does to its request.
+    /// Counts a hook that raised, took too long or returned an invalid value, whatever that does to its request.
     pub fn count_hook_failure(&self) {
         self.shared.metrics.count(Counter::HookFailures);
     }

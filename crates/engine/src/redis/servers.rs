@@ -82,7 +82,7 @@ impl Servers {
             None => self.found().await,
         };
         if opened.is_err() {
-            // a node that is gone may be no node any more
+            // a node that is gone may have left the cluster
             self.forget();
         }
         Ok(kept.insert(opened?).clone())

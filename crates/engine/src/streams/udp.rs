@@ -33,6 +33,7 @@ use crate::tables::networks::canonical;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::late;
+use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{Lease, Upstream};
 
@@ -202,12 +203,7 @@ impl Session {
         let (shared, address) = (self.shared.clone(), self.address.clone());
         let now_ms = shared.clock.now_ms();
         let index = upstream
-            .pick(
-                now_ms,
-                address.as_bytes(),
-                &headgate_route::Tried::new(),
-                &shared.metrics,
-            )
+            .pick(now_ms, address.as_bytes(), &Tried::new(), &shared.metrics)
             .ok_or("no_server")?;
         let server = &upstream.servers[index];
         self.server.clone_from(&server.name);

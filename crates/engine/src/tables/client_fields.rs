@@ -14,7 +14,7 @@ pub(crate) const FIELDS: [&[u8]; 6] = [
     b"x-forwarded-port",
 ];
 
-/// What is done with the fields of every request before anybody sees them.
+/// What is done with the fields of every request before anything else sees them.
 #[derive(Debug)]
 pub(crate) struct ClientFields {
     /// Fields that no other field may be taken for.

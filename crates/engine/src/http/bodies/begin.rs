@@ -52,13 +52,13 @@ pub(crate) async fn begin(
         exchange.request.borrow_mut().expect_continue = false;
     }
     let coding = coding(exchange, hooks)?;
-    let chain_context = ChainContext {
+    let common = ChainContext {
         exchange: Rc::clone(exchange),
         hooks: Rc::clone(&tables.hooks),
         clock: connection.shared.clock.clone(),
         metrics: connection.shared.metrics.clone(),
     };
-    let chain = Chain::new(chain_context, hooks, coding, true);
+    let chain = Chain::new(common, hooks, coding, true);
     let max_bytes = exchange
         .route
         .get()

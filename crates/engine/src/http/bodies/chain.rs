@@ -63,7 +63,7 @@ pub(crate) struct ChainContext {
 
 /// See the module.
 pub(crate) struct Chain {
-    chain_context: ChainContext,
+    common: ChainContext,
     stages: Vec<Stage>,
     has_changed: bool,
 }
@@ -91,17 +91,12 @@ struct Whole {
 impl Chain {
     /// `coding` is how the body arrives; `codes_again`, that it shall leave so too.
     pub(crate) fn new(
-        chain_context: ChainContext,
+        common: ChainContext,
         hooks: &[BodyHook],
         coding: Option<Coding>,
         codes_again: bool,
     ) -> Self {
-        let memory = chain_context
-            .exchange
-            .tables
-            .borrow()
-            .limits
-            .buffered_memory_bytes;
+        let memory = common.exchange.tables.borrow().limits.buffered_memory_bytes;
         let mut stages = Vec::with_capacity(hooks.len());
         let mut has_changed = false;
         let mut is_text = false;
@@ -129,7 +124,7 @@ impl Chain {
             stages.push(Stage::Encode(Encoding::new(coding)));
         }
         Self {
-            chain_context,
+            common,
             stages,
             has_changed,
         }
@@ -156,7 +151,7 @@ impl Chain {
 
     /// Whose body it is.
     pub(crate) fn exchange(&self) -> &Exchange {
-        &self.chain_context.exchange
+        &self.common.exchange
     }
 
     /// Whether any hook is in it.
@@ -173,7 +168,7 @@ impl Chain {
     ) -> Poll<Flowed<I::Error>> {
         poll_stages(
             &mut self.stages,
-            &self.chain_context,
+            &self.common,
             &mut self.has_changed,
             context,
             input,
@@ -184,7 +179,7 @@ impl Chain {
 
 fn poll_stages<I: Input>(
     stages: &mut [Stage],
-    chain_context: &ChainContext,
+    common: &ChainContext,
     has_changed: &mut bool,
     context: &mut Context<'_>,
     input: &mut I,
@@ -197,7 +192,7 @@ fn poll_stages<I: Input>(
     };
     loop {
         let given = match stage {
-            Stage::Hook(hook) => hook.poll_given(chain_context, has_changed, context, on),
+            Stage::Hook(hook) => hook.poll_given(common, has_changed, context, on),
             Stage::Decode(decoding) => Poll::Ready(decoding.take().map_err(Into::into)),
             Stage::Encode(encoding) => Poll::Ready(encoding.take().map_err(Into::into)),
         };
@@ -207,20 +202,13 @@ fn poll_stages<I: Input>(
             Ok(None) => {}
             Err(broken) => return Poll::Ready(Err(Box::new(broken.with_input()))),
         }
-        let flow = match ready!(poll_stages(
-            before,
-            chain_context,
-            has_changed,
-            context,
-            input,
-            on
-        )) {
+        let flow = match ready!(poll_stages(before, common, has_changed, context, input, on)) {
             Ok(flow) => flow,
             Err(broken) => return Poll::Ready(Err(broken)),
         };
         match stage {
             Stage::Hook(hook) => {
-                if let Err(broken) = hook.give(flow, chain_context) {
+                if let Err(broken) = hook.give(flow, common) {
                     return Poll::Ready(Err(Box::new(broken.with_input())));
                 }
             }
@@ -270,7 +258,7 @@ impl HookStage {
     /// What the stage has to give; `None`: it wants more.
     fn poll_given(
         &mut self,
-        chain_context: &ChainContext,
+        common: &ChainContext,
         has_changed: &mut bool,
         context: &mut Context<'_>,
         on: &mut On,
@@ -283,12 +271,9 @@ impl HookStage {
         };
         if let BodyStep::Pending(future) = step {
             *on = On::Hook;
-            let began = chain_context.clock.tick();
+            let began = common.clock.tick();
             let polled = future.as_mut().poll(context);
-            chain_context
-                .exchange
-                .timings
-                .add_hook(chain_context.clock.tick() - began);
+            common.exchange.timings.add_hook(common.clock.tick() - began);
             *step = BodyStep::Ready(ready!(polled));
         }
         match self.called.take() {
@@ -300,7 +285,7 @@ impl HookStage {
     }
 
     /// Takes a piece in and calls the hook with it, or keeps it for the call with the whole.
-    fn give(&mut self, flow: Flow, chain_context: &ChainContext) -> StageResult<()> {
+    fn give(&mut self, flow: Flow, common: &ChainContext) -> StageResult<()> {
         let is_last = flow.is_last;
         let mut piped = None;
         let chunk = match &mut self.whole {
@@ -309,23 +294,20 @@ impl HookStage {
                 flow.data
             }
             Some(whole) => {
-                whole.keep(&flow, chain_context)?;
+                whole.keep(&flow, common)?;
                 if !is_last {
                     return Ok(());
                 }
-                Some(whole.bytes(&*chain_context.hooks)?)
+                Some(whole.bytes(&*common.hooks)?)
             }
         };
-        let chunk = chunk.unwrap_or_else(|| chain_context.hooks.piece(&[]));
-        let began = chain_context.clock.tick();
-        let step = chain_context
+        let chunk = chunk.unwrap_or_else(|| common.hooks.piece(&[]));
+        let began = common.clock.tick();
+        let step = common
             .hooks
-            .call_body(self.hook, &chain_context.exchange, &chunk, is_last);
+            .call_body(self.hook, &common.exchange, &chunk, is_last);
         // the call has read the clock at its end
-        chain_context
-            .exchange
-            .timings
-            .add_hook(chain_context.clock.now_us() - began);
+        common.exchange.timings.add_hook(common.clock.now_us() - began);
         let flow = Flow {
             piped,
             ..Flow::of(chunk, is_last)
@@ -367,15 +349,15 @@ impl HookStage {
 }
 
 impl Whole {
-    fn keep(&mut self, flow: &Flow, chain_context: &ChainContext) -> StageResult<()> {
+    fn keep(&mut self, flow: &Flow, common: &ChainContext) -> StageResult<()> {
         if self.spool.len() + flow.len() as u64 > self.max_bytes {
-            chain_context.exchange.limit.set("limits.max_buffered_body_bytes");
-            chain_context.metrics.count(Counter::LimitBufferedBody);
+            common.exchange.limit.set("limits.max_buffered_body_bytes");
+            common.metrics.count(Counter::LimitBufferedBody);
             return Err(Box::new(StageBroken::TooLarge));
         }
         if let Some(data) = &flow.data {
             if self.spool.write(data.bytes())? {
-                chain_context.metrics.count(Counter::BodiesSpilled);
+                common.metrics.count(Counter::BodiesSpilled);
             }
         }
         Ok(())

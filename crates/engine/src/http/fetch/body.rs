@@ -165,7 +165,7 @@ impl Reader {
             match self.server.peer.poll_fill(context, BUFFER_BYTES) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(Ok(_)) if matches!(self.source, FetchSource::UntilClose) => {
-                    self.source = FetchSource::Done
+                    self.source = FetchSource::Done;
                 }
                 Poll::Ready(_) => {
                     let message = "the server closed the connection within its response";

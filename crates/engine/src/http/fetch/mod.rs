@@ -166,12 +166,12 @@ async fn once(shared: &Rc<Shared>, request: &mut FetchRequest) -> Result<Fetched
             (None, Some(Upload::new(end)))
         }
     };
-    let mut served = destination
+    let mut response = destination
         .serve(&call, request, whole.as_deref(), &mut upload)
         .await?;
-    let body = FetchedBody::new(&call, &mut served, upload, permit)?;
+    let body = FetchedBody::new(&call, &mut response, upload, permit)?;
     Ok(Fetched {
-        head: served.head,
+        head: response.head,
         body,
         url: destination.url,
         redirected: 0,
@@ -294,14 +294,14 @@ impl FetchTarget {
             };
             let head_bytes = self.head_bytes(request, host, whole, upload.is_some());
             match attempt::run(call, upstream, server, &head_bytes, whole, upload).await {
-                Ok(mut served) => {
-                    if let Some(server) = &mut served.server {
-                        let head = Some(&served.head.head);
-                        server.is_bound = binds_connection(&request.headers, served.head.status, head);
+                Ok(mut response) => {
+                    if let Some(server) = &mut response.server {
+                        let head = Some(&response.head.head);
+                        server.is_bound = binds_connection(&request.headers, response.head.status, head);
                     }
                     upstream.succeeded(server, call.clock().now_ms());
-                    served.lease = lease;
-                    return Ok(served);
+                    response.lease = lease;
+                    return Ok(response);
                 }
                 Err(error) => {
                     metrics.count(Counter::UpstreamFailures);

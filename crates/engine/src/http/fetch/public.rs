@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether anybody on the internet could be meant: nothing of this machine, its networks, or special purpose.
+/// Whether an address is on the public internet: nothing of this machine, its networks, or special purpose.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),

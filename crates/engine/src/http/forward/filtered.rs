@@ -66,13 +66,13 @@ pub(super) async fn respond(
     mut server: Box<Pooled>,
     response: Filtering<'_>,
     body: &mut RequestBody,
-    mut upload_closed: bool,
+    mut stopped: bool,
     lease: Lease,
 ) -> Result<Next, Failure> {
     let exchange = plan.exchange;
     refuse_unreadable(&response)?;
     let filtered = FilteredBody::new(chain(connection, plan, &response), Side::Response);
-    let mut carrier = FilteredCarrier {
+    let mut pump = FilteredCarrier {
         filtered,
         payload: Payload::new(response.framing, plan.tables.response_chunk_limits(plan.upstream)),
         exchange: Rc::clone(exchange),
@@ -80,26 +80,18 @@ pub(super) async fn respond(
     };
     let has_body = response.framing != Framing::None;
     if has_body {
-        let mut begin = Begin(&mut carrier);
+        let mut begin = Begin(&mut pump);
         if !at_once(&mut begin, connection, plan, &mut server).await? {
-            carry(
-                connection,
-                plan,
-                &mut server,
-                &mut begin,
-                body,
-                &mut upload_closed,
-            )
-            .await?;
+            carry(connection, plan, &mut server, &mut begin, body, &mut stopped).await?;
         }
     }
-    let content = match carrier.filtered.length() {
+    let content = match pump.filtered.length() {
         // what a GET would give is not known, so the reply to a HEAD does not declare it
         _ if !has_body => Content::None(None),
         Some(length) if !exchange.has_response_trailers() => Content::Length(length),
         _ => Content::Open,
     };
-    if !response.hooks.is_empty() && (!has_body || carrier.may_change()) {
+    if !response.hooks.is_empty() && (!has_body || pump.may_change()) {
         if let Some(response) = &mut *exchange.response.borrow_mut() {
             weaken(&mut response.head);
         }
@@ -119,35 +111,22 @@ pub(super) async fn respond(
         connection.shared.clock.now_us(),
         connection.shared.buffers.scrap(),
     );
-    carrier
-        .filtered
-        .start(head, framing.is_chunked, framing.has_content);
-    carrier.payload.may_pipe =
-        connection.peer.stream.socket().is_some() && carrier.filtered.chain.is_of_streams();
-    let relayed = match at_once(&mut carrier, connection, plan, &mut server).await {
+    pump.filtered.start(head, framing.is_chunked, framing.has_content);
+    pump.payload.may_pipe = connection.peer.stream.socket().is_some() && pump.filtered.chain.is_of_streams();
+    let relayed = match at_once(&mut pump, connection, plan, &mut server).await {
         Ok(true) => Ok(()),
-        Ok(false) => {
-            carry(
-                connection,
-                plan,
-                &mut server,
-                &mut carrier,
-                body,
-                &mut upload_closed,
-            )
-            .await
-        }
+        Ok(false) => carry(connection, plan, &mut server, &mut pump, body, &mut stopped).await,
         Err(failure) => Err(failure),
     };
-    exchange.response_bytes.set(carrier.filtered.outlet.written);
-    if carrier.filtered.outlet.written == 0 {
+    exchange.response_bytes.set(pump.filtered.outlet.written);
+    if pump.filtered.outlet.written == 0 {
         // composed, not sent: the client can still get an error response
         exchange.status.set(0);
     }
     connection
         .shared
         .buffers
-        .keep_scrap(carrier.filtered.outlet.into_scrap());
+        .keep_scrap(pump.filtered.outlet.into_scrap());
     drop(lease);
     relayed?;
     if body.is_done() && response.keeps_server && response.framing != Framing::UntilClose {
@@ -186,7 +165,7 @@ fn refuse_unreadable(response: &Filtering<'_>) -> Result<(), Failure> {
 }
 
 fn chain(connection: &Connection, plan: &Plan<'_>, response: &Filtering<'_>) -> Chain {
-    let chain_context = ChainContext {
+    let common = ChainContext {
         exchange: Rc::clone(plan.exchange),
         hooks: Rc::clone(&plan.tables.hooks),
         clock: connection.shared.clock.clone(),
@@ -201,7 +180,7 @@ fn chain(connection: &Connection, plan: &Plan<'_>, response: &Filtering<'_>) -> 
             .borrow()
             .as_ref()
             .is_some_and(|head| head.head.get(b"content-encoding").is_some());
-    Chain::new(chain_context, response.hooks, coding, codes_again)
+    Chain::new(common, response.hooks, coding, codes_again)
 }
 
 /// The way of the pieces, as a [`Carrier`].

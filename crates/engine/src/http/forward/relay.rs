@@ -30,7 +30,7 @@ pub(super) async fn respond(
 ) -> Result<Outcome, Failure> {
     let Ready {
         mut server,
-        mut upload_closed,
+        upload_closed: mut stopped,
     } = ready;
     let exchange = plan.exchange;
     let mut received = ReceivedHead::of(plan);
@@ -80,13 +80,7 @@ pub(super) async fn respond(
             closes,
         };
         return Box::pin(filtered::respond(
-            connection,
-            plan,
-            server,
-            response,
-            body,
-            upload_closed,
-            lease,
+            connection, plan, server, response, body, stopped, lease,
         ))
         .await
         .map(Outcome::Relayed);
@@ -102,15 +96,7 @@ pub(super) async fn respond(
         plan.tables.response_chunk_limits(plan.upstream),
         may_splice,
     );
-    let relayed = carry(
-        connection,
-        plan,
-        &mut server,
-        &mut relay,
-        body,
-        &mut upload_closed,
-    )
-    .await;
+    let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut stopped).await;
     exchange.response_bytes.set(relay.written);
     if relay.written == 0 {
         // composed, not sent: the client can still get an error response

@@ -53,9 +53,9 @@ pub(super) async fn upgrade(
 
 /// Whether a server's 101 names nothing that was not requested for (RFC 9110 section 7.8): what the two then speak must be
 /// what this gateway has let through.
-fn is_requested<'a>(requested: &[u8], mut named: impl Iterator<Item = &'a [u8]>) -> bool {
+fn is_requested<'a>(requested: &[u8], mut offered: impl Iterator<Item = &'a [u8]>) -> bool {
     let names = |value: &'a [u8]| value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    named.all(|value| {
+    offered.all(|value| {
         names(value).all(|name| {
             let mut known = requested.split(|byte| *byte == b',');
             known.any(|known| known.trim_ascii().eq_ignore_ascii_case(name))

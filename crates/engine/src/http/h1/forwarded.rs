@@ -81,7 +81,7 @@ fn forwarded_address(head: &Head, trusted: &Networks) -> Option<IpAddr> {
         } else {
             parse_node(member)
         };
-        // `unknown` or nonsense: nothing to its left can be trusted
+        // `unknown` or malformed: nothing to its left can be trusted
         let Some(address) = address else { break };
         found = Some(address);
         if !trusted.contains(address) {

@@ -60,14 +60,14 @@ pub(crate) async fn filter(
         reply.body = ReplyBody::Stream(Box::new(Nothing));
         return Ok(reply);
     }
-    let chain_context = ChainContext {
+    let common = ChainContext {
         exchange: Rc::clone(exchange),
         hooks: Rc::clone(&tables.hooks),
         clock: connection.shared.clock.clone(),
         metrics: connection.shared.metrics.clone(),
     };
     let mut filtering = Filtering {
-        chain: Chain::new(chain_context, hooks, coding, codes_again),
+        chain: Chain::new(common, hooks, coding, codes_again),
         input: ReplyInput::of(reply.body),
         begun: Vec::new(),
         is_ended: false,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use headgate_wire::{frame_response, Content, RequestKind, Version};
 
 use super::send::write_date;
+use crate::access_log::{Entry, TlsFacts};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
@@ -115,14 +116,10 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
         .write_all(&connection.watch, &out, tables.timeouts.send)
         .await;
     if let Some(log) = &tables.access_log {
-        log.record(&crate::access_log::Entry {
+        log.record(&Entry {
             time_unix_ms: shared.clock.unix_ms(started),
             client: &connection.client.address,
-            tls: connection
-                .client
-                .tls
-                .as_deref()
-                .map(crate::access_log::TlsFacts::from),
+            tls: connection.client.tls.as_deref().map(TlsFacts::from),
             status: failure.status(),
             response_bytes: out.len() as u64,
             body_bytes: body.len() as u64,
