@@ -18,19 +18,19 @@ from headgate._core import (
 from ._decorators import BodyPhaseDecorator, PhaseDecorator, RegisteredHook
 from .message import Response
 
-Answer = Response | None
-RequestHook = Callable[[Request], Answer | Awaitable[Answer]]
-Piece = bytes | bytearray | memoryview | Answer
+HookResult = Response | None
+RequestHook = Callable[[Request], HookResult | Awaitable[HookResult]]
+Piece = bytes | bytearray | memoryview | HookResult
 RequestBodyHook = Callable[[Request, bytes, bool], Piece | Awaitable[Piece]]
-Picked = ServerView | str | Answer
+Picked = ServerView | str | HookResult
 BalanceHook = Callable[[Request, UpstreamView], Picked | Awaitable[Picked]]
-UpstreamRequestHook = Callable[[Request, Attempt], Answer | Awaitable[Answer]]
-ResponseHook = Callable[[Request, ResponseView], Answer | Awaitable[Answer]]
+UpstreamRequestHook = Callable[[Request, Attempt], HookResult | Awaitable[HookResult]]
+ResponseHook = Callable[[Request, ResponseView], HookResult | Awaitable[HookResult]]
 ResponseBodyHook = Callable[[Request, ResponseView, bytes, bool], Piece | Awaitable[Piece]]
 Data = str | bytes | bytearray | memoryview
 Messages = Data | list[Any] | tuple[Any, ...] | None
 MessageHook = Callable[[Request, WebSocketMessage], Messages | Awaitable[Messages]]
-ErrorHook = Callable[[Request, Failure], Answer | Awaitable[Answer]]
+ErrorHook = Callable[[Request, Failure], HookResult | Awaitable[HookResult]]
 LogHook = Callable[[Request, ResponseView], Awaitable[None] | None]
 ConnectHook = Callable[[Connection], Awaitable[None] | None]
 Pem = str | bytes

@@ -201,10 +201,13 @@ fn response(text: &[u8], names: &[&str]) -> Result<(Framing, String), ResponseEr
     }
 }
 
+/// The rules, the response, why it is refused without them, its framing with them, and a field.
+type LenientCase<'a> = (&'a [&'a str], &'a [u8], ResponseError, Framing, &'a str);
+
 #[test]
 fn responses_of_old_devices_pass_where_a_rule_is_named() {
     let length = Framing::Length(2);
-    let cases: [(&[&str], &[u8], ResponseError, Framing, &str); 7] = [
+    let cases: [LenientCase<'_>; 7] = [
         (
             &["bare_lf"],
             b"HTTP/1.1 200 OK\nContent-Length: 2\na: b\n\n",

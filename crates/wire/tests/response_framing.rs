@@ -115,9 +115,7 @@ fn a_strict_client_reads_the_same_end() {
         let is_tunnel = kind == RequestKind::Connect && (200..300).contains(&status);
         let read = read_framing(&head, kind == RequestKind::Head || is_tunnel);
         match (framing.has_content, read) {
-            (false, Framing::None | Framing::Length(0))
-            | (true, Framing::Chunked)
-            | (true, Framing::Length(_)) => {}
+            (false, Framing::None | Framing::Length(0)) | (true, Framing::Chunked | Framing::Length(_)) => {}
             (true, Framing::UntilClose) => assert!(framing.closes, "{context}"),
             (sent, read) => panic!("{context}: sent {sent}, read {read:?}"),
         }
