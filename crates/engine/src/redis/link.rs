@@ -25,10 +25,10 @@ const MAX_IN_FLIGHT: usize = 4096;
 #[derive(Clone)]
 pub(super) struct Link {
     connection: MultiplexedConnection,
-    state: Rc<State>,
+    state: Rc<LinkState>,
 }
 
-struct State {
+struct LinkState {
     /// The socket once more, to look whether the server has closed it.
     socket: OwnedFd,
     in_flight: Cell<usize>,
@@ -79,7 +79,7 @@ impl Link {
         spawn_local(driver);
         Ok(Self {
             connection,
-            state: Rc::new(State {
+            state: Rc::new(LinkState {
                 socket,
                 in_flight: Cell::new(0),
                 is_broken: Cell::new(false),
@@ -115,10 +115,10 @@ impl Link {
 }
 
 /// A command under way.
-struct InFlight<'a>(&'a State);
+struct InFlight<'a>(&'a LinkState);
 
 impl<'a> InFlight<'a> {
-    fn new(state: &'a State) -> Self {
+    fn new(state: &'a LinkState) -> Self {
         state.in_flight.set(state.in_flight.get() + 1);
         Self(state)
     }

@@ -143,7 +143,7 @@ impl Payload {
             }
             PayloadSource::Chunked { decoder, data } => {
                 if *data == 0 {
-                    if let Found::End(trailers) = step(decoder, data, server)? {
+                    if let FramingStep::End(trailers) = step(decoder, data, server)? {
                         self.trailers = trailers;
                         return Ok(Some(Flow::end()));
                     }
@@ -155,8 +155,8 @@ impl Payload {
                 server.consume(std::mem::take(data));
                 // the end often came along: then the hooks need not be called once more for it
                 let is_last = match step(decoder, data, server)? {
-                    Found::NoEnd => false,
-                    Found::End(trailers) => {
+                    FramingStep::NoEnd => false,
+                    FramingStep::End(trailers) => {
                         self.trailers = trailers;
                         true
                     }
@@ -241,7 +241,7 @@ fn poll_pipe(
 }
 
 /// What a step over framing came to.
-enum Found {
+enum FramingStep {
     /// The next data, or the end of what is here.
     NoEnd,
     /// The end of the body, and the trailers.
@@ -249,7 +249,11 @@ enum Found {
 }
 
 /// Steps over framing to the next data (`data` is set), the end, or the end of what is here.
-fn step(decoder: &mut ChunkedDecoder, data: &mut usize, server: &mut Peer) -> Result<Found, RelayBroken> {
+fn step(
+    decoder: &mut ChunkedDecoder,
+    data: &mut usize,
+    server: &mut Peer,
+) -> Result<FramingStep, RelayBroken> {
     match decoder.step(server.unread()).map_err(|_| RelayBroken::Framing)? {
         ChunkStep::NeedMore { consumed } => server.consume(consumed),
         ChunkStep::Data { consumed_before, len } => {
@@ -258,8 +262,8 @@ fn step(decoder: &mut ChunkedDecoder, data: &mut usize, server: &mut Peer) -> Re
         }
         ChunkStep::End { consumed } => {
             server.consume(consumed);
-            return Ok(Found::End(decoder.take_trailers()));
+            return Ok(FramingStep::End(decoder.take_trailers()));
         }
     }
-    Ok(Found::NoEnd)
+    Ok(FramingStep::NoEnd)
 }

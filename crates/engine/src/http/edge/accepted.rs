@@ -23,7 +23,7 @@ use headgate_upstream::http2::outgoing::{take_both, Outgoing};
 
 /// Streams of a connection that are being served.
 #[derive(Default)]
-pub(super) struct Active {
+pub(super) struct ActiveStreams {
     count: Cell<usize>,
     /// The connection's task, which waits differently once there are none.
     pub(super) waker: RefCell<Option<Waker>>,
@@ -33,16 +33,16 @@ pub(super) struct Active {
     pub(super) carried: Cell<u64>,
 }
 
-impl Active {
+impl ActiveStreams {
     pub(super) fn count(&self) -> usize {
         self.count.get()
     }
 }
 
 /// Why a stream counts as served.
-struct ActiveGuard(Rc<Active>);
+struct StreamGuard(Rc<ActiveStreams>);
 
-impl Drop for ActiveGuard {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.count.set(self.0.count.get() - 1);
         if self.0.count.get() == 0 {
@@ -70,7 +70,7 @@ pub(super) struct Accepted {
     is_head: bool,
     is_connect: bool,
     is_reset: Cell<bool>,
-    served: ActiveGuard,
+    served: StreamGuard,
 }
 
 impl Accepted {
@@ -79,7 +79,7 @@ impl Accepted {
         respond: SendResponse<Bytes>,
         is_head: bool,
         is_connect: bool,
-        active: Rc<Active>,
+        active: Rc<ActiveStreams>,
     ) -> Self {
         active.count.set(active.count.get() + 1);
         Self {
@@ -91,7 +91,7 @@ impl Accepted {
             is_head,
             is_connect,
             is_reset: Cell::new(false),
-            served: ActiveGuard(active),
+            served: StreamGuard(active),
         }
     }
 

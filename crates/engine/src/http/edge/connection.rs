@@ -18,7 +18,7 @@ use headgate_wire::{Flood, FrameMeter};
 use http::Request;
 use tokio::task::spawn_local;
 
-use super::accepted::{Accepted, Active};
+use super::accepted::{Accepted, ActiveStreams};
 use super::request_text::render;
 use super::PREFACE;
 use crate::hooks::connection::{ClientInfo, Protocol};
@@ -77,7 +77,7 @@ struct Task {
     age: Watched,
     shared: Rc<Shared>,
     client: Rc<ClientInfo>,
-    active: Rc<Active>,
+    active: Rc<ActiveStreams>,
     settings: Http2,
     accepted: u64,
     /// A GOAWAY was sent.
@@ -89,7 +89,7 @@ struct Task {
 }
 
 /// Why a connection ends before its peer ends it.
-enum Ended {
+enum ConnectionEnd {
     /// The peer or `h2` is done.
     Done,
     /// A deadline passed.
@@ -181,7 +181,7 @@ impl Task {
             self.poll(context, h2)
         })
         .await;
-        if let Ended::Late(limit) = ended {
+        if let ConnectionEnd::Late(limit) = ended {
             self.shared.metrics.count(limit.counter());
             if limit == Limit::ClientIdle {
                 // nothing is in flight: the GOAWAY is a courtesy that is not waited for
@@ -197,7 +197,7 @@ impl Task {
         h2.graceful_shutdown();
     }
 
-    fn poll(&mut self, context: &mut Context<'_>, h2: &mut H2) -> Poll<Ended> {
+    fn poll(&mut self, context: &mut Context<'_>, h2: &mut H2) -> Poll<ConnectionEnd> {
         if let Some(meter) = &mut self.wire.borrow_mut().meter {
             meter.earn(self.active.frames_sent.take());
         }
@@ -225,7 +225,7 @@ impl Task {
         }
         let sent = self.wire.borrow_mut().poll_send(context);
         if is_over || matches!(sent, Poll::Ready(Err(_))) {
-            return Poll::Ready(Ended::Done);
+            return Poll::Ready(ConnectionEnd::Done);
         }
         // some may have left while `h2` was writing
         let all_sent = self.wire.borrow().sent;
@@ -294,7 +294,7 @@ impl Task {
         h2: &mut H2,
         is_blocked: bool,
         progress: bool,
-    ) -> Poll<Ended> {
+    ) -> Poll<ConnectionEnd> {
         let tables = self.shared.tables();
         let in_head = self
             .wire
@@ -330,7 +330,7 @@ impl Task {
         }
         self.age.register(context);
         if let Some(limit) = self.watch.expired() {
-            return Poll::Ready(Ended::Late(limit));
+            return Poll::Ready(ConnectionEnd::Late(limit));
         }
         self.watch.register(context);
         Poll::Pending

@@ -65,7 +65,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
             .unwrap_or_else(own);
         exchange.id.replace(id);
     }
-    let active = Active::begin(connection);
+    let active = ActiveGuard::begin(connection);
 
     let mut body = None;
     let responded = match respond(connection, &exchange, &tables, &mut body).await {
@@ -309,9 +309,9 @@ async fn reply_to(
 }
 
 /// Counts a request in flight until dropped.
-struct Active(Rc<headgate_shared::metrics::Metrics>);
+struct ActiveGuard(Rc<headgate_shared::metrics::Metrics>);
 
-impl Active {
+impl ActiveGuard {
     fn begin(connection: &Connection) -> Self {
         let metrics = connection.shared.metrics.clone();
         metrics.count(Counter::Requests);
@@ -320,7 +320,7 @@ impl Active {
     }
 }
 
-impl Drop for Active {
+impl Drop for ActiveGuard {
     fn drop(&mut self) {
         self.0.sub(Counter::RequestsActive, 1);
     }

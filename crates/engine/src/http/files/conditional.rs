@@ -34,7 +34,7 @@ pub(super) struct Validators {
 
 /// How the conditions of a request come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PreconditionResult {
     /// Send the file.
     Send,
     /// 304: the client has it.
@@ -44,7 +44,7 @@ pub(super) enum Verdict {
 }
 
 /// Judges the conditions of a GET or HEAD in the order of section 13.2.2. Dates that cannot be read are ignored.
-pub(super) fn evaluate(conditions: &Conditions<'_>, current: &Validators) -> Verdict {
+pub(super) fn evaluate(conditions: &Conditions<'_>, current: &Validators) -> PreconditionResult {
     let has_changed_since = |field: Option<&[u8]>| {
         let date = http_date::parse(field?, conditions.now_unix_seconds)?;
         Some(current.last_modified > date)
@@ -54,16 +54,16 @@ pub(super) fn evaluate(conditions: &Conditions<'_>, current: &Validators) -> Ver
         None => has_changed_since(conditions.if_unmodified_since) != Some(true),
     };
     if !is_as_expected {
-        return Verdict::Failed;
+        return PreconditionResult::Failed;
     }
     let client_has_it = match conditions.if_none_match {
         Some(tags) => lists(tags, &current.etag, Comparison::Weak),
         None => has_changed_since(conditions.if_modified_since) == Some(false),
     };
     if client_has_it {
-        Verdict::NotModified
+        PreconditionResult::NotModified
     } else {
-        Verdict::Send
+        PreconditionResult::Send
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    fn verdict(conditions: Conditions<'_>) -> Verdict {
+    fn verdict(conditions: Conditions<'_>) -> PreconditionResult {
         evaluate(
             &Conditions {
                 now_unix_seconds: 1_790_000_000,
@@ -167,7 +167,7 @@ mod tests {
                 if_none_match: Some(tags.as_bytes()),
                 ..none()
             };
-            assert_eq!(verdict(conditions), Verdict::NotModified, "{tags}");
+            assert_eq!(verdict(conditions), PreconditionResult::NotModified, "{tags}");
         }
         for tags in [
             "\"a2\"",
@@ -183,7 +183,7 @@ mod tests {
                 if_none_match: Some(tags.as_bytes()),
                 ..none()
             };
-            assert_eq!(verdict(conditions), Verdict::Send, "{tags}");
+            assert_eq!(verdict(conditions), PreconditionResult::Send, "{tags}");
         }
     }
 
@@ -195,11 +195,11 @@ mod tests {
                 ..none()
             })
         };
-        assert_eq!(verdict_of("\"x\", \"a1\""), Verdict::Send);
-        assert_eq!(verdict_of("*"), Verdict::Send);
-        assert_eq!(verdict_of("W/\"a1\""), Verdict::Failed);
-        assert_eq!(verdict_of("\"a2\""), Verdict::Failed);
-        assert_eq!(verdict_of("nonsense"), Verdict::Failed);
+        assert_eq!(verdict_of("\"x\", \"a1\""), PreconditionResult::Send);
+        assert_eq!(verdict_of("*"), PreconditionResult::Send);
+        assert_eq!(verdict_of("W/\"a1\""), PreconditionResult::Failed);
+        assert_eq!(verdict_of("\"a2\""), PreconditionResult::Failed);
+        assert_eq!(verdict_of("nonsense"), PreconditionResult::Failed);
     }
 
     #[test]
@@ -212,7 +212,11 @@ mod tests {
         };
         assert_eq!(
             [modified(BEFORE), modified(SAME), modified(AFTER)],
-            [Verdict::Send, Verdict::NotModified, Verdict::NotModified]
+            [
+                PreconditionResult::Send,
+                PreconditionResult::NotModified,
+                PreconditionResult::NotModified
+            ]
         );
         let unmodified = |date| {
             verdict(Conditions {
@@ -222,7 +226,11 @@ mod tests {
         };
         assert_eq!(
             [unmodified(BEFORE), unmodified(SAME), unmodified(AFTER)],
-            [Verdict::Failed, Verdict::Send, Verdict::Send]
+            [
+                PreconditionResult::Failed,
+                PreconditionResult::Send,
+                PreconditionResult::Send
+            ]
         );
     }
 
@@ -233,7 +241,7 @@ mod tests {
             if_unmodified_since: Some(b"0"),
             ..none()
         };
-        assert_eq!(verdict(conditions), Verdict::Send);
+        assert_eq!(verdict(conditions), PreconditionResult::Send);
     }
 
     #[test]
@@ -243,13 +251,13 @@ mod tests {
             if_modified_since: Some(AFTER),
             ..none()
         };
-        assert_eq!(verdict(conditions), Verdict::Send);
+        assert_eq!(verdict(conditions), PreconditionResult::Send);
         let conditions = Conditions {
             if_match: Some(b"*"),
             if_unmodified_since: Some(BEFORE),
             ..none()
         };
-        assert_eq!(verdict(conditions), Verdict::Send);
+        assert_eq!(verdict(conditions), PreconditionResult::Send);
     }
 
     #[test]
@@ -259,7 +267,7 @@ mod tests {
             if_none_match: Some(b"\"a1\""),
             ..none()
         };
-        assert_eq!(verdict(conditions), Verdict::Failed);
+        assert_eq!(verdict(conditions), PreconditionResult::Failed);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use super::conditional::{self, Conditions, Validators, Verdict};
+use super::conditional::{self, Conditions, PreconditionResult, Validators};
 use super::path::percent_encode;
 use super::range::{self, Selection};
 use super::{Found, FoundFile};
@@ -74,9 +74,9 @@ pub(super) fn respond(found: Found, is_head: bool, conditions: &Conditions<'_>) 
         Found::File(found) => {
             let validators = Validators::of(&found.metadata, conditions.now_unix_seconds);
             match conditional::evaluate(conditions, &validators) {
-                Verdict::Failed => FileResponse::error(412),
-                Verdict::NotModified => FileResponse::new(304, validators.into_headers()),
-                Verdict::Send => send(found, validators, is_head, conditions),
+                PreconditionResult::Failed => FileResponse::error(412),
+                PreconditionResult::NotModified => FileResponse::new(304, validators.into_headers()),
+                PreconditionResult::Send => send(found, validators, is_head, conditions),
             }
         }
     }

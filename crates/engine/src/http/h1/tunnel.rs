@@ -10,7 +10,7 @@ use headgate_net::turns::Turn;
 
 /// One direction of a tunnel.
 #[derive(Default)]
-struct Direction {
+struct TunnelDirection {
     is_ended: bool,
     is_shut: bool,
     moved: u64,
@@ -31,8 +31,8 @@ pub(crate) async fn tunnel(
     watch: &Watched,
     idle_ms: u64,
 ) -> (TunnelBytes, Result<(), Broken>) {
-    let mut up = Direction::default();
-    let mut down = Direction::default();
+    let mut up = TunnelDirection::default();
+    let mut down = TunnelDirection::default();
     watch.arm(Limit::UpstreamIdle, idle_ms);
     let result = poll_fn(|context| {
         let before = up.moved + down.moved;
@@ -59,7 +59,7 @@ pub(crate) async fn tunnel(
     )
 }
 
-impl Direction {
+impl TunnelDirection {
     fn poll(
         &mut self,
         context: &mut Context<'_>,

@@ -66,7 +66,7 @@ pub(crate) async fn filter(
         clock: connection.shared.clock.clone(),
         metrics: connection.shared.metrics.clone(),
     };
-    let mut filtering = Filtering {
+    let mut filtering = ReplyFilter {
         chain: Chain::new(common, hooks, coding, codes_again),
         input: ReplyInput::of(reply.body),
         begun: Vec::new(),
@@ -89,7 +89,7 @@ pub(crate) async fn filter(
 async fn begin(
     connection: &mut Connection,
     exchange: &Exchange,
-    filtering: &mut Filtering,
+    filtering: &mut ReplyFilter,
     mut readable: Option<&mut RequestBody>,
 ) -> Result<(), Failure> {
     let mut disconnect = DisconnectWatcher::new(exchange.tables.borrow().limits.allow_half_close);
@@ -140,14 +140,14 @@ fn fields(head: &Head) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// A chain over a local reply's body; as a source, what comes after the begin too.
-struct Filtering {
+struct ReplyFilter {
     chain: Chain,
     input: ReplyInput,
     begun: Vec<u8>,
     is_ended: bool,
 }
 
-impl Filtering {
+impl ReplyFilter {
     /// The next data; `None` if there was none in this step.
     fn poll(
         &mut self,
@@ -161,7 +161,7 @@ impl Filtering {
     }
 }
 
-impl BodySource for Filtering {
+impl BodySource for ReplyFilter {
     fn next(&mut self) -> LocalFuture<'_, Option<Result<Vec<u8>, BodyFailed>>> {
         Box::pin(async move {
             if !self.begun.is_empty() {

@@ -54,11 +54,11 @@ pub(crate) async fn relay(
         .map_or(&[][..], |route| &tables.routes[route].hooks.websocket_message);
     connection.watch.disarm();
     let mut shutting_down = pin!(shared.shutting_down.notified());
-    let mut relay = Relay {
+    let mut relay = MessageRelay {
         client: Side::new(&mut connection.peer, Role::Server, settings),
         server: Side::new(server, Role::Client, settings),
-        up: Flow::Reading,
-        down: Flow::Reading,
+        up: DirectionState::Reading,
+        down: DirectionState::Reading,
         channel,
         exchange,
         tables,
@@ -106,20 +106,20 @@ impl Drop for Open<'_> {
 }
 
 /// One direction.
-enum Flow {
+enum DirectionState {
     Reading,
     Hooks(Box<Batch>),
     /// Nothing more goes this way; what comes is read for its end only.
     Ended,
 }
 
-struct Relay<'a> {
+struct MessageRelay<'a> {
     client: Side<'a>,
     server: Side<'a>,
     /// From the client.
-    up: Flow,
+    up: DirectionState,
     /// From the server.
-    down: Flow,
+    down: DirectionState,
     channel: Rc<Channel>,
     exchange: &'a Rc<Exchange>,
     tables: &'a Configuration,
@@ -130,7 +130,7 @@ struct Relay<'a> {
     next: Next,
 }
 
-impl<'a> Relay<'a> {
+impl<'a> MessageRelay<'a> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.shared.is_closed.get() {
             return Poll::Ready(());
@@ -185,23 +185,25 @@ impl<'a> Relay<'a> {
                 _ => (&mut self.server, &mut self.client, &mut self.down),
             };
             match flow {
-                Flow::Reading if target.is_full() => return source.peer.settle(),
-                Flow::Reading | Flow::Ended => match source.poll_event(context) {
+                DirectionState::Reading if target.is_full() => return source.peer.settle(),
+                DirectionState::Reading | DirectionState::Ended => match source.poll_event(context) {
                     Poll::Ready(event) => {
                         *left -= 1;
                         self.take(from, event);
                     }
                     Poll::Pending => return,
                 },
-                Flow::Hooks(batch) => match batch.poll(context, self.exchange, self.tables, self.hooks) {
-                    Poll::Ready(Ok(messages)) => {
-                        *flow = Flow::Reading;
-                        self.pass(from, messages);
+                DirectionState::Hooks(batch) => {
+                    match batch.poll(context, self.exchange, self.tables, self.hooks) {
+                        Poll::Ready(Ok(messages)) => {
+                            *flow = DirectionState::Reading;
+                            self.pass(from, messages);
+                        }
+                        Poll::Ready(Err(HookFailed)) => self.hook_failed(),
+                        Poll::Pending if source.is_disconnected(context) => self.take(from, Event::Gone),
+                        Poll::Pending => return,
                     }
-                    Poll::Ready(Err(HookFailed)) => self.hook_failed(),
-                    Poll::Pending if source.is_disconnected(context) => self.take(from, Event::Gone),
-                    Poll::Pending => return,
-                },
+                }
             }
         }
     }
@@ -214,20 +216,20 @@ impl<'a> Relay<'a> {
                 let now_us = self.shared.begin_request(&*self.tables.hooks);
                 self.timing.message(now_us / 1000);
                 self.shared.metrics.count(Counter::WebSocketMessages);
-                if let flow @ Flow::Reading = self.flow(from) {
-                    *flow = Flow::Hooks(Box::new(Batch::new(from, message, now_us)));
+                if let flow @ DirectionState::Reading = self.flow(from) {
+                    *flow = DirectionState::Hooks(Box::new(Batch::new(from, message, now_us)));
                 }
             }
             Event::Closed(frame) => {
                 let code = frame.as_ref().map(|frame| u16::from(frame.code));
                 self.channel.ended(from, code);
-                *self.flow(from) = Flow::Ended;
+                *self.flow(from) = DirectionState::Ended;
                 self.other(from).end(frame);
                 self.timing.closing(self.shared.clock.now_ms());
             }
             Event::Gone => {
                 self.channel.ended(from, None);
-                *self.flow(from) = Flow::Ended;
+                *self.flow(from) = DirectionState::Ended;
                 self.side(from).cut();
                 // one that was sent a close frame may still respond
                 if self.other(from).is_open() {
@@ -283,7 +285,7 @@ impl<'a> Relay<'a> {
     /// Closes whatever is open; messages that are with hooks are dropped.
     fn close_both(&mut self, by: Party, code: u16, reason: &str) {
         self.channel.ended(by, Some(code));
-        (self.up, self.down) = (Flow::Ended, Flow::Ended);
+        (self.up, self.down) = (DirectionState::Ended, DirectionState::Ended);
         self.client.end(Some(close_frame(code, reason)));
         self.server.end(Some(close_frame(code, reason)));
         self.timing.closing(self.shared.clock.now_ms());
@@ -346,13 +348,13 @@ impl<'a> Relay<'a> {
             _ => (&self.down, &self.client),
         };
         match flow {
-            Flow::Reading => !target.is_full(),
-            Flow::Hooks(_) => false,
-            Flow::Ended => true,
+            DirectionState::Reading => !target.is_full(),
+            DirectionState::Hooks(_) => false,
+            DirectionState::Ended => true,
         }
     }
 
-    fn flow(&mut self, from: Party) -> &mut Flow {
+    fn flow(&mut self, from: Party) -> &mut DirectionState {
         match from {
             Party::Client => &mut self.up,
             _ => &mut self.down,

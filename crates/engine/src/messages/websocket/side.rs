@@ -31,7 +31,7 @@ pub(super) struct Side<'a> {
     context: WebSocketContext,
     out: Vec<u8>,
     sent: usize,
-    state: State,
+    state: SideState,
     limits: (usize, usize),
     /// Bytes read and written.
     pub(super) received: u64,
@@ -39,7 +39,7 @@ pub(super) struct Side<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum SideState {
     Open,
     /// A close frame was sent; the peer's is awaited.
     Closing,
@@ -84,7 +84,7 @@ impl<'a> Side<'a> {
             context: WebSocketContext::new(role, Some(config)),
             out: Vec::new(),
             sent: 0,
-            state: State::Open,
+            state: SideState::Open,
             limits,
             received: 0,
             written: 0,
@@ -93,12 +93,12 @@ impl<'a> Side<'a> {
 
     /// Whether messages may be sent to it.
     pub(super) fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.state == SideState::Open
     }
 
     /// Whether nothing is left to do with it.
     pub(super) fn is_shut(&self) -> bool {
-        self.state == State::Shut
+        self.state == SideState::Shut
     }
 
     /// Whether the peer must take something before more is put here.
@@ -113,7 +113,7 @@ impl<'a> Side<'a> {
 
     /// What comes next. After anything but a message nothing more comes.
     pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        while matches!(self.state, State::Open | State::Closing) {
+        while matches!(self.state, SideState::Open | SideState::Closing) {
             if self.is_full() {
                 // its own responses to pings: whoever does not take them is read no further
                 return Poll::Pending;
@@ -138,15 +138,15 @@ impl<'a> Side<'a> {
             };
             match event {
                 // what was on its way when the gateway closed
-                Event::Message(_) if self.state == State::Closing => continue,
+                Event::Message(_) if self.state == SideState::Closing => continue,
                 Event::Message(_) => {}
                 Event::Closed(_) => {
                     // the reply was queued; where it is the last message this is an error
                     let _ = self.context.flush(&mut Writing(&mut self.out));
-                    self.state = State::Ended;
+                    self.state = SideState::Ended;
                 }
-                Event::Broken(fault) => self.close(Some(fault.frame()), State::Ended),
-                Event::Gone => self.state = State::Ended,
+                Event::Broken(fault) => self.close(Some(fault.frame()), SideState::Ended),
+                Event::Gone => self.state = SideState::Ended,
             }
             return Poll::Ready(event);
         }
@@ -196,21 +196,21 @@ impl<'a> Side<'a> {
     /// Sends a close frame and awaits the peer's, unless it is past that.
     pub(super) fn end(&mut self, frame: Option<CloseFrame>) {
         if self.is_open() {
-            self.close(frame, State::Closing);
+            self.close(frame, SideState::Closing);
         }
     }
 
     /// Ends without a close frame once everything is written: the peer shall see that it was cut.
     pub(super) fn cut(&mut self) {
-        if self.state != State::Shut {
-            self.state = State::Ended;
+        if self.state != SideState::Shut {
+            self.state = SideState::Ended;
         }
     }
 
     /// Ends at once: the peer is gone.
     pub(super) fn give_up(&mut self) {
         self.drop_unsent();
-        self.state = State::Shut;
+        self.state = SideState::Shut;
     }
 
     /// Whether the connection turns out to be broken, checked without reading from it.
@@ -219,7 +219,7 @@ impl<'a> Side<'a> {
         DisconnectWatcher::new(true).poll(context, self.peer)
     }
 
-    fn close(&mut self, frame: Option<CloseFrame>, next: State) {
+    fn close(&mut self, frame: Option<CloseFrame>, next: SideState) {
         let _ = self.context.close(&mut Writing(&mut self.out), frame);
         self.state = next;
     }
@@ -235,14 +235,14 @@ impl<'a> Side<'a> {
                 }
                 Poll::Ready(Err(_)) => {
                     self.drop_unsent();
-                    self.state = State::Shut;
+                    self.state = SideState::Shut;
                 }
                 Poll::Pending => return self.written > before,
             }
         }
         self.drop_unsent();
-        if self.state == State::Ended && self.peer.stream.poll_shutdown(context).is_ready() {
-            self.state = State::Shut;
+        if self.state == SideState::Ended && self.peer.stream.poll_shutdown(context).is_ready() {
+            self.state = SideState::Shut;
         }
         self.written > before
     }

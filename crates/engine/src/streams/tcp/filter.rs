@@ -7,10 +7,10 @@ use crate::hooks::connection::ConnectionState;
 use crate::hooks::{ChunkStep, ChunkVerdict, LocalFuture};
 use crate::state::Shared;
 
-use super::flow::Ended;
+use super::flow::FlowEnd;
 
 /// A chunk on its way through the hooks of its direction.
-pub(super) type Filtering = LocalFuture<'static, Result<Vec<u8>, Ended>>;
+pub(super) type Filtering = LocalFuture<'static, Result<Vec<u8>, FlowEnd>>;
 
 /// Sends a chunk through hooks, in order; each may let it pass, replace or swallow it.
 pub(super) fn filter(
@@ -32,10 +32,10 @@ pub(super) fn filter(
             match filtered {
                 ChunkVerdict::Pass => {}
                 ChunkVerdict::Replace(other) => chunk = other,
-                ChunkVerdict::Failed => return Err(Ended::HookFailed),
+                ChunkVerdict::Failed => return Err(FlowEnd::HookFailed),
             }
             if state.refusal.borrow().is_some() {
-                return Err(Ended::ByHook);
+                return Err(FlowEnd::ByHook);
             }
         }
         Ok(chunk)

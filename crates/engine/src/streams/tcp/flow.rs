@@ -34,7 +34,7 @@ pub(super) struct FlowBytes {
 }
 
 /// Why bytes stopped before both sides had ended.
-pub(super) enum Ended {
+pub(super) enum FlowEnd {
     Broken(Broken),
     ByHook,
     HookFailed,
@@ -56,10 +56,10 @@ pub(super) async fn flow(
     client: &mut Peer,
     server: &mut Peer,
     terms: &Terms<'_>,
-) -> (FlowBytes, Result<(), Ended>) {
+) -> (FlowBytes, Result<(), FlowEnd>) {
     let may_splice = client.stream.socket().is_some() && server.stream.socket().is_some();
-    let mut up = Direction::new(&terms.hooks.client_data, may_splice);
-    let mut down = Direction::new(&terms.hooks.server_data, may_splice);
+    let mut up = FlowDirection::new(&terms.hooks.client_data, may_splice);
+    let mut down = FlowDirection::new(&terms.hooks.server_data, may_splice);
     let shared = terms.shared;
     let idle = shared.deadlines.watch(&shared.clock);
     idle.arm(Limit::TcpIdle, terms.idle_ms);
@@ -82,7 +82,7 @@ pub(super) async fn flow(
         }
         for watch in [Some(&idle), life.as_ref()].into_iter().flatten() {
             if let Poll::Ready(broken) = late(watch, context) {
-                return Poll::Ready(Err(Ended::Broken(broken)));
+                return Poll::Ready(Err(FlowEnd::Broken(broken)));
             }
         }
         Poll::Pending
@@ -96,7 +96,7 @@ pub(super) async fn flow(
 }
 
 /// One direction.
-struct Direction<'a> {
+struct FlowDirection<'a> {
     hooks: &'a [usize],
     filtering: Option<Filtering>,
     filtered: Vec<u8>,
@@ -109,7 +109,7 @@ struct Direction<'a> {
     turn: Turn,
 }
 
-impl<'a> Direction<'a> {
+impl<'a> FlowDirection<'a> {
     fn new(hooks: &'a [usize], may_splice: bool) -> Self {
         Self {
             hooks,
@@ -131,7 +131,7 @@ impl<'a> Direction<'a> {
         from: &mut Peer,
         to: &mut Peer,
         terms: &Terms<'_>,
-    ) -> Poll<Result<(), Ended>> {
+    ) -> Poll<Result<(), FlowEnd>> {
         loop {
             if self.hooks.is_empty() {
                 ready!(self.poll_copy(context, from, to)).map_err(broken)?;
@@ -182,7 +182,7 @@ impl<'a> Direction<'a> {
         from: &mut Peer,
         to: &mut Peer,
         terms: &Terms<'_>,
-    ) -> Poll<Result<(), Ended>> {
+    ) -> Poll<Result<(), FlowEnd>> {
         loop {
             while self.written < self.filtered.len() {
                 let rest = &self.filtered[self.written..];
@@ -226,6 +226,6 @@ impl<'a> Direction<'a> {
     }
 }
 
-fn broken(error: io::Error) -> Ended {
-    Ended::Broken(Broken::Io(error))
+fn broken(error: io::Error) -> FlowEnd {
+    FlowEnd::Broken(Broken::Io(error))
 }

@@ -103,14 +103,14 @@ async fn carry(
     .await;
     record.moved = moved;
     ended.map_err(|ended| match ended {
-        flow::Ended::Broken(Broken::Limit(limit)) => Refusal {
+        flow::FlowEnd::Broken(Broken::Limit(limit)) => Refusal {
             error: "timeout",
             limit: limit.name(),
             counter: Some(limit.counter()),
         },
-        flow::Ended::Broken(_) => Refusal::new("reset", Counter::TcpResets),
-        flow::Ended::ByHook => Refusal::new("closed_by_hook", Counter::RefusedByHook),
-        flow::Ended::HookFailed => Refusal::hook_failed(),
+        flow::FlowEnd::Broken(_) => Refusal::new("reset", Counter::TcpResets),
+        flow::FlowEnd::ByHook => Refusal::new("closed_by_hook", Counter::RefusedByHook),
+        flow::FlowEnd::HookFailed => Refusal::hook_failed(),
     })
 }
 
