@@ -166,7 +166,7 @@ def phases() -> str:
 RETRIES = {
     "never": "never",
     "idempotent": "methods whose repetition is harmless",
-    "reused": "methods whose repetition is harmless; on a reused connection closed without a response, all",
+    "reused": "methods whose repetition is harmless; on a reused connection at once, on a fresh one to the same server",
     "always": "always",
 }
 
