@@ -1,15 +1,14 @@
 """Instructions a request takes in user mode, counted by callgrind: repeatable whatever else the machine does.
 
-Only the worker runs under `valgrind --tool=callgrind` (the supervisor uses system calls that older versions of valgrind
-lack: a `sitecustomize` names another interpreter to start workers with). After a warm-up the counters are set to zero,
-N requests go through it one after another, and what was counted is divided by N. Kernel time is not in it. The same
-script on two builds compares them:
+Only workers run under callgrind: a `sitecustomize` names another interpreter for the supervisor to start them with.
+After a warm-up the counters are set to zero, N requests go through one worker one after another; what was counted
+is divided by N. Kernel time is not in it. The same script on two builds compares them:
 
     bench/instructions.py                       all scenarios, a table on stdout
     bench/instructions.py hooks http2 -n 500    two of them, 500 requests each
     bench/instructions.py --python PATH         with the interpreter (and so the build) of another checkout
 
-Needs valgrind, nginx as the origin and h2load. Files go to a temporary folder.
+Needs nginx as the origin, h2load and valgrind. Files go to a temporary folder.
 """
 
 import argparse
@@ -113,14 +112,21 @@ def http2(port: int, count: int) -> None:
         raise ValueError(f"h2load says {said}")
 
 
-# Read by the supervisor's interpreter as it starts: workers are started by the script beside it.
+# Read by each interpreter as it starts. The supervisor starts others by the script below; under it, a descriptor that
+# says nothing stands for a process where valgrind is too old to know pidfd_open.
 SITE = """
 import os, sys
 if os.environ.pop("HEADGATE_COUNTED", None):
     sys.executable = os.environ["HEADGATE_COUNTER"]
+else:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        os.pidfd_open = lambda pid, flags=0: os.eventfd(0)
 """
 COUNTER = """#!/bin/sh
-exec valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file={folder}/out.%p {python} "$@"
+exec valgrind --tool=callgrind --trace-children=yes --instr-atstart=no \\
+  --callgrind-out-file={folder}/out.%p {python} "$@"
 """
 
 SCENARIOS: dict[str, tuple[str, Callable[[int, int], None]]] = {
@@ -133,19 +139,14 @@ SCENARIOS: dict[str, tuple[str, Callable[[int, int], None]]] = {
 
 
 def worker_of(folder: Path) -> int:
-    """The process id of the one worker: the newest process that has a file of callgrind's and no child."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], check=True, capture_output=True, text=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    ours = [
-        (int(pid), int(parent)) for pid, parent, args in rows if str(folder) in args and "callgrind" in args
-    ]
-    parents = {parent for _, parent in ours}
-    return max(pid for pid, _ in ours if pid not in parents)
+    """The process id of the one worker: the newest process that writes a file of callgrind's to `folder`."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], check=True, capture_output=True, text=True).stdout
+    return max(int(line.split(None, 1)[0]) for line in listed.splitlines() if f"{folder}/out." in line)
 
 
-def control(pid: int, *options: str) -> None:
-    """`callgrind_control`: `-i on` begins to count, `-z` sets the counters to zero, `-d` writes them down."""
-    subprocess.run(["callgrind_control", *options, str(pid)], check=True, capture_output=True)
+def control(pid: int, *command: str) -> None:
+    """Asks callgrind in that process: `instrumentation on` begins to count, `zero` starts again, `dump` writes down."""
+    subprocess.run(["vgdb", f"--pid={pid}", *command], check=True, capture_output=True)
 
 
 def counted(python: str, scenario: str, count: int, origin: int) -> float:
@@ -173,11 +174,11 @@ def counted(python: str, scenario: str, count: int, origin: int) -> float:
         await_port(port)
         worker = worker_of(folder)
         load(port, 50)
-        control(worker, "-i", "on")
+        control(worker, "instrumentation", "on")
         load(port, 50)
-        control(worker, "-z")
+        control(worker, "zero")
         load(port, count)
-        control(worker, "-d")
+        control(worker, "dump")
         dumped = sorted(folder.glob(f"out.{worker}*"))
         totals = [re.search(r"^(?:totals|summary):\s+(\d+)", one.read_text(), re.M) for one in dumped]
         return max(int(total[1]) for total in totals if total) / count
@@ -204,7 +205,8 @@ def main() -> None:
     try:
         await_port(port)
         for name in options.scenarios or SCENARIOS:
-            print(f"{name:12} {counted(options.python, name, options.count, port):10,.0f}", flush=True)
+            per_request = counted(options.python, name, options.count, port)
+            print(f"{name:12} {per_request:10,.0f}", flush=True)
     finally:
         origin.terminate()
         origin.wait()
