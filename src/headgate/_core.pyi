@@ -712,6 +712,7 @@ _FailureKind: TypeAlias = Literal[
     "no_answer",
     "no_client_certificate",
     "no_file",
+    "no_host",
     "no_route",
     "no_server",
     "nul",

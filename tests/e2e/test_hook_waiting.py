@@ -94,8 +94,10 @@ async def in_subprocess(request):
     out, _ = await process.communicate()
     return Response.json([out.decode().strip(), process.returncode])
 
-@gate.route("/context/{name}")
-async def context(request):
+context = gate.route("/context/{name}")
+
+@context.request
+async def context_first(request):
     assert user.get() == "nobody"
     user.set(request.params["name"])
     for _ in range(5):

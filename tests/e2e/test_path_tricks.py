@@ -1,6 +1,7 @@
 """A rule about a path holds for what the server understands: no spelling of a path leads around it, to real servers."""
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ TRICKS = [
     for trick in tricks
 ]
 CLOSED = {"status": 403, "body": "closed"}
+
+# below it, folders are opened to the users that servers run as
+TEMPORARY = Path(tempfile.gettempdir())
 
 SERVERS: list[FileServer] = [nginx, apache, node_url, node_split, python, tomcat]
 
@@ -36,7 +40,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for name, text in (("public/index.html", b"public"), (f"private/{FILE}", SECRET)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(text)
-    for parent in (folder, *folder.parents[:2]):
+    for parent in (folder, *(one for one in folder.parents if TEMPORARY in one.parents)):
         parent.chmod(parent.stat().st_mode | 0o055)
     (folder / "work").mkdir()
     starter = Serve(folder)

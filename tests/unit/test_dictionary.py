@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said(dictionary: Dictionary) -> None:
     for wrong, kind, told in (
         (lambda: dictionary.get("list"), TypeError, "a list"),
         (lambda: dictionary.lpop("text"), TypeError, "no list"),
-        (lambda: dictionary.incr("text"), TypeError, "no number"),
+        (lambda: dictionary.incr("text"), TypeError, "not a number"),
         (lambda: dictionary.incr("n", True), TypeError, "not `bool`"),
         (lambda: dictionary.incr("n", 1 << 70), OverflowError, "64 bits"),
         (lambda: dictionary.set("x", object()), TypeError, "what JSON can say"),

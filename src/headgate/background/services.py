@@ -96,7 +96,7 @@ class Postgres:
         self._service = service
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         if self._service.pool is None:
             raise RuntimeError(f"{self._service.shown} is not open yet; hint: use it in hooks")

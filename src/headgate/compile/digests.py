@@ -110,8 +110,7 @@ class Digests:
         kind = type(value)
         yield self.of(kind)
         yield self._names.get(id(value), "")
-        told = getattr(value, "_digested", None)  # says itself what it consists of
-        held = told() if callable(told) else _attributes(value)
+        held = _attributes(value)
         is_users = self._is_users(kind.__module__) or hasattr(kind, "__pydantic_fields__")
         is_own = kind.__module__.partition(".")[0] == "headgate"
         for name, inner in held.items():

@@ -30,6 +30,8 @@ def refuse_hooks_that_never_run(parts: Parts, uses: PluginUses) -> None:
             raise _never(hook, "no listener has `tls` or `tls_passthrough`")
     for route in parts.routes:
         for hook in (one for one in route._hooks if PHASES[one.phase].to_server):
+            if route._is_mount and hook.phase == "websocket_message":
+                continue  # an application's WebSockets are seen as a server's are
             if reason := _why_no_server(route, parts, uses):
                 raise _never(hook, reason)
     uses.refuse_unreached(lambda route: _why_no_server(route, parts, uses))

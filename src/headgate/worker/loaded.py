@@ -1,12 +1,13 @@
 """A gateway as its worker takes it: compiled, with the snapshot for the engine and the hooks beside it."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.config.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path  # which `headgate proxy` starts without
+
     from headgate.background.background import Background
     from headgate.compile.names import Names
     from headgate.compile.order import Compiled
@@ -81,6 +82,6 @@ def _modes(config: "GatewayConfig") -> dict[str, int]:
     return {listener.address: listener.mode for listener in listeners if listener.mode is not None}
 
 
-def log_place(to: str, folder: Path) -> str:
+def log_place(to: str, folder: "Path") -> str:
     """Where a log goes, a file's path made whole by the folder of the configuration."""
     return f"file:{folder / to.removeprefix('file:')}" if to.startswith("file:") else to
