@@ -100,33 +100,9 @@ impl Tables {
         ticket_keys: &Arc<TicketKeys>,
         old: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
-        if snapshot.limits.max_head_bytes >= BUFFER_BYTES {
-            let given = snapshot.limits.max_head_bytes;
-            return Err(SnapshotError(format!(
-                "limits.max_head_bytes `{given}` is too large\nhint: at most {}",
-                BUFFER_BYTES - 1
-            )));
-        }
-        if snapshot.require_fips {
-            headgate_net::tls::require_fips().map_err(|error| SnapshotError(format!("tls: {error}")))?;
-        }
-        let mut cells = Cells::default();
-        let upstreams: Vec<_> = snapshot
-            .upstreams
-            .iter()
-            .map(|spec| {
-                let built = Upstream::build(spec, &mut |name| cells.assign(name))?;
-                let same = old.and_then(|old| old.same_upstream(&built, spec));
-                Ok(same.unwrap_or_else(|| Rc::new(built)))
-            })
-            .collect::<Result<_, _>>()
-            .map_err(SnapshotError)?;
-        let specs = snapshot
-            .routes
-            .iter()
-            .map(route_spec)
-            .collect::<Result<Vec<_>, _>>()?;
-        let router = Router::build(specs).map_err(|error| SnapshotError(error.to_string()))?;
+        check_process(&snapshot)?;
+        let upstreams = build_upstreams(&snapshot.upstreams, old)?;
+        let router = build_router(&snapshot.routes)?;
         let functions = snapshot.routes.iter().map(|route| route.function).collect();
         let log_flush_ms = snapshot.access_log.as_ref().map_or(0, |log| log.flush);
         let default_max_body = snapshot.limits.max_body_bytes;
@@ -137,13 +113,7 @@ impl Tables {
             .collect::<Result<_, _>>()?;
         let access_log = snapshot.access_log.as_ref().map(open_log).transpose()?;
         let log_wants = access_log.as_ref().is_some_and(AccessLog::shows_hooks);
-        let trusted_proxies = snapshot
-            .trusted_proxies
-            .as_deref()
-            .map(Networks::parse)
-            .transpose()
-            .map_err(|error| SnapshotError(format!("trusted_proxies: {error}")))?
-            .map(Rc::new);
+        let trusted_proxies = parse_trusted(snapshot.trusted_proxies.as_deref())?;
         let listeners = build_listeners(
             snapshot.listeners,
             trusted_proxies.as_ref(),
@@ -261,6 +231,49 @@ impl Tables {
             .or_else(|| upstream.and_then(|upstream| of_route(&upstream.timeouts)))
             .unwrap_or_else(|| of_gateway(&self.timeouts))
     }
+}
+
+/// What a snapshot asks of this process: buffers of its size, and a TLS library of its kind.
+fn check_process(snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    let max_head_bytes = snapshot.limits.max_head_bytes;
+    if max_head_bytes >= BUFFER_BYTES {
+        return Err(SnapshotError(format!(
+            "limits.max_head_bytes `{max_head_bytes}` is too large\nhint: at most {}",
+            BUFFER_BYTES - 1
+        )));
+    }
+    if snapshot.require_fips {
+        headgate_net::tls::require_fips().map_err(|error| SnapshotError(format!("tls: {error}")))?;
+    }
+    Ok(())
+}
+
+fn build_upstreams(
+    specs: &[snapshot::Upstream],
+    old: Option<&Tables>,
+) -> Result<Vec<Rc<Upstream>>, SnapshotError> {
+    let mut cells = Cells::default();
+    let build = |spec| {
+        let built = Upstream::build(spec, &mut |name| cells.assign(name))?;
+        let same = old.and_then(|old| old.same_upstream(&built, spec));
+        Ok(same.unwrap_or_else(|| Rc::new(built)))
+    };
+    specs
+        .iter()
+        .map(build)
+        .collect::<Result<_, _>>()
+        .map_err(SnapshotError)
+}
+
+fn build_router(routes: &[snapshot::Route]) -> Result<Router, SnapshotError> {
+    let specs = routes.iter().map(route_spec).collect::<Result<Vec<_>, _>>()?;
+    Router::build(specs).map_err(|error| SnapshotError(error.to_string()))
+}
+
+fn parse_trusted(networks: Option<&[String]>) -> Result<Option<Rc<Networks>>, SnapshotError> {
+    let parsed = networks.map(Networks::parse).transpose();
+    let trusted = parsed.map_err(|error| SnapshotError(format!("trusted_proxies: {error}")))?;
+    Ok(trusted.map(Rc::new))
 }
 
 fn build_listeners(

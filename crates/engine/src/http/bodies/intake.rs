@@ -4,6 +4,7 @@ use std::task::{ready, Context, Poll};
 
 use super::failures::{body_failure, client_body_timeout, held_too_large, spool_failure};
 use super::made::keep_trailers;
+use super::piece::Flow;
 use super::request_body::RequestBody;
 use crate::failure::Failure;
 use crate::hooks::exchange::Exchange;
@@ -51,15 +52,7 @@ fn poll_read(
     want: Want,
 ) -> Poll<Result<(), Failure>> {
     ready!(poll_continue(context, connection, exchange, body))?;
-    let (hooks, max_bytes, memory) = {
-        let tables = exchange.tables.borrow();
-        let limits = &tables.limits;
-        (
-            tables.hooks.clone(),
-            limits.max_buffered_body_bytes,
-            limits.buffered_memory_bytes,
-        )
-    };
+    let hooks = exchange.tables.borrow().hooks.clone();
     let before = body.received;
     let polled = body.poll_flow(context, &mut connection.peer, &*hooks);
     exchange
@@ -68,19 +61,7 @@ fn poll_read(
     let flow = match polled {
         Poll::Ready(Ok(flow)) => flow,
         Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(&broken, exchange))),
-        Poll::Pending => {
-            let watch = &connection.watch;
-            if !watch.is_armed_for(Limit::ClientBody) {
-                watch.arm(Limit::ClientBody, client_body_ms(exchange));
-            }
-            if let Some(limit) = watch.expired() {
-                connection.shared.metrics.count(limit.counter());
-                exchange.limit.set(limit.name());
-                return Poll::Ready(Err(client_body_timeout()));
-            }
-            watch.register(context);
-            return Poll::Pending;
-        }
+        Poll::Pending => return poll_client(context, connection, exchange).map(Err),
     };
     connection.watch.disarm();
     intake.is_at_end.set(flow.is_last);
@@ -89,20 +70,7 @@ fn poll_read(
     }
     let keeps = want != Want::PieceAway && intake.taken.get() != Taken::Away;
     if keeps {
-        let mut spool = intake.spool.borrow_mut();
-        let spool = spool.get_or_insert_with(|| Spool::new(memory));
-        if spool.len() + flow.len() as u64 > max_bytes {
-            exchange.limit.set("limits.max_buffered_body_bytes");
-            connection.shared.metrics.count(Counter::LimitBufferedBody);
-            return Poll::Ready(Err(held_too_large()));
-        }
-        if let Some(data) = &flow.data {
-            match spool.write(data.bytes()) {
-                Ok(true) => connection.shared.metrics.count(Counter::BodiesSpilled),
-                Ok(false) => {}
-                Err(error) => return Poll::Ready(Err(spool_failure(&error))),
-            }
-        }
+        hold(intake, connection, exchange, &flow)?;
     }
     intake.taken.set(match (keeps, flow.is_last) {
         (false, _) => Taken::Away,
@@ -115,6 +83,43 @@ fn poll_read(
         }
     }
     Poll::Ready(Ok(()))
+}
+
+/// Waits for the client's next bytes; ready only with the failure if they take too long.
+fn poll_client(context: &mut Context<'_>, connection: &Connection, exchange: &Exchange) -> Poll<Failure> {
+    let watch = &connection.watch;
+    if !watch.is_armed_for(Limit::ClientBody) {
+        watch.arm(Limit::ClientBody, client_body_ms(exchange));
+    }
+    if let Some(limit) = watch.expired() {
+        connection.shared.metrics.count(limit.counter());
+        exchange.limit.set(limit.name());
+        return Poll::Ready(client_body_timeout());
+    }
+    watch.register(context);
+    Poll::Pending
+}
+
+/// Keeps what came of the body, for hooks that want all of it and for servers after them.
+fn hold(intake: &Intake, connection: &Connection, exchange: &Exchange, flow: &Flow) -> Result<(), Failure> {
+    let (max_bytes, memory) = {
+        let limits = &exchange.tables.borrow().limits;
+        (limits.max_buffered_body_bytes, limits.buffered_memory_bytes)
+    };
+    let mut spool = intake.spool.borrow_mut();
+    let spool = spool.get_or_insert_with(|| Spool::new(memory));
+    if spool.len() + flow.len() as u64 > max_bytes {
+        exchange.limit.set("limits.max_buffered_body_bytes");
+        connection.shared.metrics.count(Counter::LimitBufferedBody);
+        return Err(held_too_large());
+    }
+    if let Some(data) = &flow.data {
+        let has_spilled = spool.write(data.bytes()).map_err(|error| spool_failure(&error))?;
+        if has_spilled {
+            connection.shared.metrics.count(Counter::BodiesSpilled);
+        }
+    }
+    Ok(())
 }
 
 /// The client may wait for a 100 before it sends the body (RFC 9110 section 10.1.1): it is wanted now.

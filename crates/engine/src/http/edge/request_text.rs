@@ -150,6 +150,11 @@ fn write_fields(
             Ok(BodyFraming::Raw)
         };
     }
+    write_framing(length, is_ended, out)
+}
+
+/// How HTTP/1.1 is told where the body ends, of which HTTP/2 declares a length or nothing.
+fn write_framing(length: Option<u64>, is_ended: bool, out: &mut Vec<u8>) -> Result<BodyFraming, Malformed> {
     match (length, is_ended) {
         (Some(1..), true) => Err(Malformed::Length),
         (Some(0), true) => {

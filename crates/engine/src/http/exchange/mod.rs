@@ -162,28 +162,13 @@ async fn respond(
     tables: &Rc<Configuration>,
     body: &mut Option<RequestBody>,
 ) -> Result<Outcome, Failure> {
-    if connection.shared.drains(&exchange.client.listener) {
+    if is_last_request(connection, exchange, tables) {
         // the response says `Connection: close`, so that the client goes elsewhere
         exchange.request.borrow_mut().persistent = false;
     }
-    let own = connection
-        .client
-        .preread
-        .as_ref()
-        .and_then(|preread| preread.max_requests.get());
-    let max_requests = own.unwrap_or(tables.limits.max_requests_per_connection);
-    if max_requests > 0 && connection.served + 1 >= max_requests {
-        exchange.request.borrow_mut().persistent = false;
-    }
-    if exchange.request.borrow().form == headgate_wire::TargetForm::Authority {
-        return Err(Failure::from(FailureKind::ConnectRefused));
-    }
+    refuse_head(exchange, tables)?;
     // the body's framing is the client's and stays; its limit is the route's, known below
     let framing = exchange.request.borrow().framing;
-
-    if tables.client_fields.refuses(&exchange.request.borrow().head) {
-        return Err(Failure::from(FailureKind::UnderscoreInFieldName));
-    }
     let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
     if !tables.phase_hooks.rewrite.is_empty() {
@@ -218,10 +203,7 @@ async fn respond(
         }
     }
     if !route.hooks.response_body.is_empty() {
-        // what hooks make of a part does not apply to what they make of the whole
-        exchange.request.borrow_mut().head.retain(|name, _| {
-            !(name.eq_ignore_ascii_case(b"range") || name.eq_ignore_ascii_case(b"if-range"))
-        });
+        ask_for_the_whole(exchange);
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
         if let Some(reply) = forward::count_down(exchange) {
@@ -230,6 +212,41 @@ async fn respond(
         return forward::forward(connection, exchange, tables, upstream, body).await;
     }
     reply::make(exchange, route, &connection.shared).map(Outcome::reply)
+}
+
+/// Whether the connection ends with this request: its listener drains, or it has served as many as it may.
+#[inline]
+fn is_last_request(connection: &Connection, exchange: &Exchange, tables: &Tables) -> bool {
+    let own = connection
+        .client
+        .preread
+        .as_ref()
+        .and_then(|preread| preread.max_requests.get());
+    let max_requests = own.unwrap_or(tables.limits.max_requests_per_connection);
+    connection.shared.drains(&exchange.client.listener)
+        || (max_requests > 0 && connection.served + 1 >= max_requests)
+}
+
+/// Refuses what no route takes: CONNECT, and names of fields that servers could mistake for others.
+#[inline]
+fn refuse_head(exchange: &Exchange, tables: &Tables) -> Result<(), Failure> {
+    let request = exchange.request.borrow();
+    if request.form == headgate_wire::TargetForm::Authority {
+        return Err(Failure::from(FailureKind::ConnectRefused));
+    }
+    if tables.client_fields.refuses(&request.head) {
+        return Err(Failure::from(FailureKind::UnderscoreInFieldName));
+    }
+    Ok(())
+}
+
+/// What hooks make of a part does not apply to what they make of the whole.
+fn ask_for_the_whole(exchange: &Exchange) {
+    exchange
+        .request
+        .borrow_mut()
+        .head
+        .retain(|name, _| !(name.eq_ignore_ascii_case(b"range") || name.eq_ignore_ascii_case(b"if-range")));
 }
 
 /// Where the request goes, if not to a local reply: a server that a hook named, or an upstream.

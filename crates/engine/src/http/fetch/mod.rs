@@ -315,12 +315,7 @@ impl FetchTarget {
                 }
             }
         }
-        Err(failure.unwrap_or_else(|| {
-            FetchError::new(
-                FetchErrorKind::Connect,
-                format!("no server of upstream `{}` can take the request", upstream.name),
-            )
-        }))
+        Err(failure.unwrap_or_else(|| no_server(upstream)))
     }
 
     /// The head of the request.
@@ -354,6 +349,13 @@ impl FetchTarget {
         out.extend_from_slice(b"\r\n");
         out
     }
+}
+
+fn no_server(upstream: &Upstream) -> FetchError {
+    FetchError::new(
+        FetchErrorKind::Connect,
+        format!("no server of upstream `{}` can take the request", upstream.name),
+    )
 }
 
 /// Permission for one of a worker's concurrent fetches, until dropped.

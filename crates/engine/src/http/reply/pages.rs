@@ -89,28 +89,12 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     shared.metrics.status(failure.status());
     let id = shared.next_id();
     let reply = page_of(&failure, &id, None);
-    let mut out = Vec::new();
-    write_status(reply.status, reason_phrase(reply.status).as_bytes(), &mut out);
-    for (name, value) in &reply.headers {
-        field(&mut out, name, &[value]);
-    }
-    write_date(&shared, &mut out);
     let ReplyBody::Bytes(body) = &reply.body else {
         return Next::Close;
     };
-    let content = Content::Length(body.len() as u64);
     // a head that is refused may still have been a HEAD (RFC 9110 section 9.3.2)
     let is_head = connection.peer.unread().starts_with(b"HEAD ");
-    let request_kind = if is_head {
-        RequestKind::Head
-    } else {
-        RequestKind::Content
-    };
-    let framing = frame_response(request_kind, reply.status, content, Version::Http11, true);
-    write_end(framing, Version::Http11, &mut out);
-    if !is_head {
-        out.extend_from_slice(body);
-    }
+    let out = last_response(&shared, &reply, body, is_head);
     let sent = connection
         .peer
         .write_all(&connection.watch, &out, tables.timeouts.send)
@@ -135,4 +119,26 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     } else {
         Next::Close
     }
+}
+
+/// The bytes of a page after which the connection closes; to a HEAD without its body.
+fn last_response(shared: &Shared, reply: &LocalReply, body: &[u8], is_head: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_status(reply.status, reason_phrase(reply.status).as_bytes(), &mut out);
+    for (name, value) in &reply.headers {
+        field(&mut out, name, &[value]);
+    }
+    write_date(shared, &mut out);
+    let content = Content::Length(body.len() as u64);
+    let request_kind = if is_head {
+        RequestKind::Head
+    } else {
+        RequestKind::Content
+    };
+    let framing = frame_response(request_kind, reply.status, content, Version::Http11, true);
+    write_end(framing, Version::Http11, &mut out);
+    if !is_head {
+        out.extend_from_slice(body);
+    }
+    out
 }

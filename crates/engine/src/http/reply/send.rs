@@ -153,15 +153,14 @@ fn bad_response(error: &headgate_wire::FieldError) -> Failure {
     )
 }
 
-async fn write(
-    connection: &mut Connection,
-    exchange: &Rc<Exchange>,
-    tables: &Rc<Configuration>,
-    reply: LocalReply,
+/// The reply's head.
+fn write_head(
+    shared: &Shared,
+    exchange: &Exchange,
+    tables: &Configuration,
+    reply: &LocalReply,
     framing: ResponseFraming,
-    readable: Option<&mut RequestBody>,
-) -> Result<(), Failure> {
-    let shared = connection.shared.clone();
+) -> Result<Vec<u8>, Failure> {
     let version = exchange.request.borrow().version;
     let mut out = Vec::with_capacity(512);
     write_status(reply.status, reason_phrase(reply.status).as_bytes(), &mut out);
@@ -171,7 +170,7 @@ async fn write(
         head.add(name, value).map_err(|error| bad_response(&error))?;
     }
     if head.get(b"date").is_none() {
-        write_date(&shared, &mut out);
+        write_date(shared, &mut out);
     }
     if let Some(name) = &tables.request_id_header {
         if head.get(name.as_bytes()).is_none() {
@@ -188,6 +187,19 @@ async fn write(
     }
     write_end(framing, version, &mut out);
     exchange.head_bytes.set(out.len() as u64);
+    Ok(out)
+}
+
+/// Writes a reply: its head, and the body that it has.
+async fn write(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+    reply: LocalReply,
+    framing: ResponseFraming,
+    readable: Option<&mut RequestBody>,
+) -> Result<(), Failure> {
+    let mut out = write_head(&connection.shared, exchange, tables, &reply, framing)?;
     let send_ms = tables.timeout(
         exchange.route.get(),
         None,
