@@ -280,6 +280,13 @@ impl RequestBody {
         }
     }
 
+    /// What hooks make of the body is sent from its start: for another attempt.
+    pub(crate) fn restart(&mut self) {
+        if let Some(made) = &mut self.made {
+            made.restart();
+        }
+    }
+
     /// Pumps until the body is done (`Ready`) or a peer must be waited for.
     pub(crate) fn poll_pump(
         &mut self,

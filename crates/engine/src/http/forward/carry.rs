@@ -68,30 +68,17 @@ pub(super) async fn carry<C: Carrier>(
         |t| t.upstream_idle,
         |t| t.upstream_idle,
     );
-    let send_ms = plan.send_ms;
     connection.watch.arm(Limit::UpstreamIdle, idle_ms);
-    let mut disconnect = DisconnectWatcher::new(plan.tables.limits.allow_half_close);
-    let mut carried = connection.peer.stream.carried();
+    let mut wait = CarryWait {
+        send_ms: plan.send_ms,
+        idle_ms,
+        disconnect: DisconnectWatcher::new(plan.tables.limits.allow_half_close),
+        carried: connection.peer.stream.carried(),
+    };
     poll_fn(|context| {
         let (before, mut moved) = (relay.progress(), false);
         if !body.is_done() && !*upload_closed {
-            let mut waits = Waits::Client;
-            let received = body.received;
-            let pumped = body.poll_pump(
-                context,
-                &mut connection.peer,
-                &mut server.peer,
-                &mut moved,
-                &mut waits,
-            );
-            exchange
-                .request_bytes
-                .set(exchange.request_bytes.get() + body.received - received);
-            match pumped {
-                Poll::Ready(Err(BodyBroken::Server)) => *upload_closed = true,
-                Poll::Ready(Err(broken)) => return Poll::Ready(Err(body_failure(&broken, exchange))),
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-            }
+            *upload_closed = !pump(context, connection, plan, &mut server.peer, body, &mut moved)?;
         }
         let unread = server.peer.unread().len();
         let mut on = On::Source;
@@ -104,14 +91,61 @@ pub(super) async fn carry<C: Carrier>(
         if moved || relay.progress() != before || server.peer.unread().len() != unread {
             connection.watch.disarm();
         }
+        wait.poll(context, connection, plan, body, on).map(Err)
+    })
+    .await
+}
+
+/// Moves on what is here of the request; false if the server takes no more of it.
+fn pump(
+    context: &mut Context<'_>,
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    server: &mut Peer,
+    body: &mut RequestBody,
+    moved: &mut bool,
+) -> Result<bool, Failure> {
+    let exchange = plan.exchange;
+    let received = body.received;
+    let pumped = body.poll_pump(context, &mut connection.peer, server, moved, &mut Waits::Client);
+    exchange
+        .request_bytes
+        .set(exchange.request_bytes.get() + body.received - received);
+    match pumped {
+        Poll::Ready(Err(BodyBroken::Server)) => Ok(false),
+        Poll::Ready(Err(broken)) => Err(body_failure(&broken, exchange)),
+        Poll::Ready(Ok(())) | Poll::Pending => Ok(true),
+    }
+}
+
+/// The wait for whoever holds a response up, and what bounds it.
+struct CarryWait {
+    send_ms: u64,
+    idle_ms: u64,
+    disconnect: DisconnectWatcher,
+    /// Bytes that the client's connection had taken when this was last looked at.
+    carried: u64,
+}
+
+impl CarryWait {
+    /// Waits on; ready only with the failure of whom it took too long.
+    #[inline]
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        plan: &Plan<'_>,
+        body: &RequestBody,
+        on: On,
+    ) -> Poll<Failure> {
         let (limit, ms) = match on {
-            On::Sink => (Limit::Send, send_ms),
-            On::Source => (Limit::UpstreamIdle, idle_ms),
+            On::Sink => (Limit::Send, self.send_ms),
+            On::Source => (Limit::UpstreamIdle, self.idle_ms),
             On::Hook => {
                 // its own deadline bounds it, and the client's send timeout
                 connection.watch.disarm();
-                if body.is_finished() && disconnect.poll(context, &mut connection.peer) {
-                    return Poll::Ready(Err(Failure::client_left()));
+                if body.is_finished() && self.disconnect.poll(context, &mut connection.peer) {
+                    return Poll::Ready(Failure::client_left());
                 }
                 return Poll::Pending;
             }
@@ -122,7 +156,7 @@ pub(super) async fn carry<C: Carrier>(
         if on == On::Sink && connection.watch.expired().is_some() {
             // the client takes bytes, only not yet those of this stream
             let taken = connection.peer.stream.carried();
-            if std::mem::replace(&mut carried, taken) != taken {
+            if std::mem::replace(&mut self.carried, taken) != taken {
                 connection.watch.arm(limit, ms);
             }
         }
@@ -133,12 +167,11 @@ pub(super) async fn carry<C: Carrier>(
             } else {
                 RelayBroken::Server(broken)
             };
-            return Poll::Ready(Err(cut(connection, plan, &side)));
+            return Poll::Ready(cut(connection, plan, &side));
         }
         connection.watch.register(context);
         Poll::Pending
-    })
-    .await
+    }
 }
 
 /// What a relay that broke means.

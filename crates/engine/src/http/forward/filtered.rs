@@ -8,10 +8,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
-use headgate_wire::{frame_response, Content, Framing, ResponseHead, Version};
+use headgate_wire::{frame_response, Content, Framing, ResponseFraming, ResponseHead, Version};
 
 use super::carry::{carry, cut, keep, Carrier};
-use super::relay::head;
+use super::relay::{head, next};
 use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
@@ -78,13 +78,45 @@ pub(super) async fn respond(
         exchange: Rc::clone(exchange),
         hooks: Rc::clone(&plan.tables.hooks),
     };
-    let has_body = response.framing != Framing::None;
-    if has_body {
+    if response.framing != Framing::None {
         let mut begin = Begin(&mut pump);
         if !at_once(&mut begin, connection, plan, &mut server).await? {
             carry(connection, plan, &mut server, &mut begin, body, &mut stopped).await?;
         }
     }
+    let framing = start(&mut pump, connection, plan, &response, body);
+    let relayed = match at_once(&mut pump, connection, plan, &mut server).await {
+        Ok(true) => Ok(()),
+        Ok(false) => carry(connection, plan, &mut server, &mut pump, body, &mut stopped).await,
+        Err(failure) => Err(failure),
+    };
+    exchange.response_bytes.set(pump.filtered.outlet.written);
+    if pump.filtered.outlet.written == 0 {
+        // composed, not sent: the client can still get an error response
+        exchange.status.set(0);
+    }
+    connection
+        .shared
+        .buffers
+        .keep_scrap(pump.filtered.outlet.into_scrap());
+    drop(lease);
+    relayed?;
+    if body.is_done() && response.keeps_server && response.framing != Framing::UntilClose {
+        keep(connection, plan, server);
+    }
+    Ok(next(framing, body))
+}
+
+/// Composes the head, now that the hooks have seen what comes before it.
+fn start(
+    pump: &mut FilteredCarrier,
+    connection: &Connection,
+    plan: &Plan<'_>,
+    response: &Filtering<'_>,
+    body: &RequestBody,
+) -> ResponseFraming {
+    let exchange = plan.exchange;
+    let has_body = response.framing != Framing::None;
     let content = match pump.filtered.length() {
         // what a GET would give is not known, so the reply to a HEAD does not declare it
         _ if !has_body => Content::None(None),
@@ -113,30 +145,7 @@ pub(super) async fn respond(
     );
     pump.filtered.start(head, framing.is_chunked, framing.has_content);
     pump.payload.may_pipe = connection.peer.stream.socket().is_some() && pump.filtered.chain.is_of_streams();
-    let relayed = match at_once(&mut pump, connection, plan, &mut server).await {
-        Ok(true) => Ok(()),
-        Ok(false) => carry(connection, plan, &mut server, &mut pump, body, &mut stopped).await,
-        Err(failure) => Err(failure),
-    };
-    exchange.response_bytes.set(pump.filtered.outlet.written);
-    if pump.filtered.outlet.written == 0 {
-        // composed, not sent: the client can still get an error response
-        exchange.status.set(0);
-    }
-    connection
-        .shared
-        .buffers
-        .keep_scrap(pump.filtered.outlet.into_scrap());
-    drop(lease);
-    relayed?;
-    if body.is_done() && response.keeps_server && response.framing != Framing::UntilClose {
-        keep(connection, plan, server);
-    }
-    Ok(match (framing.closes, body.is_finished()) {
-        (_, false) => Next::Linger,
-        (true, true) => Next::Close,
-        (false, true) => Next::KeepAlive,
-    })
+    framing
 }
 
 /// Goes on as far as it goes without waiting; true if that was all, as it is with most bodies. Else [`carry`] waits.

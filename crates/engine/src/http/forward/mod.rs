@@ -8,6 +8,7 @@ mod attempt;
 mod attempt_http2;
 mod carry;
 mod filtered;
+mod in_flight;
 mod max_forwards;
 mod queue;
 mod relay;
@@ -30,6 +31,7 @@ use crate::http::phases::run_hooks;
 use crate::http::reply::grpc;
 use crate::http::reply::{stripped_path, Outcome};
 use crate::state::connection::Connection;
+use crate::state::Shared;
 use attempt::{AttemptFailed, Ready};
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{Lease, Upstream};
@@ -86,24 +88,13 @@ async fn try_servers(
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
-    // the part of the body that is here goes out with the head; a copy of it can do so again, if an attempt fails
-    let mut here = Vec::new();
-    let body_hooks = exchange
-        .route
-        .get()
-        .map_or(&[][..], |route| &tables.routes[route].hooks.request_body);
-    if begin::is_needed(exchange, body_hooks) {
-        here = Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?;
+    let route = exchange.route.get();
+    let body_hooks = route.map_or(&[][..], |route| &tables.routes[route].hooks.request_body);
+    let here = if begin::is_needed(exchange, body_hooks) {
+        Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?
     } else {
-        let client = &mut connection.peer;
-        let taken = if body.is_plain() && is_sent_once(exchange, &upstream) {
-            body.offer_available(client)
-        } else {
-            body.take_available(client, &mut here)
-        };
-        exchange.request_bytes.set(body.received);
-        taken.map_err(|broken| body_failure(&broken, exchange))?;
-    }
+        take_available(connection, exchange, &upstream, body)?
+    };
     let plan = Plan::new(exchange, tables, &upstream);
 
     let mut tried = Tried::new();
@@ -111,38 +102,27 @@ async fn try_servers(
     for _ in 0..=upstream.retries {
         let shared = connection.shared.clone();
         if !plan.balance.is_empty() {
-            exchange.rare().tried.replace(tried.clone());
-            let loads = upstream.loads(shared.clock.now_ms(), &shared.metrics);
-            exchange.rare().loads.replace(loads);
+            show_servers(&shared, &plan, &tried);
             if let Some(reply) = run_hooks(connection, exchange, plan.balance).await? {
                 return Ok(Outcome::reply(reply));
             }
         }
-        let server = match exchange.picked.take() {
+        let picked = exchange.picked.take();
+        let server = match picked.or_else(|| reserved_server(connection, &upstream, &tried)) {
             Some(server) => server,
-            None => match reserved_server(connection, &upstream, &tried) {
+            None => match queue::server(connection, &plan, &tried).await? {
                 Some(server) => server,
-                None => match queue::server(connection, &plan, &tried).await? {
-                    Some(server) => server,
-                    None => break,
-                },
+                None => break,
             },
         };
         tried.insert(server);
-        if failure.is_some() {
-            shared.metrics.count(Counter::Retries);
-        }
-        exchange.attempt.set(exchange.attempt.get() + 1);
-        exchange.server.set(Some(server));
-        let lease = Lease::new(shared.metrics.clone(), &upstream, server);
+        let lease = begin_attempt(&shared, &plan, server, failure.is_some());
         if !plan.hooks.is_empty() {
             if let Some(reply) = run_hooks(connection, exchange, plan.hooks).await? {
                 return Ok(Outcome::reply(reply));
             }
         }
-        if let Some(made) = &mut body.made {
-            made.restart();
-        }
+        body.restart();
         match plan.attempt(connection, server, &here, body).await {
             Ok(ready) => {
                 upstream.succeeded(server, shared.clock.now_ms());
@@ -150,10 +130,8 @@ async fn try_servers(
             }
             Err(AttemptFailed::Request(failure)) => return Err(failure),
             Err(AttemptFailed::Server(failed)) => {
-                shared.metrics.count(Counter::UpstreamFailures);
-                upstream.failed(server, shared.clock.now_ms());
-                // what ends with the worker has no time for another one
-                let again = may_retry(&failed, &plan, body) && !shared.is_closed.get();
+                note_failed(&shared, &upstream, server);
+                let again = may_retry(&failed, &plan, body, &shared);
                 failure = Some(failed);
                 if !again {
                     break;
@@ -162,6 +140,52 @@ async fn try_servers(
         }
     }
     Err(failure.unwrap_or_else(|| Failure::from(FailureKind::NoServer)))
+}
+
+/// The part of the body that is here goes out with the head; the copy of it that is returned can do so again, if an attempt
+/// fails.
+#[inline]
+fn take_available(
+    connection: &mut Connection,
+    exchange: &Exchange,
+    upstream: &Upstream,
+    body: &mut RequestBody,
+) -> Result<Vec<u8>, Failure> {
+    let mut here = Vec::new();
+    let client = &mut connection.peer;
+    let taken = if body.is_plain() && is_sent_once(exchange, upstream) {
+        body.offer_available(client)
+    } else {
+        body.take_available(client, &mut here)
+    };
+    exchange.request_bytes.set(body.received);
+    taken.map_err(|broken| body_failure(&broken, exchange))?;
+    Ok(here)
+}
+
+/// Shows `balance` hooks what they choose from.
+fn show_servers(shared: &Shared, plan: &Plan<'_>, tried: &Tried) {
+    let rare = plan.exchange.rare();
+    rare.tried.replace(tried.clone());
+    let loads = plan.upstream.loads(shared.clock.now_ms(), &shared.metrics);
+    rare.loads.replace(loads);
+}
+
+/// Counts an attempt on a server, which has this request in flight until the lease is dropped.
+#[inline]
+fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool) -> Lease {
+    if is_retry {
+        shared.metrics.count(Counter::Retries);
+    }
+    let exchange = plan.exchange;
+    exchange.attempt.set(exchange.attempt.get() + 1);
+    exchange.server.set(Some(server));
+    Lease::new(shared.metrics.clone(), plan.upstream, server)
+}
+
+fn note_failed(shared: &Shared, upstream: &Upstream, server: usize) {
+    shared.metrics.count(Counter::UpstreamFailures);
+    upstream.failed(server, shared.clock.now_ms());
 }
 
 /// The server that the client has a connection of its own to, if that was not tried yet.
@@ -180,8 +204,11 @@ fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
 
 /// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110
 /// section 9.2.2), and everything sent so far can be sent again.
-fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
-    !body.is_committed && failure.retry().on_another_server(plan.is_idempotent)
+fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody, shared: &Shared) -> bool {
+    !body.is_committed
+        && failure.retry().on_another_server(plan.is_idempotent)
+        // what ends with the worker has no time for another one
+        && !shared.is_closed.get()
 }
 
 impl<'a> Plan<'a> {

@@ -17,6 +17,7 @@ use crate::http::h1::server_timing;
 use crate::http::phases::run_hooks_now;
 use crate::http::reply::page::reason_phrase;
 use crate::http::reply::{LocalReply, Outcome};
+use crate::snapshot::BodyHook;
 use crate::state::connection::{Connection, Next};
 use headgate_upstream::{Lease, Pooled};
 
@@ -34,10 +35,8 @@ pub(super) async fn respond(
     } = ready;
     let exchange = plan.exchange;
     let mut received = ReceivedHead::of(plan);
-    let hooks = exchange
-        .route
-        .get()
-        .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response);
+    let route_hooks = exchange.route.get().map(|route| &plan.tables.routes[route].hooks);
+    let hooks = route_hooks.map_or(&[][..], |hooks| &hooks.response);
     if !hooks.is_empty() {
         if let Some(reply) = run_hooks_now(connection, exchange, hooks).await? {
             exchange.response.replace(None);
@@ -53,50 +52,100 @@ pub(super) async fn respond(
             .await
             .map(Outcome::Relayed);
     }
-    let (client_version, persistent) = {
-        let request = exchange.request.borrow();
-        (request.version, request.persistent)
-    };
-    // a response that came before the request's end: the client may never finish sending
-    let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
-    let content = Content::of(received.framing, received.declared_length);
-    let client_framing = frame_response(exchange.request_kind, status, content, client_version, closes);
-    if !client_framing.has_content {
+    let client = ClientSide::of(connection, plan, &received, status, body);
+    if !client.framing.has_content {
         received.leave_content(&mut server);
     }
     let (framing, keeps_server) = (received.framing, received.keeps_server);
-    let body_hooks = exchange
-        .route
-        .get()
-        .map_or(&[][..], |route| &plan.tables.routes[route].hooks.response_body);
+    let body_hooks = route_hooks.map_or(&[][..], |hooks| &hooks.response_body);
     if !body_hooks.is_empty() || exchange.has_response_trailers() {
-        let response = Filtering {
-            framing,
-            keeps_server,
-            hooks: body_hooks,
-            coding: received.coding,
-            status,
-            client_version,
-            closes,
-        };
+        let response = received.filtering(body_hooks, client);
         return Box::pin(filtered::respond(
             connection, plan, server, response, body, stopped, lease,
         ))
         .await
         .map(Outcome::Relayed);
     }
+    let mut relay = start_relay(connection, plan, &server, framing, client);
+    let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut stopped).await;
+    note_relayed(connection, plan, relay);
+    drop(lease);
+    relayed?;
+    if body.is_done() && keeps_server && framing != Framing::UntilClose {
+        keep(connection, plan, server);
+    }
+    Ok(Outcome::Relayed(next(client.framing, body)))
+}
+
+/// What becomes of the client's connection after a response.
+pub(super) fn next(framing: ResponseFraming, body: &RequestBody) -> Next {
+    match (framing.closes, body.is_finished()) {
+        (_, false) => Next::Linger,
+        (true, true) => Next::Close,
+        (false, true) => Next::KeepAlive,
+    }
+}
+
+/// How the client gets a response.
+#[derive(Clone, Copy)]
+struct ClientSide {
+    status: u16,
+    version: Version,
+    closes: bool,
+    framing: ResponseFraming,
+}
+
+impl ClientSide {
+    #[inline]
+    fn of(
+        connection: &Connection,
+        plan: &Plan<'_>,
+        received: &ReceivedHead,
+        status: u16,
+        body: &RequestBody,
+    ) -> Self {
+        let (version, persistent) = {
+            let request = plan.exchange.request.borrow();
+            (request.version, request.persistent)
+        };
+        // a response that came before the request's end: the client may never finish sending
+        let closes = !persistent || !body.is_finished() || connection.shared.is_draining.get();
+        let content = Content::of(received.framing, received.declared_length);
+        Self {
+            status,
+            version,
+            closes,
+            framing: frame_response(plan.exchange.request_kind, status, content, version, closes),
+        }
+    }
+}
+
+/// The relay of a body that no hook sees, behind its head.
+#[inline]
+fn start_relay(
+    connection: &Connection,
+    plan: &Plan<'_>,
+    server: &Pooled,
+    framing: Framing,
+    client: ClientSide,
+) -> Relay {
     let now_us = connection.shared.clock.now_us();
     let out = connection.shared.buffers.scrap();
-    let head = head(connection, plan, client_framing, client_version, now_us, out);
+    let head = head(connection, plan, client.framing, client.version, now_us, out);
     let may_splice = server.peer.stream.socket().is_some() && connection.peer.stream.socket().is_some();
-    let mut relay = Relay::new(
+    Relay::new(
         head,
         framing,
-        client_framing.is_chunked,
+        client.framing.is_chunked,
         plan.tables.response_chunk_limits(plan.upstream),
         may_splice,
-    );
-    let relayed = carry(connection, plan, &mut server, &mut relay, body, &mut stopped).await;
+    )
+}
+
+/// Notes in the exchange what the client got.
+#[inline]
+fn note_relayed(connection: &Connection, plan: &Plan<'_>, mut relay: Relay) {
+    let exchange = plan.exchange;
     exchange.response_bytes.set(relay.written);
     if relay.written == 0 {
         // composed, not sent: the client can still get an error response
@@ -106,18 +155,6 @@ pub(super) async fn respond(
         exchange.rare().response_trailers.replace(Some(trailers));
     }
     connection.shared.buffers.keep_scrap(relay.framing);
-    drop(lease);
-    relayed?;
-    if body.is_done() && keeps_server && framing != Framing::UntilClose {
-        keep(connection, plan, server);
-    }
-    Ok(Outcome::Relayed(
-        match (client_framing.closes, body.is_finished()) {
-            (_, false) => Next::Linger,
-            (true, true) => Next::Close,
-            (false, true) => Next::KeepAlive,
-        },
-    ))
 }
 
 /// What is to be known of a response as it came, before hooks change it.
@@ -143,6 +180,18 @@ impl ReceivedHead {
             status: response.status,
             has_unrequested_coding: response.framing == Framing::Chunked && response.head.has_inner_codings(),
             coding: filtered::coding(response, plan.exchange, plan.tables),
+        }
+    }
+
+    fn filtering<'a>(&self, hooks: &'a [BodyHook], client: ClientSide) -> Filtering<'a> {
+        Filtering {
+            framing: self.framing,
+            keeps_server: self.keeps_server,
+            hooks,
+            coding: self.coding,
+            status: client.status,
+            client_version: client.version,
+            closes: client.closes,
         }
     }
 
