@@ -782,6 +782,15 @@ class Failure:
 def failures() -> list[tuple[_FailureKind, Literal["client", "upstream", "gateway"], int, str, str, str]]:
     """All kinds of failures: kind, whose fault, status, retry, level of the log, meaning."""
 
+def phases() -> list[
+    tuple[
+        str,
+        Literal["connection", "listener", "gateway", "route", "matcher"],
+        list[Literal["answers", "has_body", "without_route", "repeats"]],
+    ]
+]:
+    """The engine's table of phases, in the order of a request's life: name, scope, and the flags that are set."""
+
 _Key = str | bytes
 
 @disjoint_base

@@ -1,8 +1,8 @@
 """The phases of a request's life, as one table: what a hook of each is given and what it may do.
 
 How it works: everything that goes through phases reads this table: the configuration's `hooks`, the decorators, the
-checks of signatures, the lists of the engine's snapshot, the reference page. The engine has the same names in a list of
-its own.
+checks of signatures, the lists of the engine's snapshot, the reference page. The engine has a table of its
+own (`PHASES` in `crates/engine/src/snapshot/phases.rs`), which has to agree: a new phase is one entry in each.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def test_what_is_wrong_is_said(dictionary: Dictionary) -> None:
         (lambda: dictionary.incr("n", True), TypeError, "not `bool`"),
         (lambda: dictionary.incr("n", 1 << 70), OverflowError, "64 bits"),
         (lambda: dictionary.set("x", object()), TypeError, "what JSON can say"),
-        (lambda: dictionary.set("x", 1, ttl=-1), ValueError, "no time to live"),
-        (lambda: dictionary.set("x", 1, ttl=math.nan), ValueError, "no time to live"),
+        (lambda: dictionary.set("x", 1, ttl=-1), ValueError, "is not a valid time to live"),
+        (lambda: dictionary.set("x", 1, ttl=math.nan), ValueError, "is not a valid time to live"),
         (lambda: dictionary.set("", 1), ValueError, "1 to 65535 bytes"),
         (lambda: dictionary.set(5, 1), TypeError, "not `int`"),  # type: ignore[arg-type]
         (lambda: dictionary.set("x", b"x" * (1 << 20)), ValueError, "make it larger"),

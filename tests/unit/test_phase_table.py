@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import headgate
+from headgate import _core
 from headgate.phases import PHASES
 
 STUB = Path(headgate.__file__).with_name("_phase_decorators.pyi")
@@ -97,3 +98,30 @@ def test_every_place_of_a_phase_is_in_the_stub() -> None:
     assert {scope for scopes in CLASSES.values() for scope in scopes} == {
         phase.scope for phase in PHASES.values()
     }
+
+
+def test_engine_has_the_same_table() -> None:
+    flags = ("answers", "has_body", "without_route")
+    wanted = [
+        (phase.name, phase.scope, {flag for flag in flags if getattr(phase, flag)})
+        for phase in PHASES.values()
+        if phase.scope != "worker"
+    ]
+    found = [
+        (name, scope, {*flags} - {"repeats"}) for name, scope, flags in _core.phases() if scope != "matcher"
+    ]
+    assert found == wanted
+
+
+def test_what_only_the_engine_says_of_phases() -> None:
+    assert [name for name, scope, _ in _core.phases() if scope == "matcher"] == ["match"]
+    repeating = {name for name, _, flags in _core.phases() if "repeats" in flags}
+    assert repeating == {phase.name for phase in PHASES.values() if phase.has_body} | {"websocket_message"}
+
+
+def test_hook_of_a_phase_that_the_engine_does_not_call_is_refused_by_name() -> None:
+    known = ", ".join(name for name, *_ in _core.phases())
+    with pytest.raises(ValueError, match=f"^`startup` is not a phase of a request; hint: one of {known}$"):
+        _core.HookSpec(
+            phase="startup", function=print, is_async=False, deadline_ms=1, on_error="open", name="print"
+        )

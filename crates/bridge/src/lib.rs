@@ -28,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::calls::spec::HookSpec;
+    use crate::calls::spec::{phases, HookSpec};
     #[pymodule_export]
     use crate::core::Core;
     #[pymodule_export]

@@ -40,5 +40,6 @@ pub use http::fetch::{
     UploadEnd,
 };
 pub use messages::websocket;
+pub use snapshot::{Flag, Phase};
 pub use tables::SnapshotError;
 pub use worker::{check, Prepared, Worker};

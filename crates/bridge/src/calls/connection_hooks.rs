@@ -3,13 +3,13 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use headgate_engine::{ChunkVerdict, ConnectionState, Verdict};
+use headgate_engine::{ChunkVerdict, ConnectionState, Phase, Verdict};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyContext;
 
 use crate::calls::calling::{Call, Meaning, Subject};
-use crate::calls::spec::{Hook, Phase};
+use crate::calls::spec::Hook;
 use crate::event_loop::heartbeat::InPython;
 use crate::event_loop::link::Hold;
 use crate::event_loop::report::Origin;

@@ -7,15 +7,15 @@ use std::task::Poll;
 
 use headgate_engine::websocket::{Message, Party};
 use headgate_engine::{
-    BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, HookTime, Hooks, MatcherFailed, MessageStep, Read,
-    Step,
+    BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, Flag, HookTime, Hooks, MatcherFailed, MessageStep,
+    Phase, Read, Step,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyContext, PySequence};
 
 use crate::calls::calling::{Call, Subject};
 use crate::calls::hook_times::Shown;
-use crate::calls::spec::{Hook, OnError, Phase};
+use crate::calls::spec::{Hook, OnError};
 use crate::event_loop::heartbeat::InPython;
 use crate::event_loop::link::Hold;
 use crate::event_loop::report::Origin;
@@ -240,7 +240,12 @@ impl Subject for Rc<Exchange> {
         let mut hooks = self.timings.hooks.borrow_mut();
         // a body hook is called once for each piece, one of messages for each: one entry for all
         let same = |time: &&mut HookTime| Rc::ptr_eq(&time.name, &hook.name);
-        if let Some(time) = hooks.iter_mut().rev().find(same).filter(|_| hook.phase.repeats()) {
+        if let Some(time) = hooks
+            .iter_mut()
+            .rev()
+            .find(same)
+            .filter(|_| hook.phase.has(Flag::Repeats))
+        {
             time.us += us;
             return;
         }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use headgate_engine::snapshot::{Flag, Phase, PhaseSpec, PHASES};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -33,7 +34,7 @@ impl HookSpec {
         on_error: String,
         name: String,
     ) -> PyResult<Self> {
-        Phase::from_name(&phase)?;
+        phase_named(&phase)?;
         OnError::from_name(&on_error)?;
         Ok(Self {
             phase,
@@ -72,7 +73,7 @@ impl Hook {
             )));
         }
         Ok(Self {
-            phase: Phase::from_name(&spec.getattr("phase")?.extract::<PyBackedStr>()?)?,
+            phase: phase_named(&spec.getattr("phase")?.extract::<PyBackedStr>()?)?,
             function: function.unbind(),
             deadline_ms: spec.getattr("deadline_ms")?.extract()?,
             on_error: OnError::from_name(&spec.getattr("on_error")?.extract::<PyBackedStr>()?)?,
@@ -83,90 +84,35 @@ impl Hook {
     }
 }
 
-/// The phases that the engine calls hooks in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
-    Connect,
-    ClientHello,
-    ClientData,
-    ServerData,
-    Rewrite,
-    Request,
-    RequestBody,
-    Balance,
-    UpstreamRequest,
-    Response,
-    ResponseBody,
-    WebSocketMessage,
-    Error,
-    Log,
-    /// A matcher function of a route.
-    Match,
+/// The engine's table of phases, in the order of a request's life: name, scope, and the names of the flags that are set.
+#[pyfunction]
+pub(crate) fn phases() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+    const FLAGS: [(Flag, &str); 4] = [
+        (Flag::Answers, "answers"),
+        (Flag::HasBody, "has_body"),
+        (Flag::WithoutRoute, "without_route"),
+        (Flag::Repeats, "repeats"),
+    ];
+    let flags = |spec: &PhaseSpec| {
+        FLAGS
+            .iter()
+            .filter(|(flag, _)| spec.has(*flag))
+            .map(|(_, name)| *name)
+            .collect()
+    };
+    PHASES
+        .iter()
+        .map(|spec| (spec.name, spec.scope.name(), flags(spec)))
+        .collect()
 }
 
-impl Phase {
-    const NAMES: [(&'static str, Self); 15] = [
-        ("connect", Self::Connect),
-        ("client_hello", Self::ClientHello),
-        ("client_data", Self::ClientData),
-        ("server_data", Self::ServerData),
-        ("rewrite", Self::Rewrite),
-        ("request", Self::Request),
-        ("request_body", Self::RequestBody),
-        ("balance", Self::Balance),
-        ("upstream_request", Self::UpstreamRequest),
-        ("response", Self::Response),
-        ("response_body", Self::ResponseBody),
-        ("websocket_message", Self::WebSocketMessage),
-        ("error", Self::Error),
-        ("log", Self::Log),
-        ("match", Self::Match),
-    ];
-
-    fn from_name(name: &str) -> PyResult<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, phase)| *phase)
-            .ok_or_else(|| {
-                let known = Self::NAMES.map(|(name, _)| name).join(", ");
-                PyValueError::new_err(format!(
-                    "`{name}` is not a phase of a request; hint: one of {known}"
-                ))
-            })
-    }
-
-    /// The name in Python.
-    pub(crate) fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(_, phase)| *phase == self)
-            .map_or("", |(name, _)| name)
-    }
-
-    /// Whether its hooks may be called many times for one request.
-    pub(crate) fn repeats(self) -> bool {
-        self.is_of_body() || self == Self::WebSocketMessage
-    }
-
-    /// Whether its hooks are called once for each piece of a body.
-    pub(crate) fn is_of_body(self) -> bool {
-        matches!(self, Self::RequestBody | Self::ResponseBody)
-    }
-
-    /// Whether a hook of this phase may respond the request.
-    pub(crate) fn may_respond(self) -> bool {
-        !matches!(
-            self,
-            Self::Connect
-                | Self::ClientHello
-                | Self::ClientData
-                | Self::ServerData
-                | Self::WebSocketMessage
-                | Self::Log
-                | Self::Match
-        )
-    }
+fn phase_named(name: &str) -> PyResult<Phase> {
+    Phase::from_name(name).ok_or_else(|| {
+        let known = PHASES.map(|spec| spec.name).join(", ");
+        PyValueError::new_err(format!(
+            "`{name}` is not a phase of a request; hint: one of {known}"
+        ))
+    })
 }
 
 /// What becomes of a request whose hook fails.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use headgate_engine::{BodyVerdict, Exchange, HookResponse, HookResponseBody, Verdict};
+use headgate_engine::{BodyVerdict, Exchange, Flag, HookResponse, HookResponseBody, Phase, Verdict};
 use headgate_wire::Head;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::calls::calling::{Call, Meaning, Subject};
-use crate::calls::spec::{Hook, Phase};
+use crate::calls::spec::Hook;
 use crate::event_loop::body_source::Stream;
 use crate::interpreter::bytes::chunk;
 use crate::interpreter::piece::PyPiece;
@@ -33,7 +33,7 @@ impl Meaning<Rc<Exchange>> for Verdict {
             }
         }
         match listed_fields(result)? {
-            Some(headers) if call.hook.phase.may_respond() => {
+            Some(headers) if call.hook.phase.has(Flag::Answers) => {
                 let response = response(call, result, &headers)?;
                 Ok(Self::Respond(Box::new(response)))
             }
@@ -119,11 +119,11 @@ fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
         .get_type()
         .name()
         .map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    let hint = if hook.phase.is_of_body() {
+    let hint = if hook.phase.has(Flag::HasBody) {
         "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
     } else if hook.phase == Phase::Balance {
         "return nothing, one of `upstream.servers`, or the address of one"
-    } else if hook.phase.may_respond() {
+    } else if hook.phase.has(Flag::Answers) {
         "return nothing to go on, or a `headgate.Response` to send"
     } else {
         "nothing can be answered in this phase: return nothing"

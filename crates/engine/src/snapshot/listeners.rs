@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::ListenerTls;
+use super::{HookLists, ListenerTls};
 
 /// A listener.
 #[derive(Deserialize, Debug)]
@@ -42,8 +42,8 @@ pub struct Listener {
     #[serde(default)]
     pub tls: Option<ListenerTls>,
     /// Hooks of its connections.
-    #[serde(default)]
-    pub hooks: ConnectionHooks,
+    #[serde(default, deserialize_with = "HookLists::of_listener")]
+    pub hooks: HookLists,
 }
 
 /// TLS connections that are carried on without being decrypted.
@@ -77,18 +77,4 @@ impl ListenerProtocol {
             Self::Udp => "udp",
         }
     }
-}
-
-/// Hooks of connections: indices into the table that came with the snapshot, in running order.
-#[derive(Deserialize, Debug, Clone, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConnectionHooks {
-    /// When a connection is accepted, before its first byte is looked at.
-    pub connect: Vec<usize>,
-    /// When the first TLS message is there, before it is decided where the connection goes.
-    pub client_hello: Vec<usize>,
-    /// For each chunk or datagram from the client.
-    pub client_data: Vec<usize>,
-    /// For each chunk or datagram from the server.
-    pub server_data: Vec<usize>,
 }

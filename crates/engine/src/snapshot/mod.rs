@@ -3,17 +3,21 @@
 //! The text is made by `headgate.config`, where defaults and descriptions live; here every field is required unless it may
 //! be absent by meaning. Times are milliseconds, sizes bytes.
 
+mod hook_lists;
 mod listeners;
 mod paths;
+mod phases;
 mod protocols;
 mod routes;
 
 use serde::Deserialize;
 
-pub use self::listeners::{ConnectionHooks, Listener, ListenerProtocol, TlsRoute};
+pub use self::hook_lists::HookLists;
+pub use self::listeners::{Listener, ListenerProtocol, TlsRoute};
 pub use self::paths::{Path, Slashes};
+pub use self::phases::{Flag, Phase, PhaseSpec, Scope, PHASES};
 pub use self::protocols::{H2c, Http2, WebSocket};
-pub use self::routes::{Action, BodyHook, BodyMode, PhaseHooks, Route};
+pub use self::routes::{Action, BodyHook, BodyMode, Route};
 pub use headgate_net::tls::spec::{ListenerTls, UpstreamTls};
 pub use headgate_upstream::spec::{Keepalive, RouteTimeouts, Server, Upstream, UpstreamProtocol};
 
@@ -58,8 +62,8 @@ pub struct Snapshot {
     #[serde(default)]
     pub trusted_proxies: Option<Vec<String>>,
     /// Hooks of requests before they have a route, or that get none.
-    #[serde(default)]
-    pub hooks: PhaseHooks,
+    #[serde(default, deserialize_with = "HookLists::of_gateway")]
+    pub hooks: HookLists,
 }
 
 /// Bounds on what peers may send.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::RouteTimeouts;
+use super::{HookLists, RouteTimeouts};
 
 /// A route.
 #[derive(Deserialize, Debug)]
@@ -48,8 +48,8 @@ pub struct Route {
     #[serde(default)]
     pub timeouts: Option<RouteTimeouts>,
     /// The route's hooks, all that run for it, in order.
-    #[serde(default)]
-    pub hooks: PhaseHooks,
+    #[serde(default, deserialize_with = "HookLists::of_route")]
+    pub hooks: HookLists,
 }
 
 /// What a route does.
@@ -86,32 +86,6 @@ pub enum Action {
     },
     /// A `request` hook responds; 404 if none does.
     Hooks {},
-}
-
-/// Hooks by phase: indices into the table that came with the snapshot, in running order.
-#[derive(Deserialize, Debug, Default, Clone, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct PhaseHooks {
-    /// Before routing.
-    pub rewrite: Vec<usize>,
-    /// Route chosen.
-    pub request: Vec<usize>,
-    /// The request's body on its way.
-    pub request_body: Vec<BodyHook>,
-    /// A server is to be chosen for an attempt.
-    pub balance: Vec<usize>,
-    /// Before each attempt's bytes go out.
-    pub upstream_request: Vec<usize>,
-    /// The response's head is there.
-    pub response: Vec<usize>,
-    /// The response's body on its way.
-    pub response_body: Vec<BodyHook>,
-    /// Messages of a WebSocket, either way.
-    pub websocket_message: Vec<usize>,
-    /// Something failed.
-    pub error: Vec<usize>,
-    /// After the last byte.
-    pub log: Vec<usize>,
 }
 
 /// A hook of a body phase.

@@ -25,6 +25,7 @@ use crate::access_log::Entry;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::{Chosen, ConnectionState, Preread};
 use crate::hooks::{ChunkStep, ChunkVerdict};
+use crate::snapshot::Phase;
 use crate::state::admission::Admission;
 use crate::state::connection_hooks::run_hooks;
 use crate::state::Shared;
@@ -192,7 +193,7 @@ impl Session {
 
     async fn exchange_datagrams(&mut self, mut datagrams: Receiver<Vec<u8>>) -> Result<(), &'static str> {
         let state = self.state();
-        run_hooks(&self.shared, &state, &self.settings.hooks.connect)
+        run_hooks(&self.shared, &state, &self.settings.hooks[Phase::Connect])
             .await
             .map_err(|refusal| {
                 refusal.count(&self.shared.metrics);
@@ -302,9 +303,9 @@ impl Session {
     ) -> Result<Option<Vec<u8>>, &'static str> {
         let hooks = &self.settings.hooks;
         let hooks = if is_clients {
-            &hooks.client_data
+            &hooks[Phase::ClientData]
         } else {
-            &hooks.server_data
+            &hooks[Phase::ServerData]
         };
         for hook in hooks {
             self.shared.begin_request(&*self.tables.hooks);

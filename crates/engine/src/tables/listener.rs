@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headgate_wire::ProxyVersions;
 
-use crate::snapshot::{self, ConnectionHooks, ListenerProtocol};
+use crate::snapshot::{self, HookLists, ListenerProtocol, Phase};
 use crate::tables::networks::Networks;
 use headgate_net::tls::{ListenerTls, TicketKeys};
 
@@ -22,7 +22,7 @@ pub(crate) struct Settings {
     pub(crate) idle_ms: u64,
     pub(crate) lifetime_ms: u64,
     pub(crate) tls: Option<Rc<ListenerTls>>,
-    pub(crate) hooks: ConnectionHooks,
+    pub(crate) hooks: HookLists,
 }
 
 impl Settings {
@@ -80,11 +80,11 @@ impl Settings {
         self.protocol != ListenerProtocol::Http
             || self.proxy_protocol.is_some()
             || self.looks_at_hello()
-            || !self.hooks.connect.is_empty()
+            || !self.hooks[Phase::Connect].is_empty()
     }
 
     /// Whether the first TLS message decides something before the handshake goes on.
     pub(crate) fn looks_at_hello(&self) -> bool {
-        self.tls_passthrough || (self.tls.is_some() && !self.hooks.client_hello.is_empty())
+        self.tls_passthrough || (self.tls.is_some() && !self.hooks[Phase::ClientHello].is_empty())
     }
 }

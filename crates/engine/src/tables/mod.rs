@@ -15,7 +15,7 @@ use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::http::files::FileRoot;
 use crate::snapshot::{
-    self, Forwarding, Http2, Limits, PhaseHooks, RouteTimeouts, Snapshot, Timeouts, WebSocket,
+    self, Forwarding, HookLists, Http2, Limits, RouteTimeouts, Snapshot, Timeouts, WebSocket,
 };
 use crate::tables::client_fields::ClientFields;
 use crate::tables::listener::Settings;
@@ -50,7 +50,7 @@ pub struct Tables {
     pub(crate) request_id_header: Option<String>,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_flush_ms: u64,
-    pub(crate) phase_hooks: PhaseHooks,
+    pub(crate) phase_hooks: HookLists,
     pub(crate) server_timing: bool,
     wants_hook_times: bool,
     /// Trusted proxies, which may name the client; `None`: no proxy is trusted.
@@ -72,7 +72,7 @@ pub struct Route {
     pub(crate) needs_client_certificate: Option<bool>,
     pub(crate) max_body_bytes: u64,
     pub(crate) timeouts: RouteTimeouts,
-    pub(crate) hooks: PhaseHooks,
+    pub(crate) hooks: HookLists,
 }
 
 /// What a route does.

@@ -9,6 +9,7 @@ use headgate_wire::{parse_client_hello, ClientHello, ClientHelloError, Parsed};
 
 use super::PendingConnection;
 use crate::hooks::connection::{Chosen, ConnectionState};
+use crate::snapshot::Phase;
 use crate::state::connection_hooks::run_hooks;
 use crate::state::refusal::Refusal;
 use headgate_net::deadline::Watched;
@@ -37,7 +38,7 @@ impl PendingConnection {
         };
         state.hello.replace(Some(hello));
         let (shared, settings) = (Rc::clone(&self.shared), Rc::clone(&self.settings));
-        let hooks = run_hooks(&shared, state, &settings.hooks.client_hello);
+        let hooks = run_hooks(&shared, state, &settings.hooks[Phase::ClientHello]);
         let ran = while_connected(&mut self.peer, &self.watch, hooks).await;
         let decided = ran.unwrap_or_else(|broken| Err(Refusal::broken(&broken)));
         if let Err(refusal) = &decided {

@@ -15,7 +15,7 @@ use crate::accept::protocol;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{ConnectionState, Preread};
-use crate::snapshot::ListenerProtocol;
+use crate::snapshot::{ListenerProtocol, Phase};
 use crate::state::admission::Admission;
 use crate::state::connection::Connection;
 use crate::state::connection_hooks::run_hooks;
@@ -119,7 +119,7 @@ impl PendingConnection {
             tables: Rc::downgrade(&self.tables),
             attachment: None.into(),
         });
-        run_hooks(&self.shared, &state, &self.settings.hooks.connect).await?;
+        run_hooks(&self.shared, &state, &self.settings.hooks[Phase::Connect]).await?;
         if self.settings.looks_at_hello() {
             self.look_at_hello(&state).await?;
         }

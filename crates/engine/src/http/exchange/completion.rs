@@ -9,6 +9,7 @@ use crate::access_log::{Entry, TlsFacts};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Step;
+use crate::snapshot::Phase;
 use crate::state::connection::Connection;
 use crate::tables::Tables;
 use headgate_shared::metrics::Counter;
@@ -27,8 +28,8 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
         log(connection, exchange, tables);
     }
     let hooks = match exchange.route.get() {
-        Some(route) => &tables.routes[route].hooks.log,
-        None => &tables.phase_hooks.log,
+        Some(route) => &tables.routes[route].hooks[Phase::Log],
+        None => &tables.phase_hooks[Phase::Log],
     };
     if !hooks.is_empty() {
         connection.shared.clock.tick();

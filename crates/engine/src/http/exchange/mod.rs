@@ -28,6 +28,7 @@ use crate::http::phases::{close_body, run_hooks, run_request_hooks};
 use crate::http::reply::refuse;
 use crate::http::reply::{self, LocalReply, Outcome};
 use crate::messages::websocket;
+use crate::snapshot::Phase;
 use crate::state::connection::{Connection, Next};
 use crate::state::request_id::is_acceptable;
 use crate::tables::{Action, Tables};
@@ -171,8 +172,8 @@ async fn respond(
     let framing = exchange.request.borrow().framing;
     let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
-    if !tables.phase_hooks.rewrite.is_empty() {
-        if let Some(reply) = run_hooks(connection, exchange, &tables.phase_hooks.rewrite).await? {
+    if !tables.phase_hooks[Phase::Rewrite].is_empty() {
+        if let Some(reply) = run_hooks(connection, exchange, &tables.phase_hooks[Phase::Rewrite]).await? {
             *body = Some(new_body(framing, tables.limits.max_body_bytes, tables)?);
             return Ok(Outcome::reply(reply));
         }
@@ -188,7 +189,7 @@ async fn respond(
     if exchange.client.tls.is_some() || route.needs_client_certificate.is_some() {
         tls_rules::check_request(exchange, route.needs_client_certificate)?;
     }
-    if !route.hooks.websocket_message.is_empty() {
+    if !route.hooks[Phase::WebSocketMessage].is_empty() {
         websocket::claim_websocket(exchange, &tables.websocket)?;
     }
     // before anything is read or sent for this body
@@ -197,12 +198,14 @@ async fn respond(
         exchange.upstream.set(Some(upstream));
     }
     // admit, respond itself, or choose another upstream
-    if !route.hooks.request.is_empty() {
-        if let Some(reply) = run_request_hooks(connection, exchange, &route.hooks.request, body).await? {
+    if !route.hooks[Phase::Request].is_empty() {
+        if let Some(reply) =
+            run_request_hooks(connection, exchange, &route.hooks[Phase::Request], body).await?
+        {
             return Ok(Outcome::reply(LocalReply::of_request_hook(reply)));
         }
     }
-    if !route.hooks.response_body.is_empty() {
+    if !route.hooks.body(Phase::ResponseBody).is_empty() {
         ask_for_the_whole(exchange);
     }
     if let Some(upstream) = chosen_upstream(connection, exchange, tables)? {
@@ -305,8 +308,8 @@ async fn reply_to(
     failure.log(&exchange.id.borrow());
     exchange.failure.replace(Some(failure.clone()));
     let hooks = match exchange.route.get() {
-        Some(route) => &tables.routes[route].hooks.error,
-        None => &tables.phase_hooks.error,
+        Some(route) => &tables.routes[route].hooks[Phase::Error],
+        None => &tables.phase_hooks[Phase::Error],
     };
     let reply: Option<Box<HookResponse>> = match run_hooks(connection, exchange, hooks).await {
         Ok(reply) => reply,

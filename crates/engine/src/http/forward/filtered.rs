@@ -26,7 +26,7 @@ use crate::http::bodies::piece::{Flow, On};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::bodies::validators::weaken;
 use crate::http::h1::relay::RelayBroken;
-use crate::snapshot::BodyHook;
+use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::{Connection, Next};
 use crate::tables::Tables;
 use headgate_coding::Coding;
@@ -52,10 +52,9 @@ pub(super) fn coding(
     exchange: &Exchange,
     tables: &Tables,
 ) -> Result<Option<Coding>, ()> {
-    let hooks = exchange
-        .route
-        .get()
-        .map_or(&[][..], |route| &tables.routes[route].hooks.response_body);
+    let hooks = exchange.route.get().map_or(&[][..], |route| {
+        tables.routes[route].hooks.body(Phase::ResponseBody)
+    });
     content_coding(&response.head, hooks)
 }
 

@@ -30,6 +30,7 @@ use crate::http::h1::request_head::{self, Outgoing};
 use crate::http::phases::run_hooks;
 use crate::http::reply::grpc;
 use crate::http::reply::{stripped_path, Outcome};
+use crate::snapshot::Phase;
 use crate::state::connection::Connection;
 use crate::state::Shared;
 use attempt::{AttemptFailed, Ready};
@@ -89,7 +90,9 @@ async fn try_servers(
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
     let route = exchange.route.get();
-    let body_hooks = route.map_or(&[][..], |route| &tables.routes[route].hooks.request_body);
+    let body_hooks = route.map_or(&[][..], |route| {
+        tables.routes[route].hooks.body(Phase::RequestBody)
+    });
     let here = if begin::is_needed(exchange, body_hooks) {
         Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?
     } else {
@@ -237,11 +240,13 @@ impl<'a> Plan<'a> {
             exchange,
             tables,
             upstream,
-            hooks: route.map_or(&[][..], |route| &tables.routes[route].hooks.upstream_request),
+            hooks: route.map_or(&[][..], |route| {
+                &tables.routes[route].hooks[Phase::UpstreamRequest]
+            }),
             // a server that a hook has named by its address is not a choice among several
             balance: route
                 .filter(|_| exchange.at_address.borrow().is_none())
-                .map_or(&[][..], |route| &tables.routes[route].hooks.balance),
+                .map_or(&[][..], |route| &tables.routes[route].hooks[Phase::Balance]),
             target,
             framing: request.framing,
             is_idempotent: is_idempotent(request.method()),

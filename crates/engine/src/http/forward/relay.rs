@@ -17,7 +17,7 @@ use crate::http::h1::server_timing;
 use crate::http::phases::run_hooks_now;
 use crate::http::reply::page::reason_phrase;
 use crate::http::reply::{LocalReply, Outcome};
-use crate::snapshot::BodyHook;
+use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::{Connection, Next};
 use headgate_upstream::{Lease, Pooled};
 
@@ -36,7 +36,7 @@ pub(super) async fn respond(
     let exchange = plan.exchange;
     let mut received = ReceivedHead::of(plan);
     let route_hooks = exchange.route.get().map(|route| &plan.tables.routes[route].hooks);
-    let hooks = route_hooks.map_or(&[][..], |hooks| &hooks.response);
+    let hooks = route_hooks.map_or(&[][..], |hooks| &hooks[Phase::Response]);
     if !hooks.is_empty() {
         if let Some(reply) = run_hooks_now(connection, exchange, hooks).await? {
             exchange.response.replace(None);
@@ -57,7 +57,7 @@ pub(super) async fn respond(
         received.leave_content(&mut server);
     }
     let (framing, keeps_server) = (received.framing, received.keeps_server);
-    let body_hooks = route_hooks.map_or(&[][..], |hooks| &hooks.response_body);
+    let body_hooks = route_hooks.map_or(&[][..], |hooks| hooks.body(Phase::ResponseBody));
     if !body_hooks.is_empty() || exchange.has_response_trailers() {
         let response = received.filtering(body_hooks, client);
         return Box::pin(filtered::respond(

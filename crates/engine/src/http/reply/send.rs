@@ -17,6 +17,7 @@ use crate::http::phases::run_hooks;
 use crate::http::reply::filter::filter;
 use crate::http::reply::page::reason_phrase;
 use crate::http::reply::tunnel;
+use crate::snapshot::Phase;
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
 
@@ -40,13 +41,15 @@ pub(crate) async fn send(
         .route
         .get()
         .filter(|_| !reply.is_final)
-        .map_or(&[][..], |route| &tables.routes[route].hooks.response);
+        .map_or(&[][..], |route| &tables.routes[route].hooks[Phase::Response]);
     // the body's hooks run where the head's would, and not on what one of those gave instead
     let body_hooks = exchange
         .route
         .get()
         .filter(|_| !reply.is_final)
-        .map_or(&[][..], |route| &tables.routes[route].hooks.response_body);
+        .map_or(&[][..], |route| {
+            tables.routes[route].hooks.body(Phase::ResponseBody)
+        });
     let reply = if hooks.is_empty() && body_hooks.is_empty() {
         reply
     } else {

@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::snapshot::Phase;
 use tungstenite::protocol::Role;
 
 use super::batch::{Batch, HookFailed};
@@ -48,10 +49,9 @@ pub(crate) async fn relay(
     let shared = connection.shared.clone();
     let _open = Open::begin(&shared);
     let settings = &tables.websocket;
-    let hooks = exchange
-        .route
-        .get()
-        .map_or(&[][..], |route| &tables.routes[route].hooks.websocket_message);
+    let hooks = exchange.route.get().map_or(&[][..], |route| {
+        &tables.routes[route].hooks[Phase::WebSocketMessage]
+    });
     connection.watch.disarm();
     let mut shutting_down = pin!(shared.shutting_down.notified());
     let mut relay = MessageRelay {

@@ -13,7 +13,7 @@ use std::task::{ready, Context, Poll};
 use super::filter::{filter, Filtering};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ConnectionState;
-use crate::snapshot::ConnectionHooks;
+use crate::snapshot::{HookLists, Phase};
 use crate::state::Shared;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
@@ -45,7 +45,7 @@ pub(super) struct Terms<'a> {
     pub(super) tables: &'a Rc<Configuration>,
     pub(super) shared: &'a Rc<Shared>,
     pub(super) state: &'a Rc<ConnectionState>,
-    pub(super) hooks: &'a ConnectionHooks,
+    pub(super) hooks: &'a HookLists,
     pub(super) idle_ms: u64,
     /// 0 for no bound.
     pub(super) lifetime_ms: u64,
@@ -58,8 +58,8 @@ pub(super) async fn flow(
     terms: &Terms<'_>,
 ) -> (FlowBytes, Result<(), FlowEnd>) {
     let may_splice = client.stream.socket().is_some() && server.stream.socket().is_some();
-    let mut up = FlowDirection::new(&terms.hooks.client_data, may_splice);
-    let mut down = FlowDirection::new(&terms.hooks.server_data, may_splice);
+    let mut up = FlowDirection::new(&terms.hooks[Phase::ClientData], may_splice);
+    let mut down = FlowDirection::new(&terms.hooks[Phase::ServerData], may_splice);
     let shared = terms.shared;
     let idle = shared.deadlines.watch(&shared.clock);
     idle.arm(Limit::TcpIdle, terms.idle_ms);
