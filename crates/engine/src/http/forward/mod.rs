@@ -30,7 +30,7 @@ use crate::http::h1::request_head::{self, Outgoing};
 use crate::http::phases::run_hooks;
 use crate::http::reply::grpc;
 use crate::http::reply::{stripped_path, Outcome};
-use crate::snapshot::Phase;
+use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
 use crate::state::Shared;
 use attempt::{AttemptFailed, Ready};
@@ -89,10 +89,7 @@ async fn try_servers(
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
-    let route = exchange.route.get();
-    let body_hooks = route.map_or(&[][..], |route| {
-        tables.routes[route].hooks.body(Phase::RequestBody)
-    });
+    let body_hooks = request_body_hooks(exchange, tables);
     let here = if begin::is_needed(exchange, body_hooks) {
         Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?
     } else {
@@ -143,6 +140,13 @@ async fn try_servers(
         }
     }
     Err(failure.unwrap_or_else(|| Failure::from(FailureKind::NoServer)))
+}
+
+/// What the route's hooks do with the request's body.
+#[inline]
+fn request_body_hooks<'a>(exchange: &Exchange, tables: &'a Configuration) -> &'a [BodyHook] {
+    let route = exchange.route.get();
+    route.map_or(&[], |route| tables.routes[route].hooks.body(Phase::RequestBody))
 }
 
 /// The part of the body that is here goes out with the head; the copy of it that is returned can do so again, if an attempt
