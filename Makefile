@@ -168,7 +168,10 @@ reference-check: quick ## docs/reference is what the code says
 .PHONY: pytest
 pytest: quick ## the Python tests: unit, e2e, conformance
 	$(say) "pytest: unit, e2e, conformance, docs snippets, examples"
-	@$(BIN)/python -m pytest -q -x --numprocesses $(TEST_PROCESSES) --dist loadfile tests
+	@$(BIN)/python -m pytest -q --maxfail=12 --numprocesses $(TEST_PROCESSES) --dist loadfile tests || { \
+	  code=$$?; test $$code = 1 || exit $$code; \
+	  printf '\033[1m==> %s\033[0m\n' "pytest: what failed beside other tests, once more alone"; \
+	  $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none tests; }
 
 .PHONY: fuzz-short
 fuzz-short:

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 # Below the kernel's range for outgoing connections, so that none of those takes the port in between.
 PORTS = range(18_000, 32_000)
+# What this process has given out, so that no two servers of one test get the same before either listens.
+_given: set[int] = set()
 
 
 def own_ports(worker: str) -> range:
@@ -25,14 +27,18 @@ def own_ports(worker: str) -> range:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on right now."""
+    """A TCP port that nobody listens on right now, and that was not given out for as long as there are others."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for _ in range(200):
-        port = random.choice(own_ports(os.environ.get("PYTEST_XDIST_WORKER", "")))
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            with contextlib.suppress(OSError):
-                probe.bind((host, port))
-                return port
+    ports = own_ports(os.environ.get("PYTEST_XDIST_WORKER", ""))
+    for _ in range(2):
+        for port in random.sample(ports, len(ports)):
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                with contextlib.suppress(OSError):
+                    if port not in _given:
+                        probe.bind((host, port))
+                        _given.add(port)
+                        return port
+        _given.clear()
     raise RuntimeError("no free port between 18000 and 32000")
 
 
