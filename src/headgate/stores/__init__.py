@@ -1,0 +1,55 @@
+"""Where configuration is kept: files, SQLite, PostgreSQL, etcd, Redis, behind one small interface."""
+
+from headgate.stores.base import (
+    Change,
+    Changes,
+    Document,
+    Edit,
+    Entry,
+    Health,
+    Key,
+    Node,
+    Resource,
+    Revision,
+    Snapshot,
+    Store,
+    Transaction,
+    Update,
+    Write,
+    checked_key,
+)
+from headgate.stores.errors import (
+    RevisionCompacted,
+    StoreConflict,
+    StoreCorrupt,
+    StoreError,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from headgate.stores.opening import open_store
+
+__all__ = [
+    "Change",
+    "Changes",
+    "Document",
+    "Edit",
+    "Entry",
+    "Health",
+    "Key",
+    "Node",
+    "Resource",
+    "Revision",
+    "RevisionCompacted",
+    "Snapshot",
+    "Store",
+    "StoreConflict",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "Transaction",
+    "Update",
+    "Write",
+    "checked_key",
+    "open_store",
+]

@@ -1,0 +1,260 @@
+"""What every store of configuration is: resources under revisions, transactions, a watch, a history.
+
+How it works: a resource is a JSON document under a kind and a name. Every transaction makes one revision; a
+revision is read, watched and rolled back as a whole. A store connects when it is first asked, and again by itself
+after a cut; only `load`, `apply`, `history`, `at` and `compact` say that it is away (`StoreUnavailable`).
+"""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+Document = Mapping[str, Any]
+"""What JSON calls an object."""
+
+_KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
+_BAD_IN_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+MOST_NAME_BYTES = 253
+
+
+class Key(NamedTuple):
+    """A resource's kind (`routes`, `upstreams`) and its name."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+def checked_key(kind: str, name: str) -> Key:
+    """A key that every store can hold; raises `ValueError` for others.
+
+    A kind is lower case with digits, `-` and `_`, at most 63 characters; a name is any text without control
+    characters, at most 253 bytes in UTF-8.
+    """
+    if not _KIND.match(kind):
+        raise ValueError(f"`{kind}` is not a valid kind\n  hint: lower case letters, digits, `-` and `_`")
+    if not name or _BAD_IN_NAME.search(name) or len(name.encode()) > MOST_NAME_BYTES:
+        raise ValueError(
+            f"`{name!r}` is not a valid name\n  hint: 1 to {MOST_NAME_BYTES} bytes without control characters"
+        )
+    return Key(kind, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A state of a store.
+
+    Numbers count up by one transaction, but prove nothing alone: a store restored from a backup, or failed over to
+    a replica that lagged, counts again from a lower one. So a revision also carries the `epoch` (which store this
+    is) and the `mark` of the transaction that made it (which of two histories with this number).
+    """
+
+    epoch: str
+    number: int
+    mark: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.number}.{self.mark}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Revision":
+        """Reads what `str` gives; raises `ValueError`."""
+        epoch, number, mark = text.split(".")
+        return cls(epoch, int(number), mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A document in a store, and the number of the revision that changed it last (its ETag)."""
+
+    key: Key
+    document: Document
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything in a store at one revision."""
+
+    revision: Revision
+    resources: Mapping[Key, Resource] = field(default_factory=lambda: MappingProxyType({}))
+
+    def documents(self, kind: str) -> dict[str, Document]:
+        """The documents of a kind by name, in the order of names."""
+        found = {key.name: one.document for key, one in self.resources.items() if key.kind == kind}
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a key holds from a revision on; a `document` of `None` means deleted."""
+
+    key: Key
+    document: Document | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One or more whole revisions: the last change of each key, and the revision that they lead to."""
+
+    revision: Revision
+    changes: tuple[Change, ...]
+
+    def applied_to(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot that they make of an earlier one."""
+        resources = dict(snapshot.resources)
+        for change in self.changes:
+            if change.document is None:
+                resources.pop(change.key, None)
+            else:
+                resources[change.key] = Resource(change.key, change.document, change.revision)
+        return Snapshot(self.revision, MappingProxyType(resources))
+
+
+Update = Changes | Snapshot
+"""What a watch gives: changes, or everything anew where the history between was not to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Puts a document under a key, or deletes the key (`document=None`)."""
+
+    key: Key
+    document: Document | None
+
+
+def new_mark() -> str:
+    """A mark for a transaction: 12 characters that no other has."""
+    return secrets.token_hex(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Writes that happen all or not at all, and what must hold for them.
+
+    `expected` says for keys, written or not, which revision's number they must have (`None`: must not exist);
+    `expected_revision` says it for the whole store. `mark` makes it safe to apply the same transaction again after
+    `StoreUnavailable`: what was done already is not done twice.
+    """
+
+    writes: tuple[Write, ...]
+    author: str = ""
+    note: str = ""
+    expected: Mapping[Key, int | None] = field(default_factory=lambda: MappingProxyType({}))
+    expected_revision: Revision | None = None
+    mark: str = field(default_factory=new_mark)
+
+    def __post_init__(self) -> None:
+        for write in self.writes:
+            checked_key(*write.key)
+        if len({write.key for write in self.writes}) != len(self.writes):
+            raise ValueError("a transaction writes a key twice")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a revision did to a key: the document before (`None`: there was none) and after (`None`: deleted)."""
+
+    key: Key
+    before: Document | None
+    after: Document | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A revision in the history: who, when (UTC, by the store's clock), why, what."""
+
+    revision: Revision
+    at: datetime
+    author: str
+    note: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that says it is there, and what it says of itself."""
+
+    name: str
+    facts: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a store's connection is: `error` is the last failure while it is not connected."""
+
+    is_connected: bool
+    error: str = ""
+
+
+class Store(Protocol):
+    """A store of configuration; `headgate.stores.open_store` makes one from a URL.
+
+    Every call may raise `StoreUnavailable` (ask again later) and `StoreCorrupt`, except as said.
+    """
+
+    async def load(self) -> Snapshot:
+        """Everything, at the newest revision."""
+        ...
+
+    def watch(self, since: Revision | None = None) -> AsyncIterator[Update]:
+        """What happens after a revision, for ever; whole revisions only, in order, none lost, none doubled.
+
+        The first update is a `Snapshot` where `since` is `None`, compacted, of another epoch or of another history.
+        A cut is waited out (with back-off and jitter) and never raises; `health` tells of it. A consumer that is
+        slow gets several revisions in one `Changes`. What cannot be read (garbage) is in `health` and asked for again,
+        too; nothing but cancellation ends a watch before `close`.
+        """
+        ...
+
+    async def apply(self, transaction: Transaction) -> Revision:
+        """Does a transaction; gives its revision. One that changes nothing gives the newest and makes none.
+
+        Raises `StoreConflict` where an expectation does not hold, `StoreReadOnly` where nothing can be written.
+        """
+        ...
+
+    async def history(
+        self, *, limit: int = 100, before: int | None = None, key: Key | None = None
+    ) -> Sequence[Entry]:
+        """The newest entries first, below the number `before`, of all keys or one."""
+        ...
+
+    async def at(self, number: int) -> Snapshot:
+        """Everything as it was at a revision's number; raises `RevisionCompacted` for older ones and `LookupError`
+        for newer ones."""
+        ...
+
+    async def compact(self, *, keep: int | None = None, older_than: timedelta | None = None) -> int:
+        """Forgets history: all but the last `keep` revisions that are also older than `older_than` (at least one
+        of both). Gives the oldest number that `at` still knows."""
+        ...
+
+    def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AbstractAsyncContextManager[None]:
+        """While inside, the node is among `nodes`; it vanishes at the end, or `ttl_s` seconds after its death."""
+        ...
+
+    async def nodes(self) -> Sequence[Node]:
+        """The nodes that are there, by name."""
+        ...
+
+    @property
+    def health(self) -> Health:
+        """How the connection is; raises nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Ends watches and the connection; raises nothing."""
+        ...
+
+    async def __aenter__(self) -> "Store": ...
+
+    async def __aexit__(self, *_: object) -> None: ...
