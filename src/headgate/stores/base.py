@@ -91,6 +91,18 @@ class Snapshot:
         found = {key.name: one.document for key, one in self.resources.items() if key.kind == kind}
         return dict(sorted(found.items()))
 
+    def changes_to(self, newer: "Snapshot") -> "Changes":
+        """What makes the newer snapshot of this one: only what differs, so only that need be built anew."""
+        gone = [
+            Change(key, None, newer.revision.number) for key in self.resources if key not in newer.resources
+        ]
+        now = [
+            Change(key, one.document, one.revision)
+            for key, one in newer.resources.items()
+            if key not in self.resources or self.resources[key].document != one.document
+        ]
+        return Changes(newer.revision, (*gone, *now))
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -193,6 +205,23 @@ class Health:
 
     is_connected: bool
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a store waits, in seconds."""
+
+    spread_s: float = 10
+    """Over how long the first tries after a cut, and the full reads after a compaction, are spread by chance, so
+    that all nodes do not come back in the same moment."""
+    longest_s: float = 30
+    """The longest pause between two tries."""
+    poll_s: float = 30
+    """How often the store is asked although nothing was heard."""
+    keepalive_s: float = 10
+    """How often a quiet connection is tried."""
+    response_s: float = 10
+    """How long the store may take for one response."""
 
 
 class Store(Protocol):

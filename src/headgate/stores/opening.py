@@ -2,13 +2,15 @@
 
 from importlib import import_module
 
-from headgate.stores.base import Store
+from headgate.stores.base import Store, Timing
 
 # scheme: module and class, imported when used, since each needs a library of its own
-SCHEMES: dict[str, tuple[str, str]] = {}
+SCHEMES: dict[str, tuple[str, str]] = {
+    "sqlite": ("sqlite", "SqliteStore"),
+}
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, timing: Timing | None = None) -> Store:
     """The store of a URL; connects when it is first asked.
 
     `files:/dir`, `sqlite:///path`, `postgresql://user@host/database`, `etcd://host:2379/prefix`,
@@ -19,5 +21,7 @@ def open_store(url: str) -> Store:
     found = SCHEMES.get(scheme)
     if found is None:
         raise ValueError(f"`{scheme}` is not a valid store\n  hint: one of {', '.join(SCHEMES)}")
-    made: Store = getattr(import_module(f"headgate.stores.{found[0]}"), found[1]).of_url(url)
+    made: Store = getattr(import_module(f"headgate.stores.{found[0]}"), found[1]).of_url(
+        url, timing or Timing()
+    )
     return made

@@ -1,0 +1,49 @@
+"""Events of folders from the kernel (inotify(7)), as wake-ups in an event loop; without threads and libraries."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0xC0, 0x100, 0x200
+_DELETE_SELF, _MOVE_SELF, _ONLYDIR = 0x400, 0x800, 0x0100_0000
+_ALL = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
+
+
+class FolderEvents:
+    """Calls back when anything in some folders changes. Where the kernel gives no events, it never does: poll too."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._library = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._watched: dict[Path, int] = {}
+        self._loop = asyncio.get_running_loop()
+        if self._descriptor >= 0:
+            self._loop.add_reader(self._descriptor, self._read)
+
+    def watch(self, folders: Iterable[Path]) -> None:
+        """Watches these folders and no others from now on."""
+        wanted = set(folders)
+        for folder in set(self._watched) - wanted:
+            self._library.inotify_rm_watch(self._descriptor, self._watched.pop(folder))
+        for folder in wanted:
+            # adding a folder that is watched already does no harm, and finds one that was replaced
+            number = self._library.inotify_add_watch(self._descriptor, os.fsencode(folder), _ALL)
+            if number >= 0:
+                self._watched[folder] = number
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._descriptor, 65536):
+                pass
+        self._call()
+
+    def close(self) -> None:
+        """Ends the events."""
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,51 @@
+"""Whether a folder lies on this machine."""
+
+from pathlib import Path
+
+from headgate.stores.errors import StoreUnavailable
+
+_NETWORK = frozenset(
+    (
+        *(
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb3",
+            "smbfs",
+            "ceph",
+            "glusterfs",
+            "lustre",
+            "gpfs",
+            "afs",
+            "9p",
+            "ocfs2",
+        ),
+        *("gfs2", "beegfs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs", "fuse.ceph", "fuse.rclone"),
+    )
+)
+
+
+def file_system(folder: Path, mounts: str | None = None) -> str:
+    """The type of the file system of a folder, by `/proc/self/mounts` (proc(5)); empty where that is not known."""
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mounts").read_text()
+        except OSError:
+            return ""
+    found, longest = "", -1
+    resolved = folder.resolve()
+    for line in mounts.splitlines():
+        _, point, kind, *_ = line.split(" ")
+        place = Path(point.encode().decode("unicode_escape"))
+        if resolved.is_relative_to(place) and len(place.parts) >= longest:
+            found, longest = kind, len(place.parts)
+    return found
+
+
+def refuse_network(folder: Path, mounts: str | None = None) -> None:
+    """Raises `StoreUnavailable` where the folder is on a network file system: SQLite's WAL needs shared memory."""
+    kind = file_system(folder, mounts)
+    if kind in _NETWORK:
+        raise StoreUnavailable(
+            f"`{folder}` is on `{kind}`, where SQLite would be corrupted\n  hint: a local disk, or postgresql://"
+        )

@@ -1,0 +1,149 @@
+"""The watch that all stores share: wake-ups say that something may have happened, the store's history says what.
+
+How it works: a watch holds a position and an event. It clears the event, asks for changes since the position, and
+only when there are none waits for the event, or for `poll_s`. So a wake-up that is lost costs time and nothing
+else, and a position moves by nothing but what was read (never by a time-out).
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator
+from typing import Self
+
+from headgate.stores.base import Changes, Health, Revision, Snapshot, Timing, Update
+from headgate.stores.errors import StoreError
+
+log = logging.getLogger("headgate.stores")
+
+
+class HistoryGap(Exception):
+    """What happened since a position is not to be had: compacted, another epoch, another history."""
+
+
+class WatchedStore:
+    """The common part of the stores: the watch, health, the end."""
+
+    def __init__(self, url: str, timing: Timing) -> None:
+        self.url = url
+        self.timing = timing
+        self._closed = asyncio.Event()
+        self._health = Health(is_connected=False)
+        self._wakers: set[asyncio.Event] = set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed.is_set()
+
+    async def load(self) -> Snapshot:
+        """See `Store`."""
+        raise NotImplementedError
+
+    async def changes_since(self, position: Revision) -> Changes | None:
+        """Whole revisions after the position, at most some; `None` where there are none; raises `HistoryGap`."""
+        raise NotImplementedError
+
+    async def listen(self) -> None:
+        """Sees to it that `wake` is called from now on; called before each read, cheap when it is so already."""
+
+    def wake(self) -> None:
+        """Something may have happened."""
+        for waker in self._wakers:
+            waker.set()
+
+    @property
+    def health(self) -> Health:
+        """See `Store`."""
+        return self._health
+
+    def is_well(self) -> None:
+        """The store gave a response."""
+        if not self._health.is_connected:
+            self._health = Health(is_connected=True)
+
+    def is_ill(self, error: Exception) -> None:
+        """The store is away; logged when it is news."""
+        if self._health.is_connected or self._health.error != str(error):
+            log.warning("the store of the configuration is away", extra={"error": str(error)})
+        self._health = Health(is_connected=False, error=str(error))
+
+    async def watch(self, since: Revision | None = None) -> AsyncGenerator[Update]:
+        """See `Store`."""
+        waker = asyncio.Event()
+        self._wakers.add(waker)
+        position, failures = since, 0
+        try:
+            while not self.is_closed:
+                waker.clear()
+                try:
+                    update = await self._next(position)
+                    failures = 0
+                except StoreError as error:
+                    self.is_ill(error)
+                    failures += 1
+                    await self._pause(failures)
+                    continue
+                if update is not None:
+                    position = update.revision
+                    yield update
+                else:
+                    await self._wait(waker)
+        finally:
+            self._wakers.discard(waker)
+
+    async def _next(self, position: Revision | None) -> Update | None:
+        """What comes after a position, if anything."""
+        await self.listen()
+        if position is None:
+            update: Update | None = await self.load()
+        else:
+            try:
+                update = await self.changes_since(position)
+            except HistoryGap:
+                log.info(
+                    "the store's history has a gap; reading everything", extra={"since": position.number}
+                )
+                await self.rest(random.uniform(0, self.timing.spread_s))
+                update = await self.load()
+        self.is_well()
+        return update
+
+    async def _pause(self, failures: int) -> None:
+        """Waits before the next try: by chance from the first one on, longer with each."""
+        longest = min(self.timing.longest_s, self.timing.spread_s * 2 ** (failures - 1))
+        await self.rest(random.uniform(0, longest))
+
+    async def rest(self, seconds: float) -> None:
+        """Waits, but not past `close`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            pass
+
+    async def _wait(self, waker: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(self.timing.poll_s):
+                await waker.wait()
+        except TimeoutError:
+            pass
+
+    async def close(self) -> None:
+        """See `Store`."""
+        self._closed.set()
+        self.wake()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def resumable(position: Revision, head: Revision, oldest: int, mark: str | None) -> bool:
+    """Whether changes since a position can be told: same epoch, not beyond, not compacted, the same history.
+
+    `mark` is the mark that the store's history has for the position's number.
+    """
+    return position.epoch == head.epoch and oldest <= position.number <= head.number and mark == position.mark

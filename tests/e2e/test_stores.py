@@ -1,0 +1,297 @@
+"""What holds for every store of configuration, each with its real server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.stores import (
+    Changes,
+    Key,
+    Revision,
+    RevisionCompacted,
+    Snapshot,
+    Store,
+    StoreConflict,
+    Transaction,
+    Update,
+    Write,
+)
+
+from .kit.stores import PLACES, Place
+
+
+@pytest.fixture(params=list(PLACES))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with PLACES[request.param](tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[Store]:
+    async with place.open() as opened:
+        yield opened
+
+
+A, B = Key("routes", "a"), Key("upstreams", "b/ü é.%2F")
+
+
+def puts(*pairs: tuple[Key, Any], **options: Any) -> Transaction:
+    return Transaction(tuple(Write(key, document) for key, document in pairs), **options)
+
+
+def documents(snapshot: Snapshot) -> dict[Key, Any]:
+    return {key: one.document for key, one in snapshot.resources.items()}
+
+
+async def following(store: Store, since: Revision | None = None) -> AsyncIterator[Snapshot]:
+    """The states that a watch leads through."""
+    state = await store.load() if since is not None else Snapshot(Revision("", 0))
+    async for update in store.watch(since):
+        state = update if isinstance(update, Snapshot) else update.applied_to(state)
+        yield state
+
+
+async def until(states: AsyncIterator[Snapshot], wanted: dict[Key, Any]) -> Snapshot:
+    """The first state with these documents."""
+    async with asyncio.timeout(20):
+        async for state in states:
+            if documents(state) == wanted:
+                return state
+    raise AssertionError("the watch ended")
+
+
+async def next_of(watch: AsyncIterator[Update]) -> Update:
+    async with asyncio.timeout(20):
+        return await anext(watch)
+
+
+async def test_what_was_applied_is_loaded(store: Store, place: Place) -> None:
+    assert (await store.load()).resources == {}
+    first = await store.apply(puts((A, {"x": [1, None, "é\U0001f600"]}), (B, {})))
+    async with place.open() as other:
+        loaded = await other.load()
+    assert documents(loaded) == {A: {"x": [1, None, "é\U0001f600"]}, B: {}}
+    assert loaded.revision == first
+    assert loaded.resources[A].revision == first.number
+
+
+async def test_revisions_count_up_by_transactions_and_deleted_is_gone(store: Store) -> None:
+    first = await store.apply(puts((A, {"v": 1}), (B, {"v": 1})))
+    second = await store.apply(puts((A, None)))
+    assert (second.number, second.epoch) == (first.number + 1, first.epoch)
+    loaded = await store.load()
+    assert documents(loaded) == {B: {"v": 1}}
+    assert loaded.resources[B].revision == first.number
+
+
+async def test_a_transaction_that_changes_nothing_makes_no_revision(store: Store) -> None:
+    first = await store.apply(puts((A, {"x": 1, "y": 2})))
+    assert await store.apply(puts((A, {"y": 2, "x": 1}), (B, None))) == first
+    assert len(await store.history()) == 1
+
+
+async def test_expectations_of_keys_and_of_the_whole_hold_or_nothing_is_done(store: Store) -> None:
+    first = await store.apply(puts((A, {"v": 1})))
+    second = await store.apply(puts((A, {"v": 2}), expected={A: first.number}))
+    with pytest.raises(StoreConflict) as refused:
+        await store.apply(puts((B, {}), (A, {"v": 3}), expected={A: first.number}))
+    assert (refused.value.key, refused.value.expected, refused.value.found) == (
+        A,
+        first.number,
+        second.number,
+    )
+    with pytest.raises(StoreConflict):
+        await store.apply(puts((A, {"v": 3}), expected={A: None}))
+    with pytest.raises(StoreConflict):  # of a key that is not written
+        await store.apply(puts((A, {"v": 3}), expected={B: first.number}))
+    with pytest.raises(StoreConflict):
+        await store.apply(puts((A, {"v": 3}), expected_revision=first))
+    assert documents(await store.load()) == {A: {"v": 2}}
+    third = await store.apply(puts((B, {}), expected={B: None}, expected_revision=second))
+    assert third.number == second.number + 1
+
+
+async def test_the_same_transaction_again_is_done_once(store: Store) -> None:
+    twice = puts((A, {"v": 1}))
+    first = await store.apply(twice)
+    await store.apply(puts((A, {"v": 2})))
+    assert await store.apply(twice) == first
+    assert documents(await store.load()) == {A: {"v": 2}}
+
+
+async def test_history_tells_who_why_and_what_was_before(store: Store) -> None:
+    await store.apply(puts((A, {"v": 1}), author="ann", note="first"))
+    await store.apply(puts((A, {"v": 2}), (B, {"v": 1}), author="bob"))
+    await store.apply(puts((B, None), author="eve"))
+    entries = await store.history()
+    assert [entry.author for entry in entries] == ["eve", "bob", "ann"]
+    assert entries[2].note == "first"
+    assert {(edit.key, str(edit.before), str(edit.after)) for edit in entries[1].edits} == {
+        (A, "{'v': 1}", "{'v': 2}"),
+        (B, "None", "{'v': 1}"),
+    }
+    assert entries[0].at >= entries[2].at
+    assert [entry.author for entry in await store.history(key=A)] == ["bob", "ann"]
+    assert [entry.author for entry in await store.history(limit=1, before=entries[0].revision.number)] == [
+        "bob"
+    ]
+
+
+async def test_every_revision_can_be_had_again(store: Store) -> None:
+    first = await store.apply(puts((A, {"v": 1}), (B, {"v": 1})))
+    second = await store.apply(puts((A, {"v": 2}), (B, None)))
+    await store.apply(puts((A, None), (B, {"v": 3})))
+    then = await store.at(first.number)
+    assert (documents(then), then.revision) == ({A: {"v": 1}, B: {"v": 1}}, first)
+    assert then.resources[A].revision == first.number
+    assert documents(await store.at(second.number)) == {A: {"v": 2}}
+    assert documents(await store.at(0)) == {}
+    with pytest.raises(LookupError):
+        await store.at(second.number + 2)
+
+
+async def test_compaction_keeps_the_newest_and_says_what_it_forgot(store: Store) -> None:
+    numbers = [(await store.apply(puts((A, {"v": v})))).number for v in range(5)]
+    assert await store.compact(older_than=timedelta(hours=1)) == 0
+    assert await store.compact(keep=2) == numbers[-2]
+    assert documents(await store.at(numbers[-2])) == {A: {"v": 3}}
+    with pytest.raises(RevisionCompacted) as refused:
+        await store.at(numbers[0])
+    assert refused.value.oldest == numbers[-2]
+    assert [entry.revision.number for entry in await store.history()] == numbers[:2:-1]
+    assert await store.compact(older_than=timedelta(0)) == numbers[-1]
+    assert documents(await store.load()) == {A: {"v": 4}}
+
+
+async def test_a_watch_begins_with_everything_and_goes_on_with_what_another_node_writes(
+    store: Store, place: Place
+) -> None:
+    await store.apply(puts((A, {"v": 1})))
+    watch = store.watch()
+    assert documents(await next_of(watch)) == {A: {"v": 1}}  # type: ignore[arg-type]
+    async with place.open() as other:
+        revision = await other.apply(puts((B, {"v": 2}), (A, None)))
+        update = await next_of(watch)
+        assert isinstance(update, Changes)
+        assert update.revision == revision
+        assert {change.key: change.document for change in update.changes} == {A: None, B: {"v": 2}}
+
+
+async def test_a_watch_resumes_after_the_revision_it_knew(store: Store, place: Place) -> None:
+    first = await store.apply(puts((A, {"v": 1})))
+    second = await store.apply(puts((A, {"v": 2})))
+    async with place.open() as other:
+        update = await next_of(other.watch(first))
+    assert isinstance(update, Changes)
+    assert (update.revision, update.changes[0].document) == (second, {"v": 2})
+
+
+@pytest.mark.parametrize("lost", ["compacted", "epoch", "mark", "beyond"])
+async def test_a_watch_that_cannot_resume_begins_anew(store: Store, lost: str) -> None:
+    first = await store.apply(puts((A, {"v": 1})))
+    newest = [await store.apply(puts((A, {"v": v}))) for v in range(2, 5)][-1]
+    since = {
+        "compacted": first,
+        "epoch": Revision("other", newest.number, newest.mark),
+        "mark": Revision(newest.epoch, first.number, "other"),
+        "beyond": Revision(newest.epoch, newest.number + 5, "later"),
+    }[lost]
+    if lost == "compacted":
+        await store.compact(keep=1)
+    update = await next_of(store.watch(since))
+    assert isinstance(update, Snapshot)
+    assert (update.revision, documents(update)) == (newest, {A: {"v": 4}})
+
+
+async def test_two_writers_at_once_lose_nothing(store: Store, place: Place) -> None:
+    states = following(store)
+    await anext(states)
+
+    async def write(writer: int) -> None:
+        async with place.open() as other:
+            for number in range(15):
+                await other.apply(puts((Key("routes", f"{writer}-{number}"), {"n": number})))
+
+    await asyncio.gather(write(1), write(2))
+    wanted = {Key("routes", f"{w}-{n}"): {"n": n} for w in (1, 2) for n in range(15)}
+    final = await until(states, wanted)
+    assert final.revision.number == 30
+    assert len({entry.revision.number for entry in await store.history()}) == 30
+
+
+async def test_a_counter_of_two_writers_with_expectations_counts_every_one(
+    store: Store, place: Place
+) -> None:
+    await store.apply(puts((A, {"count": 0})))
+
+    async def count(times: int) -> None:
+        async with place.open() as other:
+            while times:
+                found = (await other.load()).resources[A]
+                try:
+                    expected = {A: found.revision}
+                    await other.apply(puts((A, {"count": found.document["count"] + 1}), expected=expected))
+                    times -= 1
+                except StoreConflict:
+                    pass
+
+    await asyncio.gather(count(8), count(8))
+    assert documents(await store.load()) == {A: {"count": 16}}
+
+
+async def test_a_slow_consumer_gets_whole_revisions_and_the_newest_state(store: Store) -> None:
+    """Two keys always change together; no state between may be seen."""
+    states = following(store)
+    await anext(states)
+    for number in range(20):
+        await store.apply(puts((A, {"n": number}), (B, {"n": number})))
+    seen = []
+    async with asyncio.timeout(20):
+        async for state in states:
+            seen.append(documents(state))
+            if seen[-1][A] == {"n": 19}:
+                break
+    assert all(one[A] == one[B] for one in seen)
+
+
+async def test_ten_thousand_resources_are_one_revision(store: Store, place: Place) -> None:
+    first = await store.apply(puts((A, {"v": 1})))
+    watch = store.watch(first)
+    many = {Key("routes", f"r{n}"): {"path": f"/{n}", "to": "u", "text": "x" * 200} for n in range(10_000)}
+    revision = await store.apply(puts((A, None), *many.items()))
+    update = await next_of(watch)
+    assert update.revision == revision
+    changed = update.changes if isinstance(update, Changes) else ()
+    assert len(changed) == 10_001 or isinstance(update, Snapshot)
+    async with place.open() as other:
+        assert documents(await other.load()) == many
+    later = await store.apply(puts((A, {"v": 2})))
+    assert (await next_of(watch)).revision == later
+    assert len((await store.at(revision.number)).resources) == 10_000
+
+
+async def test_nodes_are_there_while_they_say_so(store: Store, place: Place) -> None:
+    async with place.open() as other:
+        async with other.announce("east-1", {"workers": 4}, ttl_s=5):
+            async with store.announce("west-1", {}, ttl_s=5):
+                assert [(node.name, dict(node.facts)) for node in await store.nodes()] == [
+                    ("east-1", {"workers": 4}),
+                    ("west-1", {}),
+                ]
+            assert [node.name for node in await store.nodes()] == ["east-1"]
+    assert await store.nodes() == []
+
+
+async def test_a_closed_store_ends_its_watches(store: Store) -> None:
+    watch = store.watch()
+    await next_of(watch)
+    waiting = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StopAsyncIteration):
+        async with asyncio.timeout(10):
+            await waiting
