@@ -5,8 +5,6 @@ command line, the Python API.
 """
 
 import argparse
-import importlib
-import inspect
 import sys
 import types
 import typing
@@ -15,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import reference_api
+import reference_plugins
 import typer
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from headgate import _core
@@ -26,8 +25,6 @@ from headgate.config.model import GatewayConfig
 from headgate.config.settings import Settings
 from headgate.config.units import shown_duration
 from headgate.phases import PHASES
-from headgate.plugin import Plugin
-from headgate.plugins import BUILT_IN
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by tools/reference.py from the code; `make docs` writes it anew. -->\n"
@@ -58,6 +55,8 @@ def kind(annotation: Any) -> str:
         return f"names with {kind(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return f"[{title(annotation)}](#{title(annotation).lower().replace(' ', '-')})"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     return PLAIN.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
@@ -229,30 +228,7 @@ def python() -> str:
     return f"{MADE}\n{reference_api.page()}"
 
 
-def plugins() -> str:
-    """The page about the settings of every plugin that comes with the gateway."""
-    lines = [MADE, "# Plugins\n"]
-    lines.append(
-        "The plugins that come with the gateway: their short names, as `plugin:` in a file, and their settings. "
-        "In Python they are classes of `headgate.plugins` that take the settings as keywords. How to use them is in "
-        "[the guide](../guide/plugins.md).\n"
-    )
-    for name, reference in BUILT_IN.items():
-        module, _, class_name = reference.partition(":")
-        found: type[Plugin] = getattr(importlib.import_module(module), class_name)
-        lines += [f"## `{name}`\n", f"`headgate.plugins.{class_name}`, order {found.order}\n"]
-        lines += [f"{inspect.cleandoc(found.__doc__ or '')}\n", "| setting | type | default | |"]
-        lines.append("|---|---|---|---|")
-        for key, field in found.Config.model_fields.items():
-            text = (field.description or "").replace("|", "\\|")
-            cells = [f"`{key}`", kind(field.annotation), default(field, ""), text]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
 PAGES = {
-    "plugins.md": plugins,
     "configuration.md": configuration,
     "phases.md": phases,
     "failures.md": failures,
@@ -266,18 +242,26 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only compare")
     check = parser.parse_args().check
     stale = []
-    for name, page in PAGES.items():
-        text, file = page().rstrip() + "\n", REFERENCE / name
+    pages = {name: page() for name, page in PAGES.items()}
+    pages |= reference_plugins.pages(kind, default, MADE)
+    gone = {str(file.relative_to(REFERENCE)) for file in REFERENCE.rglob("*.md")} - {*pages, "README.md"}
+    for name in gone:
+        stale.append(name)
+        if not check:
+            (REFERENCE / name).unlink()
+    for name, page in pages.items():
+        text, file = page.rstrip() + "\n", REFERENCE / name
         if check:
             stale += [name] if not file.exists() or file.read_text() != text else []
         else:
+            file.parent.mkdir(exist_ok=True)
             file.write_text(text)
-    if stale:
+    if stale and check:
         print(
             f"docs/reference is not what the code says: {', '.join(stale)}\n  hint: make docs",
             file=sys.stderr,
         )
-    return bool(stale)
+    return bool(stale and check)
 
 
 if __name__ == "__main__":

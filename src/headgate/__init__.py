@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     )
     from .compile.loading import load
     from .config import ConfigError
+    from .config.expressions import Expression
+    from .config.regex import Pattern
     from .config.tls import Tls
     from .gateway import Gateway
     from .listener import Listener, StreamListener
@@ -60,6 +62,7 @@ __all__ = [
     "Certificate",
     "ConfigError",
     "Connection",
+    "Expression",
     "Failure",
     "FetchClosed",
     "FetchConnectError",
@@ -77,6 +80,7 @@ __all__ = [
     "Listener",
     "Lock",
     "Overloaded",
+    "Pattern",
     "Plugin",
     "PluginContext",
     "QueryParams",
@@ -108,6 +112,7 @@ _ROOMS = {
     "Certificate": "_core",
     "ConfigError": "config.errors",
     "Connection": "_core",
+    "Expression": "config.expressions",
     "Failure": "_core",
     "FetchClosed": "client",
     "FetchConnectError": "client",
@@ -127,6 +132,7 @@ _ROOMS = {
     "Timer": "background.timers",
     "Overloaded": "background.errors",
     "Listener": "listener",
+    "Pattern": "config.regex",
     "Plugin": "plugin",
     "PluginContext": "plugin_context",
     "QueryParams": "query_params",

@@ -16,7 +16,7 @@ from .background.background import Background
 from .background.calls import BackgroundCalls
 from .config.errors import ConfigError
 from .config.errors import Path as ConfigPath
-from .config.hooks import OnError, PluginConfig
+from .config.hooks import OnError, PluginConfig, PluginMode
 from .config.limits import ServerLeniency, UpstreamTimeoutsConfig
 from .config.listeners import (
     ListenerConfig,
@@ -294,15 +294,19 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         self,
         plugin: Plugin,
         *,
-        on: str | Route | Upstream | None = None,
+        on: str | Route | Upstream | Listener | StreamListener | None = None,
+        when: str | None = None,
+        mode: PluginMode | None = None,
         name: str | None = None,
         order: int | None = None,
         deadline: float | str | None = None,
         on_error: OnError | None = None,
     ) -> None:
-        """Uses a plugin on every request, or only on a path pattern, on a route or upstream, or on the one so named.
+        """Uses a plugin on every request, or only on a path pattern, a route, an upstream, a listener, on the one so
+        named, or on a consumer (`"consumer:alice"`), and only while the expression `when` holds.
 
-        Plugins run by their `order`, the lowest first, then in order of use. `name` is what logs call it.
+        Plugins run by their `order`, the lowest first, then in order of use. `name` is what logs call it. In mode
+        `report` they change nothing, and log and count what they would have replied.
         """
         if not isinstance(given := cast(object, plugin), Plugin):
             shown = getattr(given, "__name__", repr(given))
@@ -317,6 +321,8 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "plugin": f"{kind.__module__}:{kind.__qualname__}",
             "on": on if isinstance(on, str) or on is None else on.name,
             "config": plugin.config.model_dump(mode="json"),
+            "when": when,
+            **({} if mode is None else {"mode": mode}),
             "name": name,
             "order": order,
             "deadline": deadline,

@@ -15,6 +15,7 @@ from ._caller import Place, Placed, caller
 from ._hook_checks import check_hook, defined_at
 from .config.errors import ConfigError, nearest, refusal, suggestion
 from .config.hooks import PluginConfig
+from .listener import Listener, StreamListener
 from .phases import PHASES
 from .route import Route, Upstream
 
@@ -90,8 +91,8 @@ class Plugin:
         cls.phases = tuple(name for name in PHASES if callable(getattr(cls, name, None)))
 
 
-On = str | Route | Upstream | None
-"""A path pattern, a route, an upstream, or everything; in a `PluginUse` also a name of one of those."""
+On = str | Route | Upstream | Listener | StreamListener | None
+"""A path pattern, `consumer:NAME`, a route, an upstream, a listener, or everything; in a `PluginUse` also a name."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def test_on_a_wider_route_a_plugin_looks_at_each_path() -> None:
     gate.route("/", to="a:1")
     gate.use(Tag(), on="/api/*")
     by_phase = {hook.phase: hook for hook in compile_gateway(gate).hooks}
-    inside, outside = SimpleNamespace(path="/%61pi/x"), SimpleNamespace(path="/x")
+    inside, outside = (SimpleNamespace(path=path, state=SimpleNamespace()) for path in ("/%61pi/x", "/x"))
     assert by_phase["request"].function(inside) == "plugin"
     assert by_phase["request"].function(outside) is None
     assert by_phase["response"].is_async
@@ -187,12 +187,16 @@ def test_a_plugin_on_two_patterns_runs_once_where_either_fits() -> None:
     assert named(compiled, 0, "request") == named(compiled, 1, "request") == ["request"]
     guarded = next(hook.function for hook in compiled.hooks if hook.phase == "request")
     paths = ("/a/x", "/b", "/c")
-    assert [guarded(SimpleNamespace(path=path)) for path in paths] == ["plugin", "plugin", None]
+    assert [guarded(SimpleNamespace(path=path, state=SimpleNamespace())) for path in paths] == [
+        "plugin",
+        "plugin",
+        None,
+    ]
     assert len(compiled.startup) == 1
 
 
 def test_what_a_plugin_is_used_on_must_exist() -> None:
-    with pytest.raises(ConfigError, match="no route or upstream `apo`"):
+    with pytest.raises(ConfigError, match="no route, upstream or listener `apo`"):
         routed("apo", "/")
 
 

@@ -68,7 +68,7 @@ WRONG = {
     "plugin on": (
         "plugins: [{plugin: 'parts:Nothing', on: nobody}]\n" + ROUTE,
         2,
-        "there is no route or upstream",
+        "there is no route, upstream or listener",
     ),
     "certificate file": ("tcp: []\ntls: {require_fips: true, x: 1}\n" + ROUTE, 3, "unknown key `x`"),
 }

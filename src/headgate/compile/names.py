@@ -19,8 +19,8 @@ from headgate.plugin import Plugin
 from headgate.plugin_context import PluginContext
 
 from .digests import Digests, Unnamed
+from .guards import guarded
 from .order import Compiled
-from .plugin_uses import guarded
 
 if TYPE_CHECKING:
     from headgate.background.calls import BackgroundCalls
@@ -69,10 +69,10 @@ class Names:
 
     def reference(self, function: Hook) -> dict[str, Any]:
         """How a hook's function is told: as a plugin's method, or by name and digest."""
-        method, patterns = guarded(function)
+        method, said = guarded(function)
         owner = getattr(method, "__self__", None)
         if isinstance(owner, Plugin) and id(owner) in self._plugin_names:
-            return {"plugin": self._plugin_names[id(owner)], "method": method.__name__, "patterns": patterns}
+            return {"plugin": self._plugin_names[id(owner)], "method": method.__name__, "guard": said.told()}
         return {"function": self._name(function)}
 
     def _described_hook(self, hook: HookSpec) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from headgate.config.listeners import ListenerConfig
 from headgate.config.model import GatewayConfig, Inconsistency
 from headgate.config.snapshot import RouteCalls, snapshot
 from headgate.config.units import milliseconds
+from headgate.listener import Listener, StreamListener
 from headgate.phases import PHASES
 from headgate.route import Route
 
@@ -58,7 +59,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
     """Checks the gateway as a whole; raises `ConfigError` with the line of what does not fit."""
     parts = gate._parts
     config = parts.config()
-    uses = PluginUses(parts.plugins, parts.routes, parts.upstreams)
+    uses = PluginUses(parts)
     for route in parts.routes:
         _check_answers(route, parts, uses)
     refuse_hooks_that_never_run(parts, uses)
@@ -69,17 +70,19 @@ def compile_gateway(gate: Gateway) -> Compiled:
         for phase in PHASES
         if PHASES[phase].without_route
     }
+    every: list[Listener | StreamListener] = [*parts.listeners, *parts.tcp, *parts.udp]
     listeners = [
         {
             phase: table.add_all(
                 phase,
-                _hooks_of(phase, None, parts, uses)
+                [hook for hook in parts.hooks if hook.phase == phase]
+                + uses.hooks(phase, listener)
                 + [hook for hook in listener._hooks if hook.phase == phase],
             )
             for phase in PHASES
             if PHASES[phase].on_listeners
         }
-        for listener in (*parts.listeners, *parts.tcp, *parts.udp)
+        for listener in every
     ]
     worker = _HookTable(config)
     startup = worker.add_all("startup", _hooks_of("startup", None, parts, uses))

@@ -2,43 +2,47 @@
 
 How it works: a use on a pattern is compared with each route's path. Where every path of the route fits, the plugin's
 method is called directly; where none does, it is not called; where only some do, a guard looks at each request's path,
-in the spelling that the router matches, as it is when the hook runs.
+in the spelling that the router matches. So it is with what else a use says: what routes tell is decided here, what only
+requests tell (`when`, a consumer, a listener) by the guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headgate._decorators import RegisteredHook, marked_body, registered
-from headgate._hook_checks import Hook, is_async, shown_name
+from headgate._hook_checks import Hook, shown_name
 from headgate.config.errors import ConfigError, suggestion
-from headgate.config.patterns import check_path, covers, matches_path, other_readings
-from headgate.phases import PHASES
+from headgate.config.expressions import Expression
+from headgate.config.patterns import check_path, covers
+from headgate.listener import Listener, StreamListener
+from headgate.phases import PHASES, Phase
 from headgate.plugin import On, Plugin, PluginUse
 from headgate.route import Route, Upstream
 
+from .guards import Condition, Guard, guard, needs_response
+
 if TYPE_CHECKING:
-    from headgate._core import Request
+    from headgate._parts import Parts
 
 
 class PluginUses:
     """All uses of one gateway, with what they are used on found."""
 
-    def __init__(
-        self, uses: Iterable[PluginUse], routes: Sequence[Route], upstreams: Mapping[str, Upstream]
-    ) -> None:
-        self._routes = routes
+    def __init__(self, parts: Parts) -> None:
+        self._routes = parts.routes
         self._by_plugin: dict[int, list[PluginUse]] = {}
         self._guarded: dict[tuple[object, ...], RegisteredHook] = {}
-        for use in sorted(uses, key=_order):
-            found = replace(use, on=_found(use, routes, upstreams))
+        for use in sorted(parts.plugins, key=_order):
+            found = replace(use, on=_found(use, parts))
+            _refuse_early(found)
             self._by_plugin.setdefault(id(use.plugin), []).append(found)
 
-    def hooks(self, phase: str, route: Route | None) -> list[RegisteredHook]:
+    def hooks(self, phase: str, place: Place) -> list[RegisteredHook]:
         """One hook at most for each plugin, however often it is used, in order of first use."""
-        found = (self._hook(uses, phase, route) for uses in self._by_plugin.values())
+        found = (self._hook(uses, phase, place) for uses in self._by_plugin.values())
         return [hook for hook in found if hook is not None]
 
     def closes(self) -> list[RegisteredHook]:
@@ -63,48 +67,93 @@ class PluginUses:
                         where=use.where,
                     )
 
-    def _hook(self, uses: list[PluginUse], phase: str, route: Route | None) -> RegisteredHook | None:
+    def _hook(self, uses: list[PluginUse], phase: str, place: Place) -> RegisteredHook | None:
         plugin = uses[0].plugin
         if phase not in type(plugin).phases:
             return None
-        applying = [(use, verdict) for use in uses if (verdict := _applies(use, phase, route)) is not False]
+        applying = [(use, verdict) for use in uses if (verdict := _applies(use, phase, place)) is not False]
         if not applying:
             return None
-        first = next((use for use, verdict in applying if verdict), applying[0][0])
-        patterns = (
-            () if any(verdict for _, verdict in applying) else tuple(str(use.on) for use, _ in applying)
+        first = next((use for use, verdict in applying if verdict is True), applying[0][0])
+        conditions = tuple(verdict for _, verdict in applying if isinstance(verdict, Condition))
+        is_always = len(conditions) < len(applying)
+        said = Guard(
+            () if is_always else conditions,
+            "enforce" if PHASES[phase].scope == "worker" else first.config.mode,
+            phase,
+            _kept_as(plugin, phase, conditions),
         )
-        key = (id(plugin), phase, first.config.deadline, first.config.on_error, patterns)
+        key = (id(plugin), first.config.deadline, first.config.on_error, said)
         if key not in self._guarded:
-            self._guarded[key] = _registered(first, phase, patterns)
+            self._guarded[key] = _registered(first, phase, said)
         return self._guarded[key]
 
 
+Place = Route | Listener | StreamListener | None
+"""Whose hooks are asked for: a route's, a listener's, or those of requests without a route and of the worker."""
+
+AFTER_AUTHENTICATION = 50
+"""The lowest order of a use that has to know the consumer."""
+
+
 def _order(use: PluginUse) -> int:
-    return use.plugin.order if use.config.order is None else use.config.order
+    if use.config.order is not None:
+        return use.config.order
+    own = use.plugin.order
+    return max(own, AFTER_AUTHENTICATION) if _needs_consumer(use) else own
 
 
-def _applies(use: PluginUse, phase: str, route: Route | None) -> bool | None:
-    """Whether a use is for requests of `route` (`None`: for those without one); `None` if for some of them."""
-    on = use.on
-    if on is None or PHASES[phase].scope == "worker":
+def _needs_consumer(use: PluginUse) -> bool:
+    is_of_one = isinstance(use.on, str) and use.on.startswith(CONSUMER)
+    return is_of_one or (use.config.when is not None and Expression(use.config.when).names_consumer)
+
+
+def _applies(use: PluginUse, phase: str, place: Place) -> bool | Condition:
+    """Whether a use is for what happens at `place`, or the condition under which it is."""
+    on, when = use.on, use.config.when
+    kind = PHASES[phase]
+    if kind.scope == "worker":
         return True
-    if PHASES[phase].on_listeners:
-        return False  # refused in `_found`: there is no request yet
+    if isinstance(place, Listener | StreamListener) or kind.on_listeners:
+        return on is None or on is place
+    if when is not None and Expression(when).names_response and not _has_response(kind):
+        return False
+    condition = Condition(when=when)
+    if isinstance(on, Listener | StreamListener):
+        return condition._replace(listener=on.name)
+    if isinstance(on, str) and on.startswith(CONSUMER):
+        return condition._replace(consumer=on.removeprefix(CONSUMER))
+    fits: bool | None = True
     if isinstance(on, Route):
-        return on is route
-    if isinstance(on, Upstream):
-        return route is not None and route.config.to == on.name
-    return covers(on, route.config.path if route is not None else "/")
+        fits = on is place
+    elif isinstance(on, Upstream):
+        fits = place is not None and place.config.to == on.name
+    elif on is not None:
+        fits = covers(on, place.config.path if place is not None else "/")
+    if fits is None:
+        return condition._replace(pattern=str(on))
+    return fits and (True if when is None else condition)
 
 
-def _registered(use: PluginUse, phase: str, patterns: tuple[str, ...]) -> RegisteredHook:
+def _has_response(phase: Phase) -> bool:
+    return len(phase.arguments) > 1 and phase.arguments[1] in ("response", "error")
+
+
+def _kept_as(plugin: Plugin, phase: str, conditions: tuple[Condition, ...]) -> str | None:
+    """Where the decision is kept, for plugins with several hooks in the life of a request."""
+    several = [name for name in type(plugin).phases if PHASES[name].on_routes]
+    if not conditions or len(several) < 2 or not PHASES[phase].on_routes or needs_response(conditions):
+        return None
+    context = plugin._headgate_context
+    return f"{context.name if context else type(plugin).__name__} runs"
+
+
+def _registered(use: PluginUse, phase: str, said: Guard) -> RegisteredHook:
     method: Hook = getattr(use.plugin, phase)
-    function = guard(method, patterns) if patterns else method
     config = use.config
     return RegisteredHook(
         phase,
-        function,
+        guard(method, said),
         config.deadline,
         config.on_error,
         shown_name(method),
@@ -114,64 +163,75 @@ def _registered(use: PluginUse, phase: str, patterns: tuple[str, ...]) -> Regist
     )
 
 
-def guarded(function: Hook) -> tuple[Hook, tuple[str, ...]]:
-    """The function and the patterns that `guard` was given, none for one that is called always."""
-    return getattr(function, "_guarded", (function, ()))
+CONSUMER = "consumer:"
 
 
-def guard(function: Hook, patterns: Sequence[str]) -> Hook:
-    """`function`, called only for requests whose path fits one of the patterns."""
-    fits = [matches_path(pattern) for pattern in patterns]
-
-    def is_meant(path: str) -> bool:
-        # also where only a server reads such a path: what a plugin checks holds for what servers understand
-        return any(fit(read) for read in (path, *other_readings(path)) for fit in fits)
-
-    if is_async(function):
-
-        async def wait(request: Request, *rest: object) -> object:
-            return await function(request, *rest) if is_meant(request.path) else None
-
-        wait._guarded = (function, tuple(patterns))  # type: ignore[attr-defined]
-        return wait
-
-    def call(request: Request, *rest: object) -> object:
-        return function(request, *rest) if is_meant(request.path) else None
-
-    call._guarded = (function, tuple(patterns))  # type: ignore[attr-defined]
-    return call
-
-
-def _found(use: PluginUse, routes: Sequence[Route], upstreams: Mapping[str, Upstream]) -> On:
+def _found(use: PluginUse, parts: Parts) -> On:
     """What `on` names."""
-    on = _named(use, use.on, routes, upstreams) if isinstance(use.on, str) else use.on
-    if isinstance(on, Route | Upstream) and "rewrite" in type(use.plugin).phases:
+    on = _named(use, use.on, parts) if isinstance(use.on, str) else use.on
+    kind = type(use.plugin)
+    if isinstance(on, Route | Upstream) and "rewrite" in kind.phases:
         raise ConfigError(
-            f"plugin `{type(use.plugin).__name__}` has a `rewrite` hook, which runs before a route is chosen",
+            f"plugin `{kind.__name__}` has a `rewrite` hook, which runs before a route is chosen",
             hint="use it on a path pattern, or without `on`",
             where=use.where,
         )
-    early = [name for name in type(use.plugin).phases if PHASES[name].on_listeners]
-    if on is not None and early:
+    early = [name for name in kind.phases if PHASES[name].on_listeners]
+    if early and on is not None and not isinstance(on, Listener | StreamListener):
         raise ConfigError(
-            f"plugin `{type(use.plugin).__name__}` has a `{early[0]}` hook, which runs before there is a request",
-            hint="use it without `on`",
+            f"plugin `{kind.__name__}` has a `{early[0]}` hook, which runs before there is a request",
+            hint="use it on a listener, or without `on`",
             where=use.where,
         )
     return on
 
 
-def _named(use: PluginUse, on: str, routes: Sequence[Route], upstreams: Mapping[str, Upstream]) -> On:
+def _refuse_early(use: PluginUse) -> None:
+    """Refuses conditions on what is not there yet when the plugin decides."""
+    kind, when = type(use.plugin), use.config.when
+    if when is None:
+        return
+    if early := [name for name in kind.phases if PHASES[name].on_listeners]:
+        raise ConfigError(
+            f"plugin `{kind.__name__}` has a `{early[0]}` hook, which runs before there is a request for `when`",
+            hint="look at `connection` in the hook",
+            where=use.where,
+        )
+    before = [
+        name for name in kind.phases if PHASES[name].scope != "worker" and not _has_response(PHASES[name])
+    ]
+    if before and Expression(when).names_response:
+        raise ConfigError(
+            f"`when` reads the response, but the `{before[0]}` hook of plugin `{kind.__name__}` runs before it",
+            hint="name fields of the request only",
+            where=use.where,
+        )
+
+
+def _named(use: PluginUse, on: str, parts: Parts) -> On:
     if on.startswith(("/", "=", "~", "*")):
         try:
             return check_path(on)
         except ConfigError as error:
             raise error.at(use.where) from None
-    by_name = {route.config.name: route for route in routes if route.config.name}
-    if on in by_name and on in upstreams:
-        raise ConfigError(f"`{on}` names a route and an upstream", hint="rename one of them", where=use.where)
-    found = by_name.get(on) or upstreams.get(on)
-    if found is None:
-        hint = suggestion(on, (*by_name, *upstreams)) or "write a path pattern such as `/api/*`"
-        raise ConfigError(f"there is no route or upstream `{on}`", hint=hint, where=use.where)
-    return found
+    if on.startswith(CONSUMER) and on != CONSUMER:
+        return on
+    routes = {route.config.name: route for route in parts.routes if route.config.name}
+    every: list[Listener | StreamListener] = [*parts.listeners, *parts.tcp, *parts.udp]
+    listeners = {one.name: one for one in every if one.name != one.config.address}
+    kinds: list[tuple[str, Mapping[str, Route | Upstream | Listener | StreamListener]]] = [
+        ("a route", routes),
+        ("an upstream", parts.upstreams),
+        ("a listener", listeners),
+    ]
+    found = [(kind, names[on]) for kind, names in kinds if on in names]
+    if len(found) > 1:
+        raise ConfigError(
+            f"`{on}` names {found[0][0]} and {found[1][0]}", hint="rename one of them", where=use.where
+        )
+    if not found:
+        hint = (
+            suggestion(on, (*routes, *parts.upstreams, *listeners)) or "write a path pattern such as `/api/*`"
+        )
+        raise ConfigError(f"there is no route, upstream or listener `{on}`", hint=hint, where=use.where)
+    return found[0][1]

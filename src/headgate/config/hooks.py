@@ -10,8 +10,12 @@ from pydantic import AfterValidator, Field, create_model
 from headgate.phases import PHASES
 
 from .errors import ConfigError
+from .expressions import check_condition
 from .settings import OneOrMany, Settings
 from .units import Duration, Size
+
+PluginMode = Literal["enforce", "report"]
+"""Whether what a plugin decides happens, or is only logged and counted."""
 
 OnError = Literal["closed", "open"]
 """What happens to the request when a hook raises or is late: a 500, or on as if it were not there."""
@@ -142,7 +146,16 @@ class PluginConfig(Settings):
     )
     on: str | None = Field(
         default=None,
-        description="A path pattern, a route's name or an upstream's name; none is every request.",
+        description="A path pattern, the name of a route, an upstream or a listener, or `consumer:NAME`; none is every "
+        "request.",
+    )
+    when: Annotated[str, AfterValidator(check_condition)] | None = Field(
+        default=None,
+        description='A condition on requests, such as `request.method == "POST"`; see the guide on plugins.',
+    )
+    mode: PluginMode = Field(
+        default="enforce",
+        description="`report` runs its hooks, logs and counts what they would have replied, and changes nothing.",
     )
     config: dict[str, Any] = Field(
         default_factory=dict, description="The plugin's settings; `env:NAME` reads a variable."

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from headgate import Failure, Plugin, PluginContext, Request, Response, ResponseView
+from headgate import ConfigError, Failure, Pattern, Plugin, PluginContext, Request, Response, ResponseView
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 OWN = (
@@ -79,7 +79,7 @@ class Cors(Plugin):
         """Compiles the patterns."""
         self._is_open = "*" in self.config.origins
         self._origins = frozenset(one for one in self.config.origins if not one.startswith("~"))
-        self._patterns = [re.compile(one[1:]) for one in self.config.origins if one.startswith("~")]
+        self._patterns = [Pattern(one[1:]) for one in self.config.origins if one.startswith("~")]
 
     def request(self, request: Request) -> Response | None:
         """Answers a preflight."""
@@ -143,8 +143,8 @@ def _vary(headers: Any) -> None:
 
 def _check_pattern(origin: str) -> None:
     try:
-        pattern = re.compile(origin[1:])
-    except re.error as error:
-        raise ValueError(f"`{origin}` is not a valid pattern: {error}") from None
+        pattern = Pattern(origin[1:])
+    except ConfigError as error:
+        raise ValueError(error.message) from None
     if any(pattern.fullmatch(stranger) for stranger in STRANGERS):
         raise ValueError(f"`{origin}` matches any origin: name the hosts")

@@ -34,8 +34,10 @@ class RateLimit(Plugin):
 
     Past it the reply is 429 with `Retry-After` (RFC 9110 section 10.2.3) in whole seconds; who waits so long is let
     in. Every response says what is left in `RateLimit` and `RateLimit-Policy`
-    (draft-ietf-httpapi-ratelimit-headers-10).
+    (draft-ietf-httpapi-ratelimit-headers-10). By consumer it runs at order 100.
     """
+
+    order = -100  # before authentication: guessing keys has a rate too
 
     class Config(BaseModel):
         """Settings of `rate-limit`."""
@@ -88,7 +90,7 @@ class RateLimit(Plugin):
         self._step = self._window / self._limit
         self._depth = (self.config.burst or self._limit) * self._step
         self._parts = _parts(self.config.by)
-        # by who somebody is: after what finds that out; by anything else: before, so that guessing keys has a rate too
+        # by who somebody is: after what finds that out
         self.order = 100 if "consumer" in self._parts else -100
         self._clients = context.shared("clients", self.config.memory)
         self._refused = context.shared("refused", self.config.memory)

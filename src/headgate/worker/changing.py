@@ -15,8 +15,8 @@ from typing import Any
 
 from headgate import _core
 from headgate._hook_checks import HookSpec
+from headgate.compile.guards import Guard, guard
 from headgate.compile.names import CannotTake, Names, made_plugin
-from headgate.compile.plugin_uses import guard
 from headgate.compile.sources import Sources
 from headgate.plugin import Plugin
 from headgate.worker.loaded import Loaded
@@ -127,7 +127,7 @@ class Changes:
                 raise CannotTake(f"`{told['name']}` holds other data than when it was loaded")
         else:
             method = getattr(plugins[told["plugin"]], told["method"])
-            function = guard(method, told["patterns"]) if told["patterns"] else method
+            function = guard(method, Guard.of(told["guard"]))
         return HookSpec(
             phase=told["phase"],
             function=function,

@@ -203,6 +203,8 @@ SEEN: dict[str, dict[str, str]] = {
         "on_error": f"{KIT}::plugins_deadline_and_failing_open",
         "name": f"{CONTEXT}::short_names_in_files",
         "order": f"{CONTEXT}::order_decides_then_use",
+        "when": "unit/plugins/test_uses::a_condition_decides_for_each_request",
+        "mode": "unit/plugins/test_uses::report_logs_and_counts_and_changes_nothing",
         "plugin": "test_plugins::ten_of_many_at_once_pass_and_the_rest_are_told_when",
         "on": "test_hook_phases::plugin_of_a_path_runs_only_there",
         "config": "test_plugins::ten_of_many_at_once_pass_and_the_rest_are_told_when",
