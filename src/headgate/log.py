@@ -1,19 +1,24 @@
 """The error log: readable lines or JSON on stderr, through the standard library's logging.
 
 How it works: everything logs to the logger `headgate` or below it, with facts as `extra`: `log.info("worker
-ready", extra={"worker": 3})`. Both formats write those facts after the message. The standard library is used
-because it is loaded anyway (asyncio needs it) and structlog would add 90 ms to the start.
+ready", extra={"worker": 3})`. Both formats write those facts after the message. What is logged may come from a client:
+only a record's own line begins at the margin, and what a terminal would act on is written as an escape. The standard
+library is used because it is loaded anyway (asyncio needs it) and structlog would add 90 ms to the start.
 """
 
 import json
 import logging
 import os
+import re
 import sys
 import time
 from typing import Any
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
+
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls but tab and line feed, what breaks or reorders lines, and bytes that were no UTF-8."""
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -46,7 +51,7 @@ def _handler(to: str) -> logging.Handler:
 
     if kind == "file":
         # opens the file anew when it was moved
-        return handlers.WatchedFileHandler(place)
+        return handlers.WatchedFileHandler(place, encoding="utf-8")
     if place.startswith("/"):
         return handlers.SysLogHandler(place)
     protocol, _, address = place.partition("://")
@@ -61,18 +66,22 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31T10:00:00.123Z info  [1234] worker ready worker=3`, a traceback below it if there is one."""
+    """`2026-01-31T10:00:00.123Z info  [1234] worker ready worker=3`; further lines, as of a traceback, are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as text."""
         told = "".join(f" {key}={_plain(value)}" for key, value in facts(record).items())
         level = record.levelname.lower()
         text = f"{_time(record)} {level:<7} [{os.getpid()}] {record.getMessage()}{told}"
-        return text + _traceback(self, record, "\n")
+        text += _traceback(self, record, "\n")
+        return _HIDDEN.sub(_escape, text).replace("\n", "\n  ")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, pid, message, the facts, and `traceback`."""
+    """One JSON object a line: time, level, logger, pid, message, the facts, and `traceback`.
+
+    A fact of one of these names gets a `_` behind it; one that JSON cannot say is written as Python shows it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as JSON."""
@@ -82,11 +91,26 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "pid": os.getpid(),
             "message": record.getMessage(),
-            **facts(record),
         }
         if traceback := _traceback(self, record, ""):
             entry["traceback"] = traceback
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        told = {f"{key}_" if key in entry else key: value for key, value in facts(record).items()}
+        try:
+            text = _json({**entry, **told})
+        except (TypeError, ValueError):
+            text = _json({**entry, **{key: repr(value) for key, value in told.items()}})
+        return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _json(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, default=str, ensure_ascii=False, allow_nan=False)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8 (PEP 383)
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -19,6 +19,8 @@ Body = bytes | AsyncIterator[bytes] | None
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
+_NOT_IN_URLS = re.compile(r"""[^!#-;=?-\[\]_a-z~]+""")
+"""What stands in no URL unencoded (RFC 3986 section 2); `%` may begin an escape, and stays."""
 _TEXT, _BYTES = ("content-type", "text/plain; charset=utf-8"), ("content-type", "application/octet-stream")
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"))
 
@@ -177,11 +179,14 @@ class Response:
 
     @classmethod
     def redirect(cls, location: str, status: int = 307, *, headers: HeaderFields | None = None) -> Self:
-        """Sends the client to `location`; 307 keeps its method and is not remembered (RFC 9110 section 15.4.8)."""
+        """Sends the client to `location`; 307 keeps its method and is not remembered (RFC 9110 section 15.4.8).
+
+        What no URL may hold, such as spaces, line breaks and letters beyond ASCII, is percent-encoded.
+        """
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"`{status}` is not a redirect status; hint: one of 301, 302, 303, 307, 308")
         response = cls(status, headers=headers)
-        response.headers["location"] = location
+        response.headers["location"] = _NOT_IN_URLS.sub(_percent_encoded, location)
         return response
 
     @classmethod
@@ -244,6 +249,10 @@ class Response:
             else "no body"
         )
         return f"<Response {self.status}, {body}>"
+
+
+def _percent_encoded(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape"))
 
 
 def _is_status(value: object) -> bool:

@@ -122,8 +122,8 @@ def test_hook_that_fails_closed_gives_500_and_is_logged_once(
     assert "broken" not in response.text
     gateway.wait_for_log(f"RuntimeError: broken in {phase} {id}\n")
     log = gateway.log()
-    assert log.count(f"\nRuntimeError: broken in {phase} {id}\n") == 1
-    assert log.count(f"request_id={id}\nTraceback (most recent call last):\n") == 1
+    assert log.count(f"\n  RuntimeError: broken in {phase} {id}\n") == 1
+    assert log.count(f"request_id={id}\n  Traceback (most recent call last):\n") == 1
     assert gateway.access_record(request_id=id)["status"] == 500
 
 
@@ -186,7 +186,7 @@ def test_exit_outside_of_the_hooks_own_step_does_not_end_the_worker(
         other.send(format_request("GET", "/slow/other"))
         response = gateway.get(f"/spawns/{what}")
         assert response.status == (500 if what == "awaited" else 200)
-        gateway.wait_for_log(f"\n{logged}\n")
+        gateway.wait_for_log(f"\n  {logged}\n")
         assert other.response().status == 200
     assert gateway.workers == workers
 

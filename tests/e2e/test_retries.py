@@ -158,3 +158,14 @@ def test_reason_of_a_failed_connection_is_in_the_error_log_and_not_on_the_page(
     assert "os error" not in page.text and nobody not in page.text
     line = gateway.wait_for_log(r"cannot connect to the server: .*")[0]
     assert "os error 111" in line and nobody in line
+
+
+def test_a_server_that_is_down_is_logged_once_and_not_for_each_request(serve: Serve) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    gateway = serve(
+        {"upstreams": {"u": {"servers": f"{nobody} max_fails=0"}}, "routes": [{"to": "u"}]}, workers=1
+    )
+    with gateway.client() as client:
+        assert [client.get("/").status for _ in range(20)] == [502] * 20
+    gateway.stop()
+    assert gateway.log().count("cannot connect to the server") <= 5  # the first, and one in five seconds

@@ -53,6 +53,46 @@ def test_json_stays_one_line_with_a_traceback() -> None:
     assert "\n" not in log.JsonFormatter().format(made)
 
 
+HOSTILE = "a\n2026-01-01T00:00:00.000Z error   [1] forged\r\x1b[2Jb\x9b\x7f\u2028\u202e\udcff"
+ESCAPED = "\\x0d\\x1b[2Jb\\x9b\\x7f\\u2028\\u202e\\xff"
+
+
+def test_nothing_that_is_logged_makes_a_line_of_its_own_or_acts_on_a_terminal() -> None:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        made = record(HOSTILE, path=HOSTILE, exc_info=sys.exc_info())
+    text = log.TextFormatter().format(made)
+    first, *others = text.split("\n")
+    assert first.endswith("] a") and all(line.startswith("  ") for line in others)
+    assert text.count(ESCAPED) >= 2 and "\x1b" not in text
+    assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
+    assert "path=" in text and text.count("\n  2026") == 2  # the fact has its line break as an escape
+    line = log.JsonFormatter().format(made)
+    assert line.isprintable()
+    assert (json.loads(line)["message"], json.loads(line)["path"]) == (HOSTILE, HOSTILE)
+
+
+def test_facts_never_replace_what_a_record_says_of_itself() -> None:
+    entry = json.loads(log.JsonFormatter().format(record("late", time="never", level="loud")))
+    assert (entry["time"], entry["time_"]) == ("1970-01-01T00:00:00.500Z", "never")
+    assert (entry["level"], entry["level_"]) == ("warning", "loud")
+
+
+@pytest.mark.parametrize("fact", [float("nan"), {(1, 2): 3}])
+def test_a_fact_that_json_cannot_say_is_shown_and_the_record_is_kept(fact: object) -> None:
+    line = log.JsonFormatter().format(record("odd", fact=fact))
+    assert json.loads(line, parse_constant=pytest.fail)["fact"] == repr(fact)
+
+
+@pytest.mark.usefixtures("_same_handlers")
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_file_takes_every_text(tmp_path: Path, format: str) -> None:
+    log.configure(format, "info", f"file:{tmp_path}/errors.log")
+    logging.getLogger("headgate.test").info("%s", HOSTILE + "日本")
+    assert "日本" in (tmp_path / "errors.log").read_text("utf-8")
+
+
 def test_unknown_format_and_level_are_refused() -> None:
     with pytest.raises(ValueError, match="hint: one of text, json"):
         log.configure(format="xml")

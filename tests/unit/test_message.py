@@ -53,6 +53,20 @@ def test_a_redirect_keeps_the_method_unless_told_otherwise() -> None:
         Response.redirect("/x", 200)
 
 
+@pytest.mark.parametrize(
+    ("location", "sent"),
+    [
+        ("https://a.test:8080/b%20c?d=[e]&f='g'#h~_-.!$()*+,;@", None),
+        ("/käse und brot", "/k%C3%A4se%20und%20brot"),
+        ("/a\r\nset-cookie: b", "/a%0D%0Aset-cookie:%20b"),
+        ("/\\evil", "/%5Cevil"),
+        ('/\udcff<"`{|}^>', "/%FF%3C%22%60%7B%7C%7D%5E%3E"),
+    ],
+)
+def test_a_redirect_goes_to_a_url(location: str, sent: str | None) -> None:
+    assert Response.redirect(location).headers["location"] == (sent or location)
+
+
 def test_a_generator_streams() -> None:
     stream = rows()
     assert Response.stream(stream, content_type="text/x").body is stream

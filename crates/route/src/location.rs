@@ -88,15 +88,20 @@ fn place(before: &[u8]) -> UriPart {
     if before.contains(&b'?') || before.contains(&b'#') {
         return UriPart::Query;
     }
-    let authority = before
-        .windows(3)
-        .position(|three| three == b"://")
-        .map(|at| at + 3)
-        .or_else(|| before.starts_with(b"//").then_some(2));
-    match authority {
+    match authority(before) {
         Some(at) if !before[at..].contains(&b'/') => UriPart::Host,
         _ => UriPart::Path,
     }
+}
+
+/// Where the host of a location begins that names one: behind `//`, or behind `://` after no other separator.
+fn authority(location: &[u8]) -> Option<usize> {
+    if location.starts_with(b"//") {
+        return Some(2);
+    }
+    let separator = location.iter().position(|byte| b"/?#".contains(byte))?;
+    let scheme = location[..separator].strip_suffix(b":")?;
+    (!scheme.is_empty() && location[separator..].starts_with(b"//")).then_some(separator + 2)
 }
 
 /// Appends a value, of which escapes stay as they are.
@@ -121,7 +126,7 @@ fn encode(value: &[u8], place: UriPart, out: &mut Vec<u8>) {
 
 /// Keeps a location that its template does not give to a host from naming one.
 fn within_the_site(template: &str, filled: Vec<u8>) -> Vec<u8> {
-    if template.starts_with("//") || template.contains("://") {
+    if authority(template.as_bytes()).is_some() {
         return filled;
     }
     let is_slash = |byte: &&u8| matches!(byte, b'/' | b'\\');

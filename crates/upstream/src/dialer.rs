@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //! A failed connection is logged here with its reason, which may name addresses and system errors; clients are told only
-//! [`DialFailed::message`]. Nothing of a request was sent yet, so that another server may always be tried.
+//! [`DialFailed::message`]. A server that is down is not logged for each request: see `dial_log`. Nothing of a request was sent yet, so that another server may always be tried.
 
 use std::future::{poll_fn, Future};
 use std::io::{self, ErrorKind};
@@ -84,7 +84,7 @@ impl Dialer {
             if let Reason::Late(limit) = failed.reason {
                 self.metrics.count(limit.counter());
             }
-            failed.log(&upstream.name, &target.name);
+            failed.log(upstream, target, self.clock.now_us());
         }
         dialed
     }
@@ -128,7 +128,7 @@ impl Dialer {
             .await
             .map_err(|error| {
                 let failed = DialFailed::new(Step::Connect, Broken::Io(error));
-                failed.log(&upstream.name, &server.name);
+                failed.log(upstream, server, self.clock.now_us());
                 failed
             })
     }
@@ -178,13 +178,19 @@ impl DialFailed {
         }
     }
 
-    /// What is known, for the log.
-    fn log(&self, upstream: &str, server: &str) {
+    /// What is known, for the log. `left_out` counts those like it that had no line of their own.
+    fn log(&self, upstream: &Upstream, server: &Server, now_us: u64) {
+        let Some(left_out) = server.dial_log.admit(self.kind(), now_us) else {
+            return;
+        };
         let message = self.message();
+        let (upstream, server) = (&*upstream.name, &*server.name);
         match &self.reason {
-            Reason::Error(why) => tracing::warn!(upstream, server, "{message}: {why}"),
-            Reason::Late(limit) => tracing::warn!(upstream, server, limit = limit.name(), "{message}"),
-            Reason::Closed | Reason::Untrusted(_) => tracing::warn!(upstream, server, "{message}"),
+            Reason::Error(why) => tracing::warn!(upstream, server, left_out, "{message}: {why}"),
+            Reason::Late(limit) => {
+                tracing::warn!(upstream, server, limit = limit.name(), left_out, "{message}");
+            }
+            Reason::Closed | Reason::Untrusted(_) => tracing::warn!(upstream, server, left_out, "{message}"),
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::address::Address;
 use crate::client_address::ClientAddress;
+use crate::dial_log::DialLog;
 use crate::http2::connections::SharedConnections;
 use crate::pool::Pool;
 use crate::queue::Queue;
@@ -63,6 +64,8 @@ pub struct Server {
     pub http2: Option<Rc<SharedConnections>>,
     /// Something failed since it last answered.
     pub has_failed: Cell<bool>,
+    /// What was logged of connections to it that failed.
+    pub(crate) dial_log: DialLog,
 }
 
 /// A server as `balance` hooks see it.
@@ -257,6 +260,7 @@ impl Server {
             http2: (upstream.protocol == spec::UpstreamProtocol::H2)
                 .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
             has_failed: Cell::new(false),
+            dial_log: DialLog::default(),
         })
     }
 

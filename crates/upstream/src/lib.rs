@@ -8,6 +8,7 @@ mod address;
 mod bound_auth;
 mod client_address;
 mod described;
+mod dial_log;
 mod dialer;
 mod ground;
 mod group;

@@ -29,7 +29,7 @@ from .plugin_names import reference_of
 
 def gateway_of_document(document: Document, folder: Path) -> Gateway:
     """The gateway; raises `ConfigError` with the line of what is wrong."""
-    config = GatewayConfig.parse(document.values, locate=document.locate)
+    config = GatewayConfig.parse(document.values, locate=document.locate, is_in_file=True)
     document.values.clear()  # the model has it all, and there may be much
     finder = _Finder(folder, document.locate)
     gate = Gateway()

@@ -17,6 +17,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from .errors import Locate, Path, refusal
 
+IN_FILE = "file"
+"""The context of pydantic for values that stand in a file, where a number has no spelling."""
+
 
 class OneOrMany:
     """Put on the type of a list, lets one item be written in place of a list of one."""
@@ -53,10 +56,12 @@ class Settings(BaseModel):
         return value
 
     @classmethod
-    def parse(cls, value: Any, *, path: Path = (), locate: Locate | None = None) -> Self:
+    def parse(
+        cls, value: Any, *, path: Path = (), locate: Locate | None = None, is_in_file: bool = False
+    ) -> Self:
         """Reads `value`, which stands at `path`; what is wrong with it is a `ConfigError`."""
         try:
-            return cls.model_validate(value)
+            return cls.model_validate(value, context=IN_FILE if is_in_file else None)
         except ValidationError as error:
             raise refusal(error, cls, prefix=path, locate=locate) from None
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from headgate.config._yaml import load as yaml_values
 from headgate.config.addresses import parse_listen_address
 from headgate.config.errors import ConfigError
 from headgate.config.model import GatewayConfig
@@ -18,6 +19,26 @@ def test_a_mode_is_octal_however_it_is_written(written: Any) -> None:
 def test_a_mode_that_is_none_or_locks_the_owner_out_is_refused(written: Any) -> None:
     with pytest.raises(ConfigError, match="is not a valid mode of a socket"):
         parse_mode(written)
+
+
+@pytest.mark.parametrize("written", ["0400", "400", "0o400", "440", "0060", "'0400'"])
+def test_digits_of_a_mode_in_yaml_are_octal(written: str) -> None:
+    document = yaml_values(f"listeners: {{address: 'unix:/a', mode: {written}}}")
+    with pytest.raises(ConfigError, match="is not a valid mode of a socket") as error:
+        GatewayConfig.parse(document, is_in_file=True)
+    assert error.value.hint and '"0660"' in error.value.hint
+
+
+@pytest.mark.parametrize("written", ["0660", "660", "0o660", "'0660'"])
+def test_a_mode_in_yaml_may_be_written_in_any_way(written: str) -> None:
+    document = yaml_values(f"listeners: {{address: 'unix:/a', mode: {written}}}")
+    assert GatewayConfig.parse(document, is_in_file=True).listeners[0].mode == 0o660
+
+
+def test_a_mode_in_python_is_its_value() -> None:
+    assert (
+        GatewayConfig.parse({"listeners": {"address": "unix:/a", "mode": 0o620}}).listeners[0].mode == 0o620
+    )
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,14 @@ fn test_a_location_that_is_a_path_names_no_host() {
         ("{x}", "https://evil.example/", "./https://evil.example/"),
         ("{x}", "javascript:alert(1)", "./javascript:alert(1)"),
         ("//other.test/{x}", "a", "//other.test/a"),
+        (
+            "/{x}?next=https://other.test/",
+            "/evil.example/x",
+            "/evil.example/x?next=https://other.test/",
+        ),
+        ("{x}#https://other.test/", "https://evil.example/", "./https://evil.example/#https://other.test/"),
+        ("{x}/a//b", "/evil.example", "/evil.example/a//b"),
+        ("/go/https://{x}", "other.test/a", "/go/https://other.test/a"),
     ] {
         assert_eq!(filled(template, value), expected, "{template} {value}");
     }
