@@ -93,7 +93,11 @@ fn test_a_location_that_is_a_path_names_no_host() {
             "/evil.example/x",
             "/evil.example/x?next=https://other.test/",
         ),
-        ("{x}#https://other.test/", "https://evil.example/", "./https://evil.example/#https://other.test/"),
+        (
+            "{x}#https://other.test/",
+            "https://evil.example/",
+            "./https://evil.example/#https://other.test/",
+        ),
         ("{x}/a//b", "/evil.example", "/evil.example/a//b"),
         ("/go/https://{x}", "other.test/a", "/go/https://other.test/a"),
     ] {
