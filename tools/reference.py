@@ -164,8 +164,8 @@ def phases() -> str:
 # ---- failures
 RETRIES = {
     "never": "never",
-    "idempotent": "methods whose repetition is harmless",
-    "reused": "methods whose repetition is harmless; on a reused connection at once, on a fresh one to the same server",
+    "idempotent": "idempotent methods",
+    "reused": "idempotent methods; after a reused connection, first once more on the same server over a new one",
     "always": "always",
 }
 
@@ -175,16 +175,15 @@ def failures() -> str:
     lines = [MADE, "# Failures\n"]
     lines.append(
         "What can go wrong with a request. `error` hooks see the kind as `error.kind`, the access log as `{error}`. "
-        "The status is what the client gets where no `error` hook responds; with 499 there is nobody left to "
-        "respond to. *Retry* says whether another server of the upstream is tried, as long as the upstream has "
-        "`retries` left and no byte of the body was sent that cannot be sent again (RFC 9110 section 9.2.2). *Log*"
-        " is the level in the gateway's "
-        "own log.\n"
+        "*Status* is what the client gets if no `error` hook responds; 499 means that the client has disconnected "
+        "and gets nothing. *Retry* says whether another server of the upstream is tried, provided that the upstream "
+        "has `retries` left and that the part of the body already sent can be sent again (RFC 9110 section 9.2.2). "
+        "*Log* is the level in the gateway's own log.\n"
     )
     titles = {
-        "client": "The client's fault",
-        "upstream": "The server's fault",
-        "gateway": "The gateway's own",
+        "client": "Client",
+        "upstream": "Upstream server",
+        "gateway": "Gateway",
     }
     for source, heading in titles.items():
         lines += [f"## {heading}\n", "| kind | status | retry | log | meaning |", "|---" * 5 + "|"]

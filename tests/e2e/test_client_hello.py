@@ -285,7 +285,7 @@ def test_client_that_leaves_cancels_the_hook(gateway: RunningGateway, authority:
         connection.send(outgoing.read())
         gateway.wait_for_log("the hook waits")
     gateway.wait_for_log("the hook was cancelled")
-    assert gateway.access_record(error="client_left")
+    assert gateway.access_record(error="client_disconnected")
 
 
 def test_hook_waits_no_longer_than_a_handshake_may(

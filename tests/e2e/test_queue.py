@@ -88,7 +88,7 @@ def test_client_that_leaves_the_queue_does_not_hold_it_up(serve: Serve, origin: 
             eventually(lambda: gateway.counter("requests_active") == 2, "the second waits")
             third.send(format_request("GET", "/third"))
             eventually(lambda: gateway.counter("requests_active") == 3, "the third waits")
-        eventually(lambda: gateway.counter("client_left") == 1, "the second's leaving is noticed")
+        eventually(lambda: gateway.counter("client_disconnects") == 1, "the second disconnect is noticed")
         keeper.let(1)
         assert first.response().status == 200
         assert third.response().status == 200

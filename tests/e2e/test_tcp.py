@@ -118,7 +118,7 @@ def test_next_server_is_tried_when_one_refuses(gateway: RunningGateway, names: d
 def test_client_is_let_go_when_no_server_is_there(gateway: RunningGateway, names: dict[str, str]) -> None:
     with RawClient(names["DOWN"]) as client:
         assert client.is_closed()
-    assert gateway.access_record(log_of(gateway), route="down")["error"] == "connect"
+    assert gateway.access_record(log_of(gateway), route="down")["error"] == "connect_failed"
 
 
 def test_server_is_told_the_client(gateway: RunningGateway, names: dict[str, str]) -> None:

@@ -306,7 +306,7 @@ def test_bad_answer_of_the_server_is_a_502(serve: Serve, origin: Origin, fields:
     gateway = serve(GATE, names={"SERVER": origin.address})
     with RawWebSocket(gateway.address, fields={"Sec-WebSocket-Protocol": "chat"}) as client:
         assert client.answer.status == 502
-    assert gateway.access_record(target="/ws")["error"] == "bad_websocket_answer"
+    assert gateway.access_record(target="/ws")["error"] == "bad_websocket_response"
 
 
 def test_subprotocol_is_agreed_end_to_end(serve: Serve) -> None:

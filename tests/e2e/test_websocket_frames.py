@@ -165,7 +165,7 @@ def answering(data: bytes, *, then: str = "hang") -> object:
     ("data", "error"),
     [
         (frame(TEXT, b"masked"), "websocket_protocol"),
-        (frame(TEXT, b"\xff", mask=False), "websocket_text"),
+        (frame(TEXT, b"\xff", mask=False), "websocket_bad_utf8"),
         (frame(TEXT, b"x" * 2000, mask=False), "websocket_too_large"),
     ],
     ids=["masked", "text", "large"],

@@ -94,7 +94,7 @@ def test_hooks() -> None:
         assert gateway.received[-1].headers["x-attempt"] == "1"
     with TestGateway(EXAMPLES / "hooks.py") as gateway:
         answer = gateway.get("/orders/1", {"authorization": "me"})
-        assert answer.json() == {"error": "connect", "retry": True}
+        assert answer.json() == {"error": "connect_failed", "retry": True}
 
 
 def test_socks5_carries_bytes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:

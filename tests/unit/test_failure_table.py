@@ -27,8 +27,8 @@ def test_the_stub_names_every_kind_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("kind", "source", "status", "retry", "level"),
     [
-        ("client_left", "client", 499, "never", "debug"),
-        ("connect", "upstream", 502, "always", "warning"),
+        ("client_disconnected", "client", 499, "never", "debug"),
+        ("connect_failed", "upstream", 502, "always", "warning"),
         ("upstream_closed", "upstream", 502, "reused", "debug"),
         ("upstream_head_timeout", "upstream", 504, "never", "debug"),
         ("head_too_large", "client", 431, "never", "debug"),

@@ -64,19 +64,19 @@ pub enum PathError {
     #[error("the path does not start with `/`")]
     NotAbsolute,
     /// A `%` that two hexadecimal digits do not follow (RFC 3986, section 2.1).
-    #[error("the path holds a `%` without two hexadecimal digits")]
+    #[error("the path has a `%` that is not followed by two hexadecimal digits")]
     BadEscape,
     /// A NUL, raw or as `%00`: text functions of origins would end the path there.
-    #[error("the path holds a NUL")]
+    #[error("the path has a NUL byte")]
     Nul,
     /// More `..` than segments: the path points above the root.
-    #[error("the path leads above the root")]
+    #[error("the path goes above the root")]
     AboveRoot,
     /// A segment that is `.` or `..` to servers that decode `%2F` or `%5C` or cut off `;parameters`.
-    #[error("the path holds a dot segment behind an encoded slash or before a `;`")]
+    #[error("the path has a dot segment after an encoded slash or before a `;`")]
     HiddenDots,
     /// `%2F` or `%5C`, where they are refused.
-    #[error("the path holds an encoded slash")]
+    #[error("the path has an encoded slash")]
     EncodedSlash,
 }
 

@@ -26,7 +26,7 @@ counters! {
     Responses3xx "responses_3xx",
     Responses4xx "responses_4xx",
     Responses5xx "responses_5xx",
-    ClientLeft "client_left",
+    ClientDisconnects "client_disconnects",
     RequestBytes "request_bytes",
     ResponseBytes "response_bytes",
     UpstreamConnects "upstream_connects",

@@ -160,7 +160,7 @@ impl DialFailed {
     pub fn kind(&self) -> &'static str {
         match (self.step, &self.reason) {
             (Step::Connect, Reason::Late(_)) => "connect_timeout",
-            (Step::Connect, _) => "connect",
+            (Step::Connect, _) => "connect_failed",
             (Step::Tls, Reason::Late(_)) => "upstream_tls_timeout",
             (Step::Tls, _) => "upstream_tls",
         }
@@ -173,8 +173,8 @@ impl DialFailed {
             (Step::Connect, Reason::Late(_)) => "the server did not accept a connection in time".to_owned(),
             (Step::Connect, _) => "cannot connect to the server".to_owned(),
             (Step::Tls, Reason::Late(_)) => "the server did not finish the TLS handshake in time".to_owned(),
-            (Step::Tls, Reason::Untrusted(why)) => format!("no TLS session with the server: {why}"),
-            (Step::Tls, _) => "the server closed the connection within the TLS handshake".to_owned(),
+            (Step::Tls, Reason::Untrusted(why)) => format!("the TLS handshake with the server failed: {why}"),
+            (Step::Tls, _) => "the server closed the connection during the TLS handshake".to_owned(),
         }
     }
 
@@ -290,7 +290,7 @@ mod tests {
             .local_addr()
             .unwrap();
         let failed = dial(&dialer, &free.to_string(), &watch).await.err().unwrap();
-        assert_eq!((failed.step, failed.kind()), (Step::Connect, "connect"));
+        assert_eq!((failed.step, failed.kind()), (Step::Connect, "connect_failed"));
         assert_eq!(failed.message(), "cannot connect to the server");
         assert!(matches!(&failed.reason, Reason::Error(why) if why.contains("os error")));
         assert_eq!(failed.retry(), Retry::AlwaysSafe);
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!((failed.step, failed.kind()), (Step::Tls, "upstream_tls"));
         assert_eq!(
             failed.message(),
-            "no TLS session with the server: it does not speak TLS"
+            "the TLS handshake with the server failed: it does not speak TLS"
         );
     }
 }

@@ -94,7 +94,7 @@ impl ResponseError {
             Self::Version => "bad_version",
             Self::Status => "bad_status",
             Self::Reason => "bad_reason_phrase",
-            Self::SwitchBody => "switch_body",
+            Self::SwitchBody => "upgrade_with_body",
             Self::Head(error) => error.reason(),
         }
     }
@@ -116,7 +116,7 @@ pub enum HeadError {
     #[error("there is a CR without LF")]
     BareCr,
     /// A NUL in a field value.
-    #[error("there is a NUL in a field")]
+    #[error("there is a NUL byte in a field")]
     Nul,
     /// Another control character in a field value (RFC 9110 section 5.5).
     #[error("there is a control character in a field")]
@@ -149,7 +149,7 @@ pub enum HeadError {
     #[error("there is a Transfer-Encoding in an HTTP/1.0 message")]
     CodingInHttp10,
     /// Connection names a field that frames or routes the message, or names too many.
-    #[error("the Connection field names a field that it must not, or too many")]
+    #[error("the Connection field lists a forbidden field, or too many")]
     Connection,
 }
 
@@ -161,7 +161,7 @@ impl HeadError {
             Self::TooManyFields => "too_many_fields",
             Self::BareLf => "bare_lf",
             Self::BareCr => "bare_cr",
-            Self::Nul => "nul",
+            Self::Nul => "nul_byte",
             Self::Control => "control_character",
             Self::Folded => "folded_field",
             Self::SpaceBeforeColon => "space_before_colon",

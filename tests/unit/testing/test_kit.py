@@ -290,7 +290,7 @@ def test_one_hook_of_each_phase_runs_alone() -> None:
         return Response.json({"kind": error.kind}, 503)
 
     answer, _ = run_hook(sorry, phase="error")
-    assert answer.status == 503 and answer.json() == {"kind": "connect"}
+    assert answer.status == 503 and answer.json() == {"kind": "connect_failed"}
 
 
 def test_hook_of_a_plugin_runs_alone() -> None:

@@ -87,7 +87,7 @@ impl FailureKind {
 
     /// Whether there is nobody left to respond to.
     pub fn is_disconnect(self) -> bool {
-        matches!(self, Self::ClientLeft | Self::ClientSendTimeout)
+        matches!(self, Self::ClientDisconnected | Self::ClientSendTimeout)
     }
 }
 
@@ -273,8 +273,8 @@ impl Failure {
     }
 
     /// The client went away: there is nobody to respond to (nginx's 499).
-    pub fn client_left() -> Self {
-        FailureKind::ClientLeft.into()
+    pub fn client_disconnected() -> Self {
+        FailureKind::ClientDisconnected.into()
     }
 }
 
@@ -306,8 +306,8 @@ mod tests {
         let before = seen.len();
         seen.sort_unstable();
         seen.dedup();
-        // `upstream_tls` stands for two kinds of retry
-        assert_eq!(seen.len(), before - 1);
+        // `upstream_tls` and `unsupported_transfer_coding` stand for two failures each
+        assert_eq!(seen.len(), before - 2);
     }
 
     #[test]
@@ -326,7 +326,8 @@ mod tests {
         for (facts, _) in failures() {
             assert_eq!(
                 facts.status == 499,
-                facts.source == FaultSide::Client && matches!(facts.name, "client_left" | "send_timeout")
+                facts.source == FaultSide::Client
+                    && matches!(facts.name, "client_disconnected" | "send_timeout")
             );
         }
     }

@@ -158,7 +158,7 @@ pub(crate) fn poll_client(
         }
     }
     if disconnect.poll(context, &mut connection.peer) {
-        return Poll::Ready(Failure::client_left());
+        return Poll::Ready(Failure::client_disconnected());
     }
     if connection.shared.is_closed.get() {
         return Poll::Ready(Failure::shutting_down());

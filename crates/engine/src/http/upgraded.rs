@@ -34,7 +34,7 @@ impl Upgraded<'_> {
         let send_ms = tables.timeout(route, self.upstream, |t| t.send, |t| t.send);
         exchange.status.set(101);
         let sent = connection.peer.write_all(&connection.watch, head, send_ms).await;
-        sent.map_err(|_| Failure::client_left())?;
+        sent.map_err(|_| Failure::client_disconnected())?;
         exchange.response_bytes.set(head.len() as u64);
         exchange.head_bytes.set(head.len() as u64);
         if let Some(channel) = exchange.channel() {

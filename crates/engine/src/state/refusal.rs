@@ -83,7 +83,7 @@ impl Refusal {
                 limit: limit.name(),
                 counter: Some(limit.counter()),
             },
-            Broken::Closed | Broken::Io(_) => Self::new("client_left", Counter::ClientLeft),
+            Broken::Closed | Broken::Io(_) => Self::new("client_disconnected", Counter::ClientDisconnects),
         }
     }
 }

@@ -215,7 +215,7 @@ impl Session {
         };
         let Ok(towards) = shared.dialer().datagram_socket(&upstream, index).await else {
             failed(Counter::UpstreamFailures);
-            return Err("connect");
+            return Err("connect_failed");
         };
         let idle_ms = state.idle_ms.get().unwrap_or(self.settings.idle_ms);
         let idle = shared.deadlines.watch(&shared.clock);

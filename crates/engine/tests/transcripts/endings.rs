@@ -116,7 +116,7 @@ fn a_client_that_leaves_ends_its_request() {
         client.finish().await;
         assert_eq!(client.rest().await, "");
         lab.settle().await;
-        assert_eq!(lab.count("client_left"), 1);
+        assert_eq!(lab.count("client_disconnects"), 1);
     });
 }
 

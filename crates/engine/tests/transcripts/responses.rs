@@ -41,7 +41,10 @@ const BROKEN: [(&str, &str); 19] = [
         "a delete byte",
         "HTTP/1.1 200 OK\r\nX: a\x7fb\r\nContent-Length: 0\r\n\r\n",
     ),
-    ("nul", "HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 0\r\n\r\n"),
+    (
+        "nul_byte",
+        "HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 0\r\n\r\n",
+    ),
     (
         "bare carriage return",
         "HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n",

@@ -309,7 +309,7 @@ const REFUSED: [(&str, &str, u16); 22] = [
     ),
     ("folded line", "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400),
     ("bare line feed", "GET / HTTP/1.1\nHost: a\n\n", 400),
-    ("nul", "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
+    ("nul_byte", "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
     ("no name", "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400),
     ("space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     (

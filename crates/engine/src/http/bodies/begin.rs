@@ -103,7 +103,7 @@ async fn collect(
         if on == On::Hook {
             connection.watch.disarm();
             if body.is_read() && disconnect.poll(context, &mut connection.peer) {
-                return Poll::Ready(Err(Failure::client_left()));
+                return Poll::Ready(Err(Failure::client_disconnected()));
             }
             return Poll::Pending;
         }
@@ -142,7 +142,7 @@ fn source(intake: &Intake) -> Result<MadeSource, Failure> {
             at: 0,
             is_whole: true,
         }),
-        Taken::Away => Err(Failure::from(FailureKind::BodyUsedUp)),
+        Taken::Away => Err(Failure::from(FailureKind::BodyConsumed)),
     }
 }
 
@@ -150,7 +150,7 @@ fn source(intake: &Intake) -> Result<MadeSource, Failure> {
 fn coding(exchange: &Exchange, hooks: &[BodyHook]) -> Result<Option<Coding>, Failure> {
     let request = exchange.request.borrow();
     if request.head.has_inner_codings() && !hooks.is_empty() {
-        return Err(Failure::from(FailureKind::CodedBody));
+        return Err(Failure::from(FailureKind::UnsupportedRequestCoding));
     }
     let unknown = || Failure::from(FailureKind::UnknownContentCoding);
     content_coding(&request.head, hooks).map_err(|()| unknown())

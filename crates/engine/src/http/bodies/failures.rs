@@ -19,7 +19,7 @@ pub(crate) fn body_failure(broken: &BodyBroken, exchange: &Exchange) -> Failure 
             exchange.limit.set(limit.name());
             Failure::from(FailureKind::ClientBodyTimeout)
         }
-        BodyBroken::Client(Closed | Io(_)) => Failure::client_left(),
+        BodyBroken::Client(Closed | Io(_)) => Failure::client_disconnected(),
         BodyBroken::Failed(failure) => (**failure).clone(),
         BodyBroken::Server => Failure::new(
             FailureKind::UpstreamReset,

@@ -138,7 +138,7 @@ pub(crate) fn poll_continue(
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
         // so few bytes that the kernel takes them at once, or the client does not read at all
         if ready!(connection.peer.stream.poll_write(context, interim, &[])).is_err() {
-            return Poll::Ready(Err(Failure::client_left()));
+            return Poll::Ready(Err(Failure::client_disconnected()));
         }
     }
     exchange.request.borrow_mut().expect_continue = false;

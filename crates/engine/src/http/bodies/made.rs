@@ -64,7 +64,7 @@ impl Made {
     /// The failure when the next piece takes too long: by the client, or by a hook's stream.
     pub(crate) fn late(&self) -> Failure {
         if matches!(self.source, MadeSource::Stream(_)) {
-            return Failure::from(FailureKind::StreamTimeout);
+            return Failure::from(FailureKind::HookBodyTimeout);
         }
         client_body_timeout()
     }
@@ -171,7 +171,7 @@ impl Made {
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Replied(response) => {
                 self.exchange.rare().hook_response.replace(Some(response));
-                Failure::new(FailureKind::Replied, "a body hook responds")
+                Failure::new(FailureKind::HookReplied, "a body hook responds")
             }
             ChainBroken::TooLarge => held_too_large(),
             ChainBroken::Coding => Failure::from(FailureKind::BadContentCoding),
@@ -233,7 +233,7 @@ impl Input for RequestInput<'_> {
                         .map_or_else(Flow::end, |chunk| Flow::of(chunk, true))));
                 }
                 MadeSource::Stream(pull) => {
-                    let failed = |_| BodyBroken::Failed(Box::new(Failure::from(FailureKind::StreamFailed)));
+                    let failed = |_| BodyBroken::Failed(Box::new(Failure::from(FailureKind::HookBodyFailed)));
                     return pull.poll(context).map_err(failed);
                 }
             }

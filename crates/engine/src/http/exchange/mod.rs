@@ -235,7 +235,7 @@ fn is_last_request(connection: &Connection, exchange: &Exchange, tables: &Tables
 fn refuse_head(exchange: &Exchange, tables: &Tables) -> Result<(), Failure> {
     let request = exchange.request.borrow();
     if request.form == headgate_wire::TargetForm::Authority {
-        return Err(Failure::from(FailureKind::ConnectRefused));
+        return Err(Failure::from(FailureKind::ConnectNotSupported));
     }
     if tables.client_fields.refuses(&request.head) {
         return Err(Failure::from(FailureKind::UnderscoreInFieldName));
@@ -282,8 +282,8 @@ fn new_body(
 }
 
 fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Next {
-    if failure.kind == FailureKind::ClientLeft {
-        connection.shared.metrics.count(Counter::ClientLeft);
+    if failure.kind == FailureKind::ClientDisconnected {
+        connection.shared.metrics.count(Counter::ClientDisconnects);
     }
     if exchange.status.get() == 0 {
         exchange.status.set(failure.status());

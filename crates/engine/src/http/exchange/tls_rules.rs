@@ -54,7 +54,7 @@ fn check_certificate(tls: Option<&TlsInfo>) -> Result<(), Failure> {
         Some(shown) => Err(Failure::new(
             FailureKind::BadClientCertificate,
             format!(
-                "the client certificate is refused: {}",
+                "the client certificate was rejected: {}",
                 shown.verdict.replace('_', " ")
             ),
         )),

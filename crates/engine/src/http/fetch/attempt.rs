@@ -191,7 +191,7 @@ impl FetchInFlight<'_> {
                 self.is_sound &= head.persistent;
                 head.persistent = self.is_sound;
                 if head.status == 101 {
-                    let message = "the server switched protocols although the request did not ask for it";
+                    let message = "the server switched protocols, which the request did not ask for";
                     return Err(FetchError::new(FetchErrorKind::Protocol, message));
                 }
                 if head.status >= 200 {
@@ -199,7 +199,7 @@ impl FetchInFlight<'_> {
                 }
                 self.interim += 1;
                 if self.interim > MAX_INTERIM {
-                    let message = "the server sends interim responses without end";
+                    let message = "the server sent too many interim (1xx) responses";
                     return Err(FetchError::new(FetchErrorKind::Protocol, message));
                 }
                 if server.unread().is_empty() {

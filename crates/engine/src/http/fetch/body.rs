@@ -168,7 +168,7 @@ impl Reader {
                     self.source = FetchSource::Done;
                 }
                 Poll::Ready(_) => {
-                    let message = "the server closed the connection within its response";
+                    let message = "the server closed the connection before its response was complete";
                     return Poll::Ready(Err(FetchError::new(FetchErrorKind::Closed, message)));
                 }
                 Poll::Pending => break,

@@ -95,7 +95,7 @@ fn not_connected(plan: &Plan<'_>, failed: &DialFailed) -> AttemptFailed {
     }
     let kind = match (failed.step, &failed.reason) {
         (Step::Connect, Reason::Late(_)) => FailureKind::ConnectTimeout,
-        (Step::Connect, _) => FailureKind::Connect,
+        (Step::Connect, _) => FailureKind::ConnectFailed,
         (Step::Tls, Reason::Late(_)) => FailureKind::UpstreamTlsTimeout,
         (Step::Tls, _) => FailureKind::UpstreamTls,
     };
@@ -144,7 +144,7 @@ pub(super) async fn exchange_heads(
         interim += 1;
         if interim > MAX_INTERIM {
             connection.shared.metrics.count(Counter::BadResponses);
-            let failure = Failure::from(FailureKind::EndlessInterim);
+            let failure = Failure::from(FailureKind::TooManyInterimResponses);
             return Err(AttemptFailed::Server(failure));
         }
         if plan.exchange.request.borrow().version == Version::Http11 {
@@ -156,7 +156,7 @@ pub(super) async fn exchange_heads(
                 .peer
                 .write_all(&connection.watch, &out, plan.send_ms)
                 .await
-                .map_err(|_| AttemptFailed::Request(Failure::client_left()))?;
+                .map_err(|_| AttemptFailed::Request(Failure::client_disconnected()))?;
         }
     }
 }

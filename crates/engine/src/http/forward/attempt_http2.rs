@@ -27,7 +27,9 @@ pub(super) async fn run(
 ) -> Result<Ready, AttemptFailed> {
     if plan.exchange.request.borrow().head.has_inner_codings() {
         // RFC 9113 section 8.2.2: HTTP/2 has no place for it, and without it the content could not be decoded
-        return Err(AttemptFailed::Request(Failure::from(FailureKind::TransferCoding)));
+        return Err(AttemptFailed::Request(Failure::from(
+            FailureKind::UnsupportedTransferCoding,
+        )));
     }
     let stream = stream(plan, connection, server, http2).await?;
     match exchange_heads(plan, connection, stream, head_bytes, body).await {
@@ -90,7 +92,7 @@ async fn stream(
     {
         Ok(stream) => Ok(Pooled::new(Peer::new(stream, shared.buffers.clone()), 0)),
         Err(error) => Err(AttemptFailed::Server(Failure::new(
-            FailureKind::Connect,
+            FailureKind::ConnectFailed,
             format!("cannot speak HTTP/2 with the server: {error}"),
         ))),
     }

@@ -145,7 +145,7 @@ impl CarryWait {
                 // its own deadline bounds it, and the client's send timeout
                 connection.watch.disarm();
                 if body.is_finished() && self.disconnect.poll(context, &mut connection.peer) {
-                    return Poll::Ready(Failure::client_left());
+                    return Poll::Ready(Failure::client_disconnected());
                 }
                 return Poll::Pending;
             }
@@ -189,7 +189,7 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
                 "the client took too long to read the response",
             )
         }
-        RelayBroken::Client(_) => Failure::client_left(),
+        RelayBroken::Client(_) => Failure::client_disconnected(),
         RelayBroken::Server(Broken::Limit(limit)) => {
             limited(*limit);
             Failure::from(FailureKind::UpstreamIdleTimeout)
@@ -197,8 +197,8 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
         RelayBroken::Server(_) => {
             metrics.count(Counter::UpstreamFailures);
             Failure::new(
-                FailureKind::UpstreamCut,
-                "the server closed the connection within its response",
+                FailureKind::UpstreamTruncated,
+                "the server closed the connection before its response was complete",
             )
         }
         RelayBroken::Failed(failure) => (**failure).clone(),

@@ -214,7 +214,7 @@ impl FilteredCarrier {
             ChainBroken::Hook => hook_failed(),
             ChainBroken::Replied(response) => {
                 self.exchange.rare().hook_response.replace(Some(response));
-                Failure::new(FailureKind::Replied, "a body hook responds")
+                Failure::new(FailureKind::HookReplied, "a body hook responds")
             }
             ChainBroken::TooLarge => Failure::from(FailureKind::HeldResponseTooLarge),
             ChainBroken::Coding => Failure::from(FailureKind::BadResponseCoding),

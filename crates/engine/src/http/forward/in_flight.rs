@@ -128,7 +128,7 @@ impl<'a> RequestInFlight<'a> {
             return Poll::Pending;
         }
         if body.is_done() && self.disconnect.poll(context, &mut connection.peer) {
-            return Poll::Ready(Err(AttemptFailed::Request(Failure::client_left())));
+            return Poll::Ready(Err(AttemptFailed::Request(Failure::client_disconnected())));
         }
         if let Some(limit) = connection.watch.expired() {
             return Poll::Ready(Err(self.late(connection, body, limit)));
@@ -197,7 +197,7 @@ fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
         Some((ErrorKind::InvalidData, error)) => Failure::new(
             FailureKind::UpstreamTlsBroken,
             format!(
-                "the TLS session with the server broke: {}",
+                "the TLS connection to the server failed: {}",
                 headgate_net::tls::reason(error)
             ),
         ),

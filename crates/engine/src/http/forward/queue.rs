@@ -79,7 +79,7 @@ async fn wait(
             return Poll::Ready(Ok(Some(server)));
         }
         if disconnect.poll(context, &mut connection.peer) {
-            return Poll::Ready(Err(Failure::client_left()));
+            return Poll::Ready(Err(Failure::client_disconnected()));
         }
         late(&connection.watch, context).map(|broken| Err(too_long(shared, plan, &broken)))
     })

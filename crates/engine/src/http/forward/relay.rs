@@ -44,7 +44,7 @@ pub(super) async fn respond(
         }
     }
     if received.has_unrequested_coding {
-        return Err(Failure::from(FailureKind::UnrequestedTransferCoding));
+        return Err(Failure::from(FailureKind::UnexpectedTransferCoding));
     }
     let status = settle_status(plan, received.status);
     if status == 101 {

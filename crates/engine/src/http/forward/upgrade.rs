@@ -19,7 +19,7 @@ pub(super) async fn upgrade(
     let head = {
         let request = exchange.request.borrow();
         let Some(requested) = upgrade_to(&request) else {
-            return Err(Failure::from(FailureKind::UnrequestedUpgrade));
+            return Err(Failure::from(FailureKind::UnexpectedUpgrade));
         };
         let response = exchange.response.borrow();
         let response = response.as_ref().expect("set when the head came");

@@ -50,7 +50,7 @@ pub(crate) async fn filter(
     let coding = coding.map_err(|()| {
         Failure::new(
             FailureKind::UnknownReplyCoding,
-            "the response is in a coding unknown to the hook that reads its body",
+            "a hook reads the decoded body, and the response's content-encoding is not supported",
         )
     })?;
     if exchange.request_kind != RequestKind::Content || is_without_content(reply.status) {
@@ -115,19 +115,19 @@ async fn begin(
 
 fn failure(exchange: &Exchange, broken: ChainBroken<BodyFailed>) -> Failure {
     match broken {
-        ChainBroken::Input(BodyFailed) => Failure::from(FailureKind::StreamFailed),
+        ChainBroken::Input(BodyFailed) => Failure::from(FailureKind::HookBodyFailed),
         ChainBroken::Hook => hook_failed(),
         ChainBroken::Replied(response) => {
             exchange.rare().hook_response.replace(Some(response));
-            Failure::new(FailureKind::Replied, "a body hook responds")
+            Failure::new(FailureKind::HookReplied, "a body hook responds")
         }
         ChainBroken::TooLarge => Failure::new(
             FailureKind::HeldReplyTooLarge,
-            "the response is larger than is held for a hook",
+            "the response is larger than a hook may buffer",
         ),
         ChainBroken::Coding => Failure::new(
             FailureKind::BadReplyCoding,
-            "the response is not what its content-encoding says",
+            "the response's body does not match its content-encoding",
         ),
         ChainBroken::Spool(error) => spool_failure(&error),
     }

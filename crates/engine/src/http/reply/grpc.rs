@@ -26,7 +26,7 @@ pub(crate) fn status(failure: &Failure) -> u8 {
     const UNAVAILABLE: u8 = 14;
     const UNAUTHENTICATED: u8 = 16;
     match (failure.kind, failure.status()) {
-        (FailureKind::GrpcDeadline, _) | (_, 408) => DEADLINE_EXCEEDED,
+        (FailureKind::GrpcDeadlineExceeded, _) | (_, 408) => DEADLINE_EXCEEDED,
         (_, 400 | 500) => INTERNAL,
         (_, 401) => UNAUTHENTICATED,
         (_, 403) => PERMISSION_DENIED,
@@ -70,7 +70,7 @@ pub(crate) fn timeout(value: &[u8]) -> Option<Duration> {
 
 /// The failure of a call whose own deadline passed.
 pub(crate) fn deadline_passed() -> Failure {
-    Failure::from(FailureKind::GrpcDeadline)
+    Failure::from(FailureKind::GrpcDeadlineExceeded)
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn server_that_is_down_is_unavailable() {
-        assert_eq!(status(&Failure::new(FailureKind::Connect, "")), 14);
+        assert_eq!(status(&Failure::new(FailureKind::ConnectFailed, "")), 14);
         assert_eq!(status(&deadline_passed()), 4);
     }
 }

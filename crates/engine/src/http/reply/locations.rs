@@ -48,7 +48,7 @@ impl RequestParts<'_> {
             exchange: self.0,
             request: &request,
         };
-        fill_location(template, &parts).ok_or_else(|| Failure::from(FailureKind::NoHost))
+        fill_location(template, &parts).ok_or_else(|| Failure::from(FailureKind::RedirectWithoutHost))
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
         Action::Proxy { .. } | Action::Hooks => {
             let name = &route.name;
             Err(Failure::new(
-                FailureKind::NoReply,
+                FailureKind::NoHookResponse,
                 format!("no hook of the route `{name}` responded"),
             ))
         }

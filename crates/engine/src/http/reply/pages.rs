@@ -75,7 +75,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     }
     let Some((failure, limit)) = head_failure(&none) else {
         if let NoRequest::Gone = none {
-            shared.metrics.count(Counter::ClientLeft);
+            shared.metrics.count(Counter::ClientDisconnects);
         }
         return Next::Close;
     };

@@ -151,7 +151,7 @@ async fn after_hooks(
 
 fn bad_response(error: &headgate_wire::FieldError) -> Failure {
     Failure::new(
-        FailureKind::BadResponse,
+        FailureKind::BadHookResponse,
         format!("a hook's response cannot be sent: {error}"),
     )
 }

@@ -26,7 +26,7 @@ pub(crate) async fn open(
     {
         let request = exchange.request.borrow();
         let Some(requested) = upgrade_to(&request) else {
-            return Err(Failure::from(FailureKind::UnrequestedHookUpgrade));
+            return Err(Failure::from(FailureKind::UnexpectedHookUpgrade));
         };
         if exchange.channel().is_some() {
             let named = |name: &'static [u8]| {

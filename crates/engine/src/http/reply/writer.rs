@@ -49,7 +49,7 @@ impl Writer<'_> {
                     "the client took too long to read the response",
                 )
             }
-            Broken::Closed | Broken::Io(_) => Failure::client_left(),
+            Broken::Closed | Broken::Io(_) => Failure::client_disconnected(),
         })
     }
 
@@ -60,7 +60,7 @@ impl Writer<'_> {
         mut at: u64,
         mut left: u64,
     ) -> Result<(), Failure> {
-        let cut = |_| Failure::from(FailureKind::FileCut);
+        let cut = |_| Failure::from(FailureKind::FileTruncated);
         let mut turn = Turn::default();
         while left > 0 {
             poll_fn(|context| self.connection.peer.turns().poll(context, &mut turn)).await;
@@ -69,7 +69,7 @@ impl Writer<'_> {
             out.resize(begin + most, 0);
             let n = file.read_at(&mut out[begin..], at).map_err(cut)?;
             if n == 0 {
-                return Err(Failure::from(FailureKind::FileCut));
+                return Err(Failure::from(FailureKind::FileTruncated));
             }
             out.truncate(begin + n);
             at += n as u64;
@@ -104,7 +104,7 @@ impl Writer<'_> {
                     out.extend_from_slice(CRLF);
                 }
                 Some(Ok(piece)) => out = piece,
-                Some(Err(_)) => return Err(Failure::from(FailureKind::StreamFailed)),
+                Some(Err(_)) => return Err(Failure::from(FailureKind::HookBodyFailed)),
                 None => break,
             }
         }

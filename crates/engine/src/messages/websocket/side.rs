@@ -294,8 +294,8 @@ impl Fault {
         match (self, by) {
             (Self::Protocol, Party::Client) => FailureKind::ClientWebSocketProtocol,
             (Self::Protocol, _) => FailureKind::ServerWebSocketProtocol,
-            (Self::Text, Party::Client) => FailureKind::ClientWebSocketText,
-            (Self::Text, _) => FailureKind::ServerWebSocketText,
+            (Self::Text, Party::Client) => FailureKind::ClientWebSocketBadUtf8,
+            (Self::Text, _) => FailureKind::ServerWebSocketBadUtf8,
             (Self::MessageTooLarge | Self::FrameTooLarge, Party::Client) => {
                 FailureKind::ClientWebSocketTooLarge
             }
