@@ -3,7 +3,7 @@
     python bench/memory.py [--most 4]
 
 How it works: a gateway with one `def` hook (`headgate run`) and one of data alone (`headgate proxy`) are started with
-one worker and with several; each answers some requests; then the PSS of all their processes is summed up
+one worker and with several; each serves some requests; then the PSS of all their processes is summed up
 (/proc/PID/smaps_rollup: what is private, and of what is shared each process's part).
 """
 

@@ -12,7 +12,7 @@ origin = gate.upstream("origin", os.environ.get("DEMO_ORIGIN", "127.0.0.1:8081")
 
 @gate.route("/", to=origin)
 def welcome(request: Request) -> Response | None:
-    """Tells the origin who calls; a visitor without a name is answered here and never reaches it."""
+    """Tells the origin who calls; a visitor without a name gets its response here and never reaches it."""
     name = request.headers.get("x-name")
     if name is None:
         return Response.text("who are you? try: curl -H 'X-Name: Ada' ...\n", status=401)
@@ -22,6 +22,6 @@ def welcome(request: Request) -> Response | None:
 
 @welcome.response
 def sign(request: Request, response: UpstreamResponse) -> None:
-    """Shows the client that the answer came through this gateway."""
+    """Shows the client that the response came through this gateway."""
     response.headers["x-gateway"] = "headgate"
     response.headers["x-greeted"] = request.headers["x-visitor"]

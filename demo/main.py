@@ -1,6 +1,6 @@
 """`make demo`: a real origin, a real gateway with a Python hook, one real request; what went in and out.
 
-Serves on until Ctrl-C; with `--once` it ends after the request, with status 0 only if the answer was right.
+Serves on until Ctrl-C; with `--once` it ends after the request, with status 0 only if the response was right.
 """
 
 import argparse
@@ -57,22 +57,22 @@ def ask(port: int) -> tuple[http.client.HTTPResponse, str]:
     """Sends the one request through the gateway."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/greeting?from=demo", headers=SENT)
-    answer = connection.getresponse()
-    return answer, answer.read().decode()
+    response = connection.getresponse()
+    return response, response.read().decode()
 
 
 def show(port: int, origin_name: str) -> bool:
     """Sends the request, prints both sides, and tells whether the hooks did their work."""
-    answer, body = ask(port)
+    response, body = ask(port)
     sent = ["GET /greeting?from=demo HTTP/1.1", *(f"{name}: {value}" for name, value in SENT.items())]
     say(f"client -> headgate (127.0.0.1:{port})", sent, "cyan")
     say(f"headgate -> {origin_name}: the request hook added", ["x-visitor: ADA"], "yellow")
-    fields = [f"{name.lower()}: {value}" for name, value in answer.getheaders()]
-    received = [f"HTTP/1.1 {answer.status} {answer.reason}", *fields, "", body.strip()]
+    fields = [f"{name.lower()}: {value}" for name, value in response.getheaders()]
+    received = [f"HTTP/1.1 {response.status} {response.reason}", *fields, "", body.strip()]
     say("headgate -> client: the response hook added x-gateway and x-greeted", received, "green")
     expected = "hello ADA, you asked for /greeting?from=demo"
-    right = answer.status == 200 and body.strip() == expected
-    return right and answer.headers["x-gateway"] == "headgate" and answer.headers["x-greeted"] == "ADA"
+    right = response.status == 200 and body.strip() == expected
+    return right and response.headers["x-gateway"] == "headgate" and response.headers["x-greeted"] == "ADA"
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -106,7 +106,7 @@ def main() -> int:
             await_port(port, processes[-1], "headgate")
             right = show(port, name)
             if not right:
-                say("the answer is wrong", ["hint: the gateway's messages are above"], "red")
+                say("the response is wrong", ["hint: the gateway's messages are above"], "red")
                 return 1
             if once:
                 return 0

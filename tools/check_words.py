@@ -34,6 +34,9 @@ OUT = {
     r"\b(fixed|error|own|streamed) answers?\b": "a fixed response, an error response, a local reply",
     r"\bput(s|ting)? (it |that |all |what was prepared )?in force\b": "apply",
     r"\b(0|null) is no bound\b": "`0 means no limit`",
+    r"\b(client_left|upstream_cut|file_cut|body_used_up|endless_interim|unasked_(upgrade|transfer_coding)|no_answer)\b": (
+        "the kinds of docs/reference/failures.md"
+    ),
     r"\b(HookAnswer|FileAnswer|AnswerBody|NoAnswer|BadAnswer)\b": "response, or local reply",
     r"\bbefore it answered\b|\btook too long to answer\b": "`responded`, `respond`",
     r"\bis_deaf\b": "`upload_closed`",
@@ -50,6 +53,7 @@ NOT_OURS = (
     "tests/data/",
     "bench/lab/peers/",
     "tools/check_words.py",
+    "changes/failure-kinds.changed.md",
     "tests/unit/test_words.py",
 )
 

@@ -138,16 +138,16 @@ def phases() -> str:
     lines = [MADE, "# Phases\n"]
     lines.append(
         "The moments of a request's life at which hooks run, in order. Any hook may be `def` or `async def`. "
-        "Returning nothing goes on; where `answers` says so, returning a `Response` answers the request.\n"
+        "Returning `None` continues; in phases with *may respond*, a `Response` that is returned ends the request.\n"
     )
     lines += [
-        "| phase | hook | when | what it may do | answers | order | OpenResty's name |",
+        "| phase | hook | when | what it may do | may respond | order | OpenResty's name |",
         "|---" * 7 + "|",
     ]
     for phase in PHASES.values():
         order = "last listed first" if phase.reverse else "as listed"
         cells = [phase.name, f"`{phase.name}({', '.join(phase.arguments)})`", phase.when, phase.may]
-        cells += ["yes" if phase.answers else "no", order, f"`{phase.openresty}`"]
+        cells += ["yes" if phase.can_respond else "no", order, f"`{phase.openresty}`"]
         lines.append(f"| {' | '.join(cells)} |")
     scopes = {
         "worker": "only on the gateway, once a worker",

@@ -15,8 +15,8 @@ import headgate.testing
 
 SOURCE = Path(headgate.__file__).parent
 ROOMS: dict[str, tuple[ModuleType, dict[str, str]]] = {
-    "headgate": (headgate, headgate._ROOMS),
-    "headgate.testing": (headgate.testing, headgate.testing._ROOMS),
+    "headgate": (headgate, headgate._MODULES),
+    "headgate.testing": (headgate.testing, headgate.testing._MODULES),
     "headgate.inspection": (headgate.inspection, {"Hit": "inspection"}),
 }
 Definition = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,4 +1,4 @@
-"""A plain ASGI application that answers with 5 KB, for every server alike."""
+"""A plain ASGI application that responds with 5 KB, for every server alike."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ HEADERS = [(b"content-type", b"text/plain"), (b"content-length", str(len(BODY)).
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answers every request."""
+    """Responds to every request."""
     if scope["type"] != "http":
         raise ValueError(f"unknown scope type `{scope['type']}`")
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})

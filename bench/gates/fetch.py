@@ -1,4 +1,4 @@
-"""`content_by_lua` with `ngx.location.capture`: the answer is what the hook fetches from the origin."""
+"""`content_by_lua` with `ngx.location.capture`: the response is what the hook fetches from the origin."""
 
 import os
 
@@ -11,6 +11,6 @@ origin = gate.upstream("origin", os.environ.get("BENCH_ORIGIN", "127.0.0.1:21000
 
 @gate.route("/")
 async def captured(request: Request) -> Response:
-    """Asks the origin and answers with its body."""
-    answer = await origin.fetch(request.path)
-    return Response(answer.status, await answer.body())
+    """Asks the origin and responds with its body."""
+    response = await origin.fetch(request.path)
+    return Response(response.status, await response.body())

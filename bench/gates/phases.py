@@ -118,7 +118,7 @@ def error(request: Request, error: Failure) -> None:
 
 @route.log
 async def log(request: Request, response: ResponseView) -> None:
-    """Goes on when the answer is gone."""
+    """Continues after the response has been sent."""
     await asyncio.sleep(0)
     maybe_raise("log", request)
 

@@ -1,4 +1,4 @@
-"""Scenarios about a whole life: a million requests, a thousand that wait, and how soon the first answer comes."""
+"""Scenarios about a whole life: a million requests, a thousand that wait, and how soon the first response comes."""
 
 import http.client
 import json
@@ -58,14 +58,14 @@ def million_hooked(proxy: Proxy, seconds: float, role: str) -> Figures:
     early = cost.memory(proxy.pids(port))
     rest = send(1_000_000 - WARM_UP)
     late = cost.memory(proxy.pids(port))
-    told = json.loads(answer_of(port, "/raised"))
+    told = json.loads(body_of(port, "/raised"))
     sent = {name: first[name] + rest[name] for name in first}
     harmed = sent["bad"] - told["failed"] + sent["broken"]
     return {"grown": late - early, "base": early, "harmed": harmed, "raised": told["raised"], "n": sent["n"]}
 
 
-def answer_of(port: int, path: str) -> bytes:
-    """The body of one answer."""
+def body_of(port: int, path: str) -> bytes:
+    """The body of one response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", path)
     body = connection.getresponse().read()
@@ -103,8 +103,8 @@ def seconds_to_run(*command: str) -> float:
     return time.perf_counter() - start
 
 
-def seconds_to_answer(command: str, port: int) -> float:
-    """How long it takes from starting a command to an answer on its port; then stops it."""
+def seconds_to_response(command: str, port: int) -> float:
+    """How long it takes from starting a command to a response on its port; then stops it."""
     start = time.perf_counter()
     process = subprocess.Popen(
         ["taskset", "-c", str(GATEWAY_CPU), *shlex.split(command)], env=dict(os.environ)
@@ -120,7 +120,7 @@ def seconds_to_answer(command: str, port: int) -> float:
                 time.sleep(0.002)
             finally:
                 connection.close()
-        raise RuntimeError(f"no answer from `{command}`")
+        raise RuntimeError(f"no response from `{command}`")
     finally:
         process.terminate()
         process.wait()
@@ -130,7 +130,7 @@ def cold_start(proxy: Proxy, seconds: float, command: str, port: int) -> Figures
     if proxy.name != "headgate":
         return None
     imports = seconds_to_run(sys.executable, "-c", "import pydantic, typer")
-    took = seconds_to_answer(command, port)
+    took = seconds_to_response(command, port)
     return {"took": took * 1e3, "imports": imports * 1e3, "ratio": took / imports}
 
 
@@ -167,7 +167,7 @@ def lasting(proxy_command: str, port: int) -> list[Scenario]:
         ),
         Scenario(
             "cold-start",
-            "From starting `headgate proxy` to its first answer, beside `python -c 'import pydantic, typer'`.",
+            "From starting `headgate proxy` to its first response, beside `python -c 'import pydantic, typer'`.",
             cold_start,
             {"proxy": {"command": proxy_command, "port": port}},
             {"took": "*0", "imports": "*0", "ratio": "*2"},

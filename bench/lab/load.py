@@ -55,7 +55,7 @@ def one(pattern: str, text: str) -> str:
 def wrk(
     url: str, connections: int, seconds: float, script: Path | None = None, headers: Sequence[str] = USER
 ) -> Mapping[str, float]:
-    """One wrk run: requests, seconds, p50 and p99 in ms, errors (of sockets, and answers not 2xx or 3xx)."""
+    """One wrk run: requests, seconds, p50 and p99 in ms, errors (of sockets, and responses other than 2xx or 3xx)."""
     command: list[object] = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
     for header in headers:
         command += ["-H", header]

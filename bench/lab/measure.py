@@ -56,7 +56,7 @@ def load(
     headers: tuple[str, ...] = USER,
     expect: bytes | None = None,
 ) -> Figures:
-    """The common case, wrk for a while: CPU per request, rate and latency. An answer must show `expect`."""
+    """The common case, wrk for a while: CPU per request, rate and latency. A response must show `expect`."""
     port = proxy.ports[role]
     if expect:
         with clients.connect(port) as s:
@@ -68,7 +68,7 @@ def load(
     with Meter(proxy, port) as meter:
         seen = wrk(f"{scheme}://{host}:{port}{path}", connections, seconds, file, headers)
     if seen["n"] <= seen["errors"]:
-        raise RuntimeError(f"{proxy.name}:{port} answered nothing")
+        raise RuntimeError(f"{proxy.name}:{port} sent no response")
     figures = meter.per(seen["n"] - seen["errors"])
     figures |= {"rps": seen["n"] / seen["seconds"], "p50": seen["p50"], "p99": seen["p99"]}
     return figures | {"errors": seen["errors"], "mem": cost.memory(meter.pids)}

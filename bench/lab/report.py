@@ -31,7 +31,7 @@ TITLES = {
     "disk": "disk MB",
     "calls": "system calls/request",
     "jobs": "jobs",
-    "took": "first answer ms",
+    "took": "first response ms",
     "imports": "imports ms",
     "ratio": "x imports",
 }

@@ -66,7 +66,7 @@ SCENARIOS = [
     ),
     loads(
         "h1-post",
-        "POST with a 16 KB body, 3-byte answer, 100 keep-alive connections.",
+        "POST with a 16 KB body, 3-byte response, 100 keep-alive connections.",
         {"16k": {"path": "/post", "script": "post.lua"}},
     ),
     loads(
@@ -153,7 +153,7 @@ SCENARIOS = [
     ),
     loads(
         "fetch",
-        "The answer is made of a response that the hook fetches from the origin, 5 KB: `ngx.location.capture`, and "
+        "The response is made of one that the hook fetches from the origin, 5 KB: `ngx.location.capture`, and "
         "`upstream.fetch` in an `async def`.",
         {"none": {}, "fetch": {"role": "fetch"}},
         rounds=5,
@@ -170,7 +170,7 @@ SCENARIOS = [
     ),
     loads(
         "asgi",
-        "A plain ASGI application that answers with 5 KB, in process, beside servers made for that, one process each.",
+        "A plain ASGI application that responds with 5 KB, in process, beside servers made for that, one process each.",
         {"5k": {"role": "asgi"}},
         rounds=5,
         peers=("uvicorn", "granian"),

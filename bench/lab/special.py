@@ -119,7 +119,7 @@ def beside_jobs(proxy: Proxy, seconds: float, jobs: int, role: str, rate: int = 
 
 
 def one_request(port: int, path: str) -> subprocess.Popen[bytes]:
-    """One request, in a process of its own; it fails if the answer is not 200."""
+    """One request, in a process of its own; it fails if the response is not 200."""
     return subprocess.Popen(["curl", "-sf", "-m", "60", "-o", "/dev/null", f"http://127.0.0.1:{port}{path}"])
 
 
@@ -134,7 +134,7 @@ def system_calls(proxy: Proxy, seconds: float, role: str = "plain") -> Figures:
 
 
 def traced(proxy: Proxy, role: str, requests: int) -> tuple[float, dict[str, int]]:
-    """How many requests were answered, and the system calls by name meanwhile."""
+    """How many requests were served, and the system calls by name meanwhile."""
     port = proxy.ports[role]
     url = f"{'http' if role == 'plain' else 'https'}://127.0.0.1:{port}/5k"
     summary = RUN / "strace.txt"

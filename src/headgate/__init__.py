@@ -107,7 +107,7 @@ __all__ = [
     "load",
 ]
 
-_ROOMS = {
+_MODULES = {
     "Attempt": "_core",
     "Certificate": "_core",
     "ConfigError": "config.errors",
@@ -160,10 +160,10 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     """Loads what is asked for, and no more: `headgate proxy` starts without the model, a check without the
     engine."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module `headgate` has no attribute `{name}`")
     import importlib
 
-    found = getattr(importlib.import_module(f"headgate.{_ROOMS[name]}"), name)
+    found = getattr(importlib.import_module(f"headgate.{_MODULES[name]}"), name)
     globals()[name] = found
     return found

@@ -134,7 +134,7 @@ class Core:
     def advance(self, seconds: float, /) -> None:
         """Advances the clock of all deadlines, for tests; asyncio's clock is the loop's own."""
     def stand_in(self, origin: str, socket: str, /) -> None:
-        """For tests: an origin (`https://host`) that is fetched from is answered by this socket (`unix:/path`).
+        """For tests: an origin (`https://host`) that is fetched from is served by this socket (`unix:/path`).
 
         No other one is reached any more.
         """
@@ -769,7 +769,7 @@ class Failure:
         """The party at fault."""
     @property
     def status(self) -> int:
-        """The status that the client gets if no hook answers."""
+        """The status that the client gets if no hook responds."""
     @property
     def message(self) -> str:
         """One sentence."""
@@ -784,7 +784,7 @@ def phases() -> list[
     tuple[
         str,
         Literal["connection", "listener", "gateway", "route", "matcher"],
-        list[Literal["answers", "has_body", "without_route", "repeats"]],
+        list[Literal["can_respond", "has_body", "without_route", "repeats"]],
     ]
 ]:
     """The engine's table of phases, in the order of a request's life: name, scope, and the flags that are set."""
@@ -896,7 +896,7 @@ def fetch(
     """Sends a request and gives its response as soon as the head has arrived.
 
     The method is GET, or POST with a body. An async iterator as body is sent as it is made, chunked; the server may
-    answer meanwhile. `timeout` (seconds) bounds each step: connecting, sending, the head, the next bytes of the body;
+    respond meanwhile. `timeout` (seconds) bounds each step: connecting, sending, the head, the next bytes of the body;
     it is up to 0.1 s late. Redirects are followed up to `redirects` times: 303, and 301 and 302 after POST, turn into
     GET; secrets (Authorization, Cookie) do not go to another origin, nor does https go on to http. `public_only`
     refuses every address that is not of the public internet, also after redirects. Cancelled, the connection is closed.

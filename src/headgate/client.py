@@ -64,7 +64,7 @@ class FetchRedirectError(FetchError):
 async def send(
     response: Awaitable[FetchResponse], upload: Upload, body: AsyncIterable[bytes]
 ) -> FetchResponse:
-    """Awaits a response while the request's body is made; the server may answer before the body's end."""
+    """Waits for the response while the request body is sent; the server may respond before the body is complete."""
     feeding = asyncio.ensure_future(_feed(upload, body))
     _FEEDING.add(feeding)
     feeding.add_done_callback(_fed)

@@ -223,7 +223,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         name: str | None = None,
     ) -> Route:
         """Requests of this path, host, method and so on, and what becomes of them: `to` an upstream or an address,
-        `redirect`, `respond`, `files`, or what its request hook answers.
+        `redirect`, `respond`, `files`, or what its request hook returns.
 
         The route it gives is a decorator for a request hook, and carries decorators for its other phases.
         """
@@ -379,11 +379,11 @@ def _listed(value: Any) -> Any:
 def _fixed(response: Response) -> dict[str, Any]:
     body = response.body or b""
     if not isinstance(body, bytes):
-        raise ConfigError("a fixed response cannot stream", hint="answer in a request hook", where=caller())
+        raise ConfigError("a fixed response cannot stream", hint="respond in a request hook", where=caller())
     try:
         text = body.decode()
     except UnicodeDecodeError:
         raise ConfigError(
-            "a fixed response is text", hint="answer in a request hook", where=caller()
+            "a fixed response is text", hint="respond in a request hook", where=caller()
         ) from None
     return {"status": response.status, "headers": dict(response.headers.items()), "body": text}

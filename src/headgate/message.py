@@ -149,7 +149,7 @@ class Response:
     ) -> None:
         if not _is_status(status):
             raise ValueError(f"`{status}` is not a valid response status; hint: it is between 200 and 599")
-        # many hooks answer each request: what is usual takes the short way
+        # hooks make many responses: the usual case takes the short path
         self.status = status
         self.headers = made = ResponseHeaders(headers)
         self.body = body if type(body) is bytes else _body(body)

@@ -25,8 +25,8 @@ class Phase:
     a route is chosen; `route`: also on single routes."""
     reverse: bool = False
     """Whether hooks run in the reverse of the listed order, so that the first one listed is outermost."""
-    answers: bool = False
-    """Whether returning a `Response` answers the request."""
+    can_respond: bool = False
+    """Whether returning a `Response` ends the request with that response."""
     has_body: bool = False
     """Whether hooks get a body, in chunks or whole: `last` tells the last call."""
     without_route: bool = False
@@ -107,27 +107,27 @@ PHASES: dict[str, Phase] = {
             "rewrite",
             ("request",),
             "the head is read, before routing",
-            "change method, target and headers; answer",
+            "change method, target and headers; respond",
             "server_rewrite_by_lua",
             "gateway",
-            answers=True,
+            can_respond=True,
             without_route=True,
         ),
         Phase(
             "request",
             ("request",),
             "the route is chosen",
-            "let in, answer, choose the upstream, change headers",
+            "let in, respond, choose the upstream, change headers",
             "rewrite_by_lua, access_by_lua, content_by_lua",
-            answers=True,
+            can_respond=True,
         ),
         Phase(
             "request_body",
             ("request", "chunk", "last"),
             "the request's body is on its way to a server",
-            "keep, replace or drop a chunk; answer",
+            "keep, replace or drop a chunk; respond",
             "(none)",
-            answers=True,
+            can_respond=True,
             has_body=True,
             to_server=True,
         ),
@@ -135,18 +135,18 @@ PHASES: dict[str, Phase] = {
             "balance",
             ("request", "upstream"),
             "a server is to be chosen for an attempt",
-            "pick the server; answer",
+            "pick the server; respond",
             "balancer_by_lua",
-            answers=True,
+            can_respond=True,
             to_server=True,
         ),
         Phase(
             "upstream_request",
             ("request", "attempt"),
             "each attempt, before bytes go out",
-            "sign, add headers; answer",
+            "sign, add headers; respond",
             "balancer_by_lua",
-            answers=True,
+            can_respond=True,
             to_server=True,
         ),
         Phase(
@@ -156,16 +156,16 @@ PHASES: dict[str, Phase] = {
             "change status and headers, replace the response",
             "header_filter_by_lua",
             reverse=True,
-            answers=True,
+            can_respond=True,
         ),
         Phase(
             "response_body",
             ("request", "response", "chunk", "last"),
             "the response's body is on its way to the client",
-            "keep, replace or drop a chunk; answer while nothing is sent",
+            "keep, replace or drop a chunk; respond as long as nothing is sent",
             "body_filter_by_lua",
             reverse=True,
-            answers=True,
+            can_respond=True,
             has_body=True,
         ),
         Phase(
@@ -183,7 +183,7 @@ PHASES: dict[str, Phase] = {
             "give the response",
             "error_page",
             reverse=True,
-            answers=True,
+            can_respond=True,
             without_route=True,
         ),
         Phase(

@@ -146,5 +146,5 @@ class Redis:
         return self._call("plain", False, b"PUBLISH", channel, message)
 
     def command(self, *arguments: Value) -> Awaitable[Reply]:
-        """Any other command that answers once: `await redis.command("LPUSH", "queue", "x")`."""
+        """Any other command with a single reply: `await redis.command("LPUSH", "queue", "x")`."""
         return self._call("plain", False, *arguments)

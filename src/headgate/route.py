@@ -67,8 +67,8 @@ def _engine_fetch() -> Callable[..., Awaitable[FetchResponse]]:
 class Route(RoutePhases, Placed):
     """One route. Used as a decorator it takes a request hook; its other phases hang on it as `@route.response`.
 
-    Where the route has nothing else to do (no `to`, `redirect`, `respond` or `files`), the function it decorates is
-    what answers: it runs after the route's other request hooks, wherever those stand in the file.
+    Where the route has nothing else to do (no `to`, `redirect`, `respond` or `files`), the function it decorates
+    makes the response: it runs after the route's other request hooks, wherever those stand in the file.
     """
 
     def __init__(self, config: RouteConfig, when: Matcher | None, place: Place) -> None:
@@ -100,7 +100,7 @@ class Route(RoutePhases, Placed):
         return self._handlers[-1].function
 
     def _in_order(self) -> list[RegisteredHook]:
-        """Its hooks in the order listed, but what answers last: an access check below it must come first."""
+        """Its hooks in the order listed, but the hook that responds last: an access check below it must run first."""
         if self.config.has_action:
             return self._hooks
         last = {id(hook) for hook in self._handlers}

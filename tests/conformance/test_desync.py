@@ -87,7 +87,9 @@ def test_every_case_has_a_verdict() -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in ALL if case.verdict == "refuse"], ids=str)
-def test_refused_case_is_answered_and_closed(gateway: RunningGateway, origin: Origin, case: Case) -> None:
+def test_refused_case_gets_an_error_and_is_closed(
+    gateway: RunningGateway, origin: Origin, case: Case
+) -> None:
     with gateway.client() as client:
         client.send(case.request + MARKER)
         response = client.response(case.method)

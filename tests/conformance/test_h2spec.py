@@ -26,14 +26,14 @@ def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
     # the kit's own first request would be HTTP/1, which nobody speaks here
     gateway = serve_module(config, listen=f"127.0.0.1:{free_port()}", is_ready=False)
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             with Http2Client(gateway.address) as client:
                 return client.get("/kit-probe").status == 200
         except OSError:
             return False
 
-    eventually(answers, "the gateway answers", within=45)
+    eventually(responds, "the gateway responses", within=45)
     return gateway
 
 

@@ -30,12 +30,12 @@ def ask(
     """The status, all values of a field, and the content."""
     if version == "HTTP/2":
         with Http2Client(gateway.address) as client:
-            answer = client.response(client.request(target, method=method, fields=fields))
-        assert answer.is_ended
+            http2_response = client.response(client.request(target, method=method, fields=fields))
+        assert http2_response.is_ended
         return (
-            answer.status,
-            lambda name: [value for key, value in answer.fields if key == name],
-            answer.body,
+            http2_response.status,
+            lambda name: [value for key, value in http2_response.fields if key == name],
+            http2_response.body,
         )
     with gateway.client() as client:
         response = client.request(method, target, fields)
@@ -110,7 +110,7 @@ def test_max_forwards_is_counted_down(
 def test_max_forwards_of_0_ends_here(
     gateway: RunningGateway, origin: Origin, version: str, method: str
 ) -> None:
-    """Section 7.6.2: the gateway answers as the final recipient."""
+    """Section 7.6.2: the gateway responds as the final recipient."""
     sent = [("max-forwards", "0"), ("x-a", "1"), ("cookie", "secret"), ("authorization", "secret")]
     status, fields, body = ask(gateway, version, "/last", method=method, fields=sent)
     assert status == 200

@@ -119,7 +119,7 @@ def test_broken_chunk_ends_the_connection(gateway: RunningGateway, origin: Origi
     with gateway.client() as client:
         client.send(CHUNKED + BODIES[name] + b"GET /smuggled HTTP/1.1\r\nHost: gate.test\r\n\r\n")
         data = client.read_to_end()
-    # Part of the body may have gone on before the fault: what never happens is success, or a second answer.
+    # Part of the body may have gone on before the fault: what never happens is success, or a second response.
     assert data.startswith(b"HTTP/1.1 400 "), data[:200]
     assert data.count(b"HTTP/1.1 ") == 1
     assert origin.at("/smuggled") == []

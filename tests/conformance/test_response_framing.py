@@ -61,8 +61,8 @@ def ask(
     """The status, the content, and whether it came to its end."""
     if version == "HTTP/2":
         with Http2Client(gateway.address) as client:
-            answer = client.response(client.request(target, method=method))
-        return answer.status, answer.body, answer.is_ended
+            http2_response = client.response(client.request(target, method=method))
+        return http2_response.status, http2_response.body, http2_response.is_ended
     with gateway.client() as client:
         client.send(f"{method} {target} HTTP/1.1\r\nHost: gate.test\r\n\r\n".encode())
         try:
@@ -165,7 +165,7 @@ def test_bytes_after_a_bodiless_response_end_the_server_connection(
     assert json.loads(ask(gateway, version, "/next")[1])["target"] == "/next"
 
 
-def test_unasked_bytes_of_an_idle_server_are_not_an_answer(gateway: RunningGateway, origin: Origin) -> None:
+def test_unasked_bytes_of_an_idle_server_are_not_a_response(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/unasked", raw(OK + b"Content-Length: 2\r\n\r\nok"))
     assert gateway.get("/unasked").body == b"ok"
     calls = origin.at("/unasked")
@@ -185,7 +185,7 @@ def test_endless_interim_responses_are_an_error(gateway: RunningGateway, origin:
     assert gateway.get("/next").status == 200
 
 
-def test_only_the_first_of_several_answers_counts(gateway: RunningGateway, origin: Origin) -> None:
+def test_only_the_first_of_several_responses_counts(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/twice", raw(EXTRA.replace(b"POISONED", b"original") + EXTRA))
     with gateway.client() as client:
         assert client.get("/twice").body == b"original"
@@ -195,7 +195,7 @@ def test_only_the_first_of_several_answers_counts(gateway: RunningGateway, origi
 
 @pytest.fixture(scope="module")
 def http2_server() -> Iterator[Http2Server]:
-    with Http2Server(answer_as_told) as server:
+    with Http2Server(respond_as_told) as server:
         yield server
 
 
@@ -218,10 +218,10 @@ HTTP2_HEADS: dict[str, Fields] = {
 }
 
 
-def answer_as_told(stream: Stream) -> None:
-    """Answers with the fields of the case that the path names."""
+def respond_as_told(stream: Stream) -> None:
+    """Responds with the fields of the case that the path names."""
     name = (stream.get(":path") or "").removeprefix("/").replace("-", " ")
-    stream.answer(b"ok", fields=HTTP2_HEADS.get(name, ()))
+    stream.respond(b"ok", fields=HTTP2_HEADS.get(name, ()))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

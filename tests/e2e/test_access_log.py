@@ -50,7 +50,7 @@ def test_timings_add_up(serve: Serve, origin: Origin) -> None:
 
     def late(call: Call) -> None:
         threading.Event().wait(0.05)  # what is measured is this delay
-        call.answer(b"late")
+        call.respond(b"late")
 
     origin.on("/log-late", late)
     gateway.get("/log-late")

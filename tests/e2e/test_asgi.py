@@ -55,7 +55,7 @@ async def size(request):
 async def echo_body(request):
     return StreamingResponse(request.stream(), media_type="text/plain")
 
-async def answer_first(request):
+async def respond_first(request):
     async def pieces():
         yield "begun;"
         total = 0
@@ -124,7 +124,7 @@ async def lifespan(app):
 
 routes = [Route("/show/{name}", show, name="show", methods=["GET", "POST"]), Route("/stream", stream),
     Route("/big", big), Route("/size", size, methods=["POST"]), Route("/echo-body", echo_body, methods=["POST"]),
-    Route("/answer-first", answer_first, methods=["POST"]), Route("/fail", fail), Route("/fail-late", fail_late),
+    Route("/respond-first", respond_first, methods=["POST"]), Route("/fail", fail), Route("/fail-late", fail_late),
     Route("/left", left), Route("/saw", saw), WebSocketRoute("/echo", echo), WebSocketRoute("/refuse", refuse),
     WebSocketRoute("/deny", deny), WebSocketRoute("/burst", burst)]
 star = Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(GZipMiddleware, minimum_size=10_000_000)])
@@ -175,7 +175,7 @@ async def plain(scope, receive, send):
         await send({"type": "http.response.body", "body": b"begun", "more_body": True})
         while (message := await receive())["type"] != "http.disconnect":
             pass
-        seen.append("told within its answer")
+        seen.append("told within its response")
         return
     fields = [(b"Content-Length", b"2"), (b"X-A", b"1"), (b"x-a", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
@@ -210,7 +210,7 @@ def test_application_sees_the_request(gateway: RunningGateway) -> None:
     assert shown["state"] == "yes"
 
 
-def test_answer_passes_the_routes_hooks(gateway: RunningGateway) -> None:
+def test_response_passes_the_hooks_of_the_route(gateway: RunningGateway) -> None:
     assert gateway.get("/star/show/a").get("x-gateway") == "headgate"
 
 
@@ -219,12 +219,12 @@ def test_other_routes_stay(gateway: RunningGateway) -> None:
     assert gateway.get("/star/nowhere").status == 404
 
 
-def test_streamed_answer_arrives_in_pieces(gateway: RunningGateway) -> None:
-    answer = gateway.get("/star/stream")
-    assert (answer.text, answer.get("transfer-encoding")) == ("0;1;2;", "chunked")
+def test_streamed_response_arrives_in_pieces(gateway: RunningGateway) -> None:
+    response = gateway.get("/star/stream")
+    assert (response.text, response.get("transfer-encoding")) == ("0;1;2;", "chunked")
 
 
-def test_large_answer_arrives_whole(gateway: RunningGateway) -> None:
+def test_large_response_arrives_whole(gateway: RunningGateway) -> None:
     assert gateway.get("/star/big").body == b"b" * 3_000_000
 
 
@@ -249,13 +249,13 @@ def test_body_is_echoed_over_http2(gateway: RunningGateway) -> None:
         stream = client.request("/star/echo-body", method="POST", body=b"first", ends=False)
         assert client.body(stream, 5) == b"first"
         client.send_body(stream, b"x" * 300_000)
-        answer = client.response(stream)
-        assert (answer.body, answer.reset) == (b"x" * 300_000, None)
+        response = client.response(stream)
+        assert (response.body, response.reset) == (b"x" * 300_000, None)
 
 
-def test_body_may_be_read_after_the_answer_has_begun(gateway: RunningGateway) -> None:
+def test_body_may_be_read_after_the_response_has_begun(gateway: RunningGateway) -> None:
     with gateway.client() as client:
-        client.send(format_request("POST", "/star/answer-first", [("Content-Length", "500000")]))
+        client.send(format_request("POST", "/star/respond-first", [("Content-Length", "500000")]))
         client.head()
         client.read_until(b"begun;\r\n")
         client.send(b"x" * 500_000)
@@ -265,13 +265,13 @@ def test_body_may_be_read_after_the_answer_has_begun(gateway: RunningGateway) ->
 def test_body_that_is_here_keeps_the_connection(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         for size in (0, 3, 10_000):
-            answer = client.request("POST", "/star/answer-first", body=b"x" * size)
-            assert answer.text == f"begun;{size} bytes"
+            response = client.request("POST", "/star/respond-first", body=b"x" * size)
+            assert response.text == f"begun;{size} bytes"
 
 
 def test_client_that_leaves_within_its_body_ends_the_application(gateway: RunningGateway) -> None:
     with gateway.client() as client:
-        client.send(format_request("POST", "/star/answer-first", [("Content-Length", "10")]) + b"12345")
+        client.send(format_request("POST", "/star/respond-first", [("Content-Length", "10")]) + b"12345")
         client.head()
         client.read_until(b"begun;\r\n")
     told = "left within its body"
@@ -292,12 +292,12 @@ def test_raising_application_is_a_500(gateway: RunningGateway) -> None:
     gateway.wait_for_log("no luck")
 
 
-def test_application_that_answers_nothing_is_a_500(gateway: RunningGateway) -> None:
+def test_application_that_does_not_respond_is_a_500(gateway: RunningGateway) -> None:
     assert gateway.get("/plain/nothing").status == 500
     gateway.wait_for_log("without a complete response")
 
 
-def test_answer_that_fails_midway_is_cut(gateway: RunningGateway) -> None:
+def test_response_that_fails_midway_is_cut(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         client.send(format_request("GET", "/star/fail-late"))
         assert not client.read_to_end().endswith(b"0\r\n\r\n")
@@ -310,17 +310,17 @@ def test_leaving_client_is_a_disconnect(gateway: RunningGateway) -> None:
     eventually(lambda: "left" in gateway.get("/star/saw").json(), "the application is told")
 
 
-def test_client_that_leaves_an_idle_answer_is_a_disconnect(gateway: RunningGateway) -> None:
+def test_client_that_disconnects_from_an_idle_response_is_seen(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         client.send(format_request("GET", "/plain/listens"))
         client.read_until(b"begun\r\n")
-    told = "told within its answer"
+    told = "told within its response"
     eventually(lambda: told in gateway.get("/star/saw").json(), "the application is told")
 
 
 def test_framing_is_the_gateways_and_fields_stay(gateway: RunningGateway) -> None:
-    answer = gateway.get("/plain/x")
-    assert (answer.body, answer.all("content-length"), answer.all("x-a")) == (b"ok", ["2"], ["1", "2"])
+    response = gateway.get("/plain/x")
+    assert (response.body, response.all("content-length"), response.all("x-a")) == (b"ok", ["2"], ["1", "2"])
 
 
 def test_head_has_no_body(gateway: RunningGateway) -> None:
@@ -330,7 +330,7 @@ def test_head_has_no_body(gateway: RunningGateway) -> None:
         assert client.get("/plain/x").body == b"ok"
 
 
-def test_fastapi_validates_and_answers(gateway: RunningGateway) -> None:
+def test_fastapi_validates_and_responds(gateway: RunningGateway) -> None:
     good = gateway.post(
         "/fast/items?dry=1", b'{"name": "a", "price": 2}', [("Content-Type", "application/json")]
     )
@@ -350,8 +350,8 @@ def test_fastapi_takes_files(gateway: RunningGateway) -> None:
         + b"f" * 300_000
         + b"\r\n--b--\r\n"
     )
-    answer = gateway.post("/fast/files", body, [("Content-Type", "multipart/form-data; boundary=b")])
-    assert answer.json() == {"name": "f.bin", "size": 300_000}
+    response = gateway.post("/fast/files", body, [("Content-Type", "multipart/form-data; boundary=b")])
+    assert response.json() == {"name": "f.bin", "size": 300_000}
 
 
 def test_fastapi_documents_itself(gateway: RunningGateway) -> None:
@@ -360,20 +360,20 @@ def test_fastapi_documents_itself(gateway: RunningGateway) -> None:
 
 
 def test_requests_side_by_side_are_served(gateway: RunningGateway) -> None:
-    answers: list[str] = []
+    responses: list[str] = []
 
     def ask() -> None:
         with gateway.client() as client:
             for _ in range(20):
                 client.send(format_request("GET", "/star/stream"))
-                answers.append(client.response().text)
+                responses.append(client.response().text)
 
     threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == ["0;1;2;"] * 100
+    assert responses == ["0;1;2;"] * 100
 
 
 async def test_websocket_echoes_text_and_bytes(gateway: RunningGateway) -> None:

@@ -75,12 +75,12 @@ async def tied(request):
     await asyncio.sleep(0)  # it begins
     if "hang" in request.params["name"]:
         await asyncio.sleep(60)
-    return Response.text("answered")
+    return Response.text("responded")
 
 @gate.route("/untied/{name}")
 def untied(request):
     gate.spawn(wait(request.params["name"]))
-    return Response.text("answered")
+    return Response.text("responded")
 
 async def fails():
     raise OSError("nobody waits for this")
@@ -88,7 +88,7 @@ async def fails():
 @gate.route("/fails")
 def failing(request):
     gate.spawn(fails(), request=request)
-    return Response.text("answered")
+    return Response.text("responded")
 """
 
 
@@ -136,8 +136,8 @@ def test_jobs_of_all_workers_share_their_bound(gateway: RunningGateway) -> None:
         client.send(b"GET /spin/first HTTP/1.1\r\nHost: a\r\n\r\n")
         eventually(lambda: "first" in seen(gateway), "it computes")
         for _ in range(8):  # whichever worker gets it
-            answer = gateway.get("/spin/refused")
-            assert answer.status == 503 and "max_waiting_jobs" in answer.text
+            response = gateway.get("/spin/refused")
+            assert response.status == 503 and "max_waiting_jobs" in response.text
     process = int(str(seen(gateway)["first"]))
     eventually(lambda: not Path(f"/proc/{process}").exists(), "the job of a client that left is killed")
     assert gateway.counter("jobs_refused") >= 8
@@ -149,8 +149,8 @@ def test_blocking_calls_run_in_threads(gateway: RunningGateway) -> None:
 
 
 def test_a_tied_task_ends_with_its_request(gateway: RunningGateway) -> None:
-    assert gateway.get("/tied/answered").text == "answered"
-    eventually(lambda: seen(gateway).get("answered") == "cancelled", "it is cancelled after the answer")
+    assert gateway.get("/tied/responded").text == "responded"
+    eventually(lambda: seen(gateway).get("responded") == "cancelled", "it is cancelled after the response")
     with gateway.client() as client:
         client.send(b"GET /tied/hang HTTP/1.1\r\nHost: a\r\n\r\n")
         eventually(lambda: seen(gateway).get("hang") == "waits", "it has begun")
@@ -158,7 +158,7 @@ def test_a_tied_task_ends_with_its_request(gateway: RunningGateway) -> None:
 
 
 def test_a_task_that_raises_is_logged_with_its_request(gateway: RunningGateway) -> None:
-    assert gateway.get("/fails").text == "answered"
+    assert gateway.get("/fails").text == "responded"
     gateway.wait_for_log("task failed task=fails request=[0-9a-f]")
     gateway.wait_for_log("OSError: nobody waits for this")
     assert gateway.counter("tasks_failed") == 1
@@ -166,8 +166,8 @@ def test_a_task_that_raises_is_logged_with_its_request(gateway: RunningGateway) 
 
 def test_untied_tasks_are_cancelled_at_the_end(serve: Serve) -> None:
     gateway = serve(GATE, workers=1)
-    assert gateway.get("/untied/left").text == "answered"
-    eventually(lambda: seen(gateway).get("left") == "waits", "it runs after the answer")
+    assert gateway.get("/untied/left").text == "responded"
+    eventually(lambda: seen(gateway).get("left") == "waits", "it runs after the response")
     gateway.write(GATE.replace('drain="20s"', 'drain="100ms"'))
     assert gateway.ask("reload")["ok"]
     assert seen(gateway)["left"] == "waits", "it may go on while the old worker drains"
@@ -242,7 +242,7 @@ def test_an_unreachable_service_stops_the_start_with_its_address(
     gateway = serve(SERVICES, names=services)
     gateway.names["REDIS"] = nowhere
     gateway.write(SERVICES)
-    answer = gateway.ask("reload")
-    assert not answer["ok"] and "Redis at `redis://user:***@127.0.0.1" in answer["error"], answer
+    response = gateway.ask("reload")
+    assert not response["ok"] and "Redis at `redis://user:***@127.0.0.1" in response["error"], response
     assert "secret" not in gateway.log()
     assert gateway.get("/").json() == ["hello", 42], "the old version goes on"

@@ -39,7 +39,7 @@ def test_requests_go_where_least_is_to_do(serve: Serve) -> None:
 
     def slow(call: Call) -> None:
         goes_on.wait(30)
-        call.answer(b"slow")
+        call.respond(b"slow")
 
     with Origin() as first, Origin() as second:
         gateway = start(serve, "least_connections.py", SERVERS=f"{first.address},{second.address}")
@@ -74,11 +74,11 @@ def test_a_visitor_stays_with_one_version(serve: Serve) -> None:
         gateway = start(serve, "ab_split.py", A=a.address, B=b.address, PERCENT_B="50")
         seen = set()
         for _ in range(30):
-            answer = gateway.get("/")
-            cookie = str(answer.get("set-cookie")).partition(";")[0]
+            response = gateway.get("/")
+            cookie = str(response.get("set-cookie")).partition(";")[0]
             again = gateway.get("/", [("Cookie", cookie)])
-            assert again.text == answer.text and again.get("set-cookie") is None
-            seen.add(answer.text)
+            assert again.text == response.text and again.get("set-cookie") is None
+            seen.add(response.text)
         assert seen == {"a", "b"}
         counted = gateway.get("/_ab").json()
         assert sum(counted.values()) == 60
@@ -95,19 +95,19 @@ class Visitor:
     def ask(self) -> RawResponse:
         gateway = self.gateways[self.asked % len(self.gateways)]  # whichever node the balancer chooses
         self.asked += 1
-        answer = gateway.get("/", [("Cookie", self.ticket)] if self.ticket else [])
-        self.ticket = str(answer.get("set-cookie")).partition(";")[0]
-        return answer
+        response = gateway.get("/", [("Cookie", self.ticket)] if self.ticket else [])
+        self.ticket = str(response.get("set-cookie")).partition(";")[0]
+        return response
 
     @property
     def position(self) -> int:
         """0: inside."""
-        answer = self.ask()
-        if answer.status == 200:
+        response = self.ask()
+        if response.status == 200:
             return 0
-        assert answer.status == 503 and answer.get("refresh")
-        found = re.search(r"number (\d+) in the queue", answer.text)
-        assert found, answer.text
+        assert response.status == 503 and response.get("refresh")
+        found = re.search(r"number (\d+) in the queue", response.text)
+        assert found, response.text
         return int(found[1])
 
 

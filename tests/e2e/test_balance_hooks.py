@@ -72,8 +72,8 @@ def test_the_server_is_picked_by_object_or_address(
     gateway: RunningGateway, origin: Origin, second: Origin
 ) -> None:
     for server, wanted in (("0", origin), ("1", second), (origin.address, origin), (second.address, second)):
-        answer = gateway.get("/chosen/a", [("X-Server", server)]).json()
-        assert answer["origin"] == wanted.address
+        response = gateway.get("/chosen/a", [("X-Server", server)]).json()
+        assert response["origin"] == wanted.address
 
 
 def test_nothing_returned_leaves_the_choice_to_the_gateway(
@@ -88,15 +88,15 @@ def test_an_async_hook_sees_how_the_servers_are(gateway: RunningGateway, second:
 
 
 def test_each_attempt_asks_again(gateway: RunningGateway, second: Origin) -> None:
-    answer = gateway.get("/retried", [("X-Request-Id", "retried")]).json()
-    fields = dict(answer["fields"])
-    assert answer["origin"] == second.address
+    response = gateway.get("/retried", [("X-Request-Id", "retried")]).json()
+    fields = dict(response["fields"])
+    assert response["origin"] == second.address
     assert fields["x-attempt-0"] == "('127.0.0.1:1', 1, True, False)"
     assert fields["x-attempt-1"] == "('127.0.0.1:1', 1, True, True)"
     assert gateway.access_record(request_id="retried")["attempts"] == 2
 
 
-def test_a_hook_may_answer_instead(gateway: RunningGateway) -> None:
+def test_a_hook_may_respond_instead(gateway: RunningGateway) -> None:
     response = gateway.get("/refusing")
     assert (response.status, response.text) == (503, "api is closed")
 

@@ -41,9 +41,9 @@ def test_text_is_rewritten_then_compressed(serve: Serve, origin: Origin, is_code
 
 
 def test_hidden_fields_are_taken_out(serve: Serve, origin: Origin) -> None:
-    answer = {"users": [{"name": "a", "password": "b", "more": {"cost": 1, "kept": 2}}]}
+    response = {"users": [{"name": "a", "password": "b", "more": {"cost": 1, "kept": 2}}]}
     fields = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]
-    origin.on("/api/users", reply(gzip.compress(json.dumps(answer).encode()), fields=fields))
+    origin.on("/api/users", reply(gzip.compress(json.dumps(response).encode()), fields=fields))
     origin.on("/api/text", reply(b"password"))
     gateway = start(serve, "json_fields.py", origin)
     seen = gzip.decompress(gateway.get("/api/users").body)

@@ -98,10 +98,10 @@ def fails_late(request, response, chunk, last):
     if last:
         raise RuntimeError("too late")
 
-begun = gate.route("/answers-late", to=api)
+begun = gate.route("/responds-late", to=api)
 
 @begun.response_body
-def answers_late(request, response, chunk, last):
+def responds_late(request, response, chunk, last):
     return Response(500) if last else None
 """
 
@@ -125,8 +125,8 @@ def test_a_hook_that_fails_costs_its_own_request_only(
     with gateway.client() as client:
         assert client.request("POST", f"/{phase}/{way}/closed", body=b"abc").status == 500
     assert gateway.counter("hook_failures") == before + 1
-    answer = gateway.post(f"/{phase}/{way}/open", b"abc")
-    assert (answer.status, answer.json()["body"]) == (200, "abc")
+    response = gateway.post(f"/{phase}/{way}/open", b"abc")
+    assert (response.status, response.json()["body"]) == (200, "abc")
     assert gateway.workers == workers
 
 
@@ -153,11 +153,11 @@ def test_a_hook_that_fails_in_the_middle_cuts_the_response(gateway: RunningGatew
     gateway.wait_for_log("RuntimeError: too late")
 
 
-def test_an_answer_in_the_middle_is_a_failure(gateway: RunningGateway, origin: Origin) -> None:
-    origin.on("/answers-late", reply(b"x" * 500_000))
+def test_a_response_in_the_middle_is_a_failure(gateway: RunningGateway, origin: Origin) -> None:
+    origin.on("/responds-late", reply(b"x" * 500_000))
     with gateway.client() as client, pytest.raises((ConnectionError, ValueError)):
-        client.get("/answers-late")
-    gateway.wait_for_log("answers when the response has begun")
+        client.get("/responds-late")
+    gateway.wait_for_log("responds after the response has begun")
 
 
 def test_a_client_that_leaves_cancels_the_hook(gateway: RunningGateway, origin: Origin) -> None:

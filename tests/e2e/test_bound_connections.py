@@ -16,8 +16,8 @@ back = gate.upstream("back", *SERVERS)
 @gate.route("/fetched/*")
 async def fetched(request):
     told = request.headers.get("authorization")
-    answer = await back.fetch("/who", headers={"authorization": told} if told else {})
-    return Response(answer.status, await answer.body())
+    response = await back.fetch("/who", headers={"authorization": told} if told else {})
+    return Response(response.status, await response.body())
 
 gate.route("/", to=back)
 """
@@ -32,11 +32,11 @@ def by_connection(call: Call, users: dict[object, str]) -> None:
     user = users.get(call.socket)
     if user is None:
         challenge = "NTLM TYPE2" if token == "TYPE1" else "NTLM"
-        call.answer(
+        call.respond(
             b"", status=401, fields=[("WWW-Authenticate", "Basic realm=a"), ("WWW-Authenticate", challenge)]
         )
     else:
-        call.answer(user.encode())
+        call.respond(user.encode())
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_who_has_authenticated_is_nobody_else(gateway: RunningGateway, scheme: s
         assert alice.get("/who", [("Authorization", f"{scheme} alice")]).text == "alice"
         for _ in range(6):
             assert mallory.get("/who").status == 401
-            answer = alice.get("/who")
-            assert (answer.status, answer.text) == (200, "alice"), "she stays on her connection"
+            response = alice.get("/who")
+            assert (response.status, response.text) == (200, "alice"), "she stays on her connection"
 
 
 def test_connection_of_a_client_that_left_is_closed(gateway: RunningGateway, origins: list[Origin]) -> None:
@@ -100,7 +100,9 @@ def test_authenticated_fetch_and_streams_of_http2_leave_nothing_behind(gateway: 
 
 def test_other_schemes_share_connections(gateway: RunningGateway, origins: list[Origin]) -> None:
     for origin in origins:
-        origin.on("/basic", lambda call: call.answer(b"", status=401, fields=[("WWW-Authenticate", "Basic")]))
+        origin.on(
+            "/basic", lambda call: call.respond(b"", status=401, fields=[("WWW-Authenticate", "Basic")])
+        )
     before = gateway.counter("upstream_connects")
     for _ in range(8):
         assert gateway.get("/basic", [("Authorization", "Basic YTpi")]).status == 401
@@ -108,7 +110,7 @@ def test_other_schemes_share_connections(gateway: RunningGateway, origins: list[
 
 
 def numbered(stream: Stream) -> None:
-    stream.answer(str(stream.connection.number).encode())
+    stream.respond(str(stream.connection.number).encode())
 
 
 def test_stream_that_authenticates_has_its_connection_of_http2_alone(serve: Serve) -> None:

@@ -193,14 +193,14 @@ def test_proxy_needs_no_file(folder: Path, origin: Origin) -> None:
         process = subprocess.Popen(arguments, stdout=log, stderr=log, cwd=folder, env=environment)
     try:
 
-        def answers() -> bool:
+        def responds() -> bool:
             try:
                 with RawClient(f"127.0.0.1:{port}") as client:
                     return client.get("/proxied").status == 200
             except OSError:
                 return False
 
-        eventually(answers, lambda: (folder / "proxy.log").read_text(), within=20)
+        eventually(responds, lambda: (folder / "proxy.log").read_text(), within=20)
         assert origin.wait_for("/proxied").get("x-forwarded-for") == "127.0.0.1"
     finally:
         process.send_signal(signal.SIGTERM)

@@ -39,8 +39,8 @@ async def choose(connection):
     if what == "named":
         return "OTHER.test"
     if what == "fetched":
-        answer = await headgate.fetch(ORIGIN + "/certificates/" + connection.server_name)
-        return tuple(await answer.json())
+        response = await headgate.fetch(ORIGIN + "/certificates/" + connection.server_name)
+        return tuple(await response.json())
     if what == "asked":
         connection.client_certificates = "required"
         assert connection.client_certificates == "required"
@@ -172,7 +172,7 @@ def test_hook_fetches_a_certificate(
     gateway: RunningGateway, origin: Origin, authority: Authority, given: Leaf
 ) -> None:
     pair = [Path(given.chain).read_text(), Path(given.key).read_text()]
-    origin.on("/certificates/fetched.given.test", lambda call: call.answer(json.dumps(pair).encode()))
+    origin.on("/certificates/fetched.given.test", lambda call: call.respond(json.dumps(pair).encode()))
     with client(gateway, authority, "fetched.given.test") as connection:
         assert connection.certificate == der(given)
         assert connection.get("/", host="fetched.given.test").text == "fixed"

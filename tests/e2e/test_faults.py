@@ -77,7 +77,7 @@ def test_server_reset_while_it_is_sent_a_body_gives_an_error(gateway: RunningGat
     origin.on("/reset-upload", behaviour)
     with gateway.client() as client:
         client.send(b"POST /reset-upload HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
-        # no more than the gateway still reads of it, so that no reset of its own overtakes the answer
+        # no more than the gateway still reads of it, so that no reset of its own overtakes the response
         for _ in range(20):
             client.send(b"x" * 100_000)
         assert client.response("POST").status == 502
@@ -150,7 +150,9 @@ def test_transfers_that_all_go_on_at_once_take_turns_and_lose_nothing(
     waiting = [RawClient(gateway.address, receive_buffer=4096) for _ in range(60)]
     for number, client in enumerate(waiting):
         client.send(format_request("GET", ("/with-length", "/in-chunks")[number % 2]))
-    eventually(lambda: len(origin.at("/with-length") + origin.at("/in-chunks")) == 60, "all are answered")
+    eventually(
+        lambda: len(origin.at("/with-length") + origin.at("/in-chunks")) == 60, "all have got their responses"
+    )
     with gateway.client() as other, ThreadPoolExecutor(len(waiting)) as readers:
         bodies = readers.map(lambda client: client.response().body, waiting)
         assert [other.get("/meanwhile").status for _ in range(50)] == [200] * 50

@@ -57,8 +57,8 @@ async def pair(request):
 
 @gate.route("/gather")
 async def gather(request):
-    answers = await asyncio.gather(*(headgate.fetch(f"{URL}/slow{n}") for n in range(3)), api.fetch("/d"))
-    return Response.json([(await answer.json())["target"] for answer in answers])
+    responses = await asyncio.gather(*(headgate.fetch(f"{URL}/slow{n}") for n in range(3)), api.fetch("/d"))
+    return Response.json([(await response.json())["target"] for response in responses])
 
 @gate.route("/task")
 async def task(request):
@@ -301,7 +301,7 @@ def test_framing_fields_are_refused(gateway: RunningGateway) -> None:
     ],
     ids=[
         "cut body",
-        "no answer",
+        "no response",
         "two lengths",
         "bad chunk",
         "unasked 101",
@@ -337,7 +337,7 @@ def test_public_only_refuses_the_inside(gateway: RunningGateway, origin: Origin,
     assert origin.at("/inside") == []
 
 
-def test_redirects_are_answers_unless_asked_for(gateway: RunningGateway, origin: Origin) -> None:
+def test_redirects_are_responses_unless_followed(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/from", reply(status="302 Found", fields=[("Location", "/to?x")]))
     assert call(gateway, "/from")["status"] == 302
     shown = call(gateway, "/from", redirects=3)
@@ -373,7 +373,7 @@ def test_gather_asks_side_by_side(gateway: RunningGateway, origin: Origin) -> No
 
     def meet(call: Call) -> None:
         meeting.wait()
-        call.answer(b'{"target": "%s"}' % call.target.encode())
+        call.respond(b'{"target": "%s"}' % call.target.encode())
 
     for number in range(3):
         origin.on(f"/slow{number}", meet)
@@ -438,7 +438,7 @@ def test_upload_that_raises_cuts_the_request_and_raises_that(gateway: RunningGat
     eventually(lambda: got.is_failed, "the origin sees a cut request")
 
 
-def test_server_may_answer_before_the_upload_ends(gateway: RunningGateway, origin: Origin) -> None:
+def test_server_may_respond_before_the_upload_ends(gateway: RunningGateway, origin: Origin) -> None:
     def early(call: Call) -> None:
         call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")
         call.close()
@@ -495,8 +495,8 @@ def test_subrequests_are_no_lines_of_the_access_log(gateway: RunningGateway) -> 
 
 def test_loop_of_subrequests_ends(gateway: RunningGateway) -> None:
     before = gateway.counter("limit_subrequests")
-    answer = gateway.get("/loop")
-    assert (answer.status, "8 deep" in answer.text) == (508, True)
+    response = gateway.get("/loop")
+    assert (response.status, "8 deep" in response.text) == (508, True)
     assert gateway.counter("limit_subrequests") == before + 1
 
 
@@ -543,6 +543,6 @@ async def fetched(request):
         names={"ORIGIN": origin.address},
     )
     origin.on("/unread", reply(b"u" * 3_000_000))
-    answer = gateway.get("/")
-    assert (answer.status, "max_fetches" in answer.text) == (503, True)
+    response = gateway.get("/")
+    assert (response.status, "max_fetches" in response.text) == (503, True)
     assert gateway.counter("limit_fetches") == 1

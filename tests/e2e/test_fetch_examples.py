@@ -25,8 +25,8 @@ def test_redirects_are_followed_for_the_client(serve: Serve, origin: Origin) -> 
     origin.on("/new", reply(b"here", fields=[("X-Kept", "yes"), ("Set-Cookie", "a=b")]))
     origin.on("/away", reply(status="302 Found", fields=[("Location", "http://elsewhere.test/")]))
     gateway = start(serve, "follow_redirects.py", ORIGIN=str(origin.address))
-    answer = gateway.get("/old")
-    assert (answer.status, answer.body, answer.get("x-kept"), answer.get("set-cookie")) == (
+    response = gateway.get("/old")
+    assert (response.status, response.body, response.get("x-kept"), response.get("set-cookie")) == (
         200,
         b"here",
         "yes",
@@ -42,7 +42,7 @@ def test_feed_is_filtered_and_kept(serve: Serve, origin: Origin) -> None:
     assert len(origin.at("/feed.json")) == 1
 
 
-def test_answers_are_joined_and_failures_named(serve: Serve, origin: Origin) -> None:
+def test_responses_are_joined_and_failures_named(serve: Serve, origin: Origin) -> None:
     origin.on("/orders", reply(status="500 Broken"))
     gateway = start(serve, "fan_out.py", ORIGIN=str(origin.address))
     overview = gateway.get("/overview").json()

@@ -133,22 +133,22 @@ def test_interop_case_passes_over_tls(secured: Secured, case: str) -> None:
 
 
 def call(gateway: RunningGateway, **fields: str) -> dict[str, str]:
-    """The fields of the answer to an empty call."""
+    """The fields of the response to an empty call."""
     told = [("content-type", "application/grpc"), ("te", "trailers"), *fields.items()]
     with Http2Client(gateway.address) as client:
         stream = client.request("/a.Service/Method", method="POST", fields=told, body=bytes(5))
-        answer = client.response(stream)
-        assert answer.is_ended
-        return dict(answer.fields) | dict(answer.trailers)
+        response = client.response(stream)
+        assert response.is_ended
+        return dict(response.fields) | dict(response.trailers)
 
 
 def test_server_that_is_down_is_unavailable(serve: Serve) -> None:
     upstream = {"servers": [f"127.0.0.1:{free_port()}"], "protocol": "h2"}
     gateway = serve({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
-    answer = call(gateway)
-    assert (answer[":status"], answer["grpc-status"]) == ("200", "14")
-    assert answer["content-type"] == "application/grpc"
-    assert "cannot connect" in answer["grpc-message"]
+    response = call(gateway)
+    assert (response[":status"], response["grpc-status"]) == ("200", "14")
+    assert response["content-type"] == "application/grpc"
+    assert "cannot connect" in response["grpc-message"]
 
 
 def test_no_route_is_unimplemented(serve: Serve) -> None:
@@ -172,20 +172,20 @@ def test_status_of_the_server_passes(serve: Serve) -> None:
             ("grpc-status", "5"),
             ("grpc-message", "no such thing"),
         ]
-        stream.answer(fields=fields)
+        stream.respond(fields=fields)
 
     with Http2Server(fails) as server:
         upstream = {"servers": [server.address], "protocol": "h2"}
         gateway = serve({"upstreams": {"grpc": upstream}, "routes": [{"to": "grpc"}]})
-        answer = call(gateway)
-        assert (answer["grpc-status"], answer["grpc-message"]) == ("5", "no such thing")
+        response = call(gateway)
+        assert (response["grpc-status"], response["grpc-message"]) == ("5", "no such thing")
 
 
 def echo(stream: Stream) -> None:
-    """A server of gRPC that answers with the message it got."""
+    """A gRPC server that echoes the message it got."""
     assert (stream.get("content-type"), stream.get("te")) == ("application/grpc+proto", "trailers")
     fields = [("content-type", "application/grpc+proto")]
-    stream.answer(stream.body, fields=fields, trailers=[("grpc-status", "0"), ("grpc-message", "fine")])
+    stream.respond(stream.body, fields=fields, trailers=[("grpc-status", "0"), ("grpc-message", "fine")])
 
 
 MESSAGE = b"\0\0\0\0\x05hello"
@@ -197,9 +197,9 @@ def test_browser_calls_in_bytes(serve: Serve) -> None:
     with Http2Server(echo) as server:
         gateway = web(serve, server)
         fields = [("Content-Type", "application/grpc-web+proto"), ("X-Grpc-Web", "1")]
-        answer = gateway.get("/a.Service/Method", fields, method="POST", body=MESSAGE)
-        assert (answer.status, answer.get("content-type")) == (200, "application/grpc-web+proto")
-        assert answer.body == MESSAGE + TRAILERS
+        response = gateway.get("/a.Service/Method", fields, method="POST", body=MESSAGE)
+        assert (response.status, response.get("content-type")) == (200, "application/grpc-web+proto")
+        assert response.body == MESSAGE + TRAILERS
         assert server.requests[0].get("x-grpc-web") is None
 
 
@@ -208,10 +208,10 @@ def test_browser_calls_in_text(serve: Serve) -> None:
         gateway = web(serve, server)
         fields = [("Content-Type", "application/grpc-web-text+proto")]
         text = base64.b64encode(MESSAGE) + base64.b64encode(MESSAGE)
-        answer = gateway.get("/a.Service/Method", fields, method="POST", body=text)
-        assert (answer.status, answer.get("content-type")) == (200, "application/grpc-web-text+proto")
+        response = gateway.get("/a.Service/Method", fields, method="POST", body=text)
+        assert (response.status, response.get("content-type")) == (200, "application/grpc-web-text+proto")
         assert server.requests[0].body == MESSAGE * 2
-        groups = (answer.text[at : at + 4] for at in range(0, len(answer.text), 4))
+        groups = (response.text[at : at + 4] for at in range(0, len(response.text), 4))
         assert b"".join(map(base64.b64decode, groups)) == MESSAGE * 2 + TRAILERS
 
 

@@ -223,7 +223,7 @@ def test_header_that_would_break_the_message_is_refused(
     assert not origin.calls
 
 
-def test_answer_tells_nothing_of_the_code(gateway: RunningGateway) -> None:
+def test_response_reveals_nothing_of_the_code(gateway: RunningGateway) -> None:
     response = gateway.get("/request-sync-closed", [("Accept", "text/html")])
     assert "gate.py" not in response.text
     assert "Traceback" not in response.text

@@ -100,7 +100,7 @@ def _behaviours(gateway: RunningGateway, origin: Origin) -> None:
 
 
 def behave(call: Call) -> None:
-    """Answers as the case says, framed correctly for the method and the status."""
+    """Responds as the case says, framed correctly for the method and the status."""
     call.read_body()
     case = json.loads(call.get("x-case") or "{}")
     status, body = case["server_status"], b"x" * case["server_bytes"]
@@ -161,7 +161,7 @@ def test_any_hook_leaves_a_message_that_a_strict_client_reads(
             client.send(format_request("GET", "/plain/next", [("x-case", json.dumps(PLAIN))]))
             assert client.response().body == b"xxxx"
     with Http2Client(gateway.address) as http2:
-        answer = http2.response(http2.request(case["path"], method=case["asked"], fields=fields))
-        assert answer.is_ended, answer
-        check(case, answer.status, answer.fields, answer.body)
+        http2_response = http2.response(http2.request(case["path"], method=case["asked"], fields=fields))
+        assert http2_response.is_ended, response
+        check(case, http2_response.status, http2_response.fields, http2_response.body)
         assert http2.get("/plain/next", [("x-case", json.dumps(PLAIN))]).body == b"xxxx"

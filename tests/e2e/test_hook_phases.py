@@ -169,9 +169,9 @@ def test_startup_hooks_run_before_the_first_request(gateway: RunningGateway) -> 
 
 
 def test_rewrite_changes_what_is_routed(gateway: RunningGateway) -> None:
-    answer = gateway.get("/old").json()
-    assert answer["target"] == "/echo?moved=1"
-    assert ["x-rewritten", "yes"] in [[name.lower(), value] for name, value in answer["fields"]]
+    response = gateway.get("/old").json()
+    assert response["target"] == "/echo?moved=1"
+    assert ["x-rewritten", "yes"] in [[name.lower(), value] for name, value in response["fields"]]
 
 
 def test_rewrite_changes_the_method(gateway: RunningGateway) -> None:
@@ -183,7 +183,7 @@ def test_rewrite_changes_the_host(gateway: RunningGateway, origin: Origin) -> No
     assert origin.wait_for("/hosted").get("host") == "other.test"
 
 
-def test_rewrite_may_answer(gateway: RunningGateway, origin: Origin) -> None:
+def test_rewrite_may_respond(gateway: RunningGateway, origin: Origin) -> None:
     response = gateway.get("/denied")
     assert (response.status, response.text) == (403, "denied in rewrite")
     assert not origin.calls
@@ -248,7 +248,7 @@ def test_upstream_request_hooks_see_the_attempt(gateway: RunningGateway, origin:
     assert call.get("x-signed-async") == "yes"
 
 
-def test_error_hook_gives_the_answer(gateway: RunningGateway) -> None:
+def test_error_hook_makes_the_response(gateway: RunningGateway) -> None:
     response = gateway.get("/failing")
     assert response.status == 200
     assert response.json()["source"] == "upstream"
@@ -270,7 +270,7 @@ def last_word(request, error):
     assert (response.status, response.text) == (404, "nothing at /elsewhere")
 
 
-def test_log_hooks_run_after_the_answer(gateway: RunningGateway) -> None:
+def test_log_hooks_run_after_the_response(gateway: RunningGateway) -> None:
     from e2e.kit import eventually
 
     assert gateway.get("/logged", [("X-Request-Id", "id-of-logged")]).status == 200

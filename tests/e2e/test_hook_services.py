@@ -54,8 +54,8 @@ async def subscribed(request):
 
 @gate.route("/fetch")
 async def fetched(request):
-    answer = await pools["http"].get(f"http://{ORIGIN}/from-hook", headers={"x-from": "hook"})
-    return Response.json(answer.json(), answer.status_code)
+    response = await pools["http"].get(f"http://{ORIGIN}/from-hook", headers={"x-from": "hook"})
+    return Response.json(response.json(), response.status_code)
 
 @gate.route("/query/{path}")
 async def queried(request):
@@ -102,12 +102,12 @@ def test_redis_counts_each_request_once(gateway: RunningGateway, origin: Origin)
     assert visits == list(range(visits[0], visits[0] + 100))
 
 
-def test_redis_pipeline_answers(gateway: RunningGateway) -> None:
+def test_redis_pipeline_works(gateway: RunningGateway) -> None:
     expected = [value for number in range(10) for value in (True, str(number))]
     assert gateway.get("/pipeline").json() == expected
 
 
-def test_redis_subscription_answers(gateway: RunningGateway) -> None:
+def test_redis_subscription_works(gateway: RunningGateway) -> None:
     assert gateway.get("/subscribe").text == "hello"
 
 
@@ -120,10 +120,10 @@ def test_asyncpg_runs_transactions_side_by_side(gateway: RunningGateway) -> None
     clients = [gateway.client() for _ in range(8)]
     for client in clients:
         client.send(format_request("GET", "/query/side"))
-    answers = [client.response() for client in clients]
+    responses = [client.response() for client in clients]
     for client in clients:
         client.close()
-    assert [answer.status for answer in answers] == [200] * 8, answers[0].text
+    assert [response.status for response in responses] == [200] * 8, responses[0].text
     assert gateway.get("/query/side").text == "9"
 
 

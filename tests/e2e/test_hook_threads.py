@@ -54,7 +54,7 @@ class Load:
     """Clients that ask without a pause, in threads, until told to stop."""
 
     def __init__(self, gateway: RunningGateway, clients: int) -> None:
-        self.answered = 0
+        self.responses = 0
         self._gateway = gateway
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
@@ -62,7 +62,7 @@ class Load:
     def __enter__(self) -> "Load":
         for thread in self._threads:
             thread.start()
-        eventually(lambda: self.answered > 100, "the load is on", within=20)
+        eventually(lambda: self.responses > 100, "the load is on", within=20)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,7 +77,7 @@ class Load:
                 client.send(batch)
                 for _ in range(20):
                     assert client.response().status == 200
-                    self.answered += 1
+                    self.responses += 1
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
     return serve_module(GATE, names={"ORIGIN": origin.address})
 
 
-ANSWERS = [
+RESPONSES = [
     ("/task", "same task"),
     ("/timeout", "timed out"),
     ("/wait-for", "timed out"),
@@ -220,7 +220,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("target", "text"), ANSWERS)
+@pytest.mark.parametrize(("target", "text"), RESPONSES)
 def test_asyncio_works_as_it_is(gateway: RunningGateway, target: str, text: str) -> None:
     response = gateway.get(target)
     assert (response.status, response.text) == (200, text)

@@ -1,4 +1,4 @@
-"""HTTP/2 with clients, by prior knowledge: what a request and its answer become on the way."""
+"""HTTP/2 with clients, by prior knowledge: what a request and its response become on the way."""
 
 import hashlib
 import os
@@ -26,8 +26,8 @@ def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
 def test_request_reaches_the_origin_as_strict_http1(gateway: RunningGateway, origin: Origin) -> None:
     with Http2Client(gateway.address) as client:
         fields = [("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2"), ("te", "trailers")]
-        answer = client.get("/seen?q=1", fields)
-    assert (answer.status, answer.is_ended) == (200, True)
+        response = client.get("/seen?q=1", fields)
+    assert (response.status, response.is_ended) == (200, True)
     call = origin.wait_for("/seen")
     assert (call.method, call.target, call.version) == ("GET", "/seen?q=1", "HTTP/1.1")
     assert call.all("host") == ["gate.test"]
@@ -57,8 +57,8 @@ def test_bodies_and_trailers_go_both_ways(gateway: RunningGateway, origin: Origi
     with Http2Client(gateway.address) as client:
         stream = client.request("/trailers", method="POST", body=b"hello", ends=False)
         client.send_trailers(stream, [("x-client", "yes")])
-        answer = client.response(stream)
-    assert (answer.body, answer.trailers) == (b"hello!", [("x-sum", "7")])
+        response = client.response(stream)
+    assert (response.body, response.trailers) == (b"hello!", [("x-sum", "7")])
     assert origin.wait_for("/trailers").trailers == [("x-client", "yes")]
 
 
@@ -94,7 +94,7 @@ def test_gateway_sends_no_more_than_the_windows_allow(gateway: RunningGateway, o
         assert client.response(stream).body == body[10_000:]
 
 
-def test_answers_without_body_end_with_their_head(gateway: RunningGateway, origin: Origin) -> None:
+def test_responses_without_body_end_with_their_head(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/none", raw(b"HTTP/1.1 204 No Content\r\n\r\n"))
     origin.on("/same", raw(b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n'))
     origin.on(
@@ -134,7 +134,7 @@ def test_cancelled_stream_is_a_client_that_left(gateway: RunningGateway, origin:
         assert client.get("/fixed").body == b"fixed"
 
 
-def test_half_an_answer_is_reset(gateway: RunningGateway, origin: Origin) -> None:
+def test_half_a_response_is_reset(gateway: RunningGateway, origin: Origin) -> None:
     gate = threading.Event()
 
     def cut(call: Call) -> None:
@@ -147,16 +147,16 @@ def test_half_an_answer_is_reset(gateway: RunningGateway, origin: Origin) -> Non
         stream = client.request("/cut")
         assert client.body(stream, 4) == b"half"
         gate.set()
-        answer = client.response(stream)
-        assert (answer.is_ended, answer.reset) == (False, INTERNAL_ERROR)
+        response = client.response(stream)
+        assert (response.is_ended, response.reset) == (False, INTERNAL_ERROR)
         assert client.get("/fixed").status == 200
 
 
-def test_answer_before_the_request_ended_asks_for_no_more(gateway: RunningGateway, origin: Origin) -> None:
+def test_response_before_the_request_ended_asks_for_no_more(gateway: RunningGateway, origin: Origin) -> None:
     with Http2Client(gateway.address) as client:
         stream = client.request("/fixed", method="POST", body=b"begun", ends=False)
-        answer = client.response(stream)
-        assert (answer.status, answer.body) == (200, b"fixed")
+        response = client.response(stream)
+        assert (response.status, response.body) == (200, b"fixed")
         # RFC 9113 section 8.1: NO_ERROR, which may come behind the end
         while client.streams[stream].reset is None and client.receive():
             pass
@@ -209,8 +209,8 @@ def test_upgrade_to_h2c_is_ignored(gateway: RunningGateway, origin: Origin) -> N
         ("Upgrade", "h2c"),
         ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
     ]
-    answer = gateway.get("/h2c", fields)
-    assert answer.status == 200
+    response = gateway.get("/h2c", fields)
+    assert response.status == 200
     call = origin.wait_for("/h2c")
     assert (call.get("upgrade"), call.get("http2-settings"), call.get("connection")) == (None, None, None)
 

@@ -20,13 +20,13 @@ def front(serve: Serve, address: str, **upstream: object) -> RunningGateway:
 
 
 def echo(stream: Stream) -> None:
-    """Answers with what came."""
-    stream.answer(
+    """Responds with what came."""
+    stream.respond(
         stream.body or b"ok", fields=[("x-path", stream.get(":path") or "")], trailers=[("x-end", "1")]
     )
 
 
-def test_request_and_answer_keep_their_parts(serve: Serve) -> None:
+def test_request_and_response_keep_their_parts(serve: Serve) -> None:
     with Http2Server(echo) as server:
         gateway = front(serve, server.address)
         with Http2Client(gateway.address) as client:
@@ -34,9 +34,9 @@ def test_request_and_answer_keep_their_parts(serve: Serve) -> None:
                 "/a?b=1", method="POST", body=b"hello", ends=False, fields=[("te", "trailers")]
             )
             client.send_trailers(stream, [("x-sum", "5")])
-            answer = client.response(stream)
-        assert (answer.status, answer.body, answer.get("x-path")) == (200, b"hello", "/a?b=1")
-        assert answer.trailers == [("x-end", "1")]
+            response = client.response(stream)
+        assert (response.status, response.body, response.get("x-path")) == (200, b"hello", "/a?b=1")
+        assert response.trailers == [("x-end", "1")]
         asked = server.requests[-1]
         head = [asked.get(name) for name in (":method", ":scheme", ":authority", ":path", "te")]
         assert head == ["POST", "http", "gate.test", "/a?b=1", "trailers"]
@@ -76,13 +76,13 @@ def test_stream_that_the_server_refused_is_sent_again(serve: Serve) -> None:
         if next(refusals, False):
             stream.refuse()
         else:
-            stream.answer(stream.body)
+            stream.respond(stream.body)
 
     with Http2Server(handler) as server:
         gateway = front(serve, server.address)
         # not even a POST has begun its work
-        answer = gateway.get("/", method="POST", body=b"once")
-        assert (answer.status, answer.body) == (200, b"once")
+        response = gateway.get("/", method="POST", body=b"once")
+        assert (response.status, response.body) == (200, b"once")
         assert len(server.requests) == 2
 
 
@@ -91,7 +91,7 @@ def test_request_past_a_goaway_goes_to_a_new_connection(serve: Serve) -> None:
         if stream.connection.number == 0 and stream.get(":method") == "POST":
             stream.connection.goaway(stream.number - 2)
         else:
-            stream.answer(b"from %d" % stream.connection.number)
+            stream.respond(b"from %d" % stream.connection.number)
 
     with Http2Server(handler) as server:
         gateway = front(serve, server.address)
@@ -106,7 +106,7 @@ def test_more_requests_than_the_server_allows_open_another_connection(serve: Ser
 
     def handler(stream: Stream) -> None:
         if stream.get(":path") == "/first" or gate.is_set():
-            stream.answer(b"ok")
+            stream.respond(b"ok")
         else:
             held.append(stream)
 
@@ -119,7 +119,7 @@ def test_more_requests_than_the_server_allows_open_another_connection(serve: Ser
             assert len(server.connections) == 2
             gate.set()
             for stream in held:
-                stream.answer(b"ok")
+                stream.respond(b"ok")
             assert [client.response(stream).status for stream in streams] == [200] * 4
 
 
@@ -130,7 +130,7 @@ def test_client_that_leaves_resets_its_stream_only(serve: Serve) -> None:
         if stream.get(":path") == "/held":
             gate.set()
         else:
-            stream.answer(b"ok")
+            stream.respond(b"ok")
 
     with Http2Server(handler) as server:
         gateway = front(serve, server.address)
@@ -143,7 +143,7 @@ def test_client_that_leaves_resets_its_stream_only(serve: Serve) -> None:
         assert len(server.connections) == 1
 
 
-def test_server_that_answers_no_ping_is_given_up(serve: Serve) -> None:
+def test_server_that_sends_no_pong_is_given_up(serve: Serve) -> None:
     def handler(stream: Stream) -> None:
         stream.connection.server.is_mute = True
 
@@ -176,7 +176,7 @@ def test_goaway_lets_what_is_in_flight_finish(serve: Serve) -> None:
             held.append(stream)
             stream.connection.goaway(stream.number)
         else:
-            stream.answer(b"from %d" % stream.connection.number)
+            stream.respond(b"from %d" % stream.connection.number)
 
     with Http2Server(handler) as server:
         gateway = front(serve, server.address)
@@ -185,7 +185,7 @@ def test_goaway_lets_what_is_in_flight_finish(serve: Serve) -> None:
             eventually(lambda: held, "the request is with the server")
             # the connection takes no more, and ends with the last that is on it
             eventually(lambda: gateway.get("/").body == b"from 1", "others go elsewhere")
-            held[0].answer(b"finished")
+            held[0].respond(b"finished")
             assert client.response(stream).body == b"finished"
 
 
@@ -198,7 +198,7 @@ def test_stop_of_the_gateway_lets_what_is_in_flight_finish(serve: Serve) -> None
             eventually(lambda: held, "the request is with the server")
             gateway.signal(signal.SIGQUIT)
             gateway.wait_for_log("stopping")
-            held[0].answer(b"finished")
+            held[0].respond(b"finished")
             assert client.response().body == b"finished"
         assert gateway.process.wait(30) == 0
 
@@ -206,7 +206,7 @@ def test_stop_of_the_gateway_lets_what_is_in_flight_finish(serve: Serve) -> None
 def test_head_of_the_server_beyond_the_limit_is_a_502(serve: Serve) -> None:
     def handler(stream: Stream) -> None:
         count = int((stream.get(":path") or "/0")[1:])
-        stream.answer(b"ok", fields=[(f"x-{number}", "y" * 2000) for number in range(count)])
+        stream.respond(b"ok", fields=[(f"x-{number}", "y" * 2000) for number in range(count)])
 
     with Http2Server(handler) as server:
         gateway = front(serve, server.address)

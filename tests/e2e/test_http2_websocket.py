@@ -26,9 +26,9 @@ def front(serve: Serve, address: str, **settings: object) -> RunningGateway:
 
 
 def echo(stream: Stream) -> None:
-    """Takes WebSockets and sends their bytes back; answers the rest."""
+    """Takes WebSockets and sends their bytes back; responds 404 to the rest."""
     if stream.get(":protocol") is None:
-        return stream.answer(b"plain")
+        return stream.respond(b"plain")
     stream.on_data = lambda data: stream.send(data, ends=not data)
     return stream.accept([("sec-websocket-protocol", "chat"), ("x-kept", "yes")])
 
@@ -42,7 +42,7 @@ def test_upgrade_of_http1_becomes_an_extended_connect(serve: Serve) -> None:
                 gateway.address, "/ws?a=1", fields={"Sec-WebSocket-Protocol": "chat"}
             ) as client:
                 assert client.is_accepted()
-                assert (client.answer.get("x-kept"), client.answer.get("sec-websocket-protocol")) == (
+                assert (client.response.get("x-kept"), client.response.get("sec-websocket-protocol")) == (
                     "yes",
                     "chat",
                 )
@@ -73,14 +73,14 @@ def test_http2_on_both_sides(serve: Serve) -> None:
         assert server.requests[-1].is_ended
 
 
-def test_refusal_is_a_plain_answer(serve: Serve) -> None:
+def test_refusal_is_a_plain_response(serve: Serve) -> None:
     def refuse(stream: Stream) -> None:
-        stream.answer(b"not you", status=403)
+        stream.respond(b"not you", status=403)
 
     with Http2Server(refuse, takes_websockets=True) as server:
         gateway = front(serve, server.address)
         with RawWebSocket(gateway.address) as client:
-            assert (client.answer.status, client.answer.body) == (403, b"not you")
+            assert (client.response.status, client.response.body) == (403, b"not you")
 
 
 def test_server_that_takes_none_is_a_502_and_no_failure_of_it(serve: Serve) -> None:
@@ -88,7 +88,7 @@ def test_server_that_takes_none_is_a_502_and_no_failure_of_it(serve: Serve) -> N
         gateway = front(serve, server.address)
         for _ in range(3):
             with RawWebSocket(gateway.address) as client:
-                assert client.answer.status == 502 and b"RFC 8441" in client.answer.body
+                assert client.response.status == 502 and b"RFC 8441" in client.response.body
         assert gateway.access_record(target="/ws")["error"] == "websocket_unsupported"
         # it is neither asked nor taken out
         assert gateway.get("/").body == b"plain"
@@ -100,7 +100,7 @@ def test_other_upgrades_are_left_out(serve: Serve) -> None:
     with Http2Server(echo, takes_websockets=True) as server:
         gateway = front(serve, server.address)
         with RawWebSocket(gateway.address, fields={"Upgrade": "other"}) as client:
-            assert (client.answer.status, client.answer.body) == (200, b"plain")
+            assert (client.response.status, client.response.body) == (200, b"plain")
 
 
 def test_reset_of_the_server_cuts_the_client(serve: Serve) -> None:
@@ -131,7 +131,7 @@ def test_settings_that_do_not_come_are_not_awaited_for_ever(serve: Serve) -> Non
         gateway = front(serve, server.address, timeouts={"upstream_head": "300ms"})
         server.is_mute = True
         with RawWebSocket(gateway.address) as client:
-            assert client.answer.status == 504
+            assert client.response.status == 504
 
 
 APPLICATION = """
@@ -194,7 +194,7 @@ async def test_server_of_others_with_and_without_hooks(serve: Serve, hypercorn: 
     gateway = serve(HOOKED, names={"SERVER": hypercorn})
     assert gateway.get("/http").body == b"2"
     for path, said in (("tunnel", "hello"), ("ws", "HELLO")):
-        # this server answers the close, but leaves it to its client to end the stream
+        # this server replies to the close, but leaves it to its client to end the stream
         options = {"subprotocols": ["chat"], "max_size": None, "close_timeout": 0.2}
         async with connect(f"ws://{gateway.address}/{path}", **options) as socket:  # type: ignore[arg-type]
             assert socket.subprotocol == "chat"

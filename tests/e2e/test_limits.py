@@ -1,4 +1,4 @@
-"""Limits: each has its answer, its log field and its counter."""
+"""Limits: each has its response, its log field and its counter."""
 
 import pytest
 from e2e.kit import Origin, RawClient, RunningGateway, Serve, eventually

@@ -29,8 +29,8 @@ def gateway(serve_module: Serve) -> RunningGateway:
 
 
 def ask(gateway: RunningGateway, server: str) -> tuple[int, str]:
-    answer = gateway.get("/path?q=1", [("X-Server", server)])
-    return answer.status, answer.text
+    response = gateway.get("/path?q=1", [("X-Server", server)])
+    return response.status, response.text
 
 
 def test_scheme_says_whether_tls_is_spoken(

@@ -31,9 +31,9 @@ def ask(gateway: RunningGateway, path: str, *headers: tuple[str, str], method: s
 
 def test_ten_of_many_at_once_pass_and_the_rest_are_told_when(gateway: RunningGateway) -> None:
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: ask(gateway, "/limited/x"), range(60)))
-    assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 50
-    late = [int(answer.get("retry-after") or 0) for answer in answers if answer.status == 429]
+        responses = list(pool.map(lambda _: ask(gateway, "/limited/x"), range(60)))
+    assert sorted(response.status for response in responses) == [200] * 10 + [429] * 50
+    late = [int(response.get("retry-after") or 0) for response in responses if response.status == 429]
     assert all(1 <= seconds <= 360 for seconds in late)
 
 

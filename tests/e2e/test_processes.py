@@ -55,8 +55,12 @@ def test_fast_stop_does_not_wait_for_requests(serve: Serve, number: signal.Signa
         gateway.signal(number)
         assert ended(gateway) == 0
         assert time.monotonic() - started < 8
-        answer = client.response()
-        assert (answer.status, answer.get("retry-after"), answer.get("connection")) == (503, "1", "close")
+        response = client.response()
+        assert (response.status, response.get("retry-after"), response.get("connection")) == (
+            503,
+            "1",
+            "close",
+        )
     assert "shutdown hook ran" in gateway.output()
 
 

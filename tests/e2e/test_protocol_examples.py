@@ -58,7 +58,7 @@ class Secured:
 
 
 def test_http2_with_and_without_tls(serve: Serve, tmp_path: Path) -> None:
-    with Http2Server(lambda stream: stream.answer(b"from the server")) as server:
+    with Http2Server(lambda stream: stream.respond(b"from the server")) as server:
         example = Secured(serve, "http2.py", server, tmp_path)
         for client in example.clients():
             with client:
@@ -68,13 +68,13 @@ def test_http2_with_and_without_tls(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_calls_of_grpc_and_browsers(serve: Serve, tmp_path: Path) -> None:
-    def answer(stream: Stream) -> None:
+    def response(stream: Stream) -> None:
         fields = [("content-type", "application/grpc")]
         said = (stream.get("x-method") or "").encode()
         message = b"\0" + len(said).to_bytes(4, "big") + said
-        stream.answer(message, fields=fields, trailers=[("grpc-status", "0")])
+        stream.respond(message, fields=fields, trailers=[("grpc-status", "0")])
 
-    with Http2Server(answer) as server:
+    with Http2Server(response) as server:
         example = Secured(serve, "grpc.py", server, tmp_path)
         fields = [("content-type", "application/grpc"), ("te", "trailers")]
         for client in example.clients():
@@ -84,8 +84,8 @@ def test_calls_of_grpc_and_browsers(serve: Serve, tmp_path: Path) -> None:
                 assert (refused.status, refused.get("grpc-status")) == (200, "16")
                 known = [*fields, ("authorization", "Bearer x")]
                 stream = client.request("/shop.Orders/Buy", method="POST", fields=known, body=bytes(5))
-                answered = client.response(stream)
-                assert answered.body == b"\0\0\0\0\x03Buy" and answered.trailers == [("grpc-status", "0")]
+                responded = client.response(stream)
+                assert responded.body == b"\0\0\0\0\x03Buy" and responded.trailers == [("grpc-status", "0")]
         browser = [("Content-Type", "application/grpc-web+proto"), ("Authorization", "Bearer x")]
         said = example.gateway.get("/shop.Orders/Buy", browser, method="POST", body=bytes(5))
         assert said.get("content-type") == "application/grpc-web"

@@ -58,7 +58,7 @@ def start(tmp_path: Path, origin: Origin) -> Iterator[Start]:
 
 
 def begin_slowly(client: RawClient, origin: Origin, path: str) -> threading.Event:
-    """Asks for a path that the origin answers only in part until the event is set."""
+    """Asks for a path that the origin responds to only in part until the event is set."""
     gate = threading.Event()
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
     origin.on(path, gated(gate, head + b"slow ", b"done"))
@@ -72,7 +72,7 @@ def imported(log: str) -> set[str]:
     return set(re.findall(r"^import time: .*\| +([\w.]+)$", log, re.M))
 
 
-def test_nothing_heavy_is_loaded_before_the_first_answer(start: Start, origin: Origin) -> None:
+def test_nothing_heavy_is_loaded_before_the_first_response(start: Start, origin: Origin) -> None:
     # what the environment has Python load in any case is not ours
     command = [sys.executable, "-X", "importtime", "-c", ""]
     before = imported(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr)

@@ -37,7 +37,7 @@ def test_connection_close_of_a_server_is_obeyed(gateway: RunningGateway, origin:
     assert calls[0].connection_number != calls[1].connection_number
 
 
-def test_pipelined_requests_are_answered_in_order(gateway: RunningGateway, origin: Origin) -> None:
+def test_pipelined_requests_get_their_responses_in_order(gateway: RunningGateway, origin: Origin) -> None:
     with gateway.client() as client:
         client.send(b"".join(b"GET /pipe?n=%d HTTP/1.1\r\nHost: gate.test\r\n\r\n" % n for n in range(50)))
         targets = [client.response().json()["target"] for _ in range(50)]
@@ -65,7 +65,7 @@ def test_head_may_come_byte_by_byte(gateway: RunningGateway) -> None:
         assert client.response().json()["target"] == "/bytes"
 
 
-def test_http_1_0_client_is_closed_after_the_answer(gateway: RunningGateway) -> None:
+def test_http_1_0_client_is_closed_after_the_response(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         client.send(b"GET /ten HTTP/1.0\r\n\r\n")
         assert client.response().status == 200
@@ -86,7 +86,9 @@ def test_server_is_asked_with_http_1_1(gateway: RunningGateway, origin: Origin) 
         assert client.response().json()["version"] == "HTTP/1.1"
 
 
-def test_http_1_0_server_with_length_is_answered(gateway: RunningGateway, origin: Origin) -> None:
+def test_response_of_an_http_1_0_server_with_length_is_relayed(
+    gateway: RunningGateway, origin: Origin
+) -> None:
     origin.on("/ten-server", raw(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", then="close"))
     with gateway.client() as client:
         response = client.get("/ten-server")
@@ -102,7 +104,7 @@ def test_http_1_0_server_is_not_reused_without_keep_alive(gateway: RunningGatewa
     assert calls[0].connection_number != calls[1].connection_number
 
 
-def test_http_1_0_server_with_body_until_close_is_answered(gateway: RunningGateway, origin: Origin) -> None:
+def test_http_1_0_response_until_close_is_relayed(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/ten-until", raw(b"HTTP/1.0 200 OK\r\n\r\nall of it", then="close"))
     with gateway.client() as client:
         assert client.get("/ten-until").body == b"all of it"
@@ -172,7 +174,7 @@ def test_rest_of_the_body_after_an_early_response_is_no_request(
     gateway: RunningGateway, origin: Origin
 ) -> None:
     def early(call: Call) -> None:
-        call.answer(b"soon", status="202 Accepted")
+        call.respond(b"soon", status="202 Accepted")
         call.read_body()
 
     origin.on("/early-kept", early)
@@ -202,7 +204,7 @@ def test_client_that_half_closes_after_its_request_is_noticed_as_gone(serve: Ser
     assert gateway.access_record(target="/half")["status"] == 499
 
 
-def test_half_closed_client_gets_its_answer_where_that_is_allowed(serve: Serve, origin: Origin) -> None:
+def test_half_closed_client_gets_its_response_where_that_is_allowed(serve: Serve, origin: Origin) -> None:
     gateway = serve({"routes": [{"to": origin.address}], "limits": {"allow_half_close": True}})
     with gateway.client() as client:
         client.send(b"GET /half-allowed HTTP/1.1\r\nHost: gate.test\r\n\r\n")

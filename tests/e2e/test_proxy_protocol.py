@@ -78,8 +78,8 @@ def test_header_of_version_2_gives_the_client_and_its_values(
 def test_local_command_keeps_the_address_of_the_socket(
     gateway: RunningGateway, names: dict[str, object]
 ) -> None:
-    answer = ask(names["PROXIED"], v2(None))
-    assert isinstance(answer, list) and answer[0] == "127.0.0.1"
+    response = ask(names["PROXIED"], v2(None))
+    assert isinstance(response, list) and response[0] == "127.0.0.1"
 
 
 def test_header_in_pieces_is_awaited(gateway: RunningGateway, names: dict[str, object]) -> None:
@@ -140,7 +140,7 @@ def test_untrusted_peer_is_cut_off(gateway: RunningGateway, names: dict[str, obj
 
 
 class Recorder:
-    """A server that keeps what each connection begins with and answers as HTTP."""
+    """A server that keeps what each connection begins with and responds as HTTP."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -7,7 +7,7 @@ from e2e.kit.client import format_request
 
 
 class Gatekeeper:
-    """An origin's behaviour that answers only when told to, and knows how many it holds."""
+    """An origin's behaviour that responds only when told to, and knows how many it holds."""
 
     def __init__(self) -> None:
         self.held: list[str] = []
@@ -22,7 +22,7 @@ class Gatekeeper:
         self._tickets.acquire(timeout=20)
         with self._lock:
             self.held.remove(call.target)
-        call.answer(body=call.target.encode())
+        call.respond(body=call.target.encode())
 
     def let(self, count: int) -> None:
         self._tickets.release(count)

@@ -41,7 +41,7 @@ def test_hup_loads_new_code(gateway: RunningGateway) -> None:
     assert gateway.get("/version").text == "first"
     gateway.write(GATE.replace('"first"', '"second"'))
     gateway.signal(signal.SIGHUP)
-    eventually(lambda: gateway.get("/version").text == "second", "the new code answers", within=20)
+    eventually(lambda: gateway.get("/version").text == "second", "the new code responds", within=20)
     assert gateway.ask()["generation"] == 2
 
 
@@ -69,9 +69,9 @@ def test_tunnel_survives_a_reload(gateway: RunningGateway, origin: Origin) -> No
 def test_broken_code_keeps_the_old_running(gateway: RunningGateway) -> None:
     workers = gateway.workers
     gateway.write("this is no Python\n")
-    answer = gateway.ask("reload")
-    assert not answer["ok"]
-    assert "gate.py:" in answer["error"]
+    response = gateway.ask("reload")
+    assert not response["ok"]
+    assert "gate.py:" in response["error"]
     assert gateway.get("/version").text == "first"
     assert gateway.workers == workers
     gateway.write(GATE.replace('"first"', '"third"'))
@@ -104,7 +104,7 @@ class KeepAliveClients:
     """Clients that ask without a pause on kept connections, as browsers and load balancers do."""
 
     def __init__(self, gateway: RunningGateway, count: int) -> None:
-        self.answered = 0
+        self.responses = 0
         self.failed: list[str] = []
         self._gateway = gateway
         self._stopping = threading.Event()
@@ -113,7 +113,7 @@ class KeepAliveClients:
     def __enter__(self) -> "KeepAliveClients":
         for thread in self._threads:
             thread.start()
-        eventually(lambda: self.answered > 50, "the load is on")
+        eventually(lambda: self.responses > 50, "the load is on")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,7 +130,7 @@ class KeepAliveClients:
                 response = client.get("/load")
                 if response.status != 200:
                     self.failed.append(f"status {response.status}")
-                self.answered += 1
+                self.responses += 1
                 if response.get("connection") == "close":
                     client.close()
                     client = None
@@ -146,10 +146,10 @@ def test_ten_reloads_under_load_lose_no_request(serve: Serve, origin: Origin) ->
     with KeepAliveClients(gateway, 8) as clients:
         for number in range(10):
             gateway.write(GATE.replace('"first"', f'"version {number}"'))
-            answer = gateway.ask("reload")
-            assert answer["ok"], answer
-            before = clients.answered
-            eventually(lambda seen=before: clients.answered > seen + 20, "requests go on")  # type: ignore[misc]
+            response = gateway.ask("reload")
+            assert response["ok"], response
+            before = clients.responses
+            eventually(lambda seen=before: clients.responses > seen + 20, "requests go on")  # type: ignore[misc]
     assert clients.failed == []
     assert gateway.get("/version").text == "version 9"
     eventually(lambda: len(gateway.ask()["workers"]) == 2, "the old workers are gone", within=30)
@@ -162,8 +162,8 @@ def test_upgrade_under_load_loses_no_request(serve: Serve, origin: Origin, tmp_p
     with KeepAliveClients(gateway, 8) as clients:
         gateway.signal(signal.SIGUSR2)
         assert gateway.process.wait(timeout=40) == 0
-        before = clients.answered
-        eventually(lambda: clients.answered > before + 50, "requests go on")
+        before = clients.responses
+        eventually(lambda: clients.responses > before + 50, "requests go on")
     assert clients.failed == []
     os.kill(int(file.read_text()), signal.SIGTERM)
 
@@ -173,7 +173,7 @@ def test_reload_option_watches_the_files(serve: Serve, origin: Origin) -> None:
     assert gateway.get("/version").text == "first"
 
     def changes() -> bool:
-        # Watching may begin after the first answer, so the change is made again until it is seen.
+        # Watching may begin after the first response, so the change is made again until it is seen.
         gateway.write(GATE.replace('"first"', '"watched"'))
         return gateway.get("/version").text == "watched"
 

@@ -17,7 +17,7 @@ starts = gate.shared("starts", "1m")
 gate.use(Stamp(text="first"))
 
 @gate.route("/")
-def answer(request):
+def response(request):
     return Response.text(helper.VALUE)
 
 @gate.route("/starts")
@@ -53,8 +53,8 @@ def file(gateway: RunningGateway, name: str) -> Path:
 def refused(gateway: RunningGateway, told: str) -> None:
     """The reload is refused for this reason, and the old version goes on."""
     workers = gateway.workers
-    answer = gateway.ask("reload")
-    assert not answer["ok"] and told in answer["error"], answer
+    response = gateway.ask("reload")
+    assert not response["ok"] and told in response["error"], response
     assert gateway.get("/").text == "one"
     assert gateway.workers == workers
     eventually(lambda: len(gateway.ask()["workers"]) == 2, "nothing of the new version is left")
@@ -65,8 +65,8 @@ def test_modules_and_plugins_are_loaded_anew(gateway: RunningGateway) -> None:
     file(gateway, "stamping.py").write_text(PLUGIN.replace("version 1", "version 2"))
     file(gateway, "helper.py").write_text("VALUE = 'two'\n")
     assert gateway.ask("reload")["ok"]
-    answer = gateway.get("/")
-    assert (answer.text, answer.get("x-stamp")) == ("two", "first by version 2")
+    response = gateway.get("/")
+    assert (response.text, response.get("x-stamp")) == ("two", "first by version 2")
 
 
 def test_a_module_saved_again_within_the_same_second_is_not_taken_for_its_former_self(
@@ -165,6 +165,6 @@ def test_refused_and_accepted_versions_in_turn_lose_no_request(gateway: RunningG
             bad = number % 2
             gateway.write(GATE + ("\nraise OSError('no')\n" if bad else f"\nVERSION = {number}\n"))
             assert gateway.ask("reload")["ok"] is not bool(bad)
-            before = clients.answered
-            eventually(lambda seen=before: clients.answered > seen + 20, "requests go on")  # type: ignore[misc]
+            before = clients.responses
+            eventually(lambda seen=before: clients.responses > seen + 20, "requests go on")  # type: ignore[misc]
     assert clients.failed == []

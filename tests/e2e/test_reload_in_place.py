@@ -27,8 +27,8 @@ def gateway(serve: Serve, origin: Origin) -> RunningGateway:
 def test_workers_stay_and_every_one_has_the_change(gateway: RunningGateway, origin: Origin) -> None:
     workers = gateway.workers
     gateway.write(described(origin, "second"))
-    answer = gateway.ask("reload")
-    assert answer["ok"] and answer["in_place"] and answer["generation"] == 2
+    response = gateway.ask("reload")
+    assert response["ok"] and response["in_place"] and response["generation"] == 2
     assert [gateway.get("/version").text for _ in range(20)] == ["second"] * 20
     status = gateway.ask()
     eventually(lambda: gateway.workers == workers, "the worker that only loaded the file is gone")
@@ -76,8 +76,8 @@ def test_connections_to_servers_that_stay_are_kept(serve: Serve, origin: Origin)
 
 def test_broken_file_changes_nothing(gateway: RunningGateway, origin: Origin) -> None:
     gateway.write(described(origin, "second", limts={}))
-    answer = gateway.ask("reload")
-    assert not answer["ok"] and "limits" in answer["error"]
+    response = gateway.ask("reload")
+    assert not response["ok"] and "limits" in response["error"]
     assert gateway.get("/version").text == "first"
     assert gateway.ask()["generation"] == 1
 
@@ -109,8 +109,8 @@ def test_listener_that_cannot_be_bound_changes_nothing(gateway: RunningGateway, 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         gateway.write({**described(origin, "second"), "listeners": [gateway.address, address]})
-        answer = gateway.ask("reload")
-        assert not answer["ok"] and address in answer["error"]
+        response = gateway.ask("reload")
+        assert not response["ok"] and address in response["error"]
     assert gateway.get("/version").text == "first"
     assert gateway.workers == workers
 

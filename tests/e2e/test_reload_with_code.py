@@ -81,8 +81,8 @@ def gateway(serve: Serve, origin: Origin) -> RunningGateway:
 def changed(gateway: RunningGateway, source: dict[str, Any]) -> None:
     workers = gateway.workers
     gateway.write(source)
-    answer = gateway.ask("reload")
-    assert answer["ok"] and answer["in_place"], answer
+    response = gateway.ask("reload")
+    assert response["ok"] and response["in_place"], response
     assert gateway.workers == workers
 
 
@@ -142,8 +142,8 @@ def test_other_source_starts_new_workers(gateway: RunningGateway, origin: Origin
     workers = gateway.workers
     (gateway.folder / "rules.py").write_text(CODE.replace("other {count}", "changed {count}"))
     gateway.write(described(origin.address, "second"))
-    answer = gateway.ask("reload")
-    assert answer["ok"] and not answer["in_place"]
+    response = gateway.ask("reload")
+    assert response["ok"] and not response["in_place"]
     assert not set(gateway.workers) & set(workers)
     assert gateway.get("/version").text == "second"
 
@@ -152,8 +152,8 @@ def test_a_plugin_that_cannot_start_changes_nothing_anywhere(gateway: RunningGat
     workers = gateway.workers
     for stamp, told in (({"text": "two", "fails": True}, "this stamp is broken"), ({"txt": "two"}, "txt")):
         gateway.write(described(origin.address, "second", stamp=stamp))
-        answer = gateway.ask("reload")
-        assert not answer["ok"] and told in answer["error"]
+        response = gateway.ask("reload")
+        assert not response["ok"] and told in response["error"]
         assert [gateway.get("/version").text for _ in range(10)] == ["first"] * 10
         assert gateway.get("/version").get("x-stamp") == "one"
     assert gateway.workers == workers
@@ -214,6 +214,6 @@ def test_data_that_a_python_file_reads_goes_into_its_workers(serve: Serve) -> No
     assert gateway.workers == workers
     # what a hook reads at run time is part of it: the hook of the workers that run has the old data
     (gateway.folder / "limits.json").write_text("[2]")
-    answer = gateway.ask("reload")
-    assert answer["ok"] and not answer["in_place"]
+    response = gateway.ask("reload")
+    assert response["ok"] and not response["in_place"]
     assert gateway.get("/asked").json() == {"asked": 1, "limits": [2]}

@@ -66,7 +66,7 @@ async def begins(request):
         request.headers["x-first"] = str(len(chunk))
         break
 
-@gate.route("/away/answered", to=api)
+@gate.route("/away/responded", to=api)
 async def away(request):
     size = 0
     async for chunk in request.stream(keep=False):
@@ -182,8 +182,8 @@ def chunks(*pieces: bytes, trailers: bytes = b"") -> bytes:
 @pytest.mark.parametrize("size", [0, 5, 50_000, 900_000])
 def test_a_body_is_read_and_still_sent(gateway: RunningGateway, origin: Origin, size: int) -> None:
     body = b"x" * size
-    answer = gateway.post("/read/a", body).json()
-    fields = {name.lower(): value for name, value in answer["fields"]}
+    response = gateway.post("/read/a", body).json()
+    fields = {name.lower(): value for name, value in response["fields"]}
     assert fields["x-size"] == fields["x-again"] == str(size)
     assert fields["content-length"] == str(size)
     assert origin.at("/read/a")[-1].body == body
@@ -199,9 +199,9 @@ def test_a_chunked_body_that_was_read_gets_a_length(gateway: RunningGateway, ori
     with gateway.client() as client:
         client.send(b"POST /read/chunked HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.send(chunks(b"one", b"two"))
-        answer = client.response().json()
-        assert answer["body"] == "onetwo"
-        assert dict(answer["fields"])["Content-Length"] == "6"
+        response = client.response().json()
+        assert response["body"] == "onetwo"
+        assert dict(response["fields"])["Content-Length"] == "6"
         assert client.get("/read/next").status == 200
 
 
@@ -220,9 +220,9 @@ def test_a_client_that_expects_it_is_told_to_continue(gateway: RunningGateway) -
         )
         assert client.head().status == 100
         client.send(b"abc")
-        answer = client.response().json()
-        assert answer["body"] == "abc"
-        assert "Expect" not in dict(answer["fields"])
+        response = client.response().json()
+        assert response["body"] == "abc"
+        assert "Expect" not in dict(response["fields"])
 
 
 def test_a_body_that_stops_is_408(gateway: RunningGateway) -> None:
@@ -256,9 +256,9 @@ def test_a_kept_body_is_sent_again_to_another_server(gateway: RunningGateway, or
 
 
 def test_json_is_read_and_replaced(gateway: RunningGateway) -> None:
-    answer = gateway.post("/json", b'{"n": 41}', [("Content-MD5", "x")]).json()
-    fields = {name.lower(): value for name, value in answer["fields"]}
-    assert (answer["body"], fields["content-type"], fields["content-length"]) == ("42", "text/plain", "2")
+    response = gateway.post("/json", b'{"n": 41}', [("Content-MD5", "x")]).json()
+    fields = {name.lower(): value for name, value in response["fields"]}
+    assert (response["body"], fields["content-type"], fields["content-length"]) == ("42", "text/plain", "2")
     assert "content-md5" not in fields
     assert gateway.post("/json", b"{").status == 422
 
@@ -306,20 +306,20 @@ def test_a_stream_left_early_is_sent_whole(gateway: RunningGateway, origin: Orig
 
 def test_a_stream_that_is_not_kept(gateway: RunningGateway, origin: Origin) -> None:
     body = b"x" * 3_000_000
-    assert gateway.post("/away/answered", body).text == str(len(body))
+    assert gateway.post("/away/responded", body).text == str(len(body))
     assert gateway.post("/away/sent", b"abc").status == 500
     assert gateway.post("/away/replaced", b"abc").json()["body"] == "other"
     assert not origin.at("/away/sent")
 
 
 def test_a_generator_becomes_the_body(gateway: RunningGateway, origin: Origin) -> None:
-    answer = gateway.post("/generated", b"old").json()
-    assert answer["body"] == "row 0 row 1 row 2 "
-    assert dict(answer["fields"])["transfer-encoding"] == "chunked"
+    response = gateway.post("/generated", b"old").json()
+    assert response["body"] == "row 0 row 1 row 2 "
+    assert dict(response["fields"])["transfer-encoding"] == "chunked"
     assert gateway.get("/generated").json()["body"] == "row 0 row 1 row 2 "
 
 
-def test_a_streamed_answer_is_made_of_the_body_that_still_comes(gateway: RunningGateway) -> None:
+def test_a_streamed_response_is_made_of_the_body_that_still_arrives(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         client.send(format_request("POST", "/echo/x", [("Content-Length", "6")]))
         assert client.head().status == 200
@@ -330,7 +330,7 @@ def test_a_streamed_answer_is_made_of_the_body_that_still_comes(gateway: Running
         assert client.read_to_end() == b"3\r\nTWO\r\n0\r\n\r\n"
 
 
-def test_a_client_is_not_told_to_continue_within_an_answer(gateway: RunningGateway) -> None:
+def test_a_client_is_not_told_to_continue_within_a_response(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         fields = [("Content-Length", "3"), ("Expect", "100-continue")]
         client.send(format_request("POST", "/echo/expected", fields))
@@ -340,17 +340,17 @@ def test_a_client_is_not_told_to_continue_within_an_answer(gateway: RunningGatew
         assert client.read_to_end() == b"3\r\nONE\r\n0\r\n\r\n"
 
 
-def test_a_streamed_answer_of_a_body_that_is_here_keeps_the_connection(gateway: RunningGateway) -> None:
+def test_a_streamed_response_to_a_complete_body_keeps_the_connection(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         for body in (b"", b"abc", b"x" * 20_000):
             assert client.request("POST", "/echo/x", body=body).body == b"begun " + body.upper()
 
 
-def test_a_hook_that_wants_the_answer_whole_waits_for_the_body_too(gateway: RunningGateway) -> None:
+def test_a_hook_that_buffers_the_response_waits_for_the_body_too(gateway: RunningGateway) -> None:
     assert gateway.post("/echo/whole", b"x" * 300_000).text == "300006 bytes"
 
 
-def test_a_body_that_stops_while_the_answer_goes_out_cuts_it(gateway: RunningGateway) -> None:
+def test_a_body_that_stops_while_the_response_goes_out_cuts_it(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         client.send(format_request("POST", "/echo/stops", [("Content-Length", "6")]) + b"one")
         assert not client.read_to_end().endswith(b"0\r\n\r\n")

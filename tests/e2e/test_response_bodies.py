@@ -108,7 +108,7 @@ def inner(request, response, chunk, last):
 own = gate.route("/own/{kind}")
 
 @own
-async def answers(request):
+async def responses(request):
     async def rows():
         for number in range(3):
             await asyncio.sleep(0)
@@ -386,7 +386,7 @@ def test_a_server_is_not_asked_for_a_part(gateway: RunningGateway, origin: Origi
     assert b"X-FORWARDED-FOR" in response.body
 
 
-def test_answers_without_body_are_left_alone(gateway: RunningGateway, origin: Origin) -> None:
+def test_responses_without_body_are_left_alone(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/upper/head", raw(b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: "a"\r\n\r\n'))
     origin.on("/upper/304", raw(b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n'))
     with gateway.client() as client:
@@ -399,7 +399,7 @@ def test_answers_without_body_are_left_alone(gateway: RunningGateway, origin: Or
         assert (head.status, head.get("content-length")) == (200, None)
 
 
-def test_a_hook_that_has_the_whole_body_can_answer_instead(gateway: RunningGateway, origin: Origin) -> None:
+def test_a_hook_that_has_the_whole_body_can_respond_instead(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/block/a", reply(b"a secret"))
     origin.on("/block/b", reply(b"nothing"))
     with gateway.client() as client:

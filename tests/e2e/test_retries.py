@@ -14,7 +14,7 @@ def gateway(serve_module: Serve, origin: Origin) -> RunningGateway:
 
 
 def cut_at_reuse(path: str, origin: Origin, *, reset: bool) -> None:
-    """Answers the first request of a connection, and cuts the connection when it gets a second one."""
+    """Responds to the first request of a connection, and cuts the connection when it gets a second one."""
     seen: set[int] = set()
 
     def behaviour(call: Call) -> None:
@@ -23,7 +23,7 @@ def cut_at_reuse(path: str, origin: Origin, *, reset: bool) -> None:
             return
         seen.add(call.connection_number)
         call.read_body()
-        call.answer(b"fresh")
+        call.respond(b"fresh")
 
     origin.on(path, behaviour)
 
@@ -52,14 +52,14 @@ def test_post_that_was_sent_is_not_sent_again(gateway: RunningGateway, origin: O
     assert gateway.access_record(target="/stale-post", status=502)["attempts"] == 1
 
 
-def test_post_on_a_connection_closed_while_idle_is_answered(gateway: RunningGateway, origin: Origin) -> None:
+def test_post_on_a_connection_closed_while_idle_succeeds(gateway: RunningGateway, origin: Origin) -> None:
     assert gateway.post("/idle-post", b"a").status == 200
     for _ in range(5):
         origin.drop_connections()
         assert gateway.post("/idle-post", b"b").status == 200
 
 
-def test_requests_after_a_restart_of_the_server_are_answered(serve: Serve) -> None:
+def test_requests_after_a_restart_of_the_server_succeed(serve: Serve) -> None:
     with Origin() as first:
         address = first.address
         gateway = serve(
@@ -98,7 +98,7 @@ def test_no_retries_means_none(serve: Serve, origin: Origin) -> None:
     assert not origin.at("/none")
 
 
-def test_get_that_got_no_answer_is_tried_on_the_next_server(serve: Serve, origin: Origin) -> None:
+def test_get_that_got_no_response_is_retried_on_the_next_server(serve: Serve, origin: Origin) -> None:
     with Origin() as bad:
         bad.on("/silent", lambda call: call.reset())
         gateway = two_servers(serve, bad.address, origin, keepalive={"max_idle": 0})
@@ -106,7 +106,7 @@ def test_get_that_got_no_answer_is_tried_on_the_next_server(serve: Serve, origin
         assert len(bad.at("/silent")) == 1
 
 
-def test_post_that_got_no_answer_is_not_tried_again(serve: Serve, origin: Origin) -> None:
+def test_post_that_got_no_response_is_not_retried(serve: Serve, origin: Origin) -> None:
     with Origin() as bad:
         bad.on("/silent-post", raw(then="reset"))
         gateway = two_servers(serve, bad.address, origin)
@@ -114,7 +114,7 @@ def test_post_that_got_no_answer_is_not_tried_again(serve: Serve, origin: Origin
         assert not origin.at("/silent-post")
 
 
-def test_answer_that_has_begun_is_not_tried_again(serve: Serve, origin: Origin) -> None:
+def test_response_that_has_begun_is_not_retried(serve: Serve, origin: Origin) -> None:
     with Origin() as bad:
         bad.on("/begun", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", then="close"))
         gateway = two_servers(serve, bad.address, origin)
@@ -153,8 +153,8 @@ def test_reason_of_a_failed_connection_is_in_the_error_log_and_not_on_the_page(
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     gateway = two_servers(serve, nobody, origin, retries=0)
-    answers = [gateway.get("/") for _ in range(2)]
-    page = next(answer for answer in answers if answer.status == 502)
+    responses = [gateway.get("/") for _ in range(2)]
+    page = next(response for response in responses if response.status == 502)
     assert "os error" not in page.text and nobody not in page.text
     line = gateway.wait_for_log(r"cannot connect to the server: .*")[0]
     assert "os error 111" in line and nobody in line

@@ -199,7 +199,7 @@ def test_function_decides(function_gateway: RunningGateway, user: str, expected:
     assert function_gateway.get("/f", [("X-User", user)]).text == expected
 
 
-def test_matcher_that_raises_gives_500_and_no_other_route_answers(function_gateway: RunningGateway) -> None:
+def test_matcher_that_raises_gives_500_and_no_other_route_is_taken(function_gateway: RunningGateway) -> None:
     before = function_gateway.counter("hook_failures")
     response = function_gateway.get("/broken")
     assert response.status == 500 and "fallback" not in response.text

@@ -65,23 +65,23 @@ def gateway(serve_module: Serve) -> RunningGateway:
 
 
 def both_workers(gateway: RunningGateway, target: str) -> dict[int, object]:
-    """What each worker answers last."""
+    """The last response of each worker."""
     told: dict[int, object] = {}
 
     def asked() -> bool:
-        pid, answer = gateway.get(target).json()
-        told[pid] = answer
+        pid, response = gateway.get(target).json()
+        told[pid] = response
         return len(told) == 2
 
-    eventually(asked, "both workers answered")
+    eventually(asked, "both workers responded")
     return told
 
 
 def test_all_workers_count_in_one_dictionary(gateway: RunningGateway) -> None:
     before = gateway.get("/get").json()["hits"] or 0
-    answers = [gateway.get("/count").json() for _ in range(40)]
-    assert [hits for _, hits, _ in answers] == list(range(before + 1, before + 41))
-    assert len({pid for pid, _, _ in answers}) == 2
+    responses = [gateway.get("/count").json() for _ in range(40)]
+    assert [hits for _, hits, _ in responses] == list(range(before + 1, before + 41))
+    assert len({pid for pid, _, _ in responses}) == 2
 
 
 def test_a_refused_operation_harms_its_own_request_only(gateway: RunningGateway) -> None:
@@ -150,29 +150,29 @@ def test_it_survives_reloads_and_a_new_size_begins_empty(serve: Serve) -> None:
 def test_it_survives_an_upgrade(serve: Serve) -> None:
     gateway = serve(GATE, names={"SIZE": "1m"})
     gateway.get("/count")
-    answer = gateway.ask("upgrade")
-    assert answer["ok"], answer
+    response = gateway.ask("upgrade")
+    assert response["ok"], response
     assert gateway.process.wait(timeout=40) == 0
     try:
         assert gateway.get("/get").json()["hits"] == 1
     finally:
-        os.kill(answer["pid"], signal.SIGTERM)
+        os.kill(response["pid"], signal.SIGTERM)
 
 
 def test_killed_workers_leave_it_whole(serve: Serve) -> None:
     gateway = serve(GATE, names={"SIZE": "1m"}, workers=2)
-    answered = 0
+    responded = 0
     for _ in range(5):
         victim = gateway.get("/leader").json()[0]
         for number in range(30):
             try:
-                answered += gateway.get("/count").status == 200
+                responded += gateway.get("/count").status == 200
             except OSError:
                 continue  # its worker was the victim
             if number == 10:
                 os.kill(victim, signal.SIGKILL)
         eventually(lambda: len(gateway.workers) == 2, "the supervisor has replaced it", within=20)
-    assert gateway.get("/get").json()["hits"] >= answered
+    assert gateway.get("/get").json()["hits"] >= responded
 
 
 def test_wrong_sizes_and_names_are_refused_at_load(serve: Serve) -> None:
@@ -184,8 +184,8 @@ def test_wrong_sizes_and_names_are_refused_at_load(serve: Serve) -> None:
         ('gate.shared("counters", "3m")', "has 1048576 bytes already"),
     ):
         gateway.write(GATE + call + "\n")
-        answer = gateway.ask("reload")
-        assert not answer["ok"] and told in answer["error"] and "gate.py:" in answer["error"], answer
+        response = gateway.ask("reload")
+        assert not response["ok"] and told in response["error"] and "gate.py:" in response["error"], response
         checked = run_cli("check", str(gateway.file), cwd=gateway.folder)
         assert checked.returncode == 2 and told in checked.stderr
     assert gateway.get("/count").status == 200

@@ -58,8 +58,8 @@ def over_tls(gateway: RunningGateway, name: str) -> bytes:
 
 def test_http_goes_to_a_member_of_the_hosts_set(gateway: RunningGateway, origin: Origin) -> None:
     for _ in range(3):
-        answer = gateway.get("/page", host="www.example:80").json()
-        assert (answer["target"], answer["origin"]) == ("/page", origin.address)
+        response = gateway.get("/page", host="www.example:80").json()
+        assert (response["target"], response["origin"]) == ("/page", origin.address)
     call = origin.wait_for("/page")
     assert call.get("host") == "www.example:80", "the client's own Host"
     assert call.get("x-forwarded-for") == "127.0.0.1"

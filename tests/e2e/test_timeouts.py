@@ -1,4 +1,4 @@
-"""Timeouts: each has its answer, its log field and its counter."""
+"""Timeouts: each has its response, its log field and its counter."""
 
 import socket
 import threading
@@ -109,7 +109,7 @@ def test_full_backlog_of_a_server_gets_504(serve: Serve) -> None:
             filler.close()
 
 
-def test_server_without_an_answer_gets_504(serve: Serve, origin: Origin) -> None:
+def test_server_that_does_not_respond_gives_504(serve: Serve, origin: Origin) -> None:
     gateway = timed(serve, origin, upstream_head=SHORT)
     origin.on("/mute", hang)
     with gateway.client() as client:
@@ -119,7 +119,7 @@ def test_server_without_an_answer_gets_504(serve: Serve, origin: Origin) -> None
     hits(gateway, "upstream_head")
 
 
-def test_post_to_a_server_without_an_answer_is_not_repeated(serve: Serve, origin: Origin) -> None:
+def test_post_to_a_server_that_does_not_respond_is_not_repeated(serve: Serve, origin: Origin) -> None:
     gateway = timed(serve, origin, upstream_head=SHORT)
     origin.on("/mute-post", hang)
     assert gateway.post("/mute-post", b"x").status == 504
@@ -172,7 +172,7 @@ def test_route_may_have_its_own_timeouts(serve: Serve, origin: Origin) -> None:
 
     def late(call: Call) -> None:
         release.wait(20)
-        call.answer(b"late")
+        call.respond(b"late")
 
     origin.on("/patient", late)
     origin.on("/hasty", late)

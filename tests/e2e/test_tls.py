@@ -58,7 +58,7 @@ def refusal(gateway: RunningGateway, context: ssl.SSLContext, name: str | None =
     return str(caught.value)
 
 
-def test_requests_of_one_connection_are_answered_over_tls(
+def test_requests_of_one_connection_are_served_over_tls(
     gateway: RunningGateway, authority: Authority
 ) -> None:
     with client(gateway, authority.client()) as connection:
@@ -78,7 +78,7 @@ def test_large_bodies_pass_both_ways(gateway: RunningGateway, origin: Origin, au
 
     body = bytes(range(256)) * 12_000
     origin.on("/digest", digest)
-    origin.on("/echo", lambda call: call.answer(call.read_body()))
+    origin.on("/echo", lambda call: call.respond(call.read_body()))
     with client(gateway, authority.client()) as connection:
         assert connection.request("POST", "/digest", body=body).text == hashlib.sha256(body).hexdigest()
         assert connection.request("POST", "/echo", body=body).body == body
@@ -88,7 +88,7 @@ def test_slow_reader_gets_all_of_a_large_body(
     gateway: RunningGateway, origin: Origin, authority: Authority
 ) -> None:
     body = bytes(range(256)) * 20_000
-    origin.on("/large", lambda call: call.answer(body))
+    origin.on("/large", lambda call: call.respond(body))
     context = authority.client()
     with socket.create_connection(("127.0.0.1", int(gateway.address.rpartition(":")[2]))) as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -273,8 +273,8 @@ def test_unknown_name_may_be_refused(
 
 
 def test_plain_http_is_told_that_this_is_tls(gateway: RunningGateway) -> None:
-    answer = gateway.get("/fixed")
-    assert answer.status == 400 and "https://" in answer.text
+    response = gateway.get("/fixed")
+    assert response.status == 400 and "https://" in response.text
 
 
 def test_client_hello_beyond_the_limit_is_refused(
@@ -328,7 +328,7 @@ def test_garbage_is_refused_and_harms_nobody(gateway: RunningGateway, authority:
         assert connection.get("/fixed").status == 200
 
 
-def test_answer_that_was_cut_ends_without_goodbye(
+def test_response_that_was_cut_ends_without_close_notify(
     gateway: RunningGateway, origin: Origin, authority: Authority
 ) -> None:
     def cut(call: Any) -> None:
@@ -508,11 +508,11 @@ def test_pipelined_bytes_with_the_handshake_are_not_lost(
         # the client's Finished and its first request in one segment
         session.write(b"GET /fixed HTTP/1.1\r\nHost: gate.test\r\nConnection: close\r\n\r\n")
         connection.send(outgoing.read())
-        answer = b""
-        while b"fixed" not in answer:
+        response = b""
+        while b"fixed" not in response:
             incoming.write(connection.socket.recv(65536))
             try:
-                answer += session.read(65536)
+                response += session.read(65536)
             except ssl.SSLWantReadError:
                 pass
 
@@ -553,18 +553,18 @@ def test_sessions_are_resumed_after_an_upgrade(serve: Serve, origin: Origin, aut
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with client(gateway, context) as first:
         session = first.socket.session
-    answer = gateway.ask("upgrade")
-    assert answer["ok"], answer
+    response = gateway.ask("upgrade")
+    assert response["ok"], response
     try:
-        assert gateway.process.wait(60) == 0, "the old program has left: only the new one answers"
+        assert gateway.process.wait(60) == 0, "the old program has left: only the new one responses"
         for _ in range(4):
             with client(gateway, context, session=session) as again:
                 assert again.socket.session_reused and again.get("/fixed").status == 200
-        variables = Path(f"/proc/{answer['pid']}/environ").read_text().split("\0")
+        variables = Path(f"/proc/{response['pid']}/environ").read_text().split("\0")
         told = next(one for one in variables if one.startswith("HEADGATE_INHERITED="))
         assert json.loads(told.partition("=")[2]).keys() == {"listeners", "dictionaries", "line"}, "no key"
     finally:
-        os.kill(answer["pid"], signal.SIGTERM)
+        os.kill(response["pid"], signal.SIGTERM)
 
 
 def test_tickets_may_be_turned_off(serve: Serve, origin: Origin, authority: Authority) -> None:

@@ -59,8 +59,8 @@ def tell(request, error):
 
 @pytest.fixture(scope="module")
 def gateway(serve_module: Serve, origin: Origin, authority: Authority) -> RunningGateway:
-    origin.on("/echo", lambda call: call.answer(call.read_body()))
-    origin.on("/whole", lambda call: call.answer(call.read_body()))
+    origin.on("/echo", lambda call: call.respond(call.read_body()))
+    origin.on("/whole", lambda call: call.respond(call.read_body()))
     names = {"SERVER": authority.issue("gate.test").files, "ORIGIN": origin.address}
     return serve_module(GATE, names=names)
 
@@ -81,10 +81,10 @@ def test_hooks_and_the_log_tell_http2(
 
 
 def test_body_hooks_see_streams(client: Http2Client) -> None:
-    answer = client.response(client.request("/echo", method="POST", body=b"hello"))
-    assert (answer.status, answer.body) == (200, b"<HELLO>")
-    answer = client.response(client.request("/whole", method="POST", body=b"abc"))
-    assert (answer.status, answer.body) == (200, b"cba 3")
+    response = client.response(client.request("/echo", method="POST", body=b"hello"))
+    assert (response.status, response.body) == (200, b"<HELLO>")
+    response = client.response(client.request("/whole", method="POST", body=b"abc"))
+    assert (response.status, response.body) == (200, b"cba 3")
     assert client.get("/").body == b"fixed", "the connection goes on"
 
 
@@ -109,11 +109,11 @@ def front(serve_module: Serve, gateway: RunningGateway, authority: Authority) ->
 
 
 def test_server_is_spoken_to_in_what_alpn_agrees_on(front: RunningGateway) -> None:
-    answer = front.get("/by-alpn/seen", host="gate.test")
-    assert answer.json() == {"version": "2", "alpn": "h2"}
+    response = front.get("/by-alpn/seen", host="gate.test")
+    assert response.json() == {"version": "2", "alpn": "h2"}
     assert front.post("/by-alpn/echo", b"hello", host="gate.test").body == b"<HELLO>"
 
 
 def test_server_that_does_not_agree_on_http2_is_a_502(front: RunningGateway) -> None:
-    answer = front.get("/http1/seen", host="gate.test")
-    assert answer.status == 502 and "upstream" in answer.text, answer.text
+    response = front.get("/http1/seen", host="gate.test")
+    assert response.status == 502 and "upstream" in response.text, response.text

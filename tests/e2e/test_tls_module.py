@@ -60,8 +60,8 @@ def test_demand_of_the_command_line_is_refused_by_another_module(serve: Serve) -
 def test_reload_that_demands_it_leaves_the_old_in_force(serve: Serve) -> None:
     gateway = serve(PLAIN)
     gateway.write(PLAIN + "gate.tls(require_fips=True)\n")
-    answer = gateway.ask("reload")
-    assert not answer["ok"] and "not the FIPS one" in answer["error"]
+    response = gateway.ask("reload")
+    assert not response["ok"] and "not the FIPS one" in response["error"]
     assert serves(gateway)
 
 

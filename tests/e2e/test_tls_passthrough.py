@@ -75,7 +75,7 @@ def gateway(serve_module: Serve, names: dict[str, str]) -> RunningGateway:
     return serve_module(GATE, names=names)
 
 
-def answer(address: str, hello: bytes) -> bytes:
+def response(address: str, hello: bytes) -> bytes:
     with RawClient(address) as client:
         client.send(hello)
         return client.read_to_end()
@@ -87,7 +87,7 @@ def test_name_leads_to_its_server_and_bytes_arrive_unchanged(
     gateway: RunningGateway, names: dict[str, str], listener: str, name: str, server: bytes
 ) -> None:
     hello = client_hello(name)
-    assert answer(names[listener], hello) == server + hello
+    assert response(names[listener], hello) == server + hello
     record = gateway.access_record(gateway.folder / "access.log", host=name)
     assert record["version"] == "TCP"
 
@@ -110,27 +110,27 @@ def test_http_of_the_same_hosts_is_served_on_the_same_port(
 
 @pytest.mark.parametrize("listener", ["BOTH", "ONLY"])
 def test_unknown_name_gets_an_alert(gateway: RunningGateway, names: dict[str, str], listener: str) -> None:
-    assert answer(names[listener], client_hello("nobody.example")) == b"\x15\x03\x03\x00\x02\x02\x70"
+    assert response(names[listener], client_hello("nobody.example")) == b"\x15\x03\x03\x00\x02\x02\x70"
     gateway.access_record(gateway.folder / "access.log", error="no_route")
 
 
 def test_rest_goes_where_the_listener_says(gateway: RunningGateway, names: dict[str, str]) -> None:
-    assert answer(names["FALLBACK"], client_hello("nobody.example")).startswith(b"two:")
-    assert answer(names["FALLBACK"], client_hello(None)).startswith(b"two:")
+    assert response(names["FALLBACK"], client_hello("nobody.example")).startswith(b"two:")
+    assert response(names["FALLBACK"], client_hello(None)).startswith(b"two:")
     plain = b"\x00\x01\x02\x00\x02no"
-    assert answer(names["FALLBACK"], plain) == b"two:" + plain
+    assert response(names["FALLBACK"], plain) == b"two:" + plain
 
 
 def test_hook_chooses_by_name_and_protocol(gateway: RunningGateway, names: dict[str, str]) -> None:
-    assert answer(names["ONLY"], client_hello("hook.example")).startswith(b"one:")
-    assert answer(names["ONLY"], client_hello("x.example", ["imap"])).startswith(b"two:")
-    assert answer(names["ONLY"], client_hello("refused.example")) == ACCESS_DENIED
+    assert response(names["ONLY"], client_hello("hook.example")).startswith(b"one:")
+    assert response(names["ONLY"], client_hello("x.example", ["imap"])).startswith(b"two:")
+    assert response(names["ONLY"], client_hello("refused.example")) == ACCESS_DENIED
     gateway.access_record(gateway.folder / "access.log", error="refused_by_hook")
 
 
 def test_large_hello_is_refused(gateway: RunningGateway, names: dict[str, str]) -> None:
     hello = client_hello("one.example", [f"protocol-{number}-{'x' * 100}" for number in range(20)])
-    assert answer(names["ONLY"], hello).startswith(b"\x15\x03\x03")
+    assert response(names["ONLY"], hello).startswith(b"\x15\x03\x03")
     record = gateway.access_record(gateway.folder / "access.log", error="client_hello_too_large")
     assert record["limit"] == "limits.max_client_hello_bytes"
     assert gateway.counter("limit_client_hello") >= 1
@@ -139,7 +139,7 @@ def test_large_hello_is_refused(gateway: RunningGateway, names: dict[str, str]) 
 def test_malformed_hello_is_refused(gateway: RunningGateway, names: dict[str, str]) -> None:
     hello = bytearray(client_hello("one.example"))
     hello[43] = 200  # the length of the session id
-    assert answer(names["ONLY"], bytes(hello)).startswith(b"\x15\x03\x03")
+    assert response(names["ONLY"], bytes(hello)).startswith(b"\x15\x03\x03")
     gateway.access_record(gateway.folder / "access.log", error="bad_client_hello")
 
 
@@ -153,4 +153,4 @@ def test_hello_that_does_not_come_is_not_awaited_for_ever(
 
 
 def test_http_that_looks_like_tls_is_no_way_in(gateway: RunningGateway, names: dict[str, str]) -> None:
-    assert b"400" in answer(names["BOTH"], b"\x17" + format_request("GET", "/"))
+    assert b"400" in response(names["BOTH"], b"\x17" + format_request("GET", "/"))

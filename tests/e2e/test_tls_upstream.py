@@ -119,9 +119,9 @@ def test_server_of_a_trusted_authority_is_spoken_to(
     gateway: RunningGateway, origins: dict[str, Origin]
 ) -> None:
     origins["good"].on("/trusted/digest", digest)
-    answer = gateway.get("/trusted")
-    assert answer.status == 200 and answer.json()["target"] == "/trusted"
-    assert dict(answer.json()["fields"])["Host"] == origins["good"].address
+    response = gateway.get("/trusted")
+    assert response.status == 200 and response.json()["target"] == "/trusted"
+    assert dict(response.json()["fields"])["Host"] == origins["good"].address
     body = bytes(range(256)) * 8_000
     assert gateway.post("/trusted/digest", body).text == hashlib.sha256(body).hexdigest()
 
@@ -134,7 +134,7 @@ def test_connections_are_kept_and_sessions_taken_up_again(
 
     def resumed(call: Any) -> None:
         reused.append(call.socket.session_reused)
-        call.answer(b"ok")
+        call.respond(b"ok")
 
     origin.on("/again", resumed)
     assert [gateway.get("/again").status for _ in range(3)] == [200] * 3
@@ -157,9 +157,9 @@ def test_connections_are_kept_and_sessions_taken_up_again(
     ],
 )
 def test_failed_handshake_is_a_502_that_says_why(gateway: RunningGateway, path: str, words: str) -> None:
-    answer = gateway.get(path)
-    assert answer.status == 502 and answer.text.startswith("upstream_tls: ")
-    assert words in answer.text
+    response = gateway.get(path)
+    assert response.status == 502 and response.text.startswith("upstream_tls: ")
+    assert words in response.text
     assert gateway.access_record(target=path)["error"] == "upstream_tls"
 
 
@@ -222,7 +222,7 @@ def test_gateway_shows_its_certificate_to_servers_that_ask(
 
     def look(call: Any) -> None:
         shown.append(call.socket.getpeercert())
-        call.answer(b"ok")
+        call.respond(b"ok")
 
     origins["asks"].on("/certified", look)
     assert gateway.get("/certified").status == 200
@@ -230,12 +230,12 @@ def test_gateway_shows_its_certificate_to_servers_that_ask(
 
 
 def test_handshake_that_never_ends_is_given_up(gateway: RunningGateway) -> None:
-    answer = gateway.get("/silent")
-    assert answer.status == 504 and answer.text.startswith("upstream_tls_timeout")
+    response = gateway.get("/silent")
+    assert response.status == 504 and response.text.startswith("upstream_tls_timeout")
     assert gateway.access_record(target="/silent")["limit"] == "timeouts.tls_handshake"
 
 
-def test_answer_cut_without_goodbye_is_not_taken_for_the_whole(
+def test_response_cut_without_close_notify_is_not_taken_for_the_whole(
     gateway: RunningGateway, origins: dict[str, Origin]
 ) -> None:
     origins["good"].on("/trusted/cut", until_close(b"half of it"))
@@ -276,10 +276,10 @@ gate.listen(LISTEN)
 @gate.route("/")
 async def ask(request):
     try:
-        answer = await headgate.fetch(URL)
+        response = await headgate.fetch(URL)
     except headgate.FetchError as error:
         return Response(502, str(error))
-    return Response(200, await answer.text())
+    return Response(200, await response.text())
 """
 
 
@@ -288,10 +288,10 @@ def test_fetch_of_https_verifies_with_the_systems_authorities(
 ) -> None:
     names = {"URL": f"https://{origins['good'].address}/fetched"}
     trusting = serve(FETCHING, names=names, environment={"SSL_CERT_FILE": authority.ca})
-    answer = trusting.get("/")
-    assert answer.status == 200 and answer.json()["target"] == "/fetched"
-    answer = serve(FETCHING, names=names).get("/")
-    assert answer.status == 502 and "from no authority that is trusted" in answer.text
+    response = trusting.get("/")
+    assert response.status == 200 and response.json()["target"] == "/fetched"
+    response = serve(FETCHING, names=names).get("/")
+    assert response.status == 502 and "from no authority that is trusted" in response.text
 
 
 def test_fetch_of_https_is_refused_for_another_name(
@@ -299,5 +299,5 @@ def test_fetch_of_https_is_refused_for_another_name(
 ) -> None:
     port = origins["named"].address.rpartition(":")[2]
     names = {"URL": f"https://127.0.0.1:{port}/"}  # whose certificate is for another name
-    answer = serve(FETCHING, names=names, environment={"SSL_CERT_FILE": authority.ca}).get("/")
-    assert answer.status == 502 and "is not for `127.0.0.1`" in answer.text
+    response = serve(FETCHING, names=names, environment={"SSL_CERT_FILE": authority.ca}).get("/")
+    assert response.status == 502 and "is not for `127.0.0.1`" in response.text

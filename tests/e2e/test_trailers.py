@@ -39,7 +39,7 @@ def set_early(request, response):
 own = gate.route("/own")
 
 @own
-def answers(request):
+def responses(request):
     return Response(200, "own")
 
 @own.response

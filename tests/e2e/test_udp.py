@@ -79,7 +79,7 @@ class Client:
         return self.socket.recv(1 << 16)
 
 
-def test_answers_come_back_and_a_silent_session_ends(gateway: RunningGateway, names: dict[str, str]) -> None:
+def test_responses_come_back_and_an_idle_session_ends(gateway: RunningGateway, names: dict[str, str]) -> None:
     with Client(names["PLAIN"]) as client:
         assert client.ask(b"hello") == b"one hello"
         assert client.ask(b"x" * 20_000) == b"one " + b"x" * 20_000
@@ -94,9 +94,9 @@ def test_session_keeps_its_server_and_sessions_are_shared_out(
     servers = set()
     for _ in range(12):
         with Client(names["PAIR"]) as client:
-            answers = {client.ask(b"x") for _ in range(4)}
-        assert len(answers) == 1
-        servers |= answers
+            responses = {client.ask(b"x") for _ in range(4)}
+        assert len(responses) == 1
+        servers |= responses
     assert servers == {b"one x", b"two x"}
 
 

@@ -63,7 +63,7 @@ def test_nothing_after_an_upgrade_request_goes_on_before_the_101(
         assert client.read_to_end() == b"early=0PAYLOAD"
 
 
-def test_refused_upgrade_is_a_plain_answer(gateway: RunningGateway, origin: Origin) -> None:
+def test_refused_upgrade_is_a_plain_response(gateway: RunningGateway, origin: Origin) -> None:
     origin.on("/refused", reply(b"no", status="426 Upgrade Required", fields=[("Upgrade", "other")]))
     with gateway.client() as client:
         client.send(UPGRADE % b"/refused")
@@ -88,11 +88,11 @@ def test_101_that_nobody_asked_for_is_an_error(gateway: RunningGateway, origin: 
 
 
 @pytest.mark.parametrize(
-    "answered", ["other", "echo, other", "h2c", "", "echo2", "echo\r\nUpgrade: other"], ids=repr
+    "responded", ["other", "echo, other", "h2c", "", "echo2", "echo\r\nUpgrade: other"], ids=repr
 )
-def test_101_to_another_protocol_is_an_error(gateway: RunningGateway, origin: Origin, answered: str) -> None:
+def test_101_to_another_protocol_is_an_error(gateway: RunningGateway, origin: Origin, responded: str) -> None:
     def behaviour(call: Call) -> None:
-        call.send(f"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: {answered}\r\n\r\n".encode())
+        call.send(f"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: {responded}\r\n\r\n".encode())
         call.hang()
 
     origin.on("/another", behaviour)
@@ -225,7 +225,7 @@ async def test_websocket_messages_are_echoed(websocket_url: str) -> None:
             assert await asyncio.wait_for(socket.recv(), 20) == message
 
 
-async def test_websocket_pings_are_answered_and_it_closes_cleanly(websocket_url: str) -> None:
+async def test_websocket_pings_get_their_pongs_and_it_closes_cleanly(websocket_url: str) -> None:
     async with connect(websocket_url) as socket:
         await asyncio.wait_for(await socket.ping(), 20)
         await socket.close(4001, "done")

@@ -28,7 +28,7 @@ def balanced(serve: Serve, servers: Sequence[str], *, workers: int = 1, **upstre
 
 
 def asked(gateway: RunningGateway, count: int) -> Counter[str]:
-    """Which servers answer so many requests, one after the other."""
+    """Which servers respond to so many requests, one after the other."""
     with gateway.client() as client:
         return Counter(client.get("/who").json()["origin"] for _ in range(count))
 
@@ -168,7 +168,7 @@ def test_server_connection_is_closed_after_its_number_of_requests(serve: Serve, 
     assert max(used.values()) <= 3
 
 
-def test_answer_of_5xx_is_an_answer(serve: Serve, trio: list[Origin]) -> None:
+def test_response_of_5xx_is_a_response(serve: Serve, trio: list[Origin]) -> None:
     trio[0].on("/error", reply(b"mine", status="503 Service Unavailable"))
     gateway = balanced(serve, [trio[0].address, trio[1].address])
     bodies = {gateway.get("/error").body for _ in range(4)}

@@ -1,7 +1,7 @@
 """User code has many ways in and many ways out: each entry times each exit costs one request at most, never a worker.
 
 How it works: one gateway serves all cells. Its hooks look at the path, `/ENTRY/EXIT`, and leave the way it says. After
-each cell the same worker must answer, and a download of another client must still be going on. What ends the start has
+each cell the same worker must respond, and a download of another client must still be going on. What ends the start has
 gateways of its own.
 """
 

@@ -238,7 +238,7 @@ async def test_client_that_is_cut_is_cut_for_the_server(
     gateway.wait_for_log("ended client None")
 
 
-def test_pings_are_answered_by_the_gateway(gateway: RunningGateway) -> None:
+def test_pings_get_their_pongs_from_the_gateway(gateway: RunningGateway) -> None:
     with RawWebSocket(gateway.address) as client:
         client.send(frame(PING, b"there?"))
         assert client.frame() == Frame(PONG, b"there?", True, 0x8A)
@@ -248,12 +248,12 @@ def test_compression_is_not_negotiated(gateway: RunningGateway, websocket_server
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
     websocket_server.headers.clear()
     with RawWebSocket(gateway.address, fields=offer) as client:
-        assert client.is_accepted() and client.answer.get("sec-websocket-extensions") is None
+        assert client.is_accepted() and client.response.get("sec-websocket-extensions") is None
         assert client.ask("plain") == "plain"
     assert "Sec-WebSocket-Extensions" not in websocket_server.headers[0]
     # where no hook looks it is between the two
     with RawWebSocket(gateway.address, "/tunnel", fields=offer) as client:
-        assert client.answer.get("sec-websocket-extensions") is not None
+        assert client.response.get("sec-websocket-extensions") is not None
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_bad_handshake_goes_nowhere(
     gateway: RunningGateway, websocket_server: WebSocketServer, fields: dict[str, str], status: int
 ) -> None:
     with RawWebSocket(gateway.address, fields=fields | {"X-Bad": "yes"}) as client:
-        assert client.answer.status == status
-        assert client.answer.get("sec-websocket-version") == ("13" if status == 426 else None)
-    # the server notes a handshake a moment after it has answered: others may still come
+        assert client.response.status == status
+        assert client.response.get("sec-websocket-version") == ("13" if status == 426 else None)
+    # the server notes a handshake a moment after it has responded: others may still come
     assert not any("X-Bad" in headers for headers in websocket_server.headers)
 
 
@@ -279,7 +279,7 @@ def test_other_upgrades_lead_not_round_the_hooks(serve: Serve, origin: Origin) -
     gateway = serve(GATE, names={"SERVER": origin.address})
     for upgrade in ("websocket, other", "other", "WebSocket/13"):
         with RawWebSocket(gateway.address, fields={"Upgrade": upgrade}) as client:
-            assert client.answer.status == 200
+            assert client.response.status == 200
         assert origin.wait_for("/ws").get("upgrade") is None
         origin.clear()
 
@@ -293,19 +293,19 @@ def test_other_upgrades_lead_not_round_the_hooks(serve: Serve, origin: Origin) -
         "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: other\r\n",
     ],
 )
-def test_bad_answer_of_the_server_is_a_502(serve: Serve, origin: Origin, fields: str) -> None:
+def test_bad_response_of_the_server_is_a_502(serve: Serve, origin: Origin, fields: str) -> None:
     from e2e.kit import Call
     from e2e.kit.websocket import accept
 
-    def answer(call: Call) -> None:
+    def response(call: Call) -> None:
         own = fields.replace("%s", accept(call.get("sec-websocket-key") or ""))
         call.send(f"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{own}\r\n".encode())
         call.hang()
 
-    origin.on("/ws", answer)
+    origin.on("/ws", response)
     gateway = serve(GATE, names={"SERVER": origin.address})
     with RawWebSocket(gateway.address, fields={"Sec-WebSocket-Protocol": "chat"}) as client:
-        assert client.answer.status == 502
+        assert client.response.status == 502
     assert gateway.access_record(target="/ws")["error"] == "bad_websocket_response"
 
 
@@ -313,7 +313,7 @@ def test_subprotocol_is_agreed_end_to_end(serve: Serve) -> None:
     with WebSocketServer(subprotocols=["v2"]) as server:
         gateway = serve(GATE, names={"SERVER": server.address})
         with RawWebSocket(gateway.address, fields={"Sec-WebSocket-Protocol": "v1, v2"}) as client:
-            assert client.is_accepted() and client.answer.get("sec-websocket-protocol") == "v2"
+            assert client.is_accepted() and client.response.get("sec-websocket-protocol") == "v2"
 
 
 def test_over_http2(gateway: RunningGateway, websocket_server: WebSocketServer) -> None:
@@ -326,8 +326,8 @@ def test_over_http2(gateway: RunningGateway, websocket_server: WebSocketServer) 
         client.send_body(stream, frame(TEXT, b"replace"), ends=False)
         assert client.body(stream, 10) == b"\x81\x08replaced"
         client.send_body(stream, close_frame(4003, b"bye"), ends=False)
-        answer = client.response(stream)
-        assert (answer.body, answer.is_ended) == (b"\x88\x05\x0f\xa3bye", True)
+        response = client.response(stream)
+        assert (response.body, response.is_ended) == (b"\x88\x05\x0f\xa3bye", True)
         eventually(lambda: (4003, "bye") in websocket_server.closes, "the server is told")
 
 

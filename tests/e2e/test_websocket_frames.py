@@ -91,7 +91,7 @@ def test_close_with_an_impossible_code_is_a_violation(gateway: RunningGateway, c
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1008, 1011, 3000, 4999])
-def test_close_is_answered_in_kind(gateway: RunningGateway, code: int) -> None:
+def test_close_is_echoed(gateway: RunningGateway, code: int) -> None:
     with RawWebSocket(gateway.address) as client:
         client.send(close_frame(code, b"why") + frame(TEXT, b"after the end"))
         assert client.frame() == Frame(CLOSE, struct.pack("!H", code) + b"why", True, 0x88)
@@ -149,7 +149,7 @@ def test_pong_that_nobody_asked_for_is_harmless(gateway: RunningGateway) -> None
         assert client.ask("fine") == "fine!"
 
 
-def answering(data: bytes, *, then: str = "hang") -> object:
+def responding(data: bytes, *, then: str = "hang") -> object:
     """A server that accepts and sends these bytes."""
 
     def behaviour(call: Call) -> None:
@@ -171,7 +171,7 @@ def answering(data: bytes, *, then: str = "hang") -> object:
     ids=["masked", "text", "large"],
 )
 def test_violation_of_the_server(serve: Serve, origin: Origin, data: bytes, error: str) -> None:
-    origin.on("/ws", answering(data))  # type: ignore[arg-type]
+    origin.on("/ws", responding(data))  # type: ignore[arg-type]
     gateway = start(serve, origin.address, max_message_bytes=1000)
     with RawWebSocket(gateway.address) as client:
         assert client.is_accepted()
@@ -183,19 +183,19 @@ def test_violation_of_the_server(serve: Serve, origin: Origin, data: bytes, erro
 
 
 def test_what_came_right_behind_the_101_is_a_message(serve: Serve, origin: Origin) -> None:
-    origin.on("/ws", answering(frame(TEXT, b"early", mask=False)))  # type: ignore[arg-type]
+    origin.on("/ws", responding(frame(TEXT, b"early", mask=False)))  # type: ignore[arg-type]
     with RawWebSocket(start(serve, origin.address).address) as client:
         assert client.frame().text == "early"
 
 
 def test_server_that_is_cut_is_cut_for_the_client(serve: Serve, origin: Origin) -> None:
-    origin.on("/ws", answering(frame(TEXT, b"last words", mask=False), then="close"))  # type: ignore[arg-type]
+    origin.on("/ws", responding(frame(TEXT, b"last words", mask=False), then="close"))  # type: ignore[arg-type]
     with RawWebSocket(start(serve, origin.address).address) as client:
         assert client.frame().text == "last words"
         assert client.read_to_end() == b""
 
 
-def test_client_that_answers_no_ping_is_given_up(serve: Serve) -> None:
+def test_client_that_sends_no_pong_is_given_up(serve: Serve) -> None:
     with WebSocketServer() as server:
         gateway = start(serve, server.address, ping_interval="200ms")
         with RawWebSocket(gateway.address) as client:
@@ -208,8 +208,8 @@ def test_client_that_answers_no_ping_is_given_up(serve: Serve) -> None:
         assert gateway.counter("timeout_websocket_ping") == 1
 
 
-def test_server_that_answers_no_ping_is_given_up(serve: Serve, origin: Origin) -> None:
-    origin.on("/ws", answering(b""))  # type: ignore[arg-type]
+def test_server_that_sends_no_pong_is_given_up(serve: Serve, origin: Origin) -> None:
+    origin.on("/ws", responding(b""))  # type: ignore[arg-type]
     gateway = start(serve, origin.address, ping_interval="200ms")
     with RawWebSocket(gateway.address) as client:
         while (got := client.frame()).opcode == PING:
@@ -230,8 +230,8 @@ def test_websocket_without_messages_ends(serve: Serve) -> None:
         assert gateway.access_record(target="/ws")["limit"] == "websocket.idle"
 
 
-def test_close_that_is_not_answered_is_waited_for_no_longer(serve: Serve, origin: Origin) -> None:
-    origin.on("/ws", answering(b""))  # type: ignore[arg-type]
+def test_close_without_a_reply_is_waited_for_no_longer(serve: Serve, origin: Origin) -> None:
+    origin.on("/ws", responding(b""))  # type: ignore[arg-type]
     gateway = start(serve, origin.address, close_timeout="200ms")
     with RawWebSocket(gateway.address) as client:
         client.send(close_frame(1000))

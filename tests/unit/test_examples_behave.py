@@ -39,9 +39,9 @@ def test_api_versions(path: str, fields: dict[str, str], told: str) -> None:
 def test_error_pages() -> None:
     with TestGateway(EXAMPLES / "error_pages.py") as gateway:
         assert "There is nothing here" in gateway.get("/nowhere").text
-        answer = gateway.get("/shop/cart")
-        assert answer.status == 502 and "We will be back soon" in answer.text
-        assert answer.headers["x-request-id"] in answer.text
+        response = gateway.get("/shop/cart")
+        assert response.status == 502 and "We will be back soon" in response.text
+        assert response.headers["x-request-id"] in response.text
     with TestGateway(EXAMPLES / "error_pages.py", upstreams={"127.0.0.1:9000": Fault.HANG}) as gateway:
         pending = gateway.start("GET", "/shop/cart")
         gateway.until(lambda: gateway.received)
@@ -69,8 +69,8 @@ def test_key_auth() -> None:
 
 def test_redirects() -> None:
     with TestGateway(EXAMPLES / "redirects.py", upstreams={"127.0.0.1:9000": 200}) as gateway:
-        answer = gateway.get("/x?y=1", {"host": "www.example.com"})
-        assert answer.headers["location"] == "https://example.com/x?y=1"
+        response = gateway.get("/x?y=1", {"host": "www.example.com"})
+        assert response.headers["location"] == "https://example.com/x?y=1"
         assert gateway.get("/blog/one").headers["location"] == "/articles/one"
         assert gateway.get("/healthz").text == "ok\n"
         assert gateway.get("/private/x").status == 403
@@ -88,13 +88,13 @@ def test_hooks() -> None:
     servers = {"api": Response(200, "ok", headers={"server": "secret"})}
     with TestGateway(EXAMPLES / "hooks.py", upstreams=servers) as gateway:
         assert gateway.get("/orders/1").status == 401
-        answer = gateway.get("/old/orders/1", {"authorization": "me"})
-        assert answer.text == "ok" and "server" not in answer.headers
+        response = gateway.get("/old/orders/1", {"authorization": "me"})
+        assert response.text == "ok" and "server" not in response.headers
         assert gateway.received[-1].path == "/orders/1"
         assert gateway.received[-1].headers["x-attempt"] == "1"
     with TestGateway(EXAMPLES / "hooks.py") as gateway:
-        answer = gateway.get("/orders/1", {"authorization": "me"})
-        assert answer.json() == {"error": "connect_failed", "retry": True}
+        response = gateway.get("/orders/1", {"authorization": "me"})
+        assert response.json() == {"error": "connect_failed", "retry": True}
 
 
 def test_socks5_carries_bytes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_socks5_carries_bytes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None
         ({"content-encoding": "snappy"}, b"{}", 400),
     ],
 )
-def test_validate_body_answers_whatever_comes(fields: dict[str, str], body: bytes, status: int) -> None:
+def test_validate_body_responds_to_whatever_comes(fields: dict[str, str], body: bytes, status: int) -> None:
     with TestGateway(EXAMPLES / "validate_body.py", upstreams={"127.0.0.1:9000": "taken"}) as gateway:
         assert gateway.request("POST", "/orders", fields, body=body).status == status
 
@@ -164,5 +164,5 @@ def test_validate_body_knows_a_program_by_its_first_bytes() -> None:
 def test_json_fields_shows_nothing_that_it_cannot_read(body: str, status: int, told: str) -> None:
     server = Response(200, body, headers={"content-type": "application/json"})
     with TestGateway(EXAMPLES / "json_fields.py", upstreams={"127.0.0.1:9000": server}) as gateway:
-        answer = gateway.get("/api/x")
-        assert (answer.status, answer.text) == (status, told)
+        response = gateway.get("/api/x")
+        assert (response.status, response.text) == (status, told)

@@ -76,7 +76,7 @@ def test_a_route_as_decorator_gives_the_route() -> None:
         (lambda gate: gate.use(Plugin), "write `Plugin(...)`"),
         (lambda gate: gate.use(object()), "a plugin is a subclass"),
         (lambda gate: gate.route("/", to=Gateway().upstream("b", "b:1")), None),
-        (lambda gate: gate.route("/", respond=Response(200, b"\xff")), "answer in a request hook"),
+        (lambda gate: gate.route("/", respond=Response(200, b"\xff")), "respond in a request hook"),
     ],
 )
 def test_a_wrong_call_is_told_at_once(call: Any, hint: str | None) -> None:
@@ -130,12 +130,12 @@ def test_settings_are_merged_over_several_calls() -> None:
     assert (config.workers, config.hook_deadline, config.hook_on_error) == (3, 1.0, "open")
 
 
-def test_a_response_is_a_fixed_answer() -> None:
+def test_a_response_can_be_fixed() -> None:
     gate = Gateway()
     gate.route("/", respond=Response.json({"up": True}, 201))
-    answer = gate.config.routes[0].respond
-    assert answer
-    assert (answer.status, answer.body, answer.headers) == (
+    response = gate.config.routes[0].respond
+    assert response
+    assert (response.status, response.body, response.headers) == (
         201,
         '{"up":true}',
         {"content-type": "application/json"},

@@ -276,8 +276,8 @@ def test_two_folders_may_hold_modules_of_one_name(tmp_path: Path) -> None:
         (tmp_path / folder / "g.yaml").write_text(
             "routes: [{to: a:1, hooks: {request: twin_of_gate:sign}}]\n"
         )
-    answers = [
+    responses = [
         compile_gateway(load(tmp_path / folder / "g.yaml")).hooks[0].function(None)
         for folder in ("one", "two")
     ]
-    assert answers == ["one", "two"]
+    assert responses == ["one", "two"]

@@ -46,9 +46,9 @@ def test_redirects_within_the_origin_are_followed() -> None:
         return Response(200, f"here is {received.path}", headers={"set-cookie": "a=b"})
 
     with TestGateway(EXAMPLES / "follow_redirects.py", upstreams={"api": origin}) as gateway:
-        answer = gateway.get("/old")
-        assert (answer.status, answer.text) == (200, "here is /new")
-        assert "set-cookie" not in answer.headers
+        response = gateway.get("/old")
+        assert (response.status, response.text) == (200, "here is /new")
+        assert "set-cookie" not in response.headers
         assert gateway.get("/away").status == 302
 
 
@@ -63,7 +63,7 @@ def test_redirects_within_the_origin_are_followed() -> None:
         ("", 302),
     ],
 )
-def test_any_location_of_an_origin_gets_an_answer(location: str, status: int) -> None:
+def test_any_location_of_an_origin_gets_a_response(location: str, status: int) -> None:
     def origin(received: Received) -> Response:
         if received.path == "/new":
             return Response(200, "here")
@@ -97,7 +97,7 @@ def test_a_feed_that_is_down_is_a_503() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         Response.json([]),
         Response.json({"items": None}),
@@ -108,12 +108,12 @@ def test_a_feed_that_is_down_is_a_503() -> None:
         Response(302, headers={"location": "/feed.json"}),
     ],
 )
-def test_a_feed_that_is_not_what_it_should_be_is_a_503(answer: Response) -> None:
-    with TestGateway(EXAMPLES / "cached_feed.py", upstreams={"http://127.0.0.1:9000": answer}) as gateway:
+def test_a_feed_that_is_not_what_it_should_be_is_a_503(response: Response) -> None:
+    with TestGateway(EXAMPLES / "cached_feed.py", upstreams={"http://127.0.0.1:9000": response}) as gateway:
         assert gateway.get("/sale").status == 503
 
 
-def test_answers_of_several_origins_are_joined() -> None:
+def test_responses_of_several_origins_are_joined() -> None:
     servers = {"users": Response.json(["ada"]), "orders": Response(500), "stock": Fault.REFUSE}
     with TestGateway(EXAMPLES / "fan_out.py", upstreams=servers) as gateway:
         overview = gateway.get("/overview").json()
@@ -137,9 +137,9 @@ def test_a_rewritten_text_is_compressed(is_coded: bool) -> None:
     coded = Response(200, gzip.compress(text), headers=html | {"content-encoding": "gzip"})
     server = coded if is_coded else Response(200, text, headers=html)
     with TestGateway(EXAMPLES / "gzip_after_rewrite.py", upstreams={"127.0.0.1:9000": server}) as gateway:
-        answer = gateway.get("/", {"accept-encoding": "gzip"})
-        assert answer.headers["content-encoding"] == "gzip"
-        assert gzip.decompress(answer.body) == b"see https://www.example.com/a" * 20
+        response = gateway.get("/", {"accept-encoding": "gzip"})
+        assert response.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(response.body) == b"see https://www.example.com/a" * 20
 
 
 def test_what_blocks_runs_in_a_thread_and_what_computes_in_a_process(
@@ -196,7 +196,7 @@ def test_a_cookie_that_was_made_up_is_that_of_a_new_visitor(name: str, cookie: s
     servers = {"shop": "ok"} if name == "waiting_room" else {"a": "ok", "b": "ok"}
     with TestGateway(EXAMPLES / f"{name}.py", upstreams=servers) as gateway:
         try:
-            answer = gateway.get("/", {"cookie": cookie})
+            response = gateway.get("/", {"cookie": cookie})
         except ValueError:
             pytest.skip("the kit sends no such field")
-        assert answer.status in (200, 400)
+        assert response.status in (200, 400)

@@ -101,7 +101,7 @@ def test_every_place_of_a_phase_is_in_the_stub() -> None:
 
 
 def test_engine_has_the_same_table() -> None:
-    flags = ("answers", "has_body", "without_route")
+    flags = ("can_respond", "has_body", "without_route")
     wanted = [
         (phase.name, phase.scope, {flag for flag in flags if getattr(phase, flag)})
         for phase in PHASES.values()

@@ -49,11 +49,11 @@ def fixed(gate: Gateway, folder: Path) -> Route:
     return gate.route("/x/*", respond="a fixed reply")
 
 
-def answered(gate: Gateway, folder: Path) -> Route:
+def hooked(gate: Gateway, folder: Path) -> Route:
     return gate.route("/x/*")(lambda request: Response(200, "from the function"))
 
 
-KINDS: list[Callable[[Gateway, Path], Route]] = [proxied, mounted, files, redirected, fixed, answered]
+KINDS: list[Callable[[Gateway, Path], Route]] = [proxied, mounted, files, redirected, fixed, hooked]
 
 
 def spy(phase: str, seen: list[str], name: str = "") -> Callable[..., None]:
@@ -79,7 +79,7 @@ Spying.phases = tuple(OF_REQUESTS)
 
 
 def reached(kind: Callable[[Gateway, Path], Route]) -> set[str]:
-    """The phases of a request that this kind of route answers without an error."""
+    """The phases of a request that this kind of route serves without an error."""
     return set(OF_ROUTES) - ELSEWHERE - (set() if kind is proxied else TO_SERVERS)
 
 
@@ -89,8 +89,8 @@ def ask(gate: Gateway, fault: Any = None) -> None:
     )
     with TestGateway(gate, upstreams=servers) as gateway:
         is_file = any(route.files for route in gate.config.routes)
-        answer = gateway.get("/x/page") if is_file else gateway.post("/x/page", "a body")
-        assert (answer.status < 400) == (fault is None)
+        response = gateway.get("/x/page") if is_file else gateway.post("/x/page", "a body")
+        assert (response.status < 400) == (fault is None)
         gateway.until(lambda: gateway.records)
 
 
@@ -100,7 +100,7 @@ def test_hook_of_a_route(kind: Callable[[Gateway, Path], Route], phase: str, tmp
     gate, seen = Gateway(), list[str]()
     route = kind(gate, tmp_path)
     getattr(route, phase)(spy(phase, seen))
-    never = kind not in (proxied, answered) and phase in TO_SERVERS
+    never = kind not in (proxied, hooked) and phase in TO_SERVERS
     if never and not (kind is mounted and phase == "websocket_message"):  # applications have WebSockets
         with pytest.raises(ConfigError, match=f"the `{phase}` hook `.*` would never run: "):
             compile_gateway(gate)
@@ -144,7 +144,7 @@ def test_plugin_on_what_reaches_no_server_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_access_check_below_what_answers_runs_before_it(
+def test_an_access_check_below_the_responding_hook_runs_before_it(
     kind: Callable[[Gateway, Path], Route], tmp_path: Path
 ) -> None:
     gate = Gateway()
@@ -152,8 +152,8 @@ def test_an_access_check_below_what_answers_runs_before_it(
     route.request(lambda request: Response(403, "not from here"))
     servers = {"server.test:80": "from the server"} if kind is proxied else {}
     with TestGateway(gate, upstreams=servers) as gateway:
-        answer = gateway.get("/x/page")
-        assert (answer.status, answer.text) == (403, "not from here")
+        response = gateway.get("/x/page")
+        assert (response.status, response.text) == (403, "not from here")
 
 
 def test_an_application_gets_the_body_that_a_check_has_read() -> None:

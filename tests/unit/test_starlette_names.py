@@ -86,8 +86,8 @@ def test_set_cookie(positional: tuple[Any, ...], named: dict[str, Any], kind: st
     def view(request: Request, response: ResponseView) -> None:
         response.set_cookie(*positional, **named)
 
-    answer = run_hook(made)[0] if kind == "made" else run_hook(view, phase="response")[0]
-    assert answer.headers.get_all("set-cookie") == fields(theirs)
+    response = run_hook(made)[0] if kind == "made" else run_hook(view, phase="response")[0]
+    assert response.headers.get_all("set-cookie") == fields(theirs)
 
 
 def test_a_cookie_is_added_to_those_that_are_there() -> None:
@@ -95,12 +95,12 @@ def test_a_cookie_is_added_to_those_that_are_there() -> None:
         response.set_cookie("ours", "1")
         response.delete_cookie("theirs", path="/x", domain="example.com", secure=True)
 
-    answer = run_hook(view, phase="response", server=Response(200, headers={"set-cookie": "theirs=1"}))[0]
+    response = run_hook(view, phase="response", server=Response(200, headers={"set-cookie": "theirs=1"}))[0]
     theirs = TheirResponse()
     theirs.set_cookie("ours", "1")
     theirs.delete_cookie("theirs", path="/x", domain="example.com", secure=True)
     # the date of deletion is a moment; all else is compared
-    assert [f.partition("expires=")[0] for f in answer.headers.get_all("set-cookie")] == [
+    assert [f.partition("expires=")[0] for f in response.headers.get_all("set-cookie")] == [
         f.partition("expires=")[0] for f in ["theirs=1", *fields(theirs)]
     ]
 

@@ -154,11 +154,11 @@ def test_failing_child_cancels_the_hook_that_waits_in_its_task_group(engine: Eng
 
 
 def test_two_hooks_may_wait_for_the_same_future(engine: Engine) -> None:
-    answer = engine.loop.create_future()
-    engine.loop.call_later(0.005, answer.set_result, 7)
+    response = engine.loop.create_future()
+    engine.loop.call_later(0.005, response.set_result, 7)
 
     async def hook() -> int:
-        return await answer  # type: ignore[no-any-return]
+        return await response  # type: ignore[no-any-return]
 
     assert engine.run(hook, hook) == [7, 7]
 
@@ -280,9 +280,9 @@ def test_anyio_works_from_the_first_step_on(engine: Engine) -> None:
 
 
 def test_any_awaitable_becomes_a_coroutine(engine: Engine) -> None:
-    answer = engine.loop.create_future()
-    answer.set_result(1)
-    assert engine.loop.run_until_complete(wait_for(answer)) == 1
+    response = engine.loop.create_future()
+    response.set_result(1)
+    assert engine.loop.run_until_complete(wait_for(response)) == 1
 
 
 def test_given_up_stream_is_closed_once_its_reader_is_gone(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-//! Which hosts a route answers for.
+//! The hosts that a route matches.
 
 use regex::bytes::Regex;
 

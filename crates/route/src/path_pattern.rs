@@ -1,4 +1,4 @@
-//! Which paths a route answers for.
+//! The paths that a route matches.
 
 use regex::bytes::Regex;
 

@@ -54,9 +54,9 @@ pub struct Candidate<'a> {
 pub enum Found {
     /// This route: its index in the list given to [`Router::build`].
     Route(usize),
-    /// Answer 405; these methods are for `Allow` (RFC 9110, section 15.5.6), sorted.
+    /// Respond with 405; these methods are for `Allow` (RFC 9110, section 15.5.6), sorted.
     MethodNotAllowed(Vec<String>),
-    /// Answer 404.
+    /// Respond with 404.
     None,
 }
 
@@ -103,7 +103,7 @@ impl Router {
     /// Chooses the route of a request, and fills `params` with its path parameters (cleared otherwise).
     ///
     /// `function` is asked with a route's index, for routes with `function: true`. A path that [`normalize_path`] refuses
-    /// matches nothing: the caller answers 400 for it beforehand.
+    /// matches nothing: the caller responds with 400 to it beforehand.
     pub fn find(
         &self,
         candidate: &Candidate<'_>,

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_a_connection_bind_it_whatever_the_answer() {
+    fn credentials_of_a_connection_bind_it_whatever_the_response() {
         for field in [
             "Authorization: NTLM TlRM\r\n",
             "proxy-authorization: negotiate YII=\r\n",

@@ -23,7 +23,7 @@ use crate::spec;
 /// The most servers of one upstream.
 const MAX_SERVERS: usize = 4096;
 
-/// A group of servers that answer the same requests.
+/// A named group of servers.
 pub struct Upstream {
     /// Its name in the configuration.
     pub name: String,
@@ -62,7 +62,7 @@ pub struct Server {
     pub pool: Pool,
     /// Its connections where it speaks HTTP/2.
     pub http2: Option<Rc<SharedConnections>>,
-    /// Something failed since it last answered.
+    /// Something failed since its last response.
     pub has_failed: Cell<bool>,
     /// What was logged of connections to it that failed.
     pub(crate) dial_log: DialLog,
@@ -179,10 +179,10 @@ impl Upstream {
             .collect()
     }
 
-    /// A server answered.
+    /// A server responded.
     #[inline]
     pub fn succeeded(&self, server: usize, now_ms: u64) {
-        // most servers have not failed since they last answered: nothing to forgive
+        // most servers have not failed since their last response: nothing to reset
         if self.servers[server].has_failed.replace(false) {
             self.balancer.borrow_mut().succeeded(server, now_ms);
         }

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-/// A request head that is refused; answer [`status`](Self::status) and close.
+/// A request head that is refused; respond with [`status`](Self::status) and close.
 #[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestError {
     /// The method is not a token of at most 64 bytes (RFC 9112 section 3.1).
@@ -40,7 +40,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The status to answer with.
+    /// The status to respond with.
     pub fn status(&self) -> u16 {
         match self {
             Self::TargetTooLong => 414,
@@ -67,7 +67,7 @@ impl RequestError {
     }
 }
 
-/// A response head that is refused; answer the client 502 and never reuse the connection.
+/// A response head that is refused; respond to the client with 502 and never reuse the connection.
 #[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ResponseError {
     /// The line does not start with `HTTP/1.x SP` (RFC 9112 section 4).

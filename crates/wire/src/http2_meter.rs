@@ -9,7 +9,7 @@
 /// The time in which an empty bucket is full again, in milliseconds.
 const REFILL_MS: u64 = 10_000;
 
-/// What a frame that carries something earns: its receiver may answer it with window updates and a ping.
+/// What a frame that carries something earns: its receiver may reply to it with window updates and a ping.
 const EARNED: u32 = 4;
 
 const HEADER_BYTES: usize = 9;

@@ -38,7 +38,7 @@ async def open_service(service: Service) -> None:
         async with asyncio.timeout(OPEN_LIMIT_S):
             await service.open()
     except TimeoutError:
-        raise Unreachable(f"{service.shown} did not answer within {OPEN_LIMIT_S:g} s") from None
+        raise Unreachable(f"{service.shown} did not respond within {OPEN_LIMIT_S:g} s") from None
     except Exception as error:
         raise Unreachable(f"{service.shown} cannot be used: {type(error).__name__}: {error}") from error
 

@@ -47,7 +47,7 @@ def _sees_hellos(listener: Listener | StreamListener) -> bool:
 def _why_no_server(route: Route, parts: Parts, uses: PluginUses) -> str | None:
     """Why no request of the route ever goes to a server; `None` if one may: request hooks choose upstreams too."""
     if route._is_mount:
-        return f"the application of route `{route.name}` answers every request itself"
+        return f"the application of route `{route.name}` responds to every request itself"
     early = ("rewrite", "request")
     has_hooks = any(hook.phase in early for hook in (*parts.hooks, *route._hooks)) or any(
         uses.hooks(phase, route) for phase in early

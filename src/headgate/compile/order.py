@@ -61,7 +61,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
     config = parts.config()
     uses = PluginUses(parts)
     for route in parts.routes:
-        _check_answers(route, parts, uses)
+        _check_responds(route, parts, uses)
     refuse_hooks_that_never_run(parts, uses)
     table = _HookTable(config)
     routes = _RouteCalls(parts, uses, table).all()
@@ -166,7 +166,7 @@ def _as_route_says(hook: RegisteredHook, route: Route) -> RegisteredHook:
     return replace(hook, deadline=hook.deadline or own.deadline, on_error=hook.on_error or own.on_error)
 
 
-def _check_answers(route: Route, parts: Parts, uses: PluginUses) -> None:
+def _check_responds(route: Route, parts: Parts, uses: PluginUses) -> None:
     if route.config.has_action or _hooks_of("request", route, parts, uses):
         return
     raise ConfigError(

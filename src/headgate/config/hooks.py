@@ -52,7 +52,8 @@ class HookConfig(Settings):
         default=None, description="The longest it may take; none given: the gateway's `hook_deadline`."
     )
     on_error: OnError | None = Field(
-        default=None, description="`closed` answers 500, `open` goes on; none given: the gateway's."
+        default=None,
+        description="`closed`: respond with 500; `open`: continue without it; default: the gateway's.",
     )
 
     @classmethod

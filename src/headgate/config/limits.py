@@ -18,12 +18,12 @@ ClientLeniency = Literal[
     "overlong_utf8",
     "fragments",
 ]
-"""A rule of the grammar that requests may be allowed to break."""
+"""A grammar rule that requests may be allowed to break."""
 
 ServerLeniency = Literal[
     "bare_lf", "folded_lines", "duplicate_content_length", "control_characters", "chunk_extensions"
 ]
-"""A rule of the grammar that answers may be allowed to break."""
+"""A grammar rule that responses may be allowed to break."""
 
 UnderscoreHeaders = Literal["keep", "drop", "refuse"]
 """What becomes of fields with `_` in their names, which CGI and WSGI cannot tell from `-`."""

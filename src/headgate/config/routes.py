@@ -17,7 +17,7 @@ from .tls import RouteCertificate
 from .units import Duration, Size
 
 ACTIONS = ("to", "redirect", "respond", "files")
-"""The keys of which a route has at most one; without any, a request hook must answer."""
+"""The keys of which a route has at most one; without any, a request hook must respond."""
 
 _PLACES = ("scheme", "host", "path", "query", "target")
 """What a location may hold in braces besides the parameters of the route's path."""
@@ -210,7 +210,7 @@ class RouteConfig(Settings):
 
     @property
     def has_action(self) -> bool:
-        """Whether it says what becomes of a request, so that no hook needs to answer."""
+        """Whether it says what becomes of a request, so that no hook has to respond."""
         return bool(self.to or self.redirect or self.respond or self.files)
 
     @property

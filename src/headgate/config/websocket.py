@@ -29,14 +29,15 @@ class WebSocketConfig(Settings):
     )
     ping_interval: Duration | None = Field(
         default=20.0,
-        description="How often a silent side is pinged, and how long it may take to answer; null sends no pings.",
+        description="How often an idle peer is pinged, and how long it may take to reply; null sends no pings.",
     )
     idle: Duration = Field(
         default=3600.0,
         description="The longest time without a message from either side; then both are closed with 1001.",
     )
     close_timeout: Duration = Field(
-        default=5.0, description="How long a side may take to answer a close; then it is cut."
+        default=5.0,
+        description="How long a peer may take to reply to a close frame; then it is disconnected.",
     )
 
 

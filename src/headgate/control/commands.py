@@ -10,7 +10,7 @@
 | ReopenLogs    | Done                                                           |
 | Look          | Looking, then Seen for each hit, then LookingEnded             |
 
-Every command may be answered by `Refused`.
+The reply to any command may be `Refused`.
 """
 
 from typing import Any
@@ -77,7 +77,7 @@ class Upgraded(Message):
 
 
 class WorkerStatus(Record):
-    """One worker. What it reports is missing if it did not answer in time."""
+    """One worker. What it reports is missing if it did not reply in time."""
 
     pid: int
     slot: int

@@ -1,4 +1,4 @@
-"""The supervisor's control socket: takes commands (see `commands`), each a line that is answered with a line."""
+"""The supervisor's control socket: takes commands (see `commands`), one line each, and replies with one line each."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ Respond = Callable[[Message], None]
 """Takes the one reply to a command."""
 Handler = Callable[[Message, Respond], None]
 Followers = Mapping[type[Any], "Callable[[Any, Line], None]"]
-"""Commands that are answered by many lines, until one side has enough, and who takes them."""
+"""Commands whose reply is many lines, until either side ends it, and their handlers."""
 
 
 class Endpoint:
@@ -69,7 +69,7 @@ class Endpoint:
 
 
 class _Caller:
-    """One connection: reads a line, answers with a line, closes."""
+    """One connection: reads a line, replies with a line, closes."""
 
     def __init__(self, reactor: Reactor, line: socket.socket, handler: Handler, followers: Followers) -> None:
         self._reactor, self._line, self._handler, self._followers = reactor, line, handler, followers
@@ -113,7 +113,7 @@ class _Caller:
 
 
 class Line:
-    """A connection that is answered with one line after another. A reader that does not keep up is cut off."""
+    """A connection that gets one line after another as its reply. A reader that does not keep up is cut off."""
 
     def __init__(self, reactor: Reactor, line: socket.socket) -> None:
         self._reactor, self._line = reactor, line

@@ -28,7 +28,7 @@
 | Inspecting        | worker     | where that is, or why not                                              |
 | Hit               | worker     | the place was reached                                                  |
 
-With the process that workers are forked from (`zygote`): `Fork` and `Reap`, answered by `Forked` and `Reaped`.
+With the process that workers are forked from (`zygote`): `Fork` and `Reap`, with the replies `Forked` and `Reaped`.
 """
 
 import signal

@@ -1,6 +1,6 @@
 """Where a running gateway can be found: the runtime directory and its control socket.
 
-How it works: each supervisor listens on `<runtime directory>/<pid>.sock` and answers there
+How it works: each supervisor listens on `<runtime directory>/<pid>.sock` and replies there
 (see `commands`). Nothing is written that could go stale: a socket on which
 nothing listens belongs to a gateway that has exited, and is removed.
 """
@@ -69,7 +69,7 @@ def control_socket_path(folder: str, pid: int) -> str:
 
 
 def running(folder: str | None = None) -> list[int]:
-    """The process ids of the gateways that answer in `folder`; removes the sockets of those that do not.
+    """The process ids of the gateways that reply in `folder`; removes the sockets of those that do not.
 
     Raises PermissionError if the folder belongs to another user; root may look into anybody's.
     """

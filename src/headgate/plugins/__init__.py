@@ -18,7 +18,7 @@ BUILT_IN = {
 }
 """Short names, as `plugin: key-auth` in a file, and what they name."""
 
-_ROOMS = {
+_MODULES = {
     reference.rpartition(":")[2]: reference.partition(":")[0].rpartition(".")[2]
     for reference in BUILT_IN.values()
 }
@@ -26,8 +26,8 @@ _ROOMS = {
 
 def __getattr__(name: str) -> Any:
     """Loads what is asked for."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module `headgate.plugins` has no attribute `{name}`")
     import importlib
 
-    return getattr(importlib.import_module(f"headgate.plugins.{_ROOMS[name]}"), name)
+    return getattr(importlib.import_module(f"headgate.plugins.{_MODULES[name]}"), name)

@@ -24,9 +24,9 @@ STRANGERS = ("*", "null", "https://any.invalid", "http://localhost.any.invalid:1
 
 
 class Cors(Plugin):
-    """Answers preflights, and says on every other response who may read it.
+    """Responds to preflight requests, and adds the CORS fields to every other response.
 
-    A preflight (OPTIONS with `Origin` and `Access-Control-Request-Method`) is always answered here; other OPTIONS
+    A preflight (OPTIONS with `Origin` and `Access-Control-Request-Method`) always gets its response here; other OPTIONS
     requests go on. Errors that the gateway replies with carry the fields too. What the server says of CORS is replaced.
     """
 
@@ -82,7 +82,7 @@ class Cors(Plugin):
         self._patterns = [Pattern(one[1:]) for one in self.config.origins if one.startswith("~")]
 
     def request(self, request: Request) -> Response | None:
-        """Answers a preflight."""
+        """The response to a preflight request."""
         return self._preflight(request) if _is_preflight(request) else None
 
     def response(self, request: Request, response: ResponseView) -> None:

@@ -19,8 +19,8 @@ class KeyAuth(Plugin):
     """API keys in a header field, the query or a cookie.
 
     The key is compared in a time that does not depend on it, and is taken out of what goes to the server. The server
-    gets the consumer's name in a field that clients can never set. Answers 401 to a key that is missing, unknown, or
-    given twice.
+    gets the consumer's name in a field that clients can never set. Responds with 401 to a key that is missing, unknown,
+    or given twice.
     """
 
     class Config(BaseModel):

@@ -1,7 +1,7 @@
 """Workers that hang: found because they do not respond, and replaced.
 
-How it works: every second each worker that serves is sent a `Ping`, which its loop answers. Silence is counted in
-turns of this reactor rather than in time, so that a supervisor that was held up itself does not blame the workers.
+How it works: every second each worker that serves is sent a `Ping`, to which its event loop replies. Silence is counted
+in turns of this reactor rather than in time, so that a supervisor that was held up itself does not blame the workers.
 
 | silent turns | what happens                                                                                   |
 |--------------|------------------------------------------------------------------------------------------------|

@@ -134,7 +134,7 @@ class _Inspection:
     def __init__(self, message: Inspect, line: Line) -> None:
         self.message, self.line = message, line
         self.missing: set[int] = set()
-        """Workers that have not answered yet."""
+        """Workers that have not replied yet."""
         self.has_responded = False
         self.early: list[Seen] = []
         """What was seen before that."""

@@ -1,7 +1,7 @@
 """Starts processes by exec, with exactly the descriptors they are meant to have.
 
 How it works: `posix_spawn` is used rather than `subprocess` because it is safe beside threads, and because
-importing less here makes `headgate proxy` answer sooner: the process that workers are forked from is started before
+importing less here makes `headgate proxy` ready sooner: the process that workers are forked from is started before
 the command line is even parsed.
 """
 

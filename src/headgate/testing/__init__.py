@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .gateway import HookRaised, Pending, TestGateway
     from .live import LiveGateway
-    from .messages import Answer, AttemptRecord, Fields, Received, Record
+    from .messages import AttemptRecord, Fields, Received, Record, TestResponse
     from .servers import Fault, Server
     from .single_hook import run_hook
     from .websocket import AsyncWebSocket, WebSocketClient, WebSocketClosed, WebSocketRefused, WebSocketServer
 
 __all__ = [
-    "Answer",
     "AsyncWebSocket",
     "AttemptRecord",
     "Fault",
@@ -31,6 +30,7 @@ __all__ = [
     "Record",
     "Server",
     "TestGateway",
+    "TestResponse",
     "WebSocketClient",
     "WebSocketClosed",
     "WebSocketRefused",
@@ -38,8 +38,7 @@ __all__ = [
     "run_hook",
 ]
 
-_ROOMS = {
-    "Answer": "messages",
+_MODULES = {
     "AttemptRecord": "messages",
     "Fault": "servers",
     "Fields": "messages",
@@ -48,6 +47,7 @@ _ROOMS = {
     "Pending": "gateway",
     "Received": "messages",
     "Record": "messages",
+    "TestResponse": "messages",
     "Server": "servers",
     "TestGateway": "gateway",
     "AsyncWebSocket": "websocket",
@@ -61,10 +61,10 @@ _ROOMS = {
 
 def __getattr__(name: str) -> Any:
     """Loads what is asked for: pytest imports this package for its fixtures in every run."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module `headgate.testing` has no attribute `{name}`")
     import importlib
 
-    found = getattr(importlib.import_module(f"headgate.testing.{_ROOMS[name]}"), name)
+    found = getattr(importlib.import_module(f"headgate.testing.{_MODULES[name]}"), name)
     globals()[name] = found
     return found

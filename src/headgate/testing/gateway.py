@@ -9,6 +9,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -20,9 +21,9 @@ from headgate.gateway import Gateway
 
 from .clock import TestLoop
 from .instrument import Watch, instrumented
-from .messages import Answer, Received, Record
+from .messages import Received, Record, TestResponse
 from .servers import FakeServer, Server, prepared
-from .wire import Broken, HeaderFields, pairs, read_answer, request_bytes
+from .wire import Broken, HeaderFields, pairs, read_response, request_bytes
 
 if TYPE_CHECKING:
     from .websocket import AsyncWebSocket, WebSocketClient
@@ -162,13 +163,13 @@ class TestGateway:
 
     # ---- requests
 
-    def get(self, target: str, headers: HeaderFields = (), **options: Any) -> Answer:
+    def get(self, target: str, headers: HeaderFields = (), **options: Any) -> TestResponse:
         """A GET; the options are those of `request`."""
         return self.request("GET", target, headers, **options)
 
     def post(
         self, target: str, body: bytes | str = b"", headers: HeaderFields = (), **options: Any
-    ) -> Answer:
+    ) -> TestResponse:
         """A POST; the options are those of `request`."""
         return self.request("POST", target, headers, body=body, **options)
 
@@ -180,7 +181,7 @@ class TestGateway:
         *,
         body: bytes | str | None = None,
         **client: Any,
-    ) -> Answer:
+    ) -> TestResponse:
         """Makes a request on a connection of its own and waits for the response.
 
         `client` may be `address="192.0.2.7"`, `port`, `scheme="https"` and `listener`, as hooks see them.
@@ -210,7 +211,7 @@ class TestGateway:
         port: int = 50000,
         scheme: str = "http",
         listener: str = "test",
-    ) -> Answer:
+    ) -> TestResponse:
         """The same for a coroutine that `run` runs."""
         data = body.encode() if isinstance(body, str) else body
         reader, writer = await self.connect(address=address, port=port, scheme=scheme, listener=listener)
@@ -218,12 +219,12 @@ class TestGateway:
         try:
             writer.write(request_bytes(method, target, pairs(headers), data))
             try:
-                answer = self._with_record(await read_answer(reader, method))
+                response = self._with_record(await read_response(reader, method))
             except Broken:
                 self._judge(errors, None)
                 raise
-            self._judge(errors, self._id_of(answer))
-            return answer
+            self._judge(errors, self._id_of(response))
+            return response
         finally:
             writer.close()
 
@@ -241,9 +242,9 @@ class TestGateway:
         """Opens a WebSocket; raises `WebSocketRefused` with any response but a 101. `client` as in `request`."""
         from .websocket import WebSocketClient, open_websocket
 
-        socket, answer = self.run(open_websocket(self, target, headers, list(subprotocols), client))
+        socket, response = self.run(open_websocket(self, target, headers, list(subprotocols), client))
         self._websockets.append(socket)
-        return WebSocketClient(self, socket, answer)
+        return WebSocketClient(self, socket, response)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the gateway's loop, at most 10 s."""
@@ -286,16 +287,15 @@ class TestGateway:
         """The counters, as `headgate status` shows them."""
         return self._core.stats()
 
-    def _with_record(self, answer: Answer) -> Answer:
-        record = self._watch.records.get(self._id_of(answer) or "")
+    def _with_record(self, response: TestResponse) -> TestResponse:
+        record = self._watch.records.get(self._id_of(response) or "")
         if record is None:
-            return answer
-        values = {key: getattr(answer, key) for key in answer.__dataclass_fields__}
-        return Answer(**{**values, "record": record})
+            return response
+        return replace(response, record=record)
 
-    def _id_of(self, answer: Answer) -> str | None:
+    def _id_of(self, response: TestResponse) -> str | None:
         name = self._compiled.config.request_id_header
-        return answer.headers.get(name) if name else None
+        return response.headers.get(name) if name else None
 
     def _judge(self, since: int, request_id: str | None) -> None:
         """Raises what a hook has raised since then for this request; `None` is any."""
@@ -307,7 +307,7 @@ class TestGateway:
 class Pending:
     """A request that is under way."""
 
-    def __init__(self, gateway: TestGateway, task: asyncio.Task[Answer]) -> None:
+    def __init__(self, gateway: TestGateway, task: asyncio.Task[TestResponse]) -> None:
         self._gateway, self._task = gateway, task
 
     @property
@@ -315,7 +315,7 @@ class Pending:
         """Whether the response is there."""
         return self._task.done()
 
-    def result(self) -> Answer:
+    def result(self) -> TestResponse:
         """Waits for the response."""
         return self._gateway.run(_of(self._task))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Fields(Mapping[str, str]):
@@ -80,8 +80,10 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TestResponse:
     """A response as the client got it."""
+
+    __test__: ClassVar = False  # tells pytest that it is not a test
 
     status: int
     reason: str

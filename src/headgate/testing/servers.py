@@ -79,14 +79,14 @@ class FakeServer:
                 self._record(received)
                 if isinstance(self._behaviour, WebSocketServer):
                     return await self._behaviour.serve(reader, writer, received)
-                if not await self._answer(writer, received):
+                if not await self._respond(writer, received):
                     return
         except (Broken, ConnectionError):
             pass  # the gateway gave up on it
         finally:
             writer.close()
 
-    async def _answer(self, writer: asyncio.StreamWriter, received: Received) -> bool:
+    async def _respond(self, writer: asyncio.StreamWriter, received: Received) -> bool:
         """Whether the connection goes on."""
         assert not isinstance(self._behaviour, Fault | WebSocketServer), "it goes another way"
         reply = self._behaviour(received)
@@ -138,5 +138,5 @@ def _response(reply: Reply) -> Response:
     if isinstance(reply, str | bytes):
         return Response(200, reply)
     raise TypeError(
-        f"a server of a test answered `{reply!r}`; hint: a `headgate.Response`, text, bytes or a status"
+        f"a server of a test returned `{reply!r}`; hint: a `headgate.Response`, text, bytes or a status"
     )

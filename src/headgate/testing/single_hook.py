@@ -14,7 +14,7 @@ from headgate.plugin_context import PluginContext
 from headgate.route import Route
 
 from .gateway import TestGateway
-from .messages import Answer, Received
+from .messages import Received, TestResponse
 from .servers import Fault, Server
 from .wire import HeaderFields
 
@@ -29,7 +29,7 @@ def run_hook(
     body: bytes | str | None = None,
     server: Server | None = None,
     **client: Any,
-) -> tuple[Answer, Received | None]:
+) -> tuple[TestResponse, Received | None]:
     """Runs one hook of any phase on one real request, and nothing else.
 
     `hook` is a function, a plugin's method (`run_hook(KeyAuth(keys=...).request)`) or a route, whose hooks of `phase`
@@ -54,8 +54,8 @@ def run_hook(
         getattr(gate if PHASES[phase].scope != "route" else route, phase)(function)
     default: Server = Fault.REFUSE if phase == "error" else Response(200)
     with TestGateway(gate, upstreams={"server": default if server is None else server}) as gateway:
-        answer = gateway.request(method, asked, headers, body=body, **client)
-        return answer, gateway.received[0] if gateway.received else None
+        response = gateway.request(method, asked, headers, body=body, **client)
+        return response, gateway.received[0] if gateway.received else None
 
 
 def _functions(hook: Callable[..., Any] | Route, phase: str) -> list[Callable[..., Any]]:

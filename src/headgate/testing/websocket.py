@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .messages import Answer, Received
-from .wire import HeaderFields, pairs, read_answer, request_bytes
+from .messages import Received, TestResponse
+from .wire import HeaderFields, pairs, read_response, request_bytes
 
 if TYPE_CHECKING:
     import wsproto.connection
@@ -35,11 +35,11 @@ class WebSocketClosed(ConnectionError):
 
 
 class WebSocketRefused(ConnectionError):
-    """The upgrade was answered otherwise than with 101."""
+    """The upgrade was refused: the response is not a 101."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(f"the WebSocket was refused: {answer.status} {answer.text}".rstrip())
-        self.answer = answer
+    def __init__(self, response: TestResponse) -> None:
+        super().__init__(f"the WebSocket was refused: {response.status} {response.text}".rstrip())
+        self.response = response
 
 
 class AsyncWebSocket:
@@ -128,10 +128,10 @@ class AsyncWebSocket:
 class WebSocketClient:
     """A client's WebSocket in a test; calls wait for the gateway, at most 10 s."""
 
-    def __init__(self, gateway: TestGateway, socket: AsyncWebSocket, answer: Answer) -> None:
+    def __init__(self, gateway: TestGateway, socket: AsyncWebSocket, response: TestResponse) -> None:
         self._gateway, self._socket = gateway, socket
         self._errors = len(gateway.hook_errors)
-        self.answer = answer
+        self.response = response
         """The 101."""
 
     def send(self, data: Data) -> None:
@@ -168,7 +168,7 @@ class WebSocketClient:
         try:
             return self._gateway.run(coroutine)
         except WebSocketClosed:
-            self._gateway._judge(self._errors, self._gateway._id_of(self.answer))
+            self._gateway._judge(self._errors, self._gateway._id_of(self.response))
             raise
 
 
@@ -190,7 +190,7 @@ class WebSocketServer:
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Received
     ) -> None:
-        """Answers an upgrade and talks; anything else gets 426."""
+        """Accepts an upgrade and exchanges messages; anything else gets 426."""
         from wsproto.utilities import generate_accept_token
 
         key = received.headers.get("sec-websocket-key")
@@ -218,7 +218,7 @@ class WebSocketServer:
 
 async def open_websocket(
     gateway: TestGateway, target: str, headers: HeaderFields, subprotocols: list[str], client: dict[str, Any]
-) -> tuple[AsyncWebSocket, Answer]:
+) -> tuple[AsyncWebSocket, TestResponse]:
     """Asks the gateway for a WebSocket."""
     _wsproto()
     key = base64.b64encode(os.urandom(16)).decode()
@@ -234,12 +234,12 @@ async def open_websocket(
     reader, writer = await gateway.connect(**client)
     errors = len(gateway.hook_errors)
     writer.write(request_bytes("GET", target, asked, None))
-    answer = gateway._with_record(await read_answer(reader, "GET"))
-    gateway._judge(errors, gateway._id_of(answer))
-    if answer.status != 101:
+    response = gateway._with_record(await read_response(reader, "GET"))
+    gateway._judge(errors, gateway._id_of(response))
+    if response.status != 101:
         writer.close()
-        raise WebSocketRefused(answer)
-    return AsyncWebSocket(reader, writer, is_client=True), answer
+        raise WebSocketRefused(response)
+    return AsyncWebSocket(reader, writer, is_client=True), response
 
 
 def _wsproto() -> Any:

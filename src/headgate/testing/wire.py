@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from .messages import Answer, Fields
+from .messages import Fields, TestResponse
 
 HeaderFields = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -55,7 +55,7 @@ async def read_body(reader: asyncio.StreamReader, headers: Fields, *, may_end: b
     return (await reader.read() if may_end else b""), Fields()
 
 
-async def read_answer(reader: asyncio.StreamReader, method: str) -> Answer:
+async def read_response(reader: asyncio.StreamReader, method: str) -> TestResponse:
     """A final response to a request of this method."""
     interim = []
     while True:
@@ -68,7 +68,7 @@ async def read_answer(reader: asyncio.StreamReader, method: str) -> Answer:
         interim.append(int(status))
     has_body = method != "HEAD" and status not in ("101", "204", "304")
     body, trailers = await read_body(reader, head[1], may_end=True) if has_body else (b"", Fields())
-    return Answer(int(status), reason, head[1], body, trailers, tuple(interim))
+    return TestResponse(int(status), reason, head[1], body, trailers, tuple(interim))
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> tuple[bytes, Fields]:

@@ -52,7 +52,7 @@ class _Jobs:
         self._dictionaries = dict(zip(setting["dictionaries"], descriptors, strict=True))
 
     def do(self, frame: bytearray) -> bytes:
-        """Does a job; the frame to answer with."""
+        """Runs a job and returns the frame to reply with."""
         try:
             function, arguments = unpacked(frame, self._load_users_file)
             return packed((True, function(*arguments), ""), "the job's result")

@@ -1,7 +1,7 @@
 """The gateway behind `headgate proxy`: one listener, one upstream, one route.
 
 How it works: `gateway` is the truth, and takes 150 ms, most of it for building the configuration's model. A
-command that answers at once must not wait for that, so `proxy.json` beside this file holds what the model
+command that must be ready at once cannot wait for that, so `proxy.json` beside this file holds what the model
 made of a sample; `quick` puts the addresses into it. A test holds the two equal; `python -m
 headgate.worker.proxying` writes the file anew.
 """

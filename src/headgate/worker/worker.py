@@ -191,7 +191,7 @@ class Worker:
                 return
 
     async def _close_websockets(self) -> None:
-        """Closes what WebSockets are left with 1001, and gives their peers a moment to answer."""
+        """Closes the remaining WebSockets with 1001, and gives their peers a moment to reply."""
         for _ in range(CLOSE_STEPS):
             if not self._core.close_websockets():
                 return

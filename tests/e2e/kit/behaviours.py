@@ -11,12 +11,12 @@ from .origin import Behaviour, Call
 def reply(
     body: bytes = b"ok", *, status: str = "200 OK", fields: Fields = (), version: str = "1.1"
 ) -> Behaviour:
-    """Reads the request and answers with a Content-Length."""
+    """Reads the request and responds with a Content-Length."""
     fields = list(fields)
 
     def behaviour(call: Call) -> None:
         call.read_body()
-        call.answer(body, status=status, fields=fields, version=version)
+        call.respond(body, status=status, fields=fields, version=version)
 
     return behaviour
 
@@ -62,7 +62,7 @@ def hang(call: Call) -> None:
 
 
 def chunked(pieces: Sequence[bytes], trailers: Fields = (), fields: Fields = ()) -> Behaviour:
-    """Answers with a chunked body, one chunk a piece, and trailers."""
+    """Responds with a chunked body, one chunk a piece, and trailers."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{lines}\r\n".encode()
     body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
@@ -71,7 +71,7 @@ def chunked(pieces: Sequence[bytes], trailers: Fields = (), fields: Fields = ())
 
 
 def until_close(body: bytes, *, version: str = "1.1") -> Behaviour:
-    """Answers with a body that ends with the connection."""
+    """Responds with a body that ends with the connection."""
     return raw(f"HTTP/{version} 200 OK\r\nConnection: close\r\n\r\n".encode() + body, then="close")
 
 
@@ -99,5 +99,5 @@ def upgrade_echo(call: Call) -> None:
 
 
 def digest(call: Call) -> None:
-    """Answers with the SHA-256 of the request's body."""
-    call.answer(hashlib.sha256(call.read_body()).hexdigest().encode())
+    """Responds with the SHA-256 of the request's body."""
+    call.respond(hashlib.sha256(call.read_body()).hexdigest().encode())

@@ -70,7 +70,7 @@ class RunningGateway:
         staged.replace(self.file)
 
     def start(self, *, is_ready: bool = True) -> "RunningGateway":
-        """Starts the process and waits for its first answer."""
+        """Starts the process and waits for its first response."""
         if not HEADGATE.exists():
             raise RuntimeError(f"{HEADGATE} is missing; hint: `make build` (or `make develop`)")
         with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
@@ -93,9 +93,9 @@ class RunningGateway:
         return self
 
     def wait_ready(self, within: float = 45) -> None:
-        """Waits for an answer, whatever it is."""
+        """Waits for any response."""
 
-        def answers() -> bool:
+        def responds() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(
                     f"the gateway ended with status {self.process.returncode}:\n{self.log()}"
@@ -107,10 +107,10 @@ class RunningGateway:
                 return False
 
         def told() -> str:
-            return f"the gateway answers on {self.address}; its log:\n{self.log()}"
+            return f"the gateway responds on {self.address}; its log:\n{self.log()}"
 
-        eventually(answers, told, within=within)
-        # The first worker may answer before the last is ready, which is when the supervisor opens its socket.
+        eventually(responds, told, within=within)
+        # The first worker may respond before the last is ready, which is when the supervisor opens its socket.
         eventually(self.control_socket.exists, told, within=within)
 
     @property

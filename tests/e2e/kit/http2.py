@@ -215,14 +215,14 @@ class Http2Client:
             response.reset = int(event.error_code)
 
     def response(self, stream: int) -> Http2Response:
-        """The whole answer on a stream, waited for."""
+        """Waits for the whole response on a stream."""
         response = self.streams[stream]
         while not response.is_over and self.receive():
             pass
         return response
 
     def head(self, stream: int) -> Http2Response:
-        """The answer as soon as its head is there."""
+        """Waits for the head of the response."""
         response = self.streams[stream]
         while not response.status and not response.is_over and self.receive():
             pass
@@ -237,7 +237,7 @@ class Http2Client:
         return data
 
     def get(self, target: str, fields: Fields = ()) -> Http2Response:
-        """A GET and its answer."""
+        """A GET and its response."""
         return self.response(self.request(target, fields=fields))
 
     def raw_statuses(self, stream: int) -> list[str]:

@@ -17,7 +17,7 @@ Handler = Callable[["Stream"], None]
 
 
 class Stream:
-    """A request on a connection, and the ways to answer it."""
+    """A request on a connection, and the ways to respond to it."""
 
     def __init__(self, connection: "ServerConnection", number: int, fields: list[tuple[str, str]]) -> None:
         self.connection = connection
@@ -31,7 +31,7 @@ class Stream:
         """Called with what comes on a tunnel; nothing at its end."""
 
     def accept(self, fields: Fields = ()) -> None:
-        """Answers an extended CONNECT with 200: what follows is a tunnel."""
+        """Accepts an extended CONNECT with 200: what follows is a tunnel."""
         self.connection.state.send_headers(self.number, [(":status", "200"), *fields])
         self.connection.flush()
 
@@ -44,10 +44,10 @@ class Stream:
         """The first value of a field."""
         return next((value for key, value in self.fields if key == name), None)
 
-    def answer(
+    def respond(
         self, body: bytes = b"", *, status: int = 200, fields: Fields = (), trailers: Fields = ()
     ) -> None:
-        """Answers with a head, a body and trailers."""
+        """Responds with a head, a body and trailers."""
         state = self.connection.state
         head = [(":status", str(status)), *fields]
         state.send_headers(self.number, head, end_stream=not body and not trailers)
@@ -139,7 +139,7 @@ class ServerConnection:
             if stream.on_data:
                 stream.on_data(b"")
         elif isinstance(event, h2.events.StreamEnded) and stream.get(":path") == PROBE_PATH:
-            stream.answer(b"ready")
+            stream.respond(b"ready")
         elif isinstance(event, h2.events.StreamEnded):
             self.server.requests.append(stream)
             self.server.handler(stream)

@@ -1,7 +1,7 @@
-"""A scripted origin server: records the exact bytes it received and answers with exact bytes.
+"""A scripted origin server: records the exact bytes it received and responds with exact bytes.
 
 A behaviour is a function that gets a `Call` and does with its connection what it wants. A path without
-one (`Origin.on`) is answered with a JSON description of the request. Ready behaviours are in `behaviours.py`.
+one (`Origin.on`) gets a JSON description of the request. Ready behaviours are in `behaviours.py`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ Behaviour = Callable[["Call"], None]
 
 
 class Call:
-    """A request that reached the origin, and the connection to answer on."""
+    """A request that reached the origin, and the connection to respond on."""
 
     def __init__(
         self, origin: "Origin", connection: socket.socket, connection_number: int, head: bytes, rest: bytes
@@ -81,7 +81,7 @@ class Call:
         """Sends exactly these bytes."""
         self.socket.sendall(data)
 
-    def answer(
+    def respond(
         self, body: bytes = b"", *, status: str = "200 OK", fields: Fields = (), version: str = "1.1"
     ) -> None:
         """Sends a response with a Content-Length."""
@@ -273,7 +273,7 @@ class Origin:
                         return
                     buffer += piece
                 call = Call(self, connection, number, buffer[: end + 4], buffer[end + 4 :])
-                self._answer(call)
+                self._respond(call)
                 if call.is_closed:
                     return
                 buffer = call.rest
@@ -299,9 +299,9 @@ class Origin:
             self._open.add(secured)
         return secured
 
-    def _answer(self, call: Call) -> None:
+    def _respond(self, call: Call) -> None:
         if call.path == PROBE_PATH:
-            call.answer(b"ready")
+            call.respond(b"ready")
             return
         with self._lock:
             self.calls.append(call)
@@ -318,7 +318,7 @@ class Origin:
 
 
 def describe(call: Call) -> None:
-    """Answers with a JSON description of the request."""
+    """Responds with a JSON description of the request."""
     call.read_body()
     description: dict[str, Any] = {
         "method": call.method,
@@ -329,4 +329,4 @@ def describe(call: Call) -> None:
         "origin": call.origin.address,
         "connection": call.connection_number,
     }
-    call.answer(json.dumps(description).encode(), fields=[("Content-Type", "application/json")])
+    call.respond(json.dumps(description).encode(), fields=[("Content-Type", "application/json")])

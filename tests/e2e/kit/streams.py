@@ -51,7 +51,7 @@ def echo(connection: socket.socket) -> None:
 
 
 class DatagramServer:
-    """A UDP server in a thread: answers each datagram with its name and the datagram."""
+    """A UDP server in a thread: responds to each datagram with its name and the datagram."""
 
     def __init__(self, name: bytes = b"") -> None:
         self.name = name

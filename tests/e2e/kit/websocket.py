@@ -137,11 +137,11 @@ class RawWebSocket(RawClient):
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in asked.items() if value)
         self.send(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode())
-        self.answer = self.response()
+        self.response = self.response()
 
     def is_accepted(self) -> bool:
-        """Whether the answer is the right 101."""
-        return self.answer.status == 101 and self.answer.get("sec-websocket-accept") == accept(self.key)
+        """Whether the response is the right 101."""
+        return self.response.status == 101 and self.response.get("sec-websocket-accept") == accept(self.key)
 
     def frame(self) -> Frame:
         """Reads one frame."""
@@ -160,6 +160,6 @@ class RawWebSocket(RawClient):
 
 
 def accept(key: str) -> str:
-    """What answers a key (RFC 6455 section 4.2.2)."""
+    """What a server sends for a key (RFC 6455 section 4.2.2)."""
     digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     return base64.b64encode(digest).decode()

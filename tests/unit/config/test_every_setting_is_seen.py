@@ -22,7 +22,7 @@ SEEN: dict[str, dict[str, str]] = {
         "path": "test_path_tricks::no_spelling_leads_around_a_rule",
         "listeners": "test_addresses::several_listeners_serve_at_once",
         "tcp": "test_tcp::bytes_go_both_ways_and_each_side_ends_for_itself",
-        "udp": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "udp": "test_udp::responses_come_back_and_an_idle_session_ends",
         "tls_routes": "test_tls_passthrough::name_leads_to_its_server_and_bytes_arrive_unchanged",
         "upstreams": "test_upstreams::round_robin_shares_alike",
         "routes": "test_routing::path_decides",
@@ -52,7 +52,7 @@ SEEN: dict[str, dict[str, str]] = {
         "proxy_protocol": "test_proxy_protocol::line_of_version_1_gives_the_client",
         "trusted_proxies": "test_proxy_protocol::untrusted_peer_is_cut_off",
         "tls_passthrough": "test_tls_passthrough::http_of_the_same_hosts_is_served_on_the_same_port",
-        "tls": "test_tls::requests_of_one_connection_are_answered_over_tls",
+        "tls": "test_tls::requests_of_one_connection_are_served_over_tls",
         "hooks": "test_connect_hooks::refused_connection_is_closed_counted_and_logged",
     },
     "TcpListenerConfig": {
@@ -68,11 +68,11 @@ SEEN: dict[str, dict[str, str]] = {
         "hooks": "test_tcp::hooks_see_and_change_chunks",
     },
     "UdpListenerConfig": {
-        "name": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "name": "test_udp::responses_come_back_and_an_idle_session_ends",
         "to": "test_udp::session_keeps_its_server_and_sessions_are_shared_out",
-        "address": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "address": "test_udp::responses_come_back_and_an_idle_session_ends",
         "max_connections": "test_udp::sessions_are_bounded",
-        "idle": "test_udp::answers_come_back_and_a_silent_session_ends",
+        "idle": "test_udp::responses_come_back_and_an_idle_session_ends",
         "hooks": "test_udp::hooks_see_datagrams",
     },
     "TlsRouteConfig": {
@@ -106,7 +106,7 @@ SEEN: dict[str, dict[str, str]] = {
     "UpstreamConfig": {
         "lenient": "test_leniency::response_against_the_grammar_passes_only_where_its_rule_is_named",
         "servers": "test_upstreams::round_robin_shares_alike",
-        "protocol": "test_http2_upstream::request_and_answer_keep_their_parts",
+        "protocol": "test_http2_upstream::request_and_response_keep_their_parts",
         "grpc_web": "test_grpc::browser_calls_in_bytes",
         "balance": "test_upstreams::least_conn_prefers_the_server_with_fewer_requests",
         "keepalive": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
@@ -129,7 +129,7 @@ SEEN: dict[str, dict[str, str]] = {
         "max_idle": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
         "idle_timeout": "test_timeouts::idle_server_connection_is_closed",
         "max_requests": "test_upstreams::server_connection_is_closed_after_its_number_of_requests",
-        "ping": "test_http2_upstream::server_that_answers_no_ping_is_given_up",
+        "ping": "test_http2_upstream::server_that_sends_no_pong_is_given_up",
     },
     "UpstreamTimeoutsConfig": {
         "upstream_head": f"{KIT}::wait_for_a_head_is_bounded_where_it_is_said",
@@ -155,8 +155,8 @@ SEEN: dict[str, dict[str, str]] = {
         "when": "test_routing::function_decides",
         "priority": "test_routing::route_with_more_conditions_wins",
         "to": "test_routing::host_decides",
-        "redirect": "test_fixed_answers::redirect_says_where",
-        "respond": "test_fixed_answers::fixed_text_is_answered",
+        "redirect": "test_fixed_responses::redirect_says_where",
+        "respond": "test_fixed_responses::fixed_text_is_the_response",
         "files": "test_static_files::file_is_served_with_type_and_validators",
         "strip_prefix": "test_routing::prefix_is_changed_on_the_way",
         "replace_prefix": "test_routing::prefix_is_changed_on_the_way",
@@ -167,13 +167,13 @@ SEEN: dict[str, dict[str, str]] = {
         "hooks": "test_hook_phases::request_hooks_run_in_order_and_response_hooks_in_reverse",
     },
     "RedirectConfig": {
-        "location": "test_fixed_answers::redirect_says_where",
-        "status": "test_fixed_answers::redirect_says_where",
+        "location": "test_fixed_responses::redirect_says_where",
+        "status": "test_fixed_responses::redirect_says_where",
     },
     "RespondConfig": {
-        "status": "test_fixed_answers::fixed_answer_has_status_headers_and_body",
-        "headers": "test_fixed_answers::fixed_answer_has_status_headers_and_body",
-        "body": "test_fixed_answers::fixed_answer_has_status_headers_and_body",
+        "status": "test_fixed_responses::fixed_response_has_status_headers_and_body",
+        "headers": "test_fixed_responses::fixed_response_has_status_headers_and_body",
+        "body": "test_fixed_responses::fixed_response_has_status_headers_and_body",
     },
     "FilesConfig": {
         "root": "test_static_files::index_of_a_folder_is_served",
@@ -229,7 +229,7 @@ SEEN: dict[str, dict[str, str]] = {
         "buffered_memory_bytes": "test_response_bodies::a_large_whole_body_lies_in_a_file_meanwhile",
         "max_hook_chunk_bytes": "test_body_hook_failures::what_went_wrong_is_in_the_log",
         "allow_half_close": (
-            "test_proxy_connections::half_closed_client_gets_its_answer_where_that_is_allowed"
+            "test_proxy_connections::half_closed_client_gets_its_response_where_that_is_allowed"
         ),
     },
     "TimeoutsConfig": {
@@ -241,7 +241,7 @@ SEEN: dict[str, dict[str, str]] = {
         "client_idle": "test_timeouts::idle_client_connection_is_closed_silently",
         "send": "test_timeouts::client_that_does_not_read_is_cut",
         "connect": "test_timeouts::full_backlog_of_a_server_gets_504",
-        "upstream_head": "test_timeouts::server_without_an_answer_gets_504",
+        "upstream_head": "test_timeouts::server_that_does_not_respond_gives_504",
         "upstream_idle": "test_timeouts::response_body_that_stops_cuts_the_connection",
         "fetch": "test_fetch::deadline_ends_a_fetch",
         "drain": "test_processes::graceful_stop_ends_at_the_drain_limit",
@@ -260,9 +260,9 @@ SEEN: dict[str, dict[str, str]] = {
         "max_queued_bytes": f"{KIT}::bytes_that_wait_for_a_websocket_are_bounded",
         "max_message_bytes": "test_websocket_frames::limits_are_named_and_counted",
         "max_frame_bytes": "test_websocket_frames::limits_are_named_and_counted",
-        "ping_interval": "test_websocket_frames::client_that_answers_no_ping_is_given_up",
+        "ping_interval": "test_websocket_frames::client_that_sends_no_pong_is_given_up",
         "idle": "test_websocket_frames::websocket_without_messages_ends",
-        "close_timeout": "test_websocket_frames::close_that_is_not_answered_is_waited_for_no_longer",
+        "close_timeout": "test_websocket_frames::close_without_a_reply_is_waited_for_no_longer",
     },
     "BackgroundConfig": {
         "max_tasks": f"{HERE}::bound_on_work_beside_requests",

@@ -21,7 +21,7 @@ def test_the_socket_appears_only_once_it_listens(tmp_path: Path, monkeypatch: py
             super().listen(*backlog)
 
     monkeypatch.setattr("headgate.control.endpoint.socket.socket", Watched)
-    endpoint = Endpoint(Reactor(), str(path), lambda command, answer: answer(Done()))
+    endpoint = Endpoint(Reactor(), str(path), lambda command, respond: respond(Done()))
     assert seen == [False]
     assert oct(path.stat().st_mode & 0o777) == "0o600"
     with socket.socket(socket.AF_UNIX) as caller:

@@ -22,11 +22,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def supervisor() -> Iterator[int]:
-    """Something that answers on the control socket of this process, as a supervisor would."""
+    """Something that replies on the control socket of this process, as a supervisor would."""
     reactor = Reactor()
 
-    def handle(command: Message, answer: Respond) -> None:
-        answer(Done())
+    def handle(command: Message, respond: Respond) -> None:
+        respond(Done())
         if isinstance(command, Stop):
             endpoint.close()
             reactor.stop()
@@ -46,7 +46,7 @@ def test_runtime_directory_is_private(folder: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_only_gateway_is_found_and_answers(supervisor: int) -> None:
+def test_the_only_gateway_is_found_and_replies(supervisor: int) -> None:
     client = Client.find()
     assert client.pid == supervisor and client.is_running
     client.reopen_logs()

@@ -6,7 +6,7 @@ import pytest
 
 from headgate import ConfigError, Gateway, Response
 from headgate.plugins import Cors, KeyAuth
-from headgate.testing import Answer, Fault, TestGateway
+from headgate.testing import Fault, TestGateway, TestResponse
 
 APP = "https://app.example"
 PREFLIGHT = {"access-control-request-method": "PUT"}
@@ -14,7 +14,7 @@ PREFLIGHT = {"access-control-request-method": "PUT"}
 
 def ask(
     settings: dict[str, Any], origin: str | None, method: str = "GET", server: Any = "ok", **more: Any
-) -> Answer:
+) -> TestResponse:
     gate = Gateway()
     gate.route("/", to="server.test:80", methods=more.pop("methods", ()), max_body_bytes=10)
     if more.pop("auth", False):
@@ -25,8 +25,8 @@ def ask(
         return gateway.request(method, more.pop("target", "/"), headers, **more)
 
 
-def fields(answer: Answer) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+def fields(response: TestResponse) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_what_the_server_says_of_cors_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("case", ["plain", "auth", "method without a route"])
-def test_a_preflight_is_answered_here(case: str) -> None:
+def test_a_preflight_gets_its_response_here(case: str) -> None:
     more: dict[str, Any] = {"headers": PREFLIGHT, "auth": case == "auth"}
     if case == "method without a route":
         more["methods"] = ["PUT"]
     settings = {"origins": [APP], "methods": ["PUT"], "headers": ["x-token"], "max_age": 60}
-    answer = ask(settings, APP, "OPTIONS", Response(500), **more)
-    assert (answer.status, fields(answer)) == (
+    response = ask(settings, APP, "OPTIONS", Response(500), **more)
+    assert (response.status, fields(response)) == (
         204,
         {
             "access-control-allow-origin": APP,
@@ -118,9 +118,9 @@ def test_a_preflight_is_answered_here(case: str) -> None:
     )
 
 
-def test_a_strangers_preflight_is_answered_without_permission() -> None:
-    answer = ask({"origins": [APP]}, "https://other.example", "OPTIONS", Response(500), headers=PREFLIGHT)
-    assert (answer.status, fields(answer)) == (204, {})
+def test_preflight_of_an_unknown_origin_gets_no_permission() -> None:
+    response = ask({"origins": [APP]}, "https://other.example", "OPTIONS", Response(500), headers=PREFLIGHT)
+    assert (response.status, fields(response)) == (204, {})
 
 
 @pytest.mark.parametrize("headers", [{}, PREFLIGHT])
@@ -149,8 +149,8 @@ def test_errors_of_the_gateway_carry_the_fields(status: int, more: dict[str, Any
         gate.route("=/only", respond="x")
         gate.use(Cors(origins=[APP]))
         with TestGateway(gate) as gateway:
-            answer = gateway.get("/nowhere", {"origin": APP})
+            response = gateway.get("/nowhere", {"origin": APP})
     else:
-        answer = ask({"origins": [APP]}, APP, **more)
-    assert answer.status == status
-    assert fields(answer) == {"access-control-allow-origin": APP}
+        response = ask({"origins": [APP]}, APP, **more)
+    assert response.status == status
+    assert fields(response) == {"access-control-allow-origin": APP}

@@ -17,8 +17,8 @@ KEYS = {
 
 
 def ask(settings: dict[str, Any], **request: Any) -> tuple[int, Received | None]:
-    answer, received = run_hook(KeyAuth(keys=KEYS, **settings).request, **request)
-    return answer.status, received
+    response, received = run_hook(KeyAuth(keys=KEYS, **settings).request, **request)
+    return response.status, received
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_a_known_key_names_its_consumer_and_is_stripped(key: str, consumer: str)
     ],
 )
 def test_anything_else_is_a_401_that_says_nothing_of_the_keys(headers: Any) -> None:
-    answer, received = run_hook(KeyAuth(keys=KEYS).request, headers=headers)
-    assert answer.status == 401 and received is None
-    assert answer.headers["www-authenticate"] == 'Key realm="headgate"'
-    assert "a-key" not in answer.text and "sha256" not in answer.text
+    response, received = run_hook(KeyAuth(keys=KEYS).request, headers=headers)
+    assert response.status == 401 and received is None
+    assert response.headers["www-authenticate"] == 'Key realm="headgate"'
+    assert "a-key" not in response.text and "sha256" not in response.text
 
 
 def test_a_key_in_the_query_is_stripped_and_the_rest_stays_as_it_was() -> None:
@@ -101,7 +101,7 @@ def test_others_find_the_consumer() -> None:
     gate.use(KeyAuth(keys=KEYS))
 
     @gate.route("/")
-    def answer(request: Request) -> Response:
+    def response(request: Request) -> Response:
         seen.append(request.state.consumer)
         return Response(200)
 

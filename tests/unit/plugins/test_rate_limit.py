@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from headgate import ConfigError, Gateway, PluginContext, Request
 from headgate.plugins import KeyAuth, RateLimit
 from headgate.plugins.rate_limit import client_network, parsed_rate
-from headgate.testing import Answer, TestGateway
+from headgate.testing import TestGateway, TestResponse
 
 
 def made(**config: Any) -> RateLimit:
@@ -18,7 +18,7 @@ def made(**config: Any) -> RateLimit:
     return plugin
 
 
-def statuses(plugin: RateLimit, requests: list[dict[str, Any]], *others: Any) -> list[Answer]:
+def statuses(plugin: RateLimit, requests: list[dict[str, Any]], *others: Any) -> list[TestResponse]:
     gate = Gateway()
     gate.route("/", respond="in")
     for other in others:
@@ -28,21 +28,21 @@ def statuses(plugin: RateLimit, requests: list[dict[str, Any]], *others: Any) ->
         return [gateway.get(one.pop("target", "/"), **one) for one in requests]
 
 
-def codes(answers: list[Answer]) -> list[int]:
-    return [answer.status for answer in answers]
+def codes(responses: list[TestResponse]) -> list[int]:
+    return [response.status for response in responses]
 
 
 def test_as_many_as_the_rate_says_pass_at_once() -> None:
-    answers = statuses(RateLimit(rate="3/h"), [{} for _ in range(5)])
-    assert codes(answers) == [200, 200, 200, 429, 429]
-    assert [answer.headers.get("retry-after") for answer in answers[:3]] == [None] * 3
-    assert 1190 <= int(answers[3].headers["retry-after"]) <= 1200
+    responses = statuses(RateLimit(rate="3/h"), [{} for _ in range(5)])
+    assert codes(responses) == [200, 200, 200, 429, 429]
+    assert [response.headers.get("retry-after") for response in responses[:3]] == [None] * 3
+    assert 1190 <= int(responses[3].headers["retry-after"]) <= 1200
 
 
 def test_responses_say_what_is_left() -> None:
-    answers = statuses(RateLimit(rate="3/h"), [{} for _ in range(4)])
-    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"rate-limit";q=3;w=3600'}
-    told = [answer.headers["ratelimit"] for answer in answers]
+    responses = statuses(RateLimit(rate="3/h"), [{} for _ in range(4)])
+    assert {response.headers["ratelimit-policy"] for response in responses} == {'"rate-limit";q=3;w=3600'}
+    told = [response.headers["ratelimit"] for response in responses]
     assert [one.partition(";t=")[0] for one in told] == [f'"rate-limit";r={left}' for left in (2, 1, 0, 0)]
     assert statuses(RateLimit(rate="3/h", fields=False), [{}])[0].headers.get("ratelimit") is None
 
@@ -63,20 +63,20 @@ def test_a_burst_is_bounded_by_itself() -> None:
 )
 def test_each_value_has_a_rate_of_its_own(by: str, same: dict[str, Any], other: dict[str, Any]) -> None:
     auth = KeyAuth(keys={"one": "k1", "two": "k2"}, anonymous="nobody")
-    answers = statuses(RateLimit(rate="1/h", by=by), [dict(same), dict(same), dict(other)], auth)
-    assert codes(answers) == [200, 429, 200]
+    responses = statuses(RateLimit(rate="1/h", by=by), [dict(same), dict(same), dict(other)], auth)
+    assert codes(responses) == [200, 429, 200]
 
 
 def test_a_request_without_the_value_counts_by_its_address() -> None:
     one, two = {"address": "192.0.2.1"}, {"address": "192.0.2.2"}
-    answers = statuses(RateLimit(rate="1/h", by="header:x-tenant"), [dict(one), dict(one), dict(two)])
-    assert codes(answers) == [200, 429, 200]
+    responses = statuses(RateLimit(rate="1/h", by="header:x-tenant"), [dict(one), dict(one), dict(two)])
+    assert codes(responses) == [200, 429, 200]
 
 
 def test_guessing_keys_has_a_rate_and_consumers_are_known_before_theirs() -> None:
     assert made(rate="1/h").order < KeyAuth.order < made(rate="1/h", by="{consumer} {path}").order
-    answers = statuses(RateLimit(rate="1/h"), [{} for _ in range(2)], KeyAuth(keys={"a": "k"}))
-    assert codes(answers) == [401, 429]
+    responses = statuses(RateLimit(rate="1/h"), [{} for _ in range(2)], KeyAuth(keys={"a": "k"}))
+    assert codes(responses) == [401, 429]
 
 
 def test_addresses_of_one_ipv6_network_are_one_client() -> None:
@@ -136,9 +136,9 @@ def test_an_offender_stays_limited_while_the_table_is_flooded() -> None:
 
 def test_two_uses_have_tables_of_their_own() -> None:
     strict, loose = RateLimit(rate="1/h"), RateLimit(rate="5/h")
-    answers = statuses(loose, [{} for _ in range(2)], strict)
-    assert codes(answers) == [200, 429]
-    assert len(answers[0].headers.get_all("ratelimit")) == 2
+    responses = statuses(loose, [{} for _ in range(2)], strict)
+    assert codes(responses) == [200, 429]
+    assert len(responses[0].headers.get_all("ratelimit")) == 2
 
 
 @pytest.mark.parametrize("rate", ["", "10", "10/", "0/s", "10/0s", "10/fortnight", "-1/s", "1.5/s"])

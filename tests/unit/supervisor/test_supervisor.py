@@ -22,7 +22,7 @@ from headgate import Gateway
 gate = Gateway()
 gate.listen("unix:{socket}")
 gate.timeouts(drain="20s")
-gate.route("/", respond="{answer}")
+gate.route("/", respond="{response}")
 """
 
 
@@ -44,8 +44,8 @@ class Gate:
         self.environment = os.environ | {"HEADGATE_RUNTIME_DIR": str(folder / "run")}
         self.write()
 
-    def write(self, answer: str = "one", more: str = "") -> None:
-        self.file.write_text(GATE.format(socket=self.socket, answer=answer) + more)
+    def write(self, response: str = "one", more: str = "") -> None:
+        self.file.write_text(GATE.format(socket=self.socket, response=response) + more)
 
     def start(self, *options: str) -> None:
         command = [sys.executable, "-m", "headgate", "run", str(self.file), *options]
@@ -113,7 +113,7 @@ def test_it_serves_and_stops_without_leftovers(gate: Gate) -> None:
 def test_reload_brings_new_code_in_new_workers(gate: Gate) -> None:
     gate.start("--workers", "2")
     old = gate.workers()
-    gate.write(answer="two")
+    gate.write(response="two")
     assert gate.command("reload").returncode == 0
     assert gate.ask() == "two"
     assert not set(gate.workers()) & set(old)
@@ -134,7 +134,7 @@ def test_version_that_does_not_load_never_replaces_the_old_one(gate: Gate) -> No
 
 def test_version_whose_startup_fails_never_replaces_the_old_one(gate: Gate) -> None:
     gate.start("--workers", "1")
-    gate.write(answer="two", more="@gate.startup\nasync def pools():\n    raise OSError('no database')\n")
+    gate.write(response="two", more="@gate.startup\nasync def pools():\n    raise OSError('no database')\n")
     result = gate.command("reload")
     assert result.returncode == 1 and "startup hook" in result.stderr and "no database" in result.stderr
     assert gate.ask() == "one"
@@ -156,7 +156,7 @@ def test_request_in_flight_ends_before_the_old_worker_does(gate: Gate) -> None:
     connection = gate.connect()
     connection.request("GET", "/")
     eventually(lambda: any(worker.connections for worker in gate.status().workers))
-    gate.write(answer="two", more=slow)
+    gate.write(response="two", more=slow)
     assert gate.command("reload").returncode == 0
     assert connection.getresponse().read() == b"one"
     connection.close()
@@ -166,7 +166,7 @@ def test_request_in_flight_ends_before_the_old_worker_does(gate: Gate) -> None:
 def test_upgrade_hands_the_listeners_to_a_new_program(gate: Gate) -> None:
     gate.start("--workers", "1")
     inode = gate.socket.stat().st_ino
-    gate.write(answer="two")
+    gate.write(response="two")
     result = gate.command("upgrade")
     assert result.returncode == 0, result.stderr
     assert gate.process.wait(20) == 0

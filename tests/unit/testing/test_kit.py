@@ -40,9 +40,9 @@ def test_request_goes_through_to_a_function(headgate_gateway: Start) -> None:
         return Response.json({"saw": received.json(), "path": received.path}, 201)
 
     gateway = headgate_gateway(two_servers(), upstreams={"api": orders})
-    answer = gateway.post("/api/orders?x=1", '{"n": 1}', {"content-type": "application/json"})
-    assert answer.status == 201 and answer.json() == {"saw": {"n": 1}, "path": "/api/orders"}
-    assert answer.route == "api" and answer.record.upstream == "api" and answer.record.status == 201
+    response = gateway.post("/api/orders?x=1", '{"n": 1}', {"content-type": "application/json"})
+    assert response.status == 201 and response.json() == {"saw": {"n": 1}, "path": "/api/orders"}
+    assert response.route == "api" and response.record.upstream == "api" and response.record.status == 201
     (received,) = gateway.received
     assert received.method == "POST" and received.headers["x-forwarded-for"] == "127.0.0.1"
 
@@ -54,8 +54,8 @@ def test_attempts_are_recorded(headgate_gateway: Start) -> None:
 
 
 def test_server_that_is_not_mentioned_refuses(headgate_gateway: Start) -> None:
-    answer = headgate_gateway(two_servers()).get("/api/x")
-    assert answer.status == 502 and len(answer.attempts) == 2
+    response = headgate_gateway(two_servers()).get("/api/x")
+    assert response.status == 502 and len(response.attempts) == 2
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_server_that_is_not_mentioned_refuses(headgate_gateway: Start) -> None:
 def test_server_may_be_a_constant(
     headgate_gateway: Start, server: Any, status: int, body: bytes | None
 ) -> None:
-    answer = headgate_gateway(two_servers(), upstreams={"api": server}).get("/api/x")
-    assert answer.status == status and body in (None, answer.body)
+    response = headgate_gateway(two_servers(), upstreams={"api": server}).get("/api/x")
+    assert response.status == status and body in (None, response.body)
 
 
-def test_server_may_answer_one_after_another(headgate_gateway: Start) -> None:
+def test_server_may_respond_one_after_another(headgate_gateway: Start) -> None:
     gateway = headgate_gateway(two_servers(), upstreams={"api": [200, 503, 204]})
     assert [gateway.get("/api/x").status for _ in range(4)] == [200, 503, 204, 204]
 
@@ -105,8 +105,8 @@ def test_clock_goes_forward_for_timeouts(headgate_gateway: Start) -> None:
     pending = gateway.start("GET", "/api/x")
     gateway.until(lambda: gateway.received)
     gateway.advance("61s")
-    answer = pending.result()
-    assert answer.status == 504
+    response = pending.result()
+    assert response.status == 504
     assert gateway.counters["timeout_upstream_head"] == 1
 
 
@@ -222,9 +222,9 @@ def test_own_bytes_reach_the_parser(headgate_gateway: Start) -> None:
     async def smuggle() -> bytes:
         reader, writer = await gateway.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
-        answer = await reader.read()
+        response = await reader.read()
         writer.close()
-        return answer
+        return response
 
     assert gateway.run(smuggle()).startswith(b"HTTP/1.1 400 ")
 
@@ -233,8 +233,8 @@ def test_coroutine_of_the_test_may_make_requests(headgate_gateway: Start) -> Non
     gateway = headgate_gateway(two_servers(), upstreams={"api": lambda received: received.target})
 
     async def many() -> list[str]:
-        answers = await asyncio.gather(*(gateway.send("GET", f"/api/{n}") for n in range(20)))
-        return [answer.text for answer in answers]
+        responses = await asyncio.gather(*(gateway.send("GET", f"/api/{n}") for n in range(20)))
+        return [response.text for response in responses]
 
     assert gateway.run(many()) == [f"/api/{n}" for n in range(20)]
 
@@ -266,8 +266,8 @@ def test_one_hook_of_each_phase_runs_alone() -> None:
         return None if "x-key" in request.headers else Response(401)
 
     assert run_hook(admit)[0].status == 401
-    answer, received = run_hook(admit, headers={"x-key": "1"}, target="/x")
-    assert answer.status == 200 and received and received.target == "/x"
+    response, received = run_hook(admit, headers={"x-key": "1"}, target="/x")
+    assert response.status == 200 and received and received.target == "/x"
 
     def move(request: Request) -> None:
         request.path = "/new"
@@ -289,8 +289,8 @@ def test_one_hook_of_each_phase_runs_alone() -> None:
     def sorry(request: Request, error: Failure) -> Response:
         return Response.json({"kind": error.kind}, 503)
 
-    answer, _ = run_hook(sorry, phase="error")
-    assert answer.status == 503 and answer.json() == {"kind": "connect_failed"}
+    response, _ = run_hook(sorry, phase="error")
+    assert response.status == 503 and response.json() == {"kind": "connect_failed"}
 
 
 def test_hook_of_a_plugin_runs_alone() -> None:
@@ -303,8 +303,8 @@ def test_hook_of_a_plugin_runs_alone() -> None:
 
 def test_live_gateway_has_a_port() -> None:
     with LiveGateway(two_servers(), upstreams={"api": "hello"}) as live:
-        with urllib.request.urlopen(f"{live.url}/api/x") as answer:
-            assert answer.read() == b"hello"
+        with urllib.request.urlopen(f"{live.url}/api/x") as response:
+            assert response.read() == b"hello"
         assert [received.target for received in live.received] == ["/api/x"]
 
 
@@ -326,7 +326,7 @@ def test_nothing_is_left_open() -> None:
     gc.collect()  # a socket or a loop that is left would warn, and warnings are errors here
 
 
-def test_fetches_are_answered_by_the_test_and_nobody_else(headgate_gateway: Start) -> None:
+def test_fetches_get_the_responses_of_the_test_only(headgate_gateway: Start) -> None:
     gate = Gateway()
 
     @gate.route("/{which}")
@@ -406,9 +406,9 @@ def test_run_hook_takes_a_route_and_what_it_decorates_stays_a_function() -> None
     def stamp(request: Request, response: ResponseView) -> None:
         response.headers["x-gate"] = "yes"
 
-    answer, received = run_hook(access, target="/api/v2/users")
+    response, received = run_hook(access, target="/api/v2/users")
     assert received and received.headers["x-version"] == "v2"
-    assert "x-gate" not in answer.headers
+    assert "x-gate" not in response.headers
     assert run_hook(access, phase="response", target="/api/v2/users")[0].headers["x-gate"] == "yes"
     asked = SimpleNamespace(headers={}, params={"version": "v3"})
     assert access.function(asked) is None and asked.headers == {"x-version": "v3"}
@@ -426,9 +426,9 @@ def test_run_hook_takes_a_method_of_a_plugin() -> None:
             request.headers["x-asked"] = "yes"
 
         def response(self, request: Request, response: ResponseView) -> None:
-            response.headers["x-answered"] = "yes"
+            response.headers["x-stamped"] = "yes"
 
-    answer, received = run_hook(Stamp().request)
-    assert received and received.headers["x-asked"] == "yes" and "x-answered" not in answer.headers
-    answer, received = run_hook(Stamp().response)
-    assert received and "x-asked" not in received.headers and answer.headers["x-answered"] == "yes"
+    response, received = run_hook(Stamp().request)
+    assert received and received.headers["x-asked"] == "yes" and "x-stamped" not in response.headers
+    response, received = run_hook(Stamp().response)
+    assert received and "x-asked" not in received.headers and response.headers["x-stamped"] == "yes"

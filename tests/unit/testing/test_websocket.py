@@ -40,7 +40,7 @@ def gateway() -> Gateway:
 def test_messages_go_through_hooks_to_the_server_and_back() -> None:
     with TestGateway(gateway(), upstreams={"chat": WebSocketServer()}) as running:
         with running.websocket("/ws", {"x-a": "1"}, address="192.0.2.7") as socket:
-            assert socket.answer.status == 101
+            assert socket.response.status == 101
             assert (socket.ask("one"), socket.ask(b"\0two")) == ("one", b"\0two")
             assert (socket.ask("loud"), socket.receive()) == ("LOUD", "192.0.2.7")
         assert running.received[0].headers["x-a"] == "1"
@@ -57,7 +57,7 @@ def test_server_may_be_a_function_of_the_test() -> None:
 
     with TestGateway(gateway(), upstreams={"chat": WebSocketServer(talk, subprotocol="v2")}) as running:
         socket = running.websocket("/ws", subprotocols=["v1", "v2"])
-        assert socket.answer.headers["sec-websocket-protocol"] == "v2"
+        assert socket.response.headers["sec-websocket-protocol"] == "v2"
         assert socket.receive() == "hello"
         socket.send("me")
         with pytest.raises(WebSocketClosed) as closed:
@@ -85,11 +85,11 @@ def test_what_a_hook_raises_is_raised_in_the_test() -> None:
             running.websocket("/ws").ask("raise")
 
 
-def test_refusal_has_its_answer() -> None:
+def test_refusal_has_its_response() -> None:
     with TestGateway(gateway(), upstreams={"chat": WebSocketServer()}) as running:
         with pytest.raises(WebSocketRefused) as refused:
             running.websocket("/ws?no")
-        assert (refused.value.answer.status, refused.value.answer.text) == (403, "not you")
+        assert (refused.value.response.status, refused.value.response.text) == (403, "not you")
         assert running.get("/ws").status == 426
 
 

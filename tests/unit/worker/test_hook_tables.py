@@ -12,10 +12,10 @@ from headgate.compile.order import Compiled, compile_gateway
 from headgate.worker.loop import Loop
 
 
-def compiled(answer: Callable[[_core.Request], Any]) -> Compiled:
+def compiled(response: Callable[[_core.Request], Any]) -> Compiled:
     gate = Gateway()
     gate.listen("127.0.0.1:0")
-    gate.route("/")(answer)
+    gate.route("/")(response)
     return compile_gateway(gate)
 
 
@@ -48,10 +48,10 @@ async def connect(core: _core.Core) -> tuple[asyncio.StreamReader, asyncio.Strea
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
     writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    return await answered(reader)
+    return await response_text(reader)
 
 
-async def answered(reader: asyncio.StreamReader) -> str:
+async def response_text(reader: asyncio.StreamReader) -> str:
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     return (await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))).decode()
 
@@ -87,11 +87,11 @@ def test_a_bad_snapshot_prepares_nothing(loop: Loop, core: _core.Core) -> None:
 
 def test_an_old_table_is_released_with_its_last_request(loop: Loop, core: _core.Core) -> None:
     async def act() -> None:
-        is_asked, may_answer, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        is_asked, may_respond, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def wait(_: _core.Request) -> Response:
             is_asked.set()
-            await may_answer.wait()
+            await may_respond.wait()
             return Response(200, "old")
 
         first, second = compiled(wait), saying("new")
@@ -102,8 +102,8 @@ def test_an_old_table_is_released_with_its_last_request(loop: Loop, core: _core.
         core.apply(second.snapshot, second.hooks)
         assert await ask(*idle) == "new"
         assert not released.is_set()
-        may_answer.set()
-        assert await answered(busy[0]) == "old"
+        may_respond.set()
+        assert await response_text(busy[0]) == "old"
         async with asyncio.timeout(5):
             await released.wait()
         # the connection is kept, its next request is under the new table
@@ -142,8 +142,8 @@ def test_a_listener_that_is_taken_out_stops_and_its_connections_end(loop: Loop, 
         core.unlisten("removed")
         assert await ask(*kept) == "first"
         removed[1].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        answer = await removed[0].read()  # to its end
-        assert b"connection: close" in answer.lower() and answer.endswith(b"first")
+        response = await removed[0].read()  # to its end
+        assert b"connection: close" in response.lower() and response.endswith(b"first")
         await asyncio.sleep(0)
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", ports["removed"])

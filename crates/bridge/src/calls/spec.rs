@@ -88,7 +88,7 @@ impl Hook {
 #[pyfunction]
 pub(crate) fn phases() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     const FLAGS: [(Flag, &str); 4] = [
-        (Flag::Answers, "answers"),
+        (Flag::CanRespond, "can_respond"),
         (Flag::HasBody, "has_body"),
         (Flag::WithoutRoute, "without_route"),
         (Flag::Repeats, "repeats"),
@@ -118,7 +118,7 @@ fn phase_named(name: &str) -> PyResult<Phase> {
 /// What becomes of a request whose hook fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OnError {
-    /// It is answered with 500.
+    /// The client gets 500.
     Closed,
     /// It goes on as if the hook were not there.
     Open,

@@ -33,7 +33,7 @@ impl Meaning<Rc<Exchange>> for Verdict {
             }
         }
         match listed_fields(result)? {
-            Some(headers) if call.hook.phase.has(Flag::Answers) => {
+            Some(headers) if call.hook.phase.has(Flag::CanRespond) => {
                 let response = response(call, result, &headers)?;
                 Ok(Self::Respond(Box::new(response)))
             }
@@ -64,7 +64,7 @@ impl Meaning<Rc<Exchange>> for BodyVerdict {
         };
         if call.subject.status.get() != 0 {
             return Err(PyRuntimeError::new_err(format!(
-                "hook `{name}` answers when the response has begun; hint: take the body whole, with `mode=\"buffer\"`"
+                "hook `{name}` responds after the response has begun; hint: take the body whole, with `mode=\"buffer\"`"
             )));
         }
         let response = response(call, result, &headers)?;
@@ -123,10 +123,10 @@ fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
         "return nothing to keep the chunk, or bytes to put in its place; text must be encoded"
     } else if hook.phase == Phase::Balance {
         "return nothing, one of `upstream.servers`, or the address of one"
-    } else if hook.phase.has(Flag::Answers) {
+    } else if hook.phase.has(Flag::CanRespond) {
         "return nothing to go on, or a `headgate.Response` to send"
     } else {
-        "nothing can be answered in this phase: return nothing"
+        "a hook of this phase cannot respond: return nothing"
     };
     PyTypeError::new_err(format!("hook `{}` returned a `{kind}`; hint: {hint}", hook.name))
 }

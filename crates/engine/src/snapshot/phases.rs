@@ -34,8 +34,8 @@ impl Scope {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Flag {
-    /// A hook may return a response, which answers the request.
-    Answers = 1,
+    /// A hook may return a response, which ends the request.
+    CanRespond = 1,
     /// Hooks are called once for each piece of a body, or with a whole one.
     HasBody = 2,
     /// Hooks of the gateway run for requests that reach no route too.
@@ -95,25 +95,25 @@ phases! {
     /// A chunk or datagram came from the server.
     ServerData = "server_data", Listener;
     /// Before routing.
-    Rewrite = "rewrite", Gateway, Answers, WithoutRoute;
+    Rewrite = "rewrite", Gateway, CanRespond, WithoutRoute;
     /// A matcher function of a route.
     Match = "match", Matcher;
     /// The route is chosen.
-    Request = "request", Route, Answers;
+    Request = "request", Route, CanRespond;
     /// The request's body is on its way.
-    RequestBody = "request_body", Route, Answers, HasBody, Repeats;
+    RequestBody = "request_body", Route, CanRespond, HasBody, Repeats;
     /// A server is to be chosen for an attempt.
-    Balance = "balance", Route, Answers;
+    Balance = "balance", Route, CanRespond;
     /// Before each attempt's bytes go out.
-    UpstreamRequest = "upstream_request", Route, Answers;
+    UpstreamRequest = "upstream_request", Route, CanRespond;
     /// The response's head is there.
-    Response = "response", Route, Answers;
+    Response = "response", Route, CanRespond;
     /// The response's body is on its way.
-    ResponseBody = "response_body", Route, Answers, HasBody, Repeats;
+    ResponseBody = "response_body", Route, CanRespond, HasBody, Repeats;
     /// A message of a WebSocket came, from either side.
     WebSocketMessage = "websocket_message", Route, Repeats;
     /// Something failed before a response began.
-    Error = "error", Route, Answers, WithoutRoute;
+    Error = "error", Route, CanRespond, WithoutRoute;
     /// After the last byte.
     Log = "log", Route, WithoutRoute;
 }

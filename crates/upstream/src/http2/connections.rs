@@ -100,7 +100,7 @@ impl StreamSlot {
         Poll::Pending
     }
 
-    /// The server has answered something.
+    /// The server has responded.
     #[inline]
     pub fn settle(&self) {
         self.0.is_settled.set(true);

@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //! `h2` writes frame by frame; each would be a system call. So what it writes is gathered here, its flush does nothing, and
-//! the connection's task sends all of it at once when `h2` has nothing more to do: with ten streams answered in one turn
+//! the connection's task sends all of it at once when `h2` has nothing more to do: with responses on ten streams in one turn
 //! of the loop, one call instead of ten.
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! What answers the key of a WebSocket handshake.
+//! The server's reply to the key of a WebSocket handshake.
 
 use aws_lc_rs::digest::{digest, SHA1_FOR_LEGACY_USE_ONLY};
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-"""Answers made by hooks: every kind of `Response`, streams among them."""
+"""Responses made by hooks: every kind of `Response`, streams among them."""
 
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually
@@ -11,30 +11,30 @@ gate = Gateway()
 gate.listen(LISTEN)
 state = {"closed": 0, "sent": 0}
 
-def answering(path):
+def responding(path):
     return gate.route(path)
 
-@answering("/bytes")
+@responding("/bytes")
 def _(request):
     return Response(200, b"\\x00\\x01", headers={"x-a": "1"})
 
-@answering("/text")
+@responding("/text")
 async def _(request):
     return Response(401, "who are you? \\u00fc")
 
-@answering("/json")
+@responding("/json")
 def _(request):
     return Response.json({"a": [1, "\\u00fc"]}, 202, headers=[("x-a", "1"), ("x-a", "2")])
 
-@answering("/redirect")
+@responding("/redirect")
 def _(request):
     return Response.redirect("/there", 303)
 
-@answering("/none")
+@responding("/none")
 def _(request):
     return Response(204)
 
-@answering("/stream")
+@responding("/stream")
 async def _(request):
     async def rows():
         for number in range(5):
@@ -42,14 +42,14 @@ async def _(request):
             await asyncio.sleep(0.001)
     return Response.stream(rows(), content_type="text/x-rows")
 
-@answering("/big-stream")
+@responding("/big-stream")
 async def _(request):
     async def rows():
         for _ in range(200):
             yield b"x" * 65536
     return Response.stream(rows())
 
-@answering("/endless")
+@responding("/endless")
 async def _(request):
     async def rows():
         try:
@@ -61,7 +61,7 @@ async def _(request):
             state["closed"] += 1
     return Response.stream(rows())
 
-@answering("/broken-stream")
+@responding("/broken-stream")
 async def _(request):
     async def rows():
         yield b"first"
@@ -69,15 +69,15 @@ async def _(request):
         raise RuntimeError("stream is broken")
     return Response.stream(rows())
 
-@answering("/silence")
+@responding("/silence")
 def _(request):
     pass
 
-@answering("/nonsense")
+@responding("/nonsense")
 def _(request):
     return 42
 
-@answering("/state")
+@responding("/state")
 def _(request):
     return Response.json(state)
 """
@@ -88,7 +88,7 @@ def gateway(serve_module: Serve) -> RunningGateway:
     return serve_module(GATE)
 
 
-def test_bytes_are_answered(gateway: RunningGateway) -> None:
+def test_bytes_are_sent_as_they_are(gateway: RunningGateway) -> None:
     response = gateway.get("/bytes")
     assert (response.status, response.body) == (200, b"\x00\x01")
     assert response.get("content-type") == "application/octet-stream"
@@ -96,30 +96,30 @@ def test_bytes_are_answered(gateway: RunningGateway) -> None:
     assert response.get("content-length") == "2"
 
 
-def test_text_is_answered_as_utf_8(gateway: RunningGateway) -> None:
+def test_text_is_sent_as_utf_8(gateway: RunningGateway) -> None:
     response = gateway.get("/text")
     assert (response.status, response.text) == (401, "who are you? \u00fc")
     assert response.get("content-type") == "text/plain; charset=utf-8"
 
 
-def test_json_is_answered_with_repeated_headers(gateway: RunningGateway) -> None:
+def test_json_is_sent_with_repeated_headers(gateway: RunningGateway) -> None:
     response = gateway.get("/json")
     assert (response.status, response.json()) == (202, {"a": [1, "\u00fc"]})
     assert response.all("x-a") == ["1", "2"]
 
 
-def test_redirect_is_answered(gateway: RunningGateway) -> None:
+def test_redirect_is_the_response(gateway: RunningGateway) -> None:
     response = gateway.get("/redirect")
     assert (response.status, response.get("location")) == (303, "/there")
 
 
-def test_answer_without_body_keeps_the_connection(gateway: RunningGateway) -> None:
+def test_response_without_body_keeps_the_connection(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         assert client.get("/none").status == 204
         assert client.get("/text").status == 401
 
 
-def test_answer_to_head_has_no_body(gateway: RunningGateway) -> None:
+def test_response_to_head_has_no_body(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         assert client.request("HEAD", "/bytes").get("content-length") == "2"
         assert client.request("HEAD", "/stream").status == 200
@@ -168,7 +168,7 @@ def test_stream_waits_for_a_slow_client_and_ends_with_it(gateway: RunningGateway
     )
 
 
-def test_stream_that_raises_cuts_the_answer_and_is_logged(gateway: RunningGateway) -> None:
+def test_stream_that_raises_cuts_the_response_and_is_logged(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         client.send(b"GET /broken-stream HTTP/1.1\r\nHost: gate.test\r\n\r\n")
         assert client.head().status == 200
@@ -187,7 +187,9 @@ def test_nonsense_from_a_hook_is_an_error(gateway: RunningGateway) -> None:
     gateway.wait_for_log("(?s)nonsense|int")
 
 
-def test_body_of_a_request_that_a_hook_answers_is_no_request(gateway: RunningGateway, origin: Origin) -> None:
+def test_body_of_a_request_that_a_hook_responds_to_is_no_request(
+    gateway: RunningGateway, origin: Origin
+) -> None:
     with gateway.client() as client:
         response = client.request("POST", "/text", body=b"GET /bytes HTTP/1.1\r\nHost: a\r\n\r\n")
         assert response.status == 401

@@ -41,38 +41,38 @@ def test_redirect_cannot_be_made_to_split_the_response(gateway: RunningGateway) 
     assert response.get("location") == "/new/x%0D%0ASet-Cookie:%20evil=1"
 
 
-def test_fixed_text_is_answered(gateway: RunningGateway) -> None:
+def test_fixed_text_is_the_response(gateway: RunningGateway) -> None:
     response = gateway.get("/text")
     assert (response.status, response.text) == (200, "hello")
     assert response.get("content-type") == "text/plain; charset=utf-8"
     assert response.get("date") is not None
 
 
-def test_fixed_answer_has_status_headers_and_body(gateway: RunningGateway) -> None:
+def test_fixed_response_has_status_headers_and_body(gateway: RunningGateway) -> None:
     response = gateway.get("/teapot")
     assert (response.status, response.text) == (418, "short")
     assert response.get("content-type") == "text/x-fixed"
     assert response.get("cache-control") == "no-store"
 
 
-def test_status_alone_is_an_answer(gateway: RunningGateway) -> None:
+def test_status_alone_is_a_response(gateway: RunningGateway) -> None:
     assert gateway.get("/gone").status == 410
 
 
-def test_fixed_answer_without_content_ends_at_the_head(gateway: RunningGateway) -> None:
+def test_fixed_response_without_content_ends_at_the_head(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         response = client.get("/empty")
         assert (response.status, response.get("content-length")) == (204, None)
         assert client.get("/text").text == "hello"
 
 
-def test_head_of_a_fixed_answer_has_its_length(gateway: RunningGateway) -> None:
+def test_head_of_a_fixed_response_has_its_length(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         assert client.request("HEAD", "/text").get("content-length") == "5"
         assert client.get("/text").text == "hello"
 
 
-def test_body_sent_to_a_fixed_answer_is_read_over(gateway: RunningGateway) -> None:
+def test_body_sent_to_a_fixed_response_is_discarded(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         response = client.request("POST", "/text", body=b"GET /gone HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         assert response.text == "hello"
