@@ -34,7 +34,7 @@ OUT = {
     r"\b(fixed|error|own|streamed) answers?\b": "a fixed response, an error response, a local reply",
     r"\bput(s|ting)? (it |that |all |what was prepared )?in force\b": "apply",
     r"\b(0|null) is no bound\b": "`0 means no limit`",
-    r"\b(client_left|upstream_cut|file_cut|body_used_up|endless_interim|unasked_(upgrade|transfer_coding)|no_answer)\b": (
+    r"\b(client_left|upstream_cut|file_cut|body_used_up|endless_interim|unasked_\w+|no_answer)\b": (
         "the kinds of docs/reference/failures.md"
     ),
     r"\b(HookAnswer|FileAnswer|AnswerBody|NoAnswer|BadAnswer)\b": "response, or local reply",

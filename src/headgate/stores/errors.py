@@ -4,7 +4,7 @@ from headgate.stores.base import Key, Revision
 
 
 class StoreError(Exception):
-    """The ground of all of them."""
+    """Base class for all of them."""
 
 
 class StoreUnavailable(StoreError):

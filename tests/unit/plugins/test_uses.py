@@ -171,13 +171,13 @@ def test_report_logs_and_counts_and_changes_nothing(caplog: pytest.LogCaptureFix
     gate = gate_with(plugin, mode="report", name="greedy")
     server = Response(200, "as it was", headers={"x-s": "1"})
     with caplog.at_level(logging.WARNING), TestGateway(gate, upstreams={"server.test:80": server}) as gateway:
-        answer = gateway.get("/path", {"x-a": "1"})
+        response = gateway.get("/path", {"x-a": "1"})
         received = gateway.received[0]
-    assert (answer.status, answer.text, answer.headers["x-s"]) == (200, "as it was", "1")
-    assert "set-cookie" not in answer.headers
+    assert (response.status, response.text, response.headers["x-s"]) == (200, "as it was", "1")
+    assert "set-cookie" not in response.headers
     assert (received.target, received.headers["x-a"], received.body) == ("/path", "1", b"")
     assert {"x-consumer", "x-more"} & set(received.headers) == set()
-    assert answer.record.state["seen"] == "1"
+    assert response.record.state["seen"] == "1"
     told = [
         (record.message, vars(record)["status"]) for record in caplog.records if "would" in record.message
     ]
