@@ -38,4 +38,11 @@ def sqlite(folder: Path) -> Iterator[Place]:
     yield Place(f"sqlite://{folder / 'config.db'}")
 
 
-PLACES = {"sqlite": sqlite}
+@contextlib.contextmanager
+def files(folder: Path) -> Iterator[Place]:
+    """A folder."""
+    (folder / "conf.d").mkdir()
+    yield Place(f"files:{folder / 'conf.d'}")
+
+
+PLACES = {"sqlite": sqlite, "files": files}

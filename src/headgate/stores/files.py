@@ -1,0 +1,136 @@
+"""Configuration in a folder of files, with a history of who changed what: the store that editors and Git know.
+
+How it works: the folder is the truth, the history tells how it came to be. What is found in the folder and is not
+in the history (an editor, `cp`, a ConfigMap, Git) becomes a revision of the author `files`, once the folder has been
+at rest for a moment. What is applied is written to the history first, then to the files. A folder that cannot be
+written to is read all the same, with a history in memory.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote
+
+from headgate.stores.base import (
+    Changes,
+    Document,
+    Entry,
+    Key,
+    Node,
+    Revision,
+    Snapshot,
+    Timing,
+    Transaction,
+)
+from headgate.stores.errors import StoreCorrupt, StoreUnavailable
+from headgate.stores.files_folder import ConfigurationFolder
+from headgate.stores.inotify import FolderEvents
+from headgate.stores.watching import WatchedStore
+
+T = TypeVar("T")
+
+POLL_S = 10
+
+
+class FilesStore(WatchedStore):
+    """See the module; `files:/dir`."""
+
+    def __init__(self, url: str, folder: Path, timing: Timing) -> None:
+        super().__init__(url, timing)
+        self._folder = ConfigurationFolder(folder)
+        self._thread = ThreadPoolExecutor(1, "headgate-files")
+        self._events: FolderEvents | None = None
+        self._poller: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of_url(cls, url: str, timing: Timing) -> "FilesStore":
+        """The store of a URL; raises `ValueError`."""
+        path = unquote(url.partition(":")[2])
+        path = path.removeprefix("//") if path.startswith("//") else path
+        if not path:
+            raise ValueError(f"`{url}` is not a valid store\n  hint: files:/etc/headgate/conf.d")
+        return cls(url, Path(path), timing)
+
+    async def load(self) -> Snapshot:
+        """See `Store`."""
+        return await self._run(self._folder.snapshot)
+
+    async def changes_since(self, position: Revision) -> Changes | None:
+        """See `WatchedStore`."""
+        return await self._run(lambda: self._folder.changes_since(position))
+
+    async def apply(self, transaction: Transaction) -> Revision:
+        """See `Store`."""
+        revision = await self._run(lambda: self._folder.apply(transaction))
+        self.wake()
+        return revision
+
+    async def history(
+        self, *, limit: int = 100, before: int | None = None, key: Key | None = None
+    ) -> Sequence[Entry]:
+        """See `Store`."""
+        return await self._run(lambda: self._folder.entries(limit, before, key))
+
+    async def at(self, number: int) -> Snapshot:
+        """See `Store`."""
+        return await self._run(lambda: self._folder.at(number))
+
+    async def compact(self, *, keep: int | None = None, older_than: timedelta | None = None) -> int:
+        """See `Store`."""
+        return await self._run(lambda: self._folder.compact(keep, older_than))
+
+    @contextlib.asynccontextmanager
+    async def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AsyncIterator[None]:
+        """See `Store`; the node is there for as long as its process holds a lock, so `ttl_s` is not needed."""
+        release = await self._run(lambda: self._folder.announce(node, facts))
+        try:
+            yield
+        finally:
+            release()
+
+    async def nodes(self) -> Sequence[Node]:
+        """See `Store`."""
+        return await self._run(self._folder.nodes)
+
+    async def listen(self) -> None:
+        """See `WatchedStore`."""
+        if self._poller is None:
+            self._events = FolderEvents(self._touch)
+            self._events.watch(self._folder.watched())
+            self._poller = asyncio.create_task(self._poll())
+
+    def _touch(self) -> None:
+        self._folder.is_touched = True
+        self.wake()
+
+    async def _poll(self) -> None:
+        """Looks also where the kernel gives no events (NFS, bind mounts of other hosts)."""
+        while True:
+            await asyncio.sleep(min(POLL_S, self.timing.poll_s))
+            self._touch()
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await super().close()
+        if self._poller is not None:
+            self._poller.cancel()
+        if self._events is not None:
+            self._events.close()
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        if self.is_closed:
+            raise StoreUnavailable("the store was closed")
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            self.is_ill(error)
+            raise
+        self.is_well()
+        if self._events is not None and not self.is_closed:
+            self._events.watch(self._folder.watched())
+        return result

@@ -1,0 +1,294 @@
+"""A folder of files and its history, brought together; all calls block and run in one thread."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote, unquote
+
+from headgate.stores.base import (
+    Change,
+    Changes,
+    Document,
+    Edit,
+    Entry,
+    Key,
+    Node,
+    Revision,
+    Snapshot,
+    Transaction,
+    new_mark,
+)
+from headgate.stores.documents import decoded, encoded
+from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreReadOnly, StoreUnavailable
+from headgate.stores.files_history import FolderHistory, Record, State, replace_file
+from headgate.stores.files_tree import FolderTree, Place, file_of
+from headgate.stores.files_writing import checked_place, content
+from headgate.stores.planning import Step, merged, oldest_kept, planned, touches, undone
+from headgate.stores.watching import HistoryGap, resumable
+
+AUTHOR = "files"
+REST_S, REST_OF_LOSS_S = 0.02, 0.3
+MOST_REVISIONS_AT_ONCE = 500
+DURABLE_ONE_BY_ONE = 20
+
+
+class ConfigurationFolder:
+    """See the module."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.is_touched = True
+        """Whether anything may have changed since the folder was read."""
+        self._tree = FolderTree(folder)
+        self._history = FolderHistory(folder / ".headgate")
+        self._is_read_only = False
+        self._epoch = ""
+
+    def watched(self) -> set[Path]:
+        """The folders in which changes matter."""
+        return self._tree.folders() | ({self._history.folder} if self._history.exists() else set())
+
+    def snapshot(self) -> Snapshot:
+        """Everything now."""
+        with self._locked():
+            return _snapshot(self._absorbed())
+
+    def changes_since(self, position: Revision) -> Changes | None:
+        """What the history has first, and then what the folder has."""
+        with self._locked():
+            state = self._history.state()
+            if state.head == position:
+                state = self._absorbed()
+            if state.head == position:
+                return None
+            if not resumable(position, state.head, state.oldest, self._history.mark(position.number)):
+                raise HistoryGap
+            last = min(state.head.number, position.number + MOST_REVISIONS_AT_ONCE)
+            records = [self._history.record(number) for number in range(position.number + 1, last + 1)]
+            changes = [
+                Change(step.edit.key, step.edit.after, record.entry.revision.number)
+                for record in records
+                for step in record.steps
+            ]
+            return merged(records[-1].entry.revision, changes)
+
+    def apply(self, transaction: Transaction) -> Revision:
+        """Does a transaction: history, files, head."""
+        with self._locked():
+            if self._is_read_only:
+                raise StoreReadOnly(f"`{self.folder}` cannot be written to")
+            state = self._absorbed()
+            if transaction.mark in state.marks:
+                return Revision(state.head.epoch, state.marks[transaction.mark], transaction.mark)
+            steps = planned(transaction, state.head, state.resources.get)
+            if not steps:
+                return state.head
+            places = self._tree.places
+            for step in steps:
+                checked_place(places.get(step.edit.key), file_of(self.folder, step.edit.key), step.edit.key)
+            revision = Revision(state.head.epoch, state.head.number + 1, transaction.mark)
+            self._record(revision, steps, transaction.author, transaction.note, writes_files=True)
+            return revision
+
+    def entries(self, limit: int, before: int | None, key: Key | None) -> Sequence[Entry]:
+        """The newest entries first."""
+        with self._locked():
+            state = self._absorbed()
+            found: list[Entry] = []
+            number = min(state.head.number, before - 1 if before is not None else state.head.number)
+            while number >= max(state.oldest, 1) and len(found) < limit:
+                entry = self._history.record(number).entry
+                found += [entry] if touches(entry, key) else []
+                number -= 1
+            return found
+
+    def at(self, number: int) -> Snapshot:
+        """Everything as it was."""
+        with self._locked():
+            state = self._absorbed()
+            if number > state.head.number:
+                raise LookupError(
+                    f"there is no revision {number} yet\n  hint: the newest is {state.head.number}"
+                )
+            if number < state.oldest:
+                raise RevisionCompacted(number, state.oldest)
+            newer = (self._history.record(one) for one in range(state.head.number, number, -1))
+            resources = undone(state.resources, (step for record in newer for step in record.steps))
+            mark = self._history.mark(number) or ""
+            return Snapshot(Revision(state.head.epoch, number, mark), MappingProxyType(resources))
+
+    def compact(self, keep: int | None, older_than: timedelta | None) -> int:
+        """Forgets history."""
+        with self._locked():
+            state = self._absorbed()
+            last_old = None
+            if older_than is not None:
+                limit = datetime.now(UTC) - older_than
+                last_old = state.head.number
+                while last_old > 0 and self._history.record(last_old).entry.at > limit:
+                    last_old -= 1
+                    if last_old < max(state.oldest, 1):
+                        break
+            by_age = older_than is not None
+            oldest = oldest_kept(
+                state.head.number, state.oldest, keep=keep, last_old=last_old or None, by_age=by_age
+            )
+            self._history.forget(oldest)
+            return oldest
+
+    def announce(self, node: str, facts: Document) -> Callable[[], None]:
+        """Says that a node is there until the call that is given back."""
+        with self._locked():
+            folder = self._history.folder / "nodes"
+            folder.mkdir(exist_ok=True)
+            path = folder / f"{quote(node, safe='')}.json"
+            replace_file(path, encoded(facts).encode(), is_durable=False)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return lambda: os.close(descriptor)
+
+    def nodes(self) -> list[Node]:
+        """The nodes whose processes hold their locks."""
+        with self._locked():
+            found = []
+            for path in sorted((self._history.folder / "nodes").glob("*.json")):
+                if _is_held(path):
+                    found.append(Node(unquote(path.stem), decoded(path.read_bytes(), str(path))))
+                else:
+                    path.unlink(missing_ok=True)
+            return found
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds the history's lock, and ends what somebody died in."""
+        self._refuse_vanished()
+        try:
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(self._history.locked())
+                except OSError as error:
+                    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                        raise
+                    self._is_read_only = True
+                    self._history = FolderHistory(Path(tempfile.mkdtemp(prefix="headgate-history-")))
+                    stack.enter_context(self._history.locked())
+                while pending := self._history.pending():
+                    self._end(pending)
+                former, self._epoch = self._epoch, self._history.state().head.epoch
+                if former != self._epoch:
+                    self.is_touched = True  # nothing in the folder is in this history yet
+                yield
+        except OSError as error:
+            raise StoreUnavailable(f"`{self.folder}`: {error.strerror or error}") from None
+
+    def _refuse_vanished(self) -> None:
+        """A folder that is gone, or empty and without its history all at once, was not emptied but unmounted."""
+        if not self.folder.is_dir():
+            raise StoreUnavailable(f"there is no folder `{self.folder}`\n  hint: make it; it may be empty")
+        if self._epoch and not self._history.exists() and not self._tree.read():
+            raise StoreUnavailable(
+                f"`{self.folder}` is empty all at once, and its history is gone\n  hint: is it mounted?"
+            )
+
+    def _absorbed(self) -> State:
+        """The state, with what was changed in the folder by others."""
+        state = self._history.state()
+        if not self.is_touched:
+            return state
+        self.is_touched = False
+        try:
+            steps = self._rested(state)
+        except BaseException:
+            self.is_touched = True
+            raise
+        if steps:
+            names = ", ".join(sorted(str(step.edit.key) for step in steps[:5]))
+            note = f"changed on disk: {names}{' and others' if len(steps) > 5 else ''}"
+            revision = Revision(state.head.epoch, state.head.number + 1, new_mark())
+            self._record(revision, steps, AUTHOR, note, writes_files=False)
+        return self._history.state()
+
+    def _rested(self, state: State) -> tuple[Step, ...]:
+        """What differs from the history, once it has been the same for a moment; longer where something is lost,
+        since an editor may be in the middle of renaming."""
+        since = time.monotonic()
+        seen: object = None
+        while True:
+            steps: tuple[Step, ...] = ()
+            corrupt: StoreCorrupt | None = None
+            try:
+                steps = _difference(state, self._tree.read())
+            except StoreCorrupt as error:
+                corrupt = error
+            now: object = str(corrupt) if corrupt else steps
+            if not steps and not corrupt:
+                return ()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            is_loss = corrupt is not None or any(step.edit.after is None for step in steps)
+            if time.monotonic() - since >= (REST_OF_LOSS_S if is_loss else REST_S):
+                if corrupt:
+                    raise corrupt
+                return steps
+            time.sleep(REST_S / 2)
+
+    def _record(
+        self, revision: Revision, steps: tuple[Step, ...], author: str, note: str, *, writes_files: bool
+    ) -> None:
+        edits = tuple(step.edit for step in steps)
+        record = Record(Entry(revision, datetime.now(UTC), author, note, edits), steps, writes_files)
+        self._history.begin(record)
+        self._end(record)
+
+    def _end(self, record: Record) -> None:
+        if record.writes_files:
+            places = self._tree.places
+            for step in record.steps:
+                key = step.edit.key
+                place = places.get(key)
+                self._write(place.path if place else file_of(self.folder, key), step, len(record.steps))
+            if len(record.steps) > DURABLE_ONE_BY_ONE:
+                os.sync()
+        self._history.end(record)
+
+    def _write(self, path: Path, step: Step, of: int) -> None:
+        after = step.edit.after
+        if after is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            target = path.resolve() if path.is_symlink() else path
+            replace_file(target, content(path, after), is_durable=of <= DURABLE_ONE_BY_ONE)
+        self._tree.wrote(path, step.edit.key, None if after is None else dict(after))
+
+
+def _snapshot(state: State) -> Snapshot:
+    return Snapshot(state.head, MappingProxyType(dict(state.resources)))
+
+
+def _difference(state: State, places: dict[Key, Place]) -> tuple[Step, ...]:
+    """What leads from the history's state to the folder's."""
+    steps = []
+    for key in sorted(state.resources.keys() | places.keys()):
+        known, found = state.resources.get(key), places.get(key)
+        before = known.document if known else None
+        after = found.document if found else None
+        if before != after and (before is None or after is None or encoded(before) != encoded(after)):
+            steps.append(Step(Edit(key, before, after), known.revision if known else None))
+    return tuple(steps)
+
+
+def _is_held(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -1,0 +1,214 @@
+"""The history of a folder of files, in its hidden folder `.headgate`.
+
+How it works: `head.json` says which revision is the newest; `history/NUMBER.json` says what each did. An entry is
+written before the files are, and the head after: an entry above the head is a transaction that somebody died in,
+and the next one to hold the lock ends it. `state.json` is the whole at some revision, so that opening need not read
+all entries. Every file is replaced by renaming; whoever reads or writes
+holds `lock` by flock(2).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from headgate.stores.base import Edit, Entry, Key, Resource, Revision, new_mark
+from headgate.stores.documents import decoded, key_of
+from headgate.stores.errors import StoreCorrupt
+from headgate.stores.planning import Step
+
+CHECKPOINT_EACH = 64
+RECENT_MARKS = 64
+
+
+@dataclass(slots=True)
+class Record:
+    """An entry of the history as it lies on disk; `writes_files` if its transaction also wrote the files."""
+
+    entry: Entry
+    steps: tuple[Step, ...]
+    writes_files: bool
+
+
+@dataclass(slots=True)
+class State:
+    """What the history says: the newest revision, the oldest that is kept, the resources, and the numbers of the
+    newest marks."""
+
+    head: Revision
+    oldest: int = 0
+    resources: dict[Key, Resource] = field(default_factory=dict)
+    marks: dict[str, int] = field(default_factory=dict)
+
+
+class FolderHistory:
+    """See the module. All calls are made with the lock held."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._state: State | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the lock; makes the folder. Raises `OSError` where it cannot."""
+        (self.folder / "history").mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def exists(self) -> bool:
+        """Whether there is a history."""
+        return (self.folder / "head.json").exists()
+
+    def state(self) -> State:
+        """The state at the head; reads only what came since the last call."""
+        head = self._json("head.json") if self.exists() else None
+        if head is None:
+            for left in [*(self.folder / "history").iterdir(), self.folder / "state.json"]:
+                left.unlink(missing_ok=True)
+            head = {"epoch": new_mark(), "number": 0, "mark": "", "oldest": 0}
+            self._replace("head.json", head)
+        revision = Revision(head["epoch"], head["number"], head["mark"])
+        if self._state is None or self._state.head.epoch != revision.epoch:
+            self._state = self._checkpoint(revision.epoch)
+        if self._state.head.number > revision.number:
+            self._state = self._checkpoint(revision.epoch)
+        for number in range(self._state.head.number + 1, revision.number + 1):
+            _advance(self._state, self.record(number))
+        self._state.head, self._state.oldest = revision, head["oldest"]
+        self._state.marks = head.get("marks", {})
+        return self._state
+
+    def pending(self) -> Record | None:
+        """The transaction that somebody died in."""
+        number = self.state().head.number + 1
+        return self.record(number) if self._path(number).exists() else None
+
+    def begin(self, record: Record) -> None:
+        """Writes the entry of a new revision."""
+        entry = record.entry
+        edits: list[dict[str, Any]] = [
+            {"key": str(s.edit.key), "before": s.edit.before, "after": s.edit.after, "former": s.former}
+            for s in record.steps
+        ]
+        told: dict[str, Any] = {
+            "revision": str(entry.revision),
+            "at": entry.at.isoformat(),
+            "author": entry.author,
+        }
+        told |= {"note": entry.note, "writes_files": record.writes_files, "edits": edits}
+        self._replace(f"history/{entry.revision.number:012}.json", told)
+
+    def end(self, record: Record) -> None:
+        """Makes it the head."""
+        state = self.state()
+        _advance(state, record)
+        state.marks[record.entry.revision.mark] = record.entry.revision.number
+        state.marks = dict(list(state.marks.items())[-RECENT_MARKS:])
+        self._write_head(state)
+        if state.head.number % CHECKPOINT_EACH == 0 or len(record.steps) > 1000:
+            self._write_checkpoint(state)
+
+    def forget(self, oldest: int) -> None:
+        """Removes the entries below a number."""
+        state = self.state()
+        former, state.oldest = state.oldest, oldest
+        self._write_checkpoint(state)
+        self._write_head(state)
+        for number in range(max(former, 1), oldest):
+            self._path(number).unlink(missing_ok=True)
+
+    def record(self, number: int) -> Record:
+        """The entry of a revision."""
+        where = f"history/{number:012}.json"
+        told = self._json(where)
+        try:
+            steps = tuple(
+                Step(Edit(key_of(edit["key"], where), edit["before"], edit["after"]), edit["former"])
+                for edit in told["edits"]
+            )
+            at = datetime.fromisoformat(told["at"])
+            edits = tuple(step.edit for step in steps)
+            revision = Revision.parse(told["revision"])
+            entry = Entry(revision, at, told["author"], told["note"], edits)
+            return Record(entry, steps, told["writes_files"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreCorrupt(f"`{self.folder / where}` is not an entry of a history: {error}") from None
+
+    def mark(self, number: int) -> str | None:
+        """The mark of a revision that is kept."""
+        if number == 0:
+            return ""
+        return self.record(number).entry.revision.mark if self._path(number).exists() else None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"history/{number:012}.json"
+
+    def _checkpoint(self, epoch: str) -> State:
+        if not (self.folder / "state.json").exists():
+            return State(Revision(epoch, 0))
+        told = self._json("state.json")
+        if told.get("epoch") != epoch:
+            return State(Revision(epoch, 0))
+        resources = {}
+        for text, (document, revision) in told["resources"].items():
+            key = key_of(text, "state.json")
+            resources[key] = Resource(key, document, revision)
+        return State(Revision(epoch, told["number"]), 0, resources)
+
+    def _write_checkpoint(self, state: State) -> None:
+        resources = {str(key): [one.document, one.revision] for key, one in state.resources.items()}
+        told = {"epoch": state.head.epoch, "number": state.head.number, "resources": resources}
+        self._replace("state.json", told)
+
+    def _write_head(self, state: State) -> None:
+        head = {"epoch": state.head.epoch, "number": state.head.number, "mark": state.head.mark}
+        self._replace("head.json", head | {"oldest": state.oldest, "marks": state.marks})
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            return decoded(path.read_bytes(), str(path))
+        except OSError as error:
+            raise StoreCorrupt(f"`{path}`: {error.strerror}") from None
+
+    def _replace(self, name: str, value: dict[str, Any]) -> None:
+        replace_file(self.folder / name, json.dumps(value).encode(), is_durable=True)
+
+
+def _advance(state: State, record: Record) -> None:
+    number = record.entry.revision.number
+    for step in record.steps:
+        if step.edit.after is None:
+            state.resources.pop(step.edit.key, None)
+        else:
+            state.resources[step.edit.key] = Resource(step.edit.key, step.edit.after, number)
+    state.head = record.entry.revision
+
+
+def replace_file(path: Path, content: bytes, *, is_durable: bool, mode: int = 0o600) -> None:
+    """Writes a file so that others see the old or the new content whole; keeps the mode of one that is there."""
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode & 0o7777
+    name = path.parent / f".{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

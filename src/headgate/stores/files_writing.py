@@ -1,0 +1,43 @@
+"""How a document is written to a file, by the file's ending; and which files are not written."""
+
+import json
+from pathlib import Path
+
+from headgate.config.documents import read_document
+from headgate.stores.base import Document, Key
+from headgate.stores.errors import StoreReadOnly
+from headgate.stores.files_tree import Place
+
+MOST_FILE_NAME_BYTES = 255
+
+
+def checked_place(place: Place | None, new: Path, key: Key) -> None:
+    """Raises `StoreReadOnly` where a resource stands in a file that is not ours to write."""
+    if place is None:
+        if len(new.name.encode()) > MOST_FILE_NAME_BYTES:
+            raise StoreReadOnly(f"`{key}` makes a file name that is too long\n  hint: a shorter name")
+    elif not place.is_alone:
+        raise StoreReadOnly(f"`{key}` is in `{place.path}` with others\n  hint: change that file by hand")
+    elif place.path.suffix == ".toml":
+        raise StoreReadOnly(f"`{place.path}` cannot be written\n  hint: YAML or JSON, or change it by hand")
+
+
+def content(path: Path, document: Document) -> bytes:
+    """The text of a file: JSON, or YAML where the file is there already and JSON is not its format."""
+    as_json = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if path.suffix == ".json":
+        return as_json.encode()
+    import yaml
+
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    return (text if _says(text, document) else as_json).encode()
+
+
+def _says(text: str, document: Document) -> bool:
+    """Whether YAML 1.2 reads the document in what was written as YAML 1.1; JSON is YAML too."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        return read_document(Path(file.name)).values == document

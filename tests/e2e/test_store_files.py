@@ -1,0 +1,253 @@
+"""What is special about the store that is a folder of files: others change it, with editors, links and renames."""
+
+import asyncio
+import errno
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headgate.stores import (
+    Key,
+    Snapshot,
+    Store,
+    StoreCorrupt,
+    StoreReadOnly,
+    StoreUnavailable,
+    Transaction,
+    Update,
+    Write,
+    open_store,
+)
+from headgate.stores.files_history import FolderHistory
+from headgate.stores.inotify import FolderEvents
+
+from .kit.net import eventually
+from .kit.stores import QUICK
+
+A, B = Key("routes", "a"), Key("upstreams", "b")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "conf.d"
+    (made / "routes").mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+async def store(folder: Path) -> AsyncIterator[Store]:
+    async with open_store(f"files:{folder}", timing=replace(QUICK, poll_s=60)) as opened:
+        yield opened
+
+
+async def next_of(watch: AsyncIterator[Update]) -> Update:
+    async with asyncio.timeout(20):
+        return await anext(watch)
+
+
+def changed(update: Update) -> dict[Key, object]:
+    assert not isinstance(update, Snapshot)
+    return {change.key: change.document for change in update.changes}
+
+
+async def test_all_formats_and_bundles_are_read(store: Store, folder: Path) -> None:
+    (folder / "routes/a.yaml").write_text("path: /a  # here\n")
+    (folder / "routes/b.toml").write_text("path = '/b'\n")
+    (folder / "routes/c%2Fd.json").write_text('{"path": "/c"}')
+    (folder / "all.yaml").write_text("upstreams: {u: {servers: [x]}}\nroutes: [{name: e, path: /e}]\n")
+    (folder / "routes/a.yaml~").write_text("old")
+    (folder / "routes/.a.yaml.swp").write_text("swap")
+    (folder / "README").write_text("read me")
+    loaded = await store.load()
+    assert loaded.documents("routes") == {
+        "a": {"path": "/a"},
+        "b": {"path": "/b"},
+        "c/d": {"path": "/c"},
+        "e": {"path": "/e"},
+    }
+    assert loaded.documents("upstreams") == {"u": {"servers": ["x"]}}
+
+
+async def test_what_others_change_is_a_revision_of_their_own(store: Store, folder: Path) -> None:
+    watch = store.watch()
+    await next_of(watch)
+    (folder / "routes/a.yaml").write_text("v: 1\n")
+    assert changed(await next_of(watch)) == {A: {"v": 1}}
+    (entry,) = await store.history()
+    assert (entry.author, entry.note) == ("files", "changed on disk: routes/a")
+
+
+async def test_an_editor_that_renames_never_makes_a_resource_vanish(store: Store, folder: Path) -> None:
+    """As vim does it with `backupcopy=no`: the file is away for a moment."""
+    path = folder / "routes/a.yaml"
+    path.write_text("v: 1\n")
+    watch = store.watch()
+    await next_of(watch)
+    path.rename(folder / "routes/a.yaml~")
+    await asyncio.sleep(0.05)  # longer than a folder must be at rest, shorter than a loss must last
+    path.write_text("v: 2\n")
+    assert changed(await next_of(watch)) == {A: {"v": 2}}
+
+
+async def test_a_file_removed_for_good_is_a_resource_deleted(store: Store, folder: Path) -> None:
+    (folder / "routes/a.yaml").write_text("v: 1\n")
+    watch = store.watch()
+    await next_of(watch)
+    (folder / "routes/a.yaml").unlink()
+    assert changed(await next_of(watch)) == {A: None}
+
+
+async def test_a_config_map_that_is_swapped_is_one_revision(store: Store, folder: Path) -> None:
+    """Kubernetes' layout: the files are links through `..data`, which is replaced by renaming."""
+    for version in (1, 2):
+        (folder / f"..v{version}").mkdir()
+        for name in ("one", "two"):
+            bundle = {"routes": {name: {"version": version}}}
+            (folder / f"..v{version}/{name}.json").write_text(json.dumps(bundle))
+    (folder / "..data").symlink_to("..v1")
+    for name in ("one", "two"):
+        (folder / f"{name}.json").symlink_to(f"..data/{name}.json")
+    watch = store.watch()
+    first = await next_of(watch)
+    assert isinstance(first, Snapshot)
+    assert first.documents("routes") == {"one": {"version": 1}, "two": {"version": 1}}
+    (folder / "..new").symlink_to("..v2")
+    (folder / "..new").rename(folder / "..data")
+    update = changed(await next_of(watch))
+    assert update == {Key("routes", "one"): {"version": 2}, Key("routes", "two"): {"version": 2}}
+
+
+async def test_a_folder_without_events_is_polled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FolderEvents, "watch", lambda *_: None)
+    async with open_store(f"files:{folder}", timing=replace(QUICK, poll_s=0.05)) as store:
+        watch = store.watch()
+        await next_of(watch)
+        (folder / "routes/a.yaml").write_text("v: 1\n")
+        assert changed(await next_of(watch)) == {A: {"v": 1}}
+
+
+async def test_a_file_that_cannot_be_read_is_told_with_its_line_and_the_watch_goes_on_when_it_is_mended(
+    store: Store, folder: Path
+) -> None:
+    watch = store.watch()
+    await next_of(watch)
+    (folder / "routes/a.yaml").write_text("v: [1\n")
+    waiting = asyncio.ensure_future(next_of(watch))
+    await asyncio.to_thread(eventually, lambda: "a.yaml:" in store.health.error, "the error is told")
+    (folder / "routes/a.yaml").write_text("v: [1]\n")
+    assert changed(await waiting) == {A: {"v": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("upstreams: 5", "is not a table"),
+        ("routes: {a: 5}", "`routes/a` is not a table"),
+        ("Routes: {a: {}}", "not a valid kind"),
+        ("routes: [{name: a}, {name: a}]", "not a table of resources"),
+        ("routes: {twin: {}}", "twin.yaml"),
+    ],
+)
+async def test_a_bundle_that_is_none_is_refused(store: Store, folder: Path, content: str, told: str) -> None:
+    (folder / "routes/twin.yaml").write_text("{}")
+    (folder / "all.yaml").write_text(content)
+    with pytest.raises(StoreCorrupt, match=told):
+        await store.load()
+
+
+async def test_files_are_written_in_the_format_they_have(store: Store, folder: Path) -> None:
+    path = folder / "routes/a.yaml"
+    path.write_text("v: 1\n")
+    path.chmod(0o640)
+    odd = {"on": "yes", "time": "1e3", "octal": "0o17", "text": "é: #"}
+    await store.apply(Transaction((Write(A, odd), Write(B, {"v": 2}))))
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert json.loads((folder / "upstreams/b.json").read_text()) == {"v": 2}
+    async with open_store(f"files:{folder}") as other:
+        assert (await other.load()).documents("routes") == {"a": odd}
+        assert len(await other.history()) == 2
+
+
+async def test_a_resource_in_a_file_of_many_is_not_written(store: Store, folder: Path) -> None:
+    (folder / "all.yaml").write_text("routes: {a: {v: 1}}  # with a comment\n")
+    (folder / "routes/t.toml").write_text("v = 1\n")
+    for key in (A, Key("routes", "t")):
+        with pytest.raises(StoreReadOnly, match="by hand"):
+            await store.apply(Transaction((Write(B, {}), Write(key, {"v": 2}))))
+    assert not (folder / "upstreams").exists()
+    with pytest.raises(StoreReadOnly, match="too long"):
+        await store.apply(Transaction((Write(Key("routes", "x" * 253), {}),)))
+
+
+@pytest.mark.parametrize("stage", ["before the files", "before the head"])
+async def test_a_transaction_that_was_killed_in_the_middle_is_ended_by_the_next(
+    folder: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if stage == "before the files":
+            patch.setattr("headgate.stores.files_folder.ConfigurationFolder._write", die)
+        else:
+            patch.setattr(FolderHistory, "end", die)
+        async with open_store(f"files:{folder}") as store:
+            with pytest.raises(Killed):
+                await store.apply(Transaction((Write(A, {"v": 1}), Write(B, {"v": 1})), author="ann"))
+    async with open_store(f"files:{folder}") as store:
+        loaded = await store.load()
+        assert {key: one.document for key, one in loaded.resources.items()} == {A: {"v": 1}, B: {"v": 1}}
+        assert [entry.author for entry in await store.history()] == ["ann"]
+    assert json.loads((folder / "routes/a.json").read_text()) == {"v": 1}
+
+
+async def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "routes/a.yaml").write_text("v: 1\n")
+    make = Path.mkdir
+
+    def refuse(path: Path, *arguments: object, **options: object) -> None:
+        if path.is_relative_to(folder):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        make(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    async with open_store(f"files:{folder}", timing=QUICK) as store:
+        watch = store.watch()
+        await next_of(watch)
+        (folder / "routes/a.yaml").write_text("v: 2\n")
+        assert changed(await next_of(watch)) == {A: {"v": 2}}
+        with pytest.raises(StoreReadOnly):
+            await store.apply(Transaction((Write(A, {}),)))
+    assert [path.name for path in folder.iterdir()] == ["routes"]
+
+
+async def test_a_folder_that_is_unmounted_deletes_nothing(store: Store, folder: Path) -> None:
+    (folder / "routes/a.yaml").write_text("v: 1\n")
+    await store.load()
+    folder.rename(folder.parent / "away")
+    with pytest.raises(StoreUnavailable, match="there is no folder"):
+        await store.load()
+    folder.mkdir()
+    with pytest.raises(StoreUnavailable, match="is it mounted"):
+        await store.load()
+    folder.rmdir()
+    (folder.parent / "away").rename(folder)
+    assert (await store.load()).documents("routes") == {"a": {"v": 1}}
+
+
+async def test_a_history_that_was_removed_begins_anew_under_another_epoch(store: Store, folder: Path) -> None:
+    first = await store.apply(Transaction((Write(A, {"v": 1}),)))
+    (folder / ".headgate/head.json").unlink()
+    update = await next_of(store.watch(first))
+    assert isinstance(update, Snapshot)
+    assert update.revision.epoch != first.epoch
+    assert update.documents("routes") == {"a": {"v": 1}}
