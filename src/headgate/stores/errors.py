@@ -4,7 +4,7 @@ from headgate.stores.base import Key, Revision
 
 
 class StoreError(Exception):
-    """Base class for all of them."""
+    """Base class of all errors of a store."""
 
 
 class StoreUnavailable(StoreError):
