@@ -88,7 +88,7 @@ PROCESSES = {"supervisor", "worker", "agent", "admin"}
 MOST_IN_A_RING = 4
 # The stores know the configuration only.
 STORES_MAY = {"config"}
-# Built-in plugins see what users see.
+# Built-in plugins see what users see, and `plugins/_x.py`.
 PLUGINS_MAY_NAME = {"headgate", "headgate.plugin"}
 NOBODY_IMPORTS = {"cli", "admin"}
 
@@ -269,7 +269,9 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
     room = parts[0]
     if room == "plugins":
         inside = name.startswith("headgate.plugins") and parts[1:] == ("__init__",)
-        if target and name not in PLUGINS_MAY_NAME and not inside:
+        # what several plugins have in common: `plugins/_x.py`
+        is_common = name.startswith("headgate.plugins._")
+        if target and name not in PLUGINS_MAY_NAME and not inside and not is_common:
             yield f"{where}: a plugin uses the public API only, not `{name}`"
     elif room == "stores" and target not in {*STORES_MAY, "stores", ""}:
         yield f"{where}: a store knows `headgate.config` only, not `{name}`"

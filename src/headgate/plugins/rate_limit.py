@@ -1,32 +1,26 @@
-"""Bounds how often a client may ask, over all workers of the node.
+"""Bounds how often a client may ask, over all workers of a node, or over all nodes that share a Redis.
 
-How it works: the generic cell rate algorithm (ITU-T I.371), a token bucket that is one number for each client: the
-moment at which its bucket will be full again. Each request moves it on by `per / limit`; one that would move it further
-than the bucket is deep is refused and moved back. A moment in the past means nothing, so an entry lives until it has
-come. Clients that were refused are kept in a table of their own: any number of clients that ask once cannot push them
-out. Workers that count for one client in the same instant may let one request each more through than the rate says.
+The algorithms are in `_rates` and `_rates_redis`, whom requests are counted for in `_clients`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
+import asyncio
 import math
 import re
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from headgate import Plugin, PluginContext, Request, Response, ResponseView
+from headgate import ConfigError, Plugin, PluginContext, Redis, Request, Response, ResponseView
 
-UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
-RATE = re.compile(r"\s*(\d+)\s*/\s*(\d*)\s*([a-z]+)\s*")
-PART = re.compile(r"\{([^{}]*)\}")
-PLAIN = ("address", "consumer", "host", "method", "path", "route")
-NAMED = ("header", "cookie", "query", "param")
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+from ._clients import BY, ClientKeys, checked_by
+from ._rates import Gcra, Limiter, Rate, SlidingWindow, Verdict, parsed_rate
+from ._rates_redis import RedisLimiter
+from ._store import Store, WhenAway
+
+Algorithm = Literal["token-bucket", "sliding-window", "leaky-bucket"]
 
 
 class RateLimit(Plugin):
@@ -35,6 +29,9 @@ class RateLimit(Plugin):
     Past it the reply is 429 with `Retry-After` (RFC 9110 section 10.2.3) in whole seconds; who waits so long is let
     in. Every response says what is left in `RateLimit` and `RateLimit-Policy`
     (draft-ietf-httpapi-ratelimit-headers-10). By consumer it runs at order 100.
+
+    With `redis` all nodes count together: nothing is let in beyond the rate, and requests are counted up to `batch`
+    seconds before they come, a twentieth of the burst for each worker at most.
     """
 
     order = -100  # before authentication: guessing keys has a rate too
@@ -44,16 +41,24 @@ class RateLimit(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        rate: str = Field(description="Requests in a time, such as `10/s`, `100/minute`, `1000/24h`.")
+        rate: str | list[str] = Field(
+            description="Requests in a time, such as `10/s`, `100/minute`, `1000/24h`; of several each must hold."
+        )
         burst: int | None = Field(
             default=None, ge=1, description="Requests that may come at once; null is the number in `rate`."
         )
-        by: str = Field(
-            default="address",
-            description="Who has a rate: `address`, `consumer`, `header:NAME`, or a text with these and `{host}`, "
-            "`{method}`, `{path}`, `{route}`, `{cookie:NAME}`, `{query:NAME}`, `{param:NAME}` in braces. "
-            "A request without that value counts by its address.",
+        algorithm: Algorithm = Field(
+            default="token-bucket",
+            description="`token-bucket` (by the generic cell rate algorithm), `sliding-window` (no more than the rate "
+            "in any window), or `leaky-bucket`, which holds requests back so that they go on one by one.",
         )
+        delay: float = Field(
+            default=1.0,
+            gt=0,
+            le=60,
+            description="`leaky-bucket`: the longest a request is held back, in seconds.",
+        )
+        by: str = Field(default="address", description=BY)
         ipv6_prefix: int = Field(
             default=64, ge=1, le=128, description="The bits of an IPv6 address that are one client."
         )
@@ -64,139 +69,167 @@ class RateLimit(Plugin):
             default="8m",
             description="The size of the table of clients; when it is full the ones seen longest ago go.",
         )
+        redis: str | None = Field(
+            default=None,
+            description="A Redis that all nodes count in: `redis://host`, `redis+sentinel://...`, `redis+cluster://...`.",
+        )
+        redis_timeout: float = Field(
+            default=0.1, gt=0, description="The longest that Redis is waited for, in seconds."
+        )
+        batch: float = Field(
+            default=0.1,
+            ge=0,
+            le=10,
+            description="The longest that a worker lets in what it took from Redis at once, in seconds; 0 asks "
+            "each time.",
+        )
+        when_away: WhenAway = Field(
+            default="local",
+            description="Without Redis: `local` counts on each node its part of the rate, `open` lets in, `closed` "
+            "is a 503.",
+        )
+        nodes: int = Field(
+            default=1, ge=1, description="`local`: how many nodes there are; each has that part of the rate."
+        )
+        status: int = Field(default=429, ge=400, le=599, description="The status of a refusal.")
         fields: bool = Field(
             default=True, description="Whether responses carry `RateLimit` and `RateLimit-Policy`."
         )
 
         @field_validator("rate")
         @classmethod
-        def _rate(cls, rate: str) -> str:
-            parsed_rate(rate)
+        def _rate(cls, rate: str | list[str]) -> str | list[str]:
+            if not rate and isinstance(rate, list):
+                raise ValueError("a rate is missing")
+            for one in [rate] if isinstance(rate, str) else rate:
+                parsed_rate(one)
             return rate
 
         @field_validator("by")
         @classmethod
         def _by(cls, by: str) -> str:
-            for part in _parts(by):
-                kind, _, name = part.partition(":")
-                if part not in PLAIN and not (kind in NAMED and name):
-                    known = ", ".join((*PLAIN, *(f"{one}:NAME" for one in NAMED)))
-                    raise ValueError(f"`{part}` is not a valid part of `by`: it is one of {known}")
-            return by
+            return checked_by(by)
+
+        @model_validator(mode="after")
+        def _leaky(self) -> RateLimit.Config:
+            if self.algorithm == "leaky-bucket" and (self.redis or self.burst):
+                raise ConfigError(
+                    "`leaky-bucket` is of one node and has no burst", hint="leave out `burst` and `redis`"
+                )
+            return self
 
     def setup(self, context: PluginContext) -> None:
-        """Makes the table."""
-        self._limit, self._window = parsed_rate(self.config.rate)
-        self._step = self._window / self._limit
-        self._depth = (self.config.burst or self._limit) * self._step
-        self._parts = _parts(self.config.by)
+        """Makes the tables."""
+        config = self.config
+        self._keys = ClientKeys(config.by, config.ipv4_prefix, config.ipv6_prefix)
         # by who somebody is: after what finds that out
-        self.order = 100 if "consumer" in self._parts else -100
-        self._clients = context.shared("clients", self.config.memory)
-        self._refused = context.shared("refused", self.config.memory)
+        self.order = 100 if self._keys.needs_consumer else -100
+        self._rates = [
+            Rate(limit, window, config.burst or limit)
+            for limit, window in map(
+                parsed_rate, [config.rate] if isinstance(config.rate, str) else config.rate
+            )
+        ]
+        nodes = config.nodes if config.redis else 1
+        self._limiters = [
+            self._local(context, number, rate, nodes) for number, rate in enumerate(self._rates)
+        ]
+        self._shared: list[RedisLimiter] = []
         self._denied = context.counter("denied")
         self._log = context.log
         self._name = re.sub(r"[^A-Za-z0-9_.-]", "-", context.name)
-        self._policy = f'"{self._name}";q={self.config.burst or self._limit};w={math.ceil(self._depth)}'
+        names = [self._name, *(f"{self._name}-{n}" for n in range(2, len(self._rates) + 1))]
+        self._names = names
+        self._policy = ", ".join(
+            f'"{name}";q={rate.burst};w={math.ceil(rate.burst * rate.step)}'
+            for name, rate in zip(names, self._rates, strict=True)
+        )
+        if config.redis:
+            redis = Redis(config.redis, timeout=config.redis_timeout)
+            is_sliding = config.algorithm == "sliding-window"
+            self._shared = [
+                RedisLimiter(redis, rate, name, is_sliding=is_sliding, batch=config.batch)
+                for name, rate in zip(names, self._rates, strict=True)
+            ]
+            self._store = Store(context)
+            self.request = self._request_of_all_nodes  # type: ignore[method-assign, assignment]
+        elif config.algorithm == "leaky-bucket":
+            self.request = self._request_held_back  # type: ignore[method-assign, assignment]
 
     def request(self, request: Request) -> Response | None:
         """Counts the request."""
-        verdict = self._decide(self._key(request), time.monotonic())
-        state = vars(request.state)
-        state.setdefault("rate_limits", []).append((self, verdict))
-        if verdict.wait_s == 0:
-            return None
-        self._denied.add()
-        self._log.info("refused", extra={"by": self.config.by, "request_id": request.id})
-        seconds = max(1, math.ceil(verdict.wait_s))
-        return Response(429, "too many requests\n", headers=[("retry-after", str(seconds))])
+        return self._replied(request, self._decide(self._keys.of(request), time.monotonic()))
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Says what is left."""
-        for plugin, verdict in getattr(request.state, "rate_limits", ()) if self.config.fields else ():
-            if plugin is self:
-                response.headers.add("ratelimit-policy", self._policy)
-                response.headers.add("ratelimit", f'"{self._name}";r={verdict.left};t={verdict.reset_s}')
+        if not self.config.fields:
+            return
+        verdicts = getattr(request.state, "rate_limits", {}).get(id(self))
+        if verdicts is not None:
+            response.headers.add("ratelimit-policy", self._policy)
+            left = ", ".join(
+                f'"{name}";r={one.left};t={one.reset_s}'
+                for name, one in zip(self._names, verdicts, strict=False)
+            )
+            response.headers.add("ratelimit", left)
 
-    def _decide(self, key: bytes, now: float) -> Verdict:
-        table = self._refused if self._refused.get(key) is not None else self._clients
-        full_at = float(table.incr(key, self._step, now, self._step))
-        wait = full_at - now - self._depth
-        # a hair's breadth of rounding must not cost the last request of a burst
-        if wait > self._step * 1e-6:
-            full_at = float(table.incr(key, -self._step))
-            if table is self._clients:
-                self._refused.add(key, full_at, max(full_at - now, 0.001))
-            return Verdict(0, math.ceil(full_at - now), wait)
-        table.expire(key, max(full_at - now, 0.001))
-        left = math.floor((self._depth - (full_at - now)) / self._step + 1e-6)
-        return Verdict(max(left, 0), math.ceil(full_at - now), 0)
+    async def _request_of_all_nodes(self, request: Request) -> Response | None:
+        key, now = self._keys.of(request), time.monotonic()
+        verdicts = await self._store.ask(lambda: self._decide_together(key, now))
+        if verdicts is None:
+            if self.config.when_away == "open":
+                return None
+            if self.config.when_away == "closed":
+                return Response(503, "try again later\n", headers=[("retry-after", "1")])
+            verdicts = self._decide(key, now)
+        return self._replied(request, verdicts)
 
-    def _key(self, request: Request) -> bytes:
-        values = [self._value(part, request) for part in self._parts]
-        if not all(values):
-            values = ["", self._value("address", request)]
-        text = "\0".join(map(str, values)).encode("utf-8", "surrogateescape")
-        return hashlib.blake2b(text, digest_size=16).digest()
+    async def _request_held_back(self, request: Request) -> Response | None:
+        verdicts = self._decide(self._keys.of(request), time.monotonic())
+        reply = self._replied(request, verdicts)
+        delay = max(one.delay_s for one in verdicts)
+        if reply is None and delay > 0:
+            await asyncio.sleep(delay)
+        return reply
 
-    def _value(self, part: str, request: Request) -> str | None:
-        kind, _, name = part.partition(":")
-        if kind == "address":
-            return client_network(request.client.address, self.config.ipv4_prefix, self.config.ipv6_prefix)
-        if kind == "consumer":
-            return getattr(request.state, "consumer", None)
-        if kind == "route":
-            return request.route_name
-        if kind in ("host", "method", "path"):
-            plain: str = getattr(request, kind)
-            return plain.lower() if kind == "host" else plain
-        fields: Any = {
-            "header": request.headers,
-            "cookie": request.cookies,
-            "query": request.query_params,
-            "param": request.params,
-        }[kind]
-        found: str | None = fields.get(name)
-        return found
+    def _replied(self, request: Request, verdicts: list[Verdict]) -> Response | None:
+        state = vars(request.state)
+        state.setdefault("rate_limits", {})[id(self)] = verdicts
+        wait = verdicts[-1].wait_s
+        if wait == 0:
+            return None
+        self._denied.add()
+        self._log.info("refused", extra={"by": self.config.by, "request_id": request.id})
+        seconds = max(1, math.ceil(wait))
+        return Response(self.config.status, "too many requests\n", headers=[("retry-after", str(seconds))])
 
+    def _decide(self, key: bytes, now: float) -> list[Verdict]:
+        """The verdicts of all rates, or up to the first that refuses."""
+        verdicts: list[Verdict] = []
+        for limiter in self._limiters:
+            verdicts.append(limiter.decide(key, now))
+            if verdicts[-1].wait_s > 0:
+                for former in self._limiters[: len(verdicts) - 1]:
+                    former.undo(key, now)
+                break
+        return verdicts
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a request got: how many are left, when the bucket is full again, and how long to wait (0: let in)."""
+    async def _decide_together(self, key: bytes, now: float) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        for limiter in self._shared:
+            verdicts.append(await limiter.decide(key, now))
+            if verdicts[-1].wait_s > 0:
+                for former in self._shared[: len(verdicts) - 1]:
+                    former.undo(key)
+                break
+        return verdicts
 
-    left: int
-    reset_s: int
-    wait_s: float
-
-
-def parsed_rate(rate: str) -> tuple[int, float]:
-    """`100/minute` as requests and seconds; raises `ValueError`."""
-    found = RATE.fullmatch(rate)
-    unit = UNITS.get(found[3]) if found else None
-    count, number = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
-    if unit is None or not count or not number:
-        raise ValueError(
-            f"`{rate}` is not a valid rate: write a number and a time, such as `10/s` or `100/minute`"
-        )
-    return count, float(number * unit)
-
-
-def client_network(address: str, ipv4_prefix: int = 32, ipv6_prefix: int = 64) -> str:
-    """The network that is one client: of an IPv6 address the first part, since one client has all of it; of an address
-    that holds an IPv4 one (mapped, NAT64, 6to4) that."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address  # a Unix socket
-    if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour
-        if parsed in NAT64:
-            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        if inner is None:
-            return str(ipaddress.ip_network((parsed, ipv6_prefix), strict=False))
-        parsed = inner
-    return str(ipaddress.ip_network((parsed, ipv4_prefix), strict=False))
-
-
-def _parts(by: str) -> list[str]:
-    return PART.findall(by) or [by]
+    def _local(self, context: PluginContext, number: int, rate: Rate, nodes: int) -> Limiter:
+        suffix = f"-{number + 1}" if number else ""
+        clients = context.shared(f"clients{suffix}", self.config.memory)
+        refused = context.shared(f"refused{suffix}", self.config.memory)
+        part = Rate(rate.limit, rate.window * nodes, max(1, rate.burst // nodes)) if nodes > 1 else rate
+        if self.config.algorithm == "sliding-window":
+            return SlidingWindow(Rate(max(1, rate.limit // nodes), rate.window, rate.burst), clients, refused)
+        delay = self.config.delay if self.config.algorithm == "leaky-bucket" else None
+        return Gcra(part, clients, refused, delay)

@@ -1,5 +1,6 @@
 """rate-limit: how many pass, whom they are counted for, and what clients are told."""
 
+import math
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from headgate import ConfigError, Gateway, PluginContext, Request
 from headgate.plugins import KeyAuth, RateLimit
-from headgate.plugins.rate_limit import client_network, parsed_rate
+from headgate.plugins._clients import client_network
+from headgate.plugins._rates import Gcra, Limiter, Rate, SlidingWindow, Verdict, parsed_rate
 from headgate.testing import TestGateway, TestResponse
 
 
@@ -100,38 +102,97 @@ def test_what_is_no_address_stays_itself() -> None:
     assert client_network("fe80::1%eth0") == "fe80::/64"
 
 
+def limiter(kind: str, rate: Rate, size: str = "8m") -> Limiter:
+    gate = Gateway()
+    tables = gate.shared("clients", size), gate.shared("refused", size)
+    return SlidingWindow(rate, *tables) if kind == "sliding-window" else Gcra(rate, *tables)
+
+
+def exhausted(limiter: Limiter, key: bytes, now: float) -> Verdict:
+    while (verdict := limiter.decide(key, now)).wait_s == 0:
+        pass
+    return verdict
+
+
+@pytest.mark.parametrize("kind", ["token-bucket", "sliding-window"])
 @given(
     limit=st.integers(1, 1000),
     window=st.integers(1, 100_000),
     burst=st.integers(1, 50),
     gaps=st.lists(st.floats(0, 50), max_size=30),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whoever_waits_as_long_as_he_is_told_passes(
-    limit: int, window: int, burst: int, gaps: list[float]
+    kind: str, limit: int, window: int, burst: int, gaps: list[float]
 ) -> None:
-    plugin = made(rate=f"{limit}/{window}s", burst=burst)
-    now = 1000.0
+    rate = Rate(min(limit, 60) if kind == "sliding-window" else limit, float(window), burst)
+    limits, now = limiter(kind, rate), 1000.0
     for gap in gaps:
-        now += gap * plugin._step / 10
-        plugin._decide(b"key", now)
-    while (verdict := plugin._decide(b"key", now)).wait_s == 0:
-        pass
-    from math import ceil
-
-    told = max(1, ceil(verdict.wait_s))
+        now += gap * rate.step / 10
+        limits.decide(b"key", now)
+    told = max(1, math.ceil(exhausted(limits, b"key", now).wait_s))
     assert told >= 1
-    assert plugin._decide(b"key", now + told).wait_s == 0
+    assert limits.decide(b"key", now + told).wait_s == 0
 
 
-def test_an_offender_stays_limited_while_the_table_is_flooded() -> None:
-    plugin = made(rate="5/h", memory="64k")
-    while plugin._decide(b"offender", 1000.0).wait_s == 0:
-        pass
+@given(st.integers(1, 20), st.lists(st.floats(0, 3), min_size=1, max_size=120))
+@settings(max_examples=100, deadline=None)
+def test_a_sliding_window_lets_in_no_more_than_its_estimate(limit: int, gaps: list[float]) -> None:
+    limits, now, passed = limiter("sliding-window", Rate(limit, 10.0, limit)), 1000.0, []
+    for gap in gaps:
+        now += gap
+        if limits.decide(b"key", now).wait_s == 0:
+            passed.append(now)
+    for moment in passed:
+        inside = [one for one in passed if moment <= one < moment + 10 - 1e-6]
+        assert len(inside) <= 2 * limit  # the estimate's own bound; a window of the clock holds `limit`
+    for start in range(1000, 1400, 10):
+        assert sum(start <= one < start + 10 for one in passed) <= limit
+
+
+@pytest.mark.parametrize("kind", ["token-bucket", "sliding-window"])
+def test_an_offender_stays_limited_while_the_table_is_flooded(kind: str) -> None:
+    limits: Any = limiter(kind, Rate(5, 3600.0, 5), "64k")
+    exhausted(limits, b"offender", 1000.0)
     for number in range(5000):
-        plugin._decide(b"%016d" % number, 1000.0)
-    assert plugin._clients.evictions > 0
-    assert plugin._decide(b"offender", 1000.0).wait_s > 0
+        limits.decide(b"%016d" % number, 1000.0)
+    assert limits._clients.evictions > 0
+    assert limits.decide(b"offender", 1000.0).wait_s > 0
+
+
+def test_each_of_several_rates_holds_and_a_refusal_costs_the_others_nothing() -> None:
+    plugin = made(rate=["5/h", "2/s"])
+    assert [plugin._decide(b"k", 1000.0)[-1].wait_s > 0 for _ in range(4)] == [False, False, True, True]
+    told = [plugin._decide(b"k", moment)[-1] for moment in (1010.0, 1010.0, 1020.0, 1020.0)]
+    assert [one.wait_s > 0 for one in told] == [False, False, False, True]
+    answer = statuses(RateLimit(rate=["5/h", "2/s"]), [{}])[0]
+    assert answer.headers["ratelimit-policy"] == '"rate-limit";q=5;w=3600, "rate-limit-2";q=2;w=1'
+    assert answer.headers["ratelimit"] == '"rate-limit";r=4;t=720, "rate-limit-2";r=1;t=1'
+
+
+def test_a_leaky_bucket_lets_requests_out_one_by_one() -> None:
+    plugin = made(rate="10/s", algorithm="leaky-bucket", delay=0.25)
+    verdicts = [plugin._decide(b"k", 1000.0)[0] for _ in range(5)]
+    assert [round(one.delay_s, 3) for one in verdicts[:3]] == [0.0, 0.1, 0.2]
+    assert [one.wait_s > 0 for one in verdicts] == [False, False, False, True, True]
+    assert (
+        codes(statuses(RateLimit(rate="20/s", algorithm="leaky-bucket"), [{} for _ in range(3)])) == [200] * 3
+    )
+
+
+def test_an_expression_says_who_is_counted() -> None:
+    by = '=request.headers["x-tenant"].lowerAscii()'
+    asked = [{"headers": {"x-tenant": name}} for name in ("A", "a", "b")]
+    assert codes(statuses(RateLimit(rate="1/h", by=by), asked)) == [200, 429, 200]
+    with pytest.raises(ConfigError, match="gives a truth, not a text"):
+        RateLimit(rate="1/h", by='=request.path == "/"')
+    with pytest.raises(ConfigError, match="did you mean `path`"):
+        RateLimit(rate="1/h", by="=request.pth")
+
+
+def test_a_leaky_bucket_has_no_burst() -> None:
+    with pytest.raises(ConfigError, match="leave out `burst`"):
+        RateLimit(rate="1/s", algorithm="leaky-bucket", burst=2)
 
 
 def test_two_uses_have_tables_of_their_own() -> None:

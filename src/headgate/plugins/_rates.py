@@ -1,0 +1,150 @@
+"""How requests are held to a rate on one node: two algorithms over shared dictionaries.
+
+How it works. `Gcra` is the generic cell rate algorithm (ITU-T I.371), a token bucket that is one number for each
+client: the moment at which its bucket will be full again. Each request moves it on by `window / limit`; one that would
+move it further than the bucket is deep is refused and moved back. A moment in the past means nothing, so an entry lives
+until it has come. `SlidingWindow` counts in fixed windows, and takes the window before for as much as still lies within
+one window's length. Workers that count for one client in the same instant may refuse one request each too many, and
+never let one too many in.
+
+Clients that were refused are kept in a table of their own: any number of clients that ask once cannot push them out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple, Protocol
+
+from headgate import Shared
+
+UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
+RATE = re.compile(r"\s*(\d+)\s*/\s*(\d*)\s*([a-z]+)\s*")
+
+
+class Rate(NamedTuple):
+    """So many requests in a window of seconds, and so many at once."""
+
+    limit: int
+    window: float
+    burst: int
+
+    @property
+    def step(self) -> float:
+        """Seconds between two requests at this rate."""
+        return self.window / self.limit
+
+
+class Verdict(NamedTuple):
+    """What a request got: how many are left, when all are there again, how long to wait (0: let in), and how long
+    the request itself is to be held back."""
+
+    left: int
+    reset_s: int
+    wait_s: float
+    delay_s: float = 0.0
+
+
+class Limiter(Protocol):
+    """Decides on requests by their clients' keys."""
+
+    def decide(self, key: bytes, now: float) -> Verdict:
+        """Counts a request at a moment of the monotonic clock; one that is refused does not count."""
+
+    def undo(self, key: bytes, now: float) -> None:
+        """Gives back what was let in last: another limit refused it."""
+
+
+class Gcra:
+    """The generic cell rate algorithm. With `delay` requests over the rate are held back for so many seconds at most,
+    so that they go on one by one (a leaky bucket)."""
+
+    def __init__(self, rate: Rate, clients: Shared, refused: Shared, delay: float | None = None) -> None:
+        self._step = rate.step
+        self._is_leaky = delay is not None
+        self._depth = rate.step + delay if delay is not None else rate.burst * rate.step
+        self._clients = clients
+        self._refused = refused
+
+    def decide(self, key: bytes, now: float) -> Verdict:
+        """See `Limiter`."""
+        table = self._refused if self._refused.get(key) is not None else self._clients
+        full_at = float(table.incr(key, self._step, now, self._step))
+        wait = full_at - now - self._depth
+        # a hair's breadth of rounding must not cost the last request of a burst
+        if wait > self._step * 1e-6:
+            full_at = float(table.incr(key, -self._step))
+            if table is self._clients:
+                self._refused.add(key, full_at, max(full_at - now, 0.001))
+            return Verdict(0, math.ceil(full_at - now), wait)
+        table.expire(key, max(full_at - now, 0.001))
+        left = math.floor((self._depth - (full_at - now)) / self._step + 1e-6)
+        delay = max(full_at - now - self._step, 0.0) if self._is_leaky else 0.0
+        return Verdict(left if left > 0 else 0, math.ceil(full_at - now), 0, delay)
+
+    def undo(self, key: bytes, now: float) -> None:
+        """See `Limiter`."""
+        for table in (self._refused, self._clients):
+            if table.get(key) is not None:
+                table.incr(key, -self._step)
+                return
+
+
+class SlidingWindow:
+    """Counts of this window and the one before, the latter by the part of it that lies within one window's length."""
+
+    def __init__(self, rate: Rate, clients: Shared, refused: Shared) -> None:
+        self._limit = rate.limit
+        self._window = rate.window
+        self._clients = clients
+        self._refused = refused
+
+    def decide(self, key: bytes, now: float) -> Verdict:
+        """See `Limiter`."""
+        until = self._refused.get(key)
+        number, part = self._place(now)
+        if until is not None and until > now:
+            return Verdict(0, math.ceil(self._window), until - now)
+        before = int(self._clients.get(self._name(key, number - 1), 0))
+        count = int(self._clients.incr(self._name(key, number), 1, 0, 2 * self._window))
+        free = self._limit - before * (1 - part) - count
+        if free < -1e-9:
+            count = int(self._clients.incr(self._name(key, number), -1))
+            wait = self._wait(before, count, part)
+            self._refused.set(key, now + wait, max(wait, 0.001))
+            return Verdict(0, math.ceil(self._window), wait)
+        return Verdict(max(math.floor(free + 1e-9), 0), math.ceil((1 - part) * self._window), 0)
+
+    def undo(self, key: bytes, now: float) -> None:
+        """See `Limiter`."""
+        name = self._name(key, self._place(now)[0])
+        if self._clients.get(name, 0) > 0:
+            self._clients.incr(name, -1)
+
+    def _place(self, now: float) -> tuple[int, float]:
+        number, rest = divmod(now, self._window)
+        return int(number), rest / self._window
+
+    def _wait(self, before: int, count: int, part: float) -> float:
+        """Seconds until one more fits, if nobody asks until then."""
+        hair = self._window * 1e-6
+        if count < self._limit:
+            return max((1 - (self._limit - 1 - count) / before - part) * self._window, 0) + hair
+        into_next = max(1 - (self._limit - 1) / count, 0)
+        return (1 - part + into_next) * self._window + hair
+
+    @staticmethod
+    def _name(key: bytes, number: int) -> bytes:
+        return b"%s\0%d" % (key, number)
+
+
+def parsed_rate(rate: str) -> tuple[int, float]:
+    """`100/minute` as requests and seconds; raises `ValueError`."""
+    found = RATE.fullmatch(rate)
+    unit = UNITS.get(found[3]) if found else None
+    count, number = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
+    if unit is None or not count or not number:
+        raise ValueError(
+            f"`{rate}` is not a valid rate: write a number and a time, such as `10/s` or `100/minute`"
+        )
+    return count, float(number * unit)
