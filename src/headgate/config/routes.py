@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .errors import ConfigError, suggestion
 from .hooks import OnError, Reference, RouteHooksConfig
@@ -218,9 +218,9 @@ class RouteConfig(Settings):
         """Its name, or one made of host and path."""
         return self.name or f"{'|'.join(self.host)}{self.path}"
 
-    @model_validator(mode="after")
-    def _one_action(self) -> Self:
-        given = [key for key in ACTIONS if getattr(self, key) is not None]
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuses what does not fit together; once for each route, however often the whole is put together."""
+        given = [key for key in ACTIONS if key in self.model_fields_set and getattr(self, key) is not None]
         if len(given) > 1:
             raise ConfigError(
                 f"route `{self.shown_name}` has both `{given[0]}` and `{given[1]}`",
@@ -233,7 +233,6 @@ class RouteConfig(Settings):
                 f"route `{self.shown_name}` changes the path, but sends it nowhere",
                 hint="add `to` or `files`",
             )
-        return self
 
     def _check_location(self, location: str) -> None:
         """A name in braces that nothing fills in would be sent as it stands."""

@@ -15,7 +15,7 @@ from .errors import Path as ConfigPath
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
-from .routes import RouteConfig
+from .routes import ACTIONS, RouteConfig
 from .settings import Settings
 from .snapshot_tls import listener_tls, upstream_tls
 from .units import milliseconds
@@ -149,12 +149,28 @@ def _said_first(listener: ListenerConfig | TcpListenerConfig) -> dict[str, Any]:
 
 def _route(name: str, route: RouteConfig, calls: RouteCalls, action: dict[str, Any]) -> dict[str, Any]:
     """What the route says; there may be many, so what it leaves out is left to the engine's defaults."""
+    made: dict[str, Any] = {"name": name, "path": route.path, "action": action}
+    given = route.model_fields_set
+    if route.host and "*" not in route.host:
+        made["hosts"] = route.host
+    if given - _USUAL:
+        made |= _unusual(route)
+    if calls.function is not None:
+        made["function"] = calls.function
+    if hooks := {phase: positions for phase, positions in calls.hooks.items() if positions}:
+        made["hooks"] = hooks
+    return made
+
+
+_USUAL = frozenset(("name", "path", "host", *ACTIONS, "hooks", "when", "deadline", "on_error"))
+"""Keys of a route that `_unusual` need not look at."""
+
+
+def _unusual(route: RouteConfig) -> dict[str, Any]:
     said = {
-        "hosts": None if "*" in route.host else route.host,
         "methods": route.methods,
         "headers": [*route.headers.items()],
         "queries": [*route.query.items()],
-        "function": calls.function,
         "priority": route.priority or None,
         "strip_prefix": route.strip_prefix,
         "replace_prefix": route.replace_prefix,
@@ -163,10 +179,8 @@ def _route(name: str, route: RouteConfig, calls: RouteCalls, action: dict[str, A
         if route.client_certificate is None
         else route.client_certificate == "required",
         "timeouts": _milliseconds(route.timeouts) if route.timeouts.model_fields_set else None,
-        "hooks": {phase: positions for phase, positions in calls.hooks.items() if positions},
     }
-    given = {key: value for key, value in said.items() if value not in (None, (), [], {})}
-    return {"name": name, "path": route.path, "action": action, **given}
+    return {key: value for key, value in said.items() if value not in (None, (), [], {})}
 
 
 def _action(

@@ -14,6 +14,7 @@ from headgate.config.settings import Settings
 
 TESTS = Path(__file__).parents[2]
 HERE = "test_settings_take_effect"
+MORE = "test_more_settings"
 KIT = "unit/test_settings_in_the_kit"
 CONTEXT = "unit/test_plugin_context"
 
@@ -45,6 +46,10 @@ SEEN: dict[str, dict[str, str]] = {
         "hook_deadline": "test_hook_waiting::late_hook_is_cancelled_and_fails_closed",
         "hook_on_error": f"{HERE}::hook_on_error_open",
     },
+    "PathConfig": {
+        "encoded_slashes": f"{MORE}::encoded_slashes",
+        "merge_slashes": f"{MORE}::merge_slashes",
+    },
     "ListenerConfig": {
         "address": "test_addresses::listener_of_each_kind_serves",
         "name": "test_hook_phases::request_tells_everything_about_itself",
@@ -56,6 +61,8 @@ SEEN: dict[str, dict[str, str]] = {
         "hooks": "test_connect_hooks::refused_connection_is_closed_counted_and_logged",
     },
     "TcpListenerConfig": {
+        "name": f"{MORE}::name_of_a_tcp_listener_is_in_its_logs",
+        "max_connections_per_client": f"{MORE}::tcp_connections_of_one_client_are_bounded",
         "to": "test_tcp::large_transfers_arrive_whole",
         "mode": "unit/supervisor/test_listeners::a_unix_socket_has_the_mode_that_is_asked_for",
         "address": "test_tcp::bytes_go_both_ways_and_each_side_ends_for_itself",
@@ -68,6 +75,7 @@ SEEN: dict[str, dict[str, str]] = {
         "hooks": "test_tcp::hooks_see_and_change_chunks",
     },
     "UdpListenerConfig": {
+        "max_connections_per_client": f"{MORE}::udp_sessions_of_one_client_are_bounded",
         "name": "test_udp::responses_come_back_and_an_idle_session_ends",
         "to": "test_udp::session_keeps_its_server_and_sessions_are_shared_out",
         "address": "test_udp::responses_come_back_and_an_idle_session_ends",
@@ -80,6 +88,7 @@ SEEN: dict[str, dict[str, str]] = {
         "to": "test_tls_passthrough::name_leads_to_its_server_and_bytes_arrive_unchanged",
     },
     "TlsConfig": {
+        "alpn": f"{MORE}::protocols_that_a_listener_offers",
         "certificates": "test_tls::certificate_is_that_of_the_name",
         "local": "test_tls_development::authority_is_made_once_and_signs_for_other_names",
         "policy": "test_tls::modern_policy_refuses_tls_1_2",
@@ -132,6 +141,7 @@ SEEN: dict[str, dict[str, str]] = {
         "ping": "test_http2_upstream::server_that_sends_no_pong_is_given_up",
     },
     "UpstreamTimeoutsConfig": {
+        "connect": f"{MORE}::wait_for_a_connection_is_bounded_where_it_is_said",
         "upstream_head": f"{KIT}::wait_for_a_head_is_bounded_where_it_is_said",
         "upstream_idle": f"{KIT}::silence_within_a_body_is_bounded_where_it_is_said",
         "queue": "test_queue::wait_has_a_limit",
@@ -180,6 +190,8 @@ SEEN: dict[str, dict[str, str]] = {
         "index": "test_static_files::index_of_a_folder_is_served",
     },
     "RouteTimeoutsConfig": {
+        "send": f"{MORE}::wait_for_a_client_to_read_is_bounded_where_it_is_said",
+        "connect": f"{MORE}::wait_for_a_connection_is_bounded_where_it_is_said",
         "client_body": f"{KIT}::wait_for_a_body_is_bounded_where_it_is_said",
         "queue": f"{KIT}::wait_in_the_queue_is_bounded_where_it_is_said",
         "upstream_idle": f"{KIT}::silence_within_a_body_is_bounded_where_it_is_said",
@@ -305,17 +317,7 @@ HOOKS = {
     "StreamHooksConfig": "test_tcp",
 }
 """Tables of hooks have a key for each phase: `test_registered_runs.py` goes through them all."""
-NOT_YET = {
-    "PathConfig.encoded_slashes",
-    "PathConfig.merge_slashes",
-    "RouteTimeoutsConfig.connect",
-    "RouteTimeoutsConfig.send",
-    "TcpListenerConfig.max_connections_per_client",
-    "TcpListenerConfig.name",
-    "TlsConfig.alpn",
-    "UdpListenerConfig.max_connections_per_client",
-    "UpstreamTimeoutsConfig.connect",
-}
+NOT_YET: set[str] = set()
 
 
 def keys(model: type[BaseModel] = GatewayConfig) -> set[str]:
