@@ -1,0 +1,204 @@
+"""Bounds how many requests of a client run at once, over all workers of a node or over all nodes that share a Redis.
+
+How it works: each worker keeps its own counts, and writes them to a shared dictionary that the others sum up; a count
+lives as long as a lease, which a timer renews. So the slots of a killed worker, or of a dead node in Redis, are free
+when their lease ends, and those of long streams and WebSockets are kept.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from headgate import Plugin, PluginContext, Redis, Request, Response
+
+from ._clients import BY, ClientKeys, checked_by
+from ._store import Store, WhenAway
+
+TAKE = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+RENEW = """
+local t = redis.call('TIME')
+redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+class ConcurrencyLimit(Plugin):
+    """A number of requests that each client may have running at once.
+
+    A slot is given back when the request has ended, however it ended. By consumer it runs at order 110.
+    """
+
+    order = -90
+
+    class Config(BaseModel):
+        """Settings of `concurrency-limit`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        limit: int = Field(ge=1, description="Requests that may run at once.")
+        by: str = Field(default="address", description=BY)
+        ipv6_prefix: int = Field(
+            default=64, ge=1, le=128, description="The bits of an IPv6 address that are one client."
+        )
+        ipv4_prefix: int = Field(
+            default=32, ge=1, le=32, description="The bits of an IPv4 address that are one client."
+        )
+        lease: float = Field(
+            default=30.0,
+            ge=1,
+            description="Seconds after which the slots of a dead worker or node are free again.",
+        )
+        status: int = Field(default=429, ge=400, le=599, description="The status of a refusal.")
+        memory: str = Field(default="1m", description="The size of the table of clients.")
+        redis: str | None = Field(default=None, description="A Redis that all nodes count in.")
+        redis_timeout: float = Field(
+            default=0.1, gt=0, description="The longest that Redis is waited for, in seconds."
+        )
+        when_away: WhenAway = Field(
+            default="local",
+            description="Without Redis: `local` counts on each node, `open` lets in, `closed` is a 503.",
+        )
+
+        @field_validator("by")
+        @classmethod
+        def _by(cls, by: str) -> str:
+            return checked_by(by)
+
+    def setup(self, context: PluginContext) -> None:
+        """Makes the tables, and the timer that renews leases."""
+        config = self.config
+        self._keys = ClientKeys(config.by, config.ipv4_prefix, config.ipv6_prefix)
+        self.order = 110 if self._keys.needs_consumer else -90
+        self._slots = context.shared("slots", config.memory)
+        self._workers = context.shared("workers", "64k")
+        self._own: dict[bytes, int] = {}
+        self._pid = ""
+        self._denied = context.counter("denied")
+        self._name = context.name
+        self._held: dict[str, bytes] = {}
+        context.every(config.lease / 3, self._renew)
+        if config.redis:
+            self._redis = Redis(config.redis, timeout=config.redis_timeout)
+            self._store = Store(context)
+            self.request = self._request_of_all_nodes  # type: ignore[method-assign, assignment]
+            self.log = self._log_of_all_nodes  # type: ignore[method-assign, assignment]
+
+    def request(self, request: Request) -> Response | None:
+        """Takes a slot."""
+        key = self._keys.of(request)
+        if not self._take(key):
+            return self._refusal()
+        vars(request.state).setdefault("slots", []).append((self, key))
+        return None
+
+    def log(self, request: Request, response: object) -> None:
+        """Gives it back."""
+        for plugin, key in getattr(request.state, "slots", ()):
+            if plugin is self:
+                self._give_back(key)
+
+    # ---- one node
+
+    def _take(self, key: bytes) -> bool:
+        if not self._pid:
+            self._register()
+        name = self._name_of(key, self._pid)
+        own = self._own.get(key, 0) + 1
+        # written before the others are read: of two at once at most one too few is let in, never one too many
+        self._slots.set(name, own, self.config.lease)
+        if own + self._others(key) > self.config.limit:
+            self._write(key, own - 1)
+            return False
+        self._own[key] = own
+        return True
+
+    def _give_back(self, key: bytes) -> None:
+        own = self._own.get(key, 0) - 1
+        if own > 0:
+            self._own[key] = own
+        else:
+            self._own.pop(key, None)
+        self._write(key, own)
+
+    def _write(self, key: bytes, own: int) -> None:
+        name = self._name_of(key, self._pid)
+        if own > 0:
+            self._slots.set(name, own, self.config.lease)
+        else:
+            self._slots.delete(name)
+
+    def _others(self, key: bytes) -> int:
+        return sum(
+            int(self._slots.get(self._name_of(key, worker), 0))
+            for worker in self._workers
+            if worker != self._pid
+        )
+
+    @staticmethod
+    def _name_of(key: bytes, worker: str) -> bytes:
+        return b"%s\0%s" % (key, worker.encode())
+
+    def _register(self) -> None:
+        self._pid = str(os.getpid())
+        self._workers.set(self._pid, 1, self.config.lease)
+
+    async def _renew(self) -> None:
+        self._register()
+        for worker in list(self._workers):
+            if not _is_alive(int(worker)):
+                self._workers.delete(worker)
+        for key, own in list(self._own.items()):
+            self._write(key, own)
+        milliseconds = round(self.config.lease * 1000)
+        for id, key in list(self._held.items()):
+            await self._store.ask(partial(self._redis.eval, RENEW, keys=[key], args=[milliseconds, id]))
+
+    # ---- all nodes
+
+    async def _request_of_all_nodes(self, request: Request) -> Response | None:
+        key = f"headgate:{self._name}:".encode() + self._keys.of(request)
+        arguments = [self.config.limit, round(self.config.lease * 1000), request.id]
+        taken: Any = await self._store.ask(lambda: self._redis.eval(TAKE, keys=[key], args=arguments))
+        if taken is None:
+            if self.config.when_away == "local":
+                return ConcurrencyLimit.request(self, request)
+            if self.config.when_away == "open":
+                return None
+            return Response(503, "try again later\n", headers=[("retry-after", "1")])
+        if not taken:
+            return self._refusal()
+        self._held[request.id] = key
+        return None
+
+    async def _log_of_all_nodes(self, request: Request, response: object) -> None:
+        key = self._held.pop(request.id, None)
+        if key is not None:
+            await self._store.ask(lambda: self._redis.command("ZREM", key, request.id))
+        ConcurrencyLimit.log(self, request, response)
+
+    def _refusal(self) -> Response:
+        self._denied.add()
+        return Response(self.config.status, "too many requests at once\n", headers=[("retry-after", "1")])
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
