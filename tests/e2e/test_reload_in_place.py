@@ -1,6 +1,7 @@
 """Changes of configuration alone: they go into the workers that run, and no connection notices."""
 
 import os
+import re
 import signal
 import socket
 from typing import Any
@@ -80,6 +81,25 @@ def test_broken_file_changes_nothing(gateway: RunningGateway, origin: Origin) ->
     assert not response["ok"] and "limits" in response["error"]
     assert gateway.get("/version").text == "first"
     assert gateway.ask()["generation"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"access_log": "{clnt}"}, "no field `clnt`"),
+        ({"tls_routes": [{"host": "~[", "to": "api"}]}, "unterminated"),
+        ({"routes": [{"path": "~^(?>a)", "to": "api"}]}, "unrecognized flag"),
+    ],
+)
+def test_what_only_the_engine_finds_is_told_with_file_and_line(
+    gateway: RunningGateway, origin: Origin, wrong: dict[str, Any], told: str
+) -> None:
+    gateway.write({**described(origin), **wrong})
+    response = gateway.ask("reload")
+    assert not response["ok"] and told in response["error"], response
+    assert re.match(r"[^\n]*/gate\.json:\d+: ", response["error"]), response
+    assert "hint: " in response["error"]
+    assert gateway.get("/version").text == "first"
 
 
 def test_listeners_come_and_go_in_place(gateway: RunningGateway, origin: Origin) -> None:

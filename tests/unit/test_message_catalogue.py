@@ -1,6 +1,8 @@
 """What is said of wrong configurations: the file and the line, one sentence, and a hint that names what exists."""
 
+import errno
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from headgate.compile.loading import load
 from headgate.compile.unreachable import unreachable
 from headgate.config.errors import ConfigError, Problem
 from headgate.config.model import GatewayConfig
+from headgate.supervisor.listeners import BindError, Listeners
 from headgate.worker.loaded import compiled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,3 +179,77 @@ def test_the_engines_words_lead_to_the_line(tmp_path: Path) -> None:
     ):
         error = explained(text)
         assert (error.line, error.message, error.hint) == (line, told, "yes")
+
+
+# what is listened on (`{folder}` is a folder of the test), what the system says, and a word of the hint
+UNBINDABLE = {
+    "missing folder": ("unix:{folder}/missing/x.sock", "there is no folder `{folder}/missing`", "mkdir -p"),
+    "file in the way": (
+        "unix:{folder}/file",
+        "a file that is not a socket is in the way",
+        "remove `{folder}/file`",
+    ),
+    "file as a folder": ("unix:{folder}/file/x.sock", "there is no folder `{folder}/file`", "mkdir -p"),
+    "socket in use": ("unix:{folder}/used.sock", "address already in use", "`ss -xlp`"),
+    "port in use": ("{used}", "address already in use", "`ss -tlnp`"),
+    "port for datagrams in use": ("udp:{datagrams}", "address already in use", "`ss -ulnp`"),
+    "foreign address": ("192.0.2.1:0", "cannot assign requested address", "`ip address`"),
+    "unknown host": ("nowhere.invalid:80", "the host name does not resolve", "`:PORT`"),
+}
+
+
+@pytest.mark.parametrize("name", UNBINDABLE)
+def test_an_address_that_cannot_be_listened_on_is_told_with_its_line(name: str, tmp_path: Path) -> None:
+    text, told, hint = UNBINDABLE[name]
+    (tmp_path / "file").write_text("")
+    with (
+        socket.socket(socket.AF_UNIX) as used,
+        socket.create_server(("127.0.0.1", 0)) as port,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+    ):
+        used.bind(str(tmp_path / "used.sock"))
+        used.listen()
+        datagrams.bind(("127.0.0.1", 0))
+        names = {
+            "folder": str(tmp_path),
+            "used": f"127.0.0.1:{port.getsockname()[1]}",
+            "datagrams": f"127.0.0.1:{datagrams.getsockname()[1]}",
+        }
+        address = text.format_map(names)
+        with pytest.raises(BindError) as error:
+            Listeners().open([address], places={address: "gate.py:3"})
+    message, _, rest = str(error.value).partition("\n  hint: ")
+    assert message == f"gate.py:3: cannot listen on `{address}`: {told.format_map(names)}"
+    assert hint.format_map(names) in rest
+
+
+def test_a_privileged_port_is_told_with_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("headgate.supervisor.listeners.bind_tcp", lambda *_, **__: refuse())
+    monkeypatch.setattr("headgate.supervisor.listeners.bind_unix", refuse)
+    for address, hint in (
+        (":80", "CAP_NET_BIND_SERVICE"),
+        ("unix:/x/y.sock", "the folder `/x` must be writable"),
+    ):
+        with pytest.raises(BindError, match="permission denied") as error:
+            Listeners().open([address])
+        assert hint in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["listeners", "tcp", "udp"])
+@pytest.mark.parametrize("suffix", ["py", "yaml"])
+def test_lines_of_listeners_are_known_to_who_binds_them(kind: str, suffix: str, tmp_path: Path) -> None:
+    call = {"listeners": "listen", "tcp": "listen_tcp", "udp": "listen_udp"}[kind]
+    to = "" if kind == "listeners" else ", to='a:1'"
+    file = tmp_path / f"gate.{suffix}"
+    file.write_text(
+        f"from headgate import Gateway\ngate = Gateway()\ngate.{call}(':8080'{to})\ngate.route('/', to='a:1')\n"
+        if suffix == "py"
+        else f"routes:\n  - {{to: 'a:1'}}\n{kind}: [{{address: ':8080'{to.replace('=', ': ')}}}]\n"
+    )
+    address = "udp::8080" if kind == "udp" else ":8080"
+    assert compiled(load(file)).places == {address: f"{file}:3"}

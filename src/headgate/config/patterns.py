@@ -206,4 +206,7 @@ def _check_regex(text: str) -> None:
     try:
         re.compile(_python_groups(text))
     except re.error as error:
-        raise ConfigError(f"`~{text}` is not a valid regular expression: {error}") from None
+        raise ConfigError(
+            f"`~{text}` is not a valid regular expression: {error}",
+            hint="put `\\` before what is meant literally, such as `\\.`, or leave out the `~`",
+        ) from None

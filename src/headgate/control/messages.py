@@ -82,6 +82,8 @@ class Prepared(Message):
     """Addresses as they were written."""
     modes: dict[str, int] = {}
     """Permissions of the files of Unix sockets, by address."""
+    places: dict[str, str] = {}
+    """The line that said it, as `gate.py:3`, by address."""
     drain_s: float
     tls_module: str
     is_fips: bool
@@ -133,6 +135,8 @@ class Offer(Message):
     listeners: list[str]
     """Addresses as they were written."""
     modes: dict[str, int] = {}
+    """As in `Prepared`."""
+    places: dict[str, str] = {}
     """As in `Prepared`."""
 
 

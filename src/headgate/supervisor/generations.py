@@ -180,7 +180,7 @@ class Generations:
         if current is None or generation is not state.pending:
             return os.close(descriptor)  # stopped meanwhile
         try:
-            state.listeners.open(message.listeners, message.modes)
+            state.listeners.open(message.listeners, message.modes, message.places)
         except BindError as error:
             os.close(descriptor)
             return self.give_up(generation, str(error), EXIT_FAILURE)
@@ -237,6 +237,7 @@ class Generations:
             state.count = worker.wanted_workers or usable_cpus()
         if generation is state.pending and worker.slot == 0:
             generation.listeners, generation.modes = worker.listeners, worker.modes
+            generation.places = worker.places
             self._log_module(worker)
             for slot in range(1, state.count):
                 self.start_worker(generation, slot, exits=0)
@@ -244,7 +245,7 @@ class Generations:
         if not alone and not generation.all_at_least(WorkerState.PREPARED, state.count):
             return  # no worker of a new version accepts before all of it has loaded
         try:
-            state.listeners.open(generation.listeners, generation.modes)
+            state.listeners.open(generation.listeners, generation.modes, generation.places)
             for one in [worker] if alone else generation.workers.values():
                 listeners, descriptors = state.listeners.lend(generation.listeners, one.slot, state.count)
                 one.send(messages.Listen(listeners=listeners), descriptors)

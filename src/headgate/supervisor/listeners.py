@@ -32,20 +32,26 @@ class Listeners:
         self._endpoints: dict[str, list[Endpoint]] = {}
         self._socket_files: dict[str, tuple[int, int]] = {}
 
-    def open(self, addresses: list[str], modes: dict[str, int] | None = None) -> None:
+    def open(
+        self,
+        addresses: list[str],
+        modes: dict[str, int] | None = None,
+        places: dict[str, str] | None = None,
+    ) -> None:
         """Binds what is not bound yet; on failure none of the new ones stays (BindError).
 
-        `modes` are permissions for the files of Unix sockets, by address.
+        `modes` are permissions for the files of Unix sockets, `places` the lines of the user's file, by address.
         """
         opened: list[str] = []
+        lines = places or {}
         try:
             for text in addresses:
                 if text not in self._endpoints:
-                    with _explained(text, self._rival(text)):
+                    with _explained(text, self._rival(text), lines.get(text)):
                         self._endpoints[text] = self._bind(text)
                     opened.append(text)
                 if (mode := (modes or {}).get(text)) is not None:
-                    with _explained(text):
+                    with _explained(text, place=lines.get(text)):
                         os.chmod(text.removeprefix("unix:"), mode)
         except BindError:
             for text in opened:
@@ -141,26 +147,60 @@ class Listeners:
 
 
 @contextlib.contextmanager
-def _explained(text: str, rival: str | None = None) -> Iterator[None]:
+def _explained(text: str, rival: str | None = None, place: str | None = None) -> Iterator[None]:
     """Turns what the system says about an address into a BindError."""
+    where = f"{place}: " if place else ""
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise BindError(f"cannot listen on `{text}`: {reason}\n  hint: {_hint(error, rival)}") from error
+        reason, hint = _told(error, text, rival)
+        raise BindError(f"{where}cannot listen on `{text}`: {reason}\n  hint: {hint}") from error
     except ValueError as error:
-        raise BindError(str(error)) from error
+        raise BindError(f"{where}{error}") from error
 
 
-def _hint(error: OSError, rival: str | None) -> str:
+def _told(error: OSError, text: str, rival: str | None) -> tuple[str, str]:
+    """What the system says, and what to do about it."""
+    reason = (error.strerror or str(error)).lower()
+    if isinstance(error, socket.gaierror):
+        return "the host name does not resolve", "write an address; `:PORT` listens on every interface"
+    if text.startswith("unix:"):
+        return _told_of_file(error, text.removeprefix("unix:"), reason)
     if error.errno == errno.EADDRINUSE:
         if rival:
-            return f"this gateway has it already, for its listener `{rival}`; a restart gives it back"
-        return "another program listens there; `ss -ltnp` shows which"
+            return (
+                reason,
+                f"this gateway has it already, for its listener `{rival}`; a restart gives it back",
+            )
+        return (
+            reason,
+            f"another program listens there; `ss -{'u' if text.startswith(UDP) else 't'}lnp` shows which",
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "ports below 1024 need root or CAP_NET_BIND_SERVICE; a socket file needs a writable folder"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "no interface of this machine has that address"
-    if isinstance(error, socket.gaierror):
-        return "the host name does not resolve; `:PORT` listens on every interface"
-    return "choose another address"
+        return (
+            reason,
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a higher one, such as `:8080`",
+        )
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return reason, "no interface of this machine has that address; `ip address` lists them"
+    return reason, _LIMITS.get(error.errno or 0, "choose another address")
+
+
+def _told_of_file(error: OSError, path: str, reason: str) -> tuple[str, str]:
+    folder = os.path.dirname(path) or "."
+    if error.errno == errno.EADDRINUSE:
+        return reason, "another program listens there; `ss -xlp` shows which"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"there is no folder `{folder}`", f"`mkdir -p {folder}` makes it"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return reason, f"the folder `{folder}` must be writable; choose another one"
+    if error.errno == errno.EEXIST:
+        return reason, f"remove `{path}`, or choose another path"
+    return reason, _LIMITS.get(error.errno or 0, "choose another path")
+
+
+_LIMITS = {
+    errno.EMFILE: "raise the limit of open files: `ulimit -n 65536`",
+    errno.ENFILE: "the machine has no more open files: raise `fs.file-max`",
+    errno.ENOSPC: "the disk is full",
+}

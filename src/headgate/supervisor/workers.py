@@ -43,6 +43,7 @@ class WorkerProcess:
         self.is_config_error = False
         self.listeners: list[str] = []
         self.modes: dict[str, int] = {}
+        self.places: dict[str, str] = {}
         self.tls_module = ("", False)
         """Name of the cryptographic module, and whether it is the FIPS one."""
         self.wanted_workers: int | None = None
@@ -98,7 +99,7 @@ class WorkerProcess:
     def became_prepared(self, message: messages.Prepared, stacks: int | None) -> None:
         """It has loaded, and says what it wants."""
         self.state = WorkerState.PREPARED
-        self.listeners, self.modes = message.listeners, message.modes
+        self.listeners, self.modes, self.places = message.listeners, message.modes, message.places
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
         self.drain_s, self.kill_s = message.drain_s, message.kill_s
@@ -176,6 +177,7 @@ class Generation:
         self.workers: dict[int, WorkerProcess] = {}
         self.listeners: list[str] = []
         self.modes: dict[str, int] = {}
+        self.places: dict[str, str] = {}
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
         self.waiting: list[Respond] = []

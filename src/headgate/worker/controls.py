@@ -66,6 +66,7 @@ class Controls:
             messages.Prepared(
                 listeners=loaded.listeners,
                 modes=loaded.modes,
+                places=loaded.places,
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
                 kill_s=loaded.kill_s,
@@ -129,9 +130,10 @@ class Controls:
                 log_level=loaded.log_level,
                 log_to=loaded.log_to,
             )
-            self._channel.send(
-                messages.Offer(change=change, listeners=loaded.listeners, modes=loaded.modes), [descriptor]
+            offer = messages.Offer(
+                change=change, listeners=loaded.listeners, modes=loaded.modes, places=loaded.places
             )
+            self._channel.send(offer, [descriptor])
         self._channel.socket.setblocking(False)
 
     def prepared(self, change: messages.Change, refused: "Refused | None", told: Told) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from headgate.gateway import Gateway
 
 
+LARGE = 1000
+"""Routes of a document whose lines are looked for only when something in it is wrong."""
+
+
 class Loaded(NamedTuple):
     """A gateway ready for its worker."""
 
@@ -33,6 +37,8 @@ class Loaded(NamedTuple):
     """Python code that blocks the loop for longer is logged."""
     modes: dict[str, int] = {}
     """Permissions of Unix sockets, by address."""
+    places: dict[str, str] = {}
+    """The line that said it, by address, for what the system says of addresses."""
     kill_s: float | None = 30.0
     """A worker that does not respond for so long is killed and replaced."""
     background: "Background | None" = None
@@ -73,6 +79,7 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         watchdog_s=config.watchdog.log,
         kill_s=config.watchdog.kill,
         modes=_modes(config),
+        places=_places(gateway),
         refused=made.refused,
     )
 
@@ -80,6 +87,15 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
 def _modes(config: "GatewayConfig") -> dict[str, int]:
     listeners: list[ListenerConfig | TcpListenerConfig] = [*config.listeners, *config.tcp]
     return {listener.address: listener.mode for listener in listeners if listener.mode is not None}
+
+
+def _places(gateway: "Gateway") -> dict[str, str]:
+    """The lines of the listeners; none for a document so large that looking for lines takes long."""
+    parts = gateway._parts
+    if parts.document is not None and len(parts.routes) > LARGE:
+        return {}
+    found = [("", one) for one in (*parts.listeners, *parts.tcp)] + [("udp:", one) for one in parts.udp]
+    return {f"{prefix}{one.config.address}": str(one.where) for prefix, one in found if one.where}
 
 
 def log_place(to: str, folder: "Path") -> str:
