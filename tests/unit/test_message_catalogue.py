@@ -134,6 +134,36 @@ def test_routes_that_no_request_reaches_are_named_with_those_that_take_it(tmp_pa
     assert sorted(problem.where.line or 0 for problem in found if problem.where) == [3, 5, 7]
 
 
+@pytest.mark.parametrize(
+    ("wide", "other", "is_told"),
+    [
+        ("{path: /, priority: 1, to: 'a:1'}", "{path: /api/*, to: 'b:1'}", True),
+        ("{path: /api/*, priority: 1, to: 'a:1'}", "{path: =/api/x, to: 'b:1'}", True),
+        ("{path: /api/*, priority: 1, to: 'a:1'}", "{path: '/api/{id}', methods: GET, to: 'b:1'}", True),
+        (
+            "{path: /, host: [a.test, b.test], priority: 1, to: 'a:1'}",
+            "{host: b.test, path: /x, to: 'b:1'}",
+            True,
+        ),
+        ("{path: '/u/{id}', to: 'a:1'}", "{path: '/u/{name}', to: 'b:1'}", True),
+        ("{path: /x, to: 'a:1'}", "{path: =/x, to: 'b:1'}", True),
+        ("{path: /*, to: 'a:1'}", "{path: /, to: 'b:1'}", True),
+        ("{path: '/u/{id}', to: 'a:1'}", "{path: '/u/{rest:path}', to: 'b:1'}", False),
+        ("{path: /, to: 'a:1'}", "{path: /api/*, to: 'b:1'}", False),
+        ("{path: /, priority: 1, methods: GET, to: 'a:1'}", "{path: /api/*, to: 'b:1'}", False),
+        ("{path: /, priority: 1, host: a.test, to: 'a:1'}", "{path: /api/*, to: 'b:1'}", False),
+        ("{path: /, priority: 1, headers: {x: '1'}, to: 'a:1'}", "{path: /api/*, to: 'b:1'}", False),
+        ("{path: /, priority: 1, when: 'parts:yes', to: 'a:1'}", "{path: /api/*, to: 'b:1'}", False),
+        ("{path: /api/*, priority: 1, to: 'a:1'}", "{path: /apis/*, to: 'b:1'}", False),
+    ],
+)
+def test_a_route_below_a_wider_one_is_named(wide: str, other: str, is_told: bool, tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text("def yes(request):\n    return True\n")
+    (tmp_path / "gate.yaml").write_text(f"routes:\n  - {wide}\n  - {other}\n")
+    found = list(unreachable(load(tmp_path / "gate.yaml")._parts.routes))
+    assert [problem.where.line for problem in found if problem.where] == ([3] if is_told else [])
+
+
 def _check_hint(problem: Problem) -> None:
     """The hint is one sentence; keys, commands and pages in it exist."""
     assert problem.hint and "\n" not in problem.hint, problem

@@ -94,6 +94,18 @@ def matches_path(pattern: str) -> Callable[[str], bool]:
     return lambda path: fits(normal_path(path)) is not None
 
 
+def same_paths(pattern: str) -> str:
+    """A spelling that patterns share which every path fits alike: `/users/{id}` and `/users/{name}`, `/x` and `=/x`."""
+    if pattern in EVERY_PATH:
+        return "/*"
+    if pattern.startswith("~"):
+        return pattern
+    if pattern.startswith("="):
+        return normal_path(pattern[1:])
+    spelled = _PARAMETER.sub(lambda found: f"{{{found[2] or ''}}}", pattern)
+    return spelled if "{" in spelled or spelled.endswith("*") else normal_path(spelled)
+
+
 def covers(pattern: str, route_path: str) -> bool | None:
     """Whether every path of the route fits `pattern`; `None` when only some do, or it cannot be told."""
     if pattern == route_path or pattern in EVERY_PATH:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headgate.config.listeners import ListenerConfig, TcpListenerConfig
     from headgate.config.model import GatewayConfig
     from headgate.gateway import Gateway
+    from headgate.listener import Listener, StreamListener
 
 
 LARGE = 1000
@@ -94,8 +95,10 @@ def _places(gateway: "Gateway") -> dict[str, str]:
     parts = gateway._parts
     if parts.document is not None and len(parts.routes) > LARGE:
         return {}
-    found = [("", one) for one in (*parts.listeners, *parts.tcp)] + [("udp:", one) for one in parts.udp]
-    return {f"{prefix}{one.config.address}": str(one.where) for prefix, one in found if one.where}
+    streams: list[Listener | StreamListener] = [*parts.listeners, *parts.tcp]
+    found = {one.config.address: one.where for one in streams}
+    found |= {f"udp:{one.config.address}": one.where for one in parts.udp}
+    return {address: str(where) for address, where in found.items() if where}
 
 
 def log_place(to: str, folder: "Path") -> str:
