@@ -68,7 +68,8 @@ ENGINE_ROOMS = [
 LAYERS = [
     ["cli", "__main__"],
     ["testing"],
-    ["supervisor", "worker", "agent", "admin"],
+    ["agent"],
+    ["supervisor", "worker", "admin"],
     ["control", "stores"],
     # which knows the built-in plugins by their names
     ["compile", "plugins"],
@@ -84,6 +85,14 @@ LAYERS = [
 ]
 # These talk to each other by messages only.
 PROCESSES = {"supervisor", "worker", "agent", "admin"}
+# But the agent loads a file and runs the engine as a worker does, and serves the Admin API.
+AGENT_MAY = {
+    "headgate.admin.app",
+    "headgate.worker.loaded",
+    "headgate.worker.loop",
+    "headgate.worker.privileges",
+    "headgate.worker.source",
+}
 # Files that need each other in a circle: at most so many, and of one folder.
 MOST_IN_A_RING = 4
 # The stores know the configuration only.
@@ -275,6 +284,8 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
             yield f"{where}: a plugin uses the public API only, not `{name}`"
     elif room == "stores" and target not in {*STORES_MAY, "stores", ""}:
         yield f"{where}: a store knows `headgate.config` only, not `{name}`"
+    elif room == "agent" and name in AGENT_MAY:
+        return
     elif target in NOBODY_IMPORTS and room != target and room != "__main__":
         yield f"{where}: nothing imports `{name}`"
     elif {room, target} <= PROCESSES and room != target:

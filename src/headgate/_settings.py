@@ -119,6 +119,25 @@ class GatewaySettings:
         """Sets the field that carries the request's id to servers and clients; `None` sends none."""
         self._set("request_id_header", header)
 
+    def store(self, url: str) -> None:
+        """Follows the configuration in a store as well, such as `"sqlite:///var/lib/headgate/config.db"`."""
+        self._set("store", url)
+
+    def admin(
+        self,
+        listen: str,
+        *,
+        tokens: str | Sequence[str | Mapping[str, str]] | None = None,
+        tls: Mapping[str, Any] | str | None = None,
+        hosts: str | Sequence[str] | None = None,
+    ) -> None:
+        """Serves the Admin API on `127.0.0.1:9144` for who has one of `tokens`, or on `unix:/path` for the owner."""
+        self._set("admin", said({"listen": listen, "tokens": tokens, "tls": tls, "hosts": hosts}))
+
+    def state_folder(self, path: str) -> None:
+        """Sets where this node keeps what must outlive it."""
+        self._set("state_folder", path)
+
     def hook_defaults(self, *, deadline: float | str | None = None, on_error: OnError | None = None) -> None:
         """Sets deadline and `on_error` of the hooks that say nothing themselves."""
         for key, value in said({"hook_deadline": deadline, "hook_on_error": on_error}).items():

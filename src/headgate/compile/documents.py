@@ -6,11 +6,11 @@ import importlib
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from headgate._decorators import RegisteredHook, registered
 from headgate.config.documents import Document
-from headgate.config.errors import ConfigError, Locate, suggestion
+from headgate.config.errors import ConfigError, Locate, Where, suggestion
 from headgate.config.errors import Path as ConfigPath
 from headgate.config.hooks import BodyHookConfig, PluginConfig
 from headgate.config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
@@ -31,7 +31,7 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     """The gateway; raises `ConfigError` with the line of what is wrong."""
     config = GatewayConfig.parse(document.values, locate=document.locate, is_in_file=True)
     document.values.clear()  # the model has it all, and there may be much
-    finder = _Finder(folder, document.locate)
+    finder = Finder(folder, document.locate)
     gate = Gateway()
     parts = gate._parts
     parts.adopt(config, folder, document.locate)
@@ -48,28 +48,29 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
             for name, one in config.upstreams.items()
         }
     )
-    parts.routes.extend(_route(one, ("routes", n), document, finder) for n, one in enumerate(config.routes))
+    parts.routes.extend(route_of(one, ("routes", n), document, finder) for n, one in enumerate(config.routes))
     parts.hooks.extend(_hooks(config.hooks, ("hooks",), document, finder))
     for n, one in enumerate(config.plugins):
-        _use(gate, one, ("plugins", n), document, finder)
+        use_plugin(gate, one, ("plugins", n), document, finder)
     return gate
 
 
-def _listener(config: ListenerConfig, path: ConfigPath, document: Document, finder: _Finder) -> Listener:
+def _listener(config: ListenerConfig, path: ConfigPath, document: Document, finder: Finder) -> Listener:
     listener = Listener(config, partial(document.locate, path))
     listener._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return listener
 
 
 def _stream_listener(
-    config: TcpListenerConfig | UdpListenerConfig, path: ConfigPath, document: Document, finder: _Finder
+    config: TcpListenerConfig | UdpListenerConfig, path: ConfigPath, document: Document, finder: Finder
 ) -> StreamListener:
     listener = StreamListener(config, partial(document.locate, path))
     listener._hooks.extend(_hooks(config.hooks, (*path, "hooks"), document, finder))
     return listener
 
 
-def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _Finder) -> Route:
+def route_of(config: RouteConfig, path: ConfigPath, document: Located, finder: Finder) -> Route:
+    """A route with its matcher and hooks, as `path` of a document says."""
     matcher = finder.find(config.when, (*path, "when")) if config.when else None
     try:
         route = Route(config, matcher, partial(document.locate, path))
@@ -83,8 +84,8 @@ def _route(config: RouteConfig, path: ConfigPath, document: Document, finder: _F
 def _hooks(
     hooks: Settings,
     path: ConfigPath,
-    document: Document,
-    finder: _Finder,
+    document: Located,
+    finder: Finder,
 ) -> list[RegisteredHook]:
     found: list[RegisteredHook] = []
     for phase in sorted(hooks.model_fields_set, key=list(type(hooks).model_fields).index):
@@ -109,7 +110,10 @@ def _hooks(
     return found
 
 
-def _use(gate: Gateway, config: PluginConfig, path: ConfigPath, document: Document, finder: _Finder) -> None:
+def use_plugin(
+    gate: Gateway, config: PluginConfig, path: ConfigPath, document: Located, finder: Finder
+) -> None:
+    """Makes a plugin as `path` of a document says, and uses it."""
     locate = partial(document.locate, (*path, "plugin"))
     try:
         reference = config.plugin if ":" in config.plugin else reference_of(config.plugin)
@@ -128,13 +132,21 @@ def _use(gate: Gateway, config: PluginConfig, path: ConfigPath, document: Docume
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        shown = problem(error, Path(locate().file))
+        where = locate()
+        shown = problem(error, Path(where.file if where else "."))
         raise ConfigError(
-            f"plugin `{config.plugin}` cannot be set up: {shown.message}", hint=shown.hint, where=locate()
+            f"plugin `{config.plugin}` cannot be set up: {shown.message}", hint=shown.hint, where=where
         ) from error
 
 
-class _Finder:
+class Located(Protocol):
+    """What knows where things stand that were read, as a document does."""
+
+    def locate(self, path: ConfigPath) -> Where | None:
+        """The place of the value at a path."""
+
+
+class Finder:
     """Finds what `module:name` names, in the file's folder first."""
 
     def __init__(self, folder: Path, locate: Locate) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
+from .admin import AdminConfig
 from .background import BackgroundConfig
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
@@ -19,6 +20,7 @@ from .logs import AccessLogConfig, ErrorLogConfig
 from .overlaps import overlap
 from .path import PathConfig
 from .routes import RouteConfig
+from .secrets import Secret
 from .settings import OneOrMany, Settings
 from .tls import CryptographyConfig
 from .units import Duration
@@ -121,6 +123,19 @@ class GatewayConfig(Settings):
         default_factory=WatchdogConfig, description="What is done about code that blocks the event loop."
     )
     error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="What went wrong.")
+    store: Secret | None = Field(
+        default=None,
+        description="Where more configuration is kept, which is followed at run time: `sqlite:///path`, "
+        "`postgresql://...`, `etcd://host:2379/prefix`, `redis://...` or `files:/folder`. Null, with `admin`: SQLite "
+        "in the state folder.",
+    )
+    admin: AdminConfig | None = Field(default=None, description="The Admin API; null is none.")
+    state_folder: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where this node keeps what must outlive it, such as the last good configuration; null is a folder "
+        "of the file's own below `/var/lib/headgate` (root) or `~/.local/state/headgate`.",
+    )
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="Worker processes; null is one for each core."
     )

@@ -116,6 +116,8 @@ class Status(Message):
     workers: list[WorkerStatus]
     counters: dict[str, int]
     last_reload: ReloadOutcome | None = None
+    agent: int | None = None
+    """The process id of the agent, if one runs."""
 
 
 class HookTimesReply(Message):

@@ -5,6 +5,8 @@
 | Start             | supervisor | first; with the zone's descriptor, if the worker has a slot           |
 | OpenDictionary    | worker     | while it loads: the shared dictionary it wants                         |
 | DictionaryOpened  | supervisor | the response, with the dictionary's descriptor                         |
+| GetResources      | worker     | while it loads: the resources beside the file (`resource_messages`)    |
+| ResourcesLent     | supervisor | the response, with the resources in a memfd                            |
 | Offer             | worker     | loaded, if `Start` asks for that: with what it has loaded in a memfd    |
 | Proceed           | supervisor | workers that serve cannot take it: serve it yourself                   |
 | Prepared          | worker     | `startup` hooks done; with the memory for its stacks                   |
@@ -35,6 +37,7 @@ import signal
 from typing import Any
 
 from headgate.control.records import Message, MessageKinds, Record
+from headgate.control.resource_messages import GetResources, ResourcesLent
 
 DUMP_SIGNAL = signal.SIGRTMIN
 """Has a worker write its Python stacks into the memory that came with `Prepared`."""
@@ -301,6 +304,7 @@ TO_WORKER = MessageKinds(
     [
         Start,
         DictionaryOpened,
+        ResourcesLent,
         Proceed,
         Listen,
         Prepare,
@@ -317,6 +321,7 @@ TO_WORKER = MessageKinds(
 FROM_WORKER = MessageKinds(
     [
         OpenDictionary,
+        GetResources,
         Prepared,
         Offer,
         Ready,

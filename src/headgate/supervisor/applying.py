@@ -50,7 +50,7 @@ class Changing:
     """One change on its way into the workers of `current`.
 
     Calls one of: `applied` when it is in force, `needs_workers` when only workers of its own can serve it, `refused`
-    with the reason when nobody could.
+    with the reason when nobody could. With `prepared`, that is called when all could, and `commit` or `end` decides.
     """
 
     def __init__(
@@ -62,10 +62,12 @@ class Changing:
         applied: Callable[[], None],
         needs_workers: Callable[[], None],
         refused: Callable[[str], None],
+        prepared: Callable[[], None] | None = None,
     ) -> None:
         self._state, self._current, self._listeners = state, current, listeners
         self._applied, self._needs_workers, self._refused = applied, needs_workers, refused
-        self._workers = list(current.workers.values())
+        self._all_prepared = prepared or self.commit
+        self._workers = [one for one in current.workers.values() if one.state is WorkerState.READY]
         self._error: str | None = None
         self._is_code = False
         self._drain_s = 0.0
@@ -97,14 +99,16 @@ class Changing:
 
     def left(self, worker: WorkerProcess) -> None:
         """A worker has ended; another one will load the file itself."""
+        if worker in self._workers:
+            self._workers.remove(worker)
         for awaited in (self._prepares, self._applies):
             if awaited:
                 awaited.done_by(worker)
 
     def end(self) -> None:
-        """Forgets it: the pending generation is given up."""
+        """Forgets it, unless it is being applied: the pending generation is given up."""
         self._timer.cancel()
-        if self._prepares:
+        if self._applies is None:
             self._prepares = None
             self._discard()
 
@@ -123,13 +127,19 @@ class Changing:
             self._discard()
             self._needs_workers()
         else:
-            self._commit()
+            self._all_prepared()
+
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        """Those that have it ready, or have applied it."""
+        return self._workers
 
     def _discard(self) -> None:
         for worker in self._workers:
             worker.send(Discard())
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Has all apply it."""
         state, current = self._state, self._current
         removed = [address for address in current.listeners if address not in self._listeners]
         added = [address for address in self._listeners if address not in current.listeners]
@@ -139,8 +149,9 @@ class Changing:
             listeners, descriptors = state.listeners.lend(added, worker.slot, state.count or 1)
             worker.send(Commit(added=listeners, removed=removed), descriptors)
         current.listeners = self._listeners
+        if not self._workers:
+            self._finish()  # all have ended; those that come load it
 
     def _finish(self) -> None:
-        self._applies = None
         self._state.listeners.keep_only(self._listeners)
         self._applied()

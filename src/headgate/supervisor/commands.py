@@ -54,7 +54,7 @@ class Commands:
         """Acts on what came over the control socket."""
         match command:
             case commands.GetStatus():
-                self._ask_workers(lambda: respond(self.status()))
+                self.tell_status(respond)
             case commands.GetHookTimes():
                 self._ask_workers(lambda: respond(self._hook_times()), hooks=True)
             case commands.Reload():
@@ -68,6 +68,10 @@ class Commands:
                 self._reopen_logs()
                 respond(commands.Done())
 
+    def tell_status(self, respond: Respond) -> None:
+        """Asks the workers how they are, and says so."""
+        self._ask_workers(lambda: respond(self.status()))
+
     def stop(self, intent: Intent, *, announce: bool = True) -> None:
         """Accepts nothing any more and stops every worker, now or when its requests are done."""
         state = self._state
@@ -79,6 +83,7 @@ class Commands:
         state.inspections.end_all()
         state.pending = None
         state.listeners.close(keep_socket_files=self._is_another_serving)
+        state.admin_listeners.close(keep_socket_files=self._is_another_serving)
         for worker in list(state.workers.values()):
             if intent is Intent.STOP_NOW:
                 worker.stop(state.reactor)
@@ -136,6 +141,7 @@ class Commands:
         self._successor = Successor(
             state.reactor,
             state.listeners.descriptors(),
+            state.admin_listeners.descriptors(),
             state.dictionaries.descriptors(),
             state.ticket_keys.for_successor(),
             done,
@@ -173,6 +179,7 @@ class Commands:
             workers=[worker.status() for worker in workers],
             counters=state.zone.counters(),
             last_reload=self._generations.last_reload,
+            agent=state.agent,
         )
 
 

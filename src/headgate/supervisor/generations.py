@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 
 from headgate.control import messages
+from headgate.control.agent_messages import Propose
 from headgate.control.commands import Refused, Reloaded, ReloadOutcome
 from headgate.control.cpus import usable_cpus
 from headgate.control.endpoint import Respond
@@ -28,6 +29,7 @@ from headgate.supervisor.applying import Awaited, Changing, may_change
 from headgate.supervisor.backoff import restart_delay_s
 from headgate.supervisor.dictionaries import Key
 from headgate.supervisor.listeners import BindError
+from headgate.supervisor.resources import Held
 from headgate.supervisor.state import EXIT_FAILURE, State
 from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 from headgate.supervisor.zygotes import ForkedWorker, Zygote
@@ -41,7 +43,7 @@ class Generations:
     """Starts them, promotes them, gives them up.
 
     `watch` is called with each new worker; `serving` when the first generation serves; `failed` when the first one
-    does not; `settled` after each reload, whatever became of it.
+    does not; `settled` after each reload and proposal, with whether code and file were loaded anew.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Generations:
         watch: Callable[[WorkerProcess, Generation], None],
         serving: Callable[[], None],
         failed: Callable[[str, int], None],
-        settled: Callable[[], None],
+        settled: Callable[[bool], None],
     ) -> None:
         self._state = state
         self._watch, self._serving, self._failed, self._settled = watch, serving, failed, settled
@@ -69,12 +71,13 @@ class Generations:
         """Whether a reload is under way."""
         return bool(self._state.pending or self._change or self._still_accepting)
 
-    def begin(self, respond: Respond | None = None) -> None:
-        """Starts a new generation; `respond` hears how it went."""
+    def begin(self, respond: Respond | None = None, resources: Held | None = None) -> None:
+        """Starts a new generation; `respond` hears how it went. It may load other `resources` than those in force."""
         self._number += 1
         state = self._state
         zygote, state.first = state.first or Zygote(is_plain=state.settings.is_plain), None
         state.pending = pending = Generation(self._number, zygote)
+        pending.resources = resources
         if respond:
             pending.waiting.append(respond)
         # One goes first: what is wrong is said once, and the first start has the CPUs for itself.
@@ -167,6 +170,7 @@ class Generations:
         """A worker accepts: with the last of a pending generation, that is the current one."""
         worker.became_ready()
         self._state.inspections.joined(worker)
+        self._check_resources(worker, generation)
         log.debug("worker ready", extra={"worker": worker.pid, "generation": generation.number})
         is_pending = generation is self._state.pending
         if is_pending and generation.all_at_least(WorkerState.READY, self._state.count):
@@ -188,8 +192,10 @@ class Generations:
         def applied() -> None:
             self._change, state.pending = None, None
             current.number, current.modes = generation.number, message.modes
+            current.agent_settings = generation.agent_settings
+            self._take_resources(generation)
             for one in current.workers.values():
-                one.generation = generation.number
+                one.generation, one.resources = generation.number, worker.resources
             worker.stop(state.reactor)
             self._finish_reload(generation, in_place=True)
 
@@ -206,6 +212,102 @@ class Generations:
         )
         self._change.begin(message.change, descriptor)
         return None
+
+    def propose(
+        self,
+        message: Propose,
+        descriptor: int,
+        *,
+        prepared: Callable[[bool], None],
+        refused: Callable[[str], None],
+        applied: Callable[[int], None],
+    ) -> None:
+        """Has the workers make ready what the agent has compiled; `prepared(True)`: only new workers can serve it.
+
+        `commit_proposal` applies it, `discard_proposal` forgets it.
+        """
+        state, current = self._state, self._state.current
+        assert current is not None, "nothing is proposed before a generation serves"
+        try:
+            state.listeners.open(message.listeners, message.modes, message.places)
+        except BindError as error:
+            os.close(descriptor)
+            state.listeners.keep_only(current.listeners)
+            return refused(str(error))
+        serving = [one for one in current.workers.values() if one.state is WorkerState.READY]
+        if not serving or any(one.is_blocked for one in serving):
+            os.close(descriptor)
+            return prepared(True)
+
+        def ready() -> None:
+            prepared(False)
+
+        def needs_workers() -> None:
+            self._change = None
+            prepared(True)
+
+        def failed(error: str) -> None:
+            self._change = None
+            state.listeners.keep_only(current.listeners)
+            refused(error)
+            self._settled(False)
+
+        def finished() -> None:
+            change, self._change = self._change, None
+            self._number += 1
+            current.number, current.modes = self._number, message.modes
+            applied(self._number)
+            for worker in list(current.workers.values()):
+                if change and worker in change.workers:
+                    worker.generation = self._number
+                    worker.resources = state.resources.number if state.resources else None
+                else:
+                    self._check_resources(worker, current)
+            self._settled(False)
+
+        self._change = Changing(
+            state,
+            current,
+            message.listeners,
+            applied=finished,
+            needs_workers=needs_workers,
+            refused=failed,
+            prepared=ready,
+        )
+        self._change.begin(message.change, descriptor)
+        return None
+
+    def commit_proposal(self) -> None:
+        """Applies what the agent has proposed."""
+        if self._change:
+            self._change.commit()
+
+    def discard_proposal(self) -> None:
+        """Forgets what the agent has proposed."""
+        change, self._change = self._change, None
+        if change:
+            change.end()
+            if self._state.current:
+                self._state.listeners.keep_only(self._state.current.listeners)
+            self._settled(False)
+
+    def _take_resources(self, generation: Generation) -> None:
+        if generation.resources:
+            self._state.hold(generation.resources)
+            generation.resources = None
+
+    def _check_resources(self, worker: WorkerProcess, generation: Generation) -> None:
+        """Replaces a worker that has loaded resources which were no longer in force when it was ready."""
+        held = self._state.resources
+        is_current = generation is self._state.current
+        if (
+            is_current
+            and worker.state is WorkerState.READY
+            and held
+            and worker.resources not in (None, held.number)
+        ):
+            log.info("worker has loaded an older configuration: another one takes its place")
+            worker.drain(self._state.reactor)
 
     def change_prepared(self, worker: WorkerProcess, message: messages.ChangePrepared) -> None:
         """A worker could apply the new configuration, or could not."""
@@ -265,6 +367,7 @@ class Generations:
     def _promote(self, generation: Generation) -> None:
         state = self._state
         old, state.current, state.pending = state.current, generation, None
+        self._take_resources(generation)
         state.listeners.keep_only(generation.listeners)
         state.dictionaries.keep_only(generation.dictionaries)
         if old is None or not old.workers:
@@ -291,12 +394,15 @@ class Generations:
         for respond in generation.waiting:
             respond(Reloaded(generation=number, in_place=in_place))
         notify.ready(os.getpid())
-        self._settled()
+        self._settled(number > 1)
 
     def give_up(self, generation: Generation, error: str, code: int) -> None:
         """The pending generation cannot serve: the current one stays, or the program ends if there is none."""
         state = self._state
         state.pending = None
+        if generation.resources:
+            generation.resources.close()
+            generation.resources = None
         if self._change:
             self._change.end()
             self._change = None
@@ -313,7 +419,7 @@ class Generations:
             state.listeners.keep_only(state.current.listeners)
             log.error("reload failed; still serving generation %d: %s", state.current.number, error)
             notify.ready(os.getpid())
-            self._settled()
+            self._settled(False)
 
     def _remember(self, outcome: ReloadOutcome) -> None:
         self.last_reload = outcome

@@ -1,6 +1,8 @@
 """What the parts of the supervisor share: what runs now, and what it holds for the workers."""
 
+import os
 import time
+from collections.abc import Callable
 
 from headgate.control import messages
 from headgate.control.cpus import usable_cpus
@@ -9,7 +11,8 @@ from headgate.control.signals import Intent
 from headgate.supervisor.dictionaries import Dictionaries
 from headgate.supervisor.inspections import Inspections
 from headgate.supervisor.listeners import Listeners
-from headgate.supervisor.settings import RunSettings
+from headgate.supervisor.resources import Held
+from headgate.supervisor.settings import SHARED, RunSettings
 from headgate.supervisor.ticket_keys import TicketKeys
 from headgate.supervisor.upgrade import Predecessor
 from headgate.supervisor.workers import Generation, WorkerProcess
@@ -45,6 +48,32 @@ class State:
         self.predecessor = Predecessor.from_environment()
         inherited = self.predecessor.ticket_keys if self.predecessor else None
         self.ticket_keys = TicketKeys(self.reactor, self._send_ticket_keys, inherited)
+        self.admin_listeners = Listeners(SHARED)
+        """The sockets of the Admin API, which agents accept from."""
+        self.resources: Held | None = None
+        """What the agent has loaded for the workers, as it is in force."""
+        self.agent: int | None = None
+        """The process id of the agent that works."""
+        self.agent_left: Callable[[], None] = lambda: None
+        """Called when an agent has ended."""
+
+    def hold(self, resources: Held | None) -> None:
+        """Takes other resources in the place of those that were in force."""
+        if self.resources and self.resources is not resources:
+            self.resources.close()
+        self.resources = resources
+
+    def open_admin(self, listen: str | None) -> tuple[list[str], list[int]]:
+        """Addresses and descriptors of the Admin API's sockets; raises `BindError`."""
+        wanted = [listen] if listen else []
+        mask = os.umask(0o177)  # a socket file is its owner's alone, from the first moment on
+        try:
+            self.admin_listeners.open(wanted)
+        finally:
+            os.umask(mask)
+        self.admin_listeners.keep_only(wanted)
+        lent, descriptors = self.admin_listeners.lend(wanted, 0, 1)
+        return [one.address for one in lent], descriptors
 
     def _send_ticket_keys(self, keys: list[str]) -> None:
         for worker in self.workers.values():

@@ -12,12 +12,15 @@ from headgate.control import commands, messages, runtime
 from headgate.control.channel import ChannelClosed
 from headgate.control.endpoint import Endpoint
 from headgate.control.records import Message, MessageError
+from headgate.control.resource_messages import GetResources
 from headgate.control.signals import Intent, SignalPipe
 from headgate.supervisor import pid_file
+from headgate.supervisor.agents import Agents
 from headgate.supervisor.commands import Commands
 from headgate.supervisor.exits import Exits
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.heartbeats import Heartbeats
+from headgate.supervisor.proposals import Proposals
 from headgate.supervisor.settings import RunSettings
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Generation, WorkerProcess
@@ -36,12 +39,15 @@ class Supervisor:
             watch=self._watch,
             serving=self._serving,
             failed=self._failed,
-            settled=lambda: self._commands.reload_if_asked_meanwhile(),
+            settled=self._settled,
         )
+        self._proposals = Proposals(self._state, self._generations)
         self._exits = Exits(self._state, self._generations)
         self._commands = Commands(
             self._state, self._generations, stopped=self._end_if_alone, replaced=self._close_endpoint
         )
+        self._agents = Agents(self._state, self._proposals, self._commands.tell_status)
+        self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None
         self._has_ended = False
@@ -59,6 +65,7 @@ class Supervisor:
         if state.predecessor:
             state.listeners.inherit(state.predecessor.listeners)
             state.dictionaries.inherit(state.predecessor.dictionaries)
+            state.admin_listeners.inherit(state.predecessor.admin_listeners)
         self._generations.begin()
         state.reactor.run()
         return state.exit_code
@@ -90,6 +97,8 @@ class Supervisor:
         match message:
             case messages.OpenDictionary():
                 generations.open_dictionary(worker, generation, message)
+            case GetResources(settings=settings):
+                self._agents.lend(worker, generation, settings)
             case messages.Prepared():
                 generations.prepared(worker, generation, message, descriptors[0] if descriptors else None)
             case messages.Ready():
@@ -143,6 +152,11 @@ class Supervisor:
         if os.geteuid() == 0 and not state.settings.user:
             log.warning("workers run as root; use --user NAME to drop privileges")
 
+    def _settled(self, is_reloaded: bool) -> None:
+        self._agents.settled(is_reloaded=is_reloaded)
+        self._commands.reload_if_asked_meanwhile()
+        self._proposals.settled()
+
     def _failed(self, error: str, code: int) -> None:
         self._state.failure, self._state.exit_code = error, code
         self._commands.stop(Intent.STOP_NOW)
@@ -154,7 +168,11 @@ class Supervisor:
 
     def _end_if_alone(self) -> None:
         state = self._state
-        if not state.stopping or state.workers or self._has_ended:
+        if not state.stopping or self._has_ended:
+            return
+        if not state.workers or self._state.stopping:
+            self._agents.stop()
+        if state.workers or not self._agents.are_gone:
             return
         self._has_ended = True
         self._close_endpoint()

@@ -28,10 +28,12 @@ class Predecessor:
     def __init__(
         self,
         listeners: dict[str, list[list[int]]],
+        admin_listeners: dict[str, list[list[int]]],
         dictionaries: list[tuple[str, int, int]],
         line: socket.socket,
     ) -> None:
         self.listeners, self.dictionaries = listeners, dictionaries
+        self.admin_listeners = admin_listeners
         self._line = line
         self.ticket_keys = _secret(line)
         """What it gave of its `TicketKeys`; None if it is of a version that gives nothing."""
@@ -45,7 +47,8 @@ class Predecessor:
         inherited = json.loads(text)
         os.set_inheritable(inherited["line"], False)
         dictionaries = [(name, size, number) for name, size, number in inherited.get("dictionaries", [])]
-        return cls(inherited["listeners"], dictionaries, socket.socket(fileno=inherited["line"]))
+        line = socket.socket(fileno=inherited["line"])
+        return cls(inherited["listeners"], inherited.get("admin_listeners", {}), dictionaries, line)
 
     def take_over(self) -> None:
         """Tells it that this supervisor serves now."""
@@ -72,6 +75,7 @@ class Successor:
         self,
         reactor: Reactor,
         listeners: dict[str, list[list[int]]],
+        admin_listeners: dict[str, list[list[int]]],
         dictionaries: list[tuple[str, int, int]],
         ticket_keys: dict[str, Any],
         done: Callable[["Successor", str | None], None],
@@ -81,10 +85,14 @@ class Successor:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._line.send(json.dumps(ticket_keys).encode())
-            inherited = {"listeners": listeners, "dictionaries": dictionaries, "line": theirs.fileno()}
-            sockets = [
-                number for endpoints in listeners.values() for numbers in endpoints for number in numbers
-            ]
+            inherited = {
+                "listeners": listeners,
+                "admin_listeners": admin_listeners,
+                "dictionaries": dictionaries,
+                "line": theirs.fileno(),
+            }
+            every = [*listeners.values(), *admin_listeners.values()]
+            sockets = [number for endpoints in every for numbers in endpoints for number in numbers]
             memory = [number for _, _, number in dictionaries]
             self._process = spawn_successor(
                 {VARIABLE: json.dumps(inherited)}, [*sockets, *memory, theirs.fileno()], self._line

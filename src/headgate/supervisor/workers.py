@@ -12,6 +12,8 @@ from headgate.control.commands import WorkerStatus
 from headgate.control.endpoint import Respond
 from headgate.control.reactor import Reactor, Timer
 from headgate.control.records import Message
+from headgate.control.resource_messages import NodeSettings
+from headgate.supervisor.resources import Held
 from headgate.supervisor.zygotes import ForkedWorker, Zygote
 
 START_LIMIT_S = 60.0
@@ -57,6 +59,8 @@ class WorkerProcess:
         """The process that accepts in its place while it is blocked."""
         self.stacks: int | None = None
         """Memory that it writes its Python stacks into when it gets the signal for that."""
+        self.resources: int | None = None
+        """The number of the resources that it has loaded or applied."""
         self.report: messages.WorkerReport | None = None
         self.hook_times: list[messages.HookTimes] = []
         self._timer: Timer | None = None
@@ -180,6 +184,10 @@ class Generation:
         self.places: dict[str, str] = {}
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
+        self.agent_settings: NodeSettings | None = None
+        """What its workers have asked for resources with; none where the file wants no agent."""
+        self.resources: Held | None = None
+        """What its workers load, where that is not in force yet."""
         self.waiting: list[Respond] = []
         """Whom to reply to when it serves or has failed."""
 

@@ -1,14 +1,13 @@
 """The messages between a worker and the supervisor, the same for both kinds of worker."""
 
 import faulthandler
-import json
 import logging
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from headgate import _core, log
-from headgate.control import messages
+from headgate.control import memory, messages
 from headgate.control.channel import Channel
 from headgate.control.messages import DUMP_SIGNAL, HookTimes, Start
 from headgate.control.records import Message
@@ -32,10 +31,8 @@ class Refused(NamedTuple):
 
 
 def read_told(descriptor: int) -> Told:
-    """What another worker has loaded; closes the descriptor."""
-    with open(descriptor, "rb") as file:
-        file.seek(0)
-        told: Told = json.loads(file.read())
+    """What another process has loaded; closes the descriptor."""
+    told: Told = memory.read(descriptor)
     return told
 
 
@@ -118,22 +115,14 @@ class Controls:
     def offer(self) -> None:
         """Gives away what was loaded, for workers that run already. From here on the channel does not block."""
         loaded = self.loaded
-        told = {"snapshot": loaded.snapshot, "watchdog_s": loaded.watchdog_s, **loaded.described}
-        descriptor = os.memfd_create("headgate-snapshot")
-        with open(descriptor, "wb") as file:
-            file.write(json.dumps(told).encode())
-            file.flush()
-            change = messages.Change(
-                drain_s=loaded.drain_s,
-                kill_s=loaded.kill_s,
-                log_format=loaded.log_format,
-                log_level=loaded.log_level,
-                log_to=loaded.log_to,
-            )
+        descriptor = memory.written("snapshot", loaded.told)
+        try:
             offer = messages.Offer(
-                change=change, listeners=loaded.listeners, modes=loaded.modes, places=loaded.places
+                change=loaded.change, listeners=loaded.listeners, modes=loaded.modes, places=loaded.places
             )
             self._channel.send(offer, [descriptor])
+        finally:
+            os.close(descriptor)
         self._channel.socket.setblocking(False)
 
     def prepared(self, change: messages.Change, refused: "Refused | None", told: Told) -> None:

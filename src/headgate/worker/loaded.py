@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.config.errors import ConfigError
+from headgate.control.messages import Change
 
 if TYPE_CHECKING:
     from pathlib import Path  # which `headgate proxy` starts without
@@ -54,6 +55,22 @@ class Loaded(NamedTuple):
     """What is told to such processes; `error` in it says why nothing can be."""
     log_to: str = "stderr"
     """Where the error log goes; a file by its whole path."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What workers that run are told of it."""
+        return {"snapshot": self.snapshot, "watchdog_s": self.watchdog_s, **self.described}
+
+    @property
+    def change(self) -> Change:
+        """What changes beside the snapshot where it is applied in place."""
+        return Change(
+            drain_s=self.drain_s,
+            kill_s=self.kill_s,
+            log_format=self.log_format,
+            log_level=self.log_level,
+            log_to=self.log_to,
+        )
 
 
 def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:

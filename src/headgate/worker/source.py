@@ -1,17 +1,29 @@
 """What a worker serves: a file, or the arguments of `headgate proxy`, loaded into what the engine takes."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from headgate.control.cpus import usable_cpus
+from headgate.control.resource_messages import NodeSettings
 from headgate.worker.loaded import Loaded, compiled
+
+if TYPE_CHECKING:
+    from pathlib import Path  # which `headgate proxy` starts without
+
+    from headgate.compile.sources import Sources
+    from headgate.config.resources import Resources
+    from headgate.gateway import Gateway
 
 Source = dict[str, Any]
 """`{"file": "/path/gate.py"}` or `{"proxy": {"listen": ..., "to": [...], "access_log": ...}}`; plain JSON
 data."""
 
+Ask = Callable[[NodeSettings], "Resources"]
+"""Gives the resources that are merged with a file which has a `store` or `admin`."""
 
-def load(source: Source) -> Loaded:
-    """Loads the source; raises ConfigError, or whatever the user's code raises."""
+
+def load(source: Source, ask: Ask | None = None) -> Loaded:
+    """Loads the source, with resources if `ask` can give some; raises ConfigError, or what the user's code raises."""
     if "proxy" in source:
         from headgate.worker import proxying
 
@@ -19,19 +31,55 @@ def load(source: Source) -> Loaded:
     from pathlib import Path  # which `headgate proxy` starts without
 
     from headgate.compile.loading import load as load_file
-    from headgate.compile.names import CannotTake, Names
-    from headgate.compile.order import compile_gateway
-    from headgate.compile.sources import Sources, is_users_module, now_ns
+    from headgate.compile.sources import now_ns
 
     begun_ns, file = now_ns(), source["file"]
     gateway = load_file(file)
+    settings = node_settings(gateway, Path(file)) if ask else None
+    if ask and settings:
+        from headgate.compile.resources import Merged
+
+        gateway = Merged(gateway, ask(settings)).gateway
+    return loaded_gateway(gateway, Path(file), begun_ns)
+
+
+def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
+    """What an agent must know of the gateway before it loads the file; none where no agent is needed."""
+    from headgate.config.admin import state_folder
+    from headgate.config.model import GatewayConfig
+
+    settings = gateway._parts.settings
+    config = GatewayConfig.parse(
+        {key: settings[key] for key in ("store", "admin", "state_folder") if key in settings}
+    )
+    if config.store is None and config.admin is None:
+        return None
+    return NodeSettings(
+        state_folder=str(state_folder(config.state_folder, file)),
+        listen=config.admin.listen if config.admin else None,
+        store=config.store.get_secret_value() if config.store else None,
+    )
+
+
+def loaded_gateway(gateway: "Gateway", file: "Path", loaded_from: "int | Sources") -> Loaded:
+    """A gateway of `file`, compiled, and how it is told to processes that have loaded the same file.
+
+    `loaded_from` are the files that it was loaded from, or when that began, in the time that files are dated by.
+    """
+    from headgate.compile.names import CannotTake, Names
+    from headgate.compile.order import compile_gateway
+    from headgate.compile.sources import Sources, is_users_module
+
     made = compile_gateway(gateway)
     loaded = compiled(gateway, made)
-    has_code = file.endswith(".py") or loaded.hooks or loaded.startup or loaded.shutdown
+    is_python = file.suffix == ".py"
+    has_code = is_python or loaded.hooks or loaded.startup or loaded.shutdown
     if not has_code:
         return loaded
     gateway.background.configure(gateway.config.background, usable_cpus())
-    sources = Sources(begun_ns, (Path(file),) if file.endswith(".py") else ())
+    sources = (
+        Sources(loaded_from, (file,) if is_python else ()) if isinstance(loaded_from, int) else loaded_from
+    )
     names = Names(gateway, made, is_users_module)
     try:
         described = {**names.described(made), "sources": sources.users}

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headgate import _core, shared
 from headgate._tasks import is_cancelled
 from headgate.config.errors import ConfigError
-from headgate.control import messages
+from headgate.control import memory, messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.hook_times import times_of
 from headgate.control.records import Message, MessageError
+from headgate.control.resource_messages import GetResources, NodeSettings, ResourcesLent
 from headgate.control.signals import SUPERVISORS
 from headgate.worker import start
 from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls, Refused, Told, read_told
@@ -333,8 +334,15 @@ def _load(channel: Channel, source: Source) -> Loaded:
             raise ValueError(reply.error)
         return descriptors[0]
 
+    def ask(settings: NodeSettings) -> Any:
+        channel.send(GetResources(settings=settings))
+        reply, descriptors = channel.receive()
+        if isinstance(reply, ResourcesLent) and reply.error:
+            raise ConfigError(reply.error)
+        return memory.read(descriptors[0])["resources"]
+
     shared.OPENER.set(open_dictionary)
-    loaded = load(source)
+    loaded = load(source, ask)
     if loaded.background:
         _ = loaded.background.node.memory  # opened now: the supervisor is not asked later
     shared.OPENER.set(shared.too_late)

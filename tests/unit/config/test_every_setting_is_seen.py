@@ -42,6 +42,9 @@ SEEN: dict[str, dict[str, str]] = {
         "server_timing": "test_hook_times::server_timing_tells_each_hook_the_server_and_the_whole",
         "watchdog": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
         "error_log": f"{HERE}::error_log_to_a_file_at_a_level",
+        "store": "test_admin::resources_of_a_store_serve_without_an_admin_api",
+        "admin": "test_admin::what_is_put_serves_in_every_worker",
+        "state_folder": "test_admin_access::socket_is_its_owners_alone",
         "workers": "test_processes::workers_share_the_load",
         "hook_deadline": "test_hook_waiting::late_hook_is_cancelled_and_fails_closed",
         "hook_on_error": f"{HERE}::hook_on_error_open",
@@ -49,6 +52,17 @@ SEEN: dict[str, dict[str, str]] = {
     "PathConfig": {
         "encoded_slashes": f"{MORE}::encoded_slashes",
         "merge_slashes": f"{MORE}::merge_slashes",
+    },
+    "AdminConfig": {
+        "listen": "test_admin::what_is_put_serves_in_every_worker",
+        "tokens": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
+        "tls": "test_admin_access::tls_guards_it_as_other_listeners",
+        "hosts": "test_admin_access::pages_of_others_change_nothing",
+    },
+    "TokenConfig": {
+        "token": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
+        "role": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
+        "name": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
     },
     "ListenerConfig": {
         "address": "test_addresses::listener_of_each_kind_serves",

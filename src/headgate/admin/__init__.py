@@ -1,0 +1,1 @@
+"""The Admin API: resources, transactions, history and status over HTTP, as an ASGI application."""

@@ -1,0 +1,84 @@
+"""The ASGI application: which path leads where, and what every request goes through."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from headgate.config.admin import AdminConfig
+from headgate.config.errors import ConfigError
+from headgate.stores import StoreConflict, StoreCorrupt, StoreReadOnly, StoreUnavailable
+
+from . import resources
+from .access import Access, Caller
+from .node import Node
+from .problems import Refusal, of_configuration, of_text, problem
+
+Handler = Callable[[Request, Node, Caller], Awaitable[Response]]
+
+HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+PATHS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
+    ("/v1/{kind}", ("GET",), resources.many),
+    ("/v1/{kind}/{name}", ("GET", "PUT", "PATCH", "DELETE"), resources.one),
+)
+
+logger = logging.getLogger("headgate.admin")
+
+
+def admin_app(admin: AdminConfig, node: Node) -> ASGIApp:
+    """The Admin API of a node."""
+    access = Access(admin)
+    routes = [
+        Route(path, partial(_answered, handler, node, access), methods=list(methods))
+        for path, methods, handler in PATHS
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: partial(_not_routed, access)})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _answered(handler: Handler, node: Node, access: Access, request: Request) -> Response:
+    """The response of a handler, or what is wrong with the request."""
+    try:
+        response = await handler(request, node, access.caller(request))
+    except Refusal as refusal:
+        response = refusal.response()
+    except ConfigError as error:
+        response = of_configuration(error)
+    except StoreUnavailable as error:
+        response = of_text(503, str(error), {"retry-after": "1"})
+    except StoreReadOnly as error:
+        response = of_text(405 if request.method == "GET" else 409, f"the store cannot be written: {error}")
+    except StoreConflict as error:
+        response = of_text(409, str(error))
+    except StoreCorrupt as error:
+        response = of_text(502, f"the store gave what cannot be read: {error}")
+    except Exception:
+        logger.exception("a request of the Admin API failed")
+        response = problem(500, "something went wrong here; the error log says what")
+    response.headers.update(HEADERS)
+    return response
+
+
+async def _not_routed(access: Access, request: Request, error: Exception) -> Response:
+    """404 and 405, which say nothing to strangers either."""
+    assert isinstance(error, HTTPException), "this is called for nothing else"
+    try:
+        access.caller(request)
+        response = problem(error.status_code, error.detail, headers=error.headers)
+    except Refusal as refusal:
+        response = refusal.response()
+    response.headers.update(HEADERS)
+    return response
+
+
+__all__ = ["JSONResponse", "admin_app"]

@@ -1,0 +1,99 @@
+"""What the Admin API wants of the node that it is mounted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from headgate.config.errors import ConfigError
+from headgate.config.errors import Path as ConfigPath
+from headgate.control.commands import Status
+from headgate.stores import Document, Snapshot, Store, Transaction
+
+Decide = Callable[[Snapshot], Transaction]
+"""What is to be written, given what the store holds."""
+
+
+class Written(Protocol):
+    """What became of a write."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The store after it."""
+
+    @property
+    def generation(self) -> int | None:
+        """In which it is in force; None where nothing changed."""
+
+
+class NotApplied(Protocol):
+    """Why a revision of the store is not in force."""
+
+    @property
+    def number(self) -> int:
+        """The revision."""
+
+    @property
+    def reason(self) -> str:
+        """For the operator."""
+
+
+class Merged(Protocol):
+    """The file and the resources, together."""
+
+    left_out: list[str]
+    """Resources that the file defines itself, as `routes/NAME`."""
+
+    @property
+    def gateway(self) -> Any:
+        """Both of them, merged."""
+
+    def resource_at(self, path: ConfigPath) -> tuple[str, str] | None:
+        """The resource that a path of the merged model leads to."""
+
+
+class Base(Protocol):
+    """The file."""
+
+    def merged(self, documents: dict[str, dict[str, Document]]) -> Merged:
+        """The file with documents by kind and name; raises `ConfigError`."""
+
+
+class Built(Protocol):
+    """A snapshot, merged with the file."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Of the store."""
+
+    @property
+    def merged(self) -> Merged:
+        """With the file."""
+
+
+class Node(Protocol):
+    """The store, what is in force, and the way from one to the other."""
+
+    store: Store
+    newest: Snapshot
+
+    @property
+    def in_force(self) -> Built:
+        """What the workers serve."""
+
+    @property
+    def not_applied(self) -> NotApplied | None:
+        """What the store holds and the workers cannot serve."""
+
+    @property
+    def base(self) -> Base:
+        """The file."""
+
+    async def status(self) -> Status:
+        """What runs."""
+
+    async def write(self, decide: Decide, *, is_trial: bool = False) -> Written:
+        """Writes, and has it applied in every worker; raises what is wrong with it."""
+
+
+__all__ = ["Base", "Built", "ConfigError", "Decide", "Merged", "Node", "NotApplied", "Written"]

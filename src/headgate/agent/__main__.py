@@ -1,0 +1,5 @@
+"""`python -m headgate.agent`: what the supervisor starts."""
+
+from headgate.agent.process import main
+
+main()

@@ -1,0 +1,243 @@
+"""Follows the store, and writes to it: each revision is built, made ready in every worker, and applied in one swap.
+
+How it works: one change at a time. A write of our own is made ready in the workers first, then written to the store on
+the condition that nobody has written meanwhile, then applied; so what no worker could build never reaches the store.
+A revision of somebody else is in the store already: one that cannot be built here is reported, and what was in force
+stays so until a later revision can be built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from headgate.agent.configuration import Base, Built
+from headgate.agent.link import Link, ProposalRefused
+from headgate.agent.state import StateFolder, plain
+from headgate.config.errors import ConfigError
+from headgate.control.commands import Status
+from headgate.stores import (
+    Changes,
+    Key,
+    Resource,
+    Snapshot,
+    Store,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+    Transaction,
+    Write,
+)
+
+MOST_TRIES = 20
+"""Of a write, while others write too."""
+
+logger = logging.getLogger("headgate.agent")
+
+Decide = Callable[[Snapshot], Transaction]
+"""What is to be written, given what the store holds; may raise what the writer is to hear."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a write."""
+
+    snapshot: Snapshot
+    """The store after it."""
+    generation: int | None
+    """In which it is in force; None where nothing changed, or where it was only tried."""
+
+
+@dataclass(frozen=True)
+class NotApplied:
+    """Why a revision of the store is not in force."""
+
+    number: int
+    reason: str
+
+
+class Follower:
+    """The one who knows what is in the store, what is in force, and how to get from one to the other."""
+
+    def __init__(self, base: Base, store: Store, link: Link, folder: StateFolder, in_force: Built) -> None:
+        self._base, self._link, self._folder = base, link, folder
+        self.store = store
+        self.in_force = in_force
+        """What the workers serve."""
+        self.newest = in_force.snapshot
+        """What the store holds, as far as it is known."""
+        self.not_applied: NotApplied | None = None
+        self._lock = asyncio.Lock()
+        self._keeping: asyncio.Future[None] | None = None
+
+    @property
+    def base(self) -> Base:
+        """The file."""
+        return self._base
+
+    async def status(self) -> Status:
+        """What runs."""
+        return await self._link.status()
+
+    async def run(self) -> None:
+        """Follows the store for ever."""
+        self._keep()
+        since = self.newest.revision if self.newest.revision.epoch else None
+        async for update in self.store.watch(since):
+            async with self._lock:
+                if isinstance(update, Changes):
+                    if update.revision.number <= self.newest.revision.number:
+                        continue  # our own
+                    update = update.applied_to(self.newest)
+                await self._take(update)
+
+    async def write(self, decide: Decide, *, is_trial: bool = False) -> Written:
+        """Writes what `decide` says, and has it applied in every worker.
+
+        With `is_trial`, every worker makes it ready, but nothing is written. Raises what `decide` raises, `ConfigError`
+        for what does not fit or workers cannot build, and `StoreError`. What has begun goes on to its end, whether the
+        caller waits or not.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._write(decide, is_trial=is_trial)))
+
+    async def _write(self, decide: Decide, *, is_trial: bool) -> Written:
+        async with self._lock:
+            if not self.newest.revision.epoch:
+                await self._take(await self.store.load())
+            for _ in range(MOST_TRIES):
+                transaction = decide(self.newest)
+                if written := await self._try(transaction, is_trial=is_trial):
+                    return written
+                await self._take(await self.store.load())
+            raise StoreConflict(None, self.newest.revision, None)
+
+    async def _try(self, transaction: Transaction, *, is_trial: bool) -> Written | None:
+        """None: somebody else has written meanwhile."""
+        before = self.newest
+        if not is_change(before, transaction):
+            return Written(before, None)
+        built = self._base.build(_after(before, transaction, before.revision.number + 1))
+        needs_workers = await self._prepare(built)
+        if is_trial:
+            self._link.withdraw()
+            return Written(built.snapshot, None)
+        try:
+            revision = await self.store.apply(
+                Transaction(
+                    transaction.writes,
+                    author=transaction.author,
+                    note=transaction.note,
+                    expected_revision=before.revision,
+                    mark=transaction.mark,
+                )
+            )
+        except StoreConflict as error:  # the newest state is read, and `decide` is asked again
+            self._link.withdraw()
+            logger.debug("written meanwhile: %s", error)
+            return None
+        except BaseException:
+            self._link.withdraw()
+            raise
+        after = _after(before, transaction, revision.number)
+        built = built._replace(snapshot=Snapshot(revision, after.resources))
+        self.newest = built.snapshot
+        try:
+            generation = await self._link.accept()
+        except ProposalRefused as error:
+            if needs_workers:
+                await self._take_back(before, transaction)
+            raise ConfigError(str(error)) from None
+        self._applied(built)
+        return Written(built.snapshot, generation)
+
+    async def _take(self, snapshot: Snapshot) -> None:
+        """Applies what is in the store, if it can be."""
+        if snapshot.revision == self.newest.revision and not self.not_applied:
+            return
+        self.newest = snapshot
+        if snapshot.resources == self.in_force.snapshot.resources:
+            self.not_applied = None
+            return
+        try:
+            built = self._base.build(snapshot)
+            await self._prepare(built)
+            await self._link.accept()
+        except StoreUnavailable:
+            return  # this agent is about to be replaced
+        except (ConfigError, ProposalRefused) as error:
+            self.not_applied = NotApplied(snapshot.revision.number, str(error))
+            logger.error(
+                "revision %d of the store cannot be applied; still serving revision %d: %s",
+                snapshot.revision.number,
+                self.in_force.snapshot.revision.number,
+                error,
+            )
+            return
+        self._applied(built)
+
+    async def _prepare(self, built: Built) -> bool:
+        try:
+            return await self._link.prepare(built.loaded, plain(built.snapshot))
+        except ProposalRefused as error:
+            raise built.explained(str(error)) from None
+
+    def _applied(self, built: Built) -> None:
+        self.in_force, self.not_applied = built, None
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keeps what is in force as the last good configuration, beside everything else."""
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.ensure_future(self._kept())
+
+    async def _kept(self) -> None:
+        kept = None
+        while kept is not self.in_force:
+            kept = self.in_force
+            await asyncio.to_thread(self._folder.save, kept.snapshot)
+
+    async def end(self) -> None:
+        """Waits for what is being kept."""
+        if self._keeping:
+            await self._keeping
+
+    async def _take_back(self, before: Snapshot, transaction: Transaction) -> None:
+        """New workers could not serve it after all: the store is to hold what it held."""
+        writes = tuple(
+            Write(write.key, before.resources[write.key].document if write.key in before.resources else None)
+            for write in transaction.writes
+        )
+        try:
+            back = Transaction(
+                writes,
+                author=transaction.author,
+                note="taken back: it could not be served",
+                expected_revision=self.newest.revision,
+            )
+            revision = await self.store.apply(back)
+            self.newest = Snapshot(revision, _after(before, Transaction(()), 0).resources)
+        except StoreError as error:
+            logger.error("a write that cannot be served could not be taken back: %s", error)
+
+
+def is_change(snapshot: Snapshot, transaction: Transaction) -> bool:
+    """Whether a transaction would change anything."""
+    return any(
+        (found.document if (found := snapshot.resources.get(write.key)) else None) != write.document
+        for write in transaction.writes
+    )
+
+
+def _after(snapshot: Snapshot, transaction: Transaction, number: int) -> Snapshot:
+    """A snapshot after a transaction that has made the revision of this number."""
+    resources: dict[Key, Resource] = dict(snapshot.resources)
+    for write in transaction.writes:
+        found = resources.get(write.key)
+        if write.document is None:
+            resources.pop(write.key, None)
+        elif found is None or found.document != write.document:
+            resources[write.key] = Resource(write.key, write.document, number)
+    return Snapshot(snapshot.revision, MappingProxyType(resources))

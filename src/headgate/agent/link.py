@@ -1,0 +1,116 @@
+"""The agent's side of its line to the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from headgate.control import agent_messages as messages
+from headgate.control import memory
+from headgate.control.channel import Channel, ChannelClosed
+from headgate.control.commands import GetStatus, Status
+from headgate.control.records import Message
+from headgate.stores import StoreUnavailable
+from headgate.worker.loaded import Loaded
+
+REPLY_LIMIT_S = 120.0
+
+
+class ProposalRefused(Exception):
+    """The workers cannot build a configuration, or not take it now; the text is what they say."""
+
+
+class Link:
+    """Tells the supervisor what is proposed, and hears what becomes of it. One question is open at a time."""
+
+    def __init__(self, channel: Channel, closed: Callable[[], None]) -> None:
+        self._channel, self._closed = channel, closed
+        self._replies: dict[type[Message], asyncio.Future[Message]] = {}
+        self._status_lock = asyncio.Lock()
+
+    def begin(self) -> None:
+        """From here on the channel does not block."""
+        self._channel.socket.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._channel.fileno(), self._on_readable)
+
+    def lend(self, resources: object) -> None:
+        """Gives what workers load with the file."""
+        self._send_memory(messages.Resources(), [memory.written("resources", resources)])
+
+    def say(self, message: Message) -> None:
+        """Sends a message that is not answered."""
+        self._channel.send(message)
+
+    async def prepare(self, loaded: Loaded, resources: object) -> bool:
+        """Has every worker make a configuration ready; gives whether only new workers can serve it.
+
+        Raises `ProposalRefused`, or `StoreUnavailable` where it may be tried again. `accept` or `withdraw` follows.
+        """
+        proposal = messages.Propose(
+            change=loaded.change, listeners=loaded.listeners, modes=loaded.modes, places=loaded.places
+        )
+        descriptors = [memory.written("snapshot", loaded.told), memory.written("resources", resources)]
+        waiting = self._expect(messages.ProposalPrepared)
+        self._send_memory(proposal, descriptors)
+        reply = await self._reply(waiting)
+        assert isinstance(reply, messages.ProposalPrepared), "which was waited for"
+        if reply.error is not None and reply.is_postponed:
+            raise StoreUnavailable(reply.error)
+        if reply.error is not None:
+            raise ProposalRefused(reply.error)
+        return reply.needs_workers
+
+    async def accept(self) -> int:
+        """Has it applied; gives the generation. Raises `ProposalRefused` where new workers could not serve it."""
+        waiting = self._expect(messages.ProposalApplied)
+        self._channel.send(messages.Accept())
+        reply = await self._reply(waiting)
+        assert isinstance(reply, messages.ProposalApplied), "which was waited for"
+        if reply.error is not None:
+            raise ProposalRefused(reply.error)
+        return reply.generation
+
+    def withdraw(self) -> None:
+        """Has it forgotten."""
+        self._channel.send(messages.Withdraw())
+
+    async def status(self) -> Status:
+        """What runs."""
+        async with self._status_lock:
+            waiting = self._expect(Status)
+            self._channel.send(GetStatus())
+            reply = await self._reply(waiting)
+        assert isinstance(reply, Status), "which was waited for"
+        return reply
+
+    def _send_memory(self, message: Message, descriptors: list[int]) -> None:
+        try:
+            self._channel.send(message, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _expect(self, kind: type[Message]) -> asyncio.Future[Message]:
+        self._replies[kind] = asyncio.get_running_loop().create_future()
+        return self._replies[kind]
+
+    async def _reply(self, waiting: asyncio.Future[Message]) -> Message:
+        try:
+            async with asyncio.timeout(REPLY_LIMIT_S):
+                return await waiting
+        except TimeoutError:
+            raise ProposalRefused("the supervisor does not respond") from None
+
+    def _on_readable(self) -> None:
+        try:
+            message, _ = self._channel.receive()
+        except BlockingIOError:
+            return
+        except (ChannelClosed, ValueError):
+            asyncio.get_running_loop().remove_reader(self._channel.fileno())
+            self._closed()
+            return
+        waiting = self._replies.pop(type(message), None)
+        if waiting and not waiting.done():
+            waiting.set_result(message)

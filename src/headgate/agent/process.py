@@ -1,0 +1,176 @@
+"""The agent process, from its start message to its end.
+
+How it works: it reads its start message from descriptor 3, makes the state folder, gives up root, loads the file, and
+asks the store for its resources, or takes the last good ones where the store is away. It lends them to the workers
+that wait for them. From then on it follows the store, and serves the Admin API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from headgate import log
+from headgate.agent.configuration import Base, Built
+from headgate.agent.following import Follower
+from headgate.agent.link import Link
+from headgate.agent.serving import Serving
+from headgate.agent.state import FolderTaken, StateFolder, plain, snapshot_of
+from headgate.config.errors import ConfigError
+from headgate.control import agent_messages as messages
+from headgate.control import memory
+from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed
+from headgate.control.signals import SUPERVISORS
+from headgate.stores import Revision, Snapshot, Store, StoreError, open_store
+from headgate.worker.loop import Loop
+from headgate.worker.privileges import become
+
+LOAD_LIMIT_S = 5.0
+"""How long the store may take at the start, before the last good configuration serves."""
+LOCK_STEP_S, LOCK_LIMIT_S, SUCCESSOR_LOCK_LIMIT_S = 0.1, 2.0, 120.0
+
+logger = logging.getLogger("headgate.agent")
+
+
+class CannotServe(Exception):
+    """The agent cannot do its work; the text is for the user."""
+
+
+def main() -> NoReturn:
+    """The whole life of the process."""
+    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR), messages.TO_AGENT)
+    os.set_inheritable(CHANNEL_DESCRIPTOR, False)
+    try:
+        start, descriptors = channel.receive()
+        assert isinstance(start, messages.AgentStart), "which always comes first"
+    except ChannelClosed:
+        sys.exit(0)
+    log.configure(start.log_format or "text", start.log_level or "info")
+    try:
+        folder = StateFolder(start.settings.state_folder)
+        folder.make(start.user, start.group)
+        become(start.user, start.group)
+        _serve(channel, start, descriptors, folder)
+    except ChannelClosed:
+        sys.exit(0)  # the supervisor has exited
+    except (CannotServe, ConfigError, FolderTaken, OSError) as error:
+        with contextlib.suppress(ChannelClosed):
+            channel.send(messages.AgentFailed(error=str(error)[:16000]))
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _serve(channel: Channel, start: messages.AgentStart, descriptors: list[int], folder: StateFolder) -> None:
+    loop = Loop()
+    asyncio.set_event_loop(loop)
+    agent = Agent(channel, start, descriptors, folder)
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        loop.add_signal_handler(number, agent.stop)
+    for number in SUPERVISORS:
+        loop.add_signal_handler(number, lambda: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    try:
+        loop.run_until_complete(agent.run())
+    finally:
+        loop.detach()
+        loop.close()
+
+
+class Agent:
+    """What one agent does."""
+
+    def __init__(
+        self, channel: Channel, start: messages.AgentStart, descriptors: list[int], folder: StateFolder
+    ) -> None:
+        self._start, self._descriptors, self._folder = start, descriptors, folder
+        self._stopped = asyncio.Event()
+        self._link = Link(channel, self.stop)
+
+    def stop(self) -> None:
+        """Ends it, after what it is doing."""
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Works until it is stopped."""
+        start = self._start
+        if not start.waits_for_lock:
+            await self._take_folder(LOCK_LIMIT_S)
+        known = self._resources_in_force()
+        base = Base(Path(start.source["file"]))
+        try:
+            store = open_store(start.settings.store or f"sqlite://{self._folder.path}/config.db")
+        except (ValueError, ImportError) as error:
+            raise CannotServe(str(error)) from error
+        async with store:
+            built = await self._first(base, store, known)
+            self._link.begin()
+            if start.waits_for_lock:
+                await self._take_folder(SUCCESSOR_LOCK_LIMIT_S)
+            follower = Follower(base, store, self._link, self._folder, built)
+            serving = Serving(base, follower, start.addresses, self._descriptors) if base.admin else None
+            following = asyncio.ensure_future(follower.run())
+            try:
+                if serving:
+                    await serving.begin()
+                self._link.say(messages.AgentReady())
+                stopped = asyncio.ensure_future(self._stopped.wait())
+                await asyncio.wait([stopped, following], return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+                if following.done():
+                    following.result()
+            finally:
+                following.cancel()
+                if serving:
+                    await serving.end()
+                await asyncio.wait([following])
+                await follower.end()
+
+    def _resources_in_force(self) -> Snapshot | None:
+        """What the workers have, if they have something; it came with the start message."""
+        if not self._start.is_restarted:
+            return None
+        told: dict[str, Any] = memory.read(self._descriptors.pop())
+        return snapshot_of(told)
+
+    async def _first(self, base: Base, store: Store, known: Snapshot | None) -> Built:
+        """What the workers are to load first, or have loaded: of the store, else the last good one, else nothing."""
+        if known is not None:
+            return base.build(known)
+        candidates: list[Snapshot] = []
+        try:
+            async with asyncio.timeout(LOAD_LIMIT_S):
+                candidates.append(await store.load())
+        except (StoreError, TimeoutError) as error:
+            reason = str(error) or f"it has not answered within {LOAD_LIMIT_S:g} s"
+            logger.error("the store is away; the last good configuration serves: %s", reason)
+        last_good = self._folder.last_good()
+        candidates.append(last_good or Snapshot(Revision("", 0)))
+        first_error: ConfigError | None = None
+        for candidate in candidates:
+            try:
+                built = base.build(candidate)
+            except ConfigError as error:
+                first_error = first_error or error
+                logger.error("revision %d cannot serve: %s", candidate.revision.number, error)
+                continue
+            self._link.lend(plain(candidate))
+            return built
+        assert first_error is not None, "one of them serves, or is refused"
+        raise first_error
+
+    async def _take_folder(self, limit_s: float) -> None:
+        deadline = asyncio.get_running_loop().time() + limit_s
+        while True:
+            try:
+                return self._folder.take()
+            except FolderTaken:
+                if asyncio.get_running_loop().time() > deadline or self._stopped.is_set():
+                    raise
+            await asyncio.sleep(LOCK_STEP_S)

@@ -1,0 +1,101 @@
+"""The state folder of a node: who holds it, and the last good configuration, which serves when the store is away."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from headgate.stores import Key, Resource, Revision, Snapshot
+from headgate.worker.privileges import resolve
+
+LAST_GOOD = "last-good.json"
+LOCK = "agent.lock"
+
+logger = logging.getLogger("headgate.agent")
+
+
+class FolderTaken(RuntimeError):
+    """Another agent holds the folder."""
+
+
+class StateFolder:
+    """A folder that one agent at a time holds; only its owner may read it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self._lock: int | None = None
+
+    def make(self, user: str | None, group: str | None) -> None:
+        """Makes it, if it is missing, for the user that the agent is to run as. Raises as the system does."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if user or group:
+            uid, gid = resolve(user, group)
+            os.chown(self.path, uid, gid)
+
+    def take(self) -> None:
+        """Holds it until this process ends; raises `FolderTaken`, or as the system does."""
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise FolderTaken(
+                f"the state folder `{self.path}` is held by another agent, process {holder}\n"
+                "  hint: give each gateway its own `state_folder`"
+            ) from None
+        except OSError:
+            os.close(lock)
+            raise
+        self._lock = lock
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keeps a snapshot as the last good one; what cannot be written is logged, and the one before stays."""
+        staged = self.path / f".{LAST_GOOD}.{os.getpid()}"
+        try:
+            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                json.dump(plain(snapshot), file, ensure_ascii=True)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(staged, self.path / LAST_GOOD)
+        except OSError as error:
+            logger.error("cannot keep the last good configuration: %s", error)
+            staged.unlink(missing_ok=True)
+
+    def last_good(self) -> Snapshot | None:
+        """What was kept last; None where there is nothing, or nothing that can be read (which is logged)."""
+        try:
+            return snapshot_of(json.loads((self.path / LAST_GOOD).read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.error("cannot read the last good configuration: %s", error)
+            return None
+
+
+def plain(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as JSON knows it: what workers load, and the number of each resource beside it."""
+    resources: dict[str, dict[str, Any]] = {}
+    numbers: dict[str, dict[str, int]] = {}
+    for key, resource in snapshot.resources.items():
+        resources.setdefault(key.kind, {})[key.name] = resource.document
+        numbers.setdefault(key.kind, {})[key.name] = resource.revision
+    return {"revision": str(snapshot.revision), "resources": resources, "numbers": numbers}
+
+
+def snapshot_of(told: dict[str, Any]) -> Snapshot:
+    """The snapshot that `plain` has told of; raises `ValueError`, `KeyError`, `TypeError` or `AttributeError`."""
+    found = {
+        Key(kind, name): Resource(Key(kind, name), document, told["numbers"][kind][name])
+        for kind, documents in told["resources"].items()
+        for name, document in documents.items()
+    }
+    return Snapshot(Revision.parse(told["revision"]), MappingProxyType(found))

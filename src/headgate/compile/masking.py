@@ -1,0 +1,135 @@
+"""Documents as they may be shown: secrets masked, found by the type of their setting and not by its name."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from headgate.config.hooks import PluginConfig
+from headgate.config.resources import KINDS
+from headgate.config.secrets import MASK
+
+from .plugin_names import reference_of
+
+REFERENCES = ("env:", "file:", "secret:")
+"""What says where a secret is, and not what it is."""
+
+
+def masked(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource's document without its secrets; where they come from stays to be read."""
+    found = KINDS.get(kind)
+    shown: dict[str, Any] = _masked(found.model, dict(document)) if found else _all_masked(dict(document))
+    if found and issubclass(found.model, PluginConfig):
+        shown |= masked_use(document)
+    return shown
+
+
+def masked_use(use: Mapping[str, Any]) -> dict[str, Any]:
+    """What a use of a plugin says of its settings, without their secrets."""
+    config = use.get("config")
+    if not isinstance(config, Mapping):
+        return {}
+    model = _settings_of(str(use.get("plugin", "")))
+    return {"config": _masked(model, dict(config)) if model else _all_masked(dict(config))}
+
+
+def has_mask(kind: str, document: Mapping[str, Any]) -> bool:
+    """Whether a masked secret stands where a secret is to be."""
+    return _holds(document, MASK) and _holds(masked(kind, _without(document)), MASK_PROBE)
+
+
+MASK_PROBE = "env:headgate-mask"
+"""A reference, which masking leaves alone: tells a mask that stands where a secret is to be."""
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without(inner) for inner in value]
+    return MASK_PROBE if value == MASK else value
+
+
+def _holds(value: Any, text: str) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds(inner, text) for inner in value.values())
+    if isinstance(value, list):
+        return any(_holds(inner, text) for inner in value)
+    return bool(value == text)
+
+
+def _settings_of(name: str) -> type[BaseModel] | None:
+    """The settings' model of a plugin that is loaded."""
+    try:
+        module, _, path = (name if ":" in name else reference_of(name)).partition(":")
+    except ValueError:
+        return None
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    model = getattr(found, "Config", None)
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+
+
+def _masked(annotation: Any, value: Any) -> Any:
+    for choice in _choices(annotation):
+        if choice in (SecretStr, SecretBytes):
+            return value if isinstance(value, str) and value.startswith(REFERENCES) else _all_masked(value)
+        if isinstance(choice, type) and issubclass(choice, BaseModel):
+            if isinstance(value, Mapping):
+                return {key: _of_field(choice, key, inner) for key, inner in value.items()}
+            if _is_secretive(choice, set()):
+                return _all_masked(value)
+        arguments = [one for one in get_args(choice) if one is not Ellipsis]
+        if arguments and isinstance(value, Mapping) and issubclass(get_origin(choice), Mapping):
+            return {key: _masked(arguments[-1], inner) for key, inner in value.items()}
+        if arguments and isinstance(value, list | tuple) and not issubclass(get_origin(choice), Mapping):
+            return [_masked(arguments[-1], inner) for inner in value]
+        if arguments and isinstance(value, str) and _is_secretive(choice, set()):
+            return _masked(arguments[-1], value)  # one item in place of a list of one
+    return value
+
+
+def _of_field(model: type[BaseModel], key: str, value: Any) -> Any:
+    for name, field in model.model_fields.items():
+        if key in (name, field.alias):
+            return _masked(field.annotation, value)
+    return value
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The types that a value may have, secrets first."""
+    if get_origin(annotation) is Annotated:
+        return _choices(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        every = [one for argument in get_args(annotation) for one in _choices(argument)]
+        return sorted(every, key=lambda one: one not in (SecretStr, SecretBytes))
+    return [annotation]
+
+
+def _is_secretive(annotation: Any, seen: set[Any]) -> bool:
+    """Whether a secret may stand somewhere in a value of this type."""
+    for choice in _choices(annotation):
+        if choice in (SecretStr, SecretBytes):
+            return True
+        if isinstance(choice, type) and issubclass(choice, BaseModel) and choice not in seen:
+            seen.add(choice)
+            if any(_is_secretive(field.annotation, seen) for field in choice.model_fields.values()):
+                return True
+        if any(_is_secretive(one, seen) for one in get_args(choice) if one is not Ellipsis):
+            return True
+    return False
+
+
+def _all_masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _all_masked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_all_masked(inner) for inner in value]
+    if isinstance(value, str) and value.startswith(REFERENCES):
+        return value
+    return value if value is None or isinstance(value, bool) else MASK

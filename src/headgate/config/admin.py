@@ -1,0 +1,140 @@
+"""Where configuration is kept beside the file, and how it is changed at run time: the store and the Admin API."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from .addresses import UnixAddress, parse_listen_address
+from .errors import ConfigError
+from .secrets import Secret
+from .settings import OneOrMany, Settings
+from .tls import TlsConfig
+
+Role = Literal["read", "operate", "admin"]
+"""`read` sees all but secrets; `operate` also changes routes, upstreams, plugins and so on; `admin` also consumers,
+certificates, imports and rollbacks."""
+
+_SHA256 = re.compile(r"sha256:[0-9a-fA-F]{64}")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
+SHORTEST_TOKEN = 16
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ConfigError(
+            f"`{value}` is not a valid host name", hint="write `gateway.example.com`, without a port"
+        )
+    return value.lower()
+
+
+class TokenConfig(Settings):
+    """A token of the Admin API; the token alone is the short form, and has the role `admin`."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["env:ADMIN_TOKEN", "sha256:9f86d0..."]},)
+
+    token: Secret = Field(
+        description="The secret itself, as `env:NAME` or `file:/path`, or as `sha256:` and the digest of it in hex."
+    )
+    role: Role = Field(
+        default="admin",
+        description="`read` sees all but secrets; `operate` also changes routes, upstreams and plugins; `admin` may "
+        "do everything.",
+    )
+    name: str = Field(
+        default="", pattern=r"^[A-Za-z0-9_.@-]{0,64}$", description="Who has it, for the audit log."
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"token": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_long(self) -> Self:
+        text = self.token.get_secret_value()
+        if not _SHA256.fullmatch(text) and len(text) < SHORTEST_TOKEN:
+            raise ConfigError(
+                f"a token has at least {SHORTEST_TOKEN} characters", hint="`openssl rand -hex 32` makes one"
+            )
+        return self
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the token."""
+        text = self.token.get_secret_value()
+        if _SHA256.fullmatch(text):
+            return bytes.fromhex(text.removeprefix("sha256:"))
+        return hashlib.sha256(text.encode()).digest()
+
+
+class AdminConfig(Settings):
+    """The Admin API; its address alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["unix:/run/headgate/admin.sock"]},)
+
+    listen: str = Field(
+        description="`127.0.0.1:9144`, or `unix:/run/headgate/admin.sock`, which only its owner may open and which "
+        "needs no token."
+    )
+    tokens: Annotated[tuple[TokenConfig, ...], OneOrMany()] = Field(
+        default=(), description="Who may come in: `Authorization: Bearer ...`."
+    )
+    tls: TlsConfig | None = Field(
+        default=None, description="TLS, as on other listeners; needed where the address is not loopback."
+    )
+    hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], OneOrMany()] = Field(
+        default=(),
+        description="Names it is asked by, besides its address and `localhost`; all others get 421.",
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"listen": value} if isinstance(value, str) else value
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a socket file, whose mode says who may open it."""
+        return isinstance(parse_listen_address(self.listen), UnixAddress)
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        address = parse_listen_address(self.listen)
+        if isinstance(address, UnixAddress):
+            return self
+        if not self.tokens:
+            raise ConfigError(
+                "an Admin API on a port needs `tokens`",
+                hint="or listen on a socket: `unix:/run/headgate/admin.sock`",
+            )
+        if self.tls is None and address.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ConfigError(
+                f"tokens would go in clear to `{self.listen}`", hint="add `tls`, or listen on `127.0.0.1`"
+            )
+        return self
+
+
+def state_folder(given: str | None, file: Path) -> Path:
+    """Where a node keeps what must outlive it: `given`, else a folder of the file's own below `$HEADGATE_STATE_DIR`,
+    systemd's `$STATE_DIRECTORY`, /var/lib/headgate for root, or `$XDG_STATE_HOME/headgate`.
+    """
+    if given:
+        return (file.parent / given).absolute()
+    digest = hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:8]
+    return _states() / f"{file.stem}-{digest}"
+
+
+def _states() -> Path:
+    if folder := os.environ.get("HEADGATE_STATE_DIR"):
+        return Path(folder)
+    if systemd := os.environ.get("STATE_DIRECTORY"):
+        return Path(systemd.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/headgate")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "headgate"

@@ -1,0 +1,95 @@
+"""What the supervisor, its agent and its workers send each other about resources. Descriptors travel beside a message.
+
+| message           | from, to             | when                                                                 |
+|-------------------|----------------------|----------------------------------------------------------------------|
+| GetResources      | worker, supervisor   | while it loads: the file has a `store` or `admin`                     |
+| ResourcesLent     | supervisor, worker   | the response, with the resources in a memfd                           |
+| AgentStart        | supervisor, agent    | first; with the sockets of the Admin API                              |
+| Resources         | agent, supervisor    | loaded: with the resources in a memfd                                 |
+| AgentReady        | agent, supervisor    | it serves the Admin API                                               |
+| AgentFailed       | agent, supervisor    | it could not start; it exits afterwards                               |
+| Propose           | agent, supervisor    | another configuration: what it comes to, and its resources, in memfds |
+| ProposalPrepared  | supervisor, agent    | every worker could apply it, or why one could not                     |
+| Accept            | agent, supervisor    | it is in the store: apply it                                          |
+| Withdraw          | agent, supervisor    | it is not: forget it                                                  |
+| ProposalApplied   | supervisor, agent    | it is in force in every worker, or why it is not                      |
+| GetStatus, Status | agent, supervisor    | as on the control socket                                              |
+"""
+
+from typing import Any
+
+from headgate.control.commands import GetStatus, Status
+from headgate.control.messages import Change
+from headgate.control.records import Message, MessageKinds
+from headgate.control.resource_messages import NodeSettings
+
+PROPOSAL_LIMIT_S = 30.0
+"""For an agent to say what becomes of its proposal."""
+
+
+class AgentStart(Message):
+    """What to merge resources with, and as whom. One descriptor comes along for each address of the Admin API."""
+
+    source: dict[str, Any]
+    settings: NodeSettings
+    addresses: list[str] = []
+    """Where its sockets are bound."""
+    user: str | None = None
+    group: str | None = None
+    log_format: str | None = None
+    log_level: str | None = None
+    is_restarted: bool = False
+    """Whether workers have resources already. Those come along in a last memfd, and what differs is proposed."""
+    waits_for_lock: bool = False
+    """Whether the agent of a predecessor may still hold the state folder."""
+
+
+class Resources(Message):
+    """The resources that workers are to load with the file come along in a memfd."""
+
+
+class AgentReady(Message):
+    """It serves the Admin API, if there is one."""
+
+
+class AgentFailed(Message):
+    """It cannot serve."""
+
+    error: str
+
+
+class Propose(Message):
+    """Two memfds come along: the compiled configuration as in `Offer`, and the resources in it."""
+
+    change: Change
+    listeners: list[str]
+    modes: dict[str, int] = {}
+    places: dict[str, str] = {}
+
+
+class ProposalPrepared(Message):
+    """Every worker could apply it, unless there is an error. `needs_workers`: only new ones can, and they will."""
+
+    error: str | None = None
+    needs_workers: bool = False
+    is_postponed: bool = False
+    """Whether the error is one of the moment."""
+
+
+class Accept(Message):
+    """Apply what was prepared."""
+
+
+class Withdraw(Message):
+    """Forget what was prepared."""
+
+
+class ProposalApplied(Message):
+    """It is in force, unless there is an error."""
+
+    error: str | None = None
+    generation: int = 0
+
+
+TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status])
+FROM_AGENT = MessageKinds([Resources, AgentReady, AgentFailed, Propose, Accept, Withdraw, GetStatus])

@@ -1,0 +1,133 @@
+"""What the agent proposes, on its way into the workers: prepared in all, then written to the store, then applied.
+
+How it works: the agent says what the configuration would come to. Every worker makes it ready, or says why it cannot;
+the agent hears that, writes to the store, and accepts. Only then is it applied, in one swap each. What only new workers
+can serve is loaded by a new generation when the agent has accepted; if that fails, the agent takes its write back.
+One proposal is under way at a time, and none beside a reload.
+"""
+
+import os
+from collections.abc import Callable
+
+from headgate.control import agent_messages as messages
+from headgate.control.commands import Refused, Reloaded
+from headgate.control.reactor import Timer
+from headgate.control.records import Message
+from headgate.supervisor.generations import Generations
+from headgate.supervisor.resources import Held
+from headgate.supervisor.state import State
+
+
+class Proposals:
+    """The one proposal that is under way, or waits for a reload to end."""
+
+    def __init__(self, state: State, generations: Generations) -> None:
+        self._state, self._generations = state, generations
+        self.reply: Callable[[Message], None] = lambda _: None
+        """Tells the agent."""
+        self._waiting: tuple[messages.Propose, int, int] | None = None
+        self._resources: Held | None = None
+        """Of the one that is under way."""
+        self._needs_workers = False
+        self._is_accepted = False
+        self._is_accepted_later = False
+        """Accepted while a reload was under way."""
+        self._timer: Timer | None = None
+
+    def propose(self, message: messages.Propose, told: int, resources: int) -> None:
+        """Has every worker make it ready."""
+        if self._resources:  # the agent breaks the rules, or is another one
+            self.withdraw()
+        self._drop_waiting()
+        if self._state.stopping:
+            os.close(told)
+            os.close(resources)
+            return self.reply(messages.ProposalPrepared(error="the gateway is stopping"))
+        if self._generations.is_reloading or self._state.current is None:
+            self._waiting = (message, told, resources)
+            return None
+        self._resources, self._needs_workers, self._is_accepted = Held(resources), False, False
+        self._generations.propose(
+            message, told, prepared=self._prepared, refused=self._refused, applied=self._applied
+        )
+        return None
+
+    def settled(self) -> None:
+        """A reload is over."""
+        if self._is_accepted_later and not self._generations.is_reloading:
+            self.accept()
+        if self._waiting and not self._generations.is_reloading:
+            (message, told, resources), self._waiting = self._waiting, None
+            self.propose(message, told, resources)
+
+    def accept(self) -> None:
+        """It is in the store: applies it."""
+        if self._resources is None or self._is_accepted:
+            return
+        self._end_timer()
+        if self._needs_workers and self._generations.is_reloading:
+            self._is_accepted_later = True
+            return
+        self._is_accepted, self._is_accepted_later = True, False
+        if self._needs_workers:
+            resources, self._resources = self._resources, None
+            self._generations.begin(self._reloaded, resources)
+        else:
+            self._generations.commit_proposal()
+
+    def withdraw(self) -> None:
+        """Forgets it, unless it was accepted."""
+        self._drop_waiting()
+        if self._resources is None or self._is_accepted or self._is_accepted_later:
+            return
+        self._forget()
+        self._generations.discard_proposal()
+
+    def agent_left(self) -> None:
+        """Nobody accepts it any more; if it hears that still, it may be tried again."""
+        if self._waiting or (self._resources and not self._is_accepted):
+            error = "the gateway is loading its file anew\n  hint: try again"
+            self.reply(messages.ProposalPrepared(error=error, is_postponed=True))
+        self.withdraw()
+
+    # ---- steps
+
+    def _prepared(self, needs_workers: bool) -> None:
+        self._needs_workers = needs_workers
+        self._timer = self._state.reactor.call_later(messages.PROPOSAL_LIMIT_S, self.withdraw)
+        self.reply(messages.ProposalPrepared(needs_workers=needs_workers))
+
+    def _refused(self, error: str) -> None:
+        self._forget()
+        self.reply(messages.ProposalPrepared(error=error))
+
+    def _applied(self, generation: int) -> None:
+        held, self._resources = self._resources, None
+        if held:
+            self._state.hold(held)
+        self.reply(messages.ProposalApplied(generation=generation))
+
+    def _reloaded(self, reply: Message) -> None:
+        match reply:
+            case Reloaded(generation=generation):
+                self.reply(messages.ProposalApplied(generation=generation))
+            case Refused(error=error):
+                self.reply(messages.ProposalApplied(error=error))
+
+    def _forget(self) -> None:
+        self._end_timer()
+        if self._resources:
+            self._resources.close()
+            self._resources = None
+
+    def _drop_waiting(self) -> None:
+        if self._waiting:
+            _, told, resources = self._waiting
+            self._waiting = None
+            os.close(told)
+            os.close(resources)
+
+    def _end_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

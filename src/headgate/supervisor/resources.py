@@ -1,0 +1,18 @@
+"""The resources that workers load with the file: in memory of the supervisor's, so that they outlive the agent."""
+
+import itertools
+import os
+
+_NUMBERS = itertools.count(1)
+
+
+class Held:
+    """The resources of one state of the store, as JSON in memory; `number` tells them from all others."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.number = next(_NUMBERS)
+
+    def close(self) -> None:
+        """Gives the memory back, as soon as nobody reads it any more."""
+        os.close(self.descriptor)

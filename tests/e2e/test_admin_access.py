@@ -1,0 +1,132 @@
+"""Who may come in to the Admin API: tokens and roles, names and pages, guesses."""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.kit import RunningGateway, Serve, TlsClient, free_port
+from e2e.kit.admin import Admin
+from e2e.kit.pki import Authority
+
+ADMIN, OPERATE, READ = (f"{role}-{'0123456789abcdef' * 2}" for role in ("admin", "operate", "read"))
+TOKENS = [
+    {"token": ADMIN, "name": "root"},
+    {"token": f"sha256:{hashlib.sha256(OPERATE.encode()).hexdigest()}", "role": "operate"},
+    {"token": "env:READ_TOKEN", "role": "read"},
+]
+ROUTE = {"path": "/x", "respond": "x"}
+CERTIFICATE = {"certificate": "/nowhere.pem"}
+
+
+def described(folder: Path, port: int, **more: Any) -> dict[str, Any]:
+    return {
+        "admin": {"listen": f"127.0.0.1:{port}", "tokens": TOKENS, "hosts": "admin.example", **more},
+        "state_folder": str(folder / "state"),
+        "routes": [{"path": "/", "respond": "here"}],
+    }
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def gateway(serve: Serve, tmp_path: Path, port: int) -> RunningGateway:
+    return serve(described(tmp_path, port), environment={"READ_TOKEN": READ})
+
+
+def test_roles_may_do_what_they_say_and_nothing_else(gateway: RunningGateway, port: int) -> None:
+    wanted = {ADMIN: (200, 201, 201), OPERATE: (200, 200, 403), READ: (200, 403, 403)}
+    for token, (read, operate, admin) in wanted.items():
+        api = Admin(f"127.0.0.1:{port}", token)
+        assert api.get("/v1/routes").status == read
+        assert api.put("/v1/routes/r", ROUTE).status == operate
+        assert api.put("/v1/certificates/c", CERTIFICATE).status == admin
+    assert "created routes/r by=root" in gateway.log()
+    for path in (
+        "/v1/routes/r/",
+        "//v1/routes/r",
+        "/v1/routes%2Fr",
+        "/V1/routes/r",
+        "/v1/routes/r;a=b",
+        "/v1/../v1/routes/r",
+    ):
+        refused = Admin(f"127.0.0.1:{port}", READ).put(path, ROUTE)
+        assert refused.status in (400, 403, 404), (path, refused.status)
+
+
+@pytest.mark.parametrize(
+    "token", [None, "", "wrong-token-wrong-token", ADMIN[:-1], f"{ADMIN}0", READ.upper()]
+)
+def test_nobody_else_comes_in(gateway: RunningGateway, port: int, token: str | None) -> None:
+    api = Admin(f"127.0.0.1:{port}", token)
+    for target in ("/v1/routes", "/v1/routes/r", "/", "/nothing", "/openapi.json"):
+        refused = api.get(target)
+        assert refused.status == 401, target
+        assert (refused.get("WWW-Authenticate") or "").startswith("Bearer ")
+    assert api.put("/v1/routes/r", ROUTE).status == 401
+
+
+def test_guessing_is_slowed_down(gateway: RunningGateway, port: int) -> None:
+    wrong = Admin(f"127.0.0.1:{port}", "wrong-token-wrong-token")
+    statuses = [wrong.get("/v1/routes").status for _ in range(20)]
+    assert statuses[:10] == [401] * 10 and 429 in statuses[10:]
+    late = wrong.get("/v1/routes")
+    assert late.status == 429 and int(late.get("Retry-After") or 0) >= 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "localhost:1234"}, 200),
+        ({"Host": "ADMIN.example"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+def test_pages_of_others_change_nothing(
+    gateway: RunningGateway, port: int, fields: dict[str, str], status: int
+) -> None:
+    api = Admin(f"127.0.0.1:{port}", ADMIN)
+    api.put("/v1/routes/r", ROUTE)
+    response = api.ask("PUT", "/v1/routes/r", ROUTE, fields)
+    assert response.status == status, response.body
+    assert response.get("Access-Control-Allow-Origin") is None
+
+
+def test_names_that_were_made_up_read_nothing(gateway: RunningGateway, port: int) -> None:
+    assert Admin(f"127.0.0.1:{port}", ADMIN).get("/v1/routes", Host="evil.example").status == 421
+
+
+def test_socket_is_its_owners_alone(serve: Serve, tmp_path: Path) -> None:
+    serve(
+        {
+            "admin": f"unix:{tmp_path}/admin.sock",
+            "state_folder": str(tmp_path / "state"),
+            "routes": [{"path": "/", "respond": "here"}],
+        }
+    )
+    assert stat.S_IMODE(os.stat(tmp_path / "admin.sock").st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(tmp_path / "state").st_mode) == 0o700
+    assert Admin(f"unix:{tmp_path}/admin.sock").get("/v1/routes", Host="anything").status == 200
+
+
+def test_tls_guards_it_as_other_listeners(
+    serve: Serve, tmp_path: Path, port: int, authority: Authority
+) -> None:
+    tls = {"certificates": [authority.issue("admin.example").files]}
+    serve(described(tmp_path, port, tls=tls), environment={"READ_TOKEN": READ})
+    with TlsClient(f"127.0.0.1:{port}", authority.client(), "admin.example") as client:
+        got = client.get("/v1/routes", [("Authorization", f"Bearer {READ}")], host="admin.example")
+    assert got.status == 200
+    assert Admin(f"127.0.0.1:{port}", READ).get("/v1/routes").status == 400
