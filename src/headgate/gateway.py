@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast
 
 from ._caller import caller
 from ._parts import Parts
@@ -17,7 +17,6 @@ from .background.calls import BackgroundCalls
 from .config.errors import ConfigError
 from .config.errors import Path as ConfigPath
 from .config.hooks import OnError, PluginConfig, PluginMode
-from .config.limits import ServerLeniency, UpstreamTimeoutsConfig
 from .config.listeners import (
     ListenerConfig,
     ProxyProtocol,
@@ -29,7 +28,7 @@ from .config.model import GatewayConfig
 from .config.routes import RouteConfig
 from .config.settings import Settings
 from .config.tls import RouteCertificate, Tls
-from .config.upstreams import Balance, UpstreamConfig, UpstreamProtocol
+from .config.upstreams import UpstreamConfig, UpstreamOptions
 from .listener import Listener, StreamListener
 from .message import Response
 from .plugin import Plugin, PluginUse, shown_kind
@@ -162,34 +161,11 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         self,
         name: str,
         *servers: str | Mapping[str, Any],
-        balance: Balance | None = None,
-        protocol: UpstreamProtocol | None = None,
-        grpc_web: bool | None = None,
-        keepalive: Mapping[str, Any] | None = None,
-        retries: int | None = None,
-        timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig | None = None,
-        host: str | None = None,
-        lenient: ServerLeniency | Sequence[ServerLeniency] | None = None,
-        proxy_protocol: Literal["v1", "v2"] | None = None,
-        source: str | None = None,
-        tls: Mapping[str, Any] | None = None,
+        **options: Unpack[UpstreamOptions],
     ) -> Upstream:
         """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are shared out."""
-        given: dict[str, Any] = {
-            "servers": list(servers),
-            "balance": balance,
-            "protocol": protocol,
-            "grpc_web": grpc_web,
-            "keepalive": keepalive,
-            "retries": retries,
-            "timeouts": timeouts,
-            "host": host,
-            "lenient": lenient,
-            "proxy_protocol": proxy_protocol,
-            "source": source,
-            "tls": tls,
-        }
-        config = self._parse(UpstreamConfig, said(given), ("upstreams", name))
+        given = said({"servers": list(servers), **options})
+        config = self._parse(UpstreamConfig, given, ("upstreams", name))
         if name in self._parts.upstreams:
             first = self._parts.upstreams[name].where
             raise ConfigError(

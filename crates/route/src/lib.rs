@@ -21,7 +21,9 @@ pub mod router;
 mod template;
 mod template_tree;
 
-pub use balance::{Balance, Balancer, ServerSpec, Tried, UnknownBalance};
+pub use balance::{
+    fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, ServerSpec, Tried, UnknownBalance, UnknownHashAlgorithm,
+};
 pub use conditions::{FieldMatch, Fields};
 pub use error::{PathError, PatternError, RouteError};
 pub use host_pattern::{host_without_port, HostPattern};

@@ -20,6 +20,9 @@ pub fn one_server(name: String, address: String) -> Upstream {
         grpc_web: false,
         name,
         balance: "round_robin".to_owned(),
+        hash_on: "source".to_owned(),
+        hash_algorithm: "ring".to_owned(),
+        hash_bound_percent: 0,
         servers: vec![Server {
             address,
             connect: None,

@@ -6,15 +6,16 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use headgate_net::tls::UpstreamTls;
-use headgate_route::{Balance, Balancer, ServerSpec, Tried};
+use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, ServerSpec, Tried};
 use headgate_shared::metrics::Metrics;
-use headgate_wire::Lenient;
+use headgate_wire::{Lenient, RequestHead};
 use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
 
 use crate::address::Address;
 use crate::client_address::ClientAddress;
 use crate::dial_log::DialLog;
+use crate::hash_on::HashOn;
 use crate::http2::connections::SharedConnections;
 use crate::pool::Pool;
 use crate::queue::Queue;
@@ -45,6 +46,31 @@ pub struct Upstream {
     pub queue: Option<Queue>,
     spec: spec::Upstream,
     balancer: RefCell<Balancer>,
+    hash_on: HashOn,
+    /// Whether servers are chosen by how long they take.
+    is_timed: bool,
+    /// The cell that counts what is on all its servers, where that decides.
+    total_cell: Option<u32>,
+}
+
+/// What is in flight, over all workers.
+struct InFlight<'a> {
+    upstream: &'a Upstream,
+    metrics: &'a Metrics,
+}
+
+impl Loads for InFlight<'_> {
+    #[inline]
+    fn of(&self, server: usize) -> u32 {
+        self.metrics.server_load(self.upstream.servers[server].cell)
+    }
+
+    fn total(&self, servers: usize) -> u64 {
+        match self.upstream.total_cell {
+            Some(cell) => u64::from(self.metrics.server_load(cell)),
+            None => (0..servers).map(|server| u64::from(self.of(server))).sum(),
+        }
+    }
 }
 
 /// One server.
@@ -128,6 +154,15 @@ impl Upstream {
         });
         let servers = servers.collect::<Result<_, String>>()?;
         let client_address = ClientAddress::build(spec).map_err(named)?;
+        let hash = HashSpec {
+            algorithm: hash_algorithm(spec).map_err(named)?,
+            bound_percent: spec.hash_bound_percent,
+        };
+        let hash_on = match balance {
+            Balance::IpHash => HashOn::Source,
+            _ => HashOn::parse(&spec.hash_on).map_err(named)?,
+        };
+        let is_bounded = balance == Balance::Hash && spec.hash_bound_percent > 0;
         let has_bound = spec.servers.iter().any(|server| server.max_connections > 0);
         Ok(Self {
             name: spec.name.clone(),
@@ -148,7 +183,10 @@ impl Upstream {
             client_address,
             queue: has_bound.then(Queue::new),
             spec: spec.clone(),
-            balancer: RefCell::new(balancer(balance, &spec.servers)),
+            balancer: RefCell::new(balancer(balance, hash, &spec.servers)),
+            hash_on,
+            is_timed: balance.needs_latency(),
+            total_cell: is_bounded.then(|| cell(&format!("{}/", spec.name))),
         })
     }
 
@@ -162,8 +200,26 @@ impl Upstream {
     /// Chooses a server that was not yet tried.
     #[inline]
     pub fn pick(&self, now_ms: u64, key: &[u8], tried: &Tried, metrics: &Metrics) -> Option<usize> {
-        let load = |server: usize| metrics.server_load(self.servers[server].cell);
-        self.balancer.borrow_mut().pick(now_ms, key, &load, tried)
+        let loads = InFlight {
+            upstream: self,
+            metrics,
+        };
+        self.balancer.borrow_mut().pick(now_ms, key, &loads, tried)
+    }
+
+    /// What of a request, and of the client's address, decides its server where that is chosen by hash.
+    #[inline]
+    pub fn key<'a>(&self, head: &'a RequestHead, source: &'a str) -> &'a [u8] {
+        self.hash_on.key(head, source)
+    }
+
+    /// The same for what is no request.
+    #[inline]
+    pub fn key_of_source<'a>(&self, source: &'a str) -> &'a [u8] {
+        match self.hash_on {
+            HashOn::Source => source.as_bytes(),
+            _ => b"",
+        }
     }
 
     /// How its servers are now, in the order listed.
@@ -179,6 +235,20 @@ impl Upstream {
             .collect()
     }
 
+    /// A server responded with that status after so many microseconds.
+    #[inline]
+    pub fn responded(&self, server: usize, now_ms: u64, status: u16, took_us: u64) {
+        if self.is_timed {
+            let mut balancer = self.balancer.borrow_mut();
+            if status < 500 {
+                balancer.responded(server, now_ms, took_us);
+            } else {
+                balancer.disappointed(server, now_ms, took_us);
+            }
+        }
+        self.succeeded(server, now_ms);
+    }
+
     /// A server responded.
     #[inline]
     pub fn succeeded(&self, server: usize, now_ms: u64) {
@@ -192,7 +262,11 @@ impl Upstream {
     #[inline]
     pub fn failed(&self, server: usize, now_ms: u64) {
         self.servers[server].has_failed.set(true);
-        self.balancer.borrow_mut().failed(server, now_ms);
+        let mut balancer = self.balancer.borrow_mut();
+        balancer.failed(server, now_ms);
+        if self.is_timed {
+            balancer.disappointed(server, now_ms, 0);
+        }
     }
 
     /// Whether there are idle connections.
@@ -214,6 +288,7 @@ impl Upstream {
 pub struct Lease {
     metrics: Rc<Metrics>,
     cell: u32,
+    total_cell: Option<u32>,
     freed: Option<Rc<Notify>>,
 }
 
@@ -222,15 +297,27 @@ impl Lease {
     #[inline]
     pub fn new(metrics: Rc<Metrics>, upstream: &Upstream, server: usize) -> Self {
         let cell = upstream.servers[server].cell;
+        let total_cell = upstream.total_cell;
         metrics.enter_server(cell);
+        if let Some(cell) = total_cell {
+            metrics.enter_server(cell);
+        }
         let freed = upstream.queue.as_ref().map(Queue::signal);
-        Self { metrics, cell, freed }
+        Self {
+            metrics,
+            cell,
+            total_cell,
+            freed,
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.metrics.leave_server(self.cell);
+        if let Some(cell) = self.total_cell {
+            self.metrics.leave_server(cell);
+        }
         if let Some(freed) = &self.freed {
             freed.notify_one();
         }
@@ -276,16 +363,24 @@ impl Server {
     }
 }
 
+fn hash_algorithm(spec: &spec::Upstream) -> Result<HashAlgorithm, String> {
+    match spec.balance.as_str() {
+        "ip_hash" => Ok(HashAlgorithm::Rendezvous),
+        _ => spec.hash_algorithm.parse().map_err(|error| format!("{error}")),
+    }
+}
+
 /// The balancer among these servers, seeded at random.
-fn balancer(balance: Balance, servers: &[spec::Server]) -> Balancer {
+fn balancer(balance: Balance, hash: HashSpec, servers: &[spec::Server]) -> Balancer {
     let specs = servers.iter().map(|server| ServerSpec {
         weight: server.weight,
         max_fails: server.max_fails,
         fail_timeout_ms: server.fail_timeout,
         backup: server.backup,
         max_connections: server.max_connections,
+        identity: fnv(server.address.as_bytes()),
     });
-    let mut balancer = Balancer::new(balance, specs.collect());
+    let mut balancer = Balancer::with_hash(balance, hash, specs.collect());
     // hashing nothing with the keys of a new state gives a random number, other in each worker
     balancer.seed(RandomState::new().build_hasher().finish());
     balancer

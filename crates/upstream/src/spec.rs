@@ -10,8 +10,17 @@ use headgate_net::tls::spec::UpstreamTls;
 pub struct Upstream {
     /// Its name, for hooks and logs.
     pub name: String,
-    /// `round_robin`, `least_conn`, `random` or `ip_hash`.
+    /// The name of a [`headgate_route::Balance`].
     pub balance: String,
+    /// What `hash` hashes: see [`crate::HashOn`].
+    #[serde(default = "of_source")]
+    pub hash_on: String,
+    /// The name of a [`headgate_route::HashAlgorithm`].
+    #[serde(default = "of_ring")]
+    pub hash_algorithm: String,
+    /// See [`headgate_route::HashSpec::bound_percent`].
+    #[serde(default)]
+    pub hash_bound_percent: u32,
     /// At least one, at most 4,096.
     pub servers: Vec<Server>,
     /// What is kept open.
@@ -41,6 +50,14 @@ pub struct Upstream {
     /// How servers that speak TLS are spoken to; absent where none does.
     #[serde(default)]
     pub tls: Option<UpstreamTls>,
+}
+
+fn of_source() -> String {
+    "source".to_owned()
+}
+
+fn of_ring() -> String {
+    "ring".to_owned()
 }
 
 /// A server of an upstream.

@@ -215,6 +215,9 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
     return {
         "name": name,
         "balance": upstream.balance,
+        "hash_on": upstream.hash_on,
+        "hash_algorithm": upstream.hash_algorithm,
+        "hash_bound_percent": round(upstream.hash_bound * 100),
         "protocol": upstream.protocol,
         "grpc_web": upstream.grpc_web,
         "servers": [

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .addresses import parse_server, parse_server_address
+from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .errors import ConfigError
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
 from .units import Duration
-
-Balance = Literal["round_robin", "least_conn", "random", "ip_hash"]
-"""How the next server is chosen."""
 
 UpstreamProtocol = Literal["http1", "h2"]
 """What servers speak."""
@@ -85,7 +84,7 @@ class KeepaliveConfig(Settings):
     )
 
 
-class UpstreamConfig(Settings):
+class UpstreamConfig(BalancingConfig):
     """A group of servers; one server, or a list of them, is the short form."""
 
     short_forms: ClassVar = ({"like": "servers"},)
@@ -101,7 +100,6 @@ class UpstreamConfig(Settings):
         default=False,
         description="`h2` only: browsers' calls (gRPC-Web, binary or text) reach servers as gRPC.",
     )
-    balance: Balance = Field(default="round_robin", description="How the next server is chosen.")
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Idle connections.")
     retries: int = Field(
         default=1, ge=0, le=16, description="Further attempts, on other servers, where a retry is safe."
@@ -144,3 +142,22 @@ class UpstreamConfig(Settings):
     def expand(cls, value: Any) -> Any:
         """Reads the short forms."""
         return {"servers": value} if isinstance(value, str | list | tuple) else value
+
+
+class UpstreamOptions(TypedDict, total=False):
+    """The keywords of `Gateway.upstream`; see `UpstreamConfig`."""
+
+    balance: Balance
+    hash_on: str
+    hash_algorithm: HashAlgorithm
+    hash_bound: float
+    protocol: UpstreamProtocol
+    grpc_web: bool
+    keepalive: Mapping[str, Any]
+    retries: int
+    timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig
+    host: str
+    lenient: ServerLeniency | Sequence[ServerLeniency]
+    proxy_protocol: Literal["v1", "v2"]
+    source: str
+    tls: Mapping[str, Any]

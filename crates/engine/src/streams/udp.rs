@@ -204,7 +204,12 @@ impl Session {
         let (shared, address) = (self.shared.clone(), self.address.clone());
         let now_ms = shared.clock.now_ms();
         let index = upstream
-            .pick(now_ms, address.as_bytes(), &Tried::new(), &shared.metrics)
+            .pick(
+                now_ms,
+                upstream.key_of_source(&address),
+                &Tried::new(),
+                &shared.metrics,
+            )
             .ok_or("no_server")?;
         let server = &upstream.servers[index];
         self.server.clone_from(&server.name);

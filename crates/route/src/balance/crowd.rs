@@ -8,15 +8,17 @@
 //! - random: a search in the sums of weights;
 //! - least connections: the least loaded of `2 log2 n` drawn by weight (Mitzenmacher, "The Power of Two Choices", 2001):
 //!   loads change in all workers at once, so that no order of them could be kept;
-//! - by key: see [`super::hash_tree`].
+//! - least time and power of two choices: the same by expected time, of as many or of two;
+//! - by key: see [`super::hashing`].
 //!
 //! Where none that is drawn may be chosen, most are down or full, and all are looked at.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::hash_tree::HashTree;
-use super::random::{mix, Xorshift};
+use super::least_time::Times;
+use super::loads::Loads;
+use super::random::Xorshift;
 use super::way::Balance;
 
 /// Servers that are looked at one by one.
@@ -35,7 +37,6 @@ pub(super) struct Crowd {
     turns: BinaryHeap<RotationTurn>,
     /// Turns left in this cycle.
     left: u64,
-    tree: HashTree,
 }
 
 /// A server's next turn; the greatest is the earliest.
@@ -74,7 +75,6 @@ impl Crowd {
             .collect();
         Self {
             servers: weighted.iter().map(|(index, _)| *index).collect(),
-            tree: HashTree::new(&sums),
             sums,
             turns: BinaryHeap::new(),
             left: 0,
@@ -85,26 +85,24 @@ impl Crowd {
     pub(super) fn choose(
         &mut self,
         balance: Balance,
-        key: &[u8],
         random: &mut Xorshift,
-        connections: &dyn Fn(usize) -> u32,
+        times: &Times<'_>,
         is_eligible: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
+        let loads = times.loads;
         if self.servers.is_empty() {
             return None;
         }
         let drawn = match balance {
             Balance::RoundRobin => self.next_turn(is_eligible),
-            Balance::LeastConn => self.least_loaded(random, connections, is_eligible),
-            Balance::Random => self.first_eligible(is_eligible, |_| random.next()),
-            Balance::IpHash => {
-                let hash = super::ip_hash::fnv(key);
-                (0..MAX_DRAWS as u64)
-                    .map(|salt| self.servers[self.tree.find(&self.sums, mix(hash ^ mix(salt)))])
-                    .find(|server| is_eligible(*server))
-            }
+            Balance::LeastConn => self.least_loaded(random, loads, is_eligible),
+            Balance::LeastTime => self.least_expected(self.sample(), random, times, is_eligible),
+            Balance::P2c => self.least_expected(2, random, times, is_eligible),
+            // a key that is absent goes by chance
+            Balance::Random | Balance::Hash | Balance::IpHash => self.first_eligible(is_eligible, |_| random.next()),
+            Balance::First => self.servers.iter().copied().find(|server| is_eligible(*server)),
         };
-        drawn.or_else(|| self.look_at_all(connections, is_eligible))
+        drawn.or_else(|| self.look_at_all(loads, is_eligible))
     }
 
     fn first_eligible(
@@ -164,25 +162,53 @@ impl Crowd {
     fn least_loaded(
         &self,
         random: &mut Xorshift,
-        connections: &dyn Fn(usize) -> u32,
+        loads: &dyn Loads,
         is_eligible: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
-        let draws = 2 * (usize::BITS - self.servers.len().leading_zeros()) as usize;
         // by weight already, so that the fewest connections are the least load
-        (0..draws)
+        (0..self.sample())
             .map(|_| self.by_weight(random.next()))
             .filter(|server| is_eligible(*server))
-            .min_by_key(|server| connections(*server))
+            .min_by_key(|server| loads.of(*server))
+    }
+
+    /// How many are drawn where the best of a sample is taken.
+    fn sample(&self) -> usize {
+        2 * (usize::BITS - self.servers.len().leading_zeros()) as usize
+    }
+
+    /// The least expected time of as many as are drawn by weight and may be chosen.
+    fn least_expected(
+        &self,
+        wanted: usize,
+        random: &mut Xorshift,
+        times: &Times<'_>,
+        is_eligible: &dyn Fn(usize) -> bool,
+    ) -> Option<usize> {
+        (0..MAX_DRAWS)
+            .map(|_| self.by_weight(random.next()))
+            .filter(|server| is_eligible(*server))
+            .take(wanted)
+            .map(|server| (server, times.cost(server)))
+            .min_by(|one, other| one.1.total_cmp(&other.1))
+            .map(|best| best.0)
+    }
+
+    /// Lets some turns pass, so that workers do not all begin with the same server.
+    pub(super) fn skip_turns(&mut self, random: &mut Xorshift) {
+        for _ in 0..random.below(self.servers.len()) {
+            self.next_turn(&|_| true);
+        }
     }
 
     fn look_at_all(
         &self,
-        connections: &dyn Fn(usize) -> u32,
+        loads: &dyn Loads,
         is_eligible: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
         let all = self.servers.iter().copied();
         all.filter(|server| is_eligible(*server))
-            .min_by_key(|server| connections(*server))
+            .min_by_key(|server| loads.of(*server))
     }
 }
 

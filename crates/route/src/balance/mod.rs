@@ -4,22 +4,33 @@
 //! for a wrong guess about health must not turn into an outage. Within each of these the chosen way of balancing decides.
 
 mod crowd;
-mod hash_tree;
+mod hashing;
 mod health;
-mod ip_hash;
+mod latency;
 mod least_conn;
+mod least_time;
+mod loads;
+mod maglev;
 mod random;
+mod rendezvous;
+mod ring;
 mod server;
 mod spec;
 mod tried;
 mod way;
 mod weighted;
 
+pub use hashing::{HashAlgorithm, HashSpec, UnknownHashAlgorithm};
+pub use rendezvous::fnv;
+pub use loads::Loads;
 pub use spec::ServerSpec;
 pub use tried::Tried;
 pub use way::{Balance, UnknownBalance};
 
 use crowd::{Crowd, SCANNED};
+use hashing::{capacity, HashTable};
+use latency::GroupLatency;
+use least_time::Times;
 use random::Xorshift;
 use server::Server;
 
@@ -29,98 +40,200 @@ pub struct Balancer {
     balance: Balance,
     servers: Vec<Server>,
     random: Xorshift,
+    group: GroupLatency,
     /// Indices under consideration, kept to save allocations.
     eligible: Vec<usize>,
     /// Where there are many: those that are no backups, and the backups.
     crowds: Option<Box<[Crowd; 2]>>,
+    /// Where keys are hashed: those that are no backups, and the backups.
+    hashes: Option<Box<[HashTable; 2]>>,
+    hash_bound_percent: u32,
 }
 
 /// One question to the balancer.
 struct Question<'q> {
     now_ms: u64,
-    connections: &'q dyn Fn(usize) -> u32,
+    key: &'q [u8],
+    loads: &'q dyn Loads,
     tried: &'q Tried,
 }
 
+/// Who is considered: backups or not, and whether only those in rotation.
+#[derive(Clone, Copy)]
+struct Stage {
+    is_backup: bool,
+    must_be_healthy: bool,
+}
+
+const STAGES: [Stage; 4] = {
+    const fn stage(is_backup: bool, must_be_healthy: bool) -> Stage {
+        Stage {
+            is_backup,
+            must_be_healthy,
+        }
+    }
+    [
+        stage(false, true),
+        stage(true, true),
+        stage(false, false),
+        stage(true, false),
+    ]
+};
+
 impl Balancer {
-    /// All servers start in rotation. `Random` uses a fixed seed until [`Balancer::seed`] is called.
+    /// All servers start in rotation. Choices by chance use a fixed seed until [`Balancer::seed`] is called.
+    #[must_use]
     pub fn new(balance: Balance, servers: Vec<ServerSpec>) -> Self {
+        let of_address = HashSpec {
+            algorithm: HashAlgorithm::Rendezvous,
+            bound_percent: 0,
+        };
+        Self::with_hash(balance, of_address, servers)
+    }
+
+    /// As [`Balancer::new`], with how [`Balance::Hash`] and [`Balance::IpHash`] find a key's server.
+    #[must_use]
+    pub fn with_hash(balance: Balance, hash: HashSpec, servers: Vec<ServerSpec>) -> Self {
         let of_rank = |is_backup: bool| {
             let all = servers.iter().enumerate();
-            Crowd::new(
-                all.filter(|(_, spec)| spec.backup == is_backup)
-                    .map(|(at, spec)| (at, spec.weight)),
-            )
+            all.filter(move |(_, spec)| spec.backup == is_backup)
         };
-        let crowds = (servers.len() > SCANNED).then(|| Box::new([of_rank(false), of_rank(true)]));
-        let servers = servers.into_iter().map(Server::new).collect();
+        let crowd = |is_backup| Crowd::new(of_rank(is_backup).map(|(at, spec)| (at, spec.weight)));
+        let table = |is_backup| {
+            let named: Vec<_> = of_rank(is_backup)
+                .map(|(at, spec)| (at, identity(at, spec), spec.weight))
+                .collect();
+            HashTable::new(hash.algorithm, &named)
+        };
+        let crowds = (servers.len() > SCANNED).then(|| Box::new([crowd(false), crowd(true)]));
+        let hashes = matches!(balance, Balance::Hash | Balance::IpHash).then(|| Box::new([table(false), table(true)]));
         Self {
             balance,
-            servers,
+            servers: servers.into_iter().map(Server::new).collect(),
             random: Xorshift::new(1),
+            group: GroupLatency::default(),
             eligible: Vec::new(),
             crowds,
+            hashes,
+            hash_bound_percent: hash.bound_percent,
         }
     }
 
-    /// Seeds the random choice; each worker should have its own seed.
+    /// Seeds the random choice, and lets round robin begin anywhere; each worker should have its own seed.
     pub fn seed(&mut self, seed: u64) {
         self.random = Xorshift::new(seed);
+        if let Some(crowds) = &mut self.crowds {
+            crowds.iter_mut().for_each(|crowd| crowd.skip_turns(&mut self.random));
+        } else {
+            for is_backup in [false, true] {
+                let of_rank: Vec<usize> = (0..self.servers.len())
+                    .filter(|at| self.servers[*at].spec.backup == is_backup)
+                    .collect();
+                for _ in 0..self.random.below(of_rank.len()) {
+                    weighted::choose(&mut self.servers, &of_rank);
+                }
+            }
+        }
     }
 
     /// Chooses a server; `None` if all are tried or full.
     ///
-    /// `key` is what `IpHash` holds on to, `connections` says how many connections a server has now (in all workers),
-    /// and those in `tried` are excluded. Up to 64 servers are looked at one by one; beyond that the steps grow with the
-    /// logarithm of their number, unless most are down or full.
-    pub fn pick(
-        &mut self,
-        now_ms: u64,
-        key: &[u8],
-        connections: &dyn Fn(usize) -> u32,
-        tried: &Tried,
-    ) -> Option<usize> {
+    /// `key` is what a choice by hash holds on to (empty if the request has none), `loads` says how many connections servers
+    /// have now (in all workers), and those in `tried` are excluded. Up to 64 servers are looked at one by one; beyond that
+    /// the steps grow with the logarithm of their number, unless most are down or full.
+    pub fn pick(&mut self, now_ms: u64, key: &[u8], loads: &dyn Loads, tried: &Tried) -> Option<usize> {
         let question = Question {
             now_ms,
-            connections,
+            key,
+            loads,
             tried,
         };
-        if let Some(mut crowds) = self.crowds.take() {
-            let chosen = self.choose_from(&mut crowds, key, &question);
-            self.crowds = Some(crowds);
-            return self.picked(chosen, now_ms);
-        }
+        // taken out while they are used, for the choice changes the servers too
+        let mut crowds = self.crowds.take();
+        let mut random = std::mem::replace(&mut self.random, Xorshift::new(0));
         let mut eligible = std::mem::take(&mut self.eligible);
-        let stages = [(false, true), (true, true), (false, false), (true, false)];
-        let chosen = stages.into_iter().find_map(|(is_backup, must_be_healthy)| {
-            eligible.clear();
-            eligible.extend(
-                (0..self.servers.len())
-                    .filter(|at| self.is_eligible(*at, is_backup, must_be_healthy, &question)),
-            );
-            self.choose(&eligible, key, connections)
+        let chosen = STAGES.into_iter().find_map(|stage| match &mut crowds {
+            _ if self.hashes.is_some() && !key.is_empty() => self.by_key(stage, &question),
+            Some(crowds) => self.choose_of_many(crowds, &mut random, stage, &question),
+            None => {
+                eligible.clear();
+                eligible.extend(
+                    (0..self.servers.len()).filter(|at| self.is_eligible(*at, stage, &question)),
+                );
+                self.choose(&eligible, &mut random, &question)
+            }
         });
+        self.crowds = crowds;
+        self.random = random;
         self.eligible = eligible;
-        self.picked(chosen, now_ms)
-    }
-
-    fn picked(&mut self, chosen: Option<usize>, now_ms: u64) -> Option<usize> {
         let server = &mut self.servers[chosen?];
         server.health.picked(&server.spec, now_ms);
         chosen
     }
 
-    /// The same stages for many servers.
-    fn choose_from(&mut self, crowds: &mut [Crowd; 2], key: &[u8], question: &Question<'_>) -> Option<usize> {
-        let mut random = std::mem::replace(&mut self.random, Xorshift::new(0));
-        let stages = [(false, true), (true, true), (false, false), (true, false)];
-        let chosen = stages.into_iter().find_map(|(is_backup, must_be_healthy)| {
-            let is_eligible = |at: usize| self.is_eligible(at, is_backup, must_be_healthy, question);
-            let crowd = &mut crowds[usize::from(is_backup)];
-            crowd.choose(self.balance, key, &mut random, question.connections, &is_eligible)
-        });
-        self.random = random;
-        chosen
+    /// Among many servers.
+    fn choose_of_many(
+        &self,
+        crowds: &mut [Crowd; 2],
+        random: &mut Xorshift,
+        stage: Stage,
+        question: &Question<'_>,
+    ) -> Option<usize> {
+        let is_eligible = |at: usize| self.is_eligible(at, stage, question);
+        let crowd = &mut crowds[usize::from(stage.is_backup)];
+        crowd.choose(self.balance, random, &self.times(question), &is_eligible)
+    }
+
+    /// The server of the question's key: the first of the key's order that has room for it, else the first.
+    fn by_key(&self, stage: Stage, question: &Question<'_>) -> Option<usize> {
+        let table = &self.hashes.as_ref()?[usize::from(stage.is_backup)];
+        let is_eligible = |at: usize| self.is_eligible(at, stage, question);
+        if self.hash_bound_percent == 0 {
+            return table.find(question.key, &is_eligible);
+        }
+        let total = question.loads.total(self.servers.len());
+        let all_weights = self.open_weight(table, &is_eligible);
+        let has_share = |at: usize| {
+            let most = capacity(total, self.servers[at].spec.weight, all_weights, self.hash_bound_percent);
+            u64::from(question.loads.of(at)) < most && is_eligible(at)
+        };
+        let found = table.find(question.key, &has_share);
+        found.or_else(|| table.find(question.key, &is_eligible))
+    }
+
+    /// The weight among which loads are shared: of servers that may be chosen, as far as they are few enough to be looked at.
+    fn open_weight(&self, table: &HashTable, is_eligible: &dyn Fn(usize) -> bool) -> u64 {
+        if self.servers.len() > SCANNED {
+            return table.weight();
+        }
+        let open = self.servers.iter().enumerate().filter(|(at, _)| is_eligible(*at));
+        open.map(|(_, server)| u64::from(server.spec.weight)).sum()
+    }
+
+    fn times<'t>(&'t self, question: &'t Question<'_>) -> Times<'t> {
+        Times {
+            servers: &self.servers,
+            group: self.group,
+            loads: question.loads,
+            now_ms: question.now_ms,
+        }
+    }
+
+    /// A server has responded after so many microseconds; whether it did what was asked is told to
+    /// [`Balancer::succeeded`] or [`Balancer::failed`].
+    pub fn responded(&mut self, server: usize, now_ms: u64, took_us: u64) {
+        self.group.sample(took_us);
+        if let Some(server) = self.servers.get_mut(server) {
+            server.latency.sample(now_ms, took_us);
+        }
+    }
+
+    /// A server has failed after so many microseconds, be it with a response: however fast, it does not count as fast.
+    pub fn disappointed(&mut self, server: usize, now_ms: u64, took_us: u64) {
+        let penalty_us = self.group.penalty_us(took_us);
+        if let Some(server) = self.servers.get_mut(server) {
+            server.latency.sample(now_ms, penalty_us);
+        }
     }
 
     /// An attempt went well: a server that was tried again after its time-out is back in rotation.
@@ -149,32 +262,39 @@ impl Balancer {
     fn is_eligible(
         &self,
         at: usize,
-        is_backup: bool,
-        must_be_healthy: bool,
+        stage: Stage,
         question: &Question<'_>,
     ) -> bool {
         let Server { spec, health, .. } = &self.servers[at];
         let is_tried = question.tried.contains(at);
-        let has_room = || spec.max_connections == 0 || (question.connections)(at) < spec.max_connections;
-        spec.backup == is_backup
+        let has_room = || spec.max_connections == 0 || question.loads.of(at) < spec.max_connections;
+        spec.backup == stage.is_backup
             && spec.weight > 0
             && !is_tried
-            && (!must_be_healthy || health.is_up(spec, question.now_ms))
+            && (!stage.must_be_healthy || health.is_up(spec, question.now_ms))
             && has_room()
     }
 
-    fn choose(
-        &mut self,
-        eligible: &[usize],
-        key: &[u8],
-        connections: &dyn Fn(usize) -> u32,
-    ) -> Option<usize> {
+    /// Among those that may be chosen.
+    fn choose(&mut self, eligible: &[usize], random: &mut Xorshift, question: &Question<'_>) -> Option<usize> {
         match self.balance {
             Balance::RoundRobin => weighted::choose(&mut self.servers, eligible),
-            Balance::LeastConn => least_conn::choose(&mut self.servers, eligible, connections),
-            Balance::Random => random::choose(&self.servers, eligible, &mut self.random),
-            Balance::IpHash => ip_hash::choose(&self.servers, eligible, key),
+            Balance::LeastConn => least_conn::choose(&mut self.servers, eligible, question.loads),
+            Balance::LeastTime => self.times(question).least(eligible, random),
+            Balance::P2c => self.times(question).better_of_two(eligible, random),
+            // a key that is absent goes by chance
+            Balance::Random | Balance::Hash | Balance::IpHash => random::choose(&self.servers, eligible, random),
+            Balance::First => eligible.first().copied(),
         }
+    }
+}
+
+/// By what keys know a server.
+fn identity(at: usize, spec: &ServerSpec) -> u64 {
+    if spec.identity == 0 {
+        random::mix(at as u64 + 1)
+    } else {
+        spec.identity
     }
 }
 

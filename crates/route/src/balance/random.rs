@@ -18,6 +18,13 @@ impl Xorshift {
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
+
+    /// A number below `bound`; 0 if that is 0.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        // The high bits of the product are an even choice of 0..bound (Lemire, 2018).
+        let product = u128::from(self.next()) * bound as u128;
+        usize::try_from(product >> 64).expect("the high half of 128 bits has 64")
+    }
 }
 
 pub(super) fn choose(servers: &[Server], eligible: &[usize], random: &mut Xorshift) -> Option<usize> {

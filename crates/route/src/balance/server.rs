@@ -1,6 +1,7 @@
 //! One server: what is asked of it, and how it fares.
 
 use super::health::Health;
+use super::latency::Latency;
 use super::spec::ServerSpec;
 
 /// A server as the balancer keeps it.
@@ -8,6 +9,7 @@ use super::spec::ServerSpec;
 pub(super) struct Server {
     pub(super) spec: ServerSpec,
     pub(super) health: Health,
+    pub(super) latency: Latency,
     /// State of smooth weighted round robin.
     pub(super) current_weight: i64,
     /// The weight, lowered by failures and raised again choice by choice.
@@ -20,6 +22,7 @@ impl Server {
         Self {
             spec,
             health: Health::default(),
+            latency: Latency::default(),
             current_weight: 0,
             effective_weight,
         }

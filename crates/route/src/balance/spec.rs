@@ -13,6 +13,8 @@ pub struct ServerSpec {
     pub backup: bool,
     /// Connections it may have; 0 for no limit.
     pub max_connections: u32,
+    /// A number made of its name, by which keys know it wherever it is listed; 0 to know it by its place.
+    pub identity: u64,
 }
 
 impl Default for ServerSpec {
@@ -24,6 +26,7 @@ impl Default for ServerSpec {
             fail_timeout_ms: 10_000,
             backup: false,
             max_connections: 0,
+            identity: 0,
         }
     }
 }

@@ -49,7 +49,10 @@ proptest! {
 
     #[test]
     fn test_a_pick_is_never_tried_full_or_weightless(
-        way in prop::sample::select(vec![Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::IpHash]),
+        way in prop::sample::select(vec![
+            Balance::RoundRobin, Balance::LeastConn, Balance::LeastTime, Balance::P2c, Balance::Random, Balance::IpHash,
+            Balance::Hash, Balance::First,
+        ]),
         servers in prop::collection::vec((0_u32..3, any::<bool>(), 0_u32..3, 0_u32..3), 0..6),
         steps in prop::collection::vec((any::<u8>(), 0_u64..64, 0_u64..9_000), 1..30),
     ) {
@@ -64,7 +67,7 @@ proptest! {
                 let (weight, _, limit, held) = servers[at];
                 weight > 0 && mask >> at & 1 == 0 && (limit == 0 || held < limit)
             };
-            let chosen = balancer.pick(now_ms, &[key], &|at| servers[at].3, &tried(mask));
+            let chosen = balancer.pick(now_ms, &[key], &|at: usize| servers[at].3, &tried(mask));
             prop_assert_eq!(chosen.is_some(), (0..servers.len()).any(is_usable));
             if let Some(server) = chosen {
                 prop_assert!(is_usable(server));
@@ -234,4 +237,38 @@ fn test_names_of_ways_to_balance() {
     let error = "leastconn".parse::<Balance>().expect_err("it is not a name");
     assert!(error.to_string().contains("`leastconn`"), "{error}");
     assert!(error.to_string().contains("hint: "), "{error}");
+}
+
+#[test]
+fn test_first_fills_servers_in_the_order_listed() {
+    let bounded = ServerSpec {
+        max_connections: 2,
+        ..ServerSpec::default()
+    };
+    let mut balancer = Balancer::new(Balance::First, vec![bounded; 3]);
+    let mut loads = [0_u32; 3];
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let server = balancer.pick(0, b"", &|at: usize| loads[at], &tried(0)).expect("one has room");
+        loads[server] += 1;
+        order.push(server);
+    }
+    assert_eq!(order, [0, 0, 1, 1, 2, 2]);
+    assert_eq!(balancer.pick(0, b"", &|at: usize| [2, 1, 0][at], &tried(0)), Some(1));
+}
+
+#[test]
+fn test_workers_begin_their_rounds_anywhere() {
+    // few requests to each of many workers: they must not all go to the servers listed first
+    for count in [10, 100] {
+        let mut shares = vec![0; count];
+        for worker in 0..8 {
+            let mut balancer = Balancer::new(Balance::RoundRobin, weighted(&vec![1; count]));
+            balancer.seed(worker);
+            for server in picks(&mut balancer, 0, 5) {
+                shares[server] += 1;
+            }
+        }
+        assert!(shares.iter().max() <= Some(&8), "{shares:?}");
+    }
 }

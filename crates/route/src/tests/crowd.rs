@@ -2,11 +2,14 @@ use std::cell::Cell;
 
 use super::super::*;
 
-const WAYS: [Balance; 4] = [
+const WAYS: [Balance; 7] = [
     Balance::RoundRobin,
     Balance::LeastConn,
+    Balance::LeastTime,
+    Balance::P2c,
     Balance::Random,
     Balance::IpHash,
+    Balance::Hash,
 ];
 
 fn servers(count: usize, weight: impl Fn(usize) -> u32) -> Vec<ServerSpec> {

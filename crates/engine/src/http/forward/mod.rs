@@ -125,7 +125,7 @@ async fn try_servers(
         body.restart();
         match plan.attempt(connection, server, &here, body).await {
             Ok(ready) => {
-                upstream.succeeded(server, shared.clock.now_ms());
+                note_response(&shared, &plan, server);
                 return relay::respond(connection, &plan, ready, body, lease).await;
             }
             Err(AttemptFailed::Request(failure)) => return Err(failure),
@@ -188,6 +188,16 @@ fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool
     exchange.attempt.set(exchange.attempt.get() + 1);
     exchange.server.set(Some(server));
     Lease::new(shared.metrics.clone(), plan.upstream, server)
+}
+
+/// A response came, whatever it says.
+#[inline]
+fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) {
+    let exchange = plan.exchange;
+    let status = exchange.response.borrow().as_ref().map_or(0, |head| head.status);
+    let took_us = exchange.timings.head_us.get();
+    plan.upstream
+        .responded(server, shared.clock.now_ms(), status, took_us);
 }
 
 fn note_failed(shared: &Shared, upstream: &Upstream, server: usize) {

@@ -31,8 +31,11 @@ pub(super) async fn server(
     tried: &Tried,
 ) -> Result<Option<usize>, Failure> {
     let (shared, upstream) = (connection.shared.clone(), plan.upstream);
-    let key = plan.exchange.client.address.as_bytes();
-    let pick = || upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics);
+    let pick = || {
+        let request = plan.exchange.request.borrow();
+        let key = upstream.key(&request, &plan.exchange.client.address);
+        upstream.pick(shared.clock.now_ms(), key, tried, &shared.metrics)
+    };
     let Some(queue) = &upstream.queue else {
         return Ok(pick());
     };

@@ -171,7 +171,7 @@ async fn connect(
     let mut tried = Tried::new();
     let mut refusal = Refusal::new("no_server", Counter::UpstreamFailures);
     for _ in 0..=upstream.retries {
-        let key = inbound.client.address.as_bytes();
+        let key = upstream.key_of_source(&inbound.client.address);
         let Some(server) = upstream.pick(shared.clock.now_ms(), key, &tried, &shared.metrics) else {
             break;
         };
