@@ -53,5 +53,5 @@ class BalancingConfig(Settings):
         ge=0,
         le=1000,
         description="`hash`: a server takes at most this many times its share of the requests in flight; further ones "
-        "go to the key's next server. 0 is no bound.",
+        "go to the key's next server. 0 means no limit.",
     )

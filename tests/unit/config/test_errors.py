@@ -57,7 +57,8 @@ def test_a_path_reads_as_in_python() -> None:
         ({"upstreams": {"a": []}}, "`upstreams.a.servers` is empty hint: it has at least 1"),
         (
             {"upstreams": {"a": {"servers": ["b:1"], "balance": "rr"}}},
-            "`upstreams.a.balance` cannot be `rr` hint: one of `round_robin`, `least_conn`, `random`, `ip_hash`",
+            "`upstreams.a.balance` cannot be `rr` hint: one of `round_robin`, `least_conn`, `least_time`, `p2c`, "
+            "`random`, `ip_hash`, `hash`, `first`",
         ),
         ({"routes": 5}, "`routes` is a list, not `5` hint: write `[...]`, or one item a line after `- `"),
         ({"limits": 5}, "`limits` is a table, not `5` hint: write its keys below it, or leave it out"),

@@ -202,14 +202,9 @@ impl Session {
         let upstream = self.upstream_of(&state)?;
         self.upstream.clone_from(&upstream.name);
         let (shared, address) = (self.shared.clone(), self.address.clone());
-        let now_ms = shared.clock.now_ms();
+        let (now_ms, key) = (shared.clock.now_ms(), upstream.key_of_source(&address));
         let index = upstream
-            .pick(
-                now_ms,
-                upstream.key_of_source(&address),
-                &Tried::new(),
-                &shared.metrics,
-            )
+            .pick(now_ms, key, &Tried::new(), &shared.metrics)
             .ok_or("no_server")?;
         let server = &upstream.servers[index];
         self.server.clone_from(&server.name);

@@ -8,7 +8,7 @@
 //! - random: a search in the sums of weights;
 //! - least connections: the least loaded of `2 log2 n` drawn by weight (Mitzenmacher, "The Power of Two Choices", 2001):
 //!   loads change in all workers at once, so that no order of them could be kept;
-//! - least time and power of two choices: the same by expected time, of as many or of two;
+//! - least time and power of two choices: the same by expected time, of half as many or of two;
 //! - by key: see [`super::hashing`].
 //!
 //! Where none that is drawn may be chosen, most are down or full, and all are looked at.
@@ -34,6 +34,8 @@ pub(super) struct Crowd {
     servers: Vec<usize>,
     /// Sums of weights up to and with each.
     sums: Vec<u64>,
+    /// All weigh the same.
+    is_even: bool,
     turns: BinaryHeap<RotationTurn>,
     /// Turns left in this cycle.
     left: u64,
@@ -74,6 +76,7 @@ impl Crowd {
             })
             .collect();
         Self {
+            is_even: weighted.windows(2).all(|pair| pair[0].1 == pair[1].1),
             servers: weighted.iter().map(|(index, _)| *index).collect(),
             sums,
             turns: BinaryHeap::new(),
@@ -96,10 +99,12 @@ impl Crowd {
         let drawn = match balance {
             Balance::RoundRobin => self.next_turn(is_eligible),
             Balance::LeastConn => self.least_loaded(random, loads, is_eligible),
-            Balance::LeastTime => self.least_expected(self.sample(), random, times, is_eligible),
+            Balance::LeastTime => self.least_expected(self.sample() / 2, random, times, is_eligible),
             Balance::P2c => self.least_expected(2, random, times, is_eligible),
             // a key that is absent goes by chance
-            Balance::Random | Balance::Hash | Balance::IpHash => self.first_eligible(is_eligible, |_| random.next()),
+            Balance::Random | Balance::Hash | Balance::IpHash => {
+                self.first_eligible(is_eligible, |_| random.next())
+            }
             Balance::First => self.servers.iter().copied().find(|server| is_eligible(*server)),
         };
         drawn.or_else(|| self.look_at_all(loads, is_eligible))
@@ -117,10 +122,17 @@ impl Crowd {
 
     /// The server that `number`, evenly drawn from all of 64 bits, falls on.
     fn by_weight(&self, number: u64) -> usize {
-        let total = self.sums.last().copied().unwrap_or_default();
+        let total = if self.is_even {
+            self.servers.len() as u64
+        } else {
+            self.sums.last().copied().unwrap_or_default()
+        };
         // the high bits of the product are an even choice of 0..total (Lemire, 2018)
         let product = u128::from(number) * u128::from(total);
         let place = u64::try_from(product >> 64).expect("the high half of 128 bits has 64");
+        if self.is_even {
+            return self.servers[usize::try_from(place).expect("it is below the number of servers")];
+        }
         self.servers[self.sums.partition_point(|sum| *sum <= place)]
     }
 
@@ -201,11 +213,7 @@ impl Crowd {
         }
     }
 
-    fn look_at_all(
-        &self,
-        loads: &dyn Loads,
-        is_eligible: &dyn Fn(usize) -> bool,
-    ) -> Option<usize> {
+    fn look_at_all(&self, loads: &dyn Loads, is_eligible: &dyn Fn(usize) -> bool) -> Option<usize> {
         let all = self.servers.iter().copied();
         all.filter(|server| is_eligible(*server))
             .min_by_key(|server| loads.of(*server))

@@ -63,6 +63,8 @@ pub(super) struct HashTable {
     places: Places,
     /// Index, hash of the name, and weight of each.
     servers: Vec<(usize, u64, u32)>,
+    weight: u64,
+    is_even: bool,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,8 @@ enum Places {
 impl HashTable {
     /// Of servers given as index, name and weight: a name keeps its keys wherever it is listed.
     pub(super) fn new(algorithm: HashAlgorithm, servers: &[(usize, u64, u32)]) -> Self {
-        let weighted: Vec<(usize, u64, u32)> = servers.iter().copied().filter(|one| one.2 > 0).collect();
+        let open = servers.iter().filter(|one| one.2 > 0);
+        let weighted: Vec<(usize, u64, u32)> = open.map(|one| (one.0, mix(one.1), one.2)).collect();
         let names: Vec<(u64, u32)> = weighted.iter().map(|one| (one.1, one.2)).collect();
         let places = match algorithm {
             HashAlgorithm::Rendezvous if names.len() <= super::SCANNED => Places::Rendezvous,
@@ -84,6 +87,8 @@ impl HashTable {
         };
         Self {
             places,
+            weight: weighted.iter().map(|one| u64::from(one.2)).sum(),
+            is_even: weighted.windows(2).all(|pair| pair[0].2 == pair[1].2),
             servers: weighted,
         }
     }
@@ -109,14 +114,19 @@ impl HashTable {
     /// The highest draw of all that may be chosen.
     fn best(&self, hash: u64, may: &dyn Fn(usize) -> bool) -> Option<usize> {
         let open = self.servers.iter().filter(|(server, ..)| may(*server));
-        open.map(|(server, name, weight)| (*server, score(hash, mix(*name), u64::from(*weight))))
+        if self.is_even {
+            // a higher draw is a higher score
+            let drawn = open.map(|(server, name, _)| (mix(hash ^ name), *server));
+            return drawn.max().map(|best| best.1);
+        }
+        open.map(|(server, name, weight)| (*server, score(hash, *name, u64::from(*weight))))
             .max_by(|one, other| one.1.total_cmp(&other.1))
             .map(|best| best.0)
     }
 
     /// The sum of the weights.
     pub(super) fn weight(&self) -> u64 {
-        self.servers.iter().map(|(.., weight)| u64::from(*weight)).sum()
+        self.weight
     }
 }
 

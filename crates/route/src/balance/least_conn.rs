@@ -8,11 +8,7 @@ use super::loads::Loads;
 use super::server::Server;
 use super::weighted;
 
-pub(super) fn choose(
-    servers: &mut [Server],
-    eligible: &[usize],
-    loads: &dyn Loads,
-) -> Option<usize> {
+pub(super) fn choose(servers: &mut [Server], eligible: &[usize], loads: &dyn Loads) -> Option<usize> {
     let mut least = SmallVec::<[usize; 16]>::new();
     // Connections and weight of the servers in `least`.
     let mut load = (0, 1);

@@ -21,8 +21,8 @@ mod way;
 mod weighted;
 
 pub use hashing::{HashAlgorithm, HashSpec, UnknownHashAlgorithm};
-pub use rendezvous::fnv;
 pub use loads::Loads;
+pub use rendezvous::fnv;
 pub use spec::ServerSpec;
 pub use tried::Tried;
 pub use way::{Balance, UnknownBalance};
@@ -106,7 +106,8 @@ impl Balancer {
             HashTable::new(hash.algorithm, &named)
         };
         let crowds = (servers.len() > SCANNED).then(|| Box::new([crowd(false), crowd(true)]));
-        let hashes = matches!(balance, Balance::Hash | Balance::IpHash).then(|| Box::new([table(false), table(true)]));
+        let hashes =
+            matches!(balance, Balance::Hash | Balance::IpHash).then(|| Box::new([table(false), table(true)]));
         Self {
             balance,
             servers: servers.into_iter().map(Server::new).collect(),
@@ -123,7 +124,9 @@ impl Balancer {
     pub fn seed(&mut self, seed: u64) {
         self.random = Xorshift::new(seed);
         if let Some(crowds) = &mut self.crowds {
-            crowds.iter_mut().for_each(|crowd| crowd.skip_turns(&mut self.random));
+            crowds
+                .iter_mut()
+                .for_each(|crowd| crowd.skip_turns(&mut self.random));
         } else {
             for is_backup in [false, true] {
                 let of_rank: Vec<usize> = (0..self.servers.len())
@@ -157,9 +160,7 @@ impl Balancer {
             Some(crowds) => self.choose_of_many(crowds, &mut random, stage, &question),
             None => {
                 eligible.clear();
-                eligible.extend(
-                    (0..self.servers.len()).filter(|at| self.is_eligible(*at, stage, &question)),
-                );
+                eligible.extend((0..self.servers.len()).filter(|at| self.is_eligible(*at, stage, &question)));
                 self.choose(&eligible, &mut random, &question)
             }
         });
@@ -194,7 +195,12 @@ impl Balancer {
         let total = question.loads.total(self.servers.len());
         let all_weights = self.open_weight(table, &is_eligible);
         let has_share = |at: usize| {
-            let most = capacity(total, self.servers[at].spec.weight, all_weights, self.hash_bound_percent);
+            let most = capacity(
+                total,
+                self.servers[at].spec.weight,
+                all_weights,
+                self.hash_bound_percent,
+            );
             u64::from(question.loads.of(at)) < most && is_eligible(at)
         };
         let found = table.find(question.key, &has_share);
@@ -259,12 +265,7 @@ impl Balancer {
         known.is_some_and(|server| server.health.is_up(&server.spec, now_ms))
     }
 
-    fn is_eligible(
-        &self,
-        at: usize,
-        stage: Stage,
-        question: &Question<'_>,
-    ) -> bool {
+    fn is_eligible(&self, at: usize, stage: Stage, question: &Question<'_>) -> bool {
         let Server { spec, health, .. } = &self.servers[at];
         let is_tried = question.tried.contains(at);
         let has_room = || spec.max_connections == 0 || question.loads.of(at) < spec.max_connections;
@@ -276,14 +277,21 @@ impl Balancer {
     }
 
     /// Among those that may be chosen.
-    fn choose(&mut self, eligible: &[usize], random: &mut Xorshift, question: &Question<'_>) -> Option<usize> {
+    fn choose(
+        &mut self,
+        eligible: &[usize],
+        random: &mut Xorshift,
+        question: &Question<'_>,
+    ) -> Option<usize> {
         match self.balance {
             Balance::RoundRobin => weighted::choose(&mut self.servers, eligible),
             Balance::LeastConn => least_conn::choose(&mut self.servers, eligible, question.loads),
             Balance::LeastTime => self.times(question).least(eligible, random),
             Balance::P2c => self.times(question).better_of_two(eligible, random),
             // a key that is absent goes by chance
-            Balance::Random | Balance::Hash | Balance::IpHash => random::choose(&self.servers, eligible, random),
+            Balance::Random | Balance::Hash | Balance::IpHash => {
+                random::choose(&self.servers, eligible, random)
+            }
             Balance::First => eligible.first().copied(),
         }
     }

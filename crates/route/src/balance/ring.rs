@@ -5,11 +5,15 @@ use super::random::mix;
 /// Points of a server of mean weight, as ketama has; shares then deviate by about 1/sqrt(160), 8 %.
 const POINTS: u64 = 160;
 
-/// See the module. Eight bytes a point: 5 MiB for 4,096 servers.
+/// See the module. Ten bytes a point or so: 7 MiB for 4,096 servers.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// Places of points and positions of their servers, in order.
     points: Vec<(u32, u16)>,
+    /// For each of as many equal parts as a power of two, the first point in it or behind it.
+    starts: Vec<u32>,
+    /// The part is what is left of a place by this shift.
+    shift: u32,
 }
 
 impl Ring {
@@ -25,13 +29,35 @@ impl Ring {
             points.extend(numbers.map(|number| (place(mix(seed.wrapping_add(number))), position)));
         }
         points.sort_unstable();
-        Self { points }
+        let bits = points.len().max(2).ilog2();
+        let shift = u32::BITS - bits;
+        let mut starts = Vec::with_capacity(1 << bits);
+        let mut next = 0;
+        for part in 0..1_u32 << bits {
+            while points
+                .get(next as usize)
+                .is_some_and(|point: &(u32, u16)| point.0 >> shift < part)
+            {
+                next += 1;
+            }
+            starts.push(next);
+        }
+        Self {
+            points,
+            starts,
+            shift,
+        }
     }
 
     /// The positions of servers in the order that a key prefers them, each once as far as this is cheap to know.
     pub(super) fn walk(&self, hash: u64) -> impl Iterator<Item = usize> + '_ {
         let wanted = place(hash);
-        let first = self.points.partition_point(|(place, _)| *place < wanted);
+        // a part has about one point: two looks instead of a search
+        let start = self.starts[(wanted >> self.shift) as usize] as usize;
+        let passed = self.points[start..]
+            .iter()
+            .take_while(|(place, _)| *place < wanted);
+        let first = start + passed.count();
         let (before, after) = self.points.split_at(first);
         let in_order = after.iter().chain(before);
         let mut last = None;

@@ -249,12 +249,17 @@ fn test_first_fills_servers_in_the_order_listed() {
     let mut loads = [0_u32; 3];
     let mut order = Vec::new();
     for _ in 0..6 {
-        let server = balancer.pick(0, b"", &|at: usize| loads[at], &tried(0)).expect("one has room");
+        let server = balancer
+            .pick(0, b"", &|at: usize| loads[at], &tried(0))
+            .expect("one has room");
         loads[server] += 1;
         order.push(server);
     }
     assert_eq!(order, [0, 0, 1, 1, 2, 2]);
-    assert_eq!(balancer.pick(0, b"", &|at: usize| [2, 1, 0][at], &tried(0)), Some(1));
+    assert_eq!(
+        balancer.pick(0, b"", &|at: usize| [2, 1, 0][at], &tried(0)),
+        Some(1)
+    );
 }
 
 #[test]

@@ -1,4 +1,9 @@
 //! Spread, movement and bounds of hashed keys, against what the papers promise.
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "numbers of keys and servers are small"
+)]
 
 use super::super::*;
 
@@ -39,7 +44,7 @@ fn test_keys_spread_as_evenly_as_the_algorithms_promise() {
     for count in [1_usize, 10, 4096] {
         for algorithm in ALGORITHMS {
             let mut balancer = hashed(algorithm, 0, (1..=count as u64).map(spec).collect());
-            let keys = if count == 4096 { 400_000 } else { 100_000 };
+            let keys = if count == 4096 { 200_000 } else { 50_000 };
             let shares = shares(&mut balancer, count, keys);
             let mean = f64::from(keys) / count as f64;
             // the chance of the draw itself, and of a server's own part of the space: 1/sqrt(V) on a ring of V points
@@ -52,10 +57,16 @@ fn test_keys_spread_as_evenly_as_the_algorithms_promise() {
             let deviation = own.hypot(1.0 / mean.sqrt());
             let most = f64::from(*shares.iter().max().expect("there are servers"));
             let least = f64::from(*shares.iter().min().expect("there are servers"));
-            assert!(most <= mean * 5.0_f64.mul_add(deviation, 1.0), "{algorithm:?} {count}: {most} of {mean}");
+            assert!(
+                most <= mean * 5.0_f64.mul_add(deviation, 1.0),
+                "{algorithm:?} {count}: {most} of {mean}"
+            );
             assert!(least > 0.0, "{algorithm:?} {count}: a server has no keys");
             if count == 10 {
-                assert!(least >= mean * 5.0_f64.mul_add(-deviation, 1.0), "{algorithm:?}: {least} of {mean}");
+                assert!(
+                    least >= mean * 5.0_f64.mul_add(-deviation, 1.0),
+                    "{algorithm:?}: {least} of {mean}"
+                );
             }
         }
     }
@@ -76,21 +87,28 @@ fn test_keys_are_weighted() {
 
 #[test]
 fn test_few_keys_move_when_a_server_comes_or_goes() {
-    for (count, keys) in [(10_u64, 20_000_u32), (200, 20_000)] {
+    for (count, keys) in [(10_u64, 10_000_u32), (200, 20_000)] {
         for algorithm in ALGORITHMS {
             let mut before = hashed(algorithm, 0, (1..=count).map(spec).collect());
             // the new one is listed first: names, not places, decide
             let names: Vec<u64> = std::iter::once(count + 1).chain(1..=count).collect();
             let mut after = hashed(algorithm, 0, names.iter().copied().map(spec).collect());
             let moved = (0..keys).filter(|key| {
-                let (was, is) = (place(&mut before, *key) as u64 + 1, names[place(&mut after, *key)]);
+                let (was, is) = (
+                    place(&mut before, *key) as u64 + 1,
+                    names[place(&mut after, *key)],
+                );
                 // Maglev may also move keys between others; the rest never does
                 assert!(is == was || is == count + 1 || algorithm == HashAlgorithm::Maglev);
                 is != was
             });
             let share = moved.count() as f64 / f64::from(keys) * (count + 1) as f64;
             // 1 is the least possible; the paper has Maglev move about as many again between others
-            let most = if algorithm == HashAlgorithm::Maglev { 4.0 } else { 1.6 };
+            let most = if algorithm == HashAlgorithm::Maglev {
+                4.0
+            } else {
+                1.6
+            };
             assert!(share <= most, "{algorithm:?} {count}: {share} of a server's keys");
         }
     }
@@ -105,7 +123,10 @@ fn test_keys_of_a_server_that_is_out_come_back_with_it() {
         for (key, was) in (0..).zip(&before) {
             let is = place(&mut balancer, key);
             assert_ne!(is, 3);
-            assert!(*was == 3 || is == *was, "{algorithm:?}: only the keys of the one that is out move");
+            assert!(
+                *was == 3 || is == *was,
+                "{algorithm:?}: only the keys of the one that is out move"
+            );
         }
         let later = |balancer: &mut Balancer, key: u32| {
             let found = balancer.pick(20_000, &key.to_be_bytes(), &|_| 0, &Tried::new());
@@ -150,7 +171,10 @@ fn test_what_has_no_key_is_spread() {
             let server = balancer.pick(0, b"", &|_| 0, &Tried::new()).expect("one is free");
             shares[server] += 1;
         }
-        assert!(shares.iter().all(|share| (800..1200).contains(share)), "{shares:?}");
+        assert!(
+            shares.iter().all(|share| (800..1200).contains(share)),
+            "{shares:?}"
+        );
     }
 }
 

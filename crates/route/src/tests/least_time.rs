@@ -18,7 +18,16 @@ struct Simulation {
 
 impl Simulation {
     fn new(balance: Balance, servers: usize) -> Self {
-        let mut balancer = Balancer::new(balance, vec![ServerSpec { max_fails: 0, ..ServerSpec::default() }; servers]);
+        let mut balancer = Balancer::new(
+            balance,
+            vec![
+                ServerSpec {
+                    max_fails: 0,
+                    ..ServerSpec::default()
+                };
+                servers
+            ],
+        );
         balancer.seed(11);
         Self {
             balancer,
@@ -45,12 +54,15 @@ impl Simulation {
                 }
             }
             let loads = &self.loads;
-            let server = self.balancer.pick(self.now_us / 1000, b"", &|at: usize| loads[at], &closed);
+            let server = self
+                .balancer
+                .pick(self.now_us / 1000, b"", &|at: usize| loads[at], &closed);
             let server = server.expect("one is free");
             let (took_us, is_good) = behaves(server, self.now_us);
             self.loads[server] += 1;
             shares[server] += 1;
-            self.running.push(Reverse((self.now_us + took_us, server, took_us, is_good)));
+            self.running
+                .push(Reverse((self.now_us + took_us, server, took_us, is_good)));
         }
         shares
     }
@@ -90,12 +102,24 @@ fn test_a_server_that_fails_at_once_does_not_attract() {
 fn test_a_server_that_was_slow_is_asked_again() {
     for way in BY_TIME {
         let mut simulation = Simulation::new(way, 10);
-        let slow: Behaviour<'_> = &|server, now_us| (if server == 3 { 500_000 } else { 20_000 + now_us % 977 }, true);
+        let slow: Behaviour<'_> = &|server, now_us| {
+            (
+                if server == 3 {
+                    500_000
+                } else {
+                    20_000 + now_us % 977
+                },
+                true,
+            )
+        };
         simulation.run(5, 2000, 10, slow);
         let fast: Behaviour<'_> = &|_, now_us| (20_000 + now_us % 977, true);
         simulation.run(30, 2000, 10, fast);
         let shares = simulation.run(5, 2000, 10, fast);
-        assert!(shares[3] >= 500, "{way:?}, after three times of decay: {shares:?}");
+        assert!(
+            shares[3] >= 500,
+            "{way:?}, after three times of decay: {shares:?}"
+        );
     }
 }
 
@@ -103,7 +127,16 @@ fn test_a_server_that_was_slow_is_asked_again() {
 fn test_slow_servers_get_less() {
     for way in BY_TIME {
         let mut simulation = Simulation::new(way, 10);
-        let behaves: Behaviour<'_> = &|server, now_us| (if server == 0 { 500_000 } else { 5_000 + now_us % 977 }, true);
+        let behaves: Behaviour<'_> = &|server, now_us| {
+            (
+                if server == 0 {
+                    500_000
+                } else {
+                    5_000 + now_us % 977
+                },
+                true,
+            )
+        };
         simulation.run(5, 2000, 10, behaves);
         let shares = simulation.run(20, 2000, 10, behaves);
         // round robin gives it 4,000; with one of a hundred it would be the 99th percentile
@@ -122,9 +155,14 @@ fn test_weights_count_where_times_are_alike() {
         balancer.seed(5);
         let mut loads = [0_u32; 2];
         for _ in 0..500 {
-            let server = balancer.pick(0, b"", &|at: usize| loads[at], &Tried::new()).expect("one is free");
+            let server = balancer
+                .pick(0, b"", &|at: usize| loads[at], &Tried::new())
+                .expect("one is free");
             loads[server] += 1;
         }
-        assert!(loads[1] > 2 * loads[0] || way == Balance::P2c, "{way:?}: {loads:?}");
+        assert!(
+            loads[1] > 2 * loads[0] || way == Balance::P2c,
+            "{way:?}: {loads:?}"
+        );
     }
 }

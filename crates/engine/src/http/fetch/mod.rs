@@ -293,13 +293,15 @@ impl FetchTarget {
                 &self.host
             };
             let head_bytes = self.head_bytes(request, host, whole, upload.is_some());
+            let began_us = call.clock().now_us();
             match attempt::run(call, upstream, server, &head_bytes, whole, upload).await {
                 Ok(mut response) => {
                     if let Some(server) = &mut response.server {
                         let head = Some(&response.head.head);
                         server.is_bound = binds_connection(&request.headers, response.head.status, head);
                     }
-                    upstream.succeeded(server, call.clock().now_ms());
+                    let took_us = call.clock().tick() - began_us;
+                    upstream.responded(server, call.clock().now_ms(), response.head.status, took_us);
                     response.lease = lease;
                     return Ok(response);
                 }

@@ -184,8 +184,9 @@ async fn connect(
         let lease = Lease::new(shared.metrics.clone(), upstream, server);
         match dialer.dial(upstream, server, &terms).await {
             Ok(peer) => {
-                upstream.succeeded(server, shared.clock.now_ms());
                 record.connect_us = shared.clock.tick() - began;
+                // how long it took to accept is all that is known of how busy it is
+                upstream.responded(server, shared.clock.now_ms(), 0, record.connect_us);
                 return Ok((peer, lease));
             }
             Err(failed) => {
