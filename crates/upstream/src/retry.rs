@@ -7,8 +7,8 @@ pub enum Retry {
     Never,
     /// Only if doing the work twice is harmless.
     IfIdempotent,
-    /// Only on a connection that was kept from before, which its server may have closed meanwhile, and only if doing the
-    /// work twice is harmless. A fresh connection that ends like this is a failure of the server.
+    /// Only if doing the work twice is harmless; on a connection that was kept from before, on which its server may have
+    /// ended or left something meanwhile, at once. A fresh connection that ends like this is a failure of the server.
     IfConnectionWasReused,
     /// Nothing of it can have been acted on.
     AlwaysSafe,
@@ -26,11 +26,16 @@ impl Retry {
         }
     }
 
-    /// Whether it may go to the same server once more at once, on a connection that is not the one it failed on.
+    /// Whether it may go to the same server once more at once, on a connection (or a stream of HTTP/2) that is not the one
+    /// it failed on, which `was_reused`.
     #[inline]
     #[must_use]
     pub fn on_fresh_connection(self, was_reused: bool, is_idempotent: bool) -> bool {
-        was_reused && is_idempotent && self == Self::IfConnectionWasReused
+        match self {
+            Self::Never | Self::IfIdempotent => false,
+            Self::IfConnectionWasReused => was_reused && is_idempotent,
+            Self::AlwaysSafe => true,
+        }
     }
 }
 
@@ -58,9 +63,10 @@ mod tests {
 
     #[test]
     fn only_a_kept_connection_is_replaced_by_a_fresh_one() {
-        for verdict in [Retry::Never, Retry::IfIdempotent, Retry::AlwaysSafe] {
+        for verdict in [Retry::Never, Retry::IfIdempotent] {
             assert!(!verdict.on_fresh_connection(true, true), "{verdict:?}");
         }
+        assert!(Retry::AlwaysSafe.on_fresh_connection(false, false));
         assert!(Retry::IfConnectionWasReused.on_fresh_connection(true, true));
         assert!(!Retry::IfConnectionWasReused.on_fresh_connection(false, true));
         assert!(!Retry::IfConnectionWasReused.on_fresh_connection(true, false));

@@ -67,7 +67,7 @@ impl ClientCertificate {
     pub(crate) fn of(exchange: &Exchange) -> Option<Self> {
         let shown: &Shown = exchange.client.tls.as_deref()?.client_certificate.as_ref()?;
         Some(Self {
-            is_valid: shown.verdict == "valid",
+            is_valid: shown.is_valid(),
             verdict: shown.verdict,
             subject: shown.subject.clone(),
             issuer: shown.issuer.clone(),

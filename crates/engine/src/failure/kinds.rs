@@ -92,11 +92,11 @@ kinds! {
     ConnectFailed "connect_failed" Upstream 502 AlwaysSafe Warned "cannot connect to the server";
     ConnectTimeout "connect_timeout" Upstream 504 AlwaysSafe Warned "the server did not accept a connection in time";
     UpstreamTls "upstream_tls" Upstream 502 AlwaysSafe Warned "the TLS handshake with the server failed";
-    UpstreamTlsBroken "upstream_tls" Upstream 502 IfIdempotent Debug "the TLS connection to the server failed";
+    UpstreamTlsBroken "upstream_tls" Upstream 502 IfConnectionWasReused Debug "the TLS connection to the server failed";
     UpstreamTlsTimeout "upstream_tls_timeout" Upstream 504 AlwaysSafe Warned "the server did not finish the TLS handshake in time";
     UpstreamRefused "upstream_refused" Upstream 502 AlwaysSafe Debug "the server refused the request without processing it";
     UpstreamClosed "upstream_closed" Upstream 502 IfConnectionWasReused Debug "the server closed a reused connection";
-    UpstreamReset "upstream_reset" Upstream 502 IfIdempotent Debug "the server closed the connection before it responded";
+    UpstreamReset "upstream_reset" Upstream 502 IfConnectionWasReused Debug "the server closed the connection before it responded";
     UpstreamSendTimeout "send_timeout" Upstream 504 IfIdempotent Debug "the server took too long to read the request";
     UpstreamHeadTimeout "upstream_head_timeout" Upstream 504 Never Debug "the server took too long to respond";
     UpstreamIdleTimeout "upstream_idle_timeout" Upstream 504 Never Debug "the server stopped sending";
@@ -152,7 +152,8 @@ const fn of_upstream(name: &'static str, meaning: &'static str) -> Facts {
         name,
         source: FaultSide::Upstream,
         status: 502,
-        retry: Retry::IfIdempotent,
+        // what a kept connection holds may be the late content of a response that has none
+        retry: Retry::IfConnectionWasReused,
         level: Level::Debug,
         meaning,
     }

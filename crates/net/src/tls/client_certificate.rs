@@ -26,6 +26,9 @@ use super::certificate::ip_text;
 use super::itself::Itself;
 use super::provider::provider;
 
+/// The verdict on one that is to be trusted.
+const VALID: &str = "valid";
+
 /// A certificate that a client has shown. All texts are the client's own words until `verdict` is `valid`.
 #[derive(Debug, Clone)]
 pub struct ClientCertificate {
@@ -54,7 +57,7 @@ impl ClientCertificate {
     pub(crate) fn of(chain: &[CertificateDer<'_>], judge: &dyn ClientCertVerifier) -> Option<Self> {
         let (own, issuers) = chain.split_first()?;
         let judged = judge.verify_client_cert(own, issuers, UnixTime::now());
-        let verdict = judged.map_or_else(|error| reason(&error), |_| "valid");
+        let verdict = judged.map_or_else(|error| reason(&error), |_| VALID);
         let fingerprint = HEXLOWER.encode(digest(&SHA256, own).as_ref());
         let der = own.to_vec();
         let Ok((_, read)) = X509Certificate::from_der(own) else {
@@ -85,6 +88,11 @@ impl ClientCertificate {
 }
 
 impl ClientCertificate {
+    /// Whether it is to be trusted.
+    pub fn is_valid(&self) -> bool {
+        self.verdict == VALID
+    }
+
     /// The certificate as PEM.
     pub fn pem(&self) -> String {
         let mut text = String::from("-----BEGIN CERTIFICATE-----\n");

@@ -227,7 +227,7 @@ fn agreed(
     // a resumed session shows what was fine when it began
     let is_valid = client_certificate
         .as_ref()
-        .is_some_and(|shown| shown.verdict == "valid");
+        .is_some_and(ClientCertificate::is_valid);
     if mode == ClientCertificateMode::Required && !is_valid {
         return Err(HandshakeFailed::Refused(
             "the client's certificate is not valid any more".to_owned(),

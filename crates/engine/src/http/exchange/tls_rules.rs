@@ -50,7 +50,7 @@ fn check_host(exchange: &Exchange, tls: &TlsInfo) -> Result<(), Failure> {
 fn check_certificate(tls: Option<&TlsInfo>) -> Result<(), Failure> {
     match tls.and_then(|tls| tls.client_certificate.as_ref()) {
         None => Err(Failure::from(FailureKind::NoClientCertificate)),
-        Some(shown) if shown.verdict == "valid" => Ok(()),
+        Some(shown) if shown.is_valid() => Ok(()),
         Some(shown) => Err(Failure::new(
             FailureKind::BadClientCertificate,
             format!(

@@ -53,7 +53,7 @@ pub(super) async fn run(
         connection.shared.metrics.count(Counter::UpstreamReuses);
         match exchange_heads(plan, connection, pooled, head_bytes, body).await {
             Err(AttemptFailed::Server(failure))
-                if failure.status() == 502 && plan.is_idempotent && !body.is_committed => {}
+                if failure.retry().on_fresh_connection(true, plan.is_idempotent) && !body.is_committed => {}
             other => return other,
         }
     }

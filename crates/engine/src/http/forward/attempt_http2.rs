@@ -32,17 +32,17 @@ pub(super) async fn run(
         )));
     }
     let stream = stream(plan, connection, server, http2).await?;
+    let was_reused = stream.served > 0;
     match exchange_heads(plan, connection, stream, head_bytes, body).await {
-        Err(AttemptFailed::Server(failure)) if is_stale(&failure, plan) && !body.is_committed => {}
+        Err(AttemptFailed::Server(failure))
+            if failure
+                .retry()
+                .on_fresh_connection(was_reused, plan.is_idempotent)
+                && !body.is_committed => {}
         other => return other,
     }
     let stream = self::stream(plan, connection, server, http2).await?;
     exchange_heads(plan, connection, stream, head_bytes, body).await
-}
-
-fn is_stale(failure: &Failure, plan: &Plan<'_>) -> bool {
-    failure.kind == FailureKind::UpstreamRefused
-        || (failure.kind == FailureKind::UpstreamClosed && plan.is_idempotent)
 }
 
 /// A stream on a connection that has room, or on a new one.

@@ -1,6 +1,6 @@
 //! A request's head on its way in.
 
-use headgate_wire::{parse_request, Parsed, RequestError, RequestHead};
+use headgate_wire::{parse_request, HeadError, Parsed, RequestError, RequestHead};
 
 use crate::failure::{Failure, FailureKind};
 use crate::state::connection::Connection;
@@ -59,9 +59,11 @@ pub(crate) fn head_failure(none: &NoRequest) -> Option<(Failure, &'static str)> 
         NoRequest::Gone | NoRequest::Late { has_begun: false, .. } => None,
         NoRequest::Late { limit, .. } => Some((Failure::from(FailureKind::ClientHeadTimeout), limit.name())),
         NoRequest::Refused(error) => {
-            let limit = match error.reason() {
-                "head_too_large" | "target_too_long" => "limits.max_head_bytes",
-                "too_many_fields" => "limits.max_header_fields",
+            let limit = match error {
+                RequestError::Head(HeadError::TooLarge) | RequestError::TargetTooLong => {
+                    "limits.max_head_bytes"
+                }
+                RequestError::Head(HeadError::TooManyFields) => "limits.max_header_fields",
                 _ => "",
             };
             Some((

@@ -1,18 +1,26 @@
-//! How long a WebSocket may take for what: all its waits over one watch.
+//! How long the sides of a relay may take for what; times are passed in.
 
 use crate::hooks::message::Party;
-use crate::snapshot::WebSocket;
-use headgate_net::limits::Limit;
 
-/// Waits of one WebSocket; times are milliseconds of the worker's clock.
+/// How long the sides may take, in milliseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Until a silent side is asked whether it is there, and then to respond; 0 for never.
+    pub(super) ping_ms: u64,
+    /// Without a message.
+    pub(super) idle_ms: u64,
+    /// For the reply to a close.
+    pub(super) close_ms: u64,
+    /// To take some of what is written.
+    pub(super) send_ms: u64,
+}
+
+/// Waits of one relay; times are milliseconds of the worker's clock.
 pub(super) struct Timing {
-    ping_ms: u64,
-    idle_ms: u64,
-    close_ms: u64,
-    send_ms: u64,
+    bounds: Bounds,
     /// When a message last came, from either side.
     message_ms: u64,
-    /// When the first close frame was sent.
+    /// When the first close was sent.
     closing_ms: Option<u64>,
     client: Liveness,
     server: Liveness,
@@ -34,12 +42,23 @@ pub(super) struct Liveness {
 pub(super) enum Due {
     /// Ask the side whether it is there.
     Ping,
-    /// Give it up: it was too late for this.
-    Late(Limit),
+    /// Give it up: it has not responded when it was asked.
+    RespondedTooLate,
+    /// Give it up: it has taken nothing.
+    TakenTooLate,
+}
+
+/// A wait that bounds both sides together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wait {
+    /// For a message.
+    Message,
+    /// For the replies to a close.
+    Close,
 }
 
 impl Timing {
-    pub(super) fn new(settings: &WebSocket, send_ms: u64, now_ms: u64) -> Self {
+    pub(super) fn new(bounds: Bounds, now_ms: u64) -> Self {
         let liveness = || Liveness {
             heard_ms: now_ms,
             received: 0,
@@ -47,10 +66,7 @@ impl Timing {
             blocked_ms: None,
         };
         Self {
-            ping_ms: settings.ping_interval,
-            idle_ms: settings.idle,
-            close_ms: settings.close_timeout,
-            send_ms,
+            bounds,
             message_ms: now_ms,
             closing_ms: None,
             client: liveness(),
@@ -63,18 +79,18 @@ impl Timing {
         self.message_ms = now_ms;
     }
 
-    /// A close frame was sent; the first counts.
+    /// A close was sent; the first counts.
     pub(super) fn closing(&mut self, now_ms: u64) {
         self.closing_ms.get_or_insert(now_ms);
     }
 
     /// What bounds both sides together: whether it is over, and when it will be.
-    pub(super) fn whole(&self, now_ms: u64) -> (Option<Limit>, u64) {
-        let (limit, at) = match self.closing_ms {
-            Some(began) => (Limit::WebSocketClose, began.saturating_add(self.close_ms)),
-            None => (Limit::WebSocketIdle, self.message_ms.saturating_add(self.idle_ms)),
+    pub(super) fn whole(&self, now_ms: u64) -> (Option<Wait>, u64) {
+        let (wait, at) = match self.closing_ms {
+            Some(began) => (Wait::Close, began.saturating_add(self.bounds.close_ms)),
+            None => (Wait::Message, self.message_ms.saturating_add(self.bounds.idle_ms)),
         };
-        ((now_ms >= at).then_some(limit), at)
+        ((now_ms >= at).then_some(wait), at)
     }
 
     /// What is known of one side.
@@ -87,13 +103,13 @@ impl Timing {
 
     /// What is due on one side, and when the next thing is. `is_asked`: pings make sense now.
     pub(super) fn side(&mut self, party: Party, is_asked: bool, now_ms: u64) -> (Option<Due>, u64) {
-        let (ping_ms, send_ms) = (self.ping_ms, self.send_ms);
+        let Bounds { ping_ms, send_ms, .. } = self.bounds;
         let side = self.of(party);
         let blocked = side
             .blocked_ms
             .map_or(u64::MAX, |since| since.saturating_add(send_ms));
         if now_ms >= blocked {
-            return (Some(Due::Late(Limit::Send)), blocked);
+            return (Some(Due::TakenTooLate), blocked);
         }
         if ping_ms == 0 || !is_asked {
             return (None, blocked);
@@ -103,7 +119,7 @@ impl Timing {
             return (None, at.min(blocked));
         }
         if side.asked_ms.is_some() {
-            return (Some(Due::Late(Limit::WebSocketPing)), at);
+            return (Some(Due::RespondedTooLate), at);
         }
         side.asked_ms = Some(now_ms);
         (Some(Due::Ping), now_ms.saturating_add(ping_ms).min(blocked))
@@ -135,15 +151,13 @@ mod tests {
     use super::*;
 
     fn timing() -> Timing {
-        let settings = WebSocket {
-            max_message_bytes: 1,
-            max_frame_bytes: 1,
-            max_queued_bytes: 1,
-            ping_interval: 20,
-            idle: 100,
-            close_timeout: 10,
+        let bounds = Bounds {
+            ping_ms: 20,
+            idle_ms: 100,
+            close_ms: 10,
+            send_ms: 60,
         };
-        Timing::new(&settings, 60, 0)
+        Timing::new(bounds, 0)
     }
 
     #[test]
@@ -154,7 +168,7 @@ mod tests {
         assert_eq!(timing.side(Party::Client, true, 39), (None, 40));
         assert_eq!(
             timing.side(Party::Client, true, 40).0,
-            Some(Due::Late(Limit::WebSocketPing))
+            Some(Due::RespondedTooLate)
         );
     }
 
@@ -180,11 +194,11 @@ mod tests {
         assert_eq!(timing.whole(99), (None, 100));
         timing.message(50);
         assert_eq!(timing.whole(149), (None, 150));
-        assert_eq!(timing.whole(150).0, Some(Limit::WebSocketIdle));
+        assert_eq!(timing.whole(150).0, Some(Wait::Message));
         timing.closing(150);
         timing.closing(155);
         assert_eq!(timing.whole(159), (None, 160));
-        assert_eq!(timing.whole(160).0, Some(Limit::WebSocketClose));
+        assert_eq!(timing.whole(160).0, Some(Wait::Close));
     }
 
     #[test]
@@ -195,9 +209,6 @@ mod tests {
         assert_eq!(timing.side(Party::Client, true, 59), (None, 60));
         timing.client.blocked(true, true, 59);
         assert_eq!(timing.side(Party::Client, false, 118), (None, 119));
-        assert_eq!(
-            timing.side(Party::Client, false, 119).0,
-            Some(Due::Late(Limit::Send))
-        );
+        assert_eq!(timing.side(Party::Client, false, 119).0, Some(Due::TakenTooLate));
     }
 }

@@ -1,0 +1,51 @@
+//! How a relay ends, other than by a peer that closes.
+
+use super::codec::{Close, Codec, Ending, Fault};
+use super::relay::{DirectionState, MessageRelay};
+use crate::failure::{Failure, FailureKind};
+use crate::hooks::message::Party;
+use crate::state::connection::Next;
+
+impl<C: Codec> MessageRelay<'_, C> {
+    /// A peer broke the protocol; it has been sent a close.
+    pub(super) fn broken(&mut self, from: Party, fault: C::Fault) {
+        let ending = if from == Party::Client {
+            // it may still be sending, and must be able to read why
+            self.next = Next::Linger;
+            Ending::ClientBroke
+        } else {
+            Ending::ServerBroke
+        };
+        self.exchange.failure.replace(Some(fault.failure(from)));
+        self.shared.metrics.count(match fault.limit() {
+            Some(limit) => {
+                self.exchange.limit.set(limit);
+                C::NAMES.limited
+            }
+            None => C::NAMES.faults,
+        });
+        self.channel.ended(from, Some(fault.close().code));
+        self.close_both(from, ending);
+    }
+
+    /// A hook failed, closed.
+    pub(super) fn hook_failed(&mut self) {
+        let failure = Failure::new(FailureKind::HookFailed, "a hook could not handle a message");
+        self.exchange.failure.replace(Some(failure));
+        self.close_both(Party::Gateway, Ending::HookFailed);
+    }
+
+    /// Closes whatever is open; messages that are with hooks are dropped.
+    pub(super) fn close_both(&mut self, by: Party, ending: Ending) {
+        self.close_both_with(by, &Close::new(C::code(ending), ending.reason()));
+    }
+
+    /// The same with a code and a reason of a hook's own.
+    pub(super) fn close_both_with(&mut self, by: Party, close: &Close) {
+        self.channel.ended(by, Some(close.code));
+        (self.up, self.down) = (DirectionState::Ended, DirectionState::Ended);
+        self.client.end(Some(close.clone()));
+        self.server.end(Some(close.clone()));
+        self.timing.closing(self.shared.clock.now_ms());
+    }
+}
