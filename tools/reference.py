@@ -115,10 +115,10 @@ def configuration() -> str:
     """The page about every key."""
     lines = [MADE, "# Configuration\n"]
     lines.append(
-        "Every key of a `gate.yaml`, `.toml` or `.json`; a Python file says the same with keywords of the same names. "
-        "A time is seconds (`1.5`) or a text (`500ms`, `10s`, `5m`, `1h`); a size is bytes or a text (`64k`, `16m`, "
-        "`1g`). An unknown key is refused, and the nearest right one named. `headgate config show FILE` prints all "
-        "of them with their values, `headgate config schema` the JSON Schema.\n"
+        "All keys of a `gate.yaml`, `.toml` or `.json` file. The Python API has the same names as keywords. A time "
+        "is a number of seconds (`1.5`) or a text (`500ms`, `10s`, `5m`, `1h`); a size is a number of bytes or a text "
+        "(`64k`, `16m`, `1g`). An unknown key is an error, which names the most similar valid key. `headgate config "
+        "show FILE` prints all keys with their values, `headgate config schema` the JSON Schema.\n"
     )
     for model in models():
         lines += [f"## {title(model)}\n", f"{(model.__doc__ or '').strip()}\n", "| key | type | default | |"]
@@ -137,7 +137,7 @@ def phases() -> str:
     """The page about every phase."""
     lines = [MADE, "# Phases\n"]
     lines.append(
-        "The moments of a request's life at which hooks run, in order. Any hook may be `def` or `async def`. "
+        "The phases in which hooks run, in order. Any hook may be `def` or `async def`. "
         "Returning `None` continues; in phases with *may respond*, a `Response` that is returned ends the request.\n"
     )
     lines += [
@@ -150,13 +150,13 @@ def phases() -> str:
         cells += ["yes" if phase.can_respond else "no", order, f"`{phase.openresty}`"]
         lines.append(f"| {' | '.join(cells)} |")
     scopes = {
-        "worker": "only on the gateway, once a worker",
-        "connection": "on the gateway and on listeners",
-        "listener": "only on `tcp` and `udp` listeners",
-        "gateway": "only on the gateway",
-        "route": "on both",
+        "worker": "the gateway; once per worker",
+        "connection": "the gateway, listeners",
+        "listener": "`tcp` and `udp` listeners",
+        "gateway": "the gateway",
+        "route": "the gateway, routes",
     }
-    lines += ["", "Where a hook of the phase may be hung:", ""]
+    lines += ["", "Where hooks of a phase can be registered:", ""]
     lines += [f"- `{phase.name}`: {scopes[phase.scope]}" for phase in PHASES.values()]
     return "\n".join(lines) + "\n"
 

@@ -40,17 +40,17 @@ ChunkHook = Callable[[Connection, bytes], bytes | Awaitable[bytes | None] | None
 WorkerHook = Callable[[], Awaitable[Any] | Any]
 
 class RoutePhases:
-    """The phases that gateways and single routes share, as decorators."""
+    """The phases that gateways and routes share, as decorators."""
 
     _hooks: list[RegisteredHook]
 
     @property
     def request(self) -> PhaseDecorator[RequestHook]:
-        """After the route is chosen: let in, answer, choose the upstream, change headers."""
+        """After the route was chosen: authorize, respond, choose the upstream, change headers."""
 
     @property
     def request_body(self) -> BodyPhaseDecorator[RequestBodyHook]:
-        """The request's body is on its way: keep, replace or drop a chunk, or answer."""
+        """The request body is sent to a server: keep, replace or drop a chunk, or respond."""
 
     @property
     def balance(self) -> PhaseDecorator[BalanceHook]:
@@ -58,23 +58,23 @@ class RoutePhases:
 
     @property
     def upstream_request(self) -> PhaseDecorator[UpstreamRequestHook]:
-        """Each attempt, before bytes go out: sign, add headers."""
+        """Each attempt, before the request is sent: sign, add headers, or respond."""
 
     @property
     def response(self) -> PhaseDecorator[ResponseHook]:
-        """The response head is there: change status and headers, or replace the response."""
+        """The response head has arrived: change status and headers, or replace the response."""
 
     @property
     def response_body(self) -> BodyPhaseDecorator[ResponseBodyHook]:
-        """The response's body is on its way: keep, replace or drop a chunk."""
+        """The response body is sent to the client: keep, replace or drop a chunk."""
 
     @property
     def websocket_message(self) -> PhaseDecorator[MessageHook]:
-        """A message of a WebSocket came, from either side: replace it, drop it, send others, close."""
+        """A WebSocket message arrived, from either side: replace it, drop it, send others, close."""
 
     @property
     def error(self) -> PhaseDecorator[ErrorHook]:
-        """Something failed before a response began: give the response."""
+        """The request failed before a response started: make the response."""
 
     @property
     def log(self) -> PhaseDecorator[LogHook]:
@@ -85,7 +85,7 @@ class GatewayPhases(RoutePhases):
 
     @property
     def startup(self) -> PhaseDecorator[WorkerHook]:
-        """Once when a worker starts, before it accepts: open pools, start tasks."""
+        """Once when a worker starts, before it accepts connections: open pools, start tasks."""
 
     @property
     def shutdown(self) -> PhaseDecorator[WorkerHook]:
@@ -93,36 +93,36 @@ class GatewayPhases(RoutePhases):
 
     @property
     def connect(self) -> PhaseDecorator[ConnectHook]:
-        """A connection is accepted, before its first byte of HTTP: refuse it, set its limits."""
+        """A connection was accepted, before its first byte of HTTP: refuse it, set its limits."""
 
     @property
     def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
-        """The first TLS message is there: give the certificate, choose the server, refuse."""
+        """The ClientHello has arrived: select the certificate, choose the upstream, refuse."""
 
     @property
     def rewrite(self) -> PhaseDecorator[RequestHook]:
-        """The head is read, before routing: change method, target and headers."""
+        """The request head was read, before routing: change method, target and headers, or respond."""
 
 class ListenerPhases:
-    """The phases of one listener, as decorators."""
+    """The phases of a listener, as decorators."""
 
     _hooks: list[RegisteredHook]
 
     @property
     def connect(self) -> PhaseDecorator[ConnectHook]:
-        """A connection is accepted here, before its first byte of HTTP: refuse it, set its limits."""
+        """A connection was accepted, before its first byte of HTTP: refuse it, set its limits."""
 
     @property
     def client_hello(self) -> PhaseDecorator[ClientHelloHook]:
-        """The first TLS message is there: give the certificate, choose the server, refuse."""
+        """The ClientHello has arrived: select the certificate, choose the upstream, refuse."""
 
 class StreamPhases(ListenerPhases):
-    """The phases of a listener for bytes or datagrams, as decorators."""
+    """The phases of a TCP or UDP listener, as decorators."""
 
     @property
     def client_data(self) -> PhaseDecorator[ChunkHook]:
-        """A chunk or datagram came from the client: let it pass, replace it, or `connection.refuse()`."""
+        """A chunk or datagram arrived from the client: keep it, replace it, or `connection.refuse()`."""
 
     @property
     def server_data(self) -> PhaseDecorator[ChunkHook]:
-        """A chunk or datagram came from the server: let it pass, replace it, or `connection.refuse()`."""
+        """A chunk or datagram arrived from the server: keep it, replace it, or `connection.refuse()`."""

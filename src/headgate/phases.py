@@ -56,7 +56,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "startup",
             (),
-            "a worker starts, before it accepts",
+            "a worker starts, before it accepts connections",
             "open pools, start tasks",
             "init_worker_by_lua",
             "worker",
@@ -73,7 +73,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "connect",
             ("connection",),
-            "a connection is accepted, before its first byte of HTTP",
+            "a connection was accepted, before its first byte of HTTP",
             "refuse it, set its limits",
             "preread_by_lua",
             "connection",
@@ -81,15 +81,15 @@ PHASES: dict[str, Phase] = {
         Phase(
             "client_hello",
             ("connection",),
-            "the first TLS message is there, on listeners with `tls` or `tls_passthrough`",
-            "give the certificate, choose the server, ask for client certificates, refuse",
+            "the ClientHello has arrived, on listeners with `tls` or `tls_passthrough`",
+            "select the certificate, choose the upstream, request client certificates, refuse",
             "ssl_client_hello_by_lua, ssl_certificate_by_lua",
             "connection",
         ),
         Phase(
             "client_data",
             ("connection", "chunk"),
-            "bytes or a datagram came from the client, on `tcp` and `udp` listeners",
+            "bytes or a datagram arrived from the client, on `tcp` and `udp` listeners",
             "replace the bytes, close the connection",
             "(none)",
             "listener",
@@ -97,7 +97,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "server_data",
             ("connection", "chunk"),
-            "bytes or a datagram came from the server, on `tcp` and `udp` listeners",
+            "bytes or a datagram arrived from the server, on `tcp` and `udp` listeners",
             "replace the bytes, close the connection",
             "(none)",
             "listener",
@@ -106,7 +106,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "rewrite",
             ("request",),
-            "the head is read, before routing",
+            "the request head was read, before routing",
             "change method, target and headers; respond",
             "server_rewrite_by_lua",
             "gateway",
@@ -116,15 +116,15 @@ PHASES: dict[str, Phase] = {
         Phase(
             "request",
             ("request",),
-            "the route is chosen",
-            "let in, respond, choose the upstream, change headers",
+            "the route was chosen",
+            "authorize, respond, choose the upstream, change headers",
             "rewrite_by_lua, access_by_lua, content_by_lua",
             can_respond=True,
         ),
         Phase(
             "request_body",
             ("request", "chunk", "last"),
-            "the request's body is on its way to a server",
+            "the request body is sent to a server",
             "keep, replace or drop a chunk; respond",
             "(none)",
             can_respond=True,
@@ -134,7 +134,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "balance",
             ("request", "upstream"),
-            "a server is to be chosen for an attempt",
+            "a server is chosen for an attempt",
             "pick the server; respond",
             "balancer_by_lua",
             can_respond=True,
@@ -143,7 +143,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "upstream_request",
             ("request", "attempt"),
-            "each attempt, before bytes go out",
+            "each attempt, before the request is sent",
             "sign, add headers; respond",
             "balancer_by_lua",
             can_respond=True,
@@ -152,7 +152,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "response",
             ("request", "response"),
-            "the response head is there",
+            "the response head has arrived",
             "change status and headers, replace the response",
             "header_filter_by_lua",
             reverse=True,
@@ -161,8 +161,8 @@ PHASES: dict[str, Phase] = {
         Phase(
             "response_body",
             ("request", "response", "chunk", "last"),
-            "the response's body is on its way to the client",
-            "keep, replace or drop a chunk; respond as long as nothing is sent",
+            "the response body is sent to the client",
+            "keep, replace or drop a chunk; respond as long as nothing was sent",
             "body_filter_by_lua",
             reverse=True,
             can_respond=True,
@@ -171,7 +171,7 @@ PHASES: dict[str, Phase] = {
         Phase(
             "websocket_message",
             ("request", "message"),
-            "a message of a WebSocket came, from either side",
+            "a WebSocket message arrived, from either side",
             "replace or drop it, send others, close the WebSocket",
             "resty.websocket",
             to_server=True,
@@ -179,8 +179,8 @@ PHASES: dict[str, Phase] = {
         Phase(
             "error",
             ("request", "error"),
-            "something failed before a response began",
-            "give the response",
+            "the request failed before a response started",
+            "make the response",
             "error_page",
             reverse=True,
             can_respond=True,

@@ -82,4 +82,7 @@ def test_what_names_no_server_fails_the_hook(gateway: RunningGateway, text: str)
 
 
 def test_nobody_there_is_a_502(gateway: RunningGateway) -> None:
-    assert ask(gateway, f"https://127.0.0.1:{free_port()}") == (502, "connect: cannot connect to the server")
+    assert ask(gateway, f"https://127.0.0.1:{free_port()}") == (
+        502,
+        "connect_failed: cannot connect to the server",
+    )

@@ -34,20 +34,22 @@ def _host(value: str) -> str:
 
 
 class TokenConfig(Settings):
-    """A token of the Admin API; the token alone is the short form, and has the role `admin`."""
+    """A token of the Admin API. Short form: the token, with the role `admin`."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["env:ADMIN_TOKEN", "sha256:9f86d0..."]},)
 
     token: Secret = Field(
-        description="The secret itself, as `env:NAME` or `file:/path`, or as `sha256:` and the digest of it in hex."
+        description="The secret, as `env:NAME` or `file:/path`, or `sha256:` and its digest in hex."
     )
     role: Role = Field(
         default="admin",
-        description="`read` sees all but secrets; `operate` also changes routes, upstreams and plugins; `admin` may "
-        "do everything.",
+        description=(
+            "`read`: everything except secrets; `operate`: also change routes, upstreams and plugins; "
+            "`admin`: everything."
+        ),
     )
     name: str = Field(
-        default="", pattern=r"^[A-Za-z0-9_.@-]{0,64}$", description="Who has it, for the audit log."
+        default="", pattern=r"^[A-Za-z0-9_.@-]{0,64}$", description="The owner's name, for the audit log."
     )
 
     @classmethod
@@ -74,23 +76,26 @@ class TokenConfig(Settings):
 
 
 class AdminConfig(Settings):
-    """The Admin API; its address alone is the short form."""
+    """The Admin API. Short form: its address."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["unix:/run/headgate/admin.sock"]},)
 
     listen: str = Field(
-        description="`127.0.0.1:9144`, or `unix:/run/headgate/admin.sock`, which only its owner may open and which "
-        "needs no token."
+        description=(
+            "`127.0.0.1:9144`, or `unix:/run/headgate/admin.sock`, which only its owner can open and "
+            "which needs no token."
+        )
     )
     tokens: Annotated[tuple[TokenConfig, ...], OneOrMany()] = Field(
-        default=(), description="Who may come in: `Authorization: Bearer ...`."
+        default=(), description="The accepted tokens (`Authorization: Bearer ...`)."
     )
     tls: TlsConfig | None = Field(
-        default=None, description="TLS, as on other listeners; needed where the address is not loopback."
+        default=None,
+        description="TLS, as on other listeners; required if the address is not a loopback address.",
     )
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], OneOrMany()] = Field(
         default=(),
-        description="Names it is asked by, besides its address and `localhost`; all others get 421.",
+        description="Accepted Host names, besides the address and `localhost`; others get 421.",
     )
 
     @classmethod

@@ -11,31 +11,29 @@ from .units import Duration, Size
 
 
 class BackgroundConfig(Settings):
-    """Bounds on tasks, threads and job processes."""
+    """Limits of tasks, threads and job processes."""
 
-    max_tasks: int = Field(default=1024, ge=1, description="Tasks of `gate.spawn` that run in one worker.")
+    max_tasks: int = Field(default=1024, ge=1, description="Concurrent tasks of `gate.spawn` per worker.")
     threads: int = Field(
-        default=16, ge=1, le=1024, description="Threads of one worker for `gate.run_in_thread`."
+        default=16, ge=1, le=1024, description="Threads per worker for `gate.run_in_thread`."
     )
     max_waiting_threads: int = Field(
-        default=256, ge=0, description="Calls of one worker that wait for a thread; past it `Overloaded`."
+        default=256, ge=0, description="Calls per worker that wait for a thread; more raise `Overloaded`."
     )
     processes: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None,
-        description="Jobs of `gate.run_in_process` at a time, over all workers; null is one for each core.",
+        description="Concurrent jobs of `gate.run_in_process`, over all workers; null: one per core.",
     )
     max_waiting_jobs: int = Field(
-        default=64, ge=0, description="Jobs of one worker that wait for a process; past it `Overloaded`."
+        default=64, ge=0, description="Jobs per worker that wait for a process; more raise `Overloaded`."
     )
     job_timeout: Duration = Field(
-        default=60.0, description="For a job that says nothing else, waiting included; past it it is killed."
+        default=60.0, description="The default time limit of a job, including waiting; then it is killed."
     )
     max_job_bytes: Size = Field(
         default=64 << 20, description="Bytes of a job's arguments, and of its result."
     )
-    job_nice: int = Field(
-        default=10, ge=0, le=19, description="How much job processes give way to others (nice(2))."
-    )
+    job_nice: int = Field(default=10, ge=0, le=19, description="The nice value of job processes (nice(2)).")
 
 
 class BackgroundOptions(TypedDict, total=False):

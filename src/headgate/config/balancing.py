@@ -39,19 +39,23 @@ def _bound(value: float) -> float:
 class BalancingConfig(Settings):
     """How the next server of an upstream is chosen."""
 
-    balance: Balance = Field(default="round_robin", description="How the next server is chosen.")
+    balance: Balance = Field(default="round_robin", description="The load balancing algorithm.")
     hash_on: Annotated[str, AfterValidator(_hash_on)] = Field(
         default="source",
-        description="What `hash` hashes: `source` (the client's address), `uri` (path and query), `header:NAME`, "
-        "`cookie:NAME` or `query:NAME`. A request without it goes to a server at random.",
+        description=(
+            "The key of `hash`: `source` (the client's address), `uri` (path and query), `header:NAME`, "
+            "`cookie:NAME` or `query:NAME`. A request without it goes to a random server."
+        ),
     )
     hash_algorithm: HashAlgorithm = Field(
-        default="ring", description="How `hash` spreads keys: `ring`, `rendezvous` or `maglev`."
+        default="ring", description="The hash algorithm: `ring`, `rendezvous` or `maglev`."
     )
     hash_bound: Annotated[float, AfterValidator(_bound)] = Field(
         default=1.25,
         ge=0,
         le=1000,
-        description="`hash`: a server takes at most this many times its share of the requests in flight; further ones "
-        "go to the key's next server. 0 means no limit.",
+        description=(
+            "For `hash`: the maximum load of a server, relative to its share of the requests in flight; "
+            "further requests go to the key's next server. 0 means no limit."
+        ),
     )

@@ -43,13 +43,13 @@ PluginReference = Annotated[str, AfterValidator(_plugin_reference)]
 
 
 class HookConfig(Settings):
-    """One hook; its reference alone is the short form."""
+    """A hook. Short form: its function."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["hooks:sign"]},)
 
     function: Reference = Field(description="The function, as `module:name`.")
     deadline: Duration | None = Field(
-        default=None, description="The longest it may take; none given: the gateway's `hook_deadline`."
+        default=None, description="The deadline; default: the gateway's `hook_deadline`."
     )
     on_error: OnError | None = Field(
         default=None,
@@ -67,22 +67,25 @@ BodyMode = Literal["stream", "buffer"]
 
 
 class BodyHookConfig(HookConfig):
-    """One hook of a body phase; its reference alone is the short form."""
+    """A hook of a body phase. Short form: its function."""
 
     mode: BodyMode = Field(
         default="stream",
-        description="`stream` gives the body in chunks as they come, `buffer` whole in one call.",
+        description="`stream`: one call per chunk; `buffer`: one call with the whole body.",
     )
     limit: Size | None = Field(
         default=None,
         ge=1,
-        description="The longest body that `buffer` takes, past it 413 or 502; "
-        "none given: `limits.max_buffered_body_bytes`.",
+        description=(
+            "The maximum bytes for `buffer`; more give 413 or 502; default: `limits.max_buffered_body_bytes`."
+        ),
     )
     decode: bool = Field(
         default=False,
-        description="Whether the hook gets what is under the Content-Encoding (gzip, deflate, br, zstd), which is "
-        "then done again.",
+        description=(
+            "Whether the Content-Encoding (gzip, deflate, br, zstd) is decoded before the hook and "
+            "encoded again after it."
+        ),
     )
 
 
@@ -122,33 +125,38 @@ else:
 
 
 class RouteHooksConfig(_OfRoutes):
-    """The hooks of one route, by phase."""
+    """Hooks of a route, by phase."""
 
 
 class ListenerHooksConfig(_OfListeners):
-    """The hooks of one listener, by phase."""
+    """Hooks of a listener, by phase."""
 
 
 class StreamHooksConfig(_OfStreams):
-    """The hooks of one listener for bytes or datagrams, by phase."""
+    """Hooks of a TCP or UDP listener, by phase."""
 
 
 class HooksConfig(_OfGateways):
-    """The hooks of every route, by phase, and those that belong to no route."""
+    """Hooks of all routes and of the gateway, by phase."""
 
 
 class PluginConfig(Settings):
-    """The use of a plugin; its reference alone is the short form."""
+    """The use of a plugin. Short form: its name."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["key-auth", "plugins:KeyAuth"]},)
 
     plugin: PluginReference = Field(
-        description="A built-in or installed one by its short name, such as `key-auth`, or a class as `module:Class`."
+        description=(
+            "The short name of a built-in or installed plugin, such as `key-auth`, or a class as "
+            "`module:Class`."
+        )
     )
     on: str | None = Field(
         default=None,
-        description="A path pattern, the name of a route, an upstream or a listener, or `consumer:NAME`; none is every "
-        "request.",
+        description=(
+            "A path pattern, the name of a route, an upstream or a listener, or `consumer:NAME`; default: "
+            "every request."
+        ),
     )
     when: Annotated[str, AfterValidator(check_condition)] | None = Field(
         default=None,
@@ -156,21 +164,21 @@ class PluginConfig(Settings):
     )
     mode: PluginMode = Field(
         default="enforce",
-        description="`report` runs its hooks, logs and counts what they would have replied, and changes nothing.",
+        description="`report` is a dry run: hooks run, their replies are logged and counted, and nothing is changed.",
     )
     config: dict[str, Any] = Field(
-        default_factory=dict, description="The plugin's settings; `env:NAME` reads a variable."
+        default_factory=dict, description="The plugin's settings; `env:NAME` reads an environment variable."
     )
     name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$",
-        description="What it is called in logs; none given: its class's name, such as `key-auth`.",
+        description="The name in logs; default: from its class, such as `key-auth`.",
     )
     order: int | None = Field(
         default=None,
-        description="Plugins run by this number, the lowest first, then as listed; none given: the plugin's own.",
+        description="Plugins run in ascending order of this number, then as listed; default: the plugin's own.",
     )
-    deadline: Duration | None = Field(default=None, description="The longest each of its hooks may take.")
+    deadline: Duration | None = Field(default=None, description="The deadline of each of its hooks.")
     on_error: OnError | None = Field(default=None, description="What happens when one of its hooks fails.")
 
     @classmethod

@@ -14,48 +14,50 @@ H2c = Literal["detect", "only", "off"]
 
 
 class Http2Config(Settings):
-    """HTTP/2 with clients (RFC 9113); `true` or `false` is the short form."""
+    """HTTP/2 with clients (RFC 9113). Short form: `true` or `false`."""
 
     short_forms: ClassVar = ({"type": "boolean"},)
 
     enabled: bool = Field(
         default=True,
-        description="Speaks it: by prior knowledge on plain listeners, by ALPN on TLS ones.",
+        description="Enables HTTP/2: with prior knowledge on plain listeners, by ALPN on TLS listeners.",
     )
     h2c: H2c = Field(
         default="detect",
-        description="On plain listeners: `detect` it by its first bytes, speak `only` HTTP/2 there, or `off`.",
+        description="On plain listeners: `detect` HTTP/2 by the first bytes, accept `only` HTTP/2, or `off`.",
     )
     max_concurrent_streams: int = Field(
         default=128,
         ge=1,
         le=10000,
-        description="Requests at once on one connection; more are refused one by one.",
+        description="Concurrent requests per connection; further streams are refused.",
     )
     max_resets: int = Field(
         default=500,
         ge=1,
-        description="Streams that one connection may open and reset in 10 s; past it the connection ends.",
+        description="Streams that a connection may open and reset in 10 s; with more, it is closed.",
     )
     max_control_frames: int = Field(
         default=1000,
         ge=100,
         description=(
-            "Frames that do no work (pings, settings, priorities, empty data, window updates) in 10 s; "
-            "each frame with data, either way, earns four more. Past it the connection ends."
+            "Control frames (pings, settings, priorities, empty data, window updates) per connection in "
+            "10 s; each data frame, in either direction, allows four more. With more, it is closed."
         ),
     )
     window_bytes: Size = Field(
         default=1 << 18,
         ge=65535,
         le=1 << 24,
-        description="Bytes of a request body that a client may send ahead of its reader; 16 times as much in all.",
+        description="The flow control window of a stream; a connection has 16 times as much.",
     )
     max_age: Duration = Field(
         default=3600.0,
-        description="How long a connection takes new requests; then a GOAWAY asks for another one.",
+        description="How long a connection accepts new requests; then it gets a GOAWAY.",
     )
-    websocket: bool = Field(default=True, description="Lets WebSockets in (extended CONNECT, RFC 8441).")
+    websocket: bool = Field(
+        default=True, description="Allows WebSockets over HTTP/2 (extended CONNECT, RFC 8441)."
+    )
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -30,23 +30,23 @@ UnderscoreHeaders = Literal["keep", "drop", "refuse"]
 
 
 class LimitsConfig(Settings):
-    """Bounds on what clients may send and hold."""
+    """Limits on what clients may send and hold."""
 
     max_head_bytes: Size = Field(
         default=32768,
         ge=256,
         le=1 << 24,
-        description="Bytes of a request or response head; past it 431 or 502.",
+        description="Bytes of a request or response head; more give 431 or 502.",
     )
     max_header_fields: int = Field(
-        default=100, ge=1, le=10000, description="Header fields in one head; past it 431 or 502."
+        default=100, ge=1, le=10000, description="Header fields in one head; more give 431 or 502."
     )
     max_body_bytes: Size = Field(
-        default=1 << 30, description="Bytes of a request body, past it 413; 0 means no limit."
+        default=1 << 30, description="Bytes of a request body; more give 413; 0 means no limit."
     )
-    max_connections: int = Field(default=16384, ge=1, description="Client connections of one worker.")
+    max_connections: int = Field(default=16384, ge=1, description="Client connections per worker.")
     max_connections_per_client: int = Field(
-        default=0, ge=0, description="Connections of one client address to one worker; 0 means no limit."
+        default=0, ge=0, description="Connections from one client address per worker; 0 means no limit."
     )
     max_requests_per_connection: int = Field(
         default=0, ge=0, description="Requests on one connection before it is closed; 0 means no limit."
@@ -54,7 +54,7 @@ class LimitsConfig(Settings):
     max_tls_handshakes: int = Field(
         default=1024,
         ge=1,
-        description="TLS handshakes of one worker at one time; past it connections are closed.",
+        description="Concurrent TLS handshakes per worker; further connections are closed.",
     )
     max_chunk_extension_bytes: Size = Field(
         default=4096, description="Bytes of chunk extensions in one body."
@@ -63,36 +63,40 @@ class LimitsConfig(Settings):
     max_fetches: int = Field(
         default=1024,
         ge=1,
-        description="Fetches under way at once in one worker, unread responses included; past it `FetchRefused`.",
+        description="Concurrent fetches per worker, including unread responses; more raise `FetchRefused`.",
     )
     max_fetch_body_bytes: Size = Field(
         default=16 << 20,
-        description="Bytes of a fetched body read whole; past it `FetchTooLarge`; 0 means no limit.",
+        description=(
+            "Bytes of a fetched body that is read as a whole; more raise `FetchTooLarge`; 0 means no limit."
+        ),
     )
     max_client_hello_bytes: Size = Field(
-        default=16384, ge=512, le=32768, description="Bytes of a TLS client's first message."
+        default=16384, ge=512, le=32768, description="Bytes of a ClientHello."
     )
     max_proxy_header_bytes: Size = Field(
         default=4096,
         ge=256,
         le=32768,
-        description="Bytes of a PROXY header; past it the connection is closed.",
+        description="Bytes of a PROXY header; the connection is closed if it is larger.",
     )
     max_buffered_body_bytes: Size = Field(
-        default=16 << 20, ge=1, description="Bytes of a body that a hook asks for whole; past it 413 or 502."
+        default=16 << 20,
+        ge=1,
+        description="Bytes of a body that is buffered for a hook; more give 413 or 502.",
     )
     buffered_memory_bytes: Size = Field(
         default=256 << 10,
-        description="Bytes of such a body held in memory; a longer one lies in a temporary file.",
+        description="Bytes of a buffered body that are kept in memory; a larger one uses a temporary file.",
     )
     max_hook_chunk_bytes: Size = Field(
         default=64 << 20,
         ge=1,
-        description="Bytes that a hook may make of one chunk of a body; past it the hook has failed.",
+        description="Bytes that a body hook may return for one chunk; with more, the hook fails.",
     )
     lenient: Annotated[tuple[ClientLeniency, ...], OneOrMany()] = Field(
         default=(),
-        description="Rules of the grammar (RFC 9112, 3986) that requests may break; all others get 400.",
+        description="Rules of the grammar (RFC 9112, 3986) that requests may violate; other violations get 400.",
     )
     underscore_headers: UnderscoreHeaders = Field(
         default="keep",
@@ -101,43 +105,40 @@ class LimitsConfig(Settings):
     )
     allow_half_close: bool = Field(
         default=False,
-        description="Whether a client that ends its side before the response still gets it; if not, it is a 499.",
+        description="Whether clients that half-close before the response get it; if not, they count as disconnected.",
     )
 
 
 class TimeoutsConfig(Settings):
-    """The longest the gateway waits, for each thing it waits for."""
+    """The time limits of everything that the gateway waits for."""
 
     proxy_header: Duration = Field(
         default=5.0,
-        description="For the PROXY header that begins a connection; past it the connection closes.",
+        description="For the PROXY header of a connection; then it is closed.",
     )
     tls_handshake: Duration = Field(
-        default=10.0, description="For a whole TLS handshake, with a client or a server."
+        default=10.0, description="For a complete TLS handshake, with a client or a server."
     )
     client_head: Duration = Field(
-        default=15.0, description="For a whole request head, from its first byte; past it 408."
+        default=15.0, description="For a complete request head, from its first byte; then 408."
     )
-    client_body: Duration = Field(
-        default=60.0, description="For the next bytes of a request body; past it 408."
-    )
+    client_body: Duration = Field(default=60.0, description="For the next bytes of a request body; then 408.")
     client_idle: Duration = Field(
-        default=75.0, description="For the next request on a kept connection; past it the connection closes."
+        default=75.0, description="For the next request on an idle connection; then it is closed."
     )
     send: Duration = Field(
         default=60.0,
-        description="For a peer to take some of the bytes that are ready to be sent; any progress restarts it.",
+        description="For progress in sending to a peer; any progress restarts it.",
     )
     queue: Duration = Field(
-        default=5.0, description="For a server while all are at their `max_connections`; past it 503."
+        default=5.0,
+        description="For an available server, while all are at their `max_connections`; then 503.",
     )
     connect: Duration = Field(
-        default=5.0, description="For a connection to a server; past it the next server, or 504."
+        default=5.0, description="For a connection to a server; then the next server is tried, or 504."
     )
-    upstream_head: Duration = Field(default=60.0, description="For a server's response head; past it 504.")
-    upstream_idle: Duration = Field(
-        default=60.0, description="For the next bytes of a server's response body."
-    )
+    upstream_head: Duration = Field(default=60.0, description="For a response head; then 504.")
+    upstream_idle: Duration = Field(default=60.0, description="For the next bytes of a response body.")
     fetch: Duration = Field(
         default=30.0,
         description="For each step of a fetch: sending, the response head, the next bytes of its body.",
@@ -148,25 +149,21 @@ class TimeoutsConfig(Settings):
 
 
 class UpstreamTimeoutsConfig(Settings):
-    """Waits for the servers of one upstream; what is not given is as in the gateway's `timeouts`."""
+    """Time limits for the servers of an upstream; the default is the gateway's `timeouts`."""
 
     queue: Duration | None = Field(
-        default=None, description="For a server while all are at their `max_connections`."
+        default=None, description="For an available server, while all are at their `max_connections`."
     )
     connect: Duration | None = Field(default=None, description="For a connection to a server.")
-    upstream_head: Duration | None = Field(default=None, description="For a server's response head.")
-    upstream_idle: Duration | None = Field(
-        default=None, description="For the next bytes of a server's response body."
-    )
+    upstream_head: Duration | None = Field(default=None, description="For a response head.")
+    upstream_idle: Duration | None = Field(default=None, description="For the next bytes of a response body.")
 
 
 class RouteTimeoutsConfig(UpstreamTimeoutsConfig):
-    """Waits on one route; what is not given is as in its upstream, then as in the gateway."""
+    """Time limits on a route; the default is that of its upstream, then the gateway's."""
 
     client_body: Duration | None = Field(default=None, description="For the next bytes of a request body.")
-    send: Duration | None = Field(
-        default=None, description="For a peer to take bytes that are ready to be sent."
-    )
+    send: Duration | None = Field(default=None, description="For progress in sending to a peer.")
 
 
 class LimitsOptions(TypedDict, total=False):

@@ -55,33 +55,43 @@ UdpAddress = Annotated[str, BeforeValidator(_udp_address), WithJsonSchema({"type
 
 
 class ListenerConfig(Settings):
-    """An address clients connect to; the address alone is the short form."""
+    """An address that HTTP clients connect to. Short form: the address."""
 
     short_forms: ClassVar = ({"type": "string", "examples": [":8080"]}, {"type": "integer"})
 
     address: ListenAddress = Field(
         description="`:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`."
     )
-    name: str = Field(default="", description="Its name in logs; none given: its address.")
+    name: str = Field(default="", description="The name in logs; default: the address.")
     mode: SocketMode | None = Field(
         default=None,
-        description='Permissions of a Unix socket\'s file, such as `"0660"`; null: as the umask has it.',
+        description='Permissions of a Unix socket, such as `"0660"`; null: by the umask.',
     )
     proxy_protocol: ProxyProtocol | None = Field(
         default=None,
-        description="Every connection begins with a PROXY header of this version (`v1`, `v2`, `any`); null is none.",
+        description=(
+            "The version of the PROXY header that every connection must begin with; null: no PROXY headers."
+        ),
     )
     trusted_proxies: Networks | None = Field(
         default=None,
-        description="Who may send PROXY headers here; others are cut off. Null: the gateway's `trusted_proxies`.",
+        description=(
+            "Networks that may send PROXY headers; connections from others are closed. Null: the "
+            "gateway's `trusted_proxies`."
+        ),
     )
     tls_passthrough: bool = Field(
         default=False,
-        description="Looks at the first TLS message: names in `tls_routes` are carried on as they are.",
+        description=(
+            "Reads the ClientHello; connections with a server name in `tls_routes` are passed through "
+            "without decryption."
+        ),
     )
-    tls: TlsConfig | None = Field(default=None, description="TLS, with its certificates; null is none.")
+    tls: TlsConfig | None = Field(
+        default=None, description="TLS settings and certificates; null: plain text."
+    )
     hooks: ListenerHooksConfig = Field(
-        default_factory=ListenerHooksConfig, description="Its own hooks, by phase."
+        default_factory=ListenerHooksConfig, description="Hooks of its own, by phase."
     )
 
     @classmethod
@@ -109,12 +119,12 @@ class ListenerConfig(Settings):
 class _StreamListenerConfig(Settings):
     """What listeners for bytes and for datagrams share."""
 
-    name: str = Field(default="", description="Its name in logs; none given: its address.")
+    name: str = Field(default="", description="The name in logs; default: the address.")
     to: str | None = Field(
-        default=None, min_length=1, description="An upstream's name, or one server's address."
+        default=None, min_length=1, description="The name of an upstream, or the address of a server."
     )
     max_connections_per_client: int = Field(
-        default=0, ge=0, description="Connections of one client address to one worker; 0 means no limit."
+        default=0, ge=0, description="Connections from one client address per worker; 0 means no limit."
     )
 
     @classmethod
@@ -133,61 +143,70 @@ def _listen_text(value: Any) -> str:
 
 
 class TcpListenerConfig(_StreamListenerConfig):
-    """An address whose connections are carried to servers as they are."""
+    """An address whose TCP connections are proxied to servers."""
 
     address: ListenAddress = Field(
         description="`:5432`, `127.0.0.1:5432`, `[::1]:5432` or `unix:/run/gate.sock`."
     )
     mode: SocketMode | None = Field(
         default=None,
-        description='Permissions of a Unix socket\'s file, such as `"0660"`; null: as the umask has it.',
+        description='Permissions of a Unix socket, such as `"0660"`; null: by the umask.',
     )
     proxy_protocol: ProxyProtocol | None = Field(
-        default=None, description="Every connection begins with a PROXY header of this version; null is none."
+        default=None,
+        description=(
+            "The version of the PROXY header that every connection must begin with; null: no PROXY headers."
+        ),
     )
     trusted_proxies: Networks | None = Field(
-        default=None, description="Who may send PROXY headers here. Null: the gateway's `trusted_proxies`."
+        default=None,
+        description="Networks that may send PROXY headers. Null: the gateway's `trusted_proxies`.",
     )
     tls_passthrough: bool = Field(
         default=False,
-        description="Looks at the first TLS message: names in `tls_routes` go there, all else `to`.",
+        description=(
+            "Reads the ClientHello; connections with a server name in `tls_routes` go there, all others "
+            "to `to`."
+        ),
     )
     max_connections: int = Field(
         default=0,
         ge=0,
-        description="Connections to one worker; 0: only `limits.max_connections` bounds them.",
+        description="Connections per worker; 0: limited only by `limits.max_connections`.",
     )
-    idle: Duration = Field(default=600.0, description="The longest silence of both sides.")
+    idle: Duration = Field(
+        default=600.0, description="The connection is closed if neither side sends for this time."
+    )
     lifetime: Duration | None = Field(
-        default=None, description="The longest life of a connection; null means no limit."
+        default=None, description="The maximum duration of a connection; null means no limit."
     )
     hooks: StreamHooksConfig = Field(
-        default_factory=StreamHooksConfig, description="Its own hooks, by phase."
+        default_factory=StreamHooksConfig, description="Hooks of its own, by phase."
     )
 
 
 class UdpListenerConfig(_StreamListenerConfig):
-    """An address whose datagrams are carried to servers, those of one client to one server."""
+    """An address whose UDP datagrams are proxied to servers; a session keeps its server."""
 
     address: UdpAddress = Field(description="`:53`, `127.0.0.1:53` or `[::1]:53`.")
     max_connections: int = Field(
         default=10000,
         ge=1,
-        description="Sessions (client addresses) of one worker; past it datagrams are dropped.",
+        description="Sessions (client addresses) per worker; datagrams beyond that are dropped.",
     )
-    idle: Duration = Field(default=60.0, description="The silence that ends a session.")
+    idle: Duration = Field(default=60.0, description="A session ends if neither side sends for this time.")
     hooks: StreamHooksConfig = Field(
-        default_factory=StreamHooksConfig, description="Its own hooks, by phase."
+        default_factory=StreamHooksConfig, description="Hooks of its own, by phase."
     )
 
 
 class TlsRouteConfig(Settings):
-    """TLS connections that are carried on without being decrypted, by the name they ask for."""
+    """TLS connections that are passed through to an upstream without decryption, by server name."""
 
     host: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OneOrMany()] = Field(
-        min_length=1, description="`example.com`, `*.example.com`, `www.*`, `~regex`, `*`; one or several."
+        min_length=1, description="`example.com`, `*.example.com`, `www.*`, `~regex` or `*`; one or several."
     )
-    to: str = Field(min_length=1, description="An upstream's name, or one server's address.")
+    to: str = Field(min_length=1, description="The name of an upstream, or the address of a server.")
 
 
 AnyListener = ListenerConfig | TcpListenerConfig | UdpListenerConfig

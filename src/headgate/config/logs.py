@@ -36,21 +36,21 @@ Sink = Annotated[str, AfterValidator(_sink)]
 
 
 class AccessLogConfig(Settings):
-    """The access log; `true` means all its defaults, a text is its format."""
+    """The access log. Short form: `true` for the defaults, or its format."""
 
     short_forms: ClassVar = ({"type": "boolean"}, {"type": "string"})
 
     format: Annotated[str, AfterValidator(_format)] = Field(
         default="json",
-        description="`json`, `combined`, or your own text with names in braces: `{client} {status}`.",
+        description="`json`, `combined`, or a text with field names in braces: `{client} {status}`.",
     )
     to: Sink = Field(
         default="stdout",
         description="`stdout`, `stderr`, `file:/path`, `syslog:/dev/log`, `syslog:udp://host:port`.",
     )
-    flush: Duration = Field(default=1.0, description="The longest a line waits in memory.")
+    flush: Duration = Field(default=1.0, description="The maximum time that a line is buffered.")
     buffer_bytes: Size = Field(
-        default=65536, ge=1024, description="Bytes of lines that wait in memory before they are written."
+        default=65536, ge=1024, description="Bytes of lines that are buffered before they are written."
     )
 
     @classmethod
@@ -62,10 +62,10 @@ class AccessLogConfig(Settings):
 
 
 class ErrorLogConfig(Settings):
-    """The error log: structured lines about what went wrong."""
+    """The error log: structured records of problems."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="What is too unimportant is left out."
+        default="info", description="The minimum level of what is logged."
     )
     format: Literal["text", "json"] = Field(
         default="text", description="`text` for people, `json` for programs."

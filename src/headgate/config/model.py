@@ -42,11 +42,11 @@ Sending = RouteConfig | TlsRouteConfig | TcpListenerConfig | UdpListenerConfig
 
 
 class ForwardingConfig(Settings):
-    """What servers are told about the client, and clients about the gateway."""
+    """Header fields about the client for servers, and about the gateway for clients."""
 
     x_forwarded: bool = Field(default=True, description="Sends X-Forwarded-For, -Proto and -Host to servers.")
     forwarded: bool = Field(default=False, description="Sends Forwarded to servers (RFC 7239).")
-    via: bool = Field(default=False, description="Sends Via both ways (RFC 9110 section 7.6.3).")
+    via: bool = Field(default=False, description="Sends Via to servers and clients (RFC 9110 section 7.6.3).")
     name: str = Field(
         default="headgate",
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
@@ -54,96 +54,105 @@ class ForwardingConfig(Settings):
     )
     identity_fields: Annotated[tuple[FieldName, ...], OneOrMany()] = Field(
         default=(),
-        description="Fields that only hooks set, to tell servers who asks, such as `x-user`; clients' own fields of"
-        " these names are taken out, in every spelling.",
+        description=(
+            "Header fields that only hooks may set, such as `x-user`; they are removed from clients' "
+            "requests, in every spelling."
+        ),
     )
     client_certificate: dict[FieldName, CertificateFact] = Field(
         default_factory=dict,
-        description="Fields that tell servers of the client's certificate, and what each holds;"
-        " clients' own fields of these names are taken out.",
+        description=(
+            "Header fields that describe the client certificate to servers, and their contents; they are "
+            "removed from clients' requests."
+        ),
     )
 
 
 class GatewayConfig(Settings):
-    """A whole gateway."""
+    """The configuration of a gateway."""
 
     listeners: Annotated[tuple[ListenerConfig, ...], OneOrMany()] = Field(
-        default=(), description="Where clients connect."
+        default=(), description="Addresses that clients connect to (HTTP)."
     )
     tcp: Annotated[tuple[TcpListenerConfig, ...], OneOrMany()] = Field(
-        default=(), description="Where clients connect whose bytes are carried on as they are."
+        default=(), description="Addresses for TCP proxying."
     )
     udp: Annotated[tuple[UdpListenerConfig, ...], OneOrMany()] = Field(
-        default=(), description="Where datagrams are taken and carried on."
+        default=(), description="Addresses for UDP proxying."
     )
     tls_routes: tuple[TlsRouteConfig, ...] = Field(
-        default=(), description="Where TLS connections go by the name they ask for, without being decrypted."
+        default=(), description="TLS passthrough: upstreams by server name."
     )
     upstreams: dict[str, UpstreamConfig] = Field(
         default_factory=dict, description="Groups of servers, by name."
     )
-    routes: tuple[RouteConfig, ...] = Field(default=(), description="Which requests go where.")
-    hooks: HooksConfig = Field(default_factory=HooksConfig, description="Hooks for every route, by phase.")
+    routes: tuple[RouteConfig, ...] = Field(
+        default=(), description="Conditions on requests, and what is done with those that match."
+    )
+    hooks: HooksConfig = Field(default_factory=HooksConfig, description="Hooks for all routes, by phase.")
     plugins: tuple[PluginConfig, ...] = Field(default=(), description="Plugins in use, in order.")
     limits: LimitsConfig = Field(
-        default_factory=LimitsConfig, description="Bounds on what clients send and hold."
+        default_factory=LimitsConfig, description="Limits on what clients may send and hold."
     )
-    path: PathConfig = Field(
-        default_factory=PathConfig, description="How paths are read before anything looks at them."
-    )
-    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="The longest waits.")
+    path: PathConfig = Field(default_factory=PathConfig, description="Normalization of request paths.")
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="Time limits.")
     tls: CryptographyConfig = Field(
-        default_factory=CryptographyConfig, description="What is demanded of the cryptographic module."
+        default_factory=CryptographyConfig, description="Requirements on the cryptographic module."
     )
     http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
     websocket: WebSocketConfig = Field(
-        default_factory=WebSocketConfig, description="WebSockets whose messages hooks see."
+        default_factory=WebSocketConfig, description="Limits of WebSockets with message hooks."
     )
     background: BackgroundConfig = Field(
-        default_factory=BackgroundConfig, description="Bounds on tasks, threads and job processes."
+        default_factory=BackgroundConfig, description="Limits of tasks, threads and job processes."
     )
     forwarding: ForwardingConfig = Field(default_factory=ForwardingConfig, description="Forwarding headers.")
     trusted_proxies: Networks | None = Field(
         default=None,
-        description="Networks whose X-Forwarded-For, Forwarded and PROXY headers are believed; those of all others are "
-        "dropped. Null: the lists of hops are passed on, and no peer is trusted.",
+        description=(
+            "Networks whose X-Forwarded-For, Forwarded and PROXY headers are trusted; those of other "
+            "peers are removed. Null: they are forwarded, but no peer is trusted."
+        ),
     )
     request_id_header: str | None = Field(
         default="x-request-id",
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
-        description="The field that carries the request's id; null sends none.",
+        description="The header field with the request's id; null: none is sent.",
     )
     access_log: AccessLogConfig | None = Field(
-        default=None, description="A line for each request; null is none."
+        default=None, description="One line per request; null: no access log."
     )
     server_timing: bool = Field(
-        default=False, description="Tells clients in Server-Timing what each hook and the server took."
+        default=False, description="Sends the times of hooks and of the server to clients in Server-Timing."
     )
     watchdog: WatchdogConfig = Field(
-        default_factory=WatchdogConfig, description="What is done about code that blocks the event loop."
+        default_factory=WatchdogConfig, description="Detection of code that blocks the event loop."
     )
-    error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="What went wrong.")
+    error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="The log of problems.")
     store: Secret | None = Field(
         default=None,
-        description="Where more configuration is kept, which is followed at run time: `sqlite:///path`, "
-        "`postgresql://...`, `etcd://host:2379/prefix`, `redis://...` or `files:/folder`. Null, with `admin`: SQLite "
-        "in the state folder.",
+        description=(
+            "A configuration store that is followed at run time: `sqlite:///path`, `postgresql://...`, "
+            "`etcd://host:2379/prefix`, `redis://...` or `files:/folder`. Null, with `admin`: SQLite in "
+            "the state folder."
+        ),
     )
-    admin: AdminConfig | None = Field(default=None, description="The Admin API; null is none.")
+    admin: AdminConfig | None = Field(default=None, description="The Admin API; null: disabled.")
     state_folder: str | None = Field(
         default=None,
         min_length=1,
-        description="Where this node keeps what must outlive it, such as the last good configuration; null is a folder "
-        "of the file's own below `/var/lib/headgate` (root) or `~/.local/state/headgate`.",
+        description=(
+            "The directory for persistent state of this node, such as the last good configuration; null: "
+            "a directory for this file below `/var/lib/headgate` (root) or `~/.local/state/headgate`."
+        ),
     )
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="Worker processes; null is one for each core."
+        default=None, description="The number of worker processes; null: one per core."
     )
-    hook_deadline: Duration = Field(
-        default=30.0, description="The longest a hook may take that says nothing else."
-    )
+    hook_deadline: Duration = Field(default=30.0, description="The default deadline of hooks.")
     hook_on_error: OnError = Field(
-        default="closed", description="What happens when a hook fails that says nothing else."
+        default="closed",
+        description="The default for hooks that fail: `closed` gives 500, `open` continues without the hook.",
     )
 
     @classmethod

@@ -13,7 +13,7 @@ EncodedSlashes = Literal["keep", "refuse", "decode"]
 
 
 class PathConfig(Settings):
-    """How paths are brought into the one form that routes, hooks and servers see (RFC 3986 section 6)."""
+    """Normalization of the paths that routes, hooks and servers see (RFC 3986 section 6)."""
 
     encoded_slashes: EncodedSlashes = Field(
         default="keep",
@@ -21,7 +21,7 @@ class PathConfig(Settings):
         "or `decode` `%2F` to `/`.",
     )
     merge_slashes: bool = Field(
-        default=False, description="Whether `//` in a path means `/`, to routes and to servers."
+        default=False, description="Whether `//` in a path becomes `/`, for routes and for servers."
     )
 
 

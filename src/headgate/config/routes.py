@@ -83,18 +83,20 @@ Prefix = Annotated[str, AfterValidator(_prefix)]
 
 
 class RedirectConfig(Settings):
-    """Sends the client elsewhere; a location alone is the short form."""
+    """A redirect. Short form: its location."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["https://{host}{path}"]},)
 
     location: str = Field(
         min_length=1,
         pattern=r"^[\x21-\x7e]+$",
-        description="Where to; may hold `{scheme}`, `{host}`, `{path}`, `{query}`, `{target}` (path and query) and"
-        " parameters of the path.",
+        description=(
+            "The URL or path; may contain `{scheme}`, `{host}`, `{path}`, `{query}`, `{target}` (path and "
+            "query) and path parameters."
+        ),
     )
     status: Literal[301, 302, 303, 307, 308] = Field(
-        default=308, description="308 keeps the method and may be cached."
+        default=308, description="The status; 308 preserves the method and is cacheable."
     )
 
     @classmethod
@@ -104,7 +106,7 @@ class RedirectConfig(Settings):
 
 
 class RespondConfig(Settings):
-    """A fixed response; a body or a status alone is the short form."""
+    """A fixed response. Short form: its body or its status."""
 
     short_forms: ClassVar = ({"type": "string"}, {"type": "integer"})
 
@@ -124,15 +126,15 @@ class RespondConfig(Settings):
 
 
 class FilesConfig(Settings):
-    """Static files; their folder alone is the short form."""
+    """Static files. Short form: their directory."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["./public"]},)
 
     root: str = Field(
-        min_length=1, description="The folder; a relative one starts at the configuration file's."
+        min_length=1, description="The directory, absolute or relative to that of the configuration file."
     )
     index: Annotated[tuple[str, ...], OneOrMany()] = Field(
-        default=("index.html",), description="The names tried for a folder."
+        default=("index.html",), description="The files that are tried for a directory."
     )
 
     @classmethod
@@ -147,66 +149,83 @@ _NO_HOOKS = RouteHooksConfig()
 
 
 class RouteConfig(Settings):
-    """Requests alike in some way, and what becomes of them."""
+    """Conditions on requests, and an action for those that match."""
 
     name: str | None = Field(
-        default=None, min_length=1, description="Its name in logs; none given: made from host and path."
+        default=None, min_length=1, description="The name in logs; default: made from host and path."
     )
     path: Annotated[str, AfterValidator(check_path)] = Field(
         default="/",
-        description="`/x` exactly, `/x/*` and below, `/{name}/*` with parameters, `~regex`; `/` is every path.",
+        description=(
+            "`/x` (exactly), `/x/*` (and everything below), `/{name}/*` (with parameters), `~regex`; `/` "
+            "matches every path."
+        ),
     )
     host: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OneOrMany()] = Field(
         default=(),
-        description="`example.com`, `*.example.com`, `www.*`, `~regex`, one or several; none is every host.",
+        description="`example.com`, `*.example.com`, `www.*` or `~regex`; one or several; default: every host.",
     )
     methods: Annotated[tuple[Annotated[str, AfterValidator(check_method)], ...], OneOrMany()] = Field(
-        default=(), description="The methods it takes; none is every method. Others get 405."
+        default=(),
+        description="The allowed methods; default: every method. Others give 405 if no other route matches.",
     )
     headers: HeaderConditions = Field(
-        default_factory=dict, description="Header fields it wants: a value, `~regex`, true or false."
+        default_factory=dict,
+        description="Required header fields: a value, `~regex`, true (present) or false (absent).",
     )
     query: Conditions = Field(
-        default_factory=dict, description="Query parameters it wants: a value, `~regex`, true or false."
+        default_factory=dict,
+        description="Required query parameters: a value, `~regex`, true (present) or false (absent).",
     )
     when: Reference | None = Field(
         default=None,
-        description="A Python function that is given the request and says whether to take it. One that raises gives "
-        "500; with `on_error: open` it counts as no.",
+        description=(
+            "A Python function that gets the request and returns whether it matches. If it raises, the "
+            "response is 500; with `on_error: open` it counts as no match."
+        ),
     )
     priority: int = Field(
         default=0,
         ge=-(1 << 31),
         lt=1 << 31,
-        description="Higher is tried first, before all other rules of choice.",
+        description="Routes with a higher priority are tried first, before all other rules apply.",
     )
     to: str | None = Field(
-        default=None, min_length=1, description="An upstream's name, or one server's address."
+        default=None, min_length=1, description="The name of an upstream, or the address of a server."
     )
-    redirect: RedirectConfig | None = Field(default=None, description="Sends the client elsewhere.")
+    redirect: RedirectConfig | None = Field(default=None, description="A redirect.")
     respond: RespondConfig | None = Field(default=None, description="A fixed response.")
     files: FilesConfig | None = Field(default=None, description="Static files.")
     strip_prefix: Prefix | None = Field(
-        default=None, description="Taken off the path before it goes to the upstream or the files."
+        default=None,
+        description="A prefix that is removed from the path before forwarding or looking up files.",
     )
     replace_prefix: Prefix | None = Field(
-        default=None, description="Put in the place of `strip_prefix`, or before the path."
+        default=None, description="The replacement for `strip_prefix`, or a prefix that is added to the path."
     )
     max_body_bytes: Size | None = Field(
-        default=None, description="Bytes of a request body; none given: the gateway's; 0 means no limit."
+        default=None,
+        description="The maximum bytes of a request body; default: the gateway's; 0 means no limit.",
     )
     client_certificate: RouteCertificate | None = Field(
         default=None,
-        description="`required`: 400 without a valid client certificate; `any`: none needed; none: as the listener.",
+        description=(
+            "`required`: 400 without a valid client certificate; `any`: no certificate needed; default: "
+            "as on the listener."
+        ),
     )
     timeouts: RouteTimeoutsConfig = Field(
-        default_factory=lambda: _NO_TIMEOUTS, description="Waits on this route."
+        default_factory=lambda: _NO_TIMEOUTS, description="Time limits on this route."
     )
-    deadline: Duration | None = Field(default=None, description="The longest each of its own hooks may take.")
+    deadline: Duration | None = Field(
+        default=None, description="The deadline of each of the route's own hooks."
+    )
     on_error: OnError | None = Field(
-        default=None, description="What happens when one of its own hooks fails."
+        default=None, description="What happens when one of the route's own hooks fails."
     )
-    hooks: RouteHooksConfig = Field(default_factory=lambda: _NO_HOOKS, description="Its own hooks, by phase.")
+    hooks: RouteHooksConfig = Field(
+        default_factory=lambda: _NO_HOOKS, description="Hooks of its own, by phase."
+    )
 
     @property
     def has_action(self) -> bool:

@@ -51,7 +51,7 @@ Files = Annotated[tuple[str, ...], OneOrMany()]
 
 
 class CertificateConfig(Settings):
-    """A certificate and its key; one file that holds both, or a folder of many, is the short form."""
+    """A certificate and its key. Short form: a file with both, or a directory of certificates."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["certs/example.com.pem", "certs"]},)
 
@@ -59,20 +59,23 @@ class CertificateConfig(Settings):
 
     certificate: str = Field(
         min_length=1,
-        description="PEM file: the certificate first, then its issuers; on listeners also a folder of many.",
+        description=(
+            "A PEM file with the certificate, followed by its issuers; on listeners also a directory of "
+            "certificates."
+        ),
     )
     key: str | None = Field(
         default=None,
         min_length=1,
-        description="PEM file of the private key; none given: `certificate` holds it too.",
+        description="A PEM file with the private key; default: the key is in `certificate`.",
     )
     names: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
-        default=(), description="Names it is given for; none given: those that stand in it."
+        default=(), description="The server names it is used for; default: the names in the certificate."
     )
     ocsp: str | None = Field(
         default=None,
         min_length=1,
-        description="DER file of an OCSP response, sent to clients that ask for it.",
+        description="A DER file with an OCSP response, sent to clients that request it.",
     )
 
     @classmethod
@@ -82,15 +85,17 @@ class CertificateConfig(Settings):
 
 
 class ClientCertificatesConfig(Settings):
-    """What clients are asked for; the mode alone is not enough where there is one: `ca` says whom to trust."""
+    """Client certificates; every mode except `none` needs `ca`."""
 
     mode: ClientCertificateMode = Field(
         default="none",
-        description="`optional`: asked for; `required`: no connection without a valid one; `routes`: 400 without"
-        ' a valid one, but on routes with `client_certificate: "any"`.',
+        description=(
+            "`optional`: requested; `required`: the handshake fails without a valid one; `routes`: 400 "
+            'without a valid one, except on routes with `client_certificate: "any"`.'
+        ),
     )
-    ca: Files = Field(default=(), description="PEM files of the authorities that are trusted.")
-    crl: Files = Field(default=(), description="PEM files of revocation lists.")
+    ca: Files = Field(default=(), description="PEM files of trusted certificate authorities.")
+    crl: Files = Field(default=(), description="PEM files of certificate revocation lists.")
 
     @model_validator(mode="after")
     def _trusts_somebody(self) -> Self:
@@ -102,40 +107,45 @@ class ClientCertificatesConfig(Settings):
 
 
 class TlsConfig(Settings):
-    """TLS on a listener; its certificates alone are the short form."""
+    """TLS on a listener. Short form: its certificates."""
 
     short_forms: ClassVar = ({"like": "certificates"},)
 
     certificates: Annotated[tuple[CertificateConfig, ...], OneOrMany()] = Field(
         default=(),
-        description="Which one a client gets is decided by the name it asks for; the first is the default. None are"
-        " needed where a `client_hello` hook gives them.",
+        description=(
+            "The certificates, selected by server name (SNI); the first is the default. None are needed "
+            "if a `client_hello` hook returns them."
+        ),
     )
     local: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
         default=(),
-        description="Names that get a certificate of this machine's own authority: for development.",
+        description="Names for which certificates are issued by a local certificate authority, for development.",
     )
     policy: Policy = Field(
         default="intermediate", description="`modern`: TLS 1.3 only; `intermediate`: TLS 1.2 as well."
     )
     alpn: Annotated[tuple[Literal["h2", "http/1.1"], ...], OneOrMany()] = Field(
         default=("h2", "http/1.1"),
-        description="The application protocols offered, best first; `h2` only while `http2.enabled`.",
+        description="The application protocols, in order of preference; `h2` only if `http2.enabled`.",
     )
     alpn_mismatch: Literal["refuse", "ignore"] = Field(
-        default="refuse", description="What happens to a client that offers other protocols only."
+        default="refuse", description="What happens to a client that offers only other protocols."
     )
     unknown_names: Literal["default", "refuse"] = Field(
-        default="default", description="What happens to a client that asks for a name without a certificate."
+        default="default", description="What happens if there is no certificate for the server name."
     )
     host_mismatch: Literal["refuse", "same_certificate", "allow"] = Field(
         default="same_certificate",
-        description="What happens to a request whose Host is not the name asked for in the handshake: 421, 421 unless"
-        " the certificate that was shown covers that host too, or nothing.",
+        description=(
+            "What happens if the Host of a request differs from the server name of the handshake: "
+            "`refuse` gives 421, `same_certificate` gives 421 unless the certificate that was sent also "
+            "covers the Host, `allow` accepts it."
+        ),
     )
-    tickets: bool = Field(default=True, description="Whether clients may resume sessions.")
+    tickets: bool = Field(default=True, description="Whether clients may resume sessions with tickets.")
     client_certificates: ClientCertificatesConfig = Field(
-        default_factory=ClientCertificatesConfig, description="What clients are asked for."
+        default_factory=ClientCertificatesConfig, description="Client certificates."
     )
 
     @classmethod
@@ -150,21 +160,26 @@ class UpstreamTlsConfig(Settings):
 
     verify: bool = Field(
         default=True,
-        description="Whether servers must show a certificate of a trusted authority for their name.",
+        description=(
+            "Whether the server's certificate must be valid: issued by a trusted authority, for the "
+            "server's name."
+        ),
     )
     ca: Files = Field(
-        default=(), description="PEM files of the authorities that are trusted; none given: the system's."
+        default=(), description="PEM files of trusted certificate authorities; default: the system's."
     )
     server_name: ServerName | None = Field(
         default=None,
-        description="The name asked for and verified; none given: the host of each server's address.",
+        description="The name to send (SNI) and verify; default: the host of each server's address.",
     )
     pins: Annotated[tuple[Annotated[str, BeforeValidator(_pin)], ...], OneOrMany()] = Field(
         default=(),
-        description="SHA-256 fingerprints, in hex, of certificates or their public keys; one must be the server's.",
+        description=(
+            "SHA-256 fingerprints, in hex, of certificates or public keys; the server must have one of them."
+        ),
     )
     certificate: CertificateConfig | None = Field(
-        default=None, description="What the gateway shows to servers that ask."
+        default=None, description="The gateway's client certificate."
     )
     policy: Policy = Field(
         default="intermediate", description="`modern`: TLS 1.3 only; `intermediate`: TLS 1.2 as well."
@@ -172,11 +187,11 @@ class UpstreamTlsConfig(Settings):
 
 
 class CryptographyConfig(Settings):
-    """What is demanded of the module that does all cryptography."""
+    """Requirements on the module that implements all cryptography."""
 
     require_fips: bool = Field(
         default=False,
-        description="Refuses to start unless the cryptographic module is the FIPS-validated one.",
+        description="Refuses to start unless the cryptographic module is AWS-LC-FIPS.",
     )
 
 

@@ -37,7 +37,7 @@ def _source(value: str) -> str:
 
 
 class ServerConfig(Settings):
-    """One server of an upstream; `"10.0.0.2:9000 weight=2 backup"` is the short form."""
+    """A server of an upstream. Short form: `"10.0.0.2:9000 weight=2 backup"`."""
 
     short_forms: ClassVar = ({"type": "string", "examples": ["10.0.0.2:9000 weight=2 backup"]},)
 
@@ -45,21 +45,23 @@ class ServerConfig(Settings):
         description="`10.0.0.1:9000`, `[::1]:9000`, `https://name` or `unix:/run/app.sock`."
     )
     weight: int = Field(
-        default=1, ge=1, le=65535, description="Its share of the requests, beside the other servers' weights."
+        default=1,
+        ge=1,
+        le=65535,
+        description="The server's share of requests, relative to the other weights.",
     )
     max_fails: int = Field(
         default=1,
         ge=0,
-        description="Failures within `fail_timeout` that take it out of rotation; 0 is never.",
+        description="Failures within `fail_timeout` after which the server is skipped; 0: never.",
     )
     fail_timeout: Duration = Field(
-        default=10.0, description="The time failures are counted in, and how long it then stays out."
+        default=10.0,
+        description="The time in which failures are counted, and for which the server is then skipped.",
     )
-    backup: bool = Field(
-        default=False, description="Asked only while no server that is not a backup is available."
-    )
+    backup: bool = Field(default=False, description="Used only while no other server is available.")
     max_connections: int = Field(
-        default=0, ge=0, description="Connections to it at one time; 0 means no limit."
+        default=0, ge=0, description="Concurrent requests to the server, over all workers; 0 means no limit."
     )
 
     @classmethod
@@ -69,10 +71,12 @@ class ServerConfig(Settings):
 
 
 class KeepaliveConfig(Settings):
-    """Idle connections to servers that are kept for the next request, in each worker."""
+    """Reuse of connections to servers, in each worker."""
 
     max_idle: int = Field(
-        default=1024, ge=0, description="Idle connections kept; 0 closes each after its request."
+        default=1024,
+        ge=0,
+        description="The maximum number of idle connections; 0: each is closed after its request.",
     )
     idle_timeout: Duration = Field(default=60.0, description="How long an idle connection is kept.")
     max_requests: int = Field(
@@ -80,57 +84,66 @@ class KeepaliveConfig(Settings):
     )
     ping: Duration = Field(
         default=20.0,
-        description="HTTP/2: how often a server with requests is pinged, and how long its response may take.",
+        description=(
+            "HTTP/2: how often a connection with active requests is pinged, and how long the reply may take."
+        ),
     )
 
 
 class UpstreamConfig(BalancingConfig):
-    """A group of servers; one server, or a list of them, is the short form."""
+    """A group of servers. Short form: one server, or a list."""
 
     short_forms: ClassVar = ({"like": "servers"},)
 
     servers: Annotated[tuple[ServerConfig, ...], OneOrMany()] = Field(
-        min_length=1, max_length=4096, description="Its servers."
+        min_length=1, max_length=4096, description="The servers."
     )
     protocol: UpstreamProtocol = Field(
         default="http1",
-        description="What its servers speak: `http1`, or `h2`, by prior knowledge or, where there is TLS, by ALPN.",
+        description="The protocol of the servers: `http1`, or `h2`, with prior knowledge or, over TLS, by ALPN.",
     )
     grpc_web: bool = Field(
         default=False,
-        description="`h2` only: browsers' calls (gRPC-Web, binary or text) reach servers as gRPC.",
+        description="Translates gRPC-Web calls of browsers (binary or base64) to gRPC; requires `protocol: h2`.",
     )
-    keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Idle connections.")
+    keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Reuse of connections.")
     retries: int = Field(
-        default=1, ge=0, le=16, description="Further attempts, on other servers, where a retry is safe."
+        default=1, ge=0, le=16, description="Additional attempts on other servers, if a retry is safe."
     )
     timeouts: UpstreamTimeoutsConfig = Field(
-        default_factory=UpstreamTimeoutsConfig, description="Waits for its servers."
+        default_factory=UpstreamTimeoutsConfig, description="Time limits for the servers."
     )
     proxy_protocol: Literal["v1", "v2"] | None = Field(
         default=None,
-        description="The PROXY header that its connections begin with; such connections are not reused.",
+        description="The version of the PROXY header that is sent to servers; such connections are not reused.",
     )
     source: Annotated[str, AfterValidator(_source)] | None = Field(
         default=None,
-        description="Where connections come from: `client` for the client's address (needs CAP_NET_ADMIN), "
-        "or one of this machine's. Such connections are not reused.",
+        description=(
+            "The source address of connections: `client` for the client's address (needs CAP_NET_ADMIN), "
+            "or a local address. Connections with `client` are not reused."
+        ),
     )
     lenient: Annotated[tuple[ServerLeniency, ...], OneOrMany()] = Field(
         default=(),
-        description="Rules of the grammar (RFC 9112) that its servers' responses may break, for old devices; "
-        "all others are 502.",
+        description=(
+            "Rules of the grammar (RFC 9112) that responses may violate, for legacy devices; other "
+            "violations give 502."
+        ),
     )
     host: str = Field(
         default="preserve",
         min_length=1,
         pattern=r"^[\x21-\x7e]+$",
-        description="The Host field it is sent: `preserve` the client's, the `server`'s address, or this text.",
+        description=(
+            "The Host field that is sent: `preserve` (the client's), `server` (the server's address), or "
+            "any other text."
+        ),
     )
 
     tls: UpstreamTlsConfig | None = Field(
         default=None,
-        description="How its `https://` servers are spoken to; none given: verified as a browser does.",
+        description="TLS settings for `https://` servers; default: verified as by a browser.",
     )
 
     @property

@@ -11,18 +11,20 @@ from .units import Duration
 
 
 class WatchdogConfig(Settings):
-    """What is done about code that blocks the event loop. `watchdog: 50ms` sets `log`; null does nothing at all."""
+    """Detection of code that blocks the event loop. `watchdog: 50ms` sets `log`; null disables both."""
 
     short_forms: ClassVar = ({"like": "log"},)
 
     log: Duration | None = Field(
         default=0.1,
-        description="Python code that blocks the loop for longer is logged with its stack; null logs nothing.",
+        description="Python code that blocks the event loop for longer is logged with its stack; null: no log.",
     )
     kill: Duration | None = Field(
         default=30.0,
-        description="A worker that has not responded for so long is killed and replaced, checked every second; "
-        "null never kills.",
+        description=(
+            "A worker that does not respond for this time is killed and replaced, checked every second; "
+            "null: never."
+        ),
     )
 
     @classmethod

@@ -11,21 +11,24 @@ from .units import Duration, Size
 
 
 class WebSocketConfig(Settings):
-    """WebSockets on routes with hooks of phase `websocket_message` (RFC 6455). On all others they are tunnels, which
-    only `timeouts.upstream_idle` bounds."""
+    """WebSockets on routes with `websocket_message` hooks (RFC 6455). On other routes they are tunnels, limited only by
+    `timeouts.upstream_idle`."""
 
     max_message_bytes: Size = Field(
         default=16 << 20,
         ge=1,
         le=1 << 30,
-        description="Bytes of one message; past it the sender is closed with 1009.",
+        description="Bytes of a message; with more, the sender is closed with 1009.",
     )
     max_frame_bytes: Size = Field(
-        default=16 << 20, ge=125, le=1 << 30, description="Bytes of one frame of a message; past it 1009."
+        default=16 << 20,
+        ge=125,
+        le=1 << 30,
+        description="Bytes of a frame; with more, the sender is closed with 1009.",
     )
     max_queued_bytes: Size = Field(
         default=1 << 20,
-        description="Bytes that hooks have sent of their own and the peers have not taken; past it `Overloaded`.",
+        description="Bytes of hooks' own messages that wait to be sent; more raise `Overloaded`.",
     )
     ping_interval: Duration | None = Field(
         default=20.0,
@@ -33,7 +36,7 @@ class WebSocketConfig(Settings):
     )
     idle: Duration = Field(
         default=3600.0,
-        description="The longest time without a message from either side; then both are closed with 1001.",
+        description="Both sides are closed with 1001 if neither sends a message for this time.",
     )
     close_timeout: Duration = Field(
         default=5.0,
