@@ -81,7 +81,7 @@ LAYERS = [
         *["_tasks", "_request_body", "_hook_checks", "_caller"],
     ],
     ["config"],
-    ["phases", "log", "_core"],
+    ["phases", "log", "_core", "pgwatch"],
 ]
 # These talk to each other by messages only.
 PROCESSES = {"supervisor", "worker", "agent", "admin"}
@@ -95,8 +95,8 @@ AGENT_MAY = {
 }
 # Files that need each other in a circle: at most so many, and of one folder.
 MOST_IN_A_RING = 4
-# The stores know the configuration only.
-STORES_MAY = {"config"}
+# The stores know the configuration only, and the library that PostgreSQL's is built on.
+STORES_MAY = {"config", "pgwatch"}
 # Built-in plugins see what users see, and `plugins/_x.py`.
 PLUGINS_MAY_NAME = {"headgate", "headgate.plugin"}
 NOBODY_IMPORTS = {"cli", "admin"}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,32 @@ from headgate.stores import (
     Snapshot,
     Store,
     StoreConflict,
+    StoreUnavailable,
     Transaction,
     Update,
     Write,
 )
 
-from .kit.stores import PLACES, Place
+from .kit.net import eventually
+from .kit.stores import KINDS, NETWORKED, QUICK, Place, StoreServers
 
 
-@pytest.fixture(params=list(PLACES))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    with PLACES[request.param](tmp_path) as made:
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServers]:
+    with StoreServers(tmp_path_factory.mktemp("servers")) as made:
+        yield made
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path, servers: StoreServers) -> Iterator[Place]:
+    with servers.place(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=NETWORKED)
+def cut_place(request: pytest.FixtureRequest, tmp_path: Path, servers: StoreServers) -> Iterator[Place]:
+    """A place whose server can be away."""
+    with servers.place(request.param, tmp_path) as made:
         yield made
 
 
@@ -295,3 +311,112 @@ async def test_a_closed_store_ends_its_watches(store: Store) -> None:
     with pytest.raises(StopAsyncIteration):
         async with asyncio.timeout(10):
             await waiting
+
+
+# What follows is of servers that can be away.
+
+
+async def test_a_cut_is_waited_out_and_nothing_is_lost(cut_place: Place) -> None:
+    """Writes go on through another way; after the cut the watch has whole revisions, in order, each once."""
+    async with cut_place.open() as store, cut_place.open(is_direct=True) as other:
+        first = await other.apply(puts((A, {"n": 0}), (B, {"n": 0})))
+        watch = store.watch(first)
+        await other.apply(puts((A, {"n": 1}), (B, {"n": 1})))
+        state = {A: {"n": 0}, B: {"n": 0}}
+        state |= {change.key: change.document for change in (await next_changes(watch)).changes}
+        waiting = asyncio.ensure_future(next_changes(watch))
+        cut_place.proxy.cut()
+        for number in range(2, 30):
+            await other.apply(puts((A, {"n": number}), (B, {"n": number})))
+        await asyncio.to_thread(eventually, lambda: not store.health.is_connected, "the cut is noticed")
+        assert store.health.error
+        with pytest.raises(StoreUnavailable):
+            await store.load()
+        cut_place.proxy.mend()
+        newest = (await other.load()).revision
+        update = await waiting
+        seen = [update.revision.number]
+        state |= {change.key: change.document for change in update.changes}
+        while update.revision != newest:
+            assert state[A] == state[B]
+            update = await next_changes(watch)
+            seen.append(update.revision.number)
+            state |= {change.key: change.document for change in update.changes}
+        assert state == {A: {"n": 29}, B: {"n": 29}}
+        assert seen == sorted(set(seen))
+        assert (await store.load()).revision == newest
+        assert store.health.is_connected
+
+
+async def test_a_half_open_connection_is_noticed_though_it_never_errs(cut_place: Place) -> None:
+    timing = replace(QUICK, poll_s=60, response_s=0.5)
+    async with cut_place.open(timing=timing) as store, cut_place.open(is_direct=True) as other:
+        first = await other.apply(puts((A, {"n": 0})))
+        watch = store.watch(first)
+        await other.apply(puts((A, {"n": 1})))
+        await next_changes(watch)
+        waiting = asyncio.ensure_future(next_changes(watch))
+        await asyncio.sleep(0)
+        cut_place.proxy.swallow()
+        newest = await other.apply(puts((A, {"n": 2})))
+        assert (await waiting).revision == newest
+
+
+async def test_a_compaction_during_a_cut_makes_the_watch_begin_anew(cut_place: Place) -> None:
+    async with cut_place.open() as store, cut_place.open(is_direct=True) as other:
+        await other.apply(puts((A, {"n": 0})))
+        watch = store.watch()
+        await next_of(watch)
+        waiting = asyncio.ensure_future(next_of(watch))
+        cut_place.proxy.cut()
+        for number in range(1, 6):
+            await other.apply(puts((A, {"n": number})))
+        await other.apply(puts((B, {"n": 1})))
+        await other.compact(keep=1)
+        cut_place.proxy.mend()
+        update = await waiting
+        assert isinstance(update, Snapshot)
+        assert documents(update) == {A: {"n": 5}, B: {"n": 1}}
+
+
+async def test_a_server_that_is_killed_and_started_again_has_lost_nothing(cut_place: Place) -> None:
+    async with cut_place.open() as store:
+        first = await store.apply(puts((A, {"n": 0})))
+        watch = store.watch(first)
+        cut_place.server.kill()
+        with pytest.raises(StoreUnavailable):
+            await store.apply(puts((A, {"n": 1})))
+        waiting = asyncio.ensure_future(next_changes(watch))
+        cut_place.server.start()
+        again = puts((A, {"n": 2}))
+        revision = await applied(store, again)
+        assert (await waiting).revision == revision
+        assert await applied(store, again) == revision
+        assert [entry.revision for entry in await store.history()] == [revision, first]
+
+
+async def test_a_transaction_whose_response_was_lost_is_done_once(cut_place: Place) -> None:
+    async with cut_place.open(timing=replace(QUICK, response_s=0.5)) as store:
+        await store.apply(puts((A, {"n": 0})))
+        once = puts((A, {"n": 1}))
+        cut_place.proxy.swallow()
+        with pytest.raises(StoreUnavailable):
+            await store.apply(once)
+        await applied(store, once)
+        assert [entry.edits[0].after for entry in await store.history()] == [{"n": 1}, {"n": 0}]
+
+
+async def applied(store: Store, transaction: Transaction) -> Revision:
+    """Applies a transaction until the store is there."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await store.apply(transaction)
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+
+
+async def next_changes(watch: AsyncIterator[Update]) -> Changes:
+    update = await next_of(watch)
+    assert isinstance(update, Changes)
+    return update

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli import inspecting, looking, managing, serving
+from headgate.cli import inspecting, looking, managing, pgwatching, serving
 from headgate.cli.failing import EXIT_CODES, OK
 
 app = typer.Typer(
@@ -43,4 +43,5 @@ app.command()(looking.inspect)
 app.command()(managing.reload)
 app.command()(managing.stop)
 app.command()(managing.upgrade)
+app.add_typer(pgwatching.pgwatch)
 app.command()(inspecting.version)

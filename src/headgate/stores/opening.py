@@ -7,6 +7,8 @@ from headgate.stores.base import Store, Timing
 # scheme: module and class, imported when used, since each needs a library of its own
 SCHEMES: dict[str, tuple[str, str]] = {
     "files": ("files", "FilesStore"),
+    "postgresql": ("postgres", "PostgresStore"),
+    "postgres": ("postgres", "PostgresStore"),
     "sqlite": ("sqlite", "SqliteStore"),
 }
 

@@ -86,7 +86,8 @@ class WatchedStore:
                     continue
                 if update is not None:
                     position = update.revision
-                    yield update
+                    if isinstance(update, Snapshot) or update.changes:
+                        yield update
                 else:
                     await self._wait(waker)
         finally:

@@ -14,8 +14,7 @@ class CuttableProxy:
         self.target = target
         self.accepted = 0
         self.is_cut = False
-        self._flows = threading.Event()
-        self._flows.set()
+        self._swallowed_below = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -29,7 +28,6 @@ class CuttableProxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
-        self._flows.set()
 
     def cut(self) -> None:
         """Resets all connections, and every new one as soon as it comes."""
@@ -46,15 +44,12 @@ class CuttableProxy:
                 reset(one)
 
     def swallow(self) -> None:
-        """Loses the server's bytes from now on, and lets every connection seem alive."""
-        self._flows.clear()
+        """Loses what the server says on the connections that are there, which seem alive; new ones are served."""
+        self._swallowed_below = self.accepted + 1
 
     def mend(self) -> None:
-        """Passes bytes and connections again; what was swallowed is gone, and so are the connections it was on."""
+        """Takes connections again."""
         self.is_cut = False
-        if not self._flows.is_set():
-            self.drop()
-        self._flows.set()
 
     def _accept(self) -> None:
         while True:
@@ -75,13 +70,13 @@ class CuttableProxy:
             for one in (client, server):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs.append((client, server))
-            threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+            threading.Thread(target=self._pass, args=(client, server, 0), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, self.accepted), daemon=True).start()
 
-    def _pass(self, source: socket.socket, target: socket.socket, is_response: bool) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if not is_response or self._flows.is_set():
+                if number == 0 or number >= self._swallowed_below:
                     target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)

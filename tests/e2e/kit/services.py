@@ -4,8 +4,10 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,58 +35,114 @@ def redis(folder: Path) -> Iterator[str]:
         process.wait(timeout=20)
 
 
+class PostgresServer:
+    """A PostgreSQL server with one database, run by an unprivileged user; it can be killed and started again.
+
+    Its data lies beside pytest's folders, which every pytest that starts closes to other users.
+    """
+
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        if not programs:
+            raise RuntimeError(f"no PostgreSQL in /usr/lib/postgresql; {HINT}")
+        self.programs = programs[-1]
+        self._home = tempfile.TemporaryDirectory(prefix="headgate-postgresql-", ignore_cleanup_errors=True)
+        self.data = Path(self._home.name) / "data"
+        self.port = free_port()
+        self.url = f"postgresql://gate@127.0.0.1:{self.port}/postgres"
+        self._fsync = "on" if fsync else "off"
+        self._log = folder / "postgresql.log"
+        self.data.mkdir(mode=0o700)
+        user = _unprivileged()
+        if user is not None:
+            os.chown(self._home.name, user.pw_uid, -1)
+            os.chown(self.data, user.pw_uid, -1)
+        self._account: dict[str, Any] = (
+            {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "PostgresServer":
+        self.initialise()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._home.cleanup()
+
+    @classmethod
+    @contextlib.contextmanager
+    def standby_of(cls, primary: "PostgresServer", folder: Path) -> Iterator["PostgresServer"]:
+        """A hot standby."""
+        made = cls(folder)
+        made.run("pg_basebackup", "-R", "-d", primary.url, "-c", "fast", "-N")
+        try:
+            made.start()
+            yield made
+        finally:
+            made.kill()
+            made._home.cleanup()
+
+    def initialise(self) -> None:
+        """Makes an empty cluster."""
+        self.run("initdb", "-U", "gate", "-A", "trust", "-N", "--no-locale", "-E", "UTF8")
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs on the data."""
+        with self._log.open("ab") as output:
+            command = [str(self.programs / program), "-D", str(self.data), *arguments]
+            subprocess.run(
+                command, stdout=output, stderr=output, check=True, timeout=120, cwd="/", **self._account
+            )
+
+    def start(self) -> None:
+        """Starts the server, and waits until it takes queries."""
+        serve = [
+            str(self.programs / "postgres"),
+            "-D",
+            str(self.data),
+            "-p",
+            str(self.port),
+            "-h",
+            "127.0.0.1",
+        ]
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*serve, "-k", "", "-c", f"fsync={self._fsync}"],
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                **self._account,
+            )
+        wait_for_port(self.port, self._process, self._log)
+        ready = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        eventually(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL takes queries", within=40)
+
+    def new_database(self, number: int) -> str:
+        """Makes an empty database; gives its name."""
+        name = f"test{number}"
+        psql = [str(self.programs / "psql"), "-q", "-d", self.url, "-c", f"CREATE DATABASE {name}"]
+        subprocess.run(psql, check=True, timeout=60)
+        return name
+
+    def kill(self) -> None:
+        """Kills it, as a power cut would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=30)
+
+
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A PostgreSQL server with one database, run by an unprivileged user; gives its URL."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    if not programs:
-        raise RuntimeError(f"no PostgreSQL in /usr/lib/postgresql; {HINT}")
-    data = folder / "data"
-    data.mkdir()
-    user = _unprivileged()
-    if user is not None:
-        _let_in(data, user.pw_uid)
-    account: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-    port = free_port()
-    log = folder / "postgresql.log"
-    with log.open("wb") as output:
-        initdb = [
-            str(programs[-1] / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "gate",
-            "-A",
-            "trust",
-            "-N",
-            "--no-locale",
-            "-E",
-            "UTF8",
-        ]
-        subprocess.run(initdb, stdout=output, stderr=output, check=True, timeout=120, cwd="/", **account)
-        serve = [str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1"]
-        process = subprocess.Popen(
-            [*serve, "-k", "", "-c", "fsync=off"], stdout=output, stderr=output, cwd="/", **account
-        )
-    try:
-        wait_for_port(port, process, log)
-        yield f"postgresql://gate@127.0.0.1:{port}/postgres"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    with PostgresServer(folder) as server:
+        yield server.url
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
     """Who runs PostgreSQL, which refuses to run as root; `None` when that is this very user."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def _let_in(data: Path, uid: int) -> None:
-    """Gives the folder to the user, and lets it pass through the folders above."""
-    os.chown(data, uid, -1)
-    for parent in data.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/") and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
