@@ -5,8 +5,10 @@ each cell the same worker must respond, and a download of another client must st
 gateways of its own.
 """
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve, eventually
@@ -14,9 +16,14 @@ from e2e.kit.client import RawClient, format_request
 from e2e.kit.gateway import run_cli
 
 EXITS = """
-import asyncio, sys
+import asyncio, sys, time
 
 def leave(how):
+    while how == "never":
+        try:
+            time.sleep(0.05)
+        except Exception:
+            pass  # as who tries again for ever
     if how == "exception":
         raise ValueError("left by an exception")
     if how == "exit":
@@ -355,18 +362,69 @@ HEAD = "from headgate import Gateway\ngate = Gateway()\ngate.listen(LISTEN)\ngat
 """Quick to write and to read: what follows is the entry."""
 
 
-STARTS = [*((entry, "exit") for entry in AT_START), *(("startup", how) for how in HOWS if how != "exit")]
-"""Each entry, and each exit of one: they end in the same place, and a start takes its time."""
+STARTS = [
+    *((entry, "exit") for entry in AT_START),
+    *(("startup", how) for how in HOWS if how != "exit"),
+    *((entry, "never") for entry in ("load", "startup", "startup-async")),
+]
+"""Each entry, and each exit of one: they end in the same place, and take their time. Reloads have the product."""
+SHORT_START = {"HEADGATE_START_LIMIT": "4"}
 
 
 @pytest.mark.parametrize(("entry", "how"), STARTS)
 def test_what_ends_the_start_is_told_and_fails(serve: Serve, entry: str, how: str) -> None:
-    gateway = serve(EXITS + HEAD + AT_START[entry], names={"HOW": how}, is_ready=False)
+    source = EXITS + HEAD + AT_START[entry]
+    gateway = serve(source, names={"HOW": how}, is_ready=False, environment=SHORT_START)
     assert gateway.process.wait(30) != 0
     assert re.search(r"error|failed", gateway.log())
-    if entry == "load":
-        checked = run_cli("check", str(gateway.file), cwd=gateway.folder)
-        assert checked.returncode != 0
+
+
+@pytest.fixture(scope="module")
+def reloaded(serve_module: Serve) -> RunningGateway:
+    return serve_module(EXITS + HEAD, names={"HOW": "exit"}, environment=SHORT_START)
+
+
+HAS_NO_LIFESPAN = ("exception", "recursion", "memory")
+"""What says that an application knows no lifespan, which is no failure (ASGI, "Lifespan Protocol")."""
+RELOADS = [
+    (entry, how)
+    for entry in AT_START
+    for how in (*HOWS, "never")
+    if entry != "lifespan" or how not in HAS_NO_LIFESPAN
+]
+
+
+@pytest.mark.parametrize(("entry", "how"), RELOADS)
+def test_what_ends_the_start_of_a_new_version_leaves_the_old_one(
+    reloaded: RunningGateway, entry: str, how: str
+) -> None:
+    workers = reloaded.workers
+    reloaded.names["HOW"] = how
+    reloaded.write(EXITS + HEAD + AT_START[entry])
+    response = reloaded.ask("reload")
+    assert not response["ok"], response
+    assert response["error"] and "Traceback" not in response["error"]
+    assert reloaded.get("/").text == "in"
+    assert reloaded.workers == workers
+    eventually(lambda: len(reloaded.ask()["workers"]) == 1, "nothing of the new version is left")
+
+
+@pytest.mark.parametrize("how", [*HOWS, "never"])
+@pytest.mark.parametrize("entry", ["load", "plugin-setup"])
+@pytest.mark.parametrize("command", ["check", "routes"])
+def test_what_ends_the_loading_is_told_by_commands_with_its_line(
+    tmp_path: Path, command: str, entry: str, how: str
+) -> None:
+    file = tmp_path / "gate.py"
+    file.write_text(f"LISTEN = ':0'\nHOW = {how!r}\n" + EXITS + HEAD + AT_START[entry])
+    environment = {**os.environ, "HEADGATE_START_LIMIT": "2"}
+    done = run_cli(command, str(file), cwd=tmp_path, environment=environment)
+    if how == "interrupt":  # as Ctrl-C
+        assert done.returncode != 0
+        return
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"gate\.py:\d+: ", done.stderr) and "Traceback" not in done.stderr
+    assert not done.stdout
 
 
 def test_what_ends_the_stop_is_logged_and_the_rest_still_ends(serve: Serve) -> None:

@@ -245,7 +245,7 @@ def test_every_format_says_the_same(write: Write, name: str) -> None:
             "routes:\n  - respond: x\n"
             "plugins:\n  - plugin: parts_of_gate:Tag\n    on: nowhere\n    config: {name: x}\n",
             5,
-            "no route or upstream `nowhere`",
+            "no route, upstream or listener `nowhere`",
             "write a path",
         ),
         ("routes:\n  - path: /x\n", 2, "route `/x` does nothing", "give it `to`"),

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from headgate import log
 from headgate.cli.failing import OK, USAGE, fail
+from headgate.config.start_limit import start_limit_s
 from headgate.supervisor.settings import RunSettings, accept_mode
 from headgate.supervisor.supervisor import Supervisor
 from headgate.supervisor.zygotes import Zygote
@@ -52,6 +53,7 @@ def serve(
         log.configure(log_format or "text", log_level or "info")
         resolve(user, group)
         mode = accept_mode()
+        start_limit_s()
     except (ValueError, LookupError) as error:
         fail(str(error.args[0]), USAGE)
     if (user or group) and os.geteuid() != 0:

@@ -13,6 +13,7 @@ from headgate import message, plugin, route
 from headgate._caller import is_users
 from headgate._decorators import PhaseDecorator
 from headgate.config.errors import Problem, Where, suggestion
+from headgate.config.start_limit import ENVIRONMENT, StartTooLong
 from headgate.gateway import Gateway
 from headgate.phases import PHASES
 
@@ -26,6 +27,12 @@ def problem(error: BaseException, file: Path) -> Problem:
     where = users_line(error) or Where(str(file))
     if isinstance(error, SecondLoad):
         return Problem(error.sentence, error.hint, where)
+    if isinstance(error, StartTooLong):
+        return Problem(
+            f"`{file.name}` is loaded for too long: {error}",
+            f"leave what takes long to a task or a thread; `{ENVIRONMENT}=120` gives a start 120 seconds",
+            where,
+        )
     if isinstance(error, SystemExit):
         return _exit(error, file, where)
     text = str(error)

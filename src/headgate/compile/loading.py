@@ -10,6 +10,7 @@ from types import ModuleType
 from headgate.background.job_process import UsersFile
 from headgate.config.documents import read_document, read_text
 from headgate.config.errors import ConfigError, Where, suggestion
+from headgate.config.start_limit import ended_in_time
 from headgate.gateway import Gateway
 
 from .allocation import without_collecting
@@ -20,6 +21,7 @@ _NAMES = ("gate.py", "gate.yaml", "gate.yml", "gate.toml", "gate.json")
 """What the file in a folder is mostly called."""
 
 
+@ended_in_time()
 @without_collecting()
 def load(path: str | os.PathLike[str]) -> Gateway:
     """The gateway that `path` describes, by its suffix; raises `ConfigError` for whatever is wrong with it."""

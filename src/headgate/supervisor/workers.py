@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from headgate.config.start_limit import ENVIRONMENT, start_limit_s
 from headgate.control import messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.commands import WorkerStatus
@@ -16,7 +17,6 @@ from headgate.control.resource_messages import NodeSettings
 from headgate.supervisor.resources import Held
 from headgate.supervisor.zygotes import ForkedWorker, Zygote
 
-START_LIMIT_S = 60.0
 KILL_AFTER_S = 5.0
 
 
@@ -94,11 +94,16 @@ class WorkerProcess:
     def limit_start(self, reactor: Reactor) -> None:
         """Ends it if it is not ready within the start limit."""
 
+        limit = start_limit_s()
+
         def too_late() -> None:
-            self.error = f"not ready within {START_LIMIT_S:.0f} s"
+            self.error = (
+                f"not ready within {limit:g} s\n"
+                f"  hint: leave what takes long to a task or a thread; `{ENVIRONMENT}` raises the limit"
+            )
             self.process.signal(signal.SIGKILL)
 
-        self._set_timer(reactor, START_LIMIT_S, too_late)
+        self._set_timer(reactor, limit, too_late)
 
     def became_prepared(self, message: messages.Prepared, stacks: int | None) -> None:
         """It has loaded, and says what it wants."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headgate import _core, shared
 from headgate._tasks import is_cancelled
 from headgate.config.errors import ConfigError
+from headgate.config.start_limit import StartTooLong, ended_in_time
 from headgate.control import memory, messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.hook_times import times_of
@@ -85,7 +86,8 @@ class Worker:
         try:
             if background:
                 await self._open_services(background)
-            await self._run_startup_hooks()
+            with ended_in_time():
+                await self._run_startup_hooks()
         except BaseException:
             if background:
                 await background.end()
@@ -360,6 +362,8 @@ async def _call(hook: Any) -> None:
         except BaseException as error:
             if is_cancelled(error):
                 raise
+            if isinstance(error, StartTooLong):
+                raise TimeoutError(str(error)) from error
             # The loop runs in this very task, and must not end with it.
             raise RuntimeError(f"a hook raised {summary(error)}") from error
 

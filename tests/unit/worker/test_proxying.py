@@ -30,7 +30,7 @@ def test_quick_way_equals_the_model(arguments: dict[str, Any]) -> None:
     assert json.loads(quick.snapshot) == json.loads(whole.snapshot)
     assert quick.listeners == whole.listeners
     apart: dict[str, Any] = {"snapshot": "", "listeners": [], "refused": ConfigError}
-    apart |= {"hooks": (), "startup": (), "shutdown": ()}
+    apart |= {"hooks": (), "startup": (), "shutdown": (), "places": {}}
     assert quick._replace(**apart) == whole._replace(**apart)
 
 
