@@ -5,47 +5,77 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bot_detection import BotDetection
     from .circuit_breaker import CircuitBreaker
     from .concurrency_limit import ConcurrencyLimit
     from .cors import Cors
+    from .csrf import Csrf
     from .fault_injection import FaultInjection
+    from .honeypot import Honeypot
+    from .ip_restriction import IpRestriction
     from .key_auth import KeyAuth
     from .maintenance import Maintenance
     from .mirror import Mirror
     from .quota import Quota
     from .rate_limit import RateLimit
+    from .referer_restriction import RefererRestriction
+    from .replay_protection import ReplayProtection
     from .request_size import RequestSize
     from .response_size import ResponseSize
+    from .security_headers import SecurityHeaders
+    from .signed_urls import SignedUrls
     from .traffic_split import TrafficSplit
+    from .ua_restriction import UaRestriction
+    from .uri_blocker import UriBlocker
 
 __all__ = [
+    "BotDetection",
     "CircuitBreaker",
     "ConcurrencyLimit",
     "Cors",
+    "Csrf",
     "FaultInjection",
+    "Honeypot",
+    "IpRestriction",
     "KeyAuth",
     "Maintenance",
     "Mirror",
     "Quota",
     "RateLimit",
+    "RefererRestriction",
+    "ReplayProtection",
     "RequestSize",
     "ResponseSize",
+    "SecurityHeaders",
+    "SignedUrls",
     "TrafficSplit",
+    "UaRestriction",
+    "UriBlocker",
 ]
 
 BUILT_IN = {
+    "bot-detection": "headgate.plugins.bot_detection:BotDetection",
     "circuit-breaker": "headgate.plugins.circuit_breaker:CircuitBreaker",
     "concurrency-limit": "headgate.plugins.concurrency_limit:ConcurrencyLimit",
     "cors": "headgate.plugins.cors:Cors",
+    "csrf": "headgate.plugins.csrf:Csrf",
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
+    "honeypot": "headgate.plugins.honeypot:Honeypot",
+    "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
     "maintenance": "headgate.plugins.maintenance:Maintenance",
     "mirror": "headgate.plugins.mirror:Mirror",
     "quota": "headgate.plugins.quota:Quota",
     "rate-limit": "headgate.plugins.rate_limit:RateLimit",
+    "referer-restriction": "headgate.plugins.referer_restriction:RefererRestriction",
+    "replay-protection": "headgate.plugins.replay_protection:ReplayProtection",
     "request-size": "headgate.plugins.request_size:RequestSize",
     "response-size": "headgate.plugins.response_size:ResponseSize",
+    "security-headers": "headgate.plugins.security_headers:SecurityHeaders",
+    "signed-urls": "headgate.plugins.signed_urls:SignedUrls",
     "traffic-split": "headgate.plugins.traffic_split:TrafficSplit",
+    "ua-restriction": "headgate.plugins.ua_restriction:UaRestriction",
+    "uri-blocker": "headgate.plugins.uri_blocker:UriBlocker",
 }
 """Short names, as `plugin: key-auth` in a file, and what they name."""
 

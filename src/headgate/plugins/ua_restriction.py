@@ -1,0 +1,60 @@
+"""Lets clients in by what they call themselves."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from headgate import Plugin, PluginContext, Request, Response
+
+from ._lists import ENTRIES, Entries, checked_entries
+
+
+class UaRestriction(Plugin):
+    """Refuses requests by their `User-Agent`, which any client can choose: it keeps honest ones out, nobody else.
+
+    `allow` goes before `deny`; with `allow` alone all others are refused.
+    """
+
+    order = -380
+
+    class Config(BaseModel):
+        """Settings of `ua-restriction`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        allow: list[str] = Field(default=[], description=f"Who is let in: {ENTRIES}.")
+        deny: list[str] = Field(default=[], description=f"Who is refused: {ENTRIES}.")
+        missing: bool = Field(default=True, description="Whether requests without the field are let in.")
+        status: int = Field(default=403, ge=400, le=599, description="The status of a refusal.")
+
+        @field_validator("allow", "deny")
+        @classmethod
+        def _entries(cls, entries: list[str]) -> list[str]:
+            return checked_entries(entries)
+
+    def setup(self, context: PluginContext) -> None:
+        """Compiles the lists."""
+        self._allow, self._deny = Entries(self.config.allow), Entries(self.config.deny)
+        self._denied = context.counter("denied")
+        self._verdicts: dict[str, bool] = {}
+
+    def request(self, request: Request) -> Response | None:
+        """Looks at the field."""
+        agent = request.headers.get("user-agent")
+        is_allowed = self.config.missing if not agent else self._is_allowed(agent)
+        if is_allowed:
+            return None
+        self._denied.add()
+        return Response(self.config.status, "not for this client\n")
+
+    def _is_allowed(self, agent: str) -> bool:
+        found = self._verdicts.get(agent)
+        if found is None:
+            found = self._allow.match(agent) or not (
+                self._deny.match(agent) if self._deny else bool(self._allow)
+            )
+            if len(self._verdicts) > 4096:
+                self._verdicts.clear()
+            if len(agent) <= 256:
+                self._verdicts[agent] = found
+        return found

@@ -1,0 +1,52 @@
+"""Refuses requests by what stands in their targets."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from headgate import Plugin, PluginContext, Request, Response
+
+from ._lists import ENTRIES, Entries, checked_entries
+
+
+class UriBlocker(Plugin):
+    """Refuses requests whose path or query has something that is asked for by scanners only, such as `/wp-admin`.
+
+    Each is looked at as it came and decoded, up to twice: `%2e%2e` and `%252e%252e` hide nothing.
+    """
+
+    order = -360
+
+    class Config(BaseModel):
+        """Settings of `uri-blocker`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        block: list[str] = Field(min_length=1, description=f"What is refused: {ENTRIES}.")
+        query: bool = Field(default=True, description="Whether the query is looked at too.")
+        status: int = Field(default=403, ge=400, le=599, description="The status of a refusal.")
+
+        @field_validator("block")
+        @classmethod
+        def _entries(cls, entries: list[str]) -> list[str]:
+            return checked_entries(entries)
+
+    def setup(self, context: PluginContext) -> None:
+        """Compiles the list."""
+        self._block = Entries(self.config.block)
+        self._denied = context.counter("denied")
+
+    def request(self, request: Request) -> Response | None:
+        """Looks at the target, however it is spelled."""
+        text = request.target if self.config.query else request.path
+        for _ in range(3):
+            if self._block.match(text):
+                self._denied.add()
+                return Response(self.config.status, "not here\n")
+            decoded = unquote(text, errors="surrogateescape") if "%" in text else text
+            if decoded == text:
+                return None
+            text = decoded
+        return None
