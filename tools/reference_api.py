@@ -28,7 +28,7 @@ def page() -> str:
     """The whole page, without its first line."""
     lines = [
         "# Python\n",
-        "Every public name, as `from headgate import ...` gives it. What is not here is not public and may change.\n",
+        "All public names of `headgate`. Names that are not listed here are not public and may change.\n",
     ]
     for module, (package, rooms) in ROOMS.items():
         lines.append(f"## `{module}`\n")

@@ -37,7 +37,7 @@ def index(made: str) -> str:
     """The page that lists all of them in the order in which they run."""
     lines = [made, "# Plugins\n"]
     lines.append(
-        "The plugins that come with the gateway, by their short names, as `plugin:` in a file. In Python they are "
+        "The built-in plugins by their short names, as used with `plugin:` in a file. In Python they are "
         "classes of `headgate.plugins` that take the settings as keywords. How to use them is in "
         "[the guide](../guide/plugins.md).\n"
     )

@@ -1,4 +1,4 @@
-"""headgate: the gateway you program in Python.
+"""headgate: a gateway that you program in Python.
 
 Users write against the names below; `headgate.phases` is the table of the phases hooks run in.
 """

@@ -27,7 +27,7 @@ class Placed:
 
     @property
     def where(self) -> Where | None:
-        """The line that made it, where known."""
+        """The source line that created it, if known."""
         return found_line(self.place)
 
 

@@ -254,9 +254,9 @@ class ClientCertificate:
 
 @final
 class Headers:
-    """Header fields, read where they arrived and edited in place.
+    """Header fields of a request or response.
 
-    Names are equal whatever their case (RFC 9110 section 5.1) and are listed in lower case. Values are UTF-8, with
+    Names are case-insensitive (RFC 9110 section 5.1) and are listed in lower case. Values are UTF-8, with
     other bytes as surrogates (PEP 383). Fields that frame the message or belong to one connection are not listed, the
     gateway writes those; `host`, `content-length` and `upgrade` can still be read, and a request's `host` can be set.
     """
@@ -278,7 +278,7 @@ class Headers:
     def pop(self, name: str, /) -> str: ...
     @overload
     def pop(self, name: str, default: _T, /) -> str | _T:
-        """Removes a field and gives its first value."""
+        """Removes a field and returns its first value."""
     def keys(self) -> list[str]:
         """The names in order, in lower case, once for each field line."""
     def values(self) -> list[str]:
@@ -297,7 +297,7 @@ class Headers:
 
 @final
 class WebSocket:
-    """What hooks hold of a WebSocket, as `request.websocket`. It may be kept beyond its request, and is closed then."""
+    """A WebSocket, as `request.websocket`. It may be kept after its request, and is closed then."""
 
     def to_client(self, data: str | bytes | bytearray | memoryview, /) -> None:
         """Sends a message to the client, past the hooks; before the 101 it waits for that.
@@ -322,18 +322,18 @@ class WebSocket:
 
 @final
 class WebSocketMessage:
-    """A WebSocket message on its way."""
+    """A WebSocket message, before it is forwarded."""
 
     @property
     def data(self) -> str | bytes:
-        """Text as `str`, anything else as `bytes`."""
+        """`str` for text, `bytes` for binary messages."""
     @property
     def from_client(self) -> bool:
-        """Whether the client sent it, and not the server."""
+        """Whether the client sent it; otherwise the server did."""
 
 @final
 class ServerView:
-    """A server of an upstream as a `balance` hook sees it."""
+    """A server of an upstream, as `balance` hooks see it."""
 
     @property
     def upstream(self) -> str:
@@ -349,17 +349,17 @@ class ServerView:
         """Whether it is used only while no other is available."""
     @property
     def requests(self) -> int:
-        """Requests on it now, over all workers."""
+        """The requests in flight to it, over all workers."""
     @property
     def is_available(self) -> bool:
         """Whether it is in rotation, not excluded because of failures."""
     @property
     def is_tried(self) -> bool:
-        """Whether this request was already tried on it."""
+        """Whether this request was already sent to it."""
 
 @final
 class UpstreamView:
-    """An upstream as a `balance` hook sees it."""
+    """An upstream, as `balance` hooks see it."""
 
     @property
     def name(self) -> str:
@@ -370,7 +370,7 @@ class UpstreamView:
 
 @final
 class Request:
-    """A view of one request: usable on its loop's thread only, until its last `log` hook is done.
+    """A view of one request; usable only on the thread of its event loop, until its last `log` hook is done.
 
     Method, target, path, host and upstream can be set until the first attempt to send the request.
     """
@@ -395,18 +395,18 @@ class Request:
         """The target after the `?`, as received; empty without one."""
     @property
     def query_params(self) -> QueryParams:
-        """What the query says, decoded (`+` is a space), as in Starlette: a repeated name gives its last value."""
+        """The decoded query parameters (`+` is a space), as in Starlette: a repeated name gives its last value."""
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies by name, as in Starlette: of a repeated name the last value, without quotes around it."""
     @property
     def host(self) -> str:
-        """The authority asked for: from an absolute target, else the Host field; with its port if it has one."""
+        """The requested authority: from an absolute target, otherwise the Host field; with the port if there is one."""
     @host.setter
     def host(self, host: str, /) -> None: ...
     @property
     def version(self) -> Literal["1.0", "1.1", "2"]:
-        """The HTTP version the client speaks."""
+        """The HTTP version of the client."""
     @property
     def scheme(self) -> Literal["http", "https"]:
         """How the client reached the gateway."""
@@ -415,7 +415,7 @@ class Request:
         """The client."""
     @property
     def websocket(self) -> WebSocket | None:
-        """The WebSocket that is asked for, where hooks of phase `websocket_message` see its messages; else None."""
+        """The WebSocket that the request opens, on routes with `websocket_message` hooks; otherwise None."""
     @property
     def tls(self) -> Tls | None:
         """What the TLS handshake negotiated; None on a plain connection."""
@@ -465,15 +465,15 @@ class Request:
     def trailers(self) -> Headers:
         """The trailer fields: the client's once its body has ended; what is set before its last chunk goes out too."""
     def body(self, *, decode: bool = False) -> Coroutine[Any, Any, bytes]:
-        """Reads the whole body, which is still sent on; `decode` undoes its Content-Encoding."""
+        """Reads the whole body, which is still forwarded; `decode` decodes its Content-Encoding."""
     def text(self) -> Coroutine[Any, Any, str]:
         """Reads the whole body, decoded, as text."""
     def json(self) -> Coroutine[Any, Any, Any]:
-        """Reads the whole body, decoded, as JSON; ValueError says what is wrong with it."""
+        """Reads the whole body, decoded, as JSON; raises `ValueError` if it is invalid."""
     def form(self) -> Coroutine[Any, Any, Form]:
-        """Reads the whole body, decoded, as a form; ValueError says what is wrong with it."""
+        """Reads the whole body, decoded, as a form; raises `ValueError` if it is invalid."""
     def stream(self, *, keep: bool = True) -> AsyncIterator[bytes]:
-        """The body's chunks as they come; without `keep` they are not sent on."""
+        """The body's chunks as they arrive; without `keep` they are not forwarded."""
     def set_body(
         self,
         body: str | bytes | bytearray | memoryview | AsyncIterator[bytes] | Iterable[bytes] | None,
@@ -485,11 +485,11 @@ class Request:
 
 @final
 class ResponseView:
-    """A view of a response's head: the server's; in phase `log` also that of a response the gateway made."""
+    """A view of the head of a server's response; in `log` hooks also of a local reply."""
 
     @property
     def status(self) -> int:
-        """The status: the one sent to the client once it is, else the server's."""
+        """The status: the one sent to the client, or before that the server's."""
     @status.setter
     def status(self, status: int, /) -> None: ...
     @property
@@ -546,11 +546,11 @@ class Attempt:
 
 @final
 class Connection:
-    """A connection of a client, as `connect` hooks see it; usable only on the thread of its loop."""
+    """A client connection, as connection hooks see it; usable only on the thread of its event loop."""
 
     @property
     def address(self) -> str:
-        """The client's address without port, as a PROXY header says where there is one; `unix:` for a Unix socket."""
+        """The client's address without port, from the PROXY header if there is one; `unix:` for a Unix socket."""
     @property
     def port(self) -> int:
         """The client's port, 0 for a Unix socket."""
@@ -559,7 +559,7 @@ class Connection:
         """The address at the other end of the socket: the client's, or that of a proxy before this gateway."""
     @property
     def destination(self) -> tuple[str, int] | None:
-        """Address and port that the client connected to, if they are known."""
+        """The address and port that the client connected to, if known."""
     @property
     def listener(self) -> str:
         """The listener's name."""
@@ -568,10 +568,10 @@ class Connection:
         """`http`, `tcp` or `udp`."""
     @property
     def proxy(self) -> ProxyInfo | None:
-        """What the PROXY header said, if one came."""
+        """The contents of the PROXY header, if there was one."""
     @property
     def server_name(self) -> str | None:
-        """The name a TLS client asks for (SNI), in lower case: from `client_hello` on."""
+        """The server name that a TLS client sent (SNI), in lower case; available from `client_hello` on."""
     @property
     def alpn(self) -> list[str]:
         """The application protocols a TLS client offers."""
@@ -603,18 +603,18 @@ class Connection:
     def idle(self, seconds: float | None, /) -> None: ...
     @property
     def lifetime(self) -> float | None:
-        """The longest life of a TCP connection in seconds. None: as configured."""
+        """The maximum duration of a TCP connection in seconds. None: as configured."""
     @lifetime.setter
     def lifetime(self, seconds: float | None, /) -> None: ...
     @property
     def max_requests(self) -> int | None:
-        """The most requests on the connection. None: as configured."""
+        """The maximum number of requests on the connection. None: as configured."""
     @max_requests.setter
     def max_requests(self, most: int | None, /) -> None: ...
 
 @final
 class Certificate:
-    """A certificate chain with its key, read and checked, that a `client_hello` hook gives a connection."""
+    """A certificate chain with its private key, parsed and checked, for a `client_hello` hook to return."""
 
     def __new__(
         cls, chain: str | bytes, key: str | bytes | None = None, /, *, ocsp: bytes | None = None
@@ -625,7 +625,7 @@ class Certificate:
         """
     @property
     def names(self) -> list[str]:
-        """The names it is for, in lower case."""
+        """The names in the certificate, in lower case."""
     @property
     def not_after(self) -> int:
         """When its validity ends, in seconds since 1970."""
@@ -763,7 +763,7 @@ class Failure:
 
     @property
     def kind(self) -> _FailureKind:
-        """A short word, for instance `connect_failed` or `upstream_head_timeout`."""
+        """The kind, for instance `connect_failed` or `upstream_head_timeout`."""
     @property
     def source(self) -> Literal["client", "upstream", "gateway"]:
         """The party at fault."""
@@ -893,7 +893,7 @@ def fetch(
     redirects: int = 0,
     public_only: bool = False,
 ) -> Awaitable[FetchResponse]:
-    """Sends a request and gives its response as soon as the head has arrived.
+    """Sends a request and returns the response as soon as its head has arrived.
 
     The method is GET, or POST with a body. An async iterator as body is sent as it is made, chunked; the server may
     respond meanwhile. `timeout` (seconds) bounds each step: connecting, sending, the head, the next bytes of the body;
@@ -934,7 +934,7 @@ class FetchResponse:
         """The protocol version the server speaks."""
     @property
     def url(self) -> str:
-        """Where it came from, after redirects: a URL, or a target for upstreams and own routes."""
+        """The final URL after redirects; for upstreams and the gateway's own routes, the target."""
     @property
     def redirected(self) -> int:
         """How many redirects were followed."""
@@ -944,11 +944,11 @@ class FetchResponse:
     def body(self, *, max_bytes: int | None = None) -> Awaitable[bytes]:
         """The whole body, at most `max_bytes` (`limits.max_fetch_body_bytes` without it)."""
     def text(self, *, max_bytes: int | None = None) -> Awaitable[str]:
-        """The whole body as text, by its charset (UTF-8 without one); bad bytes are replaced."""
+        """The whole body as text, decoded with its charset (default UTF-8); invalid bytes are replaced."""
     def json(self, *, max_bytes: int | None = None) -> Awaitable[Any]:
         """The whole body, parsed."""
     def stream(self) -> FetchStream:
-        """The body's pieces as they arrive; the server is read no faster than they are taken."""
+        """The body's chunks as they arrive; the server is not read faster than they are taken."""
     def close(self) -> None:
         """Closes the response; the rest of its body is not read."""
     def __aenter__(self) -> Awaitable[FetchResponse]: ...
@@ -965,7 +965,7 @@ class FetchStream:
 
 @final
 class FetchHeaders:
-    """The header fields of a fetched response. Names are equal whatever their case and listed in lower case."""
+    """The header fields of a fetched response. Names are case-insensitive and listed in lower case."""
 
     @overload
     def get(self, name: str, default: None = None, /) -> str | None: ...

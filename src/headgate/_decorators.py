@@ -71,9 +71,9 @@ _MARK = "_headgate_body_mode"
 
 
 def body_mode(mode: BodyMode, *, limit: int | str | None = None, decode: bool = False) -> Callable[[H], H]:
-    """Says how a body hook takes the body: for methods of plugins, and functions that files name.
+    """Sets how a body hook takes the body, for methods of plugins and functions that are named in files.
 
-    `stream` gives it in chunks, `buffer` whole, up to `limit`; `decode` undoes its Content-Encoding.
+    `stream`: in chunks; `buffer`: whole, up to `limit`; `decode`: without its Content-Encoding.
     """
     said = {"mode": mode, "limit": limit, "decode": decode}
     BodyHookConfig.parse({"function": "a:b", **said}, path=("body_mode",), locate=lambda _: caller())

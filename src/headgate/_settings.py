@@ -22,31 +22,31 @@ class GatewaySettings:
     _parts: Parts
 
     def limits(self, **limits: Unpack[LimitsOptions]) -> None:
-        """Sets bounds on what clients may send and hold, such as `max_body_bytes="16m"`."""
+        """Sets limits on what clients may send and hold, such as `max_body_bytes="16m"`."""
         self._set("limits", limits)
 
     def timeouts(self, **timeouts: Unpack[TimeoutsOptions]) -> None:
-        """Sets the longest waits, such as `client_head="10s"`."""
+        """Sets time limits, such as `client_head="10s"`."""
         self._set("timeouts", timeouts)
 
     def path(self, **rules: Unpack[PathOptions]) -> None:
-        """Sets how paths are read, such as `encoded_slashes="refuse"`."""
+        """Sets how paths are normalized, such as `encoded_slashes="refuse"`."""
         self._set("path", rules)
 
     def http2(self, **settings: Unpack[Http2Options]) -> None:
-        """Sets how HTTP/2 is spoken with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
+        """Configures HTTP/2 with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
         self._set("http2", settings)
 
     def websocket(self, **settings: Unpack[WebSocketOptions]) -> None:
-        """Sets bounds on WebSockets whose messages hooks see, such as `max_message_bytes="64k"`."""
+        """Sets limits of WebSockets with message hooks, such as `max_message_bytes="64k"`."""
         self._set("websocket", settings)
 
     def tls(self, *, require_fips: bool) -> None:
-        """Says what is demanded of the cryptographic module; certificates are the listeners' (`listen(tls=...)`)."""
+        """Sets requirements on the cryptographic module; certificates belong to listeners (`listen(tls=...)`)."""
         self._set("tls", {"require_fips": require_fips})
 
     def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
-        """Sets bounds on tasks, threads and job processes, such as `processes=2`."""
+        """Sets limits of tasks, threads and job processes, such as `processes=2`."""
         self._set("background", limits)
 
     def forwarding(
@@ -59,7 +59,7 @@ class GatewaySettings:
         identity_fields: str | Sequence[str] | None = None,
         client_certificate: Mapping[str, str] | None = None,
     ) -> None:
-        """Sets what servers are told about the client, and clients about the gateway."""
+        """Sets the header fields about the client for servers, and about the gateway for clients."""
         self._set(
             "forwarding",
             said(
@@ -89,7 +89,7 @@ class GatewaySettings:
         flush: float | str | None = None,
         buffer_bytes: int | str | None = None,
     ) -> None:
-        """Writes a line for each request, as `json`, `combined`, or in your own format."""
+        """Enables the access log, as `json`, `combined`, or in your own format."""
         self._set(
             "access_log", said({"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes})
         )
@@ -97,11 +97,11 @@ class GatewaySettings:
     def error_log(
         self, *, level: str | None = None, format: str | None = None, to: str | None = None
     ) -> None:
-        """Sets what is written about things that go wrong, and where."""
+        """Configures the error log."""
         self._set("error_log", said({"level": level, "format": format, "to": to}))
 
     def server_timing(self, on: bool = True) -> None:
-        """Tells clients in the field `Server-Timing` what each hook and the server took."""
+        """Sends the times of hooks and of the server to clients in `Server-Timing`."""
         self._set("server_timing", on)
 
     def watchdog(self, limit: float | str | None = "100ms", *, kill: float | str | None = "30s") -> None:
@@ -112,11 +112,11 @@ class GatewaySettings:
         self._set("watchdog", {"log": limit, "kill": kill})
 
     def workers(self, count: int | None) -> None:
-        """Sets the number of worker processes; `None` is one for each core."""
+        """Sets the number of worker processes; `None`: one per core."""
         self._set("workers", count)
 
     def request_id(self, header: str | None) -> None:
-        """Sets the field that carries the request's id to servers and clients; `None` sends none."""
+        """Sets the header field with the request's id, for servers and clients; `None`: none is sent."""
         self._set("request_id_header", header)
 
     def store(self, url: str) -> None:
@@ -135,11 +135,11 @@ class GatewaySettings:
         self._set("admin", said({"listen": listen, "tokens": tokens, "tls": tls, "hosts": hosts}))
 
     def state_folder(self, path: str) -> None:
-        """Sets where this node keeps what must outlive it."""
+        """Sets the directory for persistent state of this node."""
         self._set("state_folder", path)
 
     def hook_defaults(self, *, deadline: float | str | None = None, on_error: OnError | None = None) -> None:
-        """Sets deadline and `on_error` of the hooks that say nothing themselves."""
+        """Sets the default deadline and `on_error` of hooks."""
         for key, value in said({"hook_deadline": deadline, "hook_on_error": on_error}).items():
             self._set(key, value)
 

@@ -27,18 +27,18 @@ __all__ = [
 
 
 class FetchError(Exception):
-    """A request that was made got no response, or not all of it."""
+    """A fetch failed: there is no response, or not all of it."""
 
     retry_safe: bool = False
-    """Nothing of the request can have been acted on, so that it may be made again."""
+    """Whether the server cannot have acted on the request, so that it can safely be retried."""
 
 
 class FetchRefused(FetchError, ValueError):
-    """What was asked for is not done: a bad URL, an address that is not public, too many at once, a loop."""
+    """The fetch was refused: an invalid URL, an address that is not public, too many concurrent fetches, or a loop."""
 
 
 class FetchConnectError(FetchError, ConnectionError):
-    """No connection to the server."""
+    """The connection to the server could not be established."""
 
 
 class FetchTimeout(FetchError, TimeoutError):
@@ -46,19 +46,19 @@ class FetchTimeout(FetchError, TimeoutError):
 
 
 class FetchClosed(FetchError, ConnectionError):
-    """The server closed the connection before its response ended."""
+    """The server closed the connection before its response was complete."""
 
 
 class FetchProtocolError(FetchError):
-    """The server's response breaks HTTP."""
+    """The server's response violates HTTP."""
 
 
 class FetchTooLarge(FetchError):
-    """The body is larger than it may be."""
+    """The body is larger than the limit."""
 
 
 class FetchRedirectError(FetchError):
-    """Redirects without end, or to where nothing is fetched from."""
+    """Too many redirects, or a redirect to a URL that is not allowed."""
 
 
 async def send(

@@ -45,11 +45,11 @@ Conditions = str | Mapping[str, str | bool | None]
 
 
 class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
-    """A gateway: what it listens on, where requests go, and the functions that see them on the way.
+    """A gateway: its listeners, routes, upstreams and hooks.
 
-    Every call checks what it is given at once and raises `ConfigError`, which names the line of the call. The
-    decorators named as phases (`startup`, `connect`, `request`, `request_body`, `balance`, `response`, `log` and so on)
-    hang hooks on every route.
+    Every call validates its arguments at once and raises `ConfigError`, which names the line of the call. The
+    decorators with the names of phases (`startup`, `connect`, `request`, `request_body`, `balance`, `response`, `log`
+    and so on) register hooks for all routes.
     """
 
     def __init__(self) -> None:
@@ -74,8 +74,8 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     ) -> Listener:
         """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
 
-        `tls` is a certificate's file, several, or `Tls(...)` with all there is to say. The listener it gives carries
-        decorators for hooks of its connections: `@listener.connect`. `mode` is that of a Unix socket's file: `0o660`.
+        `tls` is a certificate file, several, or `Tls(...)` with all settings. The returned listener has decorators
+        for hooks of its connections: `@listener.connect`. `mode` is that of a Unix socket's file: `0o660`.
         """
         given = {
             "address": address,
@@ -106,7 +106,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         lifetime: float | str | None = None,
         mode: int | str | None = None,
     ) -> StreamListener:
-        """Accepts connections whose bytes are carried to an upstream, or to the server a hook chooses, as they are."""
+        """Accepts TCP connections and proxies them to an upstream, or to the server that a hook chooses."""
         given = {
             "address": address,
             "name": name,
@@ -135,7 +135,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         max_connections_per_client: int | None = None,
         idle: float | str | None = None,
     ) -> StreamListener:
-        """Takes datagrams and carries them to an upstream, those of one client to one server."""
+        """Proxies UDP datagrams to an upstream; a session (a client address) keeps its server."""
         given = {
             "address": address,
             "name": name,
@@ -150,7 +150,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         return listener
 
     def tls_route(self, *hosts: str, to: Upstream | str) -> None:
-        """Carries TLS connections for these names (SNI) on to an upstream without decrypting them, on listeners with
+        """Passes TLS connections with these server names (SNI) to an upstream without decryption, on listeners with
         `tls_passthrough`. The patterns are those of a route's `host`.
         """
         self._parts.places["tls_routes", len(self._parts.tls_routes)] = caller()
@@ -163,7 +163,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         *servers: str | Mapping[str, Any],
         **options: Unpack[UpstreamOptions],
     ) -> Upstream:
-        """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are shared out."""
+        """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are balanced."""
         given = said({"servers": list(servers), **options})
         config = self._parse(UpstreamConfig, given, ("upstreams", name))
         if name in self._parts.upstreams:

@@ -10,7 +10,7 @@ from .config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConf
 
 
 class Listener(ListenerPhases, Placed):
-    """An address clients connect to; hooks of its connections hang on it as `@listener.connect`."""
+    """An address that clients connect to, with decorators for its hooks, such as `@listener.connect`."""
 
     def __init__(self, config: ListenerConfig, place: Place) -> None:
         self.config = config
@@ -32,7 +32,7 @@ class Listener(ListenerPhases, Placed):
 
 
 class StreamListener(StreamPhases, Placed):
-    """An address whose bytes or datagrams are carried on as they are; hooks hang on it as `@listener.client_data`."""
+    """A TCP or UDP listener, with decorators for its hooks, such as `@listener.client_data`."""
 
     def __init__(self, config: TcpListenerConfig | UdpListenerConfig, place: Place) -> None:
         self.config = config

@@ -173,7 +173,7 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200, *, headers: HeaderFields | None = None) -> Self:
-        """`value` as JSON; raises `TypeError` for what JSON cannot say."""
+        """`value` as JSON; raises `TypeError` if it is not serializable."""
         text = json_module.dumps(value, ensure_ascii=False, separators=(",", ":"))
         return cls(status, text.encode(), headers=_with_type(headers, "application/json"))
 
@@ -198,7 +198,7 @@ class Response:
         content_type: str = "application/octet-stream",
         headers: HeaderFields | None = None,
     ) -> Self:
-        """A body that is sent as the async iterator gives it; it is closed when the client disconnects."""
+        """A body that is sent as the async iterator produces it; the iterator is closed when the client disconnects."""
         return cls(status, body, headers=_with_type(headers, content_type))
 
     def set_cookie(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Plugin:
     """Base class for plugins.
 
-    A subclass declares a `Config` model and methods named as phases, with the phase's arguments after `self`; they may
+    A subclass declares a `Config` model and methods with the names and arguments of phases; they may
     be `def` or `async def`. It is made with its settings as keywords: `KeyAuth(header="x-key")`. A text `env:NAME`
     anywhere in the settings is replaced by that environment variable.
 
@@ -34,12 +34,12 @@ class Plugin:
     need; `startup` runs in each worker before it accepts; `shutdown` after its last request, and `close` when nothing
     uses the plugin any more. `setup` is a plain function, the others may be `async def`.
 
-    Any other public method is refused when the class is made, since it is most likely a misspelt phase: begin the
+    Any other public method is an error when the class is created, since it is probably a misspelt phase: start the
     names of others with `_`.
     """
 
     order: int = 0
-    """Plugins run in this order, those of one number in order of use; `gate.use(..., order=...)` says otherwise."""
+    """Plugins run in ascending order, then in order of use; `gate.use(..., order=...)` overrides it."""
 
     class Config(BaseModel):
         """The settings; unknown ones are refused."""
@@ -47,7 +47,7 @@ class Plugin:
         model_config = ConfigDict(extra="forbid")
 
     config: Any
-    """The checked settings, an instance of the class's own `Config`."""
+    """The validated settings, an instance of the class's `Config`."""
 
     phases: ClassVar[tuple[str, ...]] = ()
     """The phases this class has methods for."""

@@ -51,9 +51,9 @@ class PluginCounter:
 
 
 class PluginContext:
-    """What a plugin may use beside the requests that its hooks see; the names are those of `Gateway`.
+    """The services of the gateway for a plugin; the names are those of `Gateway`.
 
-    Shared dictionaries, locks and counters are the plugin's own: two plugins that say the same name do not meet.
+    Shared dictionaries, locks and counters are private to the plugin, even if another plugin uses the same name.
     """
 
     def __init__(self, gateway: BackgroundCalls, name: str, remove: Callable[[str], None]) -> None:
@@ -108,5 +108,5 @@ class PluginContext:
         return fetch(url, **options)
 
     def redis(self, url: str, **options: Any) -> Redis:
-        """A client of Redis, checked before a worker accepts and closed after its last request; see `Gateway.redis`."""
+        """A Redis client, checked before a worker accepts, closed after its last request; see `Gateway.redis`."""
         return self._gateway.redis(url, **options)

@@ -21,11 +21,11 @@ Reply = Any
 
 
 class RedisError(Exception):
-    """Redis refused a command."""
+    """Redis replied with an error."""
 
 
 class RedisConnectionError(RedisError, ConnectionError):
-    """No connection to Redis, or it broke before the reply: a command that changes something may have done it."""
+    """The connection to Redis failed; a command that was sent may have been executed."""
 
 
 class RedisTimeout(RedisError, TimeoutError):
@@ -95,19 +95,19 @@ class Redis:
         return self._call("bool", not nx, b"SET", key, value, *options)
 
     def incr(self, key: Value, amount: int = 1) -> Awaitable[int]:
-        """Adds to a number and gives the sum."""
+        """Adds to a number and returns the sum."""
         return self._call("plain", False, b"INCRBY", key, amount)
 
     def expire(self, key: Value, seconds: int) -> Awaitable[bool]:
-        """Has a key vanish after so many seconds; False if there is none."""
+        """Lets a key expire after so many seconds; False if it does not exist."""
         return self._call("bool", True, b"EXPIRE", key, seconds)
 
     def delete(self, *keys: Value) -> Awaitable[int]:
-        """Removes keys and says how many there were."""
+        """Removes keys and returns how many existed."""
         return self._call("plain", True, b"DEL", *keys)
 
     def exists(self, *keys: Value) -> Awaitable[int]:
-        """How many of the keys there are."""
+        """How many of the keys exist."""
         return self._call("plain", True, b"EXISTS", *keys)
 
     def hget(self, key: Value, field: Value) -> Awaitable[Reply]:
@@ -119,12 +119,12 @@ class Redis:
         return self._call("map", True, b"HGETALL", key)
 
     def hset(self, key: Value, fields: Mapping[Any, Value]) -> Awaitable[int]:
-        """Sets fields of a hash and says how many are new."""
+        """Sets fields of a hash and returns how many are new."""
         flat = [part for pair in fields.items() for part in pair]
         return self._call("plain", True, b"HSET", key, *flat)
 
     def sadd(self, key: Value, *members: Value) -> Awaitable[int]:
-        """Adds members to a set and says how many are new."""
+        """Adds members to a set and returns how many are new."""
         return self._call("plain", True, b"SADD", key, *members)
 
     def smembers(self, key: Value) -> Awaitable[Set[Any]]:
@@ -138,11 +138,11 @@ class Redis:
     def eval(
         self, script: str, *, keys: Iterable[Value] = (), args: Iterable[Value] = ()
     ) -> Awaitable[Reply]:
-        """Runs a Lua script on the server, by its hash once the server knows it."""
+        """Runs a Lua script on the server (EVALSHA once the server has it)."""
         return self._link.eval(script, keys, args)
 
     def publish(self, channel: Value, message: Value) -> Awaitable[int]:
-        """Sends a message and says how many got it."""
+        """Publishes a message and returns the number of subscribers that got it."""
         return self._call("plain", False, b"PUBLISH", channel, message)
 
     def command(self, *arguments: Value) -> Awaitable[Reply]:

@@ -65,7 +65,7 @@ def _engine_fetch() -> Callable[..., Awaitable[FetchResponse]]:
 
 
 class Route(RoutePhases, Placed):
-    """One route. Used as a decorator it takes a request hook; its other phases hang on it as `@route.response`.
+    """A route. As a decorator it registers a request hook; other phases are decorators such as `@route.response`.
 
     Where the route has nothing else to do (no `to`, `redirect`, `respond` or `files`), the function it decorates
     makes the response: it runs after the route's other request hooks, wherever those stand in the file.
@@ -91,7 +91,7 @@ class Route(RoutePhases, Placed):
 
     @property
     def function(self) -> Callable[..., Any]:
-        """The function that the route decorates, as it was written: to be called in a test, or by others.
+        """The function that the route decorates, unchanged, for use in tests or other code.
 
         Raises `LookupError` for a route that decorates none.
         """

@@ -37,7 +37,7 @@ class BackgroundCalls:
     def shared(self, name: str, size: int | str = "16m") -> Shared:
         """A dictionary that all workers share, of at most `size` bytes; call it where the file is loaded.
 
-        It survives reloads and upgrades. One whose size has changed begins empty.
+        It survives reloads and upgrades. If its size has changed, it starts empty.
         """
         from headgate.shared import open_shared
 
@@ -67,7 +67,7 @@ class BackgroundCalls:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this worker leads its node: one worker does, and another one soon after it has stopped or died."""
+        """Whether this worker is the leader of its node. When the leader stops or dies, another worker takes over."""
         return self.background.node.is_leader
 
     # ---- timers and tasks
@@ -122,7 +122,7 @@ class BackgroundCalls:
     # ---- other threads and processes
 
     async def run_in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Calls a function that blocks, in a thread. `Overloaded` past `background.max_waiting_threads`."""
+        """Calls a blocking function in a thread. Raises `Overloaded` above `background.max_waiting_threads`."""
         return await self.background.threads.run(function, *args, **kwargs)
 
     async def run_in_process(

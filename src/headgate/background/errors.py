@@ -2,4 +2,4 @@
 
 
 class Overloaded(RuntimeError):
-    """A bound of the gateway's own is reached, so that the call was not begun; trying again later is safe."""
+    """A limit of the gateway is reached. The call was not started; retrying it later is safe."""

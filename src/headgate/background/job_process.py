@@ -18,7 +18,7 @@ JOB_MODULE = "headgate.worker.job"
 
 
 class JobFailed(RuntimeError):
-    """The process that did the job ended within it; the job may have done some of its work."""
+    """The process of a job died; the job may have done some of its work."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Lock:
         self._holder = holder
 
     def try_acquire(self) -> bool:
-        """Takes the lock if it is free; says whether it did."""
+        """Acquires the lock if it is free; returns whether it did."""
         holder = self._locks.new_holder()
         if self._holder is not None or not self._locks.try_to_take(self.name, holder, self.ttl):
             return False
@@ -126,7 +126,7 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Gives it back."""
+        """Releases the lock."""
         if self._holder is None:
             raise RuntimeError(f"lock `{self.name}` is not held")
         holder, self._holder = self._holder, None

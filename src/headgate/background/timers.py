@@ -23,7 +23,7 @@ LOOK_FOR_LEAD_S = 1.0
 
 
 class Timer:
-    """One timer; `cancel` stops it, and lets a run go on that has begun."""
+    """A timer; `cancel` stops it, but not a run that has already started."""
 
     def __init__(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], name: str, seconds: float

@@ -9,7 +9,7 @@ from headgate.cli.failing import EXIT_CODES, OK
 
 app = typer.Typer(
     name="headgate",
-    help="The gateway you program in Python: reverse proxy and load balancer.",
+    help="A reverse proxy and load balancer that you program in Python.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -30,7 +30,7 @@ def options(
         typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
-    """The gateway you program in Python: reverse proxy and load balancer."""
+    """A reverse proxy and load balancer that you program in Python."""
 
 
 app.command()(serving.proxy)

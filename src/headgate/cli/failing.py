@@ -6,8 +6,8 @@ from typing import NoReturn
 OK, FAILURE, USAGE, NOT_RUNNING = 0, 1, 2, 3
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 it failed while running or could not be carried out; "
-    "2 wrong usage or configuration; 3 no gateway is running."
+    "Exit codes: 0 success; 1 failed while running, or the command could not be "
+    "carried out; 2 wrong usage or configuration; 3 no gateway is running."
 )
 
 

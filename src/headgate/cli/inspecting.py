@@ -25,7 +25,7 @@ class Format(enum.StrEnum):
 
 
 def check(file: File) -> None:
-    """Load FILE completely, as `run` would, and say what is wrong with it."""
+    """Load and validate FILE, as `run` would, and report errors."""
     with _refusing():
         from headgate import _core
         from headgate.compile.loading import load

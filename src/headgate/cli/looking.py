@@ -27,8 +27,10 @@ def inspect(
         str | None,
         typer.Option(help="`module:function`, called in the worker with a `headgate.inspection.Hit`."),
     ] = None,
-    count: Annotated[int, typer.Option(min=0, help="End after so many hits; 0: only by the time.")] = 10,
-    for_: Annotated[str, typer.Option("--for", help="End after this time: `30s`, `5m`; at most 1h.")] = "60s",
+    count: Annotated[int, typer.Option(min=0, help="Stop after so many hits; 0: no limit.")] = 10,
+    for_: Annotated[
+        str, typer.Option("--for", help="Stop after this time: `30s`, `5m`; at most 1h.")
+    ] = "60s",
     pid: Pid = None,
     pid_file: PidFile = None,
     runtime_dir: RuntimeDir = None,
@@ -36,9 +38,9 @@ def inspect(
         bool, typer.Option("--json", help="A line of JSON for each hit, for programs.")
     ] = False,
 ) -> None:
-    """Look at a line or a function of the running code, in every worker: what its locals and the request are.
+    """Inspect a line or a function of the running code in every worker: its local variables and the request.
 
-    Nothing stops or restarts; Ctrl-C takes the breakpoint off again.
+    Nothing is stopped or restarted; Ctrl-C removes the breakpoint.
     """
     from headgate.config.errors import ConfigError
     from headgate.config.units import parse_duration

@@ -17,10 +17,11 @@ def status(
     runtime_dir: RuntimeDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
     hooks: Annotated[
-        bool, typer.Option("--hooks", help="How long hooks take instead: each, by phase, by plugin.")
+        bool,
+        typer.Option("--hooks", help="Show the time that hooks take instead: each, by phase, by plugin."),
     ] = False,
 ) -> None:
-    """Show what runs: workers, connections, counters, the last reload."""
+    """Show the running gateway: workers, connections, counters, the last reload."""
     with connected(pid, pid_file, runtime_dir) as client:
         reply = client.hook_times() if hooks else client.status()
     if as_json:

@@ -61,7 +61,7 @@ def proxy(
     log_level: LogLevel = None,
     require_fips: RequireFips = False,
 ) -> None:
-    """Forward everything that comes in at LISTEN to one or more servers; needs no file."""
+    """Forward all requests from LISTEN to one or more servers, without a configuration file."""
     from headgate.cli import starting
 
     starting.proxy(

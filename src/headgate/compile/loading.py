@@ -24,7 +24,7 @@ _NAMES = ("gate.py", "gate.yaml", "gate.yml", "gate.toml", "gate.json")
 @ended_in_time()
 @without_collecting()
 def load(path: str | os.PathLike[str]) -> Gateway:
-    """The gateway that `path` describes, by its suffix; raises `ConfigError` for whatever is wrong with it."""
+    """Loads a gateway from a file, by its suffix; raises `ConfigError` if it is invalid."""
     file = Path(path).absolute()
     if file.is_dir():
         inside = next((name for name in _NAMES if (file / name).is_file()), None)

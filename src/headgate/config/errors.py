@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
 
 class ConfigError(ValueError):
-    """A configuration was refused. `problems` holds every reason found, in the order of the file."""
+    """The configuration is invalid. `problems` has every problem that was found, in the order of the file."""
 
     def __init__(
         self, message: str | Sequence[Problem], *, hint: str | None = None, where: Where | None = None
@@ -74,11 +74,11 @@ class ConfigError(ValueError):
         return where.line if where else None
 
     def at(self, where: Where | None) -> "ConfigError":
-        """The same error, with `where` on each problem that does not say its own place."""
+        """The same error, with `where` for each problem without a location."""
         return ConfigError([p if p.where else p._replace(where=where) for p in self.problems])
 
     def moved(self, locate: Locate) -> "ConfigError":
-        """The same error, with each place looked up anew."""
+        """The same error, with each location looked up again."""
         return ConfigError([p._replace(where=locate(p.path)) for p in self.problems])
 
 

@@ -1,4 +1,4 @@
-"""Live inspection: breakpoints in a process that runs, with a condition and a handler, that stop nothing.
+"""Live inspection: breakpoints in a running process, with a condition and a handler, that do not stop it.
 
 How it works: `places` finds the code that is meant among the modules that are loaded; a `tap` has that code call
 back, and no other (`monitoring` from Python 3.12 on, `rewriting` before); `inspection` asks the condition, evaluates

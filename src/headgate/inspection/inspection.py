@@ -54,14 +54,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Hit:
-    """What a handler gets: one arrival at the place."""
+    """The argument of a handler: one hit of the breakpoint."""
 
     locals: Mapping[str, Any]
     """The local variables, a copy."""
     globals: Mapping[str, Any]
     """The module's names."""
     request: Any
-    """The `headgate.Request` it happens for; None if there is none."""
+    """The current `headgate.Request`; None if there is none."""
     file: str
     line: int
     function: str

@@ -105,7 +105,7 @@ class ConcurrencyLimit(Plugin):
         return None
 
     def log(self, request: Request, response: object) -> None:
-        """Gives it back."""
+        """Releases the lock."""
         for plugin, key in getattr(request.state, "slots", ()):
             if plugin is self:
                 self._give_back(key)

@@ -1,4 +1,4 @@
-"""The test kit: a gateway in a test, with the real engine, without ports, with servers made of functions.
+"""The test kit: a gateway in a test, with the real engine, without ports, with functions in place of servers.
 
 How it works: `TestGateway` runs the engine and asyncio's loop in the test's own thread, whenever a call of its asks for
 something. Clients come in through streams in memory; the servers of all upstreams are replaced by the test's, whose

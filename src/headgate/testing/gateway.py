@@ -37,11 +37,11 @@ Source = Gateway | str | os.PathLike[str]
 
 
 class HookRaised(AssertionError):
-    """A hook raised while a request was made; the cause is what it raised."""
+    """A hook raised an exception during a request; `__cause__` is that exception."""
 
 
 class TestGateway:
-    """Runs a gateway in this thread while the `with` block's calls wait for it.
+    """Runs a gateway in this thread, while calls of its methods wait.
 
     `source` is a `Gateway` or a file. `upstreams` says what stands in for the servers: by the upstream's name or,
     before that, the server's address, and by the origin (`https://host`) for what is fetched. A server that is not
@@ -110,7 +110,7 @@ class TestGateway:
             self.close()
 
     def close(self) -> None:
-        """Ends everything without `shutdown` hooks; the `with` block does it with them."""
+        """Stops everything without `shutdown` hooks; leaving the `with` block runs them."""
         logging.getLogger("headgate.hooks").removeHandler(self._errors)
         self._core.close()
         self._loop.run_until_complete(self._end())
@@ -182,7 +182,7 @@ class TestGateway:
         body: bytes | str | None = None,
         **client: Any,
     ) -> TestResponse:
-        """Makes a request on a connection of its own and waits for the response.
+        """Sends a request on a new connection and waits for the response.
 
         `client` may be `address="192.0.2.7"`, `port`, `scheme="https"` and `listener`, as hooks see them.
         """
@@ -197,7 +197,7 @@ class TestGateway:
         body: bytes | str | None = None,
         **client: Any,
     ) -> Pending:
-        """Begins a request, to be waited for later; several of them run at once."""
+        """Starts a request, to be waited for later; several can run at once."""
         return Pending(self, self._loop.create_task(self.send(method, target, headers, body=body, **client)))
 
     async def send(
@@ -231,7 +231,7 @@ class TestGateway:
     async def connect(
         self, *, address: str = "127.0.0.1", port: int = 50000, scheme: str = "http", listener: str = "test"
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the gateway, for bytes of your own."""
+        """Opens a connection to the gateway, for raw bytes."""
         ours, theirs = socket.socketpair()
         self._core.serve(theirs.detach(), address=address, port=port, scheme=scheme, listener=listener)  # type: ignore[arg-type]
         return await asyncio.open_unix_connection(sock=ours)
@@ -259,7 +259,7 @@ class TestGateway:
             self._loop.run_until_complete(asyncio.sleep(0.001))
 
     def advance(self, by: float | str) -> None:
-        """Puts the clock of all timeouts, deadlines and asyncio timers forward by seconds, or by `"30s"`."""
+        """Moves the clock of all timeouts, deadlines and asyncio timers forward by seconds, or by `"30s"`."""
         seconds = parse_duration(by)
 
         async def settle() -> None:
@@ -274,12 +274,12 @@ class TestGateway:
 
     @property
     def records(self) -> list[Record]:
-        """What the gateway noted of each request that is done, in order."""
+        """What the gateway recorded of each completed request, in order."""
         return [record for record in self._watch.records.values() if record.is_done]
 
     @property
     def hook_errors(self) -> list[BaseException]:
-        """What hooks have raised so far."""
+        """The exceptions that hooks have raised so far."""
         return [error for _, error in self._errors.raised]
 
     @property
@@ -305,14 +305,14 @@ class TestGateway:
 
 
 class Pending:
-    """A request that is under way."""
+    """A request in flight."""
 
     def __init__(self, gateway: TestGateway, task: asyncio.Task[TestResponse]) -> None:
         self._gateway, self._task = gateway, task
 
     @property
     def is_done(self) -> bool:
-        """Whether the response is there."""
+        """Whether the response has arrived."""
         return self._task.done()
 
     def result(self) -> TestResponse:
@@ -320,7 +320,7 @@ class Pending:
         return self._gateway.run(_of(self._task))
 
     def leave(self) -> None:
-        """The client goes away."""
+        """Disconnects the client."""
         self._task.cancel()
 
 

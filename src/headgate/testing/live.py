@@ -46,7 +46,7 @@ class LiveGateway:
 
     @property
     def records(self) -> list[Record]:
-        """What the gateway noted of each request that is done."""
+        """What the gateway recorded of each completed request."""
         return self._inner.records
 
     def __enter__(self) -> Self:

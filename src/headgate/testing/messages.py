@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 
 class Fields(Mapping[str, str]):
-    """Header fields as they came over the wire; names are equal whatever their case, the first value counts."""
+    """Header fields as received; names are case-insensitive, and the first value of a field is used."""
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
         self.raw = list(fields)
@@ -37,7 +37,7 @@ class Fields(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class Received:
-    """A request as a server of an upstream got it."""
+    """A request as a server received it."""
 
     upstream: str
     server: str
@@ -59,7 +59,7 @@ class Received:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One attempt to send a request to a server, whether or not it came to anything."""
+    """One attempt to send a request to a server, successful or not."""
 
     number: int
     upstream: str
@@ -68,7 +68,7 @@ class AttemptRecord:
 
 @dataclass
 class Record:
-    """What the gateway knew of a request when it was done with it."""
+    """What the gateway recorded of a completed request."""
 
     route: str = ""
     upstream: str | None = None
@@ -93,7 +93,7 @@ class TestResponse:
     interim: tuple[int, ...] = ()
     """The statuses of interim responses before it."""
     record: Record = field(default_factory=Record)
-    """What the gateway noted; empty if the request was refused before it had a route or hooks."""
+    """What the gateway recorded; empty if the request was refused before routing and hooks."""
 
     @property
     def text(self) -> str:

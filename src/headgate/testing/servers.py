@@ -32,7 +32,7 @@ Reply = Response | Fault | str | bytes | int
 Handler = Callable[[Received], Reply | Awaitable[Reply]]
 
 Server = Reply | Handler | WebSocketServer | Sequence[Reply]
-"""What stands in for a server: always the same response, a function, or one after another (the last for ever)."""
+"""The replacement of a server: a fixed response, a function, or a list of them (the last one repeats)."""
 
 
 Prepared = Handler | WebSocketServer | Fault

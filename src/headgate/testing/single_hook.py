@@ -30,7 +30,7 @@ def run_hook(
     server: Server | None = None,
     **client: Any,
 ) -> tuple[TestResponse, Received | None]:
-    """Runs one hook of any phase on one real request, and nothing else.
+    """Runs a single hook of any phase on one real request.
 
     `hook` is a function, a plugin's method (`run_hook(KeyAuth(keys=...).request)`) or a route, whose hooks of `phase`
     run on its path. Without `phase`, a method of a plugin is of the phase that it is named by, all else of `request`.

@@ -27,7 +27,7 @@ READ_BYTES = 65536
 
 
 class WebSocketClosed(ConnectionError):
-    """The other side has closed: with which code (1006 without a close frame) and reason."""
+    """The peer has closed the WebSocket, with this code (1006 without a close frame) and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"the WebSocket was closed with {code} {reason}".rstrip())
@@ -77,7 +77,7 @@ class AsyncWebSocket:
         await self._writer.drain()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Closes it, if it is open, and waits for the other side to do so."""
+        """Closes it, if it is open, and waits for the peer's close frame."""
         from wsproto.connection import ConnectionState
         from wsproto.events import CloseConnection
 
@@ -92,7 +92,7 @@ class AsyncWebSocket:
         self.leave()
 
     def leave(self) -> None:
-        """Ends the connection without a word."""
+        """Closes the connection without a close frame."""
         self._writer.close()
 
     async def __aiter__(self) -> AsyncIterator[Data]:
@@ -143,7 +143,7 @@ class WebSocketClient:
         return self._run(self._socket.receive())
 
     def ask(self, data: Data) -> Data:
-        """Sends a message and gives the next one."""
+        """Sends a message and returns the next one that arrives."""
         self.send(data)
         return self.receive()
 
@@ -152,7 +152,7 @@ class WebSocketClient:
         self._run(self._socket.close(code, reason))
 
     def leave(self) -> None:
-        """The client goes away without a word."""
+        """Disconnects the client without a close frame."""
         self._socket.leave()
 
     def __enter__(self) -> Self:
@@ -182,7 +182,7 @@ async def _echo(socket: AsyncWebSocket) -> None:
 
 @dataclass(frozen=True)
 class WebSocketServer:
-    """Stands in for a server that takes WebSockets: `talk` gets each; by default it sends back what it hears."""
+    """A WebSocket server for tests: `talk` is called for each WebSocket; by default it echoes messages."""
 
     talk: Talk = _echo
     subprotocol: str | None = None

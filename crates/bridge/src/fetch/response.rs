@@ -172,7 +172,7 @@ impl FetchResponse {
         })
     }
 
-    /// Where it came from, after redirects: a URL, or a target for upstreams and own routes.
+    /// The final URL after redirects; for upstreams and the gateway's own routes, the target.
     #[getter]
     fn url(&self) -> PyResult<String> {
         Ok(self.parts.get()?.url.clone())

@@ -25,7 +25,7 @@ impl Certificate {
             .map_err(PyValueError::new_err)
     }
 
-    /// The names it is for, in lower case.
+    /// The names in the certificate, in lower case.
     #[getter]
     fn names(&self) -> Vec<String> {
         self.0.names().to_vec()

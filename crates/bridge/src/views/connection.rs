@@ -52,7 +52,7 @@ impl Connection {
         Ok(&self.state.get()?.peer)
     }
 
-    /// Address and port that the client connected to, if they are known.
+    /// The address and port that the client connected to, if known.
     #[getter]
     fn destination(&self) -> PyResult<Option<(String, u16)>> {
         let destination = self.state.get()?.destination;
@@ -71,7 +71,7 @@ impl Connection {
         Ok(self.state.get()?.protocol)
     }
 
-    /// What the PROXY header said, if one came.
+    /// The contents of the PROXY header, if there was one.
     #[getter]
     fn proxy(&self, py: Python<'_>) -> PyResult<Option<ProxyInfo>> {
         let header = self.state.get()?.proxy.as_ref();

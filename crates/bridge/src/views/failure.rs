@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 /// A request that could not be served.
 #[pyclass(frozen, get_all, module = "headgate._core")]
 pub(crate) struct Failure {
-    /// A short word, for instance `connect_failed` or `upstream_head_timeout`.
+    /// The kind, for instance `connect_failed` or `upstream_head_timeout`.
     kind: &'static str,
     /// `client`, `upstream` or `gateway`.
     source: &'static str,

@@ -216,7 +216,7 @@ impl Headers {
         Ok(default)
     }
 
-    /// Removes a field and gives its first value.
+    /// Removes a field and returns its first value.
     #[pyo3(signature = (name, /, *default))]
     fn pop<'py>(
         &self,

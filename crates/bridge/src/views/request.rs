@@ -150,7 +150,7 @@ impl Request {
         helper(py, "cookies")?.call1((fields,))
     }
 
-    /// The authority asked for: from an absolute target, else the Host field; with its port if it has one.
+    /// The requested authority: from an absolute target, otherwise the Host field; with the port if there is one.
     #[getter]
     fn host<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         text::decode(py, self.exchange()?.request.borrow().host())

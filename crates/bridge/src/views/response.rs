@@ -59,7 +59,7 @@ impl ResponseView {
 
 #[pymethods]
 impl ResponseView {
-    /// The status: the one sent to the client once it is, else the server's.
+    /// The status: the one sent to the client, or before that the server's.
     #[getter]
     fn status(&self) -> PyResult<u16> {
         let exchange = self.exchange()?;

@@ -28,11 +28,11 @@ pub(crate) struct ServerView {
     weight: u32,
     /// Whether it is used only while no other is available.
     backup: bool,
-    /// Requests on it now, over all workers.
+    /// The requests in flight to it, over all workers.
     requests: u32,
     /// Whether it is in rotation, not excluded because of failures.
     is_available: bool,
-    /// Whether this request was already tried on it.
+    /// Whether this request was already sent to it.
     is_tried: bool,
 }
 

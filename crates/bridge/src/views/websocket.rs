@@ -16,7 +16,7 @@ use crate::interpreter::gil::ThreadBound;
 pub(crate) struct WebSocketMessage {
     /// Text is `str`, anything else `bytes`.
     data: Py<PyAny>,
-    /// Whether the client sent it, and not the server.
+    /// Whether the client sent it; otherwise the server did.
     from_client: bool,
 }
 
