@@ -22,10 +22,11 @@ CRATES: dict[str, set[str]] = {
     "net": {"wire"},
     "upstream": {"net", "wire", "route", "shared"},
     "engine": {"wire", "coding", "route", "shared", "net", "upstream"},
-    "bridge": {"wire", "coding", "route", "shared", "net", "upstream", "engine"},
+    "observe": {"shared"},
+    "bridge": {"wire", "coding", "route", "shared", "net", "upstream", "engine", "observe"},
 }
 # Crates of others that only one of ours may depend on.
-RESERVED = {"pyo3": {"bridge"}, "tokio": {"net", "upstream", "engine", "bridge"}}
+RESERVED = {"pyo3": {"bridge"}, "tokio": {"net", "upstream", "engine", "observe", "bridge"}}
 # What a crate without I/O and clock may not name.
 PURE = {"wire", "coding", "route"}
 IMPURE = re.compile(
@@ -77,7 +78,7 @@ LAYERS = [
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
     ["asgi", "background", "inspection"],
     [
-        *["shared", "redis", "client", "form", "message", "query_params", "_cookies"],
+        *["shared", "metrics", "redis", "client", "form", "message", "query_params", "_cookies"],
         *["_tasks", "_request_body", "_hook_checks", "_caller"],
     ],
     ["config"],

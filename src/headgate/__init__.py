@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .gateway import Gateway
     from .listener import Listener, StreamListener
     from .message import Response
+    from .metrics import Counter, Gauge, Histogram, Metrics
     from .plugin import Plugin
     from .plugin_context import PluginContext
     from .query_params import QueryParams
@@ -62,6 +63,7 @@ __all__ = [
     "Certificate",
     "ConfigError",
     "Connection",
+    "Counter",
     "Expression",
     "Failure",
     "FetchClosed",
@@ -75,10 +77,13 @@ __all__ = [
     "FetchTimeout",
     "FetchTooLarge",
     "Gateway",
+    "Gauge",
     "Headers",
+    "Histogram",
     "JobFailed",
     "Listener",
     "Lock",
+    "Metrics",
     "Overloaded",
     "Pattern",
     "Plugin",
@@ -126,6 +131,10 @@ _MODULES = {
     "FetchTooLarge": "client",
     "Gateway": "gateway",
     "Headers": "_core",
+    "Counter": "metrics",
+    "Gauge": "metrics",
+    "Histogram": "metrics",
+    "Metrics": "metrics",
     "JobFailed": "background.job_process",
     "Lock": "background.locks",
     "Shared": "shared",

@@ -122,6 +122,8 @@ class Core:
         """
     def zone(self, fd: int, slot: int, /) -> None:
         """Counts in a slot of shared memory, from before the first `apply`; the descriptor stays the caller's."""
+    def use_metrics(self, metrics: Metrics, /) -> None:
+        """Counts requests in series of these metrics, from the first `apply` after it on."""
     def listen(self, fd: int, name: str, address: str) -> None:
         """Accepts connections from a listening socket (TCP or Unix), which it takes over: pass `socket.detach()`."""
     def serve(
@@ -863,8 +865,75 @@ def create_dictionary(bytes: int, /) -> int:
 def create_zone(slots: int, cells: int, /) -> int:
     """Makes shared memory for counters and gives its descriptor, which children inherit."""
 
-def clear_slot(fd: int, slot: int, /) -> dict[str, int]:
-    """Sets the numbers of a dead worker to 0, and gives what they were."""
+def retire_slot(fd: int, slot: int, into: int, /) -> None:
+    """Moves the counters of a dead worker's slot into the slot `into`, which no worker has."""
+
+def named_counters() -> list[str]:
+    """The names of a zone's counters, in the order of their cells."""
+
+@final
+class Metrics:
+    """All metrics of this process: in the memory behind a descriptor, or in memory of its own."""
+
+    def __new__(cls, fd: int | None = None, /) -> Self: ...
+    @staticmethod
+    def memory() -> int:
+        """Makes such memory, and gives its descriptor."""
+    def fileno(self) -> int:
+        """The descriptor, for an `Exporter`."""
+    def series(
+        self,
+        kind: str,
+        name: str,
+        help: str,
+        labels: Sequence[str],
+        values: Sequence[str],
+        *,
+        bounds: Sequence[float] = ...,
+        merge: str = "sum",
+        most: int = 1000,
+    ) -> Metric:
+        """The series with these values of its labels; ValueError if the name has another meaning already."""
+
+@final
+class Metric:
+    """One series of a metric."""
+
+    def add(self, by: float, /) -> None:
+        """Adds to a counter or a gauge."""
+    def set(self, to: float, /) -> None:
+        """Sets a gauge."""
+    def observe(self, value: float, /) -> None:
+        """Counts a value in a histogram."""
+    @property
+    def value(self) -> float:
+        """The number in this process: a counter's or gauge's value, a histogram's sum."""
+
+@final
+class Exporter:
+    """Sums up what the processes of a gateway count, and serves it."""
+
+    def __new__(cls, zone_fd: int, /) -> Self: ...
+    def add(self, number: int, fd: int, /) -> None:
+        """Adds the memory of a process, by a number of the caller's; the descriptor stays the caller's."""
+    def retire(self, number: int, /) -> None:
+        """The process of that number is gone: what it has counted stays."""
+    def serve(self, fds: Sequence[int], /) -> None:
+        """Serves on listening sockets, which it takes over, in place of those before; with none on no more."""
+    def set_ready(self, is_ready: bool, /) -> None:
+        """What `/readyz` says from now on."""
+    def beat(self, *, is_blocked: bool) -> None:
+        """The supervisor runs; `is_blocked` if none of its workers responds."""
+    def text(self, format: str = "prometheus", /) -> str:
+        """All numbers as text: `prometheus` or `openmetrics`."""
+    def json(self) -> str:
+        """All numbers as JSON."""
+    def hand_over(self) -> tuple[list[int], int]:
+        """For a successor: descriptors of the memory of all who may still count, and of sums of those who are gone."""
+    def inherit(
+        self, zones: Sequence[tuple[int, Sequence[str]]], memories: Sequence[int], retired: int | None, /
+    ) -> None:
+        """Takes over what a predecessor has handed over; the descriptors stay the caller's."""
 
 def zone_stats(fd: int, /) -> dict[str, int]:
     """The named counters, summed over all slots."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 from ._caller import caller
 from ._parts import Parts
+from .background.background import Background
 from .config.background import BackgroundOptions
 from .config.hooks import OnError
 from .config.http2 import Http2Options
@@ -14,12 +15,27 @@ from .config.limits import LimitsOptions, TimeoutsOptions
 from .config.model import GatewayConfig
 from .config.path import PathOptions
 from .config.websocket import WebSocketOptions
+from .metrics import Memory, Metrics
+
+
+class GatewayMetrics(Metrics):
+    """What `gate.metrics` is."""
+
+    def __init__(self, memory: Memory, set_key: Callable[[str, Any], None]) -> None:
+        super().__init__(memory)
+        self._set_key = set_key
+
+    def __call__(self, listen: str | None = None) -> None:
+        """Counts by route, upstream and server; serves `/metrics`, `/livez` and `/readyz` at that address."""
+        self._set_key("metrics", said({"listen": listen}))
 
 
 class GatewaySettings:
     """The part of a gateway that sets what holds for all of it."""
 
     _parts: Parts
+    background: Background
+    _metrics: GatewayMetrics | None = None
 
     def limits(self, **limits: Unpack[LimitsOptions]) -> None:
         """Sets limits on what clients may send and hold, such as `max_body_bytes="16m"`."""
@@ -99,6 +115,15 @@ class GatewaySettings:
     ) -> None:
         """Configures the error log."""
         self._set("error_log", said({"level": level, "format": format, "to": to}))
+
+    @property
+    def metrics(self) -> GatewayMetrics:
+        """Metrics of your own, such as `gate.metrics.counter("logins_total")`; called, it sets where all are served:
+        `gate.metrics(listen="127.0.0.1:9145")`.
+        """
+        if self._metrics is None:
+            self._metrics = GatewayMetrics(self.background.metrics, self._set)
+        return self._metrics
 
     def server_timing(self, on: bool = True) -> None:
         """Sends the times of hooks and of the server to clients in `Server-Timing`."""

@@ -319,7 +319,8 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             name = use.config.name or shown_kind(type(use.plugin))
             numbered = (f"{name}-{number}" for number in count(2))
             name = name if name not in taken else next(one for one in numbered if one not in taken)
-            use.plugin._set_up(PluginContext(self, name, self._parts.identity_fields.add))
+            kind = shown_kind(type(use.plugin))
+            use.plugin._set_up(PluginContext(self, name, self._parts.identity_fields.add, kind))
         elif not any(one.plugin is use.plugin for one in self._parts.plugins):
             raise ConfigError(
                 f"this `{type(use.plugin).__name__}` is a plugin of another gateway",

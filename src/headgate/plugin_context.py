@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from .metrics import Metrics, plugin_metrics
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
@@ -34,15 +36,17 @@ class PluginLog(logging.LoggerAdapter[logging.Logger]):
 class PluginCounter:
     """A number that only grows, summed over all workers; it begins anew when the gateway is started anew."""
 
-    def __init__(self, counters: Shared, key: str) -> None:
+    def __init__(self, counters: Shared, key: str, counted: Callable[[int], None]) -> None:
         self._counters = counters
         self._key = key
+        self._counted = counted
 
     def add(self, by: int = 1) -> None:
         """Counts."""
         if by < 0:
             raise ValueError(f"`{by}` is not a valid step; hint: a counter only grows")
         self._counters.incr(self._key, by)
+        self._counted(by)
 
     @property
     def value(self) -> int:
@@ -56,11 +60,15 @@ class PluginContext:
     Shared dictionaries, locks and counters are private to the plugin, even if another plugin uses the same name.
     """
 
-    def __init__(self, gateway: BackgroundCalls, name: str, remove: Callable[[str], None]) -> None:
+    def __init__(
+        self, gateway: BackgroundCalls, name: str, remove: Callable[[str], None], kind: str = ""
+    ) -> None:
         self.name = name
         """The name under which the plugin runs, in logs and names of its things."""
         self.log = PluginLog(logging.getLogger("headgate.plugin"), {"plugin": name})
         """Writes to the error log."""
+        self.metrics = plugin_metrics(gateway.background.metrics, kind or name, name)
+        """Metrics of the plugin: counters, gauges and histograms, named after its class."""
         self._gateway = gateway
         self._remove = remove
 
@@ -76,8 +84,17 @@ class PluginContext:
         return self._gateway.shared(f"{self.name}.{name}", size)
 
     def counter(self, name: str) -> PluginCounter:
-        """A counter over all workers. Other kinds of metrics, and an endpoint that shows them, are not there yet."""
-        return PluginCounter(self._gateway.shared(COUNTERS, "256k"), f"{self.name}/{name}")
+        """A counter whose sum over all workers the plugin can read; `metrics` has those that only scrapers read.
+
+        It is exposed as `headgate_plugin_counter_total`.
+        """
+        shown = Metrics(self._gateway.background.metrics, "headgate_plugin_", (("plugin", self.name),))
+        counter = shown.counter("counter", "Counters of plugins, by their names.", labels=["counter"])
+        return PluginCounter(
+            self._gateway.shared(COUNTERS, "256k"),
+            f"{self.name}/{name}",
+            lambda by: counter.inc(name, by=by),
+        )
 
     def lock(self, name: str, *, timeout: Seconds | None = None, ttl: Seconds | None = None) -> Lock:
         """A lock among all workers; see `Gateway.lock`."""

@@ -28,7 +28,8 @@ use crate::event_loop::heartbeat::Heartbeat;
 use crate::event_loop::polling::{self, handle_signals};
 use crate::event_loop::seam::Seam;
 use crate::interpreter::gil;
-use crate::memory::zone::{check_slot, open};
+use crate::memory::metrics::Metrics;
+use crate::memory::zone::open_for_worker;
 use crate::views::attachment;
 use crate::virtual_client;
 
@@ -111,14 +112,7 @@ impl Core {
     /// Counts in a slot of shared memory; the descriptor stays the caller's. Without it the worker counts for itself.
     #[pyo3(signature = (fd, slot, /))]
     fn zone(&self, fd: RawFd, slot: u32) -> PyResult<()> {
-        let zone = open(fd)?;
-        check_slot(&zone, slot)?;
-        if zone.cells() < ZONE_CELLS {
-            let cells = zone.cells();
-            return Err(PyValueError::new_err(format!(
-                "the zone has `{cells}` cells; hint: make it with at least {ZONE_CELLS}"
-            )));
-        }
+        let zone = open_for_worker(fd, slot)?;
         if self.worker.get().is_some() {
             return Err(PyRuntimeError::new_err(
                 "the worker already has a zone; hint: call `zone` before `apply`",
@@ -126,6 +120,15 @@ impl Core {
         }
         self.zone.replace(Some((zone, slot)));
         Ok(())
+    }
+
+    /// Counts requests in series of these metrics, from the first `apply` after it on.
+    #[pyo3(signature = (metrics, /))]
+    fn use_metrics(&self, py: Python<'_>, metrics: &Metrics) -> PyResult<()> {
+        self.inside(py, |worker| {
+            worker.use_registry(Arc::clone(&metrics.registry));
+            Ok(())
+        })
     }
 
     /// Applies a configuration; requests in flight keep the old one. `ValueError` says what is wrong with it.

@@ -48,7 +48,11 @@ mod _core {
     #[pymodule_export]
     use crate::memory::dictionary::{create_dictionary, Dictionary};
     #[pymodule_export]
-    use crate::memory::zone::{check, clear_slot, create_zone, require_fips, tls_module, zone_stats};
+    use crate::memory::exporter::{named_counters, Exporter};
+    #[pymodule_export]
+    use crate::memory::metrics::{Metric, Metrics};
+    #[pymodule_export]
+    use crate::memory::zone::{check, create_zone, require_fips, retire_slot, tls_module, zone_stats};
     #[pymodule_export]
     use crate::views::asgi_fields::asgi_fields;
     #[pymodule_export]

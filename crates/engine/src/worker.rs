@@ -22,13 +22,14 @@ use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::Shared;
 use crate::streams::udp::UdpListener;
-use crate::tables::{parse_log, SnapshotError};
+use crate::tables::{parse_log, SnapshotError, Tables};
 use headgate_net::deadline::SWEEP_MS;
 use headgate_net::limits::Limit;
 use headgate_net::stream::Stream;
 use headgate_net::tls::{TicketKeys, TICKET_KEY_BYTES};
 use headgate_net::virtual_stream::{virtual_pair, VirtualEnd};
 use headgate_shared::metrics::{Counter, NAMES};
+use headgate_shared::series::Registry;
 
 /// How long an idle keep-alive connection is still served while draining, for a request already on its way.
 const DRAIN_IDLE_MS: u64 = 1_000;
@@ -72,15 +73,28 @@ impl Worker {
         let old = self.shared.tables();
         parse(snapshot)
             .and_then(|snapshot| Configuration::build(snapshot, hooks, &self.shared.ticket_keys, Some(&old)))
-            .map(|configuration| Prepared(Rc::new(configuration)))
+            .map(|mut configuration| {
+                if let Some(registry) = self.shared.registry.get() {
+                    configuration.measure(registry);
+                }
+                Prepared(Rc::new(configuration))
+            })
     }
 
     /// Puts what was prepared in force, at once and for all that begins from now on. Requests in flight keep the old one.
     pub fn commit(&self, prepared: Prepared) {
         let old = self.shared.replace_tables(prepared.0);
+        if let Some(series) = &self.shared.tables().series {
+            series.release_others();
+        }
         if let Some(log) = &old.access_log {
             log.flush();
         }
+    }
+
+    /// Counts what metrics are wanted of in series of this registry, from the next configuration on.
+    pub fn use_registry(&self, registry: Arc<Registry>) {
+        let _ = self.shared.registry.set(registry);
     }
 
     /// Takes the keys that tickets of TLS sessions are made with, the newest first; tickets of other keys are void.
@@ -257,6 +271,18 @@ impl Worker {
     }
 }
 
+/// Notes how servers are now, for metrics.
+fn note_servers(shared: &Shared, tables: &Tables, now_ms: u64) {
+    let Some(series) = &tables.series else { return };
+    for (index, upstream) in tables.upstreams.iter().enumerate() {
+        for (position, server) in upstream.servers.iter().enumerate() {
+            let active = shared.metrics.own(server.cell);
+            let is_up = upstream.is_available(position, now_ms);
+            series.server_is(index, position, active, server.pool.count() as u64, is_up);
+        }
+    }
+}
+
 /// Parses the snapshot's text.
 fn parse(snapshot: &str) -> Result<Snapshot, SnapshotError> {
     serde_json::from_str(snapshot).map_err(|error| SnapshotError(format!("bad snapshot: {error}")))
@@ -309,8 +335,12 @@ async fn sweep(shared: Rc<Shared>) {
         let has_idle =
             tables.upstreams.iter().any(|upstream| upstream.has_idle()) || shared.origins.has_idle();
         let has_lines = tables.access_log.as_ref().is_some_and(AccessLog::has_waiting);
+        let is_idle = shared.deadlines.is_empty() && !has_idle && !has_lines;
+        if is_idle || now_ms == pools_ms {
+            note_servers(&shared, &tables, now_ms);
+        }
         drop(tables);
-        if shared.deadlines.is_empty() && !has_idle && !has_lines {
+        if is_idle {
             shared.busy.notified().await;
         }
     }

@@ -8,6 +8,7 @@ mod lock;
 mod memory;
 pub mod metrics;
 mod process;
+pub mod series;
 mod zone;
 
 pub use dictionary::{Dictionary, DictionaryError, End, Number, Owned, Refused, Value, MAX_BYTES, MIN_BYTES};

@@ -177,6 +177,11 @@ impl Metrics {
         self.slot.zone().sum(cell)
     }
 
+    /// What this worker has in a cell.
+    pub fn own(&self, cell: u32) -> u64 {
+        self.slot.get(cell)
+    }
+
     /// A request begins on an upstream server.
     #[inline]
     pub fn enter_server(&self, cell: u32) {

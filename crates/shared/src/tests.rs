@@ -231,3 +231,16 @@ fn test_a_cell_that_does_not_exist_panics() {
 fn test_a_cell_that_does_not_exist_is_not_counted_in_another_slot() {
     zone(2, 2).slot(0).count(2, 1);
 }
+
+#[test]
+fn a_retired_slot_leaves_what_has_been_and_takes_what_is_along() {
+    let zone = Zone::create(3, 4).expect("memory");
+    for (slot, cell, n) in [(0, 0, 5), (0, 1, 7), (1, 0, 1), (2, 0, 10)] {
+        zone.add(slot, cell, n);
+    }
+    zone.retire(0, 2, |cell| cell == 1);
+    assert_eq!(
+        (zone.sum(0), zone.sum(1), zone.get(0, 0), zone.get(2, 0)),
+        (16, 0, 0, 15)
+    );
+}

@@ -145,6 +145,18 @@ impl Zone {
         (0..self.slots()).fold(0, |sum, slot| sum.wrapping_add(self.get(slot, cell)))
     }
 
+    /// Moves the cells of a slot to those of another one, but for those that `is_present` says hold what is, not what has been:
+    /// these become 0. Its worker is dead; nobody else writes into the other slot.
+    pub fn retire(&self, slot: u32, into: u32, is_present: impl Fn(u32) -> bool) {
+        for cell in 0..self.cells() {
+            let n = self.get(slot, cell);
+            if n != 0 && !is_present(cell) {
+                self.add(into, cell, n);
+            }
+            self.set(slot, cell, 0);
+        }
+    }
+
     /// Sets all cells of a slot to 0: its worker is dead.
     pub fn clear(&self, slot: u32) {
         for cell in 0..self.cells() {
@@ -185,6 +197,11 @@ impl Slot {
     /// Sets a cell.
     pub fn set(&self, cell: u32, n: u64) {
         self.zone.set(self.number, cell, n);
+    }
+
+    /// What is in a cell of this slot.
+    pub fn get(&self, cell: u32) -> u64 {
+        self.zone.get(self.number, cell)
     }
 
     /// The zone with all its slots.

@@ -68,6 +68,11 @@ impl Pool {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
     /// Whether there is none.
     #[inline]
     pub fn is_empty(&self) -> bool {

@@ -17,6 +17,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from headgate.metrics import memory_of_process
+
 from .job_process import Setting, UsersFile
 from .jobs import Jobs
 from .node import Node
@@ -42,6 +44,8 @@ class Background:
         def count(name: str) -> None:
             self.count(name)
 
+        self.metrics = memory_of_process()
+        """Where the user's metrics are counted."""
         self.node = Node()
         self.dictionaries: dict[str, Shared] = {}
         self.services: list[Service] = []

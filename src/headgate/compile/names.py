@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from headgate._hook_checks import Hook, HookSpec
-from headgate.plugin import Plugin
+from headgate.plugin import Plugin, shown_kind
 from headgate.plugin_context import PluginContext
 
 from .digests import Digests, Unnamed
@@ -135,7 +135,7 @@ def made_plugin(name: str, told: dict[str, Any] | None, calls: BackgroundCalls) 
         raise CannotTake(f"there is no plugin `{module}:{path}`")
     plugin: Plugin = kind(**told["settings"])
     serving = _Serving(calls)
-    plugin._set_up(PluginContext(cast(Any, serving), told["name"], lambda _: None))
+    plugin._set_up(PluginContext(cast(Any, serving), told["name"], lambda _: None, shown_kind(kind)))
     serving.is_set_up = True
     return plugin
 

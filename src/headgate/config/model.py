@@ -17,6 +17,7 @@ from .http2 import Http2Config
 from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
 from .logs import AccessLogConfig, ErrorLogConfig
+from .metrics import MetricsConfig
 from .overlaps import overlap
 from .path import PathConfig
 from .routes import RouteConfig
@@ -122,6 +123,10 @@ class GatewayConfig(Settings):
     access_log: AccessLogConfig | None = Field(
         default=None, description="One line per request; null: no access log."
     )
+    metrics: MetricsConfig | None = Field(
+        default=None,
+        description="Counts by route, upstream and server, and where they are read; null is none.",
+    )
     server_timing: bool = Field(
         default=False, description="Sends the times of hooks and of the server to clients in Server-Timing."
     )
@@ -157,9 +162,10 @@ class GatewayConfig(Settings):
 
     @classmethod
     def expand(cls, value: Any) -> Any:
-        """Reads `access_log: false` as none."""
-        if isinstance(value, dict) and value.get("access_log") is False:
-            return {**value, "access_log": None}
+        """Reads `access_log: false` as none, and `metrics: false` likewise."""
+        if isinstance(value, dict):
+            off = {key: None for key in ("access_log", "metrics") if value.get(key) is False}
+            return {**value, **off}
         return value
 
     def every_upstream(self) -> dict[str, UpstreamConfig]:
@@ -212,7 +218,12 @@ class GatewayConfig(Settings):
                 raise Inconsistency(
                     (key, position, "mode"), f"`{listener.address}` is not a Unix socket, so it has no mode"
                 )
-        _refuse_overlaps([((key, n, "address"), one.address) for key, n, one in self._proxied()])
+        addresses: list[tuple[tuple[str | int, ...], str]] = [
+            ((key, n, "address"), one.address) for key, n, one in self._proxied()
+        ]
+        if self.metrics and self.metrics.listen:
+            addresses.append((("metrics", "listen"), self.metrics.listen))
+        _refuse_overlaps(addresses)
         _refuse_twins(
             [
                 (("listeners", n, "name"), one.name)

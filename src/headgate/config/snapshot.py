@@ -68,6 +68,7 @@ def snapshot(
             "websocket": _websocket(config.websocket),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
+            "metrics": config.metrics is not None,
             "server_timing": config.server_timing,
             "trusted_proxies": config.trusted_proxies,
             "listeners": _listeners(config, listeners, positions, folder),

@@ -2,7 +2,7 @@
 
 | message           | from       | when                                                                  |
 |-------------------|------------|-----------------------------------------------------------------------|
-| Start             | supervisor | first; with the zone's descriptor, if the worker has a slot           |
+| Start             | supervisor | first; with memory for metrics, and the zone's if the worker has a slot |
 | OpenDictionary    | worker     | while it loads: the shared dictionary it wants                         |
 | DictionaryOpened  | supervisor | the response, with the dictionary's descriptor                         |
 | GetResources      | worker     | while it loads: the resources beside the file (`resource_messages`)    |
@@ -94,6 +94,8 @@ class Prepared(Message):
     """Workers that the configuration asks for."""
     kill_s: float | None = None
     """Seconds after which a worker that does not respond is killed; None: never."""
+    metrics: list[str] = []
+    """Where metrics are served: addresses as they were written."""
 
 
 class BoundListener(Record):
@@ -140,6 +142,8 @@ class Offer(Message):
     modes: dict[str, int] = {}
     """As in `Prepared`."""
     places: dict[str, str] = {}
+    """As in `Prepared`."""
+    metrics: list[str] = []
     """As in `Prepared`."""
 
 

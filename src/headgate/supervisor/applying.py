@@ -153,5 +153,4 @@ class Changing:
             self._finish()  # all have ended; those that come load it
 
     def _finish(self) -> None:
-        self._state.listeners.keep_only(self._listeners)
         self._applied()

@@ -80,6 +80,7 @@ class Commands:
             is_now = intent is Intent.STOP_NOW
             log.info("stopping" if is_now else "stopping when the requests in flight are done")
         state.stopping = intent
+        state.metrics.set_ready(False)
         state.inspections.end_all()
         state.pending = None
         state.listeners.close(keep_socket_files=self._is_another_serving)
@@ -134,18 +135,23 @@ class Commands:
                 return respond(commands.Refused(error=error))
             log.info("upgraded", extra={"successor": successor.pid})
             self._replaced()
+            state.metrics.serve([], state.listeners)
             respond(commands.Upgraded(pid=successor.pid))
             notify.notify(f"MAINPID={successor.pid}")
             self.stop(Intent.STOP, announce=False)
 
+        metrics, memory = state.metrics.for_successor()
         self._successor = Successor(
             state.reactor,
             state.listeners.descriptors(),
             state.admin_listeners.descriptors(),
             state.dictionaries.descriptors(),
             state.ticket_keys.for_successor(),
+            (metrics, memory),
             done,
         )
+        for descriptor in memory:
+            os.close(descriptor)
         return None
 
     # ---- status

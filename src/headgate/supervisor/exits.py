@@ -28,6 +28,7 @@ class Exits:
         status = worker.ended()
         if worker.zone_slot is not None:
             state.zone.clear(worker.zone_slot)
+        state.metrics.left(worker, status)
         del state.workers[worker.pid]
         state.inspections.left(worker)
         if generation.workers.get(worker.slot) is worker:

@@ -121,7 +121,11 @@ class Generations:
         state.workers[worker.pid] = worker
         self._watch(worker, generation)
         worker.limit_start(state.reactor)
-        worker.send(self._start_message(worker), [] if zone_slot is None else [state.zone.descriptor])
+        memory = state.metrics.memory_for()
+        state.metrics.joined(worker, memory)
+        zone = [] if zone_slot is None else [state.zone.descriptor]
+        worker.send(self._start_message(worker), [memory, *zone])
+        os.close(memory)
 
     def _start_message(self, worker: WorkerProcess) -> messages.Start:
         settings, pending = self._state.settings, self._state.pending
@@ -184,7 +188,8 @@ class Generations:
         if current is None or generation is not state.pending:
             return os.close(descriptor)  # stopped meanwhile
         try:
-            state.listeners.open(message.listeners, message.modes, message.places)
+            every = [*message.listeners, *message.metrics]
+            state.listeners.open(every, message.modes, message.places)
         except BindError as error:
             os.close(descriptor)
             return self.give_up(generation, str(error), EXIT_FAILURE)
@@ -194,6 +199,9 @@ class Generations:
             current.number, current.modes = generation.number, message.modes
             current.agent_settings = generation.agent_settings
             self._take_resources(generation)
+            current.metrics = message.metrics
+            state.metrics.serve(current.metrics, state.listeners)
+            state.listeners.keep_only(current.addresses)
             for one in current.workers.values():
                 one.generation, one.resources = generation.number, worker.resources
             worker.stop(state.reactor)
@@ -232,7 +240,7 @@ class Generations:
             state.listeners.open(message.listeners, message.modes, message.places)
         except BindError as error:
             os.close(descriptor)
-            state.listeners.keep_only(current.listeners)
+            state.listeners.keep_only(current.addresses)
             return refused(str(error))
         serving = [one for one in current.workers.values() if one.state is WorkerState.READY]
         if not serving or any(one.is_blocked for one in serving):
@@ -248,7 +256,7 @@ class Generations:
 
         def failed(error: str) -> None:
             self._change = None
-            state.listeners.keep_only(current.listeners)
+            state.listeners.keep_only(current.addresses)
             refused(error)
             self._settled(False)
 
@@ -256,6 +264,7 @@ class Generations:
             change, self._change = self._change, None
             self._number += 1
             current.number, current.modes = self._number, message.modes
+            state.listeners.keep_only(current.addresses)
             applied(self._number)
             for worker in list(current.workers.values()):
                 if change and worker in change.workers:
@@ -288,7 +297,7 @@ class Generations:
         if change:
             change.end()
             if self._state.current:
-                self._state.listeners.keep_only(self._state.current.listeners)
+                self._state.listeners.keep_only(self._state.current.addresses)
             self._settled(False)
 
     def _take_resources(self, generation: Generation) -> None:
@@ -340,6 +349,7 @@ class Generations:
         if generation is state.pending and worker.slot == 0:
             generation.listeners, generation.modes = worker.listeners, worker.modes
             generation.places = worker.places
+            generation.metrics = worker.metrics
             self._log_module(worker)
             for slot in range(1, state.count):
                 self.start_worker(generation, slot, exits=0)
@@ -347,7 +357,9 @@ class Generations:
         if not alone and not generation.all_at_least(WorkerState.PREPARED, state.count):
             return  # no worker of a new version accepts before all of it has loaded
         try:
-            state.listeners.open(generation.listeners, generation.modes, generation.places)
+            state.listeners.open(generation.addresses, generation.modes, generation.places)
+            if state.current is None and state.predecessor is None:
+                state.metrics.serve(generation.metrics, state.listeners)
             for one in [worker] if alone else generation.workers.values():
                 listeners, descriptors = state.listeners.lend(generation.listeners, one.slot, state.count)
                 one.send(messages.Listen(listeners=listeners), descriptors)
@@ -368,7 +380,8 @@ class Generations:
         state = self._state
         old, state.current, state.pending = state.current, generation, None
         self._take_resources(generation)
-        state.listeners.keep_only(generation.listeners)
+        state.metrics.serve(generation.metrics, state.listeners)
+        state.listeners.keep_only(generation.addresses)
         state.dictionaries.keep_only(generation.dictionaries)
         if old is None or not old.workers:
             if old is None:
@@ -416,13 +429,15 @@ class Generations:
             self._failed(error, code)
         else:
             state.dictionaries.keep_only(state.current.dictionaries)
-            state.listeners.keep_only(state.current.listeners)
+            state.listeners.keep_only(state.current.addresses)
             log.error("reload failed; still serving generation %d: %s", state.current.number, error)
             notify.ready(os.getpid())
             self._settled(False)
 
     def _remember(self, outcome: ReloadOutcome) -> None:
         self.last_reload = outcome
+        what = ("applied" if outcome.in_place else "started") if outcome.ok else "failed"
+        self._state.metrics.reloaded(what, self._state.current.number if self._state.current else 0)
 
 
 def _now() -> float:

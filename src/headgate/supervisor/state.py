@@ -11,6 +11,7 @@ from headgate.control.signals import Intent
 from headgate.supervisor.dictionaries import Dictionaries
 from headgate.supervisor.inspections import Inspections
 from headgate.supervisor.listeners import Listeners
+from headgate.supervisor.metrics import GatewayMetrics
 from headgate.supervisor.resources import Held
 from headgate.supervisor.settings import SHARED, RunSettings
 from headgate.supervisor.ticket_keys import TicketKeys
@@ -39,6 +40,7 @@ class State:
         self.count = settings.workers
         """Workers in a generation; None until the first worker has read the configuration."""
         self.zone = ZoneSlots(self.count or usable_cpus())
+        self.metrics = GatewayMetrics(self.reactor, self.zone)
         self.stopping: Intent | None = None
         self.failure: str | None = None
         """Why the gateway could not start, for the user to read."""

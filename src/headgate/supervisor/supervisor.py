@@ -66,6 +66,8 @@ class Supervisor:
             state.listeners.inherit(state.predecessor.listeners)
             state.dictionaries.inherit(state.predecessor.dictionaries)
             state.admin_listeners.inherit(state.predecessor.admin_listeners)
+            if state.predecessor.metrics:
+                state.metrics.inherit(state.predecessor.metrics)
         self._generations.begin()
         state.reactor.run()
         return state.exit_code
@@ -142,6 +144,9 @@ class Supervisor:
             self._endpoint = Endpoint(state.reactor, path, self._commands.handle, followers)
         except OSError as error:
             log.warning("no control socket, so only signals work: %s", error)
+        state.metrics.set_ready(True)
+        state.metrics.begin(state.workers, state.dictionaries)
+        state.metrics.is_generation(state.current.number if state.current else 0)
         if state.predecessor:
             state.predecessor.take_over()
         log.info(

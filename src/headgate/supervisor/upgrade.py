@@ -1,5 +1,5 @@
-"""The upgrade: a new supervisor inherits listeners, shared dictionaries and the keys of session tickets, and the old
-one leaves when it serves.
+"""The upgrade: a new supervisor inherits listeners, shared dictionaries, what was counted and the keys of session
+tickets, and the old one leaves when it serves.
 
 How it works: the old supervisor runs its own command line again, with the listening sockets, the dictionaries'
 memory and one end of a socketpair inherited, and their numbers in `HEADGATE_INHERITED`. What is secret waits for it
@@ -31,8 +31,9 @@ class Predecessor:
         admin_listeners: dict[str, list[list[int]]],
         dictionaries: list[tuple[str, int, int]],
         line: socket.socket,
+        metrics: dict[str, Any] | None = None,
     ) -> None:
-        self.listeners, self.dictionaries = listeners, dictionaries
+        self.listeners, self.dictionaries, self.metrics = listeners, dictionaries, metrics
         self.admin_listeners = admin_listeners
         self._line = line
         self.ticket_keys = _secret(line)
@@ -48,7 +49,8 @@ class Predecessor:
         os.set_inheritable(inherited["line"], False)
         dictionaries = [(name, size, number) for name, size, number in inherited.get("dictionaries", [])]
         line = socket.socket(fileno=inherited["line"])
-        return cls(inherited["listeners"], inherited.get("admin_listeners", {}), dictionaries, line)
+        admin, metrics = inherited.get("admin_listeners", {}), inherited.get("metrics")
+        return cls(inherited["listeners"], admin, dictionaries, line, metrics)
 
     def take_over(self) -> None:
         """Tells it that this supervisor serves now."""
@@ -78,6 +80,7 @@ class Successor:
         admin_listeners: dict[str, list[list[int]]],
         dictionaries: list[tuple[str, int, int]],
         ticket_keys: dict[str, Any],
+        metrics: tuple[dict[str, Any], list[int]],
         done: Callable[["Successor", str | None], None],
     ) -> None:
         self._reactor, self._done = reactor, done
@@ -85,17 +88,19 @@ class Successor:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._line.send(json.dumps(ticket_keys).encode())
+            told, counts = metrics
             inherited = {
                 "listeners": listeners,
                 "admin_listeners": admin_listeners,
                 "dictionaries": dictionaries,
                 "line": theirs.fileno(),
+                "metrics": told,
             }
             every = [*listeners.values(), *admin_listeners.values()]
             sockets = [number for endpoints in every for numbers in endpoints for number in numbers]
             memory = [number for _, _, number in dictionaries]
             self._process = spawn_successor(
-                {VARIABLE: json.dumps(inherited)}, [*sockets, *memory, theirs.fileno()], self._line
+                {VARIABLE: json.dumps(inherited)}, [*sockets, *memory, *counts, theirs.fileno()], self._line
             )
         self._timer = reactor.call_later(LIMIT_S, self._too_late)
         reactor.watch(self._line, self._heard)

@@ -46,6 +46,8 @@ class WorkerProcess:
         self.listeners: list[str] = []
         self.modes: dict[str, int] = {}
         self.places: dict[str, str] = {}
+        self.metrics: list[str] = []
+        """Where it wants metrics to be served."""
         self.tls_module = ("", False)
         """Name of the cryptographic module, and whether it is the FIPS one."""
         self.wanted_workers: int | None = None
@@ -109,6 +111,7 @@ class WorkerProcess:
         """It has loaded, and says what it wants."""
         self.state = WorkerState.PREPARED
         self.listeners, self.modes, self.places = message.listeners, message.modes, message.places
+        self.metrics = message.metrics
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
         self.drain_s, self.kill_s = message.drain_s, message.kill_s
@@ -187,6 +190,8 @@ class Generation:
         self.listeners: list[str] = []
         self.modes: dict[str, int] = {}
         self.places: dict[str, str] = {}
+        self.metrics: list[str] = []
+        """Where metrics are served."""
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
         self.agent_settings: NodeSettings | None = None
@@ -195,6 +200,11 @@ class Generation:
         """What its workers load, where that is not in force yet."""
         self.waiting: list[Respond] = []
         """Whom to reply to when it serves or has failed."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """All that is to be bound for it."""
+        return [*self.listeners, *self.metrics]
 
     def all_at_least(self, state: WorkerState, count: int | None) -> bool:
         """Whether all `count` workers have come as far as `state`."""

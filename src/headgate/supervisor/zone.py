@@ -12,8 +12,6 @@ from headgate import _core
 CELLS = _core.ZONE_CELLS
 SLOTS_PER_WORKER = 8
 SPARE_SLOTS = 4
-PRESENT = "_active"
-"""How the names of numbers end that say what is, not what has been."""
 
 
 class ZoneSlots:
@@ -21,10 +19,10 @@ class ZoneSlots:
 
     def __init__(self, workers: int) -> None:
         self.size = workers * SLOTS_PER_WORKER + SPARE_SLOTS
-        self.descriptor = _core.create_zone(self.size, CELLS)
+        # the last one is nobody's: it holds what workers that have ended had counted
+        self.descriptor = _core.create_zone(self.size + 1, CELLS)
         os.set_inheritable(self.descriptor, False)  # workers get it over their channel
         self._free = set(range(self.size))
-        self._retired: dict[str, int] = {}
 
     def take(self) -> int | None:
         """A free slot, or None: too many old workers are still draining, and the new one counts for
@@ -37,12 +35,9 @@ class ZoneSlots:
 
     def clear(self, slot: int) -> None:
         """The slot's worker has exited: its gauges go back to 0, its counters are kept here."""
-        for name, value in _core.clear_slot(self.descriptor, slot).items():
-            if not name.endswith(PRESENT):
-                self._retired[name] = self._retired.get(name, 0) + value
+        _core.retire_slot(self.descriptor, slot, self.size)
         self._free.add(slot)
 
     def counters(self) -> dict[str, int]:
         """The named counters, summed over all workers of this supervisor, past ones included."""
-        now = _core.zone_stats(self.descriptor)
-        return {name: value + self._retired.get(name, 0) for name, value in now.items()}
+        return _core.zone_stats(self.descriptor)

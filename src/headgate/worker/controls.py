@@ -64,6 +64,7 @@ class Controls:
                 listeners=loaded.listeners,
                 modes=loaded.modes,
                 places=loaded.places,
+                metrics=loaded.metrics,
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
                 kill_s=loaded.kill_s,
@@ -118,7 +119,11 @@ class Controls:
         descriptor = memory.written("snapshot", loaded.told)
         try:
             offer = messages.Offer(
-                change=loaded.change, listeners=loaded.listeners, modes=loaded.modes, places=loaded.places
+                change=loaded.change,
+                listeners=loaded.listeners,
+                modes=loaded.modes,
+                places=loaded.places,
+                metrics=loaded.metrics,
             )
             self._channel.send(offer, [descriptor])
         finally:

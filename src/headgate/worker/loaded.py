@@ -53,6 +53,8 @@ class Loaded(NamedTuple):
     """The files that its code is of."""
     described: dict[str, Any] = {}
     """What is told to such processes; `error` in it says why nothing can be."""
+    metrics: list[str] = []
+    """Where metrics are served."""
     log_to: str = "stderr"
     """Where the error log goes; a file by its whole path."""
 
@@ -98,6 +100,7 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         kill_s=config.watchdog.kill,
         modes=_modes(config),
         places=_places(gateway),
+        metrics=[config.metrics.listen] if config.metrics and config.metrics.listen else [],
         refused=made.refused,
     )
 

@@ -14,6 +14,7 @@ from headgate.config.errors import ConfigError
 from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed
 from headgate.control.messages import TO_WORKER, Failed, Start
 from headgate.control.records import MessageError
+from headgate.metrics import OF_PROCESS
 from headgate.worker.loaded import Loaded
 from headgate.worker.privileges import become
 
@@ -51,6 +52,8 @@ def run(serve: Serve) -> NoReturn:
         _fail(channel, StartFailed(f"`{type(message).__name__}` came before `Start`", "runtime"))
     log.configure(message.log_format or "text", message.log_level or "info")
     try:
+        OF_PROCESS.set(_core.Metrics(descriptors[0]))
+        os.close(descriptors[0])
         become(message.user, message.group, keep_net_admin=message.keep_net_admin)
         serve(channel, message, descriptors)
     except StartFailed as error:
@@ -91,9 +94,11 @@ def start_engine(
     except OSError as error:
         raise StartFailed(f"cannot open the error log `{what.log_to}`: {error}", "config") from error
     core = _core.Core(loop)
-    if descriptors and start.zone_slot is not None:
-        core.zone(descriptors[0], start.zone_slot)
-        os.close(descriptors[0])
+    if start.zone_slot is not None:
+        core.zone(descriptors[1], start.zone_slot)
+        os.close(descriptors[1])
+    if (metrics := OF_PROCESS.get()) is not None:
+        core.use_metrics(metrics)
     core.use_ticket_keys([bytes.fromhex(key) for key in start.ticket_keys])
     try:
         if start.require_fips:

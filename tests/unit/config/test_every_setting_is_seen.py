@@ -39,6 +39,7 @@ SEEN: dict[str, dict[str, str]] = {
         "trusted_proxies": "test_trusted_proxies::what_an_untrusted_peer_says_is_dropped",
         "request_id_header": f"{HERE}::request_id_header",
         "access_log": "test_access_log::json_record_tells_everything",
+        "metrics": "test_metrics::requests_are_counted_by_route_upstream_method_and_status",
         "server_timing": "test_hook_times::server_timing_tells_each_hook_the_server_and_the_whole",
         "watchdog": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
         "error_log": f"{HERE}::error_log_to_a_file_at_a_level",
@@ -322,6 +323,7 @@ SEEN: dict[str, dict[str, str]] = {
         "format": "test_access_log::error_log_is_json_when_asked",
         "to": f"{HERE}::error_log_to_a_file_at_a_level",
     },
+    "MetricsConfig": {"listen": "test_metrics::metrics_move_with_their_address"},
     "WatchdogConfig": {
         "log": "test_hook_times::watchdog_logs_the_stack_of_what_holds_the_loop",
         "kill": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",

@@ -1,5 +1,7 @@
-//! Shared memory: the zone's numbers and users' dictionaries.
+//! Shared memory: the zone's numbers, users' dictionaries, and metrics.
 
 pub(crate) mod dictionary;
 pub(crate) mod dictionary_value;
+pub(crate) mod exporter;
+pub(crate) mod metrics;
 pub(crate) mod zone;

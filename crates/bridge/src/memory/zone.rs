@@ -10,6 +10,9 @@ use pyo3::prelude::*;
 
 use crate::interpreter::gil::duplicate_descriptor;
 
+/// How the names of numbers end that say what is, not what has been.
+const PRESENT: &str = "_active";
+
 /// Makes a zone and gives its descriptor, which children inherit.
 #[pyfunction]
 #[pyo3(signature = (slots, cells, /))]
@@ -19,18 +22,19 @@ pub(crate) fn create_zone(slots: u32, cells: u32) -> PyResult<RawFd> {
     Ok(inheritable.into_raw_fd())
 }
 
-/// Sets the numbers of a dead worker to 0, and gives what they were.
+/// Moves the counters of a dead worker's slot into the slot `into`, which no worker has, and sets all its numbers to 0.
 #[pyfunction]
-#[pyo3(signature = (fd, slot, /))]
-pub(crate) fn clear_slot(fd: RawFd, slot: u32) -> PyResult<BTreeMap<&'static str, u64>> {
+#[pyo3(signature = (fd, slot, into, /))]
+pub(crate) fn retire_slot(fd: RawFd, slot: u32, into: u32) -> PyResult<()> {
     let zone = open(fd)?;
     check_slot(&zone, slot)?;
-    let had = (0..)
-        .zip(NAMES)
-        .map(|(cell, name)| (*name, zone.get(slot, cell)))
-        .collect();
-    zone.clear(slot);
-    Ok(had)
+    check_slot(&zone, into)?;
+    zone.retire(slot, into, |cell| {
+        NAMES
+            .get(cell as usize)
+            .is_none_or(|name| name.ends_with(PRESENT))
+    });
+    Ok(())
 }
 
 /// The named counters, summed over all slots.
@@ -76,8 +80,21 @@ pub(crate) fn open(fd: RawFd) -> PyResult<Zone> {
     Ok(zone)
 }
 
+/// The same for a worker that counts in `slot`.
+pub(crate) fn open_for_worker(fd: RawFd, slot: u32) -> PyResult<Zone> {
+    let zone = open(fd)?;
+    check_slot(&zone, slot)?;
+    let (cells, needed) = (zone.cells(), headgate_engine::ZONE_CELLS);
+    if cells < needed {
+        return Err(PyValueError::new_err(format!(
+            "the zone has `{cells}` cells; hint: make it with at least {needed}"
+        )));
+    }
+    Ok(zone)
+}
+
 /// Refuses a slot that the zone does not have.
-pub(crate) fn check_slot(zone: &Zone, slot: u32) -> PyResult<()> {
+fn check_slot(zone: &Zone, slot: u32) -> PyResult<()> {
     if slot < zone.slots() {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use super::Hooks;
 use crate::snapshot::Snapshot;
 use crate::tables::{SnapshotError, Tables};
 use headgate_net::tls::TicketKeys;
+use headgate_shared::series::Registry;
 
 /// See the module. Requests hold the one they came under.
 pub struct Configuration {
@@ -27,6 +28,11 @@ impl Configuration {
         let old = old.map(|old| &old.tables);
         let tables = Tables::build(snapshot, ticket_keys, old)?;
         Ok(Self { tables, hooks })
+    }
+
+    /// See [`Tables::measure`].
+    pub(crate) fn measure(&mut self, registry: &Arc<Registry>) {
+        self.tables.measure(registry);
     }
 }
 

@@ -207,6 +207,11 @@ impl Exchange {
         usize::try_from(self.tables.borrow().limits.max_buffered_body_bytes).unwrap_or(usize::MAX)
     }
 
+    /// The upstream of the configuration that the request goes to; none if a hook has named a server itself.
+    pub(crate) fn configured_upstream(&self) -> Option<usize> {
+        self.upstream.get().filter(|_| self.at_address.borrow().is_none())
+    }
+
     /// The name of the chosen route, empty before routing.
     pub fn route_name(&self) -> String {
         let tables = self.tables.borrow();

@@ -45,6 +45,9 @@ pub struct Snapshot {
     pub request_id_header: Option<String>,
     /// The access log, absent for none.
     pub access_log: Option<AccessLog>,
+    /// Whether requests are counted by route, upstream and server.
+    #[serde(default)]
+    pub metrics: bool,
     /// Whether responses have a Server-Timing field.
     #[serde(default)]
     pub server_timing: bool,

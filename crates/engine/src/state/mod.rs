@@ -8,7 +8,7 @@ pub(crate) mod refusal;
 pub(crate) mod request_futures;
 pub(crate) mod request_id;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use headgate_net::deadline::Deadlines;
 use headgate_net::peer::Buffers;
 use headgate_net::tls::TicketKeys;
 use headgate_shared::metrics::Metrics;
+use headgate_shared::series::Registry;
 use headgate_upstream::Dialer;
 use origins::Origins;
 use request_futures::RequestFutures;
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) origins: Origins,
     /// Fetches under way.
     pub(crate) fetches: Cell<usize>,
+    /// Where this worker makes its series of metrics, if anybody reads them.
+    pub(crate) registry: OnceCell<Arc<Registry>>,
 }
 
 impl Shared {
@@ -118,6 +121,7 @@ impl Shared {
             last_yield_us: Cell::new(0),
             origins: Origins::default(),
             fetches: Cell::new(0),
+            registry: OnceCell::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod client_fields;
 pub(crate) mod listener;
 pub(crate) mod networks;
+pub(crate) mod series;
 pub(crate) mod tls_routes;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ use crate::snapshot::{
 use crate::tables::client_fields::ClientFields;
 use crate::tables::listener::Settings;
 use crate::tables::networks::Networks;
+use crate::tables::series::SeriesTable;
 use crate::tables::tls_routes::TlsRoutes;
 use headgate_net::peer::BUFFER_BYTES;
 use headgate_net::tls::TicketKeys;
@@ -60,6 +62,9 @@ pub struct Tables {
     listeners: HashMap<String, Rc<Settings>>,
     pub(crate) tls_routes: TlsRoutes,
     functions: Vec<Option<usize>>,
+    has_metrics: bool,
+    /// What requests are counted in, where metrics are wanted.
+    pub(crate) series: Option<Box<SeriesTable>>,
 }
 
 /// One route.
@@ -150,7 +155,16 @@ impl Tables {
             log_flush_ms,
             phase_hooks: snapshot.hooks,
             functions,
+            has_metrics: snapshot.metrics,
+            series: None,
         })
+    }
+
+    /// Makes the series that requests are counted in, if metrics are wanted.
+    pub(crate) fn measure(&mut self, registry: &Arc<headgate_shared::series::Registry>) {
+        if self.has_metrics {
+            self.series = Some(Box::new(SeriesTable::build(self, registry)));
+        }
     }
 
     /// The upstream that `built` would be a copy of, down to its servers' cells.

@@ -11,6 +11,7 @@ use crate::hooks::exchange::Exchange;
 use crate::hooks::Step;
 use crate::snapshot::Phase;
 use crate::state::connection::Connection;
+use crate::tables::series::{Finished, SeriesTable};
 use crate::tables::Tables;
 use headgate_shared::metrics::Counter;
 
@@ -23,6 +24,9 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
     metrics.status(exchange.status.get());
     metrics.add(Counter::RequestBytes, exchange.request_bytes.get());
     metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
+    if let Some(series) = &tables.series {
+        measure(connection, exchange, tables, series);
+    }
     // a subrequest is a part of the request that made it
     if tables.access_log.is_some() && connection.depth == 0 {
         log(connection, exchange, tables);
@@ -57,6 +61,29 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
     exchange.is_finished.set(true);
     // views may point back at the exchange
     exchange.attachment.take();
+}
+
+/// Counts the request in the series of its route and server.
+fn measure(connection: &Connection, exchange: &Exchange, tables: &Tables, series: &SeriesTable) {
+    let clock = &connection.shared.clock;
+    let now_us = clock.tick();
+    series.finished(
+        tables,
+        &Finished {
+            route: exchange.route.get(),
+            upstream: exchange.configured_upstream(),
+            server: exchange.server.get(),
+            method: exchange.request.borrow().method(),
+            status: exchange.status.get(),
+            total_us: now_us.saturating_sub(exchange.timings.started_us.get()),
+            head_us: exchange.timings.head_us.get(),
+            request_bytes: exchange.request_bytes.get(),
+            response_bytes: exchange.response_bytes.get(),
+            failure: exchange.failure.borrow().as_ref(),
+            id: &exchange.id.borrow(),
+            unix_ms: clock.unix_ms(now_us),
+        },
+    );
 }
 
 fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {

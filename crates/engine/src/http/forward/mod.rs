@@ -130,7 +130,7 @@ async fn try_servers(
             }
             Err(AttemptFailed::Request(failure)) => return Err(failure),
             Err(AttemptFailed::Server(failed)) => {
-                note_failed(&shared, &upstream, server);
+                note_failed(&shared, &plan, server);
                 let again = may_retry(&failed, &plan, body, &shared);
                 failure = Some(failed);
                 if !again {
@@ -181,10 +181,13 @@ fn show_servers(shared: &Shared, plan: &Plan<'_>, tried: &Tried) {
 /// Counts an attempt on a server, which has this request in flight until the lease is dropped.
 #[inline]
 fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool) -> Lease {
+    let exchange = plan.exchange;
     if is_retry {
         shared.metrics.count(Counter::Retries);
+        if let Some(series) = &plan.tables.series {
+            series.retried(exchange.configured_upstream(), server);
+        }
     }
-    let exchange = plan.exchange;
     exchange.attempt.set(exchange.attempt.get() + 1);
     exchange.server.set(Some(server));
     Lease::new(shared.metrics.clone(), plan.upstream, server)
@@ -200,9 +203,12 @@ fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) {
         .responded(server, shared.clock.now_ms(), status, took_us);
 }
 
-fn note_failed(shared: &Shared, upstream: &Upstream, server: usize) {
+fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize) {
     shared.metrics.count(Counter::UpstreamFailures);
-    upstream.failed(server, shared.clock.now_ms());
+    if let Some(series) = &plan.tables.series {
+        series.attempt_failed(plan.exchange.configured_upstream(), server);
+    }
+    plan.upstream.failed(server, shared.clock.now_ms());
 }
 
 /// The server that the client has a connection of its own to, if that was not tried yet.

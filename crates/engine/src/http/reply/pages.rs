@@ -99,6 +99,9 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
         .peer
         .write_all(&connection.watch, &out, tables.timeouts.send)
         .await;
+    if let Some(series) = &tables.series {
+        series.refused(&failure, out.len() as u64);
+    }
     if let Some(log) = &tables.access_log {
         log.record(&Entry {
             time_unix_ms: shared.clock.unix_ms(started),
