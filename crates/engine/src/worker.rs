@@ -275,10 +275,16 @@ impl Worker {
 fn note_servers(shared: &Shared, tables: &Tables, now_ms: u64) {
     let Some(series) = &tables.series else { return };
     for (index, upstream) in tables.upstreams.iter().enumerate() {
-        for (position, server) in upstream.servers.iter().enumerate() {
+        let loads = upstream.loads(now_ms, &shared.metrics);
+        for (position, (server, load)) in upstream.servers.iter().zip(loads).enumerate() {
             let active = shared.metrics.own(server.cell);
-            let is_up = upstream.is_available(position, now_ms);
-            series.server_is(index, position, active, server.pool.count() as u64, is_up);
+            series.server_is(
+                index,
+                position,
+                active,
+                server.pool.count() as u64,
+                load.is_available,
+            );
         }
     }
 }

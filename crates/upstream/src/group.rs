@@ -235,11 +235,6 @@ impl Upstream {
             .collect()
     }
 
-    /// Whether a server is in rotation.
-    pub fn is_available(&self, server: usize, now_ms: u64) -> bool {
-        self.balancer.borrow().is_available(server, now_ms)
-    }
-
     /// A server responded with that status after so many microseconds.
     #[inline]
     pub fn responded(&self, server: usize, now_ms: u64, status: u16, took_us: u64) {
