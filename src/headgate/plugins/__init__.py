@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .fault_injection import FaultInjection
     from .honeypot import Honeypot
     from .ip_restriction import IpRestriction
+    from .json_threat_protection import JsonThreatProtection
     from .key_auth import KeyAuth
     from .maintenance import Maintenance
     from .mirror import Mirror
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from .referer_restriction import RefererRestriction
     from .replay_protection import ReplayProtection
     from .request_size import RequestSize
+    from .request_validation import RequestValidation
     from .response_size import ResponseSize
     from .security_headers import SecurityHeaders
     from .signed_urls import SignedUrls
     from .traffic_split import TrafficSplit
     from .ua_restriction import UaRestriction
     from .uri_blocker import UriBlocker
+    from .xml_threat_protection import XmlThreatProtection
 
 __all__ = [
     "BotDetection",
@@ -37,6 +40,7 @@ __all__ = [
     "FaultInjection",
     "Honeypot",
     "IpRestriction",
+    "JsonThreatProtection",
     "KeyAuth",
     "Maintenance",
     "Mirror",
@@ -45,12 +49,14 @@ __all__ = [
     "RefererRestriction",
     "ReplayProtection",
     "RequestSize",
+    "RequestValidation",
     "ResponseSize",
     "SecurityHeaders",
     "SignedUrls",
     "TrafficSplit",
     "UaRestriction",
     "UriBlocker",
+    "XmlThreatProtection",
 ]
 
 BUILT_IN = {
@@ -62,6 +68,7 @@ BUILT_IN = {
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",
+    "json-threat-protection": "headgate.plugins.json_threat_protection:JsonThreatProtection",
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
     "maintenance": "headgate.plugins.maintenance:Maintenance",
     "mirror": "headgate.plugins.mirror:Mirror",
@@ -70,12 +77,14 @@ BUILT_IN = {
     "referer-restriction": "headgate.plugins.referer_restriction:RefererRestriction",
     "replay-protection": "headgate.plugins.replay_protection:ReplayProtection",
     "request-size": "headgate.plugins.request_size:RequestSize",
+    "request-validation": "headgate.plugins.request_validation:RequestValidation",
     "response-size": "headgate.plugins.response_size:ResponseSize",
     "security-headers": "headgate.plugins.security_headers:SecurityHeaders",
     "signed-urls": "headgate.plugins.signed_urls:SignedUrls",
     "traffic-split": "headgate.plugins.traffic_split:TrafficSplit",
     "ua-restriction": "headgate.plugins.ua_restriction:UaRestriction",
     "uri-blocker": "headgate.plugins.uri_blocker:UriBlocker",
+    "xml-threat-protection": "headgate.plugins.xml_threat_protection:XmlThreatProtection",
 }
 """Short names, as `plugin: key-auth` in a file, and what they name."""
 

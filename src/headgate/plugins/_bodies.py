@@ -1,0 +1,121 @@
+"""Bodies as strict readers take them: media types, and JSON that every parser reads alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from headgate import Request
+
+MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(.*)", re.DOTALL)
+PARAMETER = re.compile(r";\s*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]*))\s*)?")
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+BRACKETS = re.compile(rb"[\[\]{}]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class BadBody(ValueError):
+    """A body that is not read: its text tells the client why, `status` is that of the reply."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class MediaType(NamedTuple):
+    """A Content-Type: `application/json` in lower case, and its parameters."""
+
+    name: str
+    parameters: dict[str, str]
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is JSON."""
+        return self.name.endswith(("/json", "+json"))
+
+    @property
+    def is_xml(self) -> bool:
+        """Whether the body is XML."""
+        return self.name.endswith(("/xml", "+xml"))
+
+
+def media_type(request: Request) -> MediaType | None:
+    """The type of the request's body, none if it says none; raises `BadBody` for one that could be read in two ways,
+    and for text in another charset than UTF-8.
+    """
+    lines = request.headers.get_all("content-type")
+    if not lines or lines == [""]:
+        return None
+    found = MEDIA_TYPE.fullmatch(lines[0])
+    if len(lines) > 1 or found is None:
+        raise BadBody("the Content-Type is not valid", 415)
+    parameters: dict[str, str] = {}
+    at, text = 0, found[2]
+    while at < len(text):
+        match = PARAMETER.match(text, at)
+        if match is None:
+            raise BadBody("the Content-Type is not valid", 415)
+        at = match.end()
+        if match[1] is not None:
+            name = match[1].lower()
+            if name in parameters:
+                raise BadBody(f"the Content-Type says `{name}` twice")
+            parameters[name] = match[2] if match[2] is not None else match[3]
+    if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise BadBody("the charset is not UTF-8", 415)
+    return MediaType(found[1].lower(), parameters)
+
+
+async def decoded(request: Request, most: int) -> bytes:
+    """The whole body without its Content-Encoding, nothing if there is none; raises `BadBody` past `most` bytes."""
+    length = request.headers.get("content-length")
+    if length is not None and int(length) > most:
+        raise BadBody("the body is too large", 413)
+    body = await request.body(decode=True)
+    if len(body) > most:
+        raise BadBody("the body is too large", 413)
+    return body
+
+
+def parsed_json(body: bytes, *, depth: int = 64) -> Any:
+    """The value of a JSON text (RFC 8259); raises `BadBody` where parsers differ: other encodings than UTF-8, names
+    twice in an object, NaN, numbers of many digits, lone surrogates, and more than `depth` levels.
+    """
+    check_depth(body, depth)
+    try:
+        text = body.decode()
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+    except BadBody:
+        raise
+    except (ValueError, RecursionError):
+        raise BadBody("the body is not valid JSON") from None
+    if "\\u" in text and SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        raise BadBody("the body has half a character")
+    return value
+
+
+def check_depth(body: bytes, most: int) -> None:
+    """Refuses a JSON text with more levels, before anything recurses into it."""
+    level = 0
+    for bracket in BRACKETS.findall(STRING.sub(b"", body)):
+        level += 1 if bracket in b"[{" else -1
+        if level > most:
+            raise BadBody("the body is nested too deep")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise BadBody("the body has a name twice in an object")
+    return made
+
+
+def _constant(name: str) -> None:
+    raise BadBody("the body is not valid JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 400:
+        raise BadBody("the body has a number that is too long")
+    return int(text)
