@@ -96,7 +96,7 @@ class Parameter:
             parts = values if self._explodes and self.place == "query" else values[0].split(self._separator)
             value = [read(part, self._shape.get("items", {})) for part in parts]
         elif len(values) > 1:
-            return "is there twice"
+            return "is repeated"
         else:
             value = read(values[0], self._shape)
         found = self._schema.wrong(value)

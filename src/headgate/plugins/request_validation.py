@@ -17,8 +17,8 @@ class RequestValidation(Plugin):
     """Refuses requests whose parameters or bodies do not fit: 400, 404, 405, 415, with the place and the rule in JSON.
 
     With `openapi` a request is an operation of the document (3.0 or 3.1) or is refused; with `body_schema` every body
-    is JSON of that schema. Bodies are read as strict parsers do: UTF-8, no name twice, no NaN, bounded depth; types that
-    are not listed are refused. `mode: report` of the use lets all through and logs.
+    is JSON of that schema. Bodies are read as strict parsers do: UTF-8, no name twice, no NaN, bounded depth; types
+    that are not listed are refused. `mode: report` of the use lets all through and logs.
     """
 
     order = 200
