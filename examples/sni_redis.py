@@ -1,7 +1,6 @@
-"""Backends from Redis: TLS by its server name, undecrypted, and HTTP by its Host go to a random member of a set."""
+"""Backends from Redis: TLS by its server name, undecrypted, and HTTP by its Host go to the members of a set in turn."""
 
 import os
-import random
 import time
 
 from redis.asyncio import Redis
@@ -22,7 +21,7 @@ async def backend(host: str, fallback: str) -> str | None:
     if until < time.monotonic():
         known = list(await redis.smembers(f"hostnames:{host}:backends") or await redis.smembers(fallback))
         cache[host + fallback] = (time.monotonic() + 5, known)  # for 5 s nobody asks again
-    return random.choice(known) if known else None
+    return ",".join(sorted(known)) or None  # in turn, and the next one where a server is down
 
 
 @gate.client_hello

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Set
 from typing import Any
 
 from . import _core
+from ._redis_sessions import refuse
 
 Value = str | bytes | int | float
 """What is stored; numbers become text, as Redis keeps them."""
@@ -146,5 +147,10 @@ class Redis:
         return self._call("plain", False, b"PUBLISH", channel, message)
 
     def command(self, *arguments: Value) -> Awaitable[Reply]:
-        """Any other command with a single reply: `await redis.command("LPUSH", "queue", "x")`."""
+        """Any other command with a single reply: `await redis.command("LPUSH", "queue", "x")`.
+
+        `ValueError` for commands that change or hold the connection, such as `SELECT`, `MULTI` and `BLPOP`: all requests
+        share it.
+        """
+        refuse(arguments)
         return self._call("plain", False, *arguments)

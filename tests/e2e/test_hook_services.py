@@ -137,3 +137,58 @@ def test_shutdown_hooks_close_the_pools(gateway: RunningGateway) -> None:
     gateway.stop()
     assert "pools are closed" in gateway.output()
     assert "shutdown hook failed" not in gateway.log()
+
+
+SESSIONS = """
+import asyncio, asyncpg
+from headgate import Gateway, Response
+
+gate = Gateway()
+gate.listen(LISTEN)
+pool = None
+
+@gate.startup
+async def open_pool():
+    global pool
+    pool = await asyncpg.create_pool(POSTGRESQL, min_size=1, max_size=1)
+    await pool.execute("create table if not exists kept (n int)")
+
+@gate.shutdown
+async def close_pool():
+    await pool.close()
+
+@gate.route("/set")
+async def sets(request):
+    async with pool.acquire() as connection:
+        await connection.execute("set application_name = 'of the first user'")
+        await connection.execute("select pg_advisory_lock(1)")
+    return Response(200)
+
+@gate.route("/late", deadline="300ms")
+async def late(request):
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("set local application_name = 'of the first user'")
+        await connection.execute("insert into kept values (1)")
+        await asyncio.sleep(60)
+
+@gate.route("/see")
+async def sees(request):
+    async with pool.acquire() as connection:
+        return Response.json({
+            "name": await connection.fetchval("show application_name"),
+            "is_in_transaction": connection.is_in_transaction(),
+            "locks": await connection.fetchval("select count(*) from pg_locks where locktype = 'advisory'"),
+            "kept": await connection.fetchval("select count(*) from kept"),
+        })
+"""
+
+
+def test_no_session_of_postgresql_reaches_the_next_request(serve: Serve, postgresql_url: str) -> None:
+    gateway = serve(SESSIONS, names={"POSTGRESQL": postgresql_url})
+    clean = gateway.get("/see").json()
+    assert gateway.get("/set").status == 200
+    assert gateway.get("/see").json() == clean
+    assert gateway.get("/late").status == 500
+    assert (
+        gateway.get("/see").json() == clean == {"name": "", "is_in_transaction": False, "locks": 0, "kept": 0}
+    )

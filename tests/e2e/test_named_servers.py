@@ -67,9 +67,20 @@ def test_server_is_told_of_the_client_and_sees_the_source_that_was_asked_for(gat
         assert seen.startswith(f"PROXY TCP4 127.0.0.1 0.0.0.0 {port} 0\r\nGET / ".encode())
 
 
+def test_servers_of_a_list_take_turns_and_stand_in_for_each_other(gateway: RunningGateway) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with Origin() as one, Origin() as other:
+        listed = f"{one.address}, {other.address},{nobody}"
+        assert {ask(gateway, listed)[0] for _ in range(12)} == {200}
+        assert min(len(one.at("/path")), len(other.at("/path"))) >= 3
+    assert ask(gateway, f"{nobody},127.0.0.1:{free_port()}")[0] == 502
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "127.0.0.1:1,",
+        "127.0.0.1:1, https://127.0.0.1:2",
         "https://",
         "https://127.0.0.1:1/path",
         "ftp://127.0.0.1:1",

@@ -43,6 +43,10 @@ def gateway(
             ("hostnames:shop.example:backends", secure.address),
             ("hostnames:httpDefaultBackends", origin.address),
             ("hostnames:httpsDefaultBackends", other.address),
+            ("hostnames:half.example:backends", origin.address),
+            ("hostnames:half.example:backends", f"127.0.0.1:{free_port()}"),
+            ("hostnames:secure.example:backends", secure.address),
+            ("hostnames:secure.example:backends", f"127.0.0.1:{free_port()}"),
         ):
             subprocess.run(["redis-cli", "-p", port, "sadd", key, address], check=True, capture_output=True)
         listen = f"127.0.0.1:{free_port()}"
@@ -63,6 +67,11 @@ def test_http_goes_to_a_member_of_the_hosts_set(gateway: RunningGateway, origin:
     call = origin.wait_for("/page")
     assert call.get("host") == "www.example:80", "the client's own Host"
     assert call.get("x-forwarded-for") == "127.0.0.1"
+
+
+def test_dead_member_of_a_set_costs_no_request(gateway: RunningGateway) -> None:
+    assert [gateway.get("/", host="half.example").status for _ in range(6)] == [200] * 6
+    assert [over_tls(gateway, "secure.example") for _ in range(6)] == [b"secure:\x16"] * 6
 
 
 def test_tls_goes_to_a_member_of_the_names_set_undecrypted(gateway: RunningGateway) -> None:

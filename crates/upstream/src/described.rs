@@ -49,11 +49,43 @@ pub fn one_server(name: String, address: String) -> Upstream {
     }
 }
 
-/// Reads a server's address with its options, such as `https://10.0.0.1:8443 server_name=app.example proxy_protocol=v2`.
+/// The most servers of a list.
+const MAX_LISTED: usize = 64;
+/// For how long a server of a list is left out after a failure (milliseconds): as for an upstream of the configuration.
+const LEFT_OUT_MS: u64 = 10_000;
+
+/// Reads a server's address with its options, such as `https://10.0.0.1:8443 server_name=app.example proxy_protocol=v2`, or
+/// several with commas between them: they take turns, and where one fails another is tried, if a retry is safe.
 ///
 /// # Errors
 /// The text is none, in one sentence and a hint.
 pub fn describe_server(text: &str) -> Result<Upstream, String> {
+    if !text.contains(',') {
+        return describe_one(text);
+    }
+    let mut listed = text.split(',').map(|one| describe_one(one.trim_ascii()));
+    let mut all = listed.next().unwrap_or_else(|| describe_one(""))?;
+    for one in listed {
+        let one = one?;
+        if (&one.proxy_protocol, &one.source, &one.tls) != (&all.proxy_protocol, &all.source, &all.tls) {
+            return Err(format!(
+                "the servers of `{text}` are not alike\nhint: give all of them the same scheme and options"
+            ));
+        }
+        all.servers.extend(one.servers);
+    }
+    if all.servers.len() > MAX_LISTED {
+        return Err(format!("`{text}` has more than 64 servers\nhint: choose among them"));
+    }
+    for server in &mut all.servers {
+        (server.max_fails, server.fail_timeout) = (1, LEFT_OUT_MS);
+    }
+    all.retries = u32::try_from(all.servers.len() - 1).unwrap_or(0);
+    text.clone_into(&mut all.name);
+    Ok(all)
+}
+
+fn describe_one(text: &str) -> Result<Upstream, String> {
     let mut words = text.split_ascii_whitespace();
     let url = words.next().unwrap_or_default();
     let (address, is_secure) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
@@ -146,8 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn servers_of_a_list_stand_in_for_each_other() {
+        let listed = describe_server("https://a:1 verify=false, https://b:2 verify=false").unwrap();
+        let addresses: Vec<&str> = listed.servers.iter().map(|one| &*one.address).collect();
+        assert_eq!((addresses, listed.retries), (vec!["a:1", "b:2"], 1));
+        assert!(listed.servers.iter().all(|one| one.max_fails == 1 && one.tls));
+    }
+
+    #[test]
     fn what_names_no_server_is_refused() {
+        let many = vec!["a:1"; 65].join(",");
         for text in [
+            ",",
+            "a:1,",
+            "a:1,b",
+            "a:1, https://b:1",
+            "a:1 proxy_protocol=v1, b:1",
+            &many,
             "",
             "name",
             "https://",
