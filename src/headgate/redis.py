@@ -149,8 +149,8 @@ class Redis:
     def command(self, *arguments: Value) -> Awaitable[Reply]:
         """Any other command with a single reply: `await redis.command("LPUSH", "queue", "x")`.
 
-        `ValueError` for commands that change or hold the connection, such as `SELECT`, `MULTI` and `BLPOP`: all requests
-        share it.
+        `ValueError` for commands that change or hold the connection, such as `SELECT`, `MULTI` and `BLPOP`:
+        all requests share it.
         """
         refuse(arguments)
         return self._call("plain", False, *arguments)
