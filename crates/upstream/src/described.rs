@@ -75,7 +75,9 @@ pub fn describe_server(text: &str) -> Result<Upstream, String> {
         all.servers.extend(one.servers);
     }
     if all.servers.len() > MAX_LISTED {
-        return Err(format!("`{text}` has more than 64 servers\nhint: choose among them"));
+        return Err(format!(
+            "`{text}` has more than 64 servers\nhint: choose among them"
+        ));
     }
     for server in &mut all.servers {
         (server.max_fails, server.fail_timeout) = (1, LEFT_OUT_MS);
