@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,9 +19,11 @@ pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="IP_TRANSPARENT needs CAP_NET_ADMIN: run as root to see it tested"
 )
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "client-address.md"
+
 SERVER = """
-import socket
-listener = socket.create_server(("10.99.2.2", 9000))
+import socket, sys
+listener = socket.create_server((sys.argv[1], 9000), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
 while True:
     connection, peer = listener.accept()
     with connection:
@@ -29,9 +32,9 @@ while True:
             connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
 """
 CLIENT = """
-import socket
+import socket, sys
 for port, words in ((8080, b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"), (8081, b"hello")):
-    with socket.create_connection(("10.99.1.1", port), 10) as connection:
+    with socket.create_connection((sys.argv[1], port), 10) as connection:
         connection.sendall(words)
         print(connection.recv(4096).rpartition(b"\\n")[2].decode(), flush=True)
 """
@@ -88,16 +91,21 @@ class Networks:
         for namespace in (self.client, self.gate, self.server):
             self.run("ip", "netns", "add", namespace)
             self.ip(namespace, "link", "set", "lo", "up")
-        for outside, inside, network in ((self.client, "c", "10.99.1"), (self.server, "s", "10.99.2")):
+        for outside, inside, number in ((self.client, "c", 1), (self.server, "s", 2)):
             self.ip(self.gate, "link", "add", inside, "type", "veth", "peer", "name", "eth", "netns", outside)
-            self.ip(self.gate, "address", "add", f"{network}.1/24", "dev", inside)
+            for network, bits in ((f"10.99.{number}.", 24), (f"fd99:{number}::", 64)):
+                own = ("dev", inside, "nodad") if bits == 64 else ("dev", inside)
+                self.ip(self.gate, "address", "add", f"{network}1/{bits}", *own)
+                self.ip(outside, "address", "add", f"{network}2/{bits}", "dev", "eth", *own[2:])
             self.ip(self.gate, "link", "set", inside, "up")
-            self.ip(outside, "address", "add", f"{network}.2/24", "dev", "eth")
             self.ip(outside, "link", "set", "eth", "up")
-            self.ip(outside, "route", "add", "default", "via", f"{network}.1")
-        # what comes back from the servers is for this machine, whatever its address
-        self.ip(self.gate, "rule", "add", "iif", "s", "lookup", "100")
-        self.ip(self.gate, "route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100")
+            self.ip(outside, "route", "add", "default", "via", f"10.99.{number}.1")
+            self.ip(outside, "-6", "route", "add", "default", "via", f"fd99:{number}::1")
+
+    def follow(self, namespace: str, commands: list[str]) -> None:
+        """Runs commands of the guide."""
+        for command in commands:
+            self.run("ip", "netns", "exec", namespace, *command.split())
 
     def close(self) -> None:
         for namespace in (self.client, self.gate, self.server):
@@ -128,23 +136,60 @@ def networks() -> Iterator[Networks]:
     made.close()
 
 
-def test_client_of_another_network_reaches_the_server_as_itself(networks: Networks, tmp_path: Path) -> None:
+def recipe(version: int, *, is_by_port: bool) -> tuple[list[str], list[str]]:
+    """The commands that the guide has for servers and for the gateway, with the addresses of here."""
+    text = GUIDE.read_text()
+    lines = [
+        line.strip().removeprefix("# ") for line in text.splitlines() if line.strip().startswith("# ip ")
+    ]
+    lines += re.findall(r"# (sysctl .*)", text)
+    servers = [line for line in lines if "via" in line]
+    gate = [line for line in lines if "via" not in line]
+    if version == 6:
+        gate = re.findall(r"`(ip -6 [^`]*)`", text)
+        servers = [
+            line.replace("ip route", "ip -6 route").replace("10.0.0.1", "fd99:2::1") for line in servers
+        ]
+    elif is_by_port:
+        gate = [line for line in gate if "rule" not in line] + re.findall(
+            r"`(ip rule [^`]*sport[^`]*)`", text
+        )
+    assert len(gate) >= 2 and len(servers) == 1, (gate, servers)
+    here = {"10.0.0.8": "10.99.2.2", "ADDRESS": "fd99:2::2", "10.0.0.1": "10.99.2.1"}
+    for there, address in here.items():
+        gate = [line.replace(there, address) for line in gate]
+        servers = [line.replace(there, address) for line in servers]
+    return servers, gate
+
+
+@pytest.mark.parametrize(("version", "is_by_port"), [(4, False), (4, True), (6, False)])
+def test_client_of_another_network_reaches_the_server_as_itself_by_the_recipe_of_the_guide(
+    networks: Networks, tmp_path: Path, version: int, is_by_port: bool
+) -> None:
+    of_servers, of_gate = recipe(version, is_by_port=is_by_port)
+    networks.follow(networks.server, of_servers)
+    networks.follow(networks.gate, of_gate)
+    client, front, back = (
+        ("10.99.1.2", "10.99.1.1", "10.99.2.2") if version == 4 else ("fd99:1::2", "fd99:1::1", "fd99:2::2")
+    )
     table = {
         "listeners": ":8080",
         "tcp": {"address": ":8081", "to": "servers"},
-        "upstreams": {"servers": {"servers": "10.99.2.2:9000", "source": "client"}},
+        "upstreams": {
+            "servers": {"servers": f"{back if version == 4 else f'[{back}]'}:9000", "source": "client"}
+        },
         "routes": [{"to": "servers"}],
         "workers": 1,
     }
     (tmp_path / "gate.json").write_text(json.dumps(table))
-    server = networks.start(networks.server, sys.executable, "-c", SERVER, folder=tmp_path)
+    server = networks.start(networks.server, sys.executable, "-c", SERVER, back, folder=tmp_path)
     gate = networks.start(networks.gate, str(HEADGATE), "run", "gate.json", folder=tmp_path)
     try:
         log = tmp_path / "log"
         eventually(lambda: "serving" in log.read_text(), lambda: log.read_text(), within=40)
-        words = ["ip", "netns", "exec", networks.client, sys.executable, "-c", CLIENT]
+        words = ["ip", "netns", "exec", networks.client, sys.executable, "-c", CLIENT, front]
         seen = subprocess.run(words, capture_output=True, text=True, timeout=60)
-        assert seen.stdout.split() == ["10.99.1.2", "10.99.1.2"], (seen.stderr, log.read_text())
+        assert seen.stdout.split() == [client, client], (seen.stderr, log.read_text())
     finally:
         for process in (gate, server):
             with contextlib.suppress(ProcessLookupError):
