@@ -109,7 +109,7 @@ def test_what_no_worker_can_build_is_refused_with_the_reason(gateway: RunningGat
         ("/v1/routes/r", {"pth": "/"}, "routes/r", "did you mean `path`?"),
         ("/v1/routes/r", {"path": "/", "to": "nobody"}, "routes/r", None),
         ("/v1/upstreams/u", {"servers": ["a:1 wieght=2"]}, "upstreams/u", None),
-        ("/v1/upstreams/a b", {"servers": ["a:1"]}, "upstreams/a b", "use letters"),
+        ("/v1/upstreams/a b", {"servers": ["a:1"]}, None, "letters, digits"),
         ("/v1/plugins/p", {"plugin": "key-oth"}, "plugins/p", "did you mean `key-auth`?"),
         ("/v1/routes/r", {"name": "other", "respond": "x"}, None, "leave `name` out"),
     ],

@@ -9,15 +9,16 @@ from functools import partial
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from headgate.config.admin import AdminConfig
-from headgate.config.errors import ConfigError
+from headgate.config.errors import ConfigError, suggestion
+from headgate.config.resources import KINDS
 from headgate.stores import StoreConflict, StoreCorrupt, StoreReadOnly, StoreUnavailable
 
-from . import resources
+from . import history, openapi, resources, transactions
 from .access import Access, Caller
 from .node import Node
 from .problems import Refusal, of_configuration, of_text, problem
@@ -26,9 +27,19 @@ Handler = Callable[[Request, Node, Caller], Awaitable[Response]]
 
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
-PATHS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
-    ("/v1/{kind}", ("GET",), resources.many),
-    ("/v1/{kind}/{name}", ("GET", "PUT", "PATCH", "DELETE"), resources.one),
+PATHS: tuple[tuple[str, str, Handler], ...] = (
+    ("/v1/transactions", "POST", transactions.transaction),
+    ("/v1/validate", "POST", transactions.validate),
+    ("/v1/import", "POST", transactions.import_),
+    ("/v1/export", "GET", transactions.export),
+    ("/v1/rollback", "POST", transactions.rollback),
+    ("/v1/history", "GET", history.history),
+    ("/v1/diff", "GET", history.diff),
+    ("/v1/status", "GET", history.status),
+    ("/v1/config", "GET", history.configuration),
+    ("/openapi.json", "GET", openapi.document),
+    *((f"/v1/{kind}", "GET", resources.many) for kind in KINDS),
+    *((f"/v1/{kind}/{{name}}", "GET PUT PATCH DELETE", resources.one) for kind in KINDS),
 )
 
 logger = logging.getLogger("headgate.admin")
@@ -38,7 +49,7 @@ def admin_app(admin: AdminConfig, node: Node) -> ASGIApp:
     """The Admin API of a node."""
     access = Access(admin)
     routes = [
-        Route(path, partial(_answered, handler, node, access), methods=list(methods))
+        Route(path, partial(_answered, handler, node, access), methods=methods.split())
         for path, methods, handler in PATHS
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: partial(_not_routed, access)})
@@ -74,11 +85,15 @@ async def _not_routed(access: Access, request: Request, error: Exception) -> Res
     assert isinstance(error, HTTPException), "this is called for nothing else"
     try:
         access.caller(request)
-        response = problem(error.status_code, error.detail, headers=error.headers)
+        response = problem(error.status_code, error.detail, _kind_hint(request), headers=error.headers)
     except Refusal as refusal:
         response = refusal.response()
     response.headers.update(HEADERS)
     return response
 
 
-__all__ = ["JSONResponse", "admin_app"]
+def _kind_hint(request: Request) -> str | None:
+    parts = request.url.path.split("/")
+    if len(parts) < 3 or parts[1] != "v1" or parts[2] in KINDS:
+        return None
+    return suggestion(parts[2], [path.split("/")[2] for path, _, _ in PATHS if path.startswith("/v1/")])

@@ -16,7 +16,7 @@ JSON, MERGE_PATCH, JSON_PATCH = (
     "application/merge-patch+json",
     "application/json-patch+json",
 )
-_ETAG = re.compile(r'(?:W/)?"([^"]*)"|(\*)')
+_ETAG = re.compile(r'(W/)?"([0-9]{1,18})"|(\*)')
 
 
 def media_type(request: Request) -> str:
@@ -46,6 +46,8 @@ async def object_body(request: Request, keys: dict[str, type | tuple[type, ...]]
     for key, value in body.items():
         if key not in keys:
             raise Refusal(400, f"unknown key `{key[:100]}`", f"one of {', '.join(keys)}")
+        if isinstance(value, float) and value.is_integer() and int in _listed(keys[key]):
+            body[key] = value = int(value)  # 1.0 is an integer, says JSON Schema
         is_switch = isinstance(value, bool)
         if not isinstance(value, keys[key]) or (is_switch and bool not in _listed(keys[key])):
             raise Refusal(400, f"`{key}` has a wrong type")
@@ -102,7 +104,7 @@ def switch(given: dict[str, str], name: str) -> bool:
 
 
 def if_match(request: Request) -> Expectation:
-    """The revisions of `If-Match`, as it was sent with a PUT, PATCH or DELETE; raises a 400 for what is malformed."""
+    """The revisions of `If-Match`; what is none of ours matches nothing."""
     text = request.headers.get("if-match")
     return None if text is None else _etags(text, "If-Match")
 
@@ -117,9 +119,8 @@ def _etags(text: str, field: str) -> list[int | str]:
     found: list[int | str] = []
     for part in text.split(","):
         match = _ETAG.fullmatch(part.strip())
-        if match is None:
-            raise Refusal(400, f"`{field}` is malformed", 'write `"12"`, as `ETag` says')
-        tag = match[1]
-        is_weak = part.strip().startswith("W/") and field == "If-Match"  # which compares strongly
-        found.append(ANY if match[2] else int(tag) if tag.isascii() and tag.isdigit() and not is_weak else -1)
+        if match is None or (match[1] and field == "If-Match"):  # which compares strongly
+            found.append(-1)
+        else:
+            found.append(ANY if match[3] else int(match[2]))
     return found

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from headgate.compile.masking import masked
-from headgate.config.resources import KINDS
+from headgate.config.resources import KINDS, parsed
 from headgate.stores import Document, Key, Resource, Snapshot
 
 from .access import Caller
@@ -34,7 +34,7 @@ MOST_LISTED = 1000
 
 async def one(request: Request, node: Node, caller: Caller) -> Response:
     """GET, PUT, PATCH or DELETE of `/v1/{kind}/{name}`."""
-    key = resource_key(request.path_params["kind"], request.path_params["name"])
+    key = resource_key(_kind(request), request.path_params["name"])
     if request.method in ("GET", "HEAD"):
         query(request)
         found = node.newest.resources.get(key)
@@ -67,6 +67,7 @@ async def _operation(request: Request, key: Key) -> Operation:
         document = await json_body(request)
         if not isinstance(document, dict):
             raise Refusal(400, "the body is not an object", f"write the keys of the {KINDS[key.kind].one}")
+        parsed(KINDS[key.kind], key.name, document)  # what does not fit is said before what others have done
         return Operation(key, lambda _: document, expected, must_be_new=must_be_new)
     patch = await json_body(request, MERGE_PATCH, JSON_PATCH, "application/json")
     if media_type(request) == JSON_PATCH:
@@ -78,9 +79,7 @@ async def _operation(request: Request, key: Key) -> Operation:
 
 async def many(request: Request, node: Node, caller: Caller) -> Response:
     """`/v1/{kind}`: those whose name or text has `search` in it, a page at a time."""
-    kind = request.path_params["kind"]
-    if kind not in KINDS:
-        raise Refusal(404, f"there is no kind `{kind[:100]}`", f"one of {', '.join(KINDS)}")
+    kind = _kind(request)
     given = query(request, "search", "limit", "after")
     limit = number(given, "limit", 100, 1, MOST_LISTED)
     snapshot = node.newest
@@ -97,6 +96,11 @@ async def many(request: Request, node: Node, caller: Caller) -> Response:
             return JSONResponse(_page(snapshot, items, items[-1]["name"]))
         items.append(item)
     return JSONResponse(_page(snapshot, items, None))
+
+
+def _kind(request: Request) -> str:
+    """The kind that stands in the path."""
+    return request.url.path.split("/")[2]
 
 
 def _page(snapshot: Snapshot, items: list[dict[str, Any]], after: str | None) -> dict[str, Any]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headgate.compile.masking import has_mask, masked
-from headgate.config.resources import KINDS, kind_named
-from headgate.stores import Document, Key, Resource, Snapshot, Transaction, Write, checked_key
+from headgate.config.resources import KINDS
+from headgate.stores import Document, Key, Resource, Snapshot, Transaction, Write
 
 from .access import Caller
 from .node import Node, Written
 from .problems import Refusal
 
 ANY = "*"
-MOST_NAME = 200
+NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+"""Of a resource."""
 Expectation = Sequence[int | str] | None
 """Revisions of which a resource must have one, or `*`: it must exist. None: whatever it has."""
 
@@ -38,29 +40,33 @@ def resource_key(kind: str, name: str) -> Key:
     """The key of a resource; raises a `Refusal` for what cannot be one."""
     if kind not in KINDS:
         raise Refusal(404, f"there is no kind `{kind[:100]}`", f"one of {', '.join(KINDS)}")
-    try:
-        key = checked_key(kind, name)
-    except ValueError as error:
-        message, _, hint = str(error).partition("\n  hint: ")
-        raise Refusal(422, message, hint or None) from None
-    if name in (".", "..") or "/" in name:
-        raise Refusal(422, f"`{name}` is not a valid name", "leave out `/`, and do not call it `.` or `..`")
-    return key
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise Refusal(422, f"`{name[:100]}` is not a valid name", "up to 100 letters, digits, `_`, `-`, `.`")
+    return Key(kind, name)
+
+
+Plan = Callable[[Snapshot], Sequence[Operation]]
+"""What is to be done, given what the store holds."""
 
 
 async def carry_out(
     node: Node, caller: Caller, operations: Sequence[Operation], *, note: str = "", is_trial: bool = False
 ) -> Written:
     """Does all operations in one transaction, or none."""
-    for operation in operations:
-        kind = kind_named(operation.key.kind)
-        caller.must_be("admin" if kind.is_sensitive else "operate")
+    return await carry_out_plan(node, caller, lambda _: operations, note=note, is_trial=is_trial)
+
+
+async def carry_out_plan(
+    node: Node, caller: Caller, plan: Plan, *, note: str = "", is_trial: bool = False
+) -> Written:
+    """Does what a plan says in one transaction, or nothing; it is asked again when others write meanwhile."""
     done: list[tuple[Key, Document | None, Document | None]] = []
 
     def decide(snapshot: Snapshot) -> Transaction:
         done.clear()
         writes = []
-        for operation in operations:
+        for operation in plan(snapshot):
+            may_change(caller, operation.key)
             found = snapshot.resources.get(operation.key)
             check(operation, found)
             before = found.document if found else None
@@ -75,6 +81,12 @@ async def carry_out(
     if not is_trial:
         audit(caller, written.snapshot.revision.number, done, note)
     return written
+
+
+def may_change(caller: Caller, key: Key) -> None:
+    """Raises a 403 for a caller who may not change a resource."""
+    is_sensitive = key.kind in KINDS and KINDS[key.kind].is_sensitive
+    caller.must_be("admin" if is_sensitive else "operate")
 
 
 def check(operation: Operation, found: Resource | None) -> None:
@@ -94,7 +106,7 @@ def check(operation: Operation, found: Resource | None) -> None:
 def _check_document(key: Key, document: Any) -> None:
     if not isinstance(document, dict):
         raise Refusal(422, f"`{key}` is a table", "write its keys as a JSON object")
-    if has_mask(key.kind, document):
+    if key.kind in KINDS and has_mask(key.kind, document):
         raise Refusal(422, f"`{key}` holds a masked secret", "PATCH what changes, or write the secret itself")
 
 

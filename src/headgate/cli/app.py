@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli import inspecting, looking, managing, pgwatching, serving
+from headgate.cli import applying, inspecting, looking, managing, pgwatching, resources, serving
 from headgate.cli.failing import EXIT_CODES, OK
 
 app = typer.Typer(
@@ -44,4 +44,11 @@ app.command()(managing.reload)
 app.command()(managing.stop)
 app.command()(managing.upgrade)
 app.add_typer(pgwatching.pgwatch)
+app.command()(resources.get)
+app.command()(resources.edit)
+app.command()(resources.delete)
+app.command()(applying.apply)
+app.command()(applying.diff)
+app.command()(applying.history)
+app.command()(applying.rollback)
 app.command()(inspecting.version)

@@ -16,17 +16,20 @@ WIDEST = 100_000
 """Columns of what is not a terminal: rich would take it for one of 80, and cut names into lines."""
 
 
-def _console() -> Console:
+def made_console() -> Console:
+    """Where tables go; not cut where it is no terminal."""
     width = None if sys.stdout.isatty() else WIDEST
     return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def print_status(status: "Status") -> None:
     """The status of a gateway: a summary, its workers, the counters that are not zero."""
-    console = _console()
+    console = made_console()
     state = "stopping" if status.stopping else "reloading" if status.reloading else "serving"
     console.print(f"supervisor {status.pid}: {state}, generation {status.generation}, up {status.uptime_s} s")
     console.print(f"listening on {', '.join(status.listeners)}", soft_wrap=True, markup=False)
+    if status.admin:
+        console.print(f"Admin API on {', '.join(status.admin)}", soft_wrap=True, markup=False)
     if (reload := status.last_reload) and not reload.ok:
         console.print(f"last reload failed: {reload.error}", style="red", soft_wrap=True, markup=False)
     table = Table(box=None, pad_edge=False)
@@ -52,7 +55,7 @@ def print_hook_times(hooks: "list[HookTimes]") -> None:
     """How long hooks take: one table for each hook, one by phase, one by plugin."""
     from headgate.control.hook_times import by_phase, by_plugin, quantile_us
 
-    console = _console()
+    console = made_console()
     if not hooks:
         return console.print("no hook was called yet")
     for heading, rows in (("hook", hooks), ("phase", by_phase(hooks)), ("plugin", by_plugin(hooks))):
@@ -88,7 +91,7 @@ def _time(us: int) -> str:
 
 def print_hit(seen: "Seen") -> None:
     """One arrival at an inspected place."""
-    console = _console()
+    console = made_console()
     hit, worker = seen.hit, seen.worker
     if "error" in hit:
         return console.print(f"worker {worker}: {hit['error']}", style="red", markup=False)
@@ -116,7 +119,7 @@ def _clock_time(unix: float) -> str:
 
 def print_routes(config: Any) -> None:
     """The routes of a configuration, in the order they are written."""
-    console = _console()
+    console = made_console()
     table = Table(box=None, pad_edge=False)
     for heading in ("route", "methods", "host", "path", "action", "priority"):
         table.add_column(heading, overflow="fold")

@@ -105,9 +105,7 @@ class Merged:
             try:
                 one = self._parsed(kind, name, document)
             except ConfigError as error:
-                self._errors.append(
-                    ConfigError([p._replace(where=Where(f"{kind}/{name}")) for p in error.problems])
-                )
+                self._errors.append(error)
                 continue
             if kind in ("upstreams", "certificates"):
                 self._names[kind].append(name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ConfigError, Problem, suggestion
+from .errors import ConfigError, Problem, Where, suggestion
 from .hooks import PluginConfig
 from .routes import RouteConfig
 from .settings import Settings
@@ -52,16 +52,18 @@ def kind_named(name: str) -> Kind:
 
 
 def parsed(kind: Kind, name: str, document: Mapping[str, Any]) -> Settings:
-    """A document as its model; problems have the path `(kind, name, key...)`."""
+    """A document as its model; problems are in `kind/name`, and have the path `(kind, name, key...)`."""
+    where = Where(f"{kind.name}/{name}")
     given = dict(document)
     if kind.name in _NAMED and given.setdefault("name", name) != name:
         problem = Problem(
             f"the {kind.one} `{name}` calls itself `{given['name']}`",
             "leave `name` out: the resource's name is its name",
-            path=(kind.key, name, "name"),
+            where,
+            (kind.key, name, "name"),
         )
         raise ConfigError([problem])
-    return kind.model.parse(given, path=(kind.key, name))
+    return kind.model.parse(given, path=(kind.key, name), locate=lambda _: where)
 
 
 _NAMED = {kind.name for kind in KINDS.values() if "name" in kind.model.model_fields}

@@ -116,6 +116,8 @@ class Status(Message):
     workers: list[WorkerStatus]
     counters: dict[str, int]
     last_reload: ReloadOutcome | None = None
+    admin: list[str] = []
+    """Where the Admin API listens."""
     agent: int | None = None
     """The process id of the agent, if one runs."""
 

@@ -185,6 +185,7 @@ class Commands:
             workers=[worker.status() for worker in workers],
             counters=state.zone.counters(),
             last_reload=self._generations.last_reload,
+            admin=state.admin_listeners.bound(),
             agent=state.agent,
         )
 

@@ -1,0 +1,205 @@
+"""Changes of several resources, preconditions, patches, history: what the Admin API does and what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.kit import RunningGateway, Serve
+from e2e.kit.admin import Admin
+from e2e.kit.client import RawResponse
+
+MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
+ROUTE = {"path": "/r", "respond": "first", "headers": {"x-a": "1"}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("admin")
+
+
+@pytest.fixture(scope="module")
+def gateway(serve_module: Serve, folder: Path) -> RunningGateway:
+    return serve_module(
+        {
+            "admin": f"unix:{folder}/admin.sock",
+            "state_folder": str(folder / "state"),
+            "routes": [{"name": "file", "path": "/file", "respond": "of the file"}],
+        },
+        workers=2,
+    )
+
+
+@pytest.fixture
+def admin(gateway: RunningGateway, folder: Path) -> Admin:
+    api = Admin(f"unix:{folder}/admin.sock")
+    done = api.ask("POST", "/v1/rollback", {"revision": 0})
+    assert done.status == 200, done.body
+    return api
+
+
+def patch(api: Admin, kind: str, body: Any, **fields: str) -> RawResponse:
+    return api.ask("PATCH", "/v1/routes/r", body, {"Content-Type": kind, **fields})
+
+
+def test_preconditions_hold_for_every_verb(admin: Admin) -> None:
+    fresh = admin.put("/v1/routes/r", ROUTE).get("ETag") or ""
+    assert admin.get("/v1/routes/r").get("ETag") == fresh
+    assert admin.get("/v1/routes/r", **{"If-None-Match": fresh}).status == 304
+    for tag in ('"999999"', "*x", f"W/{fresh}", '""'):
+        stale = {"If-Match": tag}
+        assert admin.put("/v1/routes/r", {**ROUTE, "respond": "x"}, **stale).status == 412, tag
+        assert patch(admin, MERGE, {"headers": {"x-a": "2"}}, **stale).status == 412, tag
+        assert admin.delete("/v1/routes/r", **stale).status == 412, tag
+    assert admin.put("/v1/routes/r", ROUTE, **{"If-None-Match": "*"}).status == 412
+    assert admin.get("/v1/routes/r").json() == ROUTE
+    changed = patch(admin, MERGE, {"headers": {"x-a": "2"}}, **{"If-Match": f'"7777", {fresh}'})
+    assert changed.status == 200 and changed.get("ETag") != fresh
+    assert admin.delete("/v1/routes/r", **{"If-Match": "*"}).status == 204
+    assert admin.put("/v1/routes/r", ROUTE, **{"If-Match": "*"}).status == 412
+    assert admin.delete("/v1/routes/r").status == 404
+
+
+def test_patches_change_what_they_say(admin: Admin) -> None:
+    admin.put("/v1/routes/r", ROUTE)
+    assert patch(admin, MERGE, {"headers": None, "priority": 3}).json() == {
+        "path": "/r",
+        "respond": "first",
+        "priority": 3,
+    }
+    operations = [
+        {"op": "test", "path": "/priority", "value": 3},
+        {"op": "replace", "path": "/respond", "value": "second"},
+        {"op": "add", "path": "/headers", "value": {"x/y": "1"}},
+        {"op": "move", "from": "/headers/x~1y", "path": "/headers/x"},
+        {"op": "remove", "path": "/priority"},
+    ]
+    assert patch(admin, PATCH, operations).json() == {
+        "path": "/r",
+        "respond": "second",
+        "headers": {"x": "1"},
+    }
+    for bad, status in (
+        ([{"op": "test", "path": "/respond", "value": "first"}], 422),
+        ([{"op": "remove", "path": "/nothing"}], 422),
+        ([{"op": "add", "path": "respond", "value": 1}], 400),
+        ([{"op": "replace", "path": "", "value": []}], 422),
+        ({"op": "add"}, 400),
+    ):
+        assert patch(admin, PATCH, bad).status == status, bad
+    assert admin.get("/v1/routes/r").json()["respond"] == "second"
+
+
+def test_a_transaction_is_done_whole_or_not_at_all(admin: Admin, gateway: RunningGateway) -> None:
+    upstream = {"op": "put", "kind": "upstreams", "name": "u", "resource": {"servers": ["127.0.0.1:9"]}}
+    route = {"op": "put", "kind": "routes", "name": "r", "resource": {"path": "/r", "to": "u"}}
+    assert admin.put("/v1/routes/r", route["resource"]).status == 422  # its upstream is not there yet
+    assert admin.ask("POST", "/v1/validate", {"operations": [route]}).status == 422
+    assert admin.ask("POST", "/v1/validate", {"operations": [route, upstream]}).json()["valid"]
+    assert admin.ask("POST", "/v1/transactions?dry_run=true", {"operations": [route, upstream]}).status == 200
+    assert admin.get("/v1/routes/r").status == 404
+    assert admin.ask("POST", "/v1/transactions", {"operations": [route, upstream]}).status == 200
+    assert gateway.get("/r").status == 502
+    assert admin.delete("/v1/upstreams/u").status == 422  # it is still named
+    gone = [
+        {"op": "delete", "kind": kind, "name": name} for kind, name in (("upstreams", "u"), ("routes", "r"))
+    ]
+    wrong = [*gone, {"op": "put", "kind": "routes", "name": "x", "resource": {"pth": "/"}}]
+    assert admin.ask("POST", "/v1/transactions", {"operations": wrong}).status == 422
+    late = [{**gone[0], "if_match": 1}, gone[1]]
+    assert admin.ask("POST", "/v1/transactions", {"operations": late}).status == 412
+    assert gateway.get("/r").status == 502
+    assert admin.ask("POST", "/v1/transactions", {"operations": gone}).status == 200
+    assert gateway.get("/r").status == 404
+
+
+def test_history_diff_and_rollback_tell_and_undo(admin: Admin, gateway: RunningGateway) -> None:
+    first = admin.put("/v1/routes/r", ROUTE).get("x-headgate-revision")
+    admin.put("/v1/routes/r", {**ROUTE, "respond": "second", "headers": {}})
+    entries = admin.get("/v1/history?kind=routes&name=r&limit=2").json()["entries"]
+    assert [entry["edits"][0]["after"]["respond"] for entry in entries] == ["second", "first"]
+    assert entries[1]["edits"][0]["before"] is None and entries[0]["author"] == "socket"
+    edits = admin.get(f"/v1/diff?from={first}").json()["edits"]
+    assert [(edit["name"], edit["before"]["respond"], edit["after"]["respond"]) for edit in edits] == [
+        ("r", "first", "second")
+    ]
+    assert gateway.get("/r").text == "second"
+    assert admin.ask("POST", "/v1/rollback", {"revision": int(first or 0)}).status == 200
+    assert gateway.get("/r", [("x-a", "1")]).text == "first"
+    assert admin.ask("POST", "/v1/rollback", {"revision": 999999}).status == 404
+
+
+def test_lists_have_pages_and_are_searched(admin: Admin) -> None:
+    puts = [
+        {
+            "op": "put",
+            "kind": "routes",
+            "name": f"r{n}",
+            "resource": {"path": f"/r{n}", "respond": f"text {n}"},
+        }
+        for n in range(5)
+    ]
+    admin.ask("POST", "/v1/transactions", {"operations": puts})
+    page = admin.get("/v1/routes?limit=2").json()
+    assert [item["name"] for item in page["items"]] == ["r0", "r1"] and page["next"] == "r1"
+    rest = admin.get("/v1/routes?limit=100&after=r1").json()
+    assert [item["name"] for item in rest["items"]] == ["r2", "r3", "r4"] and rest["next"] is None
+    assert [item["name"] for item in admin.get("/v1/routes?search=TEXT%203").json()["items"]] == ["r3"]
+    for wrong in ("limit=0", "limit=x", "limit=1001", "nothing=1", "limit=1&limit=2"):
+        assert admin.get(f"/v1/routes?{wrong}").status == 400, wrong
+
+
+def test_what_the_file_says_stays(admin: Admin, gateway: RunningGateway) -> None:
+    admin.put("/v1/routes/file", {"path": "/file", "respond": "of the store"})
+    assert gateway.get("/file").text == "of the file"
+    assert admin.get("/v1/status").json()["left_out"] == ["routes/file"]
+
+
+def test_status_tells_what_is_in_force_and_where(admin: Admin, gateway: RunningGateway) -> None:
+    revision = int(admin.put("/v1/routes/r", ROUTE).get("x-headgate-revision") or 0)
+    status = admin.get("/v1/status").json()
+    assert (status["revision"], status["store"]["revision"], status["store"]["not_applied"]) == (
+        revision,
+        revision,
+        None,
+    )
+    assert status["store"]["connected"] and status["resources"]["routes"] == 1
+    assert {worker["generation"] for worker in status["workers"]} == {status["generation"]}
+    assert len(status["workers"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b'{"path": "/x", "path": "/y", "respond": "x"}', 400),
+        (b'{"path": "/x", "respond": NaN}', 400),
+        (b"[" * 100_000, 400),
+        (b'{"path": "/\xff"}', 400),
+        (b'{"path": "/x", "respond": "x", "priority": 1e400}', 422),
+        (b'{"path": "/x", "respond": "x", "priority": ' + b"9" * 5000 + b"}", 400),
+        (json.dumps({"path": "/x", "respond": "\ud800"}).encode(), 422),
+        (b'{"path": "/x", "to": "localhost\\u0000:9"}', 422),
+    ],
+)
+def test_malformed_bodies_are_refused_and_harm_nothing(
+    admin: Admin, gateway: RunningGateway, body: bytes, status: int
+) -> None:
+    refused = admin.put("/v1/routes/bad", body)
+    assert refused.status == status, refused.body
+    assert refused.get("Content-Type") == "application/problem+json"
+    assert admin.get("/v1/routes/bad").status == 404
+    assert "Traceback" not in gateway.log()
+
+
+def test_two_writers_at_once_both_win_or_hear_of_it(admin: Admin, gateway: RunningGateway) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def write(number: int) -> int:
+        return admin.put(f"/v1/routes/w{number}", {"path": f"/w{number}", "respond": f"{number}"}).status
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(write, range(24))) == {201}
+    assert [gateway.get(f"/w{number}").text for number in range(24)] == [str(number) for number in range(24)]
