@@ -1,6 +1,7 @@
 """What holds for every store of configuration, each with its real server."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +18,7 @@ from headgate.stores import (
     Snapshot,
     Store,
     StoreConflict,
+    StoreCorrupt,
     StoreUnavailable,
     Transaction,
     Update,
@@ -24,6 +26,7 @@ from headgate.stores import (
 )
 
 from .kit.net import eventually
+from .kit.store_memories import memory_of, restore, spoiled_memories
 from .kit.stores import KINDS, NETWORKED, QUICK, Place, StoreServers
 
 
@@ -404,6 +407,63 @@ async def test_a_transaction_whose_response_was_lost_is_done_once(cut_place: Pla
             await store.apply(once)
         await applied(store, once)
         assert [entry.edits[0].after for entry in await store.history()] == [{"n": 1}, {"n": 0}]
+
+
+async def test_garbage_is_told_and_what_was_known_goes_on_until_it_is_mended(cut_place: Place) -> None:
+    async with cut_place.open() as store, cut_place.open(is_direct=True) as other:
+        first = await other.apply(puts((A, {"n": 1})))
+        watch = store.watch(first)
+        waiting = asyncio.ensure_future(next_changes(watch))
+        good = await memory_of(cut_place)
+        for spoiled in await spoiled_memories(cut_place, good):
+            await restore(cut_place, spoiled)
+            with pytest.raises(StoreCorrupt):
+                await store.load()
+            assert not waiting.done()
+        await restore(cut_place, good)
+        newest = await other.apply(puts((A, {"n": 2})))
+        update = await waiting
+        assert (update.revision, update.changes[0].document) == (newest, {"n": 2})
+
+
+async def test_a_store_that_went_back_and_counted_up_again_is_read_anew(cut_place: Place) -> None:
+    """As when a replica that lagged was promoted: the numbers are the same, the history is another."""
+    async with cut_place.open() as store, cut_place.open(is_direct=True) as other:
+        await other.apply(puts((A, {"n": 1}), (B, {"n": 1})))
+        old = await memory_of(cut_place)
+        watch = store.watch()
+        await next_of(watch)
+        lost = await other.apply(puts((A, {"n": "lost"})))
+        await next_of(watch)
+        cut_place.proxy.cut()
+        waiting = asyncio.ensure_future(next_of(watch))
+        await restore(cut_place, old)
+        for number in range(2, 5):
+            newest = await other.apply(puts((B, {"n": number})))
+        assert newest.number > lost.number
+        cut_place.proxy.mend()
+        update = await waiting
+        assert isinstance(update, Snapshot)
+        assert (update.revision, documents(update)) == (newest, {A: {"n": 1}, B: {"n": 4}})
+
+
+async def test_many_nodes_come_back_spread_over_time(cut_place: Place) -> None:
+    """Forty nodes after a restart: no moment takes them all, and none tries twice at once."""
+    timing = replace(QUICK, spread_s=2, longest_s=2, poll_s=60, keepalive_s=60)
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(cut_place.open(timing=timing)) for _ in range(40)]
+        watches = [store.watch() for store in stores]
+        await asyncio.gather(*(next_of(watch) for watch in watches))
+        waiting = [asyncio.ensure_future(next_of(watch)) for watch in watches]
+        await asyncio.sleep(0.3)  # until all have read that there is nothing new, and wait
+        before = cut_place.proxy.accepted
+        cut_place.proxy.drop()
+        async with cut_place.open(is_direct=True) as other:
+            await other.apply(puts((A, {"n": 1})))
+        await asyncio.gather(*waiting)
+        times = cut_place.proxy.times[before:]
+        busiest = max(sum(start <= one < start + 0.2 for one in times) for start in times)
+        assert busiest <= len(times) * 0.4
 
 
 async def applied(store: Store, transaction: Transaction) -> Revision:

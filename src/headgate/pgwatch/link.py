@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -60,6 +61,7 @@ class Link:
         self._statements: dict[str, Any] = {}
         self._is_listening = False
         self._keeper: asyncio.Task[None] | None = None
+        self._not_before = 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -102,6 +104,8 @@ class Link:
         """Sees to it that the wakers are set from now on; to be called before each read of a watch."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
+        if not self.is_connected:
+            await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
         if not self.is_connected or not (self._is_listening or self.is_pooled):
             await self.call(self._listen_on)
 
@@ -109,6 +113,11 @@ class Link:
         if not self.is_pooled:
             await connection.add_listener(schema.CHANNEL, lambda *_: self.wake())
             self._is_listening = True
+
+    def _on_cut(self, *_: Any) -> None:
+        """The connection has ended: watches make another, not all nodes' in the same moment."""
+        self._not_before = time.monotonic() + random.uniform(0, self.timing.spread_s)
+        self.wake()
 
     def wake(self) -> None:
         """Something may have happened."""
@@ -180,7 +189,7 @@ class Link:
             raise Unavailable(self.error) from None
         if self.is_pooled:
             log.info("PostgreSQL is behind a pooler: polling; hint: give the watch a direct URL")
-        connection.add_termination_listener(lambda *_: self.wake())
+        connection.add_termination_listener(self._on_cut)
 
     def _failure(self, error: Any) -> Exception:
         state = error.sqlstate or ""
@@ -210,7 +219,7 @@ class Link:
                 try:
                     await self.call(lambda connection: connection.fetchval("SELECT 1"))
                 except (Unavailable, asyncpg.PostgresError):
-                    self.wake()
+                    self._on_cut()
             elif not self.is_connected:
                 self.wake()
 

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from urllib.parse import quote, unquote
 
 from headgate.stores.base import (
-    Change,
     Changes,
     Document,
     Edit,
@@ -27,10 +26,11 @@ from headgate.stores.base import (
 )
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreReadOnly, StoreUnavailable
-from headgate.stores.files_history import FolderHistory, Record, State, replace_file
+from headgate.stores.files_history import FolderHistory, State, replace_file
 from headgate.stores.files_tree import FolderTree, Place, file_of
 from headgate.stores.files_writing import checked_place, content
-from headgate.stores.planning import Step, merged, oldest_kept, planned, touches, undone
+from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
+from headgate.stores.records import Record, changes_of
 from headgate.stores.watching import HistoryGap, resumable
 
 AUTHOR = "files"
@@ -72,12 +72,7 @@ class ConfigurationFolder:
                 raise HistoryGap
             last = min(state.head.number, position.number + MOST_REVISIONS_AT_ONCE)
             records = [self._history.record(number) for number in range(position.number + 1, last + 1)]
-            changes = [
-                Change(step.edit.key, step.edit.after, record.entry.revision.number)
-                for record in records
-                for step in record.steps
-            ]
-            return merged(records[-1].entry.revision, changes)
+            return changes_of(records)
 
     def apply(self, transaction: Transaction) -> Revision:
         """Does a transaction: history, files, head."""
@@ -242,8 +237,7 @@ class ConfigurationFolder:
     def _record(
         self, revision: Revision, steps: tuple[Step, ...], author: str, note: str, *, writes_files: bool
     ) -> None:
-        edits = tuple(step.edit for step in steps)
-        record = Record(Entry(revision, datetime.now(UTC), author, note, edits), steps, writes_files)
+        record = Record.of(revision, datetime.now(UTC), author, note, steps, writes_files=writes_files)
         self._history.begin(record)
         self._end(record)
 

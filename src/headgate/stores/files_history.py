@@ -14,26 +14,16 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from headgate.stores.base import Edit, Entry, Key, Resource, Revision, new_mark
+from headgate.stores.base import Key, Resource, Revision, new_mark
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import StoreCorrupt
-from headgate.stores.planning import Step
+from headgate.stores.records import Record
 
 CHECKPOINT_EACH = 64
 RECENT_MARKS = 64
-
-
-@dataclass(slots=True)
-class Record:
-    """An entry of the history as it lies on disk; `writes_files` if its transaction also wrote the files."""
-
-    entry: Entry
-    steps: tuple[Step, ...]
-    writes_files: bool
 
 
 @dataclass(slots=True)
@@ -95,24 +85,13 @@ class FolderHistory:
 
     def begin(self, record: Record) -> None:
         """Writes the entry of a new revision."""
-        entry = record.entry
-        edits: list[dict[str, Any]] = [
-            {"key": str(s.edit.key), "before": s.edit.before, "after": s.edit.after, "former": s.former}
-            for s in record.steps
-        ]
-        told: dict[str, Any] = {
-            "revision": str(entry.revision),
-            "at": entry.at.isoformat(),
-            "author": entry.author,
-        }
-        told |= {"note": entry.note, "writes_files": record.writes_files, "edits": edits}
-        self._replace(f"history/{entry.revision.number:012}.json", told)
+        self._replace(f"history/{record.number:012}.json", record.plain())
 
     def end(self, record: Record) -> None:
         """Makes it the head."""
         state = self.state()
         _advance(state, record)
-        state.marks[record.entry.revision.mark] = record.entry.revision.number
+        state.marks[record.entry.revision.mark] = record.number
         state.marks = dict(list(state.marks.items())[-RECENT_MARKS:])
         self._write_head(state)
         if state.head.number % CHECKPOINT_EACH == 0 or len(record.steps) > 1000:
@@ -130,19 +109,7 @@ class FolderHistory:
     def record(self, number: int) -> Record:
         """The entry of a revision."""
         where = f"history/{number:012}.json"
-        told = self._json(where)
-        try:
-            steps = tuple(
-                Step(Edit(key_of(edit["key"], where), edit["before"], edit["after"]), edit["former"])
-                for edit in told["edits"]
-            )
-            at = datetime.fromisoformat(told["at"])
-            edits = tuple(step.edit for step in steps)
-            revision = Revision.parse(told["revision"])
-            entry = Entry(revision, at, told["author"], told["note"], edits)
-            return Record(entry, steps, told["writes_files"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreCorrupt(f"`{self.folder / where}` is not an entry of a history: {error}") from None
+        return Record.of_plain(self._json(where), str(self.folder / where))
 
     def mark(self, number: int) -> str | None:
         """The mark of a revision that is kept."""
@@ -186,7 +153,7 @@ class FolderHistory:
 
 
 def _advance(state: State, record: Record) -> None:
-    number = record.entry.revision.number
+    number = record.number
     for step in record.steps:
         if step.edit.after is None:
             state.resources.pop(step.edit.key, None)

@@ -7,8 +7,11 @@ from headgate.stores.base import Store, Timing
 # scheme: module and class, imported when used, since each needs a library of its own
 SCHEMES: dict[str, tuple[str, str]] = {
     "files": ("files", "FilesStore"),
+    "etcd": ("etcd", "EtcdStore"),
     "postgresql": ("postgres", "PostgresStore"),
     "postgres": ("postgres", "PostgresStore"),
+    "redis": ("redis", "RedisStore"),
+    "rediss": ("redis", "RedisStore"),
     "sqlite": ("sqlite", "SqliteStore"),
 }
 

@@ -50,7 +50,12 @@ class PostgresStore(WatchedStore):
     def __init__(self, url: str, dsn: str, watch_dsn: str | None, prefix: str, timing: Timing) -> None:
         super().__init__(url, timing)
         link_timing = pgwatch.Timing(
-            timing.response_s, timing.keepalive_s, timing.poll_s, min(0.5, timing.poll_s)
+            timing.response_s,
+            timing.keepalive_s,
+            timing.poll_s,
+            min(0.5, timing.poll_s),
+            timing.spread_s,
+            timing.longest_s,
         )
         self._prefix = prefix
         self._node_prefix = f"{prefix.rstrip('/')}-nodes/"

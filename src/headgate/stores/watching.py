@@ -82,7 +82,7 @@ class WatchedStore:
                 except StoreError as error:
                     self.is_ill(error)
                     failures += 1
-                    await self._pause(failures)
+                    await self.pause(failures)
                     continue
                 if update is not None:
                     position = update.revision
@@ -110,7 +110,7 @@ class WatchedStore:
         self.is_well()
         return update
 
-    async def _pause(self, failures: int) -> None:
+    async def pause(self, failures: int) -> None:
         """Waits before the next try: by chance from the first one on, longer with each."""
         longest = min(self.timing.longest_s, self.timing.spread_s * 2 ** (failures - 1))
         await self.rest(random.uniform(0, longest))

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 
 from .net import reset
 
@@ -13,6 +14,8 @@ class CuttableProxy:
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.accepted = 0
+        self.times: list[float] = []
+        """When each connection came, in seconds of the monotonic clock."""
         self.is_cut = False
         self._swallowed_below = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -58,6 +61,7 @@ class CuttableProxy:
             except OSError:
                 return
             self.accepted += 1
+            self.times.append(time.monotonic())
             if self.is_cut:
                 reset(client)
                 continue

@@ -35,6 +35,75 @@ def redis(folder: Path) -> Iterator[str]:
         process.wait(timeout=20)
 
 
+class RedisServer:
+    """A redis-server that keeps what was written over a kill (`--appendfsync always`)."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            raise RuntimeError(f"no redis-server here; {HINT}")
+        self.port = free_port()
+        self._log = folder / "redis.log"
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+        self._command = [program, *place, "--appendonly", "yes", "--appendfsync", "always"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "RedisServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Starts it, and waits until it listens."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(self._command, stdout=output, stderr=output)
+        wait_for_port(self.port, self._process, self._log)
+
+    def kill(self) -> None:
+        """Kills it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=20)
+
+
+class EtcdServer:
+    """An etcd of one member."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("etcd")
+        if program is None:
+            raise RuntimeError(f"no etcd here; {HINT}")
+        self.port, peer = free_port(), free_port()
+        self._log = folder / "etcd.log"
+        client, other = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer}"
+        self._command = [program, "--data-dir", str(folder / "data"), "--name", "one"]
+        self._command += ["--listen-client-urls", client, "--advertise-client-urls", client]
+        self._command += ["--listen-peer-urls", other, "--initial-advertise-peer-urls", other]
+        self._command += ["--initial-cluster", f"one={other}"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "EtcdServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Starts it, and waits until it listens."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(self._command, stdout=output, stderr=output)
+        wait_for_port(self.port, self._process, self._log)
+
+    def kill(self) -> None:
+        """Kills it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=20)
+
+
 class PostgresServer:
     """A PostgreSQL server with one database, run by an unprivileged user; it can be killed and started again.
 
@@ -46,7 +115,9 @@ class PostgresServer:
         if not programs:
             raise RuntimeError(f"no PostgreSQL in /usr/lib/postgresql; {HINT}")
         self.programs = programs[-1]
-        self._home = tempfile.TemporaryDirectory(prefix="headgate-postgresql-", ignore_cleanup_errors=True)
+        self._home = tempfile.TemporaryDirectory(
+            prefix="headgate-postgresql-", dir=_quick_folder(), ignore_cleanup_errors=True
+        )
         self.data = Path(self._home.name) / "data"
         self.port = free_port()
         self.url = f"postgresql://gate@127.0.0.1:{self.port}/postgres"
@@ -138,6 +209,15 @@ def postgresql(folder: Path) -> Iterator[str]:
     """A PostgreSQL server with one database, run by an unprivileged user; gives its URL."""
     with PostgresServer(folder) as server:
         yield server.url
+
+
+def _quick_folder() -> str | None:
+    """A folder in memory, where there is room in it for a few small databases."""
+    with contextlib.suppress(OSError):
+        room = os.statvfs("/dev/shm")
+        if room.f_bavail * room.f_frsize > 4 << 30:
+            return "/dev/shm"
+    return None
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

@@ -8,7 +8,7 @@ from typing import Any
 from headgate.stores import Store, Timing, open_store
 
 from .cuttable import CuttableProxy
-from .services import PostgresServer
+from .services import EtcdServer, PostgresServer, RedisServer
 
 QUICK = Timing(spread_s=0.05, longest_s=0.2, poll_s=0.5, keepalive_s=0.3, response_s=5)
 
@@ -82,7 +82,29 @@ def _postgres(folder: Path, server: PostgresServer, number: int, stack: contextl
     )
 
 
-_SERVERS: dict[str, Callable[[Path], Any]] = {"postgres": PostgresServer}
-_PLACES: dict[str, Callable[..., Place]] = {"sqlite": _sqlite, "files": _files, "postgres": _postgres}
+def _redis(folder: Path, server: RedisServer, number: int, stack: contextlib.ExitStack) -> Place:
+    proxy = stack.enter_context(CuttableProxy(("127.0.0.1", server.port)))
+    url, direct = (f"redis://127.0.0.1:{port}/0?name=test{number}" for port in (proxy.port, server.port))
+    return Place(url, direct, proxy, server)
+
+
+def _etcd(folder: Path, server: EtcdServer, number: int, stack: contextlib.ExitStack) -> Place:
+    proxy = stack.enter_context(CuttableProxy(("127.0.0.1", server.port)))
+    url, direct = (f"etcd://127.0.0.1:{port}/test{number}" for port in (proxy.port, server.port))
+    return Place(url, direct, proxy, server)
+
+
+_SERVERS: dict[str, Callable[[Path], Any]] = {
+    "postgres": PostgresServer,
+    "redis": RedisServer,
+    "etcd": EtcdServer,
+}
+_PLACES: dict[str, Callable[..., Place]] = {
+    "sqlite": _sqlite,
+    "files": _files,
+    "postgres": _postgres,
+    "redis": _redis,
+    "etcd": _etcd,
+}
 KINDS = list(_PLACES)
 NETWORKED = [kind for kind in KINDS if kind in _SERVERS]

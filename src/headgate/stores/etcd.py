@@ -1,0 +1,322 @@
+"""Configuration in etcd v3: one head, resources and a log under a prefix, one watch for all of it.
+
+How it works: a transaction is one transaction of etcd's while it fits (128 operations, 1.5 MiB). One that does not
+is written aside first, as a whole new generation of the resources, and takes effect when the head names that
+generation; readers never see a part. The watch is of the head alone and only wakes, so what etcd compacts (by its own
+revisions) is never missed; each `keepalive_s` the head is read, which finds out a watch that has gone deaf and a
+member without a leader.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from headgate.stores.base import Document, Key, Node, Resource, Timing, new_mark
+from headgate.stores.documents import decoded, encoded
+from headgate.stores.errors import StoreCorrupt, StoreError, StoreUnavailable
+from headgate.stores.etcd_client import (
+    EtcdClient,
+    behind,
+    chunks,
+    pairs_of,
+    put_of,
+    range_of,
+    revision_of,
+    unmoved,
+)
+from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
+from headgate.stores.planning import Step
+from headgate.stores.records import Record
+
+MOST_OPERATIONS, MOST_BYTES, PAGE = 100, 1_000_000, 1000
+
+
+class EtcdStore(LoggedStore):
+    """See the module; `etcd://user:password@host:2379,other:2379/prefix?tls=true&ca=/file&cert=/file&key=/file`."""
+
+    def __init__(self, url: str, timing: Timing) -> None:
+        super().__init__(url, timing)
+        parts = urlsplit(url)
+        self._client = EtcdClient(parts, timing)
+        self._root = (unquote(parts.path).strip("/") or "headgate").encode() + b"/"
+        self._head_key = self._root + b"head"
+        self._generation = "0"
+        self._head_revision = 0
+        self._listening: asyncio.Task[None] | None = None
+        self._is_listening = asyncio.Event()
+
+    @classmethod
+    def of_url(cls, url: str, timing: Timing) -> "EtcdStore":
+        """The store of a URL; raises `ValueError`."""
+        if not urlsplit(url).netloc:
+            raise ValueError(f"`{url}` is not a valid store\n  hint: etcd://127.0.0.1:2379/headgate")
+        return cls(url, timing)
+
+    async def read(self, keys: Collection[Key] | None) -> Reading:
+        """See `LoggedStore`."""
+        if keys is not None and len(keys) <= MOST_OPERATIONS:
+            while True:
+                generation = self._generation
+                head, proof, found = await self._with_head(
+                    [range_of(self._name(generation, str(key))) for key in keys]
+                )
+                if head.generation == generation:
+                    return Reading(head, proof, self._resources(generation, found))
+        head, proof, _, revision = await self._head()
+        first = self._name(head.generation, "")
+        found, end = [], behind(first)
+        while True:
+            asked = range_of(first, end, revision=str(revision), limit=str(PAGE))
+            told = await self._called("kv/range", asked)
+            pairs = pairs_of(told)
+            found += pairs
+            if not told.get("more") or not pairs:
+                break
+            first = pairs[-1][0] + b"\0"
+        resources = self._resources(head.generation, found)
+        wanted = resources if keys is None else {key: resources[key] for key in keys if key in resources}
+        return Reading(head, proof, wanted)
+
+    async def records(self, first: int, last: int) -> tuple[Head, list[Record]]:
+        """See `LoggedStore`."""
+        log = range_of(self._log(first), self._log(last + 1))
+        head, _, found, revision = await self._head([log])
+        records = []
+        for key, value, _ in found:
+            where = key.decode(errors="replace")
+            told = decoded(value, where)
+            if "pieces" in told:
+                prefix = self._pieces(where.rpartition("/")[2], str(told["pieces"]))
+                asked = range_of(prefix, behind(prefix), revision=str(revision))
+                value = b"".join(one[1] for one in pairs_of(await self._called("kv/range", asked)))
+            records.append(record_of(where, value))
+        return head, records
+
+    async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
+        """See `LoggedStore`."""
+        told = json.dumps(record.plain())
+        texts = {step.edit.key: resource_text(step, head.number) for step in record.steps}
+        for key, text in texts.items():
+            if text is not None and len(text) > MOST_BYTES:
+                raise ValueError(f"`{key}` has {len(text)} bytes\n  hint: etcd takes {MOST_BYTES}")
+        size = len(told) + sum(len(text) for text in texts.values() if text is not None)
+        if len(texts) > MOST_OPERATIONS or size > MOST_BYTES:
+            return await self._commit_aside(reading, head, record, told)
+        operations: list[dict[str, Any]] = []
+        for key, text in texts.items():
+            name = self._name(head.generation, str(key))
+            operations.append(
+                {"request_delete_range": range_of(name)}
+                if text is None
+                else {"request_put": put_of(name, text)}
+            )
+        return await self._commit(reading, head, [*operations, _put(self._log(head.number), told)])
+
+    async def _commit_aside(self, reading: Reading, head: Head, record: Record, told: str) -> bool:
+        """Writes all resources as another generation, then the head that names it."""
+        whole = await self.read(None)
+        if whole.proof != reading.proof:
+            return False
+        generation = new_mark()
+        texts = {str(key): _text(one) for key, one in whole.resources.items()}
+        for step in record.steps:
+            _take(texts, step, head.number)
+        pieces = self._pieces(f"{head.number:012}", generation)
+        parts = [told[at : at + MOST_BYTES // 2] for at in range(0, len(told), MOST_BYTES // 2)]
+        puts = [(pieces + f"{number:06}".encode(), part) for number, part in enumerate(parts)]
+        puts += [(self._name(generation, name), text) for name, text in texts.items()]
+        first = 0
+        for chunk in chunks(puts, MOST_OPERATIONS, MOST_BYTES):
+            done = await self._called("kv/txn", {"success": [_put(key, value) for key, value in chunk]})
+            first = first or revision_of(done)
+        log = _put(self._log(head.number), json.dumps({"pieces": generation}))
+        later = replace(head, generation=generation)
+        # somebody who compacts meanwhile sweeps up what no head names: then the first piece is gone
+        is_done = await self._commit(reading, later, [log], [unmoved(puts[0][0], first)])
+        old = [self._name(whole.head.generation, "")] if is_done else [pieces, self._name(generation, "")]
+        for prefix in old:
+            await self._called("kv/deleterange", range_of(prefix, behind(prefix)))
+        return is_done
+
+    async def forget(self, reading: Reading, head: Head) -> bool:
+        """See `LoggedStore`."""
+        current = self._name(head.generation, "")
+        every = self._root + b"g/"
+        gone = [
+            range_of(self._log(0), self._log(head.oldest)),
+            range_of(self._root + b"piece/", self._root + f"piece/{head.oldest:012}".encode()),
+            range_of(every, current),
+            range_of(behind(current), behind(every)),
+        ]
+        return await self._commit(reading, head, [{"request_delete_range": one} for one in gone])
+
+    async def _commit(
+        self,
+        reading: Reading,
+        head: Head,
+        operations: Sequence[dict[str, Any]],
+        compare: Sequence[dict[str, Any]] = (),
+    ) -> bool:
+        asked = {
+            "compare": [unmoved(self._head_key, reading.proof), *compare],
+            "success": [*operations, _put(self._head_key, head.text())],
+        }
+        return bool((await self._called("kv/txn", asked)).get("succeeded"))
+
+    async def _head(self, asked: Sequence[dict[str, Any]] = ()) -> tuple[Head, int, list[Any], int]:
+        """The head, its revision, the pairs of some ranges in the same state, and the state's revision."""
+        while True:
+            told = await self._called(
+                "kv/txn", {"success": [_range(range_of(self._head_key)), *map(_range, asked)]}
+            )
+            try:
+                ranges = [pairs_of(one["response_range"]) for one in told["responses"]]
+            except (KeyError, TypeError):
+                raise StoreCorrupt("etcd said a transaction that is none") from None
+            if ranges[0]:
+                break
+            first = [_put(self._head_key, self.first_head())]
+            await self._called("kv/txn", {"compare": [unmoved(self._head_key, 0)], "success": first})
+        _, value, proof = ranges[0][0]
+        head = Head.of_text(value, self._head_key.decode(errors="replace"))
+        self._generation, self._head_revision = head.generation, proof
+        return head, proof, [pair for one in ranges[1:] for pair in one], revision_of(told)
+
+    async def _with_head(self, asked: Sequence[dict[str, Any]]) -> tuple[Head, int, list[Any]]:
+        head, proof, found, _ = await self._head(asked)
+        return head, proof, found
+
+    async def listen(self) -> None:
+        """See `WatchedStore`."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen_on())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timing.response_s):
+                await self._is_listening.wait()
+
+    async def _listen_on(self) -> None:
+        """Watches the head, and again after each failure."""
+        failures = 0
+        while not self.is_closed:
+            watching = asyncio.create_task(self._watch_head())
+            try:
+                while not watching.done():
+                    await asyncio.wait([watching], timeout=self.timing.keepalive_s)
+                    known = self._head_revision
+                    if not watching.done():
+                        await self._head()
+                        failures = 0
+                        if self._head_revision != known:
+                            self.wake()
+                            break  # the watch did not tell: it may have gone deaf
+            except StoreError:
+                pass  # is in `health` already
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
+                self._is_listening.set()  # a watch that waits for it asks by itself
+            failures += 1
+            await self.pause(failures)
+
+    async def _watch_head(self) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            async for _ in self._client.watch(self._head_key):
+                self._is_listening.set()
+                self.wake()
+
+    @contextlib.asynccontextmanager
+    async def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AsyncIterator[None]:
+        """See `Store`; a node that has lost its lease says anew that it is there."""
+        name = self._root + f"node/{quote(node, safe='')}".encode()
+        lease: int | None = None
+
+        async def say() -> None:
+            nonlocal lease
+            if lease is not None:
+                told = await self._called("lease/keepalive", {"ID": str(lease)})
+                if int(told.get("result", {}).get("TTL", 0)) > 0:
+                    return
+            granted = await self._called("lease/grant", {"TTL": str(max(1, round(ttl_s)))})
+            lease = int(granted["ID"])
+            await self._called("kv/put", put_of(name, encoded(facts), lease))
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(ttl_s / 3)
+                with contextlib.suppress(StoreError):
+                    await say()
+
+        await say()
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(StoreError):
+                await self._called("lease/revoke", {"ID": str(lease)})
+
+    async def nodes(self) -> Sequence[Node]:
+        """See `Store`."""
+        prefix = self._root + b"node/"
+        found = pairs_of(await self._called("kv/range", range_of(prefix, behind(prefix))))
+        named = [(unquote(key.removeprefix(prefix).decode()), value) for key, value, _ in found]
+        return [Node(name, decoded(value, name)) for name, value in sorted(named)]
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await super().close()
+        while self._listening is not None and not self._listening.done():
+            self._listening.cancel()
+            await asyncio.wait([self._listening], timeout=0.05)
+        await self._client.close()
+
+    async def _called(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if self.is_closed:
+            raise StoreUnavailable("the store was closed")
+        try:
+            told = await self._client.call(path, body)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            self.is_ill(error)
+            raise
+        self.is_well()
+        return told
+
+    def _name(self, generation: str, name: str) -> bytes:
+        return self._root + f"g/{generation}/{name}".encode()
+
+    def _log(self, number: int) -> bytes:
+        return self._root + f"log/{number:012}".encode()
+
+    def _pieces(self, number: str, generation: str) -> bytes:
+        return self._root + f"piece/{number}.{generation}/".encode()
+
+    def _resources(self, generation: str, pairs: Sequence[tuple[bytes, bytes, int]]) -> dict[Key, Resource]:
+        prefix = self._name(generation, "")
+        found = [
+            resource_of(key.removeprefix(prefix).decode(errors="replace"), value) for key, value, _ in pairs
+        ]
+        return {one.key: one for one in found}
+
+
+def _put(key: bytes, value: str) -> dict[str, Any]:
+    return {"request_put": put_of(key, value)}
+
+
+def _range(asked: dict[str, Any]) -> dict[str, Any]:
+    return {"request_range": asked}
+
+
+def _text(resource: Resource) -> str:
+    return json.dumps({"revision": resource.revision, "document": resource.document})
+
+
+def _take(texts: dict[str, str], step: Step, number: int) -> None:
+    text = resource_text(step, number)
+    if text is None:
+        texts.pop(str(step.edit.key), None)
+    else:
+        texts[str(step.edit.key)] = text

@@ -1,0 +1,181 @@
+"""etcd v3 over its JSON gateway: one call at a time to one member, the next member after a failure.
+
+How it works: every etcd since 3.4 serves its gRPC calls as JSON under `/v3` on the same port. Keys and values are
+base64 there, and numbers are texts. Calls are linearizable, so a member without a leader fails instead of telling
+old news; a token that is no longer valid is asked for anew, once.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote
+
+import httpx
+
+from headgate.stores.base import Timing
+from headgate.stores.errors import StoreCorrupt, StoreReadOnly, StoreUnavailable
+
+_UNAUTHENTICATED, _DENIED, _INVALID = 16, 7, 3
+
+
+class EtcdClient:
+    """See the module."""
+
+    def __init__(self, parts: SplitResult, timing: Timing) -> None:
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        scheme = "https" if query.get("tls") == "true" or "ca" in query else "http"
+        user, _, hosts = parts.netloc.rpartition("@")
+        self.members = [f"{scheme}://{host if ':' in host else host + ':2379'}" for host in hosts.split(",")]
+        self._user, self._password = (unquote(one) for one in (*user.split(":", 1), "")[:2])
+        self._timing = timing
+        self._token = ""
+        self._turn = asyncio.Lock()
+        certificate = (query["cert"], query["key"]) if "cert" in query and "key" in query else None
+        self._http = httpx.AsyncClient(
+            verify=query.get("ca", True) if scheme == "https" else False,
+            cert=certificate,
+            timeout=timing.response_s,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=2),
+        )
+
+    async def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A call's response; raises `StoreUnavailable`, `StoreReadOnly`, `StoreCorrupt`."""
+        async with self._turn:
+            try:
+                response = await self._post(path, body)
+                if _is_token(response) and self._user:
+                    self._token = ""
+                    response = await self._post(path, body)
+            except (httpx.HTTPError, OSError) as error:
+                self.members.append(self.members.pop(0))
+                raise StoreUnavailable(
+                    str(error) or f"no response in time ({type(error).__name__})"
+                ) from None
+        return self._checked(response)
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        if self._user and not self._token:
+            login = {"name": self._user, "password": self._password}
+            found = await self._http.post(f"{self.members[0]}/v3/auth/authenticate", json=login)
+            self._token = self._checked(found).get("token", "")
+        headers = {"authorization": self._token} if self._token else {}
+        return await self._http.post(
+            f"{self.members[0]}/v3/{path}", content=json.dumps(body), headers=headers
+        )
+
+    def _checked(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            told = response.json()
+        except ValueError:
+            raise StoreCorrupt(f"`{self.members[0]}` did not say JSON: is it etcd?") from None
+        if not isinstance(told, dict):
+            raise StoreCorrupt(f"`{self.members[0]}` said JSON, but not as etcd does")
+        if response.status_code == 200:
+            return told
+        message = str(told.get("message") or told.get("error") or response.status_code)
+        if told.get("code") == _DENIED or "permission denied" in message:
+            raise StoreReadOnly(f"etcd: {message}")
+        self.members.append(self.members.pop(0))
+        raise StoreUnavailable(f"etcd: {message}")
+
+    async def watch(self, key: bytes) -> AsyncIterator[dict[str, Any]]:
+        """What is said on a watch of a key, from now on; ends with any failure. The first says that it stands."""
+        headers = {"Grpc-Metadata-hasleader": "true"}
+        if self._token:
+            headers["authorization"] = self._token
+        limit = httpx.Timeout(self._timing.response_s, read=None)
+        request = json.dumps({"create_request": {"key": text_of(key)}})
+        url = f"{self.members[0]}/v3/watch"
+        try:
+            async with self._http.stream(
+                "POST", url, content=request, headers=headers, timeout=limit
+            ) as said:
+                async for line in said.aiter_lines():
+                    told = json.loads(line)
+                    result = told.get("result") if isinstance(told, dict) else None
+                    if not isinstance(result, dict) or result.get("canceled"):
+                        raise StoreUnavailable(f"etcd ended the watch: {line[:200]}")
+                    yield result
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            raise StoreUnavailable(str(error) or type(error).__name__) from None
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        await self._http.aclose()
+
+
+def _is_token(response: httpx.Response) -> bool:
+    """Whether a token has expired, or was revoked since a user changed."""
+    if response.status_code == 200:
+        return False
+    text = response.text
+    return "invalid auth token" in text or "auth store is old" in text or "auth revision" in text
+
+
+def text_of(value: bytes) -> str:
+    """Bytes as etcd's JSON has them."""
+    return base64.b64encode(value).decode()
+
+
+def bytes_of(text: str) -> bytes:
+    """Bytes again; raises `StoreCorrupt`."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        raise StoreCorrupt("etcd said bytes that are not base64") from None
+
+
+def pairs_of(told: Mapping[str, Any]) -> list[tuple[bytes, bytes, int]]:
+    """Keys, values and their last revisions in a range's response; raises `StoreCorrupt`."""
+    try:
+        found = told.get("kvs", [])
+        return [(bytes_of(kv["key"]), bytes_of(kv.get("value", "")), int(kv["mod_revision"])) for kv in found]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StoreCorrupt("etcd said a range that is none") from None
+
+
+def revision_of(told: Mapping[str, Any]) -> int:
+    """The revision of a response; raises `StoreCorrupt`."""
+    try:
+        return int(told["header"]["revision"])
+    except (KeyError, TypeError, ValueError):
+        raise StoreCorrupt("etcd said no revision") from None
+
+
+def range_of(first: bytes, end: bytes | None = None, **options: Any) -> dict[str, Any]:
+    """A range request: a key, or all from `first` to before `end`."""
+    return {"key": text_of(first), **({} if end is None else {"range_end": text_of(end)}), **options}
+
+
+def put_of(key: bytes, value: str, lease: int | None = None) -> dict[str, Any]:
+    """A put request."""
+    return {"key": text_of(key), "value": text_of(value.encode()), **({"lease": str(lease)} if lease else {})}
+
+
+def unmoved(key: bytes, revision: int) -> dict[str, Any]:
+    """A comparison: the key's last revision is this one (0: there is no such key)."""
+    return {"key": text_of(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
+
+
+def behind(prefix: bytes) -> bytes:
+    """The end of all keys with a prefix that ends with `/`."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def chunks(
+    puts: Sequence[tuple[bytes, str]], most_operations: int, most_bytes: int
+) -> list[list[tuple[bytes, str]]]:
+    """Puts in pieces that etcd takes in one request."""
+    made: list[list[tuple[bytes, str]]] = []
+    size = most_bytes
+    for key, value in puts:
+        length = len(key) + len(value)
+        if size + length > most_bytes or len(made[-1]) == most_operations:
+            made.append([])
+            size = 0
+        made[-1].append((key, value))
+        size += length
+    return made

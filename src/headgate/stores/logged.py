@@ -1,0 +1,227 @@
+"""Stores on servers of keys and values: a head, the resources, and a log with one record a revision.
+
+How it works: the head says the newest revision; everything is written in one step of the server's that happens only
+if the head is still the one that was read. So revisions are in the order of their numbers, whoever writes, and a
+watch that was woken, late or never, reads the records after its position. The head also holds the newest marks, so
+that a transaction which is sent again is not done again.
+"""
+
+import contextlib
+import json
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from headgate.stores.base import Changes, Entry, Key, Resource, Revision, Snapshot, Transaction, new_mark
+from headgate.stores.documents import decoded, key_of
+from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreUnavailable
+from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
+from headgate.stores.records import Record, changes_of
+from headgate.stores.watching import HistoryGap, WatchedStore
+
+MOST_RECORDS_AT_ONCE = 200
+MOST_TRIES = 200
+RECENT_MARKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest revision of a store, the oldest that is kept, and where the resources are."""
+
+    epoch: str
+    number: int = 0
+    mark: str = ""
+    oldest: int = 0
+    generation: str = "0"
+    marks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def revision(self) -> Revision:
+        """The newest revision."""
+        return Revision(self.epoch, self.number, self.mark)
+
+    def after(self, mark: str) -> "Head":
+        """The head one revision later."""
+        marks = {**self.marks, mark: self.number + 1}
+        kept = dict(list(marks.items())[-RECENT_MARKS:])
+        return replace(self, number=self.number + 1, mark=mark, marks=kept)
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_text(cls, text: str | bytes, where: str) -> "Head":
+        """The head again; raises `StoreCorrupt`."""
+        told = decoded(text, where)
+        marks = told.get("marks")
+        numbers = [
+            told.get("number"),
+            told.get("oldest"),
+            *(marks.values() if isinstance(marks, dict) else [""]),
+        ]
+        texts = [told.get("epoch"), told.get("mark"), told.get("generation")]
+        is_head = all(type(one) is int for one in numbers) and all(type(one) is str for one in texts)
+        if not is_head or len(told) != 6:
+            raise StoreCorrupt(f"`{where}` is not the head of a store")
+        return cls(**told)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read in one state: the head, what proves later that it has not moved, and resources."""
+
+    head: Head
+    proof: Any
+    resources: dict[Key, Resource]
+
+
+class LoggedStore(WatchedStore):
+    """See the module; the stores say how the four steps are done."""
+
+    @abstractmethod
+    async def read(self, keys: Collection[Key] | None) -> Reading:
+        """The head and some resources, or all, of one state."""
+
+    @abstractmethod
+    async def records(self, first: int, last: int) -> tuple[Head, list[Record]]:
+        """The head, and those records from `first` to `last` that are there, in order."""
+
+    @abstractmethod
+    async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
+        """Writes a revision if the head has not moved; whether it had not."""
+
+    @abstractmethod
+    async def forget(self, reading: Reading, head: Head) -> bool:
+        """Writes a head with a higher `oldest`, if it has not moved, and removes the records below."""
+
+    @staticmethod
+    def first_head() -> str:
+        """The head of an empty store, which is written by whoever comes first."""
+        return Head(new_mark()).text()
+
+    async def load(self) -> Snapshot:
+        """See `Store`."""
+        reading = await self.read(None)
+        return Snapshot(reading.head.revision, MappingProxyType(reading.resources))
+
+    async def changes_since(self, position: Revision) -> Changes | None:
+        """See `WatchedStore`."""
+        head, found = await self.records(position.number, position.number + MOST_RECORDS_AT_ONCE)
+        if head.revision == position:
+            return None
+        known = found.pop(0) if found and found[0].number == position.number else None
+        if position.number and (known is None or known.entry.revision != position):
+            raise HistoryGap
+        if position.epoch != head.epoch or not head.oldest <= position.number < head.number:
+            raise HistoryGap
+        expected = range(position.number + 1, min(head.number, position.number + MOST_RECORDS_AT_ONCE) + 1)
+        if [one.number for one in found] != list(expected):
+            raise HistoryGap
+        return changes_of(found)
+
+    async def apply(self, transaction: Transaction) -> Revision:
+        """See `Store`."""
+        keys = {*(write.key for write in transaction.writes), *transaction.expected}
+        for _ in range(MOST_TRIES):
+            reading = await self.read(keys)
+            head = reading.head
+            if (done := head.marks.get(transaction.mark)) is not None:
+                return Revision(head.epoch, done, transaction.mark)
+            steps = planned(transaction, head.revision, reading.resources.get)
+            if not steps:
+                return head.revision
+            later = head.after(transaction.mark)
+            now = datetime.now(UTC)
+            record = Record.of(later.revision, now, transaction.author, transaction.note, steps)
+            if await self.commit(reading, later, record):
+                return later.revision
+        raise StoreUnavailable("others write all the time")
+
+    async def history(
+        self, *, limit: int = 100, before: int | None = None, key: Key | None = None
+    ) -> Sequence[Entry]:
+        """See `Store`."""
+        head = (await self.read(())).head
+        last = min(head.number, head.number if before is None else before - 1)
+        found: list[Entry] = []
+        while last >= max(head.oldest, 1) and len(found) < limit:
+            first = max(last - MOST_RECORDS_AT_ONCE + 1, head.oldest, 1)
+            _, records = await self.records(first, last)
+            found += [one.entry for one in reversed(records) if touches(one.entry, key)]
+            last = first - 1
+        return found[:limit]
+
+    async def at(self, number: int) -> Snapshot:
+        """See `Store`."""
+        reading = await self.read(None)
+        head, resources, last = reading.head, reading.resources, reading.head.number
+        if number > head.number:
+            raise LookupError(f"there is no revision {number} yet\n  hint: the newest is {head.number}")
+        if number < head.oldest:
+            raise RevisionCompacted(number, head.oldest)
+        mark = head.mark if number == head.number else ""
+        while last > number:
+            first = max(last - MOST_RECORDS_AT_ONCE + 1, number)
+            now, records = await self.records(first, last)
+            if len([one for one in records if one.number > number]) != last - max(first, number + 1) + 1:
+                raise RevisionCompacted(number, now.oldest)
+            newer = (one for one in reversed(records) if one.number > number)
+            resources = undone(resources, (step for one in newer for step in one.steps))
+            mark = records[0].entry.revision.mark if records[0].number == number else mark
+            last = first if first == number else first - 1
+        if number and not mark:
+            _, records = await self.records(number, number)
+            mark = records[0].entry.revision.mark if records else ""
+        return Snapshot(Revision(head.epoch, number, mark), MappingProxyType(resources))
+
+    async def compact(self, *, keep: int | None = None, older_than: timedelta | None = None) -> int:
+        """See `Store`."""
+        for _ in range(MOST_TRIES):
+            reading = await self.read(())
+            head = reading.head
+            last_old = (
+                None if older_than is None else await self._last_old(head, datetime.now(UTC) - older_than)
+            )
+            by_age = older_than is not None
+            oldest = oldest_kept(head.number, head.oldest, keep=keep, last_old=last_old, by_age=by_age)
+            if oldest == head.oldest or await self.forget(reading, replace(head, oldest=oldest)):
+                return oldest
+        raise StoreUnavailable("others write all the time")
+
+    async def _last_old(self, head: Head, limit: datetime) -> int | None:
+        """The number of the last record that is not younger than `limit`, by bisection."""
+        low, high = max(head.oldest, 1), head.number + 1
+        while low < high:
+            middle = (low + high) // 2
+            _, records = await self.records(middle, middle)
+            if records and records[0].entry.at > limit:
+                high = middle
+            else:
+                low = middle + 1
+        return low - 1 if low > max(head.oldest, 1) else None
+
+
+def resource_text(step: Step, number: int) -> str | None:
+    """What a resource's key holds after a step; `None` for a deleted one."""
+    after = step.edit.after
+    return None if after is None else json.dumps({"revision": number, "document": after})
+
+
+def resource_of(name: str, text: str | bytes) -> Resource:
+    """A resource again; raises `StoreCorrupt`."""
+    told = decoded(text, name)
+    document, revision = told.get("document"), told.get("revision")
+    if not isinstance(document, dict) or type(revision) is not int:
+        raise StoreCorrupt(f"`{name}` does not hold a resource")
+    return Resource(key_of(name, name), document, revision)
+
+
+def record_of(where: str, text: str | bytes) -> Record:
+    """A record of the log; raises `StoreCorrupt`."""
+    with contextlib.suppress(KeyError):
+        return Record.of_plain(decoded(text, where), where)
+    raise StoreCorrupt(f"`{where}` is not a record")

@@ -1,0 +1,232 @@
+"""Configuration in Redis or Valkey: a Lua script that writes a revision whole, a stream that keeps the log.
+
+How it works: `{NAME}:head`, `{NAME}:resources` (a hash) and `{NAME}:log` (a stream whose ids are the numbers) change
+together, in one script, if the head is still the one that was read. Its message on the channel `{NAME}` only wakes;
+messages that Redis drops cost time and nothing else. A replica that lagged and was promoted has other marks.
+Redis needs a second connection for the messages.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
+
+import redis.asyncio
+import redis.exceptions
+
+from headgate.stores.base import Document, Key, Node, Timing
+from headgate.stores.documents import decoded, encoded
+from headgate.stores.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
+from headgate.stores.records import Record
+
+_COMMIT = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+local change = cjson.decode(ARGV[4])
+for _, name in ipairs(change.gone) do redis.call('HDEL', KEYS[2], name) end
+for position = 5, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[position], ARGV[position + 1]) end
+redis.call('XADD', KEYS[3], change.number .. '-1', 'record', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('PUBLISH', KEYS[4], change.number)
+return 1
+"""
+_FORGET = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('XTRIM', KEYS[3], 'MINID', ARGV[3])
+return 1
+"""
+
+
+class RedisStore(LoggedStore):
+    """See the module; `redis://host:6379/0?name=headgate`, or `rediss://` for TLS."""
+
+    def __init__(self, url: str, server: str, name: str, timing: Timing) -> None:
+        super().__init__(url, timing)
+        self._keys = [f"{{{name}}}:{part}" for part in ("head", "resources", "log")]
+        self._channel = f"{{{name}}}"
+        self._redis: Any = redis.asyncio.Redis.from_url(
+            server,
+            socket_timeout=timing.response_s,
+            socket_connect_timeout=timing.response_s,
+            health_check_interval=timing.keepalive_s,
+            single_connection_client=False,
+            max_connections=2,
+            retry=None,
+        )
+        self._listening: asyncio.Task[None] | None = None
+        self._is_subscribed = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    def of_url(cls, url: str, timing: Timing) -> "RedisStore":
+        """The store of a URL; raises `ValueError`."""
+        parts = urlsplit(url)
+        query = parse_qs(parts.query)
+        name = query.pop("name", ["headgate"])[0]
+        return cls(url, urlunsplit(parts._replace(query=urlencode(query, doseq=True))), name, timing)
+
+    async def read(self, keys: Collection[Key] | None) -> Reading:
+        """See `LoggedStore`."""
+        names = None if keys is None else [str(key) for key in keys]
+
+        async def ask() -> Any:
+            async with self._redis.pipeline(transaction=True) as asked:
+                if names is None:
+                    asked.hgetall(self._keys[1])
+                elif names:
+                    asked.hmget(self._keys[1], names)
+                asked.set(self._keys[0], self.first_head(), nx=True)
+                asked.get(self._keys[0])
+                return await asked.execute()
+
+        *found, _, text = await self._asked(ask())
+        values = found[0] if found else []
+        pairs = values.items() if isinstance(values, dict) else zip(names or (), values, strict=True)
+        resources = [
+            resource_of(name.decode(errors="replace") if isinstance(name, bytes) else name, value)
+            for name, value in pairs
+            if value is not None
+        ]
+        return Reading(Head.of_text(text, self._keys[0]), text, {one.key: one for one in resources})
+
+    async def records(self, first: int, last: int) -> tuple[Head, list[Record]]:
+        """See `LoggedStore`."""
+
+        async def ask() -> Any:
+            async with self._redis.pipeline(transaction=True) as asked:
+                asked.xrange(self._keys[2], f"{first}-0", f"{last}-2")
+                asked.set(self._keys[0], self.first_head(), nx=True)
+                asked.get(self._keys[0])
+                return await asked.execute()
+
+        found, _, text = await self._asked(ask())
+        records = []
+        for id, fields in found:
+            where = f"{self._keys[2]} {id.decode()}"
+            records.append(record_of(where, fields.get(b"record", b"")))
+        return Head.of_text(text, self._keys[0]), records
+
+    async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
+        """See `LoggedStore`."""
+        texts = {str(step.edit.key): resource_text(step, head.number) for step in record.steps}
+        change = {"number": head.number, "gone": [name for name, text in texts.items() if text is None]}
+        pairs = [one for name, text in texts.items() if text is not None for one in (name, text)]
+        arguments = [reading.proof, head.text(), json.dumps(record.plain()), json.dumps(change), *pairs]
+        call = self._redis.eval(_COMMIT, 4, *self._keys, self._channel, *arguments)
+        is_done = bool(await self._asked(call))
+        if is_done:
+            self.wake()
+        return is_done
+
+    async def forget(self, reading: Reading, head: Head) -> bool:
+        """See `LoggedStore`."""
+        arguments = (reading.proof, head.text(), f"{head.oldest}-0")
+        return bool(await self._asked(self._redis.eval(_FORGET, 3, *self._keys, *arguments)))
+
+    @contextlib.asynccontextmanager
+    async def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AsyncIterator[None]:
+        """See `Store`."""
+        name, among = f"{self._channel}:node:{quote(node, safe='')}", f"{self._channel}:nodes"
+
+        async def say() -> None:
+            async with self._redis.pipeline(transaction=True) as asked:
+                asked.set(name, encoded(facts), px=int(ttl_s * 1000))
+                asked.sadd(among, quote(node, safe=""))
+                await asked.execute()
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(ttl_s / 3)
+                with contextlib.suppress(StoreError):
+                    await self._asked(say())
+
+        await self._asked(say())
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(StoreError):
+                await self._asked(self._redis.delete(name))
+
+    async def nodes(self) -> Sequence[Node]:
+        """See `Store`."""
+        among = f"{self._channel}:nodes"
+        names = sorted(one.decode() for one in await self._asked(self._redis.smembers(among)))
+        if not names:
+            return []
+        texts = await self._asked(self._redis.mget([f"{self._channel}:node:{name}" for name in names]))
+        gone = [name for name, text in zip(names, texts, strict=True) if text is None]
+        if gone:
+            await self._asked(self._redis.srem(among, *gone))
+        there = [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
+        return [Node(unquote(name), decoded(text, name)) for name, text in there]
+
+    async def listen(self) -> None:
+        """See `WatchedStore`."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen_on())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timing.response_s):
+                await self._is_subscribed.wait()
+
+    async def _listen_on(self) -> None:
+        """Subscribes, and again after each cut; a silent connection is tried each `keepalive_s`."""
+        failures = 0
+        while not self.is_closed:
+            messages = self._redis.pubsub()
+            try:
+                await messages.subscribe(self._channel)
+                failures = 0
+                while not self.is_closed:
+                    message = await messages.get_message(timeout=self.timing.keepalive_s)
+                    if message is None:
+                        await messages.ping()
+                        message = await messages.get_message(timeout=self.timing.response_s)
+                        if message is None:
+                            raise redis.exceptions.ConnectionError("no response in time")
+                    if message["type"] in ("message", "subscribe"):
+                        self._is_subscribed.set()
+                        self.wake()
+            except (redis.exceptions.RedisError, OSError) as error:
+                self.is_ill(error)
+                self._is_subscribed.set()  # a watch that waits for it asks by itself, and says what it finds
+                failures += 1
+            finally:
+                with contextlib.suppress(redis.exceptions.RedisError, OSError):
+                    await messages.aclose()
+            await self.pause(failures)
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await super().close()
+        while self._listening is not None and not self._listening.done():
+            self._listening.cancel()  # which the library may take for a time-out of its own
+            await asyncio.wait([self._listening], timeout=0.05)
+        with contextlib.suppress(redis.exceptions.RedisError, OSError):
+            await self._redis.aclose()
+
+    async def _asked(self, call: Awaitable[Any]) -> Any:
+        """What Redis says, or why it says nothing; one call at a time, on one connection."""
+        try:
+            async with self._turn, asyncio.timeout(self.timing.response_s):
+                result = await call
+        except redis.exceptions.ReadOnlyError as error:
+            await self._redis.connection_pool.disconnect()
+            raise StoreReadOnly(f"this Redis is a replica: {error}") from None
+        except redis.exceptions.NoPermissionError as error:
+            raise StoreReadOnly(str(error)) from None
+        except redis.exceptions.ResponseError as error:
+            is_type = "WRONGTYPE" in str(error)
+            failure: StoreError = StoreCorrupt(str(error)) if is_type else StoreUnavailable(str(error))
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            await self._redis.connection_pool.disconnect()
+            failure = StoreUnavailable(str(error) or "no response in time")
+        else:
+            self.is_well()
+            return result
+        self.is_ill(failure)
+        raise failure
