@@ -10,19 +10,25 @@ if TYPE_CHECKING:
     from .concurrency_limit import ConcurrencyLimit
     from .cors import Cors
     from .csrf import Csrf
+    from .error_pages import ErrorPages
     from .fault_injection import FaultInjection
+    from .headers import Headers
     from .honeypot import Honeypot
     from .ip_restriction import IpRestriction
     from .json_threat_protection import JsonThreatProtection
     from .key_auth import KeyAuth
     from .maintenance import Maintenance
     from .mirror import Mirror
+    from .proxy_rewrite import ProxyRewrite
     from .quota import Quota
     from .rate_limit import RateLimit
+    from .redirect import Redirect
     from .referer_restriction import RefererRestriction
     from .replay_protection import ReplayProtection
+    from .request_id import RequestId
     from .request_size import RequestSize
     from .request_validation import RequestValidation
+    from .response_rewrite import ResponseRewrite
     from .response_size import ResponseSize
     from .security_headers import SecurityHeaders
     from .signed_urls import SignedUrls
@@ -37,19 +43,25 @@ __all__ = [
     "ConcurrencyLimit",
     "Cors",
     "Csrf",
+    "ErrorPages",
     "FaultInjection",
+    "Headers",
     "Honeypot",
     "IpRestriction",
     "JsonThreatProtection",
     "KeyAuth",
     "Maintenance",
     "Mirror",
+    "ProxyRewrite",
     "Quota",
     "RateLimit",
+    "Redirect",
     "RefererRestriction",
     "ReplayProtection",
+    "RequestId",
     "RequestSize",
     "RequestValidation",
+    "ResponseRewrite",
     "ResponseSize",
     "SecurityHeaders",
     "SignedUrls",
@@ -65,19 +77,25 @@ BUILT_IN = {
     "concurrency-limit": "headgate.plugins.concurrency_limit:ConcurrencyLimit",
     "cors": "headgate.plugins.cors:Cors",
     "csrf": "headgate.plugins.csrf:Csrf",
+    "error-pages": "headgate.plugins.error_pages:ErrorPages",
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
+    "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",
     "json-threat-protection": "headgate.plugins.json_threat_protection:JsonThreatProtection",
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
     "maintenance": "headgate.plugins.maintenance:Maintenance",
     "mirror": "headgate.plugins.mirror:Mirror",
+    "proxy-rewrite": "headgate.plugins.proxy_rewrite:ProxyRewrite",
     "quota": "headgate.plugins.quota:Quota",
     "rate-limit": "headgate.plugins.rate_limit:RateLimit",
+    "redirect": "headgate.plugins.redirect:Redirect",
     "referer-restriction": "headgate.plugins.referer_restriction:RefererRestriction",
     "replay-protection": "headgate.plugins.replay_protection:ReplayProtection",
+    "request-id": "headgate.plugins.request_id:RequestId",
     "request-size": "headgate.plugins.request_size:RequestSize",
     "request-validation": "headgate.plugins.request_validation:RequestValidation",
+    "response-rewrite": "headgate.plugins.response_rewrite:ResponseRewrite",
     "response-size": "headgate.plugins.response_size:ResponseSize",
     "security-headers": "headgate.plugins.security_headers:SecurityHeaders",
     "signed-urls": "headgate.plugins.signed_urls:SignedUrls",

@@ -1,0 +1,117 @@
+"""Edits of header fields: what plugins that change messages have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, MutableMapping
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from headgate import ConfigError, Expression, Pattern
+
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"))
+
+
+class Map(BaseModel):
+    """A value that is made of another one by a pattern."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    header: str = Field(description="The field that is read.")
+    pattern: str = Field(description="What is replaced in its value, in the syntax of RE2.")
+    by: str = Field(description="What stands there then; `\\1` to `\\9` are what the groups matched.")
+    to: str | None = Field(default=None, description="The field that is set; null is the same one.")
+
+
+class Edits(BaseModel):
+    """Changes of header fields, done in this order: remove, rename, map, set, add, default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    remove: list[str] = Field(default=[], description="Fields that go; `x-debug-*` is all that begin so.")
+    rename: dict[str, str] = Field(default={}, description="Fields and their new names.")
+    map: list[Map] = Field(default=[], description="Values that are made of others by patterns.")
+    set: dict[str, str] = Field(
+        default={}, description="Fields that are set; a value that begins with `=` is an expression."
+    )
+    add: dict[str, str] = Field(default={}, description="Fields that are added to those of the same name.")
+    default: dict[str, str] = Field(default={}, description="Fields that are set if they are absent.")
+
+    @field_validator("rename", "set", "add", "default")
+    @classmethod
+    def _names(cls, fields: dict[str, str]) -> dict[str, str]:
+        for name, value in fields.items():
+            _check_name(name)
+            if value.startswith("="):
+                Expression(value[1:])
+            elif re.search(r"[\r\n\0]", value):
+                raise ConfigError(f"the value of `{name}` has more than one line", hint=None)
+        return fields
+
+    @field_validator("map")
+    @classmethod
+    def _patterns(cls, maps: list[Map]) -> list[Map]:
+        for one in maps:
+            _check_name(one.to or one.header)
+            Pattern(one.pattern)
+        return maps
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"`{name}` is not a valid header field name", hint="a name has no spaces: `x-a`")
+    if name.lower() in FRAMING:
+        raise ConfigError(f"`{name}` frames the message", hint="the gateway writes it")
+
+
+Value = Callable[[Any, Any], str]
+
+
+class Editor:
+    """Does the edits to the fields of a message."""
+
+    def __init__(self, edits: Edits) -> None:
+        names = [name.lower() for name in edits.remove]
+        self._remove = [name for name in names if not name.endswith("*")]
+        self._prefixes = tuple(name[:-1] for name in names if name.endswith("*"))
+        self._rename = list(edits.rename.items())
+        self._map = [(one.header, Pattern(one.pattern), one.by, one.to or one.header) for one in edits.map]
+        self._set = [(name, _value(value)) for name, value in edits.set.items()]
+        self._add = [(name, _value(value)) for name, value in edits.add.items()]
+        self._default = [(name, _value(value)) for name, value in edits.default.items()]
+
+    def edit(self, headers: Any, request: Any, response: Any = None) -> None:
+        """Does them; values that are expressions see the request, and the response where there is one."""
+        fields = cast(MutableMapping[str, str], headers)
+        for name in self._remove:
+            if name in fields:
+                del fields[name]
+        if self._prefixes:
+            for name in {name for name in headers if name.startswith(self._prefixes)}:
+                del fields[name]
+        for old, new in self._rename:
+            values = headers.get_all(old)
+            if values:
+                del fields[old]
+                for value in values:
+                    headers.add(new, value)
+        for header, pattern, by, to in self._map:
+            found = headers.get(header)
+            if found is not None:
+                fields[to] = pattern.replace(found, by)
+        for name, made in self._set:
+            fields[name] = made(request, response)
+        for name, made in self._add:
+            headers.add(name, made(request, response))
+        for name, made in self._default:
+            if name not in fields:
+                fields[name] = made(request, response)
+
+
+def _value(text: str) -> Value:
+    if not text.startswith("="):
+        return lambda request, response: text
+    expression = Expression(text[1:])
+    return lambda request, response: str(expression(request, response))

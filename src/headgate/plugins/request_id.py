@@ -1,0 +1,61 @@
+"""Gives each request an id that sorts by time."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headgate import Plugin, PluginContext, Request, ResponseView
+
+GOOD = re.compile(r"[A-Za-z0-9._~+/=-]{8,128}")
+
+
+class RequestId(Plugin):
+    """Gives each request a UUID of version 7 (RFC 9562), which sorts by time, and tells it to server and client.
+
+    An id that a client sends is replaced, unless `accept` is on and it has 8 to 128 plain characters: then it stays.
+    The gateway's own logs have `request.id`; other plugins find this one in `request.state.request_id`.
+    """
+
+    order = -900
+
+    class Config(BaseModel):
+        """Settings of `request-id`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        header: str = Field(
+            default="x-correlation-id",
+            description="The header field that holds the id. `x-request-id` is the gateway's own, unless its "
+            "`request_id_header` says otherwise.",
+        )
+        accept: bool = Field(default=False, description="Whether an id that came along is kept.")
+        response: bool = Field(default=True, description="Whether the client is told.")
+
+    def setup(self, context: PluginContext) -> None:
+        """Seeds chance, in each worker anew."""
+        self._random = random.Random()
+
+    def request(self, request: Request) -> None:
+        """Sets the field."""
+        given = request.headers.get(self.config.header) if self.config.accept else None
+        id = given if given is not None and GOOD.fullmatch(given) else self._made()
+        if id is not given:
+            request.headers[self.config.header] = id
+        vars(request.state)["request_id"] = id
+
+    def response(self, request: Request, response: ResponseView) -> None:
+        """Tells the client."""
+        id = getattr(request.state, "request_id", None)
+        if self.config.response and id is not None:
+            response.headers[self.config.header] = id
+
+    def _made(self) -> str:
+        chance = self._random.getrandbits(74)
+        bits = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | 0b10 << 62
+        bits |= (chance >> 62) << 64 | chance & (1 << 62) - 1
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
