@@ -1,18 +1,21 @@
 """Metrics: what a gateway counts, and that the sums are right whatever becomes of its processes."""
 
+import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import Origin, RawClient, RunningGateway, Serve, eventually, free_port
+from e2e.kit import HEADGATE, Origin, RawClient, RunningGateway, Serve, eventually, free_port
 from e2e.kit.client import format_request
 from e2e.kit.metrics import Scrape, get, scrape
+from e2e.kit.pki import Authority
 
 REQUESTS = "headgate_requests_total"
 TOOK = "headgate_request_duration_seconds"
@@ -335,6 +338,107 @@ def login(request):
     assert found.value("headgate_plugin_key_check_seen_total", plugin="key-check") >= 5
     assert found.value("headgate_plugin_counter_total", plugin="key-check", counter="old") >= 10
     assert found.value("waiting") in (3, 6)
+
+
+def test_hooks_are_timed_and_their_failures_counted_over_reloads(serve: Serve) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    source = """
+from headgate import Gateway, Response
+gate = Gateway()
+gate.listen(LISTEN)
+gate.metrics(listen=METRICS)
+
+@gate.route("/good")
+def good(request):
+    return Response(200, NOTE)
+
+@gate.route("/bad")
+def bad(request):
+    raise ValueError("bad")
+"""
+    gateway = serve(source, names={"METRICS": address, "NOTE": "one"})
+    for path, status in [("/good", 200), ("/good", 200), ("/bad", 500)]:
+        assert gateway.get(path).status == status
+    until(gateway, address, "a failure", lambda one: one.value("headgate_hook_failures_total") == 1)
+    gateway.names["NOTE"] = "two"
+    gateway.write(source)
+    assert gateway.ask("reload")["ok"]
+    assert gateway.get("/good").text == "two"
+    found = until(
+        gateway,
+        address,
+        "three calls",
+        lambda one: one.value("headgate_hook_seconds_count", phase="request", hook="gate.py:good") == 3,
+    )
+    assert found.value("headgate_hook_failures_total", phase="request", hook="gate.py:bad", plugin="") == 1
+
+
+def test_ends_of_certificates_are_told(serve: Serve, tmp_path: Path) -> None:
+    leaf = Authority(tmp_path).issue("gate.test")
+    address = f"127.0.0.1:{free_port()}"
+    gateway = serve(
+        "from headgate import Gateway\ngate = Gateway()\ngate.listen(LISTEN)\ngate.metrics(listen=METRICS)\n"
+        "gate.listen(TLS, tls={'certificates': [FILES]})\ngate.route('/', respond='ok')\n",
+        names={"METRICS": address, "TLS": f"127.0.0.1:{free_port()}", "FILES": leaf.files},
+    )
+    found = scrape(gateway, address)
+    end = found.value("headgate_tls_certificate_expiry_timestamp_seconds", name="gate.test")
+    assert end > time.time()
+
+
+def test_dashboard_names_only_what_is_exposed(serve: Serve, origin: Origin) -> None:
+    board = json.loads((Path(__file__).parents[2] / "docs/guide/grafana.json").read_text())
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    named = set(re.findall(r"headgate_[a-z0-9_]+", json.dumps([expressions, board["templating"]])))
+    page = (Path(__file__).parents[2] / "docs/guide/metrics.md").read_text()
+    address = f"127.0.0.1:{free_port()}"
+    gateway = serve(
+        """
+from headgate import Gateway, Response
+gate = Gateway()
+gate.listen(LISTEN)
+gate.metrics(listen=METRICS)
+gate.shared("notes", "1m")
+
+@gate.route("/bad")
+def bad(request):
+    raise ValueError("bad")
+
+gate.route("/", to=ORIGIN)
+""",
+        names={"METRICS": address, "ORIGIN": origin.address},
+    )
+    gateway.get("/"), gateway.get("/bad")
+    gateway.ask("reload")
+    found = until(gateway, address, "a reload", lambda one: one.value("headgate_reloads_total") == 1)
+    exposed = {sample.name for sample in found.samples}
+    # these come with TLS, and with the first worker that has ended
+    later = {"headgate_tls_certificate_expiry_timestamp_seconds", "headgate_worker_exits_total"}
+    assert named - later <= exposed
+    untold = {name for name in named if name.removesuffix("_bucket") not in page}
+    others = ("connections_accepted_total", "workers_resident_bytes", "dictionary_free_bytes")
+    assert untold <= {f"headgate_{name}" for name in others}
+
+
+def test_top_shows_routes_servers_and_workers(serve: Serve, origin: Origin) -> None:
+    gateway = serve(
+        {"metrics": True, "routes": [{"to": origin.address, "name": "a\x1b[31m[bold]b"}]}, workers=2
+    )
+    folder = Path(gateway.environment["HEADGATE_RUNTIME_DIR"])
+    watching = subprocess.Popen(
+        [str(HEADGATE), "top", "--count", "1", "--interval", "2", "--runtime-dir", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while watching.poll() is None:
+        gateway.get("/")
+    assert watching.stdout is not None
+    shown = watching.stdout.read()
+    watching.stdout.close()
+    assert watching.returncode == 0 and "\x1b[31m" not in shown
+    assert "a\ufffd[31m[bold]b" in shown and origin.address in shown and "ready" in shown
+    rate = re.search(r"([\d.]+) requests/s", shown)
+    assert rate and float(rate[1]) > 0
 
 
 def test_label_sets_of_hooks_are_bounded(serve: Serve) -> None:

@@ -159,7 +159,9 @@ impl Core {
                 "hooks need an asyncio loop; hint: make the core for one",
             ));
         }
-        let hooks = Rc::new(PyHooks::new(Rc::clone(&self.seam), hooks, released)?);
+        let registry = self.inside(py, |worker| Ok(worker.registry()))?;
+        let hooks = PyHooks::new(Rc::clone(&self.seam), hooks, released, registry.as_deref())?;
+        let hooks = Rc::new(hooks);
         let prepared = self.inside(py, |worker| {
             worker
                 .prepare(snapshot, Rc::clone(&hooks) as Rc<dyn Hooks>)

@@ -84,8 +84,10 @@ impl Worker {
     /// Puts what was prepared in force, at once and for all that begins from now on. Requests in flight keep the old one.
     pub fn commit(&self, prepared: Prepared) {
         let old = self.shared.replace_tables(prepared.0);
-        if let Some(series) = &self.shared.tables().series {
+        let tables = self.shared.tables();
+        if let Some(series) = &tables.series {
             series.release_others();
+            series.note_certificates(&tables, self.shared.clock.now_ms());
         }
         if let Some(log) = &old.access_log {
             log.flush();
@@ -95,6 +97,11 @@ impl Worker {
     /// Counts what metrics are wanted of in series of this registry, from the next configuration on.
     pub fn use_registry(&self, registry: Arc<Registry>) {
         let _ = self.shared.registry.set(registry);
+    }
+
+    /// The registry that was given, if any was.
+    pub fn registry(&self) -> Option<Arc<Registry>> {
+        self.shared.registry.get().cloned()
     }
 
     /// Takes the keys that tickets of TLS sessions are made with, the newest first; tickets of other keys are void.
@@ -274,6 +281,7 @@ impl Worker {
 /// Notes how servers are now, for metrics.
 fn note_servers(shared: &Shared, tables: &Tables, now_ms: u64) {
     let Some(series) = &tables.series else { return };
+    series.note_certificates(tables, now_ms);
     for (index, upstream) in tables.upstreams.iter().enumerate() {
         let loads = upstream.loads(now_ms, &shared.metrics);
         for (position, (server, load)) in upstream.servers.iter().zip(loads).enumerate() {

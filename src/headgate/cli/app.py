@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli import applying, inspecting, looking, managing, pgwatching, resources, serving
+from headgate.cli import applying, inspecting, looking, managing, pgwatching, resources, serving, watching
 from headgate.cli.failing import EXIT_CODES, OK
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command()(inspecting.routes)
 app.add_typer(inspecting.config)
 app.command()(managing.status)
 app.command()(looking.inspect)
+app.command()(watching.top)
 app.command()(managing.reload)
 app.command()(managing.stop)
 app.command()(managing.upgrade)

@@ -9,7 +9,7 @@ from headgate.control.messages import InspectOrder
 from headgate.control.records import Message, MessageError
 from headgate.control.runtime import AnyPath, NotRunning
 
-LONGEST_REPLY_BYTES = 4 * 1024 * 1024
+LONGEST_REPLY_BYTES = 64 * 1024 * 1024
 PATIENCE_S = 120.0
 
 R = TypeVar("R", bound=Message)
@@ -49,6 +49,10 @@ class Client:
     def hook_times(self) -> commands.HookTimesReply:
         """How long hooks take."""
         return self._ask(commands.GetHookTimes(), commands.HookTimesReply)
+
+    def metrics(self) -> commands.MetricsReply:
+        """All numbers that the gateway counts."""
+        return self._ask(commands.GetMetrics(), commands.MetricsReply)
 
     def reload(self) -> commands.Reloaded:
         """Loads code and configuration anew; returns when that serves."""

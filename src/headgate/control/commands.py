@@ -4,6 +4,7 @@
 |---------------|----------------------------------------------------------------|
 | GetStatus     | Status                                                         |
 | GetHookTimes  | HookTimesReply                                                 |
+| GetMetrics    | MetricsReply                                                   |
 | Reload        | Reloaded, when the new version serves                          |
 | Upgrade       | Upgraded, when the new program serves                          |
 | Stop          | Done, at once                                                  |
@@ -25,6 +26,10 @@ class GetStatus(Message):
 
 class GetHookTimes(Message):
     """How long hooks take."""
+
+
+class GetMetrics(Message):
+    """All numbers that the gateway counts."""
 
 
 class Reload(Message):
@@ -128,6 +133,14 @@ class HookTimesReply(Message):
     hooks: list[HookTimes]
 
 
+class MetricsReply(Message):
+    """The numbers, summed over all workers from the start of the gateway."""
+
+    metrics: str
+    """JSON: `{"families": [{"name", "kind", "help", "series": [{"labels", "value"}]}]}`; a histogram's series has
+    `buckets` in place of `value`, pairs of an upper bound (null: none) and the calls in it, `sum` and `count`."""
+
+
 class Looking(Message):
     """The place that is looked at."""
 
@@ -148,7 +161,7 @@ class LookingEnded(Message):
     hits: int
 
 
-COMMANDS = MessageKinds([GetStatus, GetHookTimes, Reload, Upgrade, Stop, ReopenLogs, Look])
+COMMANDS = MessageKinds([GetStatus, GetHookTimes, GetMetrics, Reload, Upgrade, Stop, ReopenLogs, Look])
 REPLIES = MessageKinds(
-    [Done, Refused, Reloaded, Upgraded, Status, HookTimesReply, Looking, Seen, LookingEnded]
+    [Done, Refused, Reloaded, Upgraded, Status, HookTimesReply, MetricsReply, Looking, Seen, LookingEnded]
 )

@@ -57,6 +57,8 @@ class Commands:
                 self.tell_status(respond)
             case commands.GetHookTimes():
                 self._ask_workers(lambda: respond(self._hook_times()), hooks=True)
+            case commands.GetMetrics():
+                respond(commands.MetricsReply(metrics=self._state.metrics.json()))
             case commands.Reload():
                 self.reload(respond)
             case commands.Upgrade():

@@ -20,11 +20,11 @@ class Scrape:
     text: str
     samples: list[Sample]
 
-    def value(self, name: str, **labels: str) -> float:
+    def value(self, name: str, /, **labels: str) -> float:
         """The sum of the samples of that name with these labels; 0 if there is none."""
         return sum(one.value for one in self.all(name, **labels))
 
-    def all(self, name: str, **labels: str) -> list[Sample]:
+    def all(self, name: str, /, **labels: str) -> list[Sample]:
         """The samples of that name with these labels."""
         return [one for one in self.samples if one.name == name and labels.items() <= one.labels.items()]
 

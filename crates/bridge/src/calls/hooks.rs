@@ -10,6 +10,7 @@ use headgate_engine::{
     BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, Flag, HookTime, Hooks, MatcherFailed, MessageStep,
     Phase, Read, Step,
 };
+use headgate_shared::series::Registry;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyContext, PySequence};
 
@@ -151,10 +152,11 @@ impl PyHooks {
         seam: Rc<Seam>,
         specs: &Bound<'_, PySequence>,
         released: Option<Py<PyAny>>,
+        registry: Option<&Registry>,
     ) -> PyResult<Self> {
         let hooks = specs
             .try_iter()?
-            .map(|spec| Hook::read(&spec?, &seam.beat).map(Rc::new))
+            .map(|spec| Hook::read(&spec?, &seam.beat, registry).map(Rc::new))
             .collect::<PyResult<_>>()?;
         Ok(Self {
             seam,

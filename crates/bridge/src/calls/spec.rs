@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use headgate_engine::snapshot::{Flag, Phase, PhaseSpec, PHASES};
+use headgate_shared::series::Registry;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -65,20 +66,36 @@ pub(crate) struct Hook {
 }
 
 impl Hook {
-    pub(crate) fn read(spec: &Bound<'_, PyAny>, beat: &Arc<Beat>) -> PyResult<Self> {
+    pub(crate) fn read(
+        spec: &Bound<'_, PyAny>,
+        beat: &Arc<Beat>,
+        registry: Option<&Registry>,
+    ) -> PyResult<Self> {
         let function = spec.getattr("function")?;
         if !function.is_callable() {
             return Err(PyValueError::new_err(format!(
                 "a hook's function is `{function}`, which cannot be called"
             )));
         }
+        let phase = phase_named(&spec.getattr("phase")?.extract::<PyBackedStr>()?)?;
+        let name = spec.getattr("name")?.extract::<PyBackedStr>()?;
+        let times = HookTimes::default();
+        if let Some(registry) = registry {
+            let plugin = spec.getattr("plugin")?.extract::<Option<PyBackedStr>>()?;
+            times.count_in(
+                registry,
+                phase.name(),
+                &name,
+                plugin.as_deref().unwrap_or_default(),
+            );
+        }
         Ok(Self {
-            phase: phase_named(&spec.getattr("phase")?.extract::<PyBackedStr>()?)?,
+            phase,
             function: function.unbind(),
             deadline_ms: spec.getattr("deadline_ms")?.extract()?,
             on_error: OnError::from_name(&spec.getattr("on_error")?.extract::<PyBackedStr>()?)?,
-            name: Rc::from(&*spec.getattr("name")?.extract::<PyBackedStr>()?),
-            times: HookTimes::default(),
+            name: Rc::from(&*name),
+            times,
             beat: Arc::clone(beat),
         })
     }

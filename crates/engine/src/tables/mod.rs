@@ -1,6 +1,8 @@
 //! A snapshot turned into tables: what the data path looks things up in. Built whole, swapped by one pointer.
 
+mod certificate_series;
 pub(crate) mod client_fields;
+mod families;
 pub(crate) mod listener;
 pub(crate) mod networks;
 pub(crate) mod series;
@@ -158,13 +160,6 @@ impl Tables {
             has_metrics: snapshot.metrics,
             series: None,
         })
-    }
-
-    /// Makes the series that requests are counted in, if metrics are wanted.
-    pub(crate) fn measure(&mut self, registry: &Arc<headgate_shared::series::Registry>) {
-        if self.has_metrics {
-            self.series = Some(Box::new(SeriesTable::build(self, registry)));
-        }
     }
 
     /// The upstream that `built` would be a copy of, down to its servers' cells.

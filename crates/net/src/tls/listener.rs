@@ -93,6 +93,11 @@ impl ListenerTls {
         })
     }
 
+    /// The first name of each certificate, and when it ends, in seconds since 1970.
+    pub fn expirations(&self) -> Vec<(String, i64)> {
+        self.built.borrow().names.expirations().to_vec()
+    }
+
     /// What is asked of clients.
     pub fn client_certificates(&self) -> ClientCertificateMode {
         self.spec.client_certificates.mode

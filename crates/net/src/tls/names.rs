@@ -23,6 +23,8 @@ pub(crate) struct Names {
     default: Keys,
     /// What each certificate is for.
     covered: Vec<(Arc<CertifiedKey>, Vec<String>)>,
+    /// The first name of each certificate, and when it ends.
+    expirations: Vec<(String, i64)>,
     refuses_unknown: bool,
 }
 
@@ -37,6 +39,8 @@ impl Names {
         for (position, certificate) in certificates.iter().enumerate() {
             let covered = (Arc::clone(&certificate.key), certificate.names.clone());
             names.covered.push(covered);
+            let name = certificate.names.first().cloned().unwrap_or_default();
+            names.expirations.push((name, certificate.not_after));
             for name in &certificate.names {
                 match name.strip_prefix("*.") {
                     Some(rest) => insert(names.wildcard.entry(rest.to_owned()).or_default(), certificate),
@@ -48,6 +52,11 @@ impl Names {
             }
         }
         names
+    }
+
+    /// The first name of each certificate, and when it ends, in seconds since 1970.
+    pub(crate) fn expirations(&self) -> &[(String, i64)] {
+        &self.expirations
     }
 
     /// The certificates for a name in lower case.

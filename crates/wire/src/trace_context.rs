@@ -1,0 +1,105 @@
+//! `traceparent`: which trace a request is part of (W3C Trace Context, section 3.2).
+
+/// Whether the caller has recorded the trace.
+const SAMPLED: u8 = 1;
+/// Characters of version 00.
+const LENGTH: usize = 55;
+
+/// A place in a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TraceParent {
+    /// The trace's id, not 0.
+    pub trace_id: u128,
+    /// The id of the span that leads here, not 0.
+    pub span_id: u64,
+    /// Whether that is recorded.
+    pub is_sampled: bool,
+}
+
+impl TraceParent {
+    /// Reads a field's value. `None` for what is no valid one: a new trace begins (section 3.2.2.2).
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        // a later version may have more behind a dash (section 4.2)
+        let is_later = value.len() > LENGTH && value[LENGTH] == b'-' && !value.starts_with(b"00");
+        if value.len() != LENGTH && !is_later {
+            return None;
+        }
+        let parts: [&[u8]; 4] = [&value[..2], &value[3..35], &value[36..52], &value[53..55]];
+        if [2, 35, 52].iter().any(|at| value[*at] != b'-') || parts[0] == b"ff" {
+            return None;
+        }
+        hex(parts[0])?;
+        let (trace_id, span_id, flags) = (hex(parts[1])?, hex(parts[2])?, hex(parts[3])?);
+        if trace_id == 0 || span_id == 0 {
+            return None;
+        }
+        Some(Self {
+            trace_id,
+            span_id: u64::try_from(span_id).ok()?,
+            is_sampled: u8::try_from(flags).ok()? & SAMPLED != 0,
+        })
+    }
+
+    /// The field's value.
+    pub fn text(&self) -> String {
+        let Self { trace_id, span_id, is_sampled } = self;
+        format!("00-{trace_id:032x}-{span_id:016x}-{:02x}", u8::from(*is_sampled))
+    }
+}
+
+/// Lower case only, as the specification wants it.
+fn hex(text: &[u8]) -> Option<u128> {
+    text.iter().try_fold(0, |number, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_value_comes_back_as_it_was() {
+        let parsed = TraceParent::parse(GOOD).expect("it is the specification's own");
+        assert_eq!(parsed.text().as_bytes(), GOOD);
+        assert_eq!(parsed.span_id, 0xb7ad_6b71_6920_3331);
+        assert!(parsed.is_sampled);
+        let with = |flags: &[u8]| TraceParent::parse(&[&GOOD[..53], flags].concat()).expect("valid");
+        assert!(!with(b"00").is_sampled && !with(b"02").is_sampled && with(b"03").is_sampled);
+    }
+
+    #[test]
+    fn later_versions_are_read_as_far_as_they_are_known() {
+        assert!(TraceParent::parse(&[b"cc", &GOOD[2..], b"-what"].concat()).is_some());
+        assert!(TraceParent::parse(&[b"cc", &GOOD[2..]].concat()).is_some());
+        assert!(TraceParent::parse(&[b"cc", &GOOD[2..], b".what"].concat()).is_none());
+        assert!(TraceParent::parse(&[GOOD, b"-what"].concat()).is_none());
+    }
+
+    #[test]
+    fn what_is_not_valid_is_none() {
+        for bad in [
+            "",
+            "00",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0x",
+            "00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "0g-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(TraceParent::parse(bad.as_bytes()), None, "{bad}");
+        }
+        for end in 0..GOOD.len() {
+            assert_eq!(TraceParent::parse(&GOOD[..end]), None);
+        }
+    }
+}
