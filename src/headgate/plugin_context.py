@@ -124,6 +124,14 @@ class PluginContext:
 
         return fetch(url, **options)
 
+    def fetch_upstream(
+        self, upstream: str, target: str, /, **options: Unpack[FetchOptions]
+    ) -> Awaitable[FetchResponse]:
+        """Makes a request to a server of the upstream of that name; see `Upstream.fetch`."""
+        from headgate._core import fetch_upstream
+
+        return fetch_upstream(upstream, target, **options)
+
     def redis(self, url: str, **options: Any) -> Redis:
         """A Redis client, checked before a worker accepts, closed after its last request; see `Gateway.redis`."""
         return self._gateway.redis(url, **options)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .redirect import Redirect
     from .referer_restriction import RefererRestriction
     from .replay_protection import ReplayProtection
+    from .request_coalescing import RequestCoalescing
     from .request_id import RequestId
     from .request_size import RequestSize
     from .request_validation import RequestValidation
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .traffic_split import TrafficSplit
     from .ua_restriction import UaRestriction
     from .uri_blocker import UriBlocker
+    from .waiting_room import WaitingRoom
     from .xml_threat_protection import XmlThreatProtection
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Redirect",
     "RefererRestriction",
     "ReplayProtection",
+    "RequestCoalescing",
     "RequestId",
     "RequestSize",
     "RequestValidation",
@@ -68,6 +71,7 @@ __all__ = [
     "TrafficSplit",
     "UaRestriction",
     "UriBlocker",
+    "WaitingRoom",
     "XmlThreatProtection",
 ]
 
@@ -92,6 +96,7 @@ BUILT_IN = {
     "redirect": "headgate.plugins.redirect:Redirect",
     "referer-restriction": "headgate.plugins.referer_restriction:RefererRestriction",
     "replay-protection": "headgate.plugins.replay_protection:ReplayProtection",
+    "request-coalescing": "headgate.plugins.request_coalescing:RequestCoalescing",
     "request-id": "headgate.plugins.request_id:RequestId",
     "request-size": "headgate.plugins.request_size:RequestSize",
     "request-validation": "headgate.plugins.request_validation:RequestValidation",
@@ -102,6 +107,7 @@ BUILT_IN = {
     "traffic-split": "headgate.plugins.traffic_split:TrafficSplit",
     "ua-restriction": "headgate.plugins.ua_restriction:UaRestriction",
     "uri-blocker": "headgate.plugins.uri_blocker:UriBlocker",
+    "waiting-room": "headgate.plugins.waiting_room:WaitingRoom",
     "xml-threat-protection": "headgate.plugins.xml_threat_protection:XmlThreatProtection",
 }
 """Short names, as `plugin: key-auth` in a file, and what they name."""

@@ -1,0 +1,188 @@
+"""A waiting room: so many visitors at a time, in the order in which they came; the others see their position.
+
+How it works: a visitor is a number in a signed cookie. Who is inside has a seat, which lives as long as it is used;
+who waits has a place that lives as long as the visitor asks again. A seat is taken by adding its key, which succeeds
+for one only. A timer, in one worker, gives free seats to those who waited longest; a newcomer takes one at once only
+while nobody waits. In Redis one script does all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from headgate import ConfigError, Plugin, PluginContext, Redis, Request, Response, ResponseView
+
+from ._store import Store
+
+TICKET = re.compile(r"([0-9]{1,18})-([0-9a-f]{64})")
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Please wait</title>
+<p>You are number {position} in the queue. This page asks again by itself; your place is kept.</p></html>
+"""
+ENTER = """
+local inside, queue, seen, last = unpack(KEYS)
+local number, seats, stay, patience = unpack(ARGV)
+local t = redis.call('TIME')
+local now = t[1] + t[2] / 1e6
+redis.call('ZREMRANGEBYSCORE', inside, '-inf', now)
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - patience, 'LIMIT', 0, 1000)) do
+  redis.call('ZREM', queue, gone)
+  redis.call('ZREM', seen, gone)
+end
+if not redis.call('ZSCORE', inside, number) and not redis.call('ZSCORE', queue, number) then
+  number = redis.call('INCR', last)
+  redis.call('ZADD', queue, number, number)
+end
+redis.call('ZADD', seen, now, number)
+while redis.call('ZCARD', inside) < tonumber(seats) and redis.call('ZCARD', queue) > 0 do
+  redis.call('ZADD', inside, now + stay, redis.call('ZPOPMIN', queue)[1])
+end
+if redis.call('ZSCORE', inside, number) then redis.call('ZADD', inside, now + stay, number) end
+return {tonumber(number), (redis.call('ZRANK', queue, number) or -1) + 1}
+"""
+
+
+class WaitingRoom(Plugin):
+    """Lets in so many visitors at a time; others get a page with their position, and come in by the order of arrival.
+
+    A visitor is a browser that keeps a cookie. A seat is free when its visitor asked for nothing for `stay` seconds;
+    a place in the queue is lost when its page was not asked for again for `patience` seconds. Free seats are given to
+    those who wait every half second, and nobody who came later gets in before.
+    """
+
+    order = -200
+
+    class Config(BaseModel):
+        """Settings of `waiting-room`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        seats: int = Field(ge=1, le=20_000, description="Visitors that are in at a time.")
+        secret: SecretStr = Field(description="The key of the tickets, of 16 characters or more.")
+        stay: float = Field(default=300, ge=1, description="How long a seat is kept unused, in seconds.")
+        patience: float = Field(default=30, ge=2, description="How long a place is kept unasked, in seconds.")
+        refresh: int = Field(default=5, ge=1, description="After how many seconds the page asks again.")
+        cookie: str = Field(default="ticket", description="The cookie that holds the ticket.")
+        page: str = Field(default=PAGE, description="The page; `{position}` is the number in the queue.")
+        status: int = Field(default=503, ge=200, le=599, description="The status of the page.")
+        memory: str = Field(default="16m", description="The size of the table of visitors.")
+        redis: str | None = Field(default=None, description="A Redis that all nodes have their queue in.")
+        redis_timeout: float = Field(
+            default=0.5, gt=0, description="The longest that Redis is waited for, in seconds."
+        )
+        when_away: Literal["open", "closed"] = Field(
+            default="closed", description="Without Redis: `open` lets everybody in, `closed` nobody."
+        )
+
+        @field_validator("secret")
+        @classmethod
+        def _secret(cls, secret: SecretStr) -> SecretStr:
+            if len(secret.get_secret_value()) < 16:
+                raise ConfigError("the secret is too short", hint="`openssl rand -hex 32` makes one")
+            return secret
+
+    def setup(self, context: PluginContext) -> None:
+        """Makes the table, and the timer that gives seats."""
+        config = self.config
+        self._key = config.secret.get_secret_value().encode()
+        self._room = context.shared("room", config.memory)
+        self._waited = context.counter("waited")
+        if config.redis:
+            self._redis = Redis(config.redis, timeout=config.redis_timeout)
+            self._store = Store(context)
+            name = f"headgate:{{{context.name}}}"
+            self._names = [f"{name}:{part}" for part in ("inside", "queue", "seen", "last")]
+            self.request = self._request_of_all_nodes  # type: ignore[method-assign, assignment]
+        else:
+            self._give_seats()
+            context.every(0.5, self._give_seats, once_per="node")
+
+    def request(self, request: Request) -> Response | None:
+        """Lets in, or shows the page."""
+        room, number = self._room, self._number(request)
+        seat = room.get(f"in {number}") if number else None
+        if seat is not None and room.get(f"seat {seat}") == number:
+            room.expire(f"in {number}", self.config.stay)
+            room.expire(f"seat {seat}", self.config.stay)
+            return self._let_in(request, number)
+        if not (number and room.expire(f"waits {number}", self.config.patience)):
+            number = room.incr("last")
+            if room.get("next", 1) >= number and self._take_seat(number):
+                room.set("next", number + 1)
+                return self._let_in(request, number)
+            room.set(f"waits {number}", True, self.config.patience)
+        return self._page(number, max(number - room.get("next", 1), 0) + 1)
+
+    def response(self, request: Request, response: ResponseView) -> None:
+        """Gives the ticket to those who are let in."""
+        ticket = getattr(request.state, "ticket", None)
+        if ticket is not None:
+            response.headers.add("set-cookie", ticket)
+
+    async def _request_of_all_nodes(self, request: Request) -> Response | None:
+        config = self.config
+        arguments = [self._number(request), config.seats, config.stay, config.patience]
+        found: Any = await self._store.ask(lambda: self._redis.eval(ENTER, keys=self._names, args=arguments))
+        if found is None:
+            return None if config.when_away == "open" else self._page(0, 0)
+        number, position = found
+        return self._page(number, position) if position else self._let_in(request, number)
+
+    def _give_seats(self) -> None:
+        """Gives free seats to those who wait longest, and lists the others as free."""
+        room = self._room
+        number, last = room.get("next", 1), room.get("last", 0)
+        free = [seat for seat in range(self.config.seats) if f"seat {seat}" not in room]
+        while free and number <= last:
+            if f"waits {number}" in room:  # else that visitor has left
+                if not any(self._sit(free.pop(), number) for _ in range(len(free))):
+                    break
+                room.delete(f"waits {number}")
+            number += 1
+        if number > room.get("next", 1):
+            room.set("next", number)
+        room.delete("free")
+        for seat in free:
+            room.rpush("free", seat)
+
+    def _take_seat(self, number: int) -> bool:
+        while (seat := self._room.lpop("free")) is not None:
+            if self._sit(seat, number):
+                return True
+        return False
+
+    def _sit(self, seat: int, number: int) -> bool:
+        if not self._room.add(f"seat {seat}", number, self.config.stay):
+            return False
+        self._room.set(f"in {number}", seat, self.config.stay)
+        return True
+
+    def _number(self, request: Request) -> int:
+        """The number of a ticket that is genuine; 0 without one."""
+        given = TICKET.fullmatch(request.cookies.get(self.config.cookie, ""))
+        if given is None or not hmac.compare_digest(given[2], self._mac(int(given[1]))):
+            return 0
+        return int(given[1])
+
+    def _mac(self, number: int) -> str:
+        return hmac.new(self._key, b"%d" % number, hashlib.sha256).hexdigest()
+
+    def _cookie(self, number: int) -> str:
+        return f"{self.config.cookie}={number}-{self._mac(number)}; Path=/; HttpOnly; SameSite=Lax"
+
+    def _let_in(self, request: Request, number: int) -> Response | None:
+        vars(request.state)["ticket"] = self._cookie(number)
+        return None
+
+    def _page(self, number: int, position: int) -> Response:
+        self._waited.add()
+        seconds = str(self.config.refresh)
+        reply = Response.html(self.config.page.replace("{position}", str(position)), self.config.status)
+        reply.headers.update({"refresh": seconds, "retry-after": seconds, "cache-control": "no-store"})
+        if number:
+            reply.headers.add("set-cookie", self._cookie(number))
+        return reply
