@@ -22,7 +22,7 @@ http {{
 
 
 class Hello(http.server.BaseHTTPRequestHandler):
-    """Answers every GET with the visitor's name as the gateway told it."""
+    """Responds to every GET with the visitor's name as the gateway told it."""
 
     protocol_version = "HTTP/1.1"
 

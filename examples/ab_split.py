@@ -1,4 +1,4 @@
-"""An A/B split: a cookie keeps each visitor with one version; what each version answered is counted."""
+"""An A/B split: a cookie keeps each visitor with one version; the responses of each version are counted."""
 
 import os
 import uuid

@@ -28,7 +28,7 @@ class Feed:
                 try:
                     response = await headgate.fetch(FEED, timeout=5)
                     if response.status != 200:
-                        raise ValueError(f"the feed answers {response.status}")
+                        raise ValueError(f"the feed responds with {response.status}")
                     feed = await response.json(max_bytes=1 << 20)
                     fields = ((item["id"], item["price"]) for item in feed["items"])
                     self.items = [{"id": one, "price": price} for one, price in fields if price > 0]

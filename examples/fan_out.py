@@ -23,5 +23,5 @@ async def ask(name, upstream, headers):
 @gate.route("/overview")
 async def overview(request):
     headers = {"x-request-id": request.id}
-    answers = await asyncio.gather(*(ask(name, upstream, headers) for name, upstream in parts.items()))
-    return Response.json(dict(answers))
+    responses = await asyncio.gather(*(ask(name, upstream, headers) for name, upstream in parts.items()))
+    return Response.json(dict(responses))

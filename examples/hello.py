@@ -1,4 +1,4 @@
-"""Hello: a gateway that answers by itself, and one route that goes to a server.
+"""Hello: a gateway with a response of its own, and one route to a server.
 
 Run it with `headgate run examples/hello.py`, then `curl localhost:8080/hello/Ada`.
 """
@@ -11,7 +11,7 @@ gate.listen("127.0.0.1:8080")
 
 @gate.route("/hello/{name}")
 def hello(request: Request) -> Response:
-    """A route without an action: its hook answers."""
+    """A route without an action: its hook responds."""
     return Response.text(f"hello, {request.params['name']}\n")
 
 

@@ -33,7 +33,7 @@ def start_clock(request: Request) -> None:
 
 @gate.route("/orders/*", to=api)
 async def known_callers_only(request: Request) -> Response | None:
-    """Returning a response answers; returning nothing goes on."""
+    """Returning a response sends it to the client; returning nothing continues."""
     if "authorization" not in request.headers:
         return Response(401, "who are you?\n")
     return None

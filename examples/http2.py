@@ -4,7 +4,7 @@ from headgate import Gateway, Tls
 
 gate = Gateway()
 
-# without TLS it is told by a connection's first bytes (h2c); HTTP/1.1 is answered on the same port
+# without TLS it is told by a connection's first bytes (h2c); HTTP/1.1 is served on the same port
 gate.listen("127.0.0.1:8080")
 # with TLS the handshake tells (ALPN): h2 first, HTTP/1.1 for whoever has no other
 gate.listen("127.0.0.1:8443", tls=Tls(local=["localhost"], alpn=["h2", "http/1.1"]))

@@ -19,7 +19,7 @@ async def ticks(count: int) -> AsyncIterator[bytes]:
 
 @gate.route("/ticks/{count}")
 def stream(request: Request) -> Response:
-    """Answers with the head at once, and then with each event."""
+    """Sends the head at once, and then each event."""
     count = request.params["count"]
     if not (count.isascii() and count.isdigit() and len(count) < 5):
         return Response.text("how many? at most 9999\n", 400)

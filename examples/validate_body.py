@@ -20,7 +20,7 @@ gate.limits(max_buffered_body_bytes="256k")
 
 @gate.route("/orders", to="127.0.0.1:9000", methods="POST")
 async def valid_orders_only(request: Request) -> Response | None:
-    """Reads the body, compressed or not; a larger one than the limit is answered with 413 before it comes to this."""
+    """Reads the body, compressed or not; a body over the limit gets 413 before this runs."""
     try:
         order = Order.model_validate_json(await request.body(decode=True))
     except ValidationError as error:

@@ -39,6 +39,11 @@ OUT = {
     ),
     r"\b(HookAnswer|FileAnswer|AnswerBody|NoAnswer|BadAnswer)\b": "response, or local reply",
     r"\bbefore it answered\b|\btook too long to answer\b": "`responded`, `respond`",
+    r"(?<!DNS )\b[Aa]nswer(s|ed|ing)?\b": "response, respond; reply for local ones and for commands",
+    r"\b(was|were|is|are) not understood\b|sent what is not understood": "invalid",
+    r"\bhang (it|them) on\b": "register",
+    r"\bthere is no (folder|file) `": "`...` does not exist",
+    r"\b(none given|says? nothing else|who says nothing)\b": "default: ...",
     r"\bis_deaf\b": "`upload_closed`",
     r"\bbreathe\b": "`yield_gil`",
     r"\bis_leaving\b": "`is_shutting_down`",
@@ -54,6 +59,7 @@ NOT_OURS = (
     "bench/lab/peers/",
     "tools/check_words.py",
     "changes/failure-kinds.changed.md",
+    "changes/test-response.changed.md",
     "tests/unit/test_words.py",
 )
 

@@ -1,4 +1,4 @@
-//! A response head: no panic, one verdict however the bytes are cut. The first byte says whether it answers HEAD.
+//! A response head: no panic, one verdict however the bytes are cut. The first byte says whether it is a response to HEAD.
 #![no_main]
 
 use headgate_wire::{Lenient, parse_response, Framing, HeadLimits, Parsed};

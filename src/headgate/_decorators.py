@@ -99,7 +99,7 @@ def _marked(function: Hook) -> dict[str, Any]:
 def _refuse_mark(phase: Phase, function: Hook) -> None:
     if _marked(function):
         raise ConfigError(
-            f"hook `{shown_name(function)}` has a body mode, but phase `{phase.name}` gives no body",
+            f"hook `{shown_name(function)}` has a body mode, but phase `{phase.name}` has no body",
             hint="`body_mode` is for request_body and response_body",
         )
 

@@ -78,9 +78,7 @@ def check_hook(phase: Phase, function: Hook, *, is_method: bool = False) -> None
             f"hook `{name}` yields", hint="a hook returns; stream with `Response.stream`", where=where
         )
     if phase is MATCH and is_async(function):
-        raise ConfigError(
-            f"matcher `{name}` is async", hint="routing does not wait: write `def`", where=where
-        )
+        raise ConfigError(f"matcher `{name}` is async", hint="matchers cannot wait: write `def`", where=where)
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
@@ -101,7 +99,7 @@ def check_hook(phase: Phase, function: Hook, *, is_method: bool = False) -> None
 def check_phase_name(name: str) -> Phase:
     """The phase of that name; any other name is refused with the nearest right one."""
     if name not in PHASES:
-        raise ConfigError(f"there is not a phase `{name}`", hint=suggestion(name, PHASES))
+        raise ConfigError(f"there is no phase `{name}`", hint=suggestion(name, PHASES))
     return PHASES[name]
 
 

@@ -110,18 +110,18 @@ class _Parts:
         self._parser.write(body)
         self._parser.finalize()
         if not self._is_ended:
-            raise ValueError("the form ends early")
+            raise ValueError("the form ended prematurely")
         return self._fields
 
     def _begin(self) -> None:
         if len(self._fields) >= MAX_FIELDS:
-            raise ValueError(f"the form has over {MAX_FIELDS} fields")
+            raise ValueError(f"the form has more than {MAX_FIELDS} fields")
         self._headers, self._header_bytes, self._data = {}, 0, []
 
     def _header(self, collected: bytearray, data: bytes) -> None:
         self._header_bytes += len(data)
         if self._header_bytes > MAX_HEADER_BYTES:
-            raise ValueError(f"a part of the form has over {MAX_HEADER_BYTES} bytes of header fields")
+            raise ValueError(f"a part of the form has more than {MAX_HEADER_BYTES} bytes of header fields")
         collected += data
 
     def _header_end(self) -> None:

@@ -323,8 +323,8 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             use.plugin._set_up(PluginContext(self, name, self._parts.identity_fields.add, kind))
         elif not any(one.plugin is use.plugin for one in self._parts.plugins):
             raise ConfigError(
-                f"this `{type(use.plugin).__name__}` is a plugin of another gateway",
-                hint="make one for each",
+                f"this `{type(use.plugin).__name__}` belongs to another gateway",
+                hint="create one for each",
                 where=use.where,
             )
         self._parts.plugins.append(use)
@@ -345,7 +345,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
 
     def _check_own(self, upstream: Upstream) -> None:
         if self._parts.upstreams.get(upstream.name) is not upstream:
-            raise ConfigError(f"the upstream `{upstream.name}` is of another gateway", where=caller())
+            raise ConfigError(f"the upstream `{upstream.name}` belongs to another gateway", where=caller())
 
 
 def _listed(value: Any) -> Any:
@@ -356,11 +356,13 @@ def _listed(value: Any) -> Any:
 def _fixed(response: Response) -> dict[str, Any]:
     body = response.body or b""
     if not isinstance(body, bytes):
-        raise ConfigError("a fixed response cannot stream", hint="respond in a request hook", where=caller())
+        raise ConfigError(
+            "a fixed response cannot be streamed", hint="respond in a request hook", where=caller()
+        )
     try:
         text = body.decode()
     except UnicodeDecodeError:
         raise ConfigError(
-            "a fixed response is text", hint="respond in a request hook", where=caller()
+            "a fixed response must be text", hint="respond in a request hook", where=caller()
         ) from None
     return {"status": response.status, "headers": dict(response.headers.items()), "body": text}

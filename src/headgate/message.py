@@ -148,7 +148,9 @@ class Response:
         headers: HeaderFields | None = None,
     ) -> None:
         if not _is_status(status):
-            raise ValueError(f"`{status}` is not a valid response status; hint: it is between 200 and 599")
+            raise ValueError(
+                f"`{status}` is not a valid response status; hint: it must be between 200 and 599"
+            )
         # hooks make many responses: the usual case takes the short path
         self.status = status
         self.headers = made = ResponseHeaders(headers)
@@ -269,7 +271,7 @@ def _body(body: Any) -> Body:
     if isinstance(body, AsyncIterator):
         return body
     raise TypeError(
-        f"a body cannot be `{type(body).__name__}`; hint: give str, bytes or an async generator, or use Response.json"
+        f"a body cannot be `{type(body).__name__}`; hint: use str, bytes or an async generator, or use Response.json"
     )
 
 
@@ -289,13 +291,13 @@ def _pairs(fields: HeaderFields | None) -> Iterable[tuple[str, str]]:
 
 def _check(name: object, value: object) -> None:
     if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"a header field is text, not `{name!r}: {value!r}`")
+        raise TypeError(f"a header field must be text, not `{name!r}: {value!r}`")
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"`{name}` is not a valid header field name")
     if _FORBIDDEN_IN_VALUE.search(value):
         raise ValueError(f"the value of `{name}` has more than one line, or a NUL")
     if name.lower() in _FRAMING:
-        raise ValueError(f"`{name}` frames the message; hint: the gateway writes it")
+        raise ValueError(f"`{name}` cannot be set; hint: the gateway writes framing fields itself")
 
 
 def _folded(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ class PluginCounter:
     def add(self, by: int = 1) -> None:
         """Counts."""
         if by < 0:
-            raise ValueError(f"`{by}` is not a valid step; hint: a counter only grows")
+            raise ValueError(f"`{by}` is not a valid step; hint: a counter can only increase")
         self._counters.incr(self._key, by)
         self._counted(by)
 

@@ -61,7 +61,7 @@ class Shared(_core.Dictionary):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "a shared dictionary is not copied; hint: name it in the function instead of passing it"
+            "a shared dictionary cannot be pickled; hint: refer to it in the function instead of passing it"
         )
 
 
@@ -91,6 +91,6 @@ def open_shared(name: str, size: int, locks: Locks) -> Shared:
 def too_late(name: str, size: int) -> int:
     """The opener of a worker that has loaded: the supervisor is not asked while requests wait."""
     raise ConfigError(
-        f"the shared dictionary `{name}` is made while the gateway runs",
-        hint="call `gate.shared` where the file is loaded, and use what it gives in hooks",
+        f"the shared dictionary `{name}` is created while the gateway is running",
+        hint="call `gate.shared` at the top of the file, and use the result in hooks",
     )

@@ -183,7 +183,7 @@ def test_tasks_end_within_the_drain_limit(serve: Serve) -> None:
     gateway.write(GATE.replace('drain="20s"', 'drain="200ms"') + "# a change of code\n")
     assert gateway.ask("reload")["ok"]
     eventually(lambda: seen(gateway)["left"] == "cancelled", "it is cancelled at the drain limit")
-    gateway.wait_for_log("drain limit reached.*tasks=1")
+    gateway.wait_for_log("drain timeout reached.*tasks=1")
 
 
 def test_killed_worker_takes_its_job_processes_along(serve: Serve) -> None:

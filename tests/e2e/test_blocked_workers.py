@@ -51,7 +51,7 @@ def test_a_blocked_worker_is_told_with_its_stack_and_replaced(serve: Serve) -> N
 def test_siblings_accept_what_a_blocked_worker_does_not(serve: Serve) -> None:
     gateway = serve(GATE, workers=2, names={"KILL": None})
     with spin(gateway):
-        gateway.wait_for_log("a sibling is blocked: accepting in its place", within=20)
+        gateway.wait_for_log("another worker is blocked; accepting in its place", within=20)
         (stuck,) = blocked(gateway)
         # by the hash of their ports, half of these are given to the blocked worker's socket
         assert {gateway.get("/pid").text for _ in range(40)} == {str(pid) for pid in gateway.workers} - {

@@ -106,7 +106,7 @@ def test_pid_file_in_a_missing_folder_is_wrong_usage(folder: Path) -> None:
     result = run_cli("run", "gate.py", "--pid-file", "missing/pid", cwd=folder)
     assert result.returncode == 2
     assert result.stderr.startswith(
-        f"error: --pid-file: there is no folder `{folder}/missing`\n  hint: `mkdir -p "
+        f"error: --pid-file: the directory `{folder}/missing` does not exist\n  hint: create it with `mkdir -p "
     )
 
 

@@ -93,7 +93,7 @@ def test_a_refused_operation_harms_its_own_request_only(gateway: RunningGateway)
 
 def test_a_dictionary_is_not_made_while_requests_wait(gateway: RunningGateway) -> None:
     assert gateway.get("/late").status == 500
-    gateway.wait_for_log("`another` is made while the gateway runs")
+    gateway.wait_for_log("`another` is created while the gateway is running")
 
 
 def test_a_lock_keeps_others_out(gateway: RunningGateway) -> None:

@@ -234,7 +234,7 @@ async def test_a_folder_that_is_unmounted_deletes_nothing(store: Store, folder: 
     (folder / "routes/a.yaml").write_text("v: 1\n")
     await store.load()
     folder.rename(folder.parent / "away")
-    with pytest.raises(StoreUnavailable, match="there is no folder"):
+    with pytest.raises(StoreUnavailable, match="does not exist"):
         await store.load()
     folder.mkdir()
     with pytest.raises(StoreUnavailable, match="is it mounted"):

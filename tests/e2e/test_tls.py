@@ -442,7 +442,7 @@ def test_reload_takes_new_certificates(serve: Serve, origin: Origin, authority: 
         ("other key", ["is not the one of the certificate in"]),
         ("garbage", ["is not valid PEM"]),
         ("no response", ["empty.pem` holds no OCSP response"]),
-        ("no authority", ["mode `required` trusts no authority"]),
+        ("no authority", ["mode `required` needs a certificate authority"]),
         ("none", ["TLS without a certificate"]),
     ],
 )

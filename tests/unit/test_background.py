@@ -166,7 +166,7 @@ def test_wrong_timers_are_refused(gate: Gateway) -> None:
     gate.every(1, print, once_per="node")
     for wrong, told in (
         (lambda: gate.every(0, print), "0.001 s or longer"),
-        (lambda: gate.every(1, print, once_per="node"), "there is a timer"),
+        (lambda: gate.every(1, print, once_per="node"), "is already defined"),
         (lambda: gate.every(1, print, once_per="cluster"), "`worker` or `node`"),  # type: ignore[call-overload]
         (lambda: gate.after(1, 5), "calls a function"),  # type: ignore[arg-type]
     ):

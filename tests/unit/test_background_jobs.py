@@ -97,7 +97,7 @@ async def test_what_a_job_raises_arrives_with_its_traceback(jobs: Jobs) -> None:
 
 async def test_a_process_that_dies_is_replaced(jobs: Jobs) -> None:
     before = await jobs.run(pid, (), None)
-    with pytest.raises(JobFailed, match="ended within a job"):
+    with pytest.raises(JobFailed, match="ended during a job"):
         await jobs.run(die, (), None)
     assert await jobs.run(pid, (), None) != before
 

@@ -57,7 +57,7 @@ def test_a_single_gateway_may_have_any_name(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "makes no gateway"),
+        ("", "creates no gateway"),
         ("from headgate import Gateway\na = Gateway()\nb = Gateway()\n", "makes several"),
     ],
 )

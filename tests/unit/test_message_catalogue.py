@@ -22,7 +22,7 @@ ROUTE = "routes: [{to: 'a:1'}]\n"
 
 # the document (`listeners` is added in front, as line 1), the line, and a word of the message
 WRONG = {
-    "tab": ("routes:\n  - path: /\n\tto: x\n", 4, "a tab cannot indent YAML"),
+    "tab": ("routes:\n  - path: /\n\tto: x\n", 4, "YAML cannot be indented with tabs"),
     "syntax": ("routes: [\n", 3, ""),
     "duplicate key": (ROUTE + ROUTE, 3, "duplicate key `routes`"),
     "unknown key": ("ruotes: []\n", 2, "unknown key `ruotes`"),
@@ -213,13 +213,21 @@ def test_the_engines_words_lead_to_the_line(tmp_path: Path) -> None:
 
 # what is listened on (`{folder}` is a folder of the test), what the system says, and a word of the hint
 UNBINDABLE = {
-    "missing folder": ("unix:{folder}/missing/x.sock", "there is no folder `{folder}/missing`", "mkdir -p"),
+    "missing folder": (
+        "unix:{folder}/missing/x.sock",
+        "the directory `{folder}/missing` does not exist",
+        "mkdir -p",
+    ),
     "file in the way": (
         "unix:{folder}/file",
-        "a file that is not a socket is in the way",
+        "a file that is not a socket exists at this path",
         "remove `{folder}/file`",
     ),
-    "file as a folder": ("unix:{folder}/file/x.sock", "there is no folder `{folder}/file`", "mkdir -p"),
+    "file as a folder": (
+        "unix:{folder}/file/x.sock",
+        "the directory `{folder}/file` does not exist",
+        "mkdir -p",
+    ),
     "socket in use": ("unix:{folder}/used.sock", "address already in use", "`ss -xlp`"),
     "port in use": ("{used}", "address already in use", "`ss -tlnp`"),
     "port for datagrams in use": ("udp:{datagrams}", "address already in use", "`ss -ulnp`"),

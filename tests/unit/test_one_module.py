@@ -96,7 +96,7 @@ def test_a_module_with_the_name_of_a_library_is_refused(tmp_path: Path, name: st
     (tmp_path / kind).write_text(GATE if kind == "gate.py" else "routes: [{path: /, respond: in}]\n")
     error = refusal(tmp_path / kind)
     assert (error.message, error.hint) == (
-        f"`{name}.py` has the name of a library, which `import {name}` is to find",
+        f"`{name}.py` shadows the library `{name}`",
         f"rename `{name}.py`",
     )
     assert Path(error.file or "").name == f"{name}.py"
@@ -117,7 +117,7 @@ ENDS = {
     "raise MemoryError\n": "MemoryError: failed",
     "raise GeneratorExit\n": "GeneratorExit: failed",
     "import argparse\nargparse.ArgumentParser().parse_args(['--x'])\n": (
-        "`gate.py` parses the command line, which is the gateway's own"
+        "`gate.py` parses the command line, which belongs to the gateway"
     ),
 }
 

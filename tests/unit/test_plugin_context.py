@@ -87,7 +87,7 @@ def test_dictionaries_and_counters_are_a_plugins_own() -> None:
     one.context.counter("n").add(2)
     one.context.counter("n").add()
     assert (one.context.counter("n").value, two.context.counter("n").value) == (3, 0)
-    with pytest.raises(ValueError, match="a counter only grows"):
+    with pytest.raises(ValueError, match="a counter can only increase"):
         one.context.counter("n").add(-1)
 
 

@@ -42,13 +42,13 @@ def connections(port: int, number: int, tls: ssl.SSLContext | None) -> Iterator[
 
 
 def read_answer(s: socket.socket) -> None:
-    """Reads one answer, whose status must be 200, and its body, with a length or in chunks."""
+    """Reads one response, whose status must be 200, and its body, with a length or in chunks."""
     data = s.recv(262_144)
     while (end := data.find(b"\r\n\r\n")) < 0:
         data += more(s)
     head, size = data[:end].lower(), len(data) - end - 4
     if not head.startswith(b"http/1.1 200"):
-        raise RuntimeError(f"the gateway answered {data[:end].decode()}")
+        raise RuntimeError(f"the gateway responded with {data[:end].decode()}")
     at = head.find(b"content-length:")
     if at < 0:
         tail = data[-5:]

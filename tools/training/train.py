@@ -82,7 +82,7 @@ def loads(plain: int, tls: int) -> None:
     http1(plain, "/changed/5000", 180)
     http1(plain, "/watched/1000000", 6)
     http1(plain, "/fetched/5000", 180)
-    http1(plain, "/answered", 180)
+    http1(plain, "/local", 180)
     each_its_own(plain, "/5000", 300)
     http1(tls, "/5000", 300, tls=True)
     http1(tls, "/65536", 30, tls=True)

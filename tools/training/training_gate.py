@@ -37,7 +37,7 @@ async def look(request: Request) -> None:
 
 @gate.route("/changed/*", strip_prefix="/changed", to=origin)
 def change(request: Request) -> None:
-    """Its answers are changed on their way."""
+    """Its responses are changed."""
 
 
 @change.response_body
@@ -47,7 +47,7 @@ def upper(request: Request, response: ResponseView, chunk: bytes, last: bool) ->
 
 @gate.route("/watched/*", strip_prefix="/watched", to=origin)
 def watch(request: Request) -> None:
-    """Its answers are looked at."""
+    """Its responses are observed."""
 
 
 @watch.response_body
@@ -57,10 +57,10 @@ def count(request: Request, response: ResponseView, chunk: bytes, last: bool) ->
 
 @gate.route("/fetched/*")
 async def fetch(request: Request) -> Response:
-    answer = await origin.fetch(request.path.removeprefix("/fetched"))
-    return Response(answer.status, await answer.body())
+    response = await origin.fetch(request.path.removeprefix("/fetched"))
+    return Response(response.status, await response.body())
 
 
-@gate.route("/answered")
-def answer(request: Request) -> Response:
+@gate.route("/local")
+def local(request: Request) -> Response:
     return Response(200, "enough")

@@ -1,4 +1,4 @@
-"""The origin of the training: answers each request with as many bytes as its path says (`/5000`)."""
+"""The origin of the training: responds to each request with as many bytes as its path says (`/5000`)."""
 
 import asyncio
 import sys

@@ -220,7 +220,7 @@ class Follower:
             revision = await self.store.apply(back)
             self.newest = Snapshot(revision, _after(before, Transaction(()), 0).resources)
         except StoreError as error:
-            logger.error("a write that cannot be served could not be taken back: %s", error)
+            logger.error("cannot revert a write that could not be applied: %s", error)
 
 
 def is_change(snapshot: Snapshot, transaction: Transaction) -> bool:

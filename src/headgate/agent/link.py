@@ -39,7 +39,7 @@ class Link:
         self._send_memory(messages.Resources(), [memory.written("resources", resources)])
 
     def say(self, message: Message) -> None:
-        """Sends a message that is not answered."""
+        """Sends a message without a reply."""
         self._channel.send(message)
 
     async def prepare(self, loaded: Loaded, resources: object) -> bool:

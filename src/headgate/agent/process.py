@@ -148,8 +148,8 @@ class Agent:
             async with asyncio.timeout(LOAD_LIMIT_S):
                 candidates.append(await store.load())
         except (StoreError, TimeoutError) as error:
-            reason = str(error) or f"it has not answered within {LOAD_LIMIT_S:g} s"
-            logger.error("the store is away; the last good configuration serves: %s", reason)
+            reason = str(error) or f"it did not respond within {LOAD_LIMIT_S:g} s"
+            logger.error("the store is unavailable; still serving the last good configuration: %s", reason)
         last_good = self._folder.last_good()
         candidates.append(last_good or Snapshot(Revision("", 0)))
         first_error: ConfigError | None = None
@@ -158,7 +158,7 @@ class Agent:
                 built = base.build(candidate)
             except ConfigError as error:
                 first_error = first_error or error
-                logger.error("revision %d cannot serve: %s", candidate.revision.number, error)
+                logger.error("revision %d cannot be applied: %s", candidate.revision.number, error)
                 continue
             self._link.lend(plain(candidate))
             return built

@@ -51,7 +51,7 @@ class Serving:
         logger.info("Admin API", extra={"listening": self._addresses})
 
     async def end(self) -> None:
-        """Accepts nothing any more, and ends what is being answered."""
+        """Stops accepting, and ends the requests in flight."""
         self._core.drain()
         for _ in range(DRAIN_STEPS):
             if not self._core.connections():

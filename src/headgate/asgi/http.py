@@ -201,7 +201,7 @@ class _BodyStream:
         while self._piece is None:
             if self._is_ended:
                 if self._error is not None:
-                    raise RuntimeError("the application failed within its response") from self._error
+                    raise RuntimeError("the application failed during its response") from self._error
                 raise StopAsyncIteration
             self._wanted = asyncio.get_running_loop().create_future()
             await self._wanted

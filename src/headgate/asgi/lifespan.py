@@ -39,7 +39,7 @@ class Lifespan:
             return
         event = await self._ask("lifespan.shutdown")
         if event["type"] == "lifespan.shutdown.failed":
-            raise RuntimeError(f"the application did not stop well: {event.get('message', '')}")
+            raise RuntimeError(f"the application failed to stop: {event.get('message', '')}")
 
     async def _ask(self, kind: str) -> dict[str, Any]:
         self._asked = kind
@@ -56,7 +56,7 @@ class Lifespan:
             if isinstance(error, Exception) and self._asked == "lifespan.startup":
                 # before it has started: the application knows no lifespan; later it has said so, or it is logged
                 if self._has_started:
-                    logger.exception("the lifespan of an application ended before its time")
+                    logger.exception("the lifespan of an application ended prematurely")
             else:
                 text = f"it raised {type(error).__name__}: {error}"
                 await self._events.put({"type": f"{self._asked}.failed", "message": text})

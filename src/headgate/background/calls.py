@@ -51,8 +51,8 @@ class BackgroundCalls:
             raise error.at(caller()) from None
         if known.capacity != wanted:
             raise ConfigError(
-                f"the shared dictionary `{name}` has {known.capacity} bytes already, not {wanted}",
-                hint="give it one size",
+                f"the shared dictionary `{name}` is already defined with {known.capacity} bytes, not {wanted}",
+                hint="use the same size",
                 where=caller(),
             )
         return known

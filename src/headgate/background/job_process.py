@@ -95,7 +95,7 @@ class JobProcess:
             is_result, outcome, trace = unpacked(await self._read(length))
         except (ConnectionError, EOFError):
             self.kill()
-            raise JobFailed(f"process {self.pid} ended within a job") from None
+            raise JobFailed(f"process {self.pid} ended during a job") from None
         except BaseException:
             self.kill()  # what it sends next would be the response to this job
             raise

@@ -99,7 +99,7 @@ class Jobs:
             return place, holder
         if self._waiting >= self.max_waiting:
             self._count("jobs_refused")
-            raise Overloaded(f"{self.max_waiting} jobs wait already (background.max_waiting_jobs)")
+            raise Overloaded(f"{self.max_waiting} jobs are already waiting (background.max_waiting_jobs)")
         self._waiting += 1
         try:
             async with self._turn:

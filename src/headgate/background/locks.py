@@ -48,7 +48,7 @@ class Locks:
     def lock(self, name: str, timeout: float | str | None = None, ttl: float | str | None = None) -> Lock:
         """The lock of that name; times are seconds, or texts such as `500ms`."""
         if not name:
-            raise ValueError("a lock has a name")
+            raise ValueError("a lock needs a name")
         return Lock(
             self,
             name,
@@ -108,7 +108,7 @@ class Lock:
     async def acquire(self) -> None:
         """Waits for the lock; raises `TimeoutError`."""
         if self._holder is not None:
-            raise RuntimeError(f"lock `{self.name}` is held already; hint: make another with `gate.lock`")
+            raise RuntimeError(f"lock `{self.name}` is already held; hint: create another with `gate.lock`")
         holder = self._locks.new_holder()
         try:
             async with asyncio.timeout(self.timeout):

@@ -38,7 +38,7 @@ class Tasks:
         if len(self._running) >= self.limit:
             coroutine.close()
             self._count("tasks_refused")
-            raise Overloaded(f"{self.limit} tasks run already (background.max_tasks)")
+            raise Overloaded(f"{self.limit} tasks are already running (background.max_tasks)")
         name = name or getattr(coroutine, "__qualname__", "task")
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._running.add(task)

@@ -81,11 +81,11 @@ class Timers:
     ) -> Timer:
         """Calls a function again and again, in each worker or in one of the node."""
         if once_per not in ("worker", "node"):
-            raise ValueError(f"`once_per` is `worker` or `node`, not `{once_per}`")
+            raise ValueError(f"`once_per` must be `worker` or `node`, not `{once_per}`")
         timer = Timer(function, (), name or _shown(function), _checked(seconds))
         if once_per == "node":
             if timer.name in self._names:
-                raise ValueError(f"there is a timer `{timer.name}` already; hint: give it a `name`")
+                raise ValueError(f"the timer `{timer.name}` is already defined; hint: give it a `name`")
             self._names.add(timer.name)
         self._add(timer, self._again if once_per == "worker" else self._again_on_node)
         return timer
@@ -167,13 +167,13 @@ class Timers:
 
 def _checked(seconds: float) -> float:
     if not seconds >= SHORTEST_S:
-        raise ValueError(f"a timer waits {SHORTEST_S} s or longer, not `{seconds}`")
+        raise ValueError(f"the interval of a timer must be at least {SHORTEST_S} s, not `{seconds}`")
     return seconds
 
 
 def _shown(function: Callable[..., Any]) -> str:
     if not callable(function):
-        raise TypeError(f"a timer calls a function, not `{function!r}`")
+        raise TypeError(f"a timer needs a function, not `{function!r}`")
     inner = getattr(function, "func", function)
     module = re.sub(r"^headgate_file_(.*)_\d+$", r"\1", str(getattr(inner, "__module__", "")))
     return f"{module}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"

@@ -68,7 +68,7 @@ def _print(replies: Iterator[Message], for_s: float, *, as_json: bool) -> None:
         match reply:
             case Looking(place=place):
                 is_looking = True
-                print(f"looking at {place}, for {for_s:g} s; Ctrl-C ends it", file=sys.stderr, flush=True)
+                print(f"inspecting {place} for {for_s:g} s; Ctrl-C stops", file=sys.stderr, flush=True)
             case LookingEnded():
                 print(f"{reply.hits} hits, ended by {reply.end}", file=sys.stderr)
             case Seen() if as_json:

@@ -120,7 +120,7 @@ def compact(
 ) -> None:
     """Forget history; prints the oldest revision that is kept."""
     if (before is None) == (older_than is None):
-        fail("one of --before and --older-than is needed", USAGE)
+        fail("one of --before and --older-than is required", USAGE)
     age = None if older_than is None else timedelta(seconds=older_than)
     print(_run(dsn, lambda kv: kv.compact(before=before, older_than=age)))
 

@@ -26,7 +26,7 @@ def run(*, file: str, reload: bool, first: Zygote | None = None, **options: Any)
 
     path = Path(file)
     if not path.is_file():
-        fail(f"there is no file `{path}`", USAGE)
+        fail(f"the file `{path}` does not exist", USAGE)
     path = path.absolute()
     serve({"file": str(path)}, first=first, watch=str(path.parent) if reload else None, **options)
 
@@ -57,9 +57,9 @@ def serve(
     except (ValueError, LookupError) as error:
         fail(str(error.args[0]), USAGE)
     if (user or group) and os.geteuid() != 0:
-        fail("--user and --group need root", USAGE)
+        fail("--user and --group require root", USAGE)
     if keep_net_admin and not user:
-        fail("--keep-net-admin does nothing without --user\n  hint: add --user NAME, or leave it out", USAGE)
+        fail("--keep-net-admin has no effect without --user\n  hint: add --user NAME, or remove it", USAGE)
     if pid_file:
         _check_pid_file(pid_file)
     settings = RunSettings(
@@ -86,9 +86,12 @@ def serve(
 def _check_pid_file(path: str) -> None:
     folder = os.path.dirname(os.path.join(os.getcwd(), path))
     if not os.path.isdir(folder):
-        fail(f"--pid-file: there is no folder `{folder}`\n  hint: `mkdir -p {folder}` makes it", USAGE)
+        fail(
+            f"--pid-file: the directory `{folder}` does not exist\n  hint: create it with `mkdir -p {folder}`",
+            USAGE,
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
-        fail(f"--pid-file: the folder `{folder}` is not writable\n  hint: choose another one", USAGE)
+        fail(f"--pid-file: the directory `{folder}` is not writable\n  hint: choose another one", USAGE)
 
 
 def _watch(folder: str) -> None:

@@ -57,7 +57,7 @@ def print_hook_times(hooks: "list[HookTimes]") -> None:
 
     console = made_console()
     if not hooks:
-        return console.print("no hook was called yet")
+        return console.print("no hook has been called yet")
     for heading, rows in (("hook", hooks), ("phase", by_phase(hooks)), ("plugin", by_plugin(hooks))):
         if not rows:
             continue
@@ -108,7 +108,7 @@ def print_hit(seen: "Seen") -> None:
     for name, value in values.items():
         console.print(f"  {name:<{width}} = {value}", markup=False)
     if lost := hit.get("lost"):
-        console.print(f"  {lost} hits before this one were lost: they came too fast", style="red")
+        console.print(f"  {lost} hits before this one were dropped: they arrived too fast", style="red")
     return None
 
 

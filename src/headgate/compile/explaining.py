@@ -29,8 +29,8 @@ def problem(error: BaseException, file: Path) -> Problem:
         return Problem(error.sentence, error.hint, where)
     if isinstance(error, StartTooLong):
         return Problem(
-            f"`{file.name}` is loaded for too long: {error}",
-            f"leave what takes long to a task or a thread; `{ENVIRONMENT}=120` gives a start 120 seconds",
+            f"`{file.name}` takes too long to load: {error}",
+            f"move long-running work to a task or a thread; `{ENVIRONMENT}=120` allows 120 seconds",
             where,
         )
     if isinstance(error, SystemExit):
@@ -46,7 +46,7 @@ def _exit(error: SystemExit, file: Path, where: Where) -> Problem:
     frames = traceback.extract_tb(error.__traceback__)
     if any(os.path.basename(frame.filename) == "argparse.py" for frame in frames):
         return Problem(
-            f"`{file.name}` parses the command line, which is the gateway's own",
+            f"`{file.name}` parses the command line, which belongs to the gateway",
             "read settings from the environment, or parse under `if __name__ == '__main__':`",
             where,
         )
@@ -84,9 +84,7 @@ def _hint(error: BaseException, file: Path) -> str | None:
         )
     if isinstance(error, AttributeError) and type(error.obj).__module__.startswith("headgate."):
         if error.name in PHASES:
-            return (
-                f"phase `{error.name}` is not one of a `{type(error.obj).__name__}`: hang it on the gateway"
-            )
+            return f"phase `{error.name}` is not one of a `{type(error.obj).__name__}`: register it on the gateway"
         return suggestion(str(error.name), [name for name in dir(error.obj) if not name.startswith("_")])
     unknown = re.search(r"(\w+)\.(\w+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if isinstance(error, TypeError) and unknown:

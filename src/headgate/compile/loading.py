@@ -29,9 +29,9 @@ def load(path: str | os.PathLike[str]) -> Gateway:
     if file.is_dir():
         inside = next((name for name in _NAMES if (file / name).is_file()), None)
         hint = f"write `{os.path.join(os.fspath(path), inside)}`" if inside else "name a file in it"
-        raise ConfigError(f"`{os.fspath(path)}` is a folder, not a configuration file", hint=hint)
+        raise ConfigError(f"`{os.fspath(path)}` is a directory, not a configuration file", hint=hint)
     if not file.is_file():
-        raise ConfigError(f"there is no file `{os.fspath(path)}`", hint=_similar_file(file))
+        raise ConfigError(f"the file `{os.fspath(path)}` does not exist", hint=_similar_file(file))
     refuse_shadows(file)
     _lead_with(file.parent)
     import_fresh_from(file.parent)
@@ -59,11 +59,11 @@ def _gateway_of(module: ModuleType, file: Path) -> Gateway:
         return named
     if not found:
         hint = "write `gate = Gateway()` at the top of the file"
-        raise ConfigError(f"`{file.name}` makes no gateway", hint=hint, where=Where(str(file)))
+        raise ConfigError(f"`{file.name}` creates no gateway", hint=hint, where=Where(str(file)))
     if len(found) > 1:
         names = ", ".join(f"`{name}`" for name in found.values())
         raise ConfigError(
-            f"`{file.name}` makes several gateways: {names}", hint="call one `gate`", where=Where(str(file))
+            f"`{file.name}` creates several gateways: {names}", hint="call one `gate`", where=Where(str(file))
         )
     gate: Gateway = vars(module)[next(iter(found.values()))]
     return gate

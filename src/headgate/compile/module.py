@@ -126,7 +126,7 @@ def refuse_shadows(file: Path) -> None:
             raise ConfigError(
                 [
                     Problem(
-                        f"`{beside.name}` has the name of a library, which `import {beside.stem}` is to find",
+                        f"`{beside.name}` shadows the library `{beside.stem}`",
                         f"rename `{beside.name}`",
                         Where(str(beside)),
                     )

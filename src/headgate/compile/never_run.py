@@ -60,7 +60,7 @@ def _why_no_server(route: Route, parts: Parts, uses: PluginUses) -> str | None:
 def _never(hook: RegisteredHook, reason: str) -> ConfigError:
     return ConfigError(
         f"the `{hook.phase}` hook `{hook.name}` would never run: {reason}",
-        hint=_HINTS.get(hook.phase, "hang it on a route with `to`, or on the gateway"),
+        hint=_HINTS.get(hook.phase, "register it on a route with `to`, or on the gateway"),
         where=defined_at(hook.function),
     )
 

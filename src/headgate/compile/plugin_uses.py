@@ -194,7 +194,7 @@ def _refuse_early(use: PluginUse) -> None:
     if early := [name for name in kind.phases if PHASES[name].on_listeners]:
         raise ConfigError(
             f"plugin `{kind.__name__}` has a `{early[0]}` hook, which runs before there is a request for `when`",
-            hint="look at `connection` in the hook",
+            hint="check `connection` in the hook",
             where=use.where,
         )
     before = [
@@ -203,7 +203,7 @@ def _refuse_early(use: PluginUse) -> None:
     if before and Expression(when).names_response:
         raise ConfigError(
             f"`when` reads the response, but the `{before[0]}` hook of plugin `{kind.__name__}` runs before it",
-            hint="name fields of the request only",
+            hint="use fields of the request only",
             where=use.where,
         )
 

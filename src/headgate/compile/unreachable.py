@@ -22,7 +22,7 @@ def unreachable(routes: Sequence[Route]) -> Iterator[Problem]:
         if id(route) not in told:
             told.add(id(route))
             yield Problem(
-                f"route `{route.name}` takes no request: `{first.name}` at {first.where} takes them all before it",
+                f"route `{route.name}` never matches: `{first.name}` at {first.where} matches all its requests first",
                 "remove one of them, or give it another `path`, `host`, `methods`, `headers`, `query` or `priority`",
                 route.where,
             )

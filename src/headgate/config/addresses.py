@@ -74,7 +74,7 @@ def parse_server(text: str) -> dict[str, Any]:
         if name not in _SERVER_OPTIONS:
             raise ConfigError(f"unknown server option `{name}`", hint=suggestion(name, _SERVER_OPTIONS))
         if name in table:
-            raise ConfigError(f"server option `{name}` is given twice in `{text}`")
+            raise ConfigError(f"duplicate server option `{name}` in `{text}`")
         if (name == "backup") == bool(equals):
             raise ConfigError(f"`{option}` is not a server option", hint="write `backup`, or `weight=2`")
         table[name] = value if equals else True
@@ -86,12 +86,10 @@ def _authority(url: str) -> tuple[str, bool]:
     scheme, _, rest = url.partition("://")
     ports = {"http": "80", "https": "443"}
     if scheme.lower() not in ports:
-        raise ConfigError(
-            f"`{url}` has a scheme that is not known", hint="write `http://name:9000` or `https://name`"
-        )
+        raise ConfigError(f"`{url}` has an unknown scheme", hint="write `http://name:9000` or `https://name`")
     authority, _, path = rest.partition("/")
     if path or "?" in authority or "#" in authority or "@" in authority:
-        raise ConfigError(f"`{url}` says more than a host and a port", hint="use replace_prefix for a path")
+        raise ConfigError(f"`{url}` has more than a host and a port", hint="use replace_prefix for a path")
     has_port = authority.rpartition(":")[2].isdigit() and not authority.endswith("]")
     if not has_port:
         authority = f"{authority}:{ports[scheme.lower()]}"
@@ -106,7 +104,8 @@ def _parse(text: Any, what: str, hint: str, *, lowest_port: int, given: Any = No
         if path.startswith("/") and "\0" not in path and len(path.encode()) <= 107:
             return UnixAddress(path)
         raise ConfigError(
-            f"`{shown}` is not {what}", hint="a socket's path is absolute and at most 107 bytes long"
+            f"`{shown}` is not {what}",
+            hint="the path of a socket must be absolute and at most 107 bytes long",
         )
     if isinstance(text, str):
         host, colon, port = text.rpartition(":")

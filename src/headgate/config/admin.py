@@ -62,7 +62,8 @@ class TokenConfig(Settings):
         text = self.token.get_secret_value()
         if not _SHA256.fullmatch(text) and len(text) < SHORTEST_TOKEN:
             raise ConfigError(
-                f"a token has at least {SHORTEST_TOKEN} characters", hint="`openssl rand -hex 32` makes one"
+                f"a token must have at least {SHORTEST_TOKEN} characters",
+                hint="create one with `openssl rand -hex 32`",
             )
         return self
 
@@ -120,7 +121,8 @@ class AdminConfig(Settings):
             )
         if self.tls is None and address.host not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigError(
-                f"tokens would go in clear to `{self.listen}`", hint="add `tls`, or listen on `127.0.0.1`"
+                f"tokens would be sent unencrypted to `{self.listen}`",
+                hint="add `tls`, or listen on `127.0.0.1`",
             )
         return self
 

@@ -31,7 +31,7 @@ def _hash_on(value: str) -> str:
 def _bound(value: float) -> float:
     if 0 < value < 1.01:
         raise ConfigError(
-            f"`{value:g}` is not a valid hash_bound", hint="write a factor of 1.01 or more, or 0 for no bound"
+            f"`{value:g}` is not a valid hash_bound", hint="write a factor of 1.01 or more, or 0 for no limit"
         )
     return value
 

@@ -60,7 +60,7 @@ def read_document(path: FilePath) -> Document:
     chosen = formats.get(path.suffix.lower())
     if chosen is None:
         raise ConfigError(
-            f"`{path.name}` is not a configuration file: its name does not say its format",
+            f"`{path.name}` is not a configuration file: its suffix is unknown",
             hint=suggestion(path.suffix, (".py", *formats)),
             where=Where(str(path)),
         )
@@ -70,15 +70,15 @@ def read_document(path: FilePath) -> Document:
     except RecursionError:
         raise ConfigError(
             "tables are nested too deeply",
-            hint="look for a bracket that is never closed",
+            hint="check for a bracket that is never closed",
             where=Where(str(path)),
         ) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(
-            f"a configuration is a table, not a {_SHAPES.get(type(values), 'single value')}",
-            hint="begin with `listeners:`" if chosen is yaml else 'begin with `{"listeners": ...`',
+            f"a configuration must be a table, not a {_SHAPES.get(type(values), 'single value')}",
+            hint="start with `listeners:`" if chosen is yaml else 'start with `{"listeners": ...`',
             where=Where(str(path), 1),
         )
     values.pop("$schema", None)
@@ -126,13 +126,13 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str, where: Where) -> ConfigE
     for number in (where.line or 0, (where.line or 0) + 1):
         line = lines[number - 1] if 0 < number <= len(lines) else ""
         if "\t" in line[: len(line) - len(line.lstrip())]:
-            return ConfigError("a tab cannot indent YAML", hint="use spaces", where=Where(where.file, number))
+            return ConfigError(
+                "YAML cannot be indented with tabs", hint="use spaces", where=Where(where.file, number)
+            )
     reason = ", ".join(part for part in (error.context, error.problem) if part)
     if reason.startswith("duplicate"):
-        return ConfigError(reason, hint="leave one of them out", where=where)
-    return ConfigError(
-        reason, hint="look for a bracket, quote or `:` that is missing, here or above", where=where
-    )
+        return ConfigError(reason, hint="remove one of them", where=where)
+    return ConfigError(reason, hint="check for a missing bracket, quote or `:`, here or above", where=where)
 
 
 def _yaml_lines(text: str) -> Lines:
@@ -162,7 +162,7 @@ def _read_json(text: str, file: str) -> Any:
     except _Duplicate as error:
         raise ConfigError(
             f"duplicate key `{error}`",
-            hint="leave one of them out",
+            hint="remove one of them",
             where=Where(file, _second_line(text, str(error))),
         ) from None
 

@@ -65,7 +65,7 @@ def check_condition(text: str) -> str:
     """The text, if it is an expression that says yes or no."""
     if Expression(text).kind != "truth":
         raise ConfigError(
-            f"`{text}` says neither yes nor no", hint='compare it, as in `request.method == "GET"`'
+            f"`{text}` is neither true nor false", hint='compare it, as in `request.method == "GET"`'
         )
     return text
 
@@ -103,7 +103,7 @@ class _Parser:
         tokens: list[tuple[str, str]] = []
         end, length = 0, len(text.rstrip())
         if len(text) > MAX_CHARACTERS:
-            raise ConfigError(f"an expression has at most {MAX_CHARACTERS} characters, not {len(text)}")
+            raise ConfigError(f"an expression must have at most {MAX_CHARACTERS} characters, not {len(text)}")
         while end < length:
             match = _TOKEN.match(text, end)
             if match is None or len(tokens) == MAX_TOKENS:

@@ -25,7 +25,7 @@ def _reference(value: str) -> str:
     module, colon, name = value.rpartition(":")
     if not (colon and module and name):
         raise ConfigError(
-            f"`{value}` names no Python object", hint="write `module:name`, such as `hooks:sign`"
+            f"`{value}` is not a valid reference", hint="write `module:name`, such as `hooks:sign`"
         )
     return value
 

@@ -46,7 +46,7 @@ ListenAddress = Annotated[
 def _udp_address(value: Any) -> str:
     address = parse_listen_address(value)
     if isinstance(address, UnixAddress):
-        raise ConfigError(f"`{address}` takes no datagrams", hint="write `:53`")
+        raise ConfigError(f"`{address}` is not a valid UDP address", hint="write `:53`")
     return str(address)
 
 

@@ -42,7 +42,7 @@ def check_host(value: str) -> str:
         )
     stars = value.count("*")
     if stars > 1 or (stars and value != "*" and not value.startswith("*.") and not value.endswith(".*")):
-        raise ConfigError(f"`{value}` has its `*` in a wrong place", hint="write `*.example.com` or `www.*`")
+        raise ConfigError(f"`{value}` has a misplaced `*`", hint="write `*.example.com` or `www.*`")
     return value
 
 
@@ -65,16 +65,14 @@ def check_path(value: str) -> str:
         return value
     rest = _PARAMETER.sub("", literal)
     if "{" in rest or "}" in rest:
-        raise ConfigError(
-            f"`{value}` has a parameter that cannot be read", hint="write `{name}` or `{name:path}`"
-        )
+        raise ConfigError(f"`{value}` has a malformed parameter", hint="write `{name}` or `{name:path}`")
     if "*" in rest.removesuffix("*"):
         raise ConfigError(
-            f"`{value}` has its `*` in a wrong place", hint="`*` comes last; `{name}` is one segment"
+            f"`{value}` has a misplaced `*`", hint="`*` must come last; `{name}` is one segment"
         )
     names = [match[1] for match in _PARAMETER.finditer(literal)]
     if doubled := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"`{value}` has the parameter `{doubled}` twice")
+        raise ConfigError(f"`{value}` has the duplicate parameter `{doubled}`")
     return value
 
 
@@ -213,12 +211,12 @@ def _check_regex(text: str) -> None:
     """Finds plain mistakes early; the engine, whose regular expressions know no look-around, has the last word."""
     if re.search(r"\(\?(=|!|<=|<!)", text):
         raise ConfigError(
-            f"`~{text}` looks around, which takes unbounded time", hint="say it with a `when` function"
+            f"`~{text}` uses look-around, which takes unbounded time", hint="use a `when` function"
         )
     try:
         re.compile(_python_groups(text))
     except re.error as error:
         raise ConfigError(
             f"`~{text}` is not a valid regular expression: {error}",
-            hint="put `\\` before what is meant literally, such as `\\.`, or leave out the `~`",
+            hint="put `\\` before literal characters, such as `\\.`, or leave out the `~`",
         ) from None

@@ -29,7 +29,7 @@ class Pattern:
             reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
             raise ConfigError(
                 f"`{text}` is not a valid pattern: {reason}",
-                hint="patterns are RE2's, which know neither look-around nor backreferences",
+                hint="patterns use the syntax of RE2, without look-around and backreferences",
             ) from None
         self._set: Any = engine.Set.SearchSet(options)  # says yes or no at half the cost
         self._set.Add(text.encode("utf-8", "surrogateescape"))

@@ -57,8 +57,8 @@ def parsed(kind: Kind, name: str, document: Mapping[str, Any]) -> Settings:
     given = dict(document)
     if kind.name in _NAMED and given.setdefault("name", name) != name:
         problem = Problem(
-            f"the {kind.one} `{name}` calls itself `{given['name']}`",
-            "leave `name` out: the resource's name is its name",
+            f"the {kind.one} `{name}` has the name `{given['name']}`",
+            "remove `name`: the resource's name is used",
             where,
             (kind.key, name, "name"),
         )

@@ -48,7 +48,8 @@ def _fields(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", text):
             raise ConfigError(
-                f"`{name}: {text}` is not a valid header field", hint="a name has no spaces, a value one line"
+                f"`{name}: {text}` is not a valid header field",
+                hint="a name has no spaces, a value is one line",
             )
     return value
 

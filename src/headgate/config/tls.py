@@ -101,7 +101,7 @@ class ClientCertificatesConfig(Settings):
     def _trusts_somebody(self) -> Self:
         if self.mode != "none" and not self.ca:
             raise ConfigError(
-                f"mode `{self.mode}` trusts no authority", hint="name the authority's file in `ca`"
+                f"mode `{self.mode}` needs a certificate authority", hint="set `ca` to the authority's file"
             )
         return self
 

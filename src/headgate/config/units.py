@@ -58,7 +58,7 @@ def _positive(seconds: float) -> float:
 
 
 def _refuse_zero() -> float:
-    raise ConfigError("`0` would end every wait at once", hint="write a duration such as `5s`")
+    raise ConfigError("`0` is not a valid duration here", hint="write a duration such as `5s`")
 
 
 _DURATION_SCHEMA = {

@@ -33,7 +33,9 @@ class Channel:
         """Sends one message; raises ChannelClosed if the other end is closed, ValueError if it is too long."""
         data = message.encode()
         if len(data) > LONGEST_MESSAGE_BYTES:
-            raise ValueError(f"a control message of `{len(data)}` bytes is over {LONGEST_MESSAGE_BYTES}")
+            raise ValueError(
+                f"a control message of `{len(data)}` bytes is larger than {LONGEST_MESSAGE_BYTES}"
+            )
         try:
             if descriptors:
                 socket.send_fds(self.socket, [data], descriptors)
@@ -45,7 +47,7 @@ class Channel:
     def receive(self) -> tuple[Message, list[int]]:
         """The next message and its descriptors (the caller owns them).
 
-        Raises ChannelClosed at the end of file, MessageError for what is not understood.
+        Raises ChannelClosed at the end of file, MessageError for what is not valid.
         """
         try:
             data, descriptors, _, _ = socket.recv_fds(self.socket, LONGEST_MESSAGE_BYTES, MOST_DESCRIPTORS)

@@ -94,7 +94,7 @@ class Inspection:
         try:
             self._untap = tap(place, self._look)
         except Exception as error:
-            raise Refused(f"cannot tap {place}: {type(error).__name__}: {error}") from error
+            raise Refused(f"cannot inspect {place}: {type(error).__name__}: {error}") from error
         return place
 
     def end(self) -> None:

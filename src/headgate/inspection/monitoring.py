@@ -47,7 +47,7 @@ def _begin() -> int:
         # 0 to 2 and 5 are for debuggers, coverage, profilers and optimisers by convention
         free = [number for number in (3, 4, 0) if _monitoring.get_tool(number) is None]
         if not free:
-            raise RuntimeError("other tools use all of sys.monitoring")
+            raise RuntimeError("all tool ids of sys.monitoring are in use")
         _monitoring.use_tool_id(free[0], TOOL_NAME)
         _monitoring.register_callback(free[0], _monitoring.events.LINE, _on_line)
         _monitoring.register_callback(free[0], _monitoring.events.PY_START, _on_start)

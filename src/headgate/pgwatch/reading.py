@@ -46,7 +46,7 @@ async def items(link: Link, key: str, *, is_prefix: bool, at: int | None) -> Ite
         if at < head["oldest"]:
             raise HistoryLost(at, head["oldest"])
         if at > head["head"]:
-            raise LookupError(f"there is no revision {at} yet\n  hint: the newest is {head['head']}")
+            raise LookupError(f"there is no revision {at} yet\n  hint: the latest is {head['head']}")
     found = [Item(*row[-6:]) for row in _tuples(rows) if row[-6] is not None]
     head = _first(rows)
     if at is None:

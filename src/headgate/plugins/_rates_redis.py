@@ -100,7 +100,7 @@ class RedisLimiter:
         """How often Redis was asked."""
 
     async def decide(self, key: bytes, now: float) -> Verdict:
-        """Counts a request at a moment of the monotonic clock; raises `RedisError` if Redis does not answer."""
+        """Counts a request at a moment of the monotonic clock; raises `RedisError` if Redis does not respond."""
         lease = self._lease(key, now)
         while True:
             if lease.tokens > 0 and now < lease.until:

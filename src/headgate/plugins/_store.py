@@ -35,18 +35,18 @@ class Store:
         if self._pause:
             self._until = now + self._pause  # only this one tries it
         try:
-            answer = await question()
+            reply = await question()
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             return None
         if self._pause:
             self._pause = self._until = 0.0
-            self._log.warning("the store is back")
-        return answer
+            self._log.warning("the store is available again")
+        return reply
 
     def _failed(self, error: Exception) -> None:
         self._failures.add()
         if not self._pause:
-            self._log.error("the store is away", extra={"reason": str(error) or type(error).__name__})
+            self._log.error("the store is unavailable", extra={"reason": str(error) or type(error).__name__})
         self._pause = min(self._pause * 2, LONGEST) if self._pause else SHORTEST
         self._until = self._clock() + self._pause

@@ -71,7 +71,7 @@ class Cors(Plugin):
         def _not_everybody_with_credentials(self) -> Cors.Config:
             if self.credentials and "*" in self.origins:
                 raise ValueError(
-                    "`*` with `credentials` would let every site act for its visitors: list the origins"
+                    "`*` with `credentials` would let every site use its visitors' credentials: list the origins"
                 )
             return self
 

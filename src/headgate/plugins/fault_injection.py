@@ -52,7 +52,7 @@ class FaultInjection(Plugin):
         @model_validator(mode="after")
         def _something(self) -> FaultInjection.Config:
             if self.delay is None and self.abort is None:
-                raise ConfigError("no fault is asked for", hint="write `delay` or `abort`")
+                raise ConfigError("no fault is configured", hint="write `delay` or `abort`")
             return self
 
     def setup(self, context: PluginContext) -> None:

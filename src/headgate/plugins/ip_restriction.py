@@ -45,9 +45,9 @@ class IpRestriction(Plugin):
         @model_validator(mode="after")
         def _file_for_countries(self) -> IpRestriction.Config:
             if (self.allow_countries or self.deny_countries) and self.geoip is None:
-                raise ConfigError("countries need a file that knows them", hint="name it as `geoip`")
+                raise ConfigError("countries need a GeoIP database", hint="set `geoip` to its path")
             if not any((self.allow, self.deny, self.allow_file, self.deny_file, self.geoip)):
-                raise ConfigError("nobody is named", hint="write `allow` or `deny`")
+                raise ConfigError("`allow` and `deny` are both empty", hint="write `allow` or `deny`")
             return self
 
     def setup(self, context: PluginContext) -> None:
@@ -112,7 +112,7 @@ class _Countries:
         try:
             self._file: Any = library.open_database(path)
         except (OSError, ValueError, library.InvalidDatabaseError) as error:
-            raise ConfigError(f"`{path}` is not a file of MaxMind's: {error}", hint="a `.mmdb`") from None
+            raise ConfigError(f"`{path}` is not a MaxMind database: {error}", hint="a `.mmdb`") from None
 
     def of(self, address: str) -> str:
         """The code of the country, such as `DE`; empty if it is not known."""

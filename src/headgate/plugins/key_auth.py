@@ -55,7 +55,7 @@ class KeyAuth(Plugin):
         @model_validator(mode="after")
         def _somewhere(self) -> KeyAuth.Config:
             if not (self.header or self.query or self.cookie):
-                raise ValueError("a key comes from nowhere: set `header`, `query` or `cookie`")
+                raise ValueError("keys have no source: set `header`, `query` or `cookie`")
             return self
 
     def setup(self, context: PluginContext) -> None:
@@ -94,7 +94,7 @@ class KeyAuth(Plugin):
         if not key:
             raise ValueError(f"the key of consumer `{consumer}` is empty")
         if key.startswith(HASHED) and not re.fullmatch("[0-9a-fA-F]{64}", key.removeprefix(HASHED)):
-            raise ValueError(f"the key of consumer `{consumer}` is not a SHA-256 hash in hex")
+            raise ValueError(f"the key of consumer `{consumer}` is not a valid SHA-256 hash in hex")
         tag = self._tag(bytes.fromhex(key.removeprefix(HASHED)) if key.startswith(HASHED) else _hashed(key))
         if self._consumers.setdefault(tag, consumer) != consumer:
             raise ValueError(f"consumers `{self._consumers[tag]}` and `{consumer}` have the same key")

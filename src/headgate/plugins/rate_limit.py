@@ -114,7 +114,7 @@ class RateLimit(Plugin):
         def _leaky(self) -> RateLimit.Config:
             if self.algorithm == "leaky-bucket" and (self.redis or self.burst):
                 raise ConfigError(
-                    "`leaky-bucket` is of one node and has no burst", hint="leave out `burst` and `redis`"
+                    "`leaky-bucket` supports neither `redis` nor `burst`", hint="remove `burst` and `redis`"
                 )
             return self
 

@@ -65,7 +65,7 @@ class SecurityHeaders(Plugin):
         def _preload(cls, hsts: Hsts | None) -> Hsts | None:
             if hsts and hsts.preload and not (hsts.include_subdomains and hsts.max_age >= 31_536_000):
                 raise ConfigError(
-                    "`preload` wants `include_subdomains` and a `max_age` of a year",
+                    "`preload` requires `include_subdomains` and a `max_age` of a year",
                     hint="see hstspreload.org",
                 )
             return hsts

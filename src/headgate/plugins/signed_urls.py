@@ -43,7 +43,7 @@ class SignedUrls(Plugin):
         @classmethod
         def _keys(cls, keys: list[SecretStr]) -> list[SecretStr]:
             if any(len(key.get_secret_value()) < 16 for key in keys):
-                raise ConfigError("a key is too short", hint="`openssl rand -hex 32` makes one")
+                raise ConfigError("a key is too short", hint="create one with `openssl rand -hex 32`")
             return keys
 
     def setup(self, context: PluginContext) -> None:

@@ -54,7 +54,7 @@ class TrafficSplit(Plugin):
         @model_validator(mode="after")
         def _weights(self) -> TrafficSplit.Config:
             if not sum(part.weight for part in self.parts):
-                raise ConfigError("all weights are 0", hint="give one part a weight")
+                raise ConfigError("all weights are 0", hint="set the weight of a part")
             return self
 
     def setup(self, context: PluginContext) -> None:

@@ -110,7 +110,7 @@ class ConfigurationFolder:
             state = self._absorbed()
             if number > state.head.number:
                 raise LookupError(
-                    f"there is no revision {number} yet\n  hint: the newest is {state.head.number}"
+                    f"there is no revision {number} yet\n  hint: the latest is {state.head.number}"
                 )
             if number < state.oldest:
                 raise RevisionCompacted(number, state.oldest)
@@ -186,10 +186,12 @@ class ConfigurationFolder:
     def _refuse_vanished(self) -> None:
         """A folder that is gone, or empty and without its history all at once, was not emptied but unmounted."""
         if not self.folder.is_dir():
-            raise StoreUnavailable(f"there is no folder `{self.folder}`\n  hint: make it; it may be empty")
+            raise StoreUnavailable(
+                f"the directory `{self.folder}` does not exist\n  hint: create it; it may be empty"
+            )
         if self._epoch and not self._history.exists() and not self._tree.read():
             raise StoreUnavailable(
-                f"`{self.folder}` is empty all at once, and its history is gone\n  hint: is it mounted?"
+                f"`{self.folder}` is suddenly empty, and its history is gone\n  hint: is it mounted?"
             )
 
     def _absorbed(self) -> State:

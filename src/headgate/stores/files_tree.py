@@ -59,7 +59,7 @@ class FolderTree:
                 continue
             if self._signatures() == before:
                 return found
-        raise StoreUnavailable(f"`{self.folder}` changes all the time")
+        raise StoreUnavailable(f"`{self.folder}` keeps changing")
 
     def wrote(self, path: Path, key: Key, document: dict[str, Any] | None) -> None:
         """A file was written, or removed, by ourselves."""
@@ -85,7 +85,9 @@ class FolderTree:
 
     def _files(self) -> Iterator[Path]:
         if not self.folder.is_dir():
-            raise StoreUnavailable(f"there is no folder `{self.folder}`\n  hint: make it; it may be empty")
+            raise StoreUnavailable(
+                f"the directory `{self.folder}` does not exist\n  hint: create it; it may be empty"
+            )
         for path in _listed(self.folder):
             if path.suffix in SUFFIXES:
                 yield path

@@ -15,7 +15,7 @@ def checked_place(place: Place | None, new: Path, key: Key) -> None:
     """Raises `StoreReadOnly` where a resource stands in a file that is not ours to write."""
     if place is None:
         if len(new.name.encode()) > MOST_FILE_NAME_BYTES:
-            raise StoreReadOnly(f"`{key}` makes a file name that is too long\n  hint: a shorter name")
+            raise StoreReadOnly(f"`{key}` is too long for a file name\n  hint: a shorter name")
     elif not place.is_alone:
         raise StoreReadOnly(f"`{key}` is in `{place.path}` with others\n  hint: change that file by hand")
     elif place.path.suffix == ".toml":

@@ -47,5 +47,5 @@ def refuse_network(folder: Path, mounts: str | None = None) -> None:
     kind = file_system(folder, mounts)
     if kind in _NETWORK:
         raise StoreUnavailable(
-            f"`{folder}` is on `{kind}`, where SQLite would be corrupted\n  hint: a local disk, or postgresql://"
+            f"`{folder}` is on `{kind}`, which can corrupt SQLite databases\n  hint: a local disk, or postgresql://"
         )

@@ -132,7 +132,7 @@ class PostgresStore(WatchedStore):
             except pgwatch.Conflict:
                 continue  # somebody was quicker: whether that matters is decided anew
             return Revision(found.position.epoch, number, transaction.mark)
-        raise StoreUnavailable("others write the same resources all the time")
+        raise StoreUnavailable("too many concurrent writes to the same resources")
 
     async def _expected_head(self, transaction: Transaction, head: Revision) -> Revision:
         """The head, or the expected revision where only others' keys have changed since."""

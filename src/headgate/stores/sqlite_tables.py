@@ -62,7 +62,9 @@ def connect(path: Path, busy_s: float) -> sqlite3.Connection:
                 connection.execute("INSERT INTO meta VALUES(?, 0)", (new_mark(),))
                 connection.execute(f"PRAGMA user_version = {VERSION}")
             elif version != VERSION:
-                raise StoreCorrupt(f"`{path}` is of version {version}\n  hint: a newer headgate made it")
+                raise StoreCorrupt(
+                    f"`{path}` has version {version}\n  hint: it was created by a newer headgate"
+                )
     except BaseException:
         connection.close()
         raise
@@ -233,7 +235,7 @@ def at(connection: sqlite3.Connection, number: int) -> Snapshot:
     """Everything as it was."""
     newest, oldest = head(connection)
     if number > newest.number:
-        raise LookupError(f"there is no revision {number} yet\n  hint: the newest is {newest.number}")
+        raise LookupError(f"there is no revision {number} yet\n  hint: the latest is {newest.number}")
     if number < oldest:
         raise RevisionCompacted(number, oldest)
     resources = undone(snapshot(connection).resources, _steps(connection, "number > ?", number))

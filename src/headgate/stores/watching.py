@@ -65,7 +65,7 @@ class WatchedStore:
     def is_ill(self, error: Exception) -> None:
         """The store is away; logged when it is news."""
         if self._health.is_connected or self._health.error != str(error):
-            log.warning("the store of the configuration is away", extra={"error": str(error)})
+            log.warning("the configuration store is unavailable", extra={"error": str(error)})
         self._health = Health(is_connected=False, error=str(error))
 
     async def watch(self, since: Revision | None = None) -> AsyncGenerator[Update]:

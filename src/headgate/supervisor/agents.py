@@ -167,7 +167,7 @@ class Agents:
         except (ChannelClosed, MessageError) as error:
             self._state.reactor.unwatch(agent.channel)
             if isinstance(error, MessageError):
-                log.error("the agent sent what is not understood: %s", error)
+                log.error("invalid message from the agent: %s", error)
                 agent.process.signal(signal.SIGKILL)
             return
         if agent is not self._agent:
@@ -256,4 +256,4 @@ class Agents:
         for worker in waiting:
             worker.send(ResourcesLent(error=error))
         if not waiting:
-            log.error("the agent cannot serve: %s", error)
+            log.error("the agent cannot be served: %s", error)

@@ -41,7 +41,7 @@ def bind_udp(text: str, *, is_shared: bool) -> list[Endpoint]:
     """The endpoints of an address for datagrams. Raises OSError, or ValueError for one that takes none."""
     address = parse_listen_address(text.removeprefix(UDP))
     if isinstance(address, UnixAddress):
-        raise ValueError(f"`{text}` takes no datagrams")
+        raise ValueError(f"`{text}` is not a valid UDP address")
     return _bind_ip(address, is_shared=is_shared, bind=_bind_datagrams)
 
 
@@ -143,7 +143,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "a file that is not a socket is in the way")
+        raise OSError(errno.EEXIST, "a file that is not a socket exists at this path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)

@@ -27,7 +27,7 @@ class Dictionaries:
         if key not in self._known:
             name, size = key
             if any(other == name for other, _ in self._known):
-                log.warning("shared dictionary has a new size and begins empty", extra={"dictionary": name})
+                log.warning("shared dictionary has a new size and starts empty", extra={"dictionary": name})
             descriptor = _core.create_dictionary(size)
             os.set_inheritable(descriptor, False)  # workers get it over their channel
             self._known[key] = descriptor
@@ -49,7 +49,7 @@ class Dictionaries:
             try:
                 _core.Dictionary(descriptor)
             except ValueError as error:
-                log.warning("shared dictionary begins empty: %s", error, extra={"dictionary": name})
+                log.warning("shared dictionary starts empty: %s", error, extra={"dictionary": name})
                 os.close(descriptor)
                 continue
             os.set_inheritable(descriptor, False)

@@ -99,9 +99,9 @@ class Generations:
     def _not_forked(self, generation: Generation, slot: int, exits: int) -> None:
         """What workers are forked from has ended: its next one may do better."""
         if generation is self._state.pending:
-            self.give_up(generation, "the process that workers are forked from has ended", EXIT_FAILURE)
+            self.give_up(generation, "the zygote has exited", EXIT_FAILURE)
         elif generation is self._state.current and not self._state.stopping:
-            log.error("the process that workers are forked from has ended", extra={"slot": slot})
+            log.error("the zygote has exited", extra={"slot": slot})
             again = exits + 1
             self._state.reactor.call_later(
                 restart_delay_s(again), lambda: self._start_again(generation, slot, again)
@@ -315,7 +315,7 @@ class Generations:
             and held
             and worker.resources not in (None, held.number)
         ):
-            log.info("worker has loaded an older configuration: another one takes its place")
+            log.info("worker has loaded an older configuration; replacing it")
             worker.drain(self._state.reactor)
 
     def change_prepared(self, worker: WorkerProcess, message: messages.ChangePrepared) -> None:

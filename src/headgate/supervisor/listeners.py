@@ -191,7 +191,7 @@ def _told_of_file(error: OSError, path: str, reason: str) -> tuple[str, str]:
     if error.errno == errno.EADDRINUSE:
         return reason, "another program listens there; `ss -xlp` shows which"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return f"there is no folder `{folder}`", f"`mkdir -p {folder}` makes it"
+        return f"the directory `{folder}` does not exist", f"create it with `mkdir -p {folder}`"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return reason, f"the folder `{folder}` must be writable; choose another one"
     if error.errno == errno.EEXIST:

@@ -143,7 +143,7 @@ class Supervisor:
             followers = {commands.Look: state.inspections.begin}
             self._endpoint = Endpoint(state.reactor, path, self._commands.handle, followers)
         except OSError as error:
-            log.warning("no control socket, so only signals work: %s", error)
+            log.warning("no control socket; only signals work: %s", error)
         state.metrics.set_ready(True)
         state.metrics.begin(state.workers, state.dictionaries)
         state.metrics.is_generation(state.current.number if state.current else 0)

@@ -101,7 +101,7 @@ class WorkerProcess:
         def too_late() -> None:
             self.error = (
                 f"not ready within {limit:g} s\n"
-                f"  hint: leave what takes long to a task or a thread; `{ENVIRONMENT}` raises the limit"
+                f"  hint: move long-running work to a task or a thread; `{ENVIRONMENT}` raises the limit"
             )
             self.process.signal(signal.SIGKILL)
 

@@ -158,7 +158,7 @@ class TestGateway:
     @property
     def _core(self) -> _core.Core:
         if self._engine is None:
-            raise RuntimeError("the gateway is closed; hint: use it within its `with` block")
+            raise RuntimeError("the gateway is closed; hint: use it inside its `with` block")
         return self._engine
 
     # ---- requests
@@ -255,7 +255,7 @@ class TestGateway:
         begin = time.monotonic()
         while not condition():
             if time.monotonic() - begin > PATIENCE_S:
-                raise TimeoutError(f"it did not happen within {PATIENCE_S:.0f} s of real time")
+                raise TimeoutError(f"the condition was not met within {PATIENCE_S:.0f} s of real time")
             self._loop.run_until_complete(asyncio.sleep(0.001))
 
     def advance(self, by: float | str) -> None:
@@ -347,7 +347,7 @@ async def _patiently(coroutine: Coroutine[Any, Any, T]) -> T:
         if left <= 0:
             task.cancel()
             await asyncio.wait([task])
-            raise TimeoutError(f"it did not happen within {PATIENCE_S:.0f} s of real time")
+            raise TimeoutError(f"the condition was not met within {PATIENCE_S:.0f} s of real time")
         await asyncio.wait([task], timeout=left)
     return task.result()
 

@@ -126,7 +126,7 @@ def prepared(behaviour: Server) -> Prepared:
         return lambda _: behaviour
     replies = list(behaviour)
     if not replies:
-        raise ValueError("a server without a response; hint: give one, or `Fault.HANG`")
+        raise ValueError("a server without a response; hint: add one, or `Fault.HANG`")
     return lambda _: replies.pop(0) if len(replies) > 1 else replies[0]
 
 

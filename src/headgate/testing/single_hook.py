@@ -46,7 +46,7 @@ def run_hook(
     path = hook.config.path if isinstance(hook, Route) else "/"
     asked = target or (path if path.isascii() and not set(path) & set("*{}~=") else "/")
     if not matches_path(path)(asked.partition("?")[0]):
-        raise LookupError(f"`{asked}` is not on the route's path `{path}`\n  hint: say `target=...`")
+        raise LookupError(f"`{asked}` does not match the route's path `{path}`\n  hint: set `target=...`")
     route = gate.route(path, to=upstream)
     if isinstance(plugin, Plugin) and plugin._headgate_context is None:
         plugin._set_up(PluginContext(gate, shown_kind(type(plugin)), gate._parts.identity_fields.add))

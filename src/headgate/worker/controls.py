@@ -98,7 +98,7 @@ class Controls:
             case messages.Ping():
                 self._channel.send(messages.Pong())
             case messages.Adopt(listeners=listeners):
-                logger.warning("a sibling is blocked: accepting in its place")
+                logger.warning("another worker is blocked; accepting in its place")
                 self._accept(listeners, descriptors)
             case messages.TicketKeys(keys=keys):
                 self._core.use_ticket_keys([bytes.fromhex(key) for key in keys])
@@ -170,13 +170,13 @@ class Controls:
                 start.log_format or change.log_format, start.log_level or change.log_level, change.log_to
             )
         except OSError as error:
-            logger.error("cannot open the error log, which stays where it was: %s", error)
+            logger.error("cannot open the error log; still using the old one: %s", error)
         self._channel.send(messages.Applied())
 
     def _prepare(self, told: Told) -> "Refused | None":
         """Makes a configuration ready that holds no code; what was wrong with it, if anything."""
         if told.get("sources") is not None or "error" in told:
-            return Refused("it holds code, and what runs does not", needs_workers=True)
+            return Refused("it has code, and the running version does not", needs_workers=True)
         try:
             self._core.prepare(told["snapshot"], [])
         except ValueError as error:

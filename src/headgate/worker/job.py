@@ -90,7 +90,7 @@ def _setting(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
         sys.exit(0)
     (length,) = LENGTH.unpack(data + bytes(_read(line, LENGTH.size - len(data))))
     if length > LONGEST_MESSAGE_BYTES:
-        raise ValueError(f"a first message of `{length}` bytes")
+        raise ValueError(f"the first message has `{length}` bytes")
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     return json.loads(bytes(_read(line, length))), list(descriptors)

@@ -83,7 +83,7 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
     config = made.config
     if not made.addresses:
         raise ConfigError(
-            "the gateway listens on nothing", hint='write `gate.listen(":8080")` or `listeners: ":8080"`'
+            "the gateway has no listeners", hint='write `gate.listen(":8080")` or `listeners: ":8080"`'
         )
     return Loaded(
         snapshot=made.snapshot,

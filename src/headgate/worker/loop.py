@@ -30,9 +30,9 @@ class Loop(asyncio.SelectorEventLoop):
         try:
             super()._run_once()  # type: ignore[misc]
         except SystemExit:
-            logger.exception("sys.exit() called in a hook, a task or a callback: it ends only that")
+            logger.exception("sys.exit() called in a hook, a task or a callback: only that ends")
         except KeyboardInterrupt:
-            logger.exception("KeyboardInterrupt raised in a hook, a task or a callback: it ends only that")
+            logger.exception("KeyboardInterrupt raised in a hook, a task or a callback: only that ends")
 
     def detach(self) -> None:
         """Takes the engine out again, before it is dropped."""

@@ -61,7 +61,7 @@ class PlainWorker:
         except BlockingIOError:
             return
         except MessageError as error:
-            logger.error("the supervisor sent what is not understood: %s", error)
+            logger.error("invalid message from the supervisor: %s", error)
         except ChannelClosed:
             self._reactor.unwatch(self._channel)
             logger.warning("the supervisor has exited: draining")
@@ -102,7 +102,7 @@ class PlainWorker:
             self._reactor.call_later(DRAIN_STEP_S, self._stop_when_drained)
             return
         if left:
-            logger.info("drain limit reached", extra={"connections": left})
+            logger.info("drain timeout reached", extra={"connections": left})
         self._reactor.stop()
 
 

@@ -50,7 +50,7 @@ def resolve(user: str | None, group: str | None) -> tuple[int, int]:
         try:
             entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
         except KeyError:
-            raise LookupError(f"there is no user `{user}`") from None
+            raise LookupError(f"the user `{user}` does not exist") from None
         uid, gid = entry.pw_uid, entry.pw_gid
     if group is not None:
         import grp  # a shared library to load, and seldom asked
@@ -58,5 +58,5 @@ def resolve(user: str | None, group: str | None) -> tuple[int, int]:
         try:
             gid = grp.getgrgid(int(group)).gr_gid if group.isdigit() else grp.getgrnam(group).gr_gid
         except KeyError:
-            raise LookupError(f"there is no group `{group}`") from None
+            raise LookupError(f"the group `{group}` does not exist") from None
     return uid, gid

@@ -186,7 +186,7 @@ class Worker:
         while (left := self._core.connections()) or (background and background.is_busy):
             if self._loop.time() > ends:
                 tasks = background.tasks.count if background else 0
-                logger.info("drain limit reached", extra={"connections": left, "tasks": tasks})
+                logger.info("drain timeout reached", extra={"connections": left, "tasks": tasks})
                 return
             # The engine has no event for its last connection: looking 50 times a second costs nothing here.
             await asyncio.wait([self._stopped_now], timeout=DRAIN_STEP_S)
@@ -228,7 +228,7 @@ class Worker:
         except BlockingIOError:
             return
         except MessageError as error:
-            logger.error("the supervisor sent what is not understood: %s", error)
+            logger.error("invalid message from the supervisor: %s", error)
         except ChannelClosed:
             self._loop.remove_reader(self._channel.fileno())
             logger.warning("the supervisor has exited: draining")

@@ -51,7 +51,7 @@ def check_is_single() -> None:
     """Raises RuntimeError if this process has other threads, which a fork would not copy."""
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
-        raise RuntimeError(f"{threads} threads run in the process that workers are forked from")
+        raise RuntimeError(f"{threads} threads run in the zygote")
 
 
 def _fork_on_demand(channel: Channel) -> None:

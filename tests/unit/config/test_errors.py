@@ -68,12 +68,12 @@ def test_a_path_reads_as_in_python() -> None:
         ),
         (
             {"timeouts": {"send": 0}},
-            "`timeouts.send`: `0` would end every wait at once hint: write a duration such as `5s`",
+            "`timeouts.send`: `0` is not a valid duration here hint: write a duration such as `5s`",
         ),
         ({"hooks": {"requst": "a:b"}}, "unknown key `requst` in `hooks` hint: did you mean `request`?"),
         (
             {"hooks": {"request": "sign"}},
-            "`hooks.request[0].function`: `sign` names no Python object "
+            "`hooks.request[0].function`: `sign` is not a valid reference "
             "hint: write `module:name`, such as `hooks:sign`",
         ),
         (

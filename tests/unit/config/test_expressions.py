@@ -78,7 +78,7 @@ def test_an_address_inside_another_is_in_its_network() -> None:
         ("request.attempt == '5'", "makes a text a number"),
         ("request.headers.x == 'a'", r'write `\["x"\]`'),
         ("request.headers", "a value is missing"),
-        ("request.path", "says neither yes nor no"),
+        ("request.path", "is neither true nor false"),
         ("request.path.startswith('/')", "did you mean `startsWith`"),
         ("request.path.matches(request.query)", "one text in quotes"),
         ("request.path.matches('(?=a)')", "is not a valid pattern"),

@@ -165,9 +165,9 @@ def test_each_of_several_rates_holds_and_a_refusal_costs_the_others_nothing() ->
     assert [plugin._decide(b"k", 1000.0)[-1].wait_s > 0 for _ in range(4)] == [False, False, True, True]
     told = [plugin._decide(b"k", moment)[-1] for moment in (1010.0, 1010.0, 1020.0, 1020.0)]
     assert [one.wait_s > 0 for one in told] == [False, False, False, True]
-    answer = statuses(RateLimit(rate=["5/h", "2/s"]), [{}])[0]
-    assert answer.headers["ratelimit-policy"] == '"rate-limit";q=5;w=3600, "rate-limit-2";q=2;w=1'
-    assert answer.headers["ratelimit"] == '"rate-limit";r=4;t=720, "rate-limit-2";r=1;t=1'
+    response = statuses(RateLimit(rate=["5/h", "2/s"]), [{}])[0]
+    assert response.headers["ratelimit-policy"] == '"rate-limit";q=5;w=3600, "rate-limit-2";q=2;w=1'
+    assert response.headers["ratelimit"] == '"rate-limit";r=4;t=720, "rate-limit-2";r=1;t=1'
 
 
 def test_a_leaky_bucket_lets_requests_out_one_by_one() -> None:

@@ -99,9 +99,9 @@ def test_responses_tell_what_is_left_over_all_nodes(redis_url: str) -> None:
         gate.route("/", respond="in")
         gate.use(RateLimit(rate="2/h", redis=redis_url), name="shared")
         with TestGateway(gate) as gateway:
-            answer = gateway.get("/")
-        assert answer.headers["ratelimit"].startswith(expected)
-    assert answer.status == 429 and 1 <= int(answer.headers["retry-after"]) <= 1800
+            response = gateway.get("/")
+        assert response.headers["ratelimit"].startswith(expected)
+    assert response.status == 429 and 1 <= int(response.headers["retry-after"]) <= 1800
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_without_redis_the_choice_holds(
     gate.use(plugin)
     with TestGateway(gate) as gateway:
         assert [gateway.get("/").status for _ in range(4)] == statuses
-    told = [record for record in caplog.records if record.getMessage() == "the store is away"]
+    told = [record for record in caplog.records if record.getMessage() == "the store is unavailable"]
     assert len(told) == 1
     assert plugin._headgate_context
     assert plugin._headgate_context.counter("store_failures").value == 1

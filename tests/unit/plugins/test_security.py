@@ -244,30 +244,30 @@ def test_browsers_are_told_on_every_response() -> None:
         200, headers={"server": "old/1.0", "x-powered-by": "php", "x-frame-options": "ALLOWALL"}
     )
     with TestGateway(gate_with(SecurityHeaders()), upstreams={SERVER: server}) as gateway:
-        answer = gateway.get("/", scheme="https")
-        assert answer.headers["strict-transport-security"] == "max-age=31536000"
-        assert answer.headers.get_all("x-frame-options") == ["SAMEORIGIN"]
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert "x-powered-by" not in answer.headers and answer.headers.get("server") != "old/1.0"
+        response = gateway.get("/", scheme="https")
+        assert response.headers["strict-transport-security"] == "max-age=31536000"
+        assert response.headers.get_all("x-frame-options") == ["SAMEORIGIN"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "x-powered-by" not in response.headers and response.headers.get("server") != "old/1.0"
         assert "strict-transport-security" not in gateway.get("/").headers
     with TestGateway(
         gate_with(SecurityHeaders(), KeyAuth(keys={"a": "k"})), upstreams={SERVER: Fault.REFUSE}
     ) as gateway:
         for headers, status in (({}, 401), ({"x-api-key": "k"}, 502)):
-            answer = gateway.get("/", headers)
-            assert (answer.status, answer.headers["x-content-type-options"]) == (status, "nosniff")
+            response = gateway.get("/", headers)
+            assert (response.status, response.headers["x-content-type-options"]) == (status, "nosniff")
 
 
 def test_each_request_has_a_nonce_of_its_own_that_no_cache_keeps() -> None:
     plugin = SecurityHeaders(content_security_policy="script-src 'nonce-{nonce}'")
     server = Response(200, headers={"cache-control": "public, max-age=60"})
     with TestGateway(gate_with(plugin), upstreams={SERVER: server}) as gateway:
-        answers = [gateway.get("/", {"X-CSP-Nonce": "chosen"}) for _ in range(2)]
+        responses = [gateway.get("/", {"X-CSP-Nonce": "chosen"}) for _ in range(2)]
         told = [received.headers["x-csp-nonce"] for received in gateway.received]
-    policies = [answer.headers["content-security-policy"] for answer in answers]
+    policies = [response.headers["content-security-policy"] for response in responses]
     assert policies == [f"script-src 'nonce-{nonce}'" for nonce in told]
     assert len({*told, "chosen"}) == 3 and all(len(nonce) >= 22 for nonce in told)
-    assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * 2
+    assert [response.headers["cache-control"] for response in responses] == ["no-store"] * 2
 
 
 # ---- csrf
@@ -402,9 +402,9 @@ def test_a_flood_of_nonces_never_makes_one_count_again() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("IpRestriction", {}, "nobody is named"),
+        ("IpRestriction", {}, "`allow` and `deny` are both empty"),
         ("IpRestriction", {"deny": ["10.0.0.0/99"]}, "is not a valid network"),
-        ("IpRestriction", {"allow_countries": ["DE"]}, "name it as `geoip`"),
+        ("IpRestriction", {"allow_countries": ["DE"]}, "set `geoip` to its path"),
         ("UaRestriction", {"deny": ["~(?!a)"]}, "is not a valid pattern"),
         ("UriBlocker", {"block": []}, "is empty"),
         ("RefererRestriction", {"allow": ["https://example.com"]}, "is not a valid host"),

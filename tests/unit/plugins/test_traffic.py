@@ -43,13 +43,13 @@ def gate_with(*plugins: Any, **use: Any) -> Gateway:
 def test_a_quota_is_used_up_and_says_when_it_begins_anew() -> None:
     gate = gate_with(Quota(amount=2, period="day", by="address"))
     with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
-        answers = [gateway.get("/") for _ in range(4)]
+        responses = [gateway.get("/") for _ in range(4)]
         other = gateway.get("/", address="192.0.2.1")
-    assert [one.status for one in answers] == [200, 200, 429, 429] and other.status == 200
-    assert 1 <= int(answers[2].headers["retry-after"]) <= 86400
-    told = [one.headers["ratelimit"].partition(";t=")[0] for one in answers]
+    assert [one.status for one in responses] == [200, 200, 429, 429] and other.status == 200
+    assert 1 <= int(responses[2].headers["retry-after"]) <= 86400
+    told = [one.headers["ratelimit"].partition(";t=")[0] for one in responses]
     assert told == ['"quota";r=1', '"quota";r=0', '"quota";r=0', '"quota";r=0']
-    assert answers[0].headers["ratelimit-policy"] == '"quota";q=2;w=86400'
+    assert responses[0].headers["ratelimit-policy"] == '"quota";q=2;w=86400'
 
 
 @given(
@@ -105,8 +105,8 @@ def test_what_is_too_large_is_refused(
     settings: dict[str, Any], request_: dict[str, Any], status: int
 ) -> None:
     with TestGateway(gate_with(RequestSize(**settings)), upstreams={SERVER: "ok"}) as gateway:
-        answer = gateway.request(request_.pop("method", "GET"), request_.pop("target", "/"), **request_)
-        assert answer.status == status
+        response = gateway.request(request_.pop("method", "GET"), request_.pop("target", "/"), **request_)
+        assert response.status == status
         assert len(gateway.received) == (status == 200)
 
 
@@ -318,7 +318,7 @@ def test_a_server_that_is_away_opens_the_circuit() -> None:
         ("Quota", {"amount": 1, "period": "day", "timezone": "Mars/Base"}, "there is no time zone"),
         ("Quota", {"amount": 1, "period": "day", "by": "consumr"}, "is not a valid part of `by`"),
         ("Maintenance", {"allow": ["10.0.0.0/64"]}, "is not a valid network"),
-        ("FaultInjection", {}, "no fault is asked for"),
+        ("FaultInjection", {}, "no fault is configured"),
         ("Mirror", {"to": "10.0.0.1:80"}, "is not a valid URL"),
         ("ConcurrencyLimit", {"limit": 0}, "at least 1"),
         ("CircuitBreaker", {"requets": 1}, "did you mean `requests`"),

@@ -412,7 +412,7 @@ def test_run_hook_takes_a_route_and_what_it_decorates_stays_a_function() -> None
     assert run_hook(access, phase="response", target="/api/v2/users")[0].headers["x-gate"] == "yes"
     asked = SimpleNamespace(headers={}, params={"version": "v3"})
     assert access.function(asked) is None and asked.headers == {"x-version": "v3"}
-    with pytest.raises(LookupError, match="is not on the route's path"):
+    with pytest.raises(LookupError, match="does not match the route's path"):
         run_hook(access, target="/elsewhere")
     with pytest.raises(LookupError, match="has no `log` hook"):
         run_hook(access, phase="log", target="/api/v2/users")

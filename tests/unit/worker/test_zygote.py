@@ -80,7 +80,7 @@ def test_a_process_with_threads_is_not_forked() -> None:
     thread = threading.Thread(target=ends[0].recv, args=(1,))
     thread.start()
     try:
-        with pytest.raises(RuntimeError, match="threads run in the process that workers are forked from"):
+        with pytest.raises(RuntimeError, match="threads run in the zygote"):
             check_is_single()
     finally:
         ends[1].send(b"x")

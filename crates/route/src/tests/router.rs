@@ -335,7 +335,7 @@ fn test_a_function_is_asked_last_and_once() {
     route.methods = vec!["GET".to_owned()];
     let router = router(vec![route, spec(&[], "/")]);
     let asked = Cell::new(0);
-    let ask_with = |target, method, answer| {
+    let ask_with = |target, method, matches| {
         let request = Request {
             target,
             method,
@@ -344,7 +344,7 @@ fn test_a_function_is_asked_last_and_once() {
         let mut function = |index| {
             assert_eq!(index, 0);
             asked.set(asked.get() + 1);
-            answer
+            matches
         };
         ask(&router, &request, &mut function).0
     };
