@@ -40,7 +40,7 @@ OUT = {
     r"\b(HookAnswer|FileAnswer|AnswerBody|NoAnswer|BadAnswer)\b": "response, or local reply",
     r"\bbefore it answered\b|\btook too long to answer\b": "`responded`, `respond`",
     r"(?<!DNS )\b[Aa]nswer(s|ed|ing)?\b": "response, respond; reply for local ones and for commands",
-    r"\b(was|were|is|are) not understood\b|sent what is not understood": "invalid",
+    r"sent what is not understood": "invalid message from",
     r"\bhang (it|them) on\b": "register",
     r"\bthere is no (folder|file) `": "`...` does not exist",
     r"\b(none given|says? nothing else|who says nothing)\b": "default: ...",
