@@ -807,7 +807,7 @@ class Dictionary:
     def get_stale(self, key: _Key, default: Any = None, /) -> tuple[Any, bool]:
         """The value of a key even if it has expired, and whether it has; or the default and false."""
     def set(self, key: _Key, value: Any, ttl: float | None = None) -> None:
-        """Sets a value, for `ttl` seconds (none or 0: for ever)."""
+        """Sets a value, for `ttl` seconds (None or 0: no expiry)."""
     def add(self, key: _Key, value: Any, ttl: float | None = None) -> bool:
         """Sets a value where there is none; says whether it did."""
     def replace(self, key: _Key, value: Any, ttl: float | None = None) -> bool:
@@ -829,7 +829,7 @@ class Dictionary:
     def llen(self, key: _Key, /) -> int:
         """The length of a list; 0 if there is none."""
     def expire(self, key: _Key, ttl: float | None, /) -> bool:
-        """Sets the time to live of a key in seconds (none or 0: for ever); says whether the key exists."""
+        """Sets the time to live of a key in seconds (None or 0: no expiry); returns whether the key exists."""
     def ttl(self, key: _Key, /) -> float | None:
         """The time to live of a key in seconds: infinity if it never expires, None if it does not exist."""
     def keys(self, limit: int | None = 1024) -> list[str]:
@@ -846,7 +846,7 @@ class Dictionary:
         """Free bytes."""
     @property
     def evictions(self) -> int:
-        """Entries evicted to make room since it was made."""
+        """Entries evicted because of lack of memory since it was created."""
     @property
     def repairs(self) -> int:
         """How often it was repaired, after a process died within an operation, since it was made."""
@@ -967,8 +967,9 @@ def fetch(
     The method is GET, or POST with a body. An async iterator as body is sent as it is made, chunked; the server may
     respond meanwhile. `timeout` (seconds) bounds each step: connecting, sending, the head, the next bytes of the body;
     it is up to 0.1 s late. Redirects are followed up to `redirects` times: 303, and 301 and 302 after POST, turn into
-    GET; secrets (Authorization, Cookie) do not go to another origin, nor does https go on to http. `public_only`
-    refuses every address that is not of the public internet, also after redirects. Cancelled, the connection is closed.
+    GET; credentials (Authorization, Cookie) are not sent to another origin, and https is not downgraded to http.
+    `public_only` refuses addresses outside the public internet, also after redirects. If cancelled, the connection is
+    closed.
     """
 
 def fetch_upstream(
@@ -1059,7 +1060,7 @@ class Upload:
     """The producer's end of a request body that is made while it is sent."""
 
     def send(self, piece: bytes, /) -> Awaitable[bool]:
-        """Waits until the piece before this one is on its way. False: the server takes no more."""
+        """Waits until the previous chunk was sent. False: the server takes no more."""
     def end(self) -> Awaitable[bool]:
         """Says that the body is complete."""
     def close(self) -> None:

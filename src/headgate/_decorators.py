@@ -1,4 +1,4 @@
-"""The decorators that hang hooks on a gateway and on a route: `@gate.request`, `@route.response(deadline="1s")`."""
+"""The decorators that register hooks of a gateway and of a route: `@gate.request`, `@route.response(deadline="1s")`."""
 
 from __future__ import annotations
 

@@ -65,14 +65,14 @@ def cookies(fields: list[str]) -> dict[str, str]:
 
 
 def set_cookie(fields: Any, *said: Any, **named: Any) -> None:
-    """`response.set_cookie` of a response on its way."""
+    """`response.set_cookie` of a response that is being relayed."""
     from . import _cookies
 
     _cookies.set_cookie(fields, *said, **named)
 
 
 def delete_cookie(fields: Any, *said: Any, **named: Any) -> None:
-    """`response.delete_cookie` of a response on its way."""
+    """`response.delete_cookie` of a response that is being relayed."""
     from . import _cookies
 
     _cookies.delete_cookie(fields, *said, **named)

@@ -101,7 +101,7 @@ class _Yielded:
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Whether `error` cancels the current task: `CancelledError` that the user's code raised by itself does not."""
+    """Whether `error` cancels the current task; a `CancelledError` that user code raised itself does not."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
@@ -119,7 +119,7 @@ def spawn_close(
     keep: set["asyncio.Task[None]"],
     hold: object = None,
 ) -> None:
-    """Closes an async generator that nobody reads any more, in a task of its own.
+    """Closes an abandoned async generator in its own task.
 
     `reader` is the task that was reading it when it was given up; `keep` holds the closing task while it runs, for
     asyncio itself holds tasks weakly; `hold` keeps the request's views usable meanwhile.

@@ -242,8 +242,8 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     ) -> Route:
         """Serves an ASGI 3 application at `path` and all below it; the application sees `path` as its root path.
 
-        Its lifespan runs with the worker's. `deadline`: how long a response may take to begin. Hooks hang on the route
-        that it gives as on any other: those of phase `request` run before the application.
+        Its lifespan runs with the worker's. `deadline` limits the time until the response starts. Hooks are
+        registered on the returned route, as on any other; `request` hooks run before the application.
         """
         from .asgi import Mount
 

@@ -32,7 +32,7 @@ class Phase:
     without_route: bool = False
     """Whether hooks of the gateway run for requests that reach no route too."""
     to_server: bool = False
-    """Whether hooks run only for requests that go on to a server."""
+    """Whether hooks run only for requests that are forwarded to a server."""
 
     @property
     def description(self) -> str:

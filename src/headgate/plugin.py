@@ -71,7 +71,7 @@ class Plugin:
         """
 
     def close(self) -> Any:
-        """Gives back what the plugin holds, in each worker, after its `shutdown` hook; may be `async def`."""
+        """Releases the plugin's resources, in each worker, after its `shutdown` hook; may be `async def`."""
 
     def _set_up(self, context: PluginContext) -> None:
         """Gives the plugin to a gateway, once."""

@@ -32,10 +32,10 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 class Shared(_core.Dictionary):
     """A dictionary that all workers of a gateway share.
 
-    Keys are `str` or `bytes` of 1 to 65535 bytes. Values are bytes, str, int, float, bool, None, or what JSON can say,
-    and come back as they went in. Every operation is atomic. Times to live are seconds; none or 0 is for ever. When it
-    is full the least recently used entries go. Operations raise `TypeError` where the value is of another kind and
-    `ValueError` for what does not fit.
+    Keys are `str` or `bytes` of 1 to 65535 bytes. Values are bytes, str, int, float, bool, None, or any JSON value,
+    and keep their types. Every operation is atomic. Times to live are in seconds; None or 0 means no expiry. When it is
+    full, the least recently used entries are evicted. Operations raise `TypeError` for values of the wrong type and
+    `ValueError` for values that do not fit.
     """
 
     name: str

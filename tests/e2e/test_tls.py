@@ -412,7 +412,7 @@ def test_folder_needs_no_more_words(
     source = gate(origin, certificates={"certificate": str(tmp_path), more: "a.test"})
     gateway = serve(source, is_ready=False)
     assert gateway.process.wait(20) == 2
-    assert "is a folder, whose certificates have their own" in gateway.log()
+    assert "is a directory, whose certificates have their own" in gateway.log()
 
 
 def test_reload_takes_new_certificates(serve: Serve, origin: Origin, authority: Authority) -> None:

@@ -58,7 +58,7 @@ def test_a_single_gateway_may_have_any_name(write: Write) -> None:
     ("text", "reason"),
     [
         ("", "creates no gateway"),
-        ("from headgate import Gateway\na = Gateway()\nb = Gateway()\n", "makes several"),
+        ("from headgate import Gateway\na = Gateway()\nb = Gateway()\n", "creates several"),
     ],
 )
 def test_no_or_several_gateways_are_refused(write: Write, text: str, reason: str) -> None:

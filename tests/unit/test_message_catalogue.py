@@ -113,7 +113,7 @@ def test_a_certificate_that_cannot_be_used_is_told_with_its_line(certificate: st
 
 def test_a_folder_in_place_of_a_file_is_called_a_folder(tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text(ROUTE)
-    with pytest.raises(ConfigError, match="is a folder") as error:
+    with pytest.raises(ConfigError, match="is a directory") as error:
         load(tmp_path)
     assert error.value.hint == f"write `{tmp_path}/gate.yaml`"
 

@@ -105,7 +105,7 @@ def test_a_module_with_the_name_of_a_library_is_refused(tmp_path: Path, name: st
 def test_a_gateways_file_with_the_name_of_a_library_is_refused(tmp_path: Path) -> None:
     (tmp_path / "xdrlib.py").write_text(GATE)
     (tmp_path / "poplib.py").write_text(GATE)
-    assert "has the name of a library" in refusal(tmp_path / "poplib.py").message
+    assert "shadows the library" in refusal(tmp_path / "poplib.py").message
 
 
 ENDS = {

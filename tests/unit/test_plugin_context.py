@@ -154,7 +154,7 @@ def test_order_decides_then_use() -> None:
 def test_a_plugin_of_another_gateway_is_refused() -> None:
     plugin = Notes()
     gateway(plugin)
-    with pytest.raises(ConfigError, match="plugin of another gateway"):
+    with pytest.raises(ConfigError, match="belongs to another gateway"):
         gateway(plugin)
 
 

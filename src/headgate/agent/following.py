@@ -83,7 +83,7 @@ class Follower:
         return await self._link.status()
 
     async def run(self) -> None:
-        """Follows the store for ever."""
+        """Follows the store without end."""
         self._keep()
         since = self.newest.revision if self.newest.revision.epoch else None
         async for update in self.store.watch(since):

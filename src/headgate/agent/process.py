@@ -94,7 +94,7 @@ class Agent:
         self._link = Link(channel, self.stop)
 
     def stop(self) -> None:
-        """Ends it, after what it is doing."""
+        """Stops it after its current work."""
         self._stopped.set()
 
     async def run(self) -> None:

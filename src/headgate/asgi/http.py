@@ -15,7 +15,7 @@ FRAMING = frozenset(
 )
 INCOMPLETE = "the application returned without a complete response"
 GRACE_S = 30.0
-"""How long an application may go on after its client has disconnected."""
+"""How long an application may continue after its client has disconnected."""
 
 logger = logging.getLogger("headgate.asgi")
 
@@ -63,7 +63,7 @@ class HttpExchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Begins the response, or goes on with it; waits while the client has not taken what came before."""
+        """Starts or continues the response; waits until the client has taken the previous chunks."""
         kind = message["type"]
         if kind == "http.response.start" and self._headers is None:
             self._status = int(message["status"])
@@ -97,7 +97,7 @@ class HttpExchange:
         self._task = None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if self._is_gone:
-            # nobody wants to know, and its traceback would keep alive what the application held
+            # the error is of no use, and its traceback would keep alive what the application held
             error = asyncio.CancelledError()
         elif self._is_complete:
             if error is not None:
@@ -134,7 +134,7 @@ class HttpExchange:
         return RawResponse(self._status, self._headers or [], body)
 
     def leave(self) -> None:
-        """The client has disconnected: the application is told, and cancelled if it goes on for long."""
+        """The client has disconnected: the application is notified, and cancelled after a while."""
         self._is_gone = True
         if self._gone is not None:
             self._gone.set()
@@ -187,7 +187,7 @@ class _BodyStream:
         _resolve(self._wanted)
 
     def leave(self) -> None:
-        """Nobody takes pieces any more."""
+        """The client has disconnected: further chunks are dropped."""
         _resolve(self._taken)
 
     def __aiter__(self) -> _BodyStream:

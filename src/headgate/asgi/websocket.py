@@ -31,7 +31,7 @@ except ImportError:  # pragma: no cover - the extra `asgi` is not installed
 
 MAX_MESSAGE_BYTES = 16 << 20
 PING_S = 20.0
-"""A client that is silent is asked whether it is there, before the gateway takes the connection for dead."""
+"""How often an idle client is pinged, before the gateway treats the connection as dead."""
 
 logger = logging.getLogger("headgate.asgi")
 

@@ -94,7 +94,7 @@ class Background:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something still runs that may end by itself."""
+        """Whether anything is still running that may end on its own."""
         return bool(self.tasks.count or self.timers.count)
 
     async def end(self) -> None:

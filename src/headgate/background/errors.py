@@ -1,4 +1,4 @@
-"""The refusal that callers of this room may want to tell from a failure."""
+"""The error for callers that must tell a refusal from a failure."""
 
 
 class Overloaded(RuntimeError):

@@ -3,7 +3,7 @@
 How it works: a lock is an entry of the node's shared dictionary that says who holds it. A holder that dies loses it at
 once to whoever wants it next. Within a worker those who wait come in the order they asked; the first of them stands in
 the queue of the workers (see `tickets`) and looks whether it is its turn, after ever longer pauses, and at once when
-the lock is given back in this worker. So a worker with many waiters does not keep a lock to itself.
+the lock is released in this worker. So a worker with many waiters does not monopolize a lock.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Lock:
     """A lock as one task uses it: `async with lock:`, or `acquire` and `release`.
 
     Waiting for it ends with `TimeoutError` after `timeout` seconds. It is held for `ttl` seconds at most: who holds
-    it longer loses it to others, which is logged when it is given back. It is not reentrant.
+    it longer loses it to others, which is logged when it is released. It is not reentrant.
     """
 
     def __init__(self, locks: Locks, name: str, timeout: float, ttl: float) -> None:

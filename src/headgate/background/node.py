@@ -40,7 +40,7 @@ class Node:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this worker leads its node; it takes the lead if nobody has it."""
+        """Whether this worker is the leader of its node; it becomes the leader if there is none."""
         if self._leads or self._resigned:
             return self._leads
         now = time.monotonic()

@@ -55,7 +55,7 @@ class RedisService:
             raise ConfigError(f"`{_without_secrets(url)}` is not a valid Redis address: {error}") from None
 
     async def open(self) -> None:
-        """Asks whether it is there."""
+        """Checks that the service responds."""
         await self.client.ping()
 
     async def close(self) -> None:
@@ -89,7 +89,7 @@ class PostgresService:
 class Postgres:
     """The pool of a PostgreSQL: everything of `asyncpg.Pool` (`fetch`, `fetchrow`, `fetchval`, `execute`, `acquire`).
 
-    It is there from the `startup` hooks on.
+    It is available from the `startup` hooks on.
     """
 
     def __init__(self, service: PostgresService) -> None:

@@ -29,7 +29,7 @@ class Ticket:
 
     @staticmethod
     def is_queue_empty(memory: Shared, name: str) -> bool:
-        """Whether nobody waits for the lock."""
+        """Whether the lock has no waiters."""
         return f"queue/{name}" not in memory
 
     def look(self, take: Callable[[], bool]) -> bool:
@@ -55,7 +55,7 @@ class Ticket:
             self._number = None
 
     def _pass_over(self, first: int) -> None:
-        if self._hold(first):  # nobody is there
+        if self._hold(first):  # no waiters
             if self._memory.get(self._queue, 0) % ISSUED + 1 == first:
                 self._memory.incr(self._queue, 1)
             self._memory._release(self._entry(first), self._holder)

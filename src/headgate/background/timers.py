@@ -1,4 +1,4 @@
-"""Timers: `gate.every` and `gate.after`. A task that raises is logged, and its timer goes on."""
+"""Timers: `gate.every` and `gate.after`. A task that raises is logged, and its timer continues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OncePer = Literal["worker", "node"]
 logger = logging.getLogger("headgate.timers")
 SHORTEST_S = 0.001
 LOOK_FOR_LEAD_S = 1.0
-"""How often those that do not lead look whether nobody does any more."""
+"""How often other workers check whether there is a leader."""
 
 
 class Timer:
@@ -56,7 +56,7 @@ class Timer:
             result = self._function(*self._arguments)
             if inspect.isawaitable(result):
                 await result
-        except BaseException as error:  # an exit too: the timer goes on
+        except BaseException as error:  # an exit too: the timer continues
             if is_cancelled(error):
                 raise
             count("tasks_failed")
@@ -104,7 +104,7 @@ class Timers:
                 self._start(timer, way)
 
     def stop(self) -> None:
-        """Begins no run any more; runs that have begun go on."""
+        """Starts no further runs; runs that have started continue."""
         self._has_begun = False
         for timer in self._running:
             timer.halt()

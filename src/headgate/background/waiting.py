@@ -1,4 +1,4 @@
-"""Waiting for what other processes give back: looking again after ever longer pauses, and at once when told."""
+"""Waiting for what other processes release: polls at growing intervals, and at once when notified."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def watch(
     count: Annotated[int | None, typer.Option(help="End after so many events.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what happens to keys, for ever; cuts are waited out and nothing is lost."""
+    """Print changes of keys until stopped; it reconnects after failures and loses nothing."""
 
     async def run(kv: "library.Client") -> None:
         left = count

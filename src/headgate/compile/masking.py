@@ -16,7 +16,7 @@ from headgate.config.secrets import MASK
 from .plugin_names import reference_of
 
 REFERENCES = ("env:", "file:", "secret:")
-"""What says where a secret is, and not what it is."""
+"""Masks secrets, so that only their location is shown."""
 
 
 def masked(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:

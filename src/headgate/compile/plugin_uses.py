@@ -46,7 +46,7 @@ class PluginUses:
         return [hook for hook in found if hook is not None]
 
     def closes(self) -> list[RegisteredHook]:
-        """What gives back what plugins hold, in order of use."""
+        """The functions that release plugins' resources, in order of use."""
         plugins = [uses[0].plugin for uses in self._by_plugin.values()]
         return [
             replace(registered(PHASES["shutdown"], plugin.close), plugin=type(plugin).__name__)

@@ -83,7 +83,7 @@ def _folder(certificate: CertificateConfig, folder: Path, path: ConfigPath) -> s
         if getattr(certificate, name):
             raise Inconsistency(
                 (*path, name),
-                f"`{certificate.certificate}` is a folder, whose certificates have their own",
+                f"`{certificate.certificate}` is a directory, whose certificates have their own",
                 "keys lie in `NAME.key`, responses in `NAME.ocsp`",
             )
     return str((folder / certificate.certificate).absolute())
@@ -96,6 +96,6 @@ def _files(names: Iterable[str], folder: Path, path: ConfigPath) -> list[str]:
 def _file(name: str, folder: Path, path: ConfigPath) -> str:
     file = (folder / name).absolute()
     if not file.is_file():
-        reason = "is a folder, not a file" if file.is_dir() else "does not exist"
+        reason = "is a directory, not a file" if file.is_dir() else "does not exist"
         raise Inconsistency(path, f"the file `{name}` {reason}", f"the full path is `{file}`")
     return str(file)

@@ -1,6 +1,6 @@
 """Data too large for a message, in memory whose descriptor goes along.
 
-Readers share the descriptor's position, so nobody relies on it: everything is read from its beginning by offset.
+Readers share the descriptor's position, so it is not used: everything is read from its beginning by offset.
 """
 
 import json

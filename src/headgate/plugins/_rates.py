@@ -52,7 +52,7 @@ class Limiter(Protocol):
         """Counts a request at a moment of the monotonic clock; one that is refused does not count."""
 
     def undo(self, key: bytes, now: float) -> None:
-        """Gives back what was let in last: another limit refused it."""
+        """Undoes the last admission: another limit refused it."""
 
 
 class Gcra:
@@ -126,7 +126,7 @@ class SlidingWindow:
         return int(number), rest / self._window
 
     def _wait(self, before: int, count: int, part: float) -> float:
-        """Seconds until one more fits, if nobody asks until then."""
+        """Seconds until another request is admitted, if none comes until then."""
         hair = self._window * 1e-6
         if count < self._limit:
             return max((1 - (self._limit - 1 - count) / before - part) * self._window, 0) + hair

@@ -3,7 +3,7 @@
 How it works: one script on one key for each decision, by the clock of the server, so that neither the clocks of nodes
 nor the order of commands counts; time never moves back. A worker takes several requests' worth at once and spends it
 without asking (a lease). What is leased counts as used: nothing is let in beyond the rate, only at most `batch` seconds
-later than it was counted. A lease that was not spent is given back with the next question. A refusal holds until the
+later than it was counted. A lease that was not spent is returned with the next command. A refusal holds until the
 moment that Redis has told, and costs no command until then.
 """
 
@@ -71,7 +71,7 @@ class Lease:
 
     tokens: int = 0
     until: float = 0.0
-    """Then the rest is given back."""
+    """Then the rest is returned."""
     size: int = 1
     """How much is asked for next."""
     refused_until: float = 0.0
@@ -115,7 +115,7 @@ class RedisLimiter:
                 return Verdict(lease.left + lease.tokens, lease.reset_s, 0)
 
     def undo(self, key: bytes) -> None:
-        """Gives back what was let in last: another limit refused it."""
+        """Undoes the last admission: another limit refused it."""
         if key in self._leases:
             self._leases[key].tokens += 1
 

@@ -18,7 +18,7 @@ SHORTEST, LONGEST = 0.5, 10.0
 
 
 class Store:
-    """Asks through a breaker: after a failure nobody waits for the store until its pause is over, then one asks."""
+    """Asks through a breaker: after a failure no request waits for the store until a pause is over."""
 
     def __init__(self, context: PluginContext, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = context.log

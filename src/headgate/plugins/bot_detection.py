@@ -26,7 +26,7 @@ class BotDetection(Plugin):
     """Verifies clients that call themselves a crawler: the name of their address must be the crawler's, and have that
     address (reverse and forward DNS, as the crawlers' owners say to do it).
 
-    What is found is kept, for `seconds`. While names cannot be looked up nobody is refused. The server gets the name of
+    What is found is kept, for `seconds`. While DNS lookups fail, no client is refused. The server gets the name of
     a verified crawler in `header`, which clients cannot send.
     """
 

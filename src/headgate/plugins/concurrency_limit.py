@@ -38,7 +38,7 @@ return 1
 class ConcurrencyLimit(Plugin):
     """A number of requests that each client may have running at once.
 
-    A slot is given back when the request has ended, however it ended. By consumer it runs at order 110.
+    A slot is released when the request has ended, in any way. By consumer it runs at order 110.
     """
 
     order = -90

@@ -19,7 +19,7 @@ OWN = (
     "access-control-allow-headers",
     "access-control-max-age",
 )
-STRANGERS = ("*", "null", "https://any.invalid", "http://localhost.any.invalid:1")
+UNKNOWN_ORIGINS = ("*", "null", "https://any.invalid", "http://localhost.any.invalid:1")
 """What a pattern that is meant for somebody does not match."""
 
 
@@ -27,7 +27,7 @@ class Cors(Plugin):
     """Responds to preflight requests, and adds the CORS fields to every other response.
 
     A preflight (OPTIONS with `Origin` and `Access-Control-Request-Method`) always gets its response here; other OPTIONS
-    requests go on. Errors that the gateway replies with carry the fields too. What the server says of CORS is replaced.
+    requests are forwarded. Error responses of the gateway carry the fields too. CORS fields of the server are replaced.
     """
 
     order = -300  # a preflight has no credentials: it comes before every plugin that asks for them
@@ -143,5 +143,5 @@ def _vary(headers: Any) -> None:
 
 def _check_pattern(origin: str) -> None:
     pattern = Pattern(origin[1:])
-    if any(pattern.fullmatch(stranger) for stranger in STRANGERS):
+    if any(pattern.fullmatch(stranger) for stranger in UNKNOWN_ORIGINS):
         raise ValueError(f"`{origin}` matches any origin: name the hosts")

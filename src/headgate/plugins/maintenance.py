@@ -32,7 +32,9 @@ class Maintenance(Plugin):
         retry_after: int = Field(default=300, ge=1, description="When clients may ask again, in seconds.")
         body: str = Field(default="back soon\n", description="The body of the reply.")
         content_type: str = Field(default="text/plain; charset=utf-8", description="Its Content-Type.")
-        allow: list[str] = Field(default=[], description="Networks that may go on: `10.0.0.0/8`.")
+        allow: list[str] = Field(
+            default=[], description="Networks whose requests are still served: `10.0.0.0/8`."
+        )
 
         @field_validator("allow")
         @classmethod

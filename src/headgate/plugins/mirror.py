@@ -1,4 +1,4 @@
-"""Sends copies of requests to another server, whose responses nobody sees."""
+"""Sends copies of requests to another server, whose responses are discarded."""
 
 from __future__ import annotations
 

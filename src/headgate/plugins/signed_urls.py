@@ -19,7 +19,7 @@ class SignedUrls(Plugin):
 
     Signed is `METHOD`, a line feed, the path as it is sent, `?` and the query without the signature, which comes last:
     `/file.zip?expires=1790000000&signature=HEX` (HMAC-SHA-256). Of several `keys` each is good, so that they can be
-    changed. Both parameters are taken out before the request goes on. HEAD is signed as GET.
+    changed. Both parameters are removed before the request is forwarded. HEAD is signed as GET.
     """
 
     order = -40

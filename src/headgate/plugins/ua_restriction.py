@@ -10,7 +10,7 @@ from ._lists import ENTRIES, Entries, checked_entries
 
 
 class UaRestriction(Plugin):
-    """Refuses requests by their `User-Agent`, which any client can choose: it keeps honest ones out, nobody else.
+    """Refuses requests by their `User-Agent`, which any client can choose: it keeps only honest clients out.
 
     `allow` goes before `deny`; with `allow` alone all others are refused.
     """

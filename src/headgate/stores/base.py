@@ -193,7 +193,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that says it is there, and what it says of itself."""
+    """A registered node and its properties."""
 
     name: str
     facts: Document
@@ -235,7 +235,7 @@ class Store(Protocol):
         ...
 
     def watch(self, since: Revision | None = None) -> AsyncIterator[Update]:
-        """What happens after a revision, for ever; whole revisions only, in order, none lost, none doubled.
+        """The changes after a revision, without end: whole revisions only, in order, each exactly once.
 
         The first update is a `Snapshot` where `since` is `None`, compacted, of another epoch or of another history.
         A cut is waited out (with back-off and jitter) and never raises; `health` tells of it. A consumer that is
@@ -272,7 +272,7 @@ class Store(Protocol):
         ...
 
     async def nodes(self) -> Sequence[Node]:
-        """The nodes that are there, by name."""
+        """The registered nodes, by name."""
         ...
 
     @property

@@ -85,7 +85,7 @@ class FilesStore(WatchedStore):
 
     @contextlib.asynccontextmanager
     async def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AsyncIterator[None]:
-        """See `Store`; the node is there for as long as its process holds a lock, so `ttl_s` is not needed."""
+        """See `Store`; the node is registered as long as its process holds a lock, so `ttl_s` is not needed."""
         release = await self._run(lambda: self._folder.announce(node, facts))
         try:
             yield

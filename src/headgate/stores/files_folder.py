@@ -139,7 +139,7 @@ class ConfigurationFolder:
             return oldest
 
     def announce(self, node: str, facts: Document) -> Callable[[], None]:
-        """Says that a node is there until the call that is given back."""
+        """Registers a node until the returned function is called."""
         with self._locked():
             folder = self._history.folder / "nodes"
             folder.mkdir(exist_ok=True)

@@ -197,7 +197,7 @@ class PostgresStore(WatchedStore):
 
     @contextlib.asynccontextmanager
     async def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AsyncIterator[None]:
-        """See `Store`; a node that has lost its lease says anew that it is there."""
+        """See `Store`; a node that has lost its lease registers again."""
         name = self._node_prefix + node
 
         async def renew() -> None:

@@ -259,7 +259,7 @@ def compact(connection: sqlite3.Connection, keep: int | None, older_than: timede
 
 
 def announce(connection: sqlite3.Connection, node: str, facts: Document, ttl_s: float) -> None:
-    """Says that a node is there, by a clock that no one can set (`CLOCK_BOOTTIME`)."""
+    """Registers a node, by a clock that cannot be set (`CLOCK_BOOTTIME`)."""
     until = time.clock_gettime(time.CLOCK_BOOTTIME) + ttl_s
     connection.execute(
         "INSERT OR REPLACE INTO nodes VALUES(?, ?, ?, ?)", (node, encoded(facts), _boot(), until)
@@ -272,7 +272,7 @@ def withdraw(connection: sqlite3.Connection, node: str) -> None:
 
 
 def nodes(connection: sqlite3.Connection) -> list[Node]:
-    """The nodes that are there."""
+    """The registered nodes."""
     rows = connection.execute(
         "SELECT name, facts FROM nodes WHERE boot = ? AND until > ? ORDER BY name",
         (_boot(), time.clock_gettime(time.CLOCK_BOOTTIME)),

@@ -82,7 +82,7 @@ class Agents:
         return not self._all
 
     def lend(self, worker: WorkerProcess, generation: Generation, settings: NodeSettings) -> None:
-        """Gives a worker the resources, as soon as they are there."""
+        """Sends a worker the resources as soon as they are available."""
         generation.agent_settings = settings
         held = generation.resources or self._state.resources
         if held and self._held_settings == settings:

@@ -50,7 +50,7 @@ class Changing:
     """One change on its way into the workers of `current`.
 
     Calls one of: `applied` when it is in force, `needs_workers` when only workers of its own can serve it, `refused`
-    with the reason when nobody could. With `prepared`, that is called when all could, and `commit` or `end` decides.
+    with the reason if none could. With `prepared`, that is called when all could, and `commit` or `end` decides.
     """
 
     def __init__(

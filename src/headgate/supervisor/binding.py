@@ -137,7 +137,7 @@ def bind_unix(address: UnixAddress) -> Endpoint:
 
 
 def _remove_stale(path: str) -> None:
-    """Removes a socket file that nobody listens on; anything else at the path is an error."""
+    """Removes a socket file without a listener; anything else at the path is an error."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:

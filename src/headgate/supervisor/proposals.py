@@ -84,7 +84,7 @@ class Proposals:
         self._generations.discard_proposal()
 
     def agent_left(self) -> None:
-        """Nobody accepts it any more; if it hears that still, it may be tried again."""
+        """It is no longer accepted by any worker; if it hears that still, it may be tried again."""
         if self._waiting or (self._resources and not self._is_accepted):
             error = "the gateway is loading its file anew\n  hint: try again"
             self.reply(messages.ProposalPrepared(error=error, is_postponed=True))

@@ -14,5 +14,5 @@ class Held:
         self.number = next(_NUMBERS)
 
     def close(self) -> None:
-        """Gives the memory back, as soon as nobody reads it any more."""
+        """Frees the memory as soon as it has no readers."""
         os.close(self.descriptor)

@@ -15,11 +15,11 @@ from headgate.control.reactor import Reactor
 KEY_BYTES = 48  # the engine's: 16 of name, 32 of secret
 KEPT = 3
 ROTATE_S = 6 * 3600.0
-"""A ticket lives 12 hours, so that its key is there as long as it."""
+"""A ticket is valid for 12 hours, and its key is kept as long."""
 
 
 class TicketKeys:
-    """Makes the keys, or goes on with those of a predecessor (what its `for_successor` gave).
+    """Creates the keys, or continues with those of a predecessor (what its `for_successor` gave).
 
     Calls `changed` with all of them after each rotation.
     """
@@ -42,7 +42,7 @@ class TicketKeys:
         return [key.hex() for key in self._keys]
 
     def for_successor(self) -> dict[str, Any]:
-        """What a successor goes on with: the keys, and how long until the next rotation."""
+        """The state for a successor: the keys, and the time until the next rotation."""
         return {"keys": self.in_hex(), "rotate_in_s": self._due - time.monotonic()}
 
     def rotate(self) -> None:

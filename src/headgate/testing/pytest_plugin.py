@@ -1,4 +1,4 @@
-"""The fixtures that pytest finds by itself where headgate is installed."""
+"""The fixtures that pytest loads automatically where headgate is installed."""
 
 from __future__ import annotations
 

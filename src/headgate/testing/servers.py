@@ -87,7 +87,7 @@ class FakeServer:
             writer.close()
 
     async def _respond(self, writer: asyncio.StreamWriter, received: Received) -> bool:
-        """Whether the connection goes on."""
+        """Whether the connection stays open."""
         assert not isinstance(self._behaviour, Fault | WebSocketServer), "it goes another way"
         reply = self._behaviour(received)
         if inspect.isawaitable(reply):

@@ -176,7 +176,7 @@ class Worker:
         self._controls.listen(message, descriptors)
 
     async def _drain(self) -> None:
-        """Waits for the last connection, but not for ever, and not after a fast stop."""
+        """Waits for the last connection, for a limited time, and not after a fast stop."""
         self._core.drain()
         await asyncio.sleep(TURN_S)
         with contextlib.suppress(ChannelClosed, BlockingIOError):

@@ -125,12 +125,12 @@ def test_refusals_are_counted() -> None:
     [
         ({"keys": {"a": "x", "b": "x"}}, "have the same key"),
         ({"keys": {"a": ""}}, "is empty"),
-        ({"keys": {"a": "sha256:00"}}, "is not a SHA-256 hash"),
-        ({"keys": {"a": "sha256:zz"}}, "is not a SHA-256 hash"),
+        ({"keys": {"a": "sha256:00"}}, "is not a valid SHA-256 hash"),
+        ({"keys": {"a": "sha256:zz"}}, "is not a valid SHA-256 hash"),
     ],
 )
 def test_keys_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Gateway().use(KeyAuth(**settings))
-    with pytest.raises(ConfigError, match="a key comes from nowhere"):
+    with pytest.raises(ConfigError, match="keys have no source"):
         KeyAuth(keys=KEYS, header=None)

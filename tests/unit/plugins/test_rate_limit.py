@@ -191,7 +191,7 @@ def test_an_expression_says_who_is_counted() -> None:
 
 
 def test_a_leaky_bucket_has_no_burst() -> None:
-    with pytest.raises(ConfigError, match="leave out `burst`"):
+    with pytest.raises(ConfigError, match="remove `burst`"):
         RateLimit(rate="1/s", algorithm="leaky-bucket", burst=2)
 
 

@@ -408,7 +408,7 @@ def test_a_flood_of_nonces_never_makes_one_count_again() -> None:
         ("UaRestriction", {"deny": ["~(?!a)"]}, "is not a valid pattern"),
         ("UriBlocker", {"block": []}, "is empty"),
         ("RefererRestriction", {"allow": ["https://example.com"]}, "is not a valid host"),
-        ("SecurityHeaders", {"hsts": {"preload": True}}, "`preload` wants"),
+        ("SecurityHeaders", {"hsts": {"preload": True}}, "`preload` requires"),
         ("SecurityHeaders", {"hsts": {"maxage": 1}}, "did you mean `max_age`"),
         ("Csrf", {"secret": "short", "session_cookie": "s"}, "the secret is too short"),
         ("SignedUrls", {"keys": ["short"]}, "a key is too short"),
@@ -421,7 +421,7 @@ def test_wrong_settings_are_refused_with_a_hint(name: str, settings: dict[str, A
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"deny_file": "/nowhere"}, "cannot be read"), ({"geoip": "/nowhere"}, "is not a file of MaxMind")],
+    [({"deny_file": "/nowhere"}, "cannot be read"), ({"geoip": "/nowhere"}, "is not a MaxMind database")],
 )
 def test_files_that_are_not_there_are_told(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
