@@ -100,7 +100,7 @@ class Counter(_Kind):
     def inc(self, *labels: str, by: float = 1) -> None:
         """Counts; `by` is not negative."""
         if not by >= 0:
-            raise ValueError(f"`{by}` is not a valid step; hint: a counter only grows")
+            raise ValueError(f"`{by}` is not a valid step; hint: a counter can only increase")
         self._of(labels).add(by)
 
     def value(self, *labels: str) -> float:

@@ -29,7 +29,7 @@ Address = Annotated[
 PATIENCE_S = 130.0
 
 
-class Answer(NamedTuple):
+class AdminResponse(NamedTuple):
     """A response that was not refused."""
 
     status: int
@@ -67,7 +67,7 @@ class AdminClient:
         *,
         query: Mapping[str, str | None] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> AdminResponse:
         """One request; ends the command if it is refused."""
         given = {key: value for key, value in (query or {}).items() if value is not None}
         target = quote(path) + (f"?{urlencode(given)}" if given else "")
@@ -81,14 +81,14 @@ class AdminClient:
         try:
             with contextlib.closing(self._connected()) as connection:
                 connection.request(method, target, data, sent)
-                response = connection.getresponse()
-                content = response.read()
+                raw = connection.getresponse()
+                content = raw.read()
         except (OSError, http.client.HTTPException) as error:
             fail(f"cannot talk to the Admin API at `{self._address}`: {error}", NOT_RUNNING)
-        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, _read(content))
-        if answer.status >= 400:
-            _refused(answer)
-        return answer
+        response = AdminResponse(raw.status, {k.lower(): v for k, v in raw.getheaders()}, _read(content))
+        if response.status >= 400:
+            _refused(response)
+        return response
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._address.startswith("unix:"):
@@ -124,19 +124,19 @@ def _read(content: bytes) -> Any:
         fail("the Admin API gave what is not JSON", FAILURE)
 
 
-def _refused(answer: Answer) -> None:
-    said = answer.content if isinstance(answer.content, dict) else {}
+def _refused(response: AdminResponse) -> None:
+    said = response.content if isinstance(response.content, dict) else {}
     errors = said.get("errors") or [
-        {"message": said.get("detail", f"status {answer.status}"), "hint": said.get("hint")}
+        {"message": said.get("detail", f"status {response.status}"), "hint": said.get("hint")}
     ]
     texts = []
     for error in errors:
         where = error.get("resource") or error.get("place")
         text = f"{where}: {error['message']}" if where else error["message"]
         texts.append(text if not error.get("hint") else f"{text}\n  hint: {error['hint']}")
-    if answer.status in (401, 403) and not os.environ.get("HEADGATE_TOKEN"):
+    if response.status in (401, 403) and not os.environ.get("HEADGATE_TOKEN"):
         texts.append("  hint: HEADGATE_TOKEN holds the token that is sent")
-    fail("\n".join(texts), USAGE if answer.status in (400, 404, 412, 415, 422) else FAILURE)
+    fail("\n".join(texts), USAGE if response.status in (400, 404, 412, 415, 422) else FAILURE)
 
 
-__all__ = ["Address", "AdminClient", "Answer", "Pid", "PidFile", "RuntimeDir"]
+__all__ = ["Address", "AdminClient", "AdminResponse", "Pid", "PidFile", "RuntimeDir"]

@@ -57,7 +57,7 @@ def _import(file: Path, owner: str, *, prune: bool) -> dict[str, Any]:
     from headgate.cli.resource_files import read_resources
 
     if not file.exists():
-        fail(f"there is no file `{file}`", USAGE)
+        fail(f"the file `{file}` does not exist", USAGE)
     try:
         return {"resources": read_resources(file), "owner": owner, "prune": prune}
     except ConfigError as error:

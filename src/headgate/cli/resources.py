@@ -155,8 +155,8 @@ def delete(
 ) -> None:
     """Delete a resource."""
     client = AdminClient.find(admin, pid, pid_file, runtime_dir)
-    answer = client.ask("DELETE", f"/v1/{kind}/{name}", query={"dry_run": "true" if dry_run else None})
-    verb = "could be deleted" if dry_run else f"deleted, revision {answer.headers['x-headgate-revision']}"
+    response = client.ask("DELETE", f"/v1/{kind}/{name}", query={"dry_run": "true" if dry_run else None})
+    verb = "could be deleted" if dry_run else f"deleted, revision {response.headers['x-headgate-revision']}"
     print(f"{kind}/{name}: {verb}", file=sys.stderr)
 
 

@@ -82,7 +82,7 @@ class WaitingRoom(Plugin):
         @classmethod
         def _secret(cls, secret: SecretStr) -> SecretStr:
             if len(secret.get_secret_value()) < 16:
-                raise ConfigError("the secret is too short", hint="`openssl rand -hex 32` makes one")
+                raise ConfigError("the secret is too short", hint="create one with `openssl rand -hex 32`")
             return secret
 
     def setup(self, context: PluginContext) -> None:

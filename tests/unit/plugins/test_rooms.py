@@ -28,14 +28,14 @@ class Visitor:
         self.ticket = ""
 
     def ask(self) -> TestResponse:
-        answer = self._gateway.get("/", {"cookie": f"a=b; ticket={self.ticket}"})
-        given = answer.headers.get_all("set-cookie")
+        response = self._gateway.get("/", {"cookie": f"a=b; ticket={self.ticket}"})
+        given = response.headers.get_all("set-cookie")
         self.ticket = given[-1].partition("=")[2].partition(";")[0] if given else self.ticket
-        return answer
+        return response
 
     def position(self) -> int:
-        answer = self.ask()
-        return 0 if answer.status == 200 else int(answer.text.partition("number ")[2].partition(" ")[0])
+        response = self.ask()
+        return 0 if response.status == 200 else int(response.text.partition("number ")[2].partition(" ")[0])
 
 
 def room(**config: Any) -> tuple[Gateway, WaitingRoom]:
@@ -127,7 +127,7 @@ def test_a_short_secret_is_refused() -> None:
 
 
 class Server:
-    """Answers late, and counts."""
+    """Responds late, and counts."""
 
     def __init__(self, **headers: str) -> None:
         self.asked: list[Received] = []
@@ -160,9 +160,9 @@ def ask_at_once(gateway: TestGateway, server: Server, asked: list[dict[str, Any]
 def test_those_who_ask_at_once_get_one_response() -> None:
     server = Server(x_a="b", etag='"e"')
     with coalescing(server)[0] as gateway:
-        answers = ask_at_once(gateway, server, [{} for _ in range(20)])
+        responses = ask_at_once(gateway, server, [{} for _ in range(20)])
         assert len(server.asked) == 1
-        assert {(one.status, one.text, one.headers["x-a"], one.headers["etag"]) for one in answers} == {
+        assert {(one.status, one.text, one.headers["x-a"], one.headers["etag"]) for one in responses} == {
             (200, "1 /x", "b", '"e"')
         }
         assert gateway.get("/x").text == "2 /x"
@@ -205,8 +205,8 @@ def test_what_is_for_one_client_is_shared_with_nobody_and_nobody_waits_for_it_ag
     server = Server(**headers)
     gateway, plugin = coalescing(server)
     with gateway:
-        answers = ask_at_once(gateway, server, [{} for _ in range(5)])
-        assert len(server.asked) == 6 and len({one.text for one in answers}) == 5
+        responses = ask_at_once(gateway, server, [{} for _ in range(5)])
+        assert len(server.asked) == 6 and len({one.text for one in responses}) == 5
         gateway.get("/x")
         assert len(server.asked) == 7 and plugin._running == {}
 
@@ -244,5 +244,5 @@ def test_a_server_that_fails_fails_for_each() -> None:
     server = Server()
     server.status = 500
     with coalescing(server)[0] as gateway:
-        answers = ask_at_once(gateway, server, [{} for _ in range(3)])
-        assert [one.status for one in answers] == [500] * 3 and len(server.asked) == 1
+        responses = ask_at_once(gateway, server, [{} for _ in range(3)])
+        assert [one.status for one in responses] == [500] * 3 and len(server.asked) == 1

@@ -34,8 +34,8 @@ def ask(
         gate.use(other)
     gate.use(plugin, when=more.pop("when", None))
     with TestGateway(gate, upstreams={SERVER: more.pop("server", "from the server")}) as gateway:
-        answer = gateway.request(more.pop("method", "GET"), target, headers, **more)
-        return answer, gateway.received[0] if gateway.received else None
+        response = gateway.request(more.pop("method", "GET"), target, headers, **more)
+        return response, gateway.received[0] if gateway.received else None
 
 
 # ---- ids
@@ -44,12 +44,12 @@ def ask(
 def test_ids_sort_by_time_and_are_told_to_both() -> None:
     before = time.time_ns() // 1_000_000
     plugin = RequestId()
-    answer, received = ask(plugin, headers={"x-correlation-id": "chosen-by-the-client"})
+    response, received = ask(plugin, headers={"x-correlation-id": "chosen-by-the-client"})
     assert received
     id = uuid.UUID(received.headers["x-correlation-id"])
     assert (id.version, id.variant) == (7, uuid.RFC_4122)
     assert before <= id.int >> 80 <= time.time_ns() // 1_000_000
-    assert answer.headers.get_all("x-correlation-id") == [str(id)]
+    assert response.headers.get_all("x-correlation-id") == [str(id)]
     assert len({plugin._made() for _ in range(2000)}) == 2000
 
 
@@ -109,14 +109,14 @@ def test_fields_of_requests_are_edited_in_order() -> None:
 
 def test_fields_of_responses_may_tell_of_both_messages() -> None:
     edits = {"remove": ["x-s"], "set": {"x-told": '=request.method + " " + string(response.status)'}}
-    answer, _ = ask(Headers(response=edits), server=Response(404, headers={"x-s": "1"}))
-    assert answer.headers["x-told"] == "GET 404" and "x-s" not in answer.headers
+    response, _ = ask(Headers(response=edits), server=Response(404, headers={"x-s": "1"}))
+    assert response.headers["x-told"] == "GET 404" and "x-s" not in response.headers
 
 
 def test_a_clients_text_in_a_field_makes_no_other_field() -> None:
     edits = {"set": {"x-path": "=request.path", "x-agent": '=request.headers["user-agent"]'}}
-    answer, _ = ask(Headers(response=edits), "/%0d%0aset-cookie:%20a=b", {"user-agent": "a\tb"})
-    assert answer.headers["x-path"] == "/%0D%0Aset-cookie:%20a=b" and "set-cookie" not in answer.headers
+    response, _ = ask(Headers(response=edits), "/%0d%0aset-cookie:%20a=b", {"user-agent": "a\tb"})
+    assert response.headers["x-path"] == "/%0D%0Aset-cookie:%20a=b" and "set-cookie" not in response.headers
 
 
 # ---- targets
@@ -140,8 +140,8 @@ def test_a_clients_text_in_a_field_makes_no_other_field() -> None:
     ],
 )
 def test_targets_are_rewritten(settings: dict[str, Any], target: str, expected: str) -> None:
-    answer, received = ask(ProxyRewrite(**settings), target)
-    assert answer.status == 200 and received and received.target == expected
+    response, received = ask(ProxyRewrite(**settings), target)
+    assert response.status == 200 and received and received.target == expected
 
 
 def test_method_and_host_are_rewritten() -> None:
@@ -190,9 +190,9 @@ def test_method_and_host_are_rewritten() -> None:
 def test_redirects_lead_where_they_are_to_lead(
     settings: dict[str, Any], target: str, more: dict[str, Any], location: str | None
 ) -> None:
-    answer, _ = ask(Redirect(**settings), target, more.pop("headers", {"host": "site.example"}), **more)
-    assert answer.headers.get("location") == location
-    assert answer.status == (200 if location is None else 308)
+    response, _ = ask(Redirect(**settings), target, more.pop("headers", {"host": "site.example"}), **more)
+    assert response.headers.get("location") == location
+    assert response.status == (200 if location is None else 308)
 
 
 # ---- responses
@@ -217,15 +217,15 @@ def test_a_response_is_rewritten_and_nothing_tells_of_the_old_body() -> None:
         "headers": {"set": {"x-a": "b"}},
     }
     when = "response.status >= 500"
-    answer, _ = ask(ResponseRewrite(**settings), when=when, server=server, others=[SecurityHeaders()])
-    assert (answer.status, answer.text, answer.headers["content-type"]) == (
+    response, _ = ask(ResponseRewrite(**settings), when=when, server=server, others=[SecurityHeaders()])
+    assert (response.status, response.text, response.headers["content-type"]) == (
         503,
         '{"sorry": 1}',
         "application/json",
     )
-    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-a"] == "b"
+    assert response.headers["x-content-type-options"] == "nosniff" and response.headers["x-a"] == "b"
     told = {"etag", "content-language", "last-modified", "content-digest", "accept-ranges"} & set(
-        answer.headers
+        response.headers
     )
     assert told == set()
     assert ask(ResponseRewrite(**settings), when=when)[0].text == "from the server"
@@ -236,14 +236,14 @@ def test_a_response_is_rewritten_and_nothing_tells_of_the_old_body() -> None:
     [("HEAD", Response(500, "x"), b""), ("GET", Response(204), b""), ("GET", Response(500), b"new")],
 )
 def test_a_body_is_replaced_only_where_there_is_one(method: str, server: Response, body: bytes) -> None:
-    answer, _ = ask(ResponseRewrite(body="new"), method=method, server=server)
-    assert (answer.status, answer.body) == (server.status, body)
+    response, _ = ask(ResponseRewrite(body="new"), method=method, server=server)
+    assert (response.status, response.body) == (server.status, body)
 
 
 def test_a_reply_of_the_gateway_is_rewritten_too() -> None:
     plugin = ResponseRewrite(body="who are you?")
-    answer, _ = ask(plugin, when="response.status == 401", others=[KeyAuth(keys={"a": "k"})])
-    assert (answer.status, answer.text) == (401, "who are you?")
+    response, _ = ask(plugin, when="response.status == 401", others=[KeyAuth(keys={"a": "k"})])
+    assert (response.status, response.text) == (401, "who are you?")
 
 
 PAGES = {
@@ -270,15 +270,15 @@ def test_the_page_is_the_one_that_the_client_would_rather_read(accept: str | Non
     gate.route("=/only", respond="in")
     gate.use(ErrorPages(pages=PAGES))
     with TestGateway(gate) as gateway:
-        answer = gateway.get("/nowhere", {} if accept is None else {"accept": accept})
-    assert (answer.status, answer.headers["content-type"]) == (404, f"{kind}; charset=utf-8")
-    assert answer.headers["vary"] == "Accept" and answer.headers["cache-control"] == "no-store"
-    assert answer.text == ("<p>not here" if kind == "text/html" else '{"e": 404}')
+        response = gateway.get("/nowhere", {} if accept is None else {"accept": accept})
+    assert (response.status, response.headers["content-type"]) == (404, f"{kind}; charset=utf-8")
+    assert response.headers["vary"] == "Accept" and response.headers["cache-control"] == "no-store"
+    assert response.text == ("<p>not here" if kind == "text/html" else '{"e": 404}')
 
 
 def test_a_class_of_errors_has_a_page_and_servers_pages_stay() -> None:
-    answer, _ = ask(ErrorPages(pages=PAGES), headers={"accept": "text/plain"}, server=Fault.REFUSE)
-    assert (answer.status, answer.text) == (502, "sorry 502\n")
+    response, _ = ask(ErrorPages(pages=PAGES), headers={"accept": "text/plain"}, server=Fault.REFUSE)
+    assert (response.status, response.text) == (502, "sorry 502\n")
     assert ask(ErrorPages(pages=PAGES), server=Response(500, "its own"))[0].text == "its own"
     without = ask(ErrorPages(pages={"404": {"text": "x"}}), server=Fault.REFUSE)[0]
     assert without.status == 502 and without.text != "x"
@@ -286,17 +286,17 @@ def test_a_class_of_errors_has_a_page_and_servers_pages_stay() -> None:
 
 def test_pages_come_from_files(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<p>of a file")
-    answer, _ = ask(ErrorPages(pages={"502": {"html": f"file:{tmp_path}/page.html"}}), server=Fault.REFUSE)
-    assert answer.text == "<p>of a file"
+    response, _ = ask(ErrorPages(pages={"502": {"html": f"file:{tmp_path}/page.html"}}), server=Fault.REFUSE)
+    assert response.text == "<p>of a file"
     with pytest.raises(ConfigError, match="cannot be read"):
         Gateway().use(ErrorPages(pages={"502": {"html": "file:/nowhere"}}))
 
 
 def test_plugins_that_refuse_come_before_those_that_rewrite() -> None:
-    answer, received = ask(
+    response, received = ask(
         ProxyRewrite(path=[{"match": ".*", "to": "/x"}]), "/" + "y" * 50, others=[RequestSize(target=20)]
     )
-    assert answer.status == 414 and received is None
+    assert response.status == 414 and received is None
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,11 @@ def ask(plugin: Plugin, body: bytes | str | None, headers: Any = JSON, **more: A
     gate.use(plugin)
     with TestGateway(gate, upstreams={SERVER: "in"}) as gateway:
         method, target = more.pop("method", "POST"), more.pop("target", "/")
-        answer = gateway.request(method, target, headers, body=body, **more)
-        assert len(gateway.received) == (answer.text == "in")
+        response = gateway.request(method, target, headers, body=body, **more)
+        assert len(gateway.received) == (response.text == "in")
         if gateway.received and body:
             assert gateway.received[0].body == (body.encode() if isinstance(body, str) else body)
-        return answer
+        return response
 
 
 def validating(**more: Any) -> RequestValidation:
@@ -58,9 +58,9 @@ def validating(**more: Any) -> RequestValidation:
     ],
 )
 def test_a_body_fits_or_is_told_why_not(body: str, status: int, told: Any) -> None:
-    answer = ask(validating(), body)
-    assert answer.status == status
-    assert told is None or answer.json() == told
+    response = ask(validating(), body)
+    assert response.status == status
+    assert told is None or response.json() == told
 
 
 @pytest.mark.parametrize(
@@ -314,21 +314,21 @@ def pets(tmp_path: Path) -> Path:
 def test_a_request_is_an_operation_of_the_document(pets: Path, request_: dict[str, Any], status: int) -> None:
     more = dict(request_)
     body, headers = more.pop("body", None), more.pop("headers", {"x-trace": "t1", **JSON})
-    answer = ask(
+    response = ask(
         RequestValidation(openapi=str(pets)),
         body,
         headers,
         **{"method": "GET", "target": "/v1/pets", **more},
     )
-    assert answer.status == status, answer.text
+    assert response.status == status, response.text
     if status == 405:
-        assert answer.headers["allow"] == "GET, POST"
+        assert response.headers["allow"] == "GET, POST"
 
 
 def test_unknown_parameters_are_refused_where_that_is_asked_for(pets: Path) -> None:
     plugin = RequestValidation(openapi=str(pets), unknown_parameters="refuse")
-    answer = ask(plugin, None, {"x-trace": "t"}, method="GET", target="/v1/pets?x=1")
-    assert (answer.status, answer.json()) == (400, {"error": "a parameter is not known", "at": "query/x"})
+    response = ask(plugin, None, {"x-trace": "t"}, method="GET", target="/v1/pets?x=1")
+    assert (response.status, response.json()) == (400, {"error": "a parameter is not known", "at": "query/x"})
 
 
 def test_report_lets_in_what_does_not_fit() -> None:
