@@ -116,7 +116,7 @@ def test_a_transaction_is_done_whole_or_not_at_all(admin: Admin, gateway: Runnin
 def test_history_diff_and_rollback_tell_and_undo(admin: Admin, gateway: RunningGateway) -> None:
     first = admin.put("/v1/routes/r", ROUTE).get("x-headgate-revision")
     admin.put("/v1/routes/r", {**ROUTE, "respond": "second", "headers": {}})
-    entries = admin.get("/v1/history?kind=routes&name=r&limit=2").json()["entries"]
+    entries = admin.get("/v1/history?resource=routes/r&limit=2").json()["entries"]
     assert [entry["edits"][0]["after"]["respond"] for entry in entries] == ["second", "first"]
     assert entries[1]["edits"][0]["before"] is None and entries[0]["author"] == "socket"
     edits = admin.get(f"/v1/diff?from={first}").json()["edits"]

@@ -24,16 +24,15 @@ LARGEST = (1 << 62) - 1
 
 async def history(request: Request, node: Node, _: Caller) -> Response:
     """GET `/v1/history`: the newest revisions first, of all resources or of one."""
-    given = query(request, "limit", "before", "kind", "name")
+    given = query(request, "limit", "before", "resource")
     limit = number(given, "limit", 100, 1, MOST_ENTRIES)
     before = number(given, "before", 0, 1, LARGEST) if "before" in given else None
     key = None
-    if "kind" in given or "name" in given:
-        if not {"kind", "name"} <= given.keys():
-            raise Refusal(400, "`kind` and `name` go together")
-        if given["kind"] not in KINDS:
-            raise Refusal(400, f"there is no kind `{given['kind'][:100]}`", f"one of {', '.join(KINDS)}")
-        key = resource_key(given["kind"], given["name"])
+    if "resource" in given:
+        kind, slash, name = given["resource"].partition("/")
+        if kind not in KINDS or not slash:
+            raise Refusal(400, f"`{given['resource'][:100]}` is not a resource", "write `routes/NAME`")
+        key = resource_key(kind, name)
     entries = await node.store.history(limit=limit, before=before, key=key)
     return JSONResponse({"entries": [_entry(one) for one in entries]})
 

@@ -186,8 +186,9 @@ def _others() -> dict[str, Any]:
                 [
                     _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}),
                     _query("before", number),
-                    _query("kind", {"enum": list(KINDS)}),
-                    _query("name", NAME),
+                    _query(
+                        "resource", {"type": "string", "pattern": f"^({'|'.join(KINDS)})/{NAME_PATTERN}$"}
+                    ),
                 ],
             )
         },

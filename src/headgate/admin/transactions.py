@@ -86,8 +86,10 @@ async def import_(request: Request, node: Node, caller: Caller) -> Response:
 
 
 def _table(kind: str, documents: Any) -> Mapping[str, Any]:
-    if not isinstance(documents, dict):
-        raise Refusal(400, f"`resources.{kind[:100]}` is not an object", "write `{name: resource}`")
+    if not isinstance(documents, dict) or not all(isinstance(one, dict) for one in documents.values()):
+        raise Refusal(
+            400, f"`resources.{kind[:100]}` is not an object of objects", "write `{name: resource}`"
+        )
     return documents
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headgate.compile.allocation import without_collecting
 from headgate.compile.loading import load
 from headgate.compile.resources import Merged, Parsed
 from headgate.compile.sources import Sources, now_ns
@@ -37,6 +39,8 @@ class Base:
         self.gateway = load(file)
         self._sources = Sources(begun_ns, (file,) if file.suffix == ".py" else ())
         self._known: Parsed = {}
+        gc.collect()
+        gc.freeze()  # what was loaded stays: later collections need not look at it
 
     @property
     def admin(self) -> AdminConfig | None:
@@ -51,6 +55,7 @@ class Base:
         self._known = known
         return merged
 
+    @without_collecting()
     def build(self, snapshot: Snapshot) -> Built:
         """A snapshot compiled for the workers; raises `ConfigError` with every problem, each with its resource."""
         merged = self.merged(by_kind(snapshot))

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from headgate.compile.allocation import without_collecting
 from headgate.control import agent_messages as messages
 from headgate.control import memory
 from headgate.control.channel import Channel, ChannelClosed
@@ -50,7 +51,8 @@ class Link:
         proposal = messages.Propose(
             change=loaded.change, listeners=loaded.listeners, modes=loaded.modes, places=loaded.places
         )
-        descriptors = [memory.written("snapshot", loaded.told), memory.written("resources", resources)]
+        with without_collecting():
+            descriptors = [memory.written("snapshot", loaded.told), memory.written("resources", resources)]
         waiting = self._expect(messages.ProposalPrepared)
         self._send_memory(proposal, descriptors)
         reply = await self._reply(waiting)

@@ -139,7 +139,9 @@ def history(
 ) -> None:
     """Show who changed what, the newest revision first."""
     client = AdminClient.find(admin, pid, pid_file, runtime_dir)
-    query = {"limit": str(limit), "kind": kind, "name": name}
+    if (kind is None) != (name is None):
+        fail("name a KIND and a NAME, or neither", USAGE)
+    query = {"limit": str(limit), "resource": f"{kind}/{name}" if kind else None}
     entries = client.ask("GET", "/v1/history", query=query).content["entries"]
     if output is not Output.TABLE:
         print(written(entries, output), end="")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from headgate.config.errors import ConfigError, Where
 from headgate.config.errors import Path as ConfigPath
@@ -23,12 +23,21 @@ from headgate.config.tls import CertificateConfig
 from headgate.config.upstreams import UpstreamConfig
 from headgate.gateway import Gateway
 from headgate.listener import Listener
-from headgate.route import Upstream
+from headgate.route import Route, Upstream
 
 from .documents import Finder, route_of, use_plugin
 
-Parsed = dict[tuple[str, str], tuple[Mapping[str, Any], Settings]]
-"""Documents that were read before, and what they came to."""
+
+class Known(NamedTuple):
+    """A document that was read before, and what it came to."""
+
+    document: Mapping[str, Any]
+    settings: Settings
+    route: Route | None = None
+
+
+Parsed = dict[tuple[str, str], Known]
+"""By kind and name."""
 
 
 class Merged:
@@ -84,8 +93,11 @@ class Merged:
             place = partial(self.locate, ("upstreams", name))
             self._parts.upstreams[name] = Upstream(name, cast(UpstreamConfig, upstream), place)
         for name, route in self._all("routes", taken):
-            path = ("routes", len(self._parts.routes))
             self._names["routes"].append(name)
+            if (plain := self._plain_route(name, cast(RouteConfig, route))) is not None:
+                self._parts.routes.append(plain)
+                continue
+            path = ("routes", len(self._parts.routes))
             with _Collecting(self._errors):
                 self._parts.routes.append(route_of(cast(RouteConfig, route), path, self, finder))
         taken = {use.config.name for use in self._base._parts.plugins}
@@ -95,6 +107,14 @@ class Merged:
             with _Collecting(self._errors):
                 use_plugin(self.gateway, cast(PluginConfig, use), path, self, finder)
         self._add_certificates([cast(CertificateConfig, one) for _, one in self._all("certificates", ())])
+
+    def _plain_route(self, name: str, config: RouteConfig) -> Route | None:
+        """The route, made once for as long as its document stays, if it has no code that is to be found."""
+        known = self._known["routes", name]
+        if known.route is None and not config.when and not config.hooks.model_fields_set:
+            known = known._replace(route=Route(config, None, Where(f"routes/{name}")))
+            self._known["routes", name] = known
+        return known.route
 
     def _all(self, kind: str, taken: Any) -> Iterator[tuple[str, Settings]]:
         self._names[kind] = []
@@ -113,10 +133,10 @@ class Merged:
 
     def _parsed(self, kind: str, name: str, document: Mapping[str, Any]) -> Settings:
         known = self._known.get((kind, name))
-        if known and (known[0] is document or known[0] == document):
-            return known[1]
+        if known and (known.document is document or known.document == document):
+            return known.settings
         one = parsed(KINDS[kind], name, document)
-        self._known[kind, name] = (document, one)
+        self._known[kind, name] = Known(document, one)
         return one
 
     def _add_certificates(self, certificates: list[CertificateConfig]) -> None:
