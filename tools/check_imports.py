@@ -78,7 +78,7 @@ LAYERS = [
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
     ["asgi", "background", "inspection"],
     [
-        *["shared", "metrics", "redis", "client", "form", "message", "query_params"],
+        *["shared", "consumers", "metrics", "redis", "client", "form", "message", "query_params"],
         *["_cookies", "_redis_sessions"],
         *["_tasks", "_request_body", "_hook_checks", "_caller"],
     ],

@@ -144,6 +144,22 @@ class GatewaySettings:
         """Sets the header field with the request's id, for servers and clients; `None`: none is sent."""
         self._set("request_id_header", header)
 
+    def consumer(
+        self,
+        name: str,
+        *,
+        keys: str | Sequence[str] | None = None,
+        basic: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+        jwt: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+        hmac: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+        certificates: str | Sequence[str] | None = None,
+        groups: str | Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Adds somebody who uses the gateway, with the credentials that plugins know them by."""
+        given = {"keys": keys, "basic": basic, "jwt": jwt, "hmac": hmac, "certificates": certificates}
+        self._set("consumers", {name: said({**given, "groups": groups, "labels": labels})})
+
     def store(self, url: str) -> None:
         """Follows the configuration in a store as well, such as `"sqlite:///var/lib/headgate/config.db"`."""
         self._set("store", url)

@@ -69,6 +69,8 @@ class PluginContext:
         """Writes to the error log."""
         self.metrics = plugin_metrics(gateway.background.metrics, kind or name, name)
         """Metrics of the plugin: counters, gauges and histograms, named after its class."""
+        self.consumers = gateway.background.consumers
+        """Those of the configuration, found by their credentials; changes of them are seen at once."""
         self._gateway = gateway
         self._remove = remove
 

@@ -19,7 +19,7 @@ from .transactions import at
 from .writing import resource_key, shown
 
 MOST_ENTRIES = 1000
-LARGEST = (1 << 62) - 1
+LARGEST = 10**15
 
 
 async def history(request: Request, node: Node, _: Caller) -> Response:

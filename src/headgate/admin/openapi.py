@@ -166,13 +166,25 @@ def _of_kind(kind: Kind) -> dict[str, Any]:
 
 def _patch_operation() -> dict[str, Any]:
     pointer = {"type": "string", "pattern": r"^(/([^~]|~[01])*)*$"}
-    kinds = {"enum": ["add", "remove", "replace", "move", "copy", "test"]}
-    return _object({"op": kinds, "path": pointer, "from": pointer, "value": {}}, "op", "path")
+    return {
+        "oneOf": [
+            _object(
+                {"op": {"enum": ["add", "replace", "test"]}, "path": pointer, "value": {}},
+                "op",
+                "path",
+                "value",
+            ),
+            _object(
+                {"op": {"enum": ["move", "copy"]}, "path": pointer, "from": pointer}, "op", "path", "from"
+            ),
+            _object({"op": {"const": "remove"}, "path": pointer}, "op", "path"),
+        ]
+    }
 
 
 def _others() -> dict[str, Any]:
     trial = [_query("dry_run", {"type": "boolean"})]
-    number = {"type": "integer", "minimum": 1, "maximum": (1 << 62) - 1}
+    number = {"type": "integer", "minimum": 1, "maximum": 10**15}
     return {
         "/v1/transactions": {"post": _posts("transaction", "Transaction", trial)},
         "/v1/validate": {"post": _posts("validate", "Transaction", [])},

@@ -18,7 +18,7 @@ from .importing import Import
 from .node import Node, Written
 from .patching import json_patched, merge_patched
 from .problems import Refusal
-from .writing import Operation, carry_out, carry_out_plan, may_change, resource_key
+from .writing import Operation, carry_out, carry_out_plan, performed, resource_key
 
 MOST_OPERATIONS = 100_000
 
@@ -39,9 +39,8 @@ async def validate(request: Request, node: Node, caller: Caller) -> Response:
     for key, resource in node.newest.resources.items():
         documents.setdefault(key.kind, {})[key.name] = resource.document
     for operation in operations:
-        may_change(caller, operation.key)
         of_kind = documents.setdefault(operation.key.kind, {})
-        after = operation.make(of_kind.get(operation.key.name))
+        after = performed(caller, operation, node.newest.resources.get(operation.key))
         if after is None:
             of_kind.pop(operation.key.name, None)
         else:

@@ -66,14 +66,9 @@ async def carry_out_plan(
         done.clear()
         writes = []
         for operation in plan(snapshot):
-            may_change(caller, operation.key)
             found = snapshot.resources.get(operation.key)
-            check(operation, found)
-            before = found.document if found else None
-            after = operation.make(before)
-            if after is not None:
-                _check_document(operation.key, after)
-            done.append((operation.key, before, after))
+            after = performed(caller, operation, found)
+            done.append((operation.key, found.document if found else None, after))
             writes.append(Write(operation.key, after))
         return Transaction(tuple(writes), author=caller.name, note=note)
 
@@ -81,6 +76,16 @@ async def carry_out_plan(
     if not is_trial:
         audit(caller, written.snapshot.revision.number, done, note)
     return written
+
+
+def performed(caller: Caller, operation: Operation, found: Resource | None) -> Document | None:
+    """The document that an operation makes of a resource, None to delete it; raises a `Refusal`."""
+    may_change(caller, operation.key)
+    check(operation, found)
+    after: Document | None = operation.make(found.document if found else None)
+    if after is not None:
+        _check_document(operation.key, after)
+    return after
 
 
 def may_change(caller: Caller, key: Key) -> None:

@@ -17,6 +17,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from headgate.consumers import Consumers
 from headgate.metrics import memory_of_process
 
 from .job_process import Setting, UsersFile
@@ -46,6 +47,8 @@ class Background:
 
         self.metrics = memory_of_process()
         """Where the user's metrics are counted."""
+        self.consumers = Consumers()
+        """Those of the configuration in force."""
         self.node = Node()
         self.dictionaries: dict[str, Shared] = {}
         self.services: list[Service] = []

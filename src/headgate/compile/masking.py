@@ -39,19 +39,19 @@ def masked_use(use: Mapping[str, Any]) -> dict[str, Any]:
 
 def has_mask(kind: str, document: Mapping[str, Any]) -> bool:
     """Whether a masked secret stands where a secret is to be."""
-    return _holds(document, MASK) and _holds(masked(kind, _without(document)), MASK_PROBE)
+    if not _holds(document, MASK):
+        return False
+    probe = {key: value if key == "plugin" else _probe(value) for key, value in document.items()}
+    return _holds(masked(kind, probe), MASK)
 
 
-MASK_PROBE = "env:headgate-mask"
-"""A reference, which masking leaves alone: tells a mask that stands where a secret is to be."""
-
-
-def _without(value: Any) -> Any:
+def _probe(value: Any) -> Any:
+    """A value in which only masks are texts that masking hides: all others become references."""
     if isinstance(value, Mapping):
-        return {key: _without(inner) for key, inner in value.items()}
+        return {key: _probe(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without(inner) for inner in value]
-    return MASK_PROBE if value == MASK else value
+        return [_probe(inner) for inner in value]
+    return "a secret" if value == MASK else f"{REFERENCES[0]}x" if isinstance(value, str) else None
 
 
 def _holds(value: Any, text: str) -> bool:
@@ -76,22 +76,25 @@ def _settings_of(name: str) -> type[BaseModel] | None:
 
 
 def _masked(annotation: Any, value: Any) -> Any:
+    """What does not fit its type is masked whole, if a secret might stand in it."""
     for choice in _choices(annotation):
         if choice in (SecretStr, SecretBytes):
             return value if isinstance(value, str) and value.startswith(REFERENCES) else _all_masked(value)
         if isinstance(choice, type) and issubclass(choice, BaseModel):
             if isinstance(value, Mapping):
                 return {key: _of_field(choice, key, inner) for key, inner in value.items()}
-            if _is_secretive(choice, set()):
-                return _all_masked(value)
+            continue
         arguments = [one for one in get_args(choice) if one is not Ellipsis]
-        if arguments and isinstance(value, Mapping) and issubclass(get_origin(choice), Mapping):
-            return {key: _masked(arguments[-1], inner) for key, inner in value.items()}
-        if arguments and isinstance(value, list | tuple) and not issubclass(get_origin(choice), Mapping):
+        if not arguments:
+            continue
+        if issubclass(get_origin(choice), Mapping):
+            if isinstance(value, Mapping):
+                return {key: _masked(arguments[-1], inner) for key, inner in value.items()}
+        elif isinstance(value, list | tuple):
             return [_masked(arguments[-1], inner) for inner in value]
-        if arguments and isinstance(value, str) and _is_secretive(choice, set()):
+        elif _is_secretive(choice, set()):
             return _masked(arguments[-1], value)  # one item in place of a list of one
-    return value
+    return _all_masked(value) if _is_secretive(annotation, set()) else value
 
 
 def _of_field(model: type[BaseModel], key: str, value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from headgate._decorators import RegisteredHook, registered
 from headgate._hook_checks import HookSpec, is_async
+from headgate.config.consumers import plain_consumers
 from headgate.config.errors import ConfigError
 from headgate.config.hooks import BodyHookConfig
 from headgate.config.listeners import ListenerConfig
@@ -92,6 +93,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         text = snapshot(config, routes, everywhere, parts.folder, listeners)
     except Inconsistency as error:
         raise error.at(parts.locate(error.path)) from None
+    gate.background.consumers.replace(plain_consumers(config.consumers))
     return Compiled(
         text,
         tuple(table.specs),

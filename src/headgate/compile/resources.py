@@ -106,6 +106,9 @@ class Merged:
             self._names["plugins"].append(name)
             with _Collecting(self._errors):
                 use_plugin(self.gateway, cast(PluginConfig, use), path, self, finder)
+        taken = self._parts.settings.get("consumers", {})
+        if consumers := dict(self._all("consumers", taken)):
+            self._parts.settings = {**self._parts.settings, "consumers": {**taken, **consumers}}
         self._add_certificates([cast(CertificateConfig, one) for _, one in self._all("certificates", ())])
 
     def _plain_route(self, name: str, config: RouteConfig) -> Route | None:
@@ -127,7 +130,7 @@ class Merged:
             except ConfigError as error:
                 self._errors.append(error)
                 continue
-            if kind in ("upstreams", "certificates"):
+            if kind in ("upstreams", "certificates", "consumers"):
                 self._names[kind].append(name)
             yield name, one
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
 from .admin import AdminConfig
 from .background import BackgroundConfig
+from .consumers import CONSUMER_NAME, ConsumerConfig, credentials
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
 from .http2 import Http2Config
@@ -134,6 +135,10 @@ class GatewayConfig(Settings):
         default_factory=WatchdogConfig, description="Detection of code that blocks the event loop."
     )
     error_log: ErrorLogConfig = Field(default_factory=ErrorLogConfig, description="The log of problems.")
+    consumers: dict[str, ConsumerConfig] = Field(
+        default_factory=dict,
+        description="Who uses the gateway, by name, and the credentials that plugins know them by.",
+    )
     store: Secret | None = Field(
         default=None,
         description=(
@@ -187,6 +192,7 @@ class GatewayConfig(Settings):
                     f"`{name}` is not a valid upstream name",
                     "use letters, digits, `_`, `-`, `.`",
                 )
+        _check_consumers(self.consumers)
         for key, position, listener in self._proxied():
             if listener.proxy_protocol and not (listener.trusted_proxies or self.trusted_proxies):
                 raise Inconsistency(
@@ -264,6 +270,23 @@ class Inconsistency(ConfigError):
     def __init__(self, path: tuple[str | int, ...], message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+
+def _check_consumers(consumers: dict[str, ConsumerConfig]) -> None:
+    """Refuses names that are none, and two consumers with one credential, which is not shown."""
+    owners: dict[tuple[str, str], str] = {}
+    for name, consumer in consumers.items():
+        if not CONSUMER_NAME.fullmatch(name):
+            raise Inconsistency(
+                ("consumers", name),
+                f"`{name}` is not a valid consumer name",
+                "letters, digits, `_`, `-`, `.`, `@`",
+            )
+        for credential in credentials(consumer):
+            if (owner := owners.setdefault(credential, name)) != name:
+                raise Inconsistency(
+                    ("consumers", name), f"consumers `{owner}` and `{name}` have the same {credential[0]}"
+                )
 
 
 def _refuse_overlaps(values: list[tuple[tuple[str | int, ...], str]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .consumers import ConsumerConfig
 from .errors import ConfigError, Problem, Where, suggestion
 from .hooks import PluginConfig
 from .routes import RouteConfig
@@ -38,6 +39,7 @@ KINDS: dict[str, Kind] = {
         Kind("routes", "routes", RouteConfig, "route"),
         Kind("upstreams", "upstreams", UpstreamConfig, "upstream"),
         Kind("plugins", "plugins", PluginConfig, "plugin use"),
+        Kind("consumers", "consumers", ConsumerConfig, "consumer", is_sensitive=True),
         Kind("certificates", "certificates", CertificateConfig, "certificate", is_sensitive=True),
     )
 }

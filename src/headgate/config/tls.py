@@ -46,6 +46,9 @@ def _pin(value: Any) -> Any:
 ServerName = Annotated[str, AfterValidator(_server_name)]
 """A host name; `*.` before it stands for one label."""
 
+Fingerprint = Annotated[str, BeforeValidator(_pin)]
+"""SHA-256 in hex, as OpenSSL prints it or with `sha256:` before it."""
+
 Files = Annotated[tuple[str, ...], OneOrMany()]
 """Paths; relative ones start at the configuration file's folder."""
 
@@ -172,7 +175,7 @@ class UpstreamTlsConfig(Settings):
         default=None,
         description="The name to send (SNI) and verify; default: the host of each server's address.",
     )
-    pins: Annotated[tuple[Annotated[str, BeforeValidator(_pin)], ...], OneOrMany()] = Field(
+    pins: Annotated[tuple[Fingerprint, ...], OneOrMany()] = Field(
         default=(),
         description=(
             "SHA-256 fingerprints, in hex, of certificates or public keys; the server must have one of them."

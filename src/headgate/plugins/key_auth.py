@@ -29,7 +29,9 @@ class KeyAuth(Plugin):
         model_config = ConfigDict(extra="forbid")
 
         keys: dict[str, SecretStr | list[SecretStr]] = Field(
-            description="For each consumer its key, or several; `sha256:HEX` is the hash of one (SHA-256, in hex)."
+            default={},
+            description="For each consumer its key, or several; `sha256:HEX` is the hash of one (SHA-256, in hex). "
+            "The keys of the configuration's `consumers` are taken as well.",
         )
         header: str | None = Field(default="x-api-key", description="The header field that holds the key.")
         scheme: str | None = Field(
@@ -64,6 +66,7 @@ class KeyAuth(Plugin):
         self._log = context.log
         self._denied = context.counter("denied")
         self._consumers: dict[bytes, str] = {}
+        self._configured = context.consumers
         context.remove_from_clients(self.config.consumer_header)
         for consumer, given in self.config.keys.items():
             for key in given if isinstance(given, list) else [given]:
@@ -104,7 +107,10 @@ class KeyAuth(Plugin):
         return hmac.digest(self._secret, digest, "sha256")
 
     def _consumer(self, key: str) -> str | None:
-        return self._consumers.get(self._tag(_hashed(key)))
+        if own := self._consumers.get(self._tag(_hashed(key))):
+            return own
+        found = self._configured.with_key(key)
+        return found.name if found else None
 
     def _credentials(self, request: Request) -> list[str]:
         """Every key in the request, in whatever place."""

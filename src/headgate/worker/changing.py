@@ -35,6 +35,8 @@ class Version:
     startup: list[HookSpec]
     shutdown: list[HookSpec]
     plugins: dict[str, Plugin]
+    consumers: dict[str, Any] | None = None
+    """Those that come into force with it; None for those that the worker was started with."""
 
 
 class Changes:
@@ -82,6 +84,8 @@ class Changes:
         if version is None:
             raise RuntimeError("no version is prepared")
         self._core.commit()
+        if version.consumers is not None:
+            self._names.calls.background.consumers.replace(version.consumers)
         self.current = version
         return version
 
@@ -118,7 +122,7 @@ class Changes:
         hooks, startup, shutdown = (
             [self._spec(hook, plugins) for hook in told[key]] for key in ("hooks", "startup", "shutdown")
         )
-        return Version(hooks, startup, shutdown, plugins)
+        return Version(hooks, startup, shutdown, plugins, told["consumers"])
 
     def _spec(self, told: dict[str, Any], plugins: dict[str, Plugin]) -> HookSpec:
         if "function" in told:

@@ -69,6 +69,7 @@ def loaded_gateway(gateway: "Gateway", file: "Path", loaded_from: "int | Sources
     from headgate.compile.names import CannotTake, Names
     from headgate.compile.order import compile_gateway
     from headgate.compile.sources import Sources, is_users_module
+    from headgate.config.consumers import plain_consumers
 
     made = compile_gateway(gateway)
     loaded = compiled(gateway, made)
@@ -82,7 +83,11 @@ def loaded_gateway(gateway: "Gateway", file: "Path", loaded_from: "int | Sources
     )
     names = Names(gateway, made, is_users_module)
     try:
-        described = {**names.described(made), "sources": sources.users}
+        described = {
+            **names.described(made),
+            "sources": sources.users,
+            "consumers": plain_consumers(made.config.consumers),
+        }
     except CannotTake as error:
         described = {"error": str(error)}
     return loaded._replace(background=gateway.background, names=names, sources=sources, described=described)

@@ -43,6 +43,7 @@ SEEN: dict[str, dict[str, str]] = {
         "server_timing": "test_hook_times::server_timing_tells_each_hook_the_server_and_the_whole",
         "watchdog": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
         "error_log": f"{HERE}::error_log_to_a_file_at_a_level",
+        "consumers": "test_consumers::key_auth_takes_the_keys_of_consumers",
         "store": "test_admin::resources_of_a_store_serve_without_an_admin_api",
         "admin": "test_admin::what_is_put_serves_in_every_worker",
         "state_folder": "test_admin_access::socket_is_its_owners_alone",
@@ -53,6 +54,28 @@ SEEN: dict[str, dict[str, str]] = {
     "PathConfig": {
         "encoded_slashes": f"{MORE}::encoded_slashes",
         "merge_slashes": f"{MORE}::merge_slashes",
+    },
+    "ConsumerConfig": {
+        "keys": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "basic": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "jwt": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "hmac": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "certificates": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "groups": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "labels": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+    },
+    "BasicCredential": {
+        "username": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "password": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+    },
+    "JwtCredential": {
+        "id": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "key": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "algorithm": "unit/config/test_consumers::algorithm_is_told_with_the_key",
+    },
+    "HmacCredential": {
+        "id": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
+        "secret": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
     },
     "AdminConfig": {
         "listen": "test_admin::what_is_put_serves_in_every_worker",
