@@ -27,7 +27,12 @@ def test_what_replaces_consumers_leaves_nothing_of_them() -> None:
     assert len(consumers) == 1 and consumers.with_key("k") == consumers.named("a")
     consumers.replace({})
     assert len(consumers) == 0
-    assert consumers.with_key("k") is consumers.with_password("u", "p") is consumers.with_certificate("ab" * 32) is None
+    assert (
+        consumers.with_key("k")
+        is consumers.with_password("u", "p")
+        is consumers.with_certificate("ab" * 32)
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +42,10 @@ def test_what_replaces_consumers_leaves_nothing_of_them() -> None:
         ({"a b": "k"}, "`a b` is not a valid consumer name"),
         ({"a": {"keys": "sha256:12"}}, "a key is not a SHA-256 hash in hex"),
         ({"a": {"certificates": "12"}}, "is not a valid SHA-256 fingerprint"),
-        ({"a": {"hmac": [{"id": "i", "secret": "s"}, {"id": "i", "secret": "t"}]}}, "a HMAC key is given twice"),
+        (
+            {"a": {"hmac": [{"id": "i", "secret": "s"}, {"id": "i", "secret": "t"}]}},
+            "a HMAC key is given twice",
+        ),
         ({"a": {"basic": {"username": "u:v", "password": "p"}}}, "username"),
         ({"a": {"keys": "env:NOT_THERE_AT_ALL"}}, "`NOT_THERE_AT_ALL` is not set"),
         ({"a": {"keys": ""}}, "a secret is empty"),
