@@ -103,9 +103,9 @@ class FilesStore(WatchedStore):
             self._events.watch(self._folder.watched())
             self._poller = asyncio.create_task(self._poll())
 
-    def _touch(self) -> None:
-        self._folder.is_touched = True
-        self.wake()
+    def _touch(self, paths: set[Path] | None = None) -> None:
+        if self._folder.touch(paths):
+            self.wake()
 
     async def _poll(self) -> None:
         """Looks also where the kernel gives no events (NFS, bind mounts of other hosts)."""

@@ -44,12 +44,24 @@ class ConfigurationFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.is_touched = True
-        """Whether anything may have changed since the folder was read."""
+        self._touched: set[Path] | None = None
         self._tree = FolderTree(folder)
         self._history = FolderHistory(folder / ".headgate")
         self._is_read_only = False
         self._epoch = ""
+
+    def touch(self, paths: set[Path] | None) -> bool:
+        """Some files may have changed, or any (`None`); whether that is worth a look. May be called in any thread."""
+        if paths is None:
+            self._touched = None
+            return True
+        own = self._history.folder
+        seen = {path for path in paths if path.name[0] != "." and path.parent != own}
+        if any(path.name.startswith("..") for path in paths) or (seen and self._tree.has_links):
+            self._touched = None
+        elif self._touched is not None:
+            self._touched |= seen
+        return bool(seen) or self._touched is None or any(path.name == "head.json" for path in paths)
 
     def watched(self) -> set[Path]:
         """The folders in which changes matter."""
@@ -178,7 +190,7 @@ class ConfigurationFolder:
                     self._end(pending)
                 former, self._epoch = self._epoch, self._history.state().head.epoch
                 if former != self._epoch:
-                    self.is_touched = True  # nothing in the folder is in this history yet
+                    self._touched = None  # nothing in the folder is in this history yet
                 yield
         except OSError as error:
             raise StoreUnavailable(f"`{self.folder}`: {error.strerror or error}") from None
@@ -197,13 +209,13 @@ class ConfigurationFolder:
     def _absorbed(self) -> State:
         """The state, with what was changed in the folder by others."""
         state = self._history.state()
-        if not self.is_touched:
+        touched, self._touched = self._touched, set()
+        if touched is not None and not touched:
             return state
-        self.is_touched = False
         try:
-            steps = self._rested(state)
+            steps = self._rested(state, touched)
         except BaseException:
-            self.is_touched = True
+            self.touch(touched)
             raise
         if steps:
             names = ", ".join(sorted(str(step.edit.key) for step in steps[:5]))
@@ -212,16 +224,21 @@ class ConfigurationFolder:
             self._record(revision, steps, AUTHOR, note, writes_files=False)
         return self._history.state()
 
-    def _rested(self, state: State) -> tuple[Step, ...]:
+    def _rested(self, state: State, touched: set[Path] | None) -> tuple[Step, ...]:
         """What differs from the history, once it has been the same for a moment; longer where something is lost,
         since an editor may be in the middle of renaming."""
         since = time.monotonic()
         seen: object = None
+        keys: set[Key] = set()
         while True:
             steps: tuple[Step, ...] = ()
             corrupt: StoreCorrupt | None = None
             try:
-                steps = _difference(state, self._tree.read())
+                if touched is None:
+                    keys = state.resources.keys() | self._tree.read().keys()
+                else:
+                    keys |= self._tree.reread(touched)
+                steps = _difference(state, self._tree.places, keys)
             except StoreCorrupt as error:
                 corrupt = error
             now: object = str(corrupt) if corrupt else steps
@@ -269,10 +286,10 @@ def _snapshot(state: State) -> Snapshot:
     return Snapshot(state.head, MappingProxyType(dict(state.resources)))
 
 
-def _difference(state: State, places: dict[Key, Place]) -> tuple[Step, ...]:
-    """What leads from the history's state to the folder's."""
+def _difference(state: State, places: dict[Key, Place], keys: set[Key]) -> tuple[Step, ...]:
+    """What leads some keys from the history's state to the folder's."""
     steps = []
-    for key in sorted(state.resources.keys() | places.keys()):
+    for key in sorted(keys):
         known, found = state.resources.get(key), places.get(key)
         before = known.document if known else None
         after = found.document if found else None

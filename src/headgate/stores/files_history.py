@@ -22,7 +22,7 @@ from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import StoreCorrupt
 from headgate.stores.records import Record
 
-CHECKPOINT_EACH = 64
+CHECKPOINT_EACH = 512
 RECENT_MARKS = 64
 
 

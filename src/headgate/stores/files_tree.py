@@ -41,6 +41,7 @@ class FolderTree:
         self.folder = folder
         self._known: dict[Path, tuple[Signature, dict[Key, Place]]] = {}
         self._folders = {folder}
+        self._has_links = False
         self.places: dict[Key, Place] = {}
         """What was read last, and what was written since."""
 
@@ -60,6 +61,36 @@ class FolderTree:
             if self._signatures() == before:
                 return found
         raise StoreUnavailable(f"`{self.folder}` keeps changing")
+
+    def reread(self, paths: set[Path]) -> set[Key]:
+        """Reads those of some files that changed; gives the keys that they hold, or held."""
+        keys: set[Key] = set()
+        for path in sorted(paths):
+            known = self._known.get(path)
+            signature = _signature(path)
+            if path.suffix not in SUFFIXES or signature == (known[0] if known else None):
+                continue
+            found = {} if signature is None else dict(self._read_file(path))
+            for key in found:
+                other = self.places.get(key)
+                if other is not None and other.path != path and _signature(other.path) is not None:
+                    raise StoreCorrupt(f"`{key}` is in `{other.path}` and in `{path}`")
+            former = known[1] if known else {}
+            keys |= former.keys() | found.keys()
+            for key in former:
+                if key not in found and self.places[key].path == path:
+                    del self.places[key]
+            self.places.update(found)
+            if signature is None:
+                self._known.pop(path, None)
+            else:
+                self._known[path] = (signature, found)
+        return keys
+
+    @property
+    def has_links(self) -> bool:
+        """Whether files are reached by links, so that a change elsewhere changes them."""
+        return self._has_links
 
     def wrote(self, path: Path, key: Key, document: dict[str, Any] | None) -> None:
         """A file was written, or removed, by ourselves."""
@@ -113,7 +144,8 @@ class FolderTree:
     def _found_folders(self) -> set[Path]:
         listed = _listed(self.folder)
         inner = {path for path in listed if path.is_dir()}
-        linked = (path for path in [*listed, *self._known] if path.is_symlink())
+        linked = [path for path in [self.folder, *listed, *self._known] if path.is_symlink()]
+        self._has_links = bool(linked)
         return {self.folder, *inner, *(f for path in [self.folder, *linked] for f in _links(path))}
 
     def _read_file(self, path: Path) -> Iterator[tuple[Key, Place]]:

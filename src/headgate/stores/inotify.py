@@ -4,18 +4,25 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED, _CREATE, _DELETE = 0x2, 0x4, 0x8, 0xC0, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF, _ONLYDIR = 0x400, 0x800, 0x0100_0000
+_UNKNOWN = 0x4000 | 0x4000_0000 | _DELETE_SELF | _MOVE_SELF | 0x2000
+"""An overflow, a folder, the watched folder itself: then anything may have changed."""
+_HEAD = struct.Struct("iIII")
 _ALL = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
 
 
 class FolderEvents:
-    """Calls back when anything in some folders changes. Where the kernel gives no events, it never does: poll too."""
+    """Calls back with the paths of files that changed in some folders, or `None` where that is not known.
 
-    def __init__(self, call: Callable[[], None]) -> None:
+    Where the kernel gives no events, it never does: poll too.
+    """
+
+    def __init__(self, call: Callable[[set[Path] | None], None]) -> None:
         self._call = call
         self._library = ctypes.CDLL(None, use_errno=True)
         self._descriptor = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -36,10 +43,20 @@ class FolderEvents:
                 self._watched[folder] = number
 
     def _read(self) -> None:
+        names = {number: folder for folder, number in self._watched.items()}
+        paths: set[Path] | None = set()
         with contextlib.suppress(BlockingIOError):
-            while os.read(self._descriptor, 65536):
-                pass
-        self._call()
+            while data := os.read(self._descriptor, 65536):
+                at = 0
+                while at < len(data):
+                    number, mask, _, length = _HEAD.unpack_from(data, at)
+                    name = data[at + _HEAD.size : at + _HEAD.size + length].rstrip(b"\0")
+                    at += _HEAD.size + length
+                    if mask & _UNKNOWN or number not in names or not name:
+                        paths = None
+                    elif paths is not None:
+                        paths.add(names[number] / os.fsdecode(name))
+        self._call(paths)
 
     def close(self) -> None:
         """Ends the events."""

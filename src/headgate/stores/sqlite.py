@@ -113,7 +113,7 @@ class SqliteStore(WatchedStore):
         """See `WatchedStore`."""
         if self._poller is None:
             await self._run(lambda connection: None)
-            self._events = FolderEvents(self.wake)
+            self._events = FolderEvents(lambda _: self.wake())
             self._events.watch([self.path.parent])
             self._poller = asyncio.create_task(self._poll())
 

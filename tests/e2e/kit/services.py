@@ -110,18 +110,20 @@ class PostgresServer:
     Its data lies beside pytest's folders, which every pytest that starts closes to other users.
     """
 
-    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+    def __init__(self, folder: Path, *, is_durable: bool = False) -> None:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         if not programs:
             raise RuntimeError(f"no PostgreSQL in /usr/lib/postgresql; {HINT}")
         self.programs = programs[-1]
         self._home = tempfile.TemporaryDirectory(
-            prefix="headgate-postgresql-", dir=_quick_folder(), ignore_cleanup_errors=True
+            prefix="headgate-postgresql-",
+            dir=None if is_durable else _quick_folder(),
+            ignore_cleanup_errors=True,
         )
         self.data = Path(self._home.name) / "data"
         self.port = free_port()
         self.url = f"postgresql://gate@127.0.0.1:{self.port}/postgres"
-        self._fsync = "on" if fsync else "off"
+        self._fsync = "on" if is_durable else "off"
         self._log = folder / "postgresql.log"
         self.data.mkdir(mode=0o700)
         user = _unprivileged()
