@@ -36,7 +36,7 @@ impl Coding {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Gzip, Self::Deflate, Self::Brotli, Self::Zstd];
 
-    /// The coding of that name; `None` for one that nobody here knows, also for several at once.
+    /// The coding of that name; `None` for an unknown one, also for several at once.
     pub fn from_name(name: &[u8]) -> Option<Self> {
         match name.trim_ascii().to_ascii_lowercase().as_slice() {
             b"gzip" | b"x-gzip" => Some(Self::Gzip),

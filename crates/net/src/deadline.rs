@@ -58,7 +58,7 @@ impl Deadlines {
         }
     }
 
-    /// Whether nobody has a watch.
+    /// Whether there are no watches.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.watches.borrow().is_empty()

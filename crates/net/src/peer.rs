@@ -171,7 +171,7 @@ impl Peer {
         }
     }
 
-    /// As [`Peer::poll_fill`], of a transfer that takes turns with others.
+    /// As [`Peer::poll_fill`], for a transfer that is scheduled in turn with others.
     pub fn poll_fill_in_turn(
         &mut self,
         context: &mut Context<'_>,

@@ -46,7 +46,7 @@ pub trait Duplex {
     /// Ready when a write would not wait.
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// What the peer has sent that nobody read yet.
+    /// What the peer has sent and was not read yet.
     fn peek(&self) -> Peek;
 
     /// A number that grows when a full connection below, which carries other streams too, has taken more: its peer is alive
@@ -56,7 +56,7 @@ pub trait Duplex {
     }
 }
 
-/// What a stream's peer has sent that nobody read yet.
+/// What a stream's peer has sent and was not read yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peek {
     /// Nothing, and the peer is there.

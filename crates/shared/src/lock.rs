@@ -134,7 +134,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..5000 {
-                        take(&word).expect("nobody keeps it long");
+                        take(&word).expect("it is held for a short time only");
                         sum.store(sum.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                         give_back(&word);
                     }

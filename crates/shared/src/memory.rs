@@ -22,7 +22,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Makes memory of `count` words, all 0. Pages that nobody touches cost nothing.
+    /// Makes memory of `count` words, all 0. Untouched pages cost nothing.
     pub(crate) fn create(name: &str, count: usize) -> io::Result<Self> {
         let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&file, (count * WORD_BYTES) as u64)?;

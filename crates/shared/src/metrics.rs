@@ -116,7 +116,7 @@ pub const FIRST_SERVER_CELL: u32 = 256;
 /// The cells that a zone must have.
 pub const ZONE_CELLS: u32 = FIRST_SERVER_CELL + SERVER_CELLS;
 
-/// A worker's slot, in which nobody else counts.
+/// A worker's slot, in which no other process counts.
 pub struct Metrics {
     slot: Slot,
 }

@@ -94,7 +94,7 @@ fn own_page() -> Option<&'static AtomicU64> {
     let page = PAGE
         .get_or_init(|| {
             let page = MmapRaw::from(MmapOptions::new().len(4096).map_anon().ok()?);
-            // SAFETY: the range is one page that was just mapped and that nobody uses yet; the advice changes only what a
+            // SAFETY: the range is one page that was just mapped and is not used yet; the advice changes only what a
             // child made by `fork` finds in it.
             unsafe {
                 rustix::mm::madvise(

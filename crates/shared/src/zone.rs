@@ -146,7 +146,7 @@ impl Zone {
     }
 
     /// Moves the cells of a slot to those of another one, but for those that `is_present` says hold what is, not what has been:
-    /// these become 0. Its worker is dead; nobody else writes into the other slot.
+    /// these become 0. Its worker is dead; no other process writes into the other slot.
     pub fn retire(&self, slot: u32, into: u32, is_present: impl Fn(u32) -> bool) {
         for cell in 0..self.cells() {
             let n = self.get(slot, cell);

@@ -39,7 +39,7 @@ impl Pooled {
         })
     }
 
-    /// Nothing has come from the server since its last response: neither its end nor bytes that nobody asked for.
+    /// Nothing has come from the server since its last response: neither its end nor unrequested bytes.
     ///
     /// The loop has seen every event by the time a request is read, so that this asks no system call of most.
     pub fn is_usable(&mut self) -> bool {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn one_with_bytes_that_nobody_asked_for_is_passed_over() {
+    async fn one_with_unrequested_bytes_is_skipped() {
         use tokio::io::AsyncWriteExt;
         let pool = Pool::default();
         let (odd, mut server) = connection(1);

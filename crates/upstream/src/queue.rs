@@ -24,7 +24,7 @@ impl Queue {
         }
     }
 
-    /// Whether nobody waits.
+    /// Whether there are no waiters.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.turnstile.available_permits() > 0

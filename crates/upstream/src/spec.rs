@@ -129,6 +129,6 @@ pub struct RouteTimeouts {
     pub upstream_head: Option<u64>,
     /// A pause within a response's body.
     pub upstream_idle: Option<u64>,
-    /// For a request's body that nobody reads any more.
+    /// For a request's body that is no longer read.
     pub drain: Option<u64>,
 }

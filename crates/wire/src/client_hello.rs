@@ -1,4 +1,4 @@
-//! The first message of a TLS client, read without replying to it: the name it asks for, and the protocols it offers.
+//! The first message of a TLS client, read without replying to it: its server name, and the protocols it offers.
 //!
 //! How it works: handshake bytes are gathered over record boundaries (RFC 8446 section 5.1 lets a client cut its message
 //! anywhere), then read by their length prefixes (section 4.1.2). A message longer than the limit is refused when its

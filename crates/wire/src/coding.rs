@@ -112,7 +112,7 @@ impl Head {
     /// Whether the chunked body is coded otherwise too (`Transfer-Encoding: gzip, chunked`).
     ///
     /// Such a body may go on only in chunks, under the line of
-    /// [`write_transfer_encoding`](Self::write_transfer_encoding): without it nobody could decode it.
+    /// [`write_transfer_encoding`](Self::write_transfer_encoding): without it the body could not be decoded.
     pub fn has_inner_codings(&self) -> bool {
         self.fields.may_have(Name::TransferEncoding) && self.inner_codings().next().is_some()
     }

@@ -1,7 +1,7 @@
 //! What the registry of HTTP methods says of them.
 
 /// Whether sending a request with this method twice has the effect of sending it once (RFC 9110 section 9.2.2): the methods
-/// that the IANA registry calls idempotent. Any other, and one that nobody has registered, is not.
+/// that the IANA registry calls idempotent. Any other, and an unregistered one, is not.
 pub fn is_idempotent(method: &[u8]) -> bool {
     match method {
         b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE" => true,

@@ -8,7 +8,7 @@ use crate::interpreter::gil;
 
 /// A `headgate._tasks.HookTask` with the parts that each first step sets.
 ///
-/// Most steps end without waiting, and nobody keeps their task: then it serves the next one. It is what makes an
+/// Most steps end without waiting, and no code keeps their task: then it serves the next one. It is what makes an
 /// `async def` cost about as much as a `def`.
 pub(crate) struct HookTask {
     pub(crate) task: Py<PyAny>,
@@ -61,7 +61,7 @@ impl HookTask {
         }
     }
 
-    /// Whether nobody but its keeper has seen it.
+    /// Whether only its keeper has a reference to it.
     pub(crate) fn is_untouched(&self, py: Python<'_>) -> bool {
         let task = self.task.bind(py);
         gil::is_alone(task)

@@ -43,7 +43,7 @@ impl Link {
         self.exchange.replace(Weak::new());
     }
 
-    /// Ties the views of a finished exchange, which nobody has kept, to another one.
+    /// Ties the views of a finished exchange, which no hook has kept, to another one.
     pub(crate) fn renew(&self, exchange: &Rc<Exchange>) {
         self.exchange.replace(Rc::downgrade(exchange));
     }

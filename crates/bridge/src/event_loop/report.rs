@@ -85,7 +85,7 @@ impl Origin {
         );
     }
 
-    /// The hook raised when nobody waited for it any more. Being cancelled is what was wanted of it.
+    /// The hook raised after its result was no longer awaited. Being cancelled is expected.
     pub(crate) fn raised_late(&self, py: Python<'_>, error: &PyErr) {
         if !error.is_instance_of::<CancelledError>(py) {
             self.log(

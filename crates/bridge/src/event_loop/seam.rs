@@ -20,7 +20,7 @@ use crate::event_loop::hook_task::HookTask;
 /// The seam between tokio and one asyncio loop.
 ///
 /// A worker that runs no Python code has no such loop, and does not load asyncio: what is of asyncio here is `None` then,
-/// and nobody asks for it, for there are no hooks.
+/// and is never used, for there are no hooks.
 pub(crate) struct Seam {
     pub(crate) asyncio_loop: Py<PyAny>,
     pub(crate) enter_task: Py<PyAny>,
@@ -42,7 +42,7 @@ pub(crate) struct Seam {
     spare: RefCell<Option<HookTask>>,
     /// What `client_hello` hooks gave as PEM.
     pub(crate) certificates: PreparedCertificates,
-    /// Where tasks are spawned that nobody waits for. The core's own, which also ends it.
+    /// Where detached tasks are spawned. The core's own, which also ends it.
     local: Weak<LocalSet>,
     /// What makes requests, once there is a configuration.
     worker: OnceCell<Worker>,
@@ -253,7 +253,7 @@ impl Seam {
         }
     }
 
-    /// Keeps a task for the next first step, if nobody else has seen it.
+    /// Keeps a task for the next first step, if no other code has a reference to it.
     pub(crate) fn give_back(&self, py: Python<'_>, task: HookTask) -> Result<(), HookTask> {
         if !task.is_untouched(py) {
             return Err(task);

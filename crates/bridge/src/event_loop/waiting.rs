@@ -3,7 +3,7 @@
 //! # How it works
 //! A coroutine that has yielded a [`Pending`] stays the engine's: its work is driven in the request's own task, and then the
 //! coroutine is stepped on inline, as in its first step. What yields anything else becomes asyncio's for the rest of its
-//! life. A hook that nobody waits for any more is cancelled the way asyncio does it, and cleans up there.
+//! life. A hook whose result is no longer awaited is cancelled the way asyncio does it, and cleans up there.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -214,7 +214,7 @@ fn cancel(py: Python<'_>, stage: WaitStage) -> PyResult<()> {
             drop(native.driver);
             pending.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
             match adopt(py, native.task.task, pending.as_any(), (native.adoption)(py))? {
-                // nobody waits for its result any more
+                // its result is no longer awaited
                 WaitStage::Asyncio { task, .. } => task,
                 WaitStage::Native(_) | WaitStage::Done => return Ok(()),
             }

@@ -136,7 +136,7 @@ impl FetchParts {
         let bytes = bytes.bind(py);
         let decode = intern!(py, "decode");
         let decoded = bytes.call_method1(decode, (charset, "replace"));
-        // a charset that nobody knows
+        // an unknown charset
         decoded
             .or_else(|_| bytes.call_method1(decode, ("utf-8", "replace")))
             .map(Bound::unbind)

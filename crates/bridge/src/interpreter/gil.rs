@@ -256,7 +256,7 @@ fn filled_bytes(
     let Ok(size) = ffi::Py_ssize_t::try_from(most) else {
         return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
     };
-    // SAFETY: the call gives a new reference, to an object of our own that nobody else sees before it is filled, or null
+    // SAFETY: the call gives a new reference, to an object of our own that no other code sees before it is filled, or null
     // with an exception set.
     let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(ptr::null(), size)) };
     let Ok(bytes) = made else {
@@ -276,7 +276,7 @@ fn filled_bytes(
         return Poll::Ready(Ok(unsafe { bytes.cast_into_unchecked() }));
     }
     let mut raw = bytes.into_ptr();
-    // SAFETY: the only reference to an object that nobody has seen; on failure it is released and `raw` null, with an exception
+    // SAFETY: the only reference to a new object; on failure it is released and `raw` null, with an exception
     // set, which `from_owned_ptr_or_err` takes. A size of 0 gives the one empty `bytes`.
     let cut = unsafe {
         _PyBytes_Resize(&raw mut raw, filled);
@@ -291,7 +291,7 @@ fn filled_bytes(
 /// Takes over a descriptor from Python, which gave it up with `detach()`.
 pub(crate) fn adopt_descriptor(fd: RawFd) -> PyResult<OwnedFd> {
     borrow_descriptor(fd)?;
-    // SAFETY: it is open, and by the contract of the Python method nobody else closes it.
+    // SAFETY: it is open, and by the contract of the Python method no other code closes it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Metrics {
 
 #[pymethods]
 impl Metrics {
-    /// In the memory behind a descriptor, which stays the caller's; or, for nobody else to read, in memory of its own.
+    /// In the memory behind a descriptor, which stays the caller's; or, for this process only, in memory of its own.
     #[new]
     #[pyo3(signature = (fd=None, /))]
     fn new(fd: Option<RawFd>) -> PyResult<Self> {

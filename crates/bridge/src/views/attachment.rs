@@ -25,7 +25,7 @@ pub(crate) fn name_requests(variable: Option<Py<PyAny>>) {
 }
 
 thread_local! {
-    /// Views that nobody has kept, for the next requests: making them anew is a good part of what a hook costs.
+    /// Views that no hook has kept, for the next requests: creating them is a good part of what a hook costs.
     static SPARE: RefCell<Vec<Views>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -60,7 +60,7 @@ impl Views {
         })
     }
 
-    /// Keeps them for another request, if nobody else can still reach one.
+    /// Keeps them for another request, if no other code can still reach one.
     fn recycle(self, py: Python<'_>) {
         if self.are_alone(py) == Some(true) {
             SPARE.with_borrow_mut(|spare| {

@@ -71,7 +71,7 @@ fn resolve(py: Python<'_>, seam: &Seam, future: &Bound<'_, PyAny>, delivery: Del
         Delivery::Over => {
             let error = not_now().into_value(py);
             future.call_method1(intern!(py, "set_exception"), (error,))?;
-            // nobody may be left to ask for it
+            // its future may have been dropped
             future.call_method0(intern!(py, "exception"))?;
         }
     }

@@ -118,7 +118,7 @@ impl WebSocket {
         Ok(Rc::as_ptr(self.channel.get()?).addr())
     }
 
-    /// Whether messages may still be sent: it has not ended, and nobody has closed it.
+    /// Whether messages may still be sent: it has not ended, and no side has closed it.
     #[getter]
     fn is_open(&self) -> PyResult<bool> {
         Ok(self.channel.get()?.is_open())

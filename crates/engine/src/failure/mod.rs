@@ -69,7 +69,7 @@ pub struct Facts {
     pub name: &'static str,
     /// Who is to blame.
     pub source: FaultSide,
-    /// The status that the client gets if no `error` hook responds; 499 means that there is nobody left to respond to.
+    /// The status that the client gets if no `error` hook responds; 499 means that the client has disconnected.
     pub status: u16,
     /// Whether another server may be tried.
     pub retry: Retry,
@@ -85,7 +85,7 @@ impl FailureKind {
         self.facts().name
     }
 
-    /// Whether there is nobody left to respond to.
+    /// Whether the client has disconnected.
     pub fn is_disconnect(self) -> bool {
         matches!(self, Self::ClientDisconnected | Self::ClientSendTimeout)
     }
@@ -210,7 +210,7 @@ impl FailureParts {
         self.kind.facts().source
     }
 
-    /// The status that the client gets if no `error` hook responds; 499 means that there is nobody left to respond to.
+    /// The status that the client gets if no `error` hook responds; 499 means that the client has disconnected.
     pub fn status(&self) -> u16 {
         self.kind.facts().status
     }
@@ -272,7 +272,7 @@ impl Failure {
         }
     }
 
-    /// The client went away: there is nobody to respond to (nginx's 499).
+    /// The client has disconnected (nginx's 499).
     pub fn client_disconnected() -> Self {
         FailureKind::ClientDisconnected.into()
     }

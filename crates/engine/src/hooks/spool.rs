@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 /// Read back at once.
 const READ_BYTES: u64 = 64 * 1024;
 
-/// See the module. The file lies in the system's folder for such (`TMPDIR`) and is gone with this.
+/// See the module. The file is in the system's temporary directory (`TMPDIR`) and is removed with this.
 pub struct Spool {
     memory: Vec<u8>,
     file: Option<File>,
@@ -32,7 +32,7 @@ impl Spool {
         self.length
     }
 
-    /// Whether they lie in a file.
+    /// Whether they are in a file.
     pub fn is_spilled(&self) -> bool {
         self.file.is_some()
     }
@@ -58,7 +58,7 @@ impl Spool {
         Ok(has_spilled)
     }
 
-    /// The whole body, taken out, if it lies in memory.
+    /// The whole body, taken out, if it is in memory.
     pub fn take_memory(&mut self) -> Option<Vec<u8>> {
         self.file.is_none().then(|| std::mem::take(&mut self.memory))
     }

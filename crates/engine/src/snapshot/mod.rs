@@ -105,7 +105,7 @@ pub struct Limits {
     /// Of a body that a request hook reads whole.
     #[serde(default)]
     pub max_buffered_body_bytes: u64,
-    /// Of that in memory; the rest lies in a temporary file.
+    /// Of that in memory; the rest is in a temporary file.
     #[serde(default)]
     pub buffered_memory_bytes: usize,
     /// Rules of the grammar that clients' requests may break, by name.

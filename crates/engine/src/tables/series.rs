@@ -232,7 +232,7 @@ impl SeriesTable {
             let family = Family::counter("headgate_failures_total", help, &["kind", "source"]);
             self.registry
                 .series(&family, &[kind, source], MOST_FAILURES)
-                .expect("nobody else makes metrics of that name")
+                .expect("only this function makes metrics of that name")
         });
         series.add(0, 1);
     }
@@ -272,7 +272,7 @@ impl Maker<'_> {
     fn series(&self, family: &Family, labels: &[&str]) -> Series {
         self.0
             .series(family, labels, usize::MAX)
-            .expect("nobody else makes metrics of these names")
+            .expect("only this function makes metrics of these names")
     }
 
     fn server(&self, upstream: &str, server: &str) -> ServerSeries {

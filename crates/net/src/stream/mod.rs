@@ -174,7 +174,7 @@ impl Stream {
         }
     }
 
-    /// Whether there is something to read, or an end, as far as the loop has noticed. Registers nobody, and asks the
+    /// Whether there is something to read, or an end, as far as the loop has noticed. Registers no waker, and asks the
     /// system only if the loop has not yet seen that all was read.
     pub fn has_news(&mut self) -> bool {
         match self {
@@ -220,7 +220,7 @@ impl Stream {
         }
     }
 
-    /// What the peer has sent that nobody read yet.
+    /// What the peer has sent and was not read yet.
     pub fn peek(&mut self) -> Peek {
         match self {
             Self::Virtual(stream) => return stream.peek(),

@@ -4,7 +4,7 @@
 //! What comes from the socket is read into a buffer borrowed from the worker's pool, and given back as soon as rustls has
 //! taken it: one system call for up to 64 KB, and no buffer while the peer is silent. What is written is encrypted at
 //! once, and counts as written only when the kernel has taken it; so "written" means the same as on a plain connection,
-//! nobody needs to flush, and a slow peer holds at most one piece of ciphertext. What ends a handshake (a client's
+//! no flush is needed, and a slow peer holds at most one piece of ciphertext. What ends a handshake (a client's
 //! `Finished`, a server's tickets) leaves together with what is written first.
 
 use std::io::{self, BufRead, IoSlice, Write};

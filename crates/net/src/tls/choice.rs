@@ -8,7 +8,7 @@ use super::certificate::OwnCertificate;
 use super::listener::ListenerTls;
 use super::names::{covers, Keys};
 
-/// The certificate that one connection shows, whatever name it asks for.
+/// The certificate of one connection, for any server name.
 #[derive(Debug, Clone)]
 pub struct ChosenCertificate {
     pub(crate) keys: Keys,

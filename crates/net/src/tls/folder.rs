@@ -1,4 +1,4 @@
-//! The certificates that lie in a folder, by the names that programs which renew them give their files.
+//! The certificates in a directory, by the file names that ACME clients use.
 //!
 //! | file | is |
 //! |---|---|

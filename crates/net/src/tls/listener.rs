@@ -136,7 +136,7 @@ impl ListenerTls {
         Rc::clone(&self.built.borrow())
     }
 
-    /// Whether the certificate that a client gets who asks for one name covers the other too.
+    /// Whether the certificate for one server name also covers the other.
     pub fn share_certificate(&self, one: &str, other: &str) -> bool {
         self.built.borrow().share_certificate(one, other)
     }
@@ -163,7 +163,7 @@ impl ListenerTls {
     }
 }
 
-/// The certificates that are configured, and those that lie in the folders now.
+/// The certificates that are configured, and those that are in the directories now.
 fn certificates(spec: &spec::ListenerTls) -> Result<Vec<spec::Certificate>, String> {
     let mut all = spec.certificates.clone();
     for folder in &spec.folders {

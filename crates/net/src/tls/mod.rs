@@ -5,7 +5,7 @@
 //! | [`spec`] | the settings as they come in a snapshot |
 //! | [`provider`] | which cryptographic module does the work |
 //! | [`pem`], [`certificate`] | keys, certificates and revocation lists from files; what they say |
-//! | [`folder`] | those that lie in a folder |
+//! | [`folder`] | those in a directory |
 //! | [`itself`] | certificates that are trusted as they are |
 //! | [`local`] | an authority of this machine, for development |
 //! | [`names`] | which certificate for which name |

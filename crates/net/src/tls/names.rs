@@ -75,7 +75,7 @@ impl Names {
         })
     }
 
-    /// Those that a client gets who asks for that name.
+    /// The certificates for that server name.
     pub(crate) fn served(&self, name: &str) -> &Keys {
         self.find(name).unwrap_or(&self.default)
     }

@@ -19,7 +19,7 @@ pub struct ListenerTls {
     pub alpn: Vec<String>,
     /// Whether a client that offers none of them is refused.
     pub refuses_other_alpn: bool,
-    /// Whether a client that asks for a name without a certificate is refused; if not, it gets the first certificate.
+    /// Whether a server name without a certificate is refused; if not, the client gets the first certificate.
     pub refuses_unknown_names: bool,
     /// `refuse`, `same_certificate` or `allow`.
     pub host_mismatch: String,

@@ -17,7 +17,7 @@ const SECRET_BYTES: usize = 32;
 /// A key as it is handed from the supervisor to its workers: name and secret.
 pub const TICKET_KEY_BYTES: usize = NAME_BYTES + SECRET_BYTES;
 
-/// Keys outlive this by far; clients need not keep tickets that nobody can read.
+/// Keys outlive this by far; clients need not keep tickets that can no longer be decrypted.
 const LIFETIME_SECONDS: u32 = 12 * 60 * 60;
 
 /// Tickets hold the client's certificates; a client may not make us decrypt anything larger.
@@ -41,7 +41,7 @@ impl std::fmt::Debug for TicketKeys {
 }
 
 impl TicketKeys {
-    /// Makes a random key if nobody has given any.
+    /// Makes a random key if none was given.
     fn complete(&self) {
         let is_empty = self
             .keys

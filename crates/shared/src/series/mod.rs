@@ -1,7 +1,7 @@
 //! Numbers with labels that describe themselves: what a worker counts for its metrics, in memory that others read.
 //!
 //! # How it works
-//! Each process has a [`Registry`] of its own, so that nobody else writes into it: adding takes no lock and no system call.
+//! Each process has a [`Registry`] of its own, so that no other process writes into it: adding takes no lock and no system call.
 //! The memory holds records, one behind the other: a *family* (name, kind, labels), or a *series* of a family (the values of
 //! its labels, and its cells). Since records carry their names, memory of processes with other configurations, and of other
 //! versions of this program, can be read and summed up by name (see [`read`]).
@@ -25,7 +25,7 @@ pub use registry::{unix_seconds, Conflict, Registry, Series, GRACE_S};
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"hgseries");
 pub(crate) const VERSION: u64 = 1;
-/// All of a process's series, in words: 32 MiB, of which pages that nobody touches cost nothing.
+/// All of a process's series, in words: 32 MiB, of which untouched pages cost nothing.
 pub(crate) const WORDS: usize = (32 << 20) / 8;
 
 pub(crate) const OWNER: usize = 2;

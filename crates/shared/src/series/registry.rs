@@ -22,7 +22,7 @@ use crate::process;
 pub const GRACE_S: u64 = 600;
 /// Bytes of one value of a label; the rest is cut.
 const MAX_LABEL_BYTES: usize = 200;
-/// Cells of what found no room, which nobody reads.
+/// Cells of series that did not fit, which are never read.
 const SPARE_WORDS: usize = 4096;
 
 /// A family of that name is there already, and is another one.
@@ -243,7 +243,7 @@ impl Registry {
         }
     }
 
-    /// Somewhere to count what nobody reads.
+    /// Cells for counts that are never read.
     fn spare(&self, directory: &mut Directory, cells: u32) -> Series {
         let memory = directory.spare.get_or_insert_with(|| {
             let words = SPARE_WORDS.max(cells as usize);
@@ -257,7 +257,7 @@ impl Registry {
     }
 }
 
-/// A record that was released: the same series', if it is back within its time, else one that nobody is shown any more.
+/// A record that was released: the same series', if it comes back in time, else one that is no longer shown.
 fn again(
     directory: &mut Directory,
     family: &str,
@@ -379,7 +379,7 @@ impl Series {
 }
 
 impl SeriesMemory {
-    /// New memory, which nobody owns yet.
+    /// New memory, without an owner yet.
     pub fn create() -> io::Result<Self> {
         let memory = Memory::create("headgate-series", WORDS)?;
         let words = memory.words();
@@ -389,7 +389,7 @@ impl SeriesMemory {
         Ok(Self(Arc::new(memory)))
     }
 
-    /// Whether the process that counts in it can still run; true while nobody has begun to.
+    /// Whether the process that counts in it can still run; true until one has begun to.
     pub fn is_owner_alive(&self) -> bool {
         match self.0.words()[OWNER].load(Acquire) {
             0 => true,

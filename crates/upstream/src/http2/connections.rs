@@ -250,7 +250,7 @@ impl Task {
         if is_over || matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(());
         }
-        // a GOAWAY is told to whoever asks for the next stream
+        // a GOAWAY is reported to the caller that opens the next stream
         if let Poll::Ready(Err(_)) = self.carrier.send.clone().poll_ready(context) {
             self.carrier.is_closing.set(true);
         }

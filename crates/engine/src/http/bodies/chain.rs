@@ -326,7 +326,7 @@ impl HookStage {
                 }
                 _ => Ok(self.known(flow)),
             },
-            // an async hook that gives back what it got
+            // an async hook that returns what it got
             BodyVerdict::Replace(chunk) if std::ptr::eq(chunk.bytes(), flow.bytes()) => {
                 self.settle(BodyVerdict::Keep, flow, has_changed)
             }

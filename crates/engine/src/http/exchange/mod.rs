@@ -119,7 +119,7 @@ async fn end(
     mut failure: Failure,
     mut body: Option<RequestBody>,
 ) -> Next {
-    // there is nobody left to respond to
+    // the client has disconnected
     if failure.kind.is_disconnect() {
         return give_up(connection, exchange, failure);
     }

@@ -1,4 +1,4 @@
-//! From the path of a request to an open file that surely lies beneath the root.
+//! From the path of a request to an open file that is certainly below the root.
 //!
 //! How it works: the kernel resolves the whole path with openat2(2) and `RESOLVE_BENEATH`, so neither `..` nor a
 //! symlink, nor a change of the tree at the same time, leads out. Kernels before 5.6 and some sandboxes lack that call;

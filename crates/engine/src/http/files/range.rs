@@ -12,7 +12,7 @@ pub(super) enum Selection {
         /// Number of bytes.
         len: u64,
     },
-    /// 416: the range lies behind the end.
+    /// 416: the range is beyond the end.
     Unsatisfiable,
 }
 

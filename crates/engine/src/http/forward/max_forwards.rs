@@ -41,7 +41,7 @@ fn options() -> HookResponse {
     }
 }
 
-/// The request as it came, without what it is known by to servers (RFC 9110 section 9.3.8).
+/// The request as received, without credentials and cookies (RFC 9110 section 9.3.8).
 fn traced(request: &RequestHead) -> HookResponse {
     const SECRET: [&[u8]; 3] = [b"authorization", b"cookie", b"proxy-authorization"];
     let mut text = [

@@ -101,7 +101,7 @@ impl Lab {
         client
     }
 
-    /// Lets everybody run until nobody has anything to do.
+    /// Lets all tasks run until none can make progress.
     pub(crate) async fn settle(&self) {
         for _ in 0..200 {
             yield_now().await;

@@ -14,10 +14,10 @@ fn dead() -> u64 {
 fn seen(dictionary: &Dictionary) -> BTreeMap<Vec<u8>, (Vec<Owned>, Option<u64>)> {
     let copy = image(dictionary);
     let reader = from_image(dictionary, &copy);
-    let keys = reader.keys(usize::MAX).expect("nobody holds it");
+    let keys = reader.keys(usize::MAX).expect("the lock is free");
     keys.into_iter()
         .map(|key| {
-            let ttl = reader.ttl(&key).expect("nobody holds it").flatten();
+            let ttl = reader.ttl(&key).expect("the lock is free").flatten();
             let values = match reader.get(&key) {
                 Ok(value) => value.into_iter().collect(),
                 Err(_) => std::iter::from_fn(|| reader.pop(End::Left, &key).ok().flatten()).collect(),
@@ -118,7 +118,7 @@ fn some_entries(dictionary: &Dictionary) {
     dictionary
         .push(End::Right, b"single", Value::Text(&[b'y'; 80]))
         .expect("it fits");
-    dictionary.delete(b"key 1").expect("nobody holds it");
+    dictionary.delete(b"key 1").expect("the lock is free");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn test_death_while_others_make_room() {
     let full = |d: &Dictionary| {
         some_entries(d);
         let mut n = 0u64;
-        while d.free_bytes().expect("nobody holds it") > 0 {
+        while d.free_bytes().expect("the lock is free") > 0 {
             d.set(&n.to_le_bytes(), Value::Int(0), 0).expect("it fits");
             n += 1;
         }

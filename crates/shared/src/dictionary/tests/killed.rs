@@ -51,7 +51,7 @@ fn write(dictionary: &Dictionary, name: &str, n: u64) {
         dictionary.pop(End::Right, b"queue").expect("it is a list");
     }
     if n % 17 == 0 {
-        dictionary.delete(key.as_bytes()).expect("nobody keeps it");
+        dictionary.delete(key.as_bytes()).expect("the lock is free");
     }
 }
 
@@ -70,7 +70,7 @@ fn writer(dictionary: &Dictionary, name: &str) -> Child {
 }
 
 fn count(dictionary: &Dictionary, key: &[u8]) -> i64 {
-    match dictionary.get(key).expect("nobody keeps it") {
+    match dictionary.get(key).expect("the lock is free") {
         Some(Owned::Int(n)) => n,
         other => other.map_or(0, |value| panic!("{value:?} is not a count")),
     }
@@ -79,7 +79,7 @@ fn count(dictionary: &Dictionary, key: &[u8]) -> i64 {
 /// All halves agree, and the structure is whole.
 fn check(dictionary: &Dictionary) {
     dictionary.audit().expect("all fits together");
-    for key in dictionary.keys(usize::MAX).expect("nobody keeps it") {
+    for key in dictionary.keys(usize::MAX).expect("the lock is free") {
         if let Ok(Some(Owned::Bytes(pair))) = dictionary.get(&key) {
             let (first, last) = (&pair[..8], &pair[pair.len() - 8..]);
             assert_eq!(first, last, "half a value in {key:?}");
@@ -137,7 +137,7 @@ fn test_a_named_lock_of_a_killed_holder_is_free() {
     // as if that process had taken it
     locks.acquire(b"l", 7, 0).expect("it fits");
     {
-        let (shard, hash) = locks.locked(b"l").expect("nobody holds it");
+        let (shard, hash) = locks.locked(b"l").expect("the lock is free");
         let entry = shard.find(hash, b"l");
         shard.set_field(entry, NUMBER, started << 22 | u64::from(sleeper.id()));
     }

@@ -199,10 +199,10 @@ fn take(step: Step, real: &Dictionary, model: &mut Model) {
         Step::Wait(ms) => wait(ms),
         Step::Flush(is_all) => {
             if is_all {
-                real.flush_all().expect("nobody holds it");
+                real.flush_all().expect("the lock is free");
                 model.0.clear();
             } else {
-                real.flush_expired(usize::MAX).expect("nobody holds it");
+                real.flush_expired(usize::MAX).expect("the lock is free");
             }
         }
     }
@@ -219,7 +219,7 @@ proptest! {
             take(step, &real, &mut model);
         }
         real.audit().map_err(TestCaseError::fail)?;
-        let mut keys = real.keys(usize::MAX).expect("nobody holds it");
+        let mut keys = real.keys(usize::MAX).expect("the lock is free");
         keys.sort();
         let all: Vec<_> = model.0.keys().cloned().collect();
         let live: Vec<_> = all.into_iter().filter(|key| model.live(key).is_some()).collect();

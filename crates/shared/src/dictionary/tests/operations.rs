@@ -145,12 +145,12 @@ fn test_lists_and_values_are_not_taken_for_each_other() {
 #[test]
 fn test_the_least_recently_used_go_when_it_is_full() {
     let cache = dictionary(MIN_BYTES);
-    let cells = cache.free_bytes().expect("nobody holds it") / CELL_BYTES as u64;
+    let cells = cache.free_bytes().expect("the lock is free") / CELL_BYTES as u64;
     for n in 0..cells {
         cache.set(&n.to_le_bytes(), Value::Int(1), 0).expect("it fits");
     }
     assert_eq!((cache.evictions(), cache.free_bytes()), (Ok(0), Ok(0)));
-    cache.get(&0u64.to_le_bytes()).expect("nobody holds it"); // used: stays
+    cache.get(&0u64.to_le_bytes()).expect("the lock is free"); // used: stays
     cache.set(b"new", Value::Int(1), 0).expect("others go");
     assert_eq!(cache.evictions(), Ok(1));
     assert_eq!(cache.contains(&0u64.to_le_bytes()), Ok(true));
@@ -161,7 +161,7 @@ fn test_the_least_recently_used_go_when_it_is_full() {
 #[test]
 fn test_what_has_expired_goes_before_anything_live() {
     let cache = dictionary(MIN_BYTES);
-    let cells = cache.free_bytes().expect("nobody holds it") / CELL_BYTES as u64;
+    let cells = cache.free_bytes().expect("the lock is free") / CELL_BYTES as u64;
     for n in 0..cells {
         cache.set(&n.to_le_bytes(), Value::Int(1), 10).expect("it fits");
     }
@@ -169,7 +169,7 @@ fn test_what_has_expired_goes_before_anything_live() {
     cache.set(b"new", Value::Int(1), 0).expect("the expired go");
     assert_eq!(cache.evictions(), Ok(0));
     assert_eq!(cache.flush_expired(3), Ok(3));
-    cache.flush_expired(usize::MAX).expect("nobody holds it");
+    cache.flush_expired(usize::MAX).expect("the lock is free");
     assert_eq!(cache.len(), Ok(1));
     cache.audit().expect("all fits together");
 }
@@ -212,7 +212,7 @@ fn test_keys_and_flush_go_over_all_shards() {
     for n in 0u32..1000 {
         large.set(&n.to_le_bytes(), Value::Int(1), 0).expect("it fits");
     }
-    let mut keys = large.keys(usize::MAX).expect("nobody holds it");
+    let mut keys = large.keys(usize::MAX).expect("the lock is free");
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), 1000);
@@ -293,7 +293,7 @@ fn test_a_panic_within_an_operation_gives_the_lock_back_and_is_repaired() {
     let counters = dictionary(64 * KIB);
     counters.set(b"k", Value::Int(1), 0).expect("it fits");
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let (shard, _) = counters.locked(b"k").expect("nobody holds it");
+        let (shard, _) = counters.locked(b"k").expect("the lock is free");
         shard.store(RECENCY, 0); // half of something
         panic!("within an operation");
     }));
