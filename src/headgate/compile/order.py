@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from headgate._decorators import RegisteredHook, registered
+from headgate._decorators import RegisteredHook
 from headgate._hook_checks import HookSpec, is_async
 from headgate.config.consumers import plain_consumers
 from headgate.config.errors import ConfigError
@@ -24,7 +24,6 @@ from headgate.phases import PHASES
 from headgate.route import Route
 
 from .allocation import without_collecting
-from .identity_fields import IdentityFields
 from .never_run import refuse_hooks_that_never_run
 from .plugin_uses import PluginUses
 from .refused import Explainer
@@ -59,7 +58,7 @@ class Compiled:
 def compile_gateway(gate: Gateway) -> Compiled:
     """Checks the gateway as a whole; raises `ConfigError` with the line of what does not fit."""
     parts = gate._parts
-    config = parts.config()
+    config = _with_identity(parts.config(), parts.identity_fields)
     uses = PluginUses(parts)
     for route in parts.routes:
         _check_responds(route, parts, uses)
@@ -111,6 +110,16 @@ def compile_gateway(gate: Gateway) -> Compiled:
     )
 
 
+def _with_identity(config: GatewayConfig, names: set[str]) -> GatewayConfig:
+    """The configuration with the header fields that plugins set of clients, which the engine takes out of requests."""
+    if not names:
+        return config
+    known = config.forwarding.identity_fields
+    fields = (*known, *sorted(names - {one.lower() for one in known}))
+    forwarding = config.forwarding.model_copy(update={"identity_fields": fields})
+    return config.model_copy(update={"forwarding": forwarding})
+
+
 _ROUTE_PHASES = tuple(name for name, phase in PHASES.items() if phase.on_routes)
 
 
@@ -154,8 +163,6 @@ class _RouteCalls:
 def _hooks_of(phase: str, route: Route | None, parts: Parts, uses: PluginUses) -> list[RegisteredHook]:
     """In listed order; `None` as route stands for requests that reach none, and for the worker itself."""
     hooks = [hook for hook in parts.hooks if hook.phase == phase] + uses.hooks(phase, route)
-    if phase == "rewrite" and parts.identity_fields:
-        hooks.insert(0, registered(PHASES["rewrite"], IdentityFields(parts.identity_fields)))
     if route is not None:
         for hook in route._in_order():
             if hook.phase == phase:
