@@ -71,7 +71,7 @@ class RedisServer:
 class EtcdServer:
     """An etcd of one member."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         program = shutil.which("etcd")
         if program is None:
             raise RuntimeError(f"no etcd here; {HINT}")
@@ -81,7 +81,7 @@ class EtcdServer:
         self._command = [program, "--data-dir", str(folder / "data"), "--name", "one"]
         self._command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         self._command += ["--listen-peer-urls", other, "--initial-advertise-peer-urls", other]
-        self._command += ["--initial-cluster", f"one={other}"]
+        self._command += ["--initial-cluster", f"one={other}", *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "EtcdServer":
