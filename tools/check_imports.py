@@ -71,7 +71,7 @@ LAYERS = [
     ["testing"],
     ["agent"],
     ["supervisor", "worker", "admin"],
-    ["control", "stores"],
+    ["control", "stores", "acme"],
     # which knows the built-in plugins by their names
     ["compile", "plugins"],
     ["gateway", "_settings"],

@@ -5,7 +5,7 @@
 set -u
 
 # program (or a path that shows it) and the package it comes in
-needed=(redis-server:redis-server nginx:nginx-light postgres:postgresql pgbouncer:pgbouncer etcd:etcd-server apache2:apache2 node:nodejs /usr/share/tomcat10:tomcat10)
+needed=(redis-server:redis-server nginx:nginx-light postgres:postgresql pgbouncer:pgbouncer etcd:etcd-server named:bind9 apache2:apache2 node:nodejs /usr/share/tomcat10:tomcat10)
 bench=(wrk:wrk haproxy:haproxy h2load:nghttp2-client redis-cli:redis-tools taskset:util-linux ss:iproute2 ps:procps)
 [ "${1:-}" = --bench ] && needed+=("${bench[@]}" "/usr/lib/nginx/modules/ngx_http_lua_module.so:libnginx-mod-http-lua")
 
@@ -30,6 +30,12 @@ if command -v go >/dev/null; then
     echo "services: building grpc-go's interop programs"
     GOBIN="$(go env GOPATH)/bin/grpc-interop" go install "$GRPC/client@v1.67.1" "$GRPC/server@v1.67.1" ||
       echo "services: go could not build them; the tests that need them are skipped"
+  fi
+  PEBBLE=github.com/letsencrypt/pebble/v2/cmd
+  if ! command -v pebble >/dev/null || ! command -v pebble-challtestsrv >/dev/null; then
+    echo "services: building Pebble, an ACME authority for tests"
+    go install "$PEBBLE/pebble@v2.10.3" "$PEBBLE/pebble-challtestsrv@v2.10.3" ||
+      echo "services: go could not build it; the tests that need it are skipped"
   fi
 else
   echo "services: no Go here; the tests with h2spec and grpc-go are skipped (hint: https://go.dev/dl)"

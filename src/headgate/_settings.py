@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from ._caller import caller
 from ._parts import Parts
 from .background.background import Background
+from .config.acme import AcmeOptions
 from .config.background import BackgroundOptions
 from .config.hooks import OnError
 from .config.http2 import Http2Options
@@ -60,6 +61,10 @@ class GatewaySettings:
     def tls(self, *, require_fips: bool) -> None:
         """Sets requirements on the cryptographic module; certificates belong to listeners (`listen(tls=...)`)."""
         self._set("tls", {"require_fips": require_fips})
+
+    def acme(self, **settings: Unpack[AcmeOptions]) -> None:
+        """Sets how certificates are ordered for listeners with `tls="auto"`, such as `email="ops@example.com"`."""
+        self._set("acme", settings)
 
     def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
         """Sets limits of tasks, threads and job processes, such as `processes=2`."""

@@ -70,6 +70,8 @@ class Follower:
         self.newest = in_force.snapshot
         """What the store holds, as far as it is known."""
         self.not_applied: NotApplied | None = None
+        self.applied: Callable[[], None] = lambda: None
+        """Called when another revision is in force."""
         self._lock = asyncio.Lock()
         self._keeping: asyncio.Future[None] | None = None
 
@@ -187,6 +189,7 @@ class Follower:
     def _applied(self, built: Built) -> None:
         self.in_force, self.not_applied = built, None
         self._keep()
+        self.applied()
 
     def _keep(self) -> None:
         """Keeps what is in force as the last good configuration, beside everything else."""

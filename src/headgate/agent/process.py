@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from headgate import log
+from headgate.agent.certificates import order_certificates
 from headgate.agent.configuration import Base, Built
 from headgate.agent.following import Follower
 from headgate.agent.link import Link
@@ -56,6 +57,8 @@ def main() -> NoReturn:
     try:
         folder = StateFolder(start.settings.state_folder)
         folder.make(start.user, start.group)
+        if start.settings.acme_folder:
+            StateFolder(start.settings.acme_folder).make(start.user, start.group)
         become(start.user, start.group)
         _serve(channel, start, descriptors, folder)
     except ChannelClosed:
@@ -116,6 +119,7 @@ class Agent:
             follower = Follower(base, store, self._link, self._folder, built)
             serving = Serving(base, follower, start.addresses, self._descriptors) if base.admin else None
             following = asyncio.ensure_future(follower.run())
+            ordering = asyncio.ensure_future(order_certificates(follower, start.settings.acme_folder))
             try:
                 if serving:
                     await serving.begin()
@@ -127,9 +131,10 @@ class Agent:
                     following.result()
             finally:
                 following.cancel()
+                ordering.cancel()
                 if serving:
                     await serving.end()
-                await asyncio.wait([following])
+                await asyncio.wait([following, ordering])
                 await follower.end()
 
     def _resources_in_force(self) -> Snapshot | None:

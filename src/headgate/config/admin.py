@@ -134,10 +134,11 @@ def state_folder(given: str | None, file: Path) -> Path:
     if given:
         return (file.parent / given).absolute()
     digest = hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:8]
-    return _states() / f"{file.stem}-{digest}"
+    return states_folder() / f"{file.stem}-{digest}"
 
 
-def _states() -> Path:
+def states_folder() -> Path:
+    """Where the state folders of all gateways of this user lie."""
     if folder := os.environ.get("HEADGATE_STATE_DIR"):
         return Path(folder)
     if systemd := os.environ.get("STATE_DIRECTORY"):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from .acme import AcmeConfig
 from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
 from .admin import AdminConfig
 from .background import BackgroundConfig
@@ -36,6 +37,7 @@ FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 CertificateFact = Literal["verdict", "subject", "issuer", "serial", "fingerprint", "names", "pem"]
 """What a header field may tell of a client's certificate."""
 
+_ORDERABLE = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.[a-z][a-z0-9-]{0,62}")
 _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -100,6 +102,10 @@ class GatewayConfig(Settings):
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="Time limits.")
     tls: CryptographyConfig = Field(
         default_factory=CryptographyConfig, description="Requirements on the cryptographic module."
+    )
+    acme: AcmeConfig | None = Field(
+        default=None,
+        description="How certificates are ordered for listeners with `tls: {acme: true}`; null: of Let's Encrypt.",
     )
     http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
     websocket: WebSocketConfig = Field(
@@ -172,6 +178,22 @@ class GatewayConfig(Settings):
             off = {key: None for key in ("access_log", "metrics") if value.get(key) is False}
             return {**value, **off}
         return value
+
+    @property
+    def uses_acme(self) -> bool:
+        """Whether certificates are to be ordered."""
+        return any(one.tls is not None and one.tls.acme for one in self.listeners)
+
+    def acme_names(self) -> list[str]:
+        """The names that certificates are ordered for: those that `acme` lists, and the hosts of routes which are names
+        or, where `dns-01` can prove them, wildcards.
+        """
+        acme = self.acme or AcmeConfig()
+        names = dict.fromkeys(acme.names)
+        for host in (host for route in self.routes for host in route.host):
+            if is_orderable(host, wildcards="dns-01" in acme.challenges):
+                names[host] = None
+        return list(names)
 
     def every_upstream(self) -> dict[str, UpstreamConfig]:
         """The upstreams by name, with one more for each address a route names by itself."""
@@ -262,6 +284,12 @@ class GatewayConfig(Settings):
             parse_server_address(route.to)
         except ConfigError as error:
             raise Inconsistency(path, error.message, error.hint) from None
+
+
+def is_orderable(host: str, *, wildcards: bool) -> bool:
+    """Whether an authority of the public could give a certificate for a route's host."""
+    name = host.removeprefix("*.") if wildcards else host
+    return bool(_ORDERABLE.fullmatch(name)) and not name.endswith((".localhost", ".internal", ".local"))
 
 
 class Inconsistency(ConfigError):

@@ -17,7 +17,7 @@ from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
 from .routes import ACTIONS, RouteConfig
 from .settings import Settings
-from .snapshot_tls import listener_tls, upstream_tls
+from .snapshot_tls import acme_folder, listener_tls, upstream_tls
 from .units import milliseconds
 from .upstreams import UpstreamConfig
 from .websocket import WebSocketConfig
@@ -69,6 +69,7 @@ def snapshot(
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
             "metrics": config.metrics is not None,
+            "acme_challenges": str(acme_folder(config, folder) / "challenges") if config.uses_acme else None,
             "server_timing": config.server_timing,
             "trusted_proxies": config.trusted_proxies,
             "listeners": _listeners(config, listeners, positions, folder),
@@ -112,6 +113,7 @@ def _listeners(
                 ("listeners", position, "tls"),
                 http2=config.http2.enabled,
                 has_hook=bool(calls["client_hello"]),
+                acme=acme_folder(config, folder),
             )
         known.append(said)
     return known

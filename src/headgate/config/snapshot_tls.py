@@ -7,20 +7,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .admin import states_folder
 from .errors import Path as ConfigPath
-from .model import Inconsistency
+from .model import GatewayConfig, Inconsistency
 from .tls import CertificateConfig, TlsConfig, UpstreamTlsConfig
 from .upstreams import UpstreamConfig
 
 
 def listener_tls(
-    tls: TlsConfig, folder: Path, path: ConfigPath, *, http2: bool, has_hook: bool
+    tls: TlsConfig, folder: Path, path: ConfigPath, *, http2: bool, has_hook: bool, acme: Path | None = None
 ) -> dict[str, Any]:
     """TLS of a listener; `path` is where it stands in the model, `http2` whether HTTP/2 may be offered, `has_hook`
-    whether a hook may give certificates.
+    whether a hook may give certificates, `acme` the folder of those that are ordered.
     """
-    if not (tls.certificates or tls.local or has_hook):
-        hint = "give `certificates`, `local` names, or a `client_hello` hook"
+    if not (tls.certificates or tls.local or tls.acme or has_hook):
+        hint = "give `certificates`, `local` names, `acme: true`, or a `client_hello` hook"
         raise Inconsistency(path, "TLS without a certificate", hint)
     clients = tls.client_certificates
     listed = [(one, (*path, "certificates", position)) for position, one in enumerate(tls.certificates)]
@@ -30,6 +31,7 @@ def listener_tls(
         ],
         "folders": [_folder(one, folder, at) for one, at in listed if (folder / one.certificate).is_dir()],
         "local": {"names": list(tls.local), "folder": str(authority_folder())} if tls.local else None,
+        "acme": _acme(acme) if tls.acme and acme else None,
         "policy": tls.policy,
         "alpn": [name for name in tls.alpn if http2 or name != "h2"],
         "refuses_other_alpn": tls.alpn_mismatch == "refuse",
@@ -52,6 +54,12 @@ def authority_folder() -> Path:
     return Path(data) / "headgate" / "authority"
 
 
+def acme_folder(config: GatewayConfig, folder: Path) -> Path:
+    """Where ordered certificates lie; a relative `acme.folder` is below the configuration file's folder."""
+    given = config.acme and config.acme.folder
+    return (folder / given).absolute() if given else states_folder() / "acme"
+
+
 def upstream_tls(name: str, upstream: UpstreamConfig, folder: Path) -> dict[str, Any] | None:
     """How an upstream's `https://` servers are spoken to; `None` if it has none."""
     if not upstream.is_secure:
@@ -67,6 +75,10 @@ def upstream_tls(name: str, upstream: UpstreamConfig, folder: Path) -> dict[str,
         "policy": tls.policy,
         "alpn": ["h2" if upstream.protocol == "h2" else "http/1.1"],
     }
+
+
+def _acme(folder: Path) -> dict[str, str]:
+    return {name: str(folder / name) for name in ("certificates", "challenges")}
 
 
 def _certificate(certificate: CertificateConfig, folder: Path, path: ConfigPath) -> dict[str, Any]:

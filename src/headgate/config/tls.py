@@ -112,7 +112,7 @@ class ClientCertificatesConfig(Settings):
 class TlsConfig(Settings):
     """TLS on a listener. Short form: its certificates."""
 
-    short_forms: ClassVar = ({"like": "certificates"},)
+    short_forms: ClassVar = ({"const": "auto"}, {"like": "certificates"})
 
     certificates: Annotated[tuple[CertificateConfig, ...], OneOrMany()] = Field(
         default=(),
@@ -124,6 +124,11 @@ class TlsConfig(Settings):
     local: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
         default=(),
         description="Names for which certificates are issued by a local certificate authority, for development.",
+    )
+    acme: bool = Field(
+        default=False,
+        description="Whether certificates for the hosts of routes are ordered from an ACME authority, as the gateway's"
+        " `acme` says; `tls: auto` is the short form.",
     )
     policy: Policy = Field(
         default="intermediate", description="`modern`: TLS 1.3 only; `intermediate`: TLS 1.2 as well."
@@ -154,6 +159,8 @@ class TlsConfig(Settings):
     @classmethod
     def expand(cls, value: Any) -> Any:
         """Reads the short forms."""
+        if value == "auto":
+            return {"acme": True}
         is_certificate = isinstance(value, dict) and ("certificate" in value or "chain" in value)
         return {"certificates": value} if is_certificate or isinstance(value, str | list | tuple) else value
 
@@ -203,6 +210,7 @@ class Tls(TypedDict, total=False):
 
     certificates: Any
     local: str | list[str]
+    acme: bool
     policy: Policy
     alpn: str | list[str]
     alpn_mismatch: Literal["refuse", "ignore"]

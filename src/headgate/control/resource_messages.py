@@ -10,6 +10,8 @@ class NodeSettings(Record):
     listen: str | None = None
     """Where the Admin API listens."""
     store: str | None = None
+    acme_folder: str | None = None
+    """Where ordered certificates are kept; none are ordered without it."""
 
 
 class GetResources(Message):

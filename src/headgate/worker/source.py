@@ -45,19 +45,29 @@ def load(source: Source, ask: Ask | None = None) -> Loaded:
 
 def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
     """What an agent must know of the gateway before it loads the file; none where no agent is needed."""
+    from importlib.util import find_spec
+
     from headgate.config.admin import state_folder
+    from headgate.config.errors import ConfigError
     from headgate.config.model import GatewayConfig
+    from headgate.config.snapshot_tls import acme_folder
 
     settings = gateway._parts.settings
     config = GatewayConfig.parse(
-        {key: settings[key] for key in ("store", "admin", "state_folder") if key in settings}
+        {key: settings[key] for key in ("store", "admin", "state_folder", "acme") if key in settings}
     )
-    if config.store is None and config.admin is None:
+    uses_acme = any(listener._uses_acme for listener in gateway._parts.listeners)
+    if config.store is None and config.admin is None and not uses_acme:
         return None
+    if uses_acme and find_spec("acme") is None:
+        raise ConfigError(
+            "ordering certificates needs the package `acme`", hint="pip install 'headgate[acme]'"
+        )
     return NodeSettings(
         state_folder=str(state_folder(config.state_folder, file)),
         listen=config.admin.listen if config.admin else None,
         store=config.store.get_secret_value() if config.store else None,
+        acme_folder=str(acme_folder(config, gateway._parts.folder)) if uses_acme else None,
     )
 
 

@@ -34,6 +34,9 @@ pub struct Snapshot {
     /// Whether to refuse any cryptographic module but the FIPS one.
     #[serde(default)]
     pub require_fips: bool,
+    /// The folder with responses to challenges of ACME authorities; absent where none is asked for certificates.
+    #[serde(default)]
+    pub acme_challenges: Option<String>,
     /// How paths are read.
     #[serde(default)]
     pub path: Path,

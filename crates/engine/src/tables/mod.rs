@@ -5,6 +5,7 @@ pub(crate) mod client_fields;
 mod families;
 pub(crate) mod listener;
 pub(crate) mod networks;
+mod route;
 pub(crate) mod series;
 pub(crate) mod tls_routes;
 
@@ -30,6 +31,9 @@ use headgate_net::tls::TicketKeys;
 use headgate_shared::metrics::{FIRST_SERVER_CELL, SERVER_CELLS};
 use headgate_upstream::Upstream;
 
+pub(crate) use route::Action;
+pub use route::Route;
+
 /// A snapshot that cannot be used: one lower-case sentence and a hint.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -52,6 +56,8 @@ pub struct Tables {
     pub(crate) http2: Http2,
     pub(crate) websocket: WebSocket,
     pub(crate) request_id_header: Option<String>,
+    /// Where responses to challenges of ACME authorities lie.
+    pub(crate) acme_challenges: Option<std::path::PathBuf>,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_flush_ms: u64,
     pub(crate) phase_hooks: HookLists,
@@ -67,37 +73,6 @@ pub struct Tables {
     has_metrics: bool,
     /// What requests are counted in, where metrics are wanted.
     pub(crate) series: Option<Box<SeriesTable>>,
-}
-
-/// One route.
-pub struct Route {
-    /// Its name.
-    pub name: String,
-    pub(crate) action: Action,
-    pub(crate) strip_prefix: Option<String>,
-    pub(crate) replace_prefix: Option<String>,
-    pub(crate) needs_client_certificate: Option<bool>,
-    pub(crate) max_body_bytes: u64,
-    pub(crate) timeouts: RouteTimeouts,
-    pub(crate) hooks: HookLists,
-}
-
-/// What a route does.
-pub(crate) enum Action {
-    Proxy {
-        upstream: usize,
-    },
-    Redirect {
-        status: u16,
-        location: String,
-    },
-    Respond {
-        status: u16,
-        headers: Vec<(String, String)>,
-        body: Vec<u8>,
-    },
-    Files(FileRoot),
-    Hooks,
 }
 
 impl Tables {
@@ -151,6 +126,7 @@ impl Tables {
             http2: snapshot.http2,
             websocket: snapshot.websocket,
             request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
+            acme_challenges: snapshot.acme_challenges.map(Into::into),
             access_log,
             server_timing: snapshot.server_timing,
             wants_hook_times: log_wants || snapshot.server_timing,

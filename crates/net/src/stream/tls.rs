@@ -158,7 +158,7 @@ impl TlsStream {
     }
 
     /// Sends what rustls has ready.
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.wants_write() {
             let mut socket = Socket {
                 stream: &mut self.socket,

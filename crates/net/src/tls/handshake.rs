@@ -9,10 +9,12 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{Connection, HandshakeKind, ServerConnection};
 
+use super::acme;
 use super::choice::ChosenCertificate;
 use super::client_certificate::ClientCertificate;
 use super::listener::{Built, ListenerTls};
@@ -99,6 +101,9 @@ pub struct Terms<'a> {
 pub async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
     let accepted = read_hello(peer, terms).await?;
     check_name(accepted.client_hello().server_name(), terms.seen_name.as_deref())?;
+    if acme::is_validation(&accepted.client_hello()) {
+        return Err(validate(peer, accepted, terms).await);
+    }
     let built = terms.listener.current(terms.now_ms);
     let mode = terms.mode.unwrap_or_else(|| terms.listener.client_certificates());
     let without_alpn = !terms.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
@@ -119,6 +124,30 @@ pub async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, Hands
     .await
     .map_err(failed)?;
     agreed(stream, &built, mode, terms)
+}
+
+/// Shows an ACME authority that this gateway controls the name, which the handshake alone does (RFC 8737 section 3).
+async fn validate(peer: &mut Peer, accepted: Accepted, terms: &Terms<'_>) -> HandshakeFailed {
+    let name = accepted.client_hello().server_name().map(str::to_owned);
+    let Some(config) = name.and_then(|name| terms.listener.validation(&name)) else {
+        return HandshakeFailed::Refused(
+            "no order is under way for the name of this ACME validation".to_owned(),
+        );
+    };
+    let session = match accepted.into_connection(config) {
+        Ok(session) => session,
+        Err(refusal) => return refuse(&mut peer.stream, refusal).await,
+    };
+    let received = peer.take_unread();
+    let stream = peer.wrap(session.into(), received);
+    let shaken = poll_fn(|context| {
+        let shaken = match stream.poll_handshake(context) {
+            Poll::Ready(Ok(())) => stream.poll_flush(context),
+            other => other,
+        };
+        watched(shaken, terms.watch, context)
+    });
+    shaken.await.map_or_else(failed, |()| HandshakeFailed::Gone)
 }
 
 /// What hooks have decided by one reader's name must not be had for the other's.

@@ -15,6 +15,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::ServerConfig;
 
+use super::acme;
 use super::certificate::OwnCertificate;
 use super::choice::ChosenCertificate;
 use super::client_certificate::{AnyCertificate, Judge};
@@ -126,6 +127,12 @@ impl ListenerTls {
         self.spec.refuses_other_alpn
     }
 
+    /// What an ACME authority's validation connection for that name is shown (RFC 8737); absent while no order for it is
+    /// under way.
+    pub(crate) fn validation(&self, name: &str) -> Option<Arc<ServerConfig>> {
+        acme::validation(self.spec.acme.as_ref()?, name)
+    }
+
     /// The settings with the files' present content.
     pub(crate) fn current(&self, now_ms: u64) -> Rc<Built> {
         if now_ms >= self.next_look_ms.get() {
@@ -174,6 +181,9 @@ fn certificates(spec: &spec::ListenerTls) -> Result<Vec<spec::Certificate>, Stri
             ));
         }
         all.extend(found);
+    }
+    if let Some(acme) = &spec.acme {
+        all.extend(acme::certificates(acme)?);
     }
     Ok(all)
 }

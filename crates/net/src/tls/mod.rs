@@ -7,6 +7,7 @@
 //! | [`pem`], [`certificate`] | keys, certificates and revocation lists from files; what they say |
 //! | [`folder`] | those in a directory |
 //! | [`itself`] | certificates that are trusted as they are |
+//! | [`acme`] | those of an ACME authority, and what proves control of a name to it |
 //! | [`local`] | an authority of this machine, for development |
 //! | [`names`] | which certificate for which name |
 //! | [`choice`], [`prepared`] | which one for a connection, as a hook says; those it gives as PEM, kept |
@@ -17,6 +18,7 @@
 //! | [`handshake`] | from an accepted connection to a stream of requests |
 //! | [`upstream`] | TLS to servers |
 
+mod acme;
 mod certificate;
 mod choice;
 mod client_certificate;
@@ -35,6 +37,7 @@ mod stamp;
 mod tickets;
 mod upstream;
 
+pub use acme::http_response as acme_http_response;
 pub use certificate::OwnCertificate;
 pub use choice::{cipher_name, ChosenCertificate};
 pub use client_certificate::ClientCertificate;

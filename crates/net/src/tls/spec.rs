@@ -13,6 +13,9 @@ pub struct ListenerTls {
     pub folders: Vec<String>,
     /// Names that get a certificate of this machine's own authority; absent for none.
     pub local: Option<Local>,
+    /// Where the certificates of an ACME authority lie; absent where none is asked.
+    #[serde(default)]
+    pub acme: Option<Acme>,
     /// `modern` or `intermediate`.
     pub policy: String,
     /// Application protocols offered, best first.
@@ -27,6 +30,16 @@ pub struct ListenerTls {
     pub tickets: bool,
     /// What is asked of clients.
     pub client_certificates: ClientCertificates,
+}
+
+/// Folders that the process which orders certificates writes to; either may not be there yet.
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// `NAME.pem`: chain and key.
+    pub certificates: String,
+    /// `http/TOKEN` and `alpn/NAME.pem`.
+    pub challenges: String,
 }
 
 /// Names that get a certificate of this machine's own authority.

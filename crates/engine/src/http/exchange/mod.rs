@@ -5,6 +5,7 @@
 //! `error` hooks or the gateway's own page respond to it, else the connection is cut, because a response that ends early must
 //! not look complete.
 
+mod acme;
 mod completion;
 mod paths;
 mod routing;
@@ -172,8 +173,8 @@ async fn respond(
     let framing = exchange.request.borrow().framing;
     let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
-    if !tables.phase_hooks[Phase::Rewrite].is_empty() {
-        if let Some(reply) = run_hooks(connection, exchange, &tables.phase_hooks[Phase::Rewrite]).await? {
+    if tables.acme_challenges.is_some() || !tables.phase_hooks[Phase::Rewrite].is_empty() {
+        if let Some(reply) = reply_before_routing(connection, exchange, tables).await? {
             *body = Some(new_body(framing, tables.limits.max_body_bytes, tables)?);
             return Ok(Outcome::reply(reply));
         }
@@ -215,6 +216,20 @@ async fn respond(
         return forward::forward(connection, exchange, tables, upstream, body).await;
     }
     reply::make(exchange, route, &connection.shared).map(Outcome::reply)
+}
+
+/// The reply to an ACME authority, or of a `rewrite` hook.
+async fn reply_before_routing(
+    connection: &mut Connection,
+    exchange: &Rc<Exchange>,
+    tables: &Rc<Configuration>,
+) -> Result<Option<LocalReply>, Failure> {
+    let folder = tables.acme_challenges.as_deref();
+    if let Some(reply) = folder.and_then(|folder| acme::challenge_response(exchange, folder)) {
+        return Ok(Some(reply));
+    }
+    let reply = run_hooks(connection, exchange, &tables.phase_hooks[Phase::Rewrite]).await?;
+    Ok(reply.map(LocalReply::from))
 }
 
 /// Whether the connection ends with this request: its listener drains, or it has served as many as it may.

@@ -50,6 +50,15 @@ impl LocalReply {
         }
     }
 
+    /// Bytes for a program, which no hook sees.
+    pub(crate) fn plain(body: Vec<u8>) -> Self {
+        let headers = vec![(b"content-type".to_vec(), b"application/octet-stream".to_vec())];
+        Self {
+            is_final: true,
+            ..Self::new(200, headers, ReplyBody::Bytes(body))
+        }
+    }
+
     /// An error page: the `error` phase is where it is changed.
     pub(super) fn page(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: ReplyBody) -> Self {
         Self {

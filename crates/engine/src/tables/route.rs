@@ -1,0 +1,35 @@
+//! A route in the tables: what it does, and what applies to its requests.
+
+use crate::http::files::FileRoot;
+use crate::snapshot::{HookLists, RouteTimeouts};
+
+/// One route.
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    pub(crate) action: Action,
+    pub(crate) strip_prefix: Option<String>,
+    pub(crate) replace_prefix: Option<String>,
+    pub(crate) needs_client_certificate: Option<bool>,
+    pub(crate) max_body_bytes: u64,
+    pub(crate) timeouts: RouteTimeouts,
+    pub(crate) hooks: HookLists,
+}
+
+/// What a route does.
+pub(crate) enum Action {
+    Proxy {
+        upstream: usize,
+    },
+    Redirect {
+        status: u16,
+        location: String,
+    },
+    Respond {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
+    Files(FileRoot),
+    Hooks,
+}

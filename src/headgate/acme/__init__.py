@@ -1,0 +1,8 @@
+"""Certificates from ACME authorities (RFC 8555): ordered, proven, kept in a folder, and renewed in time.
+
+Workers take part by two folders only (see `storage`), so whatever happens here delays no request.
+"""
+
+from .manager import CertificateManager
+
+__all__ = ["CertificateManager"]

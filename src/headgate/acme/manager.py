@@ -1,0 +1,183 @@
+"""Keeps a certificate in force for every name: orders what is missing, renews what is due, tries again what failed.
+
+How it works: one loop looks at every name, orders what is due one after the other in a thread, and sleeps until the
+next is due. The old certificate serves until the new one is in its place. Of several processes on one
+folder, the one that holds its lock orders; the others look again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from headgate.config.acme import AcmeConfig, KeyType
+
+from . import schedule
+from .authority import Authority, AuthorityError
+from .dns import DnsError, DnsRecords, records_of
+from .order import new_key, order
+from .storage import Storage, StorageError
+
+log = logging.getLogger("headgate.acme")
+
+LOOK_AT_LEAST = timedelta(hours=1)
+"""Clocks jump and folders change: nothing sleeps longer."""
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+class CertificateManager:
+    """See the module. `names` gives the host names that are wanted now; `run` never returns."""
+
+    def __init__(
+        self,
+        config: AcmeConfig,
+        folder: Path,
+        names: Callable[[], Iterable[str]],
+        *,
+        now: Callable[[], datetime] = utc_now,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.config = config
+        self.storage = Storage(folder)
+        self._names = names
+        self._now = now
+        self._chance = chance or random.Random()
+        self._authorities = [Authority(one, config.email, self.storage) for one in config.authorities()]
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Looks at every name now: names have changed."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Keeps certificates in force until it is cancelled."""
+        while True:
+            self._woken.clear()
+            try:
+                wait = await self._round()
+            except StorageError as error:
+                log.error("certificates are not renewed: %s", error)
+                wait = timedelta(minutes=5)
+            except Exception:
+                log.exception("certificates are not renewed")
+                wait = timedelta(minutes=5)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(wait.total_seconds(), 0.0)):
+                    await self._woken.wait()
+
+    async def _round(self) -> timedelta:
+        """Orders everything that is due; how long until the next is."""
+        await asyncio.to_thread(self.storage.prepare)
+        with self.storage.locked() as is_ours:
+            if not is_ours:
+                return timedelta(seconds=30)
+            state = await asyncio.to_thread(self.storage.state)
+            wanted = [(name, kind) for name in sorted(set(self._names())) for kind in self.config.key_types]
+            for name, kind in wanted:
+                entry = state.setdefault(f"{name} {kind}", {})
+                if await self._due(name, kind, entry) <= self._now():
+                    await self._renew(name, kind, entry)
+                    await asyncio.to_thread(self.storage.put_state, state)
+            soonest = min(
+                [await self._due(*one, state[" ".join(one)]) for one in wanted], default=self._now()
+            )
+            left = soonest - self._now() if wanted else LOOK_AT_LEAST
+            return min(max(left, timedelta(seconds=1)), LOOK_AT_LEAST)
+
+    async def _due(self, name: str, kind: KeyType, entry: dict[str, Any]) -> datetime:
+        """When the certificate of a name is to be ordered, a failed order being tried again later."""
+        again = _time(entry.get("retry_at")) or datetime.min.replace(tzinfo=UTC)
+        certificate = await asyncio.to_thread(self.storage.certificate, name, kind)
+        if certificate is None:
+            return again
+        told = _time(entry.get("renew_at"))
+        by_age = schedule.due(certificate.not_before, certificate.not_after, entry.get("jitter", 0.5))
+        if certificate.not_after > self._now() and self._asks_again(entry):
+            told = await self._told(certificate.chain, entry)
+        return max(min(by_age, told) if told else by_age, again)
+
+    def _asks_again(self, entry: dict[str, Any]) -> bool:
+        again = _time(entry.get("ask_at"))
+        return again is None or again <= self._now()
+
+    async def _told(self, chain: bytes, entry: dict[str, Any]) -> datetime | None:
+        """When the authority wants it renewed; noted, as is when to ask again."""
+        entry["ask_at"] = (self._now() + timedelta(hours=6)).isoformat()
+        try:
+            when, again = await asyncio.to_thread(self._authorities[0].renewal_time, chain)
+        except (AuthorityError, StorageError) as error:
+            log.info("the authority does not say when to renew: %s", error)
+            return _time(entry.get("renew_at"))
+        entry["ask_at"] = again.isoformat()
+        entry["renew_at"] = when.isoformat() if when else None
+        return when
+
+    async def _renew(self, name: str, kind: KeyType, entry: dict[str, Any]) -> None:
+        """Orders a certificate of each authority in turn, until one gives it."""
+        problems: list[str] = []
+        wait: timedelta | None = None
+        for authority in self._authorities:
+            try:
+                await asyncio.to_thread(self._order, authority, name, kind)
+            except (AuthorityError, DnsError) as error:
+                problems.append(f"{authority.config.directory}: {error}")
+                told = getattr(error, "wait", None)
+                wait = max(filter(None, (wait, told)), default=None)
+                continue
+            entry.clear()
+            entry.update(jitter=self._chance.random(), ordered_at=self._now().isoformat())
+            log.info("certificate for %s (%s) is in force, from %s", name, kind, authority.config.directory)
+            return
+        entry["failures"] = entry.get("failures", 0) + 1
+        entry["problem"] = "; ".join(problems)[:2000]
+        entry["retry_at"] = (
+            self._now() + schedule.retry_after(entry["failures"], wait, self._chance)
+        ).isoformat()
+        self._alert(name, kind, entry)
+
+    def _order(self, authority: Authority, name: str, kind: KeyType) -> None:
+        old = self.storage.certificate(name, kind)
+        key = old.key if old and self.config.reuse_key else new_key(kind)
+        records: DnsRecords | None = records_of(self.config.dns) if self.config.dns else None
+        challenges = self.config.challenges if not name.startswith("*.") else ("dns-01",)
+        chain = order(authority, name, key, challenges, self.storage, records)
+        self.storage.put_certificate(name, kind, chain, key)
+
+    def _alert(self, name: str, kind: KeyType, entry: dict[str, Any]) -> None:
+        """Says that an order failed, the louder the less of the certificate's life is left."""
+        certificate = self.storage.certificate(name, kind)
+        level = logging.ERROR
+        left = "there is none yet"
+        if certificate is not None:
+            urgency = schedule.alert(certificate.not_before, certificate.not_after, self._now())
+            level = {"none": logging.WARNING, "warning": logging.WARNING, "error": logging.ERROR}.get(
+                urgency, logging.CRITICAL
+            )
+            left = f"the present one serves until {certificate.not_after:%Y-%m-%d %H:%M} UTC"
+        log.log(
+            level,
+            "no certificate for %s (%s), attempt %d: %s; %s; next attempt at %s",
+            name,
+            kind,
+            entry["failures"],
+            entry["problem"],
+            left,
+            entry["retry_at"],
+        )
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

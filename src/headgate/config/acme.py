@@ -1,0 +1,191 @@
+"""Certificates that an ACME authority such as Let's Encrypt gives by itself (RFC 8555)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from .errors import ConfigError, suggestion
+from .secrets import Secret
+from .settings import OneOrMany, Settings
+from .tls import ServerName
+from .units import Duration
+
+Challenge = Literal["http-01", "tls-alpn-01", "dns-01"]
+"""How control of a name is proven: by a file over HTTP on port 80, in a TLS handshake on port 443, or in DNS."""
+
+KeyType = Literal["ecdsa", "rsa"]
+"""P-256, or RSA of 2,048 bits."""
+
+DIRECTORIES = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+    "zerossl": "https://acme.zerossl.com/v2/DV90",
+    "google": "https://dv.acme-v02.api.pki.goog/directory",
+    "buypass": "https://api.buypass.com/acme/directory",
+}
+"""Authorities by short name."""
+
+
+def _directory(value: str) -> str:
+    if value in DIRECTORIES:
+        return DIRECTORIES[value]
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname:
+        hint = suggestion(value, DIRECTORIES) or "write the URL of its directory, or " + ", ".join(
+            f"`{name}`" for name in DIRECTORIES
+        )
+        raise ConfigError(f"`{value}` is not a valid ACME authority", hint=hint)
+    return value
+
+
+Directory = Annotated[str, AfterValidator(_directory)]
+"""The URL of an authority's directory, which is `https`, or its short name."""
+
+
+class EabConfig(Settings):
+    """External account binding (RFC 8555 section 7.3.4): the authority's own customer."""
+
+    key_id: str = Field(min_length=1, description="The key's identifier, as the authority gave it.")
+    key: Secret = Field(description="The MAC key in base64url, as `env:NAME` or `file:/path`.")
+
+
+class _Authority(Settings):
+    """An authority."""
+
+    directory: Directory = Field(
+        default="letsencrypt",
+        validate_default=True,
+        description="Its directory's URL, or `letsencrypt`, `letsencrypt-staging`, `zerossl`, `google`, `buypass`.",
+    )
+    ca: str | None = Field(
+        default=None,
+        min_length=1,
+        description="PEM file of the authority that signed the directory's own certificate; null: the system's.",
+    )
+    eab: EabConfig | None = Field(
+        default=None, description="External account binding, where it is asked for."
+    )
+    profile: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The kind of certificate, such as `shortlived`; null: its default.",
+    )
+    preferred_chain: str | None = Field(
+        default=None, min_length=1, description="Common name of the issuer that the chain should end with."
+    )
+
+
+class AcmeAuthorityConfig(_Authority):
+    """An authority; its URL or short name alone is the short form."""
+
+    short_forms: ClassVar = ({"type": "string", "examples": ["letsencrypt", "zerossl"]},)
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Reads the short form."""
+        return {"directory": value} if isinstance(value, str) else value
+
+
+class AcmeDnsConfig(Settings):
+    """Where DNS-01 records are written."""
+
+    provider: str = Field(
+        min_length=1,
+        description="`rfc2136` (dynamic update of a DNS server), or one that dns-lexicon knows, such as `cloudflare`.",
+    )
+    options: dict[str, Secret] = Field(
+        default_factory=dict,
+        description="For `rfc2136`: `server`, `port`, `zone`, `key_name`, `key_secret`, `key_algorithm`; for others"
+        " what dns-lexicon asks for, such as `auth_token`. `env:NAME` and `file:/path` refer to secrets.",
+    )
+    wait: Duration = Field(
+        default=120.0, description="The longest wait until every name server shows the record."
+    )
+    servers: Annotated[tuple[str, ...], OneOrMany()] = Field(
+        default=(),
+        description="Name servers asked whether the record is there; none given: the zone's own.",
+    )
+
+
+class AcmeConfig(_Authority):
+    """Ordering and renewing certificates for listeners with `tls: {acme: true}`."""
+
+    email: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        description="Where the authority writes to when something is wrong.",
+    )
+    staging: bool = Field(
+        default=False,
+        description="Asks Let's Encrypt's staging authority, whose certificates no browser trusts and whose rate limits"
+        " are high.",
+    )
+    fallback: Annotated[tuple[AcmeAuthorityConfig, ...], OneOrMany()] = Field(
+        default=(), description="Authorities asked in turn when the first one fails."
+    )
+    challenges: Annotated[tuple[Challenge, ...], OneOrMany()] = Field(
+        default=("tls-alpn-01", "http-01"),
+        min_length=1,
+        description="How control of names is proven, best first; wildcards need `dns-01`.",
+    )
+    dns: AcmeDnsConfig | None = Field(default=None, description="Where DNS-01 records are written.")
+    names: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
+        default=(), description="Names to order certificates for beside the hosts of routes."
+    )
+    key_types: Annotated[tuple[KeyType, ...], OneOrMany()] = Field(
+        default=("ecdsa",), min_length=1, description="A certificate is ordered for each of these."
+    )
+    reuse_key: bool = Field(default=False, description="Whether a renewed certificate keeps its key.")
+    folder: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where accounts and certificates are kept; null: `acme` beside the state folders of gateways,"
+        " `/var/lib/headgate/acme` for root.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "dns-01" in self.challenges and self.dns is None:
+            raise ConfigError(
+                "`dns-01` without `dns`", hint="say where records are written: `dns: {provider: ...}`"
+            )
+        if self.staging and self.directory != DIRECTORIES["letsencrypt"]:
+            raise ConfigError(
+                "`staging` is for Let's Encrypt only", hint="leave it out, and name another `directory`"
+            )
+        wildcards = [name for name in self.names if name.startswith("*.")]
+        if wildcards and "dns-01" not in self.challenges:
+            raise ConfigError(
+                f"a certificate for `{wildcards[0]}` needs the challenge `dns-01`",
+                hint="add `dns-01` to `challenges`, and `dns`",
+            )
+        return self
+
+    def authorities(self) -> list[AcmeAuthorityConfig]:
+        """Whom to ask, best first."""
+        fields = {name: getattr(self, name) for name in AcmeAuthorityConfig.model_fields}
+        if self.staging:
+            fields["directory"] = DIRECTORIES["letsencrypt-staging"]
+        return [AcmeAuthorityConfig.model_construct(**fields), *self.fallback]
+
+
+class AcmeOptions(TypedDict, total=False):
+    """How certificates are ordered, for `gate.acme(email="ops@example.com")`; see `AcmeConfig`."""
+
+    directory: str
+    ca: str
+    eab: dict[str, str]
+    profile: str
+    preferred_chain: str
+    email: str
+    staging: bool
+    fallback: Any
+    challenges: Challenge | list[Challenge]
+    dns: dict[str, Any]
+    names: str | list[str]
+    key_types: KeyType | list[KeyType]
+    reuse_key: bool
+    folder: str
