@@ -1,7 +1,7 @@
 //! A chunked body: no panic, the same data however the bytes are cut. The first byte is the size of the cuts.
 #![no_main]
 
-use headgate_wire::{Lenient, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder};
+use headgate_wire::{ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Lenient};
 use libfuzzer_sys::fuzz_target;
 
 fn decode(bytes: &[u8], cut: usize) -> (Vec<u8>, Result<bool, ChunkError>) {

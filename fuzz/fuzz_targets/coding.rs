@@ -29,7 +29,9 @@ fn encode(coding: Coding, plain: &[u8]) -> Vec<u8> {
     let mut encoder = Encoder::new(coding);
     let (mut coded, mut used) = (Vec::new(), 0);
     loop {
-        let step = encoder.encode(&plain[used..], true).expect("encoders take any bytes");
+        let step = encoder
+            .encode(&plain[used..], true)
+            .expect("encoders take any bytes");
         used += step.used;
         coded.extend_from_slice(&step.bytes);
         if step.is_flushed {
@@ -39,7 +41,9 @@ fn encode(coding: Coding, plain: &[u8]) -> Vec<u8> {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((choice, body)) = bytes.split_first() else { return };
+    let Some((choice, body)) = bytes.split_first() else {
+        return;
+    };
     let (coding, cut) = (Coding::ALL[usize::from(choice % 4)], usize::from(choice / 4) + 1);
     let (whole, pieces) = (decode(coding, body, body.len()), decode(coding, body, cut));
     match (whole, pieces) {
@@ -49,5 +53,8 @@ fuzz_target!(|bytes: &[u8]| {
         (Err(_), _) | (_, Err(_)) if coding == Coding::Zstd => {}
         (whole, pieces) => assert_eq!(whole, pieces),
     }
-    assert_eq!(decode(coding, &encode(coding, body), cut), Ok(Some(body.to_vec())));
+    assert_eq!(
+        decode(coding, &encode(coding, body), cut),
+        Ok(Some(body.to_vec()))
+    );
 });

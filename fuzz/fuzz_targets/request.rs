@@ -1,7 +1,7 @@
 //! A request head: no panic, one verdict however the bytes are cut, and what is written on reads the same.
 #![no_main]
 
-use headgate_wire::{Lenient, parse_request, HeadLimits, Parsed};
+use headgate_wire::{parse_request, HeadLimits, Lenient, Parsed};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -12,8 +12,17 @@ const LIMITS: HeadLimits = HeadLimits {
 
 /// What any list of rules lets pass must end at the same place as what is strictly read, and no cut may change the verdict.
 fn mended(bytes: &[u8]) {
-    let rules = ["version_digits", "control_characters", "non_ascii_targets", "overlong_utf8", "fragments"];
-    let lenient = rules.iter().filter_map(|rule| Lenient::named(rule)).fold(Lenient::NONE, Lenient::and);
+    let rules = [
+        "version_digits",
+        "control_characters",
+        "non_ascii_targets",
+        "overlong_utf8",
+        "fragments",
+    ];
+    let lenient = rules
+        .iter()
+        .filter_map(|rule| Lenient::named(rule))
+        .fold(Lenient::NONE, Lenient::and);
     let limits = HeadLimits { lenient, ..LIMITS };
     let loose = parse_request(bytes, limits);
     if let (Ok(Parsed::Complete { len, .. }), Ok(Parsed::Complete { len: other, .. })) =

@@ -1,7 +1,7 @@
 //! A response head: no panic, one verdict however the bytes are cut. The first byte says whether it is a response to HEAD.
 #![no_main]
 
-use headgate_wire::{Lenient, parse_response, Framing, HeadLimits, Parsed};
+use headgate_wire::{parse_response, Framing, HeadLimits, Lenient, Parsed};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits {

@@ -126,7 +126,9 @@ fn encode(value: &[u8], place: UriPart, out: &mut Vec<u8>) {
 
 /// Keeps a location that its template does not give to a host from naming one.
 fn within_the_site(template: &str, filled: Vec<u8>) -> Vec<u8> {
-    if authority(template.as_bytes()).is_some() {
+    // of the values only the request's own scheme may be one
+    let is_of_value = template.starts_with('{') && !template.starts_with("{scheme}://");
+    if authority(template.as_bytes()).is_some() && !is_of_value {
         return filled;
     }
     let is_slash = |byte: &&u8| matches!(byte, b'/' | b'\\');
