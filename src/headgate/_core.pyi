@@ -938,6 +938,26 @@ class Exporter:
 def zone_stats(fd: int, /) -> dict[str, int]:
     """The named counters, summed over all slots."""
 
+def set_server_state(
+    fd: int,
+    upstream: str,
+    server: str,
+    /,
+    *,
+    check: Literal["unknown", "up", "down"] | None = None,
+    admin: Literal["ready", "drain", "maintenance"] | None = None,
+    weight: int | None = None,
+) -> None:
+    """Says something of a server in the zone behind `fd`: what active checks found, what an operator wants, and the
+    part of its share that it takes, in percent.
+
+    All workers act on it from their next choice on, also after a reload. What is None stays as it is.
+    """
+
+def server_states(fd: int, /) -> list[dict[str, Any]]:
+    """The servers of which something is said that is not as by default: tables of `upstream`, `server`, `check`,
+    `admin`, `weight` and `ejected_ms`."""
+
 def tls_module() -> tuple[str, bool]:
     """The name of the cryptographic module that does TLS, and whether it is the FIPS one."""
 

@@ -22,8 +22,8 @@ mod template;
 mod template_tree;
 
 pub use balance::{
-    fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, ServerSpec, Tried, UnknownBalance,
-    UnknownHashAlgorithm,
+    fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, OutlierSpec, Outliers, ServerSpec,
+    ServerStanding, Tried, UnknownBalance, UnknownHashAlgorithm,
 };
 pub use conditions::{FieldMatch, Fields};
 pub use error::{PathError, PatternError, RouteError};

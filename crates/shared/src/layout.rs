@@ -5,7 +5,9 @@
 //! word 1   version
 //! word 2   slots
 //! word 3   cells per slot
-//! word 512 slot 0: cells, padded to 128 bytes
+//! word 4   a number that changes with what is said of servers
+//! word 512 what is said of servers, see `servers`
+//! ...      slot 0: cells, padded to 128 bytes
 //! ...      slot 1, and so on
 //! ```
 //!
@@ -13,10 +15,15 @@
 //! pairs, so that no worker's counting slows another's.
 
 use crate::memory::WORD_BYTES;
+use crate::servers::TABLE_WORDS;
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"hgzone\0\0");
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 pub(crate) const HEADER_WORDS: usize = 4096 / WORD_BYTES;
+/// In the header.
+pub(crate) const CHANGE_WORD: usize = 4;
+/// The first word of the first slot.
+const FIRST_SLOT_WORD: usize = HEADER_WORDS + TABLE_WORDS;
 /// Workers in a zone.
 pub(crate) const MAX_SLOTS: u32 = 4096;
 /// Numbers in a slot.
@@ -42,7 +49,7 @@ impl Layout {
         }
         let stride_words = usize::try_from(cells).ok()?.next_multiple_of(SLOT_WORDS_STEP);
         let body = stride_words.checked_mul(usize::try_from(slots).ok()?)?;
-        let words = body.checked_add(HEADER_WORDS)?;
+        let words = body.checked_add(FIRST_SLOT_WORD)?;
         (words <= MAX_WORDS).then_some(Self {
             slots,
             cells,
@@ -55,7 +62,7 @@ impl Layout {
     pub(crate) fn first_word(self, slot: u32) -> usize {
         let slots = self.slots;
         assert!(slot < slots, "slot {slot} of a zone of {slots}");
-        HEADER_WORDS + slot as usize * self.stride_words
+        FIRST_SLOT_WORD + slot as usize * self.stride_words
     }
 
     pub(crate) fn bytes(self) -> usize {
@@ -72,7 +79,7 @@ mod tests {
         let layout = Layout::new(3, 17).expect("sizes are within the limits");
         assert_eq!(layout.stride_words * WORD_BYTES % 128, 0);
         assert!(layout.stride_words >= 17);
-        assert_eq!(layout.words, HEADER_WORDS + 3 * layout.stride_words);
+        assert_eq!(layout.words, FIRST_SLOT_WORD + 3 * layout.stride_words);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod memory;
 pub mod metrics;
 mod process;
 pub mod series;
+pub mod servers;
 mod zone;
 
 pub use dictionary::{Dictionary, DictionaryError, End, Number, Owned, Refused, Value, MAX_BYTES, MIN_BYTES};

@@ -105,6 +105,7 @@ counters! {
     TimeoutWebSocketIdle "timeout_websocket_idle",
     TimeoutWebSocketPing "timeout_websocket_ping",
     TimeoutWebSocketClose "timeout_websocket_close",
+    UpstreamEjections "upstream_ejections",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.
@@ -180,6 +181,12 @@ impl Metrics {
     /// What this worker has in a cell.
     pub fn own(&self, cell: u32) -> u64 {
         self.slot.get(cell)
+    }
+
+    /// The zone that it counts in.
+    #[inline]
+    pub fn zone(&self) -> &Zone {
+        self.slot.zone()
     }
 
     /// A request begins on an upstream server.

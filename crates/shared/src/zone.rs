@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use thiserror::Error;
 
-use crate::layout::{Layout, MAGIC, MAX_CELLS, MAX_SLOTS, VERSION};
+use crate::layout::{Layout, CHANGE_WORD, HEADER_WORDS, MAGIC, MAX_CELLS, MAX_SLOTS, VERSION};
 use crate::memory::{first_words, sealed_bytes, Memory};
 
 /// Why a file descriptor cannot be used as a zone.
@@ -162,6 +162,17 @@ impl Zone {
         for cell in 0..self.cells() {
             self.set(slot, cell, 0);
         }
+    }
+
+    /// A word of the part that is no slot's.
+    pub(crate) fn common_word(&self, word: usize) -> &AtomicU64 {
+        &self.memory.words()[HEADER_WORDS + word]
+    }
+
+    /// The word that changes with what is said of servers.
+    #[inline]
+    pub(crate) fn change_word(&self) -> &AtomicU64 {
+        &self.memory.words()[CHANGE_WORD]
     }
 
     fn cell(&self, slot: u32, cell: u32) -> &AtomicU64 {

@@ -6,20 +6,22 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use headgate_net::tls::UpstreamTls;
-use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, ServerSpec, Tried};
+use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, ServerSpec, Tried};
 use headgate_shared::metrics::Metrics;
 use headgate_wire::{Lenient, RequestHead};
 use rustls::pki_types::ServerName;
-use tokio::sync::Notify;
 
 use crate::address::Address;
 use crate::client_address::ClientAddress;
 use crate::dial_log::DialLog;
+use crate::failed_by::FailedBy;
 use crate::hash_on::HashOn;
 use crate::http2::connections::SharedConnections;
+use crate::lease::InFlight;
 use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::spec;
+use crate::standings::{Came, Standings};
 
 /// The most servers of one upstream.
 const MAX_SERVERS: usize = 4096;
@@ -49,28 +51,9 @@ pub struct Upstream {
     hash_on: HashOn,
     /// Whether servers are chosen by how long they take.
     is_timed: bool,
+    standings: Standings,
     /// The cell that counts what is on all its servers, where that decides.
-    total_cell: Option<u32>,
-}
-
-/// What is in flight, over all workers.
-struct InFlight<'a> {
-    upstream: &'a Upstream,
-    metrics: &'a Metrics,
-}
-
-impl Loads for InFlight<'_> {
-    #[inline]
-    fn of(&self, server: usize) -> u32 {
-        self.metrics.server_load(self.upstream.servers[server].cell)
-    }
-
-    fn total(&self, servers: usize) -> u64 {
-        match self.upstream.total_cell {
-            Some(cell) => u64::from(self.metrics.server_load(cell)),
-            None => (0..servers).map(|server| u64::from(self.of(server))).sum(),
-        }
-    }
+    pub(crate) total_cell: Option<u32>,
 }
 
 /// One server.
@@ -183,7 +166,8 @@ impl Upstream {
             client_address,
             queue: has_bound.then(Queue::new),
             spec: spec.clone(),
-            balancer: RefCell::new(balancer(balance, hash, &spec.servers)),
+            balancer: RefCell::new(balancer(balance, hash, spec)),
+            standings: Standings::new(spec),
             hash_on,
             is_timed: balance.needs_latency(),
             total_cell: is_bounded.then(|| cell(&format!("{}/", spec.name))),
@@ -204,6 +188,7 @@ impl Upstream {
             upstream: self,
             metrics,
         };
+        self.standings.refresh(&self.balancer, now_ms, metrics);
         self.balancer.borrow_mut().pick(now_ms, key, &loads, tried)
     }
 
@@ -237,7 +222,7 @@ impl Upstream {
 
     /// A server responded with that status after so many microseconds.
     #[inline]
-    pub fn responded(&self, server: usize, now_ms: u64, status: u16, took_us: u64) {
+    pub fn responded(&self, server: usize, now_ms: u64, (status, took_us): (u16, u64), metrics: &Metrics) {
         if self.is_timed {
             let mut balancer = self.balancer.borrow_mut();
             if status < 500 {
@@ -245,6 +230,10 @@ impl Upstream {
             } else {
                 balancer.disappointed(server, now_ms, took_us);
             }
+        }
+        if self.standings.watches() {
+            let came = Came::Response(status, took_us);
+            self.standings.came(server, came, now_ms, metrics);
         }
         self.succeeded(server, now_ms);
     }
@@ -260,7 +249,10 @@ impl Upstream {
 
     /// A server did not.
     #[inline]
-    pub fn failed(&self, server: usize, now_ms: u64) {
+    pub fn failed(&self, server: usize, now_ms: u64, by: FailedBy, metrics: &Metrics) {
+        if self.standings.watches() {
+            self.standings.came(server, Came::Failure(by), now_ms, metrics);
+        }
         self.servers[server].has_failed.set(true);
         let mut balancer = self.balancer.borrow_mut();
         balancer.failed(server, now_ms);
@@ -280,46 +272,6 @@ impl Upstream {
     pub fn sweep(&self, now_ms: u64) {
         for server in &self.servers {
             server.pool.sweep(now_ms, self.keepalive.idle_timeout);
-        }
-    }
-}
-
-/// A request on a server; the server's load counts it until this is dropped.
-pub struct Lease {
-    metrics: Rc<Metrics>,
-    cell: u32,
-    total_cell: Option<u32>,
-    freed: Option<Rc<Notify>>,
-}
-
-impl Lease {
-    /// Counts one more on that server.
-    #[inline]
-    pub fn new(metrics: Rc<Metrics>, upstream: &Upstream, server: usize) -> Self {
-        let cell = upstream.servers[server].cell;
-        let total_cell = upstream.total_cell;
-        metrics.enter_server(cell);
-        if let Some(cell) = total_cell {
-            metrics.enter_server(cell);
-        }
-        let freed = upstream.queue.as_ref().map(Queue::signal);
-        Self {
-            metrics,
-            cell,
-            total_cell,
-            freed,
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.metrics.leave_server(self.cell);
-        if let Some(cell) = self.total_cell {
-            self.metrics.leave_server(cell);
-        }
-        if let Some(freed) = &self.freed {
-            freed.notify_one();
         }
     }
 }
@@ -371,16 +323,23 @@ fn hash_algorithm(spec: &spec::Upstream) -> Result<HashAlgorithm, String> {
 }
 
 /// The balancer among these servers, seeded at random.
-fn balancer(balance: Balance, hash: HashSpec, servers: &[spec::Server]) -> Balancer {
-    let specs = servers.iter().map(|server| ServerSpec {
+fn balancer(balance: Balance, hash: HashSpec, upstream: &spec::Upstream) -> Balancer {
+    let specs = upstream.servers.iter().map(|server| ServerSpec {
         weight: server.weight,
-        max_fails: server.max_fails,
+        // where outliers are ejected, that is the one count of failures
+        max_fails: if upstream.outlier.is_some() {
+            0
+        } else {
+            server.max_fails
+        },
         fail_timeout_ms: server.fail_timeout,
         backup: server.backup,
         max_connections: server.max_connections,
         identity: fnv(server.address.as_bytes()),
     });
-    let mut balancer = Balancer::with_hash(balance, hash, specs.collect());
+    let mut balancer = Balancer::with_hash(balance, hash, specs.collect())
+        .with_slow_start(upstream.slow_start)
+        .with_panic_threshold(upstream.panic_percent);
     // hashing nothing with the keys of a new state gives a random number, other in each worker
     balancer.seed(RandomState::new().build_hasher().finish());
     balancer

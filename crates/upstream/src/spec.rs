@@ -3,6 +3,9 @@
 use serde::Deserialize;
 
 use headgate_net::tls::spec::UpstreamTls;
+use headgate_route::OutlierSpec;
+
+use crate::failed_by::FailedBy;
 
 /// A group of servers.
 #[derive(Deserialize, Debug, Clone, PartialEq)]
@@ -21,6 +24,15 @@ pub struct Upstream {
     /// See [`headgate_route::HashSpec::bound_percent`].
     #[serde(default)]
     pub hash_bound_percent: u32,
+    /// Who is ejected, if any is.
+    #[serde(default)]
+    pub outlier: Option<Outlier>,
+    /// How long a server that comes back takes until it gets its whole share.
+    #[serde(default)]
+    pub slow_start: u64,
+    /// The share of servers in rotation, in percent, below which all are asked.
+    #[serde(default)]
+    pub panic_percent: u32,
     /// At least one, at most 4,096.
     pub servers: Vec<Server>,
     /// What is kept open.
@@ -50,6 +62,45 @@ pub struct Upstream {
     /// How servers that speak TLS are spoken to; absent where none does.
     #[serde(default)]
     pub tls: Option<UpstreamTls>,
+}
+
+/// Who is ejected: see [`OutlierSpec`].
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Outlier {
+    pub consecutive: u32,
+    pub error_percent: u32,
+    pub latency_percent: u32,
+    pub interval: u64,
+    pub min_requests: u32,
+    pub ejection: u64,
+    pub max_ejection: u64,
+    pub max_ejected_percent: u32,
+    /// The kinds of failures that count.
+    pub kinds: Vec<FailedBy>,
+    /// The statuses that count as failures, as first and last ones.
+    pub statuses: Vec<(u16, u16)>,
+}
+
+impl Outlier {
+    pub(crate) fn rule(&self) -> OutlierSpec {
+        OutlierSpec {
+            consecutive: self.consecutive,
+            error_percent: self.error_percent,
+            latency_percent: self.latency_percent,
+            interval_ms: self.interval,
+            min_requests: self.min_requests,
+            ejection_ms: self.ejection,
+            max_ejection_ms: self.max_ejection,
+            max_ejected_percent: self.max_ejected_percent,
+        }
+    }
+
+    pub(crate) fn counts_status(&self, status: u16) -> bool {
+        let mut statuses = self.statuses.iter();
+        statuses.any(|(first, last)| (*first..=*last).contains(&status))
+    }
 }
 
 fn of_source() -> String {

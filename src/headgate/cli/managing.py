@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from headgate.cli.connecting import Pid, PidFile, RuntimeDir, connected
-from headgate.control.commands import Status
+from headgate.control.commands import AdminState, Status
 
 
 def status(
@@ -53,6 +53,25 @@ def stop(
         client.stop(now=now)
         while client.is_running:
             time.sleep(0.02)
+
+
+def server(
+    upstream: Annotated[str, typer.Argument(help="The upstream's name.")],
+    address: Annotated[
+        str, typer.Argument(help="The server's address as configured, such as 10.0.0.1:9000.")
+    ],
+    state: Annotated[
+        AdminState,
+        typer.Argument(help="`drain`: no new clients; `maintenance`: nothing at all; `ready`: as before."),
+    ],
+    pid: Pid = None,
+    pid_file: PidFile = None,
+    runtime_dir: RuntimeDir = None,
+) -> None:
+    """Take a server out of rotation, or back in; reloads and upgrades change nothing of that."""
+    with connected(pid, pid_file, runtime_dir) as client:
+        client.set_server(upstream, address, state)
+    print(f"{upstream} {address}: {state}", file=sys.stderr)
 
 
 def upgrade(pid: Pid = None, pid_file: PidFile = None, runtime_dir: RuntimeDir = None) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from headgate.control.commands import Seen, Status
+    from headgate.control.commands import Seen, ServerStatus, Status
     from headgate.control.messages import HookTimes
 
 
@@ -46,9 +46,20 @@ def print_status(status: "Status") -> None:
             f"{worker.uptime_s:.0f} s",
         )
     console.print(table)
+    for one in status.servers:
+        console.print(f"server {one.upstream} {one.server}: {_standing(one)}", markup=False)
     for name, value in status.counters.items():
         if value:
             console.print(f"{name} {value}", markup=False)
+
+
+def _standing(server: "ServerStatus") -> str:
+    """What is said of a server, in words."""
+    said = [f"checks say {server.check}"] if server.check != "unknown" else []
+    said += [server.admin] if server.admin != "ready" else []
+    said += [f"ejected for {server.ejected_ms / 1000:.0f} s"] if server.ejected_ms else []
+    said += [f"takes {server.weight} % of its share"] if server.weight != 100 else []
+    return ", ".join(said)
 
 
 def print_hook_times(hooks: "list[HookTimes]") -> None:

@@ -15,10 +15,11 @@ from .errors import Path as ConfigPath
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
+from .outliers import outlier_snapshot
 from .routes import ACTIONS, RouteConfig
 from .settings import Settings
 from .snapshot_tls import acme_folder, listener_tls, upstream_tls
-from .units import milliseconds
+from .units import milliseconds, percent
 from .upstreams import UpstreamConfig
 from .websocket import WebSocketConfig
 
@@ -221,6 +222,9 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
         "hash_on": upstream.hash_on,
         "hash_algorithm": upstream.hash_algorithm,
         "hash_bound_percent": round(upstream.hash_bound * 100),
+        "outlier": outlier_snapshot(upstream.outlier),
+        "slow_start": milliseconds(upstream.slow_start or 0),
+        "panic_percent": percent(upstream.panic_threshold),
         "protocol": upstream.protocol,
         "grpc_web": upstream.grpc_web,
         "servers": [

@@ -14,6 +14,7 @@ _SIZE = re.compile(r"(\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _LONGEST = 10 * 365 * 86400.0
 
 
@@ -37,6 +38,23 @@ def parse_duration(value: Any) -> float:
     if not (math.isfinite(seconds) and 0 <= seconds <= _LONGEST):
         raise ConfigError(f"`{value}` is not a duration", hint="write seconds, or `500ms`, `5s`, `1m`, `2h`")
     return seconds
+
+
+def parse_share(value: Any) -> float:
+    """A part of one from `0.2` or `"20%"`."""
+    share = -1.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        share = float(value)
+    elif isinstance(value, str) and (match := _SHARE.fullmatch(value.strip())):
+        share = float(match[1]) / 100
+    if not 0 <= share <= 1:
+        raise ConfigError(f"`{value}` is not a share", hint="write `20%`, or 0.2")
+    return share
+
+
+def percent(share: float) -> int:
+    """Whole percents; what is more than nothing stays at least 1."""
+    return max(1, round(share * 100)) if share > 0 else 0
 
 
 def milliseconds(seconds: float) -> int:
@@ -89,3 +107,18 @@ Duration = Annotated[
     WithJsonSchema(_DURATION_SCHEMA),
 ]
 """Seconds, more than none."""
+
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    PlainSerializer(lambda share: f"{share * 100:.6g}%", return_type=str, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"},
+            ]
+        }
+    ),
+]
+"""A part of one: `0.2` or `"20%"`."""

@@ -12,9 +12,10 @@ from .addresses import parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .errors import ConfigError
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
+from .outliers import OutlierConfig
 from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
-from .units import Duration
+from .units import Duration, Share
 
 UpstreamProtocol = Literal["http1", "h2"]
 """What servers speak."""
@@ -107,6 +108,19 @@ class UpstreamConfig(BalancingConfig):
         description="Translates gRPC-Web calls of browsers (binary or base64) to gRPC; requires `protocol: h2`.",
     )
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Reuse of connections.")
+    outlier: OutlierConfig | None = Field(
+        default=None,
+        description="Who is ejected, in place of `max_fails`; none given: servers are skipped by `max_fails` only.",
+    )
+    slow_start: Duration | None = Field(
+        default=None,
+        description="How long a server that comes back, or is new, takes until it gets its whole share.",
+    )
+    panic_threshold: Share = Field(
+        default=0.0,
+        description="The share of servers in rotation below which all are asked, but those taken out by command. "
+        "With `0%`, only when none is left.",
+    )
     retries: int = Field(
         default=1, ge=0, le=16, description="Additional attempts on other servers, if a retry is safe."
     )
@@ -164,6 +178,9 @@ class UpstreamOptions(TypedDict, total=False):
     hash_on: str
     hash_algorithm: HashAlgorithm
     hash_bound: float
+    outlier: Mapping[str, Any]
+    slow_start: float | str
+    panic_threshold: float | str
     protocol: UpstreamProtocol
     grpc_web: bool
     keepalive: Mapping[str, Any]

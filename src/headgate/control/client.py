@@ -70,6 +70,10 @@ class Client:
         """Opens log files anew."""
         self._ask(commands.ReopenLogs(), commands.Done)
 
+    def set_server(self, upstream: str, server: str, state: str) -> None:
+        """Takes a server of an upstream out (`drain`, `maintenance`), or back in (`ready`)."""
+        self._ask(commands.SetServer(upstream=upstream, server=server, state=state), commands.Done)
+
     def look(self, order: InspectOrder, for_s: float) -> Iterator[Message]:
         """`Looking`, then `Seen` for each hit, and `LookingEnded` unless the gateway ends first."""
         command = commands.Look(order=order, for_s=for_s)

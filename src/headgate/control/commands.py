@@ -9,12 +9,13 @@
 | Upgrade       | Upgraded, when the new program serves                          |
 | Stop          | Done, at once                                                  |
 | ReopenLogs    | Done                                                           |
+| SetServer     | Done                                                           |
 | Look          | Looking, then Seen for each hit, then LookingEnded             |
 
 The reply to any command may be `Refused`.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from headgate.control.messages import HookTimes, InspectOrder
 from headgate.control.records import Message, MessageKinds, Record
@@ -48,6 +49,19 @@ class Stop(Message):
 
 class ReopenLogs(Message):
     """Open log files anew, after they were moved."""
+
+
+AdminState = Literal["ready", "drain", "maintenance"]
+"""What an operator wants of a server."""
+
+
+class SetServer(Message):
+    """Takes a server of an upstream out, or back in."""
+
+    upstream: str
+    server: str
+    state: str
+    """An `AdminState`."""
 
 
 class Look(Message):
@@ -108,6 +122,21 @@ class ReloadOutcome(Record):
     error: str | None = None
 
 
+class ServerStatus(Record):
+    """A server that is not simply in rotation."""
+
+    upstream: str
+    server: str
+    check: str
+    """`unknown`, `up` or `down`, by active checks."""
+    admin: str
+    """`ready`, `drain` or `maintenance`, by command."""
+    weight: int
+    """The part of its share that it takes, in percent."""
+    ejected_ms: int
+    """For how long it is ejected yet."""
+
+
 class Status(Message):
     """What runs."""
 
@@ -123,6 +152,8 @@ class Status(Message):
     last_reload: ReloadOutcome | None = None
     admin: list[str] = []
     """Where the Admin API listens."""
+    servers: list[ServerStatus] = []
+    """Those of which something is said that is not as by default."""
     agent: int | None = None
     """The process id of the agent, if one runs."""
 
@@ -161,7 +192,9 @@ class LookingEnded(Message):
     hits: int
 
 
-COMMANDS = MessageKinds([GetStatus, GetHookTimes, GetMetrics, Reload, Upgrade, Stop, ReopenLogs, Look])
+COMMANDS = MessageKinds(
+    [GetStatus, GetHookTimes, GetMetrics, Reload, Upgrade, Stop, ReopenLogs, SetServer, Look]
+)
 REPLIES = MessageKinds(
     [Done, Refused, Reloaded, Upgraded, Status, HookTimesReply, MetricsReply, Looking, Seen, LookingEnded]
 )

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from typing import cast, get_args
 
 from headgate.control import commands
 from headgate.control.endpoint import Respond
@@ -14,7 +15,7 @@ from headgate.supervisor import notify
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.state import State
 from headgate.supervisor.status import StatusRound
-from headgate.supervisor.upgrade import Successor
+from headgate.supervisor.upgrade import SERVERS, Successor
 from headgate.supervisor.workers import WorkerProcess
 
 log = logging.getLogger("headgate.supervisor")
@@ -69,6 +70,20 @@ class Commands:
             case commands.ReopenLogs():
                 self._reopen_logs()
                 respond(commands.Done())
+            case commands.SetServer():
+                self._set_server(command, respond)
+
+    def _set_server(self, command: commands.SetServer, respond: Respond) -> None:
+        if command.state not in get_args(commands.AdminState):
+            return respond(commands.Refused(error=f"`{command.state}` is not a valid state of a server"))
+        state = cast(commands.AdminState, command.state)
+        self._state.zone.set_server_state(command.upstream, command.server, state)
+        log.info(
+            "a server's state is set",
+            extra={"upstream": command.upstream, "server": command.server, "state": state},
+        )
+        respond(commands.Done())
+        return None
 
     def tell_status(self, respond: Respond) -> None:
         """Asks the workers how they are, and says so."""
@@ -148,7 +163,7 @@ class Commands:
             state.listeners.descriptors(),
             state.admin_listeners.descriptors(),
             state.dictionaries.descriptors(),
-            state.ticket_keys.for_successor(),
+            {**state.ticket_keys.for_successor(), SERVERS: state.zone.states_for_successor()},
             (metrics, memory),
             done,
         )
@@ -188,6 +203,7 @@ class Commands:
             counters=state.zone.counters(),
             last_reload=self._generations.last_reload,
             admin=state.admin_listeners.bound(),
+            servers=state.zone.server_states(),
             agent=state.agent,
         )
 

@@ -65,6 +65,7 @@ class Supervisor:
         if state.predecessor:
             state.listeners.inherit(state.predecessor.listeners)
             state.dictionaries.inherit(state.predecessor.dictionaries)
+            state.zone.restore(state.predecessor.servers)
             state.admin_listeners.inherit(state.predecessor.admin_listeners)
             if state.predecessor.metrics:
                 state.metrics.inherit(state.predecessor.metrics)

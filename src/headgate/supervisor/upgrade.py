@@ -20,6 +20,8 @@ from headgate.supervisor.spawn import spawn_successor
 VARIABLE = "HEADGATE_INHERITED"
 LIMIT_S = 120.0
 SERVING = b"serving"
+SERVERS = "servers"
+"""What was said of servers, among what waits on the socketpair."""
 
 
 class Predecessor:
@@ -36,7 +38,10 @@ class Predecessor:
         self.listeners, self.dictionaries, self.metrics = listeners, dictionaries, metrics
         self.admin_listeners = admin_listeners
         self._line = line
-        self.ticket_keys = _secret(line)
+        sent = _secret(line)
+        self.servers: list[dict[str, Any]] = sent.pop(SERVERS, []) if sent else []
+        """What was said of upstreams' servers."""
+        self.ticket_keys = sent
         """What it gave of its `TicketKeys`; None if it is of a version that gives nothing."""
 
     @classmethod
@@ -64,7 +69,7 @@ class Predecessor:
 def _secret(line: socket.socket) -> dict[str, Any] | None:
     """What the predecessor sent before it started this program."""
     try:
-        sent: dict[str, Any] = json.loads(line.recv(1 << 16, socket.MSG_DONTWAIT))
+        sent: dict[str, Any] = json.loads(line.recv(1 << 17, socket.MSG_DONTWAIT))
     except (OSError, ValueError):
         return None
     return sent

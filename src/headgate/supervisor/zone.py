@@ -6,8 +6,10 @@ slots, so there are several slots for each place a worker may have.
 """
 
 import os
+from typing import Any, cast
 
 from headgate import _core
+from headgate.control import commands
 
 CELLS = _core.ZONE_CELLS
 SLOTS_PER_WORKER = 8
@@ -41,3 +43,28 @@ class ZoneSlots:
     def counters(self) -> dict[str, int]:
         """The named counters, summed over all workers of this supervisor, past ones included."""
         return _core.zone_stats(self.descriptor)
+
+    def set_server_state(self, upstream: str, server: str, admin: commands.AdminState) -> None:
+        """What an operator wants of a server: all workers act on it, and those to come."""
+        _core.set_server_state(self.descriptor, upstream, server, admin=admin)
+
+    def server_states(self) -> list[commands.ServerStatus]:
+        """The servers of which something is said that is not as by default."""
+        return [commands.ServerStatus(**state) for state in _core.server_states(self.descriptor)]
+
+    def states_for_successor(self) -> list[dict[str, Any]]:
+        """The same for a successor, as many as go into one datagram; ejections are found out anew."""
+        said = (one.plain() for one in self.server_states() if not one.ejected_ms or one.admin != "ready")
+        return list(said)[:400]
+
+    def restore(self, states: list[dict[str, Any]]) -> None:
+        """What a predecessor said of servers."""
+        for one in (commands.ServerStatus(**state) for state in states):
+            _core.set_server_state(
+                self.descriptor,
+                one.upstream,
+                one.server,
+                check=cast(Any, one.check),
+                admin=cast(Any, one.admin),
+                weight=one.weight,
+            )

@@ -4,4 +4,5 @@ pub(crate) mod dictionary;
 pub(crate) mod dictionary_value;
 pub(crate) mod exporter;
 pub(crate) mod metrics;
+pub(crate) mod servers;
 pub(crate) mod zone;

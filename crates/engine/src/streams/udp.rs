@@ -36,7 +36,7 @@ use headgate_net::limits::Limit;
 use headgate_net::peer::late;
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
-use headgate_upstream::{Lease, Upstream};
+use headgate_upstream::{FailedBy, Lease, Upstream};
 
 /// The largest datagram (RFC 768).
 const MAX_DATAGRAM_BYTES: usize = 65_535;
@@ -211,7 +211,7 @@ impl Session {
         let _lease = Lease::new(shared.metrics.clone(), &upstream, index);
         let failed = |counter| {
             shared.metrics.count(counter);
-            upstream.failed(index, shared.clock.now_ms());
+            upstream.failed(index, shared.clock.now_ms(), FailedBy::Reset, &shared.metrics);
         };
         let Ok(towards) = shared.dialer().datagram_socket(&upstream, index).await else {
             failed(Counter::UpstreamFailures);

@@ -11,21 +11,28 @@ mod least_conn;
 mod least_time;
 mod loads;
 mod maglev;
+mod outlier;
 mod random;
 mod rendezvous;
 mod ring;
+mod rotation;
 mod server;
 mod spec;
+mod standing;
 mod tried;
 mod way;
 mod weighted;
 
 pub use hashing::{HashAlgorithm, HashSpec, UnknownHashAlgorithm};
 pub use loads::Loads;
+pub use outlier::{OutlierSpec, Outliers};
 pub use rendezvous::fnv;
 pub use spec::ServerSpec;
+pub use standing::ServerStanding;
 pub use tried::Tried;
 pub use way::{Balance, UnknownBalance};
+
+use std::cell::Cell;
 
 use crowd::{Crowd, SCANNED};
 use hashing::{capacity, HashTable};
@@ -48,6 +55,12 @@ pub struct Balancer {
     /// Where keys are hashed: those that are no backups, and the backups.
     hashes: Option<Box<[HashTable; 2]>>,
     hash_bound_percent: u32,
+    slow_start_ms: u64,
+    panic_percent: u32,
+    /// Whether any server takes less than its share, now or soon.
+    is_uneven: bool,
+    /// Whether so few are in rotation that all are asked, and until when this is taken to be so.
+    panic: Cell<(bool, u64)>,
 }
 
 /// One question to the balancer.
@@ -56,27 +69,35 @@ struct Question<'q> {
     key: &'q [u8],
     loads: &'q dyn Loads,
     tried: &'q Tried,
+    /// Decides which servers that do not take their whole share take part this time; none if all take it.
+    chance: Option<u64>,
+    /// All are asked, whether in rotation or not.
+    panics: bool,
 }
 
-/// Who is considered: backups or not, and whether only those in rotation.
+/// Who is considered: backups or not, only those in rotation, and of these all or those whose turn it is by their share.
 #[derive(Clone, Copy)]
 struct Stage {
     is_backup: bool,
     must_be_healthy: bool,
+    heeds_shares: bool,
 }
 
-const STAGES: [Stage; 4] = {
-    const fn stage(is_backup: bool, must_be_healthy: bool) -> Stage {
+const STAGES: [Stage; 6] = {
+    const fn stage(is_backup: bool, must_be_healthy: bool, heeds_shares: bool) -> Stage {
         Stage {
             is_backup,
             must_be_healthy,
+            heeds_shares,
         }
     }
     [
-        stage(false, true),
-        stage(true, true),
-        stage(false, false),
-        stage(true, false),
+        stage(false, true, true),
+        stage(false, true, false),
+        stage(true, true, true),
+        stage(true, true, false),
+        stage(false, false, false),
+        stage(true, false, false),
     ]
 };
 
@@ -117,6 +138,10 @@ impl Balancer {
             crowds,
             hashes,
             hash_bound_percent: hash.bound_percent,
+            slow_start_ms: 0,
+            panic_percent: 0,
+            is_uneven: false,
+            panic: Cell::new((false, 0)),
         }
     }
 
@@ -145,17 +170,22 @@ impl Balancer {
     /// have now (in all workers), and those in `tried` are excluded. Up to 64 servers are looked at one by one; beyond that
     /// the steps grow with the logarithm of their number, unless most are down or full.
     pub fn pick(&mut self, now_ms: u64, key: &[u8], loads: &dyn Loads, tried: &Tried) -> Option<usize> {
+        // taken out while they are used, for the choice changes the servers too
+        let mut crowds = self.crowds.take();
+        let mut random = std::mem::replace(&mut self.random, Xorshift::new(0));
+        let chance = self.is_uneven.then(|| random.next());
         let question = Question {
             now_ms,
             key,
             loads,
             tried,
+            chance,
+            panics: self.panics(now_ms),
         };
-        // taken out while they are used, for the choice changes the servers too
-        let mut crowds = self.crowds.take();
-        let mut random = std::mem::replace(&mut self.random, Xorshift::new(0));
         let mut eligible = std::mem::take(&mut self.eligible);
-        let chosen = STAGES.into_iter().find_map(|stage| match &mut crowds {
+        let all_take_part = |stage: &Stage| chance.is_some() || stage.heeds_shares || !stage.must_be_healthy;
+        let mut stages = STAGES.into_iter().filter(all_take_part);
+        let chosen = stages.find_map(|stage| match &mut crowds {
             _ if self.hashes.is_some() && !key.is_empty() => self.by_key(stage, &question),
             Some(crowds) => self.choose_of_many(crowds, &mut random, stage, &question),
             None => {
@@ -262,17 +292,23 @@ impl Balancer {
     /// Whether the server is in rotation.
     pub fn is_available(&self, server: usize, now_ms: u64) -> bool {
         let known = self.servers.get(server);
-        known.is_some_and(|server| server.health.is_up(&server.spec, now_ms))
+        known.is_some_and(|server| server.is_up(now_ms))
     }
 
     fn is_eligible(&self, at: usize, stage: Stage, question: &Question<'_>) -> bool {
-        let Server { spec, health, .. } = &self.servers[at];
+        let server = &self.servers[at];
+        let spec = &server.spec;
         let is_tried = question.tried.contains(at);
         let has_room = || spec.max_connections == 0 || question.loads.of(at) < spec.max_connections;
+        let is_in_rotation = || {
+            let takes_part = || !stage.heeds_shares || self.takes_part(at, question);
+            question.panics || server.is_up(question.now_ms) && takes_part()
+        };
         spec.backup == stage.is_backup
             && spec.weight > 0
             && !is_tried
-            && (!stage.must_be_healthy || health.is_up(spec, question.now_ms))
+            && (!stage.must_be_healthy || is_in_rotation())
+            && !server.standing.is_closed
             && has_room()
     }
 

@@ -3,6 +3,7 @@
 use super::health::Health;
 use super::latency::Latency;
 use super::spec::ServerSpec;
+use super::standing::ServerStanding;
 
 /// A server as the balancer keeps it.
 #[derive(Debug)]
@@ -10,6 +11,9 @@ pub(super) struct Server {
     pub(super) spec: ServerSpec,
     pub(super) health: Health,
     pub(super) latency: Latency,
+    pub(super) standing: ServerStanding,
+    /// When it came into rotation; 0 if it was from the start.
+    pub(super) joined_ms: u64,
     /// State of smooth weighted round robin.
     pub(super) current_weight: i64,
     /// The weight, lowered by failures and raised again choice by choice.
@@ -23,9 +27,16 @@ impl Server {
             spec,
             health: Health::default(),
             latency: Latency::default(),
+            standing: ServerStanding::default(),
+            joined_ms: 0,
             current_weight: 0,
             effective_weight,
         }
+    }
+
+    /// Whether it is in rotation.
+    pub(super) fn is_up(&self, now_ms: u64) -> bool {
+        self.standing.is_up(now_ms) && self.health.is_up(&self.spec, now_ms)
     }
 
     pub(super) fn failed(&mut self, now_ms: u64) -> bool {

@@ -1,6 +1,6 @@
 //! What a fetch may fail with.
 
-use headgate_upstream::{DialFailed, Reason, Retry, Step, Terms};
+use headgate_upstream::{DialFailed, FailedBy, Reason, Retry, Step, Terms};
 
 /// The kinds of [`FetchError`]; each is an exception class in Python.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +83,15 @@ impl FetchError {
             kind,
             message,
             retry_safe: true,
+        }
+    }
+
+    /// What the server has failed by.
+    pub(super) fn failed_by(&self) -> FailedBy {
+        match self.kind {
+            FetchErrorKind::Connect => FailedBy::Connect,
+            FetchErrorKind::Timeout => FailedBy::Timeout,
+            _ => FailedBy::Reset,
         }
     }
 

@@ -301,13 +301,14 @@ impl FetchTarget {
                         server.is_bound = binds_connection(&request.headers, response.head.status, head);
                     }
                     let took_us = call.clock().tick() - began_us;
-                    upstream.responded(server, call.clock().now_ms(), response.head.status, took_us);
+                    let came = (response.head.status, took_us);
+                    upstream.responded(server, call.clock().now_ms(), came, metrics);
                     response.lease = lease;
                     return Ok(response);
                 }
                 Err(error) => {
                     metrics.count(Counter::UpstreamFailures);
-                    upstream.failed(server, call.clock().now_ms());
+                    upstream.failed(server, call.clock().now_ms(), error.failed_by(), metrics);
                     let was_sent = upload.as_ref().is_some_and(|upload| upload.has_begun);
                     let again = error.retry().on_another_server(call.is_idempotent);
                     failure = Some(error);

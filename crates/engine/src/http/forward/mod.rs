@@ -35,7 +35,7 @@ use crate::state::connection::Connection;
 use crate::state::Shared;
 use attempt::{AttemptFailed, Ready};
 use headgate_shared::metrics::Counter;
-use headgate_upstream::{Lease, Upstream};
+use headgate_upstream::{FailedBy, Lease, Upstream};
 pub(crate) use max_forwards::count_down;
 
 /// What stays the same over the attempts of one request.
@@ -130,7 +130,7 @@ async fn try_servers(
             }
             Err(AttemptFailed::Request(failure)) => return Err(failure),
             Err(AttemptFailed::Server(failed)) => {
-                note_failed(&shared, &plan, server);
+                note_failed(&shared, &plan, server, &failed);
                 let again = may_retry(&failed, &plan, body, &shared);
                 failure = Some(failed);
                 if !again {
@@ -200,15 +200,17 @@ fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) {
     let status = exchange.response.borrow().as_ref().map_or(0, |head| head.status);
     let took_us = exchange.timings.head_us.get();
     plan.upstream
-        .responded(server, shared.clock.now_ms(), status, took_us);
+        .responded(server, shared.clock.now_ms(), (status, took_us), &shared.metrics);
 }
 
-fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize) {
+fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failure: &Failure) {
     shared.metrics.count(Counter::UpstreamFailures);
     if let Some(series) = &plan.tables.series {
         series.attempt_failed(plan.exchange.configured_upstream(), server);
     }
-    plan.upstream.failed(server, shared.clock.now_ms());
+    let by = FailedBy::of(failure.kind.facts().name);
+    plan.upstream
+        .failed(server, shared.clock.now_ms(), by, &shared.metrics);
 }
 
 /// The server that the client has a connection of its own to, if that was not tried yet.

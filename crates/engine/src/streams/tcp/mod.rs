@@ -24,7 +24,7 @@ use headgate_net::peer::{Broken, Peer};
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
-use headgate_upstream::{Lease, Reason, Terms, Upstream};
+use headgate_upstream::{FailedBy, Lease, Reason, Terms, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
 pub(crate) struct Inbound {
@@ -186,12 +186,13 @@ async fn connect(
             Ok(peer) => {
                 record.connect_us = shared.clock.tick() - began;
                 // how long it took to accept is all that is known of how busy it is
-                upstream.responded(server, shared.clock.now_ms(), 0, record.connect_us);
+                let response = (0, record.connect_us);
+                upstream.responded(server, shared.clock.now_ms(), response, &shared.metrics);
                 return Ok((peer, lease));
             }
             Err(failed) => {
                 shared.metrics.count(Counter::UpstreamFailures);
-                upstream.failed(server, shared.clock.now_ms());
+                upstream.failed(server, shared.clock.now_ms(), FailedBy::Connect, &shared.metrics);
                 refusal = match failed.reason {
                     Reason::Late(limit) => Refusal {
                         error: failed.kind(),

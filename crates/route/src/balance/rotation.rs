@@ -1,0 +1,88 @@
+//! Who is in rotation beyond what the balancer itself sees of failures, and who takes part in a choice.
+
+use super::random::mix;
+use super::standing::ServerStanding;
+use super::{Balancer, Question};
+
+/// How long it is taken to be so that few or enough servers are in rotation, in milliseconds.
+const PANIC_CHECK_MS: u64 = 50;
+
+impl Balancer {
+    /// A server that comes back takes its whole share only after so many milliseconds; 0 for at once.
+    #[must_use]
+    pub fn with_slow_start(mut self, slow_start_ms: u64) -> Self {
+        self.slow_start_ms = slow_start_ms;
+        self
+    }
+
+    /// Below so many percent of servers in rotation (backups aside) all are asked, but those that an operator took out: the few
+    /// left would only go down too. With 0 this is so when none is left.
+    #[must_use]
+    pub fn with_panic_threshold(mut self, percent: u32) -> Self {
+        self.panic_percent = percent;
+        self
+    }
+
+    /// Says how others see a server; one that comes back by that starts slowly.
+    pub fn set_standing(&mut self, server: usize, standing: ServerStanding, now_ms: u64) {
+        let Some(known) = self.servers.get_mut(server) else {
+            return;
+        };
+        let was_out = known.standing.is_down || known.standing.is_closed;
+        known.standing = standing;
+        if was_out && !standing.is_down && !standing.is_closed {
+            known.joined_ms = now_ms;
+        }
+        self.panic.set((false, 0));
+        self.is_uneven = self.servers.iter().any(|server| {
+            server.standing.share_percent < 100
+                || self.slow_start_ms > 0 && server.joined_ms.max(server.standing.ejected_until_ms) > 0
+        });
+    }
+
+    /// A server is new among others that serve already: it starts slowly.
+    pub fn joins(&mut self, server: usize, now_ms: u64) {
+        if let Some(server) = self.servers.get_mut(server) {
+            server.joined_ms = now_ms.max(1);
+            self.is_uneven |= self.slow_start_ms > 0;
+        }
+    }
+
+    /// Whether so few servers are in rotation that all are asked.
+    #[must_use]
+    pub fn panics(&self, now_ms: u64) -> bool {
+        if self.panic_percent == 0 {
+            return false;
+        }
+        let (panics, until_ms) = self.panic.get();
+        if now_ms < until_ms {
+            return panics;
+        }
+        let open = self
+            .servers
+            .iter()
+            .filter(|server| !server.spec.backup && !server.standing.is_closed);
+        let (up, all) = open.fold((0, 0), |(up, all), server| {
+            (up + usize::from(server.is_up(now_ms)), all + 1)
+        });
+        let panics = up * 100 < all * self.panic_percent as usize;
+        self.panic.set((panics, now_ms + PANIC_CHECK_MS));
+        panics
+    }
+
+    /// Whether a server that does not take its whole share takes part in this choice.
+    pub(super) fn takes_part(&self, at: usize, question: &Question<'_>) -> bool {
+        let Some(chance) = question.chance else {
+            return true;
+        };
+        let server = &self.servers[at];
+        let share = server
+            .standing
+            .share(server.joined_ms, self.slow_start_ms, question.now_ms);
+        share >= 100 || mix(chance ^ at as u64) % 100 < share
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/standing.rs"]
+mod tests;

@@ -1,0 +1,70 @@
+//! Requests on servers, as they are counted in all workers.
+
+use std::rc::Rc;
+
+use headgate_route::Loads;
+use headgate_shared::metrics::Metrics;
+use tokio::sync::Notify;
+
+use crate::group::Upstream;
+use crate::queue::Queue;
+
+/// What is in flight, over all workers.
+pub(crate) struct InFlight<'a> {
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) metrics: &'a Metrics,
+}
+
+impl Loads for InFlight<'_> {
+    #[inline]
+    fn of(&self, server: usize) -> u32 {
+        self.metrics.server_load(self.upstream.servers[server].cell)
+    }
+
+    fn total(&self, servers: usize) -> u64 {
+        match self.upstream.total_cell {
+            Some(cell) => u64::from(self.metrics.server_load(cell)),
+            None => (0..servers).map(|server| u64::from(self.of(server))).sum(),
+        }
+    }
+}
+
+/// A request on a server; the server's load counts it until this is dropped.
+pub struct Lease {
+    metrics: Rc<Metrics>,
+    cell: u32,
+    total_cell: Option<u32>,
+    freed: Option<Rc<Notify>>,
+}
+
+impl Lease {
+    /// Counts one more on that server.
+    #[inline]
+    pub fn new(metrics: Rc<Metrics>, upstream: &Upstream, server: usize) -> Self {
+        let cell = upstream.servers[server].cell;
+        let total_cell = upstream.total_cell;
+        metrics.enter_server(cell);
+        if let Some(cell) = total_cell {
+            metrics.enter_server(cell);
+        }
+        let freed = upstream.queue.as_ref().map(Queue::signal);
+        Self {
+            metrics,
+            cell,
+            total_cell,
+            freed,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.metrics.leave_server(self.cell);
+        if let Some(cell) = self.total_cell {
+            self.metrics.leave_server(cell);
+        }
+        if let Some(freed) = &self.freed {
+            freed.notify_one();
+        }
+    }
+}
