@@ -27,6 +27,8 @@ QUICK = pgwatch.Timing(
     response_s=5, keepalive_s=0.3, poll_s=60, pooled_poll_s=0.05, spread_s=0.02, longest_s=0.1
 )
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs/guide/pgwatch.md"
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
@@ -423,6 +425,83 @@ async def test_of_several_hosts_the_primary_is_used_and_without_one_tries_are_fe
                 await kv.put("a", "2")
 
 
+async def test_a_watch_goes_on_over_a_failover_without_a_gap(tmp_path: Path) -> None:
+    """The primary dies, the standby is promoted: every event comes once, in order, on the same watch."""
+    (tmp_path / "primary").mkdir()
+    (tmp_path / "standby").mkdir()
+    with PostgresServer(tmp_path / "primary") as primary:
+        with PostgresServer.standby_of(primary, tmp_path / "standby") as standby:
+            name = primary.new_database(1)
+            hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+            async with pgwatch.connect(f"postgresql://gate@{hosts}/{name}", timing=QUICK) as kv:
+                await kv.install()
+                events = kv.watch(since=0)
+                for number in range(5):
+                    await kv.put(f"{number}", "before")
+                seen = await taken(events, 3)
+                async with session(primary.url) as admin:
+                    caught_up = "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
+                    async with asyncio.timeout(20):
+                        while not await admin.fetchval(caught_up):
+                            pass
+                primary.kill()
+                await asyncio.to_thread(standby.run, "pg_ctl", "promote")
+                for number in range(5, 8):
+                    await put_at_last(kv, f"{number}")
+                seen += await taken(events, 5)
+        assert [event.key for event in seen] == [f"{number}" for number in range(8)]
+
+
+async def put_at_last(kv: pgwatch.Client, key: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(pgwatch.Unavailable):
+                await kv.txn(put={key: "after"}, mark=f"once-{key}")
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_the_grants_of_the_guide_are_enough_and_not_more(dsn: str, kv: pgwatch.Client) -> None:
+    text = " ".join(GUIDE.read_text().split())
+    grants = re.findall(r"`(GRANT [^`]*)`", text)
+    assert len(grants) == 3
+    async with session(dsn) as admin:
+        for role in ("writer", "reader"):
+            await admin.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN")
+        for grant in grants:
+            await admin.execute(f"{grant} TO writer")
+        await admin.execute(
+            "GRANT USAGE ON SCHEMA pgwatch TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA pgwatch TO reader"
+        )
+    async with pgwatch.connect(dsn.replace("gate@", "writer@"), timing=QUICK) as writer:
+        async with pgwatch.connect(dsn.replace("gate@", "reader@"), timing=QUICK) as reader:
+            events = reader.watch(since=0)
+            async with writer.lease(30) as lease:
+                await writer.put("a", "1", lease=lease.id)
+                await writer.keep(lease.id)
+            async with session(dsn.replace("gate@", "writer@")) as user, user.transaction():
+                await pgwatch.put_at_commit(user, "b", "2")
+            assert texts(await taken(events, 3)) == [("a", b"1"), ("a", None), ("b", b"2")]
+            assert await writer.compact(before=2) == 2
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.put("a", "1")
+    async with session(dsn) as admin:
+        await admin.execute("DROP OWNED BY writer, reader; DROP ROLE writer, reader")
+
+
+async def test_a_queue_of_notifications_that_fills_is_told(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("headgate.pgwatch.link.QUEUE_ALARM", -1)
+    timing = pgwatch.Timing(keepalive_s=0.05)
+    async with pgwatch.connect(dsn, timing=timing) as kv:
+        watching = asyncio.ensure_future(anext(kv.watch()))
+        await asyncio.to_thread(
+            eventually, lambda: "idle in a transaction" in caplog.text, "somebody is told"
+        )
+        watching.cancel()
+
+
 async def test_the_command_line_does_all_of_it(server: PostgresServer) -> None:
     name = server.new_database(next(numbers))
     environment = {**os.environ, "PGWATCH_DSN": f"postgresql://gate@127.0.0.1:{server.port}/{name}"}
@@ -456,9 +535,6 @@ async def test_the_command_line_does_all_of_it(server: PostgresServer) -> None:
     assert await run("compact", "--before", "4") == "4\n"
     assert "the oldest kept is 4" in await run("get", "a/1", "--at", "1", code=1)
     assert "--before" in await run("compact", code=2)
-
-
-GUIDE = Path(__file__).resolve().parents[2] / "docs/guide/pgwatch.md"
 
 
 @pytest.mark.parametrize("number", range(2))

@@ -227,7 +227,10 @@ async def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(
         assert changed(await next_of(watch)) == {A: {"v": 2}}
         with pytest.raises(StoreReadOnly):
             await store.apply(Transaction((Write(A, {}),)))
+        history = store._folder._history.folder  # type: ignore[attr-defined]
+        assert history.exists()
     assert [path.name for path in folder.iterdir()] == ["routes"]
+    assert not history.exists()
 
 
 async def test_a_folder_that_is_unmounted_deletes_nothing(store: Store, folder: Path) -> None:

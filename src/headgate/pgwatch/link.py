@@ -23,6 +23,8 @@ from headgate.pgwatch.errors import NoSuchLease, NotInstalled, Unavailable
 T = TypeVar("T")
 # the second also where none of several hosts can be written to
 _OF_ASYNCPG = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+QUEUE_ALARM = 0.5
+"""The share of the queue of notifications above which somebody is told; it has 8 GB."""
 log = logging.getLogger("headgate.pgwatch")
 
 
@@ -217,7 +219,13 @@ class Link:
             await asyncio.sleep(self.timing.keepalive_s)
             if self.is_connected and not self._turn.locked():
                 try:
-                    await self.call(lambda connection: connection.fetchval("SELECT 1"))
+                    rows = await self.rows("SELECT pg_notification_queue_usage()")
+                    if rows[0][0] > QUEUE_ALARM:
+                        log.warning(
+                            "PostgreSQL's queue of notifications is %d %% full; when it is full, commits that notify"
+                            " fail\n  hint: look for a session that listens and is idle in a transaction",
+                            rows[0][0] * 100,
+                        )
                 except (Unavailable, asyncpg.PostgresError):
                     self._on_cut()
             elif not self.is_connected:

@@ -54,22 +54,19 @@ async def items(link: Link, key: str, *, is_prefix: bool, at: int | None) -> Ite
     return Items(Position(head["epoch"], at, head["at_mark"] or ""), found)
 
 
-async def these(link: Link, keys: Sequence[str]) -> Items:
-    """Those of some keys that are there."""
+async def these(link: Link, keys: Sequence[str], mark: str = "") -> tuple[Items, Position | None]:
+    """Those of some keys that are there, and the position that the transaction with a mark made, if it was done."""
     rows = await link.rows(
-        f"{_HEAD} SELECT head.*, {_ITEM} FROM head LEFT JOIN LATERAL ("
+        f"{_HEAD} SELECT head.*, (SELECT revision FROM pgwatch.revisions WHERE mark = $2) AS done, {_ITEM}"
+        " FROM head LEFT JOIN LATERAL ("
         "SELECT * FROM pgwatch.keys k WHERE k.key = ANY ($1::text[])) x ON true",
         list(keys),
+        mark,
     )
-    return Items(_position(_first(rows)), [Item(*row[-6:]) for row in _tuples(rows) if row[-6] is not None])
-
-
-async def written_by(link: Link, mark: str) -> Position | None:
-    """The position that the transaction with a mark made, if it was done."""
-    rows = await link.rows(
-        "SELECT epoch, revision, mark FROM pgwatch.meta, pgwatch.revisions WHERE mark = $1", mark
-    )
-    return Position(*rows[0].values()) if rows else None
+    head = _first(rows)
+    found = [Item(*row[-6:]) for row in _tuples(rows) if row[-6] is not None]
+    done = None if head["done"] is None else Position(head["epoch"], head["done"], mark)
+    return Items(_position(head), found), done
 
 
 async def oldest_by_age(link: Link, older_than: timedelta) -> tuple[int, int, int | None]:

@@ -120,6 +120,8 @@ class FilesStore(WatchedStore):
             self._poller.cancel()
         if self._events is not None:
             self._events.close()
+        with contextlib.suppress(RuntimeError):  # closed already
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._folder.close)
         self._thread.shutdown(wait=False)
 
     async def _run(self, call: Callable[[], T]) -> T:

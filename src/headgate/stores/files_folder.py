@@ -48,7 +48,13 @@ class ConfigurationFolder:
         self._tree = FolderTree(folder)
         self._history = FolderHistory(folder / ".headgate")
         self._is_read_only = False
+        self._in_memory: tempfile.TemporaryDirectory[str] | None = None
         self._epoch = ""
+
+    def close(self) -> None:
+        """Removes a history that is in memory."""
+        if self._in_memory is not None:
+            self._in_memory.cleanup()
 
     def touch(self, paths: set[Path] | None) -> bool:
         """Some files may have changed, or any (`None`); whether that is worth a look. May be called in any thread."""
@@ -184,7 +190,8 @@ class ConfigurationFolder:
                     if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                         raise
                     self._is_read_only = True
-                    self._history = FolderHistory(Path(tempfile.mkdtemp(prefix="headgate-history-")))
+                    self._in_memory = tempfile.TemporaryDirectory(prefix="headgate-history-")
+                    self._history = FolderHistory(Path(self._in_memory.name))
                     stack.enter_context(self._history.locked())
                 while pending := self._history.pending():
                     self._end(pending)

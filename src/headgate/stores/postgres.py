@@ -118,10 +118,9 @@ class PostgresStore(WatchedStore):
         """See `Store`."""
         names = [self._name(key) for key in {*(one.key for one in transaction.writes), *transaction.expected}]
         for _ in range(MOST_TRIES):
-            done = await self._asked(reading.written_by(self._link, transaction.mark))
+            found, done = await self._asked(reading.these(self._link, names, transaction.mark))
             if done is not None:
                 return _revision(done)
-            found = await self._asked(reading.these(self._link, names))
             head = await self._expected_head(transaction, _revision(found.position))
             present = self._resources(found)
             steps = planned(transaction, head, present.get)
