@@ -41,6 +41,7 @@ RING_FILES = 4
 # The rooms of the engine, from the roof to the ground: each uses only itself and those below it.
 ENGINE_ROOMS = [
     "worker",
+    "trace_export",
     "redis",
     "accept",
     "streams",
@@ -59,6 +60,7 @@ ENGINE_ROOMS = [
     "hooks",
     "tables",
     "http/files",
+    "trace",
     "access_log",
     "snapshot",
     "failure",

@@ -161,6 +161,8 @@ class Core:
         """Closes every WebSocket whose messages hooks see, with 1001; how many are open."""
     def close(self) -> None:
         """Stops accepting and ends every connection."""
+    def flush_traces(self) -> int:
+        """Sends what is recorded of traces, before the worker ends; gives how many requests' spans are not sent yet."""
     def connections(self) -> int:
         """Open client connections of this worker."""
     def stats(self) -> dict[str, int]:

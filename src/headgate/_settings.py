@@ -15,6 +15,7 @@ from .config.http2 import Http2Options
 from .config.limits import LimitsOptions, TimeoutsOptions
 from .config.model import GatewayConfig
 from .config.path import PathOptions
+from .config.tracing import TracingOptions
 from .config.websocket import WebSocketOptions
 from .metrics import Memory, Metrics
 
@@ -129,6 +130,10 @@ class GatewaySettings:
         if self._metrics is None:
             self._metrics = GatewayMetrics(self.background.metrics, self._set)
         return self._metrics
+
+    def tracing(self, otlp: str, **settings: Unpack[TracingOptions]) -> None:
+        """Records requests as traces and sends them to a collector (`http://collector:4318`), such as `sample="1%"`."""
+        self._set("tracing", {"otlp": otlp, **settings})
 
     def server_timing(self, on: bool = True) -> None:
         """Sends the times of hooks and of the server to clients in `Server-Timing`."""

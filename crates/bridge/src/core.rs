@@ -125,10 +125,7 @@ impl Core {
     /// Counts requests in series of these metrics, from the first `apply` after it on.
     #[pyo3(signature = (metrics, /))]
     fn use_metrics(&self, py: Python<'_>, metrics: &Metrics) -> PyResult<()> {
-        self.inside(py, |worker| {
-            worker.use_registry(Arc::clone(&metrics.registry));
-            Ok(())
-        })
+        self.tell(py, |worker| worker.use_registry(Arc::clone(&metrics.registry)))
     }
 
     /// Applies a configuration; requests in flight keep the old one. `ValueError` says what is wrong with it.
@@ -177,10 +174,7 @@ impl Core {
         let (prepared, hooks) = self.prepared.take().ok_or_else(|| {
             PyRuntimeError::new_err("no configuration is prepared; hint: call `prepare` before `commit`")
         })?;
-        self.inside(py, |worker| {
-            worker.commit(prepared);
-            Ok(())
-        })?;
+        self.tell(py, |worker| worker.commit(prepared))?;
         let old = self.hooks.replace(Some(hooks));
         drop(old);
         Ok(())
@@ -196,10 +190,7 @@ impl Core {
     /// configuration without that listener is applied.
     #[pyo3(signature = (name, /))]
     fn unlisten(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        self.inside(py, |worker| {
-            worker.unlisten(name);
-            Ok(())
-        })
+        self.tell(py, |worker| worker.unlisten(name))
     }
 
     /// Accepts connections from a listening socket (TCP or Unix), which it takes over: pass `socket.detach()`.
@@ -249,10 +240,7 @@ impl Core {
         let time = Duration::try_from_secs_f64(seconds)
             .map_err(|_| PyValueError::new_err(format!("`{seconds}` is not a valid time to advance by")))?;
         self.seam.advance(time);
-        self.inside(py, |worker| {
-            worker.advance(time);
-            Ok(())
-        })
+        self.tell(py, |worker| worker.advance(time))
     }
 
     /// For tests: an origin (`https://host`) that is fetched from is served by this socket (`unix:/path`), and no other
@@ -285,10 +273,7 @@ impl Core {
 
     /// Counts one time that Python code has blocked the event loop for too long.
     fn count_stall(&self, py: Python<'_>) -> PyResult<()> {
-        self.inside(py, |worker| {
-            worker.count_stall();
-            Ok(())
-        })
+        self.tell(py, |worker| worker.count_stall())
     }
 
     /// Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each.
@@ -302,18 +287,12 @@ impl Core {
                 let given = key.len();
                 PyValueError::new_err(format!("a key of `{given}` bytes; hint: {TICKET_KEY_BYTES}"))
             })?;
-        self.inside(py, |worker| {
-            worker.use_ticket_keys(&keys);
-            Ok(())
-        })
+        self.tell(py, |worker| worker.use_ticket_keys(&keys))
     }
 
     /// Stops accepting; connections end after their current response, idle ones after a moment.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        self.inside(py, |worker| {
-            worker.drain();
-            Ok(())
-        })
+        self.tell(py, |worker| worker.drain())
     }
 
     /// Closes every WebSocket whose messages hooks see, with 1001; gives how many are open.
@@ -328,6 +307,11 @@ impl Core {
             worker.flush_logs();
             Ok(())
         })
+    }
+
+    /// Sends what is recorded of traces, before the worker ends; gives how many requests' spans are not sent yet.
+    fn flush_traces(&self, py: Python<'_>) -> PyResult<usize> {
+        self.inside(py, |worker| Ok(worker.flush_traces()))
     }
 
     /// Open client connections of this worker.
@@ -358,14 +342,19 @@ impl Core {
 
     /// Flushes the access log.
     fn flush_logs(&self, py: Python<'_>) -> PyResult<()> {
-        self.inside(py, |worker| {
-            worker.flush_logs();
-            Ok(())
-        })
+        self.tell(py, |worker| worker.flush_logs())
     }
 }
 
 impl Core {
+    /// The same as `inside`, of what cannot fail.
+    fn tell(&self, py: Python<'_>, call: impl FnOnce(&Worker)) -> PyResult<()> {
+        self.inside(py, |worker| {
+            call(worker);
+            Ok(())
+        })
+    }
+
     /// Calls the worker where it can spawn tasks; starts it if it is not there yet.
     fn inside<T>(&self, py: Python<'_>, call: impl FnOnce(&Worker) -> PyResult<T>) -> PyResult<T> {
         let _runtime = self.runtime.enter();

@@ -15,6 +15,8 @@ pub mod snapshot;
 mod state;
 mod streams;
 pub mod tables;
+mod trace;
+mod trace_export;
 mod worker;
 
 pub use access_log::HookTime;

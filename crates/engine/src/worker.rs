@@ -23,6 +23,7 @@ use crate::state::connection::Connection;
 use crate::state::Shared;
 use crate::streams::udp::UdpListener;
 use crate::tables::{parse_log, SnapshotError, Tables};
+use crate::trace_export;
 use headgate_net::deadline::SWEEP_MS;
 use headgate_net::limits::Limit;
 use headgate_net::stream::Stream;
@@ -84,6 +85,7 @@ impl Worker {
     /// Puts what was prepared in force, at once and for all that begins from now on. Requests in flight keep the old one.
     pub fn commit(&self, prepared: Prepared) {
         let old = self.shared.replace_tables(prepared.0);
+        self.serve_traces(&old);
         let tables = self.shared.tables();
         if let Some(series) = &tables.series {
             series.release_others();
@@ -102,6 +104,32 @@ impl Worker {
     /// The registry that was given, if any was.
     pub fn registry(&self) -> Option<Arc<Registry>> {
         self.shared.registry.get().cloned()
+    }
+
+    /// Has somebody send what the tracer in force records; that of before ends when all of it is sent.
+    fn serve_traces(&self, old: &Configuration) {
+        let new = self.shared.tables().tracer.clone();
+        if let Some(old) = old
+            .tracer
+            .as_ref()
+            .filter(|old| !new.as_ref().is_some_and(|new| Rc::ptr_eq(old, new)))
+        {
+            old.is_retired.set(true);
+            old.wake.notify_one();
+        }
+        if let Some(tracer) = new.filter(|tracer| !tracer.is_served.replace(true)) {
+            spawn_local(trace_export::serve(self.shared.clone(), tracer));
+        }
+    }
+
+    /// Sends what is recorded of traces now, and nothing of it twice: the worker is about to end. How many requests' spans
+    /// are not sent yet.
+    pub fn flush_traces(&self) -> usize {
+        let tables = self.shared.tables();
+        let Some(tracer) = &tables.tracer else { return 0 };
+        tracer.is_hurried.set(true);
+        tracer.wake.notify_one();
+        tracer.unsent()
     }
 
     /// Takes the keys that tickets of TLS sessions are made with, the newest first; tickets of other keys are void.

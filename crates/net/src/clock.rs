@@ -61,6 +61,12 @@ impl Clock {
     /// Milliseconds since 1970 that a moment of this clock was. Steps of the system's clock are not followed.
     #[inline]
     pub fn unix_ms(&self, moment_us: u64) -> u64 {
-        (self.origin_unix_us + moment_us) / 1000
+        self.unix_us(moment_us) / 1000
+    }
+
+    /// The same in microseconds.
+    #[inline]
+    pub fn unix_us(&self, moment_us: u64) -> u64 {
+        self.origin_unix_us + moment_us
     }
 }

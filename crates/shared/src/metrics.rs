@@ -106,6 +106,8 @@ counters! {
     TimeoutWebSocketPing "timeout_websocket_ping",
     TimeoutWebSocketClose "timeout_websocket_close",
     UpstreamEjections "upstream_ejections",
+    TraceSpansSent "trace_spans_sent",
+    TraceSpansDropped "trace_spans_dropped",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

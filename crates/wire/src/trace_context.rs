@@ -42,7 +42,11 @@ impl TraceParent {
 
     /// The field's value.
     pub fn text(&self) -> String {
-        let Self { trace_id, span_id, is_sampled } = self;
+        let Self {
+            trace_id,
+            span_id,
+            is_sampled,
+        } = self;
         format!("00-{trace_id:032x}-{span_id:016x}-{:02x}", u8::from(*is_sampled))
     }
 }

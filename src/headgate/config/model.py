@@ -26,6 +26,7 @@ from .routes import RouteConfig
 from .secrets import Secret
 from .settings import OneOrMany, Settings
 from .tls import CryptographyConfig
+from .tracing import TracingConfig
 from .units import Duration
 from .upstreams import UpstreamConfig
 from .watchdog import WatchdogConfig
@@ -133,6 +134,9 @@ class GatewayConfig(Settings):
     metrics: MetricsConfig | None = Field(
         default=None,
         description="Counts by route, upstream and server, and where they are read; null is none.",
+    )
+    tracing: TracingConfig | None = Field(
+        default=None, description="Traces of requests, and their collector; null: none."
     )
     server_timing: bool = Field(
         default=False, description="Sends the times of hooks and of the server to clients in Server-Timing."

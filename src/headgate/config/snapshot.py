@@ -19,6 +19,7 @@ from .outliers import outlier_snapshot
 from .routes import ACTIONS, RouteConfig
 from .settings import Settings
 from .snapshot_tls import acme_folder, listener_tls, upstream_tls
+from .tracing import TracingConfig
 from .units import milliseconds, percent
 from .upstreams import UpstreamConfig
 from .websocket import WebSocketConfig
@@ -71,6 +72,7 @@ def snapshot(
             "access_log": _access_log(config.access_log, folder),
             "metrics": config.metrics is not None,
             "acme_challenges": str(acme_folder(config, folder) / "challenges") if config.uses_acme else None,
+            "tracing": _tracing(config.tracing),
             "server_timing": config.server_timing,
             "trusted_proxies": config.trusted_proxies,
             "listeners": _listeners(config, listeners, positions, folder),
@@ -267,6 +269,12 @@ def _access_log(log: AccessLogConfig | None, folder: Path) -> dict[str, Any] | N
         "flush": milliseconds(log.flush),
         "buffer_bytes": log.buffer_bytes,
     }
+
+
+def _tracing(tracing: TracingConfig | None) -> dict[str, Any] | None:
+    if tracing is None:
+        return None
+    return {**tracing.model_dump(), "slow": milliseconds(tracing.slow or 0)}
 
 
 def _milliseconds(waits: Settings) -> dict[str, int]:

@@ -14,6 +14,7 @@ from headgate.control.records import Message
 from headgate.worker.loaded import Loaded
 
 DRAIN_STEP_S = 0.02
+TRACE_STEPS = 100  # of that length, for the last traces
 TURN_S = 0.005  # in which the tasks that accept have run, and ended
 
 Told = dict[str, Any]

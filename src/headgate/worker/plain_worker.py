@@ -17,7 +17,7 @@ from headgate.control.reactor import Reactor
 from headgate.control.records import Message, MessageError
 from headgate.control.signals import SUPERVISORS, Intent, SignalPipe
 from headgate.worker import start
-from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls
+from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, Controls
 from headgate.worker.core_selector import CoreSelector
 from headgate.worker.source import load
 
@@ -119,6 +119,10 @@ def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) ->
     gc.freeze()  # what was loaded stays: later collections need not look at it
     try:
         PlainWorker(channel, Controls(channel, message, loaded, core), Reactor(selector), core).run()
+        for _ in range(TRACE_STEPS):
+            if not core.flush_traces():
+                break
+            core.poll(DRAIN_STEP_S)
     finally:
         core.close()
         for _ in range(END_TURNS):

@@ -24,7 +24,7 @@ from headgate.control.records import Message, MessageError
 from headgate.control.resource_messages import GetResources, NodeSettings, ResourcesLent
 from headgate.control.signals import SUPERVISORS
 from headgate.worker import start
-from headgate.worker.controls import DRAIN_STEP_S, TURN_S, Controls, Refused, Told, read_told
+from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, Controls, Refused, Told, read_told
 from headgate.worker.loaded import Loaded
 from headgate.worker.loop import Loop
 from headgate.worker.source import Source, load
@@ -109,6 +109,7 @@ class Worker:
             if self._drains:
                 await self._drain()
             await self._close_websockets()
+            await self._send_traces()
         finally:
             if self._watchdog:
                 self._watchdog.stop()
@@ -192,6 +193,13 @@ class Worker:
             await asyncio.wait([self._stopped_now], timeout=DRAIN_STEP_S)
             if self._stopped_now.done():
                 return
+
+    async def _send_traces(self) -> None:
+        """Gives what is recorded of traces a moment to reach the collector."""
+        for _ in range(TRACE_STEPS):
+            if not self._core.flush_traces():
+                return
+            await asyncio.sleep(DRAIN_STEP_S)
 
     async def _close_websockets(self) -> None:
         """Closes the remaining WebSockets with 1001, and gives their peers a moment to reply."""

@@ -40,6 +40,7 @@ SEEN: dict[str, dict[str, str]] = {
         "request_id_header": f"{HERE}::request_id_header",
         "access_log": "test_access_log::json_record_tells_everything",
         "metrics": "test_metrics::requests_are_counted_by_route_upstream_method_and_status",
+        "tracing": "test_tracing::a_request_is_one_trace_from_the_client_to_the_server",
         "server_timing": "test_hook_times::server_timing_tells_each_hook_the_server_and_the_whole",
         "watchdog": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
         "error_log": f"{HERE}::error_log_to_a_file_at_a_level",
@@ -394,6 +395,13 @@ SEEN: dict[str, dict[str, str]] = {
         "level": f"{HERE}::error_log_to_a_file_at_a_level",
         "format": "test_access_log::error_log_is_json_when_asked",
         "to": f"{HERE}::error_log_to_a_file_at_a_level",
+    },
+    "TracingConfig": {
+        "otlp": "test_tracing::a_request_is_one_trace_from_the_client_to_the_server",
+        "sample": "test_tracing::servers_are_told_the_decision",
+        "slow": "test_tracing::errors_and_slow_requests_are_recorded_though_nobody_asked",
+        "parent_based": "test_tracing::servers_are_told_the_decision",
+        "service": "test_tracing::a_request_is_one_trace_from_the_client_to_the_server",
     },
     "MetricsConfig": {"listen": "test_metrics::metrics_move_with_their_address"},
     "WatchdogConfig": {

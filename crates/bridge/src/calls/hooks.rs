@@ -249,12 +249,14 @@ impl Subject for Rc<Exchange> {
             .filter(|_| hook.phase.has(Flag::Repeats))
         {
             time.us += us;
+            time.ended_us = self.now_us();
             return;
         }
         hooks.push(HookTime {
             phase: hook.phase.name(),
             name: Rc::clone(&hook.name),
             us,
+            ended_us: self.now_us(),
         });
     }
 

@@ -35,6 +35,8 @@ pub struct Entry<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// Id of the request.
     pub request_id: &'a str,
+    /// Ids of the trace and of the request's span in it; "" without traces.
+    pub trace: (&'a str, &'a str),
     /// Name of the route, "" if none was reached.
     pub route: &'a str,
     /// Name of the upstream, "" if none was chosen.
@@ -104,4 +106,6 @@ pub struct HookTime {
     pub name: Rc<str>,
     /// Microseconds, waiting included.
     pub us: u64,
+    /// When it ended, on the worker's clock.
+    pub ended_us: u64,
 }

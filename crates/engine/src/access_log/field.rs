@@ -26,6 +26,8 @@ pub(super) enum Field {
     Referer,
     UserAgent,
     RequestId,
+    TraceId,
+    SpanId,
     Route,
     Upstream,
     Server,
@@ -47,7 +49,7 @@ pub(super) enum Field {
     ClientSubject,
 }
 
-const FIELDS: [(&str, Field); 35] = [
+const FIELDS: [(&str, Field); 37] = [
     ("time", Field::Time),
     ("time_common", Field::TimeCommon),
     ("time_unix", Field::TimeUnix),
@@ -64,6 +66,8 @@ const FIELDS: [(&str, Field); 35] = [
     ("referer", Field::Referer),
     ("user_agent", Field::UserAgent),
     ("request_id", Field::RequestId),
+    ("trace_id", Field::TraceId),
+    ("span_id", Field::SpanId),
     ("route", Field::Route),
     ("upstream", Field::Upstream),
     ("server", Field::Server),
@@ -123,6 +127,8 @@ impl Field {
             Self::Referer => entry.referer.unwrap_or_default(),
             Self::UserAgent => entry.user_agent.unwrap_or_default(),
             Self::RequestId => entry.request_id.as_bytes(),
+            Self::TraceId => entry.trace.0.as_bytes(),
+            Self::SpanId => entry.trace.1.as_bytes(),
             Self::Route => entry.route.as_bytes(),
             Self::Upstream => entry.upstream.as_bytes(),
             Self::Server => entry.server.as_bytes(),
@@ -241,6 +247,7 @@ mod tests {
     #[test]
     fn hooks_are_listed_with_phase_and_time() {
         let hooks = [("request", 12), ("response", 3)].map(|(phase, us)| HookTime {
+            ended_us: 0,
             phase,
             name: "gate.py:f".into(),
             us,

@@ -20,6 +20,8 @@ pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
     push_optional(b",\"referer\":", entry.referer, line);
     push_optional(b",\"user_agent\":", entry.user_agent, line);
     push_string(b",\"request_id\":\"", entry.request_id.as_bytes(), line);
+    push_string(b"\",\"trace_id\":\"", entry.trace.0.as_bytes(), line);
+    push_string(b"\",\"span_id\":\"", entry.trace.1.as_bytes(), line);
     push_string(b"\",\"route\":\"", entry.route.as_bytes(), line);
     push_string(b"\",\"upstream\":\"", entry.upstream.as_bytes(), line);
     push_string(b"\",\"server\":\"", entry.server.as_bytes(), line);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Hooks;
 use crate::snapshot::Snapshot;
 use crate::tables::{SnapshotError, Tables};
+use crate::trace::Tracer;
 use headgate_net::tls::TicketKeys;
 use headgate_shared::series::Registry;
 
@@ -15,6 +16,8 @@ pub struct Configuration {
     tables: Tables,
     /// The user's code.
     pub hooks: Rc<dyn Hooks>,
+    /// Records requests, where traces are wanted.
+    pub(crate) tracer: Option<Rc<Tracer>>,
 }
 
 impl Configuration {
@@ -25,9 +28,19 @@ impl Configuration {
         ticket_keys: &Arc<TicketKeys>,
         old: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
+        let known = old.and_then(|old| old.tracer.clone());
+        let tracer = snapshot.tracing.clone().map(|settings| {
+            known
+                .filter(|known| known.settings == settings)
+                .unwrap_or_else(|| Rc::new(Tracer::new(settings)))
+        });
         let old = old.map(|old| &old.tables);
         let tables = Tables::build(snapshot, ticket_keys, old)?;
-        Ok(Self { tables, hooks })
+        Ok(Self {
+            tables,
+            hooks,
+            tracer,
+        })
     }
 
     /// See [`Tables::measure`].

@@ -16,6 +16,7 @@ use super::intake::Intake;
 use super::verdict::HookResponse;
 use crate::access_log::HookTime;
 use crate::failure::Failure;
+use crate::trace::{FailedAttempt, Place};
 use headgate_net::clock::Clock;
 use headgate_upstream::{Load, Upstream};
 
@@ -32,6 +33,8 @@ pub struct Timings {
     pub head_us: Cell<u64>,
     /// In hooks, waiting included.
     pub hook_us: Cell<u64>,
+    /// When the last attempt began, on the worker's clock.
+    pub attempt_us: Cell<u64>,
     /// Each hook by itself, where they are logged or sent ([`Tables::wants_hook_times`]).
     pub hooks: RefCell<Vec<HookTime>>,
 }
@@ -58,6 +61,8 @@ pub struct Rare {
     pub loads: RefCell<Vec<Load>>,
     /// The WebSocket that the request opens, where hooks see its messages.
     pub websocket: OnceCell<Rc<Channel>>,
+    /// Attempts that failed, where traces are wanted.
+    pub(crate) failed_attempts: RefCell<Vec<FailedAttempt>>,
     /// The response of a body hook, to be given in place of what the hook was called for.
     pub(crate) hook_response: RefCell<Option<Box<HookResponse>>>,
 }
@@ -106,6 +111,8 @@ pub struct Exchange {
     pub(crate) head_bytes: Cell<u64>,
     /// The limit or timeout that ended this request, for the log; empty if none.
     pub limit: Cell<&'static str>,
+    /// Where the request is in its trace, if traces are wanted.
+    pub(crate) trace: Cell<Option<Place>>,
     /// How many requests of the gateway itself led to this one; 0 for a client's.
     pub depth: Cell<u8>,
     /// Where the time went.
@@ -148,6 +155,7 @@ impl Exchange {
             response_bytes: Cell::new(0),
             head_bytes: Cell::new(0),
             limit: Cell::new(""),
+            trace: Cell::new(None),
             depth: Cell::new(0),
             timings: Timings::default(),
             is_body_open: Cell::new(false),

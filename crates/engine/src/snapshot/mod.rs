@@ -51,6 +51,9 @@ pub struct Snapshot {
     /// Whether requests are counted by route, upstream and server.
     #[serde(default)]
     pub metrics: bool,
+    /// Where traces go; absent: requests are in none.
+    #[serde(default)]
+    pub tracing: Option<Tracing>,
     /// Whether responses have a Server-Timing field.
     #[serde(default)]
     pub server_timing: bool,
@@ -203,6 +206,22 @@ pub enum CertificateFact {
     Names,
     /// Percent-encoded PEM.
     Pem,
+}
+
+/// Which requests are recorded as traces, and where these go.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Tracing {
+    /// The collector's URL, without `/v1/traces`.
+    pub otlp: String,
+    /// The share of requests, from 0 to 1.
+    pub sample: f64,
+    /// Requests that took so long are recorded in any case, in milliseconds; 0 for none.
+    pub slow: u64,
+    /// Whether a client's decision holds.
+    pub parent_based: bool,
+    /// The name of this service.
+    pub service: String,
 }
 
 /// Where and how requests are logged.

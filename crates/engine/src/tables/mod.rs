@@ -129,7 +129,7 @@ impl Tables {
             acme_challenges: snapshot.acme_challenges.map(Into::into),
             access_log,
             server_timing: snapshot.server_timing,
-            wants_hook_times: log_wants || snapshot.server_timing,
+            wants_hook_times: log_wants || snapshot.server_timing || snapshot.tracing.is_some(),
             log_flush_ms,
             phase_hooks: snapshot.hooks,
             functions,

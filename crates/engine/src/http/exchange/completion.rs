@@ -9,6 +9,7 @@ use crate::access_log::{Entry, TlsFacts};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Step;
+use crate::http::exchange::tracing;
 use crate::snapshot::Phase;
 use crate::state::connection::Connection;
 use crate::tables::series::{Finished, SeriesTable};
@@ -26,6 +27,10 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
     metrics.add(Counter::ResponseBytes, exchange.response_bytes.get());
     if let Some(series) = &tables.series {
         measure(connection, exchange, tables, series);
+    }
+    if let Some(tracer) = &tables.tracer {
+        let clock = &connection.shared.clock;
+        tracing::end(tracer, exchange, tables, clock, clock.tick());
     }
     // a subrequest is a part of the request that made it
     if tables.access_log.is_some() && connection.depth == 0 {
@@ -96,7 +101,11 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
     let named = exchange.at_address.borrow();
     let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
     let upstream = named.as_ref().or(of_tables);
+    let place = exchange.trace.get().map(|place| place.own);
+    let trace_id = place.map_or_else(String::new, |own| format!("{:032x}", own.trace_id));
+    let span_id = place.map_or_else(String::new, |own| format!("{:016x}", own.span_id));
     log.record(&Entry {
+        trace: (&trace_id, &span_id),
         time_unix_ms: clock.unix_ms(started),
         client: &exchange.client.address,
         method: request.method(),

@@ -10,6 +10,7 @@ mod completion;
 mod paths;
 mod routing;
 mod tls_rules;
+mod tracing;
 
 use std::rc::Rc;
 
@@ -66,6 +67,9 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
             .and_then(accepted_request_id)
             .unwrap_or_else(own);
         exchange.id.replace(id);
+    }
+    if let Some(tracer) = tables.tracer.as_ref().filter(|_| connection.depth == 0) {
+        tracing::begin(tracer, &exchange, now / 1000);
     }
     let active = ActiveGuard::begin(connection);
 

@@ -33,6 +33,7 @@ use crate::http::reply::{stripped_path, Outcome};
 use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
 use crate::state::Shared;
+use crate::trace::FailedAttempt;
 use attempt::{AttemptFailed, Ready};
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{FailedBy, Lease, Upstream};
@@ -190,6 +191,16 @@ fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool
     }
     exchange.attempt.set(exchange.attempt.get() + 1);
     exchange.server.set(Some(server));
+    if let Some(place) = exchange.trace.get() {
+        exchange.timings.attempt_us.set(shared.clock.now_us());
+        let told = place.of_attempt(exchange.attempt.get()).text();
+        // it was there before, and its new value has nothing that a field may not hold
+        let _ = exchange
+            .request
+            .borrow_mut()
+            .head
+            .set(b"traceparent", told.as_bytes());
+    }
     Lease::new(shared.metrics.clone(), plan.upstream, server)
 }
 
@@ -203,12 +214,26 @@ fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) {
         .responded(server, shared.clock.now_ms(), (status, took_us), &shared.metrics);
 }
 
-fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failure: &Failure) {
+fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failed: &Failure) {
     shared.metrics.count(Counter::UpstreamFailures);
     if let Some(series) = &plan.tables.series {
         series.attempt_failed(plan.exchange.configured_upstream(), server);
     }
-    let by = FailedBy::of(failure.kind.facts().name);
+    if plan.exchange.trace.get().is_some() {
+        let timings = &plan.exchange.timings;
+        plan.exchange
+            .rare()
+            .failed_attempts
+            .borrow_mut()
+            .push(FailedAttempt {
+                number: plan.exchange.attempt.get(),
+                server: plan.upstream.servers[server].name.clone(),
+                error: failed.kind.name(),
+                start_us: shared.clock.unix_us(timings.attempt_us.get()),
+                end_us: shared.clock.unix_us(shared.clock.tick()),
+            });
+    }
+    let by = FailedBy::of(failed.kind.facts().name);
     plan.upstream
         .failed(server, shared.clock.now_ms(), by, &shared.metrics);
 }

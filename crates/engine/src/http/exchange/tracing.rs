@@ -1,0 +1,83 @@
+//! A request's place in its trace, from its begin to the record at its end.
+
+use headgate_wire::TraceParent;
+
+use crate::failure::Failure;
+use crate::hooks::configuration::Configuration;
+use crate::hooks::exchange::Exchange;
+use crate::trace::{Attempt, Hook, Request, Tracer};
+use headgate_net::clock::Clock;
+
+/// Gives the request its place, and tells hooks and servers with `traceparent`.
+pub(super) fn begin(tracer: &Tracer, exchange: &Exchange, now_ms: u64) {
+    let mut request = exchange.request.borrow_mut();
+    let parent = {
+        let mut values = request.head.get_all(b"traceparent");
+        let first = values.next().and_then(TraceParent::parse);
+        // two of them are none (W3C Trace Context, section 3.2.2)
+        first.filter(|_| values.next().is_none())
+    };
+    if parent.is_none() {
+        // it says more about a parent that is not known
+        request.head.remove(b"tracestate");
+    }
+    let place = tracer.place(parent, now_ms);
+    let text = place.own.text();
+    request.head.remove(b"traceparent");
+    if request.head.add(b"traceparent", text.as_bytes()).is_ok() {
+        exchange.trace.set(Some(place));
+    }
+}
+
+/// Records the request, if it is one of those that are.
+pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, clock: &Clock, now_us: u64) {
+    let Some(place) = exchange.trace.get() else { return };
+    let started = exchange.timings.started_us.get();
+    if !tracer.keeps(&place, exchange.status.get(), now_us.saturating_sub(started)) {
+        return;
+    }
+    let request = exchange.request.borrow();
+    let named = exchange.at_address.borrow();
+    let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
+    let upstream = named.as_ref().or(of_tables);
+    let last = upstream
+        .zip(exchange.server.get())
+        .map(|(upstream, server)| Attempt {
+            number: exchange.attempt.get(),
+            upstream: &upstream.name,
+            server: &upstream.servers[server].name,
+            start_us: clock.unix_us(exchange.timings.attempt_us.get()),
+            has_responded: exchange.timings.head_us.get() > 0,
+        });
+    let failure = exchange.failure.borrow();
+    let hooks = exchange.timings.hooks.borrow();
+    let failed = exchange.known_rare().map(|rare| rare.failed_attempts.borrow());
+    let id = exchange.id.borrow();
+    let route = exchange.route.get();
+    tracer.record(&Request {
+        place,
+        method: request.method(),
+        route: route.map_or("", |route| &tables.routes[route].name),
+        path: request.path(),
+        host: request.host(),
+        client: &exchange.client.address,
+        request_id: &id,
+        status: exchange.status.get(),
+        error: failure
+            .as_ref()
+            .map_or("", |failure: &Failure| failure.kind.name()),
+        start_us: clock.unix_us(started),
+        end_us: clock.unix_us(now_us),
+        last,
+        failed: failed.as_deref().map_or(&[], Vec::as_slice),
+        hooks: hooks
+            .iter()
+            .map(|hook| Hook {
+                phase: hook.phase,
+                name: &hook.name,
+                start_us: clock.unix_us(hook.ended_us.saturating_sub(hook.us)),
+                end_us: clock.unix_us(hook.ended_us),
+            })
+            .collect(),
+    });
+}

@@ -1,0 +1,279 @@
+//! Traces: which requests are recorded, and the spans that wait to be sent to a collector.
+//!
+//! # How it works
+//! Every request gets a place in a trace (W3C Trace Context): that of its client, or a new one. Whether it is recorded is
+//! decided at its begin, and told to servers; one that failed or was slow is recorded here all the same at its end. A
+//! recorded request leaves its spans as text in a queue that is bounded: what finds no room is dropped and counted.
+
+mod spans;
+
+use std::cell::{Cell, RefCell};
+use std::collections::hash_map::RandomState;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+
+use headgate_wire::TraceParent;
+use tokio::sync::Notify;
+
+use crate::snapshot;
+pub(crate) use spans::{Attempt, FailedAttempt, Hook, Request};
+
+/// Requests whose spans wait.
+const MOST_WAITING: usize = 2_048;
+/// Bytes of all of them.
+const MOST_BYTES: usize = 8 << 20;
+/// Requests whose spans are sent at once.
+pub(crate) const MOST_IN_BATCH: usize = 512;
+/// Requests a second that are recorded because their client has asked for it; of more the ratio decides.
+const MOST_ASKED_FOR: u32 = 100;
+
+/// Where a request is in its trace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The request's own span, and what servers are told.
+    pub(crate) own: TraceParent,
+    /// The span that led to it.
+    pub(crate) parent: Option<u64>,
+}
+
+impl Place {
+    /// What the server of an attempt is told: the attempt has a span of its own.
+    pub(crate) fn of_attempt(&self, number: u32) -> TraceParent {
+        TraceParent {
+            span_id: derived(self.own.span_id, u64::from(number)),
+            ..self.own
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Tracer {
+    pub(crate) settings: snapshot::Tracing,
+    random: Cell<u64>,
+    /// A second of the worker's clock, and how many clients have asked in it.
+    asked: Cell<(u64, u32)>,
+    waiting: RefCell<VecDeque<(String, u64)>>,
+    bytes: Cell<usize>,
+    /// Spans that found no room.
+    pub(crate) dropped: Cell<u64>,
+    /// Spans are on their way to the collector.
+    pub(crate) is_sending: Cell<bool>,
+    /// Somebody sends what waits.
+    pub(crate) is_served: Cell<bool>,
+    /// No request counts on it any more: what waits is sent, and then it ends.
+    pub(crate) is_retired: Cell<bool>,
+    /// The worker is about to end: nothing is tried again.
+    pub(crate) is_hurried: Cell<bool>,
+    pub(crate) wake: Notify,
+}
+
+impl Tracer {
+    pub(crate) fn new(settings: snapshot::Tracing) -> Self {
+        // seeded by the system, once a process
+        let random = RandomState::new().build_hasher().finish();
+        Self {
+            settings,
+            random: Cell::new(random),
+            asked: Cell::default(),
+            waiting: RefCell::default(),
+            bytes: Cell::new(0),
+            dropped: Cell::new(0),
+            is_sending: Cell::new(false),
+            is_served: Cell::new(false),
+            is_retired: Cell::new(false),
+            is_hurried: Cell::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The place of a request, by what its client has said.
+    pub(crate) fn place(&self, parent: Option<TraceParent>, now_ms: u64) -> Place {
+        let trace_id = parent.map_or_else(
+            || u128::from(self.next()) << 64 | u128::from(self.next()),
+            |parent| parent.trace_id,
+        );
+        let is_sampled = match parent {
+            Some(parent) if self.settings.parent_based => {
+                parent.is_sampled && (self.may_ask(now_ms) || self.is_chosen(trace_id))
+            }
+            _ => self.is_chosen(trace_id),
+        };
+        Place {
+            own: TraceParent {
+                trace_id,
+                span_id: self.next(),
+                is_sampled,
+            },
+            parent: parent.map(|parent| parent.span_id),
+        }
+    }
+
+    /// Whether a request is recorded, now that its end is known.
+    pub(crate) fn keeps(&self, place: &Place, status: u16, total_us: u64) -> bool {
+        let slow_us = self.settings.slow.saturating_mul(1_000);
+        place.own.is_sampled || status >= 500 || (slow_us > 0 && total_us >= slow_us)
+    }
+
+    /// Leaves the spans of one request to be sent.
+    pub(crate) fn record(&self, request: &Request<'_>) {
+        let (text, spans) = request.spans();
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= MOST_WAITING || self.bytes.get() + text.len() > MOST_BYTES {
+            self.dropped.set(self.dropped.get() + spans);
+            return;
+        }
+        self.bytes.set(self.bytes.get() + text.len());
+        waiting.push_back((text, spans));
+        if waiting.len() == MOST_IN_BATCH {
+            self.wake.notify_one();
+        }
+    }
+
+    /// How many requests' spans wait or are on their way.
+    pub(crate) fn unsent(&self) -> usize {
+        self.waiting.borrow().len() + usize::from(self.is_sending.get())
+    }
+
+    /// The body of the next export, and how many spans are in it.
+    pub(crate) fn take(&self) -> Option<(String, u64)> {
+        let mut waiting = self.waiting.borrow_mut();
+        let count = waiting.len().min(MOST_IN_BATCH);
+        if count == 0 {
+            return None;
+        }
+        let (mut texts, mut spans) = (Vec::with_capacity(count), 0);
+        for (text, number) in waiting.drain(..count) {
+            self.bytes.set(self.bytes.get() - text.len());
+            spans += number;
+            texts.push(text);
+        }
+        Some((spans::export(&self.settings.service, &texts), spans))
+    }
+
+    /// By the trace's id alone, so that gateways with one ratio choose the same.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a ratio need not be exact"
+    )]
+    fn is_chosen(&self, trace_id: u128) -> bool {
+        let low = trace_id as u64;
+        (low as f64) < self.settings.sample * u64::MAX as f64
+    }
+
+    fn may_ask(&self, now_ms: u64) -> bool {
+        let second = now_ms / 1000;
+        let (last, count) = self.asked.get();
+        let count = if last == second { count + 1 } else { 1 };
+        self.asked.set((second, count));
+        count <= MOST_ASKED_FOR
+    }
+
+    /// A number that nobody else has, never 0.
+    fn next(&self) -> u64 {
+        let seed = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(seed);
+        mixed(seed)
+    }
+}
+
+/// A span's id from another's.
+fn derived(id: u64, number: u64) -> u64 {
+    mixed(id.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (2014); never 0.
+fn mixed(seed: u64) -> u64 {
+    let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tracer(sample: f64, parent_based: bool) -> Tracer {
+        Tracer::new(snapshot::Tracing {
+            otlp: "http://127.0.0.1:4318".to_owned(),
+            sample,
+            slow: 1_000,
+            parent_based,
+            service: "gate".to_owned(),
+        })
+    }
+
+    fn parent(is_sampled: bool) -> Option<TraceParent> {
+        Some(TraceParent {
+            trace_id: 1 << 63 | 7,
+            span_id: 9,
+            is_sampled,
+        })
+    }
+
+    #[test]
+    fn the_decision_of_a_parent_is_passed_on_and_without_one_the_ratio_decides() {
+        for (sample, parent_based, asked, is_sampled) in [
+            (0.0, true, parent(true), true),
+            (1.0, true, parent(false), false),
+            (0.0, false, parent(true), false),
+            (1.0, false, parent(false), true),
+            (0.0, true, None, false),
+            (1.0, true, None, true),
+        ] {
+            let place = tracer(sample, parent_based).place(asked, 5);
+            assert_eq!(
+                place.own.is_sampled, is_sampled,
+                "{sample} {parent_based} {asked:?}"
+            );
+            assert_eq!(place.parent, asked.map(|asked| asked.span_id));
+            if let Some(asked) = asked {
+                assert_eq!(place.own.trace_id, asked.trace_id);
+            }
+            assert_ne!(place.own.span_id, place.of_attempt(1).span_id);
+            assert_ne!(place.of_attempt(2).span_id, place.of_attempt(1).span_id);
+        }
+    }
+
+    #[test]
+    fn clients_cannot_have_everything_recorded() {
+        let tracer = tracer(0.0, true);
+        let recorded = (0..1_000)
+            .filter(|_| tracer.place(parent(true), 5).own.is_sampled)
+            .count();
+        assert_eq!(recorded, MOST_ASKED_FOR as usize);
+        assert!(tracer.place(parent(true), 1_005).own.is_sampled);
+    }
+
+    #[test]
+    fn errors_and_slow_requests_are_kept_though_servers_were_told_otherwise() {
+        let tracer = tracer(0.0, true);
+        let place = tracer.place(None, 5);
+        assert!(!place.own.is_sampled);
+        assert!(!tracer.keeps(&place, 404, 999_999));
+        assert!(tracer.keeps(&place, 500, 1) && tracer.keeps(&place, 200, 1_000_000));
+    }
+
+    #[test]
+    fn the_ratio_holds() {
+        let tracer = tracer(0.1, true);
+        let chosen = (0..10_000)
+            .filter(|_| tracer.place(None, 5).own.is_sampled)
+            .count();
+        assert!((800..1_200).contains(&chosen), "{chosen}");
+    }
+
+    #[test]
+    fn what_finds_no_room_is_dropped_and_counted() {
+        let tracer = tracer(1.0, true);
+        for _ in 0..MOST_WAITING + 10 {
+            tracer.record(&Request::example());
+        }
+        assert_eq!((tracer.dropped.get(), tracer.unsent()), (20, MOST_WAITING));
+        let (body, spans) = tracer.take().expect("some wait");
+        assert_eq!(spans, 2 * MOST_IN_BATCH as u64);
+        let told: serde_json::Value = serde_json::from_str(&body).expect("it is JSON");
+        let spans = &told["resourceSpans"][0]["scopeSpans"][0]["spans"];
+        assert_eq!(spans.as_array().map(Vec::len), Some(2 * MOST_IN_BATCH));
+    }
+}

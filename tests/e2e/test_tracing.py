@@ -1,0 +1,258 @@
+"""Traces: what clients and servers are told, what is recorded, and that a collector delays nobody."""
+
+import json
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, free_port
+from e2e.kit.client import format_request
+from e2e.kit.origin import PROBE_PATH
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+class Collector:
+    """Takes exports, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.all: list[dict[str, Any]] = []
+        self.statuses: list[int] = []
+        """What it answers to the next exports; 200 to all after."""
+        self.exports = 0
+        self.services: list[str] = []
+        self.origin = Origin()
+        self.origin.on("/v1/traces", self._take)
+
+    def _take(self, call: Call) -> None:
+        self.exports += 1
+        call.read_body()
+        if self.statuses:
+            call.respond(b"{}", status=f"{self.statuses.pop(0)} Told")
+            return
+        told = json.loads(call.read_body())
+        for resource in told["resourceSpans"]:
+            self.services += [one["value"]["stringValue"] for one in resource["resource"]["attributes"]]
+            for scope in resource["scopeSpans"]:
+                self.all += scope["spans"]
+        call.respond(b'{"partialSuccess":{}}')
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.origin.address}"
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """All but those of the kit's probes."""
+        probes = {span["traceId"] for span in self.all if attribute(span, "url.path") == PROBE_PATH}
+        return [span for span in self.all if span["traceId"] not in probes]
+
+    def of_kind(self, kind: int) -> list[dict[str, Any]]:
+        return [span for span in self.spans if span["kind"] == kind]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.origin.stop()
+
+
+def traced(serve: Serve, origin: Origin, collector: Collector, **options: Any) -> RunningGateway:
+    return serve(
+        {
+            "tracing": {"otlp": collector.url, "service": "edge", **options},
+            "upstreams": {"app": {"servers": [origin.address]}},
+            "routes": [{"to": "app", "name": "api"}],
+            "access_log": {"flush": "50ms"},
+        }
+    )
+
+
+def attribute(span: dict[str, Any], key: str) -> Any:
+    found = [one["value"] for one in span["attributes"] if one["key"] == key]
+    return next(iter(found[0].values())) if found else None
+
+
+def test_a_request_is_one_trace_from_the_client_to_the_server(
+    serve: Serve, origin: Origin, collector: Collector
+) -> None:
+    gateway = traced(serve, origin, collector, sample=0)
+    fields = [("traceparent", PARENT + "1"), ("tracestate", "a=1"), ("baggage", "user=7")]
+    assert gateway.get("/in-trace?x=1", fields).status == 200
+    told = origin.wait_for("/in-trace")
+    assert (told.get("tracestate"), told.get("baggage")) == ("a=1", "user=7")
+    version, trace, span, flags = (told.get("traceparent") or "").split("-")
+    assert (version, trace, flags) == ("00", TRACE, "01")
+    eventually(lambda: len(collector.spans) == 2, "both spans", within=20)
+    (server,), (client,) = collector.of_kind(2), collector.of_kind(3)
+    assert server["traceId"] == client["traceId"] == TRACE
+    assert server["parentSpanId"] == "b7ad6b7169203331" and client["parentSpanId"] == server["spanId"]
+    assert client["spanId"] == span
+    assert server["name"] == "GET api" and attribute(server, "http.response.status_code") == "200"
+    assert attribute(server, "url.path") == "/in-trace"
+    assert attribute(client, "server.address") == origin.address
+    start, end = int(server["startTimeUnixNano"]), int(server["endTimeUnixNano"])
+    assert start <= int(client["startTimeUnixNano"]) <= int(client["endTimeUnixNano"]) <= end
+    assert abs(start / 1e9 - time.time()) < 60
+    record = gateway.access_record(target="/in-trace?x=1")
+    assert (record["trace_id"], record["span_id"]) == (TRACE, server["spanId"])
+    assert gateway.counter("trace_spans_sent") >= 2 and set(collector.services) == {"edge"}
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "flags"),
+    [
+        ("1", {"sample": 0}, "01"),
+        ("0", {"sample": "100%"}, "00"),
+        ("1", {"sample": 0, "parent_based": False}, "00"),
+        ("0", {"sample": 1, "parent_based": False}, "01"),
+        (None, {"sample": 0}, "00"),
+        (None, {"sample": 1}, "01"),
+    ],
+)
+def test_servers_are_told_the_decision(
+    serve: Serve,
+    origin: Origin,
+    collector: Collector,
+    said: str | None,
+    options: dict[str, Any],
+    flags: str,
+) -> None:
+    gateway = traced(serve, origin, collector, **options)
+    fields = [("traceparent", PARENT + said)] if said else []
+    gateway.get("/decided", fields)
+    told = origin.wait_for("/decided").get("traceparent") or ""
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-" + flags, told)
+    assert (TRACE in told) is (said is not None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("traceparent", "00-zz")],
+        [("traceparent", PARENT + "1"), ("traceparent", PARENT + "1")],
+        [("traceparent", "\x7f" * 55)],
+        [("traceparent", f"00-{'0' * 32}-b7ad6b7169203331-01")],
+    ],
+)
+def test_a_parent_that_is_not_valid_begins_a_new_trace(
+    serve: Serve, origin: Origin, collector: Collector, fields: list[tuple[str, str]]
+) -> None:
+    gateway = traced(serve, origin, collector)
+    with gateway.client() as client:
+        client.send(format_request("GET", "/new", [*fields, ("tracestate", "a=1")]))
+        if client.response().status == 400:
+            return  # no field value at all
+    told = origin.wait_for("/new")
+    assert len(told.all("traceparent")) == 1 and TRACE not in (told.get("traceparent") or "")
+    assert told.get("tracestate") is None
+
+
+def test_errors_and_slow_requests_are_recorded_though_nobody_asked(
+    serve: Serve, origin: Origin, collector: Collector
+) -> None:
+    def late(call: Call) -> None:
+        threading.Event().wait(3.2)  # what is measured is this delay
+        call.respond(b"late")
+
+    origin.on("/late", late)
+    origin.on("/broken", lambda call: call.respond(b"broken", status="503 Broken"))
+    gateway = traced(serve, origin, collector, sample=0, slow="3s")
+    for path in ("/fast", "/late", "/broken"):
+        gateway.get(path)
+    eventually(lambda: len(collector.of_kind(2)) == 2, "the slow one and the broken one", within=20)
+    slow, broken = collector.of_kind(2)
+    assert (attribute(slow, "url.path"), slow["status"]) == ("/late", {})
+    assert (attribute(broken, "url.path"), broken["status"]) == ("/broken", {"code": 2})
+
+
+def test_each_attempt_and_each_hook_has_a_span(serve: Serve, origin: Origin, collector: Collector) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    gateway = serve(
+        """
+from headgate import Gateway
+gate = Gateway()
+gate.listen(LISTEN)
+gate.tracing(COLLECTOR, sample=1)
+app = gate.upstream("app", DEAD, ORIGIN)
+
+@gate.route("/*", to=app)
+def look(request):
+    assert "traceparent" in request.headers
+""",
+        names={"COLLECTOR": collector.url, "DEAD": dead, "ORIGIN": origin.address},
+    )
+    gateway.get("/twice")
+    gateway.get("/twice")
+
+    def both() -> list[dict[str, Any]] | None:
+        failed = [span for span in collector.of_kind(3) if attribute(span, "server.address") == dead]
+        return failed if failed and collector.of_kind(1) else None
+
+    failed = eventually(both, "an attempt at the dead server", within=20)
+    assert failed and failed[0]["status"] == {"code": 2} and attribute(failed[0], "error.type") == "connect_failed"
+    again = [
+        span
+        for span in collector.of_kind(3)
+        if span["traceId"] == failed[0]["traceId"] and span["spanId"] != failed[0]["spanId"]
+    ]
+    assert [attribute(span, "http.request.resend_count") for span in again] == ["1"]
+    assert attribute(collector.of_kind(1)[0], "headgate.phase") == "request"
+
+
+def test_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
+    serve: Serve, origin: Origin, collector: Collector
+) -> None:
+    gateway = traced(serve, origin, collector, sample=1)
+    eventually(lambda: collector.all, "the export of the kit's probes", within=20)
+    before = collector.exports
+    collector.statuses = [503, 429]
+    gateway.get("/again")
+    eventually(lambda: len(collector.spans) == 2, "the third export", within=30)
+    assert gateway.counter("trace_spans_dropped") == 0
+    collector.statuses = [400]
+    gateway.get("/refused")
+    eventually(lambda: gateway.counter("trace_spans_dropped") == 2, "both are dropped", within=20)
+    assert collector.exports == before + 4
+
+
+def test_collector_that_never_answers_delays_neither_requests_nor_the_stop(
+    serve: Serve, origin: Origin
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        gateway = serve(
+            {
+                "tracing": {"otlp": f"http://127.0.0.1:{deaf.getsockname()[1]}", "sample": 1},
+                "routes": [{"to": origin.address}],
+            }
+        )
+        for _ in range(20):
+            assert gateway.get("/").status == 200
+        began = time.monotonic()
+        gateway.signal(signal.SIGQUIT)
+        assert gateway.process.wait(timeout=20) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_what_is_recorded_last_is_sent_before_the_worker_ends(
+    serve: Serve, origin: Origin, collector: Collector
+) -> None:
+    gateway = traced(serve, origin, collector, sample=1)
+    assert gateway.get("/last").status == 200
+    gateway.signal(signal.SIGQUIT)
+    assert gateway.process.wait(timeout=20) == 0
+    assert "/last" in [attribute(span, "url.path") for span in collector.of_kind(2)]
+
+
+def test_hostile_values_are_escaped(serve: Serve, origin: Origin, collector: Collector) -> None:
+    gateway = traced(serve, origin, collector, sample=1)
+    gateway.get('/%00"<script>%0a\\', [("User-Agent", '"}]}')])
+    eventually(lambda: collector.of_kind(2), "an export that is JSON", within=20)
+    assert attribute(collector.of_kind(2)[0], "url.path").startswith('/%00"<script>')
