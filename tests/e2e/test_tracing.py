@@ -197,7 +197,11 @@ def look(request):
         return failed if failed and collector.of_kind(1) else None
 
     failed = eventually(both, "an attempt at the dead server", within=20)
-    assert failed and failed[0]["status"] == {"code": 2} and attribute(failed[0], "error.type") == "connect_failed"
+    assert (
+        failed
+        and failed[0]["status"] == {"code": 2}
+        and attribute(failed[0], "error.type") == "connect_failed"
+    )
     again = [
         span
         for span in collector.of_kind(3)
