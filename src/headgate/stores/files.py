@@ -111,7 +111,9 @@ class FilesStore(WatchedStore):
         """Looks also where the kernel gives no events (NFS, bind mounts of other hosts)."""
         while True:
             await asyncio.sleep(min(POLL_S, self.timing.poll_s))
-            self._touch()
+            if paths := await asyncio.to_thread(self._folder.differing):
+                self._touch(paths)
+            self.wake()  # the history may have changed without an event, too
 
     async def close(self) -> None:
         """See `Store`."""

@@ -51,6 +51,13 @@ class ConfigurationFolder:
         self._in_memory: tempfile.TemporaryDirectory[str] | None = None
         self._epoch = ""
 
+    def differing(self) -> set[Path]:
+        """The files that changed without an event; takes no lock, so writers do not wait for a look at many files."""
+        try:
+            return self._tree.differing()
+        except StoreUnavailable:
+            return set()  # who reads the folder is told
+
     def close(self) -> None:
         """Removes a history that is in memory."""
         if self._in_memory is not None:

@@ -87,6 +87,12 @@ class FolderTree:
                 self._known[path] = (signature, found)
         return keys
 
+    def differing(self) -> set[Path]:
+        """The files that are not as they were when they were read; may be called in any thread, takes no lock."""
+        known = {path: one[0] for path, one in list(self._known.items())}
+        now = self._signatures()
+        return {path for path in known.keys() | now.keys() if known.get(path) != now.get(path)}
+
     @property
     def has_links(self) -> bool:
         """Whether files are reached by links, so that a change elsewhere changes them."""
