@@ -16,7 +16,7 @@ from e2e.kit.client import RawClient, format_request
 from e2e.kit.gateway import run_cli
 
 EXITS = """
-import asyncio, sys, time
+import asyncio, os, sys, time
 
 def leave(how):
     while how == "never":
@@ -28,6 +28,8 @@ def leave(how):
         raise ValueError("left by an exception")
     if how == "exit":
         sys.exit(0)
+    if how == "hard-exit":
+        os._exit(0)
     if how == "interrupt":
         raise KeyboardInterrupt
     if how == "cancelled":
@@ -365,6 +367,7 @@ HEAD = "from headgate import Gateway\ngate = Gateway()\ngate.listen(LISTEN)\ngat
 STARTS = [
     *((entry, "exit") for entry in AT_START),
     *(("startup", how) for how in HOWS if how != "exit"),
+    ("load", "hard-exit"),
     *((entry, "never") for entry in ("load", "startup", "startup-async")),
 ]
 """Each entry, and each exit of one: they end in the same place, and take their time. Reloads have the product."""
@@ -409,7 +412,7 @@ def test_what_ends_the_start_of_a_new_version_leaves_the_old_one(
     eventually(lambda: len(reloaded.ask()["workers"]) == 1, "nothing of the new version is left")
 
 
-@pytest.mark.parametrize("how", [*HOWS, "never"])
+@pytest.mark.parametrize("how", [*HOWS, "hard-exit", "never"])
 @pytest.mark.parametrize("entry", ["load", "plugin-setup"])
 @pytest.mark.parametrize("command", ["check", "routes"])
 def test_what_ends_the_loading_is_told_by_commands_with_its_line(

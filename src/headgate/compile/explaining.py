@@ -18,6 +18,7 @@ from headgate.gateway import Gateway
 from headgate.phases import PHASES
 
 from .fresh_imports import SecondLoad
+from .hard_exits import HardExit
 
 
 def problem(error: BaseException, file: Path) -> Problem:
@@ -50,8 +51,9 @@ def _exit(error: SystemExit, file: Path, where: Where) -> Problem:
             "read settings from the environment, or parse under `if __name__ == '__main__':`",
             where,
         )
+    call = "os._exit" if isinstance(error, HardExit) else "sys.exit"
     return Problem(
-        f"`{file.name}` calls `sys.exit({'' if error.code is None else repr(error.code)})` while it is loaded",
+        f"`{file.name}` calls `{call}({'' if error.code is None else repr(error.code)})` while it is loaded",
         "raise an exception to refuse to start, or exit under `if __name__ == '__main__':`",
         where,
     )

@@ -15,6 +15,7 @@ from headgate.gateway import Gateway
 
 from .allocation import without_collecting
 from .fresh_imports import import_fresh_from
+from .hard_exits import without_hard_exits
 from .module import refuse_shadows, run_file
 
 _NAMES = ("gate.py", "gate.yaml", "gate.yml", "gate.toml", "gate.json")
@@ -22,6 +23,7 @@ _NAMES = ("gate.py", "gate.yaml", "gate.yml", "gate.toml", "gate.json")
 
 
 @ended_in_time()
+@without_hard_exits()
 @without_collecting()
 def load(path: str | os.PathLike[str]) -> Gateway:
     """Loads a gateway from a file, by its suffix; raises `ConfigError` if it is invalid."""
