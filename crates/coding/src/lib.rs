@@ -29,7 +29,7 @@ pub enum Coding {
 
 /// A coded body that cannot be read: its sender's fault.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body is not what its content-encoding says")]
+#[error("the body does not match its content-encoding")]
 pub struct CodingBroken;
 
 impl Coding {

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// A host, path or field pattern that cannot be understood; names the pattern and says how to write it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("bad {kind} pattern `{pattern}`: {problem}\nhint: {hint}")]
+#[error("`{pattern}` is not a valid {kind} pattern: {problem}\nhint: {hint}")]
 pub struct PatternError {
     kind: &'static str,
     pattern: String,
@@ -42,7 +42,7 @@ impl PatternError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RouteError {
     /// A method that is not a token (RFC 9110, section 9.1).
-    #[error("bad method `{method}` in route {route}\nhint: a method is a word such as `GET`; leave the list empty for all")]
+    #[error("`{method}` in route {route} is not a valid method\nhint: a method is a token such as `GET`; an empty list allows all")]
     Method {
         /// Index of the route.
         route: usize,
@@ -50,7 +50,7 @@ pub enum RouteError {
         method: String,
     },
     /// More routes than a router holds (`u32::MAX`).
-    #[error("too many routes: {count}\nhint: a router holds at most 4294967295")]
+    #[error("too many routes: {count}\nhint: a router can have at most 4294967295")]
     TooMany {
         /// How many were given.
         count: usize,

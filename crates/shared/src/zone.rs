@@ -20,7 +20,7 @@ pub enum ZoneError {
     #[error("cannot map the zone: {0}")]
     Io(#[from] io::Error),
     /// The file may shrink under its readers, so it was not made by [`Zone::create`].
-    #[error("the file is not sealed\nhint: pass on the descriptor that `Zone::create` made")]
+    #[error("the file is not sealed\nhint: use the descriptor that `Zone::create` made")]
     NotSealed,
     /// The header is not that of a zone.
     #[error("the file is not a zone")]
@@ -32,7 +32,7 @@ pub enum ZoneError {
         found: u64,
     },
     /// The sizes in the header are past the limits or do not fit the file.
-    #[error("the zone says {slots} slots of {cells} cells, which does not fit its {bytes} bytes")]
+    #[error("the zone says {slots} slots of {cells} cells, which does not match its {bytes} bytes")]
     Size {
         /// Slots in the header.
         slots: u64,

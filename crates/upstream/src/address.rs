@@ -44,7 +44,7 @@ impl FromStr for Address {
             Some((name, port)) if !name.is_empty() && !name.contains([':', '/', '[', ' ', '@']) => {
                 Ok(Self::Name { name: name.to_owned(), port, resolved: RefCell::default(), until_ms: Cell::new(0), next: Cell::new(0) })
             }
-            _ => Err(format!("bad server address `{text}`\nhint: write `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`")),
+            _ => Err(format!("`{text}` is not a valid server address\nhint: write `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`")),
         }
     }
 }

@@ -91,7 +91,9 @@ fn response(
         .ok()
         .filter(|status| (200..=599).contains(status))
         .ok_or_else(|| {
-            PyValueError::new_err(format!("a response has status `{status}`; hint: 200 to 599"))
+            PyValueError::new_err(format!(
+                "`{status}` is not a valid response status; hint: 200 to 599"
+            ))
         })?;
     Ok(HookResponse {
         status,

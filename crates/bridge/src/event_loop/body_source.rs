@@ -99,8 +99,9 @@ impl Stream {
             Chunks::Async(stream) => stream.bind(py),
         };
         let next = stream.call_method0(intern!(py, "__anext__"))?;
-        let coroutine = to_coroutine(&self.seam, &next)?
-            .ok_or_else(|| PyTypeError::new_err("`__anext__` of a response's body gave nothing to await"))?;
+        let coroutine = to_coroutine(&self.seam, &next)?.ok_or_else(|| {
+            PyTypeError::new_err("`__anext__` of a response's body returned nothing to await")
+        })?;
         Ok(
             match first_step(&self.seam, &coroutine, context, || {
                 let named = (self.origin.clone(), self.hold.clone());
@@ -174,7 +175,7 @@ impl Drop for Stream {
 
 fn required_chunk(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     chunk(value)?.ok_or_else(|| match value.get_type().name() {
-        Ok(name) => PyTypeError::new_err(format!("a streamed body gave a `{name}`; hint: yield bytes")),
+        Ok(name) => PyTypeError::new_err(format!("a streamed body yielded a `{name}`; hint: yield bytes")),
         Err(error) => error,
     })
 }

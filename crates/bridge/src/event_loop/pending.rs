@@ -107,7 +107,9 @@ impl Pending {
             State::Done(Ok(value)) => Ok(value.clone_ref(py)),
             State::Done(Err(error)) => Err(error.clone_ref(py)),
             State::Cancelled => Err(CancelledError::new_err(())),
-            State::Idle(_) | State::Driven => Err(InvalidStateError::new_err("the result is not there yet")),
+            State::Idle(_) | State::Driven => {
+                Err(InvalidStateError::new_err("the result is not available yet"))
+            }
         }
     }
 
@@ -244,7 +246,9 @@ impl Pending {
             State::Done(Ok(_)) => Ok(None),
             State::Done(Err(error)) => Ok(Some(error.clone_ref(py))),
             State::Cancelled => Err(CancelledError::new_err(())),
-            State::Idle(_) | State::Driven => Err(InvalidStateError::new_err("the result is not there yet")),
+            State::Idle(_) | State::Driven => {
+                Err(InvalidStateError::new_err("the result is not available yet"))
+            }
         }
     }
 

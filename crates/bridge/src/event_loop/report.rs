@@ -81,7 +81,7 @@ impl Origin {
         self.log(
             py,
             &text,
-            &PyTimeoutError::new_err("hint: raise the hook's deadline, or let it wait for less"),
+            &PyTimeoutError::new_err("hint: raise the hook's deadline, or make the hook faster"),
         );
     }
 

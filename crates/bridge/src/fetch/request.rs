@@ -147,7 +147,11 @@ type Body<'a, 'py> = (FetchBody, Option<(Upload, &'a Bound<'py, PyAny>)>);
 fn body<'a, 'py>(seam: &Rc<Seam>, options: &Options<'a, 'py>, headers: &mut Head) -> PyResult<Body<'a, 'py>> {
     let given = match (options.body, options.json) {
         (None, None) => return Ok((FetchBody::None, None)),
-        (Some(_), Some(_)) => return Err(PyTypeError::new_err("a request has `body` or `json`, not both")),
+        (Some(_), Some(_)) => {
+            return Err(PyTypeError::new_err(
+                "a request must have either `body` or `json`",
+            ))
+        }
         (None, Some(value)) => {
             let py = value.py();
             let dumped = py

@@ -54,7 +54,7 @@ impl Upload {
     fn send(&self, piece: &Bound<'_, PyAny>) -> PyResult<Pending> {
         let bytes = chunk(piece)?.ok_or_else(|| {
             let kind = piece.get_type();
-            PyTypeError::new_err(format!("a streamed body gave `{kind}`; hint: yield bytes"))
+            PyTypeError::new_err(format!("a streamed body yielded `{kind}`; hint: yield bytes"))
         })?;
         self.pass(Some(bytes))
     }

@@ -145,7 +145,7 @@ pub(crate) fn decoded<'py>(
 
 fn used_up() -> PyErr {
     PyRuntimeError::new_err(
-        "the request's body is used up by `stream(keep=False)`; hint: read it with `keep=True`",
+        "the request body was consumed by `stream(keep=False)`; hint: read it with `keep=True`",
     )
 }
 

@@ -44,7 +44,9 @@ impl UpstreamView {
             .get()
             .and_then(|upstream| tables.upstreams.get(upstream));
         let Some(upstream) = upstream else {
-            return Err(PyValueError::new_err("the request goes to no upstream"));
+            return Err(PyValueError::new_err(
+                "the request is not forwarded to an upstream",
+            ));
         };
         let tried = exchange.rare().tried.borrow().clone();
         let servers = exchange

@@ -65,7 +65,7 @@ impl WebSocket {
 
     fn send(&self, to: Party, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let message = message(data)?.ok_or_else(|| {
-            PyTypeError::new_err("a message is text or bytes; hint: encode it, for instance as JSON")
+            PyTypeError::new_err("a message must be text or bytes; hint: encode it, for instance as JSON")
         })?;
         match self.channel.get()?.send(to, message) {
             Ok(()) => Ok(()),
@@ -74,7 +74,7 @@ impl WebSocket {
             )),
             Err(QueueFull::Full) => Err(overloaded(
                 data.py(),
-                "the WebSocket's peers take their messages too slowly; hint: close it, or raise `websocket.max_queued_bytes`",
+                "the WebSocket's peers read their messages too slowly; hint: close it, or raise `websocket.max_queued_bytes`",
             )),
         }
     }

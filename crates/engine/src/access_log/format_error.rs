@@ -12,19 +12,19 @@ pub enum FormatError {
         hint: String,
     },
     /// Text without any field, most likely a misspelt name of a format.
-    #[error("access log format `{format}` has no field in it; hint: use `json`, `combined` or text with `{{field}}` names")]
+    #[error("access log format `{format}` has no fields; hint: use `json`, `combined` or text with `{{field}}` names")]
     NoField {
         /// The text that was given.
         format: String,
     },
     /// A brace without its partner.
-    #[error("access log format has an unmatched brace at byte {offset}; hint: a literal brace is written twice, `{{{{` or `}}}}`")]
+    #[error("access log format has an unmatched brace at byte {offset}; hint: write literal braces twice, `{{{{` or `}}}}`")]
     UnmatchedBrace {
         /// Where it stands, from 0.
         offset: usize,
     },
     /// A control character, which would break lines.
-    #[error("access log format has a control character at byte {offset}; hint: each request is one line, ended by the gateway")]
+    #[error("access log format has a control character at byte {offset}; hint: each request is one line, which the gateway terminates")]
     ControlCharacter {
         /// Where it stands, from 0.
         offset: usize,

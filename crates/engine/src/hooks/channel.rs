@@ -38,7 +38,9 @@ pub enum QueueFull {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CloseRefused {
     /// The code is one that is never sent.
-    #[error("no close frame may carry this code\nhint: 1000, 1001, 1003, 1007 to 1014, or 3000 to 4999")]
+    #[error(
+        "this code is not allowed in a close frame\nhint: 1000, 1001, 1003, 1007 to 1014, or 3000 to 4999"
+    )]
     Code,
     /// The reason is too long.
     #[error("the reason is longer than 123 bytes of UTF-8")]

@@ -35,7 +35,7 @@ const FORMS: &str = "`redis://host:6379/0`, `redis://a,b:6380/0`, `redis+sentine
 impl Address {
     /// Reads `redis[s][+sentinel|+cluster]://[user:password@]host[:port][,host[:port]...][/name][/db]` or `unix:///path`.
     pub(super) fn read(url: &str) -> Result<Self, String> {
-        let bad = |why: &dyn std::fmt::Display| format!("bad Redis URL: {why}; hint: {FORMS}");
+        let bad = |why: &dyn std::fmt::Display| format!("not a valid Redis URL: {why}; hint: {FORMS}");
         let (scheme, rest) = url.split_once("://").ok_or_else(|| bad(&"it has no scheme"))?;
         let (base, finding) = scheme.split_once('+').unwrap_or((scheme, ""));
         if finding.is_empty() && matches!(base, "unix" | "redis+unix") {

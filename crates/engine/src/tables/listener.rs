@@ -33,7 +33,7 @@ impl Settings {
         ticket_keys: &Arc<TicketKeys>,
     ) -> Result<Self, String> {
         if spec.upstream.is_some_and(|index| index >= upstreams) {
-            return Err("it names an upstream that is not there".to_owned());
+            return Err("it names an upstream that does not exist".to_owned());
         }
         let trusted = match &spec.trusted_proxies {
             Some(texts) => Rc::new(Networks::parse(texts)?),

@@ -15,7 +15,7 @@ impl TlsRoutes {
         let mut routes = Vec::new();
         for spec in specs {
             if spec.upstream >= upstreams {
-                return Err("a TLS route names an upstream that is not there".to_owned());
+                return Err("a TLS route names an upstream that does not exist".to_owned());
             }
             let hosts = spec.hosts.iter().map(|host| HostPattern::parse(host));
             routes.push(RouteSpec {

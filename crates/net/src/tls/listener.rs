@@ -157,7 +157,7 @@ impl ListenerTls {
         match Built::new(&self.spec, found, &self.address, &self.keys) {
             Ok(built) => {
                 self.built.replace(Rc::new(built));
-                tracing::info!(listener = self.address, "new certificates in force");
+                tracing::info!(listener = self.address, "new certificates are in use");
             }
             Err(error) => {
                 tracing::error!(

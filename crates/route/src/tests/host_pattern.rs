@@ -42,7 +42,7 @@ fn test_errors_name_the_pattern_and_give_a_hint() {
     ] {
         let text = HostPattern::parse(pattern).expect_err(pattern).to_string();
         assert!(
-            text.starts_with(&format!("bad host pattern `{pattern}`: ")),
+            text.starts_with(&format!("`{pattern}` is not a valid host pattern: ")),
             "{text}"
         );
         assert!(text.contains("\nhint: "), "{text}");

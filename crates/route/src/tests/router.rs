@@ -400,7 +400,9 @@ fn test_bad_methods_are_refused_with_the_route() {
     bad.methods = vec!["GET, PUT".to_owned()];
     let error = Router::build(vec![spec(&[], "/"), bad]).expect_err("it is not a token");
     assert!(
-        error.to_string().starts_with("bad method `GET, PUT` in route 1"),
+        error
+            .to_string()
+            .starts_with("`GET, PUT` in route 1 is not a valid method"),
         "{error}"
     );
 }

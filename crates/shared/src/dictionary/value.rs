@@ -69,7 +69,7 @@ pub enum Refused {
         is_list: bool,
     },
     /// A key of no bytes, or of more than 65535.
-    #[error("a key has 1 to 65535 bytes, not {bytes}")]
+    #[error("a key must have 1 to 65535 bytes, not {bytes}")]
     Key {
         /// Its length.
         bytes: usize,
@@ -88,7 +88,7 @@ pub enum Refused {
     #[error("the dictionary is full\nhint: make it larger")]
     Full,
     /// Its lock is held by a process that does not run on.
-    #[error("process {pid} holds the dictionary and does not let go\nhint: was it stopped?")]
+    #[error("process {pid} does not release its lock on the dictionary\nhint: was it stopped?")]
     Stuck {
         /// The holder.
         pid: u32,

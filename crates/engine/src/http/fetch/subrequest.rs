@@ -25,7 +25,7 @@ pub(super) fn open(shared: &Rc<Shared>, exchange: &Rc<Exchange>) -> Result<Box<P
     if depth > MAX_DEPTH {
         shared.metrics.count(Counter::LimitSubrequests);
         return Err(FetchError::refused(format!(
-            "subrequests go {MAX_DEPTH} deep at most; hint: does a route fetch itself?"
+            "subrequests can be nested at most {MAX_DEPTH} deep; hint: does a route fetch itself?"
         )));
     }
     shared.metrics.count(Counter::Subrequests);

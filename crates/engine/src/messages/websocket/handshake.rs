@@ -61,7 +61,7 @@ where
 {
     let key = request.head.get(b"sec-websocket-key").unwrap_or_default();
     if only(fields(b"sec-websocket-accept")) != Some(accept(key).as_bytes()) {
-        return Err("the response's Sec-WebSocket-Accept does not fit the request's key");
+        return Err("the response's Sec-WebSocket-Accept does not match the request's key");
     }
     if fields(b"sec-websocket-extensions").next().is_some() {
         return Err("the response has an extension that was not offered");
