@@ -201,7 +201,7 @@ def test_the_engines_words_lead_to_the_line(tmp_path: Path) -> None:
     )
     explained = compiled(load(tmp_path / "gate.yaml")).refused
     for text, line, told in (
-        ("route `/b`: `/b` is not a valid path pattern: no\nhint: yes", 6, "route `/b`: `/b` is not a valid path pattern: no"),
+        ("route `/b`: `/b` is not valid: no\nhint: yes", 6, "route `/b`: `/b` is not valid: no"),
         ("listener `shop`: listener `shop`: no; hint: yes", 2, "listener `shop`: no"),
         ("access_log.format: no field; hint: yes", 7, "access_log.format: no field"),
         ("route `/a`: regex parse error:\n  x\n  ^\nerror: odd\nhint: yes", 5, "route `/a`: odd"),
