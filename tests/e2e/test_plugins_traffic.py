@@ -104,8 +104,8 @@ def test_a_copy_reaches_the_other_server_and_harms_nobody(serve: Serve, origin: 
         use = {"plugin": "mirror", "when": 'request.path != "/kit-probe"', "config": config}
         gateway = serve(document(origin, use))
         with RawClient(gateway.address) as client:
-            answer = client.request("POST", "/a?b=1", [("Cookie", "secret"), ("X-A", "1")], body=b"12345")
-        assert answer.status == 200
+            response = client.request("POST", "/a?b=1", [("Cookie", "secret"), ("X-A", "1")], body=b"12345")
+        assert response.status == 200
         eventually(lambda: len(shadow.calls) == 1, lambda: "the copy is there")
         (copy,) = shadow.calls
         assert (copy.method, copy.target, copy.read_body()) == ("POST", "/base/a?b=1", b"12345")

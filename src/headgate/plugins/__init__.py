@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .body_transformer import BodyTransformer
     from .bot_detection import BotDetection
     from .circuit_breaker import CircuitBreaker
     from .concurrency_limit import ConcurrencyLimit
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .xml_threat_protection import XmlThreatProtection
 
 __all__ = [
+    "BodyTransformer",
     "BotDetection",
     "CircuitBreaker",
     "ConcurrencyLimit",
@@ -76,6 +78,7 @@ __all__ = [
 ]
 
 BUILT_IN = {
+    "body-transformer": "headgate.plugins.body_transformer:BodyTransformer",
     "bot-detection": "headgate.plugins.bot_detection:BotDetection",
     "circuit-breaker": "headgate.plugins.circuit_breaker:CircuitBreaker",
     "concurrency-limit": "headgate.plugins.concurrency_limit:ConcurrencyLimit",

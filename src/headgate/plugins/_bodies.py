@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from headgate import Request
 
+from ._numbers import Integer, Number, to_json
+
 MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(.*)", re.DOTALL)
 PARAMETER = re.compile(r";\s*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]*))\s*)?")
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
@@ -78,19 +80,26 @@ async def decoded(request: Request, most: int) -> bytes:
     return body
 
 
-def parsed_json(body: bytes, *, depth: int = 64) -> Any:
+def parsed_json(body: bytes, *, depth: int = 64, keeps_numbers: bool = False) -> Any:
     """The value of a JSON text (RFC 8259); raises `BadBody` where parsers differ: other encodings than UTF-8, names
-    twice in an object, NaN, numbers of many digits, lone surrogates, and more than `depth` levels.
+    twice in an object, NaN, numbers of many digits, lone surrogates, and more than `depth` levels. With `keeps_numbers`
+    numbers know how they were written.
     """
+    numbers: dict[str, Any] = {"parse_int": _integer}
+    if keeps_numbers:
+        numbers = {
+            "parse_int": lambda text: Integer(_bounded(text)),
+            "parse_float": lambda text: Number(_bounded(text)),
+        }
     check_depth(body, depth)
     try:
         text = body.decode()
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, **numbers)
     except BadBody:
         raise
     except (ValueError, RecursionError):
         raise BadBody("the body is not valid JSON") from None
-    if "\\u" in text and SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+    if "\\u" in text and SURROGATE.search(to_json(value)):
         raise BadBody("the body has half a character")
     return value
 
@@ -116,6 +125,10 @@ def _constant(name: str) -> None:
 
 
 def _integer(text: str) -> int:
+    return int(_bounded(text))
+
+
+def _bounded(text: str) -> str:
     if len(text) > 400:
         raise BadBody("the body has a number that is too long")
-    return int(text)
+    return text

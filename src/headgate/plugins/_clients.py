@@ -46,6 +46,7 @@ class ClientKeys:
 
     def __init__(self, by: str, ipv4_prefix: int = 32, ipv6_prefix: int = 64) -> None:
         self._prefixes = (ipv4_prefix, ipv6_prefix)
+        self._known: dict[str, bytes] = {}
         self.is_address = by == "address"
         expression = Expression(by[1:]) if by.startswith("=") else None
         self.needs_consumer = "consumer" in _parts(by) or (
@@ -58,12 +59,21 @@ class ClientKeys:
     def of(self, request: Request) -> bytes:
         """The key of a request."""
         if self.is_address:
-            return client_network(request.client.address, *self._prefixes).encode()
+            return self._of_address(request)
         values = [value(request) for value in self._values]
         if not all(values):
-            return client_network(request.client.address, *self._prefixes).encode()
+            return self._of_address(request)
         text = "\0".join(("", *map(str, values))).encode("utf-8", "surrogateescape")
         return text if len(text) <= 80 else b"#" + hashlib.blake2b(text, digest_size=16).digest()
+
+    def _of_address(self, request: Request) -> bytes:
+        address = request.client.address
+        key = self._known.get(address)
+        if key is None:
+            if len(self._known) >= 16384:
+                self._known.clear()
+            key = self._known[address] = client_network(address, *self._prefixes).encode()
+        return key
 
     def _value(self, part: str) -> Callable[[Request], str | None]:
         kind, _, name = part.partition(":")

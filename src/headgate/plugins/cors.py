@@ -19,6 +19,7 @@ OWN = (
     "access-control-allow-headers",
     "access-control-max-age",
 )
+OWN_NAMES = frozenset(OWN)
 UNKNOWN_ORIGINS = ("*", "null", "https://any.invalid", "http://localhost.any.invalid:1")
 """What a pattern that is meant for somebody does not match."""
 
@@ -110,9 +111,8 @@ class Cors(Plugin):
 
     def _mark(self, request: Request, headers: Any) -> None:
         fields = cast(MutableMapping[str, str], headers)
-        for name in OWN:
-            if name in fields:
-                del fields[name]
+        for name in OWN_NAMES.intersection(fields):
+            del fields[name]
         origin = request.headers.get("origin")
         if not self._is_open:
             _vary(headers)
@@ -136,6 +136,9 @@ def _is_preflight(request: Request) -> bool:
 
 def _vary(headers: Any) -> None:
     """Says that another origin may get other fields, beside what the server said of that."""
+    if "vary" not in headers:
+        headers["vary"] = "Origin"
+        return
     said = [name.strip() for value in headers.get_all("vary") for name in value.split(",")]
     if not {"origin", "*"} & {name.lower() for name in said}:
         headers["vary"] = ", ".join([*filter(None, said), "Origin"])

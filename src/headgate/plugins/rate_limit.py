@@ -137,6 +137,8 @@ class RateLimit(Plugin):
         self._shared: list[RedisLimiter] = []
         self._denied = context.counter("denied")
         self._log = context.log
+        self._has_fields = config.fields
+        self._key = f"{context.name} verdicts"
         self._name = re.sub(r"[^A-Za-z0-9_.-]", "-", context.name)
         names = [self._name, *(f"{self._name}-{n}" for n in range(2, len(self._rates) + 1))]
         self._names = names
@@ -162,16 +164,19 @@ class RateLimit(Plugin):
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Says what is left."""
-        if not self.config.fields:
+        if not self._has_fields:
             return
-        verdicts = getattr(request.state, "rate_limits", {}).get(id(self))
+        verdicts = getattr(request.state, self._key, None)
         if verdicts is not None:
-            response.headers.add("ratelimit-policy", self._policy)
-            left = ", ".join(
-                f'"{name}";r={one.left};t={one.reset_s}'
-                for name, one in zip(self._names, verdicts, strict=False)
-            )
-            response.headers.add("ratelimit", left)
+            headers = response.headers
+            headers.add("ratelimit-policy", self._policy)
+            if len(verdicts) == 1:
+                one = verdicts[0]
+                left = f'"{self._name}";r={one.left};t={one.reset_s}'
+            else:
+                named = zip(self._names, verdicts, strict=False)
+                left = ", ".join(f'"{name}";r={one.left};t={one.reset_s}' for name, one in named)
+            headers.add("ratelimit", left)
 
     async def _request_of_all_nodes(self, request: Request) -> Response | None:
         key, now = self._keys.of(request), time.monotonic()
@@ -193,8 +198,8 @@ class RateLimit(Plugin):
         return reply
 
     def _replied(self, request: Request, verdicts: list[Verdict]) -> Response | None:
-        state = vars(request.state)
-        state.setdefault("rate_limits", {})[id(self)] = verdicts
+        if self._has_fields:
+            vars(request.state)[self._key] = verdicts
         wait = verdicts[-1].wait_s
         if wait == 0:
             return None
@@ -205,6 +210,8 @@ class RateLimit(Plugin):
 
     def _decide(self, key: bytes, now: float) -> list[Verdict]:
         """The verdicts of all rates, or up to the first that refuses."""
+        if len(self._limiters) == 1:
+            return [self._limiters[0].decide(key, now)]
         verdicts: list[Verdict] = []
         for limiter in self._limiters:
             verdicts.append(limiter.decide(key, now))

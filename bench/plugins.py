@@ -1,0 +1,196 @@
+"""What plugins cost: CPU microseconds a request, over a gateway without any.
+
+How it works: two gateways run in this process, with the real engine, one with the plugin and one without; the same
+bytes go through both in turns, pipelined over one connection, and the thread's own CPU time is taken. The least of many
+rounds counts. On a busy machine two runs still differ by some microseconds: run it twice before you believe a small
+cost.
+
+    bench/plugins.py                     all plugins, a table on stdout
+    bench/plugins.py cors rate-limit     two of them
+    bench/plugins.py --rounds 60         more rounds, for a quieter table
+"""
+
+import argparse
+import hashlib
+import hmac
+import itertools
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import headgate.plugins
+from headgate import Gateway, Plugin
+from headgate.plugins import BUILT_IN
+from headgate.testing import TestGateway
+
+REQUESTS = 200
+BODY = "x" * 1024
+KEY = "0123456789abcdef0123456789abcdef"
+_numbers = itertools.count()
+
+
+class Case(NamedTuple):
+    """A plugin as it is measured."""
+
+    settings: dict[str, Any]
+    fields: Callable[[], str] = lambda: ""
+    """More header fields of each request."""
+    target: Callable[[], str] = lambda: "/a/b?x=1"
+
+
+def _signed() -> str:
+    target = f"/a?expires={int(time.time()) + 3600}"
+    mac = hmac.new(KEY.encode(), f"GET\n{target}".encode(), hashlib.sha256).hexdigest()
+    return f"{target}&signature={mac}"
+
+
+def _nonce() -> str:
+    return f"X-Nonce: nonce-{next(_numbers):08}\r\nX-Timestamp: {int(time.time())}\r\n"
+
+
+BROWSER = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+NETWORKS = [f"{a}.{b}.{c}.0/24" for a in range(11, 19) for b in range(120) for c in range(0, 200, 2)]
+CASES: dict[str, Case] = {
+    "cors": Case({"origins": ["https://a.example"]}, lambda: "Origin: https://a.example\r\n"),
+    "key-auth": Case({"keys": {"alice": "key"}}, lambda: "X-API-Key: key\r\n"),
+    "rate-limit": Case({"rate": "1000000/h", "burst": 10**9}),
+    "rate-limit (sliding window)": Case({"rate": "1000000000/h", "algorithm": "sliding-window"}),
+    "rate-limit (two rates)": Case({"rate": ["1000000/h", "1000000/d"], "burst": 10**9}),
+    "concurrency-limit": Case({"limit": 1000}),
+    "quota": Case({"amount": 1_000_000_000, "period": "month", "by": "address"}),
+    "request-size": Case({"body": 1000, "target": 1000, "header_fields": 100}),
+    "maintenance": Case({"enabled": False}),
+    "circuit-breaker": Case({}),
+    "ip-restriction": Case({"deny": ["192.0.2.0/24", "198.51.100.0/24"]}),
+    "ip-restriction (96,000 networks)": Case({"deny": NETWORKS}),
+    "ua-restriction": Case({"deny": ["curl", "wget", "~^python-requests/"]}, lambda: BROWSER),
+    "referer-restriction": Case({"allow": ["a.example"]}, lambda: "Referer: https://a.example/x\r\n"),
+    "uri-blocker": Case({"block": ["/wp-admin", "/.git", r"~\.(bak|sql)$"]}),
+    "security-headers": Case({}),
+    "csrf": Case({"secret": KEY, "session_cookie": "session"}),
+    "signed-urls": Case({"keys": [KEY]}, target=_signed),
+    "replay-protection": Case({}, _nonce),
+    "honeypot": Case({}),
+    "bot-detection": Case({}, lambda: BROWSER),
+    "json-threat-protection": Case({}),
+    "request-id": Case({}),
+    "headers": Case({"request": {"set": {"x-a": "b"}, "remove": ["x-c"]}, "response": {"set": {"x-d": "e"}}}),
+    "headers (expression)": Case({"request": {"set": {"x-a": "=request.client.address"}}}),
+    "proxy-rewrite": Case({"path": [{"match": "/a/(.*)", "to": r"/\1"}]}),
+    "redirect": Case({"rules": [{"match": "/old/(.*)", "to": r"/\1"}], "trailing_slash": "remove"}),
+    "response-rewrite": Case({"headers": {"set": {"x-a": "b"}}}),
+}
+TEN = (
+    *(
+        "cors",
+        "key-auth",
+        "rate-limit",
+        "ip-restriction",
+        "ua-restriction",
+        "uri-blocker",
+        "security-headers",
+    ),
+    *("request-size", "request-id", "headers"),
+)
+
+
+class Running:
+    """A gateway that takes the bytes of a case."""
+
+    def __init__(self, plugins: list[Plugin]) -> None:
+        gate = Gateway()
+        gate.route("/", respond=BODY)
+        for plugin in plugins:
+            gate.use(plugin)
+        self._gateway = TestGateway(gate)
+        self._gateway.__enter__()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._socket = ours
+        self._gateway._core.serve(  # a connection of one's own, past the kit's client
+            theirs.detach(), address="203.0.113.7", port=1, scheme="http", listener="bench"
+        )
+
+    def round(self, requests: list[bytes]) -> float:
+        """The CPU seconds that these requests take, one after another."""
+        begin = time.thread_time()
+        self._gateway.run(self._exchange(requests))
+        return time.thread_time() - begin
+
+    async def _exchange(self, requests: list[bytes]) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(requests), 20):
+            part = requests[start : start + 20]
+            await loop.sock_sendall(self._socket, b"".join(part))
+            have, received = 0, b""
+            while have < len(part):
+                received += await loop.sock_recv(self._socket, 1 << 18)
+                have = received.count(BODY.encode())
+            if received.count(b"HTTP/1.1 200 ") != len(part):
+                raise ValueError(f"a plugin refuses what is measured: {received[:200]!r}")
+
+    def close(self) -> None:
+        """Ends it."""
+        self._socket.close()
+        self._gateway.close()
+
+
+def requests(cases: list[Case]) -> list[bytes]:
+    """The bytes of one round."""
+    found = []
+    for _ in range(REQUESTS):
+        fields = "".join(one.fields() for one in cases)
+        found.append(f"GET {cases[0].target()} HTTP/1.1\r\nHost: site.example\r\n{fields}\r\n".encode())
+    return found
+
+
+def made(name: str) -> Plugin:
+    """The plugin of a case."""
+    kind: type[Plugin] = getattr(headgate.plugins, BUILT_IN[name.partition(" ")[0]].rpartition(":")[2])
+    return kind(**CASES[name].settings)
+
+
+def measured(names: list[str], rounds: int) -> float:
+    """Microseconds a request that these plugins take together."""
+    cases = [CASES[name] for name in names]
+    without, with_them = Running([]), Running([made(name) for name in names])
+    least = [float("inf"), float("inf")]
+    try:
+        for _ in range(rounds):
+            data = requests(cases)
+            for which, running in enumerate((without, with_them)):
+                least[which] = min(least[which], running.round(data))
+    finally:
+        without.close()
+        with_them.close()
+    return (least[1] - least[0]) / REQUESTS * 1e6
+
+
+def lines(names: list[str], rounds: int) -> Iterator[str]:
+    """The table."""
+    yield "| plugin | us a request |"
+    yield "|---|---|"
+    for name in names:
+        yield f"| `{name.partition(' ')[0]}`{name[len(name.partition(' ')[0]) :]} | {measured([name], rounds):.1f} |"
+    if len(names) > 2:
+        yield f"| ten at once: {', '.join(TEN)} | {measured(list(TEN), rounds):.1f} |"
+
+
+def main() -> None:
+    """Measures what the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plugins", nargs="*", help="short names; none: all")
+    parser.add_argument("--rounds", type=int, default=25, help="rounds of each (25)")
+    options = parser.parse_args()
+    names = [name for name in CASES if not options.plugins or name.partition(" ")[0] in options.plugins]
+    for line in lines(names, options.rounds):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""Makes bodies into others by templates: JSON, XML, forms and text, in both directions."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
+
+from ._bodies import BadBody, decoded, media_type, parsed_json
+from ._numbers import Number, to_json
+from ._xml import parsed_xml
+
+Format = Literal["json", "xml", "form", "text"]
+Output = Literal["json", "xml", "text"]
+TYPES = {"json": "application/json", "xml": "application/xml", "text": "text/plain; charset=utf-8"}
+OF_THE_OLD_BODY = ("etag", "content-encoding", "content-range", "accept-ranges", "last-modified")
+
+
+class Transformation(BaseModel):
+    """How a body becomes another."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    template: str = Field(
+        description="A template (Jinja2, sandboxed), or `file:` and the name of its file. It sees `body`, `request` "
+        "(`method`, `path`, `query`, `params`, `headers`, `consumer`) and, of responses, `status`."
+    )
+    format: Format | None = Field(default=None, description="What the body is; null is what its type says.")
+    output: Output = Field(
+        default="json",
+        description="What the template makes: values are escaped for it. `{{ value | tojson }}` is a value as JSON, "
+        "`{{ value | raw }}` a text as it is.",
+    )
+    content_type: str | None = Field(
+        default=None, description="The new Content-Type; null is that of `output`."
+    )
+    lists: list[str] = Field(
+        default=[],
+        description="Of XML and forms: the paths that are lists, as `order/item`. Others come once.",
+    )
+
+
+class BodyTransformer(Plugin):
+    """Replaces bodies of requests before they go on, and of responses before they are sent, by what a template makes of
+    them.
+
+    Numbers of JSON stay as they were written. Values are escaped by the output's format, so that no value adds members
+    or elements. A body that does not fit is a 400, of a response a 502; so is a value that the template misses.
+    `when` of the use chooses responses: `response.status == 200` needs a use without `request`.
+    """
+
+    order = 510
+
+    class Config(BaseModel):
+        """Settings of `body-transformer`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        request: Transformation | None = Field(default=None, description="How bodies of requests change.")
+        response: Transformation | None = Field(default=None, description="How bodies of responses change.")
+        max_body_bytes: int = Field(default=1_048_576, ge=1, description="The most bytes of a body, decoded.")
+        max_depth: int = Field(default=64, ge=1, le=500, description="The most levels of a body.")
+
+        @model_validator(mode="after")
+        def _something(self) -> BodyTransformer.Config:
+            if self.request is None and self.response is None:
+                raise ConfigError("no body is transformed", hint="write `request` or `response`")
+            return self
+
+    def setup(self, context: PluginContext) -> None:
+        """Compiles the templates."""
+        config = self.config
+        self._request = _Template(config.request, config.max_depth) if config.request else None
+        self._response = _Template(config.response, config.max_depth) if config.response else None
+        self._key = f"{context.name} body"
+        self._log = context.log
+
+    async def request(self, request: Request) -> Response | None:
+        """Transforms the request's body."""
+        if self._response is not None:
+            request.headers["accept-encoding"] = "identity"  # what is coded cannot be read as it comes
+        if self._request is None:
+            return None
+        try:
+            body = await decoded(request, self.config.max_body_bytes)
+            if body:
+                kind = media_type(request)
+                made = self._request.made(body, kind.name if kind else "", {"request": _seen(request)})
+                request.set_body(made, content_type=self._request.content_type)
+        except BadBody as error:
+            return Response.json({"error": str(error)}, error.status)
+        return None
+
+    def response(self, request: Request, response: ResponseView) -> None:
+        """Notes what is to be transformed; what describes the old body goes."""
+        if self._response is None or response.status in (204, 304):
+            return
+        headers = response.headers
+        coding = headers.get("content-encoding", "identity").strip().lower()
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        vars(request.state)[self._key] = _Held(kind, is_coded=coding not in ("", "identity"))
+        for name in OF_THE_OLD_BODY:
+            headers.pop(name, None)
+        headers["content-type"] = self._response.content_type
+
+    def response_body(
+        self, request: Request, response: ResponseView, chunk: bytes, last: bool
+    ) -> bytes | Response | None:
+        """Holds the body back until it is whole, then gives the new one."""
+        held = getattr(request.state, self._key, None)
+        if held is None or self._response is None:
+            return None
+        held.chunks.append(chunk)
+        held.size += len(chunk)
+        try:
+            if held.is_coded:
+                raise BadBody("the response is coded although that was not asked for")
+            if held.size > self.config.max_body_bytes:
+                raise BadBody("the response is too large")
+            if not last:
+                return b""
+            values = {"request": _seen(request), "status": response.status}
+            return self._response.made(b"".join(held.chunks), held.kind, values).encode()
+        except BadBody as error:
+            del vars(request.state)[self._key]
+            self._log.warning("a response is not transformed", extra={"reason": str(error)})
+            return Response.json({"error": "the response of the server is not what was expected"}, 502)
+
+
+class _Held:
+    def __init__(self, kind: str, *, is_coded: bool) -> None:
+        self.kind = kind
+        self.is_coded = is_coded
+        self.chunks: list[bytes] = []
+        self.size = 0
+
+
+class _Raw(str):
+    """A text that is not escaped any more."""
+
+    __slots__ = ()
+
+
+class _Template:
+    def __init__(self, said: Transformation, depth: int) -> None:
+        self._said = said
+        self._depth = depth
+        self.content_type = said.content_type or TYPES[said.output]
+        try:
+            jinja: Any = importlib.import_module("jinja2")
+            sandbox: Any = importlib.import_module("jinja2.sandbox")
+        except ImportError:
+            raise ConfigError(
+                "templates need the library `jinja2`", hint="pip install 'headgate[plugins]'"
+            ) from None
+        environment = sandbox.ImmutableSandboxedEnvironment(
+            undefined=jinja.StrictUndefined,
+            finalize={"json": _in_json, "xml": _in_xml, "text": _in_text}[said.output],
+            keep_trailing_newline=True,
+        )
+        environment.filters |= {
+            "tojson": lambda value: _Raw(to_json(value)),
+            "raw": lambda value: _Raw(value),
+        }
+        self._failures: Any = (jinja.UndefinedError, TypeError, ValueError, ArithmeticError, LookupError)
+        try:
+            self._template = environment.from_string(_read(said.template))
+        except jinja.TemplateSyntaxError as error:
+            raise ConfigError(
+                f"line {error.lineno} of the template is not valid: {error.message}", hint=None
+            ) from None
+
+    def made(self, body: bytes, kind: str, values: dict[str, Any]) -> str:
+        """The new body; raises `BadBody`."""
+        value = self._parsed(body, kind)
+        try:
+            made: str = self._template.render(body=value, **values)
+        except self._failures as error:
+            raise BadBody(f"the body is not what the template wants: {error}"[:300]) from None
+        if self._said.output == "json":
+            try:
+                json.loads(made)
+            except ValueError:
+                raise BadBody("the template does not make JSON of this body") from None
+        return made
+
+    def _parsed(self, body: bytes, kind: str) -> Any:
+        named = self._said.format or next(
+            (name for name in ("json", "xml", "form") if name in kind.rpartition("/")[2]), "text"
+        )
+        if named == "json":
+            return parsed_json(body, depth=self._depth, keeps_numbers=True)
+        if named == "xml":
+            return parsed_xml(body, self._said.lists, depth=self._depth)
+        try:
+            text = body.decode()
+            return text if named == "text" else _form(text, self._said.lists)
+        except BadBody:
+            raise
+        except ValueError:
+            raise BadBody("the body is not what its type says") from None
+
+
+def _in_json(value: Any) -> str:
+    if isinstance(value, _Raw):
+        return value
+    if value is None or isinstance(value, bool | int | float | Number):
+        return to_json(value)
+    return json.dumps(str(value), ensure_ascii=False)[1:-1]
+
+
+def _in_xml(value: Any) -> str:
+    return value if isinstance(value, _Raw) else escape("" if value is None else str(value))
+
+
+def _in_text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _form(text: str, lists: list[str]) -> dict[str, Any]:
+    made: dict[str, Any] = {name: [] for name in lists}
+    for name, value in parse_qsl(
+        text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=1000
+    ):
+        if name in lists:
+            made[name].append(value)
+        elif name in made:
+            raise BadBody(f"the form has `{name[:100]}` twice")
+        else:
+            made[name] = value
+    return made
+
+
+def _seen(request: Request) -> dict[str, Any]:
+    """What templates see of a request: copies, with nothing that they could call."""
+    return {
+        "method": request.method,
+        "path": request.path,
+        "query": dict(request.query_params),
+        "params": dict(request.params),
+        "headers": {name: request.headers.get(name) for name in request.headers},
+        "consumer": getattr(request.state, "consumer", None) or "",
+    }
+
+
+def _read(text: str) -> str:
+    if not text.startswith("file:"):
+        return text
+    try:
+        return Path(text.removeprefix("file:")).read_text()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"`{text}` cannot be read: {error}", hint="name a file") from None
