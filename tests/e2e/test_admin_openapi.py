@@ -13,7 +13,7 @@ from e2e.kit.admin import Admin
 from headgate.admin.openapi import openapi
 
 TOKEN = "a-token-for-schemathesis-0123456789"
-EXAMPLES = os.environ.get("HEADGATE_EXAMPLES", "12")
+EXAMPLES = os.environ.get("HEADGATE_EXAMPLES", "6")
 SETTINGS = """
 [checks]
 # well formed, but not what a configuration can say: 422 and 412 have their words for that
@@ -42,6 +42,7 @@ def gateway(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_schemathesis_finds_no_fault(gateway: RunningGateway, port: int, tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(SETTINGS)

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from headgate.compile.masking import masked_use
+from headgate.compile.masking import shown as whole
 from headgate.config.resources import KINDS
 from headgate.stores import Entry, Key, Snapshot
 
@@ -112,7 +112,4 @@ async def status(request: Request, node: Node, _: Caller) -> Response:
 async def configuration(request: Request, node: Node, _: Caller) -> Response:
     """GET `/v1/config`: the file and the resources together, as they are in force; secrets are masked."""
     query(request)
-    whole = node.in_force.merged.gateway.config.model_dump(mode="json", by_alias=True)
-    for use in whole["plugins"]:
-        use.update(masked_use(use))
-    return JSONResponse(whole)
+    return JSONResponse(whole(node.in_force.merged.gateway.config))

@@ -66,8 +66,9 @@ def show(
     """Print the whole configuration that FILE comes to, defaults included."""
     with _refusing():
         from headgate.compile.loading import load
+        from headgate.compile.masking import shown
 
-        content = load(file).config.model_dump(mode="json", by_alias=True)
+        content = shown(load(file).config)
     print(_written(content, format), end="")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from headgate.config.hooks import PluginConfig
+from headgate.config.model import GatewayConfig
 from headgate.config.resources import KINDS
 from headgate.config.secrets import MASK
 
@@ -35,6 +36,14 @@ def masked_use(use: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     model = _settings_of(str(use.get("plugin", "")))
     return {"config": _masked(model, dict(config)) if model else _all_masked(dict(config))}
+
+
+def shown(config: GatewayConfig) -> dict[str, Any]:
+    """A whole configuration, defaults included, without its secrets."""
+    whole = config.model_dump(mode="json", by_alias=True)
+    for use in whole["plugins"]:
+        use.update(masked_use(use))
+    return whole
 
 
 def has_mask(kind: str, document: Mapping[str, Any]) -> bool:

@@ -1,0 +1,117 @@
+"""What goes wrong around a node's agent: folders, other agents, stores that are away or give garbage, leaks."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from e2e.kit import RunningGateway, Serve, eventually
+from e2e.kit.admin import Admin
+
+
+def described(folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "admin": f"unix:{folder}/admin.sock",
+        "state_folder": str(folder / "state"),
+        "routes": [{"path": "/file", "respond": "of the file"}],
+        **more,
+    }
+
+
+def test_two_gateways_do_not_share_a_state_folder(serve: Serve, tmp_path: Path) -> None:
+    serve(described(tmp_path))
+    second = described(tmp_path, admin=f"unix:{tmp_path}/another.sock")
+    (tmp_path / "second").mkdir()
+    other = RunningGateway(tmp_path / "second", second)
+    other.start(is_ready=False)
+    assert other.process.wait(timeout=60) == 2
+    assert (
+        "is held by another agent" in other.log()
+        and "give each gateway its own `state_folder`" in other.log()
+    )
+
+
+def test_the_last_good_configuration_serves_when_the_store_is_away_at_the_start(
+    serve: Serve, tmp_path: Path
+) -> None:
+    first = serve(described(tmp_path))
+    assert (
+        Admin(f"unix:{tmp_path}/admin.sock").put("/v1/routes/r", {"path": "/r", "respond": "r"}).status == 201
+    )
+    eventually(lambda: "/r" in (tmp_path / "state" / "last-good.json").read_text(), "it is kept")
+    assert (tmp_path / "state" / "last-good.json").stat().st_mode & 0o777 == 0o600
+    first.stop()
+    for file in (tmp_path / "state").glob("config.db*"):
+        file.unlink()
+    (tmp_path / "state" / "config.db").write_bytes(b"not a database at all" * 1000)
+    again = serve(described(tmp_path))
+    assert again.get("/r").text == "r"
+    assert "still serving the last good configuration" in again.log()
+    refused = Admin(f"unix:{tmp_path}/admin.sock").put("/v1/routes/s", {"path": "/s", "respond": "s"})
+    assert refused.status in (502, 503), refused.body
+    assert again.get("/r").text == "r"
+
+
+def test_a_last_good_file_of_garbage_is_left_aside(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    for garbage in ("{", "[]", '{"resources": {"routes": []}, "revision": "x", "numbers": {}}'):
+        (tmp_path / "state" / "last-good.json").write_text(garbage)
+    gateway = serve(described(tmp_path))
+    assert gateway.get("/file").text == "of the file"
+    assert "cannot read the last good configuration" in gateway.log()
+
+
+def test_a_full_disk_stops_no_change_that_the_store_takes(serve: Serve, tmp_path: Path) -> None:
+    gateway = serve(described(tmp_path, store=f"sqlite://{tmp_path}/store.db"))
+    staged = tmp_path / "state" / f".last-good.json.{gateway.ask()['agent']}"
+    eventually(lambda: (tmp_path / "state" / "last-good.json").exists(), "the first is kept")
+    staged.mkdir()  # what the file cannot be written to
+    assert (
+        Admin(f"unix:{tmp_path}/admin.sock").put("/v1/routes/r", {"path": "/r", "respond": "r"}).status == 201
+    )
+    assert gateway.get("/r").text == "r"
+    gateway.wait_for_log("cannot keep the last good configuration")
+
+
+def test_an_agent_that_is_killed_again_and_again_loses_nothing(serve: Serve, tmp_path: Path) -> None:
+    gateway = serve(described(tmp_path), workers=2)
+    admin = Admin(f"unix:{tmp_path}/admin.sock")
+    for number in range(4):
+        os.kill(gateway.ask()["agent"], signal.SIGKILL)
+        eventually(lambda: gateway.ask()["agent"] is not None, "there is another")
+        assert admin.put(f"/v1/routes/r{number}", {"path": f"/r{number}", "respond": "r"}).status == 201
+    assert [gateway.get(f"/r{number}").text for number in range(4)] == ["r"] * 4
+    assert gateway.get("/file").text == "of the file"
+
+
+def test_secrets_of_plugins_and_tokens_are_nowhere_to_be_read(serve: Serve, tmp_path: Path) -> None:
+    token = "PLANTED-token-0123456789"
+    gateway = serve(
+        described(
+            tmp_path,
+            admin={"listen": f"unix:{tmp_path}/admin.sock", "tokens": {"token": token, "name": "t"}},
+            plugins=[
+                {"plugin": "key-auth", "on": "/locked", "config": {"keys": {"a": "PLANTED-in-the-file"}}}
+            ],
+        )
+    )
+    admin = Admin(f"unix:{tmp_path}/admin.sock", token)
+    use = {"plugin": "key-auth", "on": "/other", "config": {"keys": {"a": "PLANTED-in-the-store"}}}
+    responses = [
+        admin.put("/v1/plugins/p", use),
+        admin.put("/v1/plugins/p", {**use, "config": {**use["config"], "x": 1}}),
+    ]
+    for target in ("config", "status", "history", "export", "plugins", "plugins/p", "diff?from=0"):
+        responses.append(admin.get(f"/v1/{target}"))
+    for response in responses:
+        assert response.status in (200, 201, 422) and b"PLANTED" not in response.body, response.body
+    for arguments in (
+        ("status", "--json"),
+        ("config", "show", str(gateway.file)),
+        ("check", str(gateway.file)),
+    ):
+        done = gateway.cli(*arguments)
+        assert "PLANTED" not in done.stdout + done.stderr, arguments
+    assert "PLANTED" not in gateway.log() + gateway.output()
+    assert json.loads(gateway.cli("status", "--json").stdout)["admin"] == [f"unix:{tmp_path}/admin.sock"]
