@@ -24,17 +24,23 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-def check(file: File) -> None:
+def check(
+    file: File,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Treat warnings as errors, and resolve the host names of servers."),
+    ] = False,
+) -> None:
     """Load and validate FILE, as `run` would, and report errors."""
     with _refusing():
         from headgate import _core
+        from headgate.compile.lint import lint, look_up
         from headgate.compile.loading import load
-        from headgate.compile.unreachable import unreachable
         from headgate.worker.loaded import compiled
 
         gateway = load(file)
         loaded = compiled(gateway)
-        warnings = [*unreachable(gateway._parts.routes)]
+        warnings = [*lint(gateway, look_up if strict else None)]
         del gateway  # which may be large, and the engine builds its own
         try:
             _core.check(loaded.snapshot)
@@ -42,6 +48,8 @@ def check(file: File) -> None:
             raise loaded.refused(str(error)) from error
     for problem in warnings:
         print(f"warning: {problem}", file=sys.stderr)
+    if strict and warnings:
+        fail(f"{file}: {len(warnings)} warning{'s' if len(warnings) > 1 else ''}", USAGE)
     print(f"{file}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 from headgate.background.job_process import UsersFile
-from headgate.config.documents import read_document, read_text
+from headgate.config.documents import read_text
 from headgate.config.errors import ConfigError, Where, suggestion
+from headgate.config.includes import read_with_includes
+from headgate.config.overrides import overridden, overrides
 from headgate.config.start_limit import ended_in_time
 from headgate.gateway import Gateway
 
@@ -40,11 +42,24 @@ def load(path: str | os.PathLike[str]) -> Gateway:
     if file.suffix == ".py":
         module = run_file(file)
         gate = _gateway_of(module, file)
+        _override(gate)
         gate.background.names(UsersFile(str(file), read_text(file), module.__name__))
         return gate
     from .documents import gateway_of_document
 
-    return gateway_of_document(read_document(file), file.parent)
+    return gateway_of_document(overridden(read_with_includes(file)), file.parent)
+
+
+def _override(gate: Gateway) -> None:
+    """Gives the environment the last word over the settings of a Python file."""
+    for path, (name, value) in overrides().items():
+        for part in reversed(path[1:]):
+            value = {part: value}
+        try:
+            gate._set(path[0], value)
+        except ConfigError as error:
+            place = Where(name)
+            raise ConfigError([problem._replace(where=place) for problem in error.problems]) from None
 
 
 def _lead_with(folder: Path) -> None:

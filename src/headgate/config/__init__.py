@@ -54,5 +54,7 @@ def json_schema() -> dict[str, Any]:
     from .model import GatewayConfig
 
     schema = GatewayConfig.model_json_schema(by_alias=True, mode="validation")
-    properties = {"$schema": {"type": "string"}, **schema["properties"]}
+    paths = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    include = {**paths, "description": "Paths or globs of files that are part of this one."}
+    properties = {"$schema": {"type": "string"}, "include": include, **schema["properties"]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "properties": properties}

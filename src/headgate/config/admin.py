@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .addresses import UnixAddress, parse_listen_address
+from .addresses import UnixAddress, parse_listen_address, parse_server_address
 from .errors import ConfigError
 from .secrets import Secret
 from .settings import OneOrMany, Settings
@@ -125,6 +126,23 @@ class AdminConfig(Settings):
                 hint="add `tls`, or listen on `127.0.0.1`",
             )
         return self
+
+
+def leads_to(admin: AdminConfig, server: str) -> bool:
+    """Whether a server's address is that of the Admin API, which nobody is to reach through the gateway."""
+    own, address = parse_listen_address(admin.listen), parse_server_address(server)
+    if isinstance(own, UnixAddress) or isinstance(address, UnixAddress):
+        return own == address
+    return own.port == address.port and (address.host == own.host or _is_here(address.host))
+
+
+def _is_here(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower().rstrip(".") in ("localhost", "localhost.localdomain", "ip6-localhost")
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
 def state_folder(given: str | None, file: Path) -> Path:

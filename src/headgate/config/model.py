@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from .acme import AcmeConfig
 from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
-from .admin import AdminConfig
+from .admin import AdminConfig, leads_to
 from .background import BackgroundConfig
 from .consumers import CONSUMER_NAME, ConsumerConfig, credentials
 from .errors import ConfigError, suggestion
@@ -219,6 +219,7 @@ class GatewayConfig(Settings):
                     "use letters, digits, `_`, `-`, `.`",
                 )
         _check_consumers(self.consumers)
+        self._check_admin()
         for key, position, listener in self._proxied():
             if listener.proxy_protocol and not (listener.trusted_proxies or self.trusted_proxies):
                 raise Inconsistency(
@@ -269,6 +270,29 @@ class GatewayConfig(Settings):
             [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
         )
         return self
+
+    def _check_admin(self) -> None:
+        """Refuses servers that are the Admin API of this gateway."""
+        if self.admin is None:
+            return
+        named: list[tuple[tuple[str | int, ...], str]] = [
+            (("upstreams", name), server.address)
+            for name, one in self.upstreams.items()
+            for server in one.servers
+        ]
+        for key in ("routes", "tls_routes", "tcp", "udp"):
+            named += [
+                ((key, position, "to"), one.to)
+                for position, one in enumerate(getattr(self, key))
+                if one.to and one.to not in self.upstreams
+            ]
+        for path, address in named:
+            if leads_to(self.admin, address):
+                raise Inconsistency(
+                    path,
+                    f"`{address}` is the Admin API of this gateway",
+                    "clients must not reach it through here",
+                )
 
     def _proxied(self) -> Iterator[tuple[str, int, ListenerConfig | TcpListenerConfig]]:
         yield from (("listeners", position, one) for position, one in enumerate(self.listeners))

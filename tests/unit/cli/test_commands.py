@@ -49,7 +49,7 @@ def test_check_names_the_line_and_the_right_name(gate: Path) -> None:
 def test_check_refuses_a_gateway_that_listens_on_nothing(gate: Path) -> None:
     gate.write_text("from headgate import Gateway\ngate = Gateway()\ngate.route('/', respond=204)\n")
     code, _, errors = run("check", gate)
-    assert code == 2 and "listens on nothing" in errors
+    assert code == 2 and "has no listeners" in errors
 
 
 def test_routes_are_listed(gate: Path) -> None:
@@ -92,3 +92,13 @@ def test_wrong_usage_ends_with_2() -> None:
 
 def test_help_tells_the_exit_codes() -> None:
     assert "3 no gateway is running" in " ".join(run("--help")[1].split())
+
+
+def test_strict_check_takes_warnings_for_errors(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(
+        "listeners: ':8080'\nupstreams: {a: '127.0.0.1:1', b: '127.0.0.1:2'}\nroutes: [{to: a}]\n"
+    )
+    assert run("check", file)[0] == 0
+    code, _, errors = run("check", file, "--strict")
+    assert code == 2 and "nothing leads to the upstream `b`" in errors

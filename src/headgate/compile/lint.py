@@ -1,0 +1,69 @@
+"""What is allowed but hardly meant: told by `headgate check`, and refused by `check --strict`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+from headgate.config.addresses import TcpAddress, TlsAddress, parse_server_address
+from headgate.config.errors import Problem
+from headgate.config.model import Sending
+from headgate.gateway import Gateway
+
+from .unreachable import unreachable
+
+Resolve = Callable[[str], object]
+"""Looks up a host name; raises `OSError` for one that does not resolve."""
+
+
+def lint(gateway: Gateway, resolve: Resolve | None = None) -> Iterator[Problem]:
+    """Routes that take no request, upstreams that nobody names; with `resolve` also names that do not resolve."""
+    yield from unreachable(gateway._parts.routes)
+    yield from _unused(gateway)
+    if resolve:
+        yield from _unresolved(gateway, resolve)
+
+
+def look_up(host: str) -> object:
+    """As the system resolves names."""
+    return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+
+
+def _unused(gateway: Gateway) -> Iterator[Problem]:
+    """Only where no code runs, which could choose an upstream by its name."""
+    config, parts = gateway.config, gateway._parts
+    has_code = parts.hooks or parts.plugins or any(route._in_order() or route.when for route in parts.routes)
+    if (
+        has_code
+        or any(one._hooks for one in (*parts.listeners, *parts.tcp, *parts.udp))
+        or config.store
+        or config.admin
+    ):
+        return
+    every: list[Sending] = [*config.routes, *config.tls_routes, *config.tcp, *config.udp]
+    named = {one.to for one in every}
+    for name in config.upstreams:
+        if name not in named:
+            where = parts.locate(("upstreams", name))
+            yield Problem(
+                f"nothing leads to the upstream `{name}`", "name it as `to` of a route, or remove it", where
+            )
+
+
+def _unresolved(gateway: Gateway, resolve: Resolve) -> Iterator[Problem]:
+    asked: set[str] = set()
+    for name, upstream in gateway.config.every_upstream().items():
+        for server in upstream.servers:
+            address = parse_server_address(server.address)
+            if not isinstance(address, TcpAddress | TlsAddress) or address.host in asked:
+                continue
+            asked.add(address.host)
+            try:
+                resolve(address.host)
+            except OSError as error:
+                where = gateway._parts.locate(("upstreams", name))
+                yield Problem(
+                    f"`{address.host}` of the upstream `{name}` does not resolve",
+                    str(error.strerror or error).lower(),
+                    where,
+                )
