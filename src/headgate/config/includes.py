@@ -102,7 +102,7 @@ def _files(pattern: str, folder: FilePath, where: Where) -> list[FilePath]:
         return [folder / one for one in found if (folder / one).is_file()]
     if not (folder / pattern).is_file():
         raise ConfigError(
-            f"there is no file `{pattern}` to include",
+            f"the included file `{pattern}` does not exist",
             hint=f"the full path is `{folder / pattern}`",
             where=where,
         )

@@ -51,7 +51,7 @@ def test_what_is_wrong_in_an_included_file_is_told_with_its_own_line(tmp_path: P
         ({"gate": "include: a.yaml\n", "a": "include: gate.yaml\n"}, "files include each other"),
         ({"gate": "include: gate.yaml\n"}, "files include each other: `gate.yaml` includes `gate.yaml`"),
         ({"gate": "include: [a.yaml, ./a.yaml]\n", "a": ""}, "is included twice"),
-        ({"gate": "include: nothing.yaml\n"}, "there is no file `nothing.yaml` to include"),
+        ({"gate": "include: nothing.yaml\n"}, "the included file `nothing.yaml` does not exist"),
         ({"gate": "include: {a: b}\n"}, "`include` is a path, or a list of them"),
         ({"gate": "include: a.yaml\nworkers: 1\n", "a": "workers: 2\n"}, "`workers` is set twice"),
         (
