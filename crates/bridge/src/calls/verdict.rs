@@ -83,7 +83,7 @@ fn response(
     if let (101, Ok(stream)) = (status, body.cast::<RawStream>()) {
         return Ok(HookResponse {
             status: 101,
-            headers: fields(headers)?,
+            head: head(headers)?,
             body: HookResponseBody::Tunnel(stream.get().take_far()?),
         });
     }
@@ -97,7 +97,7 @@ fn response(
         })?;
     Ok(HookResponse {
         status,
-        headers: fields(headers)?,
+        head: head(headers)?,
         body: response_body(call, &body)?,
     })
 }
@@ -145,21 +145,19 @@ fn listed_fields<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, 
 }
 
 /// The fields of a response. They pass the same checks as those of a message on the wire: no line break gets into a head.
-fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut checked = Head::empty();
-    let mut fields = Vec::new();
+fn head(headers: &Bound<'_, PyAny>) -> PyResult<Head> {
+    let mut head = Head::with_room();
     for field in headers.try_iter()? {
         let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = field?.extract()?;
-        let (name, value) = (field_bytes(&name)?, field_bytes(&value)?);
-        checked.add(&name, &value).map_err(text::refused)?;
-        fields.push((name, value));
+        head.add(&field_bytes(&name)?, &field_bytes(&value)?)
+            .map_err(text::refused)?;
     }
-    Ok(fields)
+    Ok(head)
 }
 
-fn field_bytes(part: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+fn field_bytes<'a>(part: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
     match part.cast::<PyString>() {
-        Ok(part) => text::encode(part).map(Cow::into_owned),
-        Err(_) => Ok(part.cast::<PyBytes>()?.as_bytes().to_vec()),
+        Ok(part) => text::encode(part),
+        Err(_) => Ok(Cow::Borrowed(part.cast::<PyBytes>()?.as_bytes())),
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::ReadBuf;
 use super::message::Message;
 use super::piece::Chunk;
 use headgate_net::virtual_stream::VirtualEnd;
+use headgate_wire::Head;
 
 /// A future on the worker's own thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -68,8 +69,8 @@ pub type MessageStep = Step<MessageVerdict>;
 pub struct HookResponse {
     /// 200 to 599.
     pub status: u16,
-    /// Field names and values; framing fields are not among them.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Its fields; framing fields are not among them.
+    pub head: Head,
     /// What follows the head.
     pub body: HookResponseBody,
 }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use headgate_route::{FieldMatch, HostPattern, PathPattern, PathRules, RouteSpec, Router};
-use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
+use headgate_wire::{ChunkLimits, Head, HeadLimits, Lenient};
 
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::http::files::FileRoot;
@@ -339,7 +339,14 @@ fn build_route(
         }
         snapshot::Action::Proxy { upstream } => Action::Proxy { upstream },
         snapshot::Action::Redirect { status, location } => Action::Redirect { status, location },
-        snapshot::Action::Respond { status, headers, body } => Action::Respond { status, headers, body: body.into_bytes() },
+        snapshot::Action::Respond { status, headers, body } => {
+            let mut head = Head::empty();
+            for (name, value) in &headers {
+                head.add(name.as_bytes(), value.as_bytes())
+                    .map_err(|error| SnapshotError(format!("route `{}`: respond.headers: {error}", route.name)))?;
+            }
+            Action::Respond { status, head, body: body.into_bytes() }
+        }
         snapshot::Action::Files { root, index } => Action::Files(FileRoot::open(&root, index).map_err(|error| {
             SnapshotError(format!("route `{}`: cannot open the folder `{root}`: {error}\nhint: it must exist and be readable", route.name))
         })?),

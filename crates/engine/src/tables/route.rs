@@ -2,6 +2,7 @@
 
 use crate::http::files::FileRoot;
 use crate::snapshot::{HookLists, RouteTimeouts};
+use headgate_wire::Head;
 
 /// One route.
 pub struct Route {
@@ -27,7 +28,8 @@ pub(crate) enum Action {
     },
     Respond {
         status: u16,
-        headers: Vec<(String, String)>,
+        /// Its fields, as they are sent.
+        head: Head,
         body: Vec<u8>,
     },
     Files(FileRoot),

@@ -1,6 +1,6 @@
 //! `Max-Forwards` of OPTIONS and TRACE: how many more times a request may be forwarded (RFC 9110 section 7.6.2).
 
-use headgate_wire::RequestHead;
+use headgate_wire::{Head, RequestHead};
 
 use crate::hooks::exchange::Exchange;
 use crate::hooks::{HookResponse, HookResponseBody};
@@ -36,7 +36,7 @@ fn forwards(request: &RequestHead) -> Option<u64> {
 fn options() -> HookResponse {
     HookResponse {
         status: 200,
-        headers: Vec::new(),
+        head: Head::empty(),
         body: HookResponseBody::Bytes(Vec::new()),
     }
 }
@@ -60,9 +60,12 @@ fn traced(request: &RequestHead) -> HookResponse {
         }
     }
     text.extend_from_slice(b"\r\n");
+    let mut head = Head::with_room();
+    // a literal is a field value
+    let _ = head.add(b"content-type", b"message/http");
     HookResponse {
         status: 200,
-        headers: vec![(b"content-type".to_vec(), b"message/http".to_vec())],
+        head,
         body: HookResponseBody::Bytes(text),
     }
 }

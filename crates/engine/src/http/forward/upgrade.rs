@@ -40,7 +40,7 @@ pub(super) async fn upgrade(
                 .map_err(|broken| Failure::new(FailureKind::BadWebSocketResponse, broken))?;
         }
         let mut out = Vec::new();
-        write_switching_protocols(response, requested, &mut out);
+        write_switching_protocols(response.reason(), &response.head, requested, &mut out);
         out
     };
     let upgraded = Upgraded {

@@ -1,6 +1,6 @@
 //! The response's head as it goes to the client: status line, fields, framing written anew.
 
-use headgate_wire::{ResponseFraming, ResponseHead, Version};
+use headgate_wire::{Head, ResponseFraming, ResponseHead, Version};
 
 use super::request_head::{field, known_field};
 
@@ -42,10 +42,10 @@ pub(crate) fn write_interim(response: &ResponseHead, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head of a 101 response with the protocol it switches to.
-pub(crate) fn write_switching_protocols(response: &ResponseHead, protocol: &[u8], out: &mut Vec<u8>) {
-    write_status(101, response.reason(), out);
-    response.head.write_fields(out);
+/// Appends the head of a 101 response, a server's or the gateway's own, with the protocol it switches to.
+pub(crate) fn write_switching_protocols(reason: &[u8], head: &Head, protocol: &[u8], out: &mut Vec<u8>) {
+    write_status(101, reason, out);
+    head.write_fields(out);
     field(out, b"Connection", &[b"upgrade"]);
     field(out, b"Upgrade", &[protocol]);
     out.extend_from_slice(b"\r\n");

@@ -22,7 +22,7 @@ use crate::http::phases::poll_client;
 use crate::snapshot::BodyHook;
 use crate::state::connection::Connection;
 use headgate_coding::Coding;
-use headgate_wire::{is_without_content, Head, RequestKind};
+use headgate_wire::{is_without_content, RequestKind};
 
 /// What is read of a file at once.
 const FILE_READ_BYTES: u64 = 64 * 1024;
@@ -40,13 +40,8 @@ pub(crate) async fn filter(
     hooks: &[BodyHook],
     coding: Result<Option<Coding>, ()>,
 ) -> Result<LocalReply, Failure> {
-    let mut head = Head::empty();
-    for (name, value) in &reply.headers {
-        // refused where the head is written
-        let _ = head.add(name, value);
-    }
     // a `response` hook that takes the field away wants the client to get it plain
-    let codes_again = head.get(b"content-encoding").is_some();
+    let codes_again = reply.head.get(b"content-encoding").is_some();
     let coding = coding.map_err(|()| {
         Failure::new(
             FailureKind::UnknownReplyCoding,
@@ -54,8 +49,7 @@ pub(crate) async fn filter(
         )
     })?;
     if exchange.request_kind != RequestKind::Content || is_without_content(reply.status) {
-        weaken(&mut head);
-        reply.headers = fields(&head);
+        weaken(&mut reply.head);
         // how long it would be is not known
         reply.body = ReplyBody::Stream(Box::new(Nothing));
         return Ok(reply);
@@ -75,8 +69,7 @@ pub(crate) async fn filter(
     let readable = reply.reads_on.then_some(body);
     begin(connection, exchange, &mut filtering, readable).await?;
     if filtering.chain.has_changed() || !filtering.is_ended {
-        weaken(&mut head);
-        reply.headers = fields(&head);
+        weaken(&mut reply.head);
     }
     reply.body = if filtering.is_ended {
         ReplyBody::Bytes(filtering.begun)
@@ -131,12 +124,6 @@ fn failure(exchange: &Exchange, broken: ChainBroken<BodyFailed>) -> Failure {
         ),
         ChainBroken::Spool(error) => spool_failure(&error),
     }
-}
-
-fn fields(head: &Head) -> Vec<(Vec<u8>, Vec<u8>)> {
-    head.iter()
-        .map(|(name, value)| (name.to_vec(), value.to_vec()))
-        .collect()
 }
 
 /// A chain over a local reply's body; as a source, what comes after the begin too.

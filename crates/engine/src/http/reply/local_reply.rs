@@ -28,7 +28,8 @@ impl Outcome {
 /// A local reply.
 pub(crate) struct LocalReply {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Its fields, as they are sent: all but those that say how long it is and what becomes of the connection.
+    pub(crate) head: Head,
     pub(crate) body: ReplyBody,
     /// The `response` hooks have run.
     pub(super) is_final: bool,
@@ -39,10 +40,10 @@ pub(crate) struct LocalReply {
 }
 
 impl LocalReply {
-    pub(super) fn new(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: ReplyBody) -> Self {
+    pub(super) fn new(status: u16, head: Head, body: ReplyBody) -> Self {
         Self {
             status,
-            headers,
+            head,
             body,
             is_final: false,
             is_seen: false,
@@ -60,10 +61,10 @@ impl LocalReply {
     }
 
     /// An error page: the `error` phase is where it is changed.
-    pub(super) fn page(status: u16, headers: Vec<(Vec<u8>, Vec<u8>)>, body: ReplyBody) -> Self {
+    pub(super) fn page(status: u16, head: Head, body: ReplyBody) -> Self {
         Self {
             is_final: true,
-            ..Self::new(status, headers, body)
+            ..Self::new(status, head, body)
         }
     }
 
@@ -85,12 +86,7 @@ impl LocalReply {
 
     /// The Content-Encoding that hooks want undone; `Err` for one that is unknown.
     pub(super) fn coding(&self, hooks: &[BodyHook]) -> Result<Option<Coding>, ()> {
-        let mut head = Head::empty();
-        for (name, value) in &self.headers {
-            // what is not a valid field is refused where the head is written
-            let _ = head.add(name, value);
-        }
-        content_coding(&head, hooks)
+        content_coding(&self.head, hooks)
     }
 
     /// How it is framed for its client, whose connection ends with it if it `closes`.
@@ -130,6 +126,6 @@ impl From<Box<HookResponse>> for LocalReply {
             HookResponseBody::Stream(source) => ReplyBody::Stream(source),
             HookResponseBody::Tunnel(end) => ReplyBody::Tunnel(end),
         };
-        Self::new(response.status, response.headers, body)
+        Self::new(response.status, response.head, body)
     }
 }

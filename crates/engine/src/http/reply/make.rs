@@ -8,6 +8,7 @@ use crate::http::files::{percent_decode, Conditions, FileBody, FileResponse, Fil
 use crate::state::Shared;
 use crate::tables::{Action, Route};
 
+use super::head;
 use super::local_reply::{LocalReply, ReplyBody};
 use super::locations::{stripped_path, RequestParts};
 
@@ -15,17 +16,15 @@ use super::locations::{stripped_path, RequestParts};
 pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Result<LocalReply, Failure> {
     match &route.action {
         Action::Redirect { status, location } => {
-            let headers = vec![(b"location".to_vec(), RequestParts(exchange).fill(location)?)];
-            Ok(LocalReply::new(*status, headers, ReplyBody::Bytes(Vec::new())))
+            let location = RequestParts(exchange).fill(location)?;
+            let head = head::of_fields([("location", &location[..])])?;
+            Ok(LocalReply::new(*status, head, ReplyBody::Bytes(Vec::new())))
         }
-        Action::Respond {
-            status,
-            headers,
-            body,
-        } => {
-            let headers = headers.iter().map(|(name, value)| field(name, value)).collect();
-            Ok(LocalReply::new(*status, headers, ReplyBody::Bytes(body.clone())))
-        }
+        Action::Respond { status, head, body } => Ok(LocalReply::new(
+            *status,
+            head.clone(),
+            ReplyBody::Bytes(body.clone()),
+        )),
         Action::Files(root) => file(exchange, route, root, shared),
         Action::Proxy { .. } | Action::Hooks => {
             let name = &route.name;
@@ -85,9 +84,9 @@ fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) ->
             length: len,
         },
     };
-    let headers = response.headers.iter().map(|(name, value)| field(name, value));
-    let headers = headers.collect();
-    Ok(LocalReply::new(response.status, headers, body))
+    let fields = response.headers.iter();
+    let head = head::of_fields(fields.map(|(name, value)| (*name, value.as_bytes())))?;
+    Ok(LocalReply::new(response.status, head, body))
 }
 
 /// The request's own target with a slash at the end of its path, relative, so that it holds behind proxies that take a prefix off.
@@ -109,8 +108,4 @@ fn value_of<'a>(headers: &'a mut [(&'static str, String)], name: &str) -> Option
         .iter_mut()
         .find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value)
-}
-
-fn field(name: &str, value: &str) -> (Vec<u8>, Vec<u8>) {
-    (name.as_bytes().to_vec(), value.as_bytes().to_vec())
 }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`make`] | the local reply of a route without an upstream |
 //! | [`pages`] | error pages |
-//! | [`send`] | `response` hooks, then the way to the client; the head |
+//! | [`send`] | `response` hooks, then the way to the client |
+//! | [`head`] | the head |
 //! | [`writer`] | the body |
 //! | [`locations`] | targets and locations made of a request's parts |
 
 mod filter;
 pub(crate) mod grpc;
+mod head;
 mod local_reply;
 mod locations;
 mod make;

@@ -2,22 +2,21 @@
 
 use std::rc::Rc;
 
-use headgate_wire::{frame_response, Content, RequestKind, Version};
+use headgate_wire::{frame_response, Content, Head, RequestKind, Version};
 
-use super::send::write_date;
+use super::head::{self, Terms};
 use crate::access_log::{Entry, TlsFacts};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::read_head::head_failure;
 use crate::http::h1::read_head::NoRequest;
-use crate::http::h1::request_head::field;
-use crate::http::h1::response_head::{write_end, write_status};
 use crate::http::reply::grpc;
-use crate::http::reply::page::{self as page, reason_phrase};
+use crate::http::reply::page;
 use crate::messages::websocket::missing_version;
 use crate::state::connection::{Connection, Next};
 use crate::state::Shared;
+use crate::tables::Tables;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
 
@@ -28,43 +27,44 @@ pub(crate) fn error_page(exchange: &Exchange, failure: &Failure, shared: &Shared
     let id = shared.request_id(exchange);
     let request = exchange.request.borrow();
     if grpc::is_grpc(request.head.get(b"content-type")) {
-        return grpc_reply(failure, id);
+        return grpc_reply(failure, &id);
     }
     page_of(failure, &id, request.head.get(b"accept"))
 }
 
 /// The failure as a caller of gRPC understands it.
-fn grpc_reply(failure: &Failure, id: String) -> LocalReply {
-    let status = itoa::Buffer::new()
-        .format(grpc::status(failure))
-        .as_bytes()
-        .to_vec();
-    let headers = vec![
-        (b"content-type".to_vec(), b"application/grpc".to_vec()),
-        (b"grpc-status".to_vec(), status),
-        (b"grpc-message".to_vec(), grpc::message(failure.public_message())),
-        (b"x-request-id".to_vec(), id.into_bytes()),
-    ];
-    LocalReply::page(200, headers, ReplyBody::None(None))
+fn grpc_reply(failure: &Failure, id: &str) -> LocalReply {
+    let mut status = itoa::Buffer::new();
+    let head = made_here([
+        ("content-type", &b"application/grpc"[..]),
+        ("grpc-status", status.format(grpc::status(failure)).as_bytes()),
+        ("grpc-message", &grpc::message(failure.public_message())),
+        ("x-request-id", id.as_bytes()),
+    ]);
+    LocalReply::page(200, head, ReplyBody::None(None))
 }
 
 fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> LocalReply {
     let (content_type, body) = page::render(failure.status(), "", failure.public_message(), id, accept);
-    let mut headers = vec![
-        (b"content-type".to_vec(), content_type.as_bytes().to_vec()),
-        (b"x-request-id".to_vec(), id.as_bytes().to_vec()),
+    let always = [("content-type", content_type), ("x-request-id", id)];
+    // another worker or instance serves already, or soon
+    let retry_after = (failure.kind == FailureKind::ShuttingDown).then_some("1");
+    let sometimes = [
+        ("sec-websocket-version", missing_version(failure)),
+        ("retry-after", retry_after),
+        ("allow", failure.allow.as_deref()),
     ];
-    if let Some(version) = missing_version(failure) {
-        headers.push((b"sec-websocket-version".to_vec(), version.into()));
-    }
-    if failure.kind == FailureKind::ShuttingDown {
-        // another worker or instance serves already, or soon
-        headers.push((b"retry-after".to_vec(), b"1".to_vec()));
-    }
-    if let Some(allow) = &failure.allow {
-        headers.push((b"allow".to_vec(), allow.as_bytes().to_vec()));
-    }
-    LocalReply::page(failure.status(), headers, ReplyBody::Bytes(body))
+    let sometimes = sometimes
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| (name, value)));
+    let fields = always.into_iter().chain(sometimes);
+    let head = made_here(fields.map(|(name, value)| (name, value.as_bytes())));
+    LocalReply::page(failure.status(), head, ReplyBody::Bytes(body))
+}
+
+/// A head of fields that have nothing of a request in them.
+fn made_here<'a>(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Head {
+    head::of_fields(fields).unwrap_or_default()
 }
 
 /// Replies (or not) to a connection from which no request could be read.
@@ -94,7 +94,7 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     };
     // a head that is refused may still have been a HEAD (RFC 9110 section 9.3.2)
     let is_head = connection.peer.unread().starts_with(b"HEAD ");
-    let out = last_response(&shared, &reply, body, is_head);
+    let out = last_response(&shared, tables, (&reply, body), &id, is_head);
     let sent = connection
         .peer
         .write_all(&connection.watch, &out, tables.timeouts.send)
@@ -125,21 +125,28 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
 }
 
 /// The bytes of a page after which the connection closes; to a HEAD without its body.
-fn last_response(shared: &Shared, reply: &LocalReply, body: &[u8], is_head: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    write_status(reply.status, reason_phrase(reply.status).as_bytes(), &mut out);
-    for (name, value) in &reply.headers {
-        field(&mut out, name, &[value]);
-    }
-    write_date(shared, &mut out);
-    let content = Content::Length(body.len() as u64);
-    let request_kind = if is_head {
+fn last_response(
+    shared: &Shared,
+    tables: &Tables,
+    (reply, body): (&LocalReply, &[u8]),
+    id: &str,
+    is_head: bool,
+) -> Vec<u8> {
+    let kind = if is_head {
         RequestKind::Head
     } else {
         RequestKind::Content
     };
-    let framing = frame_response(request_kind, reply.status, content, Version::Http11, true);
-    write_end(framing, Version::Http11, &mut out);
+    let content = Content::Length(body.len() as u64);
+    let terms = Terms {
+        shared,
+        version: Version::Http11,
+        framing: frame_response(kind, reply.status, content, Version::Http11, true),
+        request_id: tables.request_id_header.as_deref().map(|name| (name, id)),
+        timings: None,
+    };
+    let mut out = Vec::new();
+    head::write(reply.status, &reply.head, &terms, &mut out);
     if !is_head {
         out.extend_from_slice(body);
     }

@@ -1,21 +1,19 @@
-//! A response on its way: what `response` hooks make of it, and its head.
+//! A response on its way: what `response` hooks make of it, and its way to the client.
 
 use std::rc::Rc;
 
 use headgate_wire::{
-    write_chunk_size, write_last_chunk, Framing, Head, ResponseFraming, ResponseHead, Span, Version, CRLF,
+    write_chunk_size, write_last_chunk, Framing, ResponseFraming, ResponseHead, Span, Version, CRLF,
 };
 
+use super::head::{self, Terms};
 use super::writer::{ReaderWait, Writer};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::http::bodies::request_body::RequestBody;
-use crate::http::h1::request_head::field;
-use crate::http::h1::response_head::{write_end, write_status};
 use crate::http::phases::run_hooks;
 use crate::http::reply::filter::filter;
-use crate::http::reply::page::reason_phrase;
 use crate::http::reply::tunnel;
 use crate::snapshot::Phase;
 use crate::state::connection::{Connection, Next};
@@ -69,7 +67,7 @@ pub(crate) async fn send(
     // unless a `response` hook has made another status of the 101
     if reply.status == 101 {
         if let ReplyBody::Tunnel(end) = reply.body {
-            return tunnel::open(connection, exchange, tables, &reply.headers, end).await;
+            return tunnel::open(connection, exchange, tables, &reply.head, end).await;
         }
     }
     let framing = reply.framing(exchange, !persistent || !is_clean);
@@ -110,16 +108,12 @@ pub(crate) async fn send_last(
 async fn after_hooks(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
-    reply: LocalReply,
+    mut reply: LocalReply,
     hooks: &[usize],
 ) -> Result<LocalReply, Failure> {
-    let mut head = Head::empty();
-    for (name, value) in &reply.headers {
-        head.add(name, value).map_err(|error| bad_response(&error))?;
-    }
     let empty = Span { start: 0, len: 0 };
     exchange.response.replace(Some(ResponseHead {
-        head,
+        head: std::mem::take(&mut reply.head),
         status: reply.status,
         reason: empty,
         version: Version::Http11,
@@ -135,62 +129,38 @@ async fn after_hooks(
     let Some(response) = &*response else {
         return Ok(reply);
     };
-    let headers = response
-        .head
-        .iter()
-        .map(|(name, value)| (name.to_vec(), value.to_vec()))
-        .collect();
     Ok(LocalReply {
         status: response.status,
-        headers,
+        // `log` hooks see it too
+        head: response.head.clone(),
         is_final: true,
         is_seen: true,
         ..reply
     })
 }
 
-fn bad_response(error: &headgate_wire::FieldError) -> Failure {
-    Failure::new(
-        FailureKind::BadHookResponse,
-        format!("a hook's response cannot be sent: {error}"),
-    )
-}
-
-/// The reply's head.
+/// Appends the reply's head.
 fn write_head(
     shared: &Shared,
     exchange: &Exchange,
     tables: &Configuration,
     reply: &LocalReply,
     framing: ResponseFraming,
-) -> Result<Vec<u8>, Failure> {
-    let version = exchange.request.borrow().version;
-    let mut out = Vec::with_capacity(512);
-    write_status(reply.status, reason_phrase(reply.status).as_bytes(), &mut out);
-    // the edits of a head check what hooks gave
-    let mut head = Head::empty();
-    for (name, value) in &reply.headers {
-        head.add(name, value).map_err(|error| bad_response(&error))?;
-    }
-    if head.get(b"date").is_none() {
-        write_date(shared, &mut out);
-    }
-    if let Some(name) = &tables.request_id_header {
-        if head.get(name.as_bytes()).is_none() {
-            field(
-                &mut out,
-                name.as_bytes(),
-                &[shared.request_id(exchange).as_bytes()],
-            );
-        }
-    }
-    head.write_fields(&mut out);
-    if tables.server_timing {
-        crate::http::h1::server_timing::write(exchange, shared.clock.tick(), &mut out);
-    }
-    write_end(framing, version, &mut out);
+    out: &mut Vec<u8>,
+) {
+    let id = exchange.id.borrow();
+    let terms = Terms {
+        shared,
+        version: exchange.request.borrow().version,
+        framing,
+        request_id: tables
+            .request_id_header
+            .as_deref()
+            .map(|name| (name, id.as_str())),
+        timings: tables.server_timing.then_some(exchange),
+    };
+    head::write(reply.status, &reply.head, &terms, out);
     exchange.head_bytes.set(out.len() as u64);
-    Ok(out)
 }
 
 /// Writes a reply: its head, and the body that it has.
@@ -202,7 +172,8 @@ async fn write(
     framing: ResponseFraming,
     readable: Option<&mut RequestBody>,
 ) -> Result<(), Failure> {
-    let mut out = write_head(&connection.shared, exchange, tables, &reply, framing)?;
+    let mut out = connection.shared.buffers.scrap();
+    write_head(&connection.shared, exchange, tables, &reply, framing, &mut out);
     let send_ms = tables.timeout(
         exchange.route.get(),
         None,
@@ -216,34 +187,27 @@ async fn write(
         send_ms,
     };
     match reply.body {
-        _ if !framing.has_content => writer.write(&out).await,
-        ReplyBody::None(_) | ReplyBody::Tunnel(_) => writer.write(&out).await,
-        ReplyBody::Bytes(bytes) if framing.is_chunked => {
+        ReplyBody::Bytes(bytes) if framing.is_chunked && framing.has_content => {
             if !bytes.is_empty() {
                 write_chunk_size(bytes.len(), &mut out);
                 out.extend_from_slice(&bytes);
                 out.extend_from_slice(CRLF);
             }
             write_last_chunk(exchange.rare().response_trailers.borrow().as_ref(), &mut out);
-            writer.write(&out).await
         }
-        ReplyBody::Bytes(bytes) => {
-            out.extend_from_slice(&bytes);
-            writer.write(&out).await
+        ReplyBody::Bytes(bytes) if framing.has_content => out.extend_from_slice(&bytes),
+        ReplyBody::File { file, start, length } if framing.has_content => {
+            return writer.write_file(out, &file, start, length).await;
         }
-        ReplyBody::File { file, start, length } => writer.write_file(out, &file, start, length).await,
-        ReplyBody::Stream(mut source) => {
-            let allow_half_close = tables.limits.allow_half_close;
-            let waiting = ReaderWait::new(readable, allow_half_close);
-            writer
+        ReplyBody::Stream(mut source) if framing.has_content => {
+            let waiting = ReaderWait::new(readable, tables.limits.allow_half_close);
+            return writer
                 .write_stream(out, &mut *source, framing.is_chunked, waiting)
-                .await
+                .await;
         }
+        _ => {}
     }
-}
-
-pub(super) fn write_date(shared: &Shared, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Date: ");
-    shared.write_date(out);
-    out.extend_from_slice(CRLF);
+    let sent = writer.write(&out).await;
+    connection.shared.buffers.keep_scrap(out);
+    sent
 }

@@ -6,6 +6,7 @@ use headgate_engine::{
     BodyStep, BodyVerdict, Chunk, ChunkStep, ChunkVerdict, ConnectionState, Exchange, HookResponse,
     HookResponseBody, Hooks, MatcherFailed, Step, Verdict,
 };
+use headgate_wire::Head;
 
 type Function = Box<dyn Fn(&Rc<Exchange>) -> Step>;
 type BodyFunction = Box<dyn Fn(&[u8]) -> Vec<u8>>;
@@ -72,14 +73,15 @@ pub(crate) fn reply(
     fields: &[(&str, &str)],
     body: impl Fn() -> HookResponseBody + 'static,
 ) -> impl Fn(&Rc<Exchange>) -> Step + 'static {
-    let headers: Vec<(Vec<u8>, Vec<u8>)> = fields
-        .iter()
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
-        .collect();
+    let mut head = Head::with_room();
+    for (name, value) in fields {
+        head.add(name.as_bytes(), value.as_bytes())
+            .expect("the test's fields are fields");
+    }
     move |_| {
         Step::Ready(Verdict::Respond(Box::new(HookResponse {
             status,
-            headers: headers.clone(),
+            head: head.clone(),
             body: body(),
         })))
     }
