@@ -8,6 +8,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::{OwnedFd, RawFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,8 @@ use crate::calls::hooks::PyHooks;
 use crate::event_loop::heartbeat::Heartbeat;
 use crate::event_loop::polling::{self, handle_signals};
 use crate::event_loop::seam::Seam;
-use crate::interpreter::gil;
+use crate::event_loop::when_woken::WhenWoken;
+use crate::interpreter::gil::{self, ParkedGil};
 use crate::memory::metrics::Metrics;
 use crate::memory::zone::open_for_worker;
 use crate::views::attachment;
@@ -56,18 +58,19 @@ impl Core {
     fn new(r#loop: &Bound<'_, PyAny>) -> PyResult<Self> {
         crate::interpreter::engine_log::attach();
         let wake = Arc::new(Notify::new());
-        let signalled = Arc::clone(&wake);
+        let gil = Arc::new(ParkedGil::default());
+        let (signalled, parked, unparked) = (Arc::clone(&wake), Arc::clone(&gil), Arc::clone(&gil));
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(gil::park)
+            .on_thread_park(move || parked.park())
             .on_thread_unpark(move || {
-                gil::unpark();
+                unparked.unpark();
                 handle_signals(&signalled);
             })
             .build()?;
         let local = Rc::new(LocalSet::new());
         Ok(Self {
-            seam: Seam::new(r#loop, wake, &local)?,
+            seam: Seam::new(r#loop, wake, gil, &local)?,
             asyncio_fd: RefCell::new(None),
             zone: Cell::new(None),
             worker: OnceCell::new(),
@@ -101,10 +104,8 @@ impl Core {
         self.seam.begin_poll(py, timeout)?;
         self.seam.beat.engine();
         let asyncio_fd = self.asyncio_fd.borrow().clone();
-        let has_events = self.local.block_on(
-            &self.runtime,
-            polling::serve(&self.seam, asyncio_fd.as_deref(), timeout),
-        );
+        let served = pin!(polling::serve(&self.seam, asyncio_fd.as_deref(), timeout));
+        let has_events = self.local.block_on(&self.runtime, WhenWoken::new(served));
         self.seam.beat.python("");
         polling::signalled().map_or(Ok(has_events), Err)
     }

@@ -23,7 +23,7 @@ mod virtual_client;
 use pyo3::prelude::*;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: interpreter::gil::Allocator = interpreter::gil::Allocator;
 
 #[pymodule]
 mod _core {

@@ -24,6 +24,7 @@ use crate::state::Shared;
 use crate::streams::udp::UdpListener;
 use crate::tables::{parse_log, SnapshotError, Tables};
 use crate::trace_export;
+use headgate_net::alarm::Alarm;
 use headgate_net::deadline::SWEEP_MS;
 use headgate_net::limits::Limit;
 use headgate_net::stream::Stream;
@@ -352,8 +353,14 @@ pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
 async fn sweep(shared: Rc<Shared>) {
     let mut flushed_ms = 0;
     let mut pools_ms = 0;
+    let interval = Duration::from_millis(SWEEP_MS);
+    let mut alarm = Alarm::every(interval).ok();
     loop {
-        tokio::time::sleep(Duration::from_millis(SWEEP_MS)).await;
+        match &mut alarm {
+            Some(alarm) => alarm.rung().await,
+            // a process without descriptors can still sweep, at a higher cost
+            None => tokio::time::sleep(interval).await,
+        }
         let now_ms = shared.clock.tick() / 1000;
         let tables = shared.tables();
         shared.deadlines.sweep(now_ms);
@@ -383,7 +390,9 @@ async fn sweep(shared: Rc<Shared>) {
         }
         drop(tables);
         if is_idle {
+            alarm.iter().for_each(Alarm::stop);
             shared.busy.notified().await;
+            alarm.iter().for_each(Alarm::start);
         }
     }
 }

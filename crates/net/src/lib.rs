@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`peer`]: a stream with its unread bytes. Everything here belongs to one worker, which is one thread.
 
+pub mod alarm;
 pub mod buffers;
 pub mod clock;
 pub mod deadline;

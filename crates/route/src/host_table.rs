@@ -46,6 +46,19 @@ impl HostTable {
         }
     }
 
+    /// Whether there is no pattern but the one that all hosts match.
+    pub(crate) fn is_any(&self) -> bool {
+        self.exact.is_empty()
+            && self.suffixes.longest == 0
+            && self.prefixes.longest == 0
+            && self.regexes.is_empty()
+    }
+
+    /// The table of that one.
+    pub(crate) fn any(&self) -> &PathTable {
+        &self.any
+    }
+
     /// To be called once after the last `table_mut`.
     pub(crate) fn finish(&mut self) {
         let exact = self.exact.values_mut();

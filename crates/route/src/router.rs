@@ -30,6 +30,7 @@ use smallvec::SmallVec;
 
 use crate::conditions::Fields;
 use crate::error::RouteError;
+use crate::host_pattern::host_without_port;
 use crate::host_table::HostTable;
 use crate::normalise::normalize_path;
 use crate::params::Params;
@@ -39,7 +40,7 @@ use crate::route::{Route, RouteSpec};
 /// The parts of a request that routes look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
-    /// Host without port, any case.
+    /// Host, with or without its port, any case.
     pub host: &'a [u8],
     /// Path as received or normalised, without query.
     pub path: &'a [u8],
@@ -138,7 +139,12 @@ impl Router {
             allowed: SmallVec::new(),
             found: None,
         };
-        let _ = self.visit(candidate.host, path, &mut |rank| search.offer(rank));
+        let _ = if self.hosts.is_any() && !self.has_priorities {
+            // most gateways have no rule about a host: it is not even looked at
+            self.hosts.any().visit(path, &mut |rank| search.offer(rank))
+        } else {
+            self.visit(candidate.host, path, &mut |rank| search.offer(rank))
+        };
         let Search { found, allowed, .. } = search;
         match found {
             Some(route) => {
@@ -160,6 +166,7 @@ impl Router {
         path: &[u8],
         visit: &mut dyn FnMut(Rank) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        let host = host_without_port(host);
         let host = host.strip_suffix(b".").unwrap_or(host);
         let mut lower = SmallVec::<[u8; 64]>::new();
         let host = if host.iter().any(u8::is_ascii_uppercase) {

@@ -34,6 +34,10 @@ pub(crate) fn offset(position: usize) -> u32 {
 /// Room behind the bytes that arrived, so that a few edits need no larger allocation.
 const SPARE_BYTES: usize = 128;
 
+/// Room for what a message that is made here has: a type, an id, a cookie.
+const MADE_BYTES: usize = 256;
+const MADE_FIELDS: usize = 8;
+
 /// No head grows beyond this, so that 32-bit offsets suffice.
 pub(crate) const MAX_BYTES: usize = u32::MAX as usize / 2;
 
@@ -60,6 +64,14 @@ impl Head {
         Self::default()
     }
 
+    /// The same, with room for the few fields of a message that is made here.
+    pub fn with_room() -> Self {
+        Self {
+            bytes: Vec::with_capacity(MADE_BYTES),
+            fields: Fields::with_capacity(MADE_FIELDS),
+        }
+    }
+
     /// The bytes of `span`; empty if it is not one of this head's.
     pub fn span(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
@@ -75,6 +87,7 @@ impl Head {
     }
 
     /// All values of `name`, in order.
+    #[inline]
     pub fn get_all<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let lines: &[Field] = if self.fields.may_have_named(name) {
             &self.fields
@@ -113,8 +126,12 @@ impl Head {
     }
 
     /// Removes every field line of `name`.
+    #[inline]
     pub fn remove(&mut self, name: &[u8]) {
-        self.hide(name, 0);
+        // nearly always there is none, and where the name is known when this is compiled that is one comparison
+        if self.fields.may_have_named(name) {
+            self.hide(name, 0);
+        }
     }
 
     /// Removes the field lines, given as name and value, that `keeps` says no to.

@@ -142,7 +142,7 @@ impl Hooks for PyHooks {
     }
 
     fn yield_gil(&self) {
-        gil::held(gil::yield_gil);
+        gil::held(|py| self.seam.gil.yield_now(py));
     }
 }
 

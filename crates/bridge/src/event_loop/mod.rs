@@ -11,3 +11,4 @@ pub(crate) mod report;
 pub(crate) mod seam;
 pub(crate) mod stepping;
 pub(crate) mod waiting;
+pub(crate) mod when_woken;

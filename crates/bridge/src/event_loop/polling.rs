@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use crate::event_loop::seam::Seam;
+use crate::interpreter::gil;
 
 thread_local! {
     /// What a signal handler of Python raised while the loop slept.
@@ -70,7 +71,7 @@ async fn sleep(seconds: Option<f64>) {
 
 /// Runs Python's signal handlers after a sleep, which a signal may have ended (as PEP 475 does).
 pub(crate) fn handle_signals(wake: &Notify) {
-    Python::attach(|py| {
+    gil::held(|py| {
         if let Err(error) = py.check_signals() {
             SIGNALLED.set(Some(error));
             wake.notify_one();

@@ -16,6 +16,7 @@ use tokio::task::LocalSet;
 
 use crate::event_loop::heartbeat::Beat;
 use crate::event_loop::hook_task::HookTask;
+use crate::interpreter::gil::ParkedGil;
 
 /// The seam between tokio and one asyncio loop.
 ///
@@ -33,6 +34,8 @@ pub(crate) struct Seam {
     timers: Timers,
     /// Tells a poll to return.
     pub(crate) wake: Arc<Notify>,
+    /// The interpreter's lock while this thread sleeps.
+    pub(crate) gil: Arc<ParkedGil>,
     /// Tells a poll that it has less time than it thought.
     pub(crate) hurry: Notify,
     /// Tells waits that the clock was put forward.
@@ -78,6 +81,7 @@ impl Seam {
     pub(crate) fn new(
         asyncio_loop: &Bound<'_, PyAny>,
         wake: Arc<Notify>,
+        gil: Arc<ParkedGil>,
         local: &Rc<LocalSet>,
     ) -> PyResult<Rc<Self>> {
         let py = asyncio_loop.py();
@@ -106,6 +110,7 @@ impl Seam {
                 due: Cell::new(0.0),
             },
             wake,
+            gil,
             hurry: Notify::new(),
             advanced: Notify::new(),
             beat: Arc::default(),

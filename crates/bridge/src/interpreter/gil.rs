@@ -1,20 +1,22 @@
-//! Everything of the bridge that needs `unsafe`: the interpreter's lock, contexts, coroutines, threads, descriptors.
+//! Everything of the bridge that needs `unsafe`: the interpreter's lock, contexts, coroutines, threads, descriptors, memory.
 //!
 //! # How it works
-//! A worker's thread holds the interpreter all the time. [`park`] and [`unpark`] bracket the blocking `epoll_wait` of
-//! tokio and nothing else, so between them no Python object is touched by this thread although pyo3 still counts it as
-//! attached.
+//! A worker's thread holds the interpreter all the time. [`ParkedGil::park`] and [`ParkedGil::unpark`] bracket the blocking
+//! `epoll_wait` of tokio and nothing else, so between them no Python object is touched by this thread although pyo3 still
+//! counts it as attached.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_int;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::task::{ready, Poll};
 use std::{ptr, slice};
 
 use headgate_engine::Read;
+use libmimalloc_sys as mimalloc;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -23,22 +25,44 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 
 thread_local! {
-    static SAVED: Cell<*mut ffi::PyThreadState> = const { Cell::new(ptr::null_mut()) };
     static MARK: u8 = const { 0 };
 }
 
-/// Lets go of the interpreter before the thread sleeps.
-pub(crate) fn park() {
-    // SAFETY: tokio parks only inside `Core.poll`, which Python called, so this thread holds the interpreter.
-    SAVED.set(unsafe { ffi::PyEval_SaveThread() });
+/// The interpreter's lock of one loop, which its thread lets go of while it sleeps.
+#[derive(Default)]
+pub(crate) struct ParkedGil {
+    /// The thread's state meanwhile. Only that thread stores here.
+    saved: AtomicPtr<ffi::PyThreadState>,
+    /// It has slept since other threads were last asked to run.
+    has_slept: AtomicBool,
 }
 
-/// Takes the interpreter back when the thread wakes.
-pub(crate) fn unpark() {
-    let saved = SAVED.replace(ptr::null_mut());
-    if !saved.is_null() {
-        // SAFETY: `saved` is this thread's own state, given by `PyEval_SaveThread` and restored exactly once.
-        unsafe { ffi::PyEval_RestoreThread(saved) }
+impl ParkedGil {
+    /// Lets go of the interpreter before the thread sleeps.
+    pub(crate) fn park(&self) {
+        // SAFETY: tokio parks only inside `Core.poll`, which Python called, so this thread holds the interpreter.
+        let saved = unsafe { ffi::PyEval_SaveThread() };
+        self.saved.store(saved, Ordering::Relaxed);
+    }
+
+    /// Takes the interpreter back when the thread wakes.
+    pub(crate) fn unpark(&self) {
+        let saved = self.saved.load(Ordering::Relaxed);
+        if !saved.is_null() {
+            self.saved.store(ptr::null_mut(), Ordering::Relaxed);
+            self.has_slept.store(true, Ordering::Relaxed);
+            // SAFETY: `saved` is this thread's own state, given by `PyEval_SaveThread` and restored exactly once.
+            unsafe { ffi::PyEval_RestoreThread(saved) }
+        }
+    }
+
+    /// Lets other threads of the interpreter run if they asked to. They have, if this one has slept since it was last asked.
+    pub(crate) fn yield_now(&self, _attached: Python<'_>) {
+        if self.has_slept.load(Ordering::Relaxed) {
+            return self.has_slept.store(false, Ordering::Relaxed);
+        }
+        // SAFETY: the argument proves that this thread holds the interpreter; nothing of Python is touched in between.
+        unsafe { ffi::PyEval_RestoreThread(ffi::PyEval_SaveThread()) }
     }
 }
 
@@ -49,12 +73,6 @@ pub(crate) fn held<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
     // SAFETY: the engine runs inside `Core`'s methods only, which Python called; between `park` and `unpark` none of its
     // tasks does. So the thread is attached for as long as `work` takes.
     work(unsafe { Python::assume_attached() })
-}
-
-/// Lets other threads of the interpreter run if they asked to.
-pub(crate) fn yield_gil(_attached: Python<'_>) {
-    // SAFETY: the argument proves that this thread holds the interpreter; nothing of Python is touched in between.
-    unsafe { ffi::PyEval_RestoreThread(ffi::PyEval_SaveThread()) }
 }
 
 /// A copy of the current context (PEP 567), for one exchange.
@@ -314,4 +332,52 @@ fn borrow_descriptor<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     rustix::io::fcntl_getfd(borrowed).map_err(io::Error::from)?;
     Ok(borrowed)
+}
+
+/// The allocator of the module: mimalloc.
+///
+/// Its aligned allocations of other sizes than powers of two are several times dearer than plain ones (it makes them larger
+/// and looks for the aligned place within), and nearly nothing needs them: plain ones are aligned as C says.
+pub(crate) struct Allocator;
+
+/// The alignment of plain allocations; smaller ones than that are aligned to eight bytes.
+const PLAIN_ALIGN: usize = 16;
+
+fn is_plain(layout: Layout) -> bool {
+    layout.align() <= 8 || (layout.align() <= PLAIN_ALIGN && layout.size() >= PLAIN_ALIGN)
+}
+
+// SAFETY: mimalloc's functions keep to the contract of C's; the alignment is asked for wherever it is more than theirs.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_plain(layout) {
+            mimalloc::mi_malloc(layout.size()).cast()
+        } else {
+            mimalloc::mi_malloc_aligned(layout.size(), layout.align()).cast()
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_plain(layout) {
+            mimalloc::mi_zalloc(layout.size()).cast()
+        } else {
+            mimalloc::mi_zalloc_aligned(layout.size(), layout.align()).cast()
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, memory: *mut u8, _: Layout) {
+        mimalloc::mi_free(memory.cast());
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if is_plain(layout) && is_plain(Layout::from_size_align_unchecked(size, layout.align())) {
+            mimalloc::mi_realloc(memory.cast(), size).cast()
+        } else {
+            mimalloc::mi_realloc_aligned(memory.cast(), size, layout.align()).cast()
+        }
+    }
 }

@@ -186,7 +186,7 @@ impl<'a, C: Codec> Side<'a, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Failure, FailureKind};
+    use crate::failure::Failure;
     use crate::hooks::message::Party;
     use crate::messages::codec::{Ending, Names};
     use headgate_net::limits::Limit;
@@ -265,7 +265,7 @@ mod tests {
         }
 
         fn failure(self, _: Party) -> Failure {
-            Failure::from(FailureKind::ClientLeft)
+            Failure::client_left()
         }
 
         fn limit(self) -> Option<&'static str> {

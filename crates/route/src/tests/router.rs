@@ -509,3 +509,22 @@ proptest! {
         router.find(&candidate, &GET, &mut Params::new(), &mut |_| true);
     }
 }
+
+#[test]
+fn test_the_port_of_a_host_decides_nothing() {
+    let router = router(vec![
+        spec(&["a.com"], "/"),
+        spec(&["[::1]"], "/"),
+        spec(&["*"], "/"),
+    ]);
+    for (host, route) in [
+        ("a.com", 0),
+        ("A.com:80", 0),
+        ("a.com.:80", 0),
+        ("[::1]:80", 1),
+        ("[::1]", 1),
+        ("b:80", 2),
+    ] {
+        assert_eq!(at_host(&router, host), Some(route), "{host}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use headgate_route::{host_without_port, other_readings, Candidate, Fields, Found, Params};
+use headgate_route::{other_readings, Candidate, Fields, Found, Params};
 use headgate_wire::RequestHead;
 
 use super::paths;
@@ -17,10 +17,12 @@ pub(super) fn choose_route(
     tables: &Rc<Configuration>,
     is_plain: bool,
 ) -> Result<usize, Failure> {
-    let mut params: Params = exchange.params.take();
-    let found = find_route(exchange, tables, None, &mut params);
-    exchange.params.replace(params);
-    match found? {
+    let mut params = Params::new();
+    let found = find_route(exchange, tables, None, &mut params)?;
+    if !params.is_empty() {
+        exchange.params.replace(params);
+    }
+    match found {
         Found::Route(route) => {
             if !is_plain {
                 refuse_other_readings(exchange, tables, route)?;
@@ -48,7 +50,7 @@ fn find_route(
 ) -> Result<Found, Failure> {
     let request = exchange.request.borrow();
     let candidate = Candidate {
-        host: host_without_port(request.host()),
+        host: request.host(),
         path: another_path.unwrap_or(request.path()),
         query: request.query(),
         method: request.method(),
