@@ -19,14 +19,14 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PySequence;
 use tokio::io::unix::AsyncFd;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use crate::calls::hook_times::Shown;
 use crate::calls::hooks::PyHooks;
 use crate::event_loop::heartbeat::Heartbeat;
-use crate::event_loop::polling::{self, handle_signals};
+use crate::event_loop::polling;
 use crate::event_loop::seam::Seam;
 use crate::event_loop::when_woken::WhenWoken;
 use crate::interpreter::gil::{self, ParkedGil};
@@ -59,15 +59,7 @@ impl Core {
         crate::interpreter::engine_log::attach();
         let wake = Arc::new(Notify::new());
         let gil = Arc::new(ParkedGil::default());
-        let (signalled, parked, unparked) = (Arc::clone(&wake), Arc::clone(&gil), Arc::clone(&gil));
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(move || parked.park())
-            .on_thread_unpark(move || {
-                unparked.unpark();
-                handle_signals(&signalled);
-            })
-            .build()?;
+        let runtime = polling::runtime(&wake, &gil)?;
         let local = Rc::new(LocalSet::new());
         Ok(Self {
             seam: Seam::new(r#loop, wake, gil, &local)?,

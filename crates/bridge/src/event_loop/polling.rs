@@ -2,20 +2,36 @@
 
 use std::cell::RefCell;
 use std::future::{pending, ready};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 use crate::event_loop::seam::Seam;
-use crate::interpreter::gil;
+use crate::interpreter::gil::{self, ParkedGil};
 
 thread_local! {
     /// What a signal handler of Python raised while the loop slept.
     static SIGNALLED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// The runtime of a loop, which lets go of the interpreter while it sleeps.
+pub(crate) fn runtime(wake: &Arc<Notify>, gil: &Arc<ParkedGil>) -> io::Result<Runtime> {
+    let (signalled, parked, unparked) = (Arc::clone(wake), Arc::clone(gil), Arc::clone(gil));
+    Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || parked.park())
+        .on_thread_unpark(move || {
+            unparked.unpark();
+            handle_signals(&signalled);
+        })
+        .build()
 }
 
 /// Lets the worker's tasks run until asyncio has work; says whether its descriptor has events.
@@ -70,7 +86,7 @@ async fn sleep(seconds: Option<f64>) {
 }
 
 /// Runs Python's signal handlers after a sleep, which a signal may have ended (as PEP 475 does).
-pub(crate) fn handle_signals(wake: &Notify) {
+fn handle_signals(wake: &Notify) {
     gil::held(|py| {
         if let Err(error) = py.check_signals() {
             SIGNALLED.set(Some(error));

@@ -265,7 +265,7 @@ mod tests {
         }
 
         fn failure(self, _: Party) -> Failure {
-            Failure::client_left()
+            Failure::client_disconnected()
         }
 
         fn limit(self) -> Option<&'static str> {

@@ -53,10 +53,12 @@ impl LocalReply {
 
     /// Bytes for a program, which no hook sees.
     pub(crate) fn plain(body: Vec<u8>) -> Self {
-        let headers = vec![(b"content-type".to_vec(), b"application/octet-stream".to_vec())];
+        let mut head = Head::with_room();
+        // a literal is a field value
+        let _ = head.add(b"content-type", b"application/octet-stream");
         Self {
             is_final: true,
-            ..Self::new(200, headers, ReplyBody::Bytes(body))
+            ..Self::new(200, head, ReplyBody::Bytes(body))
         }
     }
 
