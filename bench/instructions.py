@@ -1,8 +1,9 @@
 """Instructions a request takes in user mode, counted by callgrind: repeatable whatever else the machine does.
 
 Only workers run under callgrind: a `sitecustomize` names another interpreter for the supervisor to start them with.
-After a warm-up the counters are set to zero, N requests go through one worker one after another; what was counted
-is divided by N. Kernel time is not in it. The same script on two builds compares them:
+After a warm-up the counters are set to zero, N requests go through one worker one after another; what was counted, less
+what the worker does by itself in as much time without a request, is divided by N. Kernel time is not in it. The same
+script on two builds compares them:
 
     bench/instructions.py                       all scenarios, a table on stdout
     bench/instructions.py hooks http2 -n 500    two of them, 500 requests each
@@ -149,6 +150,17 @@ def control(pid: int, *command: str) -> None:
     subprocess.run(["vgdb", f"--pid={pid}", *command], check=True, capture_output=True)
 
 
+def dumped(folder: Path, worker: int) -> int:
+    """Instructions since the counters were last set to zero."""
+    known = set(folder.glob(f"out.{worker}*"))
+    control(worker, "dump")
+    totals = [
+        re.search(r"^(?:totals|summary):\s+(\d+)", one.read_text(), re.M)
+        for one in set(folder.glob(f"out.{worker}*")) - known
+    ]
+    return max(int(total[1]) for total in totals if total)
+
+
 def counted(python: str, scenario: str, count: int, origin: int) -> float:
     """Instructions per request of one scenario."""
     text, load = SCENARIOS[scenario]
@@ -177,11 +189,13 @@ def counted(python: str, scenario: str, count: int, origin: int) -> float:
         control(worker, "instrumentation", "on")
         load(port, 50)
         control(worker, "zero")
+        began = time.monotonic()
         load(port, count)
-        control(worker, "dump")
-        dumped = sorted(folder.glob(f"out.{worker}*"))
-        totals = [re.search(r"^(?:totals|summary):\s+(\d+)", one.read_text(), re.M) for one in dumped]
-        return max(int(total[1]) for total in totals if total) / count
+        took_s = time.monotonic() - began
+        instructions = dumped(folder, worker)
+        control(worker, "zero")
+        time.sleep(took_s)
+        return (instructions - dumped(folder, worker)) / count
     finally:
         os.killpg(gateway.pid, signal.SIGKILL)
         gateway.wait()
