@@ -42,6 +42,7 @@ OUT = {
     r"(?<!DNS )\b[Aa]nswer(s|ed|ing)?\b": "response, respond; reply for local ones and for commands",
     r"sent what is not understood": "invalid message from",
     r"\bhang (it|them) on\b": "register",
+    r"` is (at least|at most) (?=\d|\{)": "`...` must be at least ...",
     r"\bthere is no (folder|file) `": "`...` does not exist",
     r"\b(none given|says? nothing else|who says nothing)\b": "default: ...",
     r"\bis_deaf\b": "`upload_closed`",

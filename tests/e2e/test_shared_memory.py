@@ -139,7 +139,7 @@ def test_it_survives_reloads_and_a_new_size_begins_empty(serve: Serve) -> None:
     gateway.names["SIZE"] = "2m"
     gateway.write(GATE)
     assert gateway.ask("reload")["ok"]
-    gateway.wait_for_log("has a new size and begins empty.*counters")
+    gateway.wait_for_log("has a new size and starts empty.*counters")
     assert gateway.get("/get").json()["hits"] is None
     gateway.get("/count")
     gateway.write(GATE + "\nraise OSError('no')\n")
@@ -181,7 +181,7 @@ def test_wrong_sizes_and_names_are_refused_at_load(serve: Serve) -> None:
         ('gate.shared("x", "1k")', "cannot have 1024 bytes"),
         ('gate.shared("x", "lots")', "`lots` is not a size"),
         ('gate.shared("a b")', "`a b` is not a valid name"),
-        ('gate.shared("counters", "3m")', "has 1048576 bytes already"),
+        ('gate.shared("counters", "3m")', "is already defined with 1048576 bytes"),
     ):
         gateway.write(GATE + call + "\n")
         response = gateway.ask("reload")

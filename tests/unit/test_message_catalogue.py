@@ -22,17 +22,17 @@ ROUTE = "routes: [{to: 'a:1'}]\n"
 
 # the document (`listeners` is added in front, as line 1), the line, and a word of the message
 WRONG = {
-    "tab": ("routes:\n  - path: /\n\tto: x\n", 4, "YAML cannot be indented with tabs"),
+    "tab": ("routes:\n  - path: /\n\tto: x\n", 4, "a tab cannot be used for indentation"),
     "syntax": ("routes: [\n", 3, ""),
     "duplicate key": (ROUTE + ROUTE, 3, "duplicate key `routes`"),
     "unknown key": ("ruotes: []\n", 2, "unknown key `ruotes`"),
     "unknown key below": ("routes:\n  - {pth: /, to: 'a:1'}\n", 3, "unknown key `pth`"),
-    "null table": ("limits:\n" + ROUTE, 2, "`limits` is a table, not `null`"),
-    "null list": ("routes:\n", 2, "`routes` is a list, not `null`"),
+    "null table": ("limits:\n" + ROUTE, 2, "`limits` must be a table, not `null`"),
+    "null list": ("routes:\n", 2, "`routes` must be a list, not `null`"),
     "text for a number": ("workers: many\n" + ROUTE, 2, "a whole number, not `many`"),
     "text for a switch": ("server_timing: maybe\n" + ROUTE, 2, "`true` or `false`, not `maybe`"),
-    "number for a text": ("routes: [{name: 5, to: 'a:1'}]\n", 2, "is a text, not `5`"),
-    "out of bounds": ("workers: 0\n" + ROUTE, 2, "`workers` is at least 1, not `0`"),
+    "number for a text": ("routes: [{name: 5, to: 'a:1'}]\n", 2, "must be a text, not `5`"),
+    "out of bounds": ("workers: 0\n" + ROUTE, 2, "`workers` must be at least 1, not `0`"),
     "size": ("limits: {max_body_bytes: 1x}\n" + ROUTE, 2, "`1x` is not a size"),
     "duration": ("timeouts: {connect: soon}\n" + ROUTE, 2, "`soon` is not a duration"),
     "choice": ("upstreams: {a: {servers: 'a:1', balance: best}}\n" + ROUTE, 2, "cannot be `best`"),

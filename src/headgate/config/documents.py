@@ -127,7 +127,7 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str, where: Where) -> ConfigE
         line = lines[number - 1] if 0 < number <= len(lines) else ""
         if "\t" in line[: len(line) - len(line.lstrip())]:
             return ConfigError(
-                "YAML cannot be indented with tabs", hint="use spaces", where=Where(where.file, number)
+                "a tab cannot be used for indentation", hint="use spaces", where=Where(where.file, number)
             )
     reason = ", ".join(part for part in (error.context, error.problem) if part)
     if reason.startswith("duplicate"):

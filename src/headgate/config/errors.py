@@ -168,13 +168,13 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("less than", "lt"),
 }
-_BOUND_HINTS = {"weight": "to take a server out of use, remove it, or mark it `backup`"}
+_BOUND_HINTS = {"weight": "to take a server out of service, remove it, or mark it `backup`"}
 
 _KINDS = {
-    ("tuple_", "list_"): ("a list", "write `[...]`, or one item a line after `- `"),
-    ("model_", "dict_"): ("a table", "write its keys below it, or leave it out"),
+    ("tuple_", "list_"): ("a list", "write `[...]`, or one item per line after `- `"),
+    ("model_", "dict_"): ("a table", "write its keys below it, or remove it"),
     ("string_type",): ("a text", "put it in quotes"),
-    ("int_",): ("a whole number", "write digits alone, such as `10`"),
+    ("int_",): ("a whole number", "write digits only, such as `10`"),
     ("float_",): ("a number", "write digits, such as `0.5`"),
     ("bool_",): ("`true` or `false`", "write it without quotes"),
 }
@@ -189,7 +189,7 @@ def _wording(
         key, parent = str(path[-1]), dotted(path[:-1])
         place = f" in `{parent}`" if parent else ""
         if now := _renamed_at(model, inner[:-1]).get(key):
-            return f"the key `{key}`{place} has another name now", f"write `{now}`"
+            return f"the key `{key}`{place} has been renamed", f"write `{now}`"
         return f"unknown key `{key}`{place}", suggestion(key, _keys_at(model, inner[:-1]))
     if kind == "missing":
         parent = dotted(path[:-1])
@@ -202,18 +202,18 @@ def _wording(
     if kind in _BOUNDS:
         word, bound = _BOUNDS[kind]
         limits = f"{word} {detail['ctx'][bound]}"
-        hint = _BOUND_HINTS.get(str(path[-1]), f"write {limits}, or leave it out for the default")
-        return f"`{name}` is {limits}, not `{_shown(given)}`", hint
+        hint = _BOUND_HINTS.get(str(path[-1]), f"write {limits}, or remove it for the default")
+        return f"`{name}` must be {limits}, not `{_shown(given)}`", hint
     if kind == "string_pattern_mismatch":
         return (
             f"`{name}` cannot be `{_shown(given)}`",
-            f"it matches the regular expression `{detail['ctx']['pattern']}`",
+            f"it must match the regular expression `{detail['ctx']['pattern']}`",
         )
     if kind == "too_short":
-        return f"`{name}` is empty", f"it has at least {detail['ctx']['min_length']}"
+        return f"`{name}` is empty", f"it must have at least {detail['ctx']['min_length']}"
     for beginnings, (wanted, hint) in _KINDS.items():
         if kind.startswith(beginnings):
-            return f"`{name or 'the whole'}` is {wanted}, not `{_shown(given)}`", hint
+            return f"`{name or 'the whole'}` must be {wanted}, not `{_shown(given)}`", hint
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         return (f"`{name}`: {cause.message}" if name else cause.message), cause.hint

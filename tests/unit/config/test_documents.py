@@ -103,7 +103,7 @@ def test_the_line_of_a_duplicate_key_in_json_is_that_of_the_second(folder: Path)
 
 
 def test_a_tab_in_yaml_is_called_a_tab(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="YAML cannot be indented with tabs") as refused:
+    with pytest.raises(ConfigError, match="a tab cannot be used for indentation") as refused:
         document(folder, "a.yaml", "routes:\n  - path: /\n\tto: x\n")
     assert refused.value.line == 3
 

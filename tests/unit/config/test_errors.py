@@ -54,17 +54,20 @@ def test_a_path_reads_as_in_python() -> None:
             "unknown key `server` in `upstreams.a` hint: did you mean `servers`?",
         ),
         ({"upstreams": {"a": {}}}, "`servers` is missing in `upstreams.a` hint: add `servers`"),
-        ({"upstreams": {"a": []}}, "`upstreams.a.servers` is empty hint: it has at least 1"),
+        ({"upstreams": {"a": []}}, "`upstreams.a.servers` is empty hint: it must have at least 1"),
         (
             {"upstreams": {"a": {"servers": ["b:1"], "balance": "rr"}}},
             "`upstreams.a.balance` cannot be `rr` hint: one of `round_robin`, `least_conn`, `least_time`, `p2c`, "
             "`random`, `ip_hash`, `hash`, `first`",
         ),
-        ({"routes": 5}, "`routes` is a list, not `5` hint: write `[...]`, or one item a line after `- `"),
-        ({"limits": 5}, "`limits` is a table, not `5` hint: write its keys below it, or leave it out"),
+        (
+            {"routes": 5},
+            "`routes` must be a list, not `5` hint: write `[...]`, or one item per line after `- `",
+        ),
+        ({"limits": 5}, "`limits` must be a table, not `5` hint: write its keys below it, or remove it"),
         (
             {"workers": "many"},
-            "`workers` is a whole number, not `many` hint: write digits alone, such as `10`",
+            "`workers` must be a whole number, not `many` hint: write digits only, such as `10`",
         ),
         (
             {"timeouts": {"send": 0}},

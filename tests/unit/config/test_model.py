@@ -134,12 +134,12 @@ def test_a_key_under_its_old_name_is_refused_with_the_new_one() -> None:
     with pytest.raises(ConfigError) as refused:
         GatewayConfig.parse({"listeners": {"address": ":1", "tls": {"certificates": certificate}}})
     (problem,) = refused.value.problems
-    assert "`chain` in `listeners[0].tls.certificates[0]` has another name now" in problem.message
+    assert "`chain` in `listeners[0].tls.certificates[0]` has been renamed" in problem.message
     assert problem.hint == "write `certificate`"
 
 
 def test_null_and_booleans_are_shown_as_files_write_them() -> None:
-    with pytest.raises(ConfigError, match="`routes` is a list, not `null`"):
+    with pytest.raises(ConfigError, match="`routes` must be a list, not `null`"):
         GatewayConfig.parse({"routes": None})
-    with pytest.raises(ConfigError, match="`limits` is a table, not `true`"):
+    with pytest.raises(ConfigError, match="`limits` must be a table, not `true`"):
         GatewayConfig.parse({"limits": True})
