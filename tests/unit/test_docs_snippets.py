@@ -134,7 +134,7 @@ def test_shell_names_real_commands(snippet: Snippet) -> None:
 
 def known_options(words: list[str]) -> None:
     """The command takes these options."""
-    path = words[: 2 if words[0] == "config" else 1]
+    path = words[: 2 if words[0] in ("config", "pgwatch") else 1]
     usage = subprocess.run(
         [HEADGATE, *path, "--help"], capture_output=True, text=True, env={"COLUMNS": "200"}
     )
@@ -148,4 +148,6 @@ def test_json_is_json(snippet: Snippet) -> None:
 
 
 def test_every_language_has_its_test() -> None:
-    assert {s.language for s in SNIPPETS} <= {"python", "yaml", "bash", "json", "text", "ini"}
+    """`py` is run by `tests/e2e/test_pgwatch.py`, on a database."""
+    assert {s.language for s in SNIPPETS} <= {"python", "yaml", "bash", "json", "text", "ini", "py"}
+    assert {s.page.name for s in SNIPPETS if s.language == "py"} <= {"pgwatch.md"}
