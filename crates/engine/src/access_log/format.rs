@@ -126,6 +126,7 @@ mod tests {
 
     fn example() -> Entry<'static> {
         Entry {
+            trace: ("abc", "def"),
             time_unix_ms: 971_186_136_123,
             client: "127.0.0.1",
             method: b"GET",
@@ -187,7 +188,7 @@ mod tests {
             "time": "2000-10-10T13:55:36.123Z", "client": "127.0.0.1", "method": "GET", "host": "example.com",
             "target": "/apache_pb.gif?x=\"1\"", "version": "HTTP/1.1", "status": 200, "request_bytes": 321,
             "response_bytes": 2526, "body_bytes": 2326, "referer": null, "user_agent": "Mozilla/4.08\nfake \u{fffd}",
-            "request_id": "0123abcd", "route": "api", "upstream": "api", "server": "10.0.0.1:9000", "attempts": 2,
+            "request_id": "0123abcd", "trace_id": "abc", "span_id": "def", "route": "api", "upstream": "api", "server": "10.0.0.1:9000", "attempts": 2,
             "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "hooks": [], "limit": "upstream_head",
             "error": "", "tls": {
                 "version": "TLSv1.3", "cipher": "TLS13_AES_128_GCM_SHA256", "server_name": "example.com",
