@@ -19,12 +19,12 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 class Collector:
-    """Takes exports, and answers as it is told."""
+    """Takes exports, and responds as configured."""
 
     def __init__(self) -> None:
         self.all: list[dict[str, Any]] = []
         self.statuses: list[int] = []
-        """What it answers to the next exports; 200 to all after."""
+        """The statuses of the next responses; then always 200."""
         self.exports = 0
         self.services: list[str] = []
         self.origin = Origin()

@@ -21,7 +21,7 @@ const TIMEOUT_MS: u64 = 10_000;
 const HURRIED_MS: u64 = 1_500;
 const TRIES: u32 = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// How one export went.
 enum Sent {
@@ -101,15 +101,15 @@ async fn once(shared: &Rc<Shared>, tracer: &Tracer, body: Rc<[u8]>) -> Sent {
     };
     let exchange = async {
         let mut fetched = fetch(shared.clone(), request).await.ok()?;
-        let answer = fetched.body.collect(MAX_ANSWER_BYTES).await.unwrap_or_default();
-        Some((fetched.head, answer))
+        let response = fetched.body.collect(MAX_RESPONSE_BYTES).await.unwrap_or_default();
+        Some((fetched.head, response))
     };
-    let Ok(Some((head, answer))) = tokio::time::timeout(Duration::from_millis(timeout_ms), exchange).await
+    let Ok(Some((head, response))) = tokio::time::timeout(Duration::from_millis(timeout_ms), exchange).await
     else {
         return Sent::Later(None);
     };
     match head.status {
-        200..=299 => Sent::Taken(rejected(&answer)),
+        200..=299 => Sent::Taken(rejected(&response)),
         429 | 502 | 503 | 504 => {
             let after = head
                 .head
@@ -125,9 +125,9 @@ async fn once(shared: &Rc<Shared>, tracer: &Tracer, body: Rc<[u8]>) -> Sent {
     }
 }
 
-/// `partialSuccess` of an answer; what is not understood rejects nothing.
-fn rejected(answer: &[u8]) -> u64 {
-    let told: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+/// `partialSuccess` of a response; an invalid one rejects nothing.
+fn rejected(response: &[u8]) -> u64 {
+    let told: serde_json::Value = serde_json::from_slice(response).unwrap_or_default();
     let number = &told["partialSuccess"]["rejectedSpans"];
     number
         .as_u64()

@@ -79,12 +79,12 @@ class DynamicUpdate:
 
     def _send(self, update: dns.update.UpdateMessage) -> None:
         try:
-            answer = dns.query.tcp(update, self._server, timeout=10, port=self._port)
+            reply = dns.query.tcp(update, self._server, timeout=10, port=self._port)
         except (OSError, dns.exception.DNSException) as error:
             raise DnsError(f"dynamic update of `{self._zone}` at {self._server}: {error}") from error
-        if answer.rcode() != dns.rcode.NOERROR:
+        if reply.rcode() != dns.rcode.NOERROR:
             raise DnsError(
-                f"dynamic update of `{self._zone}` at {self._server}: {dns.rcode.to_text(answer.rcode())}"
+                f"dynamic update of `{self._zone}` at {self._server}: {dns.rcode.to_text(reply.rcode())}"
             )
 
 

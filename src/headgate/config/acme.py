@@ -63,10 +63,10 @@ class _Authority(Settings):
     ca: str | None = Field(
         default=None,
         min_length=1,
-        description="PEM file of the authority that signed the directory's own certificate; null: the system's.",
+        description="A PEM file with the certificate authority of the directory's own server; null: the system's.",
     )
     eab: EabConfig | None = Field(
-        default=None, description="External account binding, where it is asked for."
+        default=None, description="External account binding, if the authority requires it."
     )
     profile: str | None = Field(
         default=None,
@@ -98,15 +98,18 @@ class AcmeDnsConfig(Settings):
     )
     options: dict[str, Secret] = Field(
         default_factory=dict,
-        description="For `rfc2136`: `server`, `port`, `zone`, `key_name`, `key_secret`, `key_algorithm`; for others"
-        " what dns-lexicon asks for, such as `auth_token`. `env:NAME` and `file:/path` refer to secrets.",
+        description=(
+            "For `rfc2136`: `server`, `port`, `zone`, `key_name`, `key_secret`, `key_algorithm`; for "
+            "others the options of dns-lexicon, such as `auth_token`. `env:NAME` and `file:/path` refer "
+            "to secrets."
+        ),
     )
     wait: Duration = Field(
-        default=120.0, description="The longest wait until every name server shows the record."
+        default=120.0, description="The maximum time until every name server has the record."
     )
     servers: Annotated[tuple[str, ...], OneOrMany()] = Field(
         default=(),
-        description="Name servers asked whether the record is there; none given: the zone's own.",
+        description="Name servers that are queried for the record; default: those of the zone.",
     )
 
 
@@ -116,34 +119,39 @@ class AcmeConfig(_Authority):
     email: str | None = Field(
         default=None,
         pattern=r"^[^@\s]+@[^@\s]+$",
-        description="Where the authority writes to when something is wrong.",
+        description="The contact address for notices of the authority.",
     )
     staging: bool = Field(
         default=False,
-        description="Asks Let's Encrypt's staging authority, whose certificates no browser trusts and whose rate limits"
-        " are high.",
+        description=(
+            "Uses Let's Encrypt's staging environment, whose certificates browsers do not trust and whose "
+            "rate limits are high."
+        ),
     )
     fallback: Annotated[tuple[AcmeAuthorityConfig, ...], OneOrMany()] = Field(
-        default=(), description="Authorities asked in turn when the first one fails."
+        default=(), description="Fallback authorities, tried in order when the first one fails."
     )
     challenges: Annotated[tuple[Challenge, ...], OneOrMany()] = Field(
         default=("tls-alpn-01", "http-01"),
         min_length=1,
-        description="How control of names is proven, best first; wildcards need `dns-01`.",
+        description="The challenge types, in order of preference; wildcards need `dns-01`.",
     )
-    dns: AcmeDnsConfig | None = Field(default=None, description="Where DNS-01 records are written.")
+    dns: AcmeDnsConfig | None = Field(default=None, description="The DNS provider for DNS-01 records.")
     names: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
-        default=(), description="Names to order certificates for beside the hosts of routes."
+        default=(),
+        description="Additional names for which certificates are ordered, besides the hosts of routes.",
     )
     key_types: Annotated[tuple[KeyType, ...], OneOrMany()] = Field(
-        default=("ecdsa",), min_length=1, description="A certificate is ordered for each of these."
+        default=("ecdsa",), min_length=1, description="The key types; one certificate is ordered for each."
     )
     reuse_key: bool = Field(default=False, description="Whether a renewed certificate keeps its key.")
     folder: str | None = Field(
         default=None,
         min_length=1,
-        description="Where accounts and certificates are kept; null: `acme` beside the state folders of gateways,"
-        " `/var/lib/headgate/acme` for root.",
+        description=(
+            "The directory for accounts and certificates; null: `acme` next to the state directories of "
+            "gateways, `/var/lib/headgate/acme` for root."
+        ),
     )
 
     @model_validator(mode="after")

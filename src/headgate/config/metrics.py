@@ -17,8 +17,10 @@ class MetricsConfig(Settings):
 
     listen: ListenAddress | None = Field(
         default=None,
-        description="Where `/metrics`, `/livez` and `/readyz` are served, over plain HTTP; null serves none, and only "
-        "counts.",
+        description=(
+            "The address that serves `/metrics`, `/livez` and `/readyz` over plain HTTP; null: metrics "
+            "are only counted."
+        ),
     )
 
     @classmethod

@@ -106,7 +106,7 @@ class GatewayConfig(Settings):
     )
     acme: AcmeConfig | None = Field(
         default=None,
-        description="How certificates are ordered for listeners with `tls: {acme: true}`; null: of Let's Encrypt.",
+        description="ACME settings for listeners with `tls: {acme: true}`; null: Let's Encrypt.",
     )
     http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
     websocket: WebSocketConfig = Field(

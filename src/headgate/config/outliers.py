@@ -40,30 +40,31 @@ class OutlierConfig(Settings):
     """Servers that fail, or are much slower than the others, are ejected for a while."""
 
     consecutive: int = Field(
-        default=5, ge=0, description="Failures in a row, as one worker sees them; 0 means never for that."
+        default=5, ge=0, description="Consecutive failures, as seen by one worker; 0: never."
     )
     error_rate: Share | None = Field(
-        default=None, description="The share of a server's requests that fail within `interval`."
+        default=None, description="The failure rate of a server within `interval`."
     )
     latency: float | None = Field(
         default=None,
         ge=1.1,
         le=1000,
-        description="A server's mean time to respond within `interval`, as a multiple of the median of all servers'.",
+        description="The mean response time of a server within `interval`, relative to the median of all servers.",
     )
-    interval: Duration = Field(default=10.0, description="The time in which shares and means are taken.")
+    interval: Duration = Field(default=10.0, description="The time window of rates and means.")
     min_requests: int = Field(
         default=20,
         ge=1,
-        description="Requests to a server within `interval` below which a share says nothing.",
+        description="The minimum number of requests to a server within `interval` for rates and means.",
     )
     ejection: Duration = Field(
-        default=30.0, description="The first ejection; each further one is longer by as much."
+        default=30.0,
+        description="The duration of the first ejection; each further one is longer by this time.",
     )
-    max_ejection: Duration = Field(default=300.0, description="The longest ejection.")
+    max_ejection: Duration = Field(default=300.0, description="The maximum duration of an ejection.")
     max_ejected: Share = Field(
         default=0.5,
-        description="The most servers that are ejected at a time, with the one that would be: half of three is one.",
+        description="The maximum share of servers that are ejected at a time, rounded down: half of three is one.",
     )
     failures: Annotated[tuple[FailureName, ...], OneOrMany()] = Field(
         default=("connect", "timeout", "reset", "502", "503", "504"),

@@ -127,8 +127,10 @@ class TlsConfig(Settings):
     )
     acme: bool = Field(
         default=False,
-        description="Whether certificates for the hosts of routes are ordered from an ACME authority, as the gateway's"
-        " `acme` says; `tls: auto` is the short form.",
+        description=(
+            "Whether certificates for the hosts of routes are ordered from an ACME authority, by the "
+            "gateway's `acme` settings. Short form: `tls: auto`."
+        ),
     )
     policy: Policy = Field(
         default="intermediate", description="`modern`: TLS 1.3 only; `intermediate`: TLS 1.2 as well."

@@ -58,17 +58,22 @@ class TracingConfig(Settings):
     short_forms: ClassVar = ({"type": "string", "examples": ["http://collector:4318"]},)
 
     otlp: CollectorUrl = Field(
-        description="The collector, which gets spans by OTLP over HTTP (JSON), at `/v1/traces` below this URL."
+        description="The URL of the collector, which gets spans by OTLP over HTTP (JSON) at `/v1/traces`."
     )
-    sample: Ratio = Field(default=0.01, description="The share of requests that are recorded: `1%`.")
+    sample: Ratio = Field(default=0.01, description="The share of requests that are sampled, such as `1%`.")
     slow: Duration | None = Field(
         default=1.0,
-        description="Requests that took at least so long are recorded in any case, as are those with 5xx; null: only "
-        "the latter.",
+        description=(
+            "Requests that take at least this time are always recorded, as are those with 5xx; null: only "
+            "the latter."
+        ),
     )
     parent_based: bool = Field(
         default=True,
-        description="Follows the decision in a client's `traceparent`, up to 100 requests a second and worker.",
+        description=(
+            "Follows the sampling decision in a client's `traceparent`, for up to 100 requests per second "
+            "and worker."
+        ),
     )
     service: str = Field(default="headgate", min_length=1, description="The `service.name` of the spans.")
 

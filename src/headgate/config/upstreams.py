@@ -110,11 +110,11 @@ class UpstreamConfig(BalancingConfig):
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Reuse of connections.")
     outlier: OutlierConfig | None = Field(
         default=None,
-        description="Who is ejected, in place of `max_fails`; none given: servers are skipped by `max_fails` only.",
+        description="Outlier ejection, in place of `max_fails`; default: servers are skipped by `max_fails` only.",
     )
     slow_start: Duration | None = Field(
         default=None,
-        description="How long a server that comes back, or is new, takes until it gets its whole share.",
+        description="The time until a new or recovered server gets its full share.",
     )
     panic_threshold: Share = Field(
         default=0.0,

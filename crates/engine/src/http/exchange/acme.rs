@@ -1,4 +1,4 @@
-//! HTTP-01 challenges (RFC 8555 section 8.3), answered before hooks, plugins and routes could refuse or redirect them.
+//! HTTP-01 challenges (RFC 8555 section 8.3), served before hooks, plugins and routes could refuse or redirect them.
 
 use std::path::Path;
 
