@@ -108,6 +108,7 @@ counters! {
     UpstreamEjections "upstream_ejections",
     TraceSpansSent "trace_spans_sent",
     TraceSpansDropped "trace_spans_dropped",
+    LimitRetries "limit_retries",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

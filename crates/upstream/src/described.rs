@@ -44,6 +44,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
             ping: 0,
         },
         retries: 0,
+        retry: None,
         timeouts: RouteTimeouts::default(),
         host: "server".to_owned(),
         proxy_protocol: None,

@@ -20,6 +20,7 @@ use crate::http2::connections::SharedConnections;
 use crate::lease::InFlight;
 use crate::pool::Pool;
 use crate::queue::Queue;
+use crate::retry_rule::RetryRule;
 use crate::spec;
 use crate::standings::{Came, Standings};
 
@@ -52,6 +53,7 @@ pub struct Upstream {
     /// Whether servers are chosen by how long they take.
     is_timed: bool,
     standings: Standings,
+    pub(crate) retry_rule: Option<RetryRule>,
     /// The cell that counts what is on all its servers, where that decides.
     pub(crate) total_cell: Option<u32>,
 }
@@ -146,6 +148,8 @@ impl Upstream {
             _ => HashOn::parse(&spec.hash_on).map_err(named)?,
         };
         let is_bounded = balance == Balance::Hash && spec.hash_bound_percent > 0;
+        let retry_rule = spec.retry.as_ref();
+        let retry_rule = retry_rule.map(|retry| RetryRule::new(retry, &spec.name, cell));
         let has_bound = spec.servers.iter().any(|server| server.max_connections > 0);
         Ok(Self {
             name: spec.name.clone(),
@@ -168,9 +172,10 @@ impl Upstream {
             spec: spec.clone(),
             balancer: RefCell::new(balancer(balance, hash, spec)),
             standings: Standings::new(spec),
+            total_cell: total_cell(is_bounded, retry_rule.as_ref(), &spec.name, cell),
+            retry_rule,
             hash_on,
             is_timed: balance.needs_latency(),
-            total_cell: is_bounded.then(|| cell(&format!("{}/", spec.name))),
         })
     }
 
@@ -190,6 +195,25 @@ impl Upstream {
         };
         self.standings.refresh(&self.balancer, now_ms, metrics);
         self.balancer.borrow_mut().pick(now_ms, key, &loads, tried)
+    }
+
+    /// Whether such a failure may be tried again, as far as that is safe.
+    pub fn retries_failure(&self, by: FailedBy, metrics: &Metrics) -> bool {
+        let rule = self.retry_rule.as_ref();
+        rule.is_none_or(|rule| rule.covers(by) && rule.has_budget(metrics))
+    }
+
+    /// Whether a response with that status is tried again, as far as that is safe.
+    #[inline]
+    pub fn retries_status(&self, status: u16, metrics: &Metrics) -> bool {
+        let rule = self.retry_rule.as_ref();
+        rule.is_some_and(|rule| rule.covers_status(status) && rule.has_budget(metrics))
+    }
+
+    /// How long an attempt may take until its response's head, if that has a limit of its own.
+    #[inline]
+    pub fn attempt_ms(&self) -> Option<u64> {
+        self.retry_rule.as_ref().and_then(RetryRule::attempt_ms)
     }
 
     /// What of a request, and of the client's address, decides its server where that is chosen by hash.
@@ -313,6 +337,17 @@ impl Server {
     fn is_current(&self) -> bool {
         self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
     }
+}
+
+/// The cell of what is on all servers, where that decides.
+fn total_cell(
+    is_bounded: bool,
+    rule: Option<&RetryRule>,
+    name: &str,
+    cell: &mut dyn FnMut(&str) -> u32,
+) -> Option<u32> {
+    let of_budget = rule.and_then(|rule| rule.cells).map(|cells| cells.0);
+    of_budget.or_else(|| is_bounded.then(|| cell(&format!("{name}/"))))
 }
 
 fn hash_algorithm(spec: &spec::Upstream) -> Result<HashAlgorithm, String> {

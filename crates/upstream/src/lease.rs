@@ -34,6 +34,7 @@ pub struct Lease {
     metrics: Rc<Metrics>,
     cell: u32,
     total_cell: Option<u32>,
+    retry_cell: Option<u32>,
     freed: Option<Rc<Notify>>,
 }
 
@@ -52,15 +53,27 @@ impl Lease {
             metrics,
             cell,
             total_cell,
+            retry_cell: None,
             freed,
         }
+    }
+
+    /// Counts it as a retry too.
+    #[must_use]
+    pub fn of_retry(mut self, upstream: &Upstream) -> Self {
+        let cells = upstream.retry_rule.as_ref().and_then(|rule| rule.cells);
+        if let Some((_, cell)) = cells {
+            self.metrics.enter_server(cell);
+            self.retry_cell = Some(cell);
+        }
+        self
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.metrics.leave_server(self.cell);
-        if let Some(cell) = self.total_cell {
+        for cell in [self.total_cell, self.retry_cell].into_iter().flatten() {
             self.metrics.leave_server(cell);
         }
         if let Some(freed) = &self.freed {

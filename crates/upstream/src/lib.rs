@@ -20,6 +20,7 @@ mod limits;
 mod pool;
 mod queue;
 mod retry;
+mod retry_rule;
 pub mod spec;
 mod standings;
 

@@ -45,6 +45,9 @@ pub struct Upstream {
     pub grpc_web: bool,
     /// Further attempts after the first, where a retry is safe.
     pub retries: u32,
+    /// What is tried again, and how much; absent: whatever is safe.
+    #[serde(default)]
+    pub retry: Option<Retries>,
     /// Its own timeouts.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
@@ -98,9 +101,28 @@ impl Outlier {
     }
 
     pub(crate) fn counts_status(&self, status: u16) -> bool {
-        let mut statuses = self.statuses.iter();
-        statuses.any(|(first, last)| (*first..=*last).contains(&status))
+        is_in(&self.statuses, status)
     }
+}
+
+/// Whether a status is in one of these ranges.
+pub(crate) fn is_in(statuses: &[(u16, u16)], status: u16) -> bool {
+    let mut statuses = statuses.iter();
+    statuses.any(|(first, last)| (*first..=*last).contains(&status))
+}
+
+/// What is tried again, and how much.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Retries {
+    /// The kinds of failures.
+    pub kinds: Vec<FailedBy>,
+    /// The statuses of responses, as first and last ones.
+    pub statuses: Vec<(u16, u16)>,
+    /// The most retries at a time, as a share of the upstream's requests in percent; absent for any number.
+    pub budget_percent: Option<u32>,
+    /// How long an attempt may take until its response's head, in milliseconds.
+    pub attempt_timeout: Option<u64>,
 }
 
 fn of_source() -> String {

@@ -16,6 +16,7 @@ from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListen
 from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
 from .outliers import outlier_snapshot
+from .retries import retry_snapshot
 from .routes import ACTIONS, RouteConfig
 from .settings import Settings
 from .snapshot_tls import acme_folder, listener_tls, upstream_tls
@@ -243,7 +244,8 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
             "idle_timeout": milliseconds(upstream.keepalive.idle_timeout),
             "ping": milliseconds(upstream.keepalive.ping),
         },
-        "retries": upstream.retries,
+        "retries": upstream.retries.attempts,
+        "retry": retry_snapshot(upstream.retries),
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
         "lenient": list(upstream.lenient),
         "host": upstream.host,

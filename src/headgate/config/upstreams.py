@@ -13,6 +13,7 @@ from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .errors import ConfigError
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .outliers import OutlierConfig
+from .retries import RetriesConfig
 from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
 from .units import Duration, Share
@@ -121,8 +122,8 @@ class UpstreamConfig(BalancingConfig):
         description="The share of servers in rotation below which all are asked, but those taken out by command. "
         "With `0%`, only when none is left.",
     )
-    retries: int = Field(
-        default=1, ge=0, le=16, description="Additional attempts on other servers, if a retry is safe."
+    retries: RetriesConfig = Field(
+        default_factory=RetriesConfig, description="Additional attempts on other servers, if a retry is safe."
     )
     timeouts: UpstreamTimeoutsConfig = Field(
         default_factory=UpstreamTimeoutsConfig, description="Time limits for the servers."
@@ -184,7 +185,7 @@ class UpstreamOptions(TypedDict, total=False):
     protocol: UpstreamProtocol
     grpc_web: bool
     keepalive: Mapping[str, Any]
-    retries: int
+    retries: int | Mapping[str, Any]
     timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig
     host: str
     lenient: ServerLeniency | Sequence[ServerLeniency]

@@ -220,6 +220,12 @@ SEEN: dict[str, dict[str, str]] = {
         "max_requests": "test_upstreams::server_connection_is_closed_after_its_number_of_requests",
         "ping": "test_http2_upstream::server_that_sends_no_pong_is_given_up",
     },
+    "RetriesConfig": {
+        "attempts": "test_retry_rules::last_response_is_passed_on_where_no_server_is_left",
+        "on": "test_retry_rules::response_with_a_named_status_is_tried_again",
+        "budget": "test_retry_rules::retries_at_a_time_are_within_the_budget",
+        "attempt_timeout": "test_retry_rules::attempt_that_takes_too_long_is_given_up_for_another",
+    },
     "OutlierConfig": {
         "consecutive": "test_ejection::server_that_fails_in_a_row_is_ejected_and_comes_back",
         "error_rate": "test_ejection::outlier_within_an_interval_is_ejected",

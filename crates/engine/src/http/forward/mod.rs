@@ -98,9 +98,9 @@ async fn try_servers(
     };
     let plan = Plan::new(exchange, tables, &upstream);
 
-    let mut tried = Tried::new();
-    let mut failure = None;
-    for _ in 0..=upstream.retries {
+    // `next` is chosen when a response is given up for it
+    let (mut tried, mut failure, mut next) = (Tried::new(), None, None);
+    for left in (0..=upstream.retries).rev() {
         let shared = connection.shared.clone();
         if !plan.balance.is_empty() {
             show_servers(&shared, &plan, &tried);
@@ -108,16 +108,11 @@ async fn try_servers(
                 return Ok(Outcome::reply(reply));
             }
         }
-        let picked = exchange.picked.take();
-        let server = match picked.or_else(|| reserved_server(connection, &upstream, &tried)) {
-            Some(server) => server,
-            None => match queue::server(connection, &plan, &tried).await? {
-                Some(server) => server,
-                None => break,
-            },
+        let Some(server) = choose_server(connection, &plan, &tried, next.take()).await? else {
+            break;
         };
         tried.insert(server);
-        let lease = begin_attempt(&shared, &plan, server, failure.is_some());
+        let lease = begin_attempt(&shared, &plan, server, left < upstream.retries);
         if !plan.hooks.is_empty() {
             if let Some(reply) = run_hooks(connection, exchange, plan.hooks).await? {
                 return Ok(Outcome::reply(reply));
@@ -126,7 +121,13 @@ async fn try_servers(
         body.restart();
         match plan.attempt(connection, server, &here, body).await {
             Ok(ready) => {
-                note_response(&shared, &plan, server);
+                let status = note_response(&shared, &plan, server);
+                if left > 0 && upstream.retries_status(status, &shared.metrics) {
+                    next = another_server(&shared, &plan, body, &tried);
+                }
+                if next.is_some() {
+                    continue;
+                }
                 return relay::respond(connection, &plan, ready, body, lease).await;
             }
             Err(AttemptFailed::Request(failure)) => return Err(failure),
@@ -201,17 +202,55 @@ fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool
             .head
             .set(b"traceparent", told.as_bytes());
     }
-    Lease::new(shared.metrics.clone(), plan.upstream, server)
+    let lease = Lease::new(shared.metrics.clone(), plan.upstream, server);
+    if is_retry {
+        lease.of_retry(plan.upstream)
+    } else {
+        lease
+    }
 }
 
-/// A response came, whatever it says.
+/// A response came, whatever it says; its status.
 #[inline]
-fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) {
+fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) -> u16 {
     let exchange = plan.exchange;
     let status = exchange.response.borrow().as_ref().map_or(0, |head| head.status);
     let took_us = exchange.timings.head_us.get();
     plan.upstream
         .responded(server, shared.clock.now_ms(), (status, took_us), &shared.metrics);
+    status
+}
+
+/// Another server for a request whose response is not what was hoped for, and is dropped then; without one, that response is
+/// better than none.
+#[cold]
+fn another_server(shared: &Shared, plan: &Plan<'_>, body: &RequestBody, tried: &Tried) -> Option<usize> {
+    if body.is_committed || !plan.is_idempotent || shared.is_closed.get() {
+        return None;
+    }
+    let request = plan.exchange.request.borrow();
+    let key = plan.upstream.key(&request, &plan.exchange.client.address);
+    let another = plan
+        .upstream
+        .pick(shared.clock.now_ms(), key, tried, &shared.metrics)?;
+    plan.exchange.response.take();
+    Some(another)
+}
+
+/// The server of the next attempt: the one that a hook chose, or that a response was given up for, or the client's own, or
+/// whichever is best; none if every one was tried.
+#[inline]
+async fn choose_server(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    tried: &Tried,
+    next: Option<usize>,
+) -> Result<Option<usize>, Failure> {
+    let chosen = plan.exchange.picked.take().or(next);
+    match chosen.or_else(|| reserved_server(connection, plan.upstream, tried)) {
+        Some(server) => Ok(Some(server)),
+        None => queue::server(connection, plan, tried).await,
+    }
 }
 
 fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failed: &Failure) {
@@ -255,8 +294,13 @@ fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
 /// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110
 /// section 9.2.2), and everything sent so far can be sent again.
 fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody, shared: &Shared) -> bool {
+    // an attempt that has a limit of its own is given up for another one
+    let is_late = failure.kind == FailureKind::UpstreamHeadTimeout && plan.upstream.attempt_ms().is_some();
     !body.is_committed
-        && failure.retry().on_another_server(plan.is_idempotent)
+        && (failure.retry().on_another_server(plan.is_idempotent) || is_late && plan.is_idempotent)
+        && plan
+            .upstream
+            .retries_failure(FailedBy::of(failure.kind.facts().name), &shared.metrics)
         // what ends with the worker has no time for another one
         && !shared.is_closed.get()
 }
@@ -301,7 +345,8 @@ impl<'a> Plan<'a> {
             connect_ms: timeout(|t| t.connect, |t| t.connect),
             send_ms: timeout(|t| t.send, |t| t.send),
             client_body_ms: timeout(|t| t.client_body, |t| t.client_body),
-            upstream_head_ms: timeout(|t| t.upstream_head, |t| t.upstream_head),
+            upstream_head_ms: timeout(|t| t.upstream_head, |t| t.upstream_head)
+                .min(upstream.attempt_ms().unwrap_or(u64::MAX)),
         }
     }
 

@@ -1,0 +1,95 @@
+"""What `retries` says: which responses are tried again, within which budget, and how long an attempt may take."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+from e2e.kit import Origin, RawClient, RunningGateway, Serve, eventually
+from e2e.kit.behaviours import hang, reply
+from e2e.kit.client import format_request
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Origin, Origin]]:
+    """Two servers."""
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(Origin()), stack.enter_context(Origin())
+
+
+def in_order(serve: Serve, pair: tuple[Origin, Origin], **retries: object) -> RunningGateway:
+    """A gateway that asks the first server first."""
+    upstream = {
+        "servers": [f"{one.address} max_fails=0" for one in pair],
+        "balance": "first",
+        "retries": retries,
+    }
+    return serve({"upstreams": {"u": upstream}, "routes": [{"to": "u"}]}, workers=1)
+
+
+def test_response_with_a_named_status_is_tried_again(serve: Serve, pair: tuple[Origin, Origin]) -> None:
+    gateway = in_order(serve, pair, on=["connect", "503"])
+    pair[0].on("/busy", reply(b"busy", status="503 Busy"))
+    pair[1].on("/busy", reply(b"here"))
+    pair[0].on("/broken", reply(b"broken", status="500 Broken"))
+    with gateway.client() as client:
+        response = client.get("/busy")
+        assert (response.status, response.body) == (200, b"here")
+        assert client.get("/broken").status == 500
+        assert client.request("POST", "/busy", body=b"once").status == 503
+    assert len(pair[1].at("/busy")) == 1
+    assert gateway.counter("retries") == 1
+
+
+def test_last_response_is_passed_on_where_no_server_is_left(
+    serve: Serve, pair: tuple[Origin, Origin]
+) -> None:
+    gateway = in_order(serve, pair, attempts=5, on="5xx")
+    for one in pair:
+        one.on("/busy", reply(one.address.encode(), status="503 Busy"))
+    response = gateway.get("/busy")
+    assert (response.status, response.body) == (503, pair[1].address.encode())
+    assert [len(one.at("/busy")) for one in pair] == [1, 1]
+
+
+def test_body_that_can_be_sent_again_is(serve: Serve, pair: tuple[Origin, Origin]) -> None:
+    gateway = in_order(serve, pair, on="503")
+    pair[0].on("/put", reply(b"busy", status="503 Busy"))
+    pair[1].on("/put", reply(b"here"))
+    with gateway.client() as client:
+        assert client.request("PUT", "/put", body=b"content").body == b"here"
+    assert pair[1].at("/put")[0].get("content-length") == "7"
+
+
+def test_kinds_that_are_not_named_are_not_tried_again(serve: Serve, pair: tuple[Origin, Origin]) -> None:
+    gateway = in_order(serve, pair, on="503")
+    pair[0].on("/reset", lambda call: call.reset())
+    assert gateway.get("/reset").status == 502
+    assert not pair[1].at("/reset")
+
+
+def test_retries_at_a_time_are_within_the_budget(serve: Serve, pair: tuple[Origin, Origin]) -> None:
+    gateway = in_order(serve, pair, on="503", budget="20%")
+    pair[0].on("/busy", reply(b"busy", status="503 Busy"))
+    pair[1].on("/busy", hang)
+    held = [RawClient(gateway.address) for _ in range(3)]
+    for number, client in enumerate(held):
+        client.send(format_request("GET", "/busy"))
+        eventually(lambda number=number: len(pair[1].at("/busy")) == number + 1, "a retry waits")
+    assert gateway.get("/busy").status == 503, "three retries are under way, a fifth of four is none"
+    assert gateway.counter("limit_retries") == 1
+    for client in held:
+        client.close()
+    pair[1].on("/busy", reply(b"here"))
+    eventually(lambda: gateway.get("/busy").status == 200, "there is room again")
+
+
+def test_attempt_that_takes_too_long_is_given_up_for_another(
+    serve: Serve, pair: tuple[Origin, Origin]
+) -> None:
+    gateway = in_order(serve, pair, attempt_timeout="300ms")
+    pair[0].on("/slow", hang)
+    pair[1].on("/slow", reply(b"here"))
+    with gateway.client() as client:
+        assert client.get("/slow").body == b"here"
+        assert client.request("POST", "/slow", body=b"once").status == 504
+    assert len(pair[1].at("/slow")) == 1
