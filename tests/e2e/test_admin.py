@@ -111,7 +111,7 @@ def test_what_no_worker_can_build_is_refused_with_the_reason(gateway: RunningGat
         ("/v1/upstreams/u", {"servers": ["a:1 wieght=2"]}, "upstreams/u", None),
         ("/v1/upstreams/a b", {"servers": ["a:1"]}, None, "letters, digits"),
         ("/v1/plugins/p", {"plugin": "key-oth"}, "plugins/p", "did you mean `key-auth`?"),
-        ("/v1/routes/r", {"name": "other", "respond": "x"}, None, "leave `name` out"),
+        ("/v1/routes/r", {"name": "other", "respond": "x"}, None, "remove `name`"),
     ],
 )
 def test_a_document_that_does_not_fit_is_refused_as_check_would(

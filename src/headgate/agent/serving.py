@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from headgate import _core
 from headgate.admin.app import admin_app
+from headgate.config.errors import ConfigError
 from headgate.gateway import Gateway
 from headgate.worker.loaded import Loaded, compiled
 
@@ -42,7 +43,10 @@ class Serving:
 
     async def begin(self) -> None:
         """Accepts."""
-        self._core.apply(self._loaded.snapshot, self._loaded.hooks)
+        try:
+            self._core.apply(self._loaded.snapshot, self._loaded.hooks)
+        except ValueError as error:
+            raise ConfigError(f"the Admin API cannot be served: {error}") from error
         cast("Loop", asyncio.get_running_loop()).attach(self._core)
         for hook in self._loaded.startup:
             await hook.function()

@@ -219,7 +219,6 @@ class GatewayConfig(Settings):
                     "use letters, digits, `_`, `-`, `.`",
                 )
         _check_consumers(self.consumers)
-        self._check_admin()
         for key, position, listener in self._proxied():
             if listener.proxy_protocol and not (listener.trusted_proxies or self.trusted_proxies):
                 raise Inconsistency(
@@ -269,6 +268,7 @@ class GatewayConfig(Settings):
         _refuse_twins(
             [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
         )
+        self._check_admin()
         return self
 
     def _check_admin(self) -> None:

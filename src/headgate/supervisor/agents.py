@@ -26,7 +26,7 @@ from headgate.control.records import Message, MessageError
 from headgate.control.resource_messages import NodeSettings, ResourcesLent
 from headgate.supervisor.backoff import exits_in_a_row, restart_delay_s
 from headgate.supervisor.listeners import BindError
-from headgate.supervisor.proposals import Proposals
+from headgate.supervisor.proposals import POSTPONED, Proposals
 from headgate.supervisor.resources import Held
 from headgate.supervisor.spawn import spawn
 from headgate.supervisor.state import State
@@ -170,11 +170,17 @@ class Agents:
                 log.error("invalid message from the agent: %s", error)
                 agent.process.signal(signal.SIGKILL)
             return
-        if agent is not self._agent:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        if agent is self._agent:
+            self._on_message(agent, message, descriptors)
             return
-        self._on_message(agent, message, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if isinstance(
+            message, messages.Propose
+        ):  # one that is ending: whoever asked it is to ask the next one
+            agent.send(POSTPONED)
+        elif isinstance(message, GetStatus):
+            self._status(agent.send)
 
     def _on_message(self, agent: AgentProcess, message: Message, descriptors: list[int]) -> None:
         match message:

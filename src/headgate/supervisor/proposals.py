@@ -17,6 +17,10 @@ from headgate.supervisor.generations import Generations
 from headgate.supervisor.resources import Held
 from headgate.supervisor.state import State
 
+POSTPONED = messages.ProposalPrepared(
+    error="the gateway is loading its file anew\n  hint: try again", is_postponed=True
+)
+
 
 class Proposals:
     """The one proposal that is under way, or waits for a reload to end."""
@@ -86,8 +90,7 @@ class Proposals:
     def agent_left(self) -> None:
         """It is no longer accepted by any worker; if it hears that still, it may be tried again."""
         if self._waiting or (self._resources and not self._is_accepted):
-            error = "the gateway is loading its file anew\n  hint: try again"
-            self.reply(messages.ProposalPrepared(error=error, is_postponed=True))
+            self.reply(POSTPONED)
         self.withdraw()
 
     # ---- steps
