@@ -29,6 +29,10 @@ PRELOADED = {
         "headgate.compile.loading",
         "headgate.compile.order",
         "headgate.worker.source",
+        # the file that a gateway of data alone is read from
+        "headgate.compile.documents",
+        "headgate.compile.sources",
+        "headgate.config._yaml",
     ],
 }
 LEFT_TO_THE_SUPERVISOR = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
