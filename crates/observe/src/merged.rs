@@ -60,12 +60,11 @@ impl Merged {
         else {
             return;
         };
-        match into.series.get_mut(&labels) {
-            Some(known) => merge(family, &mut known.cells, &cells),
-            None => {
-                let seen = unix_seconds();
-                into.series.insert(labels, Merging { cells, seen });
-            }
+        if let Some(known) = into.series.get_mut(&labels) {
+            merge(family, &mut known.cells, &cells);
+        } else {
+            let seen = unix_seconds();
+            into.series.insert(labels, Merging { cells, seen });
         }
     }
 

@@ -1,4 +1,4 @@
-//! The text that scrapers read: Prometheus's own format, and OpenMetrics with exemplars.
+//! The text that scrapers read: Prometheus's own format, and `OpenMetrics` with exemplars.
 //!
 //! Sources: Prometheus "Exposition formats" (text 0.0.4), and the `OpenMetrics` specification 1.0.0.
 

@@ -18,6 +18,7 @@ pub struct Configuration {
     pub hooks: Rc<dyn Hooks>,
     /// Records requests, where traces are wanted.
     pub(crate) tracer: Option<Rc<Tracer>>,
+    has_metrics: bool,
 }
 
 impl Configuration {
@@ -28,6 +29,7 @@ impl Configuration {
         ticket_keys: &Arc<TicketKeys>,
         old: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
+        let has_metrics = snapshot.metrics;
         let known = old.and_then(|old| old.tracer.clone());
         let tracer = snapshot.tracing.clone().map(|settings| {
             known
@@ -40,12 +42,15 @@ impl Configuration {
             tables,
             hooks,
             tracer,
+            has_metrics,
         })
     }
 
-    /// See [`Tables::measure`].
+    /// Makes the series that requests are counted in, if metrics are wanted.
     pub(crate) fn measure(&mut self, registry: &Arc<Registry>) {
-        self.tables.measure(registry);
+        if self.has_metrics {
+            self.tables.measure(registry);
+        }
     }
 }
 

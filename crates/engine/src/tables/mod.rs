@@ -70,7 +70,6 @@ pub struct Tables {
     listeners: HashMap<String, Rc<Settings>>,
     pub(crate) tls_routes: TlsRoutes,
     functions: Vec<Option<usize>>,
-    has_metrics: bool,
     /// What requests are counted in, where metrics are wanted.
     pub(crate) series: Option<Box<SeriesTable>>,
 }
@@ -133,7 +132,6 @@ impl Tables {
             log_flush_ms,
             phase_hooks: snapshot.hooks,
             functions,
-            has_metrics: snapshot.metrics,
             series: None,
         })
     }

@@ -78,11 +78,9 @@ pub(crate) struct Finished<'a> {
 }
 
 impl Tables {
-    /// Makes the series that requests are counted in, if metrics are wanted.
+    /// Makes the series that requests are counted in.
     pub(crate) fn measure(&mut self, registry: &Arc<Registry>) {
-        if self.has_metrics {
-            self.series = Some(Box::new(SeriesTable::build(self, registry)));
-        }
+        self.series = Some(Box::new(SeriesTable::build(self, registry)));
     }
 }
 

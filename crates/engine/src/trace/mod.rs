@@ -203,21 +203,21 @@ mod tests {
         })
     }
 
-    fn parent(is_sampled: bool) -> Option<TraceParent> {
-        Some(TraceParent {
+    fn parent(is_sampled: bool) -> TraceParent {
+        TraceParent {
             trace_id: 1 << 63 | 7,
             span_id: 9,
             is_sampled,
-        })
+        }
     }
 
     #[test]
     fn the_decision_of_a_parent_is_passed_on_and_without_one_the_ratio_decides() {
         for (sample, parent_based, asked, is_sampled) in [
-            (0.0, true, parent(true), true),
-            (1.0, true, parent(false), false),
-            (0.0, false, parent(true), false),
-            (1.0, false, parent(false), true),
+            (0.0, true, Some(parent(true)), true),
+            (1.0, true, Some(parent(false)), false),
+            (0.0, false, Some(parent(true)), false),
+            (1.0, false, Some(parent(false)), true),
             (0.0, true, None, false),
             (1.0, true, None, true),
         ] {
@@ -239,10 +239,10 @@ mod tests {
     fn clients_cannot_have_everything_recorded() {
         let tracer = tracer(0.0, true);
         let recorded = (0..1_000)
-            .filter(|_| tracer.place(parent(true), 5).own.is_sampled)
+            .filter(|_| tracer.place(Some(parent(true)), 5).own.is_sampled)
             .count();
         assert_eq!(recorded, MOST_ASKED_FOR as usize);
-        assert!(tracer.place(parent(true), 1_005).own.is_sampled);
+        assert!(tracer.place(Some(parent(true)), 1_005).own.is_sampled);
     }
 
     #[test]

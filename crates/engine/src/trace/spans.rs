@@ -20,7 +20,7 @@ pub(crate) struct Request<'a> {
     pub(crate) path: &'a [u8],
     pub(crate) host: &'a [u8],
     pub(crate) client: &'a str,
-    pub(crate) request_id: &'a str,
+    pub(crate) id: &'a str,
     pub(crate) status: u16,
     pub(crate) error: &'a str,
     pub(crate) start_us: u64,
@@ -111,7 +111,7 @@ impl Request<'_> {
             text("server.address", &String::from_utf8_lossy(self.host)),
             text("client.address", self.client),
             text("http.route", self.route),
-            text("headgate.request_id", self.request_id),
+            text("headgate.request_id", self.id),
             number("http.response.status_code", self.status),
         ];
         let error = match (self.error, self.status) {
@@ -216,7 +216,7 @@ impl Request<'static> {
             path: b"/\xff\"\n<script>",
             host: b"gate.test",
             client: "127.0.0.1",
-            request_id: "id",
+            id: "id",
             status: 502,
             error: "connect",
             start_us: 1_000,

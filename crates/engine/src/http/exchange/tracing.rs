@@ -61,7 +61,7 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
         path: request.path(),
         host: request.host(),
         client: &exchange.client.address,
-        request_id: &id,
+        id: &id,
         status: exchange.status.get(),
         error: failure
             .as_ref()
