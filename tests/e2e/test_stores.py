@@ -26,7 +26,7 @@ from headgate.stores import (
 )
 
 from .kit.net import eventually
-from .kit.store_memories import memory_of, restore, spoiled_memories
+from .kit.store_memories import memory_of, restore, spoiled_memories, wipe
 from .kit.stores import KINDS, NETWORKED, QUICK, Place, StoreServers
 
 
@@ -445,6 +445,24 @@ async def test_a_store_that_went_back_and_counted_up_again_is_read_anew(cut_plac
         update = await waiting
         assert isinstance(update, Snapshot)
         assert (update.revision, documents(update)) == (newest, {A: {"n": 1}, B: {"n": 4}})
+
+
+async def test_a_store_that_was_wiped_is_not_believed_until_somebody_writes(cut_place: Place) -> None:
+    async with cut_place.open() as store:
+        await store.apply(puts((A, {"n": 1})))
+        watch = store.watch()
+        await next_of(watch)
+        waiting = asyncio.ensure_future(next_of(watch))
+        await wipe(cut_place)
+        await asyncio.to_thread(
+            eventually, lambda: "was it wiped" in store.health.error, "it is told", within=20
+        )
+        assert not waiting.done()
+        async with cut_place.open(is_direct=True) as other:
+            newest = await applied(other, puts((B, {"n": 2})))
+        update = await waiting
+        assert isinstance(update, Snapshot)
+        assert (update.revision, documents(update)) == (newest, {B: {"n": 2}})
 
 
 async def test_many_nodes_come_back_spread_over_time(cut_place: Place) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from typing import Self
 
 from headgate.stores.base import Changes, Health, Revision, Snapshot, Timing, Update
-from headgate.stores.errors import StoreError
+from headgate.stores.errors import StoreError, StoreUnavailable
 
 log = logging.getLogger("headgate.stores")
 
@@ -107,6 +107,11 @@ class WatchedStore:
                 )
                 await self.rest(random.uniform(0, self.timing.spread_s))
                 update = await self.load()
+                if update.revision.number == 0 < position.number:
+                    raise StoreUnavailable(
+                        f"the store is new and empty, where revision {position.number} was: was it wiped?"
+                        "\n  hint: what was known is kept until something is written to it, or until a restart"
+                    ) from None
         self.is_well()
         return update
 

@@ -25,6 +25,18 @@ async def restore(place: Place, memory: Memory) -> None:
     await _BY_SCHEME[urlsplit(place.url).scheme][1](place, memory)
 
 
+async def wipe(place: Place) -> None:
+    """Removes all of it, as a server without persistence does when it starts again."""
+    if urlsplit(place.url).scheme != "postgresql":
+        await restore(place, {})
+        return
+    connection = await asyncpg.connect(place.direct_url)
+    try:
+        await connection.execute("DROP SCHEMA pgwatch CASCADE")
+    finally:
+        await connection.close()
+
+
 async def spoiled_memories(place: Place, memory: Memory) -> list[Memory]:
     """The same with garbage where resources, and the head if there is one, should be."""
     return _BY_SCHEME[urlsplit(place.url).scheme][2](memory)
