@@ -30,7 +30,7 @@ Start = Callable[..., TestGateway]
 
 def two_servers() -> Gateway:
     gate = Gateway()
-    api = gate.upstream("api", "10.0.0.1:9000", "10.0.0.2:9000")
+    api = gate.upstream("api", "10.0.0.1:9000", "10.0.0.2:9000", balance="first")
     gate.route("/api/*", to=api, name="api")
     return gate
 
