@@ -135,7 +135,7 @@ class Core:
         """
     def advance(self, seconds: float, /) -> None:
         """Advances the clock of all deadlines, for tests; asyncio's clock is the loop's own."""
-    def stand_in(self, origin: str, socket: str, /) -> None:
+    def replace_origin(self, origin: str, socket: str, /) -> None:
         """For tests: an origin (`https://host`) that is fetched from is served by this socket (`unix:/path`).
 
         No other one is reached any more.
@@ -151,7 +151,7 @@ class Core:
         """Tells another thread what blocks the event loop."""
     def name_requests(self, variable: contextvars.ContextVar[Any] | None, /) -> None:
         """Sets a context variable to the view of each request from now on; `None` ends that."""
-    def count_stall(self) -> None:
+    def count_loop_stall(self) -> None:
         """Counts one time that Python code has blocked the event loop for too long."""
     def use_ticket_keys(self, keys: list[bytes], /) -> None:
         """Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each."""

@@ -239,9 +239,11 @@ impl Core {
     /// For tests: an origin (`https://host`) that is fetched from is served by this socket (`unix:/path`), and no other
     /// one is reached any more.
     #[pyo3(signature = (origin, socket, /))]
-    fn stand_in(&self, py: Python<'_>, origin: &str, socket: &str) -> PyResult<()> {
+    fn replace_origin(&self, py: Python<'_>, origin: &str, socket: &str) -> PyResult<()> {
         self.inside(py, |worker| {
-            worker.stand_in(origin, socket).map_err(PyValueError::new_err)
+            worker
+                .replace_origin(origin, socket)
+                .map_err(PyValueError::new_err)
         })
     }
 
@@ -265,8 +267,8 @@ impl Core {
     }
 
     /// Counts one time that Python code has blocked the event loop for too long.
-    fn count_stall(&self, py: Python<'_>) -> PyResult<()> {
-        self.tell(py, |worker| worker.count_stall())
+    fn count_loop_stall(&self, py: Python<'_>) -> PyResult<()> {
+        self.tell(py, Worker::count_loop_stall)
     }
 
     /// Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each.
@@ -285,7 +287,7 @@ impl Core {
 
     /// Stops accepting; connections end after their current response, idle ones after a moment.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        self.tell(py, |worker| worker.drain())
+        self.tell(py, Worker::drain)
     }
 
     /// Closes every WebSocket whose messages hooks see, with 1001; gives how many are open.
@@ -335,7 +337,7 @@ impl Core {
 
     /// Flushes the access log.
     fn flush_logs(&self, py: Python<'_>) -> PyResult<()> {
-        self.tell(py, |worker| worker.flush_logs())
+        self.tell(py, Worker::flush_logs)
     }
 }
 

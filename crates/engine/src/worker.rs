@@ -271,8 +271,8 @@ impl Worker {
     ///
     /// # Errors
     /// The socket is not a valid address.
-    pub fn stand_in(&self, origin: &str, socket: &str) -> Result<(), String> {
-        self.shared.origins.stand_in(origin, socket)
+    pub fn replace_origin(&self, origin: &str, socket: &str) -> Result<(), String> {
+        self.shared.origins.replace_origin(origin, socket)
     }
 
     /// Counts a hook that raised, took too long or returned an invalid value, whatever that does to its request.
@@ -281,7 +281,7 @@ impl Worker {
     }
 
     /// Counts a time that Python code has held the loop for too long.
-    pub fn count_stall(&self) {
+    pub fn count_loop_stall(&self) {
         self.shared.metrics.count(Counter::LoopStalls);
     }
 

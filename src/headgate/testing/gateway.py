@@ -88,10 +88,10 @@ class TestGateway:
             ]
             self._background.count = self._core.count
             self._core.apply(snapshot, hooks)
-            self._core.stand_in("", f"unix:{self._folder.name}/none")  # nothing leaves the test
+            self._core.replace_origin("", f"unix:{self._folder.name}/none")  # nothing leaves the test
             for path, upstream, origin, _ in wanted:
                 if not upstream:
-                    self._core.stand_in(origin, f"unix:{path}")
+                    self._core.replace_origin(origin, f"unix:{path}")
             self.run(self._start())
         except BaseException:
             self.close()

@@ -38,7 +38,7 @@ class Core(Protocol):
     def heartbeat(self) -> Heart:
         """See `Heart`."""
 
-    def count_stall(self) -> None:
+    def count_loop_stall(self) -> None:
         """Adds to the counter `loop_stalls`."""
 
 
@@ -64,7 +64,7 @@ class Watchdog:
         while (stall := self._heart.wait_for_stall(self._limit_ms)) is not None:
             frame = sys._current_frames().get(self._watched)
             try:
-                self._loop.call_soon_threadsafe(self._core.count_stall)
+                self._loop.call_soon_threadsafe(self._core.count_loop_stall)
             except RuntimeError:
                 return  # the loop is closed
             if time.monotonic() - self._logged_at < MOST_LOGGED_PER_S:

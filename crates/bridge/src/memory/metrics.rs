@@ -49,7 +49,11 @@ impl Metrics {
     /// The series of a metric with these values of its labels. `kind` is `counter`, `gauge` or `histogram`, `merge` how the
     /// gauges of several workers come to one: `sum`, `max` or `min`. `ValueError` if the name has another meaning already.
     #[pyo3(signature = (kind, name, help, labels, values, *, bounds = Vec::new(), merge = "sum", most = 1000))]
-    #[allow(clippy::too_many_arguments, reason = "a metric is said at once, by names")]
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::needless_pass_by_value,
+        reason = "a metric is described at once, by names; pyo3 gives lists as owned"
+    )]
     fn series(
         &self,
         kind: &str,

@@ -78,7 +78,7 @@ impl Connection {
         header.map(|header| ProxyInfo::new(py, header)).transpose()
     }
 
-    /// The server name of a TLS client (SNI), in lower case, once the ClientHello has arrived: from `client_hello` on.
+    /// The server name of a TLS client (SNI), in lower case, once the `ClientHello` has arrived: from `client_hello` on.
     #[getter]
     fn server_name(&self) -> PyResult<Option<String>> {
         let hello = self.state.get()?.hello.borrow();

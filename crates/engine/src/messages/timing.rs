@@ -6,13 +6,13 @@ use crate::hooks::message::Party;
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     /// Until a silent side is asked whether it is there, and then to respond; 0 for never.
-    pub(super) ping_ms: u64,
+    pub(super) ping: u64,
     /// Without a message.
-    pub(super) idle_ms: u64,
+    pub(super) idle: u64,
     /// For the reply to a close.
-    pub(super) close_ms: u64,
+    pub(super) close: u64,
     /// To take some of what is written.
-    pub(super) send_ms: u64,
+    pub(super) send: u64,
 }
 
 /// Waits of one relay; times are milliseconds of the worker's clock.
@@ -87,8 +87,8 @@ impl Timing {
     /// What bounds both sides together: whether it is over, and when it will be.
     pub(super) fn whole(&self, now_ms: u64) -> (Option<Wait>, u64) {
         let (wait, at) = match self.closing_ms {
-            Some(began) => (Wait::Close, began.saturating_add(self.bounds.close_ms)),
-            None => (Wait::Message, self.message_ms.saturating_add(self.bounds.idle_ms)),
+            Some(began) => (Wait::Close, began.saturating_add(self.bounds.close)),
+            None => (Wait::Message, self.message_ms.saturating_add(self.bounds.idle)),
         };
         ((now_ms >= at).then_some(wait), at)
     }
@@ -103,18 +103,18 @@ impl Timing {
 
     /// What is due on one side, and when the next thing is. `is_asked`: pings make sense now.
     pub(super) fn side(&mut self, party: Party, is_asked: bool, now_ms: u64) -> (Option<Due>, u64) {
-        let Bounds { ping_ms, send_ms, .. } = self.bounds;
+        let Bounds { ping, send, .. } = self.bounds;
         let side = self.of(party);
         let blocked = side
             .blocked_ms
-            .map_or(u64::MAX, |since| since.saturating_add(send_ms));
+            .map_or(u64::MAX, |since| since.saturating_add(send));
         if now_ms >= blocked {
             return (Some(Due::TakenTooLate), blocked);
         }
-        if ping_ms == 0 || !is_asked {
+        if ping == 0 || !is_asked {
             return (None, blocked);
         }
-        let at = side.asked_ms.unwrap_or(side.heard_ms).saturating_add(ping_ms);
+        let at = side.asked_ms.unwrap_or(side.heard_ms).saturating_add(ping);
         if now_ms < at {
             return (None, at.min(blocked));
         }
@@ -122,7 +122,7 @@ impl Timing {
             return (Some(Due::RespondedTooLate), at);
         }
         side.asked_ms = Some(now_ms);
-        (Some(Due::Ping), now_ms.saturating_add(ping_ms).min(blocked))
+        (Some(Due::Ping), now_ms.saturating_add(ping).min(blocked))
     }
 }
 
@@ -152,10 +152,10 @@ mod tests {
 
     fn timing() -> Timing {
         let bounds = Bounds {
-            ping_ms: 20,
-            idle_ms: 100,
-            close_ms: 10,
-            send_ms: 60,
+            ping: 20,
+            idle: 100,
+            close: 10,
+            send: 60,
         };
         Timing::new(bounds, 0)
     }

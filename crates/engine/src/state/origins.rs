@@ -34,7 +34,7 @@ impl Origins {
 
     /// For tests: an origin (`https://host`) or address is served by this socket, without TLS, and of all others none is
     /// reached any more.
-    pub(crate) fn stand_in(&self, origin: &str, socket: &str) -> Result<(), String> {
+    pub(crate) fn replace_origin(&self, origin: &str, socket: &str) -> Result<(), String> {
         self.is_closed.set(true);
         let mut described = one_server(origin.to_owned(), origin.to_owned());
         for server in &mut described.servers {

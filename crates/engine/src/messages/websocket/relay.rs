@@ -29,10 +29,10 @@ pub(crate) async fn relay(
     let _open = Open::begin(&shared);
     let settings = &tables.websocket;
     let bounds = Bounds {
-        ping_ms: settings.ping_interval,
-        idle_ms: settings.idle,
-        close_ms: settings.close_timeout,
-        send_ms,
+        ping: settings.ping_interval,
+        idle: settings.idle,
+        close: settings.close_timeout,
+        send: send_ms,
     };
     let relay = MessageRelay {
         client: Side::new(&mut connection.peer, WebSocketCodec::new(Role::Server, settings)),
