@@ -229,7 +229,7 @@ mod tests {
         assert!(message("{}").contains("hint: the fields are"));
         assert_eq!(
             message("jsom"),
-            "access log format `jsom` has no field in it; hint: use `json`, `combined` or text with `{field}` names"
+            "access log format `jsom` has no fields; hint: use `json`, `combined` or text with `{field}` names"
         );
     }
 
