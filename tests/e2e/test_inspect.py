@@ -64,7 +64,7 @@ def inspecting(gateway: RunningGateway, *arguments: str) -> Iterator["Inspector"
     with process:
         assert process.stdout and process.stderr
         first = process.stderr.readline()
-        assert first.startswith("looking at"), first + process.stderr.read()
+        assert first.startswith("inspecting"), first + process.stderr.read()
         try:
             yield Inspector(process)
         finally:
@@ -214,7 +214,7 @@ def test_bad_orders_are_refused(gateway: RunningGateway, arguments: tuple[str, .
 def test_what_the_inspection_itself_calls_can_be_looked_at(gateway: RunningGateway) -> None:
     looked = gateway.cli("inspect", "json:dumps", "--count", "1", "--json")
     assert looked.returncode == 0, looked.stderr
-    assert looked.stderr.startswith("looking at ") and looked.stderr.endswith("1 hits, ended by count\n")
+    assert looked.stderr.startswith("inspecting ") and looked.stderr.endswith("1 hits, ended by count\n")
     assert '"function": "dumps"' in looked.stdout
 
 

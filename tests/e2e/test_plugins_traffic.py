@@ -93,7 +93,7 @@ def test_a_quota_of_all_nodes_and_a_redis_that_goes_away(
         assert sorted(statuses([gateway], "/", 12, ("X-Tenant", "a"))) == [200] * 5 + [429] * 7
         assert status(gateway, "/", ("X-Tenant", "b")) == 200
     assert statuses([gateway], "/", 12, ("X-Tenant", "a")) == [200] * 12
-    told = gateway.log().count("the store is away")
+    told = gateway.log().count("the store is unavailable")
     assert 1 <= told <= 2  # each worker tells once
 
 

@@ -547,6 +547,10 @@ def test_sessions_are_resumed_by_any_worker_and_after_a_reload(
     assert gateway.counter("tls_resumed") >= 16
 
 
+HANDED_ON = {"listeners", "admin_listeners", "dictionaries", "metrics", "line"}
+"""What an upgrade tells its successor in the environment, which other users of the machine may read."""
+
+
 def test_sessions_are_resumed_after_an_upgrade(serve: Serve, origin: Origin, authority: Authority) -> None:
     gateway = serve(gate(origin, certificates=authority.issue("gate.test").files), workers=2)
     context = authority.client()
@@ -556,13 +560,13 @@ def test_sessions_are_resumed_after_an_upgrade(serve: Serve, origin: Origin, aut
     response = gateway.ask("upgrade")
     assert response["ok"], response
     try:
-        assert gateway.process.wait(60) == 0, "the old program has left: only the new one responses"
+        assert gateway.process.wait(60) == 0, "the old program has exited: only the new one responds"
         for _ in range(4):
             with client(gateway, context, session=session) as again:
                 assert again.socket.session_reused and again.get("/fixed").status == 200
         variables = Path(f"/proc/{response['pid']}/environ").read_text().split("\0")
         told = next(one for one in variables if one.startswith("HEADGATE_INHERITED="))
-        assert json.loads(told.partition("=")[2]).keys() == {"listeners", "dictionaries", "line"}, "no key"
+        assert json.loads(told.partition("=")[2]).keys() == HANDED_ON, "no key"
     finally:
         os.kill(response["pid"], signal.SIGTERM)
 

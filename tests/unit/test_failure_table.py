@@ -32,7 +32,7 @@ def test_the_stub_names_every_kind_and_no_other() -> None:
         ("upstream_closed", "upstream", 502, "reused", "debug"),
         ("upstream_head_timeout", "upstream", 504, "never", "debug"),
         ("head_too_large", "client", 431, "never", "debug"),
-        ("head_too_large", "upstream", 502, "idempotent", "debug"),
+        ("head_too_large", "upstream", 502, "reused", "debug"),
         ("hook_failed", "gateway", 500, "never", "error"),
     ],
 )

@@ -44,7 +44,7 @@ async def test_an_exit_keeps_the_worker_from_serving(how: str, at: str) -> None:
 @pytest.mark.parametrize("how", [*EXITS, "exception"])
 async def test_what_ends_the_shutdown_is_told(how: str) -> None:
     error = EXITS.get(how, ValueError("no"))
-    with pytest.raises(RuntimeError, match=f"did not stop well: it raised {type(error).__name__}"):
+    with pytest.raises(RuntimeError, match=f"failed to stop: it raised {type(error).__name__}"):
         await whole(Lifespan(application(error, "shutdown")))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from headgate import Response, load
+from headgate.compile.loading import load
 from headgate.testing import Fault, Received, TestGateway
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -75,10 +76,14 @@ def test_any_location_of_an_origin_gets_a_response(location: str, status: int) -
 
 def test_the_server_with_least_to_do_is_chosen() -> None:
     servers = {"server0": Fault.HANG, "server1": "second"}
-    with TestGateway(EXAMPLES / "least_connections.py", upstreams=servers) as gateway:
+    gate = load(EXAMPLES / "least_connections.py")
+    busy = gate.shared("busy", "1m")
+    with TestGateway(gate, upstreams=servers) as gateway:
         gateway.start("GET", "/hangs")
         gateway.until(lambda: gateway.received)
-        assert [gateway.get("/").text for _ in range(3)] == ["second"] * 3
+        for _ in range(3):
+            assert gateway.get("/").text == "second"
+            gateway.until(lambda: busy.get("server1", 0) == 0)  # its `log` hook runs after the response
 
 
 def test_a_feed_is_fetched_once_and_filtered() -> None:

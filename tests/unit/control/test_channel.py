@@ -47,7 +47,7 @@ def test_end_of_the_other_side_is_noticed(ends: tuple[Channel, Channel]) -> None
 
 
 def test_message_that_would_not_fit_is_refused(ends: tuple[Channel, Channel]) -> None:
-    with pytest.raises(ValueError, match="is over"):
+    with pytest.raises(ValueError, match="is larger than"):
         ends[0].send(Failed(error="x" * LONGEST_MESSAGE_BYTES, is_config=False))
 
 

@@ -107,7 +107,7 @@ def test_unix_socket_in_use_is_refused(listeners: Callable[..., Listeners], tmp_
 def test_file_that_is_no_socket_is_left_alone(listeners: Callable[..., Listeners], tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(BindError, match="not a socket is in the way"):
+    with pytest.raises(BindError, match="not a socket exists at this path"):
         listeners().open([f"unix:{path}"])
     assert path.read_text() == "data"
 
