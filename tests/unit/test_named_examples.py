@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from headgate import Response, load
-from headgate.compile.loading import load
 from headgate.testing import Fault, Received, TestGateway
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
