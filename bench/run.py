@@ -46,7 +46,12 @@ LATER = {"h1-conns", "h1-small", "tls-64k", "tls-1m"}  # no bar stands on them
 
 def headgate() -> Proxy:
     """The subject: one program for each gate file."""
-    programs = [Program(f"{HEADGATE} run {HERE}/gates/{role}.py --workers 1", (role,)) for role in PORTS]
+    # a file named as a library would hide it
+    files = {"redis": "redis_get"}
+    programs = [
+        Program(f"{HEADGATE} run {HERE}/gates/{files.get(role, role)}.py --workers 1", (role,))
+        for role in PORTS
+    ]
     programs[0] = Program(programs[0].command, ("plain", "h2c"))
     programs.append(Program(f"{HEADGATE} run {HERE}/gates/tls.py --workers 1", tuple(SECURE)))
     ports = PORTS | SECURE | {"h2c": PORTS["plain"]}
