@@ -178,11 +178,10 @@ async fn respond(
     let mut is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     // before routing, so that what routing sees can be changed
     if tables.acme_challenges.is_some() || !tables.phase_hooks[Phase::Rewrite].is_empty() {
-        if let Some(reply) = reply_before_routing(connection, exchange, tables).await? {
+        if let Some(reply) = reply_before_routing(connection, exchange, tables, &mut is_plain).await? {
             *body = Some(new_body(framing, tables.limits.max_body_bytes, tables)?);
             return Ok(Outcome::reply(reply));
         }
-        is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
     }
     let route = match choose_route(exchange, tables, is_plain) {
         Ok(route) => route,
@@ -222,17 +221,25 @@ async fn respond(
     reply::make(exchange, route, &connection.shared).map(Outcome::reply)
 }
 
-/// The reply to an ACME authority, or of a `rewrite` hook.
+/// The reply to an ACME authority, or of a `rewrite` hook; settles anew what such hooks may have changed.
 async fn reply_before_routing(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
     tables: &Rc<Configuration>,
+    is_plain: &mut bool,
 ) -> Result<Option<LocalReply>, Failure> {
     let folder = tables.acme_challenges.as_deref();
     if let Some(reply) = folder.and_then(|folder| acme::challenge_response(exchange, folder)) {
         return Ok(Some(reply));
     }
-    let reply = run_hooks(connection, exchange, &tables.phase_hooks[Phase::Rewrite]).await?;
+    let rewrite = &tables.phase_hooks[Phase::Rewrite];
+    if rewrite.is_empty() {
+        return Ok(None);
+    }
+    let reply = run_hooks(connection, exchange, rewrite).await?;
+    if reply.is_none() {
+        *is_plain = paths::settle(&mut exchange.request.borrow_mut(), tables.path_rules)?;
+    }
     Ok(reply.map(LocalReply::from))
 }
 
