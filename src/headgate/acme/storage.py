@@ -28,6 +28,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from headgate.config.atomic_files import replace_file
+
 FOLDERS = ("", "certificates", "challenges", "challenges/http", "challenges/alpn", "accounts")
 
 
@@ -64,7 +66,7 @@ class Storage:
             for name in FOLDERS:
                 (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             probe, value = self.folder / ".probe", secrets.token_hex(8)
-            self._write(probe, value.encode())
+            replace_file(probe, value.encode(), is_durable=False)
             if probe.read_text() != value:
                 raise StorageError(f"what is written to `{self.folder}` cannot be read back")
             probe.unlink()
@@ -150,21 +152,7 @@ class Storage:
 
     def _put(self, path: str, content: bytes) -> None:
         with self._told():
-            self._write(self.folder / path, content)
-
-    def _write(self, path: Path, content: bytes) -> None:
-        staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(staged, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                staged.unlink()
-            raise
+            replace_file(self.folder / path, content, is_durable=True)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from headgate.config.atomic_files import replace_file
 from headgate.stores import Key, Resource, Revision, Snapshot
 from headgate.worker.privileges import resolve
 
@@ -58,17 +59,10 @@ class StateFolder:
 
     def save(self, snapshot: Snapshot) -> None:
         """Keeps a snapshot as the last good one; what cannot be written is logged, and the one before stays."""
-        staged = self.path / f".{LAST_GOOD}.{os.getpid()}"
         try:
-            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(plain(snapshot), file, ensure_ascii=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(staged, self.path / LAST_GOOD)
+            replace_file(self.path / LAST_GOOD, json.dumps(plain(snapshot)).encode(), is_durable=True)
         except OSError as error:
             logger.error("cannot keep the last good configuration: %s", error)
-            staged.unlink(missing_ok=True)
 
     def last_good(self) -> Snapshot | None:
         """What was kept last; None where there is nothing, or nothing that can be read (which is logged)."""

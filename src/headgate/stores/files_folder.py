@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote, unquote
 
+from headgate.config.atomic_files import replace_file
 from headgate.stores.base import (
     Changes,
     Document,
@@ -26,7 +27,7 @@ from headgate.stores.base import (
 )
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreReadOnly, StoreUnavailable
-from headgate.stores.files_history import FolderHistory, State, replace_file
+from headgate.stores.files_history import FolderHistory, State
 from headgate.stores.files_tree import FolderTree, Place, file_of
 from headgate.stores.files_writing import checked_place, content
 from headgate.stores.planning import Step, oldest_kept, planned, touches, undone

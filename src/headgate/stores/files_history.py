@@ -11,12 +11,12 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headgate.config.atomic_files import replace_file
 from headgate.stores.base import Key, Resource, Revision, new_mark
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import StoreCorrupt
@@ -160,22 +160,3 @@ def _advance(state: State, record: Record) -> None:
         else:
             state.resources[step.edit.key] = Resource(step.edit.key, step.edit.after, number)
     state.head = record.entry.revision
-
-
-def replace_file(path: Path, content: bytes, *, is_durable: bool, mode: int = 0o600) -> None:
-    """Writes a file so that others see the old or the new content whole; keeps the mode of one that is there."""
-    with contextlib.suppress(OSError):
-        mode = path.stat().st_mode & 0o7777
-    name = path.parent / f".{secrets.token_hex(8)}.tmp"
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), mode)
-            if is_durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
