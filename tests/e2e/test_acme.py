@@ -343,3 +343,28 @@ async def test_profile_and_preferred_chain_are_asked_for(
     assert timedelta(days=5) < found.not_after - found.not_before < timedelta(days=7)
     last = x509.load_pem_x509_certificates(found.chain)[-1]
     assert [one.value for one in last.issuer] == [other]
+
+
+async def test_authority_is_asked_when_to_renew_no_more_often_than_it_says(
+    serve: Serve, authority: Pebble, ports: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(serve, ports, tmp_path / "acme")
+    manager = CertificateManager(config(authority), tmp_path / "acme", lambda: ["shop.test"])
+    asked: list[bytes] = []
+    real = manager._authorities[0].renewal_time
+
+    def counted(chain: bytes) -> Any:
+        asked.append(chain)
+        return real(chain)
+
+    monkeypatch.setattr(manager._authorities[0], "renewal_time", counted)
+    async with ordering(manager):
+        entry = await until(
+            lambda: (
+                (found := manager.storage.state().get("shop.test ecdsa")) and found.get("ask_at") and found
+            ),
+            "what the authority says is kept",
+        )
+    for _ in range(3):
+        await manager._round()
+    assert len(asked) == 1 and datetime.fromisoformat(entry["renew_at"]) > datetime.now(UTC)

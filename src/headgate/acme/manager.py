@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable
@@ -82,17 +84,19 @@ class CertificateManager:
             if not is_ours:
                 return timedelta(seconds=30)
             state = await asyncio.to_thread(self.storage.state)
-            wanted = [(name, kind) for name in sorted(set(self._names())) for kind in self.config.key_types]
-            for name, kind in wanted:
+            kept = copy.deepcopy(state)
+            soonest = self._now() + LOOK_AT_LEAST
+            for name, kind in itertools.product(sorted(set(self._names())), self.config.key_types):
                 entry = state.setdefault(f"{name} {kind}", {})
-                if await self._due(name, kind, entry) <= self._now():
+                due = await self._due(name, kind, entry)
+                if due <= self._now():
                     await self._renew(name, kind, entry)
+                    due = await self._due(name, kind, entry)
+                soonest = min(soonest, due)
+                if state != kept:  # also with what the authority has told of the next renewal
                     await asyncio.to_thread(self.storage.put_state, state)
-            soonest = min(
-                [await self._due(*one, state[" ".join(one)]) for one in wanted], default=self._now()
-            )
-            left = soonest - self._now() if wanted else LOOK_AT_LEAST
-            return min(max(left, timedelta(seconds=1)), LOOK_AT_LEAST)
+                    kept = copy.deepcopy(state)
+            return max(soonest - self._now(), timedelta(seconds=1))
 
     async def _due(self, name: str, kind: KeyType, entry: dict[str, Any]) -> datetime:
         """When the certificate of a name is to be ordered, a failed order being tried again later."""
