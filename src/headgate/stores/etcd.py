@@ -31,6 +31,7 @@ from headgate.stores.etcd_client import (
 from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
 from headgate.stores.planning import Step
 from headgate.stores.records import Record
+from headgate.stores.watching import announced
 
 MOST_OPERATIONS, MOST_BYTES, PAGE = 100, 1_000_000, 1000
 
@@ -46,8 +47,6 @@ class EtcdStore(LoggedStore):
         self._head_key = self._root + b"head"
         self._generation = "0"
         self._head_revision = 0
-        self._listening: asyncio.Task[None] | None = None
-        self._is_listening = asyncio.Event()
 
     @classmethod
     def of_url(cls, url: str, timing: Timing) -> "EtcdStore":
@@ -190,16 +189,8 @@ class EtcdStore(LoggedStore):
         head, proof, found, _ = await self._head(asked)
         return head, proof, found
 
-    async def listen(self) -> None:
-        """See `WatchedStore`."""
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._listen_on())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.timing.response_s):
-                await self._is_listening.wait()
-
-    async def _listen_on(self) -> None:
-        """Watches the head, and again after each failure."""
+    async def listen_on(self) -> None:
+        """See `LoggedStore`. Watches the head, and again after each failure."""
         failures = 0
         while not self.is_closed:
             watching = asyncio.create_task(self._watch_head())
@@ -244,20 +235,8 @@ class EtcdStore(LoggedStore):
             lease = int(granted["ID"])
             await self._called("kv/put", put_of(name, encoded(facts), lease))
 
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(ttl_s / 3)
-                with contextlib.suppress(StoreError):
-                    await say()
-
-        await say()
-        renewing = asyncio.create_task(renew())
-        try:
+        async with announced(say, lambda: self._called("lease/revoke", {"ID": str(lease)}), ttl_s):
             yield
-        finally:
-            renewing.cancel()
-            with contextlib.suppress(StoreError):
-                await self._called("lease/revoke", {"ID": str(lease)})
 
     async def nodes(self) -> Sequence[Node]:
         """See `Store`."""
@@ -269,9 +248,6 @@ class EtcdStore(LoggedStore):
     async def close(self) -> None:
         """See `Store`."""
         await super().close()
-        while self._listening is not None and not self._listening.done():
-            self._listening.cancel()
-            await asyncio.wait([self._listening], timeout=0.05)
         await self._client.close()
 
     async def _called(self, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote
 
 from headgate.stores.base import (
     Changes,
@@ -29,6 +28,7 @@ from headgate.stores.base import (
 from headgate.stores.errors import StoreCorrupt, StoreUnavailable
 from headgate.stores.files_folder import ConfigurationFolder
 from headgate.stores.inotify import FolderEvents
+from headgate.stores.places import path_of
 from headgate.stores.watching import WatchedStore
 
 T = TypeVar("T")
@@ -49,8 +49,7 @@ class FilesStore(WatchedStore):
     @classmethod
     def of_url(cls, url: str, timing: Timing) -> "FilesStore":
         """The store of a URL; raises `ValueError`."""
-        path = unquote(url.partition(":")[2])
-        path = path.removeprefix("//") if path.startswith("//") else path
+        path = path_of(url)
         if not path:
             raise ValueError(f"`{url}` is not a valid store\n  hint: files:/etc/headgate/conf.d")
         return cls(url, Path(path), timing)

@@ -6,6 +6,7 @@ watch that was woken, late or never, reads the records after its position. The h
 that a transaction which is sent again is not done again.
 """
 
+import asyncio
 import contextlib
 import json
 from abc import abstractmethod
@@ -15,7 +16,17 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from headgate.stores.base import Changes, Entry, Key, Resource, Revision, Snapshot, Transaction, new_mark
+from headgate.stores.base import (
+    Changes,
+    Entry,
+    Key,
+    Resource,
+    Revision,
+    Snapshot,
+    Timing,
+    Transaction,
+    new_mark,
+)
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreUnavailable
 from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
@@ -80,7 +91,32 @@ class Reading:
 
 
 class LoggedStore(WatchedStore):
-    """See the module; the stores say how the four steps are done."""
+    """See the module; the stores say how the four steps are done, and how the server tells of changes."""
+
+    def __init__(self, url: str, timing: Timing) -> None:
+        super().__init__(url, timing)
+        self._listening: asyncio.Task[None] | None = None
+        self._is_listening = asyncio.Event()
+        """Set once changes are told, or that fails: then a watch asks by itself."""
+
+    @abstractmethod
+    async def listen_on(self) -> None:
+        """Calls `wake` for each change until the store is closed, and sets `_is_listening`."""
+
+    async def listen(self) -> None:
+        """See `WatchedStore`."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self.listen_on())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timing.response_s):
+                await self._is_listening.wait()
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await super().close()
+        while self._listening is not None and not self._listening.done():
+            self._listening.cancel()  # which a library may take for a time-out of its own
+            await asyncio.wait([self._listening], timeout=0.05)
 
     @abstractmethod
     async def read(self, keys: Collection[Key] | None) -> Reading:

@@ -1,6 +1,7 @@
-"""Whether a folder lies on this machine."""
+"""The path in a store's URL, and whether it lies on this machine."""
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from headgate.stores.errors import StoreUnavailable
 
@@ -23,6 +24,11 @@ _NETWORK = frozenset(
         *("gfs2", "beegfs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs", "fuse.ceph", "fuse.rclone"),
     )
 )
+
+
+def path_of(url: str) -> str:
+    """`/var/x` of `files:/var/x`, `files:///var/x`; what is percent-encoded is decoded."""
+    return unquote(url.partition(":")[2]).removeprefix("//")
 
 
 def file_system(folder: Path, mounts: str | None = None) -> str:

@@ -21,6 +21,7 @@ from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
 from headgate.stores.records import Record
+from headgate.stores.watching import announced
 
 _COMMIT = """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
@@ -56,8 +57,6 @@ class RedisStore(LoggedStore):
             max_connections=2,
             retry=None,
         )
-        self._listening: asyncio.Task[None] | None = None
-        self._is_subscribed = asyncio.Event()
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -137,20 +136,10 @@ class RedisStore(LoggedStore):
                 asked.sadd(among, quote(node, safe=""))
                 await asked.execute()
 
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(ttl_s / 3)
-                with contextlib.suppress(StoreError):
-                    await self._asked(say())
-
-        await self._asked(say())
-        renewing = asyncio.create_task(renew())
-        try:
+        async with announced(
+            lambda: self._asked(say()), lambda: self._asked(self._redis.delete(name)), ttl_s
+        ):
             yield
-        finally:
-            renewing.cancel()
-            with contextlib.suppress(StoreError):
-                await self._asked(self._redis.delete(name))
 
     async def nodes(self) -> Sequence[Node]:
         """See `Store`."""
@@ -165,16 +154,8 @@ class RedisStore(LoggedStore):
         there = [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
         return [Node(unquote(name), decoded(text, name)) for name, text in there]
 
-    async def listen(self) -> None:
-        """See `WatchedStore`."""
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._listen_on())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.timing.response_s):
-                await self._is_subscribed.wait()
-
-    async def _listen_on(self) -> None:
-        """Subscribes, and again after each cut; a silent connection is tried each `keepalive_s`."""
+    async def listen_on(self) -> None:
+        """See `LoggedStore`. Subscribes, and again after each cut; a silent connection is tried each `keepalive_s`."""
         failures = 0
         while not self.is_closed:
             messages = self._redis.pubsub()
@@ -189,11 +170,11 @@ class RedisStore(LoggedStore):
                         if message is None:
                             raise redis.exceptions.ConnectionError("no response in time")
                     if message["type"] in ("message", "subscribe"):
-                        self._is_subscribed.set()
+                        self._is_listening.set()
                         self.wake()
             except (redis.exceptions.RedisError, OSError) as error:
                 self.is_ill(error)
-                self._is_subscribed.set()  # a watch that waits for it asks by itself, and says what it finds
+                self._is_listening.set()  # a watch that waits for it asks by itself, and says what it finds
                 failures += 1
             finally:
                 with contextlib.suppress(redis.exceptions.RedisError, OSError):
@@ -203,9 +184,6 @@ class RedisStore(LoggedStore):
     async def close(self) -> None:
         """See `Store`."""
         await super().close()
-        while self._listening is not None and not self._listening.done():
-            self._listening.cancel()  # which the library may take for a time-out of its own
-            await asyncio.wait([self._listening], timeout=0.05)
         with contextlib.suppress(redis.exceptions.RedisError, OSError):
             await self._redis.aclose()
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 from headgate.stores import sqlite_tables as tables
 from headgate.stores.base import (
@@ -30,8 +29,8 @@ from headgate.stores.base import (
 )
 from headgate.stores.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from headgate.stores.inotify import FolderEvents
-from headgate.stores.places import refuse_network
-from headgate.stores.watching import WatchedStore
+from headgate.stores.places import path_of, refuse_network
+from headgate.stores.watching import WatchedStore, announced
 
 T = TypeVar("T")
 
@@ -52,8 +51,7 @@ class SqliteStore(WatchedStore):
     @classmethod
     def of_url(cls, url: str, timing: Timing) -> "SqliteStore":
         """The store of a URL; raises `ValueError`."""
-        path = unquote(url.partition(":")[2])
-        path = path.removeprefix("//") if path.startswith("//") else path
+        path = path_of(url)
         if not path or path.endswith("/"):
             raise ValueError(f"`{url}` is not a valid store\n  hint: sqlite:///var/lib/headgate/config.db")
         return cls(url, Path(path), timing)
@@ -90,20 +88,14 @@ class SqliteStore(WatchedStore):
     async def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AsyncIterator[None]:
         """See `Store`."""
 
-        async def renew() -> None:
-            while True:
-                with contextlib.suppress(StoreError):
-                    await self._run(lambda to: tables.announce(to, node, facts, ttl_s), writes=True)
-                await asyncio.sleep(ttl_s / 3)
+        async def say() -> None:
+            await self._run(lambda to: tables.announce(to, node, facts, ttl_s), writes=True)
 
-        await self._run(lambda to: tables.announce(to, node, facts, ttl_s), writes=True)
-        renewing = asyncio.create_task(renew())
-        try:
+        async def withdraw() -> None:
+            await self._run(lambda to: tables.withdraw(to, node), writes=True)
+
+        async with announced(say, withdraw, ttl_s):
             yield
-        finally:
-            renewing.cancel()
-            with contextlib.suppress(StoreError):
-                await self._run(lambda to: tables.withdraw(to, node), writes=True)
 
     async def nodes(self) -> Sequence[Node]:
         """See `Store`."""

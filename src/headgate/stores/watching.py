@@ -6,9 +6,11 @@ else, and a position moves by nothing but what was read (never by a time-out).
 """
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Self
 
 from headgate.stores.base import Changes, Health, Revision, Snapshot, Timing, Update
@@ -21,7 +23,7 @@ class HistoryGap(Exception):
     """What happened since a position is not to be had: compacted, another epoch, another history."""
 
 
-class WatchedStore:
+class WatchedStore(ABC):
     """The common part of the stores: the watch, health, the end."""
 
     def __init__(self, url: str, timing: Timing) -> None:
@@ -36,14 +38,15 @@ class WatchedStore:
         """Whether `close` was called."""
         return self._closed.is_set()
 
+    @abstractmethod
     async def load(self) -> Snapshot:
         """See `Store`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def changes_since(self, position: Revision) -> Changes | None:
         """Whole revisions after the position, at most some; `None` where there are none; raises `HistoryGap`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def listen(self) -> None:
         """Sees to it that `wake` is called from now on; called before each read, cheap when it is so already."""
 
@@ -145,6 +148,31 @@ class WatchedStore:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+@contextlib.asynccontextmanager
+async def announced(
+    say: Callable[[], Awaitable[object]], withdraw: Callable[[], Awaitable[object]], ttl_s: float
+) -> AsyncIterator[None]:
+    """Says that a node is there, and again each third of its lease, until the block ends; then withdraws it.
+
+    The first time raises `StoreError`; what fails later is tried again.
+    """
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(ttl_s / 3)
+            with contextlib.suppress(StoreError):
+                await say()
+
+    await say()
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        with contextlib.suppress(StoreError):
+            await withdraw()
 
 
 def resumable(position: Revision, head: Revision, oldest: int, mark: str | None) -> bool:
