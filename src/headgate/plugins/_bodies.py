@@ -25,6 +25,12 @@ class BadBody(ValueError):
         self.status = status
 
 
+def bound(size: int, most: int, text: str) -> None:
+    """Raises `BadBody` where a size is above its bound."""
+    if size > most:
+        raise BadBody(text)
+
+
 class MediaType(NamedTuple):
     """A Content-Type: `application/json` in lower case, and its parameters."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 from xml.parsers import expat
 
 from ._bodies import BadBody
@@ -25,17 +25,45 @@ def parsed_xml(body: bytes, lists: Sequence[str], *, depth: int = 64) -> Element
     are refused: entities that grow, files that are read.
     """
     reader = _Reader(frozenset(lists), depth)
-    parser = expat.ParserCreate()
+    parser = parser_of(reader)
     parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = reader.doctype
+    read_xml(body, parser)
+    return reader.top
+
+
+class XmlReader(Protocol):
+    """What is told of a document while it is read; each may raise `BadBody`."""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+
+    def end(self, name: str) -> None:
+        """It ends."""
+
+    def characters(self, text: str) -> None:
+        """A piece of its text."""
+
+
+def parser_of(reader: XmlReader) -> expat.XMLParserType:
+    """A parser that tells a reader of a document, and refuses document types."""
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.characters
+    return parser
+
+
+def read_xml(body: bytes, parser: expat.XMLParserType) -> None:
+    """Reads a whole document; raises `BadBody`."""
     try:
         parser.Parse(body, True)
     except expat.ExpatError:
         raise BadBody("the body is not well-formed XML") from None
-    return reader.top
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise BadBody("the body has a document type")
 
 
 class _Reader:
@@ -44,9 +72,6 @@ class _Reader:
         self._depth = depth
         self.top = Element()
         self._open: list[tuple[str, Element]] = [("", self.top)]
-
-    def doctype(self, *_: object) -> None:
-        raise BadBody("the body has a document type")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._open) > self._depth:

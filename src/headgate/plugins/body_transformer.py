@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 from html import escape
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -15,6 +14,7 @@ from headgate import ConfigError, Plugin, PluginContext, Request, Response, Resp
 
 from ._bodies import BadBody, decoded, media_type, parsed_json
 from ._numbers import Number, to_json
+from ._texts import text_of
 from ._xml import parsed_xml
 
 Format = Literal["json", "xml", "form", "text"]
@@ -171,7 +171,7 @@ class _Template:
         }
         self._failures: Any = (jinja.UndefinedError, TypeError, ValueError, ArithmeticError, LookupError)
         try:
-            self._template = environment.from_string(_read(said.template))
+            self._template = environment.from_string(text_of(said.template))
         except jinja.TemplateSyntaxError as error:
             raise ConfigError(
                 f"line {error.lineno} of the template is not valid: {error.message}", hint=None
@@ -248,12 +248,3 @@ def _seen(request: Request) -> dict[str, Any]:
         "headers": {name: request.headers.get(name) for name in request.headers},
         "consumer": getattr(request.state, "consumer", None) or "",
     }
-
-
-def _read(text: str) -> str:
-    if not text.startswith("file:"):
-        return text
-    try:
-        return Path(text.removeprefix("file:")).read_text()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"`{text}` cannot be read: {error}", hint="name a file") from None

@@ -8,9 +8,11 @@ import re
 import secrets
 import time
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
+
+from ._texts import SigningSecret
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 ORIGIN = re.compile(r"https?://[^/?#\s]+")
@@ -32,7 +34,7 @@ class Csrf(Plugin):
 
         model_config = ConfigDict(extra="forbid")
 
-        secret: SecretStr = Field(description="The key of the tokens, of 16 characters or more.")
+        secret: SigningSecret = Field(description="The key of the tokens, of 16 characters or more.")
         session_cookie: str = Field(description="The cookie that holds the session.")
         cookie: str = Field(
             default="__Host-csrf", description="The token's cookie; `__Host-` ones are for TLS only."
@@ -44,13 +46,6 @@ class Csrf(Plugin):
             default=[], description="Other origins that may act: `https://app.example`."
         )
         max_age: int = Field(default=43200, ge=60, description="How long a token holds, in seconds.")
-
-        @field_validator("secret")
-        @classmethod
-        def _secret(cls, secret: SecretStr) -> SecretStr:
-            if len(secret.get_secret_value()) < 16:
-                raise ConfigError("the secret is too short", hint="create one with `openssl rand -hex 32`")
-            return secret
 
         @field_validator("origins")
         @classmethod

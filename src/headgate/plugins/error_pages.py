@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Failure, Plugin, PluginContext, Request, Response
+
+from ._texts import text_of
 
 STATUS = re.compile(r"[45](\d\d|xx)")
 PLACE = re.compile(r"\{(status|message|id)\}")
@@ -57,7 +58,7 @@ class ErrorPages(Plugin):
         """Reads the files."""
         self._pages = {
             status: [
-                (kind, _read(text))
+                (kind, text_of(text))
                 for kind, text in (
                     ("text/html", page.html),
                     ("application/json", page.json_),
@@ -106,12 +107,3 @@ def _escaped(value: str, kind: str) -> str:
     if kind == "text/html":
         return html.escape(value)
     return json.dumps(value)[1:-1] if kind == "application/json" else value
-
-
-def _read(text: str) -> str:
-    if not text.startswith("file:"):
-        return text
-    try:
-        return Path(text.removeprefix("file:")).read_text()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"`{text}` cannot be read: {error}", hint="name a file") from None

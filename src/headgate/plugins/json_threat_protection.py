@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
 
-from ._bodies import BadBody, decoded, media_type, parsed_json
+from ._bodies import BadBody, bound, decoded, media_type, parsed_json
 
 
 class JsonThreatProtection(Plugin):
@@ -60,17 +60,12 @@ class JsonThreatProtection(Plugin):
             value = pending.pop()
             count += 1
             if isinstance(value, str):
-                _bound(len(value), config.max_string, "a string is too long")
+                bound(len(value), config.max_string, "a string is too long")
             elif isinstance(value, list):
-                _bound(len(value), config.max_items, "an array is too long")
+                bound(len(value), config.max_items, "an array is too long")
                 pending += value
             elif isinstance(value, dict):
-                _bound(len(value), config.max_members, "an object has too many members")
-                _bound(max(map(len, value), default=0), config.max_name, "a name is too long")
+                bound(len(value), config.max_members, "an object has too many members")
+                bound(max(map(len, value), default=0), config.max_name, "a name is too long")
                 pending += value.values()
-            _bound(count + len(pending), config.max_values, "there are too many values")
-
-
-def _bound(size: int, most: int, text: str) -> None:
-    if size > most:
-        raise BadBody(text)
+            bound(count + len(pending), config.max_values, "there are too many values")

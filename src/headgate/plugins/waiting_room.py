@@ -13,11 +13,12 @@ import hmac
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from headgate import ConfigError, Plugin, PluginContext, Redis, Request, Response, ResponseView
+from headgate import Plugin, PluginContext, Redis, Request, Response, ResponseView
 
 from ._store import Store
+from ._texts import SigningSecret
 
 TICKET = re.compile(r"([0-9]{1,18})-([0-9a-f]{64})")
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Please wait</title>
@@ -62,7 +63,7 @@ class WaitingRoom(Plugin):
         model_config = ConfigDict(extra="forbid")
 
         seats: int = Field(ge=1, le=20_000, description="Visitors that are in at a time.")
-        secret: SecretStr = Field(description="The key of the tickets, of 16 characters or more.")
+        secret: SigningSecret = Field(description="The key of the tickets, of 16 characters or more.")
         stay: float = Field(default=300, ge=1, description="How long a seat is kept unused, in seconds.")
         patience: float = Field(default=30, ge=2, description="How long a place is kept unasked, in seconds.")
         refresh: int = Field(default=5, ge=1, description="After how many seconds the page asks again.")
@@ -77,13 +78,6 @@ class WaitingRoom(Plugin):
         when_away: Literal["open", "closed"] = Field(
             default="closed", description="Without Redis: `open` lets everybody in, `closed` nobody."
         )
-
-        @field_validator("secret")
-        @classmethod
-        def _secret(cls, secret: SecretStr) -> SecretStr:
-            if len(secret.get_secret_value()) < 16:
-                raise ConfigError("the secret is too short", hint="create one with `openssl rand -hex 32`")
-            return secret
 
     def setup(self, context: PluginContext) -> None:
         """Makes the table, and the timer that gives seats."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.parsers import expat
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
 
-from ._bodies import BadBody, decoded, media_type
+from ._bodies import BadBody, bound, decoded, media_type
+from ._xml import parser_of, read_xml
 
 
 class XmlThreatProtection(Plugin):
@@ -62,45 +62,29 @@ class _Reader:
 
     def read(self, body: bytes) -> None:
         """Reads a document; raises `BadBody`."""
-        parser = expat.ParserCreate()
-        parser.buffer_text = False
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
+        parser = parser_of(self)
         parser.XmlDeclHandler = self._declaration
-        try:
-            parser.Parse(body, True)
-        except expat.ExpatError:
-            raise BadBody("the body is not well-formed XML") from None
+        read_xml(body, parser)
 
     def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
         if encoding is not None and encoding.lower() not in ("utf-8", "us-ascii"):
             raise BadBody("the encoding is not UTF-8", 415)
 
-    def _doctype(self, *_: object) -> None:
-        raise BadBody("the body has a document type")
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def start(self, name: str, attributes: dict[str, str]) -> None:
         bounds = self._bounds
         self._depth += 1
         self._elements += 1
         self._text = 0
-        _bound(self._depth, bounds.max_depth, "the body is nested too deep")
-        _bound(self._elements, bounds.max_elements, "there are too many elements")
-        _bound(len(attributes), bounds.max_attributes, "an element has too many attributes")
-        _bound(max(len(name), *map(len, attributes), 0), bounds.max_name, "a name is too long")
-        _bound(max(map(len, attributes.values()), default=0), bounds.max_text, "a value is too long")
+        bound(self._depth, bounds.max_depth, "the body is nested too deep")
+        bound(self._elements, bounds.max_elements, "there are too many elements")
+        bound(len(attributes), bounds.max_attributes, "an element has too many attributes")
+        bound(max(len(name), *map(len, attributes), 0), bounds.max_name, "a name is too long")
+        bound(max(map(len, attributes.values()), default=0), bounds.max_text, "a value is too long")
 
-    def _end(self, name: str) -> None:
+    def end(self, name: str) -> None:
         self._depth -= 1
         self._text = 0
 
-    def _characters(self, text: str) -> None:
+    def characters(self, text: str) -> None:
         self._text += len(text)
-        _bound(self._text, self._bounds.max_text, "a text is too long")
-
-
-def _bound(size: int, most: int, text: str) -> None:
-    if size > most:
-        raise BadBody(text)
+        bound(self._text, self._bounds.max_text, "a text is too long")
