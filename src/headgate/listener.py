@@ -22,10 +22,6 @@ class Listener(ListenerPhases, Placed):
         """Its name in logs."""
         return self.config.name
 
-    @property
-    def _uses_acme(self) -> bool:
-        return self.config.tls is not None and self.config.tls.acme
-
     def _described(self) -> ListenerConfig:
         """The listener as the model shows it, with its hooks by their references."""
         hooks = ListenerHooksConfig.model_validate(_by_phase(self._hooks, ListenerHooksConfig))

@@ -100,6 +100,11 @@ class ListenerConfig(Settings):
         return {"address": value} if isinstance(value, str | int) else value
 
     @property
+    def uses_acme(self) -> bool:
+        """Whether its certificates are ordered."""
+        return self.tls is not None and self.tls.acme
+
+    @property
     def is_plain(self) -> bool:
         """Whether the engine need not know of it: HTTP from the first byte on."""
         return (

@@ -186,7 +186,7 @@ class GatewayConfig(Settings):
     @property
     def uses_acme(self) -> bool:
         """Whether certificates are to be ordered."""
-        return any(one.tls is not None and one.tls.acme for one in self.listeners)
+        return any(one.uses_acme for one in self.listeners)
 
     def acme_names(self) -> list[str]:
         """The names that certificates are ordered for: those that `acme` lists, and the hosts of routes which are names

@@ -56,7 +56,7 @@ def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
     config = GatewayConfig.parse(
         {key: settings[key] for key in ("store", "admin", "state_folder", "acme") if key in settings}
     )
-    uses_acme = any(listener._uses_acme for listener in gateway._parts.listeners)
+    uses_acme = any(listener.config.uses_acme for listener in gateway._parts.listeners)
     if config.store is None and config.admin is None and not uses_acme:
         return None
     if uses_acme and find_spec("acme") is None:
