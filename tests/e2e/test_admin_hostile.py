@@ -64,9 +64,10 @@ def test_a_last_good_file_of_garbage_is_left_aside(serve: Serve, tmp_path: Path)
 
 def test_a_full_disk_stops_no_change_that_the_store_takes(serve: Serve, tmp_path: Path) -> None:
     gateway = serve(described(tmp_path, store=f"sqlite://{tmp_path}/store.db"))
-    staged = tmp_path / "state" / f".last-good.json.{gateway.ask()['agent']}"
-    eventually(lambda: (tmp_path / "state" / "last-good.json").exists(), "the first is kept")
-    staged.mkdir()  # what the file cannot be written to
+    kept = tmp_path / "state" / "last-good.json"
+    eventually(kept.exists, "the first is kept")
+    kept.unlink()
+    kept.mkdir()  # what no file can take the place of
     assert (
         Admin(f"unix:{tmp_path}/admin.sock").put("/v1/routes/r", {"path": "/r", "respond": "r"}).status == 201
     )

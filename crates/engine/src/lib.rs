@@ -44,4 +44,4 @@ pub use http::fetch::{
 pub use messages::websocket;
 pub use snapshot::{Flag, Phase};
 pub use tables::SnapshotError;
-pub use worker::{check, Prepared, Worker};
+pub use worker::{check, Prepared, WeakWorker, Worker};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,22 @@ pub struct Worker {
     shared: Rc<Shared>,
 }
 
+/// A worker that this does not keep alive: for what its own configuration holds.
+pub struct WeakWorker(Weak<Shared>);
+
+impl WeakWorker {
+    /// The worker, unless it has ended.
+    pub fn upgrade(&self) -> Option<Worker> {
+        self.0.upgrade().map(|shared| Worker { shared })
+    }
+}
+
 impl Worker {
+    /// The same worker, not kept alive.
+    pub fn downgrade(&self) -> WeakWorker {
+        WeakWorker(Rc::downgrade(&self.shared))
+    }
+
     /// A worker without routes that counts in `slot` of `zone`. `seed` makes its request ids differ from others'.
     pub fn new(zone: Zone, slot: u32, seed: [u8; 16]) -> Self {
         let snapshot: Snapshot =

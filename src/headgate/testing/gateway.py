@@ -65,6 +65,7 @@ class TestGateway:
         self._behaviours = {name: prepared(server) for name, server in (upstreams or {}).items()}
         self._servers: list[FakeServer] = []
         self._websockets: list[AsyncWebSocket] = []
+        self._requests: set[asyncio.Task[TestResponse]] = set()
         self._errors = _Errors()
         self._watch = Watch()
         self.received: list[Received] = []
@@ -198,7 +199,10 @@ class TestGateway:
         **client: Any,
     ) -> Pending:
         """Starts a request, to be waited for later; several can run at once."""
-        return Pending(self, self._loop.create_task(self.send(method, target, headers, body=body, **client)))
+        task = self._loop.create_task(self.send(method, target, headers, body=body, **client))
+        self._requests.add(task)  # a loop holds its tasks weakly, and a test may drop what is returned
+        task.add_done_callback(self._requests.discard)
+        return Pending(self, task)
 
     async def send(
         self,

@@ -164,7 +164,9 @@ class RawClient:
 
     def is_silent(self, for_seconds: float) -> bool:
         """Whether nothing comes, not even an end, for this long."""
-        return not self.buffer and not select.select([self.socket], [], [], for_seconds)[0]
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return not self.buffer and not poll.poll(for_seconds * 1000)
 
     def _fill(self) -> None:
         piece = self.socket.recv(1 << 18)

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_engine::{PreparedCertificates, Worker};
+use headgate_engine::{PreparedCertificates, WeakWorker, Worker};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -47,8 +47,8 @@ pub(crate) struct Seam {
     pub(crate) certificates: PreparedCertificates,
     /// Where detached tasks are spawned. The core's own, which also ends it.
     local: Weak<LocalSet>,
-    /// What makes requests, once there is a configuration.
-    worker: OnceCell<Worker>,
+    /// What makes requests, once there is a configuration. Its hooks hold the seam, so the core alone keeps it alive.
+    worker: OnceCell<WeakWorker>,
 }
 
 thread_local! {
@@ -147,13 +147,14 @@ impl Seam {
 
     /// The worker has begun.
     pub(crate) fn employ(&self, worker: &Worker) {
-        let _ = self.worker.set(worker.clone());
+        let _ = self.worker.set(worker.downgrade());
     }
 
     /// The worker, which there is from the first configuration on.
-    pub(crate) fn worker(&self) -> PyResult<&Worker> {
+    pub(crate) fn worker(&self) -> PyResult<Worker> {
         self.worker
             .get()
+            .and_then(WeakWorker::upgrade)
             .ok_or_else(|| PyRuntimeError::new_err("the worker has no configuration yet"))
     }
 
