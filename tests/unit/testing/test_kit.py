@@ -432,3 +432,28 @@ def test_run_hook_takes_a_method_of_a_plugin() -> None:
     assert received and received.headers["x-asked"] == "yes" and "x-stamped" not in response.headers
     response, received = run_hook(Stamp().response)
     assert received and "x-asked" not in received.headers and response.headers["x-stamped"] == "yes"
+
+
+def test_a_request_that_nobody_keeps_goes_on() -> None:
+    with TestGateway(two_servers(), upstreams={"api": Fault.HANG}) as gateway:
+        gateway.start("GET", "/api/x")
+        gateway.until(lambda: gateway.received)
+        gc.collect()
+        gateway.until(lambda: gateway.counters["requests"] == 1)
+        gateway.run(asyncio.sleep(0.01))
+        assert gateway.records == []  # it still waits for the server
+
+
+def test_gateways_that_ended_leave_no_descriptors() -> None:
+    def serve_once() -> int:
+        gate = two_servers()
+        gate.shared("counts", "1m")
+        gate.request(lambda request: None)
+        with TestGateway(gate, upstreams={"api": "here"}) as gateway:
+            assert gateway.get("/api/x").text == "here"
+        del gate, gateway
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    first = serve_once()
+    assert [serve_once() for _ in range(3)] == [first] * 3
