@@ -11,7 +11,16 @@ def main() -> None:
     """
     from headgate.cli import quick
 
-    if line := quick.read(sys.argv[1:]):
+    line = quick.read(sys.argv[1:])
+    if line and line.command == "check":
+        from headgate.cli import checking
+
+        try:
+            checking.check(**line.arguments)
+            raise SystemExit(0)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+    if line:
         from headgate.supervisor.zygotes import Zygote
 
         first = Zygote(is_plain=line.command == "proxy")

@@ -2,15 +2,13 @@
 
 import enum
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from headgate.cli.failing import USAGE, fail
+from headgate.cli import checking
+from headgate.cli.checking import refusing
 
 File = Annotated[Path, typer.Argument(help="`gate.py`, or a `.yaml`, `.toml` or `.json` configuration.")]
 
@@ -32,30 +30,12 @@ def check(
     ] = False,
 ) -> None:
     """Load and validate FILE, as `run` would, and report errors."""
-    with _refusing():
-        from headgate import _core
-        from headgate.compile.lint import lint, look_up
-        from headgate.compile.loading import load
-        from headgate.worker.loaded import compiled
-
-        gateway = load(file)
-        loaded = compiled(gateway)
-        warnings = [*lint(gateway, look_up if strict else None)]
-        del gateway  # which may be large, and the engine builds its own
-        try:
-            _core.check(loaded.snapshot)
-        except ValueError as error:
-            raise loaded.refused(str(error)) from error
-    for problem in warnings:
-        print(f"warning: {problem}", file=sys.stderr)
-    if strict and warnings:
-        fail(f"{file}: {len(warnings)} warning{'s' if len(warnings) > 1 else ''}", USAGE)
-    print(f"{file}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
+    checking.check(file=file, strict=strict)
 
 
 def routes(file: File) -> None:
     """List the routes of FILE."""
-    with _refusing():
+    with refusing():
         from headgate.compile.loading import load
         from headgate.compile.order import compile_gateway
 
@@ -72,7 +52,7 @@ def show(
     format: Annotated[Format, typer.Option("--format", "-f", help="How it is written.")] = Format.YAML,
 ) -> None:
     """Print the whole configuration that FILE comes to, defaults included."""
-    with _refusing():
+    with refusing():
         from headgate.compile.loading import load
         from headgate.compile.masking import shown
 
@@ -103,14 +83,3 @@ def _written(content: Any, format: Format) -> str:
 
     text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     return text
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Ends the command with the configuration's own words when it is refused."""
-    from headgate.config.errors import ConfigError
-
-    try:
-        yield
-    except ConfigError as error:
-        fail(str(error), USAGE)

@@ -1,4 +1,4 @@
-"""Reads plain `proxy` and `run` command lines without typer, whose import and parsing take 100 ms.
+"""Reads plain `proxy`, `run` and `check` command lines without typer, whose import and parsing take 100 ms.
 
 How it works: it understands only well-formed command lines and gives up (None) at the least doubt: help, errors,
 abbreviations, repeated options. Then typer reads the same arguments, with its messages. A test holds the two equal.
@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, dict[str, str | None]]] = {
 
 def read(words: list[str]) -> CommandLine | None:
     """The command line, if it is a plain one."""
+    if words[:1] == ["check"]:
+        return _check_line(words[1:])
     if not words or words[0] not in COMMANDS:
         return None
     argument, options = COMMANDS[words[0]]
@@ -56,6 +58,13 @@ def read(words: list[str]) -> CommandLine | None:
             return None
         found.setdefault(name, []).append(value)
     return _command_line(words[0], argument, options, found)
+
+
+def _check_line(words: list[str]) -> CommandLine | None:
+    files = [word for word in words if word != "--strict"]
+    if len(files) != 1 or len(words) - len(files) > 1 or not files[0] or files[0].startswith("-"):
+        return None
+    return CommandLine("check", {"file": files[0], "strict": len(words) > 1})
 
 
 def _command_line(

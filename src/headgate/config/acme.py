@@ -1,7 +1,5 @@
 """Certificates that an ACME authority such as Let's Encrypt gives by itself (RFC 8555)."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """Where configuration is kept beside the file, and how it is changed at run time: the store and the Admin API."""
 
-from __future__ import annotations
-
 import hashlib
 import ipaddress
 import os

@@ -1,7 +1,5 @@
 """Bounds on the work beside requests: tasks, threads and job processes."""
 
-from __future__ import annotations
-
 from typing import Annotated, TypedDict
 
 from pydantic import Field

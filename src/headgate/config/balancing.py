@@ -1,7 +1,5 @@
 """How the next server of an upstream is chosen."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Consumers: who uses the gateway, by which credentials plugins know them, and the groups they are in."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -142,6 +141,8 @@ def _yaml_lines(text: str) -> Lines:
 
 
 def _read_toml(text: str, file: str) -> Any:
+    import tomllib  # which other formats do without
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,7 +1,5 @@
 """Hooks and plugins as a file names them: `module:function`, `module:Class`."""
 
-from __future__ import annotations
-
 import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """HTTP/2 with clients: whether it is spoken, and how much one connection may ask for."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """How much and how long: every bound and every wait has a name and a safe default here, and only here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 

@@ -1,7 +1,5 @@
 """Listeners: where clients connect, and what is said there before HTTP."""
 
-from __future__ import annotations
-
 import ipaddress
 from typing import Annotated, Any, ClassVar, Literal, Self
 

@@ -1,7 +1,5 @@
 """The access log, a line for each request, and the error log, what went wrong."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """Metrics: whether requests are counted by route, upstream and server, and where scrapers read it."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The whole configuration of a gateway as one typed tree: the truth behind Python, YAML, TOML and JSON."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self

@@ -1,7 +1,5 @@
 """Which servers of an upstream are ejected, and how they come back."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """How paths are read before anything looks at them."""
 
-from __future__ import annotations
-
 from typing import Literal, TypedDict
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What is tried again on another server, and how much."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Routes: which requests, and what becomes of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal

@@ -41,7 +41,8 @@ def _listed(value: Any) -> Any:
 class Settings(BaseModel):
     """A table of settings. Unknown keys are refused; values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+    # Most validators are only parts of another model's, so each is built when a value is first given to it.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False, defer_build=True)
 
     renamed: ClassVar[dict[str, str]] = {}
     """Keys that had another name once, each with the name that it has now."""
@@ -64,6 +65,13 @@ class Settings(BaseModel):
             return cls.model_validate(value, context=IN_FILE if is_in_file else None)
         except ValidationError as error:
             raise refusal(error, cls, prefix=path, locate=locate) from None
+
+    @classmethod
+    def build_all(cls) -> None:
+        """Builds the validators of all models that are known so far, for processes that are forked from this one."""
+        for model in cls.__subclasses__():
+            model.model_rebuild()
+            model.build_all()
 
     @model_validator(mode="before")
     @classmethod

@@ -1,7 +1,5 @@
 """TLS to clients and to servers: certificates, and who must show one."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 

@@ -1,7 +1,5 @@
 """Tracing: which requests are recorded, and the collector that gets them."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, ClassVar, TypedDict
 

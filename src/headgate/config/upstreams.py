@@ -1,7 +1,5 @@
 """Upstreams: named groups of servers, and how requests are shared out among them."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypedDict

@@ -1,7 +1,5 @@
 """What is done about code that blocks the event loop."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """WebSockets whose messages hooks see: how large they may be, and how long they may be silent."""
 
-from __future__ import annotations
-
 from typing import TypedDict
 
 from pydantic import Field

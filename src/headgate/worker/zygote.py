@@ -45,6 +45,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     for name in PRELOADED[is_plain]:
         importlib.import_module(name)
+    if not is_plain:
+        from headgate.config.settings import Settings  # which plain workers do without
+
+        Settings.build_all()
     gc.collect()
     gc.freeze()
     _fork_on_demand(Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR), TO_ZYGOTE))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from headgate.cli import quick, starting
+from headgate.cli import checking, quick, starting
 from headgate.cli.app import app
 
 PLAIN = [
@@ -20,6 +20,9 @@ PLAIN = [
     "run --require-fips gate.yaml",
     "proxy :8080 --to a:1 --require-fips",
     "run gate.yaml --user nobody --keep-net-admin",
+    "check gate.yaml",
+    "check gate.yaml --strict",
+    "check --strict gate.yaml",
 ]
 OTHERS = [
     "",
@@ -42,6 +45,14 @@ OTHERS = [
     "run",
     "run gate.py --to a:1",
     "run gate.py --reload=1",
+    "check",
+    "check --help",
+    "check --strict",
+    "check --strict --strict gate.yaml",
+    "check --stric gate.yaml",
+    "check -- gate.yaml",
+    "check ''",
+    "check one.yaml two.yaml",
 ]
 
 
@@ -50,11 +61,12 @@ def test_plain_line_means_the_same_to_both_readers(line: str, monkeypatch: pytes
     heard: dict[str, Any] = {}
     for command in ("proxy", "run"):
         monkeypatch.setattr(starting, command, lambda **arguments: heard.update(arguments))
+    monkeypatch.setattr(checking, "check", lambda **arguments: heard.update(arguments))
     result = CliRunner().invoke(app, shlex.split(line))
     assert result.exit_code == 0, result.output
     read = quick.read(shlex.split(line))
     assert read is not None
-    assert read.arguments == heard
+    assert read.arguments == {key: str(value) if key == "file" else value for key, value in heard.items()}
 
 
 def test_environment_gives_the_same_to_both_readers(monkeypatch: pytest.MonkeyPatch) -> None:
