@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ._decorators import RegisteredHook
-from .config.errors import Locate, Where
+from .config.errors import ConfigError, Locate, Where
 from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig
 from .config.listeners import TlsRouteConfig
 from .config.model import GatewayConfig
+from .config.plugin_sets import undefined
 from .listener import Listener, StreamListener
-from .plugin import PluginUse
+from .plugin import PluginSet, PluginUse
 from .route import Route, Upstream
 
 
@@ -27,6 +28,7 @@ class Parts:
     routes: list[Route] = field(default_factory=list)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     plugins: list[PluginUse] = field(default_factory=list)
+    plugin_sets: dict[str, PluginSet] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     tcp: list[StreamListener] = field(default_factory=list)
     udp: list[StreamListener] = field(default_factory=list)
@@ -55,9 +57,13 @@ class Parts:
             "upstreams": {name: upstream.config for name, upstream in self.upstreams.items()},
             "routes": [route._described() for route in self.routes],
             "plugins": [use.config for use in self.plugins],
+            "plugin_sets": {name: one.config for name, one in self.plugin_sets.items()},
             "hooks": HooksConfig.model_validate(named),
         }
-        return GatewayConfig.parse(whole, locate=self.locate)
+        config = GatewayConfig.parse(whole, locate=self.locate)
+        if problems := list(undefined(config.plugin_sets, config.naming_sets(), self.locate)):
+            raise ConfigError(problems)
+        return config
 
     def locator(self) -> Locate:
         """`locate`, without the parts themselves: it outlives them in workers."""
@@ -77,5 +83,11 @@ class Parts:
         self.folder = folder
         self.document = locate
         self.tls_routes = list(config.tls_routes)
-        parts = ("listeners", "tcp", "udp", "tls_routes", "upstreams", "routes", "plugins", "hooks")
-        self.settings = {key: getattr(config, key) for key in config.model_fields_set if key not in parts}
+        self.settings = {key: getattr(config, key) for key in config.model_fields_set if key not in _PARTS}
+
+
+_PARTS = (
+    *("listeners", "tcp", "udp", "tls_routes", "upstreams", "routes", "plugins", "plugin_sets"),
+    "hooks",
+)
+"""Keys of the model that are no settings."""

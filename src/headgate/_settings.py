@@ -165,10 +165,22 @@ class GatewaySettings:
         certificates: str | Sequence[str] | None = None,
         groups: str | Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
+        plugin_sets: str | Sequence[str] | None = None,
     ) -> None:
         """Adds somebody who uses the gateway, with the credentials that plugins know them by."""
         given = {"keys": keys, "basic": basic, "jwt": jwt, "hmac": hmac, "certificates": certificates}
-        self._set("consumers", {name: said({**given, "groups": groups, "labels": labels})})
+        more = {"groups": groups, "labels": labels, "plugin_sets": plugin_sets}
+        self._set("consumers", {name: said({**given, **more})})
+
+    def consumer_group(
+        self,
+        name: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        plugin_sets: str | Sequence[str] | None = None,
+    ) -> None:
+        """Says what the consumers of a group have in common; a consumer names its groups."""
+        self._set("consumer_groups", {name: said({"labels": labels, "plugin_sets": plugin_sets})})
 
     def store(self, url: str) -> None:
         """Follows the configuration in a store as well, such as `"sqlite:///var/lib/headgate/config.db"`."""

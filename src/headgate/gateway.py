@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ._caller import caller
 from ._parts import Parts
@@ -25,13 +26,14 @@ from .config.listeners import (
     UdpListenerConfig,
 )
 from .config.model import GatewayConfig
+from .config.plugin_sets import PluginSetConfig
 from .config.routes import RouteConfig
 from .config.settings import Settings
 from .config.tls import RouteCertificate, Tls
 from .config.upstreams import UpstreamConfig, UpstreamOptions
 from .listener import Listener, StreamListener
 from .message import Response
-from .plugin import Plugin, PluginUse, shown_kind
+from .plugin import Plugin, PluginSet, PluginUse, shown_kind
 from .plugin_context import PluginContext
 from .route import Matcher, Route, Upstream
 
@@ -71,6 +73,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         tls_passthrough: bool = False,
         tls: Tls | Mapping[str, Any] | str | Iterable[Any] | None = None,
         mode: int | str | None = None,
+        plugin_sets: str | Iterable[str] = (),
     ) -> Listener:
         """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
 
@@ -85,6 +88,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "tls_passthrough": tls_passthrough or None,
             "tls": tls,
             "mode": mode,
+            "plugin_sets": _listed(plugin_sets) or None,
         }
         listener = Listener(self._parse(ListenerConfig, said(given), ()), caller())
         self._parts.places["listeners", len(self._parts.listeners)] = listener.where
@@ -197,6 +201,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         deadline: float | str | None = None,
         on_error: OnError | None = None,
         name: str | None = None,
+        plugin_sets: str | Iterable[str] = (),
     ) -> Route:
         """Requests of this path, host, method and so on, and what becomes of them: `to` an upstream or an address,
         `redirect`, `respond`, `files`, or what its request hook returns.
@@ -223,6 +228,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "deadline": deadline,
             "on_error": on_error,
             "name": name,
+            "plugin_sets": _listed(plugin_sets) or None,
         }
         route = Route(self._parse(RouteConfig, said(given), ()), when, caller())
         self._parts.places["routes", len(self._parts.routes)] = route.where
@@ -279,24 +285,18 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         on_error: OnError | None = None,
     ) -> None:
         """Uses a plugin on every request, or only on a path pattern, a route, an upstream, a listener, on the one so
-        named, or on a consumer (`"consumer:alice"`), and only while the expression `when` holds.
+        named, on a consumer (`"consumer:alice"`) or a group (`"group:staff"`), and only while the expression `when`
+        holds.
 
         Plugins run by their `order`, the lowest first, then in order of use. `name` is what logs call it. In mode
         `report` they change nothing, and log and count what they would have replied.
         """
-        if not isinstance(given := cast(object, plugin), Plugin):
-            shown = getattr(given, "__name__", repr(given))
-            hint = (
-                f"write `{shown}(...)`" if isinstance(given, type) else "a plugin is a subclass of `Plugin`"
-            )
-            raise ConfigError(f"`{shown}` is not a plugin", hint=hint, where=caller())
+        _check_plugin(plugin)
         if isinstance(on, Upstream):
             self._check_own(on)
-        kind = type(plugin)
         said = {
-            "plugin": f"{kind.__module__}:{kind.__qualname__}",
+            **_described(plugin),
             "on": on if isinstance(on, str) or on is None else on.name,
-            "config": plugin.config.model_dump(mode="json"),
             "when": when,
             **({} if mode is None else {"mode": mode}),
             "name": name,
@@ -308,26 +308,50 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         self._parts.places["plugins", len(self._parts.plugins)] = caller()
         self._take_plugin(PluginUse(plugin, on, config, caller()))
 
+    def plugin_set(self, name: str, *plugins: Plugin, on: str | Iterable[str] = ()) -> None:
+        """Plugins that are used together, on what names the set in `plugin_sets`, and where `on` says.
+
+        `on` takes path patterns, names, `consumer:NAME` and `group:NAME`, as `use` does.
+        """
+        for plugin in plugins:
+            _check_plugin(plugin)
+        path: ConfigPath = ("plugin_sets", name)
+        given = {"plugins": [_described(plugin) for plugin in plugins], "on": _listed(on)}
+        config = self._parse(PluginSetConfig, given, path)
+        if name in self._parts.plugin_sets:
+            raise ConfigError(f"the plugin set `{name}` is already defined", where=caller())
+        pairs = zip(plugins, config.plugins, strict=True)
+        uses = tuple(PluginUse(plugin, None, one, caller()) for plugin, one in pairs)
+        self._parts.places[path] = caller()
+        self._take_plugin_set(PluginSet(name, config, uses, caller()))
+
+    def _take_plugin_set(self, one: PluginSet) -> None:
+        """Adds a set, and sets its plugins up, each under the name of the set and its own."""
+        for use in one.uses:
+            named = use.config.name or f"{one.name}.{shown_kind(type(use.plugin))}"
+            self._set_up(replace(use, config=use.config.model_copy(update={"name": named})))
+        self._parts.plugin_sets[one.name] = one
+
     def _take_plugin(self, use: PluginUse) -> None:
         """Adds a use, and sets the plugin up with the first one."""
+        self._set_up(use)
+        self._parts.plugins.append(use)
+
+    def _set_up(self, use: PluginUse) -> None:
+        every = [*self._parts.plugins, *(one for s in self._parts.plugin_sets.values() for one in s.uses)]
         if use.plugin._headgate_context is None:
-            taken = {
-                one.plugin._headgate_context.name
-                for one in self._parts.plugins
-                if one.plugin._headgate_context
-            }
+            taken = {one.plugin._headgate_context.name for one in every if one.plugin._headgate_context}
             name = use.config.name or shown_kind(type(use.plugin))
             numbered = (f"{name}-{number}" for number in count(2))
             name = name if name not in taken else next(one for one in numbered if one not in taken)
             kind = shown_kind(type(use.plugin))
             use.plugin._set_up(PluginContext(self, name, self._parts.identity_fields.add, kind))
-        elif not any(one.plugin is use.plugin for one in self._parts.plugins):
+        elif not any(one.plugin is use.plugin for one in every):
             raise ConfigError(
                 f"this `{type(use.plugin).__name__}` belongs to another gateway",
                 hint="create one for each",
                 where=use.where,
             )
-        self._parts.plugins.append(use)
 
     @property
     def config(self) -> GatewayConfig:
@@ -346,6 +370,22 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     def _check_own(self, upstream: Upstream) -> None:
         if self._parts.upstreams.get(upstream.name) is not upstream:
             raise ConfigError(f"the upstream `{upstream.name}` belongs to another gateway", where=caller())
+
+
+def _check_plugin(given: object) -> None:
+    if isinstance(given, Plugin):
+        return
+    shown = getattr(given, "__name__", repr(given))
+    hint = f"write `{shown}(...)`" if isinstance(given, type) else "a plugin is a subclass of `Plugin`"
+    raise ConfigError(f"`{shown}` is not a plugin", hint=hint, where=caller())
+
+
+def _described(plugin: Plugin) -> dict[str, Any]:
+    kind = type(plugin)
+    return {
+        "plugin": f"{kind.__module__}:{kind.__qualname__}",
+        "config": plugin.config.model_dump(mode="json"),
+    }
 
 
 def _listed(value: Any) -> Any:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +15,7 @@ from ._caller import Place, Placed, caller
 from ._hook_checks import check_hook, defined_at
 from .config.errors import ConfigError, nearest, refusal, suggestion
 from .config.hooks import PluginConfig
+from .config.plugin_sets import PluginSetConfig
 from .listener import Listener, StreamListener
 from .phases import PHASES
 from .route import Route, Upstream
@@ -91,8 +92,15 @@ class Plugin:
         cls.phases = tuple(name for name in PHASES if callable(getattr(cls, name, None)))
 
 
-On = str | Route | Upstream | Listener | StreamListener | None
-"""A path pattern, `consumer:NAME`, a route, an upstream, a listener, or everything; in a `PluginUse` also a name."""
+class InSet(NamedTuple):
+    """The routes that name a set of plugins."""
+
+    name: str
+
+
+On = str | Route | Upstream | Listener | StreamListener | InSet | None
+"""A path pattern, `consumer:NAME`, `group:NAME`, a route, an upstream, a listener, the routes of a set, or
+everything; in a `PluginUse` also a name."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,17 @@ class PluginUse(Placed):
     plugin: Plugin
     on: On
     config: PluginConfig
+    place: Place
+
+
+@dataclass(frozen=True)
+class PluginSet(Placed):
+    """Plugins that are used together, wherever their set is named."""
+
+    name: str
+    config: PluginSetConfig
+    uses: tuple[PluginUse, ...]
+    """What the set says of each plugin; `on` is as yet nothing."""
     place: Place
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +16,13 @@ from headgate.config.errors import Path as ConfigPath
 from headgate.config.hooks import BodyHookConfig, PluginConfig
 from headgate.config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from headgate.config.model import GatewayConfig
+from headgate.config.plugin_sets import PluginSetConfig
 from headgate.config.routes import RouteConfig
 from headgate.config.settings import Settings
 from headgate.gateway import Gateway
 from headgate.listener import Listener, StreamListener
 from headgate.phases import PHASES
-from headgate.plugin import Plugin, PluginUse
+from headgate.plugin import Plugin, PluginSet, PluginUse
 from headgate.route import Route, Upstream
 
 from .explaining import problem
@@ -52,6 +54,8 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     parts.hooks.extend(_hooks(config.hooks, ("hooks",), document, finder))
     for n, one in enumerate(config.plugins):
         use_plugin(gate, one, ("plugins", n), document, finder)
+    for name, plugins in config.plugin_sets.items():
+        take_plugin_set(gate, name, plugins, document, finder)
     return gate
 
 
@@ -114,6 +118,30 @@ def use_plugin(
     gate: Gateway, config: PluginConfig, path: ConfigPath, document: Located, finder: Finder
 ) -> None:
     """Makes a plugin as `path` of a document says, and uses it."""
+    _make_plugin(config, path, document, finder, gate._take_plugin)
+
+
+def take_plugin_set(
+    gate: Gateway, name: str, config: PluginSetConfig, document: Located, finder: Finder
+) -> None:
+    """Makes the plugins of a set as a document says, for whatever names the set."""
+    path: ConfigPath = ("plugin_sets", name)
+    uses: list[PluginUse] = []
+    for n, one in enumerate(config.plugins):
+        _make_plugin(one, (*path, "plugins", n), document, finder, uses.append)
+    try:
+        gate._take_plugin_set(PluginSet(name, config, tuple(uses), partial(document.locate, (*path, "on"))))
+    except ConfigError as error:
+        raise error.moved(lambda _: document.locate(path)) from None
+
+
+def _make_plugin(
+    config: PluginConfig,
+    path: ConfigPath,
+    document: Located,
+    finder: Finder,
+    take: Callable[[PluginUse], None],
+) -> None:
     locate = partial(document.locate, (*path, "plugin"))
     try:
         reference = config.plugin if ":" in config.plugin else reference_of(config.plugin)
@@ -125,7 +153,7 @@ def use_plugin(
         raise ConfigError(f"`{config.plugin}` is not a plugin", hint=hint, where=locate())
     try:
         plugin = kind(**config.config)
-        gate._take_plugin(PluginUse(plugin, config.on, config, partial(document.locate, (*path, "on"))))
+        take(PluginUse(plugin, config.on, config, partial(document.locate, (*path, "on"))))
     except ConfigError as error:
         # The settings' own lines are in the document, not where Python made the object.
         raise error.moved(lambda inner: document.locate((*path, "config", *inner[1:]))) from None

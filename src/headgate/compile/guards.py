@@ -22,6 +22,7 @@ from .reporting import reporting
 
 if TYPE_CHECKING:
     from headgate._core import Request
+    from headgate.consumers import Consumers
 
 Mode = Literal["enforce", "report"]
 
@@ -33,6 +34,7 @@ class Condition(NamedTuple):
     listener: str | None = None
     consumer: str | None = None
     when: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,14 @@ def guard(method: Hook, said: Guard) -> Hook:
     """`method`, called only as the guard says."""
     function = reporting(method, said.phase) if said.mode == "report" else method
     if said.conditions:
-        function = _conditional(function, said)
+        context = getattr(getattr(method, "__self__", None), "_headgate_context", None)
+        function = _conditional(function, _decision(said, context and context.consumers))
     if function is not method:
         function._guarded = (method, said)  # type: ignore[attr-defined]
     return function
 
 
-def _conditional(function: Hook, said: Guard) -> Hook:
-    is_meant = _decision(said)
+def _conditional(function: Hook, is_meant: Callable[..., bool]) -> Hook:
     if is_async(function):
 
         async def wait(request: Request, *rest: object) -> object:
@@ -87,8 +89,8 @@ def _conditional(function: Hook, said: Guard) -> Hook:
     return call
 
 
-def _decision(said: Guard) -> Callable[..., bool]:
-    checks = [_check(one) for one in said.conditions]
+def _decision(said: Guard, consumers: Consumers | None) -> Callable[..., bool]:
+    checks = [_check(one, consumers) for one in said.conditions]
     first = checks[0]
     decide = (
         first
@@ -117,7 +119,7 @@ def _decision(said: Guard) -> Callable[..., bool]:
     return decided
 
 
-def _check(condition: Condition) -> Callable[[Any, Any], bool]:
+def _check(condition: Condition, consumers: Consumers | None) -> Callable[[Any, Any], bool]:
     """A function that says whether all of the condition holds."""
     checks: list[Callable[[Any, Any], bool]] = []
     if condition.pattern is not None:
@@ -129,6 +131,8 @@ def _check(condition: Condition) -> Callable[[Any, Any], bool]:
     if condition.consumer is not None:
         consumer = condition.consumer
         checks.append(lambda request, response: getattr(request.state, "consumer", None) == consumer)
+    if condition.group is not None:
+        checks.append(functools.partial(_is_in, condition.group, consumers))
     if condition.when is not None:
         expression = Expression(condition.when)
         checks.append(_with_response(expression) if expression.names_response else expression.function)
@@ -141,6 +145,12 @@ def _is_on(fits: Callable[[str], bool], request: Request, response: object) -> b
     path = request.path
     # also where only a server reads such a path: what a plugin checks holds for what servers understand
     return any(fits(read) for read in (path, *other_readings(path)))
+
+
+def _is_in(group: str, consumers: Consumers | None, request: Request, response: object) -> bool:
+    name = getattr(request.state, "consumer", None)
+    found = consumers.named(name) if consumers and isinstance(name, str) else None
+    return found is not None and group in found.groups
 
 
 def _with_response(expression: Expression) -> Callable[[Any, Any], bool]:

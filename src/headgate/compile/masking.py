@@ -24,12 +24,10 @@ def masked(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """A resource's document without its secrets; where they come from stays to be read."""
     found = KINDS.get(kind)
     shown: dict[str, Any] = _masked(found.model, dict(document)) if found else _all_masked(dict(document))
-    if found and issubclass(found.model, PluginConfig):
-        shown |= masked_use(document)
     return shown
 
 
-def masked_use(use: Mapping[str, Any]) -> dict[str, Any]:
+def _masked_use(use: Mapping[str, Any]) -> dict[str, Any]:
     """What a use of a plugin says of its settings, without their secrets."""
     config = use.get("config")
     if not isinstance(config, Mapping):
@@ -41,8 +39,8 @@ def masked_use(use: Mapping[str, Any]) -> dict[str, Any]:
 def shown(config: GatewayConfig) -> dict[str, Any]:
     """A whole configuration, defaults included, without its secrets."""
     whole = config.model_dump(mode="json", by_alias=True)
-    for use in whole["plugins"]:
-        use.update(masked_use(use))
+    for use in (*whole["plugins"], *(use for one in whole["plugin_sets"].values() for use in one["plugins"])):
+        use.update(_masked_use(use))
     return whole
 
 
@@ -50,14 +48,14 @@ def has_mask(kind: str, document: Mapping[str, Any]) -> bool:
     """Whether a masked secret stands where a secret is to be."""
     if not _holds(document, MASK):
         return False
-    probe = {key: value if key == "plugin" else _probe(value) for key, value in document.items()}
-    return _holds(masked(kind, probe), MASK)
+    return _holds(masked(kind, _probe(document)), MASK)
 
 
 def _probe(value: Any) -> Any:
     """A value in which only masks are texts that masking hides: all others become references."""
     if isinstance(value, Mapping):
-        return {key: _probe(inner) for key, inner in value.items()}
+        # the name of a plugin says what its settings are
+        return {key: inner if key == "plugin" else _probe(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_probe(inner) for inner in value]
     return "a secret" if value == MASK else f"{REFERENCES[0]}x" if isinstance(value, str) else None
@@ -91,7 +89,8 @@ def _masked(annotation: Any, value: Any) -> Any:
             return value if isinstance(value, str) and value.startswith(REFERENCES) else _all_masked(value)
         if isinstance(choice, type) and issubclass(choice, BaseModel):
             if isinstance(value, Mapping):
-                return {key: _of_field(choice, key, inner) for key, inner in value.items()}
+                shown = {key: _of_field(choice, key, inner) for key, inner in value.items()}
+                return shown | (_masked_use(value) if issubclass(choice, PluginConfig) else {})
             continue
         arguments = [one for one in get_args(choice) if one is not Ellipsis]
         if not arguments:

@@ -21,6 +21,7 @@ from headgate.plugin_context import PluginContext
 from .digests import Digests, Unnamed
 from .guards import guarded
 from .order import Compiled
+from .plugin_sets import every_use
 
 if TYPE_CHECKING:
     from headgate.background.calls import BackgroundCalls
@@ -45,7 +46,7 @@ class Names:
         self.plugins: dict[str, Plugin] = {}
         self._plugin_names: dict[int, str] = {}
         try:
-            for use in gate._parts.plugins:
+            for use in every_use(gate._parts):
                 self._add_plugin(use.plugin)
             for hook in (*compiled.hooks, *compiled.startup, *compiled.shutdown):
                 self.reference(hook.function)

@@ -92,7 +92,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         text = snapshot(config, routes, everywhere, parts.folder, listeners)
     except Inconsistency as error:
         raise error.at(parts.locate(error.path)) from None
-    gate.background.consumers.replace(plain_consumers(config.consumers))
+    gate.background.consumers.replace(plain_consumers(config.consumers, config.consumer_groups))
     return Compiled(
         text,
         tuple(table.specs),
@@ -130,9 +130,7 @@ class _RouteCalls:
         self._parts = parts
         self._uses = uses
         self._table = table
-        shared = {hook.phase for hook in parts.hooks} | {
-            phase for use in parts.plugins for phase in type(use.plugin).phases
-        }
+        shared = {hook.phase for hook in parts.hooks} | uses.phases
         self._shared = [phase for phase in _ROUTE_PHASES if phase in shared]
         self._same: RouteCalls | None = None
 
@@ -140,7 +138,7 @@ class _RouteCalls:
         return [self._of(route) for route in self._parts.routes]
 
     def _of(self, route: Route) -> RouteCalls:
-        if route._in_order() or route.when or self._parts.plugins:
+        if route._in_order() or route.when or self._uses.phases:
             return self._own(route)
         if self._same is None:
             self._same = self._own(route)

@@ -19,10 +19,11 @@ from headgate.config.expressions import Expression
 from headgate.config.patterns import check_path, covers
 from headgate.listener import Listener, StreamListener
 from headgate.phases import PHASES, Phase
-from headgate.plugin import On, Plugin, PluginUse
+from headgate.plugin import InSet, On, Plugin, PluginUse
 from headgate.route import Route, Upstream
 
 from .guards import Condition, Guard, guard, needs_response
+from .plugin_sets import CONSUMER, GROUP, every_use
 
 if TYPE_CHECKING:
     from headgate._parts import Parts
@@ -35,10 +36,12 @@ class PluginUses:
         self._routes = parts.routes
         self._by_plugin: dict[int, list[PluginUse]] = {}
         self._guarded: dict[tuple[object, ...], RegisteredHook] = {}
-        for use in sorted(parts.plugins, key=_order):
+        for use in sorted(every_use(parts), key=_order):
             found = replace(use, on=_found(use, parts))
             _refuse_early(found)
             self._by_plugin.setdefault(id(use.plugin), []).append(found)
+        self.phases = {phase for uses in self._by_plugin.values() for phase in type(uses[0].plugin).phases}
+        """The phases that plugins in use have hooks for."""
 
     def hooks(self, phase: str, place: Place) -> list[RegisteredHook]:
         """One hook at most for each plugin, however often it is used, in order of first use."""
@@ -104,7 +107,7 @@ def _order(use: PluginUse) -> int:
 
 
 def _needs_consumer(use: PluginUse) -> bool:
-    is_of_one = isinstance(use.on, str) and use.on.startswith(CONSUMER)
+    is_of_one = isinstance(use.on, str) and use.on.startswith((CONSUMER, GROUP))
     return is_of_one or (use.config.when is not None and Expression(use.config.when).names_consumer)
 
 
@@ -123,9 +126,13 @@ def _applies(use: PluginUse, phase: str, place: Place) -> bool | Condition:
         return condition._replace(listener=on.name)
     if isinstance(on, str) and on.startswith(CONSUMER):
         return condition._replace(consumer=on.removeprefix(CONSUMER))
+    if isinstance(on, str) and on.startswith(GROUP):
+        return condition._replace(group=on.removeprefix(GROUP))
     fits: bool | None = True
     if isinstance(on, Route):
         fits = on is place
+    elif isinstance(on, InSet):
+        fits = isinstance(place, Route) and on.name in place.config.plugin_sets
     elif isinstance(on, Upstream):
         fits = place is not None and place.config.to == on.name
     elif on is not None:
@@ -163,14 +170,11 @@ def _registered(use: PluginUse, phase: str, said: Guard) -> RegisteredHook:
     )
 
 
-CONSUMER = "consumer:"
-
-
 def _found(use: PluginUse, parts: Parts) -> On:
     """What `on` names."""
     on = _named(use, use.on, parts) if isinstance(use.on, str) else use.on
     kind = type(use.plugin)
-    if isinstance(on, Route | Upstream) and "rewrite" in kind.phases:
+    if isinstance(on, Route | Upstream | InSet) and "rewrite" in kind.phases:
         raise ConfigError(
             f"plugin `{kind.__name__}` has a `rewrite` hook, which runs before a route is chosen",
             hint="use it on a path pattern, or without `on`",
@@ -214,7 +218,7 @@ def _named(use: PluginUse, on: str, parts: Parts) -> On:
             return check_path(on)
         except ConfigError as error:
             raise error.at(use.where) from None
-    if on.startswith(CONSUMER) and on != CONSUMER:
+    if on.startswith((CONSUMER, GROUP)) and on not in (CONSUMER, GROUP):
         return on
     routes = {route.config.name: route for route in parts.routes if route.config.name}
     every: list[Listener | StreamListener] = [*parts.listeners, *parts.tcp, *parts.udp]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 from headgate.config.errors import ConfigError, Where
 from headgate.config.errors import Path as ConfigPath
 from headgate.config.hooks import PluginConfig
+from headgate.config.plugin_sets import PluginSetConfig
 from headgate.config.resources import KINDS, Resources, parsed
 from headgate.config.routes import RouteConfig
 from headgate.config.settings import Settings
@@ -25,7 +26,7 @@ from headgate.gateway import Gateway
 from headgate.listener import Listener
 from headgate.route import Route, Upstream
 
-from .documents import Finder, route_of, use_plugin
+from .documents import Finder, route_of, take_plugin_set, use_plugin
 
 
 class Known(NamedTuple):
@@ -57,6 +58,7 @@ class Merged:
             routes=list(parts.routes),
             upstreams=dict(parts.upstreams),
             plugins=list(parts.plugins),
+            plugin_sets=dict(parts.plugin_sets),
             listeners=list(parts.listeners),
             identity_fields=set(parts.identity_fields),
             places=dict(parts.places),
@@ -106,9 +108,13 @@ class Merged:
             self._names["plugins"].append(name)
             with _Collecting(self._errors):
                 use_plugin(self.gateway, cast(PluginConfig, use), path, self, finder)
-        taken = self._parts.settings.get("consumers", {})
-        if consumers := dict(self._all("consumers", taken)):
-            self._parts.settings = {**self._parts.settings, "consumers": {**taken, **consumers}}
+        for name, one in self._all("plugin-sets", self._parts.plugin_sets):
+            with _Collecting(self._errors):
+                take_plugin_set(self.gateway, name, cast(PluginSetConfig, one), self, finder)
+        for kind in (KINDS["consumers"], KINDS["consumer-groups"]):
+            taken = self._parts.settings.get(kind.key, {})
+            if more := dict(self._all(kind.name, taken)):
+                self._parts.settings = {**self._parts.settings, kind.key: {**taken, **more}}
         self._add_certificates([cast(CertificateConfig, one) for _, one in self._all("certificates", ())])
 
     def _plain_route(self, name: str, config: RouteConfig) -> Route | None:
@@ -130,7 +136,7 @@ class Merged:
             except ConfigError as error:
                 self._errors.append(error)
                 continue
-            if kind in ("upstreams", "certificates", "consumers"):
+            if kind not in ("routes", "plugins"):  # which have positions in lists
                 self._names[kind].append(name)
             yield name, one
 

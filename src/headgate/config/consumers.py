@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from .errors import ConfigError
+from .plugin_sets import SetNames
 from .secrets import Secret
 from .settings import OneOrMany, Settings
 from .tls import Fingerprint
@@ -73,7 +74,12 @@ class ConsumerConfig(Settings):
     groups: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], OneOrMany()] = Field(
         default=(), description="Groups it is in."
     )
-    labels: dict[str, str] = Field(default_factory=dict, description="Whatever else plugins are to know.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Whatever else plugins are to know; those of its groups are added."
+    )
+    plugin_sets: SetNames = Field(
+        default=(), description="Sets of plugins that are used on its requests, by name."
+    )
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -88,12 +94,29 @@ class ConsumerConfig(Settings):
         return self
 
 
-def plain_consumers(consumers: Mapping[str, ConsumerConfig]) -> dict[str, Any]:
-    """Consumers as JSON knows them, with their secrets: for workers only."""
-    return {name: _plain(one) for name, one in consumers.items()}
+class ConsumerGroupConfig(Settings):
+    """What consumers in a group have in common; a consumer names its groups."""
+
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Labels of each of its consumers; a consumer's own, and those of its earlier groups, come first.",
+    )
+    plugin_sets: SetNames = Field(
+        default=(), description="Sets of plugins that are used on the requests of its consumers, by name."
+    )
 
 
-def _plain(one: ConsumerConfig) -> dict[str, Any]:
+def plain_consumers(
+    consumers: Mapping[str, ConsumerConfig], groups: Mapping[str, ConsumerGroupConfig]
+) -> dict[str, Any]:
+    """Consumers as JSON knows them, with the labels of their groups and with their secrets: for workers only."""
+    return {name: _plain(one, groups) for name, one in consumers.items()}
+
+
+def _plain(one: ConsumerConfig, groups: Mapping[str, ConsumerGroupConfig]) -> dict[str, Any]:
+    labels: dict[str, str] = {}
+    for group in reversed(one.groups):
+        labels |= groups[group].labels if group in groups else {}
     return {
         "keys": [key.get_secret_value() for key in one.keys],
         "basic": [[each.username, each.password.get_secret_value()] for each in one.basic],
@@ -101,7 +124,7 @@ def _plain(one: ConsumerConfig) -> dict[str, Any]:
         "hmac": [[each.id, each.secret.get_secret_value()] for each in one.hmac],
         "certificates": list(one.certificates),
         "groups": list(one.groups),
-        "labels": one.labels,
+        "labels": {**labels, **one.labels},
     }
 
 

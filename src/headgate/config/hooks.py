@@ -152,8 +152,8 @@ class PluginConfig(Settings):
     on: str | None = Field(
         default=None,
         description=(
-            "A path pattern, the name of a route, an upstream or a listener, or `consumer:NAME`; default: "
-            "every request."
+            "A path pattern, the name of a route, an upstream or a listener, `consumer:NAME` or `group:NAME`; "
+            "default: every request."
         ),
     )
     when: Annotated[str, AfterValidator(check_condition)] | None = Field(

@@ -9,6 +9,7 @@ from .addresses import UnixAddress, parse_listen_address
 from .errors import ConfigError
 from .hooks import ListenerHooksConfig, StreamHooksConfig
 from .patterns import check_host
+from .plugin_sets import SetNames
 from .settings import OneOrMany, Settings
 from .sockets import SocketMode
 from .tls import TlsConfig
@@ -90,6 +91,9 @@ class ListenerConfig(Settings):
     )
     hooks: ListenerHooksConfig = Field(
         default_factory=ListenerHooksConfig, description="Hooks of its own, by phase."
+    )
+    plugin_sets: SetNames = Field(
+        default=(), description="Sets of plugins that are used on its requests, by name."
     )
 
     @classmethod

@@ -10,7 +10,7 @@ from .acme import AcmeConfig
 from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
 from .admin import AdminConfig, leads_to
 from .background import BackgroundConfig
-from .consumers import CONSUMER_NAME, ConsumerConfig, credentials
+from .consumers import CONSUMER_NAME, ConsumerConfig, ConsumerGroupConfig, credentials
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig
 from .http2 import Http2Config
@@ -20,6 +20,7 @@ from .logs import AccessLogConfig, ErrorLogConfig
 from .metrics import MetricsConfig
 from .overlaps import overlap
 from .path import PathConfig
+from .plugin_sets import Naming, PluginSetConfig, SetName
 from .routes import RouteConfig
 from .secrets import Secret
 from .settings import OneOrMany, Settings
@@ -94,6 +95,9 @@ class GatewayConfig(Settings):
     )
     hooks: HooksConfig = Field(default_factory=HooksConfig, description="Hooks for all routes, by phase.")
     plugins: tuple[PluginConfig, ...] = Field(default=(), description="Plugins in use, in order.")
+    plugin_sets: dict[SetName, PluginSetConfig] = Field(
+        default_factory=dict, description="Plugins that are used together, by the name of their set."
+    )
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig, description="Limits on what clients may send and hold."
     )
@@ -146,6 +150,10 @@ class GatewayConfig(Settings):
     consumers: dict[str, ConsumerConfig] = Field(
         default_factory=dict,
         description="Who uses the gateway, by name, and the credentials that plugins know them by.",
+    )
+    consumer_groups: dict[str, ConsumerGroupConfig] = Field(
+        default_factory=dict,
+        description="What consumers of a group have in common, by the name of the group.",
     )
     store: Secret | None = Field(
         default=None,
@@ -268,6 +276,17 @@ class GatewayConfig(Settings):
         )
         self._check_admin()
         return self
+
+    def naming_sets(self) -> Iterator[Naming]:
+        """All that names sets of plugins."""
+        yield from (
+            Naming(("routes", n), one.plugin_sets) for n, one in enumerate(self.routes) if one.plugin_sets
+        )
+        yield from (Naming(("listeners", n), one.plugin_sets) for n, one in enumerate(self.listeners))
+        yield from (Naming(("consumers", name), one.plugin_sets) for name, one in self.consumers.items())
+        yield from (
+            Naming(("consumer_groups", name), one.plugin_sets) for name, one in self.consumer_groups.items()
+        )
 
     def _check_admin(self) -> None:
         """Refuses servers that are the Admin API of this gateway."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .consumers import ConsumerConfig
+from .consumers import ConsumerConfig, ConsumerGroupConfig
 from .errors import ConfigError, Problem, Where, suggestion
 from .hooks import PluginConfig
+from .plugin_sets import PluginSetConfig
 from .routes import RouteConfig
 from .settings import Settings
 from .tls import CertificateConfig
@@ -39,7 +40,9 @@ KINDS: dict[str, Kind] = {
         Kind("routes", "routes", RouteConfig, "route"),
         Kind("upstreams", "upstreams", UpstreamConfig, "upstream"),
         Kind("plugins", "plugins", PluginConfig, "plugin use"),
+        Kind("plugin-sets", "plugin_sets", PluginSetConfig, "plugin set"),
         Kind("consumers", "consumers", ConsumerConfig, "consumer", is_sensitive=True),
+        Kind("consumer-groups", "consumer_groups", ConsumerGroupConfig, "consumer group", is_sensitive=True),
         Kind("certificates", "certificates", CertificateConfig, "certificate", is_sensitive=True),
     )
 }

@@ -10,6 +10,7 @@ from .errors import ConfigError, suggestion
 from .hooks import OnError, Reference, RouteHooksConfig
 from .limits import RouteTimeoutsConfig
 from .patterns import check_host, check_method, check_path, parameters
+from .plugin_sets import SetNames
 from .settings import OneOrMany, Settings
 from .tls import RouteCertificate
 from .units import Duration, Size
@@ -225,6 +226,7 @@ class RouteConfig(Settings):
     hooks: RouteHooksConfig = Field(
         default_factory=lambda: _NO_HOOKS, description="Hooks of its own, by phase."
     )
+    plugin_sets: SetNames = Field(default=(), description="Sets of plugins that are used on it, by name.")
 
     @property
     def has_action(self) -> bool:

@@ -169,7 +169,7 @@ def _route(name: str, route: RouteConfig, calls: RouteCalls, action: dict[str, A
     return made
 
 
-_USUAL = frozenset(("name", "path", "host", *ACTIONS, "hooks", "when", "deadline", "on_error"))
+_USUAL = frozenset(("name", "path", "host", *ACTIONS, "hooks", "when", "deadline", "on_error", "plugin_sets"))
 """Keys of a route that `_unusual` need not look at."""
 
 

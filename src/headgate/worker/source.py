@@ -96,7 +96,7 @@ def loaded_gateway(gateway: "Gateway", file: "Path", loaded_from: "int | Sources
         described = {
             **names.described(made),
             "sources": sources.users,
-            "consumers": plain_consumers(made.config.consumers),
+            "consumers": plain_consumers(made.config.consumers, made.config.consumer_groups),
         }
     except CannotTake as error:
         described = {"error": str(error)}

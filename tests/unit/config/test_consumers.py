@@ -12,7 +12,7 @@ def found(**consumers: object) -> Consumers:
     """Plugins' view of consumers."""
     config = GatewayConfig.parse({"consumers": consumers})
     made = Consumers()
-    made.replace(plain_consumers(config.consumers))
+    made.replace(plain_consumers(config.consumers, config.consumer_groups))
     return made
 
 

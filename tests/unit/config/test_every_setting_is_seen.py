@@ -17,6 +17,7 @@ HERE = "test_settings_take_effect"
 MORE = "test_more_settings"
 KIT = "unit/test_settings_in_the_kit"
 CONTEXT = "unit/test_plugin_context"
+SETS = "unit/plugins/test_plugin_sets"
 
 SEEN: dict[str, dict[str, str]] = {
     "GatewayConfig": {
@@ -44,6 +45,8 @@ SEEN: dict[str, dict[str, str]] = {
         "server_timing": "test_hook_times::server_timing_tells_each_hook_the_server_and_the_whole",
         "watchdog": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
         "error_log": f"{HERE}::error_log_to_a_file_at_a_level",
+        "consumer_groups": f"{SETS}::a_set_is_used_where_it_is_named",
+        "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
         "consumers": "test_consumers::key_auth_takes_the_keys_of_consumers",
         "store": "test_admin::resources_of_a_store_serve_without_an_admin_api",
         "admin": "test_admin::what_is_put_serves_in_every_worker",
@@ -91,6 +94,7 @@ SEEN: dict[str, dict[str, str]] = {
         "merge_slashes": f"{MORE}::merge_slashes",
     },
     "ConsumerConfig": {
+        "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
         "keys": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
         "basic": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
         "jwt": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
@@ -124,6 +128,7 @@ SEEN: dict[str, dict[str, str]] = {
         "name": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
     },
     "ListenerConfig": {
+        "plugin_sets": f"{SETS}::a_set_of_python_is_made_once_and_has_its_name",
         "address": "test_addresses::listener_of_each_kind_serves",
         "name": "test_hook_phases::request_tells_everything_about_itself",
         "mode": "unit/supervisor/test_listeners::a_unix_socket_has_the_mode_that_is_asked_for",
@@ -252,6 +257,7 @@ SEEN: dict[str, dict[str, str]] = {
         "policy": "test_tls_upstream::failed_handshake_is_a_502_that_says_why",
     },
     "RouteConfig": {
+        "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
         "deadline": f"{KIT}::deadline_of_a_route",
         "name": "test_hook_phases::request_tells_everything_about_itself",
         "path": "test_routing::path_decides",
@@ -306,6 +312,14 @@ SEEN: dict[str, dict[str, str]] = {
         "mode": "test_request_bodies::a_whole_body_is_checked_before_a_server_sees_it",
         "limit": "test_response_bodies::a_body_over_the_limit_of_its_hook_is_502",
         "decode": "test_request_bodies::a_coded_body_is_decoded_and_coded_again",
+    },
+    "PluginSetConfig": {
+        "plugins": f"{SETS}::a_set_is_used_where_it_is_named",
+        "on": f"{SETS}::a_set_is_used_where_it_is_named",
+    },
+    "ConsumerGroupConfig": {
+        "labels": f"{SETS}::a_set_is_used_where_it_is_named",
+        "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
     },
     "PluginConfig": {
         "deadline": f"{KIT}::plugins_deadline_and_failing_open",
