@@ -1,9 +1,13 @@
 """What `headgate check` warns of beyond types, with file, line and hint."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from e2e.kit.pki import Authority
 
+from headgate.compile.expiring import validity
 from headgate.compile.lint import lint
 from headgate.compile.loading import load
 
@@ -42,3 +46,88 @@ def test_names_that_do_not_resolve_are_told_once(tmp_path: Path) -> None:
 def test_a_route_that_takes_no_request_is_told(tmp_path: Path) -> None:
     text = "routes:\n  - {name: a, path: /x, respond: a}\n  - {name: b, path: /x, respond: b}\n"
     assert [line[:12] for line in warnings(tmp_path, text)] == ["3: route `b`"]
+
+
+CONSUMERS = """
+consumers:
+  alice: {keys: a-key, groups: [gold, silver]}
+consumer_groups:
+  gold: {}
+  bronze: {}
+plugins:
+  - {plugin: key-auth, config: {keys: {guest: guest-key}}}
+  - {plugin: cors, on: "consumer:alise", config: {origins: ["https://a.example"]}}
+  - {plugin: cors, on: "consumer:guest", config: {origins: ["https://a.example"]}}
+  - {plugin: cors, on: "group:golden", config: {origins: ["https://a.example"]}}
+plugin_sets:
+  idle: key-auth
+  used: {plugins: key-auth, on: [/x, "consumer:alice", "group:nobody"]}
+"""
+
+
+def test_names_that_lead_to_nothing_are_told(tmp_path: Path) -> None:
+    assert warnings(tmp_path, CONSUMERS) == [
+        "9: there is no consumer `alise`",
+        "11: there is no group `golden`",
+        "14: there is no group `nobody`",
+        "3: the group `silver` of consumer `alice` is not in `consumer_groups`",
+        "6: no consumer is in the group `bronze`",
+        "13: nothing uses the plugin set `idle`",
+    ]
+    assert warnings(tmp_path, f"{CONSUMERS}admin: 'unix:/run/x.sock'\n") == []  # where they may be
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        ((-10.0, 90.0), None),
+        ((-10.0, -1.0), "expired on "),
+        ((-10.0, 5.0), "expires in 5 days"),
+        ((-10.0, 0.9), "expires in 1 day"),
+        ((2.0, 90.0), "is not valid before "),
+    ],
+)
+def test_certificates_that_are_not_valid_for_long_are_told(
+    tmp_path: Path, days: tuple[float, float], told: str | None
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    leaf = authority.issue("a.example", days=days, rsa_key=days[0] == 2)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "b.pem").write_bytes(Path(leaf.chain).read_bytes())
+    text = f"""listeners:
+  - address: ":8443"
+    tls:
+      certificates:
+        - {{certificate: {leaf.chain}, key: {leaf.key}}}
+        - folder
+      client_certificates: {{mode: optional, ca: [{authority.ca}, {leaf.chain}]}}
+upstreams:
+  secure:
+    servers: "https://a.example:1"
+    tls: {{certificate: {{certificate: folder/b.pem, key: {leaf.key}}}}}
+routes:
+  - to: secure
+"""
+    found = warnings(tmp_path, text)
+    assert [line[: line.index(":")] for line in found] == (["5", "6"] if told else [])
+    assert all(told is not None and told in line for line in found), found
+
+
+@pytest.mark.parametrize("text", ["", "MIIB", "AAAA", "%%%", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A"])
+def test_what_is_no_certificate_has_no_validity(text: str) -> None:
+    assert validity(text) is None
+
+
+def test_strict_check_fails_for_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("listeners: ':8080'\nroutes: [{path: /, respond: x}]\nplugin_sets: {idle: key-auth}\n")
+    relaxed, strict = (
+        subprocess.run(
+            [sys.executable, "-m", "headgate", "check", *flags, str(file)], capture_output=True, text=True
+        )
+        for flags in ((), ("--strict",))
+    )
+    assert relaxed.returncode == 0 and "warning: " in relaxed.stderr
+    assert (
+        strict.returncode == 2 and f"{file}:3: nothing uses the plugin set `idle`\n  hint: " in strict.stderr
+    )

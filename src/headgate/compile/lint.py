@@ -10,6 +10,8 @@ from headgate.config.errors import Problem
 from headgate.config.model import Sending
 from headgate.gateway import Gateway
 
+from .dangling import dangling
+from .expiring import expiring
 from .unreachable import unreachable
 
 Resolve = Callable[[str], object]
@@ -17,9 +19,13 @@ Resolve = Callable[[str], object]
 
 
 def lint(gateway: Gateway, resolve: Resolve | None = None) -> Iterator[Problem]:
-    """Routes that take no request, upstreams that nobody names; with `resolve` also names that do not resolve."""
+    """Routes that take no request, upstreams and sets of plugins that nobody names, names that lead to nothing,
+    certificates that expire; with `resolve` also names that do not resolve.
+    """
     yield from unreachable(gateway._parts.routes)
     yield from _unused(gateway)
+    yield from dangling(gateway)
+    yield from expiring(gateway)
     if resolve:
         yield from _unresolved(gateway, resolve)
 
