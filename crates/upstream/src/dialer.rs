@@ -16,7 +16,7 @@ use headgate_shared::metrics::Counter;
 use tokio::net::UdpSocket;
 
 use crate::client_address::ClientIdentity;
-pub use crate::ground::Dialer;
+pub use crate::dialer_parts::Dialer;
 use crate::group::{Server, Upstream};
 use crate::limits::LimitCounter;
 use crate::retry::Retry;

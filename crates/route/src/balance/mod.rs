@@ -3,15 +3,16 @@
 //! How it works: servers in rotation are asked first, then backups, then (all being out of rotation) every server again,
 //! for a wrong guess about health must not turn into an outage. Within each of these the chosen way of balancing decides.
 
-mod crowd;
 mod hashing;
 mod health;
+mod large_group;
 mod latency;
 mod least_conn;
 mod least_time;
 mod loads;
 mod maglev;
 mod outlier;
+mod policy;
 mod random;
 mod rendezvous;
 mod ring;
@@ -20,22 +21,21 @@ mod server;
 mod spec;
 mod standing;
 mod tried;
-mod way;
 mod weighted;
 
 pub use hashing::{HashAlgorithm, HashSpec, UnknownHashAlgorithm};
 pub use loads::Loads;
 pub use outlier::{OutlierSpec, Outliers};
+pub use policy::{Balance, UnknownBalance};
 pub use rendezvous::fnv;
 pub use spec::ServerSpec;
 pub use standing::ServerStanding;
 pub use tried::Tried;
-pub use way::{Balance, UnknownBalance};
 
 use std::cell::Cell;
 
-use crowd::{Crowd, SCANNED};
 use hashing::{capacity, HashTable};
+use large_group::{LargeGroup, SCANNED};
 use latency::GroupLatency;
 use least_time::Times;
 use random::Xorshift;
@@ -51,7 +51,7 @@ pub struct Balancer {
     /// Indices under consideration, kept to save allocations.
     eligible: Vec<usize>,
     /// Where there are many: those that are no backups, and the backups.
-    crowds: Option<Box<[Crowd; 2]>>,
+    large_groups: Option<Box<[LargeGroup; 2]>>,
     /// Where keys are hashed: those that are no backups, and the backups.
     hashes: Option<Box<[HashTable; 2]>>,
     hash_bound_percent: u32,
@@ -119,14 +119,15 @@ impl Balancer {
             let all = servers.iter().enumerate();
             all.filter(move |(_, spec)| spec.backup == is_backup)
         };
-        let crowd = |is_backup| Crowd::new(of_rank(is_backup).map(|(at, spec)| (at, spec.weight)));
+        let large_group = |is_backup| LargeGroup::new(of_rank(is_backup).map(|(at, spec)| (at, spec.weight)));
         let table = |is_backup| {
             let named: Vec<_> = of_rank(is_backup)
                 .map(|(at, spec)| (at, identity(at, spec), spec.weight))
                 .collect();
             HashTable::new(hash.algorithm, &named)
         };
-        let crowds = (servers.len() > SCANNED).then(|| Box::new([crowd(false), crowd(true)]));
+        let large_groups =
+            (servers.len() > SCANNED).then(|| Box::new([large_group(false), large_group(true)]));
         let hashes =
             matches!(balance, Balance::Hash | Balance::IpHash).then(|| Box::new([table(false), table(true)]));
         Self {
@@ -135,7 +136,7 @@ impl Balancer {
             random: Xorshift::new(1),
             group: GroupLatency::default(),
             eligible: Vec::new(),
-            crowds,
+            large_groups,
             hashes,
             hash_bound_percent: hash.bound_percent,
             slow_start_ms: 0,
@@ -148,10 +149,10 @@ impl Balancer {
     /// Seeds the random choice, and lets round robin begin anywhere; each worker should have its own seed.
     pub fn seed(&mut self, seed: u64) {
         self.random = Xorshift::new(seed);
-        if let Some(crowds) = &mut self.crowds {
-            crowds
+        if let Some(large_groups) = &mut self.large_groups {
+            large_groups
                 .iter_mut()
-                .for_each(|crowd| crowd.skip_turns(&mut self.random));
+                .for_each(|large_group| large_group.skip_turns(&mut self.random));
         } else {
             for is_backup in [false, true] {
                 let of_rank: Vec<usize> = (0..self.servers.len())
@@ -171,7 +172,7 @@ impl Balancer {
     /// the steps grow with the logarithm of their number, unless most are down or full.
     pub fn pick(&mut self, now_ms: u64, key: &[u8], loads: &dyn Loads, tried: &Tried) -> Option<usize> {
         // taken out while they are used, for the choice changes the servers too
-        let mut crowds = self.crowds.take();
+        let mut large_groups = self.large_groups.take();
         let mut random = std::mem::replace(&mut self.random, Xorshift::new(0));
         let chance = self.is_uneven.then(|| random.next());
         let question = Question {
@@ -185,16 +186,16 @@ impl Balancer {
         let mut eligible = std::mem::take(&mut self.eligible);
         let all_take_part = |stage: &Stage| chance.is_some() || stage.heeds_shares || !stage.must_be_healthy;
         let mut stages = STAGES.into_iter().filter(all_take_part);
-        let chosen = stages.find_map(|stage| match &mut crowds {
+        let chosen = stages.find_map(|stage| match &mut large_groups {
             _ if self.hashes.is_some() && !key.is_empty() => self.by_key(stage, &question),
-            Some(crowds) => self.choose_of_many(crowds, &mut random, stage, &question),
+            Some(large_groups) => self.choose_of_many(large_groups, &mut random, stage, &question),
             None => {
                 eligible.clear();
                 eligible.extend((0..self.servers.len()).filter(|at| self.is_eligible(*at, stage, &question)));
                 self.choose(&eligible, &mut random, &question)
             }
         });
-        self.crowds = crowds;
+        self.large_groups = large_groups;
         self.random = random;
         self.eligible = eligible;
         let server = &mut self.servers[chosen?];
@@ -205,14 +206,14 @@ impl Balancer {
     /// Among many servers.
     fn choose_of_many(
         &self,
-        crowds: &mut [Crowd; 2],
+        large_groups: &mut [LargeGroup; 2],
         random: &mut Xorshift,
         stage: Stage,
         question: &Question<'_>,
     ) -> Option<usize> {
         let is_eligible = |at: usize| self.is_eligible(at, stage, question);
-        let crowd = &mut crowds[usize::from(stage.is_backup)];
-        crowd.choose(self.balance, random, &self.times(question), &is_eligible)
+        let large_group = &mut large_groups[usize::from(stage.is_backup)];
+        large_group.choose(self.balance, random, &self.times(question), &is_eligible)
     }
 
     /// The server of the question's key: the first of the key's order that has room for it, else the first.

@@ -22,7 +22,7 @@ use tokio::task::spawn_local;
 
 use super::server_stream::ServerStream;
 use super::transport::{Transport, Wire};
-use crate::ground::Dialer;
+use crate::dialer_parts::Dialer;
 use crate::limits::LimitCounter;
 use crate::spec::Keepalive;
 use headgate_net::deadline::Watched;

@@ -1,4 +1,4 @@
-//! What connections to servers stand on.
+//! What a dialer needs of its worker.
 
 use std::rc::Rc;
 

@@ -18,8 +18,8 @@ use std::collections::BinaryHeap;
 
 use super::least_time::Times;
 use super::loads::Loads;
+use super::policy::Balance;
 use super::random::Xorshift;
-use super::way::Balance;
 
 /// Servers that are looked at one by one.
 pub(super) const SCANNED: usize = 64;
@@ -29,7 +29,7 @@ const MAX_DRAWS: usize = 32;
 
 /// Many servers of one rank: all that are no backups, or all backups.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct LargeGroup {
     /// Their indices in the upstream.
     servers: Vec<usize>,
     /// Sums of weights up to and with each.
@@ -64,7 +64,7 @@ impl PartialOrd for RotationTurn {
     }
 }
 
-impl Crowd {
+impl LargeGroup {
     /// Of servers given as index and weight; those without weight get nothing.
     pub(super) fn new(servers: impl Iterator<Item = (usize, u32)>) -> Self {
         let weighted: Vec<(usize, u32)> = servers.filter(|(_, weight)| *weight > 0).collect();
@@ -221,5 +221,5 @@ impl Crowd {
 }
 
 #[cfg(test)]
-#[path = "../tests/crowd.rs"]
+#[path = "../tests/large_group.rs"]
 mod tests;

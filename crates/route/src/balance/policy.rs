@@ -1,10 +1,10 @@
-//! The ways of balancing and their names.
+//! The policies of balancing and their names.
 
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A way of choosing among servers; every one but [`Balance::First`] heeds weights.
+/// How a server is chosen; every one but [`Balance::First`] heeds weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Balance {
     /// Smooth weighted round robin, as nginx's default.
