@@ -101,7 +101,7 @@ class Route(RoutePhases, Placed):
 
     def _in_order(self) -> list[RegisteredHook]:
         """Its hooks in the order listed, but the hook that responds last: an access check below it must run first."""
-        if self.config.has_action:
+        if not self._hooks or self.config.has_action:
             return self._hooks
         last = {id(hook) for hook in self._handlers}
         return sorted(self._hooks, key=lambda hook: id(hook) in last)

@@ -14,12 +14,14 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
         from headgate import _core
         from headgate.compile.lint import lint, look_up
         from headgate.compile.loading import load
+        from headgate.compile.order import compile_gateway
         from headgate.worker.loaded import compiled
 
         gateway = load(file)
-        loaded = compiled(gateway)
-        warnings = [*lint(gateway, look_up if strict else None)]
-        del gateway  # which may be large, and the engine builds its own
+        made = compile_gateway(gateway)
+        loaded = compiled(gateway, made)
+        warnings = [*lint(gateway, look_up if strict else None, config=made.config)]
+        del gateway, made  # which may be large, and the engine builds its own
         try:
             _core.check(loaded.snapshot)
         except ValueError as error:

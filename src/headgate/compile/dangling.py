@@ -11,13 +11,12 @@ from headgate.gateway import Gateway
 from .plugin_sets import CONSUMER, GROUP
 
 
-def dangling(gateway: Gateway) -> Iterator[Problem]:
+def dangling(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
     """Consumers and groups that uses of plugins name and nobody is, groups without a definition where others have one,
     and sets of plugins that nothing uses.
 
     A store may hold what is missing here, so nothing is said of a gateway that has one.
     """
-    config = gateway.config
     if config.store or config.admin:
         return
     for path, problem in (*_uses(config), *_groups(config), *_sets(config)):

@@ -21,11 +21,11 @@ _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE----
 _SUFFIXES = (".pem", ".crt", ".cer")
 
 
-def expiring(gateway: Gateway, now: datetime | None = None) -> Iterator[Problem]:
+def expiring(gateway: Gateway, config: GatewayConfig, now: datetime | None = None) -> Iterator[Problem]:
     """One for each file with a certificate that has expired, is not valid yet, or expires within `SOON`."""
     now = now or datetime.now(UTC)
     folder, told = gateway._parts.folder, set[Path]()
-    for path, name in _files(gateway.config):
+    for path, name in _files(config):
         for file in _listed(folder / name):
             if file not in told and (problem := _problem(file, now)):
                 told.add(file)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from headgate.config.addresses import TcpAddress, TlsAddress, parse_server_address
 from headgate.config.errors import Problem
-from headgate.config.model import Sending
+from headgate.config.model import GatewayConfig, Sending
 from headgate.gateway import Gateway
 
 from .dangling import dangling
@@ -18,16 +18,21 @@ Resolve = Callable[[str], object]
 """Looks up a host name; raises `OSError` for one that does not resolve."""
 
 
-def lint(gateway: Gateway, resolve: Resolve | None = None) -> Iterator[Problem]:
+def lint(
+    gateway: Gateway, resolve: Resolve | None = None, *, config: GatewayConfig | None = None
+) -> Iterator[Problem]:
     """Routes that take no request, upstreams and sets of plugins that nobody names, names that lead to nothing,
     certificates that expire; with `resolve` also names that do not resolve.
+
+    `config` is the model of the gateway where it has been made already.
     """
+    config = config or gateway.config
     yield from unreachable(gateway._parts.routes)
-    yield from _unused(gateway)
-    yield from dangling(gateway)
-    yield from expiring(gateway)
+    yield from _unused(gateway, config)
+    yield from dangling(gateway, config)
+    yield from expiring(gateway, config)
     if resolve:
-        yield from _unresolved(gateway, resolve)
+        yield from _unresolved(gateway, config, resolve)
 
 
 def look_up(host: str) -> object:
@@ -35,9 +40,9 @@ def look_up(host: str) -> object:
     return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
 
 
-def _unused(gateway: Gateway) -> Iterator[Problem]:
+def _unused(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
     """Only where no code runs, which could choose an upstream by its name."""
-    config, parts = gateway.config, gateway._parts
+    parts = gateway._parts
     has_code = parts.hooks or parts.plugins or any(route._in_order() or route.when for route in parts.routes)
     if (
         has_code
@@ -56,9 +61,9 @@ def _unused(gateway: Gateway) -> Iterator[Problem]:
             )
 
 
-def _unresolved(gateway: Gateway, resolve: Resolve) -> Iterator[Problem]:
+def _unresolved(gateway: Gateway, config: GatewayConfig, resolve: Resolve) -> Iterator[Problem]:
     asked: set[str] = set()
-    for name, upstream in gateway.config.every_upstream().items():
+    for name, upstream in config.every_upstream().items():
         for server in upstream.servers:
             address = parse_server_address(server.address)
             if not isinstance(address, TcpAddress | TlsAddress) or address.host in asked:

@@ -16,7 +16,9 @@ MOST_PAIRS = 1_000_000
 
 def unreachable(routes: Sequence[Route]) -> Iterator[Problem]:
     """One for each route all of whose requests an earlier or more important one takes."""
-    ordered = sorted(routes, key=lambda one: -one.config.priority)  # in listed order among equals
+    ordered = routes
+    if any(one.config.priority for one in routes):
+        ordered = sorted(routes, key=lambda one: -one.config.priority)  # in listed order among equals
     told: set[int] = set()
     for route, first in (*_alike(ordered), *_below_wider_ones(ordered)):
         if id(route) not in told:

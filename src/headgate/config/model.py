@@ -234,7 +234,8 @@ class GatewayConfig(Settings):
                 )
         asks = any(one.tls and one.tls.client_certificates.mode != "none" for one in self.listeners)
         for position, route in enumerate(self.routes):
-            self._check_target(route, ("routes", position, "to"))
+            if route.to not in self.upstreams:
+                self._check_target(route, ("routes", position, "to"))
             if route.client_certificate == "required" and not asks:
                 raise Inconsistency(
                     ("routes", position, "client_certificate"),

@@ -13,7 +13,7 @@ _RAW = re.compile(r"[A-Za-z0-9._~/:@!$&'()*+,;=-]*")
 _NOT_RAW = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9._~/:@!$&'()*+,;=-]")
 
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9.-]+")
-_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~/-]*\*?")
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~/-]*(?:\{[A-Za-z_][A-Za-z0-9_]*\}[A-Za-z0-9._~/-]*)?\*?")
 """What most hosts and paths are, and needs no closer look: there may be tens of thousands."""
 
 _MAY_READ_OTHERWISE = re.compile(r";|//|%2[Ff]|%5[Cc]")
@@ -100,8 +100,9 @@ def same_paths(pattern: str) -> str:
         return pattern
     if pattern.startswith("="):
         return normal_path(pattern[1:])
-    spelled = _PARAMETER.sub(lambda found: f"{{{found[2] or ''}}}", pattern)
-    return spelled if "{" in spelled or spelled.endswith("*") else normal_path(spelled)
+    if "{" in pattern:
+        return _PARAMETER.sub(lambda found: f"{{{found[2] or ''}}}", pattern)
+    return pattern if pattern.endswith("*") else normal_path(pattern)
 
 
 def covers(pattern: str, route_path: str) -> bool | None:

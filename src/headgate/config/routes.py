@@ -240,7 +240,8 @@ class RouteConfig(Settings):
 
     def model_post_init(self, context: Any, /) -> None:
         """Refuses what does not fit together; once for each route, however often the whole is put together."""
-        given = [key for key in ACTIONS if key in self.model_fields_set and getattr(self, key) is not None]
+        said = self.model_fields_set
+        given = [key for key in ACTIONS if key in said and getattr(self, key) is not None]
         if len(given) > 1:
             raise ConfigError(
                 f"route `{self.shown_name}` has both `{given[0]}` and `{given[1]}`",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -38,6 +38,10 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) or value is None else [value]
 
 
+def _expanded(cls: type[Settings], value: Any) -> Any:
+    return cls.expand(value)
+
+
 class Settings(BaseModel):
     """A table of settings. Unknown keys are refused; values do not change after loading."""
 
@@ -50,6 +54,12 @@ class Settings(BaseModel):
     short_forms: ClassVar[tuple[JsonSchemaValue, ...]] = ()
     """JSON Schemas of what may be written in place of the table; `expand` reads them. `{"like": key}` is the schema
     of that key: what refers to another table must go the way pydantic resolves references."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "expand" in vars(cls):
+            # Tables without a short form need no call into Python, and there may be tens of thousands.
+            cls._expand = model_validator(mode="before")(cast(Any, classmethod(_expanded)))  # type: ignore[attr-defined]
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -72,11 +82,6 @@ class Settings(BaseModel):
         for model in cls.__subclasses__():
             model.model_rebuild()
             model.build_all()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return cls.expand(value)
 
     @classmethod
     def __get_pydantic_json_schema__(

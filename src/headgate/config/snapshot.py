@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,11 +53,10 @@ def snapshot(
     """
     upstreams = config.every_upstream()
     positions = {name: position for position, name in enumerate(upstreams)}
-    names = route_names(config)
     limits = config.limits.model_dump()
     for name in ("max_body_bytes", "max_fetch_body_bytes"):
         limits[name] = _bound(limits[name])
-    return json.dumps(
+    whole = _written(
         {
             "limits": limits,
             "timeouts": _milliseconds(config.timeouts),
@@ -82,16 +81,40 @@ def snapshot(
                 for one in config.tls_routes
             ],
             "upstreams": [_upstream(name, upstream, config, folder) for name, upstream in upstreams.items()],
-            "routes": [
-                _route(name, route, calls, _action(route, positions, folder, ("routes", position)))
-                for position, (name, route, calls) in enumerate(
-                    zip(names, config.routes, routes, strict=True)
-                )
-            ],
             "hooks": {phase: list(hooks.get(phase, ())) for phase in _GATEWAY_LISTS},
-        },
-        ensure_ascii=False,
+        }
     )
+    return f'{whole[:-1]},"routes":[{_routes(config, routes, positions, folder)}]}}'
+
+
+_written = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+_ROUTES_AT_ONCE = 1000
+"""Routes that are tables at a time, which take ten times as much memory as their text."""
+
+
+def _routes(
+    config: GatewayConfig, calls: Sequence[RouteCalls], upstreams: Mapping[str, int], folder: Path
+) -> str:
+    """The routes, without the brackets around them."""
+    proxies = {name: {"proxy": {"upstream": position}} for name, position in upstreams.items()}
+    made = (
+        _route(
+            name,
+            route,
+            own,
+            proxies[route.to] if route.to is not None else _local_action(route, folder, ("routes", position)),
+        )
+        for position, (name, route, own) in enumerate(
+            zip(route_names(config), config.routes, calls, strict=True)
+        )
+    )
+    return ",".join(_written(batch)[1:-1] for batch in _batches(made))
+
+
+def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
+    while batch := list(islice(items, _ROUTES_AT_ONCE)):
+        yield batch
 
 
 _GATEWAY_LISTS = tuple(name for name, phase in PHASES.items() if phase.without_route)
@@ -157,44 +180,43 @@ def _said_first(listener: ListenerConfig | TcpListenerConfig) -> dict[str, Any]:
 def _route(name: str, route: RouteConfig, calls: RouteCalls, action: dict[str, Any]) -> dict[str, Any]:
     """What the route says; there may be many, so what it leaves out is left to the engine's defaults."""
     made: dict[str, Any] = {"name": name, "path": route.path, "action": action}
-    given = route.model_fields_set
     if route.host and "*" not in route.host:
         made["hosts"] = route.host
-    if given - _USUAL:
-        made |= _unusual(route)
+    if unusual := route.model_fields_set - _USUAL:
+        for key, (name, read) in _UNUSUAL.items():
+            if key in unusual and (value := read(route)) not in (None, (), [], {}):
+                made[name] = value
     if calls.function is not None:
         made["function"] = calls.function
-    if hooks := {phase: positions for phase, positions in calls.hooks.items() if positions}:
+    if calls.hooks and (hooks := {phase: places for phase, places in calls.hooks.items() if places}):
         made["hooks"] = hooks
     return made
 
 
 _USUAL = frozenset(("name", "path", "host", *ACTIONS, "hooks", "when", "deadline", "on_error", "plugin_sets"))
-"""Keys of a route that `_unusual` need not look at."""
+"""Keys of a route that `_route` reads by themselves, or that are no part of what the engine is told."""
+
+_UNUSUAL: dict[str, tuple[str, Callable[[RouteConfig], Any]]] = {
+    "methods": ("methods", lambda route: route.methods),
+    "headers": ("headers", lambda route: [*route.headers.items()]),
+    "query": ("queries", lambda route: [*route.query.items()]),
+    "priority": ("priority", lambda route: route.priority or None),
+    "strip_prefix": ("strip_prefix", lambda route: route.strip_prefix),
+    "replace_prefix": ("replace_prefix", lambda route: route.replace_prefix),
+    "max_body_bytes": (
+        "max_body_bytes",
+        lambda route: None if route.max_body_bytes is None else _bound(route.max_body_bytes),
+    ),
+    "client_certificate": (
+        "needs_client_certificate",
+        lambda route: None if route.client_certificate is None else route.client_certificate == "required",
+    ),
+    "timeouts": ("timeouts", lambda route: _milliseconds(route.timeouts)),
+}
+"""The other keys: what the engine calls each, and what it is told."""
 
 
-def _unusual(route: RouteConfig) -> dict[str, Any]:
-    said = {
-        "methods": route.methods,
-        "headers": [*route.headers.items()],
-        "queries": [*route.query.items()],
-        "priority": route.priority or None,
-        "strip_prefix": route.strip_prefix,
-        "replace_prefix": route.replace_prefix,
-        "max_body_bytes": None if route.max_body_bytes is None else _bound(route.max_body_bytes),
-        "needs_client_certificate": None
-        if route.client_certificate is None
-        else route.client_certificate == "required",
-        "timeouts": _milliseconds(route.timeouts) if route.timeouts.model_fields_set else None,
-    }
-    return {key: value for key, value in said.items() if value not in (None, (), [], {})}
-
-
-def _action(
-    route: RouteConfig, upstreams: Mapping[str, int], folder: Path, path: ConfigPath
-) -> dict[str, Any]:
-    if route.to is not None:
-        return {"proxy": {"upstream": upstreams[route.to]}}
+def _local_action(route: RouteConfig, folder: Path, path: ConfigPath) -> dict[str, Any]:
     if route.redirect is not None:
         return {"redirect": {"status": route.redirect.status, "location": route.redirect.location}}
     if route.respond is not None:
@@ -295,12 +317,14 @@ def route_names(config: GatewayConfig) -> list[str]:
 def _unique(names: Iterable[str]) -> list[str]:
     """The names, with ` #2` and so on behind those that came before: logs and figures tell routes apart by them."""
     given: set[str] = set()
+    latest: dict[str, int] = {}
     unique: list[str] = []
     for name in names:
-        candidate, number = name, 1
+        candidate, number = name, latest.get(name, 1)
         while candidate in given:
             number += 1
             candidate = f"{name} #{number}"
+        latest[name] = number
         given.add(candidate)
         unique.append(candidate)
     return unique
