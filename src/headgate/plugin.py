@@ -16,6 +16,8 @@ from ._hook_checks import check_hook, defined_at
 from .config.errors import ConfigError, nearest, refusal, suggestion
 from .config.hooks import PluginConfig
 from .config.plugin_sets import PluginSetConfig
+from .config.secretive import with_secrets
+from .config.secrets import resolved
 from .listener import Listener, StreamListener
 from .phases import PHASES
 from .route import Route, Upstream
@@ -29,7 +31,7 @@ class Plugin:
 
     A subclass declares a `Config` model and methods with the names and arguments of phases; they may
     be `def` or `async def`. It is made with its settings as keywords: `KeyAuth(header="x-key")`. A text `env:NAME`
-    anywhere in the settings is replaced by that environment variable.
+    anywhere in the settings is replaced by that environment variable; a secret (`SecretStr`) may also be `file:/path`.
 
     `setup(self, context)` runs once, when a gateway takes the plugin (`gate.use`, `plugins:`), and prepares what hooks
     need; `startup` runs in each worker before it accepts; `shutdown` after its last request, and `close` when nothing
@@ -57,7 +59,7 @@ class Plugin:
         self._settings = settings
         model = _strict(type(self).Config)
         try:
-            self.config = model.model_validate(_from_environment(settings))
+            self.config = model.model_validate(_from_environment(with_secrets(model, settings, resolved)))
         except ValidationError as error:
             raise refusal(error, model, prefix=(type(self).__name__,), locate=lambda _: caller()) from None
         except ConfigError as error:

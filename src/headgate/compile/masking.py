@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-import types
-from collections.abc import Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from headgate.config.hooks import PluginConfig
 from headgate.config.model import GatewayConfig
 from headgate.config.resources import KINDS
-from headgate.config.secrets import MASK
+from headgate.config.secretive import choices, is_secretive, without_secrets
+from headgate.config.secrets import MASK, is_reference
 
 from .plugin_names import reference_of
-
-REFERENCES = ("env:", "file:", "secret:")
-"""Masks secrets, so that only their location is shown."""
 
 
 def masked(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,9 +43,9 @@ def shown(config: GatewayConfig) -> dict[str, Any]:
 
 def has_mask(kind: str, document: Mapping[str, Any]) -> bool:
     """Whether a masked secret stands where a secret is to be."""
-    if not _holds(document, MASK):
-        return False
-    return _holds(masked(kind, _probe(document)), MASK)
+    if _holds(document, lambda text: f":{MASK}@" in text):
+        return True  # the password of a URL
+    return _holds(document, MASK.__eq__) and _holds(masked(kind, _probe(document)), MASK.__eq__)
 
 
 def _probe(value: Any) -> Any:
@@ -58,15 +55,15 @@ def _probe(value: Any) -> Any:
         return {key: inner if key == "plugin" else _probe(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_probe(inner) for inner in value]
-    return "a secret" if value == MASK else f"{REFERENCES[0]}x" if isinstance(value, str) else None
+    return "a secret" if value == MASK else "env:x" if isinstance(value, str) else None
 
 
-def _holds(value: Any, text: str) -> bool:
+def _holds(value: Any, is_it: Callable[[str], bool]) -> bool:
     if isinstance(value, Mapping):
-        return any(_holds(inner, text) for inner in value.values())
+        return any(_holds(inner, is_it) for inner in value.values())
     if isinstance(value, list):
-        return any(_holds(inner, text) for inner in value)
-    return bool(value == text)
+        return any(_holds(inner, is_it) for inner in value)
+    return isinstance(value, str) and is_it(value)
 
 
 def _settings_of(name: str) -> type[BaseModel] | None:
@@ -84,56 +81,41 @@ def _settings_of(name: str) -> type[BaseModel] | None:
 
 def _masked(annotation: Any, value: Any) -> Any:
     """What does not fit its type is masked whole, if a secret might stand in it."""
-    for choice in _choices(annotation):
+    for choice in choices(annotation):
         if choice in (SecretStr, SecretBytes):
-            return value if isinstance(value, str) and value.startswith(REFERENCES) else _all_masked(value)
+            return value if isinstance(value, str) and is_reference(value) else _all_masked(value)
         if isinstance(choice, type) and issubclass(choice, BaseModel):
             if isinstance(value, Mapping):
                 shown = {key: _of_field(choice, key, inner) for key, inner in value.items()}
                 return shown | (_masked_use(value) if issubclass(choice, PluginConfig) else {})
             continue
         arguments = [one for one in get_args(choice) if one is not Ellipsis]
-        if not arguments:
+        if not arguments or not isinstance(get_origin(choice), type):
             continue
         if issubclass(get_origin(choice), Mapping):
             if isinstance(value, Mapping):
                 return {key: _masked(arguments[-1], inner) for key, inner in value.items()}
         elif isinstance(value, list | tuple):
             return [_masked(arguments[-1], inner) for inner in value]
-        elif _is_secretive(choice, set()):
+        elif is_secretive(choice):
             return _masked(arguments[-1], value)  # one item in place of a list of one
-    return _all_masked(value) if _is_secretive(annotation, set()) else value
+    return _all_masked(value) if is_secretive(annotation) else _without_secrets(value)
 
 
 def _of_field(model: type[BaseModel], key: str, value: Any) -> Any:
     for name, field in model.model_fields.items():
         if key in (name, field.alias):
             return _masked(field.annotation, value)
-    return value
+    return _without_secrets(value)
 
 
-def _choices(annotation: Any) -> list[Any]:
-    """The types that a value may have, secrets first."""
-    if get_origin(annotation) is Annotated:
-        return _choices(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        every = [one for argument in get_args(annotation) for one in _choices(argument)]
-        return sorted(every, key=lambda one: one not in (SecretStr, SecretBytes))
-    return [annotation]
-
-
-def _is_secretive(annotation: Any, seen: set[Any]) -> bool:
-    """Whether a secret may stand somewhere in a value of this type."""
-    for choice in _choices(annotation):
-        if choice in (SecretStr, SecretBytes):
-            return True
-        if isinstance(choice, type) and issubclass(choice, BaseModel) and choice not in seen:
-            seen.add(choice)
-            if any(_is_secretive(field.annotation, seen) for field in choice.model_fields.values()):
-                return True
-        if any(_is_secretive(one, seen) for one in get_args(choice) if one is not Ellipsis):
-            return True
-    return False
+def _without_secrets(value: Any) -> Any:
+    """A value whose type says nothing of secrets."""
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(inner) for inner in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _all_masked(value: Any) -> Any:
@@ -141,6 +123,6 @@ def _all_masked(value: Any) -> Any:
         return {key: _all_masked(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_all_masked(inner) for inner in value]
-    if isinstance(value, str) and value.startswith(REFERENCES):
+    if isinstance(value, str) and is_reference(value):
         return value
     return value if value is None or isinstance(value, bool) else MASK

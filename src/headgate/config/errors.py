@@ -121,6 +121,8 @@ def refusal(
     error: "ValidationError", model: "type[BaseModel]", *, prefix: Path = (), locate: Locate | None = None
 ) -> ConfigError:
     """Turns pydantic's error about `model`, which stands at `prefix`, into one in this project's words."""
+    from .secretive import MASK, hides, without_secrets  # which is seldom needed, as this is
+
     problems: list[Problem] = []
     details = error.errors(include_url=False)
     for detail in details:
@@ -132,8 +134,10 @@ def refusal(
         if detail["type"] == "missing" and _is_given_by_its_old_name(inner, details, model):
             continue
         path = (*prefix, *inner)
+        if hides(model, inner):
+            detail = {**detail, "input": MASK}
         message, hint = _wording(dict(detail), path, inner, model)
-        problems.append(Problem(message, hint, locate(path) if locate else None, path))
+        problems.append(Problem(without_secrets(message), hint, locate(path) if locate else None, path))
     problems.sort(key=lambda problem: (problem.where.line or 0) if problem.where else 0)
     return ConfigError(problems)
 
@@ -198,7 +202,7 @@ def _wording(
         choices = [
             choice.strip("'") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")
         ]
-        return f"`{name}` cannot be `{given}`", suggestion(str(given), choices)
+        return f"`{name}` cannot be `{_shown(given)}`", suggestion(str(given), choices)
     if kind in _BOUNDS:
         word, bound = _BOUNDS[kind]
         limits = f"{word} {detail['ctx'][bound]}"
@@ -228,7 +232,9 @@ def _shown(value: Any) -> str:
         if value is None or isinstance(value, bool)
         else None
     )
-    text = str(value) if text is None else text
+    from .secretive import without_secrets
+
+    text = without_secrets(str(value)) if text is None else text  # before it is cut
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -47,9 +47,11 @@ class PluginSetConfig(Settings):
 
     @classmethod
     def expand(cls, value: Any) -> Any:
-        """Reads the short form."""
-        is_one = isinstance(value, dict) and "plugin" in value
-        return {"plugins": value} if is_one or isinstance(value, str | list | tuple) else value
+        """Reads the short form; one plugin may have the `on` of the set beside it."""
+        if isinstance(value, dict) and "plugin" in value:
+            one = {key: inner for key, inner in value.items() if key != "on"}
+            return {"plugins": [one], **({"on": value["on"]} if "on" in value else {})}
+        return {"plugins": value} if isinstance(value, str | list | tuple) else value
 
     @model_validator(mode="after")
     def _is_used_where_the_set_is(self) -> Self:

@@ -20,6 +20,11 @@ MASK = "**********"
 LONGEST_SECRET_BYTES = 64 * 1024
 
 
+def is_reference(text: str) -> bool:
+    """Whether a secret says where it is, which may be shown."""
+    return text.startswith(("env:", "file:"))
+
+
 def resolved(text: str) -> str:
     """The secret that `text` is or refers to; raises `ConfigError` for a reference that leads to nothing."""
     scheme, _, rest = text.partition(":")

@@ -15,7 +15,7 @@ TEXT = """
 listeners: ":8080"
 plugins: [key-auth]
 plugin_sets:
-  strict: {plugin: headers, config: {response: {set: {x-strict: "yes"}}}}
+  strict: {plugin: headers, on: /marked, config: {response: {set: {x-strict: "yes"}}}}
   counted:
     plugins: [{plugin: quota, config: {amount: 3, period: year, by: '="all"'}}]
     on: /counted/*
@@ -54,7 +54,7 @@ def test_a_set_is_used_where_it_is_named(tmp_path: Path) -> None:
     with TestGateway(load(file)) as gateway:
         marked = {
             (path, who): ask(gateway, path, who).headers.get("x-strict")
-            for path in ("/named", "/other")
+            for path in ("/named", "/marked", "/other")
             for who in ("alice", "bob", "carol")
         }
         assert [key for key, value in marked.items() if value is None] == [("/other", "carol")]
@@ -119,7 +119,7 @@ def test_a_group_that_nobody_is_in_gets_nothing() -> None:
             "there is no plugin set `nope`",
             11,
         ),
-        (("{plugin: headers,", "{plugin: headers, on: /x,"), "a plugin of a set has `on`", 5),
+        (("plugin: quota,", "plugin: quota, on: /x,"), "a plugin of a set has `on`", 6),
         (("on: /counted/*", "on: nothing"), "there is no route, upstream or listener `nothing`", 8),
         (("strict: {", "str ict: {"), "`str ict` is not a valid name of a plugin set", 5),
         (("plugin: quota", "plugin: quote"), "there is no plugin `quote`", 7),
