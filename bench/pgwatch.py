@@ -3,17 +3,20 @@
     bench/pgwatch.py                      10,000 keys; 1, 5 and 20 connections; three rounds, in turn
     bench/pgwatch.py --seconds 2 --rounds 1 --keys 1000
 
-Both servers write to the same disk and wait for it (`fsync` on, as they come). Writers are processes of their own
-beside the one that watches, all of Python; etcd is spoken to over gRPC by `aetcd` (pip install aetcd), which the
-gateway's own store does not use. A value is 200 bytes and begins with the moment of the put, so the delay is from
-before the put to the event in another process. A second table is of the gateway's stores: from before `apply` in one
-process to the change in the watch of another, with 10,000 resources there.
+Both servers write to the same disk and wait for it (`fsync` on, as they come). The third row is an upsert of one row in
+a transaction of its own, what PostgreSQL can do at most. The first and the last line say how quiet the machine was.
+Writers are processes of their own beside the one that watches, all of Python; etcd is spoken to over gRPC by `aetcd`
+(pip install aetcd), which the gateway's own store does not use. A value is 200 bytes and begins with the moment of the
+put, so the delay is from before the put to the event in another process. A second table is of the gateway's stores:
+from before `apply` in one process to the change in the watch of another, with 10,000 resources there.
 """
 
 import argparse
 import asyncio
 import contextlib
+import math
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
@@ -25,6 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
+import asyncpg  # noqa: E402
 from e2e.kit.services import EtcdServer, PostgresServer, RedisServer  # noqa: E402
 
 from headgate import pgwatch  # noqa: E402
@@ -41,6 +45,18 @@ async def pgwatch_put(url: str) -> AsyncIterator[Put]:
     """Puts by pgwatch, on a connection of its own."""
     async with pgwatch.connect(url) as client:
         yield client.put
+
+
+@contextlib.asynccontextmanager
+async def row_put(url: str) -> AsyncIterator[Put]:
+    """Upserts of a row, on a connection of its own."""
+    connection = await asyncpg.connect(url)
+    sql = "INSERT INTO plain VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    statement = await connection.prepare(sql)
+    try:
+        yield statement.fetch
+    finally:
+        await connection.close()
 
 
 @contextlib.asynccontextmanager
@@ -77,6 +93,7 @@ async def etcd_values(url: str) -> AsyncIterator[bytes]:
 PEERS: dict[str, tuple[Any, Any]] = {
     "pgwatch": (pgwatch_put, pgwatch_values),
     "etcd": (etcd_put, etcd_values),
+    "PostgreSQL, one row": (row_put, None),
 }
 
 
@@ -106,12 +123,14 @@ def write(peer: str, url: str, connections: int, seconds: float, keys: int, resu
 async def measured(
     peer: str, url: str, connections: int, options: argparse.Namespace
 ) -> tuple[float, float, float]:
-    """Puts a second, and the median and the 99th percentile of the delay in milliseconds."""
+    """Puts a second, and the median and the 99th percentile of the delay in milliseconds, if there is a watch."""
     delays: list[float] = []
+    values = PEERS[peer][1]
 
     async def watch() -> None:
-        async for told in PEERS[peer][1](url):
-            delays.append(time.monotonic() - float(told.split(b" ", 1)[0]))
+        if values is not None:
+            async for told in values(url):
+                delays.append(time.monotonic() - float(told.split(b" ", 1)[0]))
 
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0.5)  # until it stands
@@ -122,6 +141,8 @@ async def measured(
     writer.start()
     count = await asyncio.to_thread(results.get)
     await asyncio.to_thread(writer.join)
+    if values is None:
+        return count / options.seconds, math.nan, math.nan
     await asyncio.wait_for(all_told(delays, count), 60)
     watching.cancel()
     delays.sort()
@@ -139,10 +160,14 @@ async def fill(peer: str, url: str, keys: int) -> None:
     if peer == "pgwatch":
         async with pgwatch.connect(url) as client:
             await client.install()
-            for start in range(0, keys, 1000):
-                await client.txn(
-                    put={f"bench/{n:06}": value() for n in range(start, min(keys, start + 1000))}
-                )
+            begun = time.monotonic()
+            await client.put_many({f"bench/{n:06}": value() for n in range(keys)})
+            print(f"put_many: {keys / (time.monotonic() - begun):.0f} keys/s")
+        return
+    if PEERS[peer][1] is None:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE plain(key text PRIMARY KEY, value bytea)")
+        await connection.close()
         return
     async with contextlib.AsyncExitStack() as stack:
         puts = [await stack.enter_async_context(etcd_put(url)) for _ in range(20)]
@@ -152,6 +177,23 @@ async def fill(peer: str, url: str, keys: int) -> None:
                 await puts[number](f"bench/{key:06}", value())
 
         await asyncio.gather(*map(some, range(len(puts))))
+
+
+def conditions(folder: Path) -> str:
+    """How long an `fsync` and a wake-up take here, and the load."""
+    synced, woken = [], []
+    with (folder / "synced").open("wb") as file:
+        for _ in range(50):
+            begun = time.monotonic()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fdatasync(file.fileno())
+            synced.append(time.monotonic() - begun)
+            begun = time.monotonic()
+            time.sleep(0.001)
+            woken.append(time.monotonic() - begun - 0.001)
+    told = [f"{statistics.median(times) * 1000:.2f} ms" for times in (synced, woken)]
+    return f"fdatasync {told[0]}, late wake-up {told[1]}, load {os.getloadavg()[0]:.1f}"
 
 
 def apply_changes(url: str, count: int, results: Any) -> None:
@@ -204,6 +246,8 @@ async def run(options: argparse.Namespace, folder: Path) -> None:
         postgres = stack.enter_context(PostgresServer(places["postgres"], is_durable=True))
         etcd = stack.enter_context(EtcdServer(places["etcd"]))
         urls = {"pgwatch": postgres.url, "etcd": f"127.0.0.1:{etcd.port}"}
+        urls["PostgreSQL, one row"] = f"{postgres.url.rpartition('/')[0]}/{postgres.new_database(2)}"
+        print(conditions(folder))
         for peer, url in urls.items():
             await fill(peer, url, options.keys)
         print("| connections | | puts/s | delay, median ms | delay, p99 ms |\n|---|---|---|---|---|")
@@ -214,7 +258,9 @@ async def run(options: argparse.Namespace, folder: Path) -> None:
                     found[peer].append(await measured(peer, url, connections, options))
             for peer, rows in found.items():
                 puts, median, last = (statistics.median(column) for column in zip(*rows, strict=True))
-                print(f"| {connections} | {peer} | {puts:.0f} | {median:.1f} | {last:.1f} |", flush=True)
+                delays = f"{median:.1f} | {last:.1f}" if median == median else "- | -"
+                print(f"| {connections} | {peer} | {puts:.0f} | {delays} |", flush=True)
+        print(conditions(folder))
         redis = stack.enter_context(RedisServer(places["redis"]))
         stores = {
             "files": f"files:{places['conf.d']}",

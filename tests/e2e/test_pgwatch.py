@@ -18,6 +18,7 @@ import pytest
 
 from headgate import pgwatch
 from headgate.pgwatch.records import prefix_end
+from headgate.stores import open_store
 
 from .kit.cuttable import CuttableProxy
 from .kit.net import eventually, free_port
@@ -107,6 +108,16 @@ async def test_a_transaction_is_one_revision_or_none(kv: pgwatch.Client) -> None
     assert (await kv.get_prefix()).items == []
 
 
+async def test_many_keys_are_put_in_few_revisions(kv: pgwatch.Client) -> None:
+    assert await kv.put_many({f"k{n:02}": str(n) for n in range(25)}, at_once=10) == 3
+    found = (await kv.get_prefix("k")).items
+    assert [(item.key, item.modified) for item in found] == [(f"k{n:02}", n // 10 + 1) for n in range(25)]
+    assert await kv.put_many({}) == 3
+    async with kv.lease(30) as lease:
+        await kv.put_many({"n/1": "x", "n/2": "x"}, lease=lease.id)
+    assert (await kv.get_prefix("n/")).items == []
+
+
 async def test_a_value_of_a_megabyte_is_no_matter_for_notify(kv: pgwatch.Client) -> None:
     events = kv.watch(since=0)
     await kv.put("big", b"x" * 1_000_000)
@@ -149,6 +160,76 @@ async def test_a_revision_of_a_transaction_that_failed_holds_nobody_up(dsn: str,
         await begun.rollback()
     await kv.put("a", "1")
     assert texts(await taken(events, 1)) == [("a", b"1")]
+
+
+async def test_writers_wait_for_the_disk_together_and_nobody_is_told_before(tmp_path: Path) -> None:
+    """A synchronous standby that never comes stands for a disk that takes its time."""
+    patient = pgwatch.Timing(response_s=60, poll_s=0.05)
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'pgwatch'"
+    )
+    with PostgresServer(tmp_path) as alone:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(pgwatch.connect(alone.url, timing=patient)) for _ in range(4)
+            ]
+            await clients[0].install()
+            events = clients[3].watch(since=0)
+            admin = await stack.enter_async_context(session(alone.url))
+            await admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            await admin.execute("SELECT pg_reload_conf()")
+            shown = "SELECT current_setting('synchronous_standby_names')"
+            for client in clients:
+                while (await client.link.rows(shown))[0][0] != "nobody":
+                    pass
+            puts = [asyncio.ensure_future(client.put(f"{n}", "x")) for n, client in enumerate(clients[:3])]
+            telling = asyncio.ensure_future(taken(events, 3))
+            async with asyncio.timeout(60):
+                while await admin.fetchval(waits) < 4:  # all three, and the watch that has seen them
+                    pass
+            assert await admin.fetchval("SELECT count(*) FROM pgwatch.revisions") == 3
+            assert not telling.done() and not any(put.done() for put in puts)
+            await admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            await admin.execute("SELECT pg_reload_conf()")
+            assert sorted(await asyncio.gather(*puts)) == [1, 2, 3]
+            assert {event.revision for event in await telling} == {1, 2, 3}
+
+
+async def test_a_writer_killed_before_the_disk_has_its_revision_does_not_hold_it_back(
+    dsn: str, kv: pgwatch.Client
+) -> None:
+    events = kv.watch(since=0)
+    async with session(dsn) as writer:
+        await writer.execute("SET synchronous_commit = off")  # what `write` does, up to where it is killed
+        await writer.execute("SELECT pgwatch.txn('{}', '{}', '{a}', '{x}', '{null}')")
+    assert texts(await taken(events, 1)) == [("a", b"x")]
+
+
+async def test_a_database_of_serializable_transactions_takes_many_writers(server: PostgresServer) -> None:
+    name = server.new_database(next(numbers))
+    url = f"postgresql://gate@127.0.0.1:{server.port}/{name}"
+    async with session(url) as admin:
+        await admin.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(pgwatch.connect(url, timing=QUICK)) for _ in range(4)]
+        await clients[0].install()
+        await asyncio.gather(*(client.put("k", str(n)) for n in range(10) for client in clients))
+        found = await clients[0].get("k")
+        assert found is not None
+        assert (found.version, found.modified) == (40, 40)
+
+
+async def test_tables_of_an_older_version_are_brought_up_to_date(dsn: str, kv: pgwatch.Client) -> None:
+    await kv.put("a", "1")
+    async with session(dsn) as admin:
+        await admin.execute("UPDATE pgwatch.meta SET version = 1; DROP PROCEDURE pgwatch.write")
+    async with pgwatch.connect(dsn, timing=QUICK) as client:
+        with pytest.raises(pgwatch.NotInstalled, match="headgate pgwatch install"):
+            await client.put("a", "2")
+    async with open_store(dsn) as store:  # a gateway's store installs by itself
+        await store.load()
+    assert await kv.put("a", "2") == 2
+    assert [item.value for item in (await kv.get_prefix("a", at=1)).items] == [b"1"]
 
 
 async def test_a_put_inside_a_users_transaction_commits_or_fails_with_it(

@@ -12,10 +12,9 @@ from headgate.pgwatch.errors import Conflict, HistoryLost, NoSuchLease, PgwatchE
 from headgate.pgwatch.link import Link, Timing, install_on
 from headgate.pgwatch.records import Batch, Event, Item, Items, Position, Transition
 
-_TXN = (
-    "SELECT is_done, revision, refused_key, refused_at FROM pgwatch.txn($1::text[], $2::bigint[], $3::text[],"
-    " $4::bytea[], $5::bigint[], $6, $7, $8, $9, $10)"
-)
+_ARGUMENTS = "$1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6, $7, $8, $9, $10"
+_WRITE = f"CALL pgwatch.write({_ARGUMENTS})"
+_TXN = f"SELECT is_done, revision, refused_key, refused_at FROM pgwatch.txn({_ARGUMENTS})"
 Value = bytes | str
 
 
@@ -81,6 +80,22 @@ class Client:
         compare = {} if expected is None else {key: expected}
         return await self.txn(put={key: Put(value, lease)}, compare=compare)
 
+    async def put_many(
+        self, items: Mapping[str, Value], *, lease: int | None = None, at_once: int = 1000
+    ) -> int:
+        """Writes many keys, `at_once` of them in each revision; gives the last one.
+
+        A batch costs little more than one put, which waits for the disk as long. What fails leaves the batches before
+        it written; one revision for all is `txn`.
+        """
+        if at_once < 1:
+            raise ValueError("`at_once` is less than 1")
+        revision = 0
+        pairs = [(key, Put(value, lease)) for key, value in items.items()]
+        for first in range(0, len(pairs), at_once):
+            revision = await self.txn(put=dict(pairs[first : first + at_once]))
+        return revision or await self.txn()
+
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         """Deletes a key; gives the revision, which is no new one where there was no such key."""
         return await self.txn(delete=[key], compare={} if expected is None else {key: expected})
@@ -120,7 +135,7 @@ class Client:
             raise ValueError("a key with a NUL")
         values = [_bytes(one.value) for one in puts.values()]
         rows = await self.link.rows(
-            _TXN,
+            (_WRITE, _TXN),
             list(compare or {}),
             list((compare or {}).values()),
             names,

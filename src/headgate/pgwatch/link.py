@@ -77,7 +77,7 @@ class Link:
             try:
                 async with asyncio.timeout(self.timing.response_s):
                     if self.is_pooled:
-                        async with connection.transaction():
+                        async with connection.transaction(isolation="read_committed"):
                             return await run(connection)
                     return await run(connection)
             except asyncpg.PostgresError as error:
@@ -89,15 +89,19 @@ class Link:
                 self._drop(None)
                 raise
 
-    async def rows(self, sql: str, *arguments: Any) -> list[Any]:
-        """The rows of a statement, which is prepared once a connection; behind a pooler each time, without a name."""
+    async def rows(self, sql: str | tuple[str, str], *arguments: Any) -> list[Any]:
+        """The rows of a statement, which is prepared once a connection; behind a pooler each time, without a name.
+
+        Of two statements the second is for poolers, where the statement is part of a transaction.
+        """
+        direct, pooled = (sql, sql) if isinstance(sql, str) else sql
 
         async def fetch(connection: Any) -> list[Any]:
             if self.is_pooled:
-                return list(await connection.fetch(sql, *arguments))
-            statement = self._statements.get(sql)
+                return list(await connection.fetch(pooled, *arguments))
+            statement = self._statements.get(direct)
             if statement is None:
-                statement = self._statements[sql] = await connection.prepare(sql)
+                statement = self._statements[direct] = await connection.prepare(direct)
             return list(await statement.fetch(*arguments))
 
         return await self.call(fetch)
@@ -177,12 +181,14 @@ class Link:
     async def _settle(self, connection: Any) -> None:
         """What is done once on a new connection."""
         try:
-            async with asyncio.timeout(self.timing.response_s), connection.transaction():
-                self.is_pooled = (
-                    await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
-                )
-                if self.installs and not await connection.fetchval("SELECT to_regclass('pgwatch.pending')"):
-                    await install_on(connection)
+            async with asyncio.timeout(self.timing.response_s):
+                async with connection.transaction():
+                    pid = await connection.fetchval("SELECT pg_backend_pid()")
+                    self.is_pooled = pid != connection.get_server_pid()
+                    if self.installs and not await is_installed(connection):
+                        await install_on(connection)
+                if not self.is_pooled:  # what waits for its turn is to see what was written before it
+                    await connection.execute("SET default_transaction_isolation = 'read committed'")
         except BaseException as error:
             connection.terminate()
             if isinstance(error, asyncio.CancelledError):
@@ -230,6 +236,14 @@ class Link:
                     self._on_cut()
             elif not self.is_connected:
                 self.wake()
+
+
+async def is_installed(connection: Any) -> bool:
+    """Whether the tables and functions are there, and not of an older version."""
+    if not await connection.fetchval("SELECT to_regclass('pgwatch.pending')"):
+        return False
+    version = await connection.fetchval("SELECT version FROM pgwatch.meta")
+    return version is not None and version >= schema.VERSION
 
 
 async def install_on(connection: Any) -> None:

@@ -12,9 +12,10 @@ from headgate.pgwatch.records import Batch, Event, Item, Items, Position, Transi
 MOST_EVENTS_AT_ONCE = 5000
 
 _HEAD = """WITH head AS (
-  SELECT m.epoch, m.oldest, coalesce(r.revision, 0) AS head, coalesce(r.mark, '') AS mark
+  SELECT m.epoch, m.oldest, coalesce(r.revision, 0) AS head, coalesce(r.mark, '') AS mark,
+    pgwatch._flushed(r.at) AS is_flushed
   FROM pgwatch.meta m LEFT JOIN LATERAL (
-    SELECT revision, mark FROM pgwatch.revisions ORDER BY revision DESC LIMIT 1) r ON true)"""
+    SELECT revision, mark, at FROM pgwatch.revisions ORDER BY revision DESC LIMIT 1) r ON true)"""
 _ITEM = "x.key, x.value, x.created, x.modified, x.version, x.lease"
 _EVENT = "x.revision, x.key, x.value, x.created, x.version, x.lease"
 

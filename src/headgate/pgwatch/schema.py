@@ -3,12 +3,19 @@
 How it works: `keys` is the present, `events` every version that a key ever had, `revisions` the transactions. The
 order of revisions is made a fact of commits: whoever allocates one holds an advisory lock of the database until it
 has committed, so a reader that sees a revision sees all below it, and gaps (of transactions that failed) mean
-nothing. `txn` takes the lock first and is meant to be a transaction of its own. `put` and `del` may stand anywhere
-in a transaction of the user's: they only note what is wanted, in `pending`, and a deferred trigger does it at
-commit, so that the lock is held for the moment of the commit and not for the whole of the user's transaction.
+nothing. `txn` takes the lock first and is meant to be a transaction of its own.
+
+The disk is not waited for under the lock. `write` runs `txn` in a transaction whose commit is not flushed, which ends
+the lock, then flushes by an empty transaction; PostgreSQL does that for all who wait in one go. The order of commits is
+that of the log, so a crash loses only revisions from the end, of which no writer was told. Readers are not told of them
+either: `_flushed`, a part of each read, waits until the log is on disk as far as the read has seen.
+
+`put` and `del` may stand anywhere in a transaction of the user's: they only note what is wanted, in `pending`, and a
+deferred trigger does it at commit, so that the lock is held for the moment of the commit (and its flush) and not for
+the whole of the user's transaction.
 """
 
-VERSION = 1
+VERSION = 2
 CHANNEL = "pgwatch"
 LOCK = 0x7067776174636801
 
@@ -22,6 +29,7 @@ CREATE TABLE IF NOT EXISTS pgwatch.meta(
   leases_seen timestamptz NOT NULL DEFAULT clock_timestamp());
 INSERT INTO pgwatch.meta(version, epoch)
   VALUES ({VERSION}, left(md5(random()::text || clock_timestamp()::text), 12)) ON CONFLICT DO NOTHING;
+UPDATE pgwatch.meta SET version = {VERSION} WHERE version < {VERSION};
 CREATE SEQUENCE IF NOT EXISTS pgwatch.revision;
 CREATE TABLE IF NOT EXISTS pgwatch.revisions(
   revision bigint PRIMARY KEY,
@@ -61,38 +69,57 @@ CREATE UNLOGGED TABLE IF NOT EXISTS pgwatch.pending(
 """
 
 WRITING = f"""
-CREATE OR REPLACE FUNCTION pgwatch._notify() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Makes the next revision's number; the lock is held.
+CREATE OR REPLACE FUNCTION pgwatch._next() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  now_at bigint := nextval('pgwatch.revision');
+  newest bigint;
 BEGIN
-  PERFORM pg_notify('{CHANNEL}', NEW.revision::text);
-  RETURN NULL;
+  SELECT max(revision) INTO newest FROM pgwatch.revisions;
+  IF now_at <= newest THEN  -- a sequence that was restored without its tables
+    now_at := newest + 1;
+    PERFORM setval('pgwatch.revision', now_at);
+  END IF;
+  RETURN now_at;
 END $$;
-CREATE OR REPLACE TRIGGER notify AFTER INSERT ON pgwatch.revisions
-  FOR EACH ROW EXECUTE FUNCTION pgwatch._notify();
 
--- Makes a revision; the lock is held. Gives null where nothing would change.
-CREATE OR REPLACE FUNCTION pgwatch._record(
-  names text[], contents bytea[], lease_ids bigint[], author text, note text, mark text)
+-- The events of a revision of one key, and what the key holds from then on.
+CREATE OR REPLACE FUNCTION pgwatch._record_one(name text, content bytea, lease_id bigint)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   now_at bigint;
-  newest bigint;
+  old record;
+BEGIN
+  SELECT k.created, k.modified, k.version INTO old FROM pgwatch.keys k WHERE k.key = name;
+  IF content IS NULL AND NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  now_at := pgwatch._next();
+  INSERT INTO pgwatch.events(revision, key, value, created, version, lease, former)
+    VALUES (now_at, name, content, coalesce(old.created, now_at), coalesce(old.version, 0) + 1, lease_id, old.modified);
+  IF content IS NULL THEN
+    DELETE FROM pgwatch.keys k WHERE k.key = name;
+  ELSIF old.modified IS NULL THEN
+    INSERT INTO pgwatch.keys VALUES (name, content, now_at, now_at, 1, lease_id);
+  ELSE
+    UPDATE pgwatch.keys k SET value = content, modified = now_at, version = old.version + 1, lease = lease_id
+      WHERE k.key = name;
+  END IF;
+  RETURN now_at;
+END $$;
+
+-- The same of many keys.
+CREATE OR REPLACE FUNCTION pgwatch._record_many(names text[], contents bytea[], lease_ids bigint[])
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  now_at bigint;
 BEGIN
   IF NOT EXISTS (
     SELECT FROM unnest(names, contents) w(key, value) LEFT JOIN pgwatch.keys k USING (key)
     WHERE w.value IS NOT NULL OR k.key IS NOT NULL) THEN
     RETURN NULL;
   END IF;
-  IF EXISTS (
-    SELECT FROM unnest(lease_ids) w(lease) LEFT JOIN pgwatch.leases l USING (lease)
-    WHERE w.lease IS NOT NULL AND l.lease IS NULL) THEN
-    RAISE EXCEPTION 'there is no such lease' USING ERRCODE = 'PW002';
-  END IF;
-  now_at := nextval('pgwatch.revision');
-  SELECT max(revision) INTO newest FROM pgwatch.revisions;
-  IF now_at <= newest THEN  -- a sequence that was restored without its tables
-    now_at := newest + 1;
-    PERFORM setval('pgwatch.revision', now_at);
-  END IF;
+  now_at := pgwatch._next();
   INSERT INTO pgwatch.events(revision, key, value, created, version, lease, former)
     SELECT now_at, w.key, w.value, coalesce(k.created, now_at), coalesce(k.version, 0) + 1, w.lease, k.modified
     FROM unnest(names, contents, lease_ids) w(key, value, lease) LEFT JOIN pgwatch.keys k USING (key)
@@ -104,11 +131,39 @@ BEGIN
     FROM pgwatch.events e WHERE e.revision = now_at AND e.value IS NOT NULL
     ON CONFLICT (key) DO UPDATE SET value = excluded.value, modified = excluded.modified,
       version = excluded.version, lease = excluded.lease;
-  INSERT INTO pgwatch.revisions VALUES (
-    now_at, coalesce(mark, left(md5(random()::text || now_at::text), 12)), clock_timestamp(),
-    coalesce(author, ''), coalesce(note, ''));
   RETURN now_at;
 END $$;
+
+-- Makes a revision and wakes those who listen; the lock is held. Gives null where nothing would change.
+CREATE OR REPLACE FUNCTION pgwatch._record(
+  names text[], contents bytea[], lease_ids bigint[], author text, note text, mark text)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  now_at bigint;
+  lease_id bigint;
+BEGIN
+  FOREACH lease_id IN ARRAY lease_ids LOOP
+    IF lease_id IS NOT NULL THEN  -- apart, since a condition with a query is a query
+      IF NOT EXISTS (SELECT FROM pgwatch.leases l WHERE l.lease = lease_id) THEN
+        RAISE EXCEPTION 'there is no such lease' USING ERRCODE = 'PW002';
+      END IF;
+    END IF;
+  END LOOP;
+  IF cardinality(names) = 1 THEN
+    now_at := pgwatch._record_one(names[1], contents[1], lease_ids[1]);
+  ELSE
+    now_at := pgwatch._record_many(names, contents, lease_ids);
+  END IF;
+  IF now_at IS NOT NULL THEN
+    INSERT INTO pgwatch.revisions VALUES (
+      now_at, coalesce(mark, left(md5(random()::text || now_at::text), 12)), clock_timestamp(),
+      coalesce(author, ''), coalesce(note, ''));
+    PERFORM pg_notify('{CHANNEL}', now_at::text);
+  END IF;
+  RETURN now_at;
+END $$;
+DROP TRIGGER IF EXISTS notify ON pgwatch.revisions;  -- of version 1
+DROP FUNCTION IF EXISTS pgwatch._notify();
 
 -- Compares and writes, as a transaction of its own. An expected revision of 0 means: there is no such key.
 -- Of keys that begin with a text of `prefixes`, none may be newer than `unchanged_since`.
@@ -127,15 +182,16 @@ BEGIN
       RETURN;
     END IF;
   END IF;
-  SELECT c.key, coalesce(k.modified, 0) INTO refused_key, refused_at
-    FROM unnest(expected_keys, expected_revisions) c(key, expected) LEFT JOIN pgwatch.keys k USING (key)
-    WHERE coalesce(k.modified, 0) <> c.expected LIMIT 1;
-  IF NOT FOUND AND unchanged_since IS NOT NULL THEN
+  IF cardinality(expected_keys) > 0 THEN
+    SELECT c.key, coalesce(k.modified, 0) INTO refused_key, refused_at
+      FROM unnest(expected_keys, expected_revisions) c(key, expected) LEFT JOIN pgwatch.keys k USING (key)
+      WHERE coalesce(k.modified, 0) <> c.expected LIMIT 1;
+    is_done := NOT FOUND;
+  END IF;
+  IF is_done AND unchanged_since IS NOT NULL THEN
     SELECT NULL, max(e.revision) INTO refused_key, refused_at FROM pgwatch.events e
       WHERE e.revision > unchanged_since AND starts_with(e.key, unchanged_prefix);
     is_done := refused_at IS NULL;
-  ELSE
-    is_done := NOT FOUND;
   END IF;
   IF is_done THEN
     revision := pgwatch._record(names, contents, lease_ids, author, note, transaction_mark);
@@ -143,6 +199,50 @@ BEGIN
   IF revision IS NULL THEN
     SELECT coalesce(max(r.revision), 0) INTO revision FROM pgwatch.revisions r;
   END IF;
+END $$;
+
+-- The same as a transaction of its own that ends the lock before it is flushed; to be called outside of any other.
+CREATE OR REPLACE PROCEDURE pgwatch.write(
+  expected_keys text[], expected_revisions bigint[], names text[], contents bytea[], lease_ids bigint[],
+  author text, note text, transaction_mark text, unchanged_prefix text, unchanged_since bigint,
+  INOUT is_done boolean DEFAULT NULL, INOUT revision bigint DEFAULT NULL,
+  INOUT refused_key text DEFAULT NULL, INOUT refused_at bigint DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('synchronous_commit', 'off', true);
+  SELECT t.* INTO is_done, revision, refused_key, refused_at FROM pgwatch.txn(
+    expected_keys, expected_revisions, names, contents, lease_ids, author, note, transaction_mark,
+    unchanged_prefix, unchanged_since) t;
+  COMMIT;
+  PERFORM pgwatch._flush();
+END $$;
+-- The commit of the surrounding transaction writes the log to disk up to here, as `synchronous_commit` says.
+CREATE OR REPLACE FUNCTION pgwatch._flush() RETURNS void LANGUAGE sql AS $$
+  SELECT pg_logical_emit_message(true, 'pgwatch', '');
+$$;
+-- Waits until what the calling statement sees is on disk, and on the synchronous standbys. The newest revision was made
+-- at `newest_at`; old ones are there, as nothing waits longer than three times `wal_writer_delay` (10 s at most).
+CREATE OR REPLACE FUNCTION pgwatch._flushed(newest_at timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  seen pg_lsn;
+BEGIN
+  IF newest_at IS NULL OR newest_at < clock_timestamp() - interval '40 s'
+    OR current_setting('synchronous_commit') = 'off' THEN
+    RETURN true;
+  END IF;
+  IF current_setting('synchronous_standby_names') <> '' THEN
+    PERFORM pgwatch._flush();
+    RETURN true;
+  END IF;
+  seen := pg_current_wal_insert_lsn();
+  FOR turn IN 1..10 LOOP  -- a writer is about to flush
+    IF pg_current_wal_flush_lsn() >= seen THEN
+      RETURN true;
+    END IF;
+    PERFORM pg_sleep(0.0005);
+  END LOOP;
+  PERFORM pgwatch._flush();  -- or has gone
+  RETURN true;
 END $$;
 
 -- Notes what is to be written when the surrounding transaction commits.
