@@ -23,7 +23,7 @@ from headgate.cli.app import app
 from headgate.cli.failing import EXIT_CODES
 from headgate.config.model import GatewayConfig
 from headgate.config.settings import Settings
-from headgate.config.units import shown_duration
+from headgate.config.units import Duration, Size, shown_duration
 from headgate.phases import PHASES
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -62,12 +62,12 @@ def kind(annotation: Any) -> str:
 
 def written(model: type[Settings], name: str, field: FieldInfo) -> str:
     """The type of a field; times and sizes by their own names."""
-    source = next(
-        c.__annotations__[name] for c in model.__mro__ if name in vars(c).get("__annotations__", {})
-    )
-    for alias, text in (("Duration", "time"), ("Size", "size")):
-        if str(source).startswith(alias):
-            return text + (" or null" if "None" in str(source) else "")
+    owner = next(c for c in model.__mro__ if name in vars(c).get("__annotations__", {}))
+    source = typing.get_type_hints(owner, include_extras=True)[name]
+    given = typing.get_args(source) if typing.get_origin(source) in (typing.Union, types.UnionType) else ()
+    for alias, text in ((Duration, "time"), (Size, "size")):
+        if source == alias or alias in given:
+            return text + (" or null" if type(None) in given else "")
     return kind(field.annotation)
 
 

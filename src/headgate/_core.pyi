@@ -969,6 +969,9 @@ def require_fips() -> None:
 def check(snapshot: str, /) -> None:
     """Builds the tables of a snapshot and discards them; ValueError says what is wrong with it."""
 
+def read_yaml(text: str, /) -> Any:
+    """The values of the one document in a text; ValueError if it is no YAML, or has anchors, tags or merge keys."""
+
 _Fields = _HasItems | Iterable[tuple[str, str]]
 _FetchBody = bytes | bytearray | memoryview | str | AsyncIterable[bytes]
 

@@ -8,6 +8,7 @@
 //! | [`fetch`] | requests that Python code makes, their responses, what may fail; commands to Redis |
 //! | [`views`] | what hooks see of an exchange or a connection, and how long it is usable |
 //! | [`calls`] | the table of hooks, one call of one, and what it returned as the engine's verdict |
+//! | [`yaml`] | plain YAML as Python's values |
 //! | [`virtual_client`] | for tests: a client in memory |
 //! | [`core`] | the loop as asyncio's selector calls it, and the worker's controls |
 
@@ -19,6 +20,7 @@ mod interpreter;
 mod memory;
 mod views;
 mod virtual_client;
+mod yaml;
 
 use pyo3::prelude::*;
 
@@ -81,6 +83,8 @@ mod _core {
     use crate::views::upstream::{ServerView, UpstreamView};
     #[pymodule_export]
     use crate::views::websocket::{WebSocket, WebSocketMessage};
+    #[pymodule_export]
+    use crate::yaml::read_yaml;
 
     /// The cells that a zone must have at least.
     #[pymodule_export]

@@ -105,13 +105,22 @@ def read_text(path: FilePath) -> str:
 
 
 def _read_yaml(text: str, file: str) -> Any:
-    # Imported here, since a gateway written in Python needs no YAML.
-    import yaml
-
-    from ._yaml import load
+    # Imported here, since a gateway written in Python needs no YAML, and most YAML no library for all of it.
+    from headgate._core import read_yaml
 
     try:
-        return load(text)
+        return read_yaml(text)
+    except ValueError:
+        return _read_any_yaml(text, file)
+
+
+def _read_any_yaml(text: str, file: str) -> Any:
+    import yaml
+
+    from ._yaml import load_with_lines
+
+    try:
+        return load_with_lines(text)[0]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
@@ -135,9 +144,14 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str, where: Where) -> ConfigE
 
 
 def _yaml_lines(text: str) -> Lines:
+    import yaml
+
     from ._yaml import load_with_lines
 
-    return load_with_lines(text)[1]
+    try:
+        return load_with_lines(text)[1]
+    except yaml.YAMLError:  # what YAML 1.2 allows and libyaml does not
+        return {}
 
 
 def _read_toml(text: str, file: str) -> Any:

@@ -32,7 +32,6 @@ PRELOADED = {
         # the file that a gateway of data alone is read from
         "headgate.compile.documents",
         "headgate.compile.sources",
-        "headgate.config._yaml",
     ],
 }
 LEFT_TO_THE_SUPERVISOR = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)

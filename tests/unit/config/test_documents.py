@@ -1,13 +1,15 @@
 """Documents: values and lines of YAML, TOML and JSON."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headgate._core import read_yaml
 from headgate.config._yaml import load, load_with_lines
 from headgate.config.documents import Document, _json_lines, read_document
 from headgate.config.errors import ConfigError, Where
@@ -129,7 +131,7 @@ _PLAIN = st.recursive(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c", "d"]), _PLAIN), max_size=4))
-def test_plain_yaml_read_from_events_is_what_the_tree_of_nodes_gives(pairs: list[tuple[str, str]]) -> None:
+def test_plain_yaml_read_by_the_engine_is_what_the_tree_of_nodes_gives(pairs: list[tuple[str, str]]) -> None:
     text = "".join(f"{name}: {value}\n" for name, value in pairs)
     try:
         values = load_with_lines(text)[0]
@@ -139,6 +141,79 @@ def test_plain_yaml_read_from_events_is_what_the_tree_of_nodes_gives(pairs: list
         assert str(refused.value) == str(error)
     else:
         assert repr(load(text)) == repr(values)
+
+
+_PIECES = [
+    *[
+        "a",
+        "b",
+        ": ",
+        ":",
+        "- ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        " ",
+        "'x y'",
+        '"q\\n"',
+        '"\\u00e9"',
+        " # c",
+        "|",
+        "|-",
+        ">",
+        "|2",
+    ],
+    *[
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        "? ",
+        "~",
+        "0x1F",
+        "1.5",
+        "true",
+        "<<",
+        "é",
+        "%",
+        "http://x:80",
+        "key: v",
+        "- k: v",
+    ],
+    *[
+        "---\n",
+        "...",
+        "!",
+        "&",
+        "*",
+        "''",
+        '"a\\\n  b"',
+        "it''s",
+        "1_0",
+        "-0",
+        "12345678901234567890",
+        "t: {a: b}",
+        "\t",
+    ],
+]
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(_PIECES), max_size=14).map("".join))
+def test_both_readers_of_yaml_agree_on_what_both_take(text: str) -> None:
+    try:
+        values = load_with_lines(text)[0]
+    except yaml.YAMLError:
+        return
+    with contextlib.suppress(ValueError):
+        assert repr(read_yaml(text)) == repr(values)
+
+
+def test_a_refusal_in_a_file_whose_lines_cannot_be_found_names_the_file(folder: Path) -> None:
+    found = document(folder, "a.yaml", "...\nroutes: []\n")  # which YAML 1.2 allows, and libyaml does not
+    assert found.values == {"routes": []}
+    assert found.locate(("routes",)) == Where(str(folder / "a.yaml"))
 
 
 @pytest.mark.parametrize(
