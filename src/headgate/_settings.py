@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 from ._caller import caller
+from ._decorators import _reference
 from ._parts import Parts
 from .background.background import Background
 from .config.acme import AcmeOptions
 from .config.background import BackgroundOptions
+from .config.errors import ConfigError
 from .config.hooks import OnError
 from .config.http2 import Http2Options
 from .config.limits import LimitsOptions, TimeoutsOptions
 from .config.model import GatewayConfig
 from .config.path import PathOptions
+from .config.resolvers import Resolver, add_resolver
 from .config.tracing import TracingOptions
 from .config.websocket import WebSocketOptions
 from .metrics import Memory, Metrics
+
+F = TypeVar("F", bound=Resolver)
 
 
 class GatewayMetrics(Metrics):
@@ -181,6 +186,24 @@ class GatewaySettings:
     ) -> None:
         """Says what the consumers of a group have in common; a consumer names its groups."""
         self._set("consumer_groups", {name: said({"labels": labels, "plugin_sets": plugin_sets})})
+
+    def secrets(self, scheme: str) -> Callable[[F], F]:
+        """Registers a function, sync or async, that fetches secrets: with `@gate.secrets("vault")`, the secret
+        `vault:a/b` is what the function returns for `"a/b"`. It must come before what uses such secrets.
+
+        It is called when settings are loaded, in each process that loads them, with a time limit of 10 s.
+        """
+        where = caller()
+
+        def register(function: F) -> F:
+            try:
+                add_resolver(scheme, function)
+                self._set("secret_resolvers", {scheme: _reference(function)})
+            except ConfigError as error:
+                raise error.at(where) from None
+            return function
+
+        return register
 
     def store(self, url: str) -> None:
         """Follows the configuration in a store as well, such as `"sqlite:///var/lib/headgate/config.db"`."""

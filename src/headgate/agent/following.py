@@ -188,6 +188,7 @@ class Follower:
 
     def _applied(self, built: Built) -> None:
         self.in_force, self.not_applied = built, None
+        self._link.tell_secret_files()
         self._keep()
         self.applied()
 

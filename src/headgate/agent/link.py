@@ -12,8 +12,10 @@ from headgate.control import memory
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.commands import GetStatus, Status
 from headgate.control.records import Message
+from headgate.control.resource_messages import SecretFiles
 from headgate.stores import StoreUnavailable
 from headgate.worker.loaded import Loaded
+from headgate.worker.source import secret_files
 
 REPLY_LIMIT_S = 120.0
 
@@ -29,6 +31,7 @@ class Link:
         self._channel, self._closed = channel, closed
         self._replies: dict[type[Message], asyncio.Future[Message]] = {}
         self._status_lock = asyncio.Lock()
+        self._secret_files = SecretFiles(files=[])
 
     def begin(self) -> None:
         """From here on the channel does not block."""
@@ -38,6 +41,12 @@ class Link:
     def lend(self, resources: object) -> None:
         """Gives what workers load with the file."""
         self._send_memory(messages.Resources(), [memory.written("resources", resources)])
+
+    def tell_secret_files(self) -> None:
+        """Says which files secrets were read from, if these are others than before."""
+        if (message := secret_files()) != self._secret_files:
+            self._secret_files = message
+            self._channel.send(message)
 
     def say(self, message: Message) -> None:
         """Sends a message without a reply."""

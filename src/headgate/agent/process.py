@@ -114,6 +114,7 @@ class Agent:
         async with store:
             built = await self._first(base, store, known)
             self._link.begin()
+            self._link.tell_secret_files()
             if start.waits_for_lock:
                 await self._take_folder(SUCCESSOR_LOCK_LIMIT_S)
             follower = Follower(base, store, self._link, self._folder, built)

@@ -17,6 +17,7 @@ from headgate.config.hooks import BodyHookConfig, PluginConfig
 from headgate.config.listeners import ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from headgate.config.model import GatewayConfig
 from headgate.config.plugin_sets import PluginSetConfig
+from headgate.config.resolvers import add_resolver
 from headgate.config.routes import RouteConfig
 from headgate.config.settings import Settings
 from headgate.gateway import Gateway
@@ -28,12 +29,15 @@ from headgate.route import Route, Upstream
 from .explaining import problem
 from .plugin_names import reference_of
 
+RESOLVERS = "secret_resolvers"
+
 
 def gateway_of_document(document: Document, folder: Path) -> Gateway:
     """The gateway; raises `ConfigError` with the line of what is wrong."""
+    finder = Finder(folder, document.locate)
+    _take_resolvers(document, finder)
     config = GatewayConfig.parse(document.values, locate=document.locate, is_in_file=True)
     document.values.clear()  # the model has it all, and there may be much
-    finder = Finder(folder, document.locate)
     gate = Gateway()
     parts = gate._parts
     parts.adopt(config, folder, document.locate)
@@ -57,6 +61,19 @@ def gateway_of_document(document: Document, folder: Path) -> Gateway:
     for name, plugins in config.plugin_sets.items():
         take_plugin_set(gate, name, plugins, document, finder)
     return gate
+
+
+def _take_resolvers(document: Document, finder: Finder) -> None:
+    """Finds the functions that fetch secrets, before anything that may hold a secret is read."""
+    given = {key: document.values[key] for key in (RESOLVERS,) if key in document.values}
+    if not given:
+        return
+    for scheme, reference in GatewayConfig.parse(given, locate=document.locate).secret_resolvers.items():
+        path = (RESOLVERS, scheme)
+        try:
+            add_resolver(scheme, finder.find(reference, path))
+        except ConfigError as error:
+            raise error.at(document.locate(path)) from None
 
 
 def _listener(config: ListenerConfig, path: ConfigPath, document: Document, finder: Finder) -> Listener:

@@ -12,7 +12,7 @@ from .admin import AdminConfig, leads_to
 from .background import BackgroundConfig
 from .consumers import CONSUMER_NAME, ConsumerConfig, ConsumerGroupConfig, credentials
 from .errors import ConfigError, suggestion
-from .hooks import HooksConfig, OnError, PluginConfig
+from .hooks import HooksConfig, OnError, PluginConfig, Reference
 from .http2 import Http2Config
 from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
@@ -164,6 +164,13 @@ class GatewayConfig(Settings):
         ),
     )
     admin: AdminConfig | None = Field(default=None, description="The Admin API; null: disabled.")
+    secret_resolvers: dict[str, Reference] = Field(
+        default_factory=dict,
+        description=(
+            "Functions that fetch secrets, as `module:name`, by the scheme of references: with `vault: "
+            'my_vault:read`, the secret `vault:a/b` is what `read("a/b")` returns, or awaits.'
+        ),
+    )
     state_folder: str | None = Field(
         default=None,
         min_length=1,

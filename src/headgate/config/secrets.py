@@ -1,6 +1,7 @@
 """Secrets: values that no log, error, status or diff shows, given in place or by reference.
 
-How it works: `env:NAME` reads a variable, `file:/path` the first line of a file. A secret is known by its type, so
+How it works: `env:NAME` reads a variable, `file:/path` a file without its last line end; a function of the user's may
+read other references (`resolvers`). A secret is known by its type, so
 that it is masked wherever the model is shown, whatever its key is called.
 """
 
@@ -8,11 +9,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
 from .errors import ConfigError, nearest
+from .resolvers import fetched, is_resolved
 
 MASK = "**********"
 """What is shown in place of a secret. As a value it is refused: it would take the secret's place."""
@@ -20,9 +22,26 @@ MASK = "**********"
 LONGEST_SECRET_BYTES = 64 * 1024
 
 
+class FileRead(NamedTuple):
+    """A file that a secret was read from, as it was then."""
+
+    path: str
+    modified_ns: int
+    inode: int
+    bytes: int
+
+
+_FILES: dict[str, FileRead] = {}
+
+
+def files_read() -> list[FileRead]:
+    """The files that this process has read secrets from."""
+    return list(_FILES.values())
+
+
 def is_reference(text: str) -> bool:
     """Whether a secret says where it is, which may be shown."""
-    return text.startswith(("env:", "file:"))
+    return text.startswith(("env:", "file:")) or is_resolved(text)
 
 
 def resolved(text: str) -> str:
@@ -38,7 +57,9 @@ def resolved(text: str) -> str:
                 hint=f"did you mean `{near}`?" if near and near != rest else None,
             )
         return os.environ[rest]
-    return _of_file(Path(rest)) if scheme == "file" else text
+    if scheme == "file":
+        return _of_file(Path(rest))
+    return fetched(text) if is_resolved(text) else text
 
 
 def _of_file(path: Path) -> str:
@@ -46,6 +67,7 @@ def _of_file(path: Path) -> str:
         raise ConfigError(f"the secret file `{path}` is a relative path", hint="write `file:/full/path`")
     try:
         with path.open("rb") as file:
+            found = os.fstat(file.fileno())
             data = file.read(LONGEST_SECRET_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
@@ -58,6 +80,7 @@ def _of_file(path: Path) -> str:
         raise ConfigError(f"the secret file `{path}` is not UTF-8") from None
     if not text:
         raise ConfigError(f"the secret file `{path}` is empty")
+    _FILES[str(path)] = FileRead(str(path), found.st_mtime_ns, found.st_ino, found.st_size)
     return text
 
 

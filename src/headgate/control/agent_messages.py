@@ -8,6 +8,7 @@
 | Resources         | agent, supervisor    | loaded: with the resources in a memfd                                 |
 | AgentReady        | agent, supervisor    | it serves the Admin API                                               |
 | AgentFailed       | agent, supervisor    | it could not start; it exits afterwards                               |
+| SecretFiles       | agent, supervisor    | files that secrets were read from, if these are others than before    |
 | Propose           | agent, supervisor    | another configuration: what it comes to, and its resources, in memfds |
 | ProposalPrepared  | supervisor, agent    | every worker could apply it, or why one could not                     |
 | Accept            | agent, supervisor    | it is in the store: apply it                                          |
@@ -21,7 +22,7 @@ from typing import Any
 from headgate.control.commands import GetStatus, Status
 from headgate.control.messages import Change
 from headgate.control.records import Message, MessageKinds
-from headgate.control.resource_messages import NodeSettings
+from headgate.control.resource_messages import NodeSettings, SecretFiles
 
 PROPOSAL_LIMIT_S = 30.0
 """For an agent to say what becomes of its proposal."""
@@ -92,4 +93,6 @@ class ProposalApplied(Message):
 
 
 TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status])
-FROM_AGENT = MessageKinds([Resources, AgentReady, AgentFailed, Propose, Accept, Withdraw, GetStatus])
+FROM_AGENT = MessageKinds(
+    [Resources, AgentReady, AgentFailed, Propose, Accept, Withdraw, GetStatus, SecretFiles]
+)

@@ -7,6 +7,7 @@
 | DictionaryOpened  | supervisor | the response, with the dictionary's descriptor                         |
 | GetResources      | worker     | while it loads: the resources beside the file (`resource_messages`)    |
 | ResourcesLent     | supervisor | the response, with the resources in a memfd                            |
+| SecretFiles       | worker     | loaded: the files that secrets were read from                          |
 | Offer             | worker     | loaded, if `Start` asks for that: with what it has loaded in a memfd    |
 | Proceed           | supervisor | workers that serve cannot take it: serve it yourself                   |
 | Prepared          | worker     | `startup` hooks done; with the memory for its stacks                   |
@@ -37,7 +38,7 @@ import signal
 from typing import Any
 
 from headgate.control.records import Message, MessageKinds, Record
-from headgate.control.resource_messages import GetResources, ResourcesLent
+from headgate.control.resource_messages import GetResources, ResourcesLent, SecretFiles
 
 DUMP_SIGNAL = signal.SIGRTMIN
 """Has a worker write its Python stacks into the memory that came with `Prepared`."""
@@ -326,6 +327,7 @@ FROM_WORKER = MessageKinds(
     [
         OpenDictionary,
         GetResources,
+        SecretFiles,
         Prepared,
         Offer,
         Ready,

@@ -1,4 +1,4 @@
-"""What a worker asks the supervisor while it loads a file with a `store` or `admin`, and what it gets."""
+"""What a worker and the supervisor tell each other while it loads: resources, and files that secrets are read from."""
 
 from headgate.control.records import Message, Record
 
@@ -24,3 +24,21 @@ class ResourcesLent(Message):
     """They come along in a memfd, unless there is an error."""
 
     error: str | None = None
+
+
+class SecretFile(Record):
+    """A file that a secret was read from, as it was then."""
+
+    path: str
+    modified_ns: int
+    inode: int
+    bytes: int
+
+
+class SecretFiles(Message):
+    """Files that secrets were read from by a worker or the agent, all of them or the first `MOST_SECRET_FILES`."""
+
+    files: list[SecretFile]
+
+
+MOST_SECRET_FILES = 500

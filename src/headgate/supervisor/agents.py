@@ -23,7 +23,7 @@ from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.commands import GetStatus
 from headgate.control.reactor import Timer
 from headgate.control.records import Message, MessageError
-from headgate.control.resource_messages import NodeSettings, ResourcesLent
+from headgate.control.resource_messages import NodeSettings, ResourcesLent, SecretFiles
 from headgate.supervisor.backoff import exits_in_a_row, restart_delay_s
 from headgate.supervisor.listeners import BindError
 from headgate.supervisor.proposals import POSTPONED, Proposals
@@ -64,9 +64,14 @@ class Agents:
     """Starts the agent, lends its resources to workers, carries its proposals."""
 
     def __init__(
-        self, state: State, proposals: Proposals, status: Callable[[Callable[[Message], None]], None]
+        self,
+        state: State,
+        proposals: Proposals,
+        status: Callable[[Callable[[Message], None]], None],
+        secret_files: Callable[[SecretFiles], None],
     ) -> None:
         self._state, self._proposals, self._status = state, proposals, status
+        self._secret_files = secret_files
         proposals.reply = self._reply
         self._agent: AgentProcess | None = None
         self._all: list[AgentProcess] = []
@@ -202,6 +207,8 @@ class Agents:
                 self._proposals.accept()
             case messages.Withdraw():
                 self._proposals.withdraw()
+            case SecretFiles():
+                self._secret_files(message)
             case GetStatus():
                 self._status(self._reply)
 

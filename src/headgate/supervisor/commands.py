@@ -129,6 +129,11 @@ class Commands:
         self._generations.begin(respond)
         return None
 
+    def reload_for_itself(self) -> None:
+        """Reloads where nobody has asked for it, and nobody waits."""
+        if not self._reload_again and not self._state.stopping:
+            self.reload(_log_only)
+
     def reload_if_asked_meanwhile(self) -> None:
         """Does what was asked for during a reload."""
         if waiting := self._reload_again:

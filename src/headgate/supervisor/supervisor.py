@@ -7,12 +7,13 @@ for), `heartbeats` (workers that hang). They share the `state`.
 import logging
 import os
 import signal
+from functools import partial
 
 from headgate.control import commands, messages, runtime
 from headgate.control.channel import ChannelClosed
 from headgate.control.endpoint import Endpoint
 from headgate.control.records import Message, MessageError
-from headgate.control.resource_messages import GetResources
+from headgate.control.resource_messages import GetResources, SecretFiles
 from headgate.control.signals import Intent, SignalPipe
 from headgate.supervisor import pid_file
 from headgate.supervisor.agents import Agents
@@ -21,6 +22,7 @@ from headgate.supervisor.exits import Exits
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.heartbeats import Heartbeats
 from headgate.supervisor.proposals import Proposals
+from headgate.supervisor.secret_files import SecretFileWatch
 from headgate.supervisor.settings import RunSettings
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Generation, WorkerProcess
@@ -46,7 +48,10 @@ class Supervisor:
         self._commands = Commands(
             self._state, self._generations, stopped=self._end_if_alone, replaced=self._close_endpoint
         )
-        self._agents = Agents(self._state, self._proposals, self._commands.tell_status)
+        self._secrets = SecretFileWatch(self._state.reactor, self._commands.reload_for_itself)
+        self._agents = Agents(
+            self._state, self._proposals, self._commands.tell_status, partial(self._secrets.told, "agent")
+        )
         self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None
@@ -102,6 +107,8 @@ class Supervisor:
                 generations.open_dictionary(worker, generation, message)
             case GetResources(settings=settings):
                 self._agents.lend(worker, generation, settings)
+            case SecretFiles():
+                self._secrets.told("workers", message)
             case messages.Prepared():
                 generations.prepared(worker, generation, message, descriptors[0] if descriptors else None)
             case messages.Ready():

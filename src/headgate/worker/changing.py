@@ -18,6 +18,7 @@ from headgate._hook_checks import HookSpec
 from headgate.compile.guards import Guard, guard
 from headgate.compile.names import CannotTake, Names, made_plugin
 from headgate.compile.sources import Sources
+from headgate.config.resolvers import forget_fetched
 from headgate.plugin import Plugin
 from headgate.worker.loaded import Loaded
 
@@ -114,6 +115,7 @@ class Changes:
                 raise CannotTake(f"the `{phase}` hooks differ")
 
     def _made(self, told: dict[str, Any]) -> Version:
+        forget_fetched()  # what is made anew here may be so for its secret
         known = self.current.plugins
         plugins = {
             name: known[name] if name in known else made_plugin(name, one, self._names.calls)

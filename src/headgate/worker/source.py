@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from headgate.control.cpus import usable_cpus
-from headgate.control.resource_messages import NodeSettings
+from headgate.control.resource_messages import MOST_SECRET_FILES, NodeSettings, SecretFile, SecretFiles
 from headgate.worker.loaded import Loaded, compiled
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ def load(source: Source, ask: Ask | None = None) -> Loaded:
 
         gateway = Merged(gateway, ask(settings)).gateway
     return loaded_gateway(gateway, Path(file), begun_ns)
+
+
+def secret_files() -> SecretFiles:
+    """The files that this process has read secrets from."""
+    from headgate.config.secrets import files_read
+
+    return SecretFiles(files=[SecretFile(**one._asdict()) for one in files_read()[:MOST_SECRET_FILES]])
 
 
 def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:

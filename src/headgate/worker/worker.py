@@ -27,7 +27,7 @@ from headgate.worker import start
 from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, Controls, Refused, Told, read_told
 from headgate.worker.loaded import Loaded
 from headgate.worker.loop import Loop
-from headgate.worker.source import Source, load
+from headgate.worker.source import Source, load, secret_files
 from headgate.worker.start import StartFailed, summary
 from headgate.worker.watchdog import Watchdog
 
@@ -355,6 +355,10 @@ def _load(channel: Channel, source: Source) -> Loaded:
     loaded = load(source, ask)
     if loaded.background:
         _ = loaded.background.node.memory  # opened now: the supervisor is not asked later
+    if "file" in source:
+        message = secret_files()
+        if message.files:
+            channel.send(message)
     shared.OPENER.set(shared.too_late)
     return loaded
 

@@ -45,6 +45,7 @@ SEEN: dict[str, dict[str, str]] = {
         "server_timing": "test_hook_times::server_timing_tells_each_hook_the_server_and_the_whole",
         "watchdog": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",
         "error_log": f"{HERE}::error_log_to_a_file_at_a_level",
+        "secret_resolvers": "unit/config/test_resolvers::a_file_names_its_functions",
         "consumer_groups": f"{SETS}::a_set_is_used_where_it_is_named",
         "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
         "consumers": "test_consumers::key_auth_takes_the_keys_of_consumers",
