@@ -47,12 +47,14 @@ pub struct Upstream {
     pub client_address: Option<ClientAddress>,
     /// Where requests wait, if a server is bounded.
     pub queue: Option<Queue>,
-    spec: spec::Upstream,
-    balancer: RefCell<Balancer>,
+    pub(crate) spec: spec::Upstream,
+    pub(crate) balancer: RefCell<Balancer>,
     hash_on: HashOn,
     /// Whether servers are chosen by how long they take.
     is_timed: bool,
     standings: Standings,
+    /// Servers that are new among others that served already, until the first choice.
+    pub(crate) newcomers: RefCell<Vec<usize>>,
     pub(crate) retry_rule: Option<RetryRule>,
     /// The cell that counts what is on all its servers, where that decides.
     pub(crate) total_cell: Option<u32>,
@@ -70,7 +72,7 @@ pub struct Server {
     /// Its cell in the shared zone: requests now on it.
     pub cell: u32,
     /// Its idle connections.
-    pub pool: Pool,
+    pub pool: Rc<Pool>,
     /// Its connections where it speaks HTTP/2.
     pub http2: Option<Rc<SharedConnections>>,
     /// Something failed since its last response.
@@ -172,6 +174,7 @@ impl Upstream {
             spec: spec.clone(),
             balancer: RefCell::new(balancer(balance, hash, spec)),
             standings: Standings::new(spec),
+            newcomers: RefCell::default(),
             total_cell: total_cell(is_bounded, retry_rule.as_ref(), &spec.name, cell),
             retry_rule,
             hash_on,
@@ -194,6 +197,7 @@ impl Upstream {
             metrics,
         };
         self.standings.refresh(&self.balancer, now_ms, metrics);
+        self.introduce(now_ms);
         self.balancer.borrow_mut().pick(now_ms, key, &loads, tried)
     }
 
@@ -233,6 +237,7 @@ impl Upstream {
 
     /// How its servers are now, in the order listed.
     pub fn loads(&self, now_ms: u64, metrics: &Metrics) -> Vec<Load> {
+        self.standings.refresh(&self.balancer, now_ms, metrics);
         let balancer = self.balancer.borrow();
         (self.servers.iter().zip(&self.spec.servers).enumerate())
             .map(|(index, (server, spec))| Load {
@@ -319,7 +324,7 @@ impl Server {
             host: without_default_port(&spec.address, spec.tls).to_owned(),
             address: spec.connect.as_ref().unwrap_or(&spec.address).parse()?,
             cell,
-            pool: Pool::default(),
+            pool: Rc::default(),
             http2: (upstream.protocol == spec::UpstreamProtocol::H2)
                 .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
             has_failed: Cell::new(false),
@@ -334,7 +339,7 @@ impl Server {
     }
 
     /// Whether the files behind it are as they were when it was built.
-    fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
     }
 }

@@ -12,6 +12,7 @@ mod dial_log;
 mod dialer;
 mod dialer_parts;
 mod failed_by;
+mod following;
 mod group;
 mod hash_on;
 pub mod http2;

@@ -67,6 +67,18 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
 }
 
+impl Upstream {
+    /// Whether connections that `other` has made are such as this one makes.
+    pub(crate) fn connects_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.protocol == other.protocol
+            && self.grpc_web == other.grpc_web
+            && self.proxy_protocol == other.proxy_protocol
+            && self.source == other.source
+            && self.tls == other.tls
+    }
+}
+
 /// Who is ejected: see [`OutlierSpec`].
 #[derive(Deserialize, Debug, Clone, PartialEq)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from .addresses import parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .errors import ConfigError
+from .health import HealthConfig
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .outliers import OutlierConfig
 from .retries import RetriesConfig
@@ -107,6 +108,10 @@ class UpstreamConfig(BalancingConfig):
         description="Translates gRPC-Web calls of browsers (binary or base64) to gRPC; requires `protocol: h2`.",
     )
     keepalive: KeepaliveConfig = Field(default_factory=KeepaliveConfig, description="Reuse of connections.")
+    health: HealthConfig | None = Field(
+        default=None,
+        description="Active health checks; default: servers are judged by their responses to requests only.",
+    )
     outlier: OutlierConfig | None = Field(
         default=None,
         description="Outlier ejection, in place of `max_fails`; default: servers are skipped by `max_fails` only.",
@@ -177,6 +182,7 @@ class UpstreamOptions(TypedDict, total=False):
     hash_on: str
     hash_algorithm: HashAlgorithm
     hash_bound: float
+    health: str | Mapping[str, Any]
     outlier: Mapping[str, Any]
     slow_start: float | str
     panic_threshold: float | str

@@ -156,6 +156,8 @@ class Status(Message):
     """Those of which something is said that is not as by default."""
     agent: int | None = None
     """The process id of the agent, if one runs."""
+    monitor: int | None = None
+    """The process id of the monitor, if one runs."""
 
 
 class HookTimesReply(Message):

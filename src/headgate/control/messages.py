@@ -113,7 +113,10 @@ class Listen(Message):
 
 
 class Ready(Message):
-    """The worker accepts connections."""
+    """The worker accepts connections. What the monitor is to watch comes along in a memfd, if there is something."""
+
+    watched: str = ""
+    """Its digest."""
 
 
 class Failed(Message):
@@ -175,7 +178,9 @@ class Commit(Message):
 
 
 class Applied(Message):
-    """The new configuration is in force."""
+    """The new configuration is in force. What the monitor is to watch comes along as with `Ready`."""
+
+    watched: str = ""
 
 
 class Discard(Message):

@@ -210,6 +210,7 @@ class Commands:
             admin=state.admin_listeners.bound(),
             servers=state.zone.server_states(),
             agent=state.agent,
+            monitor=state.monitor,
         )
 
 

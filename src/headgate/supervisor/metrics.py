@@ -48,11 +48,19 @@ class GatewayMetrics:
 
     def joined(self, worker: WorkerProcess, descriptor: int) -> None:
         """A worker counts in that memory."""
-        self._exporter.add(worker.pid, descriptor)
+        self.counts_in(worker.pid, descriptor)
+
+    def counts_in(self, process: int, descriptor: int) -> None:
+        """A process counts in that memory."""
+        self._exporter.add(process, descriptor)
+
+    def no_longer_counts(self, process: int) -> None:
+        """It has ended: its counts stay."""
+        self._exporter.retire(process)
 
     def left(self, worker: WorkerProcess, status: int | None) -> None:
         """A worker has ended: its counts stay."""
-        self._exporter.retire(worker.pid)
+        self.no_longer_counts(worker.pid)
         is_killed = status is not None and status < 0
         how = "killed" if is_killed else "stopped" if status == 0 else "failed"
         self._count("worker_exits", "Workers that have ended, and how.", how=how)

@@ -56,8 +56,10 @@ class State:
         """What the agent has loaded for the workers, as it is in force."""
         self.agent: int | None = None
         """The process id of the agent that works."""
+        self.monitor: int | None = None
+        """The process id of the monitor that works."""
         self.agent_left: Callable[[], None] = lambda: None
-        """Called when an agent has ended."""
+        """Called when an agent or a monitor has ended."""
 
     def hold(self, resources: Held | None) -> None:
         """Takes other resources in the place of those that were in force."""

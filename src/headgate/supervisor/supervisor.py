@@ -21,6 +21,7 @@ from headgate.supervisor.commands import Commands
 from headgate.supervisor.exits import Exits
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.heartbeats import Heartbeats
+from headgate.supervisor.monitors import Monitors
 from headgate.supervisor.proposals import Proposals
 from headgate.supervisor.secret_files import SecretFileWatch
 from headgate.supervisor.settings import RunSettings
@@ -52,6 +53,7 @@ class Supervisor:
         self._agents = Agents(
             self._state, self._proposals, self._commands.tell_status, partial(self._secrets.told, "agent")
         )
+        self._monitors = Monitors(self._state, lambda _: None)
         self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None
@@ -111,13 +113,15 @@ class Supervisor:
                 self._secrets.told("workers", message)
             case messages.Prepared():
                 generations.prepared(worker, generation, message, descriptors[0] if descriptors else None)
-            case messages.Ready():
+            case messages.Ready(watched=digest):
+                generation.watches(digest, descriptors)
                 generations.ready(worker, generation)
             case messages.Offer():
                 generations.offered(worker, generation, message, *descriptors)
             case messages.ChangePrepared():
                 generations.change_prepared(worker, message)
-            case messages.Applied():
+            case messages.Applied(watched=digest):
+                generation.watches(digest, descriptors)
                 generations.applied(worker)
             case messages.Pong():
                 self._heartbeats.responded(worker)
@@ -167,6 +171,7 @@ class Supervisor:
 
     def _settled(self, is_reloaded: bool) -> None:
         self._agents.settled(is_reloaded=is_reloaded)
+        self._monitors.settled()
         self._commands.reload_if_asked_meanwhile()
         self._proposals.settled()
 
@@ -185,7 +190,8 @@ class Supervisor:
             return
         if not state.workers or self._state.stopping:
             self._agents.stop()
-        if state.workers or not self._agents.are_gone:
+            self._monitors.stop()
+        if state.workers or not (self._agents.are_gone and self._monitors.are_gone):
             return
         self._has_ended = True
         self._close_endpoint()

@@ -20,6 +20,16 @@ from headgate.supervisor.zygotes import ForkedWorker, Zygote
 KILL_AFTER_S = 5.0
 
 
+class Watched:
+    """What a configuration has the monitor watch, in memory; `digest` tells it from others."""
+
+    def __init__(self, digest: str, descriptor: int) -> None:
+        self.digest, self.descriptor = digest, descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
 class WorkerState(enum.Enum):
     """Where a worker is in its life; it only ever moves down this list."""
 
@@ -198,8 +208,18 @@ class Generation:
         """What its workers have asked for resources with; none where the file wants no agent."""
         self.resources: Held | None = None
         """What its workers load, where that is not in force yet."""
+        self.watched: Watched | None = None
+        """What the monitor watches while it is in force."""
         self.waiting: list[Respond] = []
         """Whom to reply to when it serves or has failed."""
+
+    def watches(self, digest: str, descriptors: list[int]) -> None:
+        """A worker says what is to be watched; an empty digest: nothing."""
+        if self.watched and self.watched.digest == digest:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        else:
+            self.watched = Watched(digest, *descriptors) if digest else None
 
     @property
     def addresses(self) -> list[str]:

@@ -52,6 +52,12 @@ class ZoneSlots:
         """The servers of which something is said that is not as by default."""
         return [commands.ServerStatus(**state) for state in _core.server_states(self.descriptor)]
 
+    def forget_checks(self) -> None:
+        """What active checks have said of servers is no longer believed."""
+        for one in self.server_states():
+            if one.check != "unknown":
+                _core.set_server_state(self.descriptor, one.upstream, one.server, check="unknown")
+
     def states_for_successor(self) -> list[dict[str, Any]]:
         """The same for a successor, as many as go into one datagram; ejections are found out anew."""
         said = (one.plain() for one in self.server_states() if not one.ejected_ms or one.admin != "ready")

@@ -51,7 +51,7 @@ class Controls:
         self.loaded = loaded
         self.offers = start.offers
         """Whether workers that run may take what was loaded here."""
-        self._coming: tuple[messages.Change, str] | None = None
+        self._coming: tuple[messages.Change, str, dict[str, Any] | None] | None = None
         """What is ready to be applied."""
         self._channel, self._start, self._core, self._hook_times = channel, start, core, hook_times
 
@@ -80,7 +80,7 @@ class Controls:
     def listen(self, message: messages.Listen, descriptors: list[int]) -> None:
         """Accepts from the sockets that came with `Listen`, and says so."""
         self._accept(message.listeners, descriptors)
-        self._channel.send(messages.Ready())
+        self._say_with_watched(messages.Ready)
 
     def _accept(self, listeners: list[messages.BoundListener], descriptors: list[int]) -> None:
         for listener, descriptor in zip(listeners, descriptors, strict=True):
@@ -133,7 +133,7 @@ class Controls:
 
     def prepared(self, change: messages.Change, refused: "Refused | None", told: Told) -> None:
         """Says whether a change is ready to be applied."""
-        self._coming = None if refused else (change, told["snapshot"])
+        self._coming = None if refused else (change, told["snapshot"], told["watched"])
         if refused:
             logger.log(
                 logging.DEBUG if refused.needs_workers else logging.ERROR,
@@ -155,7 +155,7 @@ class Controls:
         """Applies what was prepared, between two requests; `swap` does it, and gives what else is new."""
         if self._coming is None:
             return
-        (change, snapshot), self._coming = self._coming, None
+        (change, snapshot, watched), self._coming = self._coming, None
         for address in message.removed:
             self._core.unlisten(address)
         if swap:
@@ -164,7 +164,7 @@ class Controls:
             self._core.commit()
             new = {}
         self._accept(message.added, descriptors)
-        self.loaded = self.loaded._replace(snapshot=snapshot, **new, **change.plain())
+        self.loaded = self.loaded._replace(snapshot=snapshot, watched=watched, **new, **change.plain())
         start = self._start
         try:
             log.configure(
@@ -172,7 +172,23 @@ class Controls:
             )
         except OSError as error:
             logger.error("cannot open the error log; still using the old one: %s", error)
-        self._channel.send(messages.Applied())
+        self._say_with_watched(messages.Applied)
+
+    def _say_with_watched(self, kind: type[messages.Ready] | type[messages.Applied]) -> None:
+        """Sends it with what the monitor is to watch."""
+        watched = self.loaded.watched
+        if watched is None:
+            return self._channel.send(kind())
+        import hashlib
+        import json
+
+        text = json.dumps(watched, sort_keys=True)
+        descriptor = memory.written("watched", watched)
+        try:
+            self._channel.send(kind(watched=hashlib.sha256(text.encode()).hexdigest()), [descriptor])
+        finally:
+            os.close(descriptor)
+        return None
 
     def _prepare(self, told: Told) -> "Refused | None":
         """Makes a configuration ready that holds no code; what was wrong with it, if anything."""

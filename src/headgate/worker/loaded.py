@@ -57,11 +57,18 @@ class Loaded(NamedTuple):
     """Where metrics are served."""
     log_to: str = "stderr"
     """Where the error log goes; a file by its whole path."""
+    watched: dict[str, Any] | None = None
+    """What the monitor of the node is to watch; None for nothing."""
 
     @property
     def told(self) -> dict[str, Any]:
         """What workers that run are told of it."""
-        return {"snapshot": self.snapshot, "watchdog_s": self.watchdog_s, **self.described}
+        return {
+            "snapshot": self.snapshot,
+            "watchdog_s": self.watchdog_s,
+            "watched": self.watched,
+            **self.described,
+        }
 
     @property
     def change(self) -> Change:
@@ -102,7 +109,19 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         places=_places(gateway),
         metrics=[config.metrics.listen] if config.metrics and config.metrics.listen else [],
         refused=made.refused,
+        watched=_watched(config, gateway._parts.folder),
     )
+
+
+def _watched(config: "GatewayConfig", folder: "Path") -> dict[str, Any] | None:
+    """What the monitor is to watch, and where it logs."""
+    from headgate.config.monitored import monitor_plan
+
+    plan = monitor_plan(config, folder)
+    return plan and {
+        **plan,
+        "log": {**config.error_log.model_dump(), "to": log_place(config.error_log.to, folder)},
+    }
 
 
 def _modes(config: "GatewayConfig") -> dict[str, int]:

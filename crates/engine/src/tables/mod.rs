@@ -237,9 +237,17 @@ fn build_upstreams(
 ) -> Result<Vec<Rc<Upstream>>, SnapshotError> {
     let mut cells = Cells::default();
     let build = |spec| {
-        let built = Upstream::build(spec, &mut |name| cells.assign(name))?;
-        let same = old.and_then(|old| old.same_upstream(&built, spec));
-        Ok(same.unwrap_or_else(|| Rc::new(built)))
+        let mut built = Upstream::build(spec, &mut |name| cells.assign(name))?;
+        let Some(old) = old else {
+            return Ok(Rc::new(built));
+        };
+        if let Some(same) = old.same_upstream(&built, spec) {
+            return Ok(same);
+        }
+        if let Some(former) = old.upstreams.iter().find(|one| one.name == spec.name) {
+            built.follow(former);
+        }
+        Ok(Rc::new(built))
     };
     specs
         .iter()

@@ -6,7 +6,7 @@
 
 use super::spec::ServerSpec;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Health {
     fails: u32,
     /// The last failure, or the pick that began a trial after it.

@@ -48,6 +48,18 @@ impl Balancer {
         }
     }
 
+    /// A server is the one that another balancer knows already: what is known of it goes on here.
+    pub fn take_over(&mut self, server: usize, other: &Self, known: usize) {
+        let (Some(server), Some(known)) = (self.servers.get_mut(server), other.servers.get(known)) else {
+            return;
+        };
+        server.health = known.health.clone();
+        server.latency = known.latency;
+        server.standing = known.standing;
+        server.joined_ms = known.joined_ms;
+        self.is_uneven |= other.is_uneven;
+    }
+
     /// Whether so few servers are in rotation that all are asked.
     #[must_use]
     pub fn panics(&self, now_ms: u64) -> bool {

@@ -1,0 +1,46 @@
+//! An upstream that a new configuration has in another form: what goes on in it of the former one.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::group::Upstream;
+
+impl Upstream {
+    /// Goes on where `old` was: servers of both keep their connections and what is known of them, those that are new start
+    /// slowly.
+    pub fn follow(&mut self, old: &Self) {
+        let places = old.spec.servers.iter().enumerate();
+        let places: HashMap<(&str, bool), usize> = places
+            .map(|(at, server)| ((server.address.as_str(), server.tls), at))
+            .collect();
+        let keeps_connections = self.spec.connects_as(&old.spec);
+        let mut newcomers = Vec::new();
+        for (at, spec) in self.spec.servers.iter().enumerate() {
+            let Some(known) = places.get(&(spec.address.as_str(), spec.tls)) else {
+                newcomers.push(at);
+                continue;
+            };
+            let balancer = self.balancer.get_mut();
+            balancer.take_over(at, &old.balancer.borrow(), *known);
+            let (server, known_spec) = (&old.servers[*known], &old.spec.servers[*known]);
+            if keeps_connections && known_spec.connect == spec.connect && server.is_current() {
+                self.servers[at].pool = Rc::clone(&server.pool);
+                self.servers[at].http2.clone_from(&server.http2);
+            }
+        }
+        self.newcomers = RefCell::new(newcomers);
+    }
+
+    /// Has servers that are new start slowly, from the first choice on.
+    #[inline]
+    pub(crate) fn introduce(&self, now_ms: u64) {
+        if !self.newcomers.borrow().is_empty() {
+            let newcomers = self.newcomers.take();
+            let mut balancer = self.balancer.borrow_mut();
+            for server in newcomers {
+                balancer.joins(server, now_ms);
+            }
+        }
+    }
+}

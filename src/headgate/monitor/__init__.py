@@ -1,0 +1,1 @@
+"""The process of a node that checks the servers of upstreams."""

@@ -1,0 +1,5 @@
+"""Started by the supervisor only."""
+
+from headgate.monitor.process import main
+
+main()

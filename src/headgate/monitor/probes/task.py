@@ -1,0 +1,58 @@
+"""Checks that are a coroutine each: a connection of its own, and a task."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+
+from headgate.monitor.checker import Done
+from headgate.monitor.probes.connecting import CheckFailed
+from headgate.monitor.target import Target
+
+Check = Callable[[Target], Awaitable[None]]
+"""Checks a target once; raises what is wrong with it."""
+
+
+class TaskProbe:
+    """Runs a coroutine for each check of one server."""
+
+    def __init__(self, target: Target, check: Check) -> None:
+        self._target, self._check = target, check
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, done: Done) -> None:
+        """See `Probe`."""
+        self._task = asyncio.get_running_loop().create_task(self._run(done))
+
+    async def _run(self, done: Done) -> None:
+        try:
+            await self._check(self._target)
+        except Exception as error:
+            done(reason(error))
+        else:
+            done(None)
+
+    def cancel(self) -> None:
+        """See `Probe`."""
+        if self._task:
+            self._task.cancel()
+            self._task = None
+
+    def close(self) -> None:
+        """See `Probe`; nothing is kept."""
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"the TLS handshake failed: {error.reason or error}"
+    if isinstance(error, asyncio.IncompleteReadError):
+        return "closed before its response was complete"
+    if isinstance(error, CheckFailed):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"cannot connect: {error.strerror or error}"
+    return f"{type(error).__name__}: {error}"

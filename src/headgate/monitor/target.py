@@ -1,0 +1,76 @@
+"""One server to be checked, and all that its check needs to know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Key = tuple[str, str]
+"""The names of an upstream and of a server, as configured."""
+
+
+class Place(NamedTuple):
+    """Where a connection goes: a host and a port, or the path of a Unix socket."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """As a Host field has it."""
+        return "localhost" if self.path else authority(self.host, self.port)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server and its check; two that are equal need no new check."""
+
+    upstream: str
+    server: str
+    """As configured, without `https://`."""
+    is_secure: bool
+    definition: str
+    """The check as JSON, by which a change of it is seen."""
+
+    @property
+    def key(self) -> Key:
+        """By what states know it."""
+        return self.upstream, self.server
+
+    @property
+    def check(self) -> dict[str, Any]:
+        """What is checked, see `headgate.config.monitored`."""
+        known: dict[str, Any] = json.loads(self.definition)
+        return known
+
+    @property
+    def place(self) -> Place:
+        """Where the check connects to."""
+        check = self.check
+        if self.server.startswith("unix:") and not check["address"]:
+            return Place("", 0, self.server.removeprefix("unix:"))
+        host, _, port = self.server.rpartition(":")
+        host = (check["address"] or host).removeprefix("[").removesuffix("]")
+        return Place(host, check["port"] or int(port))
+
+    @property
+    def host(self) -> str:
+        """The name of the server itself, for TLS."""
+        return self.server.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+
+def targets(plan: dict[str, Any]) -> Iterator[Target]:
+    """The servers that a plan has checked."""
+    for check in plan["checks"]:
+        definition = json.dumps({key: value for key, value in check.items() if key != "servers"})
+        for server in check["servers"]:
+            is_secure = server.startswith("https://")
+            yield Target(check["upstream"], server.removeprefix("https://"), is_secure, definition)
+
+
+def authority(host: str, port: int) -> str:
+    """Host and port as one text."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
