@@ -201,6 +201,7 @@ def apply_changes(url: str, count: int, results: Any) -> None:
 
     async def run() -> None:
         async with open_store(url) as store:
+            await store.load()
             for number in range(count):
                 document = {"at": time.monotonic(), "n": number}
                 await store.apply(Transaction((Write(Key("routes", "r5"), document),)))

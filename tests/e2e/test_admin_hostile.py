@@ -62,19 +62,6 @@ def test_a_last_good_file_of_garbage_is_left_aside(serve: Serve, tmp_path: Path)
     assert "cannot read the last good configuration" in gateway.log()
 
 
-def test_a_full_disk_stops_no_change_that_the_store_takes(serve: Serve, tmp_path: Path) -> None:
-    gateway = serve(described(tmp_path, store=f"sqlite://{tmp_path}/store.db"))
-    kept = tmp_path / "state" / "last-good.json"
-    eventually(kept.exists, "the first is kept")
-    kept.unlink()
-    kept.mkdir()  # what no file can take the place of
-    assert (
-        Admin(f"unix:{tmp_path}/admin.sock").put("/v1/routes/r", {"path": "/r", "respond": "r"}).status == 201
-    )
-    assert gateway.get("/r").text == "r"
-    gateway.wait_for_log("cannot keep the last good configuration")
-
-
 def test_an_agent_that_is_killed_again_and_again_loses_nothing(serve: Serve, tmp_path: Path) -> None:
     gateway = serve(described(tmp_path), workers=2)
     admin = Admin(f"unix:{tmp_path}/admin.sock")

@@ -65,9 +65,18 @@ def main() -> NoReturn:
         sys.exit(0)  # the supervisor has exited
     except (CannotServe, ConfigError, FolderTaken, OSError) as error:
         with contextlib.suppress(ChannelClosed):
-            channel.send(messages.AgentFailed(error=str(error)[:16000]))
+            channel.send(
+                messages.AgentFailed(error=f"{error}{_hint(error, start.settings.state_folder)}"[:16000])
+            )
         sys.exit(1)
     sys.exit(0)
+
+
+def _hint(error: Exception, state_folder: str) -> str:
+    """What helps against an error of the state folder."""
+    path = getattr(error, "filename", None)
+    is_ours = isinstance(path, str) and Path(path).is_relative_to(state_folder)
+    return "\n  hint: `state_folder` says where the gateway keeps its state" if is_ours else ""
 
 
 def _serve(channel: Channel, start: messages.AgentStart, descriptors: list[int], folder: StateFolder) -> None:

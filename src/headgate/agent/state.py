@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
+import stat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -39,23 +42,50 @@ class StateFolder:
             os.chown(self.path, uid, gid)
 
     def take(self) -> None:
-        """Holds it until this process ends; raises `FolderTaken`, or as the system does."""
-        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Holds it until this process ends; raises `FolderTaken`, or as the system does.
+
+        One that cannot be written to (a disk that failed, or of another user) is held all the same: what is in it
+        serves, and is not renewed, which is logged.
+        """
+        try:
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            lock = self._openable(error)
+            self._hold(lock)
+            logger.error(
+                "the state folder `%s` cannot be written to: %s; the last good configuration in it is not updated",
+                self.path,
+                error.strerror,
+            )
+            return
+        self._hold(lock)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _openable(self, error: OSError) -> int:
+        """The lock file or else the folder, opened for reading; raises `error` if neither can be."""
+        for path in (self.path / LOCK, self.path):
+            with contextlib.suppress(OSError):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        raise error
+
+    def _hold(self, lock: int) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            holder = b"" if stat.S_ISDIR(os.fstat(lock).st_mode) else os.pread(lock, 32, 0)
             os.close(lock)
             raise FolderTaken(
-                f"the state folder `{self.path}` is held by another agent, process {holder}\n"
+                f"the state folder `{self.path}` is held by another agent,"
+                f" process {holder.decode(errors='replace').strip() or 'unknown'}\n"
                 "  hint: give each gateway its own `state_folder`"
             ) from None
         except OSError:
             os.close(lock)
             raise
         self._lock = lock
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
     def save(self, snapshot: Snapshot) -> None:
         """Keeps a snapshot as the last good one; what cannot be written is logged, and the one before stays."""

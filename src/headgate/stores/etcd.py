@@ -22,6 +22,7 @@ from headgate.stores.etcd_client import (
     EtcdClient,
     behind,
     chunks,
+    number_of,
     pairs_of,
     put_of,
     range_of,
@@ -174,13 +175,14 @@ class EtcdStore(LoggedStore):
             )
             try:
                 ranges = [pairs_of(one["response_range"]) for one in told["responses"]]
-            except (KeyError, TypeError):
-                raise StoreCorrupt("etcd said a transaction that is none") from None
-            if ranges[0]:
+                found = ranges[0]
+            except (KeyError, TypeError, IndexError):
+                raise StoreCorrupt("etcd's response is not a valid transaction") from None
+            if found:
                 break
             first = [_put(self._head_key, self.first_head())]
             await self._called("kv/txn", {"compare": [unmoved(self._head_key, 0)], "success": first})
-        _, value, proof = ranges[0][0]
+        _, value, proof = found[0]
         head = Head.of_text(value, self._head_key.decode(errors="replace"))
         self._generation, self._head_revision = head.generation, proof
         return head, proof, [pair for one in ranges[1:] for pair in one], revision_of(told)
@@ -229,10 +231,10 @@ class EtcdStore(LoggedStore):
             nonlocal lease
             if lease is not None:
                 told = await self._called("lease/keepalive", {"ID": str(lease)})
-                if int(told.get("result", {}).get("TTL", 0)) > 0:
+                if number_of(told.get("result"), "TTL", missing=0) > 0:
                     return
             granted = await self._called("lease/grant", {"TTL": str(max(1, round(ttl_s)))})
-            lease = int(granted["ID"])
+            lease = number_of(granted, "ID")
             await self._called("kv/put", put_of(name, encoded(facts), lease))
 
         async with announced(say, lambda: self._called("lease/revoke", {"ID": str(lease)}), ttl_s):

@@ -139,10 +139,15 @@ def pairs_of(told: Mapping[str, Any]) -> list[tuple[bytes, bytes, int]]:
 
 def revision_of(told: Mapping[str, Any]) -> int:
     """The revision of a response; raises `StoreCorrupt`."""
+    return number_of(told.get("header"), "revision")
+
+
+def number_of(told: Any, name: str, *, missing: int | None = None) -> int:
+    """A number in an object of a response, which leaves out zeros; raises `StoreCorrupt`."""
     try:
-        return int(told["header"]["revision"])
-    except (KeyError, TypeError, ValueError):
-        raise StoreCorrupt("etcd said no revision") from None
+        return int(told[name] if missing is None else told.get(name, missing))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StoreCorrupt(f"etcd's response has no valid `{name}`") from None
 
 
 def range_of(first: bytes, end: bytes | None = None, **options: Any) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class ConfigurationFolder:
         self._touched: set[Path] | None = None
         self._tree = FolderTree(folder)
         self._history = FolderHistory(folder / ".headgate")
-        self._is_read_only = False
+        self._is_read_only = self._waits_for_writes = False
         self._in_memory: tempfile.TemporaryDirectory[str] | None = None
         self._epoch = ""
 
@@ -190,6 +190,9 @@ class ConfigurationFolder:
     def _locked(self) -> Iterator[None]:
         """Holds the history's lock, and ends what somebody died in."""
         self._refuse_vanished()
+        if self._waits_for_writes and self._may_write():
+            self._is_read_only = self._waits_for_writes = False
+            self._history = FolderHistory(self.folder / ".headgate")
         try:
             with contextlib.ExitStack() as stack:
                 try:
@@ -197,7 +200,8 @@ class ConfigurationFolder:
                 except OSError as error:
                     if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                         raise
-                    self._is_read_only = True
+                    self._is_read_only, self._waits_for_writes = True, not self._may_write()
+                    self.close()
                     self._in_memory = tempfile.TemporaryDirectory(prefix="headgate-history-")
                     self._history = FolderHistory(Path(self._in_memory.name))
                     stack.enter_context(self._history.locked())
@@ -209,6 +213,10 @@ class ConfigurationFolder:
                 yield
         except OSError as error:
             raise StoreUnavailable(f"`{self.folder}`: {error.strerror or error}") from None
+
+    def _may_write(self) -> bool:
+        hidden = self.folder / ".headgate"
+        return os.access(hidden if hidden.exists() else self.folder, os.W_OK)
 
     def _refuse_vanished(self) -> None:
         """A folder that is gone, or empty and without its history all at once, was not emptied but unmounted."""

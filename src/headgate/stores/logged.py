@@ -105,7 +105,7 @@ class LoggedStore(WatchedStore):
 
     async def listen(self) -> None:
         """See `WatchedStore`."""
-        if self._listening is None:
+        if self._listening is None or self._listening.done():  # it ends by a fault of ours only
             self._listening = asyncio.create_task(self.listen_on())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.timing.response_s):

@@ -172,12 +172,12 @@ class RedisStore(LoggedStore):
                     if message["type"] in ("message", "subscribe"):
                         self._is_listening.set()
                         self.wake()
-            except (redis.exceptions.RedisError, OSError) as error:
+            except Exception as error:  # as above
                 self.is_ill(error)
                 self._is_listening.set()  # a watch that waits for it asks by itself, and says what it finds
                 failures += 1
             finally:
-                with contextlib.suppress(redis.exceptions.RedisError, OSError):
+                with contextlib.suppress(Exception):
                     await messages.aclose()
             await self.pause(failures)
 
@@ -203,6 +203,9 @@ class RedisStore(LoggedStore):
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             await self._redis.connection_pool.disconnect()
             failure = StoreUnavailable(str(error) or "no response in time")
+        except Exception as error:  # the library raises anything where a response is malformed
+            await self._redis.connection_pool.disconnect()
+            failure = StoreCorrupt(f"malformed response: {error}: is it Redis?")
         else:
             self.is_well()
             return result

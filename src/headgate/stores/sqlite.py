@@ -8,6 +8,7 @@ the WAL file, and by `PRAGMA data_version` at the latest.
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,7 @@ class SqliteStore(WatchedStore):
         self.path = path
         self._thread = ThreadPoolExecutor(1, "headgate-sqlite")
         self._connection: sqlite3.Connection | None = None
+        self._is_read_only = False
         self._events: FolderEvents | None = None
         self._poller: asyncio.Task[None] | None = None
 
@@ -153,9 +155,14 @@ class SqliteStore(WatchedStore):
         return result
 
     def _connected(self) -> sqlite3.Connection:
+        is_read_only = tables.is_read_only(self.path.parent)
+        if is_read_only != self._is_read_only:
+            self._disconnect()
         if self._connection is None:
             refuse_network(self.path.parent)
-            self._connection = tables.connect(self.path, self.timing.response_s)
+            connect = tables.connect_read_only if is_read_only else tables.connect
+            self._connection = connect(self.path, self.timing.response_s)
+            self._is_read_only = is_read_only
         return self._connection
 
     def _disconnect(self) -> None:
@@ -171,4 +178,7 @@ def _failure(error: sqlite3.Error, path: Path) -> StoreError:
         return StoreReadOnly(f"`{path}`: {error}")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH):
         return StoreCorrupt(f"`{path}`: {error}")
-    return StoreUnavailable(f"`{path}`: {error}")
+    hint = ""
+    if code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK):
+        hint = "\n  hint: its folder cannot be written to by this user, which SQLite needs to read it as well"
+    return StoreUnavailable(f"`{path}`: {error}{hint}")

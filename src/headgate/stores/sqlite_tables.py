@@ -61,14 +61,40 @@ def connect(path: Path, busy_s: float) -> sqlite3.Connection:
                     connection.execute(statement)
                 connection.execute("INSERT INTO meta VALUES(?, 0)", (new_mark(),))
                 connection.execute(f"PRAGMA user_version = {VERSION}")
-            elif version != VERSION:
-                raise StoreCorrupt(
-                    f"`{path}` has version {version}\n  hint: it was created by a newer headgate"
-                )
+            else:
+                _refuse_version(path, version)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether a folder's file system takes no writes."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def connect_read_only(path: Path, busy_s: float) -> sqlite3.Connection:
+    """Opens a file on a read-only file system, where SQLite cannot make what its journal needs beside the file."""
+    journal = path.with_name(f"{path.name}-wal")
+    # with a journal that was left, what is in it counts; without, nothing can change the file
+    is_whole = not journal.exists() or journal.stat().st_size == 0
+    url = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_whole else ''}"
+    connection = sqlite3.connect(url, timeout=busy_s, isolation_level=None, check_same_thread=False, uri=True)
+    try:
+        _refuse_version(path, _version(connection))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_version(path: Path, version: int) -> None:
+    if version != VERSION:
+        raise StoreCorrupt(f"`{path}` has version {version}\n  hint: it was created by a newer headgate")
 
 
 def _use_wal(connection: sqlite3.Connection, busy_s: float) -> None:

@@ -82,7 +82,9 @@ class WatchedStore(ABC):
                 try:
                     update = await self._next(position)
                     failures = 0
-                except StoreError as error:
+                except Exception as error:
+                    if not isinstance(error, StoreError):
+                        log.exception("the configuration store cannot be read")
                     self.is_ill(error)
                     failures += 1
                     await self.pause(failures)
