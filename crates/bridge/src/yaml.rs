@@ -28,7 +28,6 @@ pub(crate) fn read_yaml<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py,
     while let Some(event) = parser.next_event() {
         match event.map_err(|_| not_plain())?.0 {
             Event::DocumentStart(_) => documents += 1,
-            Event::Alias(_) => return Err(not_plain()),
             // Readers differ in whether a block without a break at its end has one.
             Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) if !text.ends_with('\n') => {
                 return Err(not_plain());
@@ -39,7 +38,9 @@ pub(crate) fn read_yaml<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py,
             }
             Event::SequenceStart(0, None) => reader.open(Open::List(PyList::empty(py)))?,
             Event::MappingStart(0, None) => reader.open(Open::Table(PyDict::new(py), None))?,
-            Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) => return Err(not_plain()),
+            Event::Alias(_) | Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) => {
+                return Err(not_plain());
+            }
             Event::SequenceEnd | Event::MappingEnd => reader.close(),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }

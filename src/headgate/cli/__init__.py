@@ -1,6 +1,8 @@
 """The command line. Output for programs goes to stdout, everything else to stderr."""
 
+import gc
 import sys
+from typing import Any, NoReturn
 
 
 def main() -> None:
@@ -13,13 +15,7 @@ def main() -> None:
 
     line = quick.read(sys.argv[1:])
     if line and line.command == "check":
-        from headgate.cli import checking
-
-        try:
-            checking.check(**line.arguments)
-            raise SystemExit(0)
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+        _check(**line.arguments)
     if line:
         from headgate.supervisor.zygotes import Zygote
 
@@ -30,3 +26,17 @@ def main() -> None:
     from headgate.cli.app import app
 
     app(prog_name="headgate")
+
+
+def _check(**arguments: Any) -> NoReturn:
+    """Ends the program. The collector would look through all modules several times, the last time to free them."""
+    gc.disable()
+    from headgate.cli import checking
+
+    try:
+        checking.check(**arguments)
+        raise SystemExit(0)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    finally:
+        gc.freeze()

@@ -18,6 +18,8 @@ from .units import Duration, Size
 ACTIONS = ("to", "redirect", "respond", "files")
 """The keys of which a route has at most one; without any, a request hook must respond."""
 
+_ACTIONS = frozenset(ACTIONS)
+
 _PLACES = ("scheme", "host", "path", "query", "target")
 """What a location may hold in braces besides the parameters of the route's path."""
 
@@ -240,19 +242,22 @@ class RouteConfig(Settings):
 
     def model_post_init(self, context: Any, /) -> None:
         """Refuses what does not fit together; once for each route, however often the whole is put together."""
-        said = self.model_fields_set
-        given = [key for key in ACTIONS if key in said and getattr(self, key) is not None]
-        if len(given) > 1:
-            raise ConfigError(
-                f"route `{self.shown_name}` has both `{given[0]}` and `{given[1]}`",
-                hint="a route does one thing",
-            )
+        if len(self.model_fields_set & _ACTIONS) > 1:
+            self._check_actions()
         if self.redirect is not None:
             self._check_location(self.redirect.location)
         if (self.strip_prefix or self.replace_prefix) and not (self.to or self.files):
             raise ConfigError(
                 f"route `{self.shown_name}` changes the path, but sends it nowhere",
                 hint="add `to` or `files`",
+            )
+
+    def _check_actions(self) -> None:
+        given = [key for key in ACTIONS if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ConfigError(
+                f"route `{self.shown_name}` has both `{given[0]}` and `{given[1]}`",
+                hint="a route does one thing",
             )
 
     def _check_location(self, location: str) -> None:

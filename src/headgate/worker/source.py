@@ -28,7 +28,15 @@ def load(source: Source, ask: Ask | None = None) -> Loaded:
         from headgate.worker import proxying
 
         return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
-    from pathlib import Path  # which `headgate proxy` starts without
+    # as what follows, not needed by `headgate proxy`
+    from headgate.compile.allocation import without_collecting
+
+    with without_collecting():
+        return _load_file(source, ask)
+
+
+def _load_file(source: Source, ask: Ask | None) -> Loaded:
+    from pathlib import Path
 
     from headgate.compile.loading import load as load_file
     from headgate.compile.sources import now_ns
