@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from .config.plugin_sets import undefined
 from .listener import Listener, StreamListener
 from .plugin import PluginSet, PluginUse
 from .route import Route, Upstream
+
+made_parts: ContextVar[list[Parts] | None] = ContextVar("made_parts", default=None)
+"""Where a load notes what gateways are made."""
 
 
 @dataclass
@@ -41,6 +45,8 @@ class Parts:
     """The line that said what stands at a path of the model."""
     document: Locate | None = None
     """Knows the lines instead, where a document said it all."""
+    made_at: Where | None = None
+    """The line that made the gateway."""
 
     def config(self) -> GatewayConfig:
         """The whole of it as the model; raises `ConfigError` for parts that do not fit together."""

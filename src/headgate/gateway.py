@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ._caller import caller
-from ._parts import Parts
+from ._parts import Parts, made_parts
 from ._phase_decorators import GatewayPhases
 from ._settings import GatewaySettings, said
 from .background.background import Background
@@ -57,7 +57,9 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     def __init__(self) -> None:
         where = caller()
         folder = Path(where.file).parent if where and os.path.isfile(where.file) else Path.cwd()
-        self._parts = Parts(folder)
+        self._parts = Parts(folder, made_at=where)
+        if (made := made_parts.get()) is not None:
+            made.append(self._parts)
         self._hooks = self._parts.hooks
         self.background = Background()
 

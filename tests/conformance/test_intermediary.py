@@ -136,6 +136,30 @@ def test_other_max_forwards_mean_nothing(
     assert origin.wait_for("/ignored").all("max-forwards") == [value]
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+def test_more_forwards_than_can_be_counted_are_as_many_as_can(
+    gateway: RunningGateway, origin: Origin, method: str
+) -> None:
+    """Section 7.6.2: the number that goes on is at most the largest one supported."""
+    ask(gateway, "HTTP/1.1", "/many", method=method, fields=[("max-forwards", "9" * 30)])
+    (value,) = origin.wait_for("/many").all("max-forwards")
+    assert int(value) < 1 << 64
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_426_goes_on_with_the_protocols_it_names(
+    gateway: RunningGateway, origin: Origin, version: str
+) -> None:
+    """Section 15.5.22; in HTTP/2 there is no Upgrade."""
+    fields = [("Upgrade", "websocket"), ("Connection", "upgrade"), ("Sec-WebSocket-Version", "13")]
+    origin.on("/426", reply(status="426 Upgrade Required", fields=fields))
+    status, all_of, _ = ask(gateway, version, "/426")
+    assert (status, all_of("sec-websocket-version")) == (426, ["13"])
+    is_told = version == "HTTP/1.1"
+    assert all_of("upgrade") == (["websocket"] if is_told else [])
+    assert ("upgrade" in all_of("connection")) == is_told
+
+
 def test_via_names_the_gateway_both_ways(naming: RunningGateway, origin: Origin) -> None:
     """Section 7.6.3, where it is asked for."""
     origin.on("/via", reply(fields=[("Via", "1.0 inner")], version="1.0"))

@@ -85,6 +85,23 @@ def test_broken_head_gives_502(gateway: RunningGateway, origin: Origin, name: st
     assert origin.wait_for("/next").connection_number != origin.at("/broken")[-1].connection_number
 
 
+WIDE = {
+    "zeros before a chunk size": b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 40 + b"3\r\nabc\r\n0\r\n\r\n",
+    "empty member before chunked": b"Transfer-Encoding: , chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "empty member behind chunked": b"Transfer-Encoding: chunked,\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", WIDE)
+def test_what_the_grammar_has_is_read(
+    gateway: RunningGateway, origin: Origin, name: str, version: str
+) -> None:
+    """RFC 9112 section 7.1, RFC 9110 section 5.6.1.2."""
+    origin.on("/wide", raw(OK + WIDE[name]))
+    assert ask(gateway, version, "/wide") == (200, b"abc", True)
+
+
 CHUNKS = {
     "not hexadecimal": b"3\r\nabc\r\nzz\r\n",
     "sign": b"3\r\nabc\r\n+3\r\nabc\r\n0\r\n\r\n",

@@ -2,6 +2,7 @@
 
 import pytest
 from e2e.kit import Origin, RawClient, RunningGateway, Serve
+from e2e.kit.http2 import Http2Client
 
 REQUESTS = {
     "version_digits": [b"GET /x HTTP/01.01\r\nHost: h\r\n\r\n"],
@@ -123,6 +124,25 @@ def test_no_spelling_of_a_forwarding_or_identity_field_reaches_a_server(
     (call,) = origin.calls
     assert not [name for name, value in call.fields if value in ("6.6.6.6", "root")]
     assert call.get("x_other") == "1"
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+def test_identity_fields_do_not_come_as_trailers(serve: Serve, origin: Origin, version: str) -> None:
+    """RFC 9110 section 6.5.1: a server may merge them into the head."""
+    gateway = serve({"forwarding": {"identity_fields": "x-user"}, "routes": [{"to": origin.address}]})
+    fields = [("x-user", "root"), ("x_user", "root"), ("x.user", "root"), ("proxy", "evil"), ("x-sum", "1")]
+    if version == "HTTP/2":
+        with Http2Client(gateway.address) as client:
+            stream = client.request("/t", method="POST", body=b"a", ends=False)
+            client.send_trailers(stream, fields)
+            client.response(stream)
+    else:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        with gateway.client() as client:
+            client.send(b"POST /t HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+            client.send(f"0\r\n{lines}\r\n".encode())
+            client.response()
+    assert origin.wait_for("/t").trailers == [("x-sum", "1")]
 
 
 @pytest.mark.parametrize(

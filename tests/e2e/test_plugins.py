@@ -55,3 +55,14 @@ def test_preflight_needs_no_key_and_errors_may_be_read(gateway: RunningGateway) 
     assert (preflight.status, preflight.get("access-control-allow-origin")) == (204, APP)
     refused = ask(gateway, "/private/x", origin)
     assert (refused.status, refused.get("access-control-allow-origin")) == (401, APP)
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["request.cookies['c'] == 'x'", "request.consumer == 'alice'", "request.query_params['c'] == 'x'"],
+)
+def test_a_condition_is_decided_on_the_first_request_too(serve: Serve, when: str) -> None:
+    """What a condition reads may be imported only then."""
+    uri_blocker = {"plugin": "uri-blocker", "when": f"!({when})", "config": {"block": ["/closed"]}}
+    gateway = serve({"routes": [{"path": "/", "respond": "ok"}], "plugins": [uri_blocker]})
+    assert (ask(gateway, "/closed").status, ask(gateway, "/open").status) == (403, 200)

@@ -21,6 +21,9 @@ def client(request):
 """
 
 
+OF_PROXIES = ["X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Forwarded-User", "X-Forwarded-Tls-Client-Cert"]
+
+
 @pytest.fixture(scope="module")
 def trusting(serve_module: Serve, origin: Origin) -> RunningGateway:
     return serve_module(GATE, names={"ORIGIN": origin.address, "TRUSTED": ["127.0.0.0/8", "10.0.0.0/8"]})
@@ -63,6 +66,7 @@ def test_what_an_untrusted_peer_says_is_dropped(distrusting: RunningGateway, ori
         ("X-Forwarded-Host", "evil.example"),
         ("Forwarded", "for=203.0.113.9"),
         ("X-Real-IP", "203.0.113.9"),
+        *((name, "told") for name in OF_PROXIES),
     ]
     assert seen(distrusting, *fields) == ["127.0.0.1", "http", None]
     distrusting.get("/api/dropped", fields)
@@ -71,3 +75,19 @@ def test_what_an_untrusted_peer_says_is_dropped(distrusting: RunningGateway, ori
     assert call.all("x-forwarded-proto") == ["http"]
     assert call.all("x-forwarded-host") == ["gate.test"]
     assert call.all("forwarded") == call.all("x-real-ip") == []
+    assert [name for name in OF_PROXIES if call.get(name)] == []
+
+
+def test_a_trusted_proxy_may_tell_more(trusting: RunningGateway, origin: Origin) -> None:
+    trusting.get("/api/more", [(name, "told") for name in OF_PROXIES])
+    assert all(origin.wait_for("/api/more").get(name) == "told" for name in OF_PROXIES)
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_Prefix", "X-Forwarded_User", "X.Forwarded.Ssl", "Proxy"])
+def test_nobody_sends_what_cgi_takes_for_another_field(
+    trusting: RunningGateway, origin: Origin, name: str
+) -> None:
+    """`Proxy` becomes `HTTP_PROXY`, which libraries take for the proxy that they are to use."""
+    trusting.get("/api/cgi", [(name, "told"), ("X_Other", "kept")])
+    call = origin.wait_for("/api/cgi")
+    assert (call.get(name), call.get("x_other")) == (None, "kept")

@@ -78,6 +78,77 @@ def test_a_second_load_under_another_name_is_an_error_that_names_both(tmp_path: 
     assert error.hint == "write `import gate`"
 
 
+SECOND = """from headgate import Gateway, Response
+gate = Gateway()
+@gate.request
+def deny(request):
+    return Response(403)
+"""
+AGAIN = """import importlib.util, pathlib
+spec = importlib.util.spec_from_file_location("other", pathlib.Path(__file__).with_name("gate.py"))
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.gate.request(lambda request: None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("gate", "rules", "line", "hint"),
+    [
+        (GATE + "import rules\n", SECOND, "rules.py:2", "write `from gate import gate`"),
+        (GATE + "import rules\n", AGAIN, "gate.py:2", "make one gateway in `gate.py`"),
+        (SECOND + GATE, "", "gate.py:2", "make one gateway in `gate.py`"),
+        (
+            GATE + SECOND.replace("gate", "other").replace("headother", "headgate"),
+            "",
+            "gate.py:5",
+            "make one",
+        ),
+    ],
+)
+def test_hooks_of_a_gateway_that_is_not_served_are_refused(
+    tmp_path: Path, gate: str, rules: str, line: str, hint: str
+) -> None:
+    error = refusal(write(tmp_path, gate=gate, rules=rules))
+    assert "would never run: it is of a second gateway, and `gate.py` serves another one" in error.message
+    assert f"{Path(error.file or '').name}:{error.line}" == line
+    assert error.hint and error.hint.startswith(hint)
+
+
+def test_a_document_refuses_them_too(tmp_path: Path) -> None:
+    write(tmp_path, hooks_beside=SECOND)
+    (tmp_path / "gate.yaml").write_text(
+        "routes: [{path: /, respond: in, hooks: {request: 'hooks_beside:deny'}}]\n"
+    )
+    assert "would never run" in refusal(tmp_path / "gate.yaml").message
+
+
+def test_a_second_gateway_without_hooks_is_left_alone(tmp_path: Path) -> None:
+    assert names(write(tmp_path, gate="from headgate import Gateway\nspare = Gateway()\n" + GATE)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "hint"),
+    [
+        ("gate", "import __main__\nfrom __main__ import gate\n", "write `from gate import ...`"),
+        ("gate", "import folder_of_it.rules\n", "leave out `folder_of_it.`"),
+        (
+            "my-gate",
+            "import importlib\nimportlib.import_module('my-gate')\n",
+            "rename `my-gate.py` to `my_gate.py`",
+        ),
+    ],
+)
+def test_other_names_of_the_file_get_a_hint(tmp_path: Path, name: str, line: str, hint: str) -> None:
+    write(tmp_path / "folder_of_it", **{name: GATE + "import rules\n", "rules": line})
+    assert hint in (refusal(tmp_path / "folder_of_it" / f"{name}.py").hint or "")
+
+
+def test_relative_references_of_a_document_get_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text("routes: [{path: /, respond: in, hooks: {log: '.rules:f'}}]\n")
+    assert "write `rules:f`" in (refusal(tmp_path / "gate.yaml").hint or "")
+
+
 def test_relative_imports_get_a_hint(tmp_path: Path) -> None:
     error = refusal(write(tmp_path, gate=GATE + "from . import rules\n", rules=""))
     assert error.line == 4

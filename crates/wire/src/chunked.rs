@@ -142,13 +142,7 @@ impl ChunkedDecoder {
     fn next(&mut self, byte: u8) -> Result<State, ChunkError> {
         match (self.state, byte) {
             (State::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
-                if digits == MAX_SIZE_DIGITS {
-                    return Err(ChunkError::Size);
-                }
-                Ok(State::Size {
-                    value: value << 4 | u64::from(hex_value(byte)),
-                    digits: digits + 1,
-                })
+                self.next_digit(value, digits, byte)
             }
             (State::Size { digits: 0, .. }, _) => Err(ChunkError::Size),
             (State::Size { value, .. }, b'\r') => Ok(State::SizeLf { value }),
@@ -167,6 +161,19 @@ impl ChunkedDecoder {
             (State::Failed(error), _) => Err(error),
             (State::Data { .. } | State::Done, _) => Ok(self.state),
         }
+    }
+
+    /// Leading zeros are no digits, but are bounded as extensions are.
+    fn next_digit(&mut self, value: u64, digits: u8, byte: u8) -> Result<State, ChunkError> {
+        if value == 0 && digits > 0 {
+            self.count_excess()?;
+        } else if digits == MAX_SIZE_DIGITS {
+            return Err(ChunkError::Size);
+        }
+        Ok(State::Size {
+            value: value << 4 | u64::from(hex_value(byte)),
+            digits: if value == 0 { 1 } else { digits + 1 },
+        })
     }
 
     fn first_place(&self) -> ExtensionState {
@@ -194,11 +201,16 @@ impl ChunkedDecoder {
     }
 
     fn count_extension(&mut self, value: u64, place: ExtensionState) -> Result<State, ChunkError> {
+        self.count_excess()?;
+        Ok(State::Extension { value, place })
+    }
+
+    fn count_excess(&mut self) -> Result<(), ChunkError> {
         self.extension_excess += 1;
         if self.extension_excess > self.limits.max_extension_bytes {
             return Err(ChunkError::ExtensionsTooLarge);
         }
-        Ok(State::Extension { value, place })
+        Ok(())
     }
 
     fn next_in_trailer(&mut self, byte: u8) -> Result<State, ChunkError> {

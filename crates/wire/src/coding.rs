@@ -14,7 +14,10 @@ pub(crate) struct Declared {
 }
 
 /// Reads the framing fields and refuses what two readers could read differently.
-pub(crate) fn declared(head: &Head, version: Version) -> Result<Declared, HeadError> {
+///
+/// `is_from_server`: empty members of the Transfer-Encoding mean nothing (RFC 9110 section 5.6.1.2). In a request
+/// they are refused, since other readers have been led astray by them.
+pub(crate) fn declared(head: &Head, version: Version, is_from_server: bool) -> Result<Declared, HeadError> {
     if !head.fields.may_have(Name::ContentLength) && !head.fields.may_have(Name::TransferEncoding) {
         return Ok(Declared::default());
     }
@@ -24,7 +27,7 @@ pub(crate) fn declared(head: &Head, version: Version) -> Result<Declared, HeadEr
         match field.name {
             Name::ContentLength if length.is_some() => return Err(HeadError::LengthRepeated),
             Name::ContentLength => length = Some(read_length(head.value(field))?),
-            Name::TransferEncoding => codings.read(head.value(field))?,
+            Name::TransferEncoding => codings.read(head.value(field), is_from_server)?,
             _ => {}
         }
     }
@@ -69,9 +72,9 @@ struct Codings {
 }
 
 impl Codings {
-    fn read(&mut self, value: &[u8]) -> Result<(), HeadError> {
+    fn read(&mut self, value: &[u8], may_have_empty: bool) -> Result<(), HeadError> {
         self.is_present = true;
-        for element in list(value) {
+        for element in list(value).filter(|element| !(may_have_empty && element.is_empty())) {
             let coding = name_of(element).ok_or(HeadError::Coding)?;
             // Nothing may follow `chunked`, so it also cannot be applied twice (RFC 9112 section 6.1).
             if self.ends_chunked || !is_known(coding) {

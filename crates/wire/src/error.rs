@@ -130,6 +130,9 @@ pub enum HeadError {
     /// A field name that is not a token.
     #[error("a field name is malformed")]
     FieldName,
+    /// A line among the fields that is only a name.
+    #[error("a field line has no colon")]
+    NoColon,
     /// A name that some readers take for a framing field, such as `Transfer_Encoding`.
     #[error("a field name looks like a framing field and is not one")]
     FramingLookalike,
@@ -166,6 +169,7 @@ impl HeadError {
             Self::Folded => "folded_field",
             Self::SpaceBeforeColon => "space_before_colon",
             Self::FieldName => "bad_field_name",
+            Self::NoColon => "no_colon",
             Self::FramingLookalike => "framing_lookalike",
             Self::Length => "bad_content_length",
             Self::LengthRepeated => "content_length_repeated",
@@ -180,7 +184,7 @@ impl HeadError {
 /// A chunked body that is refused; the connection cannot be used further.
 #[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChunkError {
-    /// The chunk size is not 1 to 16 hex digits, followed by CRLF or an extension.
+    /// The chunk size is not 1 to 16 hex digits behind any zeros, followed by CRLF or an extension.
     #[error("the chunk size is malformed")]
     Size,
     /// A chunk extension is not `;name` or `;name=value`.

@@ -92,6 +92,13 @@ fn read_any(
             return Ok(None);
         }
     }
+    if bytes[colon] == b'\r' && colon > start {
+        return match bytes.get(colon + 1) {
+            None => Ok(None),
+            Some(b'\n') => Err(HeadError::NoColon),
+            Some(_) => Err(HeadError::BareCr),
+        };
+    }
     if bytes[colon] != b':' || colon == start {
         return Err(name_error(bytes[colon], colon - start));
     }

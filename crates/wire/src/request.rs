@@ -298,7 +298,7 @@ fn read_version(bytes: &[u8]) -> Result<Option<Version>, RequestError> {
 fn complete(line: &RequestLine, mut head: Head, lenient: Lenient) -> Result<RequestHead, RequestError> {
     let version = line.version;
     let is_http11 = version == Version::Http11;
-    let declared = declared(&head, version)?;
+    let declared = declared(&head, version, false)?;
     let host = read_host(&head, is_http11)?;
     let options = read_options(&mut head)?;
     let Target {

@@ -49,6 +49,14 @@ impl ResponseHead {
         self.reason = span.unwrap_or(Span { start: 0, len: 0 });
     }
 
+    /// The values of the Upgrade fields of a 426, which every 426 must have (RFC 9110 section 15.5.22).
+    pub fn required_upgrades(&self) -> impl Iterator<Item = &[u8]> {
+        let fields = self.head.fields.iter();
+        fields
+            .filter(|field| self.status == 426 && field.name == Name::Upgrade)
+            .map(|field| self.head.value(field))
+    }
+
     /// The values of the Upgrade fields, if [`upgrade`](Self::upgrade).
     pub fn upgrade_protocols(&self) -> impl Iterator<Item = &[u8]> {
         let fields = self.head.fields.iter();
@@ -195,7 +203,7 @@ fn complete(
     mut head: Head,
     request_was_head: bool,
 ) -> Result<ResponseHead, ResponseError> {
-    let declared = declared(&head, line.version)?;
+    let declared = declared(&head, line.version, true)?;
     let options = read_options(&mut head)?;
     let status = line.status;
     let announces_body = declared.is_chunked || declared.length.is_some_and(|length| length > 0);

@@ -57,12 +57,13 @@ fn is_forbidden(name: &[u8]) -> bool {
         b"referer",
     ];
     const PREFIXES: [&[u8]; 4] = [b"content-", b"if-", b"x-forwarded-", b"access-control-"];
-    // CGI and WSGI cannot tell `_` from `-`
+    // CGI and WSGI cannot tell `_`, and some of them other separators, from `-`
     let dashed: Vec<u8>;
-    let name = if name.contains(&b'_') {
+    let is_separator = |byte: u8| byte != b'-' && !byte.is_ascii_alphanumeric();
+    let name = if name.iter().any(|byte| is_separator(*byte)) {
         dashed = name
             .iter()
-            .map(|byte| if *byte == b'_' { b'-' } else { *byte })
+            .map(|byte| if is_separator(*byte) { b'-' } else { *byte })
             .collect();
         &dashed
     } else {

@@ -58,7 +58,7 @@ fn malformed_chunks_are_refused() {
         ("1_0\r\n", Size),
         ("1\n", Size),
         (";a\r\n", Size),
-        ("00000000000000001\r\n", Size),
+        ("10000000000000000\r\n", Size),
         ("1;a\n", Extension),
         ("1;a\0\r\n", Extension),
         ("1;a\r\r\n", LineEnd),
@@ -115,6 +115,13 @@ fn the_largest_size_is_data_and_does_not_overflow() {
 }
 
 #[test]
+fn zeros_before_a_size_are_bounded_as_extensions_are() {
+    let body = |zeros: usize| [&b"0".repeat(zeros)[..], b"3\r\nabc\r\n0\r\n\r\n"].concat();
+    assert_eq!(decode(&body(20)).expect("well formed").0, b"abc");
+    assert_eq!(decode(&body(40)).err(), Some(ChunkError::ExtensionsTooLarge));
+}
+
+#[test]
 fn extensions_are_bounded_over_the_body_and_data_pays_for_them() {
     let chunk = b"1;abcdefgh\r\nx\r\n";
     let mut body = chunk.repeat(3);
@@ -129,7 +136,7 @@ fn extensions_are_bounded_over_the_body_and_data_pays_for_them() {
 fn trailers_go_on_but_for_those_that_would_change_a_decision() {
     let (_, used, trailers) = decode(
         b"0\r\nX-Sum: 1\r\nContent-Length: 5\r\nHost: h\r\nAuthorization: a\r\nSet-Cookie: c\r\nX-Forwarded-For: f\r\n\
-          Content-Type: t\r\nTransfer-Encoding: chunked\r\nServer-Timing: 2\r\n\r\n",
+          Content-Type: t\r\nTransfer-Encoding: chunked\r\nX.Forwarded.For: f\r\nServer-Timing: 2\r\n\r\n",
     )
     .expect("well formed");
     let mut out = Vec::new();

@@ -79,13 +79,14 @@ fn malformed_request_lines_are_refused() {
 
 #[test]
 fn malformed_field_lines_are_refused() {
-    use HeadError::{BareCr, BareLf, FieldName, Folded, FramingLookalike, Nul, SpaceBeforeColon};
-    let cases: [(&str, HeadError); 15] = [
+    use HeadError::{BareCr, BareLf, FieldName, Folded, FramingLookalike, NoColon, Nul, SpaceBeforeColon};
+    let cases: [(&str, HeadError); 16] = [
         ("a: 1\n", BareLf),
         ("a\n: 1\r\n", BareLf),
         ("\n", BareLf),
         ("a: 1\r2\r\n", BareCr),
-        ("a\r\n", BareCr),
+        ("a\r\n", NoColon),
+        ("a\rb: 1\r\n", BareCr),
         ("a: 1\0\r\n", Nul),
         ("a\0: 1\r\n", Nul),
         (" a: 1\r\n", Folded),

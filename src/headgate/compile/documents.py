@@ -208,6 +208,11 @@ class Finder:
 
     def _found(self, reference: str) -> Any:
         module_name, _, name = reference.rpartition(":")
+        if module_name.startswith("."):
+            raise ConfigError(
+                f"`{reference}` is relative, and a configuration file is in no package",
+                hint=f"the file's folder is on the path: write `{reference.lstrip('.')}`",
+            )
         self._forget_twin(module_name.partition(".")[0])
         try:
             found: Any = importlib.import_module(module_name)

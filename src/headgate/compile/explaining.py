@@ -80,6 +80,10 @@ def _is_standard(file: str) -> bool:
 def _hint(error: BaseException, file: Path) -> str | None:
     if isinstance(error, ImportError) and "relative import" in str(error):
         return "the file's folder is on the path: write `import rules` in place of `from . import rules`"
+    if isinstance(error, ImportError) and "from '__main__'" in str(error):
+        return f"the file is the module `{file.stem}`: write `from {file.stem} import ...`"
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == file.parent.name:
+        return f"the file's folder is on the path, not the folder above: leave out `{file.parent.name}.`"
     if isinstance(error, ImportError) and (error.path == str(file) or "partially initialized" in str(error)):
         return (
             "two modules import each other: import below what the other one takes, such as `gate = Gateway()`"

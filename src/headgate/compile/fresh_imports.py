@@ -7,6 +7,7 @@ imported as ever.
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -47,6 +48,15 @@ class FreshLoader(SourceFileLoader):
         super().exec_module(module)
 
 
+MADE_UP = "headgate_file_"
+"""How the module begins of a gateway's file whose own name no `import` can say."""
+
+
+def _importable(stem: str) -> str:
+    name = re.sub(r"\W", "_", stem)
+    return name if name.isidentifier() else f"gate_{name}"
+
+
 LOADED: dict[Path, ModuleType] = {}
 """The gateways' files that this process has run, as the modules they are."""
 
@@ -57,6 +67,9 @@ class SecondLoad(ImportError):
     def __init__(self, file: Path, first: str, second: str) -> None:
         self.sentence = f"`{file.name}` is loaded as module `{first}` and cannot be `{second}` too"
         self.hint = f"write `import {first}`"
+        if first.startswith(MADE_UP):
+            name = _importable(file.stem)
+            self.hint = f"rename `{file.name}` to `{name}.py`, and write `import {name}`"
         super().__init__(f"{self.sentence}; hint: {self.hint}", name=second, path=str(file))
 
 

@@ -19,6 +19,7 @@ from .allocation import without_collecting
 from .fresh_imports import import_fresh_from
 from .hard_exits import without_hard_exits
 from .module import refuse_shadows, run_file
+from .second_gateways import gateways_made, refuse_hooks_of_others
 
 _NAMES = ("gate.py", "gate.yaml", "gate.yml", "gate.toml", "gate.json")
 """What the file in a folder is mostly called."""
@@ -39,12 +40,21 @@ def load(path: str | os.PathLike[str]) -> Gateway:
     refuse_shadows(file)
     _lead_with(file.parent)
     import_fresh_from(file.parent)
-    if file.suffix == ".py":
-        module = run_file(file)
-        gate = _gateway_of(module, file)
-        _override(gate)
-        gate.background.names(UsersFile(str(file), read_text(file), module.__name__))
-        return gate
+    with gateways_made() as made:
+        gate = _of_python(file) if file.suffix == ".py" else _of_document(file)
+    refuse_hooks_of_others(made, gate, file)
+    return gate
+
+
+def _of_python(file: Path) -> Gateway:
+    module = run_file(file)
+    gate = _gateway_of(module, file)
+    _override(gate)
+    gate.background.names(UsersFile(str(file), read_text(file), module.__name__))
+    return gate
+
+
+def _of_document(file: Path) -> Gateway:
     from .documents import gateway_of_document
 
     return gateway_of_document(overridden(read_with_includes(file)), file.parent)

@@ -20,7 +20,7 @@ from headgate.config.documents import read_text
 from headgate.config.errors import ConfigError, Problem, Where
 
 from .explaining import problem, users_line
-from .fresh_imports import LOADED, SecondLoad
+from .fresh_imports import LOADED, MADE_UP, SecondLoad
 
 _numbers = itertools.count(1)
 _MARK = "__headgate_file__"
@@ -61,7 +61,7 @@ def _name(file: Path) -> str:
     known = sys.modules.get(file.stem)
     if file.stem.isidentifier() and (known is None or _is_ours(known)):
         return file.stem
-    return f"headgate_file_{file.stem}_{next(_numbers)}".replace("-", "_")
+    return f"{MADE_UP}{file.stem}_{next(_numbers)}".replace("-", "_")
 
 
 def _is_ours(module: ModuleType) -> bool:

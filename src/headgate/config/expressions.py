@@ -70,7 +70,11 @@ def check_condition(text: str) -> str:
     return text
 
 
-_BUILTINS = {"len": len, "int": int, "str": str, "getattr": getattr}
+_BUILTINS = {"len": len, "int": int, "str": str, "getattr": getattr, "__import__": __import__}
+"""The last one is for what is read: a library that is loaded late is imported with the builtins of who reads."""
+
+_OF_PYTHON = {"not": "!", "and": "&&", "or": "||", "True": "true", "False": "false"}
+"""Words of Python, and what stands for them here."""
 
 
 class _Part(NamedTuple):
@@ -92,7 +96,8 @@ class _Parser:
     def whole(self) -> tuple[str, Kind]:
         part = self._choice()
         if self._at < len(self._tokens):
-            raise self._wrong(f"`{self._tokens[self._at][1]}` is not expected")
+            found = self._tokens[self._at][1]
+            raise self._wrong(f"`{found}` is not expected", _in_place_of(found))
         if part.kind in ("fields", "object"):
             raise self._wrong("a value is missing", 'name a field, as in `headers["x-a"]`')
         return part.source, part.kind
@@ -212,7 +217,9 @@ class _Parser:
                 name = self._want(self._choice(), "text")
                 self._expect("]")
                 if part.kind != "fields":
-                    raise self._wrong("`[...]` is for fields", 'such as `request.headers["x-a"]`')
+                    is_query = part.source == "request.query"
+                    known = "request.query_params" if is_query else "request.headers"
+                    raise self._wrong("`[...]` is for fields", f'such as `{known}["x-a"]`')
                 part = _Part(f"({part.source}.get({name.source}) or '')", "text")
                 continue
             name_kind, name_text = self._tokens[self._at] if self._at < len(self._tokens) else ("", "")
@@ -292,7 +299,8 @@ class _Parser:
             return self._call(name, FUNCTIONS[name], self._arguments(")"))
         if name not in ("request", "response"):
             known = ("request", "response")
-            hint = f"write `request.{name}`" if name in OBJECTS["request"] else suggestion(name, known)
+            hint = f"write `request.{name}`" if name in OBJECTS["request"] else _in_place_of(name)
+            hint = hint or suggestion(name, known)
             raise self._wrong(f"there is no `{name}`", hint)
         self.named.add(name)
         return _Part(name, "object")
@@ -314,6 +322,10 @@ class _Parser:
             hint = {"number": "`int(...)` makes a text a number", "text": "put a text in quotes"}.get(kind)
             raise self._wrong(f"a {kind} is wanted, where a {part.kind} stands", hint)
         return part
+
+
+def _in_place_of(word: str) -> str | None:
+    return f"write `{_OF_PYTHON[word]}`" if word in _OF_PYTHON else None
 
 
 def _network(text: str) -> Callable[[str], bool]:

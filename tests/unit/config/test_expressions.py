@@ -95,6 +95,10 @@ def test_an_address_inside_another_is_in_its_network() -> None:
         ("request.path.startsWith()", "takes 2 arguments, not 1"),
         ("[1, 'a'] == [1]", "a number is wanted"),
         ("1 in request.path", "wants a list or fields"),
+        ("request.query['n'] == 'a'", r"such as `request\.query_params"),
+        ("not request.path == 'a'", "write `!`"),
+        ("request.path == 'a' and request.path == 'b'", "write `&&`"),
+        ("True", "write `true`"),
     ],
 )
 def test_what_is_wrong_is_refused_with_a_hint(text: str, message: str) -> None:

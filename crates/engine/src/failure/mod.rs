@@ -135,7 +135,7 @@ const REQUEST_ERRORS: [RequestError; 9] = [
     RequestError::Host,
 ];
 
-const HEAD_ERRORS: [HeadError; 16] = [
+const HEAD_ERRORS: [HeadError; 17] = [
     HeadError::TooLarge,
     HeadError::TooManyFields,
     HeadError::BareLf,
@@ -145,6 +145,7 @@ const HEAD_ERRORS: [HeadError; 16] = [
     HeadError::Folded,
     HeadError::SpaceBeforeColon,
     HeadError::FieldName,
+    HeadError::NoColon,
     HeadError::FramingLookalike,
     HeadError::Length,
     HeadError::LengthRepeated,

@@ -14,6 +14,35 @@ pub(crate) const FIELDS: [&[u8]; 6] = [
     b"x-forwarded-port",
 ];
 
+/// Whether proxies use the field to tell something of the client or of its request: `X-Forwarded-Prefix`,
+/// `X-Forwarded-Tls-Client-Cert` and `X-Forwarded-User` are believed by servers too.
+pub(crate) fn is_of_proxies(name: &[u8]) -> bool {
+    starts_as_forwarded(name, |byte| byte == b'-')
+        || FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Whether CGI and WSGI take a name for one of `X-Forwarded-*`, which it is not.
+fn is_like_forwarded(name: &[u8]) -> bool {
+    starts_as_forwarded(name, |byte| !byte.is_ascii_alphanumeric())
+        && name
+            .iter()
+            .any(|byte| *byte != b'-' && !byte.is_ascii_alphanumeric())
+}
+
+fn starts_as_forwarded(name: &[u8], is_separator: impl Fn(u8) -> bool) -> bool {
+    let [b'x' | b'X', first, rest @ ..] = name else {
+        return false;
+    };
+    is_separator(*first)
+        && rest
+            .get(..9)
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"forwarded"))
+        && rest.get(9).is_some_and(|byte| is_separator(*byte))
+}
+
+/// CGI makes `HTTP_PROXY` of it, which libraries take for the proxy that they are to use; nothing else reads it.
+const HTTPOXY: &[u8] = b"proxy";
+
 /// What is done with the fields of every request before anything else sees them.
 #[derive(Debug)]
 pub(crate) struct ClientFields {
@@ -50,12 +79,26 @@ impl ClientFields {
     /// Removes what the client must not set.
     pub(crate) fn strip(&self, head: &mut Head) {
         head.hide_lookalikes(&self.guarded);
+        if head.iter().any(|(name, _)| is_like_forwarded(name)) {
+            head.retain(|name, _| !is_like_forwarded(name));
+        }
+        if head.get(HTTPOXY).is_some() {
+            head.remove(HTTPOXY);
+        }
         if self.has_identity {
             head.retain(|name, _| !self.identity.has(name));
         }
         if self.underscores == UnderscoreHeaders::Drop {
             head.retain(|name, _| !name.contains(&b'_'));
         }
+    }
+
+    /// Removes from trailers what only the gateway may say: a server could merge them into the head.
+    pub(crate) fn strip_trailers(&self, trailers: &mut Head) {
+        trailers.hide_lookalikes(&self.guarded);
+        let keeps = |name: &[u8]| !(self.guarded.has(name) || name.eq_ignore_ascii_case(HTTPOXY));
+        let may_underscore = self.underscores == UnderscoreHeaders::Keep;
+        trailers.retain(|name, _| keeps(name) && (may_underscore || !name.contains(&b'_')));
     }
 
     /// Whether a request is refused for the names of its fields.

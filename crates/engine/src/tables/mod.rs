@@ -52,7 +52,7 @@ pub struct Tables {
     pub(crate) lenient: Lenient,
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarding: Forwarding,
-    pub(crate) client_fields: ClientFields,
+    pub(crate) client_fields: Rc<ClientFields>,
     pub(crate) http2: Http2,
     pub(crate) websocket: WebSocket,
     pub(crate) request_id_header: Option<String>,
@@ -112,11 +112,11 @@ impl Tables {
             upstreams,
             router,
             path_rules: snapshot.path.rules(),
-            client_fields: ClientFields::new(
+            client_fields: Rc::new(ClientFields::new(
                 &snapshot.forwarding,
                 snapshot.request_id_header.as_deref(),
                 snapshot.limits.underscore_headers,
-            ),
+            )),
             lenient: Lenient::of(&snapshot.limits.lenient)
                 .map_err(|name| SnapshotError(format!("limits.lenient: there is no rule `{name}`")))?,
             limits: snapshot.limits,

@@ -6,24 +6,32 @@
 //! the engine already waits for the response, because a server may respond early. Payload is written straight from the
 //! client's buffer; only the framing around it is built.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use headgate_wire::{
-    write_chunk_size, write_last_chunk, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head,
-    CRLF,
+    write_chunk_size, write_last_chunk, ChunkError, ChunkStep, ChunkedDecoder, Framing, Head, CRLF,
 };
 
 use crate::failure::Failure;
 use crate::hooks::Hooks;
 use crate::http::bodies::made::Made;
 use crate::http::bodies::piece::Flow;
+use crate::tables::client_fields::ClientFields;
+use crate::tables::Tables;
 use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
 use headgate_net::turns::Turn;
 
 enum RequestSource {
     Done,
     Length(u64),
-    Chunked(Box<ChunkedDecoder>),
+    Chunked(Box<ClientChunks>),
+}
+
+struct ClientChunks {
+    decoder: ChunkedDecoder,
+    /// Which trailers go no further.
+    fields: Rc<ClientFields>,
 }
 
 /// See the module.
@@ -73,16 +81,15 @@ pub(crate) enum Waits {
 
 impl RequestBody {
     /// `max_bytes` bounds the payload.
-    pub(crate) fn new(
-        framing: Framing,
-        max_bytes: u64,
-        chunk_limits: ChunkLimits,
-    ) -> Result<Self, BodyBroken> {
+    pub(crate) fn new(framing: Framing, max_bytes: u64, tables: &Tables) -> Result<Self, BodyBroken> {
         let source = match framing {
             Framing::None | Framing::Length(0) | Framing::UntilClose => RequestSource::Done,
             Framing::Length(length) if length > max_bytes => return Err(BodyBroken::TooLarge),
             Framing::Length(length) => RequestSource::Length(length),
-            Framing::Chunked => RequestSource::Chunked(Box::new(ChunkedDecoder::new(chunk_limits))),
+            Framing::Chunked => RequestSource::Chunked(Box::new(ClientChunks {
+                decoder: ChunkedDecoder::new(tables.chunk_limits()),
+                fields: Rc::clone(&tables.client_fields),
+            })),
         };
         Ok(Self {
             source,
@@ -197,8 +204,12 @@ impl RequestBody {
                 }
                 Ok(now > 0)
             }
-            RequestSource::Chunked(decoder) => {
-                match decoder.step(client.unread()).map_err(BodyBroken::Framing)? {
+            RequestSource::Chunked(chunks) => {
+                match chunks
+                    .decoder
+                    .step(client.unread())
+                    .map_err(BodyBroken::Framing)?
+                {
                     ChunkStep::NeedMore { consumed } => {
                         client.consume(consumed);
                         Ok(false)
@@ -218,7 +229,10 @@ impl RequestBody {
                     }
                     ChunkStep::End { consumed } => {
                         client.consume(consumed);
-                        let trailers = decoder.take_trailers();
+                        let mut trailers = chunks.decoder.take_trailers();
+                        if let Some(trailers) = &mut trailers {
+                            chunks.fields.strip_trailers(trailers);
+                        }
                         self.start_framing();
                         write_last_chunk(trailers.as_ref(), &mut self.framing);
                         self.trailers = trailers;

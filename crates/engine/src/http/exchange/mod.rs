@@ -304,7 +304,7 @@ fn new_body(
     max_bytes: u64,
     tables: &Tables,
 ) -> Result<RequestBody, Failure> {
-    RequestBody::new(framing, max_bytes, tables.chunk_limits()).map_err(|_| too_large())
+    RequestBody::new(framing, max_bytes, tables).map_err(|_| too_large())
 }
 
 fn give_up(connection: &Connection, exchange: &Exchange, failure: Failure) -> Next {

@@ -27,9 +27,9 @@ pub(crate) fn count_down(exchange: &Exchange) -> Option<Box<HookResponse>> {
 fn forwards(request: &RequestHead) -> Option<u64> {
     let value = request.head.get(b"max-forwards")?;
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    is_number
-        .then(|| std::str::from_utf8(value).ok()?.parse().ok())
-        .flatten()
+    // one that is too large for a counter is the largest that can be counted
+    let counted = || std::str::from_utf8(value).ok()?.parse().ok();
+    is_number.then(|| counted().unwrap_or(u64::MAX))
 }
 
 /// Only the target's server could say more about it.

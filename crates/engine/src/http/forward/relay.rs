@@ -12,7 +12,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::relay::Relay;
 use crate::http::h1::request_head::field;
-use crate::http::h1::response_head::{write_end, write_status};
+use crate::http::h1::response_head::{write_end, write_required_upgrades, write_status};
 use crate::http::h1::server_timing;
 use crate::http::phases::run_hooks_now;
 use crate::http::reply::page::reason_phrase;
@@ -256,6 +256,9 @@ pub(super) fn head(
             b"Via",
             &[version, plan.tables.forwarding.name.as_bytes()],
         );
+    }
+    if response.status == 426 {
+        write_required_upgrades(response, client, &mut out);
     }
     if let Some(name) = &plan.tables.request_id_header {
         if response.head.get(name.as_bytes()).is_none() {

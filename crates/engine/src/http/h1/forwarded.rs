@@ -11,16 +11,14 @@ use std::rc::Rc;
 use headgate_wire::Head;
 
 use crate::hooks::connection::ClientInfo;
-use crate::tables::client_fields::FIELDS;
+use crate::tables::client_fields::{is_of_proxies, FIELDS};
 use crate::tables::networks::Networks;
 
 /// The client of a request that came over a connection of `client`.
 pub(crate) fn client_of(head: &mut Head, client: &Rc<ClientInfo>, trusted: &Networks) -> Rc<ClientInfo> {
     if !trusted.contains_text(&client.address) {
-        for name in FIELDS {
-            if head.get(name).is_some() {
-                head.remove(name);
-            }
+        if head.iter().any(|(name, _)| is_of_proxies(name)) {
+            head.retain(|name, _| !is_of_proxies(name));
         }
         return client.clone();
     }

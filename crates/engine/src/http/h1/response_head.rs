@@ -35,6 +35,18 @@ pub(crate) fn write_end(framing: ResponseFraming, client: Version, out: &mut Vec
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the protocols that a 426 names; its client may ask for them here, and the request goes on.
+pub(crate) fn write_required_upgrades(response: &ResponseHead, client: Version, out: &mut Vec<u8>) {
+    let mut names_any = false;
+    for protocol in response.required_upgrades().filter(|_| client == Version::Http11) {
+        field(out, b"Upgrade", &[protocol]);
+        names_any = true;
+    }
+    if names_any {
+        field(out, b"Connection", &[b"upgrade"]);
+    }
+}
+
 /// Appends a server's interim (1xx) response, as it is (RFC 9110 section 15.2).
 pub(crate) fn write_interim(response: &ResponseHead, out: &mut Vec<u8>) {
     write_status(response.status, response.reason(), out);
