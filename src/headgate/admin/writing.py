@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -118,18 +119,27 @@ def _check_document(key: Key, document: Any) -> None:
 def audit(
     caller: Caller, revision: int, done: Sequence[tuple[Key, Document | None, Document | None]], note: str
 ) -> None:
-    """A line in the log for each resource that was changed: who, what, and which keys differ, without values."""
+    """A line in the log for each resource that was changed: who, what, and what differs, with secrets masked."""
     for key, before, after in done:
         if before == after:
             continue
         verb = "created" if before is None else "deleted" if after is None else "changed"
-        differing = sorted(
-            name
-            for name in {*(before or {}), *(after or {})}
-            if (before or {}).get(name) != (after or {}).get(name)
-        )
+        names = {*(before or {}), *(after or {})}
+        differing = sorted(name for name in names if (before or {}).get(name) != (after or {}).get(name))
         facts = {"by": caller.name, "revision": revision, "keys": ",".join(differing)}
+        for side, document in (("before", before), ("after", after)):
+            if (whole := shown(key, document)) is not None:
+                facts[side] = _cut({name: whole[name] for name in differing if name in whole})
         audit_log.info("%s %s", verb, key, extra=facts | ({"note": note} if note else {}))
+
+
+LONGEST_AUDITED = 2000
+"""Characters of a side of a change in the log; the history has all of it."""
+
+
+def _cut(part: Mapping[str, Any]) -> str:
+    text = json.dumps(part, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= LONGEST_AUDITED else f"{text[:LONGEST_AUDITED]}..."
 
 
 def shown(key: Key, document: Mapping[str, Any] | None) -> dict[str, Any] | None:
