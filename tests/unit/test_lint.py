@@ -131,3 +131,25 @@ def test_strict_check_fails_for_a_warning(tmp_path: Path) -> None:
     assert (
         strict.returncode == 2 and f"{file}:3: nothing uses the plugin set `idle`\n  hint: " in strict.stderr
     )
+
+
+def test_certificates_in_the_configuration_are_looked_at_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaf = Authority(tmp_path / "ca").issue("a.example", days=(-10, 3))
+    monkeypatch.setenv("CERTIFICATE", Path(leaf.chain).read_text())
+    monkeypatch.setenv("KEY", Path(leaf.key).read_text())
+    lines = Path(leaf.chain).read_text().replace("\n", "\n            ")
+    text = f"""listeners:
+  - address: ":8443"
+    tls:
+      certificates:
+        - key: env:KEY
+          certificate: |
+            {lines}
+        - {{key: env:KEY, certificate: env:CERTIFICATE}}
+state_folder: {tmp_path}/state
+"""
+    found = warnings(tmp_path, text)
+    assert len(found) == 2 and all("expires in 3 days" in line for line in found), found
+    assert found[1].endswith("certificate in `env:CERTIFICATE` expires in 3 days")

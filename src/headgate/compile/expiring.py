@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from headgate.config.errors import ConfigError, Problem
 from headgate.config.errors import Path as ConfigPath
-from headgate.config.errors import Problem
 from headgate.config.model import GatewayConfig
+from headgate.config.secrets import is_reference, resolved
+from headgate.config.tls import PEM
 from headgate.gateway import Gateway
 
 SOON = timedelta(days=14)
 """As the log of a running gateway has it."""
 
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
-_SUFFIXES = (".pem", ".crt", ".cer")
+
+
+def _is_read(file: Path) -> bool:
+    """Whether the engine reads a file of a directory of certificates."""
+    is_ignored = file.name.startswith(".") or file.name.endswith(".issuer.crt")
+    return file.suffix in (".pem", ".crt") and not is_ignored and file.is_file()
 
 
 def expiring(gateway: Gateway, config: GatewayConfig, now: datetime | None = None) -> Iterator[Problem]:
     """One for each file with a certificate that has expired, is not valid yet, or expires within `SOON`."""
     now = now or datetime.now(UTC)
-    folder, told = gateway._parts.folder, set[Path]()
+    folder, told = gateway._parts.folder, set[str]()
     for path, name in _files(config):
-        for file in _listed(folder / name):
-            if file not in told and (problem := _problem(file, now)):
-                told.add(file)
+        for shown, text in _texts(folder, name):
+            if shown not in told and (problem := _problem(shown, text, now)):
+                told.add(shown)
                 yield problem._replace(where=gateway._parts.locate(path), path=path)
 
 
@@ -50,23 +59,30 @@ def _files(config: GatewayConfig) -> Iterator[tuple[ConfigPath, str]]:
                 yield ("upstreams", name, "tls", "certificate"), upstream.tls.certificate.certificate
 
 
-def _listed(file: Path) -> list[Path]:
-    if file.is_dir():
-        return sorted(one for one in file.iterdir() if one.suffix in _SUFFIXES and one.is_file())
-    return [file]
+def _texts(folder: Path, name: str) -> Iterator[tuple[str, str]]:
+    """What is to be read: what it is called, and the text."""
+    if name.startswith(PEM):
+        yield f"the configuration ({hashlib.sha256(name.encode()).hexdigest()[:8]})", name
+        return
+    # what cannot be read is said by the check of the files themselves
+    with suppress(OSError, ConfigError):
+        if is_reference(name):
+            yield f"`{name}`", resolved(name)
+            return
+        file = folder / name
+        files = [file]
+        if file.is_dir():
+            files = sorted(one for one in (*file.iterdir(), *file.glob("*/fullchain.pem")) if _is_read(one))
+        for one in files:
+            yield f"`{one}`", one.read_text("ascii", "replace")
 
 
-def _problem(file: Path, now: datetime) -> Problem | None:
-    try:
-        text = file.read_text("ascii", "replace")
-    except OSError:
-        return None  # which the check of the files themselves says
+def _problem(place: str, text: str, now: datetime) -> Problem | None:
     found = [validity(block) for block in _BLOCK.findall(text)]
     times = [one for one in found if one is not None]
     if not times:
         return None
     begin, end = max(one for one, _ in times), min(one for _, one in times)
-    place = f"`{file}`"
     if begin > now:
         return Problem(f"a certificate in {place} is not valid before {begin:%Y-%m-%d}", "check the clock")
     if end <= now:

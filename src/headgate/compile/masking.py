@@ -38,7 +38,8 @@ def shown(config: GatewayConfig) -> dict[str, Any]:
     whole = config.model_dump(mode="json", by_alias=True)
     for use in (*whole["plugins"], *(use for one in whole["plugin_sets"].values() for use in one["plugins"])):
         use.update(_masked_use(use))
-    return whole
+    shown: dict[str, Any] = _without_secrets(whole)
+    return shown
 
 
 def has_mask(kind: str, document: Mapping[str, Any]) -> bool:

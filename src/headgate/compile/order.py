@@ -24,6 +24,7 @@ from headgate.phases import PHASES
 from headgate.route import Route
 
 from .allocation import without_collecting
+from .inline_certificates import with_certificate_files
 from .never_run import refuse_hooks_that_never_run
 from .plugin_uses import PluginUses
 from .refused import Explainer
@@ -58,7 +59,7 @@ class Compiled:
 def compile_gateway(gate: Gateway) -> Compiled:
     """Checks the gateway as a whole; raises `ConfigError` with the line of what does not fit."""
     parts = gate._parts
-    config = _with_identity(parts.config(), parts.identity_fields)
+    config = with_certificate_files(_with_identity(parts.config(), parts.identity_fields), parts)
     uses = PluginUses(parts)
     for route in parts.routes:
         _check_responds(route, parts, uses)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .errors import ConfigError
+from .secrets import MASK
 from .settings import OneOrMany, Settings
 
 Policy = Literal["modern", "intermediate"]
@@ -51,6 +52,10 @@ Files = Annotated[tuple[str, ...], OneOrMany()]
 """Paths; relative ones start at the configuration file's folder."""
 
 
+PEM = "-----BEGIN "
+"""What a certificate or key that is written as a text begins with."""
+
+
 class CertificateConfig(Settings):
     """A certificate and its key. Short form: a file with both, or a directory of certificates."""
 
@@ -62,13 +67,16 @@ class CertificateConfig(Settings):
         min_length=1,
         description=(
             "A PEM file with the certificate, followed by its issuers; on listeners also a directory of "
-            "certificates."
+            "certificates. Or the PEM text itself, or a reference to it (`env:NAME`)."
         ),
     )
     key: str | None = Field(
         default=None,
         min_length=1,
-        description="A PEM file with the private key; default: the key is in `certificate`.",
+        description=(
+            "A PEM file with the private key, the PEM text itself, or a reference to it (`env:NAME`, "
+            "`file:/path`); default: the key is in the file of `certificate`."
+        ),
     )
     names: Annotated[tuple[ServerName, ...], OneOrMany()] = Field(
         default=(), description="The server names it is used for; default: the names in the certificate."
@@ -83,6 +91,20 @@ class CertificateConfig(Settings):
     def expand(cls, value: Any) -> Any:
         """Reads the short form."""
         return {"certificate": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _keeps_the_key_apart(self) -> Self:
+        if MASK in self.certificate or MASK in (self.key or ""):
+            raise ConfigError(
+                "a masked key is not a key", hint="leave `key` out of a PATCH, or write the key itself"
+            )
+        if not self.certificate.startswith(PEM):
+            return self
+        if "PRIVATE KEY-----" in self.certificate:
+            raise ConfigError("a certificate that is written as text holds its key", hint="write it as `key`")
+        if self.key is None:
+            raise ConfigError("a certificate that is written as text has no key", hint="add `key`")
+        return self
 
 
 class ClientCertificatesConfig(Settings):

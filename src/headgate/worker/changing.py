@@ -18,6 +18,7 @@ from headgate._hook_checks import HookSpec
 from headgate.compile.guards import Guard, guard
 from headgate.compile.names import CannotTake, Names, made_plugin
 from headgate.compile.sources import Sources
+from headgate.config.errors import ConfigError
 from headgate.config.resolvers import forget_fetched
 from headgate.plugin import Plugin
 from headgate.worker.loaded import Loaded
@@ -65,6 +66,9 @@ class Changes:
         self._live.append(version)
         try:
             self._core.prepare(told["snapshot"], version.hooks, released=lambda: self._release(version))
+        except ValueError as error:
+            self._release(version)
+            raise ConfigError(str(error)) from error
         except BaseException:
             self._release(version)
             raise
