@@ -1,5 +1,7 @@
 """Two gateways on one store: what is written at one is served by both, also after the store was away."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 from e2e.kit import RunningGateway, Serve, eventually
 from e2e.kit.admin import Admin
 from e2e.kit.stores import NETWORKED, Place, StoreServers
+from e2e.kit.traffic import Traffic
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +25,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, servers: StoreServers)
         yield made
 
 
-def node(serve: Serve, folder: Path, place: Place) -> tuple[RunningGateway, Admin]:
+def node(
+    serve: Serve, folder: Path, place: Place, *, state: Path | None = None
+) -> tuple[RunningGateway, Admin]:
     folder.mkdir()
     described: dict[str, Any] = {
         "admin": f"unix:{folder}/admin.sock",
-        "state_folder": str(folder / "state"),
+        "state_folder": str(state or folder / "state"),
         "store": place.url,
         "routes": [{"path": "/file", "respond": "of the file"}],
     }
@@ -42,14 +47,27 @@ def test_what_is_written_at_one_gateway_is_served_by_both(serve: Serve, tmp_path
         assert put.status == 201, put.body
         assert gateway.get(f"/{name}").text == name
         eventually(lambda other=other, name=name: other.get(f"/{name}").status == 200, "the other serves it")
+    with Traffic([east, west], "/a") as traffic:
+        place.server.kill()
+        assert east_admin.put("/v1/routes/c", {"path": "/c", "respond": "c"}).status == 503
+        agent = west.ask()["agent"]
+        os.kill(agent, signal.SIGKILL)
+        eventually(lambda: west.ask()["agent"] not in (None, agent), "another agent works without the store")
+        assert west_admin.get("/v1/routes/b").json() == {"path": "/b", "respond": "b"}
+        south, _ = node(serve, tmp_path / "south", place)
+        assert south.get("/file").text == "of the file"  # nothing was known there
+        place.server.start()
+        eventually(
+            lambda: east_admin.put("/v1/routes/c", {"path": "/c", "respond": "c"}).status in (200, 201),
+            "the store is written again",
+            within=30,
+        )
+        for other in (west, south):
+            eventually(lambda other=other: other.get("/c").status == 200, "what came after serves", within=40)
+    assert traffic.failures == []
+    assert [gateway.get("/b").text for gateway in (east, west, south)] == ["b", "b", "b"]
+    east.stop()
     place.server.kill()
-    assert [gateway.get("/a").text for gateway in (east, west)] == ["a", "a"]
-    assert east_admin.put("/v1/routes/c", {"path": "/c", "respond": "c"}).status == 503
+    again, _ = node(serve, tmp_path / "again", place, state=tmp_path / "east" / "state")
+    assert [again.get(f"/{name}").text for name in "abc"] == ["a", "b", "c"]  # of the last good configuration
     place.server.start()
-    eventually(
-        lambda: east_admin.put("/v1/routes/c", {"path": "/c", "respond": "c"}).status in (200, 201),
-        "the store is written again",
-        within=30,
-    )
-    eventually(lambda: west.get("/c").status == 200, "the other serves what came after the cut", within=40)
-    assert [gateway.get("/b").text for gateway in (east, west)] == ["b", "b"]
