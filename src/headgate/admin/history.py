@@ -98,6 +98,7 @@ async def status(request: Request, node: Node, _: Caller) -> Response:
                 "not_applied": not_applied and {"revision": not_applied.number, "reason": not_applied.reason},
             },
             "left_out": node.in_force.merged.left_out,
+            "awaiting": node.in_force.merged.awaiting,
             "resources": {
                 kind: sum(key.kind == kind for key in node.in_force.snapshot.resources) for kind in KINDS
             },

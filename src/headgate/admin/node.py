@@ -43,10 +43,15 @@ class Merged(Protocol):
 
     left_out: list[str]
     """Resources that the file defines itself, as `routes/NAME`."""
+    awaiting: dict[str, str]
+    """Routes of the file that respond with 503 until the store has a resource, and its name."""
 
     @property
     def gateway(self) -> Any:
         """Both of them, merged."""
+
+    def check_against(self, before: Any) -> None:
+        """Raises `ConfigError` if routes of the file would miss what they have in `before`."""
 
     def resource_at(self, path: ConfigPath) -> tuple[str, str] | None:
         """The resource that a path of the merged model leads to."""

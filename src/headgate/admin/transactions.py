@@ -46,6 +46,7 @@ async def validate(request: Request, node: Node, caller: Caller) -> Response:
         else:
             of_kind[operation.key.name] = after
     merged = node.base.merged(documents)
+    merged.check_against(node.in_force.merged)
     _ = merged.gateway.config  # which looks at all of it together
     return JSONResponse({"valid": True, "left_out": merged.left_out})
 

@@ -86,6 +86,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follows the store without end."""
+        self._tell_awaiting({})
         self._keep()
         since = self.newest.revision if self.newest.revision.epoch else None
         async for update in self.store.watch(since):
@@ -122,6 +123,7 @@ class Follower:
         if not is_change(before, transaction):
             return Written(before, None)
         built = self._base.build(_after(before, transaction, before.revision.number + 1))
+        built.merged.check_against(self.in_force.merged)
         needs_workers = await self._prepare(built)
         if is_trial:
             self._link.withdraw()
@@ -187,10 +189,17 @@ class Follower:
             raise built.explained(str(error)) from None
 
     def _applied(self, built: Built) -> None:
-        self.in_force, self.not_applied = built, None
+        before, self.in_force, self.not_applied = self.in_force, built, None
+        self._tell_awaiting(before.merged.awaiting)
         self._link.tell_secret_files()
         self._keep()
         self.applied()
+
+    def _tell_awaiting(self, before: dict[str, str]) -> None:
+        for route, missing in self.in_force.merged.awaiting.items():
+            if before.get(route) != missing:
+                facts = {"route": route, "missing": missing}
+                logger.warning("a route responds with 503 until the store has what it uses", extra=facts)
 
     def _keep(self) -> None:
         """Keeps what is in force as the last good configuration, beside everything else."""

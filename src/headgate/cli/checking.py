@@ -15,9 +15,10 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
         from headgate.compile.lint import lint, look_up
         from headgate.compile.loading import load
         from headgate.compile.order import compile_gateway
+        from headgate.compile.resources import as_with_an_empty_store
         from headgate.worker.loaded import compiled
 
-        gateway = load(file)
+        gateway = as_with_an_empty_store(load(file))
         made = compile_gateway(gateway)
         loaded = compiled(gateway, made)
         warnings = [*lint(gateway, look_up if strict else None, config=made.config)]

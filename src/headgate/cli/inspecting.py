@@ -38,8 +38,9 @@ def routes(file: File) -> None:
     with refusing():
         from headgate.compile.loading import load
         from headgate.compile.order import compile_gateway
+        from headgate.compile.resources import as_with_an_empty_store
 
-        gateway = load(file)
+        gateway = as_with_an_empty_store(load(file))
         compile_gateway(gateway)
     from headgate.cli.tables import print_routes
 
@@ -54,9 +55,9 @@ def show(
     """Print the whole configuration that FILE comes to, defaults included."""
     with refusing():
         from headgate.compile.loading import load
-        from headgate.compile.masking import shown
+        from headgate.compile.resources import shown_alone
 
-        content = shown(load(file).config)
+        content = shown_alone(load(file))
     print(_written(content, format), end="")
 
 

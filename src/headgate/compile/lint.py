@@ -43,7 +43,12 @@ def look_up(host: str) -> object:
 def _unused(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
     """Only where no code runs, which could choose an upstream by its name."""
     parts = gateway._parts
-    has_code = parts.hooks or parts.plugins or any(route._in_order() or route.when for route in parts.routes)
+    has_code = (
+        parts.hooks
+        or parts.plugins
+        or parts.plugin_sets
+        or any(route._in_order() or route.when for route in parts.routes)
+    )
     if (
         has_code
         or any(one._hooks for one in (*parts.listeners, *parts.tcp, *parts.udp))

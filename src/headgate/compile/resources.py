@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from headgate.config.errors import ConfigError, Where
+from headgate.config.errors import ConfigError, Problem, Where
 from headgate.config.errors import Path as ConfigPath
 from headgate.config.hooks import PluginConfig
 from headgate.config.plugin_sets import PluginSetConfig
@@ -26,7 +26,9 @@ from headgate.gateway import Gateway
 from headgate.listener import Listener
 from headgate.route import Route, Upstream
 
+from .awaiting import take_out_awaiting
 from .documents import Finder, route_of, take_plugin_set, use_plugin
+from .masking import shown
 
 
 class Known(NamedTuple):
@@ -42,7 +44,9 @@ Parsed = dict[tuple[str, str], Known]
 
 
 class Merged:
-    """A gateway with resources; `left_out` names those that the file has itself, as `routes/NAME`."""
+    """A gateway with resources; `left_out` names those that the file has itself, as `routes/NAME`, and `awaiting` the
+    routes of the file that respond with 503 until the store has a resource, with its name.
+    """
 
     def __init__(self, base: Gateway, resources: Resources, known: Parsed | None = None) -> None:
         self._base, self._resources = base, resources
@@ -69,6 +73,17 @@ class Merged:
         self._add()
         if self._errors:
             raise ConfigError([problem for error in self._errors for problem in error.problems])
+        self.awaiting = take_out_awaiting(self._parts, len(parts.routes))
+
+    def check_against(self, before: Merged) -> None:
+        """Raises `ConfigError` if routes of the file would miss what they have now."""
+        lost = [
+            Problem(f"route `{route}` of the file uses `{missing}`", "change the file first", Where(missing))
+            for route, missing in self.awaiting.items()
+            if before.awaiting.get(route) != missing
+        ]
+        if lost:
+            raise ConfigError(lost)
 
     def locate(self, path: ConfigPath) -> Where | None:
         """The line of the file, or the resource, that says what stands at a path of the merged model."""
@@ -176,3 +191,19 @@ class _Collecting:
             self._errors.append(error)
             return True
         return False
+
+
+def as_with_an_empty_store(base: Gateway) -> Gateway:
+    """The gateway of a file as it serves while its store holds nothing; itself, where it has no store."""
+    settings = base._parts.settings
+    return Merged(base, {}).gateway if settings.get("store") or settings.get("admin") else base
+
+
+def shown_alone(base: Gateway) -> dict[str, Any]:
+    """What a file says, as it may be shown; also of routes that use what its store has to hold."""
+    gateway = as_with_an_empty_store(base)
+    content = shown(gateway.config)
+    for position, (route, used) in enumerate(zip(base._parts.routes, gateway._parts.routes, strict=False)):
+        if used is not route:
+            content["routes"][position] = route._described().model_dump(mode="json", by_alias=True)
+    return content

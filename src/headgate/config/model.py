@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from .acme import AcmeConfig
 from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
@@ -23,7 +23,7 @@ from .path import PathConfig
 from .plugin_sets import Naming, PluginSetConfig, SetName
 from .routes import RouteConfig
 from .secrets import Secret
-from .settings import OneOrMany, Settings
+from .settings import IN_FILE, OneOrMany, Settings
 from .tls import CryptographyConfig
 from .tracing import TracingConfig
 from .units import Duration
@@ -222,7 +222,7 @@ class GatewayConfig(Settings):
         return upstreams
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self, info: ValidationInfo) -> Self:
         # The path of the offender leads each message, since pydantic gives no path for a whole model.
         for name in self.upstreams:
             if not _UPSTREAM_NAME.fullmatch(name):
@@ -239,10 +239,12 @@ class GatewayConfig(Settings):
                     f"listener `{listener.name}` takes PROXY headers from no network",
                     'say from whom: `trusted_proxies="10.0.0.0/8"`',
                 )
+        # a file alone may name what its store holds
+        may_come = info.context == IN_FILE and bool(self.store or self.admin)
         asks = any(one.tls and one.tls.client_certificates.mode != "none" for one in self.listeners)
         for position, route in enumerate(self.routes):
             if route.to not in self.upstreams:
-                self._check_target(route, ("routes", position, "to"))
+                self._check_target(route, ("routes", position, "to"), may_come=may_come)
             if route.client_certificate == "required" and not asks:
                 raise Inconsistency(
                     ("routes", position, "client_certificate"),
@@ -258,7 +260,7 @@ class GatewayConfig(Settings):
                 )
         for key in ("tls_routes", "tcp", "udp"):
             for position, one in enumerate(getattr(self, key)):
-                self._check_target(one, (key, position, "to"))
+                self._check_target(one, (key, position, "to"), may_come=may_come)
         for key, position, listener in self._proxied():
             if listener.mode is not None and not listener.address.startswith("unix:"):
                 raise Inconsistency(
@@ -309,7 +311,7 @@ class GatewayConfig(Settings):
             named += [
                 ((key, position, "to"), one.to)
                 for position, one in enumerate(getattr(self, key))
-                if one.to and one.to not in self.upstreams
+                if one.to and ":" in one.to and one.to not in self.upstreams
             ]
         for path, address in named:
             if leads_to(self.admin, address):
@@ -327,10 +329,14 @@ class GatewayConfig(Settings):
         self,
         route: Sending,
         path: tuple[str | int, ...],
+        *,
+        may_come: bool,
     ) -> None:
         if route.to is None or route.to in self.upstreams:
             return
         if ":" not in route.to:
+            if may_come:
+                return
             hint = suggestion(route.to, self.upstreams) or "write an address such as `10.0.0.1:9000`"
             raise Inconsistency(path, f"there is no upstream `{route.to}`", hint)
         try:
