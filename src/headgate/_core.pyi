@@ -155,6 +155,8 @@ class Core:
         """Counts one time that Python code has blocked the event loop for too long."""
     def use_ticket_keys(self, keys: list[bytes], /) -> None:
         """Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each."""
+    def use_http3_secret(self, secret: bytes, /) -> None:
+        """Takes the secret that all workers of the gateway share for HTTP/3, before a socket for it is given."""
     def drain(self) -> None:
         """Stops accepting; connections end after their current response, idle ones after a moment."""
     def close_websockets(self) -> int:

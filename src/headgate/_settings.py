@@ -14,6 +14,7 @@ from .config.background import BackgroundOptions
 from .config.errors import ConfigError
 from .config.hooks import OnError
 from .config.http2 import Http2Options
+from .config.http3 import Http3Options
 from .config.limits import LimitsOptions, TimeoutsOptions
 from .config.model import GatewayConfig
 from .config.path import PathOptions
@@ -59,6 +60,10 @@ class GatewaySettings:
     def http2(self, **settings: Unpack[Http2Options]) -> None:
         """Configures HTTP/2 with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""
         self._set("http2", settings)
+
+    def http3(self, **settings: Unpack[Http3Options]) -> None:
+        """Configures HTTP/3 with clients, such as `max_concurrent_streams=64`; listeners enable it."""
+        self._set("http3", settings)
 
     def websocket(self, **settings: Unpack[WebSocketOptions]) -> None:
         """Sets limits of WebSockets with message hooks, such as `max_message_bytes="64k"`."""

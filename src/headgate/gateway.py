@@ -74,13 +74,16 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         trusted_proxies: str | Iterable[str] | None = None,
         tls_passthrough: bool = False,
         tls: Tls | Mapping[str, Any] | str | Iterable[Any] | None = None,
+        http3: bool = False,
+        http3_port: int | None = None,
         mode: int | str | None = None,
         plugin_sets: str | Iterable[str] = (),
     ) -> Listener:
         """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
 
         `tls` is a certificate file, several, or `Tls(...)` with all settings. The returned listener has decorators
-        for hooks of its connections: `@listener.connect`. `mode` is that of a Unix socket's file: `0o660`.
+        for hooks of its connections: `@listener.connect`. `http3` speaks HTTP/3 on the same port of UDP. `mode` is
+        that of a Unix socket's file: `0o660`.
         """
         given = {
             "address": address,
@@ -89,6 +92,8 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "trusted_proxies": _listed(trusted_proxies),
             "tls_passthrough": tls_passthrough or None,
             "tls": tls,
+            "http3": http3 or None,
+            "http3_port": http3_port,
             "mode": mode,
             "plugin_sets": _listed(plugin_sets) or None,
         }

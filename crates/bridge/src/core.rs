@@ -285,6 +285,12 @@ impl Core {
         self.tell(py, |worker| worker.use_ticket_keys(&keys))
     }
 
+    /// Takes the secret that all workers of the gateway share for HTTP/3, before a socket for it is given.
+    #[pyo3(signature = (secret, /))]
+    fn use_http3_secret(&self, py: Python<'_>, secret: Vec<u8>) -> PyResult<()> {
+        self.tell(py, |worker| worker.use_http3_secret(secret))
+    }
+
     /// Stops accepting; connections end after their current response, idle ones after a moment.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         self.tell(py, Worker::drain)

@@ -9,8 +9,8 @@ use std::time::Duration;
 use headgate_shared::Zone;
 use tokio::task::spawn_local;
 
-use crate::accept::listener::Listener;
 use crate::accept::protocol;
+use crate::accept::sockets;
 use crate::access_log::AccessLog;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
@@ -21,7 +21,6 @@ use crate::snapshot::Snapshot;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::Shared;
-use crate::streams::udp::UdpListener;
 use crate::tables::{parse_log, SnapshotError, Tables};
 use crate::trace_export;
 use headgate_net::alarm::Alarm;
@@ -153,17 +152,15 @@ impl Worker {
         self.shared.ticket_keys.replace(keys);
     }
 
+    /// Takes the secret that all workers of the gateway share for HTTP/3: of connections' ids, resets and tokens. To be called
+    /// before a socket for HTTP/3 is given.
+    pub fn use_http3_secret(&self, secret: Vec<u8>) {
+        self.shared.http3_secret.replace(secret);
+    }
+
     /// Accepts connections from a listening socket. Must be called within the runtime's local set.
     pub fn listen(&self, socket: OwnedFd, name: &str) -> io::Result<()> {
-        self.shared.open_listener(name);
-        if socket2::SockRef::from(&socket).r#type()? == socket2::Type::DGRAM {
-            let listener = UdpListener::adopt(socket, name)?;
-            spawn_local(listener.run(self.shared.clone()));
-            return Ok(());
-        }
-        let listener = Listener::adopt(socket, name)?;
-        spawn_local(listener.run(self.shared.clone()));
-        Ok(())
+        sockets::serve(socket, name, &self.shared)
     }
 
     /// Stops accepting at a listener's address, while the others go on. Its connections end after their current response. To

@@ -18,6 +18,7 @@ impl LimitCounter for Limit {
             Self::Send => Counter::TimeoutSend,
             Self::ProxyHeader => Counter::TimeoutProxyHeader,
             Self::Http2Age => Counter::TimeoutHttp2Age,
+            Self::Http3Age => Counter::TimeoutHttp3Age,
             Self::ClientHello => Counter::LimitClientHello,
             Self::TlsHandshake => Counter::TimeoutTlsHandshake,
             Self::TcpIdle | Self::UdpIdle => Counter::TimeoutStreamIdle,

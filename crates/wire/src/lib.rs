@@ -22,6 +22,7 @@ mod field;
 mod grammar;
 mod head;
 mod http2_meter;
+pub mod http3;
 mod lenient;
 mod limits;
 mod lines;

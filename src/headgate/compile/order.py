@@ -43,7 +43,7 @@ class Compiled:
     hooks: tuple[HookSpec, ...]
     listeners: tuple[ListenerConfig, ...]
     addresses: tuple[str, ...]
-    """Every address to bind, those for datagrams as `udp::53`."""
+    """Every address to bind, those for datagrams as `udp::53`, those for HTTP/3 as `http3::443`."""
     workers: int | None
     """Worker processes; `None` is one for each core."""
     startup: tuple[HookSpec, ...]
@@ -102,6 +102,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
             *(one.address for one in config.listeners),
             *(one.address for one in config.tcp),
             *(f"udp:{one.address}" for one in config.udp),
+            *(f"http3:{one.address}" for one in config.listeners if one.http3),
         ),
         config.workers,
         tuple(worker.specs[position] for position in startup),

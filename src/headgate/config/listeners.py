@@ -89,6 +89,19 @@ class ListenerConfig(Settings):
     tls: TlsConfig | None = Field(
         default=None, description="TLS settings and certificates; null: plain text."
     )
+    http3: bool = Field(
+        default=False,
+        description="Speaks HTTP/3 too, on the same port of UDP. Needs `tls`.",
+    )
+    http3_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description=(
+            "The UDP port that clients reach HTTP/3 at, where it is mapped to that of the address; null: the "
+            "same."
+        ),
+    )
     hooks: ListenerHooksConfig = Field(
         default_factory=ListenerHooksConfig, description="Hooks of its own, by phase."
     )
@@ -120,6 +133,28 @@ class ListenerConfig(Settings):
     def _named(self) -> Self:
         if not self.name:
             object.__setattr__(self, "name", self.address)
+        return self
+
+    @model_validator(mode="after")
+    def _can_speak_http3(self) -> Self:
+        if not self.http3:
+            return self
+        if self.tls is None:
+            raise ConfigError(
+                "`http3` without `tls`", hint="HTTP/3 is always encrypted: give the listener `tls`"
+            )
+        if self.address.startswith("unix:"):
+            raise ConfigError("`http3` on a Unix socket", hint="HTTP/3 is spoken over UDP: write `:8443`")
+        if self.proxy_protocol is not None:
+            raise ConfigError(
+                "`http3` with `proxy_protocol`",
+                hint="UDP has no PROXY headers yet: use a listener of its own for HTTP/3",
+            )
+        if self.tls_passthrough:
+            raise ConfigError(
+                "`http3` with `tls_passthrough`",
+                hint="QUIC is not passed through yet: use a listener of its own for HTTP/3",
+            )
         return self
 
 

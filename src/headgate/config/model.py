@@ -14,6 +14,7 @@ from .consumers import CONSUMER_NAME, ConsumerConfig, ConsumerGroupConfig, crede
 from .errors import ConfigError, suggestion
 from .hooks import HooksConfig, OnError, PluginConfig, Reference
 from .http2 import Http2Config
+from .http3 import Http3Config
 from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
 from .logs import AccessLogConfig, ErrorLogConfig
@@ -111,6 +112,9 @@ class GatewayConfig(Settings):
         description="ACME settings for listeners with `tls: {acme: true}`; null: Let's Encrypt.",
     )
     http2: Http2Config = Field(default_factory=Http2Config, description="HTTP/2 with clients.")
+    http3: Http3Config = Field(
+        default_factory=Http3Config, description="HTTP/3 with clients, on listeners with `http3`."
+    )
     websocket: WebSocketConfig = Field(
         default_factory=WebSocketConfig, description="Limits of WebSockets with message hooks."
     )
@@ -280,7 +284,11 @@ class GatewayConfig(Settings):
             ],
             "listener name",
         )
-        _refuse_overlaps([(("udp", n, "address"), one.address) for n, one in enumerate(self.udp)])
+        datagrams: list[tuple[tuple[str | int, ...], str]] = [
+            (("listeners", n, "http3"), one.address) for n, one in enumerate(self.listeners) if one.http3
+        ]
+        datagrams += [(("udp", n, "address"), one.address) for n, one in enumerate(self.udp)]
+        _refuse_overlaps(datagrams)
         _refuse_twins(
             [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
         )

@@ -12,6 +12,7 @@ from typing import Any, cast
 from headgate.phases import PHASES
 
 from .errors import Path as ConfigPath
+from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import AccessLogConfig
 from .model import GatewayConfig, Inconsistency
@@ -67,6 +68,7 @@ def snapshot(
             "require_fips": config.tls.require_fips,
             "path": config.path.model_dump(),
             "http2": {**config.http2.model_dump(), "max_age": milliseconds(config.http2.max_age)},
+            "http3": _http3(config.http3),
             "websocket": _websocket(config.websocket),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
@@ -133,6 +135,12 @@ def _listeners(
         if isinstance(listener, ListenerConfig) and listener.is_plain and not any(calls.values()):
             continue
         said = {"name": listener.name, "hooks": calls, **_listener(listener, upstreams)}
+        if isinstance(listener, ListenerConfig) and listener.http3 and calls["client_hello"]:
+            raise Inconsistency(
+                ("listeners", position, "http3"),
+                "`http3` with `client_hello` hooks",
+                "the ClientHello of QUIC is not shown to hooks yet: use a listener of its own for HTTP/3",
+            )
         if isinstance(listener, ListenerConfig) and listener.tls:
             said["tls"] = listener_tls(
                 listener.tls,
@@ -150,7 +158,14 @@ def _listener(listener: AnyListener, upstreams: Mapping[str, int]) -> dict[str, 
     if isinstance(listener, ListenerConfig):
         # of what is carried on undecrypted
         idle = milliseconds(TcpListenerConfig.model_fields["idle"].default)
-        return {"address": listener.address, "protocol": "http", **_said_first(listener), "idle": idle}
+        http3 = {"http3": listener.http3, "http3_port": listener.http3_port}
+        return {
+            "address": listener.address,
+            "protocol": "http",
+            **_said_first(listener),
+            **http3,
+            "idle": idle,
+        }
     bounds = {
         "upstream": None if listener.to is None else upstreams[listener.to],
         "max_connections": listener.max_connections,
@@ -275,6 +290,11 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
         "source": upstream.source,
         "tls": upstream_tls(name, upstream, folder),
     }
+
+
+def _http3(http3: Http3Config) -> dict[str, Any]:
+    waits = {name: milliseconds(getattr(http3, name)) for name in ("max_age", "idle")}
+    return {**http3.model_dump(), **waits, "alt_svc_max_age": round(http3.alt_svc_max_age or 0)}
 
 
 def _websocket(websocket: WebSocketConfig) -> dict[str, Any]:

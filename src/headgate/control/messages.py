@@ -61,6 +61,8 @@ class Start(Message):
     log_level: str | None = None
     ticket_keys: list[str] = []
     """In hex, the newest first."""
+    http3_secret: str = ""
+    """What all workers share for HTTP/3, in hex."""
     require_fips: bool = False
     offers: bool = False
     """Whether what it loads is offered to workers that serve, before it starts up itself."""

@@ -11,6 +11,18 @@ from headgate.config.addresses import TcpAddress, UnixAddress, parse_listen_addr
 BACKLOG = 16384  # the kernel cuts it to net.core.somaxconn
 UDP = "udp:"
 """Begins the text of an address for datagrams: `udp::53`."""
+HTTP3 = "http3:"
+"""Begins the text of an address for HTTP/3, which is bound at the ports of the listener behind it: `http3::443`."""
+
+
+def is_datagram(text: str) -> bool:
+    """Whether the text is of an address for UDP."""
+    return text.startswith((UDP, HTTP3))
+
+
+def plain_address(text: str) -> str:
+    """The address without what says that it is for UDP."""
+    return text.removeprefix(UDP).removeprefix(HTTP3)
 
 
 class Endpoint(NamedTuple):
@@ -43,6 +55,22 @@ def bind_udp(text: str, *, is_shared: bool) -> list[Endpoint]:
     if isinstance(address, UnixAddress):
         raise ValueError(f"`{text}` is not a valid UDP address")
     return _bind_ip(address, is_shared=is_shared, bind=_bind_datagrams)
+
+
+def bind_beside(endpoints: list["Endpoint"]) -> list["Endpoint"]:
+    """The endpoints for datagrams at the addresses and ports of others, a socket for each worker. Raises OSError."""
+    bound: list[Endpoint] = []
+    try:
+        for endpoint in endpoints:
+            known = endpoint.sockets[0]
+            host, port = known.getsockname()[:2]
+            one = _first(known.family, host, port, is_shared=False, bind=_bind_datagrams)
+            bound.append(Endpoint(_bound_address(one), [one], is_shared=False))
+    except OSError:
+        for endpoint in bound:
+            endpoint.close()
+        raise
+    return bound
 
 
 def bind_tcp(address: TcpAddress, *, is_shared: bool) -> list[Endpoint]:

@@ -140,6 +140,7 @@ class Generations:
             log_format=settings.log_format,
             log_level=settings.log_level,
             ticket_keys=self._state.ticket_keys.in_hex(),
+            http3_secret=self._state.ticket_keys.http3_secret.hex(),
             require_fips=settings.require_fips,
             offers=is_first and may_change(self._state.current, self._state.count),
         )

@@ -13,11 +13,24 @@ import os
 import socket
 from collections.abc import Iterator
 
-from headgate.config.addresses import UnixAddress, parse_listen_address
+from headgate.config.addresses import TcpAddress, UnixAddress, parse_listen_address
 from headgate.config.overlaps import overlap
 from headgate.control.messages import BoundListener
-from headgate.supervisor.binding import UDP, Endpoint, adopt, bind_tcp, bind_udp, bind_unix
+from headgate.supervisor.binding import (
+    HTTP3,
+    UDP,
+    Endpoint,
+    adopt,
+    bind_beside,
+    bind_tcp,
+    bind_udp,
+    bind_unix,
+    is_datagram,
+    plain_address,
+)
 from headgate.supervisor.settings import REUSEPORT, SHARED
+
+PORT_TRIES = 20
 
 
 class BindError(OSError):
@@ -48,7 +61,7 @@ class Listeners:
             for text in addresses:
                 if text not in self._endpoints:
                     with _explained(text, self._rival(text), lines.get(text)):
-                        self._endpoints[text] = self._bind(text)
+                        self._endpoints[text] = self._bind(text, opened)
                     opened.append(text)
                 if (mode := (modes or {}).get(text)) is not None:
                     with _explained(text, place=lines.get(text)):
@@ -60,13 +73,11 @@ class Listeners:
 
     def _rival(self, text: str) -> str | None:
         """The listener of our own that keeps `text` from being bound, if there is one."""
-        if not (is_udp := text.startswith(UDP)) and text.startswith("unix:"):
+        if not (is_udp := is_datagram(text)) and text.startswith("unix:"):
             return None
-        address = parse_listen_address(text.removeprefix(UDP))
+        address = parse_listen_address(plain_address(text))
         for other in self._endpoints:
-            if other.startswith(UDP) is is_udp and overlap(
-                parse_listen_address(other.removeprefix(UDP)), address
-            ):
+            if is_datagram(other) is is_udp and overlap(parse_listen_address(plain_address(other)), address):
                 return other
         return None
 
@@ -92,7 +103,7 @@ class Listeners:
         descriptors: list[int] = []
         for text in addresses:
             for endpoint in self._endpoints[text]:
-                if is_own and (endpoint.is_shared or text.startswith(UDP)):
+                if is_own and (endpoint.is_shared or is_datagram(text)):
                     continue
                 with _explained(text):
                     sockets = endpoint.sockets_for(slot, slots)
@@ -115,13 +126,16 @@ class Listeners:
         """Takes over a predecessor's sockets."""
         for text, endpoints in descriptors.items():
             self._endpoints[text] = [adopt(numbers) for numbers in endpoints]
-            if text.startswith(UDP):
+            if is_datagram(text):
                 continue
             address = parse_listen_address(text)
             if isinstance(address, UnixAddress):
                 self._remember_file(address.path)
 
-    def _bind(self, text: str) -> list[Endpoint]:
+    def _bind(self, text: str, fresh: list[str]) -> list[Endpoint]:
+        """`fresh` are addresses that no worker has yet."""
+        if text.startswith(HTTP3):
+            return self._bind_http3(text.removeprefix(HTTP3), fresh)
         if text.startswith(UDP):
             return bind_udp(text, is_shared=self._mode == SHARED)
         address = parse_listen_address(text)
@@ -130,6 +144,20 @@ class Listeners:
             self._remember_file(address.path)
             return endpoints
         return bind_tcp(address, is_shared=self._mode == SHARED)
+
+    def _bind_http3(self, text: str, fresh: list[str]) -> list[Endpoint]:
+        """Where the system chooses the port, one that is free for TCP may be taken for UDP: then another is tried."""
+        address = parse_listen_address(text)
+        may_move = isinstance(address, TcpAddress) and address.port == 0 and text in fresh
+        for _ in range(PORT_TRIES if may_move else 0):
+            try:
+                return bind_beside(self._endpoints[text])
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            self._close(text)
+            self._endpoints[text] = self._bind(text, fresh)
+        return bind_beside(self._endpoints[text])
 
     def _remember_file(self, path: str) -> None:
         found = os.stat(path)
@@ -174,7 +202,7 @@ def _told(error: OSError, text: str, rival: str | None) -> tuple[str, str]:
             )
         return (
             reason,
-            f"another program listens there; `ss -{'u' if text.startswith(UDP) else 't'}lnp` shows which",
+            f"another program listens there; `ss -{'u' if is_datagram(text) else 't'}lnp` shows which",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return (

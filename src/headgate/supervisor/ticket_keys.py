@@ -13,6 +13,7 @@ from typing import Any
 from headgate.control.reactor import Reactor
 
 KEY_BYTES = 48  # the engine's: 16 of name, 32 of secret
+SECRET_BYTES = 32
 KEPT = 3
 ROTATE_S = 6 * 3600.0
 """A ticket is valid for 12 hours, and its key is kept as long."""
@@ -32,8 +33,12 @@ class TicketKeys:
     ) -> None:
         self._reactor, self._changed = reactor, changed
         self._keys, wait_s = [os.urandom(KEY_BYTES)], ROTATE_S
+        self.http3_secret = os.urandom(SECRET_BYTES)
+        """What workers issue ids, resets and tokens of HTTP/3 with; it does not change, so that each can read all."""
         if inherited:
             self._keys = [bytes.fromhex(key) for key in inherited["keys"]]
+            if secret := inherited.get("http3_secret"):
+                self.http3_secret = bytes.fromhex(secret)
             wait_s = min(max(inherited["rotate_in_s"], 0.0), ROTATE_S)
         self._again(wait_s)
 
@@ -43,7 +48,11 @@ class TicketKeys:
 
     def for_successor(self) -> dict[str, Any]:
         """The state for a successor: the keys, and the time until the next rotation."""
-        return {"keys": self.in_hex(), "rotate_in_s": self._due - time.monotonic()}
+        return {
+            "keys": self.in_hex(),
+            "rotate_in_s": self._due - time.monotonic(),
+            "http3_secret": self.http3_secret.hex(),
+        }
 
     def rotate(self) -> None:
         """Puts a new key before the others and forgets the oldest."""

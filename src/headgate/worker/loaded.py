@@ -137,6 +137,7 @@ def _places(gateway: "Gateway") -> dict[str, str]:
     streams: list[Listener | StreamListener] = [*parts.listeners, *parts.tcp]
     found = {one.config.address: one.where for one in streams}
     found |= {f"udp:{one.config.address}": one.where for one in parts.udp}
+    found |= {f"http3:{one.config.address}": one.where for one in parts.listeners if one.config.http3}
     return {address: str(where) for address, where in found.items() if where}
 
 

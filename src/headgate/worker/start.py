@@ -100,6 +100,8 @@ def start_engine(
     if (metrics := OF_PROCESS.get()) is not None:
         core.use_metrics(metrics)
     core.use_ticket_keys([bytes.fromhex(key) for key in start.ticket_keys])
+    if start.http3_secret:
+        core.use_http3_secret(bytes.fromhex(start.http3_secret))
     try:
         if start.require_fips:
             _core.require_fips()

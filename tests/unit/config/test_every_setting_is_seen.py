@@ -34,6 +34,7 @@ SEEN: dict[str, dict[str, str]] = {
         "timeouts": "test_timeouts::slow_request_head_gets_408",
         "tls": "test_tls_module::demand_is_met_by_the_module",
         "http2": f"{HERE}::http2_enabled",
+        "http3": "test_http3_hostile::rapid_reset_ends_the_connection",
         "websocket": "test_websocket_frames::limits_are_named_and_counted",
         "background": f"{HERE}::bound_on_work_beside_requests",
         "forwarding": "test_proxy_headers::via_is_added_both_ways",
@@ -137,6 +138,8 @@ SEEN: dict[str, dict[str, str]] = {
         "trusted_proxies": "test_proxy_protocol::untrusted_peer_is_cut_off",
         "tls_passthrough": "test_tls_passthrough::http_of_the_same_hosts_is_served_on_the_same_port",
         "tls": "test_tls::requests_of_one_connection_are_served_over_tls",
+        "http3": "test_http3::request_reaches_the_origin_as_strict_http1",
+        "http3_port": "test_http3::clients_are_told_the_port_that_they_reach",
         "hooks": "test_connect_hooks::refused_connection_is_closed_counted_and_logged",
     },
     "TcpListenerConfig": {
@@ -401,6 +404,15 @@ SEEN: dict[str, dict[str, str]] = {
         "window_bytes": f"{HERE}::window_bytes_of_http2_are_announced",
         "max_age": "test_http2_hostile::old_connection_and_one_with_its_share_get_a_goaway",
         "websocket": "test_http2::websocket_comes_by_extended_connect",
+    },
+    "Http3Config": {
+        "max_concurrent_streams": "test_http3_hostile::streams_at_once_are_bounded",
+        "max_resets": "test_http3_hostile::rapid_reset_ends_the_connection",
+        "window_bytes": "test_http3_hostile::an_upload_goes_no_further_than_its_reader",
+        "max_age": "test_http3_hostile::old_connection_and_one_with_its_share_get_a_goaway",
+        "idle": "test_http3_hostile::idle_and_silent_connections_end",
+        "websocket": "test_http3::websocket_comes_by_extended_connect",
+        "alt_svc_max_age": "test_http3::clients_are_told_the_port_that_they_reach",
     },
     "WebSocketConfig": {
         "max_queued_bytes": f"{KIT}::bytes_that_wait_for_a_websocket_are_bounded",

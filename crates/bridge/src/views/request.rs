@@ -162,12 +162,13 @@ impl Request {
         self.change(|request| request.set_host(&host))
     }
 
-    /// `1.1` or `1.0`.
+    /// `1.0`, `1.1`, `2` or `3`.
     #[getter]
     fn version(&self) -> PyResult<&'static str> {
         let exchange = self.exchange()?;
         let version = exchange.request.borrow().version;
         Ok(match (exchange.client.protocol, version) {
+            (Protocol::Http3, _) => "3",
             (Protocol::Http2, _) => "2",
             (Protocol::Http1, Version::Http10) => "1.0",
             (Protocol::Http1, Version::Http11) => "1.1",

@@ -37,6 +37,8 @@ enum Socket {
 pub(crate) struct Listener {
     socket: Socket,
     name: String,
+    /// 0 for a Unix socket.
+    port: u16,
 }
 
 impl Listener {
@@ -44,6 +46,10 @@ impl Listener {
     pub(crate) fn adopt(socket: OwnedFd, name: &str) -> io::Result<Self> {
         let socket = socket2::Socket::from(socket);
         socket.set_nonblocking(true)?;
+        let port = socket
+            .local_addr()?
+            .as_socket()
+            .map_or(0, |address| address.port());
         let socket = if socket.local_addr()?.is_unix() {
             Socket::Unix(UnixListener::from_std(OwnedFd::from(socket).into())?)
         } else {
@@ -57,6 +63,7 @@ impl Listener {
         Ok(Self {
             socket,
             name: name.to_owned(),
+            port,
         })
     }
 
@@ -107,6 +114,7 @@ impl Listener {
             port,
             listener: settings.map_or(&self.name, |settings| &settings.name).clone(),
             destination: tables.wants_destination.then(|| local_address(&stream)).flatten(),
+            alt_svc: settings.and_then(|settings| settings.alt_svc(self.port, tables.http3.alt_svc_max_age)),
             ..ClientInfo::default()
         };
         // behind a proxy the client is known only after its PROXY header

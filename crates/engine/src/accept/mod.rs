@@ -3,3 +3,4 @@
 pub(crate) mod listener;
 pub(crate) mod preread;
 pub(crate) mod protocol;
+pub(crate) mod sockets;

@@ -168,6 +168,8 @@ pub struct ClientInfo {
     pub protocol: Protocol,
     /// What was agreed in the handshake; absent on a plain connection.
     pub tls: Option<Rc<TlsInfo>>,
+    /// The value of `Alt-Svc`, where the listener speaks HTTP/3 too.
+    pub alt_svc: Option<Rc<str>>,
 }
 
 impl Default for ClientInfo {
@@ -184,6 +186,7 @@ impl Default for ClientInfo {
             preread: None,
             protocol: Protocol::Http1,
             tls: None,
+            alt_svc: None,
         }
     }
 }
@@ -220,7 +223,7 @@ impl ClientIdentity for ClientInfo {
     }
 }
 
-/// What a client speaks; HTTP/2 is translated before a request begins its life.
+/// What a client speaks; HTTP/2 and HTTP/3 are translated before a request begins its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Protocol {
     /// HTTP/1.0 or 1.1, as each request says.
@@ -228,4 +231,6 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
+    /// HTTP/3.
+    Http3,
 }

@@ -165,9 +165,10 @@ impl Exchange {
         })
     }
 
-    /// The protocol of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    /// The protocol of the request: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0` or `HTTP/3.0`.
     pub fn version_name(&self) -> &'static str {
         match (self.client.protocol, self.request.borrow().version) {
+            (Protocol::Http3, _) => "HTTP/3.0",
             (Protocol::Http2, _) => "HTTP/2.0",
             (Protocol::Http1, Version::Http10) => "HTTP/1.0",
             (Protocol::Http1, Version::Http11) => "HTTP/1.1",

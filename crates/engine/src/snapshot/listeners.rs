@@ -38,6 +38,12 @@ pub struct Listener {
     /// The longest life of a connection; 0 for no limit.
     #[serde(default)]
     pub lifetime: u64,
+    /// Whether HTTP/3 is spoken on the same port of UDP.
+    #[serde(default)]
+    pub http3: bool,
+    /// The port that clients reach it at; absent: the one that is bound.
+    #[serde(default)]
+    pub http3_port: Option<u16>,
     /// TLS; absent for plain connections.
     #[serde(default)]
     pub tls: Option<ListenerTls>,

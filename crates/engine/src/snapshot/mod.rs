@@ -16,7 +16,7 @@ pub use self::hook_lists::HookLists;
 pub use self::listeners::{Listener, ListenerProtocol, TlsRoute};
 pub use self::paths::{Path, Slashes};
 pub use self::phases::{Flag, Phase, PhaseSpec, Scope, PHASES};
-pub use self::protocols::{H2c, Http2, WebSocket};
+pub use self::protocols::{H2c, Http2, Http3, WebSocket};
 pub use self::routes::{Action, BodyHook, BodyMode, Route};
 pub use headgate_net::tls::spec::{ListenerTls, UpstreamTls};
 pub use headgate_upstream::spec::{Keepalive, RouteTimeouts, Server, Upstream, UpstreamProtocol};
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub path: Path,
     /// HTTP/2 with clients.
     pub http2: Http2,
+    /// HTTP/3 with clients.
+    pub http3: Http3,
     /// WebSockets whose messages hooks see.
     pub websocket: WebSocket,
     /// The field that carries the request's id to the server and back; absent for none.

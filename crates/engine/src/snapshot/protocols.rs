@@ -1,4 +1,4 @@
-//! What is spoken with clients beside HTTP/1: HTTP/2 and WebSockets.
+//! What is spoken with clients beside HTTP/1: HTTP/2, HTTP/3 and WebSockets.
 
 use serde::Deserialize;
 
@@ -43,6 +43,26 @@ impl Http2 {
             resets: self.max_resets,
         }
     }
+}
+
+/// HTTP/3 with clients (RFC 9114), on listeners that ask for it.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Http3 {
+    /// Requests at once on one connection.
+    pub max_concurrent_streams: u32,
+    /// Requests that one connection may give up in ten seconds.
+    pub max_resets: u32,
+    /// What a stream's client may send ahead of its reader; a connection has sixteen times as much.
+    pub window_bytes: u32,
+    /// How long a connection takes new requests, in milliseconds.
+    pub max_age: u64,
+    /// How long a client may give no sign of life, in milliseconds.
+    pub idle: u64,
+    /// Whether WebSockets are let in (RFC 9220).
+    pub websocket: bool,
+    /// How long clients may remember that HTTP/3 is spoken, in seconds.
+    pub alt_svc_max_age: u64,
 }
 
 /// HTTP/2 on plain listeners.

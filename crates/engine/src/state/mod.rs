@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Cell<usize>,
     pub(crate) tls_handshakes: Rc<Cell<usize>>,
     pub(crate) ticket_keys: Arc<TicketKeys>,
+    /// What the workers of a gateway share, so that each can read what another has issued to clients of HTTP/3.
+    pub(crate) http3_secret: RefCell<Vec<u8>>,
     pub(crate) per_client: RefCell<HashMap<String, usize>>,
     last_yield_us: Cell<u64>,
     /// Where URLs are fetched from.
@@ -117,6 +119,7 @@ impl Shared {
             connections: Cell::new(0),
             tls_handshakes: Rc::default(),
             ticket_keys,
+            http3_secret: RefCell::new(seed.to_vec()),
             per_client: RefCell::default(),
             last_yield_us: Cell::new(0),
             origins: Origins::default(),

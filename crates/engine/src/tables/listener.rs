@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) max_connections_per_client: usize,
     pub(crate) idle_ms: u64,
     pub(crate) lifetime_ms: u64,
+    pub(crate) http3: bool,
+    pub(crate) http3_port: Option<u16>,
     pub(crate) tls: Option<Rc<ListenerTls>>,
     pub(crate) hooks: HookLists,
 }
@@ -66,8 +68,17 @@ impl Settings {
             max_connections_per_client: spec.max_connections_per_client,
             idle_ms: spec.idle,
             lifetime_ms: spec.lifetime,
+            http3: spec.http3,
+            http3_port: spec.http3_port,
             hooks: spec.hooks,
         })
+    }
+
+    /// The value of `Alt-Svc` (RFC 7838) that names its HTTP/3, bound at that port. `None`: it is not spoken.
+    pub(crate) fn alt_svc(&self, port: u16, max_age: u64) -> Option<Rc<str>> {
+        let port = self.http3_port.unwrap_or(port);
+        let is_told = self.http3 && max_age > 0;
+        is_told.then(|| format!("h3=\":{port}\"; ma={max_age}").into())
     }
 
     /// Whether its connections need nothing before they are served.

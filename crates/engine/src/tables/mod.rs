@@ -19,7 +19,7 @@ use headgate_wire::{ChunkLimits, Head, HeadLimits, Lenient};
 use crate::access_log::{AccessLog, Destination, Format};
 use crate::http::files::FileRoot;
 use crate::snapshot::{
-    self, Forwarding, HookLists, Http2, Limits, RouteTimeouts, Snapshot, Timeouts, WebSocket,
+    self, Forwarding, HookLists, Http2, Http3, Limits, RouteTimeouts, Snapshot, Timeouts, WebSocket,
 };
 use crate::tables::client_fields::ClientFields;
 use crate::tables::listener::Settings;
@@ -54,6 +54,7 @@ pub struct Tables {
     pub(crate) forwarding: Forwarding,
     pub(crate) client_fields: Rc<ClientFields>,
     pub(crate) http2: Http2,
+    pub(crate) http3: Http3,
     pub(crate) websocket: WebSocket,
     pub(crate) request_id_header: Option<String>,
     /// Where responses to challenges of ACME authorities lie.
@@ -123,6 +124,7 @@ impl Tables {
             timeouts: snapshot.timeouts,
             forwarding: snapshot.forwarding,
             http2: snapshot.http2,
+            http3: snapshot.http3,
             websocket: snapshot.websocket,
             request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
             acme_challenges: snapshot.acme_challenges.map(Into::into),

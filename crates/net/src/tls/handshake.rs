@@ -11,6 +11,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{Connection, HandshakeKind, ServerConnection};
 
@@ -46,6 +47,53 @@ pub struct TlsInfo {
     pub chosen: Option<ChosenCertificate>,
     /// The settings of the listener.
     pub listener: Rc<ListenerTls>,
+}
+
+impl TlsInfo {
+    /// What was agreed with a client of QUIC, which tells neither the cipher nor whether a session was taken up again.
+    ///
+    /// # Errors
+    /// The client's certificate is not valid any more.
+    pub fn of_quic(
+        listener: Rc<ListenerTls>,
+        server_name: Option<String>,
+        chain: Option<&[CertificateDer<'static>]>,
+        (mode, chosen): (Option<ClientCertificateMode>, Option<ChosenCertificate>),
+        now_ms: u64,
+    ) -> Result<Self, String> {
+        let mode = mode.unwrap_or_else(|| listener.client_certificates());
+        let built = listener.current(now_ms);
+        let client_certificate = checked_certificate(&built, mode, chain)?;
+        Ok(Self {
+            version: "TLSv1.3",
+            cipher: "",
+            server_name,
+            alpn: "h3".to_owned(),
+            is_resumed: false,
+            client_certificate,
+            mode,
+            chosen,
+            listener,
+        })
+    }
+}
+
+/// The certificate that a client has shown; a resumed session shows what was fine when it began.
+fn checked_certificate(
+    built: &Built,
+    mode: ClientCertificateMode,
+    chain: Option<&[CertificateDer<'static>]>,
+) -> Result<Option<ClientCertificate>, String> {
+    let certificate = built
+        .judge
+        .as_deref()
+        .zip(chain)
+        .and_then(|(judge, chain)| ClientCertificate::of(chain, judge));
+    let is_valid = certificate.as_ref().is_some_and(ClientCertificate::is_valid);
+    if mode == ClientCertificateMode::Required && !is_valid {
+        return Err("the client's certificate is not valid any more".to_owned());
+    }
+    Ok(certificate)
 }
 
 /// Why there is no session.
@@ -248,20 +296,8 @@ fn agreed(
     terms: &Terms<'_>,
 ) -> Result<TlsInfo, HandshakeFailed> {
     let session = stream.session();
-    let client_certificate = built
-        .judge
-        .as_deref()
-        .zip(session.peer_certificates())
-        .and_then(|(judge, chain)| ClientCertificate::of(chain, judge));
-    // a resumed session shows what was fine when it began
-    let is_valid = client_certificate
-        .as_ref()
-        .is_some_and(ClientCertificate::is_valid);
-    if mode == ClientCertificateMode::Required && !is_valid {
-        return Err(HandshakeFailed::Refused(
-            "the client's certificate is not valid any more".to_owned(),
-        ));
-    }
+    let client_certificate =
+        checked_certificate(built, mode, session.peer_certificates()).map_err(HandshakeFailed::Refused)?;
     Ok(TlsInfo {
         version: session.protocol_version().and_then(version_name).unwrap_or(""),
         cipher: session

@@ -65,6 +65,8 @@ pub(crate) struct Built {
     names: Arc<Names>,
     /// For each way of asking for certificates, and for each order of ciphers.
     configs: HashMap<(ClientCertificateMode, CipherOrder), Arc<ServerConfig>>,
+    /// Those of QUIC, made when they are first asked for.
+    quic: RefCell<HashMap<ClientCertificateMode, Arc<ServerConfig>>>,
     /// Judges clients' certificates; absent where no authority is configured.
     pub(crate) judge: Option<Arc<dyn ClientCertVerifier>>,
 }
@@ -148,6 +150,18 @@ impl ListenerTls {
         self.built.borrow().share_certificate(one, other)
     }
 
+    /// What a QUIC connection is served with (RFC 9001): the same, with HTTP/3 as the one protocol. `None`: there is no such
+    /// mode.
+    pub fn quic_config(
+        &self,
+        now_ms: u64,
+        mode: Option<ClientCertificateMode>,
+        certificate: Option<&ChosenCertificate>,
+    ) -> Option<Arc<ServerConfig>> {
+        let mode = mode.unwrap_or_else(|| self.client_certificates());
+        self.current(now_ms).quic_config(mode, certificate)
+    }
+
     fn look(&self) {
         let found = certificates(&self.spec);
         let stamps = stamps(&self.spec, &found);
@@ -222,6 +236,7 @@ impl Built {
         let mut built = Self {
             names,
             configs: HashMap::new(),
+            quic: RefCell::default(),
             judge,
         };
         let authorities = authorities_digest(&spec.client_certificates)?;
@@ -285,6 +300,25 @@ impl Built {
             config.alpn_protocols.clear();
         }
         Some(Arc::new(config))
+    }
+
+    fn quic_config(
+        &self,
+        mode: ClientCertificateMode,
+        certificate: Option<&ChosenCertificate>,
+    ) -> Option<Arc<ServerConfig>> {
+        if certificate.is_none() {
+            if let Some(config) = self.quic.borrow().get(&mode) {
+                return Some(Arc::clone(config));
+            }
+        }
+        let mut config = ServerConfig::clone(&*self.config((mode, CipherOrder::Own), certificate, true)?);
+        config.alpn_protocols = vec![b"h3".to_vec()];
+        let config = Arc::new(config);
+        if certificate.is_none() {
+            self.quic.borrow_mut().insert(mode, Arc::clone(&config));
+        }
+        Some(config)
     }
 
     fn share_certificate(&self, one: &str, other: &str) -> bool {

@@ -1,4 +1,4 @@
-//! HTTP/2 on both sides, translated at the edge into HTTP/1 messages in memory (RFC 9113).
+//! HTTP/2 and HTTP/3 ([`http3`]), translated at the edge into HTTP/1 messages in memory (RFC 9113).
 //!
 //! # How it works
 //! A client's connection is a task that runs the crate `h2` over the socket ([`connection`]). Each of its streams becomes a
@@ -12,9 +12,11 @@
 
 mod accepted;
 mod connection;
+mod http3;
 mod request_text;
 
 pub(crate) use connection::{begins_with_preface, serve};
+pub(crate) use http3::{Http3Listener, HTTP3_PREFIX};
 
 /// What a client sends first (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

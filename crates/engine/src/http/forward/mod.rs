@@ -64,8 +64,8 @@ pub(crate) async fn forward(
     upstream: Rc<Upstream>,
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
-    // gRPC, whose calls declare their deadline, comes over HTTP/2 only
-    if exchange.client.protocol == Protocol::Http2 {
+    // gRPC, whose calls declare their deadline, comes over HTTP/2 and HTTP/3 only
+    if exchange.client.protocol != Protocol::Http1 {
         let told = exchange
             .request
             .borrow()

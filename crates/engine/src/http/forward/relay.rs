@@ -13,7 +13,7 @@ use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::relay::Relay;
 use crate::http::h1::request_head::field;
 use crate::http::h1::response_head::{write_end, write_required_upgrades, write_status};
-use crate::http::h1::server_timing;
+use crate::http::h1::{alt_svc, server_timing};
 use crate::http::phases::run_hooks_now;
 use crate::http::reply::page::reason_phrase;
 use crate::http::reply::{LocalReply, Outcome};
@@ -35,6 +35,7 @@ pub(super) async fn respond(
     } = ready;
     let exchange = plan.exchange;
     let mut received = ReceivedHead::of(plan);
+    alt_svc::forget(exchange);
     let route_hooks = exchange.route.get().map(|route| &plan.tables.routes[route].hooks);
     let hooks = route_hooks.map_or(&[][..], |hooks| &hooks[Phase::Response]);
     if !hooks.is_empty() {
@@ -265,6 +266,7 @@ pub(super) fn head(
             field(&mut out, name.as_bytes(), &[plan.exchange.id.borrow().as_bytes()]);
         }
     }
+    alt_svc::write(&response.head, &plan.exchange.client, &mut out);
     if plan.tables.server_timing {
         server_timing::write(plan.exchange, now_us, &mut out);
     }

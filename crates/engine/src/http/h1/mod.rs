@@ -1,5 +1,6 @@
 //! HTTP/1 on both sides: bodies, tunnels, heads. The framing itself is `headgate_wire`'s.
 
+pub(crate) mod alt_svc;
 mod certificate_fields;
 pub(crate) mod disconnect;
 pub(crate) mod forwarded;

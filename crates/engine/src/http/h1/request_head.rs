@@ -164,6 +164,7 @@ fn write_forwarding(request: &RequestHead, outgoing: &Outgoing<'_>, out: &mut Ve
     }
     if outgoing.forwarding.via {
         let version: &[u8] = match (client.protocol, request.version) {
+            (Protocol::Http3, _) => b"3.0 ",
             (Protocol::Http2, _) => b"2.0 ",
             (Protocol::Http1, Version::Http10) => b"1.0 ",
             (Protocol::Http1, Version::Http11) => b"1.1 ",

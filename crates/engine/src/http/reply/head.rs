@@ -3,10 +3,11 @@
 use headgate_wire::{Head, ResponseFraming, Version, CRLF};
 
 use crate::failure::{Failure, FailureKind};
+use crate::hooks::connection::ClientInfo;
 use crate::hooks::exchange::Exchange;
 use crate::http::h1::request_head::field;
 use crate::http::h1::response_head::{write_end, write_status};
-use crate::http::h1::server_timing;
+use crate::http::h1::{alt_svc, server_timing};
 use crate::http::reply::page::reason_phrase;
 use crate::state::Shared;
 
@@ -18,6 +19,8 @@ pub(super) struct Terms<'a> {
     pub(super) framing: ResponseFraming,
     /// The name of the field for the request's id, and the id.
     pub(super) request_id: Option<(&'a str, &'a str)>,
+    /// Who gets it, if that is known.
+    pub(super) client: Option<&'a ClientInfo>,
     /// Where the time went, if clients are told.
     pub(super) timings: Option<&'a Exchange>,
 }
@@ -37,6 +40,9 @@ pub(super) fn write(status: u16, head: &Head, terms: &Terms<'_>, out: &mut Vec<u
         }
     }
     head.write_fields(out);
+    if let Some(client) = terms.client {
+        alt_svc::write(head, client, out);
+    }
     if let Some(exchange) = terms.timings {
         server_timing::write(exchange, terms.shared.clock.tick(), out);
     }

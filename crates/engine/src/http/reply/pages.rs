@@ -143,6 +143,7 @@ fn last_response(
         version: Version::Http11,
         framing: frame_response(kind, reply.status, content, Version::Http11, true),
         request_id: tables.request_id_header.as_deref().map(|name| (name, id)),
+        client: None,
         timings: None,
     };
     let mut out = Vec::new();

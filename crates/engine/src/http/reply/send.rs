@@ -157,6 +157,7 @@ fn write_head(
             .request_id_header
             .as_deref()
             .map(|name| (name, id.as_str())),
+        client: Some(&exchange.client),
         timings: tables.server_timing.then_some(exchange),
     };
     head::write(reply.status, &reply.head, &terms, out);

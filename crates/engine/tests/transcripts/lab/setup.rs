@@ -37,6 +37,10 @@ impl Setup {
                     "enabled": true, "h2c": "detect", "max_concurrent_streams": 100, "max_resets": 100,
                     "max_control_frames": 1000, "window_bytes": 65_535, "max_age": 3_600_000, "websocket": false,
                 },
+                "http3": {
+                    "max_concurrent_streams": 100, "max_resets": 100, "window_bytes": 65_535, "max_age": 3_600_000,
+                    "idle": 30_000, "websocket": false, "alt_svc_max_age": 60,
+                },
                 "websocket": {
                     "max_message_bytes": 1000, "max_frame_bytes": 1000, "max_queued_bytes": 1000, "ping_interval": 0,
                     "idle": 1000, "close_timeout": 1000,

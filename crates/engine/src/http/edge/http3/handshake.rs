@@ -1,0 +1,218 @@
+//! From a client's first packet to a connection that is served: limits, `connect` hooks, address validation, TLS.
+
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use quinn::crypto::rustls::HandshakeData;
+use quinn::Incoming;
+
+use super::connection;
+use super::listener::Accepting;
+use super::request::Carrier;
+use crate::hooks::configuration::Configuration;
+use crate::hooks::connection::{ClientInfo, ConnectionState, Preread, Protocol};
+use crate::snapshot::Phase;
+use crate::state::admission::Admission;
+use crate::state::connection_hooks::run_hooks;
+use crate::state::refusal::{log_refusal, Refusal};
+use crate::tables::listener::Settings;
+use crate::tables::networks::canonical;
+use headgate_net::limits::Limit;
+use headgate_net::peer::{late, Broken};
+use headgate_net::tls::{Handshakes, TlsInfo};
+use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
+
+/// From this part of `limits.max_tls_handshakes` on, clients must first prove their address (RFC 9000 section 8.1.2): a
+/// half-open handshake then costs nothing.
+const RETRY_FROM: usize = 8;
+
+/// Serves what a client begins.
+pub(super) async fn serve(accepting: Rc<Accepting>, incoming: Incoming) {
+    let shared = &accepting.shared;
+    let tables = shared.tables();
+    let Some(settings) = accepting.settings(&tables) else {
+        return incoming.refuse();
+    };
+    let most = tables.limits.max_tls_handshakes;
+    let is_busy = shared.tls_handshakes.get() >= most / RETRY_FROM;
+    if is_busy && !incoming.remote_address_validated() {
+        shared.metrics.count(Counter::Http3Retries);
+        let _ = incoming.retry();
+        return;
+    }
+    shared.metrics.count(Counter::ConnectionsAccepted);
+    let began_us = shared.clock.tick();
+    let mut client = client_info(&accepting, &settings, &incoming, tables.http3.alt_svc_max_age);
+    match shake(&accepting, (&tables, &settings), &mut client, incoming).await {
+        Ok((connection, admission)) => {
+            drop((tables, settings));
+            let carrier = Carrier {
+                connection,
+                client: Rc::new(client),
+                shared: shared.clone(),
+                active: Rc::default(),
+                listener: accepting.name.as_str().into(),
+            };
+            connection::serve(carrier, admission).await;
+        }
+        Err(refused) => {
+            shared.metrics.count(Counter::ConnectionsRefused);
+            if let Some(refusal) = refused {
+                refusal.count(&shared.metrics);
+                log_refusal(&tables, shared, &client, (&refusal, ""), began_us);
+            }
+        }
+    }
+}
+
+fn client_info(
+    accepting: &Accepting,
+    settings: &Settings,
+    incoming: &Incoming,
+    alt_svc_max_age: u64,
+) -> ClientInfo {
+    let address = canonical(incoming.remote_address());
+    let local = incoming
+        .local_ip()
+        .map(|ip| canonical(std::net::SocketAddr::new(ip, accepting.port)));
+    ClientInfo {
+        address: address.ip().to_string(),
+        port: address.port(),
+        scheme: "https",
+        listener: settings.name.clone(),
+        destination: local,
+        protocol: Protocol::Http3,
+        alt_svc: settings.alt_svc(accepting.port, alt_svc_max_age),
+        ..ClientInfo::default()
+    }
+}
+
+/// Admits the client, asks hooks, and does the handshake. `Err(None)` is the client's own matter and is not logged.
+async fn shake(
+    accepting: &Accepting,
+    (tables, settings): (&Rc<Configuration>, &Rc<Settings>),
+    client: &mut ClientInfo,
+    incoming: Incoming,
+) -> Result<(quinn::Connection, Admission), Option<Refusal>> {
+    let shared = &accepting.shared;
+    let admission = Admission::within(shared, &tables.limits, Some(&client.address))
+        .map_err(|full| Some(Refusal::full(&full)))?;
+    let Some(_counted) = Handshakes::begin(&shared.tls_handshakes, tables.limits.max_tls_handshakes) else {
+        return Err(Some(Refusal {
+            error: "connection_refused",
+            limit: "limits.max_tls_handshakes",
+            counter: Some(Counter::LimitTlsHandshakes),
+        }));
+    };
+    let state = (!settings.hooks[Phase::Connect].is_empty()).then(|| state(tables, settings, client));
+    if let Some(state) = &state {
+        run_hooks(shared, state, &settings.hooks[Phase::Connect])
+            .await
+            .map_err(Some)?;
+    }
+    let connection = handshake(accepting, (tables, settings), incoming, state.as_ref()).await?;
+    let tls = agreed(settings, &connection, state.as_ref(), shared.clock.now_ms());
+    let tls = tls.map_err(|reason| {
+        shared.metrics.count(Counter::TlsHandshakesFailed);
+        tracing::debug!(client = client.address, "TLS handshake failed: {reason}");
+        None
+    })?;
+    shared.metrics.count(Counter::TlsHandshakes);
+    client.tls = Some(Rc::new(tls));
+    client.preread = state;
+    Ok((connection, admission))
+}
+
+fn state(tables: &Rc<Configuration>, settings: &Settings, client: &ClientInfo) -> Rc<Preread> {
+    Preread::new(ConnectionState {
+        address: client.address.clone(),
+        port: client.port,
+        peer: client.address.clone(),
+        destination: client.destination,
+        listener: client.listener.clone(),
+        protocol: settings.protocol.name(),
+        proxy: None,
+        hello: None.into(),
+        chosen: None.into(),
+        tls: settings.tls.clone(),
+        certificate: None.into(),
+        client_certificates: None.into(),
+        refusal: None.into(),
+        idle_ms: None.into(),
+        lifetime_ms: None.into(),
+        max_requests: None.into(),
+        tables: Rc::downgrade(tables),
+        attachment: None.into(),
+    })
+}
+
+async fn handshake(
+    accepting: &Accepting,
+    (tables, settings): (&Rc<Configuration>, &Rc<Settings>),
+    incoming: Incoming,
+    state: Option<&Rc<Preread>>,
+) -> Result<quinn::Connection, Option<Refusal>> {
+    let shared = &accepting.shared;
+    let failed = || {
+        shared.metrics.count(Counter::TlsHandshakesFailed);
+        None
+    };
+    let config = accepting
+        .server_config(tables, settings, state)
+        .ok_or_else(failed)?;
+    let connecting = incoming.accept_with(config).map_err(|_| failed())?;
+    let watch = shared.deadlines.watch(&shared.clock);
+    shared.busy.notify_one();
+    watch.arm(Limit::TlsHandshake, tables.timeouts.tls_handshake);
+    let mut connecting = pin!(connecting);
+    poll_fn(|context| {
+        if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
+            return Poll::Ready(connected.map_err(|error| {
+                tracing::debug!(%error, "QUIC handshake failed");
+                failed()
+            }));
+        }
+        late(&watch, context).map(|broken| {
+            let _ = failed();
+            Err(match broken {
+                Broken::Limit(limit) => Some(Refusal {
+                    error: "connection_refused",
+                    limit: limit.name(),
+                    counter: Some(limit.counter()),
+                }),
+                Broken::Closed | Broken::Io(_) => None,
+            })
+        })
+    })
+    .await
+}
+
+/// What the handshake came to.
+fn agreed(
+    settings: &Settings,
+    connection: &quinn::Connection,
+    state: Option<&Rc<Preread>>,
+    now_ms: u64,
+) -> Result<TlsInfo, String> {
+    let listener = settings.tls.clone().ok_or("the listener has no TLS any more")?;
+    let data = connection.handshake_data();
+    let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
+    let chain = connection.peer_identity();
+    let chain = chain.and_then(|chain| {
+        chain
+            .downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
+            .ok()
+    });
+    let mode = state.and_then(|state| state.client_certificates.get());
+    let chosen = state.and_then(|state| state.certificate.take());
+    TlsInfo::of_quic(
+        listener,
+        data.and_then(|data| data.server_name),
+        chain.as_deref().map(Vec::as_slice),
+        (mode, chosen),
+        now_ms,
+    )
+}

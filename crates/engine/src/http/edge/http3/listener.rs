@@ -1,0 +1,141 @@
+//! The UDP side of a listener with HTTP/3.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use quinn::Endpoint;
+use tokio::task::spawn_local;
+
+use super::handshake;
+use super::runtime::WorkerRuntime;
+use super::socket::WorkerSocket;
+use super::transport::{endpoint_config, server_config, Secrets};
+use crate::hooks::connection::Preread;
+use crate::state::Shared;
+use crate::tables::listener::Settings;
+use crate::tables::Tables;
+
+/// What stands before a listener's address in the name of its socket for HTTP/3.
+pub(crate) const HTTP3_PREFIX: &str = "http3:";
+
+/// A bound UDP socket that HTTP/3 is spoken on.
+pub(crate) struct Http3Listener {
+    endpoint: Endpoint,
+    socket: Arc<WorkerSocket>,
+    accepting: Rc<Accepting>,
+}
+
+/// What new connections need.
+pub(super) struct Accepting {
+    pub(super) shared: Rc<Shared>,
+    /// The name of the socket.
+    pub(super) name: String,
+    pub(super) port: u16,
+    secrets: Secrets,
+    /// The configuration of the last connection, and what it was made of.
+    last: RefCell<Option<(Arc<rustls::ServerConfig>, Arc<quinn::ServerConfig>)>>,
+}
+
+impl Http3Listener {
+    /// Takes over a socket that is bound.
+    pub(crate) fn adopt(socket: OwnedFd, name: &str, shared: Rc<Shared>) -> io::Result<Self> {
+        let secrets = Secrets::new(&shared.http3_secret.borrow());
+        let socket = Arc::new(WorkerSocket::adopt(UdpSocket::from(socket), secrets.ids.clone())?);
+        let accepting = Accepting {
+            shared,
+            name: name.to_owned(),
+            port: quinn::AsyncUdpSocket::local_addr(&*socket)?.port(),
+            secrets,
+            last: RefCell::default(),
+        };
+        // which connections are accepted with settings of their own
+        let first = accepting.any_config().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "HTTP/3 needs a listener with TLS 1.3",
+            )
+        })?;
+        let endpoint = Endpoint::new_with_abstract_socket(
+            endpoint_config(&accepting.secrets, socket.endpoint),
+            Some(first),
+            Arc::clone(&socket) as _,
+            Arc::new(WorkerRuntime),
+        )?;
+        Ok(Self {
+            endpoint,
+            socket,
+            accepting: Rc::new(accepting),
+        })
+    }
+
+    /// Accepts until the worker drains; what was accepted is served to its end.
+    pub(crate) async fn run(self) {
+        let shared = self.accepting.shared.clone();
+        loop {
+            let stop = shared.stop.notified();
+            if shared.is_closed_listener(&self.accepting.name) {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = stop => {}
+                incoming = self.endpoint.accept() => {
+                    let Some(incoming) = incoming else { return };
+                    spawn_local(handshake::serve(self.accepting.clone(), incoming));
+                }
+            }
+        }
+        self.socket.drain();
+        // whoever has proved an address for this endpoint, or finds nobody who accepts in its place
+        while let Some(incoming) = self.endpoint.accept().await {
+            if incoming.remote_address_validated() {
+                spawn_local(handshake::serve(self.accepting.clone(), incoming));
+            } else {
+                incoming.refuse();
+            }
+        }
+    }
+}
+
+impl Accepting {
+    /// What the listener does with its connections. `None`: it is gone.
+    pub(super) fn settings(&self, tables: &Tables) -> Option<Rc<Settings>> {
+        let address = self.name.strip_prefix(HTTP3_PREFIX).unwrap_or(&self.name);
+        tables
+            .listener(address)
+            .filter(|settings| settings.http3)
+            .cloned()
+    }
+
+    fn any_config(&self) -> Option<quinn::ServerConfig> {
+        let tables = self.shared.tables();
+        let settings = self.settings(&tables)?;
+        let config = self.server_config(&tables, &settings, None)?;
+        Some(quinn::ServerConfig::clone(&config))
+    }
+
+    /// What a connection is accepted with: the certificates that are in force now, or those that a hook chose.
+    pub(super) fn server_config(
+        &self,
+        tables: &Tables,
+        settings: &Settings,
+        state: Option<&Rc<Preread>>,
+    ) -> Option<Arc<quinn::ServerConfig>> {
+        let tls = settings.tls.as_ref()?;
+        let mode = state.and_then(|state| state.client_certificates.get());
+        let chosen = state.and_then(|state| state.certificate.borrow().clone());
+        let config = tls.quic_config(self.shared.clock.now_ms(), mode, chosen.as_ref())?;
+        if let Some((of, last)) = &*self.last.borrow() {
+            if Arc::ptr_eq(of, &config) {
+                return Some(Arc::clone(last));
+            }
+        }
+        let made = Arc::new(server_config(Arc::clone(&config), &self.secrets, &tables.http3)?);
+        self.last.replace(Some((config, Arc::clone(&made))));
+        Some(made)
+    }
+}

@@ -1,0 +1,59 @@
+"""HTTP/3 with clients: how much one connection may ask for. Whether it is spoken, each listener says."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from pydantic import Field
+
+from .settings import Settings
+from .units import Duration, Size
+
+
+class Http3Config(Settings):
+    """HTTP/3 with clients (RFC 9114), for all listeners with `http3`."""
+
+    max_concurrent_streams: int = Field(
+        default=128, ge=1, le=10000, description="Concurrent requests per connection."
+    )
+    max_resets: int = Field(
+        default=500,
+        ge=1,
+        description="Requests that a connection may give up in 10 s; with more, it is closed.",
+    )
+    window_bytes: Size = Field(
+        default=1 << 18,
+        ge=65535,
+        le=1 << 24,
+        description="The flow control window of a stream; a connection has 16 times as much.",
+    )
+    max_age: Duration = Field(
+        default=3600.0,
+        description="How long a connection accepts new requests; then it gets a GOAWAY.",
+    )
+    idle: Duration = Field(
+        default=30.0,
+        ge=1.0,
+        description="How long a client may give no sign of life; then its connection counts as dead.",
+    )
+    websocket: bool = Field(
+        default=True, description="Allows WebSockets over HTTP/3 (extended CONNECT, RFC 9220)."
+    )
+    alt_svc_max_age: Duration | None = Field(
+        default=3600.0,
+        description=(
+            "How long clients may remember that HTTP/3 is spoken (the field `Alt-Svc`); null: they are not told."
+        ),
+    )
+
+
+class Http3Options(TypedDict, total=False):
+    """The keywords of `Gateway.http3`; see `Http3Config`."""
+
+    max_concurrent_streams: int
+    max_resets: int
+    window_bytes: int | str
+    max_age: float | str
+    idle: float | str
+    websocket: bool
+    alt_svc_max_age: float | str | None

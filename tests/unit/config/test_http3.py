@@ -1,0 +1,59 @@
+"""HTTP/3 on listeners: what it needs, and what it does not go with."""
+
+from pathlib import Path
+
+import pytest
+
+from headgate import Gateway
+from headgate.compile.order import compile_gateway
+from headgate.config.errors import ConfigError
+from headgate.config.model import GatewayConfig
+
+LOCAL = {"local": ["localhost"]}
+
+
+@pytest.mark.parametrize(
+    ("listener", "told"),
+    [
+        ({}, "`http3` without `tls`"),
+        ({"tls": LOCAL, "proxy_protocol": "v2"}, "`http3` with `proxy_protocol`"),
+        ({"tls": LOCAL, "tls_passthrough": True}, "`http3` with `tls_passthrough`"),
+        ({"tls": LOCAL, "address": "unix:/run/gate.sock"}, "`http3` on a Unix socket"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_a_hint(listener: dict[str, object], told: str) -> None:
+    with pytest.raises(Exception, match=told):
+        GatewayConfig.model_validate({"listeners": [{"address": ":8443", "http3": True, **listener}]})
+
+
+def test_hooks_that_want_to_see_the_hello_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_DATA_DIR", str(tmp_path))
+    gate = Gateway()
+    listener = gate.listen(":8443", tls=LOCAL, http3=True)
+    gate.route("/", respond="ok")
+
+    @listener.client_hello
+    def choose(connection: object) -> None:
+        """Nothing."""
+
+    with pytest.raises(ConfigError, match="`http3` with `client_hello` hooks"):
+        compile_gateway(gate)
+
+
+def test_its_port_of_udp_is_taken() -> None:
+    taken = {
+        "listeners": [{"address": ":8443", "tls": LOCAL, "http3": True}],
+        "udp": [{"address": ":8443", "to": "a:1"}],
+    }
+    with pytest.raises(Exception, match=r"duplicate address|overlap"):
+        GatewayConfig.model_validate(taken)
+
+
+def test_its_socket_is_bound_beside_that_of_tcp() -> None:
+    gate = Gateway()
+    gate.listen(":8443", tls=LOCAL, http3=True)
+    gate.listen(":8080")
+    gate.route("/", respond="ok")
+    assert compile_gateway(gate).addresses == (":8443", ":8080", "http3::8443")
