@@ -82,7 +82,7 @@ LAYERS = [
     ["asgi", "background", "inspection"],
     [
         *["shared", "consumers", "metrics", "redis", "client", "form", "message", "query_params"],
-        *["_cookies", "_redis_sessions"],
+        *["_cookies", "_redis_sessions", "server_state"],
         *["_tasks", "_request_body", "_hook_checks", "_caller"],
     ],
     ["config"],

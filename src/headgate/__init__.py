@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .query_params import QueryParams
     from .redis import Redis, RedisConnectionError, RedisError, RedisTimeout
     from .route import Route, Upstream
+    from .server_state import ServerStateChange
     from .shared import Shared
 
 __version__ = "0.1.0"
@@ -97,6 +98,7 @@ __all__ = [
     "Response",
     "ResponseView",
     "Route",
+    "ServerStateChange",
     "ServerView",
     "Shared",
     "StreamListener",
@@ -153,6 +155,7 @@ _MODULES = {
     "Response": "message",
     "ResponseView": "_core",
     "Route": "route",
+    "ServerStateChange": "server_state",
     "ServerView": "_core",
     "StreamListener": "listener",
     "Tls": "config.tls",

@@ -17,6 +17,7 @@ from headgate._core import (
 
 from ._decorators import BodyPhaseDecorator, PhaseDecorator, RegisteredHook
 from .message import Response
+from .server_state import ServerStateChange
 
 HookResult = Response | None
 RequestHook = Callable[[Request], HookResult | Awaitable[HookResult]]
@@ -38,6 +39,7 @@ Shown = Certificate | Pem | tuple[Pem, Pem] | None
 ClientHelloHook = Callable[[Connection], Shown | Awaitable[Shown]]
 ChunkHook = Callable[[Connection, bytes], bytes | Awaitable[bytes | None] | None]
 WorkerHook = Callable[[], Awaitable[Any] | Any]
+ServerStateHook = Callable[[ServerStateChange], Awaitable[Any] | Any]
 
 class RoutePhases:
     """The phases that gateways and routes share, as decorators."""
@@ -90,6 +92,10 @@ class GatewayPhases(RoutePhases):
     @property
     def shutdown(self) -> PhaseDecorator[WorkerHook]:
         """Once when a worker stops, after its last request: close pools, end tasks."""
+
+    @property
+    def server_state(self) -> PhaseDecorator[ServerStateHook]:
+        """A health check or a command has changed the state of a server; in one worker: notify, record."""
 
     @property
     def connect(self) -> PhaseDecorator[ConnectHook]:

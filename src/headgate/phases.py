@@ -21,8 +21,8 @@ class Phase:
     may: str
     openresty: str
     scope: Literal["worker", "connection", "listener", "gateway", "route"] = "route"
-    """`worker`: once for each worker; `connection`: also on single listeners; `listener`: only there; `gateway`: before
-    a route is chosen; `route`: also on single routes."""
+    """`worker`: once for each worker, or in one; `connection`: also on single listeners; `listener`: only there;
+    `gateway`: before a route is chosen; `route`: also on single routes."""
     reverse: bool = False
     """Whether hooks run in the reverse of the listed order, so that the first one listed is outermost."""
     can_respond: bool = False
@@ -69,6 +69,14 @@ PHASES: dict[str, Phase] = {
             "exit_worker_by_lua",
             "worker",
             True,
+        ),
+        Phase(
+            "server_state",
+            ("change",),
+            "a health check or a command has changed the state of a server; in one worker",
+            "notify, record",
+            "(none)",
+            "worker",
         ),
         Phase(
             "connect",

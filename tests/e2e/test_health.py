@@ -251,3 +251,43 @@ def test_states_go_on_in_an_upgraded_gateway(serve: Serve, trio: list[Origin]) -
         assert set(asked(gateway, 12)) == set(servers[1:])
     finally:
         os.kill(response["pid"], signal.SIGTERM)
+
+
+HOOKS = """
+from headgate import Gateway, Plugin, ServerStateChange, Response
+gate = Gateway()
+gate.listen(LISTEN)
+app = gate.upstream("u", SERVER, health={"path": "/healthz", "interval": "100ms", "fall": 1})
+gate.route("/", to=app)
+
+class Notes(Plugin):
+    async def server_state(self, change):
+        with open(FOLDER + "/plugin.txt", "a") as notes:
+            notes.write(f"{change.state}\\n")
+
+gate.use(Notes())
+
+@gate.server_state
+def fails(change):
+    raise RuntimeError("only this hook is harmed")
+
+@gate.server_state
+async def note(change: ServerStateChange) -> None:
+    with open(FOLDER + "/hook.txt", "a") as notes:
+        notes.write(f"{change.upstream} {change.server} {change.state} {change.reason}\\n")
+"""
+
+
+def test_hooks_hear_of_states_in_one_worker(serve: Serve, trio: list[Origin]) -> None:
+    server = trio[0].address
+    gateway = serve(HOOKS, names={"SERVER": server}, workers=2)
+    trio[0].wait_for("/healthz")
+    trio[0].on("/healthz", reply(status="503 Busy"))
+    gateway.wait_for_log("server_state hook failed")
+    assert gateway.cli("server", "u", server, "drain").returncode == 0
+    told = [f"u {server} up ", f"u {server} down status 503", f"u {server} drain "]
+    hook, plugin = gateway.folder / "hook.txt", gateway.folder / "plugin.txt"
+    eventually(
+        lambda: hook.exists() and hook.read_text().splitlines() == told, "the hook heard of each, once"
+    )
+    assert plugin.read_text().split() == ["up", "down", "drain"]

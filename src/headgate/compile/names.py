@@ -48,7 +48,7 @@ class Names:
         try:
             for use in every_use(gate._parts):
                 self._add_plugin(use.plugin)
-            for hook in (*compiled.hooks, *compiled.startup, *compiled.shutdown):
+            for hook in (*compiled.hooks, *compiled.startup, *compiled.shutdown, *compiled.server_state):
                 self.reference(hook.function)
             self.background = self._digests.of(_background(gate))
             self._add_others(is_users)
@@ -65,6 +65,7 @@ class Names:
             "hooks": [self._described_hook(hook) for hook in compiled.hooks],
             "startup": [self._described_hook(hook) for hook in compiled.startup],
             "shutdown": [self._described_hook(hook) for hook in compiled.shutdown],
+            "server_state": [self._described_hook(hook) for hook in compiled.server_state],
             "background": self.background,
         }
 

@@ -50,6 +50,8 @@ class Compiled:
     """In running order."""
     shutdown: tuple[HookSpec, ...]
     """In running order."""
+    server_state: tuple[HookSpec, ...]
+    """In running order."""
     config: GatewayConfig
     refused: Explainer
     """Makes what the engine says of the snapshot into an error about the user's file."""
@@ -89,6 +91,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
     startup = worker.add_all("startup", _hooks_of("startup", None, parts, uses))
     # the list is run backwards: what closes comes after all that shuts down
     shutdown = worker.add_all("shutdown", uses.closes() + _hooks_of("shutdown", None, parts, uses))
+    server_state = worker.add_all("server_state", _hooks_of("server_state", None, parts, uses))
     try:
         text = snapshot(config, routes, everywhere, parts.folder, listeners)
     except Inconsistency as error:
@@ -107,6 +110,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         config.workers,
         tuple(worker.specs[position] for position in startup),
         tuple(worker.specs[position] for position in shutdown),
+        tuple(worker.specs[position] for position in server_state),
         config,
         Explainer(text, config, parts.locator()),
     )

@@ -26,6 +26,7 @@
 | Ping              | supervisor | every second                                                           |
 | Pong              | worker     | the response                                                           |
 | Adopt             | supervisor | with sockets of a sibling that is blocked                              |
+| ServerStateChanged | supervisor | to one worker: a server has another state                             |
 | Inspect           | supervisor | a place in the code to look at                                         |
 | InspectEnd        | supervisor | no longer                                                              |
 | Inspecting        | worker     | where that is, or why not                                              |
@@ -249,6 +250,15 @@ class Adopt(Message):
     listeners: list[BoundListener]
 
 
+class ServerStateChanged(Message):
+    """See `headgate.ServerStateChange`."""
+
+    upstream: str
+    server: str
+    state: str
+    reason: str
+
+
 class Fork(Message):
     """To a zygote: fork a worker; its end of a channel comes along."""
 
@@ -326,6 +336,7 @@ TO_WORKER = MessageKinds(
         Query,
         Ping,
         Adopt,
+        ServerStateChanged,
         Inspect,
         InspectEnd,
     ]

@@ -82,6 +82,7 @@ class Commands:
             "a server's state is set",
             extra={"upstream": command.upstream, "server": command.server, "state": state},
         )
+        self._state.tell_server_state(command.upstream, command.server, state)
         respond(commands.Done())
         return None
 

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 
 from headgate.control import monitor_messages as messages
 from headgate.control.channel import Channel, ChannelClosed
@@ -52,10 +51,10 @@ class MonitorProcess:
 
 
 class Monitors:
-    """Starts the monitor, tells it what to watch, and replaces it; `changed` hears of servers' states."""
+    """Starts the monitor, tells it what to watch, and replaces it; a worker hears of servers' states."""
 
-    def __init__(self, state: State, changed: Callable[[messages.ServerChanged], None]) -> None:
-        self._state, self._changed = state, changed
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._monitor: MonitorProcess | None = None
         self._all: list[MonitorProcess] = []
         self._wanted: Watched | None = None
@@ -131,7 +130,7 @@ class Monitors:
                 monitor.process.signal(signal.SIGKILL)
             return
         if isinstance(message, messages.ServerChanged) and monitor is self._monitor:
-            self._changed(message)
+            self._state.tell_server_state(message.upstream, message.server, message.state, message.reason)
 
     def _on_exit(self, monitor: MonitorProcess) -> None:
         state = self._state

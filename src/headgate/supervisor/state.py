@@ -16,7 +16,7 @@ from headgate.supervisor.resources import Held
 from headgate.supervisor.settings import SHARED, RunSettings
 from headgate.supervisor.ticket_keys import TicketKeys
 from headgate.supervisor.upgrade import Predecessor
-from headgate.supervisor.workers import Generation, WorkerProcess
+from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 from headgate.supervisor.zone import ZoneSlots
 from headgate.supervisor.zygotes import Zygote
 
@@ -60,6 +60,15 @@ class State:
         """The process id of the monitor that works."""
         self.agent_left: Callable[[], None] = lambda: None
         """Called when an agent or a monitor has ended."""
+
+    def tell_server_state(self, upstream: str, server: str, state: str, reason: str = "") -> None:
+        """Has one worker run the hooks of servers' states: the first that serves, and is not blocked."""
+        if self.current is None:
+            return
+        changed = messages.ServerStateChanged(upstream=upstream, server=server, state=state, reason=reason)
+        for _, worker in sorted(self.current.workers.items()):
+            if worker.state is WorkerState.READY and not worker.is_blocked and worker.send(changed):
+                return
 
     def hold(self, resources: Held | None) -> None:
         """Takes other resources in the place of those that were in force."""

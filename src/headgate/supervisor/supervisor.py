@@ -53,7 +53,7 @@ class Supervisor:
         self._agents = Agents(
             self._state, self._proposals, self._commands.tell_status, partial(self._secrets.told, "agent")
         )
-        self._monitors = Monitors(self._state, lambda _: None)
+        self._monitors = Monitors(self._state)
         self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None

@@ -37,6 +37,7 @@ class Version:
     startup: list[HookSpec]
     shutdown: list[HookSpec]
     plugins: dict[str, Plugin]
+    server_state: list[HookSpec]
     consumers: dict[str, Any] | None = None
     """Those that come into force with it; None for those that the worker was started with."""
 
@@ -47,7 +48,13 @@ class Changes:
     def __init__(self, core: _core.Core, loaded: Loaded, names: Names, sources: Sources, call: Call) -> None:
         self._core, self._names, self._sources, self._call = core, names, sources, call
         self._startup, self._shutdown = _own(loaded.startup), _own(loaded.shutdown)
-        first = Version(list(loaded.hooks), list(loaded.startup), list(loaded.shutdown), dict(names.plugins))
+        first = Version(
+            list(loaded.hooks),
+            list(loaded.startup),
+            list(loaded.shutdown),
+            dict(names.plugins),
+            list(loaded.server_state),
+        )
         names.plugins.clear()
         self.current = self._first = first
         self._prepared: Version | None = None
@@ -125,10 +132,11 @@ class Changes:
             name: known[name] if name in known else made_plugin(name, one, self._names.calls)
             for name, one in told["plugins"].items()
         }
-        hooks, startup, shutdown = (
-            [self._spec(hook, plugins) for hook in told[key]] for key in ("hooks", "startup", "shutdown")
+        hooks, startup, shutdown, server_state = (
+            [self._spec(hook, plugins) for hook in told[key]]
+            for key in ("hooks", "startup", "shutdown", "server_state")
         )
-        return Version(hooks, startup, shutdown, plugins, told["consumers"])
+        return Version(hooks, startup, shutdown, plugins, server_state, told["consumers"])
 
     def _spec(self, told: dict[str, Any], plugins: dict[str, Plugin]) -> HookSpec:
         if "function" in told:

@@ -35,6 +35,7 @@ class Loaded(NamedTuple):
     log_level: str
     startup: Sequence[Any]
     shutdown: Sequence[Any]
+    server_state: Sequence[Any] = ()
     watchdog_s: float | None = 0.1
     """Python code that blocks the loop for longer is logged."""
     modes: dict[str, int] = {}
@@ -103,6 +104,7 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         log_to=log_place(config.error_log.to, gateway._parts.folder),
         startup=made.startup,
         shutdown=made.shutdown,
+        server_state=made.server_state,
         watchdog_s=config.watchdog.log,
         kill_s=config.watchdog.kill,
         modes=_modes(config),

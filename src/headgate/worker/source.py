@@ -99,7 +99,7 @@ def loaded_gateway(gateway: "Gateway", file: "Path", loaded_from: "int | Sources
     made = compile_gateway(gateway)
     loaded = compiled(gateway, made)
     is_python = file.suffix == ".py"
-    has_code = is_python or loaded.hooks or loaded.startup or loaded.shutdown
+    has_code = is_python or loaded.hooks or loaded.startup or loaded.shutdown or loaded.server_state
     if not has_code:
         return loaded
     gateway.background.configure(gateway.config.background, usable_cpus())

@@ -61,6 +61,8 @@ class Worker:
         self._changing: asyncio.Task[None] | None = None
         self._listen: asyncio.Future[tuple[messages.Listen, list[int]]] = loop.create_future()
         self._proceeds: asyncio.Future[None] = loop.create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        """Hooks of servers' states that run."""
         self._stopped = asyncio.Event()
         self._stopped_now: asyncio.Future[None] = loop.create_future()
         self._drains = False
@@ -166,6 +168,16 @@ class Worker:
             except Exception:
                 logger.exception("shutdown hook failed", extra={"hook": hook.name})
 
+    async def _run_server_state_hooks(self, message: messages.ServerStateChanged) -> None:
+        from headgate.server_state import ServerStateChange
+
+        change = ServerStateChange(**message.plain())
+        for hook in self._loaded.server_state:
+            try:
+                await _call(hook, change)
+            except Exception:
+                logger.exception("server_state hook failed", extra={"hook": hook.name})
+
     async def _accept(self) -> None:
         # A worker that is stopped before it gets the sockets has nothing to accept.
         stopped = self._loop.create_task(self._stopped.wait())
@@ -261,6 +273,10 @@ class Worker:
                 if self._changing:
                     self._changing.cancel()
                 self._changes.discard()
+            case messages.ServerStateChanged():
+                task = self._loop.create_task(self._run_server_state_hooks(message))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             case messages.Inspect():
                 self._inspect(message)
             case messages.InspectEnd(id=number):
@@ -296,7 +312,12 @@ class Worker:
         version = self._changes.commit()
         if self._inspector:
             self._inspector.roots = [hook.function for hook in version.hooks]
-        return {"hooks": version.hooks, "startup": version.startup, "shutdown": version.shutdown}
+        return {
+            "hooks": version.hooks,
+            "startup": version.startup,
+            "shutdown": version.shutdown,
+            "server_state": version.server_state,
+        }
 
     def _inspect(self, message: messages.Inspect) -> None:
         if self._inspector is None:
@@ -363,10 +384,10 @@ def _load(channel: Channel, source: Source) -> Loaded:
     return loaded
 
 
-async def _call(hook: Any) -> None:
+async def _call(hook: Any, *arguments: Any) -> None:
     async with asyncio.timeout(hook.deadline_ms / 1000):
         try:
-            result = hook.function()
+            result = hook.function(*arguments)
             if hook.is_async:
                 await result
         except Exception:

@@ -1,0 +1,19 @@
+"""What `server_state` hooks are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServerStateChange:
+    """A server of an upstream has another state."""
+
+    upstream: str
+    """The upstream's name."""
+    server: str
+    """The server's address as configured, without `https://`."""
+    state: str
+    """`up` or `down` by health checks; `ready`, `drain` or `maintenance` by command."""
+    reason: str
+    """Why a check has failed; empty otherwise."""
