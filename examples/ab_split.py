@@ -3,7 +3,6 @@
 import os
 import uuid
 import zlib
-from http.cookies import CookieError, SimpleCookie
 
 from headgate import Gateway, Request, Response, ResponseView
 
@@ -15,22 +14,13 @@ PERCENT_B = int(os.environ.get("PERCENT_B", "20"))
 counts = gate.shared("ab", "1m")
 
 
-def visitor_of(request: Request) -> str | None:
-    """The name that an earlier response gave this visitor."""
-    try:
-        cookies = SimpleCookie(request.headers.get("cookie", ""))
-    except CookieError:
-        return None
-    return cookies["visitor"].value if "visitor" in cookies else None
-
-
 @gate.route("/", to="a")
 def split(request: Request) -> None:
     """The same visitor always falls on the same side."""
-    known = visitor_of(request)
+    known = request.cookies.get("visitor")
     request.state.new_visitor = None if known else uuid.uuid4().hex
     visitor = known or request.state.new_visitor
-    request.upstream = "b" if zlib.crc32(visitor.encode()) % 100 < PERCENT_B else "a"
+    request.upstream = "b" if zlib.crc32(visitor.encode(errors="replace")) % 100 < PERCENT_B else "a"
 
 
 @split.response

@@ -15,7 +15,8 @@ FILE = os.environ.get("PRICES", "prices.db")
 def price(name: str) -> int | None:
     """Blocks while the disk is read."""
     with sqlite3.connect(FILE) as database:
-        found = database.execute("select price from prices where name = ?", (name,)).fetchone()
+        said = name.encode(errors="replace").decode()  # a path may hold bytes that are not UTF-8
+        found = database.execute("select price from prices where name = ?", (said,)).fetchone()
     return found and found[0]
 
 

@@ -9,6 +9,8 @@ from headgate import Gateway, Response
 
 FEED = os.environ.get("FEED", "http://127.0.0.1:9000/feed.json")
 KEEP_S = 300
+MOST = 1_000_000
+"""No price is higher: `1e999`, which JSON may say, is infinite here."""
 
 gate = Gateway()
 gate.listen(os.environ.get("LISTEN", "127.0.0.1:8080"))
@@ -31,7 +33,7 @@ class Feed:
                         raise ValueError(f"the feed responds with {response.status}")
                     feed = await response.json(max_bytes=1 << 20)
                     fields = ((item["id"], item["price"]) for item in feed["items"])
-                    self.items = [{"id": one, "price": price} for one, price in fields if price > 0]
+                    self.items = [{"id": one, "price": price} for one, price in fields if 0 < price < MOST]
                     self.until = time.monotonic() + KEEP_S
                 except (headgate.FetchError, ValueError, KeyError, TypeError):
                     self.until = time.monotonic() + 5  # the old one for a while

@@ -24,4 +24,7 @@ async def ask(name, upstream, headers):
 async def overview(request):
     headers = {"x-request-id": request.id}
     responses = await asyncio.gather(*(ask(name, upstream, headers) for name, upstream in parts.items()))
-    return Response.json(dict(responses))
+    try:
+        return Response.json(dict(responses))
+    except ValueError:  # `1e999` can be read, and cannot be written
+        return Response(502, "what the parts say does not fit into one response\n")

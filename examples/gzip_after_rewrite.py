@@ -1,11 +1,12 @@
 """Chained response filters: text is rewritten, then compressed for clients that take it, however the server sent it."""
 
+import re
 import zlib
 
 from headgate import Gateway, Plugin, Request, ResponseView, body_mode
 
-GZIP = 31
-"""zlib's word for: the largest window, in a gzip wrapper."""
+GZIP = 31  # zlib's word for: the largest window, in a gzip wrapper
+TAKES_GZIP = re.compile(r"(?i)(^|,)\s*gzip\s*($|,|;\s*q=(1|0\.\d*[1-9]))")
 
 
 class Gzip(Plugin):
@@ -13,11 +14,12 @@ class Gzip(Plugin):
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Says so in the head, where the body is text that nobody has compressed yet."""
-        kind = response.headers.get("content-type", "")
-        takes = "gzip" in request.headers.get("accept-encoding", "")
-        if takes and kind.startswith("text/") and "content-encoding" not in response.headers:
+        kind = response.headers.get("content-type", "").lower()
+        if not kind.startswith("text/") or response.status == 206 or "content-encoding" in response.headers:
+            return  # a part of a text is a part of what was not compressed
+        response.headers.add("vary", "accept-encoding")
+        if TAKES_GZIP.search(request.headers.get("accept-encoding", "")):
             response.headers["content-encoding"] = "gzip"
-            response.headers.add("vary", "accept-encoding")
             request.state.gzip = zlib.compressobj(wbits=GZIP)
 
     def response_body(

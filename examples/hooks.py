@@ -60,8 +60,9 @@ def apologise(request: Request, error: Failure) -> Response:
 
 @gate.log
 def record(request: Request, response: ResponseView) -> None:
-    """Runs after the last byte, and delays nobody."""
-    logger.info("%s %s took %.4f s", request.method, request.path, time.monotonic() - request.state.began)
+    """Runs after the last byte, and delays nobody; also for what was refused before it had a clock."""
+    if hasattr(request.state, "began"):
+        logger.info("%s %s took %.4f s", request.method, request.path, time.monotonic() - request.state.began)
 
 
 @gate.shutdown

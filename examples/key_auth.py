@@ -1,6 +1,8 @@
 """A plugin: typed settings, and methods named as phases."""
 
-from pydantic import BaseModel, SecretStr
+from typing import Annotated
+
+from pydantic import BaseModel, Field, SecretStr
 
 from headgate import Gateway, Plugin, Request, Response
 
@@ -12,14 +14,14 @@ class KeyAuth(Plugin):
         """A misspelt setting is refused at load; a text `env:NAME` is read from the environment."""
 
         header: str = "x-api-key"
-        keys: dict[str, SecretStr]
+        keys: dict[str, Annotated[SecretStr, Field(min_length=8)]]
 
     def setup(self) -> None:
         """Runs once, with the checked settings."""
         self._names = {key.get_secret_value(): name for name, key in self.config.keys.items()}
 
     def request(self, request: Request) -> Response | None:
-        """Removes what the client says of itself, and says what is known."""
+        """Says what is known of the client."""
         name = self._names.get(request.headers.get(self.config.header, ""))
         if name is None:
             return Response.json({"error": "a key is missing or unknown"}, 401)
@@ -29,5 +31,6 @@ class KeyAuth(Plugin):
 
 gate = Gateway()
 gate.listen("127.0.0.1:8080")
+gate.forwarding(identity_fields="x-user")  # no client sends it, on no route and in no spelling
 gate.route("/", to="127.0.0.1:9000")
 gate.use(KeyAuth(keys={"alice": "correct-horse", "bob": "battery-staple"}), on="/api/*")

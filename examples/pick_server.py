@@ -16,7 +16,7 @@ def by_tenant(request: Request, upstream: UpstreamView) -> ServerView | None:
     tenant = request.headers.get("x-tenant")
     if tenant is None:
         return None
-    home = upstream.servers[zlib.crc32(tenant.encode()) % len(upstream.servers)]
+    home = upstream.servers[zlib.crc32(tenant.encode(errors="replace")) % len(upstream.servers)]
     if home.is_available and not home.is_tried:
         return home
     others = [server for server in upstream.servers if not server.is_tried]

@@ -45,9 +45,13 @@ async def json(request: Any) -> Any:
 def parsed_json(whole: bytes) -> Any:
     """What a text of JSON says; raises `ValueError` for what is none, or nested deeper than Python can follow."""
     try:
-        return json_module.loads(whole)
+        return json_module.loads(whole, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"the JSON has `{name}`, which is not a number of JSON")
 
 
 def query_params(query: str) -> QueryParams:
@@ -66,16 +70,16 @@ def cookies(fields: list[str]) -> dict[str, str]:
 
 def set_cookie(fields: Any, *said: Any, **named: Any) -> None:
     """`response.set_cookie` of a response that is being relayed."""
-    from . import _cookies
+    from ._cookies import CookiesOf
 
-    _cookies.set_cookie(fields, *said, **named)
+    CookiesOf(fields).set_cookie(*said, **named)
 
 
 def delete_cookie(fields: Any, *said: Any, **named: Any) -> None:
     """`response.delete_cookie` of a response that is being relayed."""
-    from . import _cookies
+    from ._cookies import CookiesOf
 
-    _cookies.delete_cookie(fields, *said, **named)
+    CookiesOf(fields).delete_cookie(*said, **named)
 
 
 async def form(request: Any) -> Form:

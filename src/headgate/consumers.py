@@ -66,12 +66,12 @@ class Consumers:
 
     def with_key(self, key: str) -> Consumer | None:
         """Who has this key."""
-        return self._keys.get(self._tag(hashlib.sha256(key.encode()).digest()))
+        return self._keys.get(self._tag(hashlib.sha256(_bytes(key)).digest()))
 
     def with_password(self, username: str, password: str) -> Consumer | None:
         """Who has this name and password."""
         wanted, consumer = self._passwords.get(username, (b"", None))
-        given = hashlib.sha256(password.encode()).digest()
+        given = hashlib.sha256(_bytes(password)).digest()
         return consumer if hmac.compare_digest(wanted, given) else None
 
     def jwt_key(self, key_id: str) -> SigningKey | None:
@@ -93,4 +93,9 @@ class Consumers:
 
 def _digest(key: str) -> bytes:
     hexed = key.removeprefix(SHA256)
-    return bytes.fromhex(hexed) if hexed != key else hashlib.sha256(key.encode()).digest()
+    return bytes.fromhex(hexed) if hexed != key else hashlib.sha256(_bytes(key)).digest()
+
+
+def _bytes(text: str) -> bytes:
+    """As it came: a header field may hold bytes that are not UTF-8."""
+    return text.encode("utf-8", "surrogateescape")

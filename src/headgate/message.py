@@ -5,14 +5,9 @@ from __future__ import annotations
 import json as json_module
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 
-from . import _cookies as cookies
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ._cookies import SameSite
+from ._cookies import SetsCookies
 
 Body = bytes | AsyncIterator[bytes] | None
 """A whole body, an async iterator whose pieces are sent as they come, or none."""
@@ -127,7 +122,7 @@ class ResponseHeaders:
         self._fields = [field for field in self._fields if field[0].lower() != folded]
 
 
-class Response:
+class Response(SetsCookies):
     """A response made by a hook: `Response(401, "who are you?")`, `Response.json({...})`, `Response.stream(rows())`.
 
     A `str` body is sent as UTF-8 text, `bytes` as they are, an async iterator of bytes piece by piece, as fast as the
@@ -171,13 +166,17 @@ class Response:
     @classmethod
     def html(cls, html: str, status: int = 200, *, headers: HeaderFields | None = None) -> Self:
         """An HTML page."""
-        return cls(status, html.encode(), headers=_with_type(headers, "text/html; charset=utf-8"))
+        return cls(status, _utf8(html), headers=_with_type(headers, "text/html; charset=utf-8"))
 
     @classmethod
     def json(cls, value: Any, status: int = 200, *, headers: HeaderFields | None = None) -> Self:
-        """`value` as JSON; raises `TypeError` if it is not serializable."""
-        text = json_module.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return cls(status, text.encode(), headers=_with_type(headers, "application/json"))
+        """`value` as JSON; raises `TypeError` if it is not serializable, `ValueError` for a NaN or an infinity."""
+        try:
+            body = _json(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            # a byte of a field or a path that is not UTF-8: it is escaped (RFC 8259 section 8.2)
+            body = _json(value, ensure_ascii=True).encode()
+        return cls(status, body, headers=_with_type(headers, "application/json"))
 
     @classmethod
     def redirect(cls, location: str, status: int = 307, *, headers: HeaderFields | None = None) -> Self:
@@ -202,37 +201,6 @@ class Response:
     ) -> Self:
         """A body that is sent as the async iterator produces it; the iterator is closed when the client disconnects."""
         return cls(status, body, headers=_with_type(headers, content_type))
-
-    def set_cookie(
-        self,
-        key: str,
-        value: str = "",
-        max_age: int | None = None,
-        expires: datetime | str | int | None = None,
-        path: str | None = "/",
-        domain: str | None = None,
-        secure: bool = False,
-        httponly: bool = False,
-        samesite: SameSite | None = "lax",
-        partitioned: bool = False,
-    ) -> None:
-        """Adds a `Set-Cookie` field (RFC 6265), as in Starlette; `max_age` is seconds. `ValueError` for a bad name."""
-        cookies.set_cookie(
-            self.headers, key, value, max_age, expires, path, domain, secure, httponly, samesite, partitioned
-        )
-
-    def delete_cookie(
-        self,
-        key: str,
-        path: str = "/",
-        domain: str | None = None,
-        secure: bool = False,
-        httponly: bool = False,
-        samesite: SameSite | None = "lax",
-        partitioned: bool = False,
-    ) -> None:
-        """Makes the browser delete a cookie: name, path and domain must be those it was set with."""
-        cookies.delete_cookie(self.headers, key, path, domain, secure, httponly, samesite, partitioned)
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -261,11 +229,20 @@ def _is_status(value: object) -> bool:
     return isinstance(value, int) and 200 <= value <= 599  # which no bool is
 
 
+def _json(value: Any, *, ensure_ascii: bool) -> str:
+    return json_module.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False, separators=(",", ":"))
+
+
+def _utf8(text: str) -> bytes:
+    """What cannot be said in UTF-8, as clients may send it in a field or a path, becomes `?`."""
+    return text.encode("utf-8", "replace")
+
+
 def _body(body: Any) -> Body:
     if body is None or isinstance(body, bytes):
         return body
     if isinstance(body, str):
-        return body.encode()
+        return _utf8(body)
     if isinstance(body, bytearray | memoryview):
         return bytes(body)
     if isinstance(body, AsyncIterator):

@@ -63,6 +63,7 @@ def test_blocking_and_computing_calls(serve: Serve, tmp_path: Path) -> None:
     gateway = start(serve, "blocking_and_computing.py", PRICES=str(tmp_path / "prices.db"))
     assert gateway.get("/prices/tea").json() == 3
     assert gateway.get("/prices/coffee").status == 404
+    assert gateway.get("/prices/%FF").status == 404
     assert gateway.get("/primes/100").json() == 25
     assert gateway.get("/primes/x").status == 400
 
@@ -73,6 +74,7 @@ def test_a_visitor_stays_with_one_version(serve: Serve) -> None:
         b.on("/", reply(b"b"))
         gateway = start(serve, "ab_split.py", A=a.address, B=b.address, PERCENT_B="50")
         seen = set()
+        assert gateway.get("/", [("Cookie", 'visitor="\xff"')]).status == 200
         for _ in range(30):
             response = gateway.get("/")
             cookie = str(response.get("set-cookie")).partition(";")[0]
@@ -81,7 +83,7 @@ def test_a_visitor_stays_with_one_version(serve: Serve) -> None:
             seen.add(response.text)
         assert seen == {"a", "b"}
         counted = gateway.get("/_ab").json()
-        assert sum(counted.values()) == 60
+        assert sum(counted.values()) == 61
 
 
 class Visitor:

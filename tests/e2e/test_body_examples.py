@@ -40,6 +40,23 @@ def test_text_is_rewritten_then_compressed(serve: Serve, origin: Origin, is_code
         assert gateway.get("/").body == b"see https://www.example.com/a" * 20
 
 
+@pytest.mark.parametrize(
+    ("accepted", "status"),
+    [
+        ("gzip;q=0", "200 OK"),
+        ("x-gzip-not", "200 OK"),
+        ("br, gzip;q=0.0", "200 OK"),
+        ("gzip", "206 Partial Content"),
+    ],
+)
+def test_text_stays_plain_where_it_must(serve: Serve, origin: Origin, accepted: str, status: str) -> None:
+    fields = [("Content-Type", "text/plain"), ("Content-Range", "bytes 0-3/9")]
+    origin.on("/plain", reply(b"text", status=status, fields=fields[: 1 + status.startswith("206")]))
+    response = start(serve, "gzip_after_rewrite.py", origin).get("/plain", [("Accept-Encoding", accepted)])
+    assert (response.body, response.get("content-encoding")) == (b"text", None)
+    assert response.get("vary") == (None if status.startswith("206") else "accept-encoding")
+
+
 def test_hidden_fields_are_taken_out(serve: Serve, origin: Origin) -> None:
     response = {"users": [{"name": "a", "password": "b", "more": {"cost": 1, "kept": 2}}]}
     fields = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]
@@ -67,6 +84,7 @@ def test_orders_are_validated(serve: Serve, origin: Origin) -> None:
 def test_a_tenant_stays_on_its_server(serve: Serve, origin: Origin) -> None:
     with Origin() as second, Origin() as third:
         gateway = start(serve, "pick_server.py", origin, second, third)
+        assert gateway.get("/", [("X-Tenant", "\xff")]).status == 200
         for tenant in ("a", "b", "c"):
             reached = {gateway.get("/tenant", [("X-Tenant", tenant)]).json()["origin"] for _ in range(4)}
             assert len(reached) == 1

@@ -26,6 +26,7 @@ def test_hello() -> None:
         ("/shop/users", {}, "first /users"),
         ("/api/v1/users", {}, "first /api/v1/users"),
         ("/api/v2/users", {}, "second /api/v2/users"),
+        ("/api/%FF/users", {}, r'{"error":"there is no version \udcff"}'),
     ],
 )
 def test_api_versions(path: str, fields: dict[str, str], told: str) -> None:
@@ -55,6 +56,7 @@ def test_function_matcher_sends_the_same_users_to_the_canary() -> None:
         routes = [gateway.get("/", {"x-user": user}).route for user in users]
         assert 5 <= routes.count("canary") <= 40
         assert [gateway.get("/", {"x-user": user}).route for user in users] == routes
+        assert gateway.get("/", [("x-user", "\udcff")]).status == 200
 
 
 def test_key_auth() -> None:
@@ -65,6 +67,8 @@ def test_key_auth() -> None:
         assert gateway.get("/api/x").status == 401
         assert gateway.get("/api/x", {"x-api-key": "correct-horse", "x-user": "root"}).text == "alice"
         assert gateway.get("/open").text == "nobody"
+        assert gateway.get("/open", {"x-user": "root"}).text == "nobody"
+        assert gateway.get("/open", {"X_User": "root"}).text == "nobody"
 
 
 def test_redirects() -> None:

@@ -138,3 +138,16 @@ def test_framing_fields_are_the_gateways(name: str) -> None:
 def test_values_that_are_no_text_are_refused() -> None:
     with pytest.raises(TypeError):
         Response(200, headers={"x": 1})  # type: ignore[dict-item]
+
+
+def test_text_that_is_not_utf8_does_not_fail() -> None:
+    """A path or a field may hold any byte, which Python has as a surrogate."""
+    assert Response(200, "a\udcffb").body == b"a?b"
+    assert Response.html("\ud800").body == b"?"
+    assert Response.json({"a": "\udcff"}).body == b'{"a":"\\udcff"}'
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [{"a": float("-inf")}]])
+def test_what_json_cannot_say_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Response.json(value)

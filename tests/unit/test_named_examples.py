@@ -108,6 +108,7 @@ def test_a_feed_that_is_down_is_a_503() -> None:
         Response.json({"items": [{"id": 1, "price": "5"}]}),
         Response.json({"items": [{"id": 1}]}),
         Response(200, "no json"),
+        Response(200, '{"items": [{"id": 1, "price": NaN}]}'),
         Response.json({"items": []}, 500),
         Response(302, headers={"location": "/feed.json"}),
     ],
@@ -115,6 +116,21 @@ def test_a_feed_that_is_down_is_a_503() -> None:
 def test_a_feed_that_is_not_what_it_should_be_is_a_503(response: Response) -> None:
     with TestGateway(EXAMPLES / "cached_feed.py", upstreams={"http://127.0.0.1:9000": response}) as gateway:
         assert gateway.get("/sale").status == 503
+
+
+@pytest.mark.parametrize("item", ['{"id": 1, "price": 1e999}', '{"id": "\\ud800", "price": 2}'])
+def test_a_feed_that_cannot_be_written_again_is_no_500(item: str) -> None:
+    feed = {"http://127.0.0.1:9000": Response(200, f'{{"items": [{item}]}}')}
+    with TestGateway(EXAMPLES / "cached_feed.py", upstreams=feed) as gateway:
+        assert gateway.get("/sale").status == 200
+        assert "Infinity" not in gateway.get("/sale").text
+
+
+@pytest.mark.parametrize(("said", "status"), [("1e999", 502), ('"\\ud800"', 200)])
+def test_parts_that_cannot_be_written_again_are_no_500(said: str, status: int) -> None:
+    servers = dict.fromkeys(("users", "orders", "stock"), Response(200, said))
+    with TestGateway(EXAMPLES / "fan_out.py", upstreams=servers) as gateway:
+        assert gateway.get("/overview").status == status
 
 
 def test_responses_of_several_origins_are_joined() -> None:

@@ -1,5 +1,6 @@
 """`request.query_params`, `request.cookies` and `response.set_cookie` do what Starlette's of the same names do."""
 
+import http.cookies
 import inspect
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from starlette.requests import Request as TheirRequest
 from starlette.responses import Response as TheirResponse
 
 from headgate import QueryParams, Request, Response, ResponseView
+from headgate._cookies import read
 from headgate.testing import run_hook
 
 QUERIES = ["", "a=1", "a=1&a=2&b=", "a", "a=%C3%A4+x&%20=1", "&&=&a==b", "a=1;b=2", "q=%zz", "A=1&a=2"]
@@ -131,14 +133,32 @@ def test_signatures_and_defaults_are_those_of_starlette(kind: type, name: str) -
 
 
 @pytest.mark.parametrize(
-    ("key", "named"), [("a b", {}), ("a;b", {}), ("", {}), ("a", {"samesite": "sometimes"})]
+    ("key", "named"),
+    [
+        ("a b", {}),
+        ("a;b", {}),
+        ("", {}),
+        ("a", {"samesite": "sometimes"}),
+        ("a", {"path": "/; Domain=x"}),
+        ("a", {"domain": "a\nb"}),
+        ("a", {"expires": "0;x"}),
+    ],
 )
 def test_what_no_cookie_can_say_is_refused(key: str, named: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is not a valid"):
         Response(200).set_cookie(key, "1", **named)
 
 
-@pytest.mark.parametrize("body", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "{", ""])
+def test_quoted_cookies_are_read_in_one_pass() -> None:
+    """`http.cookies` of older Pythons takes minutes for it (CVE-2024-7592)."""
+    for quoted in ['"a\\"b"', '"\\377\\012"', '"a\\\\"', '"', '""', '"\\0"', '"\\400"', "x"]:
+        assert read([f"a={quoted}"])["a"] == http.cookies._unquote(quoted)
+    assert read(['a="' + '\\"' * 500_000 + '"']) == {"a": '"' * 500_000}
+
+
+@pytest.mark.parametrize(
+    "body", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "{", "", "NaN", "[-Infinity]"]
+)
 def test_json_that_cannot_be_read_is_a_value_error(body: str) -> None:
     seen: list[str] = []
 

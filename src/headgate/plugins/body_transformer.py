@@ -127,7 +127,7 @@ class BodyTransformer(Plugin):
             if not last:
                 return b""
             values = {"request": _seen(request), "status": response.status}
-            return self._response.made(b"".join(held.chunks), held.kind, values).encode()
+            return self._response.made(b"".join(held.chunks), held.kind, values).encode("utf-8", "replace")
         except BadBody as error:
             del vars(request.state)[self._key]
             self._log.warning("a response is not transformed", extra={"reason": str(error)})
