@@ -188,6 +188,11 @@ async def test_writers_wait_for_the_disk_together_and_nobody_is_told_before(tmp_
                 while await admin.fetchval(waits) < 4:  # all three, and the watch that has seen them
                     pass
             assert await admin.fetchval("SELECT count(*) FROM pgwatch.revisions") == 3
+            await admin.execute("SET synchronous_commit = local")
+            async with asyncio.timeout(
+                60
+            ):  # nor does anybody else's NOTIFY wait, whose lock is the database's
+                await admin.execute("NOTIFY others")
             assert not telling.done() and not any(put.done() for put in puts)
             await admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
             await admin.execute("SELECT pg_reload_conf()")
@@ -203,6 +208,17 @@ async def test_a_writer_killed_before_the_disk_has_its_revision_does_not_hold_it
         await writer.execute("SET synchronous_commit = off")  # what `write` does, up to where it is killed
         await writer.execute("SELECT pgwatch.txn('{}', '{}', '{a}', '{x}', '{null}')")
     assert texts(await taken(events, 1)) == [("a", b"x")]
+
+
+async def test_statements_are_parsed_and_planned_once_a_connection(kv: pgwatch.Client) -> None:
+    for number in range(8):
+        await kv.put("a", str(number))
+        await kv.get("a")
+    plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1"
+    for statement, is_planned in (("CALL pgwatch.write%", False), ("WITH head%", True)):
+        rows = await kv.link.rows(plans, statement)
+        assert len(rows) == 1
+        assert not is_planned or (rows[0]["custom_plans"], rows[0]["generic_plans"]) == (5, 3)
 
 
 async def test_a_database_of_serializable_transactions_takes_many_writers(server: PostgresServer) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -207,6 +208,26 @@ async def test_a_member_that_hangs_is_left_for_another(tmp_path: Path) -> None:
                 assert update.revision == newest or isinstance(update, Snapshot)
             finally:
                 processes[0].send_signal(signal.SIGCONT)
+
+
+async def test_presence_does_not_flicker_when_the_leader_is_killed(tmp_path: Path) -> None:
+    with cluster(tmp_path) as (ports, processes):
+        url = f"etcd://{','.join(f'127.0.0.1:{port}' for port in ports)}/x"
+        timing = replace(QUICK, response_s=2)
+        async with open_store(url, timing=timing) as store, open_store(url, timing=timing) as other:
+            await applied(store, put({"n": 1}))
+            ttl_s = 4.0
+            async with store.announce("east", {}, ttl_s=ttl_s):
+                told = [await etcd(port, "maintenance/status", {}) for port in ports]
+                leader = next(n for n, one in enumerate(told) if one["leader"] == one["header"]["member_id"])
+                processes[leader].kill()
+                await applied(other, put({"n": 2}))
+                until = time.monotonic() + ttl_s * 1.5  # a lease that nobody renews would have ended
+                seen: list[list[str]] = []
+                while time.monotonic() < until:
+                    with contextlib.suppress(StoreUnavailable):
+                        seen.append([node.name for node in await other.nodes()])
+                assert seen and all(names == ["east"] for names in seen)
 
 
 async def applied(store: Store, transaction: Transaction) -> Any:

@@ -101,7 +101,9 @@ class Link:
                 return list(await connection.fetch(pooled, *arguments))
             statement = self._statements.get(direct)
             if statement is None:
-                statement = self._statements[direct] = await connection.prepare(direct)
+                # without a name, asyncpg would have it parsed and planned each time
+                name = f"pgwatch_{len(self._statements)}"
+                statement = self._statements[direct] = await connection.prepare(direct, name=name)
             return list(await statement.fetch(*arguments))
 
         return await self.call(fetch)

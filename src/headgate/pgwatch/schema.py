@@ -214,12 +214,9 @@ BEGIN
     expected_keys, expected_revisions, names, contents, lease_ids, author, note, transaction_mark,
     unchanged_prefix, unchanged_since) t;
   COMMIT;
-  PERFORM pgwatch._flush();
+  -- a message in the log that nobody reads: its commit writes the log to disk, as `synchronous_commit` says
+  PERFORM pg_logical_emit_message(true, 'pgwatch', '');
 END $$;
--- The commit of the surrounding transaction writes the log to disk up to here, as `synchronous_commit` says.
-CREATE OR REPLACE FUNCTION pgwatch._flush() RETURNS void LANGUAGE sql AS $$
-  SELECT pg_logical_emit_message(true, 'pgwatch', '');
-$$;
 -- Waits until what the calling statement sees is on disk, and on the synchronous standbys. The newest revision was made
 -- at `newest_at`; old ones are there, as nothing waits longer than three times `wal_writer_delay` (10 s at most).
 CREATE OR REPLACE FUNCTION pgwatch._flushed(newest_at timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -231,7 +228,7 @@ BEGIN
     RETURN true;
   END IF;
   IF current_setting('synchronous_standby_names') <> '' THEN
-    PERFORM pgwatch._flush();
+    PERFORM pg_logical_emit_message(true, 'pgwatch', '');
     RETURN true;
   END IF;
   seen := pg_current_wal_insert_lsn();
@@ -241,7 +238,7 @@ BEGIN
     END IF;
     PERFORM pg_sleep(0.0005);
   END LOOP;
-  PERFORM pgwatch._flush();  -- or has gone
+  PERFORM pg_logical_emit_message(true, 'pgwatch', '');  -- or has gone
   RETURN true;
 END $$;
 
