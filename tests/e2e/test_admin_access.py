@@ -11,6 +11,8 @@ from e2e.kit import RunningGateway, Serve, TlsClient, free_port
 from e2e.kit.admin import Admin
 from e2e.kit.pki import Authority
 
+from headgate.admin.openapi import openapi
+
 ADMIN, OPERATE, READ = (f"{role}-{'0123456789abcdef' * 2}" for role in ("admin", "operate", "read"))
 TOKENS = [
     {"token": ADMIN, "name": "root"},
@@ -65,6 +67,22 @@ def test_roles_may_do_what_they_say_and_nothing_else(gateway: RunningGateway, po
         assert refused.status in (400, 403, 404, 422), (path, refused.status)
 
 
+def test_every_operation_of_the_document_asks_for_its_role(gateway: RunningGateway, port: int) -> None:
+    sensitive = ("consumers", "consumer-groups", "certificates")
+    for path, item in openapi()["paths"].items():
+        for method in item.keys() - {"parameters"}:
+            is_sensitive = any(f"/v1/{kind}/" in path for kind in sensitive)
+            needs = 0 if method == "get" else 2 if is_sensitive else 1
+            for has, token in enumerate((READ, OPERATE, ADMIN)):
+                # a body of a type that nobody takes: what is allowed gets no further
+                target = path.replace("{name}", "x")
+                asked = Admin(f"127.0.0.1:{port}", token).ask(
+                    method.upper(), target, b"x", {"Content-Type": "text/plain"}
+                )
+                assert (asked.status == 403) == (has < needs), (method, path, token, asked.status)
+                assert asked.status != 401
+
+
 @pytest.mark.parametrize(
     "token", [None, "", "wrong-token-wrong-token", ADMIN[:-1], f"{ADMIN}0", READ.upper()]
 )
@@ -110,8 +128,11 @@ def test_pages_of_others_change_nothing(
     assert response.get("Access-Control-Allow-Origin") is None
 
 
-def test_names_that_were_made_up_read_nothing(gateway: RunningGateway, port: int) -> None:
-    assert Admin(f"127.0.0.1:{port}", ADMIN).get("/v1/routes", Host="evil.example").status == 421
+@pytest.mark.parametrize(
+    "target", ["/v1/routes", "/v1/status", "/v1/config", "/openapi.json", "/nothing", "/"]
+)
+def test_names_that_were_made_up_read_nothing(gateway: RunningGateway, port: int, target: str) -> None:
+    assert Admin(f"127.0.0.1:{port}", ADMIN).get(target, Host="evil.example").status == 421
 
 
 def test_socket_is_its_owners_alone(serve: Serve, tmp_path: Path) -> None:

@@ -3,11 +3,15 @@
 import json
 import os
 import signal
+import ssl
 from pathlib import Path
 from typing import Any
 
-from e2e.kit import RunningGateway, Serve, eventually
+import pytest
+from e2e.kit import RawClient, RunningGateway, Serve, TlsClient, eventually, free_port
 from e2e.kit.admin import Admin
+from e2e.kit.client import format_request
+from e2e.kit.pki import Authority
 
 
 def described(folder: Path, **more: Any) -> dict[str, Any]:
@@ -103,3 +107,68 @@ def test_secrets_of_plugins_and_tokens_are_nowhere_to_be_read(serve: Serve, tmp_
         assert "PLANTED" not in done.stdout + done.stderr, arguments
     assert "PLANTED" not in gateway.log() + gateway.output()
     assert json.loads(gateway.cli("status", "--json").stdout)["admin"] == [f"unix:{tmp_path}/admin.sock"]
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_comes_and_a_large_one_serves(
+    serve: Serve, tmp_path: Path
+) -> None:
+    gateway = serve(described(tmp_path), workers=2)
+    admin = Admin(f"unix:{tmp_path}/admin.sock")
+    with RawClient(admin.address, timeout=60) as client:
+        fields = [("Content-Type", "application/json"), ("Content-Length", str(129 << 20))]
+        client.send(format_request("POST", "/v1/import", fields, host="localhost"))
+        assert client.response("POST").status == 413
+    routes = {f"r{n}": {"path": f"/r{n}", "respond": {"body": "x" * 100_000}} for n in range(100)}
+    assert admin.ask("POST", "/v1/import", {"resources": {"routes": routes}}).status == 200
+    assert len(gateway.get("/r99").body) == 100_000
+    broken = {"resources": {"routes": {**routes, "bad": {"path": "~(", "respond": "x"}}}}
+    refused = admin.ask("POST", "/v1/import", broken)
+    assert refused.status == 422 and refused.json()["errors"][0]["resource"] == "routes/bad"
+    assert len(refused.body) < 4000
+    assert len(gateway.get("/r99").body) == 100_000 and gateway.get("/file").status == 200
+    assert max(map(len, gateway.log().splitlines())) < 5000
+
+
+def test_files_that_security_rests_on_are_never_done_without(
+    serve: Serve, tmp_path: Path, authority: Authority
+) -> None:
+    leaf = authority.issue("gate.test")
+    files = {name: tmp_path / name for name in ("ca.pem", "key", "token")}
+    texts = {"ca.pem": Path(authority.ca).read_text(), "key": "alice-key", "token": "0123456789abcdef-token"}
+    for name, file in files.items():
+        file.write_text(texts[name])
+    gateway = serve(
+        described(
+            tmp_path,
+            admin={"listen": f"unix:{tmp_path}/admin.sock", "tokens": f"file:{files['token']}"},
+            listeners=[
+                {
+                    "address": f"unix:{tmp_path}/secure.sock",
+                    "tls": {
+                        "certificates": leaf.files,
+                        "client_certificates": {"mode": "required", "ca": str(files["ca.pem"])},
+                    },
+                },
+                f"127.0.0.1:{(port := free_port())}",
+            ],
+            consumers={"alice": f"file:{files['key']}"},
+            plugins=["key-auth"],
+        ),
+        listen=f"127.0.0.1:{port}",
+    )
+    for name, file in files.items():
+        for damage in ("", None):
+            file.unlink()
+            if damage is not None:
+                file.write_text(damage)
+            done = gateway.cli("reload")
+            assert done.returncode != 0 and name in done.stderr, (name, damage, done.stderr)
+            file.write_text(texts[name])
+    assert gateway.get("/file", [("x-api-key", "alice-key")]).text == "of the file"
+    assert gateway.get("/file").status == 401
+    assert Admin(f"unix:{tmp_path}/admin.sock").get("/v1/routes").status == 401
+    assert Admin(f"unix:{tmp_path}/admin.sock", texts["token"]).get("/v1/routes").status == 200
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        with TlsClient(f"unix:{tmp_path}/secure.sock", authority.client(), "gate.test") as client:
+            client.get("/file")
+    assert gateway.cli("reload").returncode == 0

@@ -29,7 +29,7 @@ gate.admin(f"unix:{STATE}/admin.sock")
 gate.state_folder(f"{STATE}/state")
 gate.route("/api/*", to="api", name="api", strip_prefix="/api")
 @gate.route("/set", name="set", plugin_sets="locked")
-def answer(request):
+def respond(request):
     return Response(200, "open")
 gate.route("/", respond="here")
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -64,7 +65,7 @@ class Access:
         self._check_page(request)
         if self._is_open:
             return Caller("socket", "admin")
-        address = request.client.host if request.client else "socket"
+        address = network_of(request.client.host) if request.client else "socket"
         if wait_s := self._failures.wait_s(address):
             raise Refusal(429, "too many wrong tokens", headers={"retry-after": str(math.ceil(wait_s))})
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -94,6 +95,15 @@ class Access:
         own = f"{request.url.scheme}://{host}"
         if site not in ("none", "same-origin") or (origin is not None and origin.lower() != own):
             raise Refusal(403, "pages of other sites may not change anything")
+
+
+def network_of(address: str) -> str:
+    """Whose guesses count together: an address, or the /64 of an IPv6 one, all of which one host may have."""
+    try:
+        found = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((found, 64), strict=False))
 
 
 class Failures:

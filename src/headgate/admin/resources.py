@@ -27,7 +27,7 @@ from .bodies import (
 from .node import Node
 from .patching import json_patched, merge_patched
 from .problems import Refusal
-from .writing import ANY, Operation, carry_out, resource_key
+from .writing import ANY, Operation, carry_out, may_change, resource_key
 
 MOST_LISTED = 1000
 
@@ -44,6 +44,7 @@ async def one(request: Request, node: Node, caller: Caller) -> Response:
         if known is not None and (ANY in known or found.revision in known):
             return Response(status_code=304, headers={"etag": etag(found)})
         return _response(found, 200)
+    may_change(caller, key)  # before anything is said of what the request carries
     is_trial = switch(query(request, "dry_run"), "dry_run")
     operation = await _operation(request, key)
     is_new = key not in node.newest.resources

@@ -25,6 +25,7 @@ MOST_OPERATIONS = 100_000
 
 async def transaction(request: Request, node: Node, caller: Caller) -> Response:
     """POST `/v1/transactions`: all operations, or none."""
+    caller.must_be("operate")
     is_trial = switch(query(request, "dry_run"), "dry_run")
     operations, note = await _operations(request)
     written = await carry_out(node, caller, operations, note=note, is_trial=is_trial)
@@ -33,6 +34,7 @@ async def transaction(request: Request, node: Node, caller: Caller) -> Response:
 
 async def validate(request: Request, node: Node, caller: Caller) -> Response:
     """POST `/v1/validate`: whether a transaction would fit together, without asking the workers."""
+    caller.must_be("operate")
     query(request)
     operations, _ = await _operations(request)
     documents: dict[str, dict[str, Document]] = {}
@@ -63,6 +65,7 @@ async def export(request: Request, node: Node, _: Caller) -> Response:
 
 async def import_(request: Request, node: Node, caller: Caller) -> Response:
     """POST `/v1/import`: makes the store hold these resources; with `prune`, no others that their owner had."""
+    caller.must_be("operate")
     is_trial = switch(query(request, "dry_run"), "dry_run")
     body = await object_body(
         request, {"resources": dict, "owner": str, "prune": bool, "allow_many": bool, "note": str}
@@ -95,6 +98,7 @@ def _table(kind: str, documents: Any) -> Mapping[str, Any]:
 
 async def rollback(request: Request, node: Node, caller: Caller) -> Response:
     """POST `/v1/rollback`: the store holds again what it held at a revision."""
+    caller.must_be("operate")
     is_trial = switch(query(request, "dry_run"), "dry_run")
     body = await object_body(request, {"revision": int, "note": str})
     if body.get("revision", -1) < 0:

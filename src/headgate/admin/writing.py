@@ -128,7 +128,7 @@ def audit(
         differing = sorted(name for name in names if (before or {}).get(name) != (after or {}).get(name))
         facts = {"by": caller.name, "revision": revision, "keys": ",".join(differing)}
         for side, document in (("before", before), ("after", after)):
-            if (whole := shown(key, document)) is not None:
+            if key.kind in KINDS and (whole := shown(key, document)) is not None:
                 facts[side] = _cut({name: whole[name] for name in differing if name in whole})
         audit_log.info("%s %s", verb, key, extra=facts | ({"note": note} if note else {}))
 

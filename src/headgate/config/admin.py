@@ -4,6 +4,8 @@ import hashlib
 import ipaddress
 import os
 import re
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -16,8 +18,8 @@ from .settings import OneOrMany, Settings
 from .tls import TlsConfig
 
 Role = Literal["read", "operate", "admin"]
-"""`read` sees all but secrets; `operate` also changes routes, upstreams, plugins and so on; `admin` also consumers,
-certificates, imports and rollbacks."""
+"""`read` sees all but secrets; `operate` also changes routes, upstreams, plugins and sets of them; `admin` also
+consumers, their groups, and certificates."""
 
 _SHA256 = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
@@ -136,8 +138,13 @@ def leads_to(admin: AdminConfig, server: str) -> bool:
 
 def _is_here(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
+        if re.fullmatch(
+            r"[0-9][0-9A-Fa-fxX.]*", host
+        ):  # `127.1`, `2130706433`, `0x7f.1`: addresses to resolvers
+            with suppress(OSError):
+                return _is_here(socket.inet_ntoa(socket.inet_aton(host)))
         return host.lower().rstrip(".") in ("localhost", "localhost.localdomain", "ip6-localhost")
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_loopback or mapped.is_unspecified)
