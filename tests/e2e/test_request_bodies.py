@@ -7,6 +7,7 @@ import pytest
 from e2e.kit import Origin, RunningGateway, Serve
 from e2e.kit.behaviours import digest
 from e2e.kit.client import RawClient, format_request
+from e2e.kit.net import eventually
 
 GATE = """
 import asyncio, hashlib
@@ -24,6 +25,19 @@ FIRST = gate.upstream("flaky", "127.0.0.1:1", ORIGIN, balance="round_robin")
 async def read(request):
     request.headers["x-size"] = str(len(await request.body()))
     request.headers["x-again"] = str(len(await request.body()))
+
+@gate.route("/at-once/*", to=api)
+async def at_once(request):
+    reading = request.body()
+    try:
+        reading.send(None)  # the first step of a coroutine that does not wait is its last
+    except StopIteration as end:
+        request.headers["x-size"] = str(len(end.value))
+    request.headers["x-pieces"] = str([piece async for piece in request.stream()])
+
+@at_once.log
+async def at_once_later(request, response):
+    print("LATER", await request.body())
 
 @gate.route("/retried", to=FIRST)
 async def retried(request):
@@ -193,6 +207,17 @@ def test_a_request_without_a_body_has_an_empty_one(gateway: RunningGateway, orig
     fields = dict(gateway.get("/read/none").json()["fields"])
     assert fields["x-size"] == "0"
     assert "Content-Length" not in fields
+
+
+@pytest.mark.parametrize("fields", [[], [("Content-Length", "0")]])
+def test_a_body_that_there_is_none_of_is_not_waited_for(
+    gateway: RunningGateway, fields: list[tuple[str, str]]
+) -> None:
+    with gateway.client() as client:
+        for _ in range(2):
+            sent = dict(client.request("POST", "/at-once/none", fields).json()["fields"])
+            assert (sent["x-size"], sent["x-pieces"]) == ("0", "[]")
+    eventually(lambda: gateway.output().count("LATER b''") >= 2, "the body in phase log")
 
 
 def test_a_chunked_body_that_was_read_gets_a_length(gateway: RunningGateway, origin: Origin) -> None:
@@ -375,8 +400,6 @@ def test_a_body_asked_for_too_late_says_where_to_ask(gateway: RunningGateway) ->
 
 def test_a_body_that_was_read_is_there_in_later_phases(gateway: RunningGateway) -> None:
     gateway.post("/log/a", b"for the log")
-    from e2e.kit.net import eventually
-
     eventually(lambda: "LOGGED b'for the log'" in gateway.output(), "the body in phase log")
 
 

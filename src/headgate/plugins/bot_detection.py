@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from headgate import Plugin, PluginContext, Request, Response
 
 from ._networks import packed_address
+from ._remembered import Remembered
 
 CRAWLERS = {
     "Googlebot": ["googlebot.com", "google.com"],
@@ -57,14 +58,14 @@ class BotDetection(Plugin):
             word.lower(): (word, tuple(f".{one.lower().strip('.')}" for one in domains))
             for word, domains in self.config.crawlers.items()
         }
+        self._named = Remembered(self._crawler)
         self._verdicts = context.shared("verdicts", self.config.memory)
         self._denied = context.counter("denied")
         self._resolver: Any = _Names()
 
     async def request(self, request: Request) -> Response | None:
         """Verifies who says to be a crawler."""
-        agent = request.headers.get("user-agent", "")[:1024].lower()
-        found = next((one for word, one in self._crawlers.items() if word in agent), None)
+        found = self._named[request.headers.get("user-agent", "")]
         if found is None:
             return None
         name, domains = found
@@ -80,6 +81,11 @@ class BotDetection(Plugin):
         if verdict:
             request.headers[self.config.header] = name
         return None
+
+    def _crawler(self, agent: str) -> tuple[str, tuple[str, ...]] | None:
+        """Who a client says to be, with the domains of that crawler."""
+        agent = agent[:1024].lower()
+        return next((one for word, one in self._crawlers.items() if word in agent), None)
 
     async def _verify(self, address: str, domains: tuple[str, ...]) -> bool | None:
         """Whether the address is of one of the domains; none if that cannot be told now."""

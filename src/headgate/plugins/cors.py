@@ -19,7 +19,6 @@ OWN = (
     "access-control-allow-headers",
     "access-control-max-age",
 )
-OWN_NAMES = frozenset(OWN)
 UNKNOWN_ORIGINS = ("*", "null", "https://any.invalid", "http://localhost.any.invalid:1")
 """What a pattern that is meant for somebody does not match."""
 
@@ -78,6 +77,7 @@ class Cors(Plugin):
 
     def setup(self, context: PluginContext) -> None:
         """Compiles the patterns."""
+        self._exposed = ", ".join(self.config.expose)
         self._is_open = "*" in self.config.origins
         self._origins = frozenset(one for one in self.config.origins if not one.startswith("~"))
         self._patterns = [Pattern(one[1:]) for one in self.config.origins if one.startswith("~")]
@@ -111,8 +111,9 @@ class Cors(Plugin):
 
     def _mark(self, request: Request, headers: Any) -> None:
         fields = cast(MutableMapping[str, str], headers)
-        for name in OWN_NAMES.intersection(fields):
-            del fields[name]
+        for name in OWN:
+            if name in fields:
+                del fields[name]
         origin = request.headers.get("origin")
         if not self._is_open:
             _vary(headers)
@@ -121,8 +122,8 @@ class Cors(Plugin):
         fields["access-control-allow-origin"] = "*" if self._is_open else origin
         if self.config.credentials:
             fields["access-control-allow-credentials"] = "true"
-        if self.config.expose:
-            fields["access-control-expose-headers"] = ", ".join(self.config.expose)
+        if self._exposed:
+            fields["access-control-expose-headers"] = self._exposed
 
     def _allows(self, origin: str) -> bool:
         known = self._is_open or origin in self._origins
@@ -130,8 +131,10 @@ class Cors(Plugin):
 
 
 def _is_preflight(request: Request) -> bool:
+    if request.method != "OPTIONS":
+        return False
     headers = request.headers
-    return request.method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
+    return "origin" in headers and "access-control-request-method" in headers
 
 
 def _vary(headers: Any) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from headgate import ConfigError, Expression, Pattern, Plugin, PluginContext, Request
 
+from ._remembered import Remembered
 from ._targets import PathRule, rooted
 
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -66,6 +67,7 @@ class ProxyRewrite(Plugin):
     def setup(self, context: PluginContext) -> None:
         """Compiles the rules."""
         self._paths = [PathRule(one.match, one.to) for one in self.config.path]
+        self._rewritten = Remembered(self._path)
         self._gone = frozenset((*self.config.query_remove, *self.config.query_set))
         self._set: list[tuple[str, Any]] = [
             (quote(name, safe=""), Expression(value[1:]) if value.startswith("=") else value)
@@ -74,16 +76,18 @@ class ProxyRewrite(Plugin):
 
     def request(self, request: Request) -> None:
         """Rewrites the request."""
-        path = request.path
-        made = next((new for rule in self._paths if (new := rule.made(path)) is not None), None)
-        if made is not None:
-            request.path = rooted(made.replace("?", "%3F").replace("#", "%23"))
+        if self._paths and (made := self._rewritten[request.path]) is not None:
+            request.path = made
         if self._gone:
             self._rewrite_query(request)
         if self.config.method is not None:
             request.method = self.config.method
         if self.config.host is not None:
             request.host = self.config.host
+
+    def _path(self, path: str) -> str | None:
+        made = next((new for rule in self._paths if (new := rule.made(path)) is not None), None)
+        return None if made is None else rooted(made.replace("?", "%3F").replace("#", "%23"))
 
     def _rewrite_query(self, request: Request) -> None:
         parts = [

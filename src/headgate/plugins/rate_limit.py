@@ -166,7 +166,7 @@ class RateLimit(Plugin):
         """Says what is left."""
         if not self._has_fields:
             return
-        verdicts = getattr(request.state, self._key, None)
+        verdicts = vars(request.state).get(self._key)
         if verdicts is not None:
             headers = response.headers
             headers.add("ratelimit-policy", self._policy)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from headgate import ConfigError, Pattern, Plugin, PluginContext, Request, Response
 
+from ._remembered import Remembered
 from ._targets import PathRule, rooted
 
 Status = Literal[301, 302, 303, 307, 308]
@@ -77,18 +78,12 @@ class Redirect(Plugin):
         self._rules = [
             (PathRule(one.match, one.to), one.status or self.config.status) for one in self.config.rules
         ]
+        self._moved = Remembered(self._target)
 
     def request(self, request: Request) -> Response | None:
         """Redirects where that is asked for."""
-        path, status = request.path, self.config.status
-        made = path
-        for rule, its_status in self._rules:
-            found = rule.made(path)
-            if found is not None and found != path:
-                made, status = found, its_status
-                break
-        else:
-            made = self._with_slash(path)
+        path = request.path
+        made, status = self._moved[path]
         scheme, host = self._place(request)
         is_moved = (scheme, host) != (request.scheme, request.host)
         if made == path and not is_moved:
@@ -98,6 +93,14 @@ class Redirect(Plugin):
             made = rooted(made)
             made = f"{scheme}://{host}{made}" if is_moved else made
         return Response.redirect(made + query, status)
+
+    def _target(self, path: str) -> tuple[str, int]:
+        """Where a path leads, and with which status."""
+        for rule, its_status in self._rules:
+            found = rule.made(path)
+            if found is not None and found != path:
+                return found, its_status
+        return self._with_slash(path), self.config.status
 
     def _place(self, request: Request) -> tuple[str, str]:
         scheme, host = request.scheme, self.config.host or request.host

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
+from ._remembered import Remembered
+
 HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
@@ -48,17 +50,19 @@ class RefererRestriction(Plugin):
     def setup(self, context: PluginContext) -> None:
         """Makes the counter."""
         self._denied = context.counter("denied")
+        self._verdicts = Remembered(self._is_allowed)
 
     def request(self, request: Request) -> Response | None:
         """Looks at the field."""
-        host = _host(request.headers.get("referer", ""))
-        is_allowed = self._is_allowed(host) if host else self.config.missing
-        if is_allowed:
+        if self._verdicts[request.headers.get("referer", "")]:
             return None
         self._denied.add()
         return Response(self.config.status, "not from there\n")
 
-    def _is_allowed(self, host: str) -> bool:
+    def _is_allowed(self, referer: str) -> bool:
+        host = _host(referer)
+        if not host:
+            return bool(self.config.missing)
         if any(_fits(host, pattern) for pattern in self.config.deny):
             return False
         return not self.config.allow or any(_fits(host, pattern) for pattern in self.config.allow)

@@ -49,7 +49,7 @@ class RequestId(Plugin):
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Tells the client."""
-        id = getattr(request.state, "request_id", None)
+        id = vars(request.state).get("request_id")
         if self.config.response and id is not None:
             response.headers[self.config.header] = id
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import Plugin, PluginContext, Request, Response
 
 from ._lists import ENTRIES, Entries, checked_entries
+from ._remembered import Remembered
 
 
 class UaRestriction(Plugin):
@@ -36,25 +37,16 @@ class UaRestriction(Plugin):
         """Compiles the lists."""
         self._allow, self._deny = Entries(self.config.allow), Entries(self.config.deny)
         self._denied = context.counter("denied")
-        self._verdicts: dict[str, bool] = {}
+        self._verdicts = Remembered(self._is_allowed)
 
     def request(self, request: Request) -> Response | None:
         """Looks at the field."""
         agent = request.headers.get("user-agent")
-        is_allowed = self.config.missing if not agent else self._is_allowed(agent)
+        is_allowed = self.config.missing if not agent else self._verdicts[agent]
         if is_allowed:
             return None
         self._denied.add()
         return Response(self.config.status, "not for this client\n")
 
     def _is_allowed(self, agent: str) -> bool:
-        found = self._verdicts.get(agent)
-        if found is None:
-            found = self._allow.match(agent) or not (
-                self._deny.match(agent) if self._deny else bool(self._allow)
-            )
-            if len(self._verdicts) > 4096:
-                self._verdicts.clear()
-            if len(agent) <= 256:
-                self._verdicts[agent] = found
-        return found
+        return self._allow.match(agent) or not (self._deny.match(agent) if self._deny else bool(self._allow))

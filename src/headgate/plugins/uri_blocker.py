@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import Plugin, PluginContext, Request, Response
 
 from ._lists import ENTRIES, Entries, checked_entries
+from ._remembered import Remembered
 
 
 class UriBlocker(Plugin):
@@ -37,16 +38,21 @@ class UriBlocker(Plugin):
         """Compiles the list."""
         self._block = Entries(self.config.block)
         self._denied = context.counter("denied")
+        self._verdicts = Remembered(self._is_blocked)
 
     def request(self, request: Request) -> Response | None:
         """Looks at the target, however it is spelled."""
-        text = request.target if self.config.query else request.path
+        if not self._verdicts[request.target if self.config.query else request.path]:
+            return None
+        self._denied.add()
+        return Response(self.config.status, "not here\n")
+
+    def _is_blocked(self, text: str) -> bool:
         for _ in range(3):
             if self._block.match(text):
-                self._denied.add()
-                return Response(self.config.status, "not here\n")
+                return True
             decoded = unquote(text, errors="surrogateescape") if "%" in text else text
             if decoded == text:
-                return None
+                return False
             text = decoded
-        return None
+        return False

@@ -12,10 +12,14 @@ use headgate_engine::Exchange;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
 
 use crate::interpreter::gil::ThreadBound;
 use crate::interpreter::text;
+
+/// What `request.state` is.
+static NAMESPACE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Shared by all views of an exchange.
 pub(crate) struct Link {
@@ -84,10 +88,7 @@ impl Link {
         if let Some(state) = &*self.state.borrow() {
             return Ok(state.bind(py).clone());
         }
-        let state = py
-            .import(intern!(py, "types"))?
-            .getattr(intern!(py, "SimpleNamespace"))?
-            .call0()?;
+        let state = NAMESPACE.import(py, "types", "SimpleNamespace")?.call0()?;
         self.state.replace(Some(state.clone().unbind()));
         Ok(state)
     }

@@ -188,7 +188,7 @@ impl Request {
         if let Some(client) = &*parts.client.borrow() {
             return Ok(client.clone_ref(py));
         }
-        let client = Py::new(py, Client::of(&*self.exchange()?))?;
+        let client = Py::new(py, Client::of(py, &*self.exchange()?))?;
         parts.client.replace(Some(client.clone_ref(py)));
         Ok(client)
     }

@@ -17,7 +17,7 @@ use crate::interpreter::gil;
 use crate::interpreter::piece::PyPiece;
 use crate::interpreter::text;
 
-/// The body, if it was read or replaced already.
+/// The body, if it was read or replaced already, or if there is none.
 pub(crate) fn whole<'py>(py: Python<'py>, exchange: &Exchange) -> PyResult<Option<Bound<'py, PyAny>>> {
     let intake = &exchange.rare().intake;
     if intake.is_streamed() {
@@ -31,6 +31,10 @@ pub(crate) fn whole<'py>(py: Python<'py>, exchange: &Exchange) -> PyResult<Optio
     match intake.taken() {
         Taken::Whole => Ok(Some(PyBytes::new(py, &intake.whole()?).into_any())),
         Taken::Away => Err(used_up()),
+        Taken::Nothing if exchange.is_body_open.get() && exchange.has_no_body.get() => {
+            intake.read_nothing();
+            Ok(Some(PyBytes::new(py, b"").into_any()))
+        }
         Taken::Nothing | Taken::Part => Ok(None),
     }
 }

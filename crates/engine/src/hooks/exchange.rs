@@ -119,6 +119,8 @@ pub struct Exchange {
     pub timings: Timings,
     /// Whether hooks may read the request's body now: those of phase `request` run.
     pub is_body_open: Cell<bool>,
+    /// Whether the client sends none with it, so that no hook need wait for it.
+    pub has_no_body: Cell<bool>,
     /// The server that a `balance` hook chose for the next attempt.
     pub picked: Cell<Option<usize>>,
     rare: OnceCell<Box<Rare>>,
@@ -159,6 +161,7 @@ impl Exchange {
             depth: Cell::new(0),
             timings: Timings::default(),
             is_body_open: Cell::new(false),
+            has_no_body: Cell::new(false),
             picked: Cell::new(None),
             rare: OnceCell::new(),
             clock,

@@ -89,6 +89,12 @@ impl Intake {
         self.taken.get() != Taken::Nothing || self.new_body.borrow().is_some()
     }
 
+    /// There is no body, and it was read.
+    pub fn read_nothing(&self) {
+        self.is_at_end.set(true);
+        self.taken.set(Taken::Whole);
+    }
+
     /// Asks for some of the body. The continuation is called later, by the request's own task.
     pub fn want(&self, want: Want, continuation: Continuation) {
         self.wants.borrow_mut().push_back((want, continuation));

@@ -42,6 +42,7 @@ pub(crate) async fn run_request_hooks(
     body: &mut RequestBody,
 ) -> Result<Option<Box<HookResponse>>, Failure> {
     exchange.is_body_open.set(true);
+    exchange.has_no_body.set(body.is_read());
     let outcome = run(connection, exchange, hooks, Some(body)).await;
     // a streamed response may be made of what is still to be read: whoever sends it closes
     let goes_on = matches!(&outcome, Ok(Some(reply)) if matches!(reply.body, HookResponseBody::Stream(_)));
