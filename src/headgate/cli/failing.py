@@ -3,6 +3,8 @@
 import sys
 from typing import NoReturn
 
+from headgate.cli.printable import printable
+
 OK, FAILURE, USAGE, NOT_RUNNING = 0, 1, 2, 3
 
 EXIT_CODES = (
@@ -13,5 +15,5 @@ EXIT_CODES = (
 
 def fail(message: str, code: int) -> NoReturn:
     """Ends the command; `message` may have a second line with a hint."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     raise SystemExit(code)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from headgate.cli.failing import FAILURE, USAGE, fail
+from headgate.cli.printable import printable
 
 if TYPE_CHECKING:
     from headgate import pgwatch as library
@@ -172,5 +173,4 @@ def _run(dsn: str, call: "Callable[[library.Client], Awaitable[T]]") -> T:
 
 def _text(value: bytes) -> str:
     """A value for a terminal: what is not printable is escaped, so that no value can play with it."""
-    text = value.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return printable(value.decode("utf-8", "backslashreplace"))

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from headgate.cli.printable import printable
 from headgate.cli.tables import made_console
 
 LONGEST_SUMMARY = 100
@@ -24,7 +25,9 @@ def print_resources(items: Iterable[tuple[str, str, int | None, Any]]) -> None:
     for kind, name, revision, document in items:
         text = json.dumps(document, ensure_ascii=False)
         short = text if len(text) <= LONGEST_SUMMARY else f"{text[: LONGEST_SUMMARY - 3]}..."
-        table.add_row(kind, Text(name), "-" if revision is None else str(revision), Text(short))
+        table.add_row(
+            kind, Text(printable(name)), "-" if revision is None else str(revision), Text(printable(short))
+        )
     made_console().print(table)
 
 
@@ -36,14 +39,14 @@ def print_plan(reply: dict[str, Any], *, is_trial: bool) -> None:
     out.print(f"{counts}{end}")
     for verb, colour in VERBS.items():
         for key in reply["changes"][verb]:
-            out.print(Text(f"{verb:8} {key}", style=colour))
+            out.print(Text(printable(f"{verb:8} {key}"), style=colour))
 
 
 def print_diff(lines: Sequence[str]) -> None:
     """A unified diff, in colour on a terminal."""
     out = made_console()
     for line in lines:
-        out.print(Text(line, style=COLOURS.get(line[:1], "")))
+        out.print(Text(printable(line), style=COLOURS.get(line[:1], "")))
 
 
 def print_history(entries: Iterable[dict[str, Any]]) -> None:
@@ -56,7 +59,9 @@ def print_history(entries: Iterable[dict[str, Any]]) -> None:
         more = f", and {len(entry['edits']) - 5} more" if len(entry["edits"]) > 5 else ""
         at = entry["at"].partition(".")[0].replace("T", " ")
         table.add_row(
-            str(entry["revision"]), at, Text(entry["author"]), Text(what + more), Text(entry["note"])
+            str(entry["revision"]),
+            at,
+            *(Text(printable(text)) for text in (entry["author"], what + more, entry["note"])),
         )
     made_console().print(table)
 
