@@ -106,10 +106,23 @@ def test_responses_without_content_have_none(client: Http3Client, origin: Origin
 
 
 def test_interim_responses_are_passed_on(client: Http3Client, origin: Origin) -> None:
+    gate = threading.Event()
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    origin.on("/hints", raw(hints + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
-    response = client.get("/hints")
+    origin.on("/hints", gated(gate, hints, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+    stream = client.request("/hints")
+    client.until(lambda: client.responses[stream].interim == [103], "the hints, before the response is there")
+    gate.set()
+    response = client.response(stream)
     assert (response.interim, response.status, response.body) == ([103], 200, b"ok")
+
+
+def test_client_that_waits_for_100_gets_it(client: Http3Client, origin: Origin) -> None:
+    origin.on("/expects", lambda call: call.respond(call.read_body()))
+    fields = [("expect", "100-continue"), ("content-length", "4")]
+    stream = client.request("/expects", fields, method="POST", ends=False)
+    client.until(lambda: client.responses[stream].interim == [100], "a 100")
+    client.send_body(stream, b"body")
+    assert client.response(stream).body == b"body"
 
 
 def test_truncated_response_never_looks_whole(client: Http3Client, origin: Origin) -> None:

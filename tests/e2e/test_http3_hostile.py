@@ -247,6 +247,16 @@ def test_rapid_reset_ends_the_connection(
     eventually(lambda: gateway.counter("requests_active") == 0, "no request is left")
 
 
+def test_streams_that_mean_nothing_are_bounded(raw: Http3Client) -> None:
+    end = time.monotonic() + 20
+    for stream in range(2, 4000, 4):
+        if raw.terminated or time.monotonic() > end:
+            break
+        raw.send_raw(stream, b"\x40\x5f", ends=True)
+        raw.receive(time.monotonic() + 0.05)
+    assert raw.wait_closed().error_code == EXCESSIVE_LOAD
+
+
 def test_streams_at_once_are_bounded(gateway: RunningGateway, authority: Authority) -> None:
     with Http3Client(gateway.address, authority.ca) as client:
         client.get("/fixed")

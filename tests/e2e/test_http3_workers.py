@@ -126,6 +126,12 @@ def test_a_listener_that_stops_speaking_it_ends_its_connections(
         assert client.wait_closed().error_code == 0x100
     with TlsClient(gateway.address, authority.client(), "gate.test") as other:
         assert other.get("/").get("alt-svc") is None
+    # and its port is free to be spoken on again
+    gateway.write(spoken)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_for_log("reloaded generation=3")
+    with Http3Client(gateway.address, authority.ca) as client:
+        assert client.get("/").body == b"ok"
 
 
 def test_a_graceful_stop_finishes_what_is_under_way(

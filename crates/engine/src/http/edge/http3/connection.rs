@@ -31,6 +31,9 @@ use headgate_upstream::LimitCounter;
 /// The span in which requests that clients give up are counted, in milliseconds.
 const SPAN_MS: u64 = 10_000;
 
+/// Streams that a client may open for the connection itself over its life: three, and some that mean nothing.
+const MAX_UNI_STREAMS: u32 = 100;
+
 /// How long requests that were on their way at a GOAWAY are still served.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -58,6 +61,7 @@ pub(super) async fn serve(carrier: Carrier, _admission: Admission) {
         settings,
         known: Rc::default(),
         accepted: 0,
+        uni_streams: 0,
         next_stream: 0,
         ending: Ending::Not,
         span_began_ms: shared.clock.now_ms(),
@@ -103,6 +107,7 @@ struct Task {
     settings: Http3,
     known: Rc<KnownStreams>,
     accepted: u64,
+    uni_streams: u32,
     /// The id of the first stream that was not accepted.
     next_stream: u64,
     ending: Ending,
@@ -155,7 +160,15 @@ impl Task {
             };
             match event {
                 Event::Request(send, receive) => self.start(send, receive),
+                Event::Uni(_) if self.uni_streams == MAX_UNI_STREAMS => {
+                    return close(
+                        &connection,
+                        code::EXCESSIVE_LOAD,
+                        "too many streams that mean nothing",
+                    );
+                }
                 Event::Uni(stream) => {
+                    self.uni_streams += 1;
                     spawn_local(uni_streams::serve(connection.clone(), self.known.clone(), stream));
                 }
                 Event::Closed => return,

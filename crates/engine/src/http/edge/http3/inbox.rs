@@ -149,12 +149,13 @@ mod tests {
         meta.stride = 1200;
         meta.ecn = Some(EcnCodepoint::Ce);
         meta.dst_ip = Some("127.0.0.2".parse().expect("it is one"));
-        assert_eq!(read_header(&write_header(&meta), 3000), Some(meta));
+        let told = |meta: Option<RecvMeta>| format!("{meta:?}");
+        assert_eq!(told(read_header(&write_header(&meta), 3000)), told(Some(meta)));
         let mut other = RecvMeta::default();
         other.addr = "[2001:db8::1]:5".parse().expect("it is one");
         other.len = 10;
         other.stride = 10;
-        assert_eq!(read_header(&write_header(&other), 10), Some(other));
+        assert_eq!(told(read_header(&write_header(&other), 10)), told(Some(other)));
     }
 
     #[tokio::test(flavor = "current_thread")]

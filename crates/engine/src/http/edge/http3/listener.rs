@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -90,12 +91,20 @@ impl Http3Listener {
             }
         }
         self.socket.drain();
-        // whoever has proved an address for this endpoint, or finds nobody who accepts in its place
-        while let Some(incoming) = self.endpoint.accept().await {
-            if incoming.remote_address_validated() {
-                spawn_local(handshake::serve(self.accepting.clone(), incoming));
-            } else {
-                incoming.refuse();
+        let mut idle = pin!(self.endpoint.wait_idle());
+        loop {
+            tokio::select! {
+                // with the last connection the socket goes, whose address may be wanted again
+                () = &mut idle => return,
+                incoming = self.endpoint.accept() => match incoming {
+                    // who has proved an address for this endpoint
+                    Some(incoming) if incoming.remote_address_validated() => {
+                        spawn_local(handshake::serve(self.accepting.clone(), incoming));
+                    }
+                    // who finds nobody that accepts in its place
+                    Some(incoming) => incoming.refuse(),
+                    None => return,
+                },
             }
         }
     }

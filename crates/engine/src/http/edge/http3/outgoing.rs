@@ -71,10 +71,11 @@ impl Outgoing {
         matches!(self.state, BodyState::Done)
     }
 
-    /// Queues an interim response.
+    /// Sends an interim response, which its client may wait for.
     pub(super) fn send_interim(&mut self, status: u16, fields: &HeaderMap) {
         let head = section(fields, Some(status));
         self.queue(&head);
+        let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Queues the response's head; a response without a body is sent whole.

@@ -134,6 +134,22 @@ impl WorkerSocket {
         kept
     }
 
+    /// Sends datagrams one by one; those that do not leave are lost.
+    fn send_each(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        for contents in transmit
+            .contents
+            .chunks(transmit.segment_size.unwrap_or(usize::MAX).max(1))
+        {
+            let one = Transmit {
+                contents,
+                segment_size: None,
+                ..*transmit
+            };
+            let _ = self.state.send((&self.io).into(), &one);
+        }
+        Ok(())
+    }
+
     fn poll_inboxes(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<RecvMeta>> {
         if let Poll::Ready(received) = self.own.poll_receive(context, buffer) {
             return Poll::Ready(received);
@@ -169,7 +185,13 @@ impl AsyncUdpSocket for WorkerSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.io.try_io(Interest::WRITABLE, || {
-            self.state.send((&self.io).into(), transmit)
+            match self.state.try_send((&self.io).into(), transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+                // the kernel, or the interface, does not cut them after all, and will not be asked again
+                Err(_) if transmit.segment_size.is_some() => self.send_each(transmit),
+                // as when the network loses it; probes of the path's size may be too large
+                Ok(()) | Err(_) => Ok(()),
+            }
         })
     }
 
