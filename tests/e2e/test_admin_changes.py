@@ -106,7 +106,7 @@ def test_a_transaction_is_done_whole_or_not_at_all(admin: Admin, gateway: Runnin
     ]
     wrong = [*gone, {"op": "put", "kind": "routes", "name": "x", "resource": {"pth": "/"}}]
     assert admin.ask("POST", "/v1/transactions", {"operations": wrong}).status == 422
-    late = [{**gone[0], "if_match": 1}, gone[1]]
+    late = [{**gone[0], "if_match": 999}, gone[1]]
     assert admin.ask("POST", "/v1/transactions", {"operations": late}).status == 412
     assert gateway.get("/r").status == 502
     assert admin.ask("POST", "/v1/transactions", {"operations": gone}).status == 200
@@ -203,3 +203,35 @@ def test_two_writers_at_once_both_win_or_hear_of_it(admin: Admin, gateway: Runni
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(write, range(24))) == {201}
     assert [gateway.get(f"/w{number}").text for number in range(24)] == [str(number) for number in range(24)]
+
+
+def test_validate_warns_of_what_is_hardly_meant_in_file_and_resources(admin: Admin) -> None:
+    resources: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("upstreams", "idle", {"servers": ["127.0.0.1:9"]}),
+        ("routes", "first", {"path": "/same", "respond": "x", "priority": 1}),
+        ("routes", "second", {"path": "/same", "respond": "y"}),
+    )
+    operations = [
+        {"op": "put", "kind": kind, "name": name, "resource": resource} for kind, name, resource in resources
+    ]
+    told = admin.ask("POST", "/v1/validate", {"operations": operations}).json()
+    assert told["valid"]
+    assert {(one["resource"], one["message"].split(":")[0]) for one in told["warnings"]} == {
+        ("routes/second", "route `second` never matches"),
+        ("upstreams/idle", "nothing leads to the upstream `idle`"),
+    }
+    assert all(one["hint"] for one in told["warnings"])
+    assert admin.ask("POST", "/v1/validate", {"operations": []}).json()["warnings"] == []
+
+
+def test_imports_of_many_owners_at_once_are_all_done(admin: Admin) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def imported(number: int) -> int:
+        routes = {f"o{number}-{n}": {"path": f"/o{number}/{n}", "respond": "x"} for n in range(5)}
+        body = {"resources": {"routes": routes}, "owner": f"o{number}", "prune": True}
+        return admin.ask("POST", "/v1/import", body).status
+
+    with ThreadPoolExecutor(10) as pool:
+        assert set(pool.map(imported, range(10))) == {200}
+    assert len(admin.get("/v1/routes?search=/o").json()["items"]) == 50

@@ -49,7 +49,7 @@ def problem(
 def of_configuration(error: ConfigError) -> Response:
     """What is wrong with documents: 422, each problem with its resource and key."""
     return problem(
-        422, error.message, error.hint, errors=[_described(one) for one in error.problems[:MOST_PROBLEMS]]
+        422, error.message, error.hint, errors=[described(one) for one in error.problems[:MOST_PROBLEMS]]
     )
 
 
@@ -57,7 +57,8 @@ MOST_PROBLEMS = 100
 """Of one response."""
 
 
-def _described(one: Problem) -> dict[str, Any]:
+def described(one: Problem) -> dict[str, Any]:
+    """A problem as clients get it, with the resource or the place that it is in."""
     said: dict[str, Any] = {"message": one.message}
     if one.hint:
         said["hint"] = one.hint

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from headgate.compile.lint import lint
 from headgate.compile.masking import masked
 from headgate.config.resources import KINDS
 from headgate.stores import Document, Key, RevisionCompacted, Snapshot
@@ -17,7 +19,7 @@ from .bodies import object_body, query, switch
 from .importing import Import
 from .node import Node, Written
 from .patching import json_patched, merge_patched
-from .problems import Refusal
+from .problems import MOST_PROBLEMS, Refusal, described
 from .writing import Operation, carry_out, carry_out_plan, performed, resource_key
 
 MOST_OPERATIONS = 100_000
@@ -49,8 +51,10 @@ async def validate(request: Request, node: Node, caller: Caller) -> Response:
             of_kind[operation.key.name] = after
     merged = node.base.merged(documents)
     merged.check_against(node.in_force.merged)
-    _ = merged.gateway.config  # which looks at all of it together
-    return JSONResponse({"valid": True, "left_out": merged.left_out})
+    config = merged.gateway.config  # which looks at all of it together
+    warnings = islice(lint(merged.gateway, config=config, is_whole=True), MOST_PROBLEMS)
+    told = [described(one) for one in warnings]
+    return JSONResponse({"valid": True, "left_out": merged.left_out, "warnings": told})
 
 
 async def export(request: Request, node: Node, _: Caller) -> Response:

@@ -11,13 +11,14 @@ from headgate.gateway import Gateway
 from .plugin_sets import CONSUMER, GROUP
 
 
-def dangling(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
+def dangling(gateway: Gateway, config: GatewayConfig, *, is_whole: bool = False) -> Iterator[Problem]:
     """Consumers and groups that uses of plugins name and nobody is, groups without a definition where others have one,
     and sets of plugins that nothing uses.
 
-    A store may hold what is missing here, so nothing is said of a gateway that has one.
+    A store may hold what is missing here, so nothing is said of a gateway that has one, unless its resources are in it
+    (`is_whole`).
     """
-    if config.store or config.admin:
+    if not is_whole and (config.store or config.admin):
         return
     for path, problem in (*_uses(config), *_groups(config), *_sets(config)):
         yield problem._replace(where=gateway._parts.locate(path), path=path)

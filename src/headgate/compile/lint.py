@@ -19,17 +19,23 @@ Resolve = Callable[[str], object]
 
 
 def lint(
-    gateway: Gateway, resolve: Resolve | None = None, *, config: GatewayConfig | None = None
+    gateway: Gateway,
+    resolve: Resolve | None = None,
+    *,
+    config: GatewayConfig | None = None,
+    is_whole: bool = False,
 ) -> Iterator[Problem]:
     """Routes that take no request, upstreams and sets of plugins that nobody names, names that lead to nothing,
     certificates that expire; with `resolve` also names that do not resolve.
 
-    `config` is the model of the gateway where it has been made already.
+    `config` is the model of the gateway where it has been made already. `is_whole`: the resources of its store are in
+    it.
     """
     config = config or gateway.config
     yield from unreachable(gateway._parts.routes)
-    yield from _unused(gateway, config)
-    yield from dangling(gateway, config)
+    if is_whole or not (config.store or config.admin):
+        yield from _unused(gateway, config)
+    yield from dangling(gateway, config, is_whole=is_whole)
     yield from expiring(gateway, config)
     if resolve:
         yield from _unresolved(gateway, config, resolve)
@@ -49,12 +55,7 @@ def _unused(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
         or parts.plugin_sets
         or any(route._in_order() or route.when for route in parts.routes)
     )
-    if (
-        has_code
-        or any(one._hooks for one in (*parts.listeners, *parts.tcp, *parts.udp))
-        or config.store
-        or config.admin
-    ):
+    if has_code or any(one._hooks for one in (*parts.listeners, *parts.tcp, *parts.udp)):
         return
     every: list[Sending] = [*config.routes, *config.tls_routes, *config.tcp, *config.udp]
     named = {one.to for one in every}
