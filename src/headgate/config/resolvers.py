@@ -7,8 +7,6 @@ settings of one gateway are read several times while it is loaded.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import re
 import threading
 import time
@@ -100,10 +98,15 @@ def _fetched(text: str) -> str:
 def _call(function: Resolver, reference: str, found: list[Any]) -> None:
     try:
         given = function(reference)
-        found.append(asyncio.run(_awaited(given)) if inspect.isawaitable(given) else given)
+        found.append(_waited_for(given) if isinstance(given, Awaitable) else given)
     except Exception as error:
         found.append(error)
 
 
-async def _awaited(given: Awaitable[str]) -> str:
-    return await asyncio.wait_for(given, LIMIT_S)
+def _waited_for(given: Awaitable[str]) -> str:
+    import asyncio  # which takes 40 ms, and most configurations have no need of it
+
+    async def wait() -> str:
+        return await asyncio.wait_for(given, LIMIT_S)
+
+    return asyncio.run(wait())
