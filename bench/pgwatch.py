@@ -103,19 +103,22 @@ def value() -> bytes:
 
 
 def write(peer: str, url: str, connections: int, seconds: float, keys: int, results: Any) -> None:
-    """A process with writers."""
+    """A process with writers, which begin when all are connected and have put once."""
 
-    async def one(number: int, until: float) -> int:
+    async def one(number: int, connected: asyncio.Barrier) -> int:
         count = 0
         async with PEERS[peer][0](url) as put:
+            await put(f"bench/{number:06}", value())
+            await connected.wait()
+            until = time.monotonic() + seconds
             while time.monotonic() < until:
                 await put(f"bench/{(number * 7919 + count) % keys:06}", value())
                 count += 1
         return count
 
     async def all_of_them() -> int:
-        until = time.monotonic() + seconds
-        return sum(await asyncio.gather(*(one(number, until) for number in range(connections))))
+        connected = asyncio.Barrier(connections)
+        return sum(await asyncio.gather(*(one(number, connected) for number in range(connections))))
 
     results.put(asyncio.run(all_of_them()))
 
@@ -143,7 +146,7 @@ async def measured(
     await asyncio.to_thread(writer.join)
     if values is None:
         return count / options.seconds, math.nan, math.nan
-    await asyncio.wait_for(all_told(delays, count), 60)
+    await asyncio.wait_for(all_told(delays, count + connections), 60)
     watching.cancel()
     delays.sort()
     return count / options.seconds, statistics.median(delays) * 1000, delays[int(len(delays) * 0.99)] * 1000

@@ -9,7 +9,7 @@ from typing import Any
 
 from headgate.stores import Key, Transaction, Write, open_store
 
-from .kit import Serve, eventually
+from .kit import Origin, RunningGateway, Serve, eventually
 from .kit.admin import Admin
 from .kit.traffic import Traffic
 
@@ -23,12 +23,12 @@ def described(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 class Writer:
-    """Puts one route after another; knows which were said to be done."""
+    """Puts one route after another; knows which were said to be done, and which of those did not serve at once."""
 
-    def __init__(self, admin: Admin) -> None:
+    def __init__(self, admin: Admin, gateway: RunningGateway) -> None:
         self.done: list[int] = []
         self.refused: list[str] = []
-        self._admin, self._ended = admin, threading.Event()
+        self._admin, self._gateway, self._ended = admin, gateway, threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
 
     def __enter__(self) -> "Writer":
@@ -50,6 +50,9 @@ class Writer:
             except OSError:
                 continue  # the agent was killed: it may have been done
             if put.status == 201:
+                served = [self._gateway.get(f"/r{number}").text for _ in range(2)]
+                if served != [f"{number}"] * 2:
+                    self.refused.append(f"{number} was done, and served as {served}")
                 self.done.append(number)
             elif put.status != 503:
                 self.refused.append(f"{put.status}: {put.text}")
@@ -61,7 +64,7 @@ def test_an_agent_killed_at_any_moment_loses_nothing_and_fails_no_request(
     gateway = serve(described(tmp_path, admin=f"unix:{tmp_path}/admin.sock"), workers=2)
     admin = Admin(f"unix:{tmp_path}/admin.sock")
     moments = random.Random(7)
-    with Traffic([gateway], "/file") as traffic, Writer(admin) as writer:
+    with Traffic([gateway], "/file") as traffic, Writer(admin, gateway) as writer:
         for _ in range(6):
             known = len(writer.done)
             eventually(lambda known=known: len(writer.done) > known + 2, "changes are made", within=60)
@@ -78,20 +81,33 @@ def test_an_agent_killed_at_any_moment_loses_nothing_and_fails_no_request(
         assert admin.get(f"/v1/routes/r{number}").status == 200
 
 
-async def test_a_flood_of_changes_is_followed_to_its_end_and_fails_no_request(
-    serve: Serve, tmp_path: Path
+async def test_a_flood_of_renames_is_followed_to_its_end_and_fails_no_request(
+    serve: Serve, tmp_path: Path, origin: Origin
 ) -> None:
+    """Each revision has another upstream, and the route to it: nobody serves one without the other."""
     url = f"sqlite://{tmp_path}/store.db"
-    a, b = Key("routes", "a"), Key("routes", "b")
     async with open_store(url) as store:
+        await store.apply(renamed(0, origin))
         gateway = serve(described(tmp_path, store=url), workers=2)
         before = gateway.ask()["agent"]
-        with Traffic([gateway], "/file") as traffic:
-            for number in range(600):
-                documents = [{"path": f"/{key.name}", "respond": f"{number}"} for key in (a, b)]
-                await store.apply(Transaction(tuple(map(Write, (a, b), documents))))
-            eventually(lambda: gateway.get("/a").text == "599", "the last one serves", within=60)
-        assert [gateway.get(path).text for path in ("/a", "/b") * 10] == ["599"] * 20
+        with Traffic([gateway], "/a") as traffic:
+            for number in range(1, 500):
+                await store.apply(renamed(number, origin))
+            last = Write(Key("routes", "last"), {"path": "/last", "respond": "last"})
+            await store.apply(Transaction((last,)))
+            eventually(lambda: gateway.get("/last").text == "last", "the last one serves", within=60)
+        assert [gateway.get(path).status for path in ("/a", "/last") * 10] == [200] * 20
     assert traffic.failures == []
     assert traffic.succeeded > 0
     assert gateway.ask()["agent"] == before
+
+
+def renamed(number: int, origin: Origin) -> Transaction:
+    """A route to an upstream of another name than before."""
+    writes = [
+        Write(Key("upstreams", f"u{number}"), {"servers": [origin.address]}),
+        Write(Key("routes", "a"), {"path": "/a", "to": f"u{number}"}),
+    ]
+    if number:
+        writes.append(Write(Key("upstreams", f"u{number - 1}"), None))
+    return Transaction(tuple(writes))
