@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -62,6 +63,10 @@ def test_server_that_fails_its_checks_is_left_out_until_it_passes_again(
     assert set(asked(gateway, 12)) == set(servers[1:])
     assert f"server u {servers[0]}: checks say down" in gateway.cli("status").stdout
     gateway.wait_for_log(rf"the server is down: status 503 upstream=u server={servers[0]}")
+    assert gateway.cli("server", "u", servers[1], "drain").returncode == 0
+    top = gateway.cli("top", "--count", "1", "--interval", "1").stdout
+    assert re.search(rf"u {servers[0]} +down ", top) and re.search(rf"u {servers[1]} +drain ", top)
+    assert gateway.cli("server", "u", servers[1], "ready").returncode == 0
     trio[0].on("/healthz", reply())
     wait_for_state(gateway, servers[0], "up")
     assert set(asked(gateway, 12)) == set(servers)
@@ -251,6 +256,34 @@ def test_states_go_on_in_an_upgraded_gateway(serve: Serve, trio: list[Origin]) -
         assert set(asked(gateway, 12)) == set(servers[1:])
     finally:
         os.kill(response["pid"], signal.SIGTERM)
+
+
+def test_servers_with_long_names_are_forgotten_too(serve: Serve, trio: list[Origin]) -> None:
+    name, servers = "long-" * 20, [one.address for one in trio]
+    trio[0].on("/healthz", reply(status="503 Busy"))
+
+    def named(health: object) -> dict[str, Any]:
+        upstream = {"servers": servers, "health": health}
+        return {"upstreams": {name: upstream}, "routes": [{"to": name}]}
+
+    gateway = serve(named(QUICK))
+    gateway.wait_for_log("the server is down: status 503")
+    eventually(lambda: not asked(gateway, 6)[servers[0]], "it is left out")
+    gateway.write(named(None))
+    assert gateway.ask("reload")["ok"]
+    eventually(lambda: asked(gateway, 6)[servers[0]], "nothing is said of it any more")
+
+
+def test_many_healthy_servers_take_one_line_of_the_status(serve: Serve) -> None:
+    with Origin(host="0.0.0.0") as every:
+        port = str(every.address).rpartition(":")[2]
+        servers = [f"127.0.0.{number}:{port}" for number in range(1, 26)]
+        down = f"127.0.0.1:{free_port()}"
+        gateway = serve(source([*servers, down], {"type": "tcp", "interval": "1h"}))
+        eventually(lambda: len(checks(gateway)) == 26, "all are checked")
+        shown = gateway.cli("status").stdout
+        assert "25 servers: checks say up" in shown and f"server u {down}: checks say down" in shown
+        assert servers[3] not in shown
 
 
 HOOKS = """

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from headgate.control.messages import HookTimes
 
 
+WELL = "checks say up"
+MOST_WELL = 20
+"""Servers of which no more is said than that they are well; more of them take one line together."""
+
 WIDEST = 100_000
 """Columns of what is not a terminal: rich would take it for one of 80, and cut names into lines."""
 
@@ -46,8 +50,13 @@ def print_status(status: "Status") -> None:
             f"{worker.uptime_s:.0f} s",
         )
     console.print(table)
-    for one in status.servers:
+    well = [one for one in status.servers if _standing(one) == WELL]
+    for one in (
+        status.servers if len(well) <= MOST_WELL else [one for one in status.servers if one not in well]
+    ):
         console.print(f"server {one.upstream} {one.server}: {_standing(one)}", markup=False)
+    if len(well) > MOST_WELL:
+        console.print(f"{len(well)} servers: {WELL}", markup=False)
     for name, value in status.counters.items():
         if value:
             console.print(f"{name} {value}", markup=False)

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from headgate.control.commands import Status
+from headgate.control.commands import ServerStatus, Status
 from headgate.control.numbers import Numbers, Times, since
 
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
@@ -108,6 +108,10 @@ def _servers(now: Look, before: Look, rows: int) -> RenderableType:
         return labels["upstream"], labels["server"]
 
     took, took_before = now.numbers.times(SERVER_TOOK, key), before.numbers.times(SERVER_TOOK, key)
+    said = {(one.upstream, one.server): one for one in now.status.servers}
+    for server, one in said.items():  # those that get no requests because of what is said of them
+        if one.check == "down" or one.admin != "ready" or one.ejected_ms:
+            took.setdefault(server, Times({}, 0.0))
     if not took:
         return Text("")
     elapsed = max(now.at_s - before.at_s, 0.001)
@@ -120,7 +124,9 @@ def _servers(now: Look, before: Look, rows: int) -> RenderableType:
         failed = now.numbers.total(failures, **labels) - before.numbers.total(failures, **labels)
         table.add_row(
             safe(f"{upstream} {server}" if upstream != server else server),
-            "yes" if now.numbers.total("headgate_upstream_server_up", **labels) else Text("no", style="red"),
+            _rotation(
+                said.get((upstream, server)), now.numbers.total("headgate_upstream_server_up", **labels)
+            ),
             f"{now.numbers.total('headgate_upstream_requests_active', **labels):.0f}",
             f"{now.numbers.total('headgate_upstream_idle_connections', **labels):.0f}",
             f"{times.calls / elapsed:.1f}",
@@ -129,6 +135,17 @@ def _servers(now: Look, before: Look, rows: int) -> RenderableType:
             _shown_s(times.quantile_s(0.99)),
         )
     return table
+
+
+def _rotation(said: ServerStatus | None, is_up: float) -> RenderableType:
+    """Whether a server is in rotation, and who has taken it out."""
+    if said and said.admin != "ready":
+        return Text(said.admin, style="yellow")
+    if said and said.check == "down":
+        return Text("down", style="red")
+    if said and said.ejected_ms:
+        return Text("ejected", style="red")
+    return "yes" if is_up else Text("no", style="red")
 
 
 def _rate(now: Look, before: Look, name: str) -> float:

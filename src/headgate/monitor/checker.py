@@ -6,6 +6,7 @@ is cut short because the server is not checked any more is no result.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from typing import Protocol
@@ -13,6 +14,11 @@ from typing import Protocol
 from headgate.monitor.judge import Judge
 from headgate.monitor.target import Target
 from headgate.monitor.wheel import Timer, Wheel
+
+log = logging.getLogger("headgate.monitor")
+
+LOGGED: set[str] = set()
+"""What was said of checks that could not be made, once for each reason."""
 
 JITTER = 0.1
 """By so much of it, an interval varies."""
@@ -22,8 +28,15 @@ FIRST_WITHIN_S = 1.0
 MOST_LATE_S = 0.1
 """If this process is later than that, a check gets more time, once."""
 
+
+class NoResult(str):
+    """Why a check could not be made, which says nothing of the server."""
+
+    __slots__ = ()
+
+
 Done = Callable[[str | None], None]
-"""Hears how a check went: None, or why it failed."""
+"""Hears how a check went: None, or why it failed; a `NoResult` counts for nothing."""
 
 
 class Probe(Protocol):
@@ -94,4 +107,8 @@ class Checker:
         if self._due < now:
             self._due = now + self._interval_s * JITTER
         self._timer.set(self._due)
-        self._told(self, failure, self.judge.came(failure is None))
+        if not isinstance(failure, NoResult):
+            self._told(self, failure, self.judge.came(failure is None))
+        elif failure not in LOGGED:
+            LOGGED.add(failure)
+            log.error("servers cannot be checked: %s", failure)

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -42,6 +43,8 @@ def main() -> NoReturn:
     except ChannelClosed:
         sys.exit(0)
     log.configure(start.log_format or "text", start.log_level or "info")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a kept connection for each server
     become(start.user, start.group)
     zone, metrics = descriptors
     with contextlib.suppress(ChannelClosed):  # the supervisor has exited

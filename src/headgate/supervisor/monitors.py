@@ -58,6 +58,8 @@ class Monitors:
         self._monitor: MonitorProcess | None = None
         self._all: list[MonitorProcess] = []
         self._wanted: Watched | None = None
+        self._former: Watched | None = None
+        """What was watched last, before nothing was."""
         self._is_stopping = False
 
     @property
@@ -73,9 +75,9 @@ class Monitors:
         wanted = current.watched
         if wanted is None:
             if self._wanted:
-                self._wanted = None
+                self._former, self._wanted = self._wanted, None
                 self._end()
-                self._state.zone.forget_checks()
+                self._forget()
             return
         is_other = self._wanted is None or self._wanted.digest != wanted.digest
         self._wanted = wanted
@@ -147,7 +149,13 @@ class Monitors:
         if monitor is self._monitor:
             self._monitor = None
             self._restart_later(monitor, status)
+        elif self._wanted is None:
+            self._forget()  # again: it may have written until now
         state.agent_left()
+
+    def _forget(self) -> None:
+        if watched := self._wanted or self._former:
+            self._state.zone.forget_checks(watched.servers())
 
     def _restart_later(self, monitor: MonitorProcess, status: int) -> None:
         exits = exits_in_a_row(monitor.exits, time.monotonic() - monitor.started)
@@ -156,7 +164,7 @@ class Monitors:
         log.error("monitor exited: %s", cause, extra={"exits": exits, "restart_in_s": round(delay_s, 2)})
         if exits == FORGOTTEN_AFTER_EXITS:
             log.error("servers are judged by their responses only until a monitor stays alive")
-            self._state.zone.forget_checks()
+            self._forget()
 
         def restart() -> None:
             if not self._is_stopping and self._monitor is None and self._wanted:

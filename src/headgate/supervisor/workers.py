@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from headgate.config.start_limit import ENVIRONMENT, start_limit_s
-from headgate.control import messages
+from headgate.control import memory, messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.commands import WorkerStatus
 from headgate.control.endpoint import Respond
@@ -25,6 +25,11 @@ class Watched:
 
     def __init__(self, digest: str, descriptor: int) -> None:
         self.digest, self.descriptor = digest, descriptor
+
+    def servers(self) -> list[tuple[str, str]]:
+        """The upstreams and addresses of the servers that are checked."""
+        plan = memory.read(os.dup(self.descriptor))
+        return [(check["upstream"], server) for check in plan["checks"] for server in check["servers"]]
 
     def __del__(self) -> None:
         os.close(self.descriptor)

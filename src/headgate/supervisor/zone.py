@@ -6,6 +6,7 @@ slots, so there are several slots for each place a worker may have.
 """
 
 import os
+from collections.abc import Iterable
 from typing import Any, cast
 
 from headgate import _core
@@ -52,11 +53,10 @@ class ZoneSlots:
         """The servers of which something is said that is not as by default."""
         return [commands.ServerStatus(**state) for state in _core.server_states(self.descriptor)]
 
-    def forget_checks(self) -> None:
-        """What active checks have said of servers is no longer believed."""
-        for one in self.server_states():
-            if one.check != "unknown":
-                _core.set_server_state(self.descriptor, one.upstream, one.server, check="unknown")
+    def forget_checks(self, servers: Iterable[tuple[str, str]]) -> None:
+        """What active checks have said of these servers, by upstream and address, is no longer believed."""
+        for upstream, server in servers:
+            _core.set_server_state(self.descriptor, upstream, server, check="unknown")
 
     def states_for_successor(self) -> list[dict[str, Any]]:
         """The same for a successor, as many as go into one datagram; ejections are found out anew."""

@@ -31,11 +31,15 @@ def test_response_is_read_however_it_is_cut(data: bytes, body: bytes, may_reuse:
     assert found is not None and (found.body, found.may_reuse) == (body, may_reuse)
 
 
-def test_body_that_is_not_needed_is_not_waited_for() -> None:
+@pytest.mark.parametrize("framing", [b"Content-Length: 9000000", b"Connection: close"])
+def test_body_that_is_not_needed_is_waited_for_only_if_its_end_is_near(framing: bytes) -> None:
     head = b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n"
+    assert parsed(head, has_body=True, needs_body=False, at_end=False) is None
+    head = b"HTTP/1.1 503 Busy\r\n" + framing + b"\r\n\r\n"
     assert parsed(head, has_body=True, needs_body=True, at_end=False) is None
     found = parsed(head, has_body=True, needs_body=False, at_end=False)
     assert found is not None and found.status == 503 and not found.may_reuse
+    head = b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n"
     of_head = parsed(head, has_body=False, needs_body=False, at_end=False)
     assert of_head is not None and of_head.may_reuse
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from headgate.monitor.checker import Done
+from headgate.monitor.checker import Done, NoResult
 from headgate.monitor.judge import State
 from headgate.monitor.monitor import Monitor
-from headgate.monitor.target import Key, Target, targets
+from headgate.monitor.target import Key, Place, Target, targets
 
 
 class Board:
@@ -152,11 +152,26 @@ async def test_check_that_takes_too_long_fails_and_its_late_result_counts_nothin
 
 
 def test_places_are_the_servers_own_unless_said() -> None:
-    def place(server: str, **check: Any) -> tuple[str, int, str]:
+    def place(server: str, **check: Any) -> Place:
         target = Target("u", server, False, json.dumps({"address": None, "port": None, **check}))
-        return tuple(target.place)
+        return target.place
 
     assert place("10.0.0.1:80") == ("10.0.0.1", 80, "")
     assert place("[::1]:80", port=81) == ("::1", 81, "")
     assert place("[::1]:80", address="status.test") == ("status.test", 80, "")
     assert place("unix:/run/a.sock") == ("", 0, "/run/a.sock")
+
+
+async def test_check_that_cannot_be_made_says_nothing_of_the_server(
+    probes: dict[str, list[Probe]], caplog: pytest.LogCaptureFixture
+) -> None:
+    board = Board()
+    watching = monitor(board, probes)
+    watching.watch(plan("a:1"))
+    for _ in range(3):
+        await result(probes["a:1"][0], NoResult("Too many open files"))
+    assert board.taken() == []
+    assert [one.getMessage() for one in caplog.records] == ["servers cannot be checked: Too many open files"]
+    await result(probes["a:1"][0], None)
+    assert board.taken() == [("a:1", "up")]
+    watching.close()

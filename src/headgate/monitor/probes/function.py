@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from headgate.monitor.probes.connecting import CheckFailed
@@ -21,6 +22,8 @@ class FunctionProbe(TaskProbe):
         self._name: str = target.check["function"]
         self._folder = folder
         self._function: Callable[[str], Any] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._running: Future[Any] | None = None
         super().__init__(target, self._call)
 
     async def _call(self, target: Target) -> None:
@@ -29,9 +32,23 @@ class FunctionProbe(TaskProbe):
         if inspect.iscoroutinefunction(self._function):
             result = await self._function(target.server)
         else:
-            result = await asyncio.to_thread(self._function, target.server)
+            result = await self._in_thread(self._function, target.server)
         if result is False:
             raise CheckFailed(f"`{self._name}` says so")
+
+    async def _in_thread(self, function: Callable[[str], Any], server: str) -> Any:
+        """A thread of its own: a function that hangs holds up no other check, and is not called again meanwhile."""
+        if self._running and not self._running.done():
+            raise CheckFailed("its last call has not returned yet")
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "headgate-check")
+        self._running = self._thread.submit(function, server)
+        return await asyncio.wrap_future(self._running)
+
+    def close(self) -> None:
+        """See `Probe`."""
+        if self._thread:
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _found(self) -> Callable[[str], Any]:
         if self._folder not in sys.path:

@@ -76,6 +76,7 @@ def _connection(head: bytes) -> bytes:
 def _with_body(response: Response, *, needs_body: bool, at_end: bool) -> Response | None:
     """The response with its body decoded, or without one whose end is far away or unknown."""
     rest, is_whole = response.body, False
+    has_end = True
     if field_values(response.head, b"transfer-encoding"):
         content, is_whole = _unchunked(rest)
     elif lengths := field_values(response.head, b"content-length"):
@@ -83,13 +84,14 @@ def _with_body(response: Response, *, needs_body: bool, at_end: bool) -> Respons
             raise Malformed(f"`{lengths[0]}` is not a Content-Length")
         content = rest[: int(lengths[0])]
         is_whole = len(rest) >= int(lengths[0])
+        has_end = int(lengths[0]) <= LONGEST_BODY
         response.may_reuse = response.may_reuse and len(rest) <= int(lengths[0])
     else:
-        content, response.may_reuse = rest, False
+        content, response.may_reuse, has_end = rest, False, False
     response.body = content[:LONGEST_BODY]
     if is_whole:
         return response
-    if at_end or not needs_body or len(content) >= LONGEST_BODY:
+    if at_end or not (has_end or needs_body) or len(content) >= LONGEST_BODY:
         response.may_reuse = False
         return response
     return None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Awaitable, Callable
 
-from headgate.monitor.checker import Done
+from headgate.monitor.checker import Done, NoResult
 from headgate.monitor.probes.connecting import CheckFailed
 from headgate.monitor.target import Target
+
+OWN_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
+"""Errors of this process or machine, which say nothing of a server."""
 
 Check = Callable[[Target], Awaitable[None]]
 """Checks a target once; raises what is wrong with it."""
@@ -28,7 +32,11 @@ class TaskProbe:
     async def _run(self, done: Done) -> None:
         try:
             await self._check(self._target)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except (
+            BaseException
+        ) as error:  # also what would end the process: a function of the user's may raise it
             done(reason(error))
         else:
             done(None)
@@ -53,6 +61,8 @@ def reason(error: BaseException) -> str:
         return "closed before its response was complete"
     if isinstance(error, CheckFailed):
         return str(error)
+    if isinstance(error, OSError) and error.errno in OWN_ERRORS:
+        return NoResult(error.strerror or str(error))
     if isinstance(error, OSError):
         return f"cannot connect: {error.strerror or error}"
     return f"{type(error).__name__}: {error}"
