@@ -291,3 +291,31 @@ def test_lines_of_listeners_are_known_to_who_binds_them(kind: str, suffix: str, 
     )
     address = "udp::8080" if kind == "udp" else ":8080"
     assert compiled(load(file)).places == {address: f"{file}:3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("limits: {max_body_bytes: 1000000000000000000000000000000}\n", "is not a size", "write bytes"),
+        ("limits: {max_body_bytes: '99999999999999g'}\n", "is not a size", "write bytes"),
+        ("limits: {max_connections: 5000000000}\n", "must be at most 4294967295", "write at most"),
+        (
+            "upstreams: {u: {servers: 'a:1 max_fails=5000000000'}}\n",
+            "must be at most 4294967295",
+            "write at most",
+        ),
+        ("routes: [{path: /, respond: {status: 204, body: x}}]\n", "status 204 has no body", "remove `body`"),
+        ("routes: [{path: /, respond: x, host: 'a.b:80'}]\n", "has a port", "write `a.b`"),
+        ("routes: [{path: /, to: ['a:1', 'b:1']}]\n", "must be a text", "below `upstreams`"),
+    ],
+)
+def test_values_without_effect_and_beyond_the_engines_numbers_are_told_with_their_line(
+    tmp_path: Path, text: str, message: str, hint: str
+) -> None:
+    """They came back as a bad snapshot, without a line, or were taken and did nothing."""
+    (tmp_path / "gate.yaml").write_text(text if text.startswith("routes") else ROUTE + text)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "gate.yaml")
+    (problem,) = caught.value.problems
+    assert message in problem.message and hint in (problem.hint or "")
+    assert problem.where is not None and problem.where.line is not None

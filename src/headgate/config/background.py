@@ -5,25 +5,33 @@ from typing import Annotated, TypedDict
 from pydantic import Field
 
 from .settings import Settings
-from .units import Duration, Size
+from .units import MAX_COUNT, Duration, Size
 
 
 class BackgroundConfig(Settings):
     """Limits of tasks, threads and job processes."""
 
-    max_tasks: int = Field(default=1024, ge=1, description="Concurrent tasks of `gate.spawn` per worker.")
+    max_tasks: int = Field(
+        default=1024, ge=1, le=MAX_COUNT, description="Concurrent tasks of `gate.spawn` per worker."
+    )
     threads: int = Field(
         default=16, ge=1, le=1024, description="Threads per worker for `gate.run_in_thread`."
     )
     max_waiting_threads: int = Field(
-        default=256, ge=0, description="Calls per worker that wait for a thread; more raise `Overloaded`."
+        default=256,
+        ge=0,
+        le=MAX_COUNT,
+        description="Calls per worker that wait for a thread; more raise `Overloaded`.",
     )
     processes: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None,
         description="Concurrent jobs of `gate.run_in_process`, over all workers; null: one per core.",
     )
     max_waiting_jobs: int = Field(
-        default=64, ge=0, description="Jobs per worker that wait for a process; more raise `Overloaded`."
+        default=64,
+        ge=0,
+        le=MAX_COUNT,
+        description="Jobs per worker that wait for a process; more raise `Overloaded`.",
     )
     job_timeout: Duration = Field(
         default=60.0, description="The default time limit of a job, including waiting; then it is killed."

@@ -217,6 +217,8 @@ def _wording(
         return f"`{name}` is empty", f"it must have at least {detail['ctx']['min_length']}"
     for beginnings, (wanted, hint) in _KINDS.items():
         if kind.startswith(beginnings):
+            if path[-1:] == ("to",) and isinstance(given, list | tuple | dict):
+                hint = "several servers are an upstream: write them below `upstreams`, and its name here"
             return f"`{name or 'the whole'}` must be {wanted}, not `{_shown(given)}`", hint
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):

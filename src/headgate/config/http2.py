@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 from pydantic import Field
 
 from .settings import Settings
-from .units import Duration, Size
+from .units import MAX_COUNT, Duration, Size
 
 H2c = Literal["detect", "only", "off"]
 """What plain listeners do about HTTP/2."""
@@ -33,11 +33,13 @@ class Http2Config(Settings):
     max_resets: int = Field(
         default=500,
         ge=1,
+        le=MAX_COUNT,
         description="Streams that a connection may open and reset in 10 s; with more, it is closed.",
     )
     max_control_frames: int = Field(
         default=1000,
         ge=100,
+        le=MAX_COUNT,
         description=(
             "Control frames (pings, settings, priorities, empty data, window updates) per connection in "
             "10 s; each data frame, in either direction, allows four more. With more, it is closed."

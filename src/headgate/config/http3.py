@@ -7,7 +7,7 @@ from typing import TypedDict
 from pydantic import Field
 
 from .settings import Settings
-from .units import Duration, Size
+from .units import MAX_COUNT, Duration, Size
 
 
 class Http3Config(Settings):
@@ -19,6 +19,7 @@ class Http3Config(Settings):
     max_resets: int = Field(
         default=500,
         ge=1,
+        le=MAX_COUNT,
         description="Requests that a connection may give up in 10 s; with more, it is closed.",
     )
     window_bytes: Size = Field(

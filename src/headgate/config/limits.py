@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypedDict
 from pydantic import Field
 
 from .settings import OneOrMany, Settings
-from .units import Duration, Size
+from .units import MAX_COUNT, Duration, Size
 
 ClientLeniency = Literal[
     "version_digits",
@@ -42,16 +42,25 @@ class LimitsConfig(Settings):
     max_body_bytes: Size = Field(
         default=1 << 30, description="Bytes of a request body; more give 413; 0 means no limit."
     )
-    max_connections: int = Field(default=16384, ge=1, description="Client connections per worker.")
+    max_connections: int = Field(
+        default=16384, ge=1, le=MAX_COUNT, description="Client connections per worker."
+    )
     max_connections_per_client: int = Field(
-        default=0, ge=0, description="Connections from one client address per worker; 0 means no limit."
+        default=0,
+        ge=0,
+        le=MAX_COUNT,
+        description="Connections from one client address per worker; 0 means no limit.",
     )
     max_requests_per_connection: int = Field(
-        default=0, ge=0, description="Requests on one connection before it is closed; 0 means no limit."
+        default=0,
+        ge=0,
+        le=MAX_COUNT,
+        description="Requests on one connection before it is closed; 0 means no limit.",
     )
     max_tls_handshakes: int = Field(
         default=1024,
         ge=1,
+        le=MAX_COUNT,
         description="Concurrent TLS handshakes per worker; further connections are closed.",
     )
     max_chunk_extension_bytes: Size = Field(
@@ -61,6 +70,7 @@ class LimitsConfig(Settings):
     max_fetches: int = Field(
         default=1024,
         ge=1,
+        le=MAX_COUNT,
         description="Concurrent fetches per worker, including unread responses; more raise `FetchRefused`.",
     )
     max_fetch_body_bytes: Size = Field(

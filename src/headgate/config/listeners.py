@@ -13,7 +13,7 @@ from .plugin_sets import SetNames
 from .settings import OneOrMany, Settings
 from .sockets import SocketMode
 from .tls import TlsConfig
-from .units import Duration
+from .units import MAX_COUNT, Duration
 
 ProxyProtocol = Literal["v1", "v2", "any"]
 """Which versions of the PROXY protocol are accepted."""
@@ -166,7 +166,10 @@ class _StreamListenerConfig(Settings):
         default=None, min_length=1, description="The name of an upstream, or the address of a server."
     )
     max_connections_per_client: int = Field(
-        default=0, ge=0, description="Connections from one client address per worker; 0 means no limit."
+        default=0,
+        ge=0,
+        le=MAX_COUNT,
+        description="Connections from one client address per worker; 0 means no limit.",
     )
 
     @classmethod
@@ -214,6 +217,7 @@ class TcpListenerConfig(_StreamListenerConfig):
     max_connections: int = Field(
         default=0,
         ge=0,
+        le=MAX_COUNT,
         description="Connections per worker; 0: limited only by `limits.max_connections`.",
     )
     idle: Duration = Field(
@@ -234,6 +238,7 @@ class UdpListenerConfig(_StreamListenerConfig):
     max_connections: int = Field(
         default=10000,
         ge=1,
+        le=MAX_COUNT,
         description="Sessions (client addresses) per worker; datagrams beyond that are dropped.",
     )
     idle: Duration = Field(default=60.0, description="A session ends if neither side sends for this time.")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .errors import ConfigError, suggestion
 from .settings import OneOrMany, Settings
-from .units import Duration, Share, milliseconds, percent
+from .units import MAX_COUNT, Duration, Share, milliseconds, percent
 
 KINDS = ("connect", "timeout", "reset")
 """The kinds of failures of servers that are no responses."""
@@ -38,7 +38,7 @@ class OutlierConfig(Settings):
     """Servers that fail, or are much slower than the others, are ejected for a while."""
 
     consecutive: int = Field(
-        default=5, ge=0, description="Consecutive failures, as seen by one worker; 0: never."
+        default=5, ge=0, le=MAX_COUNT, description="Consecutive failures, as seen by one worker; 0: never."
     )
     error_rate: Share | None = Field(
         default=None, description="The failure rate of a server within `interval`."
@@ -53,6 +53,7 @@ class OutlierConfig(Settings):
     min_requests: int = Field(
         default=20,
         ge=1,
+        le=MAX_COUNT,
         description="The minimum number of requests to a server within `interval` for rates and means.",
     )
     ejection: Duration = Field(

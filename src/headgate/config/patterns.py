@@ -40,6 +40,10 @@ def check_host(value: str) -> str:
         raise ConfigError(
             f"`{value}` is not a valid host", hint="write `example.com`, `*.example.com` or `~regex`"
         )
+    if port := re.search(r":\d*$", value):
+        raise ConfigError(
+            f"`{value}` has a port, which routes do not look at", hint=f"write `{value[: port.start()]}`"
+        )
     stars = value.count("*")
     if stars > 1 or (stars and value != "*" and not value.startswith("*.") and not value.endswith(".*")):
         raise ConfigError(f"`{value}` has a misplaced `*`", hint="write `*.example.com` or `www.*`")

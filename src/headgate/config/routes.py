@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .errors import ConfigError, suggestion
 from .hooks import OnError, Reference, RouteHooksConfig
@@ -125,6 +125,12 @@ class RespondConfig(Settings):
         if isinstance(value, int) and not isinstance(value, bool):
             return {"status": value}
         return {"body": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _refuse_lost_body(self) -> Self:
+        if self.body and self.status in (204, 205, 304):
+            raise ConfigError(f"a response with status {self.status} has no body", hint="remove `body`")
+        return self
 
 
 class FilesConfig(Settings):

@@ -16,16 +16,22 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _LONGEST = 10 * 365 * 86400.0
+_LARGEST = (1 << 63) - 1
+
+MAX_COUNT = (1 << 32) - 1
+"""The most that a setting can count: the engine has 32 bits for it."""
 
 
 def parse_size(value: Any) -> int:
     """Bytes from `65536`, `"64k"`, `"16m"` or `"1g"`; the units are powers of 1024, as in nginx."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
+    size = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and len(value) < 40 and (match := _SIZE.fullmatch(value.strip())):
+        size = int(match[1]) * _SIZE_UNITS[match[2].lower()]
+    if not 0 <= size <= _LARGEST:
         raise ConfigError(f"`{value}` is not a size", hint="write bytes, or a number with k, m or g: `64k`")
-    return int(match[1]) * _SIZE_UNITS[match[2].lower()]
+    return size
 
 
 def parse_duration(value: Any) -> float:

@@ -15,7 +15,7 @@ from .outliers import OutlierConfig
 from .retries import RetriesConfig
 from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
-from .units import Duration, Share
+from .units import MAX_COUNT, Duration, Share
 
 UpstreamProtocol = Literal["http1", "h2"]
 """What servers speak."""
@@ -54,6 +54,7 @@ class ServerConfig(Settings):
     max_fails: int = Field(
         default=1,
         ge=0,
+        le=MAX_COUNT,
         description="Failures within `fail_timeout` after which the server is skipped; 0: never.",
     )
     fail_timeout: Duration = Field(
@@ -62,7 +63,10 @@ class ServerConfig(Settings):
     )
     backup: bool = Field(default=False, description="Used only while no other server is available.")
     max_connections: int = Field(
-        default=0, ge=0, description="Concurrent requests to the server, over all workers; 0 means no limit."
+        default=0,
+        ge=0,
+        le=MAX_COUNT,
+        description="Concurrent requests to the server, over all workers; 0 means no limit.",
     )
 
     @classmethod
@@ -77,11 +81,15 @@ class KeepaliveConfig(Settings):
     max_idle: int = Field(
         default=1024,
         ge=0,
+        le=MAX_COUNT,
         description="The maximum number of idle connections; 0: each is closed after its request.",
     )
     idle_timeout: Duration = Field(default=60.0, description="How long an idle connection is kept.")
     max_requests: int = Field(
-        default=0, ge=0, description="Requests on one connection before it is closed; 0 means no limit."
+        default=0,
+        ge=0,
+        le=MAX_COUNT,
+        description="Requests on one connection before it is closed; 0 means no limit.",
     )
     ping: Duration = Field(
         default=20.0,
