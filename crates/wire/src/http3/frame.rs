@@ -9,7 +9,7 @@ pub fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let length = 1 << (first >> 6);
     let rest = bytes.get(1..length)?;
     let value = rest.iter().fold(u64::from(first & 0x3f), |value, byte| {
-        value << 8 | u64::from(*byte)
+        (value << 8) | u64::from(*byte)
     });
     Some((value, length))
 }

@@ -2,7 +2,7 @@
 //! one length are consecutive, in the order of the octets, so that a table of lengths says all.
 
 /// How many codes there are of each length in bits. The last of 30 bits is the end of a string.
-const COUNTS: [u32; 31] = [
+const COUNTS: [u64; 31] = [
     0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19, 29, 0, 4,
 ];
 
@@ -23,19 +23,20 @@ const OCTETS: [u8; 256] = [
 ];
 
 /// The shortest and the longest code, in bits.
-const SHORTEST: usize = 5;
-const LONGEST: usize = 30;
+const SHORTEST: u32 = 5;
+const LONGEST: u32 = 30;
 
 /// For each length: the first 32 bits behind its last code, and what leads from a code to its place in [`OCTETS`].
-const LIMITS: [(u64, i64); 31] = limits();
+const LIMITS: [(u64, u64); 31] = limits();
 
-const fn limits() -> [(u64, i64); 31] {
+const fn limits() -> [(u64, u64); 31] {
     let mut all = [(0, 0); 31];
-    let (mut code, mut place, mut length) = (0_u64, 0_i64, 0);
-    while length <= LONGEST {
-        let first = place - code as i64;
-        code += COUNTS[length] as u64;
-        place += COUNTS[length] as i64;
+    let (mut code, mut place, mut length) = (0_u64, 0_u64, 0);
+    while length <= LONGEST as usize {
+        // places lie behind codes, which wrap around to them
+        let first = place.wrapping_sub(code);
+        code += COUNTS[length];
+        place += COUNTS[length];
         all[length] = (code << (32 - length), first);
         code <<= 1;
         length += 1;
@@ -46,7 +47,7 @@ const fn limits() -> [(u64, i64); 31] {
 /// Decodes `text` to the end of `out`. False: it is not a valid code, or longer than `most` octets.
 pub(super) fn decode(text: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
     let begin = out.len();
-    let (mut bits, mut held) = (0_u64, 0_usize);
+    let (mut bits, mut held) = (0_u64, 0_u32);
     let mut rest = text.iter();
     loop {
         while held <= 32 {
@@ -55,15 +56,15 @@ pub(super) fn decode(text: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
             held += 8;
         }
         // what is not there reads as ones, which begin no code but the end's
-        let seen = (bits | (u64::MAX.checked_shr(held as u32).unwrap_or(0))) >> 32;
-        let Some(length) = (SHORTEST..=LONGEST).find(|length| seen < LIMITS[*length].0) else {
+        let seen = (bits | (u64::MAX.checked_shr(held).unwrap_or(0))) >> 32;
+        let Some(length) = (SHORTEST..=LONGEST).find(|length| seen < LIMITS[*length as usize].0) else {
             return is_padding(bits, held) && rest.len() == 0;
         };
         if length > held {
             return is_padding(bits, held) && rest.len() == 0;
         }
-        let code = (seen >> (32 - length)) as i64;
-        let Some(octet) = usize::try_from(code + LIMITS[length].1)
+        let code = seen >> (32 - length);
+        let Some(octet) = usize::try_from(code.wrapping_add(LIMITS[length as usize].1))
             .ok()
             .and_then(|place| OCTETS.get(place))
         else {
@@ -79,7 +80,7 @@ pub(super) fn decode(text: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
 }
 
 /// Whether the last bits are padding: fewer than eight, all ones (RFC 7541 section 5.2).
-fn is_padding(bits: u64, held: usize) -> bool {
+fn is_padding(bits: u64, held: u32) -> bool {
     held < 8 && (held == 0 || bits >> (64 - held) == (1 << held) - 1)
 }
 

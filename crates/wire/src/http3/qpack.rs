@@ -134,11 +134,8 @@ pub fn write_section_prefix(out: &mut Vec<u8>) {
 
 /// Appends the pseudo field of a status.
 pub fn write_status_field(status: u16, out: &mut Vec<u8>) {
-    let digits = [
-        b'0' + (status / 100 % 10) as u8,
-        b'0' + (status / 10 % 10) as u8,
-        b'0' + (status % 10) as u8,
-    ];
+    let digit = |of: u16| u8::try_from(of % 10).map_or(b'0', |digit| b'0' + digit);
+    let digits = [digit(status / 100), digit(status / 10), digit(status)];
     write_field(b":status", &digits, out);
 }
 
@@ -164,17 +161,16 @@ pub fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 fn write_integer(flags: u8, prefix: u32, value: usize, out: &mut Vec<u8>) {
-    let most = (1 << prefix) - 1;
-    if value < most {
-        return out.push(flags | (value & 0xff) as u8);
-    }
-    out.push(flags | most as u8);
-    let mut left = value - most;
+    let most = (1_u8 << prefix) - 1;
+    let Some(mut left) = value.checked_sub(usize::from(most)) else {
+        return out.push(flags | value.to_le_bytes()[0]);
+    };
+    out.push(flags | most);
     while left >= 0x80 {
-        out.push((left & 0x7f) as u8 | 0x80);
+        out.push(left.to_le_bytes()[0] | 0x80);
         left >>= 7;
     }
-    out.push(left as u8);
+    out.push(left.to_le_bytes()[0]);
 }
 
 #[cfg(test)]
