@@ -41,6 +41,7 @@ RING_FILES = 4
 # The rooms of the engine, from the roof to the ground: each uses only itself and those below it.
 ENGINE_ROOMS = [
     "worker",
+    "sweep",
     "trace_export",
     "redis",
     "accept",

@@ -111,6 +111,8 @@ class Core:
         `released` is called by asyncio once it was replaced and the last request that began under it is done, or when
         it is discarded.
         """
+    def prepare_difference(self, difference: str, /) -> None:
+        """Prepares other routes, as the JSON of a difference says; all else stays. ValueError says what is wrong."""
     def commit(self) -> None:
         """Applies what was prepared, in one swap. RuntimeError if nothing was."""
     def discard(self) -> None:

@@ -30,6 +30,8 @@ class Parts:
     """What file names are relative to."""
     hooks: list[RegisteredHook] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
+    first_resource_route: int | None = None
+    """The position of the first route that is a resource, as all after it are; None where no resources are merged."""
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     plugins: list[PluginUse] = field(default_factory=list)
     plugin_sets: dict[str, PluginSet] = field(default_factory=dict)

@@ -162,6 +162,22 @@ impl Core {
         Ok(())
     }
 
+    /// Makes other routes ready, as the JSON of a difference says, which changes nothing yet; the hooks stay. `ValueError`
+    /// says what is wrong with it.
+    #[pyo3(signature = (difference, /))]
+    fn prepare_difference(&self, py: Python<'_>, difference: &str) -> PyResult<()> {
+        let none = || PyRuntimeError::new_err("nothing is in force; hint: call `apply`");
+        let hooks = self.hooks.borrow().clone().ok_or_else(none)?;
+        let prepared = self.inside(py, |worker| {
+            worker
+                .prepare_difference(difference)
+                .map_err(|error| PyValueError::new_err(error.to_string()))
+        })?;
+        let old = self.prepared.replace(Some((prepared, hooks)));
+        drop(old);
+        Ok(())
+    }
+
     /// Applies what was prepared, in one swap. `RuntimeError` if nothing was.
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
         let (prepared, hooks) = self.prepared.take().ok_or_else(|| {

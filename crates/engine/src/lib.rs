@@ -14,6 +14,7 @@ pub mod redis;
 pub mod snapshot;
 mod state;
 mod streams;
+mod sweep;
 pub mod tables;
 mod trace;
 mod trace_export;

@@ -21,10 +21,9 @@ use crate::snapshot::Snapshot;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::Shared;
-use crate::tables::{parse_log, SnapshotError, Tables};
+use crate::sweep::sweep;
+use crate::tables::{parse_log, SnapshotError};
 use crate::trace_export;
-use headgate_net::alarm::Alarm;
-use headgate_net::deadline::SWEEP_MS;
 use headgate_net::limits::Limit;
 use headgate_net::stream::Stream;
 use headgate_net::tls::{TicketKeys, TICKET_KEY_BYTES};
@@ -97,13 +96,24 @@ impl Worker {
             })
     }
 
+    /// Makes the configuration in force ready with other routes, as a difference says; this costs as much as that changes.
+    ///
+    /// # Errors
+    /// The difference is not usable, or is none to the configuration in force.
+    pub fn prepare_difference(&self, difference: &str) -> Result<Prepared, SnapshotError> {
+        let difference = serde_json::from_str(difference)
+            .map_err(|error| SnapshotError(format!("bad difference: {error}")))?;
+        let changed = self.shared.tables().changed(difference)?;
+        Ok(Prepared(Rc::new(changed)))
+    }
+
     /// Puts what was prepared in force, at once and for all that begins from now on. Requests in flight keep the old one.
     pub fn commit(&self, prepared: Prepared) {
         let old = self.shared.replace_tables(prepared.0);
         self.serve_traces(&old);
         let tables = self.shared.tables();
         if let Some(series) = &tables.series {
-            series.release_others();
+            series.release();
             series.note_certificates(&tables, self.shared.clock.now_ms());
         }
         if let Some(log) = &old.access_log {
@@ -319,25 +329,6 @@ impl Worker {
     }
 }
 
-/// Notes how servers are now, for metrics.
-fn note_servers(shared: &Shared, tables: &Tables, now_ms: u64) {
-    let Some(series) = &tables.series else { return };
-    series.note_certificates(tables, now_ms);
-    for (index, upstream) in tables.upstreams.iter().enumerate() {
-        let loads = upstream.loads(now_ms, &shared.metrics);
-        for (position, (server, load)) in upstream.servers.iter().zip(loads).enumerate() {
-            let active = shared.metrics.own(server.cell);
-            series.server_is(
-                index,
-                position,
-                active,
-                server.pool.count() as u64,
-                load.is_available,
-            );
-        }
-    }
-}
-
 /// Parses the snapshot's text.
 fn parse(snapshot: &str) -> Result<Snapshot, SnapshotError> {
     serde_json::from_str(snapshot).map_err(|error| SnapshotError(format!("bad snapshot: {error}")))
@@ -359,52 +350,4 @@ pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
         }
     }
     Configuration::build(snapshot, Rc::new(NoHooks), &Arc::default(), None).map(drop)
-}
-
-/// Looks at deadlines ten times a second, at pools every second, at the log at its interval; sleeps while there is nothing.
-async fn sweep(shared: Rc<Shared>) {
-    let mut flushed_ms = 0;
-    let mut pools_ms = 0;
-    let interval = Duration::from_millis(SWEEP_MS);
-    let mut alarm = Alarm::every(interval).ok();
-    loop {
-        match &mut alarm {
-            Some(alarm) => alarm.rung().await,
-            // a process without descriptors can still sweep, at a higher cost
-            None => tokio::time::sleep(interval).await,
-        }
-        let now_ms = shared.clock.tick() / 1000;
-        let tables = shared.tables();
-        shared.deadlines.sweep(now_ms);
-        if now_ms >= pools_ms + 1000 {
-            pools_ms = now_ms;
-            tables
-                .upstreams
-                .iter()
-                .for_each(|upstream| upstream.sweep(now_ms));
-            shared.origins.sweep(now_ms);
-        }
-        if let Some(log) = &tables.access_log {
-            if now_ms >= flushed_ms + tables.log_flush_ms {
-                flushed_ms = now_ms;
-                log.flush();
-                let counts = log.counts();
-                shared.metrics.set(Counter::LogLinesLost, counts.dropped_lines);
-                shared.metrics.set(Counter::LogWritesFailed, counts.failed_writes);
-            }
-        }
-        let has_idle =
-            tables.upstreams.iter().any(|upstream| upstream.has_idle()) || shared.origins.has_idle();
-        let has_lines = tables.access_log.as_ref().is_some_and(AccessLog::has_waiting);
-        let is_idle = shared.deadlines.is_empty() && !has_idle && !has_lines;
-        if is_idle || now_ms == pools_ms {
-            note_servers(&shared, &tables, now_ms);
-        }
-        drop(tables);
-        if is_idle {
-            alarm.iter().for_each(Alarm::stop);
-            shared.busy.notified().await;
-            alarm.iter().for_each(Alarm::start);
-        }
-    }
 }

@@ -6,6 +6,7 @@ use crate::conditions::FieldMatch;
 use crate::error::RouteError;
 use crate::host_pattern::HostPattern;
 use crate::path_pattern::PathPattern;
+use crate::rank::{Listed, Rank};
 use crate::template::Rest;
 
 /// What a route asks of a request.
@@ -30,7 +31,8 @@ pub struct RouteSpec {
 /// A route as the router keeps it.
 #[derive(Debug)]
 pub(crate) struct Route {
-    pub(crate) index: usize,
+    pub(crate) rank: Rank,
+    pub(crate) hosts: Vec<HostPattern>,
     pub(crate) path: PathPattern,
     pub(crate) names: Arc<[String]>,
     pub(crate) methods: Vec<String>,
@@ -41,38 +43,29 @@ pub(crate) struct Route {
 }
 
 impl RouteSpec {
-    /// The host patterns; at least one.
-    pub(crate) fn hosts(&self) -> &[HostPattern] {
-        const ALL: &[HostPattern] = &[HostPattern::Any];
-        if self.hosts.is_empty() {
-            ALL
-        } else {
-            &self.hosts
-        }
-    }
-
-    /// Rules 3 to 5 of the order of choice (see [`crate::router`]) as a sort key, the smallest first.
-    pub(crate) fn specificity(&self, index: usize) -> (u8, usize, bool, usize, usize) {
+    /// Rules 3 and 4 of the order of choice (see [`crate::router`]) as a sort key, the smallest first.
+    fn specificity(&self) -> (u8, usize, bool, usize) {
         let conditions = usize::from(!self.methods.is_empty())
             + usize::from(self.function)
             + self.headers.len()
             + self.queries.len();
         let fewest = usize::MAX - conditions;
         match &self.path {
-            PathPattern::Exact(_) => (0, 0, false, fewest, index),
-            PathPattern::Prefix(text) => (1, usize::MAX - text.len(), true, fewest, index),
+            PathPattern::Exact(_) => (0, 0, false, fewest),
+            PathPattern::Prefix(text) => (1, usize::MAX - text.len(), true, fewest),
             PathPattern::Template(template) => {
                 let has_rest = template.rest != Rest::Nothing;
-                (1, usize::MAX - template.literal_len(), has_rest, fewest, index)
+                (1, usize::MAX - template.literal_len(), has_rest, fewest)
             }
-            PathPattern::Regex(_) => (2, 0, false, 0, index),
-            PathPattern::Any => (3, 0, false, fewest, index),
+            PathPattern::Regex(_) => (2, 0, false, 0),
+            PathPattern::Any => (3, 0, false, fewest),
         }
     }
 }
 
 impl Route {
-    pub(crate) fn new(index: usize, spec: RouteSpec) -> Result<Self, RouteError> {
+    /// `index` is for the error.
+    pub(crate) fn new(index: usize, listed: Listed, spec: RouteSpec) -> Result<Self, RouteError> {
         for method in &spec.methods {
             if method.is_empty() || !method.bytes().all(is_token_byte) {
                 let method = method.clone();
@@ -80,7 +73,11 @@ impl Route {
             }
         }
         Ok(Self {
-            index,
+            rank: Rank {
+                specificity: spec.specificity(),
+                listed,
+            },
+            hosts: spec.hosts,
             names: spec.path.names().into(),
             path: spec.path,
             methods: spec
@@ -93,6 +90,16 @@ impl Route {
             function: spec.function,
             priority: spec.priority,
         })
+    }
+
+    /// The host patterns; at least one.
+    pub(crate) fn hosts(&self) -> &[HostPattern] {
+        const ALL: &[HostPattern] = &[HostPattern::Any];
+        if self.hosts.is_empty() {
+            ALL
+        } else {
+            &self.hosts
+        }
     }
 
     pub(crate) fn allows(&self, method: &[u8]) -> bool {

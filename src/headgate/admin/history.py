@@ -97,8 +97,8 @@ async def status(request: Request, node: Node, _: Caller) -> Response:
                 "error": health.error or None,
                 "not_applied": not_applied and {"revision": not_applied.number, "reason": not_applied.reason},
             },
-            "left_out": node.in_force.merged.left_out,
-            "awaiting": node.in_force.merged.awaiting,
+            "left_out": node.in_force.left_out,
+            "awaiting": node.in_force.awaiting,
             "resources": {
                 kind: sum(key.kind == kind for key in node.in_force.snapshot.resources) for kind in KINDS
             },

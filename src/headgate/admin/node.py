@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from headgate.config.errors import ConfigError
@@ -50,7 +50,7 @@ class Merged(Protocol):
     def gateway(self) -> Any:
         """Both of them, merged."""
 
-    def check_against(self, before: Any) -> None:
+    def check_against(self, awaiting: Mapping[str, str]) -> None:
         """Raises `ConfigError` if routes of the file would miss what they have in `before`."""
 
     def resource_at(self, path: ConfigPath) -> tuple[str, str] | None:
@@ -70,6 +70,14 @@ class Built(Protocol):
     @property
     def snapshot(self) -> Snapshot:
         """Of the store."""
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the file has itself, as `routes/NAME`."""
+
+    @property
+    def awaiting(self) -> dict[str, str]:
+        """Routes of the file that miss a resource, and which."""
 
     @property
     def merged(self) -> Merged:

@@ -50,7 +50,7 @@ async def validate(request: Request, node: Node, caller: Caller) -> Response:
         else:
             of_kind[operation.key.name] = after
     merged = node.base.merged(documents)
-    merged.check_against(node.in_force.merged)
+    merged.check_against(node.in_force.awaiting)
     config = merged.gateway.config  # which looks at all of it together
     warnings = islice(lint(merged.gateway, config=config, is_whole=True), MOST_PROBLEMS)
     told = [described(one) for one in warnings]

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from headgate.agent.configuration import Base, Built
 from headgate.agent.link import Link, ProposalRefused
@@ -74,6 +75,8 @@ class Follower:
         """Called when another revision is in force."""
         self._lock = asyncio.Lock()
         self._keeping: asyncio.Future[None] | None = None
+        self._unkept: list[dict[str, Any]] | None = None
+        """Differences of resources that are not kept yet; None: all of it is not."""
 
     @property
     def base(self) -> Base:
@@ -122,9 +125,8 @@ class Follower:
         before = self.newest
         if not is_change(before, transaction):
             return Written(before, None)
-        built = self._base.build(_after(before, transaction, before.revision.number + 1))
-        built.merged.check_against(self.in_force.merged)
-        needs_workers = await self._prepare(built)
+        after = _after(before, transaction, before.revision.number + 1)
+        built, needs_workers = await self._prepare(after, {write.key for write in transaction.writes})
         if is_trial:
             self._link.withdraw()
             return Written(built.snapshot, None)
@@ -146,7 +148,7 @@ class Follower:
             self._link.withdraw()
             raise
         after = _after(before, transaction, revision.number)
-        built = built._replace(snapshot=Snapshot(revision, after.resources))
+        built = replace(built, snapshot=Snapshot(revision, after.resources))
         self.newest = built.snapshot
         try:
             generation = await self._link.accept()
@@ -166,8 +168,7 @@ class Follower:
             self.not_applied = None
             return
         try:
-            built = self._base.build(snapshot)
-            await self._prepare(built)
+            built, _ = await self._prepare(snapshot)
             await self._link.accept()
         except StoreUnavailable:
             return  # this agent is about to be replaced
@@ -182,21 +183,43 @@ class Follower:
             return
         self._applied(built)
 
-    async def _prepare(self, built: Built) -> bool:
+    async def _prepare(self, snapshot: Snapshot, changed: set[Key] | None = None) -> tuple[Built, bool]:
+        """Has it made ready, and gives whether only new workers can serve it; `changed` may differ from what is stored.
+
+        What is more than a difference, or is refused, is built whole: that says best what is wrong.
+        """
+        in_force, is_own = self.in_force, changed is not None
+        if changed is None or self.newest is not in_force.snapshot:
+            changed = differing(in_force.snapshot, snapshot)
+        if (built := self._base.differing(in_force, snapshot, changed)) and built.difference:
+            try:
+                if await self._link.prepare_difference(built.loaded, built.label, built.difference):
+                    return built, False
+            except ProposalRefused as error:
+                logger.debug("a difference is refused: %s", error)
+        built = self._base.build(snapshot)
+        if is_own:
+            built.merged.check_against(in_force.awaiting)
         try:
-            return await self._link.prepare(built.loaded, plain(built.snapshot))
+            return built, await self._link.prepare(built.loaded, built.label, plain(built.snapshot))
         except ProposalRefused as error:
             raise built.explained(str(error)) from None
 
     def _applied(self, built: Built) -> None:
         before, self.in_force, self.not_applied = self.in_force, built, None
-        self._tell_awaiting(before.merged.awaiting)
+        self._tell_awaiting(before.awaiting)
+        if built.difference is None:
+            self._unkept = None
+        elif self._unkept is not None:
+            self._unkept.append({**built.difference.resources, "revision": str(built.snapshot.revision)})
+        how = "whole" if built.difference is None else "difference"
+        logger.debug("in force", extra={"revision": built.snapshot.revision.number, "told": how})
         self._link.tell_secret_files()
         self._keep()
         self.applied()
 
     def _tell_awaiting(self, before: dict[str, str]) -> None:
-        for route, missing in self.in_force.merged.awaiting.items():
+        for route, missing in self.in_force.awaiting.items():
             if before.get(route) != missing:
                 facts = {"route": route, "missing": missing}
                 logger.warning("a route responds with 503 until the store has what it uses", extra=facts)
@@ -207,10 +230,9 @@ class Follower:
             self._keeping = asyncio.ensure_future(self._kept())
 
     async def _kept(self) -> None:
-        kept = None
-        while kept is not self.in_force:
-            kept = self.in_force
-            await asyncio.to_thread(self._folder.save, kept.snapshot)
+        while self._unkept != []:
+            differences, self._unkept = self._unkept, []
+            await asyncio.to_thread(self._folder.save, self.in_force.snapshot, differences)
 
     async def end(self) -> None:
         """Waits for what is being kept."""
@@ -234,6 +256,12 @@ class Follower:
             self.newest = Snapshot(revision, _after(before, Transaction(()), 0).resources)
         except StoreError as error:
             logger.error("cannot revert a write that could not be applied: %s", error)
+
+
+def differing(one: Snapshot, other: Snapshot) -> set[Key]:
+    """The keys of what is not the same in both."""
+    found = {key for key, resource in other.resources.items() if one.resources.get(key) is not resource}
+    return found | (one.resources.keys() - other.resources.keys())
 
 
 def is_change(snapshot: Snapshot, transaction: Transaction) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 
+from headgate.agent.configuration import Difference
 from headgate.compile.allocation import without_collecting
 from headgate.control import agent_messages as messages
 from headgate.control import memory
@@ -18,6 +20,8 @@ from headgate.worker.loaded import Loaded
 from headgate.worker.source import secret_files
 
 REPLY_LIMIT_S = 120.0
+LEAST_DIFFERENCES_BYTES = 1 << 20
+"""So many bytes of differences are kept before the whole is sent again, however small that is."""
 
 
 class ProposalRefused(Exception):
@@ -32,6 +36,7 @@ class Link:
         self._replies: dict[type[Message], asyncio.Future[Message]] = {}
         self._status_lock = asyncio.Lock()
         self._secret_files = SecretFiles(files=[])
+        self._resources_bytes = self._differences_bytes = 0
 
     def begin(self) -> None:
         """From here on the channel does not block."""
@@ -52,16 +57,34 @@ class Link:
         """Sends a message without a reply."""
         self._channel.send(message)
 
-    async def prepare(self, loaded: Loaded, resources: object) -> bool:
+    async def prepare(self, loaded: Loaded, label: str, resources: object) -> bool:
         """Has every worker make a configuration ready; gives whether only new workers can serve it.
 
         Raises `ProposalRefused`, or `StoreUnavailable` where it may be tried again. `accept` or `withdraw` follows.
         """
-        proposal = messages.Propose(
-            change=loaded.change, listeners=loaded.listeners, modes=loaded.modes, places=loaded.places
-        )
         with without_collecting():
             descriptors = [memory.written("snapshot", loaded.told), memory.written("resources", resources)]
+        self._resources_bytes = os.fstat(descriptors[1]).st_size
+        self._differences_bytes = 0
+        return (await self._propose(_proposal(loaded, label), descriptors)).needs_workers
+
+    async def prepare_difference(self, loaded: Loaded, label: str, difference: Difference) -> bool:
+        """Has every worker make a difference ready; gives false where that cannot be done, and the whole is needed.
+
+        Raises as `prepare` does.
+        """
+        line = json.dumps(difference.resources).encode() + b"\n"
+        self._differences_bytes += len(line)
+        if self._differences_bytes > max(self._resources_bytes, LEAST_DIFFERENCES_BYTES):
+            return False  # the memory in which they are kept would grow without end
+        proposal = _proposal(loaded, label, difference.base)
+        descriptors = [
+            memory.holding("difference", difference.told.encode()),
+            memory.holding("resources", line),
+        ]
+        return not (await self._propose(proposal, descriptors)).needs_whole
+
+    async def _propose(self, proposal: messages.Propose, descriptors: list[int]) -> messages.ProposalPrepared:
         waiting = self._expect(messages.ProposalPrepared)
         self._send_memory(proposal, descriptors)
         reply = await self._reply(waiting)
@@ -70,7 +93,7 @@ class Link:
             raise StoreUnavailable(reply.error)
         if reply.error is not None:
             raise ProposalRefused(reply.error)
-        return reply.needs_workers
+        return reply
 
     async def accept(self) -> int:
         """Has it applied; gives the generation. Raises `ProposalRefused` where new workers could not serve it."""
@@ -125,3 +148,14 @@ class Link:
         waiting = self._replies.pop(type(message), None)
         if waiting and not waiting.done():
             waiting.set_result(message)
+
+
+def _proposal(loaded: Loaded, label: str, base: str | None = None) -> messages.Propose:
+    return messages.Propose(
+        change=loaded.change,
+        label=label,
+        base=base,
+        listeners=loaded.listeners,
+        modes=loaded.modes,
+        places=loaded.places,
+    )

@@ -14,8 +14,9 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from headgate import log
 from headgate.agent.certificates import order_certificates
@@ -26,7 +27,7 @@ from headgate.agent.serving import Serving
 from headgate.agent.state import FolderTaken, StateFolder, plain, snapshot_of
 from headgate.config.errors import ConfigError
 from headgate.control import agent_messages as messages
-from headgate.control import memory
+from headgate.control import resource_memory
 from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed
 from headgate.control.signals import SUPERVISORS
 from headgate.stores import Revision, Snapshot, Store, StoreError, open_store
@@ -151,13 +152,12 @@ class Agent:
         """What the workers have, if they have something; it came with the start message."""
         if not self._start.is_restarted:
             return None
-        told: dict[str, Any] = memory.read(self._descriptors.pop())
-        return snapshot_of(told)
+        return snapshot_of(resource_memory.read(self._descriptors.pop(), self._start.resources_bytes))
 
     async def _first(self, base: Base, store: Store, known: Snapshot | None) -> Built:
         """What the workers are to load first, or have loaded: of the store, else the last good one, else nothing."""
         if known is not None:
-            return base.build(known)
+            return replace(base.build(known), label="")
         candidates: list[Snapshot] = []
         try:
             async with asyncio.timeout(LOAD_LIMIT_S):
@@ -176,7 +176,7 @@ class Agent:
                 logger.error("revision %d cannot be applied: %s", candidate.revision.number, error)
                 continue
             self._link.lend(plain(candidate))
-            return built
+            return replace(built, label="")  # workers load it themselves
         assert first_error is not None, "one of them serves, or is refused"
         raise first_error
 

@@ -9,15 +9,20 @@ import json
 import logging
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from headgate.config.atomic_files import replace_file
+from headgate.control import resource_memory
 from headgate.stores import Key, Resource, Revision, Snapshot
 from headgate.worker.privileges import resolve
 
 LAST_GOOD = "last-good.json"
+"""All of it in the first line; in those that follow, how it differs: see `control.resource_memory`."""
+LEAST_DIFFERENCES_BYTES = 1 << 16
+"""So many bytes of differences are added before all of it is written again, however little that is."""
 LOCK = "agent.lock"
 
 logger = logging.getLogger("headgate.agent")
@@ -33,6 +38,9 @@ class StateFolder:
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self._lock: int | None = None
+        self._whole_bytes: int | None = None
+        """Of the whole in the file; None where that is not known to be there."""
+        self._file_bytes = 0
 
     def make(self, user: str | None, group: str | None) -> None:
         """Makes it, if it is missing, for the user that the agent is to run as. Raises as the system does."""
@@ -87,17 +95,48 @@ class StateFolder:
             raise
         self._lock = lock
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Keeps a snapshot as the last good one; what cannot be written is logged, and the one before stays."""
+    def save(self, snapshot: Snapshot, differences: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Keeps a snapshot as the last good one: all of it, or only how it differs from the one that was kept before.
+
+        What cannot be written is logged, and the one before stays.
+        """
         try:
-            replace_file(self.path / LAST_GOOD, json.dumps(plain(snapshot)).encode(), is_durable=True)
+            if differences is None or not self._add(differences):
+                self._save_whole(snapshot)
         except OSError as error:
             logger.error("cannot keep the last good configuration: %s", error)
+
+    def _save_whole(self, snapshot: Snapshot) -> None:
+        self._whole_bytes = None
+        data = json.dumps(plain(snapshot)).encode() + b"\n"
+        replace_file(self.path / LAST_GOOD, data, is_durable=True)
+        self._whole_bytes = self._file_bytes = len(data)
+
+    def _add(self, differences: Sequence[Mapping[str, Any]]) -> bool:
+        """Adds lines to the file; false where all of it is to be written anew, which keeps it from growing for ever."""
+        data = b"".join(json.dumps(one).encode() + b"\n" for one in differences)
+        whole = self._whole_bytes
+        if whole is None or self._file_bytes + len(data) > whole + max(whole, LEAST_DIFFERENCES_BYTES):
+            return False
+        self._whole_bytes = None  # until it is known to have succeeded
+        file = os.open(self.path / LAST_GOOD, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(file).st_size != self._file_bytes:
+                return False
+            os.pwrite(file, data, self._file_bytes)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        self._whole_bytes, self._file_bytes = whole, self._file_bytes + len(data)
+        return True
 
     def last_good(self) -> Snapshot | None:
         """What was kept last; None where there is nothing, or nothing that can be read (which is logged)."""
         try:
-            return snapshot_of(json.loads((self.path / LAST_GOOD).read_bytes()))
+            kept = (self.path / LAST_GOOD).read_bytes()
+            whole, _, rest = kept.partition(b"\n")
+            # a line that was not finished is of what was not kept
+            return snapshot_of(resource_memory.merged(whole + b"\n" + rest[: rest.rfind(b"\n") + 1]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate._decorators import RegisteredHook
 from headgate._hook_checks import HookSpec, is_async
@@ -55,6 +55,17 @@ class Compiled:
     config: GatewayConfig
     refused: Explainer
     """Makes what the engine says of the snapshot into an error about the user's file."""
+    context: Context
+    """What single routes are compiled in."""
+
+
+class Context(NamedTuple):
+    """A compiled gateway, for what is compiled with it later."""
+
+    parts: Parts
+    uses: PluginUses
+    table: HookTable
+    calls: RouteCallsMaker
 
 
 @without_collecting()
@@ -64,10 +75,11 @@ def compile_gateway(gate: Gateway) -> Compiled:
     config = with_certificate_files(_with_identity(parts.config(), parts.identity_fields), parts)
     uses = PluginUses(parts)
     for route in parts.routes:
-        _check_responds(route, parts, uses)
+        check_responds(route, parts, uses)
     refuse_hooks_that_never_run(parts, uses)
-    table = _HookTable(config)
-    routes = _RouteCalls(parts, uses, table).all()
+    table = HookTable(config)
+    calls = RouteCallsMaker(parts, uses, table)
+    routes = calls.all()
     everywhere = {
         phase: table.add_all(phase, _hooks_of(phase, None, parts, uses))
         for phase in PHASES
@@ -87,13 +99,14 @@ def compile_gateway(gate: Gateway) -> Compiled:
         }
         for listener in every
     ]
-    worker = _HookTable(config)
+    worker = HookTable(config)
     startup = worker.add_all("startup", _hooks_of("startup", None, parts, uses))
     # the list is run backwards: what closes comes after all that shuts down
     shutdown = worker.add_all("shutdown", uses.closes() + _hooks_of("shutdown", None, parts, uses))
     server_state = worker.add_all("server_state", _hooks_of("server_state", None, parts, uses))
     try:
-        text = snapshot(config, routes, everywhere, parts.folder, listeners)
+        first = parts.first_resource_route
+        text = snapshot(config, routes, everywhere, parts.folder, listeners, first)
     except Inconsistency as error:
         raise error.at(parts.locate(error.path)) from None
     gate.background.consumers.replace(plain_consumers(config.consumers, config.consumer_groups))
@@ -113,6 +126,7 @@ def compile_gateway(gate: Gateway) -> Compiled:
         tuple(worker.specs[position] for position in server_state),
         config,
         Explainer(text, config, parts.locator()),
+        Context(parts, uses, table, calls),
     )
 
 
@@ -129,10 +143,10 @@ def _with_identity(config: GatewayConfig, names: set[str]) -> GatewayConfig:
 _ROUTE_PHASES = tuple(name for name, phase in PHASES.items() if phase.on_routes)
 
 
-class _RouteCalls:
+class RouteCallsMaker:
     """What each route calls. Routes that add no hooks of their own to the gateway's share one table."""
 
-    def __init__(self, parts: Parts, uses: PluginUses, table: _HookTable) -> None:
+    def __init__(self, parts: Parts, uses: PluginUses, table: HookTable) -> None:
         self._parts = parts
         self._uses = uses
         self._table = table
@@ -141,9 +155,11 @@ class _RouteCalls:
         self._same: RouteCalls | None = None
 
     def all(self) -> list[RouteCalls]:
-        return [self._of(route) for route in self._parts.routes]
+        """What all routes call, in their order."""
+        return [self.of(route) for route in self._parts.routes]
 
-    def _of(self, route: Route) -> RouteCalls:
+    def of(self, route: Route) -> RouteCalls:
+        """What a route calls."""
         if route._in_order() or route.when or self._uses.phases:
             return self._own(route)
         if self._same is None:
@@ -179,7 +195,8 @@ def _as_route_says(hook: RegisteredHook, route: Route) -> RegisteredHook:
     return replace(hook, deadline=hook.deadline or own.deadline, on_error=hook.on_error or own.on_error)
 
 
-def _check_responds(route: Route, parts: Parts, uses: PluginUses) -> None:
+def check_responds(route: Route, parts: Parts, uses: PluginUses) -> None:
+    """Refuses a route by which nothing ever responds."""
     if route.config.has_action or _hooks_of("request", route, parts, uses):
         return
     raise ConfigError(
@@ -189,7 +206,7 @@ def _check_responds(route: Route, parts: Parts, uses: PluginUses) -> None:
     )
 
 
-class _HookTable:
+class HookTable:
     """The list that hooks are numbered by: each once, however many routes call it."""
 
     def __init__(self, config: GatewayConfig) -> None:

@@ -43,6 +43,11 @@ class PluginUses:
         self.phases = {phase for uses in self._by_plugin.values() for phase in type(uses[0].plugin).phases}
         """The phases that plugins in use have hooks for."""
 
+    @property
+    def are_for_every_route(self) -> bool:
+        """Whether no use is only for some routes, listeners, upstreams or consumers."""
+        return all(use.on is None for uses in self._by_plugin.values() for use in uses)
+
     def hooks(self, phase: str, place: Place) -> list[RegisteredHook]:
         """One hook at most for each plugin, however often it is used, in order of first use."""
         found = (self._hook(uses, phase, place) for uses in self._by_plugin.values())

@@ -60,6 +60,7 @@ class Merged:
             parts,
             hooks=list(parts.hooks),
             routes=list(parts.routes),
+            first_resource_route=len(parts.routes),
             upstreams=dict(parts.upstreams),
             plugins=list(parts.plugins),
             plugin_sets=dict(parts.plugin_sets),
@@ -75,12 +76,12 @@ class Merged:
             raise ConfigError([problem for error in self._errors for problem in error.problems])
         self.awaiting = take_out_awaiting(self._parts, len(parts.routes))
 
-    def check_against(self, before: Merged) -> None:
-        """Raises `ConfigError` if routes of the file would miss what they have now."""
+    def check_against(self, awaiting: Mapping[str, str]) -> None:
+        """Raises `ConfigError` if routes of the file would miss what they have now; `awaiting` are those that do."""
         lost = [
             Problem(f"route `{route}` of the file uses `{missing}`", "change the file first", Where(missing))
             for route, missing in self.awaiting.items()
-            if before.awaiting.get(route) != missing
+            if awaiting.get(route) != missing
         ]
         if lost:
             raise ConfigError(lost)

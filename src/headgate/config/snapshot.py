@@ -48,9 +48,10 @@ def snapshot(
     hooks: HookLists,
     folder: Path,
     listeners: Sequence[HookLists] = (),
+    first_resource_route: int | None = None,
 ) -> str:
     """The engine's view of `config`; `routes` and `listeners` are in step with those of `config`, files are relative to
-    `folder`.
+    `folder`. Routes from `first_resource_route` on may be changed by differences, and are in the order of their names.
     """
     upstreams = config.every_upstream()
     positions = {name: position for position, name in enumerate(upstreams)}
@@ -86,6 +87,8 @@ def snapshot(
             "hooks": {phase: list(hooks.get(phase, ())) for phase in _GATEWAY_LISTS},
         }
     )
+    if first_resource_route is not None:
+        whole = f'{whole[:-1]},"first_resource_route":{first_resource_route}}}'
     return f'{whole[:-1]},"routes":[{_routes(config, routes, positions, folder)}]}}'
 
 
@@ -112,6 +115,17 @@ def _routes(
         )
     )
     return ",".join(_written(batch)[1:-1] for batch in _batches(made))
+
+
+def route_snapshot(
+    name: str, route: RouteConfig, calls: RouteCalls, upstreams: Mapping[str, int], folder: Path
+) -> Mapping[str, Any]:
+    """The engine's view of one route; raises `ConfigError` where something of it is not known."""
+    if route.to is None:
+        return _route(name, route, calls, _local_action(route, folder, ("routes", name)))
+    if route.to not in upstreams:
+        raise Inconsistency(("routes", name, "to"), f"there is no upstream `{route.to}`")
+    return _route(name, route, calls, {"proxy": {"upstream": upstreams[route.to]}})
 
 
 def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:

@@ -41,6 +41,8 @@ class AgentStart(Message):
     log_level: str | None = None
     is_restarted: bool = False
     """Whether workers have resources already. Those come along in a last memfd, and what differs is proposed."""
+    resources_bytes: int = 0
+    """Of that memory; what is behind them is of later."""
     waits_for_lock: bool = False
     """Whether the agent of a predecessor may still hold the state folder."""
 
@@ -60,9 +62,16 @@ class AgentFailed(Message):
 
 
 class Propose(Message):
-    """Two memfds come along: the compiled configuration as in `Offer`, and the resources in it."""
+    """Two memfds come along: the compiled configuration as in `Offer`, and the resources in it.
+
+    With `base` they are differences: of the engine's routes, and of the resources.
+    """
 
     change: Change
+    label: str = ""
+    """What workers know the configuration by when they have applied it."""
+    base: str | None = None
+    """The label of what workers must have in force for a difference."""
     listeners: list[str]
     modes: dict[str, int] = {}
     places: dict[str, str] = {}
@@ -75,6 +84,8 @@ class ProposalPrepared(Message):
     needs_workers: bool = False
     is_postponed: bool = False
     """Whether the error is one of the moment."""
+    needs_whole: bool = False
+    """Whether not all workers have the version that a difference is to; it is forgotten."""
 
 
 class Accept(Message):

@@ -11,25 +11,42 @@ STEP_BYTES = 1 << 20
 
 
 def written(name: str, value: Any) -> int:
-    """The descriptor of memory that holds a value as JSON; the caller closes it."""
+    """The descriptor of memory that holds a value as JSON, in one line; the caller closes it."""
+    return holding(name, json.dumps(value).encode() + b"\n")
+
+
+def holding(name: str, data: bytes) -> int:
+    """The descriptor of memory that holds some bytes; the caller closes it."""
     descriptor = os.memfd_create(f"headgate-{name}")
     try:
-        data = memoryview(json.dumps(value).encode())
-        while data:
-            data = data[os.write(descriptor, data) :]
+        append(descriptor, data)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
+def append(descriptor: int, data: bytes) -> None:
+    """Writes at the position of the one who writes."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def read(descriptor: int) -> Any:
     """The value in such memory; closes the descriptor. Raises `ValueError` for what is not JSON."""
+    return json.loads(read_bytes(descriptor))
+
+
+def read_bytes(descriptor: int, size: int | None = None) -> bytearray:
+    """The first bytes in such memory, or all; closes the descriptor."""
     try:
-        size = os.fstat(descriptor).st_size
+        size = os.fstat(descriptor).st_size if size is None else size
         data = bytearray()
-        while len(data) < size and (step := os.pread(descriptor, STEP_BYTES, len(data))):
+        while len(data) < size and (
+            step := os.pread(descriptor, min(STEP_BYTES, size - len(data)), len(data))
+        ):
             data += step
     finally:
         os.close(descriptor)
-    return json.loads(data)
+    return data

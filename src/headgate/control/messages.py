@@ -159,9 +159,13 @@ class Proceed(Message):
 
 
 class Prepare(Message):
-    """What another worker has loaded comes along in a memfd."""
+    """What another worker or the agent has loaded comes along in a memfd; with `base` the JSON of a difference."""
 
     change: Change
+    label: str | None = None
+    """What it is known by when it is applied, if it comes from the agent."""
+    base: str | None = None
+    """The label of what a difference is to."""
 
 
 class ChangePrepared(Message):

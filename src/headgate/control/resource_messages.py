@@ -24,6 +24,8 @@ class ResourcesLent(Message):
     """They come along in a memfd, unless there is an error."""
 
     error: str | None = None
+    bytes: int = 0
+    """Of the memory; what is behind them is of later."""
 
 
 class SecretFile(Record):

@@ -148,6 +148,7 @@ class Agents:
             log_format=run.log_format,
             log_level=run.log_level,
             is_restarted=is_restarted,
+            resources_bytes=state.resources.bytes if state.resources else 0,
             waits_for_lock=state.predecessor is not None or len(self._all) > 1,
         )
         agent.send(start, descriptors)
@@ -262,7 +263,7 @@ class Agents:
 
     def _send(self, worker: WorkerProcess, held: Held) -> None:
         worker.resources = held.number
-        worker.send(ResourcesLent(), [held.descriptor])
+        worker.send(ResourcesLent(bytes=held.bytes), [held.descriptor])
 
     def _fail_waiting(self, error: str) -> None:
         waiting, self._waiting = self._waiting, []

@@ -76,11 +76,13 @@ class Changing:
         self._applies: Awaited | None = None
         self._timer = state.reactor.call_later(PREPARE_LIMIT_S, self._too_late)
 
-    def begin(self, change: Change, descriptor: int) -> None:
+    def begin(
+        self, change: Change, descriptor: int, *, label: str | None = None, base: str | None = None
+    ) -> None:
         """Asks every worker; the descriptor is closed."""
         self._drain_s, self._kill_s = change.drain_s, change.kill_s
         for worker in self._workers:
-            worker.send(Prepare(change=change), [descriptor])
+            worker.send(Prepare(change=change, label=label, base=base), [descriptor])
         os.close(descriptor)
 
     def prepared(self, worker: WorkerProcess, message: ChangePrepared) -> None:

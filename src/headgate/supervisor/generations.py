@@ -284,7 +284,7 @@ class Generations:
             refused=failed,
             prepared=ready,
         )
-        self._change.begin(message.change, descriptor)
+        self._change.begin(message.change, descriptor, label=message.label, base=message.base)
         return None
 
     def commit_proposal(self) -> None:

@@ -3,6 +3,7 @@
 How it works: the agent says what the configuration would come to. Every worker makes it ready, or says why it cannot;
 the agent hears that, writes to the store, and accepts. Only then is it applied, in one swap each. What only new workers
 can serve is loaded by a new generation when the agent has accepted; if that fails, the agent takes its write back.
+A difference is for workers that have what it is to. Where one has not, the agent hears that, and proposes the whole.
 One proposal is under way at a time, and none beside a reload.
 """
 
@@ -10,6 +11,7 @@ import os
 from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
+from headgate.control import memory
 from headgate.control.commands import Refused, Reloaded
 from headgate.control.reactor import Timer
 from headgate.control.records import Message
@@ -30,8 +32,8 @@ class Proposals:
         self.reply: Callable[[Message], None] = lambda _: None
         """Tells the agent."""
         self._waiting: tuple[messages.Propose, int, int] | None = None
-        self._resources: Held | None = None
-        """Of the one that is under way."""
+        self._resources: Held | bytes | None = None
+        """Of the one that is under way: the whole, or what differs from those in force."""
         self._needs_workers = False
         self._is_accepted = False
         self._is_accepted_later = False
@@ -50,7 +52,9 @@ class Proposals:
         if self._generations.is_reloading or self._state.current is None:
             self._waiting = (message, told, resources)
             return None
-        self._resources, self._needs_workers, self._is_accepted = Held(resources), False, False
+        is_whole = message.base is None
+        self._resources = Held(resources) if is_whole else bytes(memory.read_bytes(resources))
+        self._needs_workers, self._is_accepted = False, False
         self._generations.propose(
             message, told, prepared=self._prepared, refused=self._refused, applied=self._applied
         )
@@ -73,7 +77,7 @@ class Proposals:
             self._is_accepted_later = True
             return
         self._is_accepted, self._is_accepted_later = True, False
-        if self._needs_workers:
+        if self._needs_workers and isinstance(self._resources, Held):
             resources, self._resources = self._resources, None
             self._generations.begin(self._reloaded, resources)
         else:
@@ -96,9 +100,12 @@ class Proposals:
     # ---- steps
 
     def _prepared(self, needs_workers: bool) -> None:
+        if needs_workers and isinstance(self._resources, bytes):
+            self._forget()
+            return self.reply(messages.ProposalPrepared(needs_whole=True))
         self._needs_workers = needs_workers
         self._timer = self._state.reactor.call_later(messages.PROPOSAL_LIMIT_S, self.withdraw)
-        self.reply(messages.ProposalPrepared(needs_workers=needs_workers))
+        return self.reply(messages.ProposalPrepared(needs_workers=needs_workers))
 
     def _refused(self, error: str) -> None:
         self._forget()
@@ -106,8 +113,10 @@ class Proposals:
 
     def _applied(self, generation: int) -> None:
         held, self._resources = self._resources, None
-        if held:
+        if isinstance(held, Held):
             self._state.hold(held)
+        elif held and self._state.resources:
+            self._state.resources.add(held)
         self.reply(messages.ProposalApplied(generation=generation))
 
     def _reloaded(self, reply: Message) -> None:
@@ -119,9 +128,9 @@ class Proposals:
 
     def _forget(self) -> None:
         self._end_timer()
-        if self._resources:
+        if isinstance(self._resources, Held):
             self._resources.close()
-            self._resources = None
+        self._resources = None
 
     def _drop_waiting(self) -> None:
         if self._waiting:

@@ -37,6 +37,16 @@ def read_told(descriptor: int) -> Told:
     return told
 
 
+class Coming(NamedTuple):
+    """What is ready to be applied."""
+
+    asked: messages.Prepare
+    snapshot: str | None
+    """None for a difference."""
+    watched: dict[str, Any] | None
+    """For the monitor."""
+
+
 class Controls:
     """The engine of one worker in the supervisor's hands; `loaded` is what is in force."""
 
@@ -51,8 +61,9 @@ class Controls:
         self.loaded = loaded
         self.offers = start.offers
         """Whether workers that run may take what was loaded here."""
-        self._coming: tuple[messages.Change, str, dict[str, Any] | None] | None = None
-        """What is ready to be applied."""
+        self._coming: Coming | None = None
+        self._label: str | None = None
+        """What the agent calls the configuration in force; None for one that it did not propose."""
         self._channel, self._start, self._core, self._hook_times = channel, start, core, hook_times
 
     def say_prepared(self) -> None:
@@ -89,9 +100,12 @@ class Controls:
     def handle(self, message: Message, descriptors: list[int]) -> None:
         """Acts on a message that changes or asks for something while the worker serves on."""
         match message:
-            case messages.Prepare(change=change):
+            case messages.Prepare(base=None):
                 told = read_told(descriptors[0])
-                self.prepared(change, self._prepare(told), told)
+                self.prepared(message, self._prepare(told), told)
+            case messages.Prepare():
+                difference = memory.read_bytes(descriptors[0]).decode()
+                self.prepared(message, self._prepare_difference(message, difference), {})
             case messages.Commit():
                 self.commit(message, descriptors)
             case messages.Discard():
@@ -131,9 +145,9 @@ class Controls:
             os.close(descriptor)
         self._channel.socket.setblocking(False)
 
-    def prepared(self, change: messages.Change, refused: "Refused | None", told: Told) -> None:
+    def prepared(self, asked: messages.Prepare, refused: "Refused | None", told: Told) -> None:
         """Says whether a change is ready to be applied."""
-        self._coming = None if refused else (change, told["snapshot"], told["watched"])
+        self._coming = None if refused else Coming(asked, told.get("snapshot"), told.get("watched"))
         if refused:
             logger.log(
                 logging.DEBUG if refused.needs_workers else logging.ERROR,
@@ -155,7 +169,13 @@ class Controls:
         """Applies what was prepared, between two requests; `swap` does it, and gives what else is new."""
         if self._coming is None:
             return
-        (change, snapshot, watched), self._coming = self._coming, None
+        (asked, snapshot, watched), self._coming = self._coming, None
+        self._label = asked.label
+        if snapshot is None:
+            self._core.commit()
+            self._say_with_watched(messages.Applied)
+            return
+        change = asked.change
         for address in message.removed:
             self._core.unlisten(address)
         if swap:
@@ -196,6 +216,16 @@ class Controls:
             return Refused("it has code, and the running version does not", needs_workers=True)
         try:
             self._core.prepare(told["snapshot"], [])
+        except ValueError as error:
+            return Refused(str(error))
+        return None
+
+    def _prepare_difference(self, asked: messages.Prepare, difference: str) -> "Refused | None":
+        """Makes other routes ready, if they differ from those in force."""
+        if asked.base != self._label:
+            return Refused("it is a difference to another configuration", needs_workers=True)
+        try:
+            self._core.prepare_difference(difference)
         except ValueError as error:
             return Refused(str(error))
         return None

@@ -10,6 +10,7 @@ from headgate.worker.loaded import Loaded, compiled
 if TYPE_CHECKING:
     from pathlib import Path  # which `headgate proxy` starts without
 
+    from headgate.compile.order import Compiled
     from headgate.compile.sources import Sources
     from headgate.config.resources import Resources
     from headgate.gateway import Gateway
@@ -86,17 +87,20 @@ def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
     )
 
 
-def loaded_gateway(gateway: "Gateway", file: "Path", loaded_from: "int | Sources") -> Loaded:
+def loaded_gateway(
+    gateway: "Gateway", file: "Path", loaded_from: "int | Sources", made: "Compiled | None" = None
+) -> Loaded:
     """A gateway of `file`, compiled, and how it is told to processes that have loaded the same file.
 
     `loaded_from` are the files that it was loaded from, or when that began, in the time that files are dated by.
+    `made` is what it was compiled to already.
     """
     from headgate.compile.names import CannotTake, Names
     from headgate.compile.order import compile_gateway
     from headgate.compile.sources import Sources, is_users_module
     from headgate.config.consumers import plain_consumers
 
-    made = compile_gateway(gateway)
+    made = made or compile_gateway(gateway)
     loaded = compiled(gateway, made)
     is_python = file.suffix == ".py"
     has_code = is_python or loaded.hooks or loaded.startup or loaded.shutdown or loaded.server_state

@@ -17,7 +17,7 @@ from headgate import _core, shared
 from headgate._tasks import is_cancelled
 from headgate.config.errors import ConfigError
 from headgate.config.start_limit import StartTooLong, ended_in_time
-from headgate.control import memory, messages
+from headgate.control import messages, resource_memory
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.hook_times import times_of
 from headgate.control.records import Message, MessageError
@@ -264,9 +264,9 @@ class Worker:
             case messages.Proceed():
                 if not self._proceeds.done():
                     self._proceeds.set_result(None)
-            case messages.Prepare(change=change) if self._changes:
+            case messages.Prepare(base=None) if self._changes:
                 told = read_told(descriptors[0])
-                self._changing = self._loop.create_task(self._prepare(self._changes, change, told))
+                self._changing = self._loop.create_task(self._prepare(self._changes, message, told))
             case messages.Commit() if self._changes:
                 self._controls.commit(message, descriptors, self._swap)
             case messages.Discard() if self._changes:
@@ -285,7 +285,7 @@ class Worker:
             case _:
                 self._controls.handle(message, descriptors)
 
-    async def _prepare(self, changes: "Changes", change: messages.Change, told: Told) -> None:
+    async def _prepare(self, changes: "Changes", asked: messages.Prepare, told: Told) -> None:
         from headgate.compile.names import CannotTake
 
         refused = None
@@ -305,7 +305,7 @@ class Worker:
             logger.exception("cannot prepare the new configuration")
             refused = Refused(summary(error))
         with contextlib.suppress(ChannelClosed, BlockingIOError):
-            self._controls.prepared(change, refused, told)
+            self._controls.prepared(asked, refused, told)
 
     def _swap(self) -> dict[str, Any]:
         assert self._changes is not None, "only called where there are some"
@@ -368,9 +368,10 @@ def _load(channel: Channel, source: Source) -> Loaded:
     def ask(settings: NodeSettings) -> Any:
         channel.send(GetResources(settings=settings))
         reply, descriptors = channel.receive()
-        if isinstance(reply, ResourcesLent) and reply.error:
+        assert isinstance(reply, ResourcesLent), "which was asked for"
+        if reply.error:
             raise ConfigError(reply.error)
-        return memory.read(descriptors[0])["resources"]
+        return resource_memory.read(descriptors[0], reply.bytes)["resources"]
 
     shared.OPENER.set(open_dictionary)
     loaded = load(source, ask)

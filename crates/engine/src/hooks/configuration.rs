@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Hooks;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Difference, Snapshot};
 use crate::tables::{SnapshotError, Tables};
 use crate::trace::Tracer;
 use headgate_net::tls::TicketKeys;
@@ -43,6 +43,16 @@ impl Configuration {
             hooks,
             tracer,
             has_metrics,
+        })
+    }
+
+    /// This one with other routes: all else is shared with it, the series included.
+    pub(crate) fn changed(&self, difference: Difference) -> Result<Self, SnapshotError> {
+        Ok(Self {
+            tables: self.tables.changed(difference)?,
+            hooks: Rc::clone(&self.hooks),
+            tracer: self.tracer.clone(),
+            has_metrics: self.has_metrics,
         })
     }
 

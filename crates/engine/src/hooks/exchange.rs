@@ -229,7 +229,7 @@ impl Exchange {
         let tables = self.tables.borrow();
         self.route
             .get()
-            .map_or_else(String::new, |route| tables.routes[route].name.clone())
+            .map_or_else(String::new, |route| tables.route(route).name.clone())
     }
 
     /// The chosen server's address as written in the configuration, empty before an attempt.

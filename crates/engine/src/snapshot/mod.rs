@@ -17,7 +17,7 @@ pub use self::listeners::{Listener, ListenerProtocol, TlsRoute};
 pub use self::paths::{Path, Slashes};
 pub use self::phases::{Flag, Phase, PhaseSpec, Scope, PHASES};
 pub use self::protocols::{H2c, Http2, Http3, WebSocket};
-pub use self::routes::{Action, BodyHook, BodyMode, Route};
+pub use self::routes::{Action, BodyHook, BodyMode, Difference, Route};
 pub use headgate_net::tls::spec::{ListenerTls, UpstreamTls};
 pub use headgate_upstream::spec::{Keepalive, RouteTimeouts, Server, Upstream, UpstreamProtocol};
 
@@ -63,6 +63,10 @@ pub struct Snapshot {
     pub upstreams: Vec<Upstream>,
     /// The routes, in the order listed.
     pub routes: Vec<Route>,
+    /// The position of the first route that comes from a resource: all from there on do, sorted by name, and differences
+    /// may change them. Absent: there are no differences to come.
+    #[serde(default)]
+    pub first_resource_route: Option<usize>,
     /// What listeners do with their connections; one that is not here is plain HTTP.
     #[serde(default)]
     pub listeners: Vec<Listener>,

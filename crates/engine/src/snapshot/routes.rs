@@ -52,6 +52,16 @@ pub struct Route {
     pub hooks: HookLists,
 }
 
+/// What becomes of the routes of a snapshot that come from resources; all else stays.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// Routes that are new, or replace those of their names.
+    pub set: Vec<Route>,
+    /// Names of routes that are no more.
+    pub removed: Vec<String>,
+}
+
 /// What a route does.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]

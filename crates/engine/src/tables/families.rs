@@ -25,9 +25,14 @@ const BOUNDS_US: [u64; 37] = [
 /// The first bucket that a number of so many bits may be in.
 const FIRST_BUCKET: [u8; 65] = first_buckets();
 
+pub(super) const REQUESTS: &str = "headgate_requests_total";
+pub(super) const SECONDS: &str = "headgate_request_duration_seconds";
+pub(super) const RECEIVED: &str = "headgate_request_bytes_total";
+pub(super) const SENT: &str = "headgate_response_bytes_total";
+
 pub(super) fn requests_family() -> Family {
     let help = "Requests, by route, upstream, method and class of the response's status.";
-    Family::counter("headgate_requests_total", help, &["route", "upstream"])
+    Family::counter(REQUESTS, help, &["route", "upstream"])
         .with_inner("method", METHODS)
         .with_inner("status", CLASSES)
         .declared()
@@ -35,17 +40,17 @@ pub(super) fn requests_family() -> Family {
 
 pub(super) fn seconds_family() -> Family {
     let help = "Time from a request's complete head to the last byte of its response.";
-    durations("headgate_request_duration_seconds", help, &["route"])
+    durations(SECONDS, help, &["route"])
 }
 
 pub(super) fn received_family() -> Family {
     let help = "Bytes of requests' bodies that were read from clients.";
-    Family::counter("headgate_request_bytes_total", help, &["route"]).declared()
+    Family::counter(RECEIVED, help, &["route"]).declared()
 }
 
 pub(super) fn sent_family() -> Family {
     let help = "Bytes of responses that were sent to clients, heads included.";
-    Family::counter("headgate_response_bytes_total", help, &["route"]).declared()
+    Family::counter(SENT, help, &["route"]).declared()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "bounds are small")]

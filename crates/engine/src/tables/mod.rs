@@ -1,4 +1,5 @@
-//! A snapshot turned into tables: what the data path looks things up in. Built whole, swapped by one pointer.
+//! A snapshot turned into tables: what the data path looks things up in, swapped by one pointer. Tables in which some routes
+//! differ share all else with those that they were made of.
 
 mod certificate_series;
 pub(crate) mod client_fields;
@@ -6,24 +7,28 @@ mod families;
 pub(crate) mod listener;
 pub(crate) mod networks;
 mod route;
+mod route_series;
+mod routes;
 pub(crate) mod series;
 pub(crate) mod tls_routes;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use headgate_route::{FieldMatch, HostPattern, PathPattern, PathRules, RouteSpec, Router};
-use headgate_wire::{ChunkLimits, Head, HeadLimits, Lenient};
+use headgate_route::{PathRules, PersistentList, Router};
+use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 
 use crate::access_log::{AccessLog, Destination, Format};
-use crate::http::files::FileRoot;
 use crate::snapshot::{
-    self, Forwarding, HookLists, Http2, Http3, Limits, RouteTimeouts, Snapshot, Timeouts, WebSocket,
+    self, Difference, Forwarding, HookLists, Http2, Http3, Limits, RouteTimeouts, Snapshot, Timeouts,
+    WebSocket,
 };
 use crate::tables::client_fields::ClientFields;
 use crate::tables::listener::Settings;
 use crate::tables::networks::Networks;
+use crate::tables::routes::Routes;
 use crate::tables::series::SeriesTable;
 use crate::tables::tls_routes::TlsRoutes;
 use headgate_net::peer::BUFFER_BYTES;
@@ -41,11 +46,16 @@ pub struct SnapshotError(pub String);
 
 /// Everything that the data path looks up.
 pub struct Tables {
-    /// The routes, in the order listed.
-    pub routes: Vec<Route>,
+    settings: Rc<Lasting>,
+    routes: Routes,
+    /// What requests are counted in, where metrics are wanted.
+    pub(crate) series: Option<Box<SeriesTable>>,
+}
+
+/// All that stays while routes change.
+pub struct Lasting {
     /// The upstreams, in the order listed.
     pub upstreams: Vec<Rc<Upstream>>,
-    pub(crate) router: Router,
     pub(crate) path_rules: PathRules,
     pub(crate) limits: Limits,
     /// What is let pass from clients though the grammar does not allow it.
@@ -70,9 +80,14 @@ pub struct Tables {
     pub(crate) wants_destination: bool,
     listeners: HashMap<String, Rc<Settings>>,
     pub(crate) tls_routes: TlsRoutes,
-    functions: Vec<Option<usize>>,
-    /// What requests are counted in, where metrics are wanted.
-    pub(crate) series: Option<Box<SeriesTable>>,
+}
+
+impl Deref for Tables {
+    type Target = Lasting;
+
+    fn deref(&self) -> &Lasting {
+        &self.settings
+    }
 }
 
 impl Tables {
@@ -84,15 +99,13 @@ impl Tables {
     ) -> Result<Self, SnapshotError> {
         check_process(&snapshot)?;
         let upstreams = build_upstreams(&snapshot.upstreams, old)?;
-        let router = build_router(&snapshot.routes)?;
-        let functions = snapshot.routes.iter().map(|route| route.function).collect();
         let log_flush_ms = snapshot.access_log.as_ref().map_or(0, |log| log.flush);
-        let default_max_body = snapshot.limits.max_body_bytes;
-        let built = snapshot
-            .routes
-            .into_iter()
-            .map(|route| build_route(route, upstreams.len(), default_max_body))
-            .collect::<Result<_, _>>()?;
+        let routes = Routes::build(
+            snapshot.routes,
+            snapshot.first_resource_route,
+            upstreams.len(),
+            snapshot.limits.max_body_bytes,
+        )?;
         let access_log = snapshot.access_log.as_ref().map(open_log).transpose()?;
         let log_wants = access_log.as_ref().is_some_and(AccessLog::shows_hooks);
         let trusted_proxies = parse_trusted(snapshot.trusted_proxies.as_deref())?;
@@ -103,15 +116,13 @@ impl Tables {
             ticket_keys,
         )?;
         let tells = upstreams.iter().any(|upstream| upstream.client_address.is_some());
-        Ok(Self {
+        let settings = Lasting {
             trusted_proxies,
             wants_destination: tells || listeners.values().any(|settings| settings.has_state()),
             listeners,
             tls_routes: TlsRoutes::build(&snapshot.tls_routes, upstreams.len())
                 .map_err(|error| SnapshotError(format!("tls_routes: {error}")))?,
-            routes: built,
             upstreams,
-            router,
             path_rules: snapshot.path.rules(),
             client_fields: Rc::new(ClientFields::new(
                 &snapshot.forwarding,
@@ -133,9 +144,40 @@ impl Tables {
             wants_hook_times: log_wants || snapshot.server_timing || snapshot.tracing.is_some(),
             log_flush_ms,
             phase_hooks: snapshot.hooks,
-            functions,
+        };
+        Ok(Self {
+            settings: Rc::new(settings),
+            routes,
             series: None,
         })
+    }
+
+    /// Tables with the routes that a difference leads to, which share all else with these.
+    pub(crate) fn changed(&self, difference: Difference) -> Result<Self, SnapshotError> {
+        let mut routes = self.routes.clone();
+        let changed = routes.change(difference, self.upstreams.len(), self.limits.max_body_bytes)?;
+        let series = self.series.as_deref();
+        let series = series.map(|series| Box::new(series.changed(self, &routes, &changed)));
+        Ok(Self {
+            settings: Rc::clone(&self.settings),
+            routes,
+            series,
+        })
+    }
+
+    /// The routes, each at its index, which is its position in the snapshot that they were built of.
+    pub fn routes(&self) -> &PersistentList<Route> {
+        &self.routes.list
+    }
+
+    /// A route that a request was given.
+    pub fn route(&self, index: usize) -> &Route {
+        &self.routes.list[index]
+    }
+
+    /// What finds the route of a request.
+    pub(crate) fn router(&self) -> &Router {
+        &self.routes.router
     }
 
     /// The upstream that `built` would be a copy of, down to its servers' cells.
@@ -165,7 +207,7 @@ impl Tables {
 
     /// The matcher function of a route.
     pub(crate) fn function(&self, route: usize) -> Option<usize> {
-        self.functions[route]
+        self.route(route).function
     }
 
     /// Bounds on a request's head.
@@ -212,7 +254,7 @@ impl Tables {
         of_gateway: impl Fn(&Timeouts) -> u64,
     ) -> u64 {
         route
-            .and_then(|route| of_route(&self.routes[route].timeouts))
+            .and_then(|route| of_route(&self.route(route).timeouts))
             .or_else(|| upstream.and_then(|upstream| of_route(&upstream.timeouts)))
             .unwrap_or_else(|| of_gateway(&self.timeouts))
     }
@@ -256,11 +298,6 @@ fn build_upstreams(
         .map(build)
         .collect::<Result<_, _>>()
         .map_err(SnapshotError)
-}
-
-fn build_router(routes: &[snapshot::Route]) -> Result<Router, SnapshotError> {
-    let specs = routes.iter().map(route_spec).collect::<Result<Vec<_>, _>>()?;
-    Router::build(specs).map_err(|error| SnapshotError(error.to_string()))
 }
 
 fn parse_trusted(networks: Option<&[String]>) -> Result<Option<Rc<Networks>>, SnapshotError> {
@@ -311,65 +348,6 @@ impl Cells {
         self.given.insert(name.to_owned(), FIRST_SERVER_CELL + cell);
         FIRST_SERVER_CELL + cell
     }
-}
-
-fn route_spec(route: &snapshot::Route) -> Result<RouteSpec, SnapshotError> {
-    let named = |error: &dyn std::fmt::Display| SnapshotError(format!("route `{}`: {error}", route.name));
-    let matches = |pairs: &[(String, Option<String>)]| {
-        pairs
-            .iter()
-            .map(|(name, value)| FieldMatch::parse(name, value.as_deref()).map_err(|error| named(&error)))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    Ok(RouteSpec {
-        hosts: route
-            .hosts
-            .iter()
-            .map(|host| HostPattern::parse(host).map_err(|error| named(&error)))
-            .collect::<Result<_, _>>()?,
-        path: PathPattern::parse(&route.path).map_err(|error| named(&error))?,
-        methods: route.methods.clone(),
-        headers: matches(&route.headers)?,
-        queries: matches(&route.queries)?,
-        function: route.function.is_some(),
-        priority: route.priority,
-    })
-}
-
-fn build_route(
-    route: snapshot::Route,
-    upstreams: usize,
-    default_max_body: u64,
-) -> Result<Route, SnapshotError> {
-    let action = match route.action {
-        snapshot::Action::Proxy { upstream } if upstream >= upstreams => {
-            return Err(SnapshotError(format!("route `{}` goes to the unknown upstream {upstream}", route.name)));
-        }
-        snapshot::Action::Proxy { upstream } => Action::Proxy { upstream },
-        snapshot::Action::Redirect { status, location } => Action::Redirect { status, location },
-        snapshot::Action::Respond { status, headers, body } => {
-            let mut head = Head::empty();
-            for (name, value) in &headers {
-                head.add(name.as_bytes(), value.as_bytes())
-                    .map_err(|error| SnapshotError(format!("route `{}`: respond.headers: {error}", route.name)))?;
-            }
-            Action::Respond { status, head, body: body.into_bytes() }
-        }
-        snapshot::Action::Files { root, index } => Action::Files(FileRoot::open(&root, index).map_err(|error| {
-            SnapshotError(format!("route `{}`: cannot open the folder `{root}`: {error}\nhint: it must exist and be readable", route.name))
-        })?),
-        snapshot::Action::Hooks {} => Action::Hooks,
-    };
-    Ok(Route {
-        name: route.name,
-        action,
-        strip_prefix: route.strip_prefix,
-        replace_prefix: route.replace_prefix,
-        needs_client_certificate: route.needs_client_certificate,
-        max_body_bytes: route.max_body_bytes.unwrap_or(default_max_body),
-        timeouts: route.timeouts.unwrap_or_default(),
-        hooks: route.hooks,
-    })
 }
 
 pub(crate) fn parse_log(log: &snapshot::AccessLog) -> Result<(Format, Destination), SnapshotError> {

@@ -15,6 +15,8 @@ pub struct Route {
     pub(crate) max_body_bytes: u64,
     pub(crate) timeouts: RouteTimeouts,
     pub(crate) hooks: HookLists,
+    /// The matcher function.
+    pub(crate) function: Option<usize>,
 }
 
 /// What a route does.

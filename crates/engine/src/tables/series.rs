@@ -6,14 +6,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use headgate_route::PersistentList;
 use headgate_shared::series::{Family, Merge, Registry, Series};
 
-use super::families::{
-    durations, method_cell, observe, received_family, requests_family, seconds_family, sent_family, CLASSES,
-    CODES, METHODS,
-};
+use super::families::{durations, method_cell, observe, requests_family, CLASSES, CODES, METHODS};
+use super::route::{Action, Route};
+use super::route_series::{labels_of, Labels, RouteSeries};
+use super::routes::Routes;
 use super::{certificate_series, Tables};
 use crate::failure::Failure;
 
@@ -27,26 +29,32 @@ const MOST_FAILURES: usize = 400;
 /// See the module.
 pub(crate) struct SeriesTable {
     registry: Arc<Registry>,
-    /// In the order of the routes; the last one is of requests without a route.
-    routes: Vec<RouteSeries>,
+    /// By the indices of the routes.
+    routes: PersistentList<RouteSeries>,
+    /// Of requests without a route.
+    unrouted: Rc<RouteSeries>,
     /// In the order of the upstreams, and of their servers.
-    servers: Vec<Vec<ServerSeries>>,
+    servers: Rc<Vec<Vec<ServerSeries>>>,
     next_note_ms: Cell<u64>,
     codes: Series,
     /// The cell of each status code.
-    code_cells: Vec<u8>,
+    code_cells: Rc<Vec<u8>>,
+    /// What is to be released when it is in force.
+    unneeded: Unneeded,
     /// Requests that a hook has sent elsewhere than their route says.
-    chosen: RefCell<HashMap<(usize, Option<usize>), Series>>,
+    chosen: RefCell<HashMap<Elsewhere, Series>>,
     failures: RefCell<HashMap<(&'static str, &'static str), Series>>,
 }
 
-struct RouteSeries {
-    /// The upstream that its requests are counted with.
-    upstream: Option<usize>,
-    requests: Series,
-    seconds: Series,
-    received: Series,
-    sent: Series,
+/// A route, or none, and the upstream that a hook has chosen for its requests.
+type Elsewhere = (Option<usize>, Option<usize>);
+
+/// Which series nothing counts in any more.
+enum Unneeded {
+    /// All that the tables do not name.
+    Others,
+    /// These.
+    These(Vec<Labels>),
 }
 
 struct ServerSeries {
@@ -88,21 +96,10 @@ impl SeriesTable {
     /// Makes the series of all that `tables` name, and releases those of what they no longer name.
     pub(crate) fn build(tables: &Tables, registry: &Arc<Registry>) -> Self {
         let maker = Maker(registry);
-        let names = tables.routes.iter().map(|route| {
-            let upstream = match route.action {
-                super::Action::Proxy { upstream } => Some(upstream),
-                _ => None,
-            };
-            (route.name.as_str(), upstream)
-        });
-        let routes = names.chain([("", None)]).map(|(name, upstream)| RouteSeries {
-            upstream,
-            requests: maker.series(&requests_family(), &[name, upstream_name(tables, upstream)]),
-            seconds: maker.series(&seconds_family(), &[name]),
-            received: maker.series(&received_family(), &[name]),
-            sent: maker.series(&sent_family(), &[name]),
-        });
-        let routes = routes.collect();
+        let mut routes = PersistentList::default();
+        for (index, route) in tables.routes().iter() {
+            routes.set(index, Some(Arc::new(route_series(Some(route), tables, registry))));
+        }
         let servers = tables.upstreams.iter().map(|upstream| {
             let servers = upstream.servers.iter();
             servers
@@ -116,18 +113,53 @@ impl SeriesTable {
             }
         }
         Self {
-            servers: servers.collect(),
+            servers: Rc::new(servers.collect()),
             routes,
+            unrouted: Rc::new(route_series(None, tables, registry)),
             codes: maker.series(
                 &Family::counter("headgate_responses_total", "Responses by their status code.", &[])
                     .with_inner("code", CODES),
                 &[],
             ),
-            code_cells,
+            code_cells: Rc::new(code_cells),
+            unneeded: Unneeded::Others,
             next_note_ms: Cell::new(0),
             chosen: RefCell::default(),
             failures: RefCell::default(),
             registry: registry.clone(),
+        }
+    }
+
+    /// The series of tables in which routes differ from those of `tables`, at the indices `changed`.
+    pub(super) fn changed(&self, tables: &Tables, routes: &Routes, changed: &[usize]) -> Self {
+        let registry = &self.registry;
+        let mut own = self.routes.clone();
+        let mut unneeded = Vec::new();
+        for index in changed {
+            let (old, new) = (tables.routes().get(*index), routes.list.get(*index));
+            let series = new.map(|route| Arc::new(route_series(Some(route), tables, registry)));
+            own.set(*index, series);
+            unneeded.extend(
+                old.into_iter()
+                    .flat_map(|route| route_labels(Some(route), tables)),
+            );
+        }
+        let named = |labels: &Labels| {
+            let mut set = changed.iter().filter_map(|index| routes.list.get(*index));
+            set.any(|route| route_labels(Some(route), tables).contains(labels))
+        };
+        unneeded.retain(|labels| !named(labels));
+        Self {
+            registry: self.registry.clone(),
+            routes: own,
+            unrouted: self.unrouted.clone(),
+            servers: self.servers.clone(),
+            next_note_ms: self.next_note_ms.clone(),
+            codes: self.codes.clone(),
+            code_cells: self.code_cells.clone(),
+            unneeded: Unneeded::These(unneeded),
+            chosen: RefCell::default(),
+            failures: RefCell::new(self.failures.borrow().clone()),
         }
     }
 
@@ -139,18 +171,28 @@ impl SeriesTable {
         }
     }
 
-    /// Releases the series of what these tables do not name.
-    pub(crate) fn release_others(&self) {
-        let of_routes = self.routes.iter().flat_map(RouteSeries::all);
-        let of_servers = self.servers.iter().flatten().flat_map(ServerSeries::all);
-        let own: HashSet<usize> = of_routes.chain(of_servers).map(Series::place).collect();
-        self.registry.keep_only(|_, series| own.contains(&series.place()));
+    /// Releases the series that nothing counts in any more, now that these tables are in force.
+    pub(crate) fn release(&self) {
+        match &self.unneeded {
+            Unneeded::Others => {
+                let of_routes = self.routes.iter().flat_map(|(_, route)| route.all());
+                let of_routes = of_routes.chain(self.unrouted.all());
+                let of_servers = self.servers.iter().flatten().flat_map(ServerSeries::all);
+                let own: HashSet<usize> = of_routes.chain(of_servers).map(Series::place).collect();
+                self.registry.keep_only(|_, series| own.contains(&series.place()));
+            }
+            Unneeded::These(these) => {
+                for (family, labels) in these {
+                    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                    self.registry.release(family, &labels);
+                }
+            }
+        }
     }
 
     /// Counts a request after its last byte.
     pub(crate) fn finished(&self, tables: &Tables, request: &Finished<'_>) {
-        let index = request.route.unwrap_or(self.routes.len() - 1);
-        let route = &self.routes[index];
+        let route = self.route(request.route);
         let class = usize::from(request.status / 100)
             .wrapping_sub(1)
             .min(CLASSES.len() - 1);
@@ -158,7 +200,7 @@ impl SeriesTable {
         if request.upstream == route.upstream {
             route.requests.add(cell, 1);
         } else {
-            self.chosen(tables, index, request.upstream).add(cell, 1);
+            self.chosen(tables, request.route, request.upstream).add(cell, 1);
         }
         let code = self.code_cells.get(usize::from(request.status));
         self.codes
@@ -181,7 +223,7 @@ impl SeriesTable {
 
     /// Counts a request that could not be read.
     pub(crate) fn refused(&self, failure: &Failure, bytes: u64) {
-        let Some(route) = self.routes.last() else { return };
+        let route = &self.unrouted;
         let class = usize::from(failure.status() / 100)
             .wrapping_sub(1)
             .min(CLASSES.len() - 1);
@@ -235,19 +277,17 @@ impl SeriesTable {
         series.add(0, 1);
     }
 
-    fn chosen(&self, tables: &Tables, route: usize, upstream: Option<usize>) -> Series {
+    fn route(&self, index: Option<usize>) -> &RouteSeries {
+        index.map_or(&self.unrouted, |index| &self.routes[index])
+    }
+
+    fn chosen(&self, tables: &Tables, route: Option<usize>, upstream: Option<usize>) -> Series {
         let mut chosen = self.chosen.borrow_mut();
         let make = || {
-            let name = tables.routes.get(route).map_or("", |route| &route.name);
+            let name = route.map_or("", |route| &tables.route(route).name);
             Maker(&self.registry).series(&requests_family(), &[name, upstream_name(tables, upstream)])
         };
         chosen.entry((route, upstream)).or_insert_with(make).clone()
-    }
-}
-
-impl RouteSeries {
-    fn all(&self) -> [&Series; 4] {
-        [&self.requests, &self.seconds, &self.received, &self.sent]
     }
 }
 
@@ -317,6 +357,23 @@ impl Maker<'_> {
             ),
             up,
         }
+    }
+}
+
+fn route_series(route: Option<&Route>, tables: &Tables, registry: &Registry) -> RouteSeries {
+    RouteSeries::of(route_labels(route, tables), route.and_then(upstream_of), registry)
+}
+
+/// What the series of a route, or of requests without one, are known by.
+fn route_labels(route: Option<&Route>, tables: &Tables) -> [Labels; 4] {
+    let name = route.map_or("", |route| &route.name);
+    labels_of(name, upstream_name(tables, route.and_then(upstream_of)))
+}
+
+fn upstream_of(route: &Route) -> Option<usize> {
+    match route.action {
+        Action::Proxy { upstream } => Some(upstream),
+        _ => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine in memory: bytes of clients and servers in, bytes out, on a clock that only tests put forward.
 
+mod differences;
 mod endings;
 mod framing;
 mod lab;

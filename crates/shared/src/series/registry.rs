@@ -1,5 +1,7 @@
 //! The series of one process: made once, counted into ever after.
 
+mod releasing;
+
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -130,34 +132,6 @@ impl Registry {
             known.series.insert(key, series.clone());
         }
         Ok(series)
-    }
-
-    /// Releases all series of the declared families but those that `is_kept` says are still needed: they are shown for
-    /// [`GRACE_S`] more, then their place is free.
-    pub fn keep_only(&self, is_kept: impl Fn(&str, &Series) -> bool) {
-        let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = &mut *directory;
-        for (name, known) in &mut directory.families {
-            if !known.family.is_declared {
-                continue;
-            }
-            known.series.retain(|labels, series| {
-                if is_kept(name, series) || !Arc::ptr_eq(&series.memory, &self.memory) {
-                    return true;
-                }
-                let labels_words = labels.len().div_ceil(WORD_BYTES);
-                let record = series.first - labels_words - SERIES_HEAD;
-                self.memory.words()[record + 3].store(unix_seconds(), Relaxed);
-                directory.released.push(Released {
-                    record,
-                    words: SERIES_HEAD + labels_words + series.cells as usize,
-                    cells: series.cells,
-                    family: name.clone(),
-                    labels: labels.clone(),
-                });
-                false
-            });
-        }
     }
 
     fn count_word(&self, word: usize) {

@@ -63,7 +63,7 @@ pub(crate) async fn begin(
         .route
         .get()
         .map_or(tables.limits.max_body_bytes, |route| {
-            tables.routes[route].max_body_bytes
+            tables.route(route).max_body_bytes
         });
     let holds_back = chain.holds_back();
     let mut made = Made::new(chain, source, exchange, &tables.hooks, max_bytes);

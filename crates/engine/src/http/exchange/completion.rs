@@ -37,7 +37,7 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
         log(connection, exchange, tables);
     }
     let hooks = match exchange.route.get() {
-        Some(route) => &tables.routes[route].hooks[Phase::Log],
+        Some(route) => &tables.route(route).hooks[Phase::Log],
         None => &tables.phase_hooks[Phase::Log],
     };
     if !hooks.is_empty() {
@@ -123,10 +123,7 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         referer: request.head.get(b"referer"),
         user_agent: request.head.get(b"user-agent"),
         request_id: &id,
-        route: exchange
-            .route
-            .get()
-            .map_or("", |route| &tables.routes[route].name),
+        route: exchange.route.get().map_or("", |route| &tables.route(route).name),
         upstream: upstream.map_or("", |upstream| &upstream.name),
         server: upstream
             .zip(exchange.server.get())

@@ -189,7 +189,7 @@ async fn respond(
         Err(failure) => return Err(tls_rules::check_request(exchange, None).err().unwrap_or(failure)),
     };
     exchange.route.set(Some(route));
-    let route = &tables.routes[route];
+    let route = tables.route(route);
     if exchange.client.tls.is_some() || route.needs_client_certificate.is_some() {
         tls_rules::check_request(exchange, route.needs_client_certificate)?;
     }
@@ -334,7 +334,7 @@ async fn reply_to(
     failure.log(&exchange.id.borrow());
     exchange.failure.replace(Some(failure.clone()));
     let hooks = match exchange.route.get() {
-        Some(route) => &tables.routes[route].hooks[Phase::Error],
+        Some(route) => &tables.route(route).hooks[Phase::Error],
         None => &tables.phase_hooks[Phase::Error],
     };
     let reply: Option<Box<HookResponse>> = match run_hooks(connection, exchange, hooks).await {

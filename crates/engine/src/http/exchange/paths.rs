@@ -29,7 +29,7 @@ pub(crate) fn settle(request: &mut RequestHead, rules: PathRules) -> Result<bool
 ///
 /// It may, if nothing is sent on, if the two have no server in common, or if they have the same requirements.
 pub(crate) fn is_another_rule(tables: &Tables, chosen: usize, other: usize) -> bool {
-    let (chosen, other) = (&tables.routes[chosen], &tables.routes[other]);
+    let (chosen, other) = (tables.route(chosen), tables.route(other));
     let may_be_sent = matches!(chosen.action, Action::Proxy { .. } | Action::Hooks);
     may_be_sent && !has_same_requirements(chosen, other) && !are_apart(tables, chosen, other)
 }

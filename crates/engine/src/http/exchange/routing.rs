@@ -67,7 +67,7 @@ fn find_route(
         })
     };
     let found = tables
-        .router
+        .router()
         .find_normal(&candidate, &HeadFields(&request), params, &mut ask);
     if has_failed && matches!(found, Found::Route(_)) {
         return Err(hook_failed());

@@ -57,7 +57,7 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
     tracer.record(&Request {
         place,
         method: request.method(),
-        route: route.map_or("", |route| &tables.routes[route].name),
+        route: route.map_or("", |route| &tables.route(route).name),
         path: request.path(),
         host: request.host(),
         client: &exchange.client.address,

@@ -53,7 +53,7 @@ pub(super) fn coding(
     tables: &Tables,
 ) -> Result<Option<Coding>, ()> {
     let hooks = exchange.route.get().map_or(&[][..], |route| {
-        tables.routes[route].hooks.body(Phase::ResponseBody)
+        tables.route(route).hooks.body(Phase::ResponseBody)
     });
     content_coding(&response.head, hooks)
 }

@@ -148,7 +148,7 @@ async fn try_servers(
 #[inline]
 fn request_body_hooks<'a>(exchange: &Exchange, tables: &'a Configuration) -> &'a [BodyHook] {
     let route = exchange.route.get();
-    route.map_or(&[], |route| tables.routes[route].hooks.body(Phase::RequestBody))
+    route.map_or(&[], |route| tables.route(route).hooks.body(Phase::RequestBody))
 }
 
 /// The part of the body that is here goes out with the head; the copy of it that is returned can do so again, if an attempt
@@ -316,7 +316,7 @@ impl<'a> Plan<'a> {
             exchange.client.tells_host,
         );
         let target = route
-            .and_then(|route| stripped_path(request.path(), &tables.routes[route]))
+            .and_then(|route| stripped_path(request.path(), tables.route(route)))
             .map(|mut path| {
                 if request.target().len() > request.path().len() {
                     path.extend_from_slice(&request.target()[request.path().len()..]);
@@ -332,12 +332,12 @@ impl<'a> Plan<'a> {
             tables,
             upstream,
             hooks: route.map_or(&[][..], |route| {
-                &tables.routes[route].hooks[Phase::UpstreamRequest]
+                &tables.route(route).hooks[Phase::UpstreamRequest]
             }),
             // a server that a hook has named by its address is not a choice among several
             balance: route
                 .filter(|_| exchange.at_address.borrow().is_none())
-                .map_or(&[][..], |route| &tables.routes[route].hooks[Phase::Balance]),
+                .map_or(&[][..], |route| &tables.route(route).hooks[Phase::Balance]),
             target,
             framing: request.framing,
             is_idempotent: is_idempotent(request.method()),

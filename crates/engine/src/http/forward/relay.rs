@@ -36,7 +36,7 @@ pub(super) async fn respond(
     let exchange = plan.exchange;
     let mut received = ReceivedHead::of(plan);
     alt_svc::forget(exchange);
-    let route_hooks = exchange.route.get().map(|route| &plan.tables.routes[route].hooks);
+    let route_hooks = exchange.route.get().map(|route| &plan.tables.route(route).hooks);
     let hooks = route_hooks.map_or(&[][..], |hooks| &hooks[Phase::Response]);
     if !hooks.is_empty() {
         if let Some(reply) = run_hooks_now(connection, exchange, hooks).await? {

@@ -39,14 +39,14 @@ pub(crate) async fn send(
         .route
         .get()
         .filter(|_| !reply.is_final)
-        .map_or(&[][..], |route| &tables.routes[route].hooks[Phase::Response]);
+        .map_or(&[][..], |route| &tables.route(route).hooks[Phase::Response]);
     // the body's hooks run where the head's would, and not on what one of those gave instead
     let body_hooks = exchange
         .route
         .get()
         .filter(|_| !reply.is_final)
         .map_or(&[][..], |route| {
-            tables.routes[route].hooks.body(Phase::ResponseBody)
+            tables.route(route).hooks.body(Phase::ResponseBody)
         });
     let reply = if hooks.is_empty() && body_hooks.is_empty() {
         reply

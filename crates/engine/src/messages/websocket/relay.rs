@@ -43,7 +43,7 @@ pub(crate) async fn relay(
         exchange,
         tables,
         hooks: exchange.route.get().map_or(&[][..], |route| {
-            &tables.routes[route].hooks[Phase::WebSocketMessage]
+            &tables.route(route).hooks[Phase::WebSocketMessage]
         }),
         shared: &shared,
         watch: &connection.watch,

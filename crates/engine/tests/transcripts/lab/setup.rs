@@ -54,6 +54,7 @@ impl Setup {
                     }],
                     "keepalive": {"max_idle": 8, "idle_timeout": 50_000, "max_requests": 0, "ping": 10_000},
                 }],
+                "first_resource_route": null,
                 "routes": [
                     {"name": "proxy", "path": "/*", "action": {"proxy": {"upstream": 0}}, "hooks": {}},
                     {
