@@ -150,20 +150,22 @@ impl Core {
             ));
         }
         let registry = self.inside(py, |worker| Ok(worker.registry()))?;
-        let hooks = PyHooks::new(Rc::clone(&self.seam), hooks, released, registry.as_deref())?;
-        let hooks = Rc::new(hooks);
+        let hooks = Rc::new(PyHooks::new(
+            Rc::clone(&self.seam),
+            hooks,
+            released,
+            registry.as_deref(),
+        )?);
         let prepared = self.inside(py, |worker| {
             worker
                 .prepare(snapshot, Rc::clone(&hooks) as Rc<dyn Hooks>)
                 .map_err(|error| PyValueError::new_err(error.to_string()))
         })?;
-        let old = self.prepared.replace(Some((prepared, hooks)));
-        drop(old);
+        drop(self.prepared.replace(Some((prepared, hooks))));
         Ok(())
     }
 
-    /// Makes other routes ready, as the JSON of a difference says, which changes nothing yet; the hooks stay. `ValueError`
-    /// says what is wrong with it.
+    /// Makes other routes ready, as the JSON of a difference says; `ValueError` says what is wrong with it.
     #[pyo3(signature = (difference, /))]
     fn prepare_difference(&self, py: Python<'_>, difference: &str) -> PyResult<()> {
         let none = || PyRuntimeError::new_err("nothing is in force; hint: call `apply`");
@@ -173,8 +175,7 @@ impl Core {
                 .prepare_difference(difference)
                 .map_err(|error| PyValueError::new_err(error.to_string()))
         })?;
-        let old = self.prepared.replace(Some((prepared, hooks)));
-        drop(old);
+        drop(self.prepared.replace(Some((prepared, hooks))));
         Ok(())
     }
 
@@ -184,15 +185,13 @@ impl Core {
             PyRuntimeError::new_err("no configuration is prepared; hint: call `prepare` before `commit`")
         })?;
         self.tell(py, |worker| worker.commit(prepared))?;
-        let old = self.hooks.replace(Some(hooks));
-        drop(old);
+        drop(self.hooks.replace(Some(hooks)));
         Ok(())
     }
 
     /// Discards what was prepared, if anything was.
     fn discard(&self) {
-        let old = self.prepared.take();
-        drop(old);
+        drop(self.prepared.take());
     }
 
     /// Stops accepting at a listener's address; its connections end after their current response. To be called before a
