@@ -150,12 +150,8 @@ impl Core {
             ));
         }
         let registry = self.inside(py, |worker| Ok(worker.registry()))?;
-        let hooks = Rc::new(PyHooks::new(
-            Rc::clone(&self.seam),
-            hooks,
-            released,
-            registry.as_deref(),
-        )?);
+        let seam = Rc::clone(&self.seam);
+        let hooks = Rc::new(PyHooks::new(seam, hooks, released, registry.as_deref())?);
         let prepared = self.inside(py, |worker| {
             worker
                 .prepare(snapshot, Rc::clone(&hooks) as Rc<dyn Hooks>)
@@ -378,10 +374,8 @@ impl Core {
         if let Some(worker) = self.worker.get() {
             return call(worker);
         }
-        let seed = py
-            .import("os")?
-            .call_method1("urandom", (16,))?
-            .extract::<[u8; 16]>()?;
+        let bytes = py.import("os")?.call_method1("urandom", (16,))?;
+        let seed = bytes.extract::<[u8; 16]>()?;
         let (zone, slot) = match self.zone.take() {
             Some(zone) => zone,
             None => (Zone::create(1, ZONE_CELLS)?, 0),
