@@ -175,6 +175,8 @@ class Core:
         """Counts something that happens in Python under one of the counters' names; ValueError for any other."""
     def reopen_logs(self) -> None:
         """Reopens the access log's file, after it was moved."""
+    def follow_log(self, fd: int, /) -> None:
+        """Sends the line of each request, as JSON, into this socket, which it takes over, until its reader goes."""
     def flush_logs(self) -> None:
         """Flushes the access log."""
 

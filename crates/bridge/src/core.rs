@@ -352,6 +352,13 @@ impl Core {
         self.inside(py, |worker| Ok(worker.reopen_logs()?))
     }
 
+    /// Sends the line of each request, as JSON, into this socket, which it takes over, until its reader goes.
+    #[pyo3(signature = (fd, /))]
+    fn follow_log(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
+        let socket = gil::adopt_descriptor(fd)?;
+        self.tell(py, |worker| worker.follow_log(socket))
+    }
+
     /// Flushes the access log.
     fn flush_logs(&self, py: Python<'_>) -> PyResult<()> {
         self.tell(py, Worker::flush_logs)

@@ -281,6 +281,11 @@ impl Worker {
             .map_or(Ok(()), AccessLog::reopen)
     }
 
+    /// Sends the line of each request into this socket (a sequence of packets), from now on until its reader goes.
+    pub fn follow_log(&self, socket: OwnedFd) {
+        self.shared.log_followers.add(socket);
+    }
+
     /// Puts the clock of all deadlines forward, for tests, and ends the waits that are over.
     pub fn advance(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 4);

@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli import applying, inspecting, looking, managing, pgwatching, resources, serving, watching
+from headgate.cli import (
+    applying,
+    following,
+    inspecting,
+    looking,
+    managing,
+    pgwatching,
+    resources,
+    serving,
+    watching,
+)
 from headgate.cli.failing import EXIT_CODES, OK
 
 app = typer.Typer(
@@ -41,6 +51,7 @@ app.add_typer(inspecting.config)
 app.command()(managing.status)
 app.command()(looking.inspect)
 app.command()(watching.top)
+app.command()(following.logs)
 app.command()(managing.reload)
 app.command()(managing.stop)
 app.command()(managing.upgrade)

@@ -83,6 +83,20 @@ class Client:
                 for reply in replies:
                     yield _read(reply)
 
+    def follow_logs(self, socket_: socket.socket) -> Iterator[commands.Following]:
+        """Has a line of JSON of each request sent into this socket (a sequence of packets), a message each.
+
+        Gives one reply and ends when the gateway does; closing the iterator ends the following.
+        """
+        with self._connected(timeout_s=None) as line:
+            socket.send_fds(line, [commands.FollowLogs().encode() + b"\n"], [socket_.fileno()])
+            socket_.close()
+            with line.makefile("rb") as replies:
+                for reply in replies:
+                    following = _read(reply)
+                    if isinstance(following, commands.Following):
+                        yield following
+
     def _ask(self, command: Message, wanted: type[R]) -> R:
         with self._connected(PATIENCE_S) as line:
             try:

@@ -11,6 +11,7 @@
 | ReopenLogs    | Done                                                           |
 | SetServer     | Done                                                           |
 | Look          | Looking, then Seen for each hit, then LookingEnded             |
+| FollowLogs    | Following; the line stays open as long as somebody follows     |
 
 The reply to any command may be `Refused`.
 """
@@ -69,6 +70,10 @@ class Look(Message):
 
     order: InspectOrder
     for_s: float
+
+
+class FollowLogs(Message):
+    """Send the line of each request into the socket that comes along, a message each."""
 
 
 class Done(Message):
@@ -194,9 +199,27 @@ class LookingEnded(Message):
     hits: int
 
 
+class Following(Message):
+    """From now on each request has its line."""
+
+    workers: int
+
+
 COMMANDS = MessageKinds(
-    [GetStatus, GetHookTimes, GetMetrics, Reload, Upgrade, Stop, ReopenLogs, SetServer, Look]
+    [GetStatus, GetHookTimes, GetMetrics, Reload, Upgrade, Stop, ReopenLogs, SetServer, Look, FollowLogs]
 )
 REPLIES = MessageKinds(
-    [Done, Refused, Reloaded, Upgraded, Status, HookTimesReply, MetricsReply, Looking, Seen, LookingEnded]
+    [
+        Done,
+        Refused,
+        Reloaded,
+        Upgraded,
+        Status,
+        HookTimesReply,
+        MetricsReply,
+        Looking,
+        Seen,
+        LookingEnded,
+        Following,
+    ]
 )

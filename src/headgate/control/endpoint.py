@@ -74,16 +74,18 @@ class _Caller:
     def __init__(self, reactor: Reactor, line: socket.socket, handler: Handler, followers: Followers) -> None:
         self._reactor, self._line, self._handler, self._followers = reactor, line, handler, followers
         self._read = bytearray()
+        self._descriptors: list[int] = []
         self._patience = reactor.call_later(PATIENCE_S, self._close)
         reactor.watch(line, self._readable)
 
     def _readable(self) -> None:
         try:
-            data = self._line.recv(LONGEST_COMMAND_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(self._line, LONGEST_COMMAND_BYTES, 1)
         except BlockingIOError:
             return
         except OSError:
             return self._close()
+        self._descriptors += descriptors
         self._read += data
         if not data or len(self._read) > LONGEST_COMMAND_BYTES:
             return self._close()
@@ -95,7 +97,8 @@ class _Caller:
             except MessageError as error:
                 return self.respond(Refused(error=str(error)))
             if follower := self._followers.get(type(command)):
-                return follower(command, Line(self._reactor, self._line))
+                descriptors, self._descriptors = self._descriptors, []
+                return follower(command, Line(self._reactor, self._line, descriptors))
             self._handler(command, self.respond)
         return None
 
@@ -110,13 +113,16 @@ class _Caller:
         self._patience.cancel()
         self._reactor.unwatch(self._line)
         self._line.close()
+        _close_all(self._descriptors)
 
 
 class Line:
     """A connection that gets one line after another as its reply. A reader that does not keep up is cut off."""
 
-    def __init__(self, reactor: Reactor, line: socket.socket) -> None:
+    def __init__(self, reactor: Reactor, line: socket.socket, descriptors: list[int]) -> None:
         self._reactor, self._line = reactor, line
+        self.descriptors = descriptors
+        """What came with the command; closed with the line."""
         self._leave: Callable[[], None] | None = None
         line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BUFFER_BYTES)
         line.setblocking(False)
@@ -142,6 +148,10 @@ class Line:
         self.send(message)
         self._gone()
 
+    def hang_up(self) -> None:
+        """Closes it without another word."""
+        self._gone()
+
     def _readable(self) -> None:
         try:
             if self._line.recv(LONGEST_COMMAND_BYTES):
@@ -155,9 +165,15 @@ class Line:
     def _gone(self) -> None:
         self._reactor.unwatch(self._line)
         self._line.close()
+        _close_all(self.descriptors)
         leave, self._leave = self._leave, None
         if leave:
             leave()
+
+
+def _close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 def _peer_uid(line: socket.socket) -> int:

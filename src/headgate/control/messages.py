@@ -31,6 +31,7 @@
 | InspectEnd        | supervisor | no longer                                                              |
 | Inspecting        | worker     | where that is, or why not                                              |
 | Hit               | worker     | the place was reached                                                  |
+| FollowLog         | supervisor | with a socket for the line of each request                             |
 
 With the process that workers are forked from (`zygote`): `Fork` and `Reap`, with the replies `Forked` and `Reaped`.
 """
@@ -326,6 +327,10 @@ class Hit(Message):
     hit: dict[str, Any]
 
 
+class FollowLog(Message):
+    """The socket that comes along gets a message for each request, until nobody reads it any more."""
+
+
 TO_WORKER = MessageKinds(
     [
         Start,
@@ -343,6 +348,7 @@ TO_WORKER = MessageKinds(
         ServerStateChanged,
         Inspect,
         InspectEnd,
+        FollowLog,
     ]
 )
 FROM_WORKER = MessageKinds(

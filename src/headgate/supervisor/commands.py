@@ -100,6 +100,7 @@ class Commands:
         state.stopping = intent
         state.metrics.set_ready(False)
         state.inspections.end_all()
+        state.log_followers.end_all()
         state.pending = None
         state.listeners.close(keep_socket_files=self._is_another_serving)
         state.admin_listeners.close(keep_socket_files=self._is_another_serving)

@@ -175,6 +175,7 @@ class Generations:
         """A worker accepts: with the last of a pending generation, that is the current one."""
         worker.became_ready()
         self._state.inspections.joined(worker)
+        self._state.log_followers.joined(worker)
         self._check_resources(worker, generation)
         log.debug("worker ready", extra={"worker": worker.pid, "generation": generation.number})
         is_pending = generation is self._state.pending

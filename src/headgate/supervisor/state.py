@@ -11,6 +11,7 @@ from headgate.control.signals import Intent
 from headgate.supervisor.dictionaries import Dictionaries
 from headgate.supervisor.inspections import Inspections
 from headgate.supervisor.listeners import Listeners
+from headgate.supervisor.log_followers import LogFollowers
 from headgate.supervisor.metrics import GatewayMetrics
 from headgate.supervisor.resources import Held
 from headgate.supervisor.settings import SHARED, RunSettings
@@ -47,6 +48,7 @@ class State:
         self.exit_code = EXIT_OK
         self.started = time.time()
         self.inspections = Inspections(self.reactor, lambda: list(self.workers.values()))
+        self.log_followers = LogFollowers(lambda: list(self.workers.values()))
         self.predecessor = Predecessor.from_environment()
         inherited = self.predecessor.ticket_keys if self.predecessor else None
         self.ticket_keys = TicketKeys(self.reactor, self._send_ticket_keys, inherited)

@@ -152,7 +152,10 @@ class Supervisor:
                 log.error("cannot write the pid file: %s", error)
         try:
             path = runtime.control_socket_path(runtime.made(), pid)
-            followers = {commands.Look: state.inspections.begin}
+            followers = {
+                commands.Look: state.inspections.begin,
+                commands.FollowLogs: state.log_followers.begin,
+            }
             self._endpoint = Endpoint(state.reactor, path, self._commands.handle, followers)
         except OSError as error:
             log.warning("no control socket; only signals work: %s", error)

@@ -117,6 +117,8 @@ class Controls:
                 self._accept(listeners, descriptors)
             case messages.TicketKeys(keys=keys):
                 self._core.use_ticket_keys([bytes.fromhex(key) for key in keys])
+            case messages.FollowLog():
+                self._core.follow_log(descriptors[0])
             case messages.Query(hooks=wants_hooks):
                 hooks = self._hook_times() if wants_hooks else []
                 self._channel.send(messages.Report(report=self._report(), hooks=hooks))

@@ -8,6 +8,7 @@ mod destination;
 mod entry;
 mod escape;
 mod field;
+mod followers;
 mod format;
 mod format_error;
 mod json;
@@ -21,6 +22,7 @@ use std::io;
 
 pub use destination::Destination;
 pub use entry::{Entry, HookTime, TlsFacts};
+pub use followers::Followers;
 pub use format::Format;
 pub use sink::LogCounts;
 

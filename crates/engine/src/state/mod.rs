@@ -16,10 +16,12 @@ use std::sync::Arc;
 use headgate_shared::Zone;
 use tokio::sync::Notify;
 
+use crate::access_log::{AccessLog, Entry, Followers};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
 use crate::http_date::CachedDate;
+use crate::tables::Tables;
 use connection::{Connection, Next};
 use headgate_net::clock::Clock;
 use headgate_net::deadline::Deadlines;
@@ -78,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) fetches: Cell<usize>,
     /// Where this worker makes its series of metrics, if anybody reads them.
     pub(crate) registry: OnceCell<Arc<Registry>>,
+    /// Who follows the access log from outside.
+    pub(crate) log_followers: Followers,
 }
 
 impl Shared {
@@ -125,7 +129,15 @@ impl Shared {
             origins: Origins::default(),
             fetches: Cell::new(0),
             registry: OnceCell::new(),
+            log_followers: Followers::new(),
         }
+    }
+
+    /// Where the line of a request goes; none if nobody wants it.
+    pub(crate) fn access_records<'a>(&'a self, tables: &'a Tables) -> Option<AccessRecords<'a>> {
+        let log = tables.access_log.as_ref();
+        let followers = self.log_followers.is_followed().then_some(&self.log_followers);
+        (log.is_some() || followers.is_some()).then_some(AccessRecords { log, followers })
     }
 
     /// Puts another configuration in force; gives the one before.
@@ -214,5 +226,23 @@ impl Shared {
             *id = self.next_id();
         }
         id.clone()
+    }
+}
+
+/// The access log, if there is one, and those who follow it from outside.
+pub(crate) struct AccessRecords<'a> {
+    log: Option<&'a AccessLog>,
+    followers: Option<&'a Followers>,
+}
+
+impl AccessRecords<'_> {
+    /// Adds the line of one request.
+    pub(crate) fn record(&self, entry: &Entry<'_>) {
+        if let Some(log) = self.log {
+            log.record(entry);
+        }
+        if let Some(followers) = self.followers {
+            followers.record(entry);
+        }
     }
 }

@@ -59,9 +59,9 @@ pub(crate) fn log_refusal(
     (refusal, host): (&Refusal, &str),
     began_us: u64,
 ) {
-    if let Some(log) = &tables.access_log {
+    if let Some(records) = shared.access_records(tables) {
         let now = shared.clock.tick();
-        log.record(&Entry {
+        records.record(&Entry {
             time_unix_ms: shared.clock.unix_ms(began_us),
             client: &client.address,
             host: host.as_bytes(),

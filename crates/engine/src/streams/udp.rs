@@ -173,8 +173,8 @@ impl Session {
         let error = self.exchange_datagrams(datagrams).await.err().unwrap_or_default();
         shared.metrics.add(Counter::UdpBytesReceived, self.received);
         shared.metrics.add(Counter::UdpBytesSent, self.sent);
-        if let Some(log) = &self.tables.access_log {
-            log.record(&Entry {
+        if let Some(records) = shared.access_records(&self.tables) {
+            records.record(&Entry {
                 time_unix_ms: shared.clock.unix_ms(began_us),
                 client: &self.address,
                 version: "UDP",

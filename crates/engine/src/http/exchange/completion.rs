@@ -33,7 +33,7 @@ pub(crate) fn finish(connection: &Connection, exchange: &Rc<Exchange>, tables: &
         tracing::end(tracer, exchange, tables, clock, clock.tick());
     }
     // a subrequest is a part of the request that made it
-    if tables.access_log.is_some() && connection.depth == 0 {
+    if connection.depth == 0 {
         log(connection, exchange, tables);
     }
     let hooks = match exchange.route.get() {
@@ -92,7 +92,9 @@ fn measure(connection: &Connection, exchange: &Exchange, tables: &Tables, series
 }
 
 fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
-    let Some(log) = &tables.access_log else { return };
+    let Some(records) = connection.shared.access_records(tables) else {
+        return;
+    };
     let clock = &connection.shared.clock;
     let request = exchange.request.borrow();
     let started = exchange.timings.started_us.get();
@@ -104,7 +106,7 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
     let place = exchange.trace.get().map(|place| place.own);
     let trace_id = place.map_or_else(String::new, |own| format!("{:032x}", own.trace_id));
     let span_id = place.map_or_else(String::new, |own| format!("{:016x}", own.span_id));
-    log.record(&Entry {
+    records.record(&Entry {
         trace: (&trace_id, &span_id),
         time_unix_ms: clock.unix_ms(started),
         client: &exchange.client.address,

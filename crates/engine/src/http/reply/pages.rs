@@ -102,8 +102,8 @@ pub(crate) async fn refuse(connection: &mut Connection, tables: &Rc<Configuratio
     if let Some(series) = &tables.series {
         series.refused(&failure, out.len() as u64);
     }
-    if let Some(log) = &tables.access_log {
-        log.record(&Entry {
+    if let Some(records) = shared.access_records(tables) {
+        records.record(&Entry {
             time_unix_ms: shared.clock.unix_ms(started),
             client: &connection.client.address,
             tls: connection.client.tls.as_deref().map(TlsFacts::from),

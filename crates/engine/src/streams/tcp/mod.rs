@@ -216,10 +216,12 @@ fn log(
     record: &ConnectionRecord,
     began_us: u64,
 ) {
-    let Some(log) = &tables.access_log else { return };
+    let Some(records) = shared.access_records(tables) else {
+        return;
+    };
     let hello = state.hello.borrow();
     let name = hello.as_ref().and_then(|hello| hello.server_name.as_deref());
-    log.record(&Entry {
+    records.record(&Entry {
         time_unix_ms: shared.clock.unix_ms(began_us),
         client: &client.address,
         host: name.unwrap_or_default().as_bytes(),
