@@ -18,10 +18,31 @@ LONGEST_LINE_BYTES = 256 * 1024
 BUFFER_BYTES = 4 << 20
 """What the kernel may hold while this command is slow; beyond that lines are lost, and counted."""
 FIELDS = (
-    "time client method host target version status request_bytes response_bytes body_bytes referer user_agent "
-    "request_id trace_id span_id route upstream server attempts queue_us connect_us head_us total_us hook_us hooks "
-    "limit error tls"
-).split()
+    *("time", "client", "method", "host", "target", "version", "status", "request_bytes", "response_bytes"),
+    *(
+        "body_bytes",
+        "referer",
+        "user_agent",
+        "request_id",
+        "trace_id",
+        "span_id",
+        "route",
+        "upstream",
+        "server",
+    ),
+    *(
+        "attempts",
+        "queue_us",
+        "connect_us",
+        "head_us",
+        "total_us",
+        "hook_us",
+        "hooks",
+        "limit",
+        "error",
+        "tls",
+    ),
+)
 FUNCTIONS = ("abs", "all", "any", "bool", "float", "int", "len", "max", "min", "sorted", "str", "sum")
 
 
@@ -102,7 +123,7 @@ def _compiled(where: str) -> CodeType:
 
 
 def _holds(condition: CodeType, entry: dict[str, Any]) -> bool:
-    """Whether it holds for this line. One that has no value for it, such as `tls["version"]` in cleartext, is left out."""
+    """Whether it holds for this line; not if the line has no value for it, as for `tls["version"]` in cleartext."""
     functions = {name: getattr(builtins, name) for name in FUNCTIONS}
     try:
         # the expression is that of who runs this command, in this command's own process

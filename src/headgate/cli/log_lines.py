@@ -34,5 +34,5 @@ def print_line(entry: dict[str, Any]) -> None:
 
 
 def harmless(text: str) -> str:
-    """The text without what a terminal would obey, or turn around: those characters are shown as `\\x1b`."""
+    """The text without what controls a terminal or turns its text around: those characters are shown as `\\x1b`."""
     return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)

@@ -11,7 +11,7 @@ from functools import partial
 
 from headgate.control import commands, messages, runtime
 from headgate.control.channel import ChannelClosed
-from headgate.control.endpoint import Endpoint
+from headgate.control.endpoint import Endpoint, Followers
 from headgate.control.records import Message, MessageError
 from headgate.control.resource_messages import GetResources, SecretFiles
 from headgate.control.signals import Intent, SignalPipe
@@ -152,7 +152,7 @@ class Supervisor:
                 log.error("cannot write the pid file: %s", error)
         try:
             path = runtime.control_socket_path(runtime.made(), pid)
-            followers = {
+            followers: Followers = {
                 commands.Look: state.inspections.begin,
                 commands.FollowLogs: state.log_followers.begin,
             }
