@@ -68,7 +68,7 @@ impl Core {
             worker: OnceCell::new(),
             hooks: RefCell::new(None),
             prepared: RefCell::new(None),
-            is_polling: Cell::new(false),
+            is_polling: Cell::default(),
             local,
             runtime,
         })
@@ -87,12 +87,7 @@ impl Core {
     /// Gives whether asyncio's descriptor has events; if not, asyncio need not look.
     #[pyo3(signature = (timeout, /))]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        if self.is_polling.replace(true) {
-            return Err(PyRuntimeError::new_err(
-                "the event loop is already running; hint: a hook must not run the loop",
-            ));
-        }
-        let _polling = Polling(&self.is_polling);
+        let _polling = polling::Once::begin(&self.is_polling)?;
         self.seam.begin_poll(py, timeout)?;
         self.seam.beat.engine();
         let asyncio_fd = self.asyncio_fd.borrow().clone();
@@ -393,14 +388,5 @@ impl Core {
             self.seam.employ(&worker);
             worker
         }))
-    }
-}
-
-/// Set while `poll` runs.
-struct Polling<'a>(&'a Cell<bool>);
-
-impl Drop for Polling<'_> {
-    fn drop(&mut self) {
-        self.0.set(false);
     }
 }

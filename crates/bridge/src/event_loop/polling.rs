@@ -1,12 +1,13 @@
 //! What a poll waits for: the worker's tasks run until asyncio has something to do.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::unix::AsyncFd;
@@ -19,6 +20,27 @@ use crate::interpreter::gil::{self, ParkedGil};
 thread_local! {
     /// What a signal handler of Python raised while the loop slept.
     static SIGNALLED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// A poll that runs: there is one at a time.
+pub(crate) struct Once<'a>(&'a Cell<bool>);
+
+impl<'a> Once<'a> {
+    /// Refused while another one runs.
+    pub(crate) fn begin(is_polling: &'a Cell<bool>) -> PyResult<Self> {
+        if is_polling.replace(true) {
+            return Err(PyRuntimeError::new_err(
+                "the event loop is already running; hint: a hook must not run the loop",
+            ));
+        }
+        Ok(Self(is_polling))
+    }
+}
+
+impl Drop for Once<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
 }
 
 /// The runtime of a loop, which lets go of the interpreter while it sleeps.
