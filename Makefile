@@ -41,7 +41,7 @@ develop: $(STAMPS)/debug ## debug build, installed in .venv (quick to compile, s
 	@$(BIN)/python -m compileall -q src/headgate
 
 .PHONY: quick
-quick: $(STAMPS)/$(READY) ## what the demo and the checks run: the profiled build if it is up to date, else an unprofiled one (a minute or two)
+quick: $(STAMPS)/$(READY) ## what the demo and the checks run: the profiled build if it is up to date, else a quick one (some minutes when cold)
 	@$(BIN)/python -m compileall -q src/headgate
 
 .PHONY: profile
@@ -81,7 +81,7 @@ $(STAMPS)/release: $(STAMPS)/venv $(PROFILE) $(RUST)
 	@rm -f $(STAMPS)/debug $(STAMPS)/quick && touch $@
 
 $(STAMPS)/quick: $(STAMPS)/venv $(RUST)
-	$(say) "build: quick, optimised but without a profile (a cold one takes a minute or two; make build makes the fastest one)"
+	$(say) "build: quick, optimised a little (a cold one takes some minutes on two cores; make build makes the fast one)"
 	@bash tools/build.sh quick $(STAMPS)/quick.log
 	@rm -f $(STAMPS)/debug $(STAMPS)/release && touch $@
 
