@@ -1,6 +1,6 @@
 //! Who follows the log from outside: the `json` line of each request, sent at once over a socket; see `headgate logs`.
 //!
-//! How it works: the socket is a sequence of packets (unix(7), SOCK_SEQPACKET), so that a message is a line and the end of
+//! How it works: the socket is a sequence of packets (unix(7), `SOCK_SEQPACKET`), so that a message is a line and the end of
 //! its reader is noticed by the next one. A reader that is slow loses lines, and is told how many before the next that
 //! there is room for. Nothing here waits, and without followers nothing is done.
 

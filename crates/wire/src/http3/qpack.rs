@@ -183,7 +183,7 @@ mod tests {
         let mut fields = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         decode_section(section, most, |name, value| {
-            fields.push((text(name), text(value)))
+            fields.push((text(name), text(value)));
         })?;
         Ok(fields)
     }

@@ -114,12 +114,13 @@ fn write_header(meta: &RecvMeta) -> [u8; HEADER_BYTES] {
 fn read_header(header: &[u8; HEADER_BYTES], length: usize) -> Option<RecvMeta> {
     let address = |at: usize| <[u8; 16]>::try_from(&header[at..at + 16]).ok().map(narrow);
     let stride = u32::from_be_bytes(header[36..].try_into().ok()?);
-    let mut meta = RecvMeta::default();
-    meta.addr = SocketAddr::new(address(0)?, u16::from_be_bytes(header[16..18].try_into().ok()?));
-    meta.len = length;
-    meta.stride = usize::try_from(stride).ok()?.min(length);
-    meta.ecn = EcnCodepoint::from_bits(header[35]);
-    meta.dst_ip = if header[18] == 1 { address(19) } else { None };
+    let meta = RecvMeta {
+        addr: SocketAddr::new(address(0)?, u16::from_be_bytes(header[16..18].try_into().ok()?)),
+        len: length,
+        stride: usize::try_from(stride).ok()?.min(length),
+        ecn: EcnCodepoint::from_bits(header[35]),
+        dst_ip: if header[18] == 1 { address(19) } else { None },
+    };
     (meta.stride > 0).then_some(meta)
 }
 
@@ -143,18 +144,21 @@ mod tests {
 
     #[test]
     fn headers_carry_what_a_packet_came_with() {
-        let mut meta = RecvMeta::default();
-        meta.addr = "10.0.0.1:4433".parse().expect("it is one");
-        meta.len = 3000;
-        meta.stride = 1200;
-        meta.ecn = Some(EcnCodepoint::Ce);
-        meta.dst_ip = Some("127.0.0.2".parse().expect("it is one"));
+        let meta = RecvMeta {
+            addr: "10.0.0.1:4433".parse().expect("it is one"),
+            len: 3000,
+            stride: 1200,
+            ecn: Some(EcnCodepoint::Ce),
+            dst_ip: Some("127.0.0.2".parse().expect("it is one")),
+        };
         let told = |meta: Option<RecvMeta>| format!("{meta:?}");
         assert_eq!(told(read_header(&write_header(&meta), 3000)), told(Some(meta)));
-        let mut other = RecvMeta::default();
-        other.addr = "[2001:db8::1]:5".parse().expect("it is one");
-        other.len = 10;
-        other.stride = 10;
+        let other = RecvMeta {
+            addr: "[2001:db8::1]:5".parse().expect("it is one"),
+            len: 10,
+            stride: 10,
+            ..RecvMeta::default()
+        };
         assert_eq!(told(read_header(&write_header(&other), 10)), told(Some(other)));
     }
 

@@ -143,8 +143,8 @@ impl Accepting {
                 return Some(Arc::clone(last));
             }
         }
-        let made = Arc::new(server_config(Arc::clone(&config), &self.secrets, &tables.http3)?);
-        self.last.replace(Some((config, Arc::clone(&made))));
-        Some(made)
+        let fresh = Arc::new(server_config(Arc::clone(&config), &self.secrets, &tables.http3)?);
+        self.last.replace(Some((config, Arc::clone(&fresh))));
+        Some(fresh)
     }
 }

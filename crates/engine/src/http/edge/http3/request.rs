@@ -91,7 +91,7 @@ pub(super) async fn serve(carrier: Carrier, guard: RequestGuard, send: SendStrea
         (text.is_head, text.is_connect),
         served.clone(),
     );
-    let carried = Connection::open(
+    let opened = Connection::open(
         Stream::Virtual(Box::new(stream)),
         carrier.client.clone(),
         carrier.shared.clone(),
@@ -99,7 +99,7 @@ pub(super) async fn serve(carrier: Carrier, guard: RequestGuard, send: SendStrea
     );
     let shared = carrier.shared.clone();
     drop(carrier);
-    serve_once(carried).await;
+    serve_once(opened).await;
     let watch = shared.deadlines.watch(&shared.clock);
     let send_ms = shared.tables().timeouts.send;
     served.delivered(&watch, send_ms).await;

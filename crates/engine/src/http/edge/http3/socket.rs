@@ -135,7 +135,7 @@ impl WorkerSocket {
     }
 
     /// Sends datagrams one by one; those that do not leave are lost.
-    fn send_each(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+    fn send_each(&self, transmit: &Transmit<'_>) {
         for contents in transmit
             .contents
             .chunks(transmit.segment_size.unwrap_or(usize::MAX).max(1))
@@ -147,7 +147,6 @@ impl WorkerSocket {
             };
             let _ = self.state.send((&self.io).into(), &one);
         }
-        Ok(())
     }
 
     fn poll_inboxes(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<RecvMeta>> {
@@ -188,7 +187,10 @@ impl AsyncUdpSocket for WorkerSocket {
             match self.state.try_send((&self.io).into(), transmit) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
                 // the kernel, or the interface, does not cut them after all, and will not be asked again
-                Err(_) if transmit.segment_size.is_some() => self.send_each(transmit),
+                Err(_) if transmit.segment_size.is_some() => {
+                    self.send_each(transmit);
+                    Ok(())
+                }
                 // as when the network loses it; probes of the path's size may be too large
                 Ok(()) | Err(_) => Ok(()),
             }
