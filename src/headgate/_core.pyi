@@ -720,6 +720,7 @@ _FailureKind: TypeAlias = Literal[
     "method_not_allowed",
     "misdirected",
     "no_client_certificate",
+    "no_colon",
     "no_file",
     "no_hook_response",
     "no_route",

@@ -238,8 +238,9 @@ def test_rapid_reset_ends_the_connection(
     with Http3Client(gateway.address, authority.ca) as client:
         end = time.monotonic() + 20
         while client.terminated is None and time.monotonic() < end:
-            with contextlib.suppress(AssertionError):
-                client.cancel(client.request("/hostile"))
+            while client.may_request and client.terminated is None:
+                with contextlib.suppress(AssertionError):
+                    client.cancel(client.request("/hostile"))
             client.receive(time.monotonic() + 0.02)
         assert client.wait_closed().error_code == EXCESSIVE_LOAD
     assert gateway.counter("limit_http3_resets") == before + 1
@@ -320,7 +321,7 @@ from headgate import Gateway
 gate = Gateway()
 gate.listen(LISTEN, tls={{"certificates": [{leaf.files!r}]}}, http3=True)
 gate.http3(idle="1s")
-gate.timeouts(client_idle="3s")
+gate.timeouts(client_idle="8s")
 gate.route("/", respond="ok")
 """)
     silent = Http3Client(gateway.address, authority.ca)
@@ -328,7 +329,11 @@ gate.route("/", respond="ok")
     silent.socket.close()
     with Http3Client(gateway.address, authority.ca) as idle:
         assert idle.get("/").body == b"ok"
-        eventually(lambda: gateway.counter("connections_active") == 1, "the silent one counts as gone")
+        idle.until(
+            lambda: gateway.counter("connections_active") == 1, "the silent one counts as gone", within=30
+        )
+        assert gateway.counter("timeout_client_idle") == 0
+        idle.until(lambda: idle.terminated, "the connection's end", within=30)
         assert idle.wait_closed().error_code == 0x100
     assert gateway.counter("timeout_client_idle") == 1
 

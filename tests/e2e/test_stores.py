@@ -413,7 +413,7 @@ async def test_garbage_is_told_and_what_was_known_goes_on_until_it_is_mended(cut
     async with cut_place.open() as store, cut_place.open(is_direct=True) as other:
         first = await other.apply(puts((A, {"n": 1})))
         watch = store.watch(first)
-        waiting = asyncio.ensure_future(next_changes(watch))
+        waiting = asyncio.ensure_future(next_of(watch))
         good = await memory_of(cut_place)
         for spoiled in await spoiled_memories(cut_place, good):
             await restore(cut_place, spoiled)
@@ -423,7 +423,11 @@ async def test_garbage_is_told_and_what_was_known_goes_on_until_it_is_mended(cut
         await restore(cut_place, good)
         newest = await other.apply(puts((A, {"n": 2})))
         update = await waiting
-        assert (update.revision, update.changes[0].document) == (newest, {"n": 2})
+        while update.revision != newest:  # a watch that begins anew may give what it knew once more
+            assert isinstance(update, Snapshot) and update.revision.number < newest.number
+            update = await next_of(watch)
+        found = update.resources[A] if isinstance(update, Snapshot) else update.changes[0]
+        assert found.document == {"n": 2}
 
 
 async def test_a_store_that_went_back_and_counted_up_again_is_read_anew(cut_place: Place) -> None:

@@ -123,7 +123,9 @@ class StateFolder:
         try:
             if os.fstat(file).st_size != self._file_bytes:
                 return False
-            os.pwrite(file, data, self._file_bytes)
+            written = 0
+            while written < len(data):  # a disk that is nearly full takes a part first, and refuses the rest
+                written += os.pwrite(file, data[written:], self._file_bytes + written)
             os.fsync(file)
         finally:
             os.close(file)

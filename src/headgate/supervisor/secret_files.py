@@ -21,45 +21,48 @@ class SecretFileWatch:
 
     def __init__(self, reactor: Reactor, changed: Callable[[], None]) -> None:
         self._reactor, self._changed = reactor, changed
-        self._told: dict[str, set[str]] = {}
-        """Paths, by who has read them: workers, the agent."""
-        self._known: dict[str, SecretFile] = {}
+        self._told: dict[str, dict[str, SecretFile]] = {}
+        """What was read, by its path and by who has read it: workers, the agent. Each keeps what it has read."""
         self._seen: dict[str, SecretFile | None] = {}
         """What was seen of each when it was looked at last."""
         self._is_looking = False
 
     def told(self, by: str, message: SecretFiles) -> None:
-        """Watches these in the place of those that `by` has told before; who read a file last knows it best."""
-        self._told[by] = {one.path for one in message.files}
-        every = set().union(*self._told.values())
-        self._known = {path: one for path, one in self._known.items() if path in every}
-        self._known |= {one.path: one for one in message.files}
-        self._seen = {path: one for path, one in self._seen.items() if path in self._known}
-        if self._known and not self._is_looking:
+        """Watches these in the place of those that `by` has told before."""
+        self._told[by] = {one.path: one for one in message.files}
+        paths = self._paths()
+        self._seen = {path: one for path, one in self._seen.items() if path in paths}
+        if paths and not self._is_looking:
             self._is_looking = True
             self._reactor.call_later(STEP_S, self._look)
 
+    def _paths(self) -> set[str]:
+        return set().union(*self._told.values())
+
     def _look(self) -> None:
-        changed = [path for path in self._known if self._has_changed(path)]
+        changed = [path for path in sorted(self._paths()) if self._has_changed(path)]
         if changed:
             log.info("a secret file has changed; reloading", extra={"file": changed[0]})
             for path in changed:
                 if found := self._seen[path]:
-                    self._known[path] = found
+                    for files in self._told.values():
+                        if path in files:
+                            files[path] = found
             self._changed()
-        self._is_looking = bool(self._known)
+        self._is_looking = bool(self._paths())
         if self._is_looking:
             self._reactor.call_later(STEP_S, self._look)
 
     def _has_changed(self, path: str) -> bool:
-        """Whether it is not what was read, and the same as a moment ago: what is written still is waited for."""
-        known, before, now = self._known[path], self._seen.get(path, self._known[path]), stamp(path)
+        """Whether somebody has read another one, and it is as a moment ago: what is written still is waited for."""
+        known = [files[path] for files in self._told.values() if path in files]
+        before, now = self._seen.get(path, known[0]), stamp(path)
         self._seen[path] = now
         if now is None:
             if before is not None:
                 log.warning("a secret file is gone; its last secret stays in use", extra={"file": path})
             return False
-        return now not in (known, None) and now == before
+        return now == before and any(one != now for one in known)
 
 
 def stamp(path: str) -> SecretFile | None:

@@ -172,6 +172,12 @@ class Http3Client:
     def _of(self, stream: int) -> Http3Response:
         return self.responses.setdefault(stream, Http3Response())
 
+    @property
+    def may_request(self) -> bool:
+        """Whether the server allows one more stream by now."""
+        stream: int = self.quic.get_next_available_stream_id()
+        return stream // 4 < self.quic._remote_max_streams_bidi
+
     def request(
         self, target: str, fields: Fields = (), *, method: str = "GET", body: bytes | None = None,
         ends: bool = True, pseudo: Fields | None = None,
