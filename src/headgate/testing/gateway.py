@@ -144,6 +144,8 @@ class TestGateway:
                     await result
 
     async def _end(self) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0.001)  # connections that the engine has closed run their `log` hooks
         await self._background.end()
         await self._background.close()
         for websocket in self._websockets:
@@ -265,14 +267,9 @@ class TestGateway:
     def advance(self, by: float | str) -> None:
         """Moves the clock of all timeouts, deadlines and asyncio timers forward by seconds, or by `"30s"`."""
         seconds = parse_duration(by)
-
-        async def settle() -> None:
-            for _ in range(10):
-                await asyncio.sleep(0)
-
         self._loop.advance(seconds)
         self._core.advance(seconds)
-        self.run(settle())
+        self.run(_settle())
 
     # ---- what can be seen
 
@@ -354,6 +351,11 @@ async def _patiently(coroutine: Coroutine[Any, Any, T]) -> T:
             raise TimeoutError(f"the condition was not met within {PATIENCE_S:.0f} s of real time")
         await asyncio.wait([task], timeout=left)
     return task.result()
+
+
+async def _settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 async def _of(task: asyncio.Task[T]) -> T:
