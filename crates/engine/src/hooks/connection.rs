@@ -63,6 +63,30 @@ pub struct ConnectionState {
 }
 
 impl ConnectionState {
+    /// One that no hook has seen and nothing is known of, but the configuration it comes under.
+    pub(crate) fn under(tables: &Rc<Configuration>) -> Self {
+        Self {
+            address: String::new(),
+            port: 0,
+            peer: String::new(),
+            destination: None,
+            listener: String::new(),
+            protocol: "",
+            proxy: None,
+            hello: RefCell::default(),
+            chosen: RefCell::default(),
+            tls: None,
+            certificate: RefCell::default(),
+            client_certificates: Cell::default(),
+            refusal: RefCell::default(),
+            idle_ms: Cell::default(),
+            lifetime_ms: Cell::default(),
+            max_requests: Cell::default(),
+            tables: Rc::downgrade(tables),
+            attachment: RefCell::default(),
+        }
+    }
+
     /// The configuration it came under, as long as its own hooks may run.
     pub fn tables(&self) -> Option<Rc<Configuration>> {
         self.tables.upgrade()

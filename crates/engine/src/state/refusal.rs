@@ -51,6 +51,18 @@ impl Refusal {
     }
 }
 
+/// Counts and logs now what a client is not served.
+pub(crate) fn note_refusal(shared: &Shared, client: &ClientInfo, refusal: &Refusal) {
+    refusal.count(&shared.metrics);
+    log_refusal(
+        &shared.tables(),
+        shared,
+        client,
+        (refusal, ""),
+        shared.clock.tick(),
+    );
+}
+
 /// Logs a connection that was closed unserved; `host` is its server name in TLS, if it got so far.
 pub(crate) fn log_refusal(
     tables: &Tables,

@@ -264,18 +264,7 @@ impl Session {
             destination: self.socket.local_addr().ok().map(canonical),
             listener: self.settings.name.clone(),
             protocol: self.settings.protocol.name(),
-            proxy: None,
-            hello: None.into(),
-            chosen: None.into(),
-            tls: None,
-            certificate: None.into(),
-            client_certificates: None.into(),
-            refusal: None.into(),
-            idle_ms: None.into(),
-            lifetime_ms: None.into(),
-            max_requests: None.into(),
-            tables: Rc::downgrade(&self.tables),
-            attachment: None.into(),
+            ..ConnectionState::under(&self.tables)
         })
     }
 

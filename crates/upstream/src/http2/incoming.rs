@@ -1,41 +1,20 @@
-//! The receiving half of a stream: a head, then DATA and trailers, read as HTTP/1 bytes.
+//! The receiving half of a stream: a head, then DATA and trailers, read as HTTP/1 bytes (see [`super::http1_bytes`]).
 //!
-//! # How it works
-//! Bytes leave in this order: `text` (the head, a chunk's size, the last chunk), then `data`. When both are empty the next
-//! frame is asked for. Flow control is released as data is read, so that a reader that stops stops its peer.
+//! Flow control is released as data is read, so that a reader that stops stops its peer.
 
 use std::io;
 use std::task::{ready, Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::RecvStream;
-use headgate_wire::write_chunk_size;
 
-use super::fields::write_lines;
 use super::grpc_web::{self, Form};
-
-/// How the body looks as HTTP/1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BodyFraming {
-    /// There is none.
-    None,
-    /// As it is; the head told its length, which `h2` holds it to. Trailers have no place.
-    Length,
-    /// In chunks, with trailers.
-    Chunked,
-    /// As it is until it ends: a tunnel.
-    Raw,
-}
+use super::http1_bytes::{read_up_to, BodyFraming, Http1Bytes};
 
 /// See the module.
 pub struct Incoming {
-    text: Vec<u8>,
-    text_read: usize,
-    data: Bytes,
+    message: Http1Bytes,
     body: RecvStream,
-    framing: BodyFraming,
-    owes_crlf: bool,
-    is_ended: bool,
     /// The response to a browser's call of gRPC.
     web: Option<Form>,
 }
@@ -44,13 +23,8 @@ impl Incoming {
     /// A message whose head is that text.
     pub fn new(head: Vec<u8>, body: RecvStream, framing: BodyFraming) -> Self {
         Self {
-            text: head,
-            text_read: 0,
-            data: Bytes::new(),
+            message: Http1Bytes::new(head, framing),
             body,
-            framing,
-            owes_crlf: false,
-            is_ended: framing == BodyFraming::None,
             web: None,
         }
     }
@@ -59,33 +33,20 @@ impl Incoming {
     #[inline]
     #[must_use]
     pub fn into_web(mut self, web: Option<Form>) -> Self {
-        self.web = web.filter(|_| self.framing == BodyFraming::Chunked);
+        self.web = web.filter(|_| self.message.framing() == BodyFraming::Chunked);
         self
     }
 
-    /// Nothing is ready, and nothing more will come.
+    /// What of the message is here.
     #[inline]
-    pub fn is_finished(&self) -> bool {
-        self.is_ended && !self.has_bytes()
-    }
-
-    /// The end is one that a reader must see (a tunnel's), not just that of a message.
-    #[inline]
-    pub fn is_end_told(&self) -> bool {
-        self.framing == BodyFraming::Raw
-    }
-
-    /// Whether something is here to read.
-    #[inline]
-    pub fn has_bytes(&self) -> bool {
-        self.text_read < self.text.len() || !self.data.is_empty()
+    pub fn message(&self) -> &Http1Bytes {
+        &self.message
     }
 
     /// Ready when there are bytes, or the message is finished.
     pub fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.has_bytes() && !self.is_ended {
+        while self.message.wants_more() {
             match ready!(self.body.poll_data(context)) {
-                // an empty frame must not look like the last chunk
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => match self.web {
                     None => self.frame(data),
@@ -103,12 +64,8 @@ impl Incoming {
     }
 
     fn frame(&mut self, data: Bytes) {
-        if self.framing == BodyFraming::Chunked {
-            self.restart_text();
-            write_chunk_size(data.len(), &mut self.text);
-            self.owes_crlf = true;
-        }
-        self.data = data;
+        self.message.begin_piece(data.len());
+        self.message.put(data);
     }
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,24 +77,8 @@ impl Incoming {
                 return Poll::Ready(Ok(()));
             }
         }
-        if self.framing == BodyFraming::Chunked {
-            self.restart_text();
-            self.text.extend_from_slice(b"0\r\n");
-            if let Some(trailers) = trailers {
-                write_lines(&trailers, &mut self.text);
-            }
-            self.text.extend_from_slice(b"\r\n");
-        }
-        self.is_ended = true;
+        self.message.end(trailers.as_ref());
         Poll::Ready(Ok(()))
-    }
-
-    fn restart_text(&mut self) {
-        self.text.clear();
-        self.text_read = 0;
-        if std::mem::take(&mut self.owes_crlf) {
-            self.text.extend_from_slice(b"\r\n");
-        }
     }
 
     /// Copies what is ready, at most `limit` bytes, to the end of `buffer`; asks for more frames while they are there.
@@ -148,36 +89,15 @@ impl Incoming {
         buffer: &mut Vec<u8>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        let mut left = limit;
-        while left > 0 {
-            match self.poll_more(context) {
-                Poll::Ready(Ok(())) if self.has_bytes() => left -= self.copy(buffer, left),
-                Poll::Ready(Ok(())) => break,
-                // what came before it is read first
-                Poll::Ready(Err(_)) | Poll::Pending if left < limit => break,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+        read_up_to(limit, |most| {
+            ready!(self.poll_more(context))?;
+            let (copied, of_data) = self.message.copy(buffer, most);
+            if of_data > 0 && self.web.is_none() {
+                // it fails only for a stream that is gone, whose windows no longer matter
+                let _ = self.body.flow_control().release_capacity(of_data);
             }
-        }
-        Poll::Ready(Ok(limit - left))
-    }
-
-    fn copy(&mut self, buffer: &mut Vec<u8>, most: usize) -> usize {
-        let text = &self.text[self.text_read..];
-        let of_text = text.len().min(most);
-        buffer.extend_from_slice(&text[..of_text]);
-        self.text_read += of_text;
-        let of_data = self.data.len().min(most - of_text);
-        if of_data > 0 {
-            buffer.extend_from_slice(&self.data[..of_data]);
-            self.data.advance(of_data);
-            if self.web.is_some() {
-                return of_text + of_data;
-            }
-            // it fails only for a stream that is gone, whose windows no longer matter
-            let _ = self.body.flow_control().release_capacity(of_data);
-        }
-        of_text + of_data
+            Poll::Ready(Ok(copied))
+        })
     }
 }
 

@@ -6,9 +6,11 @@
 //! which is the engine's, uses the same two. Flow control is given back only as somebody reads, and only what the peer's
 //! windows allow can be written.
 
+pub mod body_splitter;
 pub mod connections;
 pub mod fields;
 pub mod grpc_web;
+pub mod http1_bytes;
 pub mod incoming;
 pub mod outgoing;
 mod response_text;

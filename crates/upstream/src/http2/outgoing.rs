@@ -9,34 +9,17 @@ use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head, Lenient};
+use headgate_wire::{Framing, Head};
 
+use super::body_splitter::{BodySplitter, Part};
 use super::fields::to_map;
 use super::grpc_web::Base64Decoder;
 use super::incoming::broken;
 
-/// The bytes come from this gateway itself, which has held the peer's to the configured limits.
-const OWN_CHUNKS: ChunkLimits = ChunkLimits {
-    max_extension_bytes: 0,
-    max_trailer_bytes: 1 << 20,
-    is_from_server: false,
-    lenient: Lenient::NONE,
-};
-
-enum BodyState {
-    Done,
-    Length(u64),
-    Chunked(Box<ChunkedDecoder>),
-    /// Until the writer shuts down.
-    Raw,
-}
-
 /// See the module.
 pub struct Outgoing {
     stream: SendStream<Bytes>,
-    state: BodyState,
-    /// So many of the next bytes are payload of the chunk under way.
-    chunk_left: usize,
+    body: BodySplitter,
     /// The payload is base64 (gRPC-Web) and leaves without it.
     decoder: Option<Base64Decoder>,
 }
@@ -44,16 +27,9 @@ pub struct Outgoing {
 impl Outgoing {
     /// For a stream whose head is sent; it is ended already if `framing` says that there is no body.
     pub fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
-        let state = match framing {
-            Framing::None | Framing::Length(0) => BodyState::Done,
-            Framing::Length(length) => BodyState::Length(length),
-            Framing::Chunked => BodyState::Chunked(Box::new(ChunkedDecoder::new(OWN_CHUNKS))),
-            Framing::UntilClose => BodyState::Raw,
-        };
         Self {
             stream,
-            state,
-            chunk_left: 0,
+            body: BodySplitter::new(framing),
             decoder: None,
         }
     }
@@ -69,57 +45,27 @@ impl Outgoing {
     /// The stream is ended as it should be.
     #[inline]
     pub fn is_done(&self) -> bool {
-        matches!(self.state, BodyState::Done)
+        self.body.is_done()
     }
 
     /// Takes bytes of the body: how many. Pending if the windows allow none.
     pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut taken = 0;
-        while taken < bytes.len() {
-            match self.poll_step(context, &bytes[taken..]) {
-                Poll::Ready(Ok(n)) => taken += n,
-                Poll::Ready(Err(_)) | Poll::Pending if taken > 0 => break,
-                other => return other,
-            }
-        }
-        Poll::Ready(Ok(taken))
+        take_both(bytes, &[], |bytes| self.poll_step(context, bytes))
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.state {
-            // nothing belongs there
-            BodyState::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            BodyState::Raw => self.poll_send(context, bytes, false),
-            BodyState::Length(left) => {
-                let left = *left;
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                let n = ready!(self.poll_send(context, &bytes[..most], most as u64 == left))?;
-                self.state = match left - n as u64 {
-                    0 => BodyState::Done,
-                    left => BodyState::Length(left),
-                };
-                Poll::Ready(Ok(n))
+        Poll::Ready(Ok(match self.body.next(bytes)? {
+            Part::Payload { len, is_last } => {
+                let n = ready!(self.poll_send(context, &bytes[..len], is_last))?;
+                self.body.took(n);
+                n
             }
-            BodyState::Chunked(_) if self.chunk_left > 0 => {
-                let most = self.chunk_left.min(bytes.len());
-                let n = ready!(self.poll_send(context, &bytes[..most], false))?;
-                self.chunk_left -= n;
-                Poll::Ready(Ok(n))
+            Part::Framing(n) => n,
+            Part::End(n, trailers) => {
+                self.finish(trailers.as_ref())?;
+                n
             }
-            BodyState::Chunked(decoder) => match decoder.step(bytes) {
-                Ok(ChunkStep::NeedMore { consumed }) => Poll::Ready(Ok(consumed)),
-                Ok(ChunkStep::Data { consumed_before, len }) => {
-                    self.chunk_left = len;
-                    Poll::Ready(Ok(consumed_before))
-                }
-                Ok(ChunkStep::End { consumed }) => {
-                    let trailers = decoder.take_trailers();
-                    self.finish(trailers.as_ref())?;
-                    Poll::Ready(Ok(consumed))
-                }
-                Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
-            },
-        }
+        }))
     }
 
     /// Sends what the windows allow. `is_last`: all of it would end the stream.
@@ -166,7 +112,7 @@ impl Outgoing {
     }
 
     fn finish(&mut self, trailers: Option<&Head>) -> io::Result<()> {
-        self.state = BodyState::Done;
+        self.body.end();
         let sent = match trailers.and_then(|trailers| to_map(trailers, 0)) {
             Some(trailers) => self.stream.send_trailers(trailers),
             None => self.stream.send_data(Bytes::new(), true),
@@ -177,7 +123,7 @@ impl Outgoing {
     /// The writer has no more: the end of a tunnel.
     #[inline]
     pub fn shut(&mut self) -> io::Result<()> {
-        if let BodyState::Raw = self.state {
+        if self.body.is_raw() {
             self.finish(None)?;
         }
         Ok(())

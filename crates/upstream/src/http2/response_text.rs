@@ -8,7 +8,8 @@ use http::{header, HeaderMap, Response, StatusCode};
 
 use super::fields::{is_of_connection, number, write_lines};
 use super::grpc_web::{self, Form};
-use super::incoming::{BodyFraming, Incoming};
+use super::http1_bytes::BodyFraming;
+use super::incoming::Incoming;
 use super::websocket_key::accept;
 
 /// Appends an interim head.

@@ -320,8 +320,8 @@ impl Duplex for ServerStream {
 
     fn peek(&self) -> Peek {
         match &*self.response.borrow() {
-            ResponseState::Body(incoming) if incoming.has_bytes() => Peek::Data,
-            ResponseState::Body(incoming) if incoming.is_finished() => Peek::End,
+            ResponseState::Body(incoming) if !incoming.message().is_empty() => Peek::Data,
+            ResponseState::Body(incoming) if incoming.message().is_finished() => Peek::End,
             ResponseState::Head { text, .. } if !text.is_empty() => Peek::Data,
             _ => Peek::Nothing,
         }

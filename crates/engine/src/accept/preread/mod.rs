@@ -107,17 +107,8 @@ impl PendingConnection {
             listener: self.client.listener.clone(),
             protocol: self.settings.protocol.name(),
             proxy: header,
-            hello: None.into(),
-            chosen: None.into(),
             tls: self.settings.tls.clone(),
-            certificate: None.into(),
-            client_certificates: None.into(),
-            refusal: None.into(),
-            idle_ms: None.into(),
-            lifetime_ms: None.into(),
-            max_requests: None.into(),
-            tables: Rc::downgrade(&self.tables),
-            attachment: None.into(),
+            ..ConnectionState::under(&self.tables)
         });
         run_hooks(&self.shared, &state, &self.settings.hooks[Phase::Connect]).await?;
         if self.settings.looks_at_hello() {

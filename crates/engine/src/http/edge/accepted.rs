@@ -13,11 +13,11 @@ use std::task::{ready, Context, Poll, Waker};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::Reason;
-use headgate_wire::{parse_response, Framing, Parsed, ResponseHead};
-use http::{header, HeaderValue, Response, StatusCode};
+use headgate_wire::Framing;
+use http::{Response, StatusCode};
 
+use super::response_head::{FieldHead, ResponseHeadReader};
 use headgate_net::virtual_stream::{Duplex, Peek};
-use headgate_upstream::http2::fields::{to_map, OWN_HEADS};
 use headgate_upstream::http2::incoming::{broken, Incoming};
 use headgate_upstream::http2::outgoing::{take_both, Outgoing};
 
@@ -55,10 +55,7 @@ impl Drop for StreamGuard {
 
 enum ResponseState {
     /// Its head is not complete.
-    Head {
-        respond: SendResponse<Bytes>,
-        text: Vec<u8>,
-    },
+    Head(SendResponse<Bytes>),
     Body(Outgoing),
 }
 
@@ -67,8 +64,7 @@ pub(super) struct Accepted {
     /// In a cell, because asking whether bytes are there may take them from `h2`.
     incoming: RefCell<Incoming>,
     response: RefCell<ResponseState>,
-    is_head: bool,
-    is_connect: bool,
+    head: ResponseHeadReader,
     is_reset: Cell<bool>,
     served: StreamGuard,
 }
@@ -84,12 +80,8 @@ impl Accepted {
         active.count.set(active.count.get() + 1);
         Self {
             incoming: RefCell::new(incoming),
-            response: RefCell::new(ResponseState::Head {
-                respond,
-                text: Vec::new(),
-            }),
-            is_head,
-            is_connect,
+            response: RefCell::new(ResponseState::Head(respond)),
+            head: ResponseHeadReader::new(is_head, is_connect),
             is_reset: Cell::new(false),
             served: StreamGuard(active),
         }
@@ -99,7 +91,7 @@ impl Accepted {
     fn poll_reset(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.response.borrow_mut() {
             // an error means the same as a reset
-            ResponseState::Head { respond, .. } => drop(ready!(respond.poll_reset(context))),
+            ResponseState::Head(respond) => drop(ready!(respond.poll_reset(context))),
             ResponseState::Body(outgoing) if outgoing.is_done() => return Poll::Pending,
             ResponseState::Body(outgoing) => ready!(outgoing.poll_reset(context)),
         }
@@ -110,73 +102,34 @@ impl Accepted {
     /// Takes a part of the response's head: how much.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let response = self.response.get_mut();
-        let ResponseState::Head { respond, text } = response else {
+        let ResponseState::Head(respond) = response else {
             return Ok(0);
         };
-        // nearly always the whole head comes at once and needs no copy
-        let before = text.len();
-        let parsed = if before == 0 {
-            parse_response(bytes, OWN_HEADS, self.is_head)
-        } else {
-            text.extend_from_slice(bytes);
-            parse_response(text, OWN_HEADS, self.is_head)
-        };
-        let parsed = parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let Parsed::Complete { head, len } = parsed else {
-            if before == 0 {
-                text.extend_from_slice(bytes);
-            }
-            return Ok(bytes.len());
-        };
-        text.clear();
-        let next = send_head(respond, &head, self.is_connect)?;
-        if let Some(outgoing) = next {
+        let (n, head) = self.head.take(bytes)?;
+        if let Some(outgoing) = head.map(|head| send_head(respond, head)).transpose()?.flatten() {
             *response = ResponseState::Body(outgoing);
         }
-        Ok(len - before)
+        Ok(n)
     }
 }
 
 /// Sends a head; gives what takes its body, unless it was an interim one.
-fn send_head(
-    respond: &mut SendResponse<Bytes>,
-    head: &ResponseHead,
-    is_connect: bool,
-) -> io::Result<Option<Outgoing>> {
-    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut fields = to_map(&head.head, 1).ok_or_else(invalid)?;
-    let (status, framing) = match head.status {
-        // RFC 8441 section 5.1: a tunnel begins with a 200; what proved the upgrade is of HTTP/1 only
-        101 if is_connect => {
-            fields.remove(header::SEC_WEBSOCKET_ACCEPT);
-            (200, Framing::UntilClose)
-        }
-        // RFC 9113 section 8.6: there is no 101
-        101 => return Err(invalid()),
-        status => (status, head.framing),
-    };
-    let length = match framing {
-        Framing::Length(length) => Some(length),
-        Framing::None => head.declared_length,
-        Framing::Chunked | Framing::UntilClose => None,
-    };
-    if let Some(length) = length {
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
+fn send_head(respond: &mut SendResponse<Bytes>, head: FieldHead) -> io::Result<Option<Outgoing>> {
+    let is_interim = head.is_interim();
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| invalid())?;
-    *response.headers_mut() = fields;
-    if status < 200 {
+    *response.status_mut() = StatusCode::from_u16(head.status).map_err(|_| io::ErrorKind::InvalidData)?;
+    *response.headers_mut() = head.fields;
+    if is_interim {
         respond
             .send_informational(response)
             .map_err(|error| broken(&error))?;
         return Ok(None);
     }
-    let is_whole = matches!(framing, Framing::None | Framing::Length(0));
+    let is_whole = matches!(head.framing, Framing::None | Framing::Length(0));
     let stream = respond
         .send_response(response, is_whole)
         .map_err(|error| broken(&error))?;
-    Ok(Some(Outgoing::new(stream, framing)))
+    Ok(Some(Outgoing::new(stream, head.framing)))
 }
 
 impl Duplex for Accepted {
@@ -192,7 +145,7 @@ impl Duplex for Accepted {
                 Poll::Ready(Ok(0))
             }
             // a complete request does not say whether its client is still there
-            0 if !self.incoming.get_mut().is_end_told() => self.poll_reset(context).map_ok(|()| 0),
+            0 if !self.incoming.get_mut().message().is_end_told() => self.poll_reset(context).map_ok(|()| 0),
             n => Poll::Ready(Ok(n)),
         }
     }
@@ -204,7 +157,7 @@ impl Duplex for Accepted {
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
         take_both(first, second, |bytes| match self.response.get_mut() {
-            ResponseState::Head { .. } => Poll::Ready(self.write_head(bytes)),
+            ResponseState::Head(_) => Poll::Ready(self.write_head(bytes)),
             ResponseState::Body(outgoing) => {
                 let n = ready!(outgoing.poll_write(context, bytes))?;
                 let frames = &self.served.0.frames_sent;
@@ -216,7 +169,7 @@ impl Duplex for Accepted {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(match self.response.get_mut() {
-            ResponseState::Head { .. } => Ok(()),
+            ResponseState::Head(_) => Ok(()),
             ResponseState::Body(outgoing) => outgoing.shut(),
         })
     }
@@ -224,7 +177,7 @@ impl Duplex for Accepted {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut incoming = self.incoming.borrow_mut();
         let more = ready!(incoming.poll_more(context));
-        if more.is_ok() && incoming.is_finished() && !incoming.is_end_told() {
+        if more.is_ok() && incoming.message().is_finished() && !incoming.message().is_end_told() {
             return self.poll_reset(context);
         }
         self.is_reset.set(more.is_err());
@@ -243,9 +196,9 @@ impl Duplex for Accepted {
         let incoming = self.incoming.borrow();
         if self.is_reset.get() {
             Peek::Broken
-        } else if incoming.has_bytes() {
+        } else if !incoming.message().is_empty() {
             Peek::Data
-        } else if incoming.is_finished() && incoming.is_end_told() {
+        } else if incoming.message().is_finished() && incoming.message().is_end_told() {
             Peek::End
         } else {
             Peek::Nothing
@@ -256,7 +209,7 @@ impl Duplex for Accepted {
 impl Drop for Accepted {
     fn drop(&mut self) {
         match self.response.get_mut() {
-            ResponseState::Head { respond, .. } => respond.send_reset(Reason::INTERNAL_ERROR),
+            ResponseState::Head(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
             ResponseState::Body(outgoing) if !outgoing.is_done() => outgoing.reset(Reason::INTERNAL_ERROR),
             ResponseState::Body(_) => {}
         }

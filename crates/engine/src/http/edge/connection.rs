@@ -26,7 +26,7 @@ use crate::http::connection::serve_once;
 use crate::snapshot::Http2;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
-use crate::state::refusal::{log_refusal, Refusal};
+use crate::state::refusal::{note_refusal, Refusal};
 use crate::state::Shared;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
@@ -277,15 +277,7 @@ impl Task {
     }
 
     fn log(&self, refusal: &Refusal) {
-        let shared = &self.shared;
-        refusal.count(&shared.metrics);
-        log_refusal(
-            &shared.tables(),
-            shared,
-            &self.client,
-            (refusal, ""),
-            shared.clock.tick(),
-        );
+        note_refusal(&self.shared, &self.client, refusal);
     }
 
     fn poll_deadlines(

@@ -14,6 +14,7 @@ mod accepted;
 mod connection;
 mod http3;
 mod request_text;
+mod response_head;
 
 pub(crate) use connection::{begins_with_preface, serve};
 pub(crate) use http3::{Http3Listener, HTTP3_PREFIX};

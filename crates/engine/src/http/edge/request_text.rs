@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::Method;
 
 use headgate_upstream::http2::fields::{is_of_connection, number};
-use headgate_upstream::http2::incoming::BodyFraming;
+use headgate_upstream::http2::http1_bytes::BodyFraming;
 
 /// Why a request is malformed: the stream is reset with `PROTOCOL_ERROR` (RFC 9113 section 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -16,15 +16,13 @@ use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::late;
 use headgate_net::virtual_stream::{remember, wake, Duplex, Peek};
-use headgate_upstream::http2::fields::{to_map, OWN_HEADS};
 use headgate_upstream::http2::outgoing::take_both;
 use headgate_wire::http3::code;
-use headgate_wire::{parse_response, Framing, Parsed, ResponseHead};
-use http::{header, HeaderValue};
 use quinn::SendStream;
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use crate::http::edge::response_head::ResponseHeadReader;
 
 /// Requests of a connection that are being served.
 #[derive(Default)]
@@ -134,10 +132,7 @@ pub(super) struct Accepted {
     /// In a cell, because asking whether bytes are there may take them from the stream.
     incoming: RefCell<Incoming>,
     outgoing: Outgoing,
-    /// What of the response's head is here.
-    text: Vec<u8>,
-    is_head: bool,
-    is_connect: bool,
+    head: ResponseHeadReader,
     is_reset: Cell<bool>,
     served: Rc<Served>,
 }
@@ -154,9 +149,7 @@ impl Accepted {
             connection,
             incoming: RefCell::new(incoming),
             outgoing,
-            text: Vec::new(),
-            is_head,
-            is_connect,
+            head: ResponseHeadReader::new(is_head, is_connect),
             is_reset: Cell::new(false),
             served,
         }
@@ -176,55 +169,14 @@ impl Accepted {
 
     /// Takes a part of the response's head: how much.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // nearly always the whole head comes at once and needs no copy
-        let before = self.text.len();
-        let parsed = if before == 0 {
-            parse_response(bytes, OWN_HEADS, self.is_head)
-        } else {
-            self.text.extend_from_slice(bytes);
-            parse_response(&self.text, OWN_HEADS, self.is_head)
-        };
-        let parsed = parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let Parsed::Complete { head, len } = parsed else {
-            if before == 0 {
-                self.text.extend_from_slice(bytes);
-            }
-            return Ok(bytes.len());
-        };
-        self.text.clear();
-        send_head(&mut self.outgoing, &head, self.is_connect)?;
-        Ok(len - before)
-    }
-}
-
-/// Sends a head.
-fn send_head(outgoing: &mut Outgoing, head: &ResponseHead, is_connect: bool) -> io::Result<()> {
-    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut fields = to_map(&head.head, 1).ok_or_else(invalid)?;
-    let (status, framing) = match head.status {
-        // RFC 9220 section 3: a tunnel begins with a 200; what proved the upgrade is of HTTP/1 only
-        101 if is_connect => {
-            fields.remove(header::SEC_WEBSOCKET_ACCEPT);
-            (200, Framing::UntilClose)
+        let (n, head) = self.head.take(bytes)?;
+        match head {
+            Some(head) if head.is_interim() => self.outgoing.send_interim(head.status, &head.fields),
+            Some(head) => self.outgoing.send_head(head.status, &head.fields, head.framing),
+            None => {}
         }
-        // RFC 9114 section 4.5: there is no 101
-        101 => return Err(invalid()),
-        status => (status, head.framing),
-    };
-    let length = match framing {
-        Framing::Length(length) => Some(length),
-        Framing::None => head.declared_length,
-        Framing::Chunked | Framing::UntilClose => None,
-    };
-    if let Some(length) = length {
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        Ok(n)
     }
-    if status < 200 {
-        outgoing.send_interim(status, &fields);
-    } else {
-        outgoing.send_head(status, &fields, framing);
-    }
-    Ok(())
 }
 
 impl Duplex for Accepted {
@@ -238,7 +190,7 @@ impl Duplex for Accepted {
         match ready!(incoming.poll_read(context, buffer, limit))? {
             0 if self.outgoing.is_done() => Poll::Ready(Ok(0)),
             // a complete request does not say whether its client is still there
-            0 if !incoming.is_end_told() => self.poll_reset(context).map_ok(|()| 0),
+            0 if !incoming.message().is_end_told() => self.poll_reset(context).map_ok(|()| 0),
             n => Poll::Ready(Ok(n)),
         }
     }
@@ -266,7 +218,7 @@ impl Duplex for Accepted {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut incoming = self.incoming.borrow_mut();
         let more = ready!(incoming.poll_more(context));
-        if more.is_ok() && incoming.is_finished() && !incoming.is_end_told() {
+        if more.is_ok() && incoming.message().is_finished() && !incoming.message().is_end_told() {
             return self.poll_reset(context);
         }
         self.is_reset.set(more.is_err());
@@ -285,9 +237,9 @@ impl Duplex for Accepted {
         let incoming = self.incoming.borrow();
         if self.is_reset.get() {
             Peek::Broken
-        } else if incoming.has_bytes() {
+        } else if !incoming.message().is_empty() {
             Peek::Data
-        } else if incoming.is_finished() && incoming.is_end_told() {
+        } else if incoming.message().is_finished() && incoming.message().is_end_told() {
             Peek::End
         } else {
             Peek::Nothing

@@ -134,18 +134,8 @@ fn state(tables: &Rc<Configuration>, settings: &Settings, client: &ClientInfo) -
         destination: client.destination,
         listener: client.listener.clone(),
         protocol: settings.protocol.name(),
-        proxy: None,
-        hello: None.into(),
-        chosen: None.into(),
         tls: settings.tls.clone(),
-        certificate: None.into(),
-        client_certificates: None.into(),
-        refusal: None.into(),
-        idle_ms: None.into(),
-        lifetime_ms: None.into(),
-        max_requests: None.into(),
-        tables: Rc::downgrade(tables),
-        attachment: None.into(),
+        ..ConnectionState::under(tables)
     })
 }
 

@@ -1,36 +1,26 @@
-//! The receiving half of a request's stream: a head, then DATA and trailers, read as HTTP/1 bytes.
+//! The receiving half of a request's stream: a head, then DATA and trailers, read as HTTP/1 bytes (see [`Http1Bytes`]).
 //!
-//! # How it works
-//! As for HTTP/2: bytes leave in this order, `text` (the head, a chunk's size, the last chunk), then `data`. When both are
-//! empty the next frame is asked for, so that a reader that stops stops its client.
+//! The next frame is asked for when nothing is left to read, so that a reader that stops stops its client.
 
 use std::io;
 use std::task::{ready, Context, Poll};
 
-use bytes::{Buf, Bytes};
 use headgate_wire::http3::FrameKind;
-use headgate_wire::write_chunk_size;
 
 use super::fields::{self, Unusable};
 use super::frames::{Frames, Wrong};
-use headgate_upstream::http2::fields::write_lines;
-use headgate_upstream::http2::incoming::BodyFraming;
+use headgate_upstream::http2::http1_bytes::{read_up_to, BodyFraming, Http1Bytes};
 
 /// See the module.
 pub(super) struct Incoming {
     connection: quinn::Connection,
     frames: Frames,
-    text: Vec<u8>,
-    text_read: usize,
-    data: Bytes,
-    framing: BodyFraming,
+    message: Http1Bytes,
     /// What the head has declared and has not come yet.
     declared_left: Option<u64>,
-    owes_crlf: bool,
     /// The trailer section, as far as it is here.
     trailers: Option<Vec<u8>>,
     max_trailer_bytes: usize,
-    is_ended: bool,
     /// What the stream ends with, once its message has turned out to be malformed.
     wrong: Option<u64>,
 }
@@ -47,15 +37,10 @@ impl Incoming {
         Self {
             connection,
             frames,
-            text: head,
-            text_read: 0,
-            data: Bytes::new(),
-            framing,
+            message: Http1Bytes::new(head, framing),
             declared_left: declared,
-            owes_crlf: false,
             trailers: None,
             max_trailer_bytes,
-            is_ended: framing == BodyFraming::None,
             wrong: None,
         }
     }
@@ -65,24 +50,14 @@ impl Incoming {
         self.wrong
     }
 
-    /// Nothing is ready, and nothing more will come.
-    pub(super) fn is_finished(&self) -> bool {
-        self.is_ended && !self.has_bytes()
-    }
-
-    /// The end is one that a reader must see (a tunnel's), not just that of a message.
-    pub(super) fn is_end_told(&self) -> bool {
-        self.framing == BodyFraming::Raw
-    }
-
-    /// Whether something is here to read.
-    pub(super) fn has_bytes(&self) -> bool {
-        self.text_read < self.text.len() || !self.data.is_empty()
+    /// What of the request is here.
+    pub(super) fn message(&self) -> &Http1Bytes {
+        &self.message
     }
 
     /// Ready when there are bytes, or the message is finished.
     pub(super) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.has_bytes() && !self.is_ended {
+        while self.message.wants_more() {
             if let Err(wrong) = ready!(self.poll_step(context)) {
                 if let Wrong::Stream(code, _) = wrong {
                     self.wrong = Some(code);
@@ -98,7 +73,7 @@ impl Incoming {
             return self.poll_trailers(context);
         }
         if self.frames.has_payload() {
-            self.data = ready!(self.frames.poll_payload(context))?;
+            self.message.put(ready!(self.frames.poll_payload(context))?);
             return Poll::Ready(Ok(()));
         }
         let Some(head) = ready!(self.frames.poll_head(context))? else {
@@ -106,7 +81,7 @@ impl Incoming {
         };
         Poll::Ready(match head.kind {
             FrameKind::Data => self.begin_data(head.length),
-            FrameKind::Headers if self.framing == BodyFraming::Raw => {
+            FrameKind::Headers if self.message.framing() == BodyFraming::Raw => {
                 Err(Wrong::unexpected("a field section in a tunnel"))
             }
             FrameKind::Headers if head.length > self.max_trailer_bytes as u64 => {
@@ -126,12 +101,8 @@ impl Incoming {
                 .checked_sub(length)
                 .ok_or(Wrong::message("a body that is longer than declared"))?;
         }
-        // an empty frame must not look like the last chunk
-        if self.framing == BodyFraming::Chunked && length > 0 {
-            self.restart_text();
-            write_chunk_size(usize::try_from(length).unwrap_or(usize::MAX), &mut self.text);
-            self.owes_crlf = true;
-        }
+        self.message
+            .begin_piece(usize::try_from(length).unwrap_or(usize::MAX));
         Ok(())
     }
 
@@ -154,24 +125,8 @@ impl Incoming {
         if self.declared_left.is_some_and(|left| left > 0) {
             return Err(Wrong::message("a body that is shorter than declared"));
         }
-        if self.framing == BodyFraming::Chunked {
-            self.restart_text();
-            self.text.extend_from_slice(b"0\r\n");
-            if let Some(trailers) = trailers {
-                write_lines(trailers, &mut self.text);
-            }
-            self.text.extend_from_slice(b"\r\n");
-        }
-        self.is_ended = true;
+        self.message.end(trailers);
         Ok(())
-    }
-
-    fn restart_text(&mut self) {
-        self.text.clear();
-        self.text_read = 0;
-        if std::mem::take(&mut self.owes_crlf) {
-            self.text.extend_from_slice(b"\r\n");
-        }
     }
 
     /// Copies what is ready, at most `limit` bytes, to the end of `buffer`; asks for more frames while they are there.
@@ -182,29 +137,10 @@ impl Incoming {
         buffer: &mut Vec<u8>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        let mut left = limit;
-        while left > 0 {
-            match self.poll_more(context) {
-                Poll::Ready(Ok(())) if self.has_bytes() => left -= self.copy(buffer, left),
-                Poll::Ready(Ok(())) => break,
-                // what came before it is read first
-                Poll::Ready(Err(_)) | Poll::Pending if left < limit => break,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(limit - left))
-    }
-
-    fn copy(&mut self, buffer: &mut Vec<u8>, most: usize) -> usize {
-        let text = &self.text[self.text_read..];
-        let of_text = text.len().min(most);
-        buffer.extend_from_slice(&text[..of_text]);
-        self.text_read += of_text;
-        let of_data = self.data.len().min(most - of_text);
-        buffer.extend_from_slice(&self.data[..of_data]);
-        self.data.advance(of_data);
-        of_text + of_data
+        read_up_to(limit, |most| {
+            ready!(self.poll_more(context))?;
+            Poll::Ready(Ok(self.message.copy(buffer, most).0))
+        })
     }
 
     /// Asks the client to send no more of it.

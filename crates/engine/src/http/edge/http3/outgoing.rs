@@ -10,42 +10,25 @@ use std::task::{ready, Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use headgate_wire::http3::{write_frame_header, FrameHead};
-use headgate_wire::{ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head, Lenient};
+use headgate_wire::{Framing, Head};
 use http::HeaderMap;
 use quinn::SendStream;
 use tokio::task::spawn_local;
 
 use super::fields::{frame, write_section};
 use super::frames::varint;
+use headgate_upstream::http2::body_splitter::{BodySplitter, Part};
 use headgate_upstream::http2::fields::to_map;
+use headgate_upstream::http2::outgoing::take_both;
 use headgate_wire::http3::write_status_field;
-
-/// The bytes come from this gateway itself, which has held the peer's to the configured limits.
-const OWN_CHUNKS: ChunkLimits = ChunkLimits {
-    max_extension_bytes: 0,
-    max_trailer_bytes: 1 << 20,
-    is_from_server: false,
-    lenient: Lenient::NONE,
-};
-
-enum BodyState {
-    /// The head is not sent.
-    Head,
-    Done,
-    Length(u64),
-    Chunked(Box<ChunkedDecoder>),
-    /// Until the writer shuts down.
-    Raw,
-}
 
 /// See the module.
 pub(super) struct Outgoing {
     /// Absent once it was given to who sends its rest.
     stream: Option<SendStream>,
-    state: BodyState,
+    /// Absent until the head is sent.
+    body: Option<BodySplitter>,
     pending: Bytes,
-    /// So many of the next bytes are payload of the chunk under way.
-    chunk_left: usize,
     /// So many of the next payload belong to a DATA frame that has begun.
     frame_left: u64,
 }
@@ -54,21 +37,20 @@ impl Outgoing {
     pub(super) fn new(stream: SendStream) -> Self {
         Self {
             stream: Some(stream),
-            state: BodyState::Head,
+            body: None,
             pending: Bytes::new(),
-            chunk_left: 0,
             frame_left: 0,
         }
     }
 
     /// Whether the head is still to come.
     pub(super) fn is_at_head(&self) -> bool {
-        matches!(self.state, BodyState::Head)
+        self.body.is_none()
     }
 
     /// The stream is ended as it should be.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.state, BodyState::Done)
+        self.body.as_ref().is_some_and(BodySplitter::is_done)
     }
 
     /// Sends an interim response, which its client may wait for.
@@ -82,15 +64,13 @@ impl Outgoing {
     pub(super) fn send_head(&mut self, status: u16, fields: &HeaderMap, framing: Framing) {
         let head = section(fields, Some(status));
         self.queue(&head);
-        self.state = match framing {
-            Framing::None | Framing::Length(0) => return self.finish(),
-            Framing::Length(length) => {
-                self.begin_frame(length);
-                BodyState::Length(length)
-            }
-            Framing::Chunked => BodyState::Chunked(Box::new(ChunkedDecoder::new(OWN_CHUNKS))),
-            Framing::UntilClose => BodyState::Raw,
-        };
+        let body = self.body.insert(BodySplitter::new(framing));
+        if body.is_done() {
+            return self.finish();
+        }
+        if let Framing::Length(length) = framing {
+            self.begin_frame(length);
+        }
         // whatever leaves now need not wait for the body
         let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
     }
@@ -131,52 +111,27 @@ impl Outgoing {
 
     /// Takes bytes of the body: how many. Pending if none can leave now.
     pub(super) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut taken = 0;
-        while taken < bytes.len() {
-            match self.poll_step(context, &bytes[taken..]) {
-                Poll::Ready(Ok(n)) => taken += n,
-                Poll::Ready(Err(_)) | Poll::Pending if taken > 0 => break,
-                other => return other,
-            }
-        }
-        Poll::Ready(Ok(taken))
+        take_both(bytes, &[], |bytes| self.poll_step(context, bytes))
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.state {
-            // nothing belongs there
-            BodyState::Done | BodyState::Head => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            BodyState::Raw => self.poll_payload(context, bytes),
-            BodyState::Length(left) => {
-                let left = *left;
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                let n = ready!(self.poll_payload(context, &bytes[..most]))?;
-                match left - n as u64 {
-                    0 => self.finish(),
-                    left => self.state = BodyState::Length(left),
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        Poll::Ready(Ok(match body.next(bytes)? {
+            Part::Payload { len, .. } => {
+                let n = ready!(self.poll_payload(context, &bytes[..len]))?;
+                if self.body.as_mut().is_some_and(|body| body.took(n)) {
+                    self.finish();
                 }
-                Poll::Ready(Ok(n))
+                n
             }
-            BodyState::Chunked(_) if self.chunk_left > 0 => {
-                let most = self.chunk_left.min(bytes.len());
-                let n = ready!(self.poll_payload(context, &bytes[..most]))?;
-                self.chunk_left -= n;
-                Poll::Ready(Ok(n))
+            Part::Framing(n) => n,
+            Part::End(n, trailers) => {
+                self.send_trailers(trailers.as_ref());
+                n
             }
-            BodyState::Chunked(decoder) => match decoder.step(bytes) {
-                Ok(ChunkStep::NeedMore { consumed }) => Poll::Ready(Ok(consumed)),
-                Ok(ChunkStep::Data { consumed_before, len }) => {
-                    self.chunk_left = len;
-                    Poll::Ready(Ok(consumed_before))
-                }
-                Ok(ChunkStep::End { consumed }) => {
-                    let trailers = decoder.take_trailers();
-                    self.send_trailers(trailers.as_ref());
-                    Poll::Ready(Ok(consumed))
-                }
-                Err(error) => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
-            },
-        }
+        }))
     }
 
     /// Sends payload, in the frame that has begun or a new one.
@@ -206,7 +161,9 @@ impl Outgoing {
 
     /// Ends the stream behind what is pending, which may have to wait for the client longer than the writer does.
     fn finish(&mut self) {
-        self.state = BodyState::Done;
+        if let Some(body) = &mut self.body {
+            body.end();
+        }
         let flushed = self.poll_flush(&mut Context::from_waker(Waker::noop()));
         match flushed {
             Poll::Ready(Ok(())) => {
@@ -231,7 +188,7 @@ impl Outgoing {
 
     /// The writer has no more: the end of a tunnel.
     pub(super) fn shut(&mut self) {
-        if let BodyState::Raw = self.state {
+        if self.body.as_ref().is_some_and(BodySplitter::is_raw) {
             self.finish();
         }
     }

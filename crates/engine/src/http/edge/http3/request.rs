@@ -19,7 +19,7 @@ use crate::http::connection::serve_once;
 use crate::http::edge::request_text::render;
 use crate::state::admission::Counted;
 use crate::state::connection::Connection;
-use crate::state::refusal::{log_refusal, Refusal};
+use crate::state::refusal::{note_refusal, Refusal};
 use crate::state::Shared;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
@@ -43,15 +43,7 @@ pub(super) struct Carrier {
 impl Carrier {
     /// Counts and logs what is not served.
     pub(super) fn log(&self, refusal: &Refusal) {
-        let shared = &self.shared;
-        refusal.count(&shared.metrics);
-        log_refusal(
-            &shared.tables(),
-            shared,
-            &self.client,
-            (refusal, ""),
-            shared.clock.tick(),
-        );
+        note_refusal(&self.shared, &self.client, refusal);
     }
 }
 
