@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +26,7 @@ from headgate.agent.state import FolderTaken, StateFolder, plain, snapshot_of
 from headgate.config.errors import ConfigError
 from headgate.control import agent_messages as messages
 from headgate.control import resource_memory
-from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed
+from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.signals import SUPERVISORS
 from headgate.stores import Revision, Snapshot, Store, StoreError, open_store
 from headgate.worker.loop import Loop
@@ -47,8 +45,7 @@ class CannotServe(Exception):
 
 def main() -> NoReturn:
     """The whole life of the process."""
-    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR), messages.TO_AGENT)
-    os.set_inheritable(CHANNEL_DESCRIPTOR, False)
+    channel = Channel.inherited(messages.TO_AGENT)
     try:
         start, descriptors = channel.receive()
         assert isinstance(start, messages.AgentStart), "which always comes first"

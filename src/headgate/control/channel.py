@@ -25,6 +25,12 @@ class Channel:
     def __init__(self, end: socket.socket, kinds: MessageKinds) -> None:
         self.socket, self._kinds = end, kinds
 
+    @classmethod
+    def inherited(cls, kinds: MessageKinds) -> "Channel":
+        """The end that this process was started with; processes that it starts do not get it."""
+        os.set_inheritable(CHANNEL_DESCRIPTOR, False)
+        return cls(socket.socket(fileno=CHANNEL_DESCRIPTOR), kinds)
+
     def fileno(self) -> int:
         """The descriptor to watch for messages."""
         return self.socket.fileno()

@@ -13,14 +13,13 @@ import logging
 import os
 import resource
 import signal
-import socket
 import sys
 from typing import Any, NoReturn, cast
 
 from headgate import _core, log
 from headgate.control import memory
 from headgate.control import monitor_messages as messages
-from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed
+from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.signals import SUPERVISORS
 from headgate.monitor.checker import Probe
 from headgate.monitor.judge import State
@@ -35,8 +34,7 @@ logger = logging.getLogger("headgate.monitor")
 
 def main() -> NoReturn:
     """The whole life of the process."""
-    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR), messages.TO_MONITOR)
-    os.set_inheritable(CHANNEL_DESCRIPTOR, False)
+    channel = Channel.inherited(messages.TO_MONITOR)
     try:
         start, descriptors = channel.receive()
         assert isinstance(start, messages.MonitorStart), "which always comes first"

@@ -13,51 +13,29 @@ not. The sockets of the Admin API are held here too: a caller waits while the ag
 
 import logging
 import os
-import signal
-import socket
-import time
 from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
-from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.commands import GetStatus
-from headgate.control.reactor import Timer
-from headgate.control.records import Message, MessageError
+from headgate.control.reactor import Reactor
+from headgate.control.records import Message
 from headgate.control.resource_messages import NodeSettings, ResourcesLent, SecretFiles
-from headgate.supervisor.backoff import exits_in_a_row, restart_delay_s
 from headgate.supervisor.listeners import BindError
 from headgate.supervisor.proposals import POSTPONED, Proposals
 from headgate.supervisor.resources import Held
-from headgate.supervisor.spawn import spawn
+from headgate.supervisor.side_process import SideProcess
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Generation, WorkerProcess
-
-MODULE = "headgate.agent"
-KILL_AFTER_S = 5.0
 
 log = logging.getLogger("headgate.supervisor")
 
 
-class AgentProcess:
-    """One agent process, and the means to talk to it and to end it."""
+class AgentProcess(SideProcess):
+    """One agent, which works with these settings."""
 
-    def __init__(self, settings: NodeSettings, exits: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self.process = spawn(MODULE, [], theirs, ours)
-        ours.setblocking(False)
-        self.channel = Channel(ours, messages.FROM_AGENT)
-        self.settings, self.exits = settings, exits
-        self.started = time.monotonic()
-        self.error: str | None = None
-        self.kill: Timer | None = None
-
-    def send(self, message: Message, descriptors: list[int] | None = None) -> None:
-        """Sends a message; one that has exited does not get it, which its exit will show."""
-        try:
-            self.channel.send(message, descriptors)
-        except (ChannelClosed, BlockingIOError):
-            pass
+    def __init__(self, reactor: Reactor, settings: NodeSettings, exits: int) -> None:
+        super().__init__(reactor, "headgate.agent", messages.FROM_AGENT, exits)
+        self.settings = settings
 
 
 class Agents:
@@ -131,11 +109,10 @@ class Agents:
             listeners, descriptors = state.open_admin(settings.listen)
         except BindError as error:
             return self._fail_waiting(str(error))
-        agent = self._agent = AgentProcess(settings, exits)
+        agent = self._agent = AgentProcess(state.reactor, settings, exits)
         self._all.append(agent)
-        state.agent = agent.process.pid
-        state.reactor.watch(agent.channel, lambda: self._on_readable(agent))
-        state.reactor.watch(agent.process.pidfd, lambda: self._on_exit(agent))
+        state.agent = agent.pid
+        agent.watch(lambda: self._on_readable(agent), lambda: self._on_exit(agent))
         is_restarted = bool(state.resources) and self._held_settings == settings
         if is_restarted and state.resources:
             descriptors = [*descriptors, state.resources.descriptor]
@@ -160,22 +137,13 @@ class Agents:
             return
         self._proposals.agent_left()
         self._agent = None
-        agent.process.signal(signal.SIGTERM)
-        agent.kill = self._state.reactor.call_later(
-            KILL_AFTER_S, lambda: agent.process.signal(signal.SIGKILL)
-        )
+        agent.terminate()
 
     def _on_readable(self, agent: AgentProcess) -> None:
-        try:
-            message, descriptors = agent.channel.receive()
-        except BlockingIOError:
+        received = agent.receive()
+        if received is None:
             return
-        except (ChannelClosed, MessageError) as error:
-            self._state.reactor.unwatch(agent.channel)
-            if isinstance(error, MessageError):
-                log.error("invalid message from the agent: %s", error)
-                agent.process.signal(signal.SIGKILL)
-            return
+        message, descriptors = received
         if agent is self._agent:
             self._on_message(agent, message, descriptors)
             return
@@ -219,15 +187,15 @@ class Agents:
 
     def _on_exit(self, agent: AgentProcess) -> None:
         state = self._state
-        self._read_last_messages(agent)
-        state.reactor.unwatch(agent.process.pidfd)
-        state.reactor.unwatch(agent.channel)
-        if agent.kill:
-            agent.kill.cancel()
-        agent.channel.close()
-        status = agent.process.reap()
+        for message, descriptors in agent.last_messages():
+            if agent is self._agent and not self._is_stopping:
+                self._on_message(agent, message, descriptors)
+            else:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+        status = agent.reap()
         self._all.remove(agent)
-        if state.agent == agent.process.pid:
+        if state.agent == agent.pid:
             state.agent = None
         if agent is self._agent:
             self._agent = None
@@ -235,31 +203,15 @@ class Agents:
             self._restart_later(agent, status)
         state.agent_left()
 
-    def _read_last_messages(self, agent: AgentProcess) -> None:
-        while True:
-            try:
-                message, descriptors = agent.channel.receive()
-            except (OSError, ValueError):
-                return
-            if agent is self._agent and not self._is_stopping:
-                self._on_message(agent, message, descriptors)
-            else:
-                for descriptor in descriptors:
-                    os.close(descriptor)
-
     def _restart_later(self, agent: AgentProcess, status: int) -> None:
         if self._is_stopping or agent.settings != self._wanted:
             return
-        exits = exits_in_a_row(agent.exits, time.monotonic() - agent.started)
-        delay_s = restart_delay_s(exits)
-        cause = agent.error or (f"killed by signal {-status}" if status < 0 else f"with status {status}")
-        log.error("agent exited: %s", cause, extra={"exits": exits, "restart_in_s": round(delay_s, 2)})
 
-        def restart() -> None:
+        def restart(exits: int) -> None:
             if not self._is_stopping and self._agent is None and self._wanted == agent.settings:
                 self._start(agent.settings, exits)
 
-        self._state.reactor.call_later(delay_s, restart)
+        agent.replace_later(status, restart)
 
     def _send(self, worker: WorkerProcess, held: Held) -> None:
         worker.resources = held.number

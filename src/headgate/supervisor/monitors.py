@@ -8,46 +8,17 @@ no server is left out for ever by what nobody looks at any more.
 
 import logging
 import os
-import signal
-import socket
-import time
 
 from headgate.control import monitor_messages as messages
-from headgate.control.channel import Channel, ChannelClosed
-from headgate.control.reactor import Timer
-from headgate.control.records import Message, MessageError
-from headgate.supervisor.backoff import exits_in_a_row, restart_delay_s
-from headgate.supervisor.spawn import spawn
+from headgate.supervisor.side_process import SideProcess
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Watched
 
 MODULE = "headgate.monitor"
-KILL_AFTER_S = 5.0
 FORGOTTEN_AFTER_EXITS = 5
 """In a row, after which states are no longer believed."""
 
 log = logging.getLogger("headgate.supervisor")
-
-
-class MonitorProcess:
-    """One monitor, and the means to talk to it and to end it."""
-
-    def __init__(self, exits: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self.process = spawn(MODULE, [], theirs, ours)
-        ours.setblocking(False)
-        self.channel = Channel(ours, messages.FROM_MONITOR)
-        self.exits = exits
-        self.started = time.monotonic()
-        self.kill: Timer | None = None
-
-    def send(self, message: Message, descriptors: list[int]) -> None:
-        """Sends a message; one that has exited does not get it, which its exit will show."""
-        try:
-            self.channel.send(message, descriptors)
-        except (ChannelClosed, BlockingIOError):
-            pass
 
 
 class Monitors:
@@ -55,8 +26,8 @@ class Monitors:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._monitor: MonitorProcess | None = None
-        self._all: list[MonitorProcess] = []
+        self._monitor: SideProcess | None = None
+        self._all: list[SideProcess] = []
         self._wanted: Watched | None = None
         self._former: Watched | None = None
         """What was watched last, before nothing was."""
@@ -96,16 +67,15 @@ class Monitors:
 
     def _start(self, exits: int) -> None:
         state, run = self._state, self._state.settings
-        monitor = self._monitor = MonitorProcess(exits)
+        monitor = self._monitor = SideProcess(state.reactor, MODULE, messages.FROM_MONITOR, exits)
         self._all.append(monitor)
-        state.monitor = monitor.process.pid
-        state.reactor.watch(monitor.channel, lambda: self._on_readable(monitor))
-        state.reactor.watch(monitor.process.pidfd, lambda: self._on_exit(monitor))
+        state.monitor = monitor.pid
+        monitor.watch(lambda: self._on_readable(monitor), lambda: self._on_exit(monitor))
         start = messages.MonitorStart(
             user=run.user, group=run.group, log_format=run.log_format, log_level=run.log_level
         )
         memory = state.metrics.memory_for()
-        state.metrics.counts_in(monitor.process.pid, memory)
+        state.metrics.counts_in(monitor.pid, memory)
         monitor.send(start, [state.zone.descriptor, memory])
         os.close(memory)
         if self._wanted:
@@ -113,38 +83,23 @@ class Monitors:
 
     def _end(self) -> None:
         monitor, self._monitor = self._monitor, None
-        if monitor is None:
-            return
-        monitor.process.signal(signal.SIGTERM)
-        monitor.kill = self._state.reactor.call_later(
-            KILL_AFTER_S, lambda: monitor.process.signal(signal.SIGKILL)
-        )
+        if monitor is not None:
+            monitor.terminate()
 
-    def _on_readable(self, monitor: MonitorProcess) -> None:
-        try:
-            message, _ = monitor.channel.receive()
-        except BlockingIOError:
+    def _on_readable(self, monitor: SideProcess) -> None:
+        received = monitor.receive()
+        if received is None:
             return
-        except (ChannelClosed, MessageError) as error:
-            self._state.reactor.unwatch(monitor.channel)
-            if isinstance(error, MessageError):
-                log.error("invalid message from the monitor: %s", error)
-                monitor.process.signal(signal.SIGKILL)
-            return
+        message, _ = received
         if isinstance(message, messages.ServerChanged) and monitor is self._monitor:
             self._state.tell_server_state(message.upstream, message.server, message.state, message.reason)
 
-    def _on_exit(self, monitor: MonitorProcess) -> None:
+    def _on_exit(self, monitor: SideProcess) -> None:
         state = self._state
-        state.reactor.unwatch(monitor.process.pidfd)
-        state.reactor.unwatch(monitor.channel)
-        if monitor.kill:
-            monitor.kill.cancel()
-        monitor.channel.close()
-        status = monitor.process.reap()
-        state.metrics.no_longer_counts(monitor.process.pid)
+        status = monitor.reap()
+        state.metrics.no_longer_counts(monitor.pid)
         self._all.remove(monitor)
-        if state.monitor == monitor.process.pid:
+        if state.monitor == monitor.pid:
             state.monitor = None
         if monitor is self._monitor:
             self._monitor = None
@@ -157,17 +112,11 @@ class Monitors:
         if watched := self._wanted or self._former:
             self._state.zone.forget_checks(watched.servers())
 
-    def _restart_later(self, monitor: MonitorProcess, status: int) -> None:
-        exits = exits_in_a_row(monitor.exits, time.monotonic() - monitor.started)
-        delay_s = restart_delay_s(exits)
-        cause = f"killed by signal {-status}" if status < 0 else f"with status {status}"
-        log.error("monitor exited: %s", cause, extra={"exits": exits, "restart_in_s": round(delay_s, 2)})
-        if exits == FORGOTTEN_AFTER_EXITS:
-            log.error("servers are judged by their responses only until a monitor stays alive")
-            self._forget()
-
-        def restart() -> None:
+    def _restart_later(self, monitor: SideProcess, status: int) -> None:
+        def restart(exits: int) -> None:
             if not self._is_stopping and self._monitor is None and self._wanted:
                 self._start(exits)
 
-        self._state.reactor.call_later(delay_s, restart)
+        if monitor.replace_later(status, restart) == FORGOTTEN_AFTER_EXITS:
+            log.error("servers are judged by their responses only until a monitor stays alive")
+            self._forget()

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from headgate import _core, log
 from headgate.config.errors import ConfigError
-from headgate.control.channel import CHANNEL_DESCRIPTOR, Channel, ChannelClosed
+from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.messages import TO_WORKER, Failed, Start
 from headgate.control.records import MessageError
 from headgate.metrics import OF_PROCESS
@@ -40,8 +39,7 @@ class StartFailed(Exception):
 def run(serve: Serve) -> NoReturn:
     """The whole life of the process; exit code 0 after a stop, 1 or 2 when it could not start."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    channel = Channel(socket.socket(fileno=CHANNEL_DESCRIPTOR), TO_WORKER)
-    os.set_inheritable(CHANNEL_DESCRIPTOR, False)
+    channel = Channel.inherited(TO_WORKER)
     try:
         message, descriptors = channel.receive()
     except ChannelClosed:
