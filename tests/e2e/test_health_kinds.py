@@ -19,8 +19,12 @@ Talk = Callable[[socket.socket], None]
 
 @contextlib.contextmanager
 def talking(talk: Talk) -> Iterator[str]:
-    """A server that does this with each connection; gives its address."""
+    """A server that does this with each connection, all at once; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            talk(connection)
 
     def accept() -> None:
         while True:
@@ -28,8 +32,7 @@ def talking(talk: Talk) -> Iterator[str]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection, contextlib.suppress(OSError):
-                talk(connection)
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()

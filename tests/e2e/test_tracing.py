@@ -181,7 +181,7 @@ from headgate import Gateway
 gate = Gateway()
 gate.listen(LISTEN)
 gate.tracing(COLLECTOR, sample=1)
-app = gate.upstream("app", DEAD, ORIGIN)
+app = gate.upstream("app", {"address": DEAD, "max_fails": 0}, ORIGIN)  # tried again after the kit's probe
 
 @gate.route("/*", to=app)
 def look(request):

@@ -135,6 +135,7 @@ impl Head {
     }
 
     /// Removes the field lines, given as name and value, that `keeps` says no to.
+    #[inline]
     pub fn retain(&mut self, mut keeps: impl FnMut(&[u8], &[u8]) -> bool) {
         for at in 0..self.fields.len() {
             let field = &self.fields[at];

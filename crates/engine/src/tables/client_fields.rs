@@ -50,7 +50,6 @@ pub(crate) struct ClientFields {
     guarded: GuardedNames,
     /// Those of them that clients never send.
     identity: GuardedNames,
-    has_identity: bool,
     underscores: UnderscoreHeaders,
 }
 
@@ -70,7 +69,6 @@ impl ClientFields {
         let others = FIELDS.into_iter().chain(request_id_header.map(str::as_bytes));
         Self {
             guarded: GuardedNames::new(others.chain(identity.iter().copied())),
-            has_identity: !identity.is_empty(),
             identity: GuardedNames::new(identity),
             underscores,
         }
@@ -78,27 +76,23 @@ impl ClientFields {
 
     /// Removes what the client must not set.
     pub(crate) fn strip(&self, head: &mut Head) {
-        head.hide_lookalikes(&self.guarded);
-        if head.iter().any(|(name, _)| is_like_forwarded(name)) {
-            head.retain(|name, _| !is_like_forwarded(name));
-        }
-        if head.get(HTTPOXY).is_some() {
-            head.remove(HTTPOXY);
-        }
-        if self.has_identity {
-            head.retain(|name, _| !self.identity.has(name));
-        }
-        if self.underscores == UnderscoreHeaders::Drop {
-            head.retain(|name, _| !name.contains(&b'_'));
-        }
+        head.retain(|name, _| {
+            !(self.guarded.has_lookalike(name)
+                || is_like_forwarded(name)
+                || name.eq_ignore_ascii_case(HTTPOXY)
+                || self.identity.has(name)
+                || self.underscores == UnderscoreHeaders::Drop && name.contains(&b'_'))
+        });
     }
 
     /// Removes from trailers what only the gateway may say: a server could merge them into the head.
     pub(crate) fn strip_trailers(&self, trailers: &mut Head) {
-        trailers.hide_lookalikes(&self.guarded);
-        let keeps = |name: &[u8]| !(self.guarded.has(name) || name.eq_ignore_ascii_case(HTTPOXY));
-        let may_underscore = self.underscores == UnderscoreHeaders::Keep;
-        trailers.retain(|name, _| keeps(name) && (may_underscore || !name.contains(&b'_')));
+        trailers.retain(|name, _| {
+            !(self.guarded.has_lookalike(name)
+                || self.guarded.has(name)
+                || name.eq_ignore_ascii_case(HTTPOXY)
+                || self.underscores != UnderscoreHeaders::Keep && name.contains(&b'_'))
+        });
     }
 
     /// Whether a request is refused for the names of its fields.
