@@ -1,13 +1,15 @@
 """Admin write to effect: how long a PUT takes until every worker serves the change, with few routes and with many.
 
-    python bench/control.py [--routes 0 10000] [--writes 200] [--workers 2]
+    python bench/control.py [--stores SQLite etcd ...] [--routes 0 10000] [--writes 200] [--workers 2]
 
 Each write changes one route; the response comes when every worker has applied it, which kept connections to the
 gateway then confirm. Times are those of the whole request, on one connection to a Unix socket. On a machine that does
 other things too, the processors' time that the gateway's processes take for a write says more than the clock does.
+The servers run beside it on the same disk, and wait for it at every write (`fsync`).
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -21,8 +23,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
+
+from e2e.kit.services import EtcdServer, PostgresServer, RedisServer  # noqa: E402
+
 HEADGATE = Path(os.environ.get("HEADGATE_COMMAND") or Path(sys.executable).parent / "headgate")
 CONNECTIONS = 8
+STORES: dict[str, tuple[Any, str]] = {
+    "files": (None, "files:{folder}/conf.d"),
+    "SQLite": (None, "sqlite://{folder}/state/config.db"),
+    "Redis": (RedisServer, "redis://127.0.0.1:{port}/0"),
+    "etcd": (EtcdServer, "etcd://127.0.0.1:{port}/headgate"),
+    "PostgreSQL": (
+        lambda folder: PostgresServer(folder, is_durable=True),
+        "postgresql://gate@127.0.0.1:{port}/postgres",
+    ),
+}
 
 
 class Unix(http.client.HTTPConnection):
@@ -53,14 +70,18 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def measure(routes: int, writes: int, workers: int) -> dict[str, float]:
+def measure(store: str, routes: int, writes: int, workers: int) -> dict[str, float]:
     """Milliseconds of writes with that many routes in the store."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder, port = Path(name), free_port()
+        kind, url = STORES[store]
+        server = stack.enter_context(kind(folder)) if kind else None
+        (folder / "conf.d").mkdir()
         configuration = {
             "listeners": f"127.0.0.1:{port}",
             "admin": f"unix:{folder}/admin.sock",
             "state_folder": str(folder / "state"),
+            "store": url.format(folder=folder, port=server and server.port),
             "routes": [{"path": "/", "respond": "here"}],
         }
         (folder / "gate.json").write_text(json.dumps(configuration))
@@ -128,19 +149,24 @@ def children(pid: int) -> list[int]:
 
 
 def main() -> None:
-    """Prints a line of Markdown for each number of routes."""
+    """Prints a line of Markdown for each store and number of routes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
     parser.add_argument("--routes", type=int, nargs="+", default=[0, 10_000])
     parser.add_argument("--writes", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     columns = ("median", "p95", "longest", "agent", "supervisor", "workers")
-    print(f"| routes | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
-    for routes in given.routes:
-        found = measure(routes, given.writes, given.workers)
-        print(f"| {routes} | {' | '.join(f'{found[key]:.1f} ms' for key in columns)} |")
+    print(f"| store | routes | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
+    for store in given.stores:
+        for routes in given.routes:
+            found = measure(store, routes, given.writes, given.workers)
+            print(
+                f"| {store} | {routes} | {' | '.join(f'{found[key]:.1f} ms' for key in columns)} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from headgate.agent.configuration import Base, Built
@@ -21,7 +20,6 @@ from headgate.agent.state import StateFolder, plain
 from headgate.config.errors import ConfigError
 from headgate.control.commands import Status
 from headgate.stores import (
-    Changes,
     Key,
     Resource,
     Snapshot,
@@ -94,11 +92,11 @@ class Follower:
         since = self.newest.revision if self.newest.revision.epoch else None
         async for update in self.store.watch(since):
             async with self._lock:
-                if isinstance(update, Changes):
-                    if update.revision.number <= self.newest.revision.number:
-                        continue  # our own
-                    update = update.applied_to(self.newest)
-                await self._take(update)
+                if isinstance(update, Snapshot):
+                    await self._take(update)
+                elif update.revision.number > self.newest.revision.number:  # or it is our own
+                    changed = {change.key for change in update.changes}
+                    await self._take(update.applied_to(self.newest), changed)
 
     async def write(self, decide: Decide, *, is_trial: bool = False) -> Written:
         """Writes what `decide` says, and has it applied in every worker.
@@ -126,7 +124,8 @@ class Follower:
         if not is_change(before, transaction):
             return Written(before, None)
         after = _after(before, transaction, before.revision.number + 1)
-        built, needs_workers = await self._prepare(after, {write.key for write in transaction.writes})
+        changed = self._differing(after, {write.key for write in transaction.writes})
+        built, needs_workers = await self._prepare(after, changed, is_own=True)
         if is_trial:
             self._link.withdraw()
             return Written(built.snapshot, None)
@@ -147,7 +146,8 @@ class Follower:
         except BaseException:
             self._link.withdraw()
             raise
-        after = _after(before, transaction, revision.number)
+        if revision.number != before.revision.number + 1:  # others count in the same store
+            after = _after(before, transaction, revision.number)
         built = replace(built, snapshot=Snapshot(revision, after.resources))
         self.newest = built.snapshot
         try:
@@ -159,16 +159,18 @@ class Follower:
         self._applied(built)
         return Written(built.snapshot, generation)
 
-    async def _take(self, snapshot: Snapshot) -> None:
-        """Applies what is in the store, if it can be."""
+    async def _take(self, snapshot: Snapshot, changed: set[Key] | None = None) -> None:
+        """Applies what is in the store, if it can be; `changed` are the keys in which it may differ from before."""
         if snapshot.revision == self.newest.revision and not self.not_applied:
             return
+        changed = self._differing(snapshot, changed)
         self.newest = snapshot
-        if snapshot.resources == self.in_force.snapshot.resources:
+        before = self.in_force.snapshot.resources
+        if all(before.get(key) == snapshot.resources.get(key) for key in changed):
             self.not_applied = None
             return
         try:
-            built, _ = await self._prepare(snapshot)
+            built, _ = await self._prepare(snapshot, changed, is_own=False)
             await self._link.accept()
         except StoreUnavailable:
             return  # this agent is about to be replaced
@@ -183,14 +185,18 @@ class Follower:
             return
         self._applied(built)
 
-    async def _prepare(self, snapshot: Snapshot, changed: set[Key] | None = None) -> tuple[Built, bool]:
-        """Has it made ready, and gives whether only new workers can serve it; `changed` may differ from what is stored.
+    def _differing(self, snapshot: Snapshot, changed: set[Key] | None) -> set[Key]:
+        """The keys in which a snapshot may differ from the one in force; `changed`: from the newest one."""
+        if changed is not None and self.newest is self.in_force.snapshot:
+            return changed
+        return differing(self.in_force.snapshot, snapshot)
+
+    async def _prepare(self, snapshot: Snapshot, changed: set[Key], *, is_own: bool) -> tuple[Built, bool]:
+        """Has it made ready, and gives whether only new workers can serve it; `changed` may differ from those in force.
 
         What is more than a difference, or is refused, is built whole: that says best what is wrong.
         """
-        in_force, is_own = self.in_force, changed is not None
-        if changed is None or self.newest is not in_force.snapshot:
-            changed = differing(in_force.snapshot, snapshot)
+        in_force = self.in_force
         if (built := self._base.differing(in_force, snapshot, changed)) and built.difference:
             try:
                 if await self._link.prepare_difference(built.loaded, built.label, built.difference):
@@ -274,11 +280,11 @@ def is_change(snapshot: Snapshot, transaction: Transaction) -> bool:
 
 def _after(snapshot: Snapshot, transaction: Transaction, number: int) -> Snapshot:
     """A snapshot after a transaction that has made the revision of this number."""
-    resources: dict[Key, Resource] = dict(snapshot.resources)
+    changed: dict[Key, Resource | None] = {}
     for write in transaction.writes:
-        found = resources.get(write.key)
+        found = snapshot.resources.get(write.key)
         if write.document is None:
-            resources.pop(write.key, None)
+            changed[write.key] = None
         elif found is None or found.document != write.document:
-            resources[write.key] = Resource(write.key, write.document, number)
-    return Snapshot(snapshot.revision, MappingProxyType(resources))
+            changed[write.key] = Resource(write.key, write.document, number)
+    return snapshot.changed(snapshot.revision, changed)

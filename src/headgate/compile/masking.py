@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, SecretBytes, SecretStr
@@ -11,7 +12,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from headgate.config.hooks import PluginConfig
 from headgate.config.model import GatewayConfig
 from headgate.config.resources import KINDS
-from headgate.config.secretive import choices, is_secretive, without_secrets
+from headgate.config.secretive import choices, contains, is_secret, is_secretive, without_secrets
 from headgate.config.secrets import MASK, is_reference
 
 from .plugin_names import reference_of
@@ -104,10 +105,23 @@ def _masked(annotation: Any, value: Any) -> Any:
 
 
 def _of_field(model: type[BaseModel], key: str, value: Any) -> Any:
-    for name, field in model.model_fields.items():
-        if key in (name, field.alias):
-            return _masked(field.annotation, value)
-    return _without_secrets(value)
+    fields = _hiding_fields(model)
+    return _masked(fields[key], value) if key in fields else _without_secrets(value)
+
+
+@cache
+def _hiding_fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The types of those fields, by name and alias, in which a secret may stand; most fields are none of them."""
+    return {
+        key: field.annotation
+        for name, field in model.model_fields.items()
+        for key in (name, field.alias)
+        if key is not None and contains(field.annotation, _may_hide)
+    }
+
+
+def _may_hide(choice: Any) -> bool:
+    return is_secret(choice) or (isinstance(choice, type) and issubclass(choice, PluginConfig))
 
 
 def _without_secrets(value: Any) -> Any:

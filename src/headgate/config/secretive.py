@@ -34,17 +34,27 @@ def choices(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def is_secretive(annotation: Any, seen: set[Any] | None = None) -> bool:
+def is_secretive(annotation: Any) -> bool:
     """Whether a secret may stand somewhere in a value of this type."""
+    return contains(annotation, is_secret)
+
+
+def is_secret(choice: Any) -> bool:
+    """Whether a type is of secrets themselves."""
+    return choice in (SecretStr, SecretBytes)
+
+
+def contains(annotation: Any, is_it: Callable[[Any], bool], seen: set[Any] | None = None) -> bool:
+    """Whether a value of this type may have one of certain types somewhere in it."""
     seen = set() if seen is None else seen
     for choice in choices(annotation):
-        if choice in (SecretStr, SecretBytes):
+        if is_it(choice):
             return True
         if isinstance(choice, type) and issubclass(choice, BaseModel) and choice not in seen:
             seen.add(choice)
-            if any(is_secretive(field.annotation, seen) for field in choice.model_fields.values()):
+            if any(contains(field.annotation, is_it, seen) for field in choice.model_fields.values()):
                 return True
-        if any(is_secretive(one, seen) for one in get_args(choice) if one is not Ellipsis):
+        if any(contains(one, is_it, seen) for one in get_args(choice) if one is not Ellipsis):
             return True
     return False
 

@@ -91,6 +91,20 @@ class Snapshot:
         found = {key.name: one.document for key, one in self.resources.items() if key.kind == kind}
         return dict(sorted(found.items()))
 
+    def changed(self, revision: Revision, resources: Mapping[Key, Resource | None]) -> "Snapshot":
+        """The snapshot of a later revision, in which these keys hold other resources, or none.
+
+        Costs as little as a copy of the table, in which no key is hashed again.
+        """
+        known = self.resources
+        found = known.copy() if isinstance(known, MappingProxyType | dict) else dict(known)
+        for key, resource in resources.items():
+            if resource is None:
+                found.pop(key, None)
+            else:
+                found[key] = resource
+        return Snapshot(revision, MappingProxyType(found))
+
     def changes_to(self, newer: "Snapshot") -> "Changes":
         """What makes the newer snapshot of this one: only what differs, so only that need be built anew."""
         gone = [
@@ -122,13 +136,13 @@ class Changes:
 
     def applied_to(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot that they make of an earlier one."""
-        resources = dict(snapshot.resources)
-        for change in self.changes:
-            if change.document is None:
-                resources.pop(change.key, None)
-            else:
-                resources[change.key] = Resource(change.key, change.document, change.revision)
-        return Snapshot(self.revision, MappingProxyType(resources))
+        return snapshot.changed(
+            self.revision,
+            {
+                one.key: None if one.document is None else Resource(one.key, one.document, one.revision)
+                for one in self.changes
+            },
+        )
 
 
 Update = Changes | Snapshot

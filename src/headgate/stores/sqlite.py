@@ -107,9 +107,14 @@ class SqliteStore(WatchedStore):
         """See `WatchedStore`."""
         if self._poller is None:
             await self._run(lambda connection: None)
-            self._events = FolderEvents(lambda _: self.wake())
+            self._events = FolderEvents(self._on_events)
             self._events.watch([self.path.parent])
             self._poller = asyncio.create_task(self._poll())
+
+    def _on_events(self, paths: set[Path] | None) -> None:
+        """Wakes the watch for the store's own files: others may lie in the same folder, and be written as often."""
+        if paths is None or any(path.name.startswith(self.path.name) for path in paths):
+            self.wake()
 
     async def _poll(self) -> None:
         """Wakes the watch when another connection has written, also where the kernel gave no event."""
