@@ -11,21 +11,33 @@ pub const OWN_HEADS: HeadLimits = HeadLimits {
     lenient: Lenient::NONE,
 };
 
-/// The visible fields of a head. `None` for a field that HTTP/2 cannot carry.
-pub fn to_map(head: &Head, more: usize) -> Option<HeaderMap> {
+/// Room for what callers add.
+const MORE_FIELDS: usize = 3;
+
+/// The visible fields of a head, and a Content-Length. `None` for a field that HTTP/2 cannot carry.
+pub fn to_map(head: &Head, length: Option<u64>) -> Option<HeaderMap> {
     let (mut count, mut values) = (0, Vec::with_capacity(head.len_hint()));
     for (_, value) in head.iter() {
         count += 1;
         values.extend_from_slice(value);
     }
+    if let Some(length) = length {
+        values.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    }
     // all values share one allocation
     let mut values = Bytes::from(values);
-    let mut map = HeaderMap::with_capacity(count + more);
+    let mut map = HeaderMap::with_capacity(count + MORE_FIELDS);
     for (name, value) in head.iter() {
         // lower-cased on the way (RFC 9113 section 8.2.1)
         let name = HeaderName::from_bytes(name).ok()?;
         let value = HeaderValue::from_maybe_shared(values.split_to(value.len())).ok()?;
         map.append(name, value);
+    }
+    if length.is_some() {
+        map.insert(
+            header::CONTENT_LENGTH,
+            HeaderValue::from_maybe_shared(values).ok()?,
+        );
     }
     Some(map)
 }

@@ -113,7 +113,7 @@ impl Outgoing {
 
     fn finish(&mut self, trailers: Option<&Head>) -> io::Result<()> {
         self.body.end();
-        let sent = match trailers.and_then(|trailers| to_map(trailers, 0)) {
+        let sent = match trailers.and_then(|trailers| to_map(trailers, None)) {
             Some(trailers) => self.stream.send_trailers(trailers),
             None => self.stream.send_data(Bytes::new(), true),
         };

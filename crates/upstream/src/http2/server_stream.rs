@@ -215,10 +215,11 @@ fn request_of(head: &RequestHead, scheme: &Scheme) -> io::Result<Request<()>> {
         .path_and_query(path)
         .build()
         .map_err(|_| invalid())?;
-    let mut fields = to_map(&head.head, 3).ok_or_else(invalid)?;
-    if let Framing::Length(length) = head.framing {
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
+    let length = match head.framing {
+        Framing::Length(length) => Some(length),
+        _ => None,
+    };
+    let mut fields = to_map(&head.head, length).ok_or_else(invalid)?;
     if head.te_trailers {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }

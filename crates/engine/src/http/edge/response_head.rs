@@ -4,7 +4,7 @@ use std::io;
 
 use headgate_upstream::http2::fields::{to_map, OWN_HEADS};
 use headgate_wire::{parse_response, Framing, Parsed, ResponseHead};
-use http::{header, HeaderMap, HeaderValue};
+use http::{header, HeaderMap};
 
 /// Takes the text of heads, interim ones too, in whatever pieces it comes.
 pub(super) struct ResponseHeadReader {
@@ -66,13 +66,9 @@ impl ResponseHeadReader {
 }
 
 fn translated(head: &ResponseHead, is_connect: bool) -> Option<FieldHead> {
-    let mut fields = to_map(&head.head, 1)?;
     let (status, framing) = match head.status {
-        // RFC 8441 section 5.1, RFC 9220 section 3: a tunnel begins with a 200; what proved the upgrade is of HTTP/1 only
-        101 if is_connect => {
-            fields.remove(header::SEC_WEBSOCKET_ACCEPT);
-            (200, Framing::UntilClose)
-        }
+        // RFC 8441 section 5.1, RFC 9220 section 3: a tunnel begins with a 200
+        101 if is_connect => (200, Framing::UntilClose),
         // RFC 9113 section 8.6, RFC 9114 section 4.5: there is no 101
         101 => return None,
         status => (status, head.framing),
@@ -82,8 +78,10 @@ fn translated(head: &ResponseHead, is_connect: bool) -> Option<FieldHead> {
         Framing::None => head.declared_length,
         Framing::Chunked | Framing::UntilClose => None,
     };
-    if let Some(length) = length {
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    let mut fields = to_map(&head.head, length)?;
+    if head.status == 101 {
+        // what proved the upgrade is of HTTP/1 only
+        fields.remove(header::SEC_WEBSOCKET_ACCEPT);
     }
     Some(FieldHead {
         status,

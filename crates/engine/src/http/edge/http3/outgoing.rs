@@ -150,7 +150,7 @@ impl Outgoing {
     }
 
     fn send_trailers(&mut self, trailers: Option<&Head>) {
-        if let Some(trailers) = trailers.and_then(|trailers| to_map(trailers, 0)) {
+        if let Some(trailers) = trailers.and_then(|trailers| to_map(trailers, None)) {
             if !trailers.is_empty() {
                 let section = section(&trailers, None);
                 self.queue(&section);
