@@ -13,6 +13,7 @@ import pytest
 from headgate.stores import (
     Changes,
     Key,
+    Resource,
     Revision,
     RevisionCompacted,
     Snapshot,
@@ -140,6 +141,29 @@ async def test_the_same_transaction_again_is_done_once(store: Store) -> None:
     await store.apply(puts((A, {"v": 2})))
     assert await store.apply(twice) == first
     assert documents(await store.load()) == {A: {"v": 2}}
+
+
+async def test_a_writer_that_says_what_it_holds_is_refused_once_somebody_else_has_written(
+    store: Store, place: Place
+) -> None:
+    await store.apply(puts((A, {"v": 1}), (B, {"v": 1})))
+    held = await store.load()
+    second = await store.apply(puts((A, {"v": 2}), expected_revision=held.revision, known=held))
+    after = held.changed(second, {A: Resource(A, {"v": 2}, second.number)})
+    async with place.open() as other:
+        third = await other.apply(puts((A, {"v": 3})))
+    with pytest.raises(StoreConflict):
+        await store.apply(puts((A, {"v": 4}), (B, None), expected_revision=second, known=after))
+    held = await store.load()
+    assert (held.revision, documents(held)) == (third, {A: {"v": 3}, B: {"v": 1}})
+    unchanged = puts((B, {"v": 1}), expected_revision=third, known=held)
+    assert await store.apply(unchanged) == third
+    removed = puts((B, None), expected_revision=third, known=held)
+    fourth = await store.apply(removed)
+    assert await store.apply(removed) == fourth
+    edits = [(edit.key, edit.before, edit.after) for edit in (await store.history())[0].edits]
+    assert edits == [(B, {"v": 1}, None)]
+    assert documents(await store.at(third.number)) == documents(held)
 
 
 async def test_history_tells_who_why_and_what_was_before(store: Store) -> None:

@@ -136,6 +136,7 @@ class Follower:
                     author=transaction.author,
                     note=transaction.note,
                     expected_revision=before.revision,
+                    known=before,
                     mark=transaction.mark,
                 )
             )

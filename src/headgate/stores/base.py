@@ -176,6 +176,8 @@ class Transaction:
     note: str = ""
     expected: Mapping[Key, int | None] = field(default_factory=lambda: MappingProxyType({}))
     expected_revision: Revision | None = None
+    known: Snapshot | None = None
+    """What the writer holds at `expected_revision`: a store need not read again what it is about to change."""
     mark: str = field(default_factory=new_mark)
 
     def __post_init__(self) -> None:

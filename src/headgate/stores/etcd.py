@@ -27,6 +27,7 @@ from headgate.stores.etcd_client import (
     put_of,
     range_of,
     revision_of,
+    unchanged,
     unmoved,
 )
 from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
@@ -161,14 +162,18 @@ class EtcdStore(LoggedStore):
         operations: Sequence[dict[str, Any]],
         compare: Sequence[dict[str, Any]] = (),
     ) -> bool:
+        text = head.text()
         asked = {
-            "compare": [unmoved(self._head_key, reading.proof), *compare],
-            "success": [*operations, _put(self._head_key, head.text())],
+            "compare": [unchanged(self._head_key, reading.proof), *compare],
+            "success": [*operations, _put(self._head_key, text)],
         }
-        return bool((await self._called("kv/txn", asked)).get("succeeded"))
+        is_done = bool((await self._called("kv/txn", asked)).get("succeeded"))
+        if is_done:
+            self._generation, self._newest = head.generation, (head, text.encode())
+        return is_done
 
-    async def _head(self, asked: Sequence[dict[str, Any]] = ()) -> tuple[Head, int, list[Any], int]:
-        """The head, its revision, the pairs of some ranges in the same state, and the state's revision."""
+    async def _head(self, asked: Sequence[dict[str, Any]] = ()) -> tuple[Head, bytes, list[Any], int]:
+        """The head, its text, the pairs of some ranges in the same state, and the state's revision."""
         while True:
             told = await self._called(
                 "kv/txn", {"success": [_range(range_of(self._head_key)), *map(_range, asked)]}
@@ -182,12 +187,12 @@ class EtcdStore(LoggedStore):
                 break
             first = [_put(self._head_key, self.first_head())]
             await self._called("kv/txn", {"compare": [unmoved(self._head_key, 0)], "success": first})
-        _, value, proof = found[0]
-        head = Head.of_text(value, self._head_key.decode(errors="replace"))
-        self._generation, self._head_revision = head.generation, proof
-        return head, proof, [pair for one in ranges[1:] for pair in one], revision_of(told)
+        _, value, number = found[0]
+        head = self._head_of(value, self._head_key.decode(errors="replace"))
+        self._generation, self._head_revision = head.generation, number
+        return head, value, [pair for one in ranges[1:] for pair in one], revision_of(told)
 
-    async def _with_head(self, asked: Sequence[dict[str, Any]]) -> tuple[Head, int, list[Any]]:
+    async def _with_head(self, asked: Sequence[dict[str, Any]]) -> tuple[Head, bytes, list[Any]]:
         head, proof, found, _ = await self._head(asked)
         return head, proof, found
 
@@ -250,7 +255,7 @@ class EtcdStore(LoggedStore):
     async def close(self) -> None:
         """See `Store`."""
         await super().close()
-        await self._client.close()
+        self._client.close()
 
     async def _called(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if self.is_closed:

@@ -7,15 +7,16 @@ old news; a token that is no longer valid is asked for anew, once.
 
 import asyncio
 import base64
+import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote
 
-import httpx
-
 from headgate.stores.base import Timing
 from headgate.stores.errors import StoreCorrupt, StoreReadOnly, StoreUnavailable
+from headgate.stores.http_client import HttpClient, HttpFailed, Reply
 
 _UNAUTHENTICATED, _DENIED, _INVALID = 16, 7, 3
 
@@ -32,14 +33,7 @@ class EtcdClient:
         self._timing = timing
         self._token = ""
         self._turn = asyncio.Lock()
-        certificate = (query["cert"], query["key"]) if "cert" in query and "key" in query else None
-        self._http = httpx.AsyncClient(
-            verify=query.get("ca", True) if scheme == "https" else False,
-            cert=certificate,
-            timeout=timing.response_s,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=2, max_keepalive_connections=2),
-        )
+        self._http = HttpClient(_tls(query) if scheme == "https" else None, timing.response_s)
 
     async def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A call's response; raises `StoreUnavailable`, `StoreReadOnly`, `StoreCorrupt`."""
@@ -49,33 +43,31 @@ class EtcdClient:
                 if _is_token(response) and self._user:
                     self._token = ""
                     response = await self._post(path, body)
-            except (httpx.HTTPError, OSError) as error:
+            except (HttpFailed, OSError, TimeoutError) as error:
                 self.members.append(self.members.pop(0))
                 raise StoreUnavailable(
                     str(error) or f"no response in time ({type(error).__name__})"
                 ) from None
         return self._checked(response)
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+    async def _post(self, path: str, body: Mapping[str, Any]) -> Reply:
         if self._user and not self._token:
-            login = {"name": self._user, "password": self._password}
-            found = await self._http.post(f"{self.members[0]}/v3/auth/authenticate", json=login)
+            login = json.dumps({"name": self._user, "password": self._password}).encode()
+            found = await self._http.post(self.members[0], "/v3/auth/authenticate", login, {})
             self._token = self._checked(found).get("token", "")
-        headers = {"authorization": self._token} if self._token else {}
-        return await self._http.post(
-            f"{self.members[0]}/v3/{path}", content=json.dumps(body), headers=headers
-        )
+        fields = {"authorization": self._token} if self._token else {}
+        return await self._http.post(self.members[0], f"/v3/{path}", json.dumps(body).encode(), fields)
 
-    def _checked(self, response: httpx.Response) -> dict[str, Any]:
+    def _checked(self, response: Reply) -> dict[str, Any]:
         try:
-            told = response.json()
+            told = json.loads(response.body)
         except ValueError:
             raise StoreCorrupt(f"`{self.members[0]}` did not say JSON: is it etcd?") from None
         if not isinstance(told, dict):
             raise StoreCorrupt(f"`{self.members[0]}` said JSON, but not as etcd does")
-        if response.status_code == 200:
+        if response.status == 200:
             return told
-        message = str(told.get("message") or told.get("error") or response.status_code)
+        message = str(told.get("message") or told.get("error") or response.status)
         if told.get("code") == _DENIED or "permission denied" in message:
             raise StoreReadOnly(f"etcd: {message}")
         self.members.append(self.members.pop(0))
@@ -83,36 +75,44 @@ class EtcdClient:
 
     async def watch(self, key: bytes) -> AsyncIterator[dict[str, Any]]:
         """What is said on a watch of a key, from now on; ends with any failure. The first says that it stands."""
-        headers = {"Grpc-Metadata-hasleader": "true"}
+        fields = {"grpc-metadata-hasleader": "true"}
         if self._token:
-            headers["authorization"] = self._token
-        limit = httpx.Timeout(self._timing.response_s, read=None)
-        request = json.dumps({"create_request": {"key": text_of(key)}})
-        url = f"{self.members[0]}/v3/watch"
+            fields["authorization"] = self._token
+        request = json.dumps({"create_request": {"key": text_of(key)}}).encode()
+        said = self._http.lines(self.members[0], "/v3/watch", request, fields)
         try:
-            async with self._http.stream(
-                "POST", url, content=request, headers=headers, timeout=limit
-            ) as said:
-                async for line in said.aiter_lines():
+            async with contextlib.aclosing(said):
+                async for line in said:
                     told = json.loads(line)
                     result = told.get("result") if isinstance(told, dict) else None
                     if not isinstance(result, dict) or result.get("canceled"):
-                        raise StoreUnavailable(f"etcd ended the watch: {line[:200]}")
+                        raise StoreUnavailable(f"etcd ended the watch: {line[:200].decode(errors='replace')}")
                     yield result
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        except (HttpFailed, OSError, TimeoutError, ValueError) as error:
             raise StoreUnavailable(str(error) or type(error).__name__) from None
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Ends the connections."""
-        await self._http.aclose()
+        self._http.close()
 
 
-def _is_token(response: httpx.Response) -> bool:
+def _tls(query: Mapping[str, str]) -> ssl.SSLContext:
+    """What a URL says of TLS; raises `ValueError` for files that cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=query.get("ca"))
+        if "cert" in query and "key" in query:
+            context.load_cert_chain(query["cert"], query["key"])
+    except OSError as error:
+        raise ValueError(f"the certificates of etcd's URL cannot be read: {error}") from error
+    return context
+
+
+def _is_token(response: Reply) -> bool:
     """Whether a token has expired, or was revoked since a user changed."""
-    if response.status_code == 200:
+    if response.status == 200:
         return False
-    text = response.text
-    return "invalid auth token" in text or "auth store is old" in text or "auth revision" in text
+    said = (b"invalid auth token", b"auth store is old", b"auth revision")
+    return any(text in response.body for text in said)
 
 
 def text_of(value: bytes) -> str:
@@ -163,6 +163,11 @@ def put_of(key: bytes, value: str, lease: int | None = None) -> dict[str, Any]:
 def unmoved(key: bytes, revision: int) -> dict[str, Any]:
     """A comparison: the key's last revision is this one (0: there is no such key)."""
     return {"key": text_of(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
+
+
+def unchanged(key: bytes, value: bytes) -> dict[str, Any]:
+    """A comparison: the key still holds this value."""
+    return {"key": text_of(key), "target": "VALUE", "result": "EQUAL", "value": text_of(value)}
 
 
 def behind(prefix: bytes) -> bytes:

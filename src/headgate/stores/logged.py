@@ -96,6 +96,8 @@ class LoggedStore(WatchedStore):
     def __init__(self, url: str, timing: Timing) -> None:
         super().__init__(url, timing)
         self._listening: asyncio.Task[None] | None = None
+        self._newest: tuple[Head, Any] | None = None
+        """The head as it was last seen, and its proof."""
         self._is_listening = asyncio.Event()
         """Set once changes are told, or that fails: then a watch asks by itself."""
 
@@ -128,7 +130,8 @@ class LoggedStore(WatchedStore):
 
     @abstractmethod
     async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
-        """Writes a revision if the head has not moved; whether it had not."""
+        """Writes a revision if the head has not moved; whether it had not. The proof is of what the head holds, so
+        one that was moved back and on again, as by a backup, has moved."""
 
     @abstractmethod
     async def forget(self, reading: Reading, head: Head) -> bool:
@@ -162,8 +165,9 @@ class LoggedStore(WatchedStore):
     async def apply(self, transaction: Transaction) -> Revision:
         """See `Store`."""
         keys = {*(write.key for write in transaction.writes), *transaction.expected}
-        for _ in range(MOST_TRIES):
-            reading = await self.read(keys)
+        for number in range(MOST_TRIES):
+            known = self._known(transaction, keys) if number == 0 else None
+            reading = known or await self.read(keys)
             head = reading.head
             if (done := head.marks.get(transaction.mark)) is not None:
                 return Revision(head.epoch, done, transaction.mark)
@@ -176,6 +180,22 @@ class LoggedStore(WatchedStore):
             if await self.commit(reading, later, record):
                 return later.revision
         raise StoreUnavailable("others write all the time")
+
+    def _known(self, transaction: Transaction, keys: Collection[Key]) -> Reading | None:
+        """What reading would give if nobody has written since, which the commit decides."""
+        known = transaction.known
+        if known is None or self._newest is None or known.revision != transaction.expected_revision:
+            return None
+        head, proof = self._newest
+        if head.revision != known.revision:
+            return None
+        return Reading(head, proof, {key: known.resources[key] for key in keys if key in known.resources})
+
+    def _head_of(self, text: str | bytes, where: str) -> Head:
+        """The head that was read, which is its own proof."""
+        head = Head.of_text(text, where)
+        self._newest = (head, text)
+        return head
 
     async def history(
         self, *, limit: int = 100, before: int | None = None, key: Key | None = None

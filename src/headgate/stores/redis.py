@@ -89,7 +89,7 @@ class RedisStore(LoggedStore):
             for name, value in pairs
             if value is not None
         ]
-        return Reading(Head.of_text(text, self._keys[0]), text, {one.key: one for one in resources})
+        return Reading(self._head_of(text, self._keys[0]), text, {one.key: one for one in resources})
 
     async def records(self, first: int, last: int) -> tuple[Head, list[Record]]:
         """See `LoggedStore`."""
@@ -106,17 +106,19 @@ class RedisStore(LoggedStore):
         for id, fields in found:
             where = f"{self._keys[2]} {id.decode()}"
             records.append(record_of(where, fields.get(b"record", b"")))
-        return Head.of_text(text, self._keys[0]), records
+        return self._head_of(text, self._keys[0]), records
 
     async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
         """See `LoggedStore`."""
         texts = {str(step.edit.key): resource_text(step, head.number) for step in record.steps}
         change = {"number": head.number, "gone": [name for name, text in texts.items() if text is None]}
         pairs = [one for name, text in texts.items() if text is not None for one in (name, text)]
-        arguments = [reading.proof, head.text(), json.dumps(record.plain()), json.dumps(change), *pairs]
+        text = head.text()
+        arguments = [reading.proof, text, json.dumps(record.plain()), json.dumps(change), *pairs]
         call = self._redis.eval(_COMMIT, 4, *self._keys, self._channel, *arguments)
         is_done = bool(await self._asked(call))
         if is_done:
+            self._newest = (head, text)
             self.wake()
         return is_done
 
