@@ -17,6 +17,7 @@ import typer
 
 from headgate.cli.connecting import Pid, PidFile, RuntimeDir, connected
 from headgate.cli.failing import FAILURE, NOT_RUNNING, USAGE, fail
+from headgate.cli.retrying import Patience
 
 Address = Annotated[
     str | None,
@@ -68,7 +69,7 @@ class AdminClient:
         query: Mapping[str, str | None] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AdminResponse:
-        """One request; ends the command if it is refused."""
+        """One request, made again as a 503 tells; ends the command if it is refused."""
         given = {key: value for key, value in (query or {}).items() if value is not None}
         target = quote(path) + (f"?{urlencode(given)}" if given else "")
         sent = {"accept": "application/json", **(headers or {})}
@@ -78,17 +79,25 @@ class AdminClient:
         if body is not None:
             data = json.dumps(body).encode()
             sent.setdefault("content-type", "application/json")
+        patience = Patience()
+        status, told, content = self._once(method, target, data, sent)
+        while patience.waits(status, told):  # the agent is replaced after a reload
+            status, told, content = self._once(method, target, data, sent)
+        response = AdminResponse(status, told, _read(content))
+        if response.status >= 400:
+            _refused(response)
+        return response
+
+    def _once(
+        self, method: str, target: str, data: bytes | None, sent: Mapping[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
         try:
             with contextlib.closing(self._connected()) as connection:
                 connection.request(method, target, data, sent)
                 raw = connection.getresponse()
-                content = raw.read()
+                return raw.status, {name.lower(): value for name, value in raw.getheaders()}, raw.read()
         except (OSError, http.client.HTTPException) as error:
             fail(f"cannot talk to the Admin API at `{self._address}`: {error}", NOT_RUNNING)
-        response = AdminResponse(raw.status, {k.lower(): v for k, v in raw.getheaders()}, _read(content))
-        if response.status >= 400:
-            _refused(response)
-        return response
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._address.startswith("unix:"):

@@ -12,7 +12,7 @@ Say = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
 
 
 class Server:
-    """Answers each request on each connection as it is told to; counts connections and requests."""
+    """Responds to each request on each connection as it is told to; counts connections and requests."""
 
     def __init__(self, say: Say) -> None:
         self.say, self.connections = say, 0
