@@ -62,7 +62,7 @@ class Access:
 
     def caller(self, request: Request) -> Caller:
         """Who asks; raises a `Refusal`."""
-        self._check_page(request)
+        self.check_page(request)
         if self._is_open:
             return Caller("socket", "admin")
         address = network_of(request.client.host) if request.client else "socket"
@@ -83,7 +83,8 @@ class Access:
             raise Refusal(401, "the token is not known", headers=challenge)
         return found
 
-    def _check_page(self, request: Request) -> None:
+    def check_page(self, request: Request) -> None:
+        """Raises a `Refusal` for another name than this API's, and for changes by pages of other sites."""
         host = request.headers.get("host", "").lower()
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         if self._checks_host and name.rstrip(".") not in self._hosts:

@@ -20,6 +20,8 @@ from headgate.stores import StoreConflict, StoreCorrupt, StoreReadOnly, StoreUna
 
 from . import history, openapi, resources, transactions
 from .access import Access, Caller
+from .dashboard import dashboard_routes
+from .live import Live
 from .node import Node
 from .problems import Refusal, of_configuration, of_text, problem
 
@@ -50,9 +52,12 @@ def admin_app(admin: AdminConfig, node: Node) -> ASGIApp:
     access = Access(admin)
     routes = [
         Route(path, partial(_answered, handler, node, access), methods=methods.split())
-        for path, methods, handler in PATHS
+        for path, methods, handler in (*PATHS, ("/v1/live", "GET", Live().respond))
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: partial(_not_routed, access)})
+    app = Starlette(
+        routes=[*routes, *dashboard_routes(access)],
+        exception_handlers={HTTPException: partial(_not_routed, access)},
+    )
     app.router.redirect_slashes = False
     return app
 

@@ -105,6 +105,9 @@ class Node(Protocol):
     async def status(self) -> Status:
         """What runs."""
 
+    async def metrics(self) -> str:
+        """What is counted: the JSON of `headgate.control.commands.MetricsReply`."""
+
     async def write(self, decide: Decide, *, is_trial: bool = False) -> Written:
         """Writes, and has it applied in every worker; raises what is wrong with it."""
 

@@ -85,6 +85,10 @@ class Follower:
         """What runs."""
         return await self._link.status()
 
+    async def metrics(self) -> str:
+        """What is counted, as JSON."""
+        return await self._link.metrics()
+
     async def run(self) -> None:
         """Follows the store without end."""
         self._tell_awaiting({})

@@ -12,7 +12,7 @@ from headgate.compile.allocation import without_collecting
 from headgate.control import agent_messages as messages
 from headgate.control import memory
 from headgate.control.channel import Channel, ChannelClosed
-from headgate.control.commands import GetStatus, Status
+from headgate.control.commands import GetMetrics, GetStatus, Status
 from headgate.control.records import Message
 from headgate.control.resource_messages import SecretFiles
 from headgate.stores import StoreUnavailable
@@ -34,7 +34,8 @@ class Link:
     def __init__(self, channel: Channel, closed: Callable[[], None]) -> None:
         self._channel, self._closed = channel, closed
         self._replies: dict[type[Message], asyncio.Future[Message]] = {}
-        self._status_lock = asyncio.Lock()
+        self._status_lock, self._metrics_lock = asyncio.Lock(), asyncio.Lock()
+        self._metrics: bytes | bytearray = b""
         self._secret_files = SecretFiles(files=[])
         self._resources_bytes = self._differences_bytes = 0
 
@@ -118,6 +119,15 @@ class Link:
         assert isinstance(reply, Status), "which was waited for"
         return reply
 
+    async def metrics(self) -> str:
+        """All numbers that the gateway counts, as in `MetricsReply`."""
+        async with self._metrics_lock:
+            waiting = self._expect(messages.MetricsLent)
+            self._channel.send(GetMetrics())
+            await self._reply(waiting)
+            text, self._metrics = self._metrics, b""
+        return text.decode()
+
     def _send_memory(self, message: Message, descriptors: list[int]) -> None:
         try:
             self._channel.send(message, descriptors)
@@ -138,13 +148,15 @@ class Link:
 
     def _on_readable(self) -> None:
         try:
-            message, _ = self._channel.receive()
+            message, descriptors = self._channel.receive()
         except BlockingIOError:
             return
         except (ChannelClosed, ValueError):
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             self._closed()
             return
+        if isinstance(message, messages.MetricsLent):
+            self._metrics = memory.read_bytes(*descriptors)
         waiting = self._replies.pop(type(message), None)
         if waiting and not waiting.done():
             waiting.set_result(message)

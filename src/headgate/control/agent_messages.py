@@ -15,11 +15,13 @@
 | Withdraw          | agent, supervisor    | it is not: forget it                                                  |
 | ProposalApplied   | supervisor, agent    | it is in force in every worker, or why it is not                      |
 | GetStatus, Status | agent, supervisor    | as on the control socket                                              |
+| GetMetrics        | agent, supervisor    | a reader of the Admin API asks for the numbers                        |
+| MetricsLent       | supervisor, agent    | the numbers of `MetricsReply`, in a memfd                             |
 """
 
 from typing import Any
 
-from headgate.control.commands import GetStatus, Status
+from headgate.control.commands import GetMetrics, GetStatus, Status
 from headgate.control.messages import Change
 from headgate.control.records import Message, MessageKinds
 from headgate.control.resource_messages import NodeSettings, SecretFiles
@@ -103,7 +105,11 @@ class ProposalApplied(Message):
     generation: int = 0
 
 
-TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status])
+class MetricsLent(Message):
+    """The JSON of `MetricsReply.metrics` comes along in a memfd."""
+
+
+TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status, MetricsLent])
 FROM_AGENT = MessageKinds(
-    [Resources, AgentReady, AgentFailed, Propose, Accept, Withdraw, GetStatus, SecretFiles]
+    [Resources, AgentReady, AgentFailed, Propose, Accept, Withdraw, GetStatus, GetMetrics, SecretFiles]
 )

@@ -53,6 +53,15 @@ class Numbers:
                 sums[key] = sums.get(key, 0.0) + series["value"]
         return sums
 
+    def by_both(self, name: str, first: str, second: str) -> dict[tuple[str, str], float]:
+        """The sums of a counter or gauge by two of its labels."""
+        sums: dict[tuple[str, str], float] = {}
+        for labels, series in self._series.get(name, ()):
+            values = dict(labels)
+            key = values.get(first, ""), values.get(second, "")
+            sums[key] = sums.get(key, 0.0) + series["value"]
+        return sums
+
     def total(self, name: str, **wanted: str) -> float:
         """The sum of a counter or gauge over the series that have these labels."""
         found = self._series.get(name, ())

@@ -16,7 +16,8 @@ import os
 from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
-from headgate.control.commands import GetStatus
+from headgate.control import memory
+from headgate.control.commands import GetMetrics, GetStatus
 from headgate.control.reactor import Reactor
 from headgate.control.records import Message
 from headgate.control.resource_messages import NodeSettings, ResourcesLent, SecretFiles
@@ -155,6 +156,8 @@ class Agents:
             agent.send(POSTPONED)
         elif isinstance(message, GetStatus):
             self._status(agent.send)
+        elif isinstance(message, GetMetrics):
+            self._lend_metrics(agent)
 
     def _on_message(self, agent: AgentProcess, message: Message, descriptors: list[int]) -> None:
         match message:
@@ -180,6 +183,15 @@ class Agents:
                 self._secret_files(message)
             case GetStatus():
                 self._status(self._reply)
+            case GetMetrics():
+                self._lend_metrics(agent)
+
+    def _lend_metrics(self, agent: AgentProcess) -> None:
+        descriptor = memory.holding("metrics", self._state.metrics.json().encode())
+        try:
+            agent.send(messages.MetricsLent(), [descriptor])
+        finally:
+            os.close(descriptor)
 
     def _reply(self, message: Message) -> None:
         if self._agent:

@@ -1,0 +1,135 @@
+"""GET `/v1/live`: what the dashboard draws, as counters that only grow; who reads it twice knows what came in between.
+
+How it works: the numbers are asked for at most once a second, however many pages are open. Nothing is kept for a page.
+A histogram is given as pairs of the position of a bound in `bounds` and the calls under that bound, without those
+that nothing fell into.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from headgate.control.commands import Status
+from headgate.control.numbers import Numbers, Times
+
+from .access import Caller
+from .bodies import query
+from .node import Node
+
+SHORTEST_S = 1.0
+"""Between two looks at the gateway."""
+REQUESTS, TOOK = "headgate_requests_total", "headgate_request_duration_seconds"
+SERVER_TOOK = "headgate_upstream_response_seconds"
+
+
+class Live:
+    """The newest look at a gateway."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._seen: tuple[float, dict[str, Any]] | None = None
+
+    async def respond(self, request: Request, node: Node, caller: Caller) -> Response:
+        """The response to a page."""
+        query(request)
+        return JSONResponse({"caller": caller._asdict(), **await self._look(node)})
+
+    async def _look(self, node: Node) -> dict[str, Any]:
+        async with self._lock:
+            if self._seen is None or self._clock() - self._seen[0] >= SHORTEST_S:
+                status, numbers = await node.status(), Numbers(await node.metrics())
+                at_s = self._clock()
+                self._seen = at_s, {"at_s": at_s, **looked_at(status, numbers)}
+            return self._seen[1]
+
+
+def looked_at(status: Status, numbers: Numbers) -> dict[str, Any]:
+    """A gateway at one moment."""
+    routes = numbers.times(TOOK, lambda labels: labels["route"])
+    servers = numbers.times(SERVER_TOOK, lambda labels: (labels["upstream"], labels["server"]))
+    bounds = sorted({bound for times in (*routes.values(), *servers.values()) for bound in times.buckets})
+    places = {bound: place for place, bound in enumerate(bounds)}
+    requests = numbers.by_both(REQUESTS, "route", "status")
+    return {
+        "state": "stopping" if status.stopping else "reloading" if status.reloading else "serving",
+        "generation": status.generation,
+        "uptime_s": status.uptime_s,
+        "is_counted": bool(requests),
+        "totals": {
+            "requests": sum(requests.values()) if requests else status.counters.get("requests", 0),
+            "active": numbers.total("headgate_requests_active"),
+            "connections": numbers.total("headgate_connections_active"),
+            "websockets": numbers.total("headgate_websockets_active"),
+        },
+        "bounds": [None if bound == float("inf") else bound for bound in bounds],
+        "routes": _routes(requests, routes, places),
+        "servers": list(_servers(status, numbers, servers, places)),
+        "failures": numbers.by("headgate_failures_total", "kind"),
+        "certificates": [
+            {"listener": listener, "name": name, "expires_at": ends}
+            for (listener, name), ends in sorted(
+                numbers.by_both(
+                    "headgate_tls_certificate_expiry_timestamp_seconds", "listener", "name"
+                ).items()
+            )
+        ],
+        "workers": [worker.plain() for worker in status.workers],
+    }
+
+
+def _routes(
+    requests: Mapping[tuple[str, str], float], took: Mapping[str, Times], places: Mapping[float, int]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for (route, status), count in requests.items():
+        entry = found.setdefault(
+            route, {"classes": {}, "buckets": _pairs(took.get(route, Times({}, 0.0)), places)}
+        )
+        entry["classes"][status] = count
+    return found
+
+
+def _servers(
+    status: Status,
+    numbers: Numbers,
+    took: Mapping[tuple[str, str], Times],
+    places: Mapping[float, int],
+) -> Iterable[dict[str, Any]]:
+    """Those that are known by a request, by their place in rotation, or by what is said of them."""
+    labels = ("upstream", "server")
+    said = {(one.upstream, one.server): one for one in status.servers}
+    up = numbers.by_both("headgate_upstream_server_up", *labels)
+    active = numbers.by_both("headgate_upstream_requests_active", *labels)
+    idle = numbers.by_both("headgate_upstream_idle_connections", *labels)
+    failures = numbers.by_both("headgate_upstream_failures_total", *labels)
+    retries = numbers.by_both("headgate_upstream_retries_total", *labels)
+    for key in sorted({*took, *said, *up}):
+        one = said.get(key)
+        yield {
+            "upstream": key[0],
+            "server": key[1],
+            "state": _state(one.check, one.admin, one.ejected_ms) if one else "",
+            "weight": one.weight if one else 100,
+            "is_up": up.get(key, 0.0) > 0,
+            "active": active.get(key, 0.0),
+            "idle": idle.get(key, 0.0),
+            "failures": failures.get(key, 0.0),
+            "retries": retries.get(key, 0.0),
+            "buckets": _pairs(took.get(key, Times({}, 0.0)), places),
+        }
+
+
+def _state(check: str, admin: str, ejected_ms: int) -> str:
+    """Who has taken a server out; nothing where nobody has."""
+    return admin if admin != "ready" else "down" if check == "down" else "ejected" if ejected_ms else ""
+
+
+def _pairs(times: Times, places: Mapping[float, int]) -> list[tuple[int, float]]:
+    return [(places[bound], calls) for bound, calls in sorted(times.buckets.items()) if calls]

@@ -1,0 +1,347 @@
+"""The dashboard in a real browser: what it shows, what it changes, and that nothing in it runs what clients send."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e.kit import RawClient, RunningGateway, Serve, free_port
+from e2e.kit.admin import TOKEN, Admin
+from e2e.kit.browser import chromium, opened
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+READ = "a-token-that-may-only-read-0123456789"
+SCRIPT = '<img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>\'"&amp;\u202e'
+VIEWS = ("live", "resources", "history", "configuration", "certificates")
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def gateway(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory, port: int) -> RunningGateway:
+    return serve_module(
+        {
+            "metrics": True,
+            "admin": {
+                "listen": f"127.0.0.1:{port}",
+                "tokens": [{"token": TOKEN, "name": "root"}, {"token": READ, "role": "read"}],
+            },
+            "state_folder": str(tmp_path_factory.mktemp("state")),
+            "upstreams": {"gone": {"servers": [f"127.0.0.1:{free_port()}"]}},
+            "routes": [
+                {"name": "hello", "path": "/", "respond": "hello"},
+                {"name": "broken", "path": "/broken", "to": "gone"},
+                {"name": SCRIPT, "path": "/hostile", "respond": SCRIPT},
+            ],
+        }
+    )
+
+
+@pytest.fixture
+def api(gateway: RunningGateway, port: int) -> Admin:
+    return Admin(f"127.0.0.1:{port}", TOKEN)
+
+
+@pytest.fixture
+def page_url(gateway: RunningGateway, port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def ask(gateway: RunningGateway, target: str) -> tuple[int, str]:
+    with RawClient(gateway.address) as client:
+        response = client.get(target)
+        return response.status, response.body.decode()
+
+
+def sign_in(page: "Page", page_url: str, place: str = "", token: str = TOKEN) -> None:
+    page.goto(f"{page_url}/{place}")
+    page.get_by_label("Token of the Admin API").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("navigation").get_by_role("link", name="Live").wait_for()
+
+
+def row(page: "Page", region: str, text: str) -> Any:
+    return page.get_by_role("region", name=region).get_by_role("row").filter(has_text=text)
+
+
+def test_a_token_is_asked_for_and_kept_in_the_tab_only(browser: "Browser", page_url: str) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, token=TOKEN)
+        page.reload()
+        page.get_by_role("navigation").get_by_role("link", name="Live").wait_for()
+        assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+        assert not any(TOKEN in url for url in seen.urls)
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Token of the Admin API").fill("this-token-is-not-known")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("alert").filter(has_text="the token is not known").wait_for()
+        assert page.evaluate("sessionStorage.length") == 0
+        seen.check(page_url)
+
+
+def test_the_live_view_counts_what_happens(
+    browser: "Browser", gateway: RunningGateway, page_url: str
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url)
+        for _ in range(10):
+            assert ask(gateway, "/")[0] == 200
+            assert ask(gateway, "/broken")[0] >= 500
+        for region, text in (("Routes", "hello"), ("Routes", "broken"), ("Servers", "gone")):
+            row(page, region, text).wait_for()
+        row(page, "Failures", "connect_failed").wait_for()
+        page.get_by_role("button", name="hello", exact=True).click()
+        page.get_by_role("heading", name="Route hello").wait_for()
+        page.get_by_label("Filter routes and servers").fill("bro")
+        row(page, "Routes", "hello").wait_for(state="detached")
+        row(page, "Routes", "broken").wait_for()
+        seen.check(page_url)
+
+
+def test_rates_are_drawn_while_requests_come(
+    browser: "Browser", gateway: RunningGateway, page_url: str
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url)
+        shown = page.locator('[data-tile="rate"]')
+        for _ in range(200):
+            ask(gateway, "/")
+            if shown.inner_text() not in ("-", "0"):
+                break
+            page.wait_for_timeout(50)
+        page.locator('svg.plot path.good[d*="L"]').first.wait_for(state="attached")
+        seen.check(page_url)
+
+
+def test_nothing_that_is_shown_is_run(
+    browser: "Browser", api: Admin, gateway: RunningGateway, page_url: str
+) -> None:
+    assert ask(gateway, "/hostile")[0] == 200
+    resource = {"path": "/stored", "respond": SCRIPT}
+    note = {
+        "operations": [{"op": "put", "kind": "routes", "name": "stored", "resource": resource}],
+        "note": SCRIPT,
+    }
+    assert api.ask("POST", "/v1/transactions", note).status == 200
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url)
+        row(page, "Routes", SCRIPT).get_by_role("button").click()
+        page.get_by_role("heading", name=f"Route {SCRIPT}").wait_for()
+        page.goto(f"{page_url}/#/resources/routes/stored")
+        page.get_by_role("heading", name="routes/stored").wait_for()
+        assert json.loads(page.get_by_label("Resource as JSON").input_value()) == resource
+        page.get_by_role("button", name="Show differences").click()
+        page.goto(f"{page_url}/#/history")
+        page.locator("summary").filter(has_text=SCRIPT).first.click()
+        page.locator("pre.differences").filter(has_text="onerror").first.wait_for()
+        page.goto(f"{page_url}/#/configuration")
+        page.locator("pre").filter(has_text="onerror").wait_for()
+        page.goto(f"{page_url}/#/{SCRIPT}")
+        page.get_by_role("heading", name="Routes").wait_for()
+        page.goto(f"{page_url}/#/resources/routes/%3Cscript%3E%ff")
+        page.get_by_role("status").filter(has_text="hint").or_(page.locator("#outcome.bad")).first.wait_for()
+        assert page.evaluate("globalThis.hacked") is None
+        assert page.locator("main img, main script").count() == 0
+        seen.check(page_url)
+
+
+def test_a_resource_is_tried_applied_changed_and_rolled_back(
+    browser: "Browser", api: Admin, gateway: RunningGateway, page_url: str
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/resources/routes")
+        text, outcome = page.get_by_label("Resource as JSON"), page.locator("#outcome")
+        page.get_by_role("button", name="New resource").click()
+        page.get_by_label("Name").fill("fresh")
+        text.fill('{"pth": "/fresh", "respond": "one"}')
+        page.get_by_role("button", name="Validate").click()
+        outcome.filter(has_text="did you mean `path`?").wait_for()
+        text.fill('{"path": "/fresh", ')
+        page.get_by_role("button", name="Apply").click()
+        outcome.filter(has_text="This is not JSON").wait_for()
+        text.fill('{"path": "/fresh", "respond": "one"}')
+        page.get_by_role("button", name="Validate").click()
+        outcome.filter(has_text="Valid").wait_for()
+        assert api.get("/v1/routes/fresh").status == 404
+        page.get_by_role("button", name="Apply").click()
+        outcome.filter(has_text="In force in every worker").wait_for()
+        assert ask(gateway, "/fresh") == (200, "one")
+        first = api.get("/v1/status").json()["revision"]
+
+        page.get_by_label("Search").fill("fresh")
+        page.get_by_role("link", name="fresh", exact=True).click()
+        page.get_by_role("heading", name="routes/fresh").wait_for()
+        text.fill('{"path": "/fresh", "respond": "two"}')
+        page.get_by_role("button", name="Show differences").click()
+        assert '+   "respond": "two"' in page.locator("pre.differences").inner_text()
+        page.get_by_role("button", name="Apply").click()
+        outcome.filter(has_text="In force in every worker").wait_for()
+        assert ask(gateway, "/fresh") == (200, "two")
+
+        page.get_by_role("link", name="History").click()
+        page.locator(f'details[data-revision="{first}"] summary').click()
+        page.get_by_role("button", name=f"Roll back to revision {first}").click()
+        page.get_by_role("button", name="Apply: make it as it was").click()
+        page.get_by_role("status").filter(has_text="In force, as revision").wait_for()
+        assert ask(gateway, "/fresh") == (200, "one")
+
+        page.goto(f"{page_url}/#/resources/routes/fresh")
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("button", name="Delete it now").click()
+        outcome.filter(has_text="It is deleted").wait_for()
+        assert api.get("/v1/routes/fresh").status == 404
+        seen.check(page_url)
+
+
+def test_a_change_of_somebody_else_is_not_overwritten(browser: "Browser", api: Admin, page_url: str) -> None:
+    assert api.put("/v1/routes/both", {"path": "/both", "respond": "a"}).status in (200, 201)
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/resources/routes/both")
+        page.get_by_role("heading", name="routes/both").wait_for()
+        assert api.put("/v1/routes/both", {"path": "/both", "respond": "theirs"}).status == 200
+        page.get_by_label("Resource as JSON").fill('{"path": "/both", "respond": "mine"}')
+        page.get_by_role("button", name="Apply").click()
+        page.locator("#outcome").filter(has_text="Somebody has changed it meanwhile").wait_for()
+        assert api.get("/v1/routes/both").json()["respond"] == "theirs"
+
+
+def test_masked_secrets_stay_as_they_are(browser: "Browser", api: Admin, page_url: str) -> None:
+    consumer = {"hmac": [{"id": "ann", "secret": "the-secret-key-of-ann-0123"}]}
+    made = api.put("/v1/consumers/ann", consumer)
+    assert made.status in (200, 201), made.body
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/resources/consumers/ann")
+        page.get_by_role("heading", name="consumers/ann").wait_for()
+        text = page.get_by_label("Resource as JSON")
+        document = json.loads(text.input_value())
+        assert "the-secret-key-of-ann" not in page.content()
+        text.fill(json.dumps({**document, "labels": {"plan": "gold"}}))
+        page.get_by_role("button", name="Apply").click()
+        page.locator("#outcome").filter(has_text="In force in every worker").wait_for()
+    assert api.get("/v1/consumers/ann").json()["labels"] == {"plan": "gold"}
+
+
+def test_who_may_only_read_changes_nothing(browser: "Browser", api: Admin, page_url: str) -> None:
+    assert api.put("/v1/routes/fixed", {"path": "/fixed", "respond": "a"}).status in (200, 201)
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/resources/routes/fixed", READ)
+        page.get_by_role("heading", name="routes/fixed").wait_for()
+        assert page.get_by_role("button", name="Apply").is_disabled()
+        assert page.get_by_role("button", name="New resource").is_disabled()
+        assert page.get_by_label("Resource as JSON").get_attribute("readonly") is not None
+
+
+def test_a_tab_open_for_a_week_keeps_no_more_than_one_of_ten_minutes(
+    browser: "Browser", page_url: str
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        page.goto(f"{page_url}/")
+        page.get_by_label("Token of the Admin API").wait_for()
+        kept = page.evaluate(
+            """async () => {
+                const {Samples, MOST_SAMPLES, MOST_KEPT} = await import("/dashboard/samples.js");
+                const samples = new Samples();
+                for (let look = 1; look <= 3000; look++) {
+                    const routes = {};
+                    for (let one = 0; one < 300; one++) {
+                        routes[`route-${one + look}`] = {classes: {"2xx": look * one}, buckets: [[0, look * one]]};
+                    }
+                    samples.add({at_s: 2 * look, bounds: [0.1], routes, servers: [], totals: {requests: look}});
+                }
+                const most = Math.max(...[...samples.kept.values()].map((list) => list.length));
+                return [samples.kept.size <= MOST_KEPT + 1, most, MOST_SAMPLES, samples.latest.size];
+            }"""
+        )
+        assert kept == [True, 300, 300, 301]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 375])
+def test_axe_finds_no_serious_fault_and_no_page_is_too_wide(
+    browser: "Browser", api: Admin, gateway: RunningGateway, page_url: str, scheme: str, width: int
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    ask(gateway, "/")
+    ask(gateway, "/broken")
+    assert api.put("/v1/routes/judged", {"path": "/judged", "respond": f"{width} {scheme}"}).status in (
+        200,
+        201,
+    )
+    with opened(
+        browser, color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True
+    ) as seen:
+        page = seen.page
+        page.goto(f"{page_url}/")
+        page.get_by_label("Token of the Admin API").wait_for()
+        judge(Axe(), page, "sign-in")
+        sign_in(page, page_url)
+        for view in VIEWS:
+            page.goto(f"{page_url}/#/{view}")
+            page.locator(f'nav a[aria-current="page"][href="#/{view}"]').wait_for()
+            ready(page, view)
+            judge(Axe(), page, view)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+        page.goto(f"{page_url}/#/resources/routes/judged")
+        page.get_by_role("heading", name="routes/judged").wait_for()
+        page.get_by_role("button", name="Show differences").click()
+        judge(Axe(), page, "editor")
+
+
+def ready(page: "Page", view: str) -> None:
+    """Waits until a view has what it asks for."""
+    found = {
+        "live": row(page, "Routes", "hello"),
+        "resources": page.get_by_role("link", name="judged"),
+        "history": page.locator("summary").first,
+        "configuration": page.locator("pre").filter(has_text="listeners"),
+    }
+    if view in found:
+        found[view].wait_for()
+
+
+def judge(axe: Any, page: "Page", view: str) -> None:
+    found = axe.run(page).response["violations"]
+    serious = [
+        (one["id"], [node["html"] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == [], (view, serious)
+
+
+def test_the_page_comes_without_a_token_and_holds_no_data(gateway: RunningGateway, port: int) -> None:
+    stranger = Admin(f"127.0.0.1:{port}")
+    page = stranger.get("/")
+    assert page.status == 200 and "hello" not in page.body.decode()
+    policy = page.get("Content-Security-Policy") or ""
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    assert stranger.get("/", **{"If-None-Match": page.get("ETag") or ""}).status == 304
+    assert stranger.get("/", Host="evil.example").status == 421
+    script = stranger.get("/dashboard/main.js")
+    assert script.status == 200 and (script.get("Content-Type") or "").startswith("text/javascript")
+    for target in ("/dashboard/__init__.py", "/dashboard/../app.py", "/dashboard/", "/v1/live"):
+        assert stranger.get(target).status in (400, 401), target
+    assert stranger.ask("POST", "/", {}).status in (401, 405)

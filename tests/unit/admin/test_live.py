@@ -1,0 +1,120 @@
+"""What `/v1/live` says of a gateway, and how often it asks."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+from starlette.requests import Request
+
+from headgate.admin.access import Caller
+from headgate.admin.live import Live, looked_at
+from headgate.admin.node import Node
+from headgate.control.commands import ServerStatus, Status
+from headgate.control.numbers import Numbers
+
+
+def series(value: float, **labels: str) -> dict[str, Any]:
+    return {"labels": labels, "value": value}
+
+
+def numbers(**families: list[dict[str, Any]]) -> str:
+    return json.dumps({"families": [{"name": name, "series": found} for name, found in families.items()]})
+
+
+TIMES = {"buckets": [[0.1, 2], [0.2, 0], [None, 1]], "sum": 61.0, "count": 3}
+COUNTED = numbers(
+    headgate_requests_total=[
+        series(2, route="a", upstream="u", method="GET", status="2xx"),
+        series(1, route="a", upstream="", method="POST", status="2xx"),
+        series(4, route="", upstream="", method="GET", status="4xx"),
+    ],
+    headgate_request_duration_seconds=[{"labels": {"route": "a"}, **TIMES}],
+    headgate_upstream_response_seconds=[{"labels": {"upstream": "u", "server": "s:1"}, **TIMES}],
+    headgate_upstream_server_up=[
+        series(1, upstream="u", server="s:1"),
+        series(0, upstream="u", server="s:2"),
+    ],
+    headgate_connections_active=[series(7)],
+)
+
+
+def status(servers: list[ServerStatus] | None = None) -> Status:
+    return Status(
+        pid=1,
+        source={},
+        generation=3,
+        reloading=False,
+        stopping=False,
+        uptime_s=5,
+        listeners=[],
+        workers=[],
+        counters={"requests": 9},
+        servers=servers or [],
+    )
+
+
+def test_routes_are_counted_by_class_and_times_by_the_place_of_their_bound() -> None:
+    look = looked_at(status(), Numbers(COUNTED))
+    assert look["bounds"] == [0.1, 0.2, None]
+    assert look["routes"] == {
+        "a": {"classes": {"2xx": 3}, "buckets": [(0, 2), (2, 1)]},
+        "": {"classes": {"4xx": 4}, "buckets": []},
+    }
+    assert look["totals"] == {"requests": 7, "active": 0, "connections": 7, "websockets": 0}
+    json.dumps(look, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("check", "admin", "ejected_ms", "state"),
+    [
+        ("down", "ready", 0, "down"),
+        ("up", "drain", 0, "drain"),
+        ("up", "ready", 5, "ejected"),
+        ("up", "ready", 0, ""),
+    ],
+)
+def test_a_server_has_who_took_it_out(check: str, admin: str, ejected_ms: int, state: str) -> None:
+    one = ServerStatus(upstream="u", server="s:2", check=check, admin=admin, weight=50, ejected_ms=ejected_ms)
+    first, second = looked_at(status([one]), Numbers(COUNTED))["servers"]
+    assert (first["server"], first["is_up"], first["state"], first["buckets"]) == (
+        "s:1",
+        True,
+        "",
+        [(0, 2), (2, 1)],
+    )
+    assert (second["is_up"], second["state"], second["weight"]) == (False, state, 50)
+
+
+def test_without_metrics_the_gateways_own_counter_stands() -> None:
+    look = looked_at(status(), Numbers(numbers()))
+    assert (look["is_counted"], look["totals"]["requests"]) == (False, 9)
+
+
+def test_many_pages_are_one_look_a_second() -> None:
+    asked: list[str] = []
+    now = 10.0
+
+    class Counting:
+        async def status(self) -> Status:
+            asked.append("status")
+            await asyncio.sleep(0)
+            return status()
+
+        async def metrics(self) -> str:
+            asked.append("metrics")
+            return COUNTED
+
+    async def pages() -> None:
+        nonlocal now
+        live, node = Live(lambda: now), cast("Node", Counting())
+        request = Request({"type": "http", "query_string": b"", "headers": []})
+        caller = Caller("ann", "read")
+        responses = await asyncio.gather(*(live.respond(request, node, caller) for _ in range(20)))
+        assert asked == ["status", "metrics"]
+        assert json.loads(bytes(responses[19].body))["caller"] == {"name": "ann", "role": "read"}
+        now += 1.0
+        await live.respond(request, node, caller)
+        assert len(asked) == 4
+
+    asyncio.run(pages())
