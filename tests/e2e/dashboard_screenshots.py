@@ -90,6 +90,15 @@ def main() -> None:
                         page.get_by_text(f"{LOOKS} s ago").first.wait_for()
                         page.screenshot(path=IMAGES / f"dashboard-live{'-dark' * (scheme == 'dark')}.png")
                         if scheme == "light":
+                            page.goto(f"http://127.0.0.1:{port}/#/requests")
+                            row = page.get_by_role("row").filter(has_text="/shop/cart").first
+                            row.get_by_role("button").click()
+                            page.get_by_text("in all", exact=True).wait_for()
+                            page.get_by_label("Filter").fill("shop")
+                            page.get_by_role("button", name="Pause").click()
+                            page.locator("dl.timeline").scroll_into_view_if_needed()
+                            page.get_by_role("region", name="Requests").evaluate("one => one.scrollTop = 0")
+                            page.screenshot(path=IMAGES / "dashboard-requests.png")
                             page.goto(f"http://127.0.0.1:{port}/#/resources/routes/greeting")
                             page.get_by_role("heading", name="routes/greeting").wait_for()
                             text = page.get_by_label("Resource as JSON")

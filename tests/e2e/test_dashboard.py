@@ -1,11 +1,13 @@
 """The dashboard in a real browser: what it shows, what it changes, and that nothing in it runs what clients send."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.kit import RawClient, RunningGateway, Serve, free_port
+from e2e.kit import RawClient, RunningGateway, Serve, eventually, free_port
 from e2e.kit.admin import TOKEN, Admin
 from e2e.kit.browser import chromium, opened
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 READ = "a-token-that-may-only-read-0123456789"
 SCRIPT = '<img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>\'"&amp;\u202e'
-VIEWS = ("live", "resources", "history", "configuration", "certificates")
+VIEWS = ("live", "requests", "resources", "history", "configuration", "certificates")
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -162,6 +164,34 @@ def test_nothing_that_is_shown_is_run(
         seen.check(page_url)
 
 
+def test_requests_are_shown_as_they_end(
+    browser: "Browser", gateway: RunningGateway, page_url: str, port: int
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/requests")
+        page.get_by_role("status").filter(has_text="Waiting for requests").or_(
+            page.get_by_role("region", name="Requests").get_by_role("button").first
+        ).first.wait_for()
+        target = "/?q=%3Cimg%20src=x%20onerror=hacked=1%3E"
+        assert ask(gateway, target)[0] == 200
+        assert ask(gateway, "/broken")[0] >= 500
+        shown = row(page, "Requests", target)
+        shown.wait_for()
+        row(page, "Requests", "/broken").wait_for()
+        page.get_by_label("Status").select_option("5xx")
+        shown.wait_for(state="detached")
+        page.get_by_label("Status").select_option("all")
+        page.get_by_label("Filter").fill("onerror")
+        row(page, "Requests", "/broken").wait_for(state="detached")
+        shown.get_by_role("button").click()
+        page.get_by_role("heading", name=target).wait_for()
+        page.get_by_text("in all", exact=True).wait_for()
+        assert page.evaluate("globalThis.hacked") is None
+        seen.check(page_url)
+    assert Admin(f"127.0.0.1:{port}", READ).get("/v1/requests").status == 403
+
+
 def test_a_resource_is_tried_applied_changed_and_rolled_back(
     browser: "Browser", api: Admin, gateway: RunningGateway, page_url: str
 ) -> None:
@@ -170,6 +200,8 @@ def test_a_resource_is_tried_applied_changed_and_rolled_back(
         sign_in(page, page_url, "#/resources/routes")
         text, outcome = page.get_by_label("Resource as JSON"), page.locator("#outcome")
         page.get_by_role("button", name="New resource").click()
+        page.get_by_text("Keys of routes", exact=True).click()
+        row(page, "Keys of routes", "respond").first.wait_for()
         page.get_by_label("Name").fill("fresh")
         text.fill('{"pth": "/fresh", "respond": "one"}')
         page.get_by_role("button", name="Validate").click()
@@ -307,7 +339,10 @@ def test_axe_finds_no_serious_fault_and_no_page_is_too_wide(
         page.goto(f"{page_url}/#/resources/routes/judged")
         page.get_by_role("heading", name="routes/judged").wait_for()
         page.get_by_role("button", name="Show differences").click()
+        page.get_by_text("Keys of routes", exact=True).click()
+        row(page, "Keys of routes", "respond").first.wait_for()
         judge(Axe(), page, "editor")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def ready(page: "Page", view: str) -> None:
@@ -330,6 +365,24 @@ def judge(axe: Any, page: "Page", view: str) -> None:
         if one["impact"] in ("serious", "critical")
     ]
     assert serious == [], (view, serious)
+
+
+def test_the_page_goes_on_when_the_agent_is_replaced(
+    browser: "Browser", gateway: RunningGateway, page_url: str
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/requests")
+        agent = gateway.ask()["agent"]
+        os.kill(agent, signal.SIGKILL)
+        eventually(lambda: gateway.ask()["agent"] not in (None, agent), "another one works", within=60)
+        for path in ("/v1/live", "/v1/requests"):
+            with page.expect_response(lambda one, path=path: path in one.url and one.ok):
+                pass
+        assert ask(gateway, "/?after-the-agent")[0] == 200
+        row(page, "Requests", "/?after-the-agent").wait_for()
+        page.locator("#state").filter(has_text="serving").wait_for()
+        seen.check(page_url)
 
 
 def test_the_page_comes_without_a_token_and_holds_no_data(gateway: RunningGateway, port: int) -> None:

@@ -1,6 +1,7 @@
 """GET `/v1/live`: what the dashboard draws, as counters that only grow; who reads it twice knows what came in between.
 
-How it works: the numbers are asked for at most once a second, however many pages are open. Nothing is kept for a page.
+How it works: the numbers are asked for at most once a second, however many pages are open, and less often where there
+are so many that adding them up would take more than `MOST_SHARE` of a core. Nothing is kept for a page.
 A histogram is given as pairs of the position of a bound in `bounds` and the calls under that bound, without those
 that nothing fell into.
 """
@@ -24,6 +25,8 @@ from .node import Node
 
 SHORTEST_S = 1.0
 """Between two looks at the gateway."""
+LONGEST_S = 10.0
+MOST_SHARE = 0.01
 REQUESTS, TOOK = "headgate_requests_total", "headgate_request_duration_seconds"
 SERVER_TOOK = "headgate_upstream_response_seconds"
 
@@ -31,8 +34,11 @@ SERVER_TOOK = "headgate_upstream_response_seconds"
 class Live:
     """The newest look at a gateway."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, spent: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock, self._spent = clock, spent
+        self._pause_s = SHORTEST_S
         self._lock = asyncio.Lock()
         self._seen: tuple[float, dict[str, Any]] | None = None
 
@@ -43,10 +49,12 @@ class Live:
 
     async def _look(self, node: Node) -> dict[str, Any]:
         async with self._lock:
-            if self._seen is None or self._clock() - self._seen[0] >= SHORTEST_S:
-                status, numbers = await node.status(), Numbers(await node.metrics())
-                at_s = self._clock()
-                self._seen = at_s, {"at_s": at_s, **looked_at(status, numbers)}
+            if self._seen is None or self._clock() - self._seen[0] >= self._pause_s:
+                status, numbers = await node.status(), await node.metrics()
+                at_s, begun_s = self._clock(), self._spent()
+                self._seen = at_s, {"at_s": at_s, **looked_at(status, Numbers(numbers))}
+                took_s = self._spent() - begun_s
+                self._pause_s = min(max(took_s / MOST_SHARE, SHORTEST_S), LONGEST_S)
             return self._seen[1]
 
 

@@ -84,6 +84,22 @@ class Built(Protocol):
         """With the file."""
 
 
+class Recent(Protocol):
+    """The newest requests."""
+
+    @property
+    def newest(self) -> int:
+        """The number of the last one."""
+
+    @property
+    def lost(self) -> int:
+        """How many could not be read in time, in all."""
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """Lines of the `json` access log."""
+
+
 class Node(Protocol):
     """The store, what is in force, and the way from one to the other."""
 
@@ -107,6 +123,9 @@ class Node(Protocol):
 
     async def metrics(self) -> str:
         """What is counted: the JSON of `headgate.control.commands.MetricsReply`."""
+
+    def recent(self, after: int) -> Recent:
+        """Requests since the one with that number, as far as they are kept; read from the first call on."""
 
     async def write(self, decide: Decide, *, is_trial: bool = False) -> Written:
         """Writes, and has it applied in every worker; raises what is wrong with it."""

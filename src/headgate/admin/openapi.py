@@ -213,6 +213,13 @@ def _others() -> dict[str, Any]:
         },
         "/v1/status": {"get": _operation("status", {"200": _json("What runs.")}, [])},
         "/v1/live": {"get": _operation("live", {"200": _json("Numbers of the moment.")}, [])},
+        "/v1/requests": {
+            "get": _operation(
+                "requests",
+                {"200": _json("The newest requests.")},
+                [_query("after", {"type": "integer", "minimum": 0, "maximum": 10**15})],
+            )
+        },
         "/v1/config": {"get": _operation("config", {"200": _json("File and resources together.")}, [])},
         "/openapi.json": {"get": _operation("openapi", {"200": _json("This document.")}, [])},
     }

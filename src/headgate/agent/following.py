@@ -17,6 +17,7 @@ from typing import Any
 from headgate.agent.configuration import Base, Built
 from headgate.agent.link import Link, ProposalRefused
 from headgate.agent.state import StateFolder, plain
+from headgate.agent.tail import Recent, Tail
 from headgate.config.errors import ConfigError
 from headgate.control.commands import Status
 from headgate.stores import (
@@ -63,6 +64,7 @@ class Follower:
 
     def __init__(self, base: Base, store: Store, link: Link, folder: StateFolder, in_force: Built) -> None:
         self._base, self._link, self._folder = base, link, folder
+        self._tail = Tail(link.follow_logs, link.unfollow_logs)
         self.store = store
         self.in_force = in_force
         """What the workers serve."""
@@ -88,6 +90,10 @@ class Follower:
     async def metrics(self) -> str:
         """What is counted, as JSON."""
         return await self._link.metrics()
+
+    def recent(self, after: int) -> Recent:
+        """The newest requests."""
+        return self._tail.recent(after)
 
     async def run(self) -> None:
         """Follows the store without end."""
@@ -247,6 +253,7 @@ class Follower:
 
     async def end(self) -> None:
         """Waits for what is being kept."""
+        self._tail.close()
         if self._keeping:
             await self._keeping
 

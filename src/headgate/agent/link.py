@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 from collections.abc import Callable
 
 from headgate.agent.configuration import Difference
@@ -12,7 +14,7 @@ from headgate.compile.allocation import without_collecting
 from headgate.control import agent_messages as messages
 from headgate.control import memory
 from headgate.control.channel import Channel, ChannelClosed
-from headgate.control.commands import GetMetrics, GetStatus, Status
+from headgate.control.commands import FollowLogs, GetMetrics, GetStatus, Status
 from headgate.control.records import Message
 from headgate.control.resource_messages import SecretFiles
 from headgate.stores import StoreUnavailable
@@ -127,6 +129,15 @@ class Link:
             await self._reply(waiting)
             text, self._metrics = self._metrics, b""
         return text.decode()
+
+    def follow_logs(self, end: socket.socket) -> None:
+        """Has every worker write its requests into a socket."""
+        self._channel.send(FollowLogs(), [end.fileno()])
+
+    def unfollow_logs(self) -> None:
+        """Has it forgotten."""
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send(messages.UnfollowLogs())
 
     def _send_memory(self, message: Message, descriptors: list[int]) -> None:
         try:

@@ -18,8 +18,8 @@ from .settings import OneOrMany, Settings
 from .tls import TlsConfig
 
 Role = Literal["read", "operate", "admin"]
-"""`read` sees all but secrets; `operate` also changes routes, upstreams, plugins and sets of them; `admin` also
-consumers, their groups, and certificates."""
+"""`read` sees all but secrets and requests; `operate` also sees these, and changes routes, upstreams, plugins and
+sets of them; `admin` also consumers, their groups, and certificates."""
 
 _SHA256 = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
@@ -45,7 +45,8 @@ class TokenConfig(Settings):
     role: Role = Field(
         default="admin",
         description=(
-            "`read`: everything except secrets; `operate`: also change routes, upstreams and plugins; "
+            "`read`: everything except secrets and requests; "
+            "`operate`: also see requests and change routes, upstreams and plugins; "
             "`admin`: everything."
         ),
     )

@@ -17,11 +17,13 @@
 | GetStatus, Status | agent, supervisor    | as on the control socket                                              |
 | GetMetrics        | agent, supervisor    | a reader of the Admin API asks for the numbers                        |
 | MetricsLent       | supervisor, agent    | the numbers of `MetricsReply`, in a memfd                             |
+| FollowLogs        | agent, supervisor    | a socket comes along that workers are to write requests into          |
+| UnfollowLogs      | agent, supervisor    | it reads them no more                                                 |
 """
 
 from typing import Any
 
-from headgate.control.commands import GetMetrics, GetStatus, Status
+from headgate.control.commands import FollowLogs, GetMetrics, GetStatus, Status
 from headgate.control.messages import Change
 from headgate.control.records import Message, MessageKinds
 from headgate.control.resource_messages import NodeSettings, SecretFiles
@@ -105,11 +107,27 @@ class ProposalApplied(Message):
     generation: int = 0
 
 
+class UnfollowLogs(Message):
+    """Forget the socket that came with `FollowLogs`."""
+
+
 class MetricsLent(Message):
     """The JSON of `MetricsReply.metrics` comes along in a memfd."""
 
 
 TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status, MetricsLent])
 FROM_AGENT = MessageKinds(
-    [Resources, AgentReady, AgentFailed, Propose, Accept, Withdraw, GetStatus, GetMetrics, SecretFiles]
+    [
+        Resources,
+        AgentReady,
+        AgentFailed,
+        Propose,
+        Accept,
+        Withdraw,
+        GetStatus,
+        GetMetrics,
+        FollowLogs,
+        UnfollowLogs,
+        SecretFiles,
+    ]
 )

@@ -8,8 +8,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-Labels = frozenset[tuple[str, str]]
-
 
 class Times(NamedTuple):
     """A histogram of durations: calls by their upper bound in seconds, and the sum of all."""
@@ -36,28 +34,24 @@ class Numbers:
     """All numbers at one moment."""
 
     def __init__(self, text: str) -> None:
-        self._series: dict[str, list[tuple[Labels, dict[str, Any]]]] = {
-            family["name"]: [
-                (frozenset((name, str(value)) for name, value in series["labels"].items()), series)
-                for series in family["series"]
-            ]
-            for family in json.loads(text)["families"]
+        self._series: dict[str, list[dict[str, Any]]] = {
+            family["name"]: family["series"] for family in json.loads(text)["families"]
         }
 
     def by(self, name: str, label: str, **wanted: str) -> dict[str, float]:
         """The sums of a counter or gauge by one of its labels, of the series that have these others."""
         sums: dict[str, float] = {}
-        for labels, series in self._series.get(name, ()):
-            if wanted.items() <= labels:
-                key = dict(labels).get(label, "")
+        for series in self._series.get(name, ()):
+            if wanted.items() <= series["labels"].items():
+                key = series["labels"].get(label, "")
                 sums[key] = sums.get(key, 0.0) + series["value"]
         return sums
 
     def by_both(self, name: str, first: str, second: str) -> dict[tuple[str, str], float]:
         """The sums of a counter or gauge by two of its labels."""
         sums: dict[tuple[str, str], float] = {}
-        for labels, series in self._series.get(name, ()):
-            values = dict(labels)
+        for series in self._series.get(name, ()):
+            values = series["labels"]
             key = values.get(first, ""), values.get(second, "")
             sums[key] = sums.get(key, 0.0) + series["value"]
         return sums
@@ -65,14 +59,14 @@ class Numbers:
     def total(self, name: str, **wanted: str) -> float:
         """The sum of a counter or gauge over the series that have these labels."""
         found = self._series.get(name, ())
-        return sum(float(series["value"]) for labels, series in found if wanted.items() <= labels)
+        return sum(float(series["value"]) for series in found if wanted.items() <= series["labels"].items())
 
     def times(self, name: str, key: Callable[[dict[str, str]], Any]) -> dict[Any, Times]:
         """The histograms of that name, added up by what `key` makes of their labels."""
         found: dict[Any, Times] = {}
-        for labels, series in self._series.get(name, ()):
+        for series in self._series.get(name, ()):
             buckets = {float("inf") if bound is None else bound: calls for bound, calls in series["buckets"]}
-            name_of, known = key(dict(labels)), Times({}, 0.0)
+            name_of, known = key(series["labels"]), Times({}, 0.0)
             known = found.get(name_of, known)
             merged = dict(known.buckets)
             for bound, calls in buckets.items():

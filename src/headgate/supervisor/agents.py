@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
 from headgate.control import memory
-from headgate.control.commands import GetMetrics, GetStatus
+from headgate.control.commands import FollowLogs, GetMetrics, GetStatus
 from headgate.control.reactor import Reactor
 from headgate.control.records import Message
 from headgate.control.resource_messages import NodeSettings, ResourcesLent, SecretFiles
@@ -137,6 +137,7 @@ class Agents:
         if agent is None:
             return
         self._proposals.agent_left()
+        self._state.log_followers.agent_left()
         self._agent = None
         agent.terminate()
 
@@ -185,6 +186,10 @@ class Agents:
                 self._status(self._reply)
             case GetMetrics():
                 self._lend_metrics(agent)
+            case FollowLogs():
+                self._state.log_followers.agent_follows(descriptors)
+            case messages.UnfollowLogs():
+                self._state.log_followers.agent_left()
 
     def _lend_metrics(self, agent: AgentProcess) -> None:
         descriptor = memory.holding("metrics", self._state.metrics.json().encode())
@@ -212,6 +217,7 @@ class Agents:
         if agent is self._agent:
             self._agent = None
             self._proposals.agent_left()
+            state.log_followers.agent_left()
             self._restart_later(agent, status)
         state.agent_left()
 

@@ -91,9 +91,15 @@ def test_without_metrics_the_gateways_own_counter_stands() -> None:
     assert (look["is_counted"], look["totals"]["requests"]) == (False, 9)
 
 
-def test_many_pages_are_one_look_a_second() -> None:
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.001, 1.0), (0.025, 2.5), (3.0, 10.0)])
+def test_many_pages_are_one_look_a_second_or_less_where_it_costs_more(took_s: float, pause_s: float) -> None:
     asked: list[str] = []
-    now = 10.0
+    now, spent_s = 10.0, 0.0
+
+    def spent() -> float:
+        nonlocal spent_s
+        spent_s += took_s
+        return spent_s
 
     class Counting:
         async def status(self) -> Status:
@@ -107,13 +113,16 @@ def test_many_pages_are_one_look_a_second() -> None:
 
     async def pages() -> None:
         nonlocal now
-        live, node = Live(lambda: now), cast("Node", Counting())
+        live, node = Live(lambda: now, spent), cast("Node", Counting())
         request = Request({"type": "http", "query_string": b"", "headers": []})
         caller = Caller("ann", "read")
         responses = await asyncio.gather(*(live.respond(request, node, caller) for _ in range(20)))
         assert asked == ["status", "metrics"]
         assert json.loads(bytes(responses[19].body))["caller"] == {"name": "ann", "role": "read"}
-        now += 1.0
+        now += pause_s - 0.01
+        await live.respond(request, node, caller)
+        assert len(asked) == 2
+        now += 0.02
         await live.respond(request, node, caller)
         assert len(asked) == 4
 

@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { drawn, patch, text } from "./differences.js";
 import { h } from "./elements.js";
+import { help } from "./help.js";
 
 const MASK = "**********";
 
@@ -12,6 +13,7 @@ export class Editor {
   #text = h("textarea", { id: "document", spellcheck: "false", "aria-label": "Resource as JSON", on: { input: () => this.#changed() } });
   #told = h("p", { class: "told", role: "status", id: "outcome" });
   #differences = h("div");
+  #help = h("div");
   #nameLabel = h("label", {}, "Name", this.#name);
   #validate = button("Validate", () => this.#try());
   #compare = button("Show differences", () => this.#compared());
@@ -24,7 +26,7 @@ export class Editor {
   constructor(applied, closed) {
     this.told = applied;
     const bar = h("div", { class: "bar" }, this.#validate, this.#compare, this.#apply, this.#delete, button("Close", closed));
-    this.element = h("section", { class: "editor", hidden: true }, this.#title, h("div", { class: "bar" }, this.#nameLabel), this.#text, this.#told, bar, this.#differences);
+    this.element = h("section", { class: "editor", hidden: true }, this.#title, h("div", { class: "bar" }, this.#nameLabel), this.#text, this.#told, bar, this.#differences, this.#help);
   }
 
   create(kind) {
@@ -50,6 +52,7 @@ export class Editor {
 
   #show(kind, name, document, etag) {
     Object.assign(this, { isSure: false });
+    if (kind !== this.#kind) this.#help.replaceChildren(help(kind));
     [this.#kind, this.#before, this.#etag] = [kind, document, etag];
     this.#title.textContent = document === null ? `New: ${kind}` : `${kind}/${name}`;
     this.#name.value = name;

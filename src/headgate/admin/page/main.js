@@ -6,12 +6,13 @@ import { ConfigurationView } from "./configuration.js";
 import { h } from "./elements.js";
 import { HistoryView } from "./history.js";
 import { LiveView } from "./live.js";
+import { RequestsView } from "./requests.js";
 import { ResourcesView } from "./resources.js";
 import { Samples } from "./samples.js";
 import { age } from "./texts.js";
 
 const INTERVAL_MS = 2000;
-const VIEWS = { live: "Live", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates" };
+const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates" };
 
 const main = document.getElementById("view"), state = document.getElementById("state"), nav = document.getElementById("views");
 let views = null, shown = null, timer = null, isAsking = false;
@@ -37,7 +38,10 @@ function show() {
   nav.replaceChildren(...links, out);
   document.title = `${VIEWS[name]} - headgate`;
   const view = views[name];
-  if (view !== shown) main.replaceChildren(...view.element);
+  if (view !== shown) {
+    shown?.leave?.();
+    main.replaceChildren(...view.element);
+  }
   shown = view;
   view.open?.(rest);
 }
@@ -48,6 +52,7 @@ function signOut() {
 }
 
 function signIn(told) {
+  shown?.leave?.();
   views = shown = null;
   clearTimeout(timer);
   nav.replaceChildren();
@@ -112,7 +117,7 @@ async function begin() {
     return signIn(isUnknown && !hadToken ? "" : error.message);
   }
   views = {
-    live: new LiveView(new Samples()), resources: new ResourcesView(), history: new HistoryView(),
+    live: new LiveView(new Samples()), requests: new RequestsView(), resources: new ResourcesView(), history: new HistoryView(),
     configuration: new ConfigurationView(), certificates: new CertificatesView(),
   };
   take(look);

@@ -1,0 +1,97 @@
+// Requests as they end, the newest on top, and where one request's time went. Asked for while this view is shown.
+
+import { get } from "./api.js";
+import { h, s, Table } from "./elements.js";
+import { duration } from "./texts.js";
+
+const INTERVAL_MS = 1000;
+export const MOST_KEPT = 500;
+const MOST_ROWS = 100;
+
+export class RequestsView {
+  #filter = h("input", { type: "search", id: "wanted", autocomplete: "off", on: { input: () => this.#draw() } });
+  #status = h("select", { id: "status", on: { change: () => this.#draw() } }, ["all", "2xx", "3xx", "4xx", "5xx"].map((name) => h("option", {}, name)));
+  #pause = h("button", { type: "button", "aria-pressed": "false", on: { click: () => this.#paused() } }, "Pause");
+  #table = new Table("Requests", ["Time", "<Method", "<Host", "<Target", "status", "<Route", "<Server", "<Error", "took"]);
+  #told = h("p", { class: "told faint", role: "status" });
+  #details = h("section", { hidden: true, "aria-label": "Details of the request" });
+  #kept = [];
+  #newest = 0;
+  #isPaused = false;
+  #timer = null;
+
+  constructor() {
+    const bar = h("div", { class: "bar" }, h("label", {}, "Filter", this.#filter), h("label", {}, "Status", this.#status), this.#pause);
+    this.element = [h("section", {}, h("h2", {}, "Requests"), bar, this.#told, this.#table.element), this.#details];
+  }
+
+  open() {
+    this.leave();
+    return this.#follow();
+  }
+
+  leave() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  async #follow() {
+    const timer = (this.#timer = setTimeout(() => this.#follow(), INTERVAL_MS));
+    if (document.hidden || this.#isPaused) return;
+    try {
+      const { newest, lost, requests } = await get(`/v1/requests?after=${this.#newest}`);
+      this.#newest = newest;
+      this.#kept = [...requests.toReversed(), ...this.#kept].slice(0, MOST_KEPT);
+      this.#told.textContent = lost ? `${lost} requests were too many to be shown.` : this.#kept.length ? "" : "Waiting for requests.";
+      if (this.#timer === timer) this.#draw();
+    } catch (error) {
+      this.#told.textContent = error.told ?? String(error);
+    }
+  }
+
+  #paused() {
+    this.#isPaused = !this.#isPaused;
+    this.#pause.setAttribute("aria-pressed", String(this.#isPaused));
+  }
+
+  #isWanted(one) {
+    const wanted = this.#filter.value.trim().toLowerCase(), status = this.#status.value;
+    if (status !== "all" && String(one.status)[0] !== status[0]) return false;
+    return !wanted || [one.method, one.host, one.target, one.route, one.server, one.client, one.error, one.request_id].some((value) => String(value ?? "").toLowerCase().includes(wanted));
+  }
+
+  #draw() {
+    const found = this.#kept.filter((one) => this.#isWanted(one)).slice(0, MOST_ROWS);
+    this.#table.draw(found.map((one) => {
+      const button = () => h("button", { type: "button", class: "plain", on: { click: () => this.#show(one) } }, String(one.time).slice(11, 23));
+      const colour = { 2: "good", 3: "note", 4: "warn", 5: "bad" }[String(one.status)[0]] ?? "";
+      return [one, [button, shown(one.method), shown(one.host), shown(one.target), { text: shown(one.status), class: colour }, shown(one.route), shown(one.server), shown(one.error), took(one.total_us)]];
+    }));
+  }
+
+  #show(one) {
+    const rows = Object.entries(one).filter(([, value]) => value !== null && value !== "").map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "left" }, typeof value === "object" ? JSON.stringify(value) : String(value))));
+    const close = h("button", { type: "button", on: { click: () => { this.#details.hidden = true; } } }, "Close");
+    this.#details.replaceChildren(h("h2", {}, `${shown(one.method)} ${shown(one.target)}`), timeline(one), h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Fields" }, h("table", {}, h("tbody", {}, rows))), close);
+    this.#details.hidden = false;
+    this.#details.scrollIntoView({ block: "nearest" });
+  }
+}
+
+function shown(value) {
+  return value === null || value === undefined ? "" : String(value);
+}
+
+function took(microseconds) {
+  return typeof microseconds === "number" ? duration(microseconds / 1e6) : "-";
+}
+
+/** The parts of a request's time as bars, one under the other; those that are not known are left out. */
+function timeline(one) {
+  const total = Math.max(one.total_us ?? 0, 1);
+  const parts = [["in the queue", one.queue_us], ["connecting", one.connect_us], ["until the head", one.head_us], ["in hooks", one.hook_us], ["in all", one.total_us]].filter(([, value]) => typeof value === "number");
+  return h("dl", { class: "timeline" }, parts.map(([name, value]) => [
+    h("dt", {}, name),
+    h("dd", {}, s("svg", { class: "share", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { class: "whole", width: 100, height: 10 }), s("rect", { class: "part", width: Math.min(100, (100 * value) / total), height: 10 })), took(value)),
+  ]).flat());
+}
