@@ -54,7 +54,7 @@ class Probe:
 
 
 def plan(*servers: str, **check: Any) -> list[Target]:
-    table = {"upstream": "u", "servers": servers, "rise": 2, "fall": 2, "interval": 100, "timeout": 50}
+    table = {"upstream": "u", "servers": servers, "rise": 2, "fall": 2, "interval": 100, "timeout": 60_000}
     return list(targets({"checks": [{**table, "address": None, "port": None, **check}]}))
 
 
