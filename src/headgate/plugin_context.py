@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from .config.field_names import check_claimable, check_token
 from .metrics import Metrics, plugin_metrics
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ class PluginContext:
 
     def remove_from_clients(self, *fields: str) -> None:
         """Takes these header fields out of every request, before all hooks, on every route: what only the gateway may
-        say of a client must never come from one. Any case counts, and `_` as `-`.
+        say of a client must never come from one. Any case counts, and `_` as `-`. Raises `ConfigError` for fields that
+        no request is without, or that the gateway writes itself, such as `host`.
         """
         for field in fields:
+            check_claimable(check_token(field))
             self._remove(field.lower().replace("_", "-"))
 
     def shared(self, name: str, size: int | str = "16m") -> Shared:

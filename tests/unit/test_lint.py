@@ -48,6 +48,26 @@ def test_a_route_that_takes_no_request_is_told(tmp_path: Path) -> None:
     assert [line[:12] for line in warnings(tmp_path, text)] == ["3: route `b`"]
 
 
+@pytest.mark.parametrize(
+    ("servers", "told"),
+    [
+        ("['a:1', 'a:1 weight=2']", "a:1"),
+        ("['a.test:80', 'A.test.:80 backup']", "A.test.:80"),
+        ("['https://a.test', 'https://a.test:443']", "https://a.test:443"),
+        ("['[::1]:80', '[0:0:0:0:0:0:0:1]:80']", "[::1]:80"),
+        ("['unix:/a/b', 'unix:/a/./b']", "unix:/a/./b"),
+    ],
+)
+def test_a_server_that_is_listed_twice_is_told(tmp_path: Path, servers: str, told: str) -> None:
+    text = f"routes:\n  - to: u\nupstreams:\n  u: {servers}\n"
+    assert warnings(tmp_path, text) == [f"4: the upstream `u` lists the server `{told}` more than once"]
+
+
+def test_servers_that_differ_by_port_or_path_are_not_the_same(tmp_path: Path) -> None:
+    text = "routes:\n  - to: u\nupstreams:\n  u: ['a:1', 'a:2', 'b:1', 'unix:/a', 'unix:/b']\n"
+    assert warnings(tmp_path, text) == []
+
+
 CONSUMERS = """
 consumers:
   alice: {keys: a-key, groups: [gold, silver]}

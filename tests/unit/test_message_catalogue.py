@@ -64,6 +64,30 @@ WRONG = {
     "index": ("routes: [{path: '/*', files: {root: ., index: a/b}}]\n", 2, "is not a valid index file name"),
     "log field": ("access_log: '{clnt}'\n" + ROUTE, 2, "no field `clnt`"),
     "log destination": ("access_log: {to: nowhere}\n" + ROUTE, 2, "is not a valid log destination"),
+    "identity": ("forwarding: {identity_fields: [host]}\n" + ROUTE, 2, "`host` cannot be removed"),
+    "identity of the framing": (
+        "forwarding: {identity_fields: [Content_Length]}\n" + ROUTE,
+        2,
+        "`Content_Length` cannot be removed",
+    ),
+    "certificate field": (
+        "forwarding: {client_certificate: {content-length: subject}}\n" + ROUTE,
+        2,
+        "`content-length` cannot be set",
+    ),
+    "certificate host": (
+        "forwarding: {client_certificate: {Host: subject}}\n" + ROUTE,
+        2,
+        "`Host` has a meaning of its own",
+    ),
+    "request id field": ("request_id_header: content-length\n" + ROUTE, 2, "cannot be set"),
+    "request id name": ("request_id_header: 'x id'\n" + ROUTE, 2, "is not a valid header field name"),
+    "health field": (
+        "upstreams: {a: {servers: 'a:1', health: {path: /, headers: {Transfer-Encoding: chunked}}}}\n"
+        + ROUTE,
+        2,
+        "`Transfer-Encoding` cannot be set",
+    ),
     "large head": ("limits: {max_head_bytes: 1m}\n" + ROUTE, 2, "`1048576` is too large"),
     "module": ("routes: [{to: 'a:1', when: 'nowhere:f'}]\n", 2, "there is no module `nowhere`"),
     "function": ("routes: [{to: 'a:1', when: 'json:lods'}]\n", 2, "has no `lods`"),

@@ -238,7 +238,7 @@ pub enum FieldError {
     #[error("`{0}` is not a method; hint: a token such as GET")]
     Method(String),
     /// The target does not start with `/`, or has white space or control characters.
-    #[error("`{0}` is not a target; hint: start with / and percent-encode spaces")]
+    #[error("`{0}` is not a target; hint: start with / and percent-encode spaces and #")]
     Target(String),
     /// The host is not a host with an optional port.
     #[error("`{0}` is not a host; hint: name, name:port, or [address]:port")]

@@ -105,7 +105,10 @@ impl RequestHead {
     pub fn set_target(&mut self, target: &[u8]) -> Result<(), FieldError> {
         let form = match target {
             b"*" => TargetForm::Asterisk,
-            [b'/', ..] if target.iter().all(|&byte| is_target_byte(byte)) => TargetForm::Origin,
+            // a fragment is never sent (RFC 9112 section 3.2.1): servers would cut it off, or take it for the path
+            [b'/', ..] if target.iter().all(|&byte| is_target_byte(byte) && byte != b'#') => {
+                TargetForm::Origin
+            }
             _ => return Err(FieldError::Target(shown(target))),
         };
         self.target = self.head.append(target)?;

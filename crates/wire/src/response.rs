@@ -33,6 +33,12 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// Whether it is a 408 that ends its connection. On a connection that was kept it tells that no request came for long, and
+    /// was sent before the request arrived, which may be repeated (RFC 9110 section 15.5.9).
+    pub fn ends_an_idle_connection(&self) -> bool {
+        self.status == 408 && !self.persistent
+    }
+
     /// The reason phrase, as written.
     pub fn reason(&self) -> &[u8] {
         self.head.span(self.reason)

@@ -357,7 +357,7 @@ fn method_target_and_host_can_be_changed_and_only_to_valid_ones() {
         (&b"PUT"[..], &b"/x"[..], &b"y"[..], &b"other:81"[..])
     );
     assert_eq!(parsed.set_method(b"P T"), Err(FieldError::Method("P T".into())));
-    for target in ["", "x", "/ x", "/\r\n", "/\u{7f}", "http://h/"] {
+    for target in ["", "x", "/ x", "/x#y", "/?#", "/\r\n", "/\u{7f}", "http://h/"] {
         assert_eq!(
             parsed.set_target(target.as_bytes()),
             Err(FieldError::Target(target.into()))

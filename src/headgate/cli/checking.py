@@ -12,15 +12,19 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
     """Loads and validates a file, and tells the warnings; ends the program with an error if it is refused."""
     with refusing():
         from headgate import _core
+        from headgate.compile.directories import missing_directories
         from headgate.compile.lint import lint, look_up
         from headgate.compile.loading import load
         from headgate.compile.order import compile_gateway
         from headgate.compile.resources import as_with_an_empty_store
+        from headgate.config.errors import ConfigError
         from headgate.worker.loaded import compiled
 
         gateway = as_with_an_empty_store(load(file))
         made = compile_gateway(gateway)
         loaded = compiled(gateway, made)
+        if missing := [*missing_directories(gateway, made.config)]:
+            raise ConfigError(missing)
         warnings = [*lint(gateway, look_up if strict else None, config=made.config)]
         del gateway, made  # which may be large, and the engine builds its own
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 
@@ -25,8 +26,8 @@ def lint(
     config: GatewayConfig | None = None,
     is_whole: bool = False,
 ) -> Iterator[Problem]:
-    """Routes that take no request, upstreams and sets of plugins that nobody names, names that lead to nothing,
-    certificates that expire; with `resolve` also names that do not resolve.
+    """Routes that take no request, upstreams and sets of plugins that nobody names, servers listed twice, names that
+    lead to nothing, certificates that expire; with `resolve` also names that do not resolve.
 
     `config` is the model of the gateway where it has been made already. `is_whole`: the resources of its store are in
     it.
@@ -35,6 +36,7 @@ def lint(
     yield from unreachable(gateway._parts.routes)
     if is_whole or not (config.store or config.admin):
         yield from _unused(gateway, config)
+    yield from _listed_twice(gateway, config)
     yield from dangling(gateway, config, is_whole=is_whole)
     yield from expiring(gateway, config)
     if resolve:
@@ -65,6 +67,29 @@ def _unused(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
             yield Problem(
                 f"nothing leads to the upstream `{name}`", "name it as `to` of a route, or remove it", where
             )
+
+
+def _listed_twice(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
+    """Servers that an upstream lists more than once: it would count their failures and connections apart."""
+    for name, upstream in config.every_upstream().items():
+        seen: set[tuple[str, ...]] = set()
+        for server in upstream.servers:
+            key = _place(server.address)
+            if key in seen:
+                yield Problem(
+                    f"the upstream `{name}` lists the server `{server.address}` more than once",
+                    "list it once; `weight=2` gives it a larger share",
+                    gateway._parts.locate(("upstreams", name)),
+                )
+            seen.add(key)
+
+
+def _place(text: str) -> tuple[str, ...]:
+    """What is equal for two spellings of one server."""
+    address = parse_server_address(text)
+    if isinstance(address, TcpAddress):
+        return (address.host.lower().rstrip("."), str(address.port))
+    return (os.path.normpath(address.path),)
 
 
 def _unresolved(gateway: Gateway, config: GatewayConfig, resolve: Resolve) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .errors import ConfigError
+from .field_names import TOKEN, check_settable
 from .outliers import statuses
 from .settings import OneOrMany, Settings
 from .units import Duration, milliseconds
@@ -28,7 +29,6 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _STATUS = re.compile(r"[1-5][0-9][0-9]|[1-5]xx")
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def _status(value: str) -> str:
@@ -45,8 +45,14 @@ def _function(value: str) -> str:
 
 def _fields(fields: dict[str, str]) -> dict[str, str]:
     for name, value in fields.items():
-        if _FIELD_NAME.fullmatch(name) is None or re.search(r"[\r\n\0]", value):
+        if TOKEN.fullmatch(name) is None or re.search(r"[\r\n\0]", value):
             raise ConfigError(f"`{name}: {value}` is not a header field")
+    return fields
+
+
+def _sent(fields: dict[str, str]) -> dict[str, str]:
+    for name in _fields(fields):
+        check_settable(name)
     return fields
 
 
@@ -80,7 +86,9 @@ class HealthConfig(Settings):
         pattern=r"^[\x21-\x7e]+$",
         description="`http`: the Host field; default: as in requests, or the server's address if clients decide it.",
     )
-    headers: FieldValues = Field(default_factory=dict, description="`http`: further header fields.")
+    headers: Annotated[dict[str, str], AfterValidator(_sent)] = Field(
+        default_factory=dict, description="`http`: further header fields."
+    )
     status: Annotated[tuple[StatusName, ...], OneOrMany()] = Field(
         default=("2xx", "3xx"), min_length=1, description="`http`: the statuses of a healthy server."
     )

@@ -12,6 +12,7 @@ from .admin import AdminConfig, leads_to
 from .background import BackgroundConfig
 from .consumers import CONSUMER_NAME, ConsumerConfig, ConsumerGroupConfig, credentials
 from .errors import ConfigError, suggestion
+from .field_names import IdentityField, OwnField
 from .hooks import HooksConfig, OnError, PluginConfig, Reference
 from .http2 import Http2Config
 from .http3 import Http3Config
@@ -31,9 +32,6 @@ from .units import Duration
 from .upstreams import UpstreamConfig
 from .watchdog import WatchdogConfig
 from .websocket import WebSocketConfig
-
-FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-"""The name of a header field."""
 
 CertificateFact = Literal["verdict", "subject", "issuer", "serial", "fingerprint", "names", "pem"]
 """What a header field may tell of a client's certificate."""
@@ -57,14 +55,14 @@ class ForwardingConfig(Settings):
         pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
         description="The gateway's name in Via and Server.",
     )
-    identity_fields: Annotated[tuple[FieldName, ...], OneOrMany()] = Field(
+    identity_fields: Annotated[tuple[IdentityField, ...], OneOrMany()] = Field(
         default=(),
         description=(
             "Header fields that only hooks may set, such as `x-user`; they are removed from clients' "
             "requests, in every spelling."
         ),
     )
-    client_certificate: dict[FieldName, CertificateFact] = Field(
+    client_certificate: dict[OwnField, CertificateFact] = Field(
         default_factory=dict,
         description=(
             "Header fields that describe the client certificate to servers, and their contents; they are "
@@ -129,9 +127,8 @@ class GatewayConfig(Settings):
             "peers are removed. Null: they are forwarded, but no peer is trusted."
         ),
     )
-    request_id_header: str | None = Field(
+    request_id_header: OwnField | None = Field(
         default="x-request-id",
-        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
         description="The header field with the request's id; null: none is sent.",
     )
     access_log: AccessLogConfig | None = Field(

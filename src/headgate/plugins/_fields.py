@@ -11,7 +11,20 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Expression, Pattern
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"))
+FRAMING = frozenset(
+    (
+        "connection",
+        "content-length",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
 
 
 class Map(BaseModel):

@@ -272,6 +272,14 @@ impl Headers {
 
     fn __delitem__(&self, name: &Bound<'_, PyString>) -> PyResult<()> {
         let bytes = text::encode(name)?;
+        if self.read(|exchange, side, head| {
+            Ok(head.get(&bytes).is_none() && hidden(exchange, side, &bytes).is_some())
+        })? {
+            return Err(PyValueError::new_err(format!(
+                "`{}` cannot be removed; hint: the gateway writes the fields of the connection and the framing itself",
+                name.to_string_lossy()
+            )));
+        }
         self.edit(|head| {
             if head.get(&bytes).is_none() {
                 return Err(PyKeyError::new_err(name.clone().unbind()));

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod failure;
 pub(crate) mod headers;
+pub(crate) mod plain_path;
 pub(crate) mod raw_stream;
 pub(crate) mod request;
 pub(crate) mod request_body;

@@ -19,6 +19,7 @@ use crate::interpreter::helper::helper;
 use crate::interpreter::text;
 use crate::views::client::Client;
 use crate::views::headers::{busy, Headers, Side};
+use crate::views::plain_path::plain_path;
 use crate::views::request_body;
 use crate::views::tls::{ClientCertificate, Tls};
 use crate::views::upstream::choose_upstream;
@@ -101,6 +102,9 @@ impl Request {
     #[setter]
     fn set_target(&self, target: &Bound<'_, PyString>) -> PyResult<()> {
         let target = text::encode(target)?;
+        let at = target.iter().position(|&byte| byte == b'?');
+        let (path, query) = target.split_at(at.unwrap_or(target.len()));
+        let target = [&*plain_path(path)?, query].concat();
         self.change(|request| request.set_target(&target))
     }
 
@@ -118,6 +122,7 @@ impl Request {
                 "a path has no `?`; hint: percent-encode it, or set `request.target` to path and query",
             ));
         }
+        let path = plain_path(&path)?;
         self.change(|request| {
             let mut target = path.to_vec();
             if request.target().contains(&b'?') {

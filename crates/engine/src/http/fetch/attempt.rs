@@ -46,6 +46,10 @@ pub(super) async fn run(
             Err(error)
                 if error.retry().on_fresh_connection(true, call.is_idempotent)
                     && !upload.as_ref().is_some_and(|upload| upload.has_begun) => {}
+            Ok(found)
+                if found.head.ends_an_idle_connection()
+                    && call.is_idempotent
+                    && !upload.as_ref().is_some_and(|upload| upload.has_begun) => {}
             other => return other,
         }
     }

@@ -1,6 +1,6 @@
 //! One attempt: a connection to a server, the request on it, and the head of the response.
 
-use headgate_wire::Version;
+use headgate_wire::{ResponseHead, Version};
 
 use super::in_flight::RequestInFlight;
 use super::Plan;
@@ -31,8 +31,8 @@ pub(super) enum AttemptFailed {
     Server(Failure),
 }
 
-/// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are not a response (the late content
-/// of a response that has none: to HEAD, 204, 304), is replaced by a fresh one where that is safe: it is not a failure of the
+/// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are not a response to this
+/// request (the late content of a response that has none: to HEAD, 204, 304; a 408 about the time before it), is replaced by a fresh one where that is safe: it is not a failure of the
 /// server with this request.
 pub(super) async fn run(
     plan: &Plan<'_>,
@@ -54,6 +54,9 @@ pub(super) async fn run(
         match exchange_heads(plan, connection, pooled, head_bytes, body).await {
             Err(AttemptFailed::Server(failure))
                 if failure.retry().on_fresh_connection(true, plan.is_idempotent) && !body.is_committed => {}
+            Ok(_) if is_about_the_connection(plan) && plan.is_idempotent && !body.is_committed => {
+                plan.exchange.response.take();
+            }
             other => return other,
         }
     }
@@ -61,6 +64,13 @@ pub(super) async fn run(
     // boxed, as all that is rare here: what a request holds while it is forwarded stays small
     let fresh = Box::pin(connect(plan, connection, server)).await?;
     exchange_heads(plan, connection, fresh, head_bytes, body).await
+}
+
+fn is_about_the_connection(plan: &Plan<'_>) -> bool {
+    let response = plan.exchange.response.borrow();
+    response
+        .as_ref()
+        .is_some_and(ResponseHead::ends_an_idle_connection)
 }
 
 /// Opens a connection to the server.

@@ -1,0 +1,51 @@
+"""Directories that a configuration needs to be there when the gateway starts: told by `headgate check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headgate.config.errors import Path, Problem
+from headgate.config.model import GatewayConfig
+from headgate.gateway import Gateway
+
+FILE, SOCKET = "file:", "unix:"
+
+
+def missing_directories(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
+    """Log files and Unix sockets in directories that do not exist, and log files that are directories: what `run` ends
+    at.
+    """
+    folder = gateway._parts.folder
+    for path, place in _places(config):
+        kind, _, text = place.partition(":")
+        file = folder / text
+        what = "the log file" if kind + ":" == FILE else "the socket"
+        where = gateway._parts.locate(path)
+        if not file.parent.is_dir():
+            yield Problem(
+                f"{what} `{place}` cannot be made: the directory `{file.parent}` does not exist",
+                f"create it with `mkdir -p {file.parent}`",
+                where,
+                path,
+            )
+        elif what == "the log file" and file.is_dir():
+            yield Problem(
+                f"{what} `{place}` is a directory",
+                f"name a file: `{place.rstrip('/')}/gate.log`",
+                where,
+                path,
+            )
+
+
+def _places(config: GatewayConfig) -> Iterator[tuple[Path, str]]:
+    places: list[tuple[Path, str | None]] = [
+        (("access_log", "to"), config.access_log.to if config.access_log else None),
+        (("error_log", "to"), config.error_log.to),
+        (("metrics", "listen"), config.metrics.listen if config.metrics else None),
+        (("admin", "listen"), config.admin.listen if config.admin else None),
+    ]
+    places += [(("listeners", at, "address"), one.address) for at, one in enumerate(config.listeners)]
+    places += [(("tcp", at, "address"), one.address) for at, one in enumerate(config.tcp)]
+    for path, place in places:
+        if place and place.startswith((FILE, SOCKET)):
+            yield path, place

@@ -1,0 +1,48 @@
+"""Directories that a configuration needs: `check` refuses what `run` would end at."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SETTINGS = {
+    "access_log: {{to: 'file:{}'}}": "log",
+    "error_log: {{to: 'file:{}'}}": "log",
+    "metrics: 'unix:{}'": "socket",
+    "admin: {{listen: 'unix:{}'}}": "socket",
+    "tcp: [{{address: 'unix:{}', to: 'a:1'}}]": "socket",
+}
+
+
+def check(folder: Path, setting: str) -> tuple[int, str]:
+    """The exit status of `headgate check`, and what it says."""
+    file = folder / "gate.yaml"
+    file.write_text(f"listeners: ':8080'\nroutes: [{{respond: x}}]\n{setting}\n")
+    command = [sys.executable, "-m", "headgate", "check", str(file)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return made.returncode, made.stderr
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_file_in_a_missing_directory_is_refused_with_its_line(tmp_path: Path, setting: str) -> None:
+    status, told = check(tmp_path, setting.format(tmp_path / "missing" / "x"))
+    assert status == 2
+    assert f"gate.yaml:3: the {SETTINGS[setting].replace('log', 'log file')} `" in told
+    assert f"the directory `{tmp_path}/missing` does not exist\n  hint: create it with `mkdir -p" in told
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_file_in_a_directory_that_exists_is_taken(tmp_path: Path, setting: str) -> None:
+    assert check(tmp_path, setting.format(tmp_path / "x"))[0] == 0
+
+
+def test_a_relative_log_file_lies_beside_the_configuration(tmp_path: Path) -> None:
+    assert check(tmp_path, "access_log: {to: 'file:logs/a.log'}")[0] == 2
+    (tmp_path / "logs").mkdir()
+    assert check(tmp_path, "access_log: {to: 'file:logs/a.log'}")[0] == 0
+
+
+def test_a_log_file_that_is_a_directory_is_refused(tmp_path: Path) -> None:
+    status, told = check(tmp_path, f"error_log: {{to: 'file:{tmp_path}'}}")
+    assert (status, "is a directory" in told) == (2, True)
