@@ -139,7 +139,7 @@ async def test_check_that_takes_too_long_fails_and_its_late_result_counts_nothin
 ) -> None:
     board = Board()
     watching = monitor(board, probes)
-    watching.watch(plan("a:1"))
+    watching.watch(plan("a:1", timeout=50))
     probe = probes["a:1"][0]
     async with asyncio.timeout(10):
         await probe.done.wait()

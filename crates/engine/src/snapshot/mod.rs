@@ -62,7 +62,11 @@ pub struct Snapshot {
     /// Groups of servers.
     pub upstreams: Vec<Upstream>,
     /// The routes, in the order listed.
-    pub routes: Vec<Route>,
+    #[allow(
+        clippy::vec_box,
+        reason = "each is freed as soon as its table is built: there may be 100,000"
+    )]
+    pub routes: Vec<Box<Route>>,
     /// The position of the first route that comes from a resource: all from there on do, sorted by name, and differences
     /// may change them. Absent: there are no differences to come.
     #[serde(default)]

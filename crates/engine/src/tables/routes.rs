@@ -28,7 +28,7 @@ pub(super) struct Routes {
 impl Routes {
     /// Builds all of a snapshot; those from `first_resource` on are of resources.
     pub(super) fn build(
-        routes: Vec<snapshot::Route>,
+        routes: impl IntoIterator<Item = Box<snapshot::Route>>,
         first_resource: Option<usize>,
         upstreams: usize,
         default_max_body: u64,
@@ -42,7 +42,7 @@ impl Routes {
         };
         for (index, route) in routes.into_iter().enumerate() {
             let listed = built.listed(index, &route.name);
-            built.set(index, listed, route, upstreams, default_max_body)?;
+            built.set(index, listed, *route, upstreams, default_max_body)?;
         }
         Ok(built)
     }
