@@ -36,6 +36,27 @@ WRONG = {
     "size": ("limits: {max_body_bytes: 1x}\n" + ROUTE, 2, "`1x` is not a size"),
     "duration": ("timeouts: {connect: soon}\n" + ROUTE, 2, "`soon` is not a duration"),
     "choice": ("upstreams: {a: {servers: 'a:1', balance: best}}\n" + ROUTE, 2, "cannot be `best`"),
+    "sticky without balance": (
+        "upstreams:\n  a:\n    servers: 'a:1'\n    balance: p2c\n    sticky: {ttl: 1h}\n" + ROUTE,
+        3,
+        "`sticky` has no effect with `balance: p2c`",
+    ),
+    "sticky secret": (
+        "upstreams: {a: {servers: 'a:1', balance: sticky, sticky: {secret: short}}}\n" + ROUTE,
+        2,
+        "fewer than 32 characters",
+    ),
+    "sticky same site": (
+        "upstreams: {a: {servers: 'a:1', balance: sticky, sticky: {samesite: none, secure: false}}}\n"
+        + ROUTE,
+        2,
+        "browsers drop cookies with `samesite: none`",
+    ),
+    "sticky name": (
+        "upstreams: {a: {servers: 'a:1', balance: sticky, sticky: {cookie: __Host-a}}}\n" + ROUTE,
+        2,
+        "browsers drop a cookie `__Host-a` without",
+    ),
     "weight": ("upstreams: {a: ['a:1 weight=0']}\n" + ROUTE, 2, "at least 1, not `0`"),
     "server option": ("upstreams: {a: ['a:1 wieght=2']}\n" + ROUTE, 2, "unknown server option `wieght`"),
     "source": ("upstreams: {a: {servers: 'a:1', source: '1.2'}}\n" + ROUTE, 2, "is not a valid source"),

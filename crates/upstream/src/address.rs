@@ -132,3 +132,34 @@ async fn connect_tcp(address: SocketAddr, told: Told<'_>) -> io::Result<Stream> 
     stream.set_nodelay(true)?;
     Ok(Stream::Tcp(stream))
 }
+
+/// An address as the `Host` of requests to it: virtual hosts and signatures know it without the port that its scheme implies
+/// (RFC 9110 section 4.2.3).
+pub(crate) fn without_default_port(address: &str, is_tls: bool) -> &str {
+    let port = if is_tls { ":443" } else { ":80" };
+    match address.strip_suffix(port) {
+        Some(host) if !host.contains(':') || host.ends_with(']') => host,
+        _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_default_port;
+
+    #[test]
+    fn a_host_has_no_port_that_its_scheme_implies() {
+        for (address, is_tls, host) in [
+            ("a.test:443", true, "a.test"),
+            ("a.test:80", false, "a.test"),
+            ("a.test:80", true, "a.test:80"),
+            ("a.test:443", false, "a.test:443"),
+            ("a.test:8080", false, "a.test:8080"),
+            ("[::1]:80", false, "[::1]"),
+            ("[::1]:8080", false, "[::1]:8080"),
+            ("unix:/run/a:80", false, "unix:/run/a:80"),
+        ] {
+            assert_eq!(without_default_port(address, is_tls), host, "{address}");
+        }
+    }
+}

@@ -23,6 +23,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         hash_on: "source".to_owned(),
         hash_algorithm: "ring".to_owned(),
         hash_bound_percent: 0,
+        sticky: None,
         outlier: None,
         slow_start: 0,
         panic_percent: 0,

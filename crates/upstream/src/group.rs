@@ -11,7 +11,7 @@ use headgate_shared::metrics::Metrics;
 use headgate_wire::{Lenient, RequestHead};
 use rustls::pki_types::ServerName;
 
-use crate::address::Address;
+use crate::address::{without_default_port, Address};
 use crate::client_address::ClientAddress;
 use crate::dial_log::DialLog;
 use crate::failed_by::FailedBy;
@@ -23,6 +23,7 @@ use crate::queue::Queue;
 use crate::retry_rule::RetryRule;
 use crate::spec;
 use crate::standings::{Came, Standings};
+use crate::sticky::Sticky;
 
 /// The most servers of one upstream.
 const MAX_SERVERS: usize = 4096;
@@ -47,12 +48,14 @@ pub struct Upstream {
     pub client_address: Option<ClientAddress>,
     /// Where requests wait, if a server is bounded.
     pub queue: Option<Queue>,
+    /// How clients stay with a server, if they do.
+    pub sticky: Option<Sticky>,
     pub(crate) spec: spec::Upstream,
     pub(crate) balancer: RefCell<Balancer>,
     hash_on: HashOn,
     /// Whether servers are chosen by how long they take.
     is_timed: bool,
-    standings: Standings,
+    pub(crate) standings: Standings,
     /// Servers that are new among others that served already, until the first choice.
     pub(crate) newcomers: RefCell<Vec<usize>>,
     pub(crate) retry_rule: Option<RetryRule>,
@@ -152,7 +155,6 @@ impl Upstream {
         let is_bounded = balance == Balance::Hash && spec.hash_bound_percent > 0;
         let retry_rule = spec.retry.as_ref();
         let retry_rule = retry_rule.map(|retry| RetryRule::new(retry, &spec.name, cell));
-        let has_bound = spec.servers.iter().any(|server| server.max_connections > 0);
         Ok(Self {
             name: spec.name.clone(),
             servers,
@@ -170,7 +172,8 @@ impl Upstream {
                 _ => spec.keepalive.clone(),
             },
             client_address,
-            queue: has_bound.then(Queue::new),
+            queue: has_bound(spec).then(Queue::new),
+            sticky: spec.sticky.clone().map(Sticky::new),
             spec: spec.clone(),
             balancer: RefCell::new(balancer(balance, hash, spec)),
             standings: Standings::new(spec),
@@ -222,7 +225,7 @@ impl Upstream {
 
     /// What of a request, and of the client's address, decides its server where that is chosen by hash.
     #[inline]
-    pub fn key<'a>(&self, head: &'a RequestHead, source: &'a str) -> &'a [u8] {
+    pub fn key<'a>(&'a self, head: &'a RequestHead, source: &'a str) -> &'a [u8] {
         self.hash_on.key(head, source)
     }
 
@@ -355,6 +358,11 @@ fn total_cell(
     of_budget.or_else(|| is_bounded.then(|| cell(&format!("{name}/"))))
 }
 
+/// Whether requests may have to wait for a place.
+fn has_bound(spec: &spec::Upstream) -> bool {
+    spec.servers.iter().any(|server| server.max_connections > 0)
+}
+
 fn hash_algorithm(spec: &spec::Upstream) -> Result<HashAlgorithm, String> {
     match spec.balance.as_str() {
         "ip_hash" => Ok(HashAlgorithm::Rendezvous),
@@ -383,35 +391,4 @@ fn balancer(balance: Balance, hash: HashSpec, upstream: &spec::Upstream) -> Bala
     // hashing nothing with the keys of a new state gives a random number, other in each worker
     balancer.seed(RandomState::new().build_hasher().finish());
     balancer
-}
-
-/// An address as the `Host` of requests to it: virtual hosts and signatures know it without the port that its scheme implies
-/// (RFC 9110 section 4.2.3).
-fn without_default_port(address: &str, is_tls: bool) -> &str {
-    let port = if is_tls { ":443" } else { ":80" };
-    match address.strip_suffix(port) {
-        Some(host) if !host.contains(':') || host.ends_with(']') => host,
-        _ => address,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_default_port;
-
-    #[test]
-    fn a_host_has_no_port_that_its_scheme_implies() {
-        for (address, is_tls, host) in [
-            ("a.test:443", true, "a.test"),
-            ("a.test:80", false, "a.test"),
-            ("a.test:80", true, "a.test:80"),
-            ("a.test:443", false, "a.test:443"),
-            ("a.test:8080", false, "a.test:8080"),
-            ("[::1]:80", false, "[::1]"),
-            ("[::1]:8080", false, "[::1]:8080"),
-            ("unix:/run/a:80", false, "unix:/run/a:80"),
-        ] {
-            assert_eq!(without_default_port(address, is_tls), host, "{address}");
-        }
-    }
 }

@@ -40,28 +40,33 @@ impl HashOn {
     }
 
     /// The bytes that are hashed; none if the request does not have them.
-    pub fn key<'a>(&self, head: &'a RequestHead, source: &'a str) -> &'a [u8] {
+    pub fn key<'a>(&'a self, head: &'a RequestHead, source: &'a str) -> &'a [u8] {
         let found = match self {
             Self::Source => Some(source.as_bytes()),
             Self::Uri => Some(head.target()),
             Self::Header(name) => head.head.get(name.as_bytes()),
             Self::Cookie(name) => cookie(head, name.as_bytes()),
-            Self::Query(name) => value_in(head.query(), b'&', name.as_bytes()),
+            Self::Query(name) => values_in(head.query(), b'&', name.as_bytes()).next(),
         };
         found.unwrap_or_default()
     }
 }
 
 /// The first cookie of that name.
-pub(crate) fn cookie<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
-    head.head
-        .get_all(b"cookie")
-        .find_map(|field| value_in(field, b';', name))
+pub(crate) fn cookie<'a>(head: &'a RequestHead, name: &'a [u8]) -> Option<&'a [u8]> {
+    cookies(head, name).next()
 }
 
-/// The value of `name=value` among pairs.
-fn value_in<'a>(text: &'a [u8], between: u8, name: &[u8]) -> Option<&'a [u8]> {
-    text.split(|byte| *byte == between).find_map(|pair| {
+/// The cookies of that name: there may be some for several paths or domains.
+pub(crate) fn cookies<'a>(head: &'a RequestHead, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let fields = head.head.get_all(b"cookie");
+    fields.flat_map(move |field| values_in(field, b';', name))
+}
+
+/// The values of `name=value` among pairs.
+fn values_in<'a>(text: &'a [u8], between: u8, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = text.split(move |byte| *byte == between);
+    pairs.filter_map(move |pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;
         (pair[..equals].trim_ascii() == name).then(|| pair[equals + 1..].trim_ascii())
     })

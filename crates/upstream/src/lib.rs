@@ -24,6 +24,7 @@ mod retry;
 mod retry_rule;
 pub mod spec;
 mod standings;
+mod sticky;
 
 pub use bound_auth::{binds_connection, is_used_by};
 pub use client_address::{ClientAddress, ClientIdentity};
@@ -38,3 +39,4 @@ pub use limits::LimitCounter;
 pub use pool::{Pool, Pooled};
 pub use queue::Queue;
 pub use retry::Retry;
+pub use sticky::{Scope, Session, Sticky};

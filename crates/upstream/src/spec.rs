@@ -1,5 +1,7 @@
 //! Upstreams as they come in a snapshot.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use headgate_net::tls::spec::UpstreamTls;
@@ -24,6 +26,9 @@ pub struct Upstream {
     /// See [`headgate_route::HashSpec::bound_percent`].
     #[serde(default)]
     pub hash_bound_percent: u32,
+    /// How clients stay with a server, if they do; `balance` chooses their first one.
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
     /// Who is ejected, if any is.
     #[serde(default)]
     pub outlier: Option<Outlier>,
@@ -76,6 +81,30 @@ impl Upstream {
             && self.proxy_protocol == other.proxy_protocol
             && self.source == other.source
             && self.tls == other.tls
+    }
+}
+
+/// The cookie that names a client's server.
+#[derive(Deserialize, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Sticky {
+    /// Its name.
+    pub cookie: String,
+    /// How long it is valid, in seconds, from 1.
+    pub ttl: u64,
+    /// What it is signed with; absent: a secret of this gateway.
+    pub secret: Option<String>,
+    /// Its attributes but for `Max-Age` and `Secure`, as they are sent: `; Path=/; HttpOnly`.
+    pub attributes: String,
+    /// Whether it has `Secure`; absent: where the client came by TLS.
+    pub secure: Option<bool>,
+}
+
+impl fmt::Debug for Sticky {
+    /// Without the secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Sticky");
+        shown.field("cookie", &self.cookie).finish_non_exhaustive()
     }
 }
 

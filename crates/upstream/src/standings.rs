@@ -75,6 +75,7 @@ impl Standings {
                     ServerStanding {
                         is_down: state.check == CheckState::Down,
                         is_closed: state.admin != AdminState::Ready,
+                        keeps_sessions: state.admin == AdminState::Drain,
                         share_percent: state.weight_percent,
                         ejected_until_ms: local(until_ms, shared_ms, now_ms),
                     }

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from headgate.phases import PHASES
 
+from .balancing import balancing_snapshot
 from .errors import Path as ConfigPath
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
@@ -272,10 +273,7 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
     own = {key: value for key, value in upstream.timeouts.model_dump().items() if value is not None}
     return {
         "name": name,
-        "balance": upstream.balance,
-        "hash_on": upstream.hash_on,
-        "hash_algorithm": upstream.hash_algorithm,
-        "hash_bound_percent": round(upstream.hash_bound * 100),
+        **balancing_snapshot(upstream),
         "outlier": outlier_snapshot(upstream.outlier),
         "slow_start": milliseconds(upstream.slow_start or 0),
         "panic_percent": percent(upstream.panic_threshold),

@@ -190,6 +190,7 @@ class UpstreamOptions(TypedDict, total=False):
     hash_on: str
     hash_algorithm: HashAlgorithm
     hash_bound: float
+    sticky: Mapping[str, Any]
     health: str | Mapping[str, Any]
     outlier: Mapping[str, Any]
     slow_start: float | str

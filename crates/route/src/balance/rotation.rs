@@ -2,7 +2,7 @@
 
 use super::random::mix;
 use super::standing::ServerStanding;
-use super::{Balancer, Question};
+use super::{Balancer, Loads, Question};
 
 /// How long it is taken to be so that few or enough servers are in rotation, in milliseconds.
 const PANIC_CHECK_MS: u64 = 50;
@@ -80,6 +80,35 @@ impl Balancer {
         let panics = up * 100 < all * self.panic_percent as usize;
         self.panic.set((panics, now_ms + PANIC_CHECK_MS));
         panics
+    }
+
+    /// Whether the server that has a client's session may go on with it; it then gets this attempt. It need not be in rotation
+    /// if none is, and one that is being drained may keep what it has.
+    pub fn resumes(&mut self, server: usize, now_ms: u64, loads: &dyn Loads) -> bool {
+        let Some(own) = self.servers.get(server) else {
+            return false;
+        };
+        let (standing, spec) = (own.standing, own.spec);
+        let has_room = spec.max_connections == 0 || loads.of(server) < spec.max_connections;
+        if standing.is_closed && !standing.keeps_sessions || !has_room {
+            return false;
+        }
+        let is_well =
+            !standing.is_down && now_ms >= standing.ejected_until_ms && own.health.is_up(&spec, now_ms);
+        let none_is_up = || !self.servers.iter().any(|server| server.is_up(now_ms));
+        if !is_well && !self.panics(now_ms) && !none_is_up() {
+            return false;
+        }
+        self.servers[server].health.picked(&spec, now_ms);
+        true
+    }
+
+    /// Whether an operator has taken a server out, so that no session begins on it and none is prolonged.
+    #[must_use]
+    pub fn is_closed(&self, server: usize) -> bool {
+        self.servers
+            .get(server)
+            .is_some_and(|server| server.standing.is_closed)
     }
 
     /// Whether a server that does not take its whole share takes part in this choice.

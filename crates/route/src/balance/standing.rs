@@ -5,8 +5,10 @@
 pub struct ServerStanding {
     /// Active checks fail: asked only if no other is in rotation.
     pub is_down: bool,
-    /// An operator has taken it out: never asked.
+    /// An operator has taken it out: it is not chosen.
     pub is_closed: bool,
+    /// If it is closed: the clients whose sessions it has may go on.
+    pub keeps_sessions: bool,
     /// The part of its share that it takes, in percent.
     pub share_percent: u8,
     /// When its ejection ends; asked before only if no other is in rotation.
@@ -18,6 +20,7 @@ impl Default for ServerStanding {
         Self {
             is_down: false,
             is_closed: false,
+            keeps_sessions: false,
             share_percent: 100,
             ejected_until_ms: 0,
         }

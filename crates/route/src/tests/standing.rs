@@ -16,6 +16,7 @@ fn shares(balancer: &mut Balancer, now_ms: u64, servers: usize, picks: usize) ->
 const DOWN: ServerStanding = ServerStanding {
     is_down: true,
     is_closed: false,
+    keeps_sessions: false,
     share_percent: 100,
     ejected_until_ms: 0,
 };
@@ -190,4 +191,67 @@ fn test_an_agent_lowers_the_share() {
         0,
     );
     assert_eq!(shares(&mut balancer, 0, 2, 100), [0, 100]);
+}
+
+#[test]
+fn test_a_session_stays_with_its_server_unless_that_is_down_full_or_under_maintenance() {
+    let free = |_: usize| 0;
+    let drained = ServerStanding {
+        is_closed: true,
+        keeps_sessions: true,
+        ..WELL
+    };
+    let maintained = ServerStanding {
+        keeps_sessions: false,
+        ..drained
+    };
+    let ejected = ServerStanding {
+        ejected_until_ms: 1_000,
+        ..WELL
+    };
+    let drained_and_down = ServerStanding {
+        is_down: true,
+        ..drained
+    };
+    for (standing, goes_on) in [
+        (WELL, true),
+        (drained, true),
+        (DOWN, false),
+        (maintained, false),
+        (ejected, false),
+        (drained_and_down, false),
+    ] {
+        let mut balancer = balancer(Balance::RoundRobin, 2);
+        balancer.set_standing(0, standing, 0);
+        assert_eq!(balancer.resumes(0, 0, &free), goes_on, "{standing:?}");
+        // where no other is up either, a new choice would be no better; what an operator has said holds
+        balancer.set_standing(1, DOWN, 0);
+        let may_be_asked = !standing.is_closed || standing.keeps_sessions;
+        assert_eq!(balancer.resumes(0, 0, &free), may_be_asked, "{standing:?}");
+    }
+    assert!(
+        !balancer(Balance::First, 2).resumes(2, 0, &free),
+        "which is none of them"
+    );
+    let bounded = ServerSpec {
+        max_connections: 5,
+        ..ServerSpec::default()
+    };
+    let mut balancer = Balancer::new(Balance::RoundRobin, vec![bounded; 2]);
+    assert!(balancer.resumes(0, 0, &|_| 4) && !balancer.resumes(0, 0, &|_| 5));
+}
+
+#[test]
+fn test_a_session_leaves_a_server_that_fails_and_may_be_what_tries_it_again() {
+    let free = |_: usize| 0;
+    let mut balancer = balancer(Balance::RoundRobin, 2);
+    assert!(balancer.failed(0, 0));
+    assert!(!balancer.resumes(0, 10_000, &free));
+    assert!(balancer.resumes(0, 10_001, &free), "its time is over");
+    assert!(
+        !balancer.resumes(0, 10_002, &free),
+        "while one tries it, no other does"
+    );
+    balancer.succeeded(0, 10_003);
+    assert!(balancer.resumes(0, 10_004, &free));
 }

@@ -3,7 +3,7 @@
 use headgate_wire::{ResponseHead, Version};
 
 use super::in_flight::RequestInFlight;
-use super::Plan;
+use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::response_head::write_interim;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use http::uri::Scheme;
 
 use super::attempt::{connect, exchange_heads, AttemptFailed, Ready};
-use super::Plan;
+use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::state::connection::Connection;

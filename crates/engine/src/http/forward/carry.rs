@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use super::Plan;
+use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::piece::On;

@@ -11,8 +11,8 @@ use std::task::{ready, Context, Poll};
 use headgate_wire::{frame_response, Content, Framing, ResponseFraming, ResponseHead, Version};
 
 use super::carry::{carry, cut, keep, Carrier};
+use super::plan::Plan;
 use super::relay::{head, next};
-use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;

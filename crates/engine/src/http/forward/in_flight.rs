@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use headgate_wire::{parse_response, Parsed};
 
 use super::attempt::AttemptFailed;
-use super::Plan;
+use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::failures::{body_failure, client_body_timeout};
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};

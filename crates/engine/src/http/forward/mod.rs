@@ -7,17 +7,20 @@
 mod attempt;
 mod attempt_http2;
 mod carry;
+mod choice;
 mod filtered;
 mod in_flight;
 mod max_forwards;
+mod plan;
 mod queue;
 mod relay;
+mod session;
 mod upgrade;
 
 use std::rc::Rc;
 
 use headgate_route::Tried;
-use headgate_wire::{is_idempotent, Framing};
+use headgate_wire::is_idempotent;
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
@@ -26,35 +29,19 @@ use crate::hooks::exchange::Exchange;
 use crate::http::bodies::begin;
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::request_body::RequestBody;
-use crate::http::h1::request_head::{self, Outgoing};
 use crate::http::phases::run_hooks;
 use crate::http::reply::grpc;
-use crate::http::reply::{stripped_path, Outcome};
+use crate::http::reply::Outcome;
 use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
 use crate::state::Shared;
 use crate::trace::FailedAttempt;
 use attempt::{AttemptFailed, Ready};
+use choice::{another_server, choose_server, show_servers};
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{FailedBy, Lease, Upstream};
 pub(crate) use max_forwards::count_down;
-
-/// What stays the same over the attempts of one request.
-struct Plan<'a> {
-    exchange: &'a Rc<Exchange>,
-    tables: &'a Rc<Configuration>,
-    upstream: &'a Rc<Upstream>,
-    hooks: &'a [usize],
-    balance: &'a [usize],
-    target: Option<Vec<u8>>,
-    framing: Framing,
-    is_idempotent: bool,
-    queue_ms: u64,
-    connect_ms: u64,
-    send_ms: u64,
-    client_body_ms: u64,
-    upstream_head_ms: u64,
-}
+use plan::Plan;
 
 /// Sends the request to a server of the upstream and its response to the client.
 pub(crate) async fn forward(
@@ -96,7 +83,7 @@ async fn try_servers(
     } else {
         take_available(connection, exchange, &upstream, body)?
     };
-    let plan = Plan::new(exchange, tables, &upstream);
+    let plan = Plan::new(&connection.shared, exchange, tables, &upstream);
 
     // `next` is chosen when a response is given up for it
     let (mut tried, mut failure, mut next) = (Tried::new(), None, None);
@@ -172,14 +159,6 @@ fn take_available(
     Ok(here)
 }
 
-/// Shows `balance` hooks what they choose from.
-fn show_servers(shared: &Shared, plan: &Plan<'_>, tried: &Tried) {
-    let rare = plan.exchange.rare();
-    rare.tried.replace(tried.clone());
-    let loads = plan.upstream.loads(shared.clock.now_ms(), &shared.metrics);
-    rare.loads.replace(loads);
-}
-
 /// Counts an attempt on a server, which has this request in flight until the lease is dropped.
 #[inline]
 fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool) -> Lease {
@@ -221,38 +200,6 @@ fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) -> u16 {
     status
 }
 
-/// Another server for a request whose response is not what was hoped for, and is dropped then; without one, that response is
-/// better than none.
-#[cold]
-fn another_server(shared: &Shared, plan: &Plan<'_>, body: &RequestBody, tried: &Tried) -> Option<usize> {
-    if body.is_committed || !plan.is_idempotent || shared.is_closed.get() {
-        return None;
-    }
-    let request = plan.exchange.request.borrow();
-    let key = plan.upstream.key(&request, &plan.exchange.client.address);
-    let another = plan
-        .upstream
-        .pick(shared.clock.now_ms(), key, tried, &shared.metrics)?;
-    plan.exchange.response.take();
-    Some(another)
-}
-
-/// The server of the next attempt: the one that a hook chose, or that a response was given up for, or the client's own, or
-/// whichever is best; none if every one was tried.
-#[inline]
-async fn choose_server(
-    connection: &mut Connection,
-    plan: &Plan<'_>,
-    tried: &Tried,
-    next: Option<usize>,
-) -> Result<Option<usize>, Failure> {
-    let chosen = plan.exchange.picked.take().or(next);
-    match chosen.or_else(|| reserved_server(connection, plan.upstream, tried)) {
-        Some(server) => Ok(Some(server)),
-        None => queue::server(connection, plan, tried).await,
-    }
-}
-
 fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failed: &Failure) {
     shared.metrics.count(Counter::UpstreamFailures);
     if let Some(series) = &plan.tables.series {
@@ -277,12 +224,6 @@ fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failed: &Failure
         .failed(server, shared.clock.now_ms(), by, &shared.metrics);
 }
 
-/// The server that the client has a connection of its own to, if that was not tried yet.
-fn reserved_server(connection: &Connection, upstream: &Rc<Upstream>, tried: &Tried) -> Option<usize> {
-    let own = connection.reserved_server.as_ref()?;
-    (Rc::ptr_eq(&own.upstream, upstream) && !tried.contains(own.server)).then_some(own.server)
-}
-
 /// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they
 /// did not begin with it.
 fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
@@ -305,74 +246,7 @@ fn may_retry(failure: &Failure, plan: &Plan<'_>, body: &RequestBody, shared: &Sh
         && !shared.is_closed.get()
 }
 
-impl<'a> Plan<'a> {
-    fn new(exchange: &'a Rc<Exchange>, tables: &'a Rc<Configuration>, upstream: &'a Rc<Upstream>) -> Self {
-        let route = exchange.route.get();
-        let mut request = exchange.request.borrow_mut();
-        request_head::claim_fields(
-            &mut request,
-            &tables.forwarding,
-            tables.request_id_header.as_deref(),
-            exchange.client.tells_host,
-        );
-        let target = route
-            .and_then(|route| stripped_path(request.path(), tables.route(route)))
-            .map(|mut path| {
-                if request.target().len() > request.path().len() {
-                    path.extend_from_slice(&request.target()[request.path().len()..]);
-                }
-                path
-            });
-        let timeout = |of_route: fn(&crate::snapshot::RouteTimeouts) -> Option<u64>,
-                       of_gateway: fn(&crate::snapshot::Timeouts) -> u64| {
-            tables.timeout(route, Some(upstream), of_route, of_gateway)
-        };
-        Self {
-            exchange,
-            tables,
-            upstream,
-            hooks: route.map_or(&[][..], |route| {
-                &tables.route(route).hooks[Phase::UpstreamRequest]
-            }),
-            // a server that a hook has named by its address is not a choice among several
-            balance: route
-                .filter(|_| exchange.at_address.borrow().is_none())
-                .map_or(&[][..], |route| &tables.route(route).hooks[Phase::Balance]),
-            target,
-            framing: request.framing,
-            is_idempotent: is_idempotent(request.method()),
-            queue_ms: timeout(|t| t.queue, |t| t.queue),
-            connect_ms: timeout(|t| t.connect, |t| t.connect),
-            send_ms: timeout(|t| t.send, |t| t.send),
-            client_body_ms: timeout(|t| t.client_body, |t| t.client_body),
-            upstream_head_ms: timeout(|t| t.upstream_head, |t| t.upstream_head)
-                .min(upstream.attempt_ms().unwrap_or(u64::MAX)),
-        }
-    }
-
-    /// The bytes that begin an attempt: the head, and what is here of the body.
-    fn head_bytes(&self, server: usize, here: &[u8], mut out: Vec<u8>) -> Vec<u8> {
-        let request = self.exchange.request.borrow();
-        let id = self.exchange.id.borrow();
-        out.reserve(request.head.len_hint() + 512 + here.len());
-        let outgoing = Outgoing {
-            client: &self.exchange.client,
-            forwarding: &self.tables.forwarding,
-            host: &self.upstream.host,
-            server_name: &self.upstream.servers[server].host,
-            request_id: self
-                .tables
-                .request_id_header
-                .as_deref()
-                .map(|name| (name, id.as_str())),
-            target: self.target.as_deref(),
-            framing: self.framing,
-        };
-        request_head::write(&request, &outgoing, &mut out);
-        out.extend_from_slice(here);
-        out
-    }
-
+impl Plan<'_> {
     async fn attempt(
         &self,
         connection: &mut Connection,

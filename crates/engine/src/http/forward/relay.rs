@@ -6,8 +6,8 @@ use headgate_wire::{frame_response, Content, Framing, ResponseFraming, Version, 
 use super::attempt::Ready;
 use super::carry::{carry, keep};
 use super::filtered::{self, Filtering};
+use super::plan::Plan;
 use super::upgrade::upgrade;
-use super::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::relay::Relay;
@@ -36,6 +36,7 @@ pub(super) async fn respond(
     let exchange = plan.exchange;
     let mut received = ReceivedHead::of(plan);
     alt_svc::forget(exchange);
+    plan.add_session_cookie(&connection.shared);
     let route_hooks = exchange.route.get().map(|route| &plan.tables.route(route).hooks);
     let hooks = route_hooks.map_or(&[][..], |hooks| &hooks[Phase::Response]);
     if !hooks.is_empty() {

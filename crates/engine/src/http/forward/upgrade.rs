@@ -1,6 +1,6 @@
 //! A 101 of a server: from here on both sides speak another protocol.
 
-use super::Plan;
+use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::h1::request_head::upgrade_to;
 use crate::http::h1::response_head::write_switching_protocols;

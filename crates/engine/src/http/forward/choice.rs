@@ -1,0 +1,69 @@
+//! Which server gets an attempt.
+
+use std::rc::Rc;
+
+use headgate_route::Tried;
+use headgate_upstream::Upstream;
+
+use super::plan::Plan;
+use super::queue;
+use crate::failure::Failure;
+use crate::http::bodies::request_body::RequestBody;
+use crate::state::connection::Connection;
+use crate::state::Shared;
+
+/// Shows `balance` hooks what they choose from.
+pub(super) fn show_servers(shared: &Shared, plan: &Plan<'_>, tried: &Tried) {
+    let rare = plan.exchange.rare();
+    rare.tried.replace(tried.clone());
+    let loads = plan.upstream.loads(shared.clock.now_ms(), &shared.metrics);
+    rare.loads.replace(loads);
+}
+
+/// The server of the next attempt: the one that a hook chose, or that a response was given up for, or that the client has a
+/// connection to or a session with, or whichever is best; none if every one was tried.
+#[inline]
+pub(super) async fn choose_server(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    tried: &Tried,
+    next: Option<usize>,
+) -> Result<Option<usize>, Failure> {
+    let chosen = plan.exchange.picked.take().or(next);
+    let reserved = || reserved_server(connection, plan.upstream, tried);
+    let of_session = || {
+        let session = plan.session.as_ref()?;
+        session.server(&connection.shared, plan.upstream, tried)
+    };
+    match chosen.or_else(reserved).or_else(of_session) {
+        Some(server) => Ok(Some(server)),
+        None => queue::server(connection, plan, tried).await,
+    }
+}
+
+/// The server that the client has a connection of its own to, if that was not tried yet.
+fn reserved_server(connection: &Connection, upstream: &Rc<Upstream>, tried: &Tried) -> Option<usize> {
+    let own = connection.reserved_server.as_ref()?;
+    (Rc::ptr_eq(&own.upstream, upstream) && !tried.contains(own.server)).then_some(own.server)
+}
+
+/// Another server for a request whose response is not what was hoped for, and is dropped then; without one, that response is
+/// better than none.
+#[cold]
+pub(super) fn another_server(
+    shared: &Shared,
+    plan: &Plan<'_>,
+    body: &RequestBody,
+    tried: &Tried,
+) -> Option<usize> {
+    if body.is_committed || !plan.is_idempotent || shared.is_closed.get() {
+        return None;
+    }
+    let request = plan.exchange.request.borrow();
+    let key = plan.upstream.key(&request, &plan.exchange.client.address);
+    let another = plan
+        .upstream
+        .pick(shared.clock.now_ms(), key, tried, &shared.metrics)?;
+    plan.exchange.response.take();
+    Some(another)
+}

@@ -1,0 +1,116 @@
+//! What stays the same over the attempts of one request.
+
+use std::rc::Rc;
+
+use headgate_upstream::Upstream;
+use headgate_wire::{is_idempotent, Framing};
+
+use super::session::ClientSession;
+use crate::hooks::configuration::Configuration;
+use crate::hooks::exchange::Exchange;
+use crate::http::h1::request_head::{self, Outgoing};
+use crate::http::reply::stripped_path;
+use crate::snapshot::Phase;
+use crate::state::Shared;
+
+/// What stays the same over the attempts of one request.
+pub(super) struct Plan<'a> {
+    pub(super) exchange: &'a Rc<Exchange>,
+    pub(super) tables: &'a Rc<Configuration>,
+    pub(super) upstream: &'a Rc<Upstream>,
+    pub(super) hooks: &'a [usize],
+    pub(super) balance: &'a [usize],
+    pub(super) target: Option<Vec<u8>>,
+    pub(super) framing: Framing,
+    pub(super) is_idempotent: bool,
+    pub(super) queue_ms: u64,
+    pub(super) connect_ms: u64,
+    pub(super) send_ms: u64,
+    pub(super) client_body_ms: u64,
+    pub(super) upstream_head_ms: u64,
+    pub(super) session: Option<Box<ClientSession>>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        shared: &Shared,
+        exchange: &'a Rc<Exchange>,
+        tables: &'a Rc<Configuration>,
+        upstream: &'a Rc<Upstream>,
+    ) -> Self {
+        let session = ClientSession::of(shared, exchange, upstream);
+        let route = exchange.route.get();
+        let mut request = exchange.request.borrow_mut();
+        request_head::claim_fields(
+            &mut request,
+            &tables.forwarding,
+            tables.request_id_header.as_deref(),
+            exchange.client.tells_host,
+        );
+        let target = route
+            .and_then(|route| stripped_path(request.path(), tables.route(route)))
+            .map(|mut path| {
+                if request.target().len() > request.path().len() {
+                    path.extend_from_slice(&request.target()[request.path().len()..]);
+                }
+                path
+            });
+        let timeout = |of_route: fn(&crate::snapshot::RouteTimeouts) -> Option<u64>,
+                       of_gateway: fn(&crate::snapshot::Timeouts) -> u64| {
+            tables.timeout(route, Some(upstream), of_route, of_gateway)
+        };
+        Self {
+            exchange,
+            tables,
+            upstream,
+            hooks: route.map_or(&[][..], |route| {
+                &tables.route(route).hooks[Phase::UpstreamRequest]
+            }),
+            // a server that a hook has named by its address is not a choice among several
+            balance: route
+                .filter(|_| exchange.at_address.borrow().is_none())
+                .map_or(&[][..], |route| &tables.route(route).hooks[Phase::Balance]),
+            target,
+            framing: request.framing,
+            is_idempotent: is_idempotent(request.method()),
+            queue_ms: timeout(|t| t.queue, |t| t.queue),
+            connect_ms: timeout(|t| t.connect, |t| t.connect),
+            send_ms: timeout(|t| t.send, |t| t.send),
+            client_body_ms: timeout(|t| t.client_body, |t| t.client_body),
+            upstream_head_ms: timeout(|t| t.upstream_head, |t| t.upstream_head)
+                .min(upstream.attempt_ms().unwrap_or(u64::MAX)),
+            session,
+        }
+    }
+
+    /// The bytes that begin an attempt: the head, and what is here of the body.
+    pub(super) fn head_bytes(&self, server: usize, here: &[u8], mut out: Vec<u8>) -> Vec<u8> {
+        let request = self.exchange.request.borrow();
+        let id = self.exchange.id.borrow();
+        out.reserve(request.head.len_hint() + 512 + here.len());
+        let outgoing = Outgoing {
+            client: &self.exchange.client,
+            forwarding: &self.tables.forwarding,
+            host: &self.upstream.host,
+            server_name: &self.upstream.servers[server].host,
+            request_id: self
+                .tables
+                .request_id_header
+                .as_deref()
+                .map(|name| (name, id.as_str())),
+            target: self.target.as_deref(),
+            framing: self.framing,
+        };
+        request_head::write(&request, &outgoing, &mut out);
+        out.extend_from_slice(here);
+        out
+    }
+
+    /// Gives the client a cookie for the server that has responded, where it needs one.
+    #[inline]
+    pub(super) fn add_session_cookie(&self, shared: &Shared) {
+        if let (Some(session), Some(sticky)) = (&self.session, &self.upstream.sticky) {
+            session.add_cookie(shared, self.exchange, self.upstream, sticky);
+        }
+    }
+}
