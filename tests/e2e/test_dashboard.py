@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -118,17 +121,34 @@ def test_the_live_view_counts_what_happens(
 def test_rates_are_drawn_while_requests_come(
     browser: "Browser", gateway: RunningGateway, page_url: str
 ) -> None:
-    with opened(browser) as seen:
+    with opened(browser) as seen, steady(gateway):
         page = seen.page
         sign_in(page, page_url)
-        shown = page.locator('[data-tile="rate"]')
-        for _ in range(200):
-            ask(gateway, "/")
-            if shown.inner_text() not in ("-", "0"):
-                break
-            page.wait_for_timeout(50)
+        for tile in ("rate", "p50", "p99"):
+            page.locator(f'[data-tile="{tile}"]').filter(has_text=re.compile("[1-9]")).wait_for()
         page.locator('svg.plot path.good[d*="L"]').first.wait_for(state="attached")
+        row(page, "Routes", "hello").get_by_role("cell").nth(1).filter(
+            has_text=re.compile("[1-9]")
+        ).wait_for()
         seen.check(page_url)
+
+
+@contextmanager
+def steady(gateway: RunningGateway) -> Iterator[None]:
+    """Requests, one after the other, until the end of the block."""
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.wait(0.01):
+            ask(gateway, "/")
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_nothing_that_is_shown_is_run(
