@@ -1,5 +1,6 @@
 """Reloads: of code and of configuration, under load, and of what is broken."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -98,6 +99,44 @@ def test_reload_adds_and_removes_listeners(serve: Serve, tmp_path: Path) -> None
     assert gateway.ask("reload")["ok"]
     eventually(lambda: not (tmp_path / "second.sock").exists(), "the listener is gone")
     assert gateway.get("/").text == "x"
+
+
+BUSY = """
+import time
+from pathlib import Path
+from headgate import Gateway, Response
+gate = Gateway()
+gate.listen(LISTEN)
+gate.timeouts(drain="20s")
+
+@gate.route("/busy")
+def busy(request):
+    while not Path(FREE).exists():
+        time.sleep(0.01)
+    return Response(200, "busy")
+
+gate.route("/", respond="here")
+"""
+
+
+def test_clients_that_wait_in_the_listen_queue_are_served_over_reloads(serve: Serve, tmp_path: Path) -> None:
+    free = tmp_path / "free"
+    gateway = serve(BUSY, workers=1, names={"FREE": str(free)})
+    for generation in (2, 3, 4):
+        free.unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            blocking, *waiting = [stack.enter_context(gateway.client(timeout=30)) for _ in range(21)]
+            blocking.send(format_request("GET", "/busy"))
+            eventually(lambda: gateway.counter("requests_active") >= 1, "Python code blocks the loop")
+            queued = [stack.enter_context(gateway.client(timeout=30)) for _ in range(20)]
+            for client in (*waiting, *queued):
+                client.send(format_request("GET", "/"))
+            gateway.write(BUSY + f"# change {generation}\n")
+            gateway.signal(signal.SIGHUP)
+            free.touch()
+            assert [client.response().text for client in (*waiting, *queued)] == ["here"] * 40
+            assert blocking.response().text == "busy"
+        eventually(lambda at=generation: gateway.ask()["generation"] == at, "it is loaded", within=20)
 
 
 class KeepAliveClients:
