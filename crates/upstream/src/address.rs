@@ -14,6 +14,9 @@ use headgate_net::stream::Stream;
 /// How long resolved addresses are used, in milliseconds. The system's resolver does not tell a name's own time to live.
 const RESOLVED_FOR_MS: u64 = 10_000;
 
+/// How long addresses that could not be resolved anew are used before the next attempt, in milliseconds.
+const RETRIED_AFTER_MS: u64 = 1_000;
+
 /// Where a server listens.
 pub enum Address {
     Ip(SocketAddr),
@@ -63,9 +66,8 @@ impl Address {
                 next,
             } => {
                 if resolved.borrow().is_empty() || until_ms.get() <= clock.now_ms() {
-                    let found: Vec<SocketAddr> = lookup_host((name.as_str(), *port)).await?.collect();
-                    until_ms.set(clock.now_ms() + RESOLVED_FOR_MS);
-                    resolved.replace(found);
+                    let found = lookup(name, *port).await;
+                    until_ms.set(clock.now_ms() + remember(name, found, resolved)?);
                 }
                 let addresses = resolved.borrow().clone();
                 let first = next.replace(next.get().wrapping_add(1));
@@ -109,9 +111,8 @@ impl Address {
                 next,
             } => {
                 if resolved.borrow().is_empty() || until_ms.get() <= clock.now_ms() {
-                    let found: Vec<SocketAddr> = lookup_host((name.as_str(), *port)).await?.collect();
-                    until_ms.set(clock.now_ms() + RESOLVED_FOR_MS);
-                    resolved.replace(found);
+                    let found = lookup(name, *port).await;
+                    until_ms.set(clock.now_ms() + remember(name, found, resolved)?);
                 }
                 let first = next.replace(next.get().wrapping_add(1));
                 let addresses = resolved.borrow();
@@ -122,6 +123,32 @@ impl Address {
             }
         }
     }
+}
+
+async fn lookup(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host((name, port)).await?.collect())
+}
+
+/// Takes what a lookup found, and says for how long. One that failed or found nothing is no reason to give up addresses that
+/// are known: servers outlive their resolver's failures (RFC 8767).
+fn remember(
+    name: &str,
+    found: io::Result<Vec<SocketAddr>>,
+    resolved: &RefCell<Vec<SocketAddr>>,
+) -> io::Result<u64> {
+    let failure = match found {
+        Ok(found) if !found.is_empty() => {
+            resolved.replace(found);
+            return Ok(RESOLVED_FOR_MS);
+        }
+        Ok(_) => io::Error::new(io::ErrorKind::NotFound, format!("`{name}` has no address")),
+        Err(error) => error,
+    };
+    if resolved.borrow().is_empty() {
+        return Err(failure);
+    }
+    tracing::warn!(name, error = %failure, "the name does not resolve; its known addresses are used");
+    Ok(RETRIED_AFTER_MS)
 }
 
 async fn connect_tcp(address: SocketAddr, told: Told<'_>) -> io::Result<Stream> {
@@ -145,7 +172,41 @@ pub(crate) fn without_default_port(address: &str, is_tls: bool) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::without_default_port;
+    use std::cell::RefCell;
+    use std::io;
+    use std::net::SocketAddr;
+
+    use super::{remember, without_default_port, RESOLVED_FOR_MS, RETRIED_AFTER_MS};
+
+    #[test]
+    fn a_lookup_that_fails_keeps_the_known_addresses() {
+        let fails = || Err(io::Error::other("SERVFAIL"));
+        let address = |text: &str| vec![text.parse::<SocketAddr>().expect("it is an address")];
+        let resolved = RefCell::default();
+        for nothing in [fails(), Ok(Vec::new())] {
+            assert!(
+                remember("a.test", nothing, &resolved).is_err(),
+                "none is known yet"
+            );
+        }
+        let (first, second) = (address("192.0.2.1:80"), address("192.0.2.2:80"));
+        assert_eq!(
+            remember("a.test", Ok(first.clone()), &resolved).ok(),
+            Some(RESOLVED_FOR_MS)
+        );
+        for nothing in [fails(), Ok(Vec::new())] {
+            assert_eq!(
+                remember("a.test", nothing, &resolved).ok(),
+                Some(RETRIED_AFTER_MS)
+            );
+            assert_eq!(*resolved.borrow(), first);
+        }
+        assert_eq!(
+            remember("a.test", Ok(second.clone()), &resolved).ok(),
+            Some(RESOLVED_FOR_MS)
+        );
+        assert_eq!(*resolved.borrow(), second);
+    }
 
     #[test]
     fn a_host_has_no_port_that_its_scheme_implies() {
