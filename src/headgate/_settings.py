@@ -120,11 +120,11 @@ class GatewaySettings:
         to: str | None = None,
         flush: float | str | None = None,
         buffer_bytes: int | str | None = None,
+        mask_query: str | Sequence[str] | None = None,
     ) -> None:
         """Enables the access log, as `json`, `combined`, or in your own format."""
-        self._set(
-            "access_log", said({"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes})
-        )
+        given = {"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes}
+        self._set("access_log", said({**given, "mask_query": mask_query}))
 
     def error_log(
         self, *, level: str | None = None, format: str | None = None, to: str | None = None

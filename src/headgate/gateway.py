@@ -352,7 +352,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             numbered = (f"{name}-{number}" for number in count(2))
             name = name if name not in taken else next(one for one in numbered if one not in taken)
             kind = shown_kind(type(use.plugin))
-            use.plugin._set_up(PluginContext(self, name, self._parts.identity_fields.add, kind))
+            use.plugin._set_up(PluginContext(self, name, self._parts, kind))
         elif not any(one.plugin is use.plugin for one in every):
             raise ConfigError(
                 f"this `{type(use.plugin).__name__}` belongs to another gateway",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from .config.field_names import check_claimable, check_token
 from .metrics import Metrics, plugin_metrics
@@ -55,15 +55,20 @@ class PluginCounter:
         return int(self._counters.get(self._key, 0))
 
 
+class ClientParts(Protocol):
+    """What plugins say of the gateway's requests as a whole."""
+
+    identity_fields: set[str]
+    secret_query: set[str]
+
+
 class PluginContext:
     """The services of the gateway for a plugin; the names are those of `Gateway`.
 
     Shared dictionaries, locks and counters are private to the plugin, even if another plugin uses the same name.
     """
 
-    def __init__(
-        self, gateway: BackgroundCalls, name: str, remove: Callable[[str], None], kind: str = ""
-    ) -> None:
+    def __init__(self, gateway: BackgroundCalls, name: str, parts: ClientParts, kind: str = "") -> None:
         self.name = name
         """The name under which the plugin runs, in logs and names of its things."""
         self.log = PluginLog(logging.getLogger("headgate.plugin"), {"plugin": name})
@@ -73,7 +78,7 @@ class PluginContext:
         self.consumers = gateway.background.consumers
         """Those of the configuration, found by their credentials; changes of them are seen at once."""
         self._gateway = gateway
-        self._remove = remove
+        self._parts = parts
 
     def remove_from_clients(self, *fields: str) -> None:
         """Takes these header fields out of every request, before all hooks, on every route: what only the gateway may
@@ -82,7 +87,11 @@ class PluginContext:
         """
         for field in fields:
             check_claimable(check_token(field))
-            self._remove(field.lower().replace("_", "-"))
+            self._parts.identity_fields.add(field.lower().replace("_", "-"))
+
+    def mask_query(self, *names: str) -> None:
+        """Masks the values of these query parameters in access logs: the plugin takes secrets from them."""
+        self._parts.secret_query.update(names)
 
     def shared(self, name: str, size: int | str = "16m") -> Shared:
         """A dictionary that the plugin's copies in all workers share, of at most `size` bytes."""

@@ -45,6 +45,37 @@ def test_json_record_tells_everything(serve: Serve, origin: Origin) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d)", record["time"])
 
 
+@pytest.mark.parametrize("names", [None, ["ticket"], []], ids=["by default", "named", "none"])
+def test_secrets_in_queries_are_masked(serve: Serve, origin: Origin, names: list[str] | None) -> None:
+    chosen = {} if names is None else {"mask_query": names}
+    source = {
+        "upstreams": {"api": {"servers": origin.address}},
+        "routes": [{"path": "/log*", "to": "api"}],
+        "plugins": [
+            {"plugin": "key-auth", "on": "/log/*", "config": {"query": "Mine", "keys": {"a": "PLANTED-1"}}}
+        ],
+        "access_log": {"flush": "50ms", "format": "json", **chosen},
+    }
+    gateway = serve(source)
+    shown = {name: f"{name}=***" for name in ("access_token", "ticket")}
+    kept = {name: f"{name}=SEEN" for name in ("access_token", "ticket")}
+    one, two = (
+        shown if name in (names if names is not None else ["access_token"]) else kept for name in shown
+    )
+    query = "access_token=SEEN&ticket=SEEN&x=1"
+    masked = f"{one['access_token']}&{two['ticket']}&x=1"
+    response = gateway.get(
+        f"/log/a?%4dine=PLANTED-1&{query}", [("Referer", f"http://from.test/?mine=PLANTED-1&{query}")]
+    )
+    assert response.status == 200
+    record = gateway.access_record(target=f"/log/a?{masked}")  # the plugin takes its parameter out
+    assert record["referer"] == f"http://from.test/?mine=***&{masked}"
+    assert origin.wait_for("/log/a").target == f"/log/a?{query}"
+    assert gateway.get("/log/a?%4dine=PLANTED-2").status == 401
+    gateway.access_record(target="/log/a?%4dine=***")
+    assert "PLANTED" not in gateway.log()
+
+
 def test_timings_add_up(serve: Serve, origin: Origin) -> None:
     gateway = logged(serve, origin)
 

@@ -137,9 +137,17 @@ def made_plugin(name: str, told: dict[str, Any] | None, calls: BackgroundCalls) 
         raise CannotTake(f"there is no plugin `{module}:{path}`")
     plugin: Plugin = kind(**told["settings"])
     serving = _Serving(calls)
-    plugin._set_up(PluginContext(cast(Any, serving), told["name"], lambda _: None, shown_kind(kind)))
+    plugin._set_up(PluginContext(cast(Any, serving), told["name"], _Known(), shown_kind(kind)))
     serving.is_set_up = True
     return plugin
+
+
+class _Known:
+    """What a plugin says of requests as a whole is in the snapshot already."""
+
+    def __init__(self) -> None:
+        self.identity_fields: set[str] = set()
+        self.secret_query: set[str] = set()
 
 
 class _Serving:

@@ -66,6 +66,7 @@ class Merged:
             plugin_sets=dict(parts.plugin_sets),
             listeners=list(parts.listeners),
             identity_fields=set(parts.identity_fields),
+            secret_query=set(parts.secret_query),
             places=dict(parts.places),
             document=self.locate,
         )

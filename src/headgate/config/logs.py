@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from .errors import ConfigError, suggestion
-from .settings import Settings
+from .settings import OneOrMany, Settings
 from .units import Duration, Size
 
 _SINK = re.compile(r"stdout|stderr|file:.+|syslog:(/.+|(udp|tcp)://.+:\d+)")
@@ -33,6 +33,21 @@ Sink = Annotated[str, AfterValidator(_sink)]
 """Where a log goes."""
 
 
+MASKED_QUERY = (
+    "access_token",
+    "api_key",
+    "apikey",
+    "client_secret",
+    "id_token",
+    "key",
+    "password",
+    "refresh_token",
+    "secret",
+    "token",
+)
+"""Query parameters that hold secrets by custom."""
+
+
 class AccessLogConfig(Settings):
     """The access log. Short form: `true` for the defaults, or its format."""
 
@@ -45,6 +60,11 @@ class AccessLogConfig(Settings):
     to: Sink = Field(
         default="stdout",
         description="`stdout`, `stderr`, `file:/path`, `syslog:/dev/log`, `syslog:udp://host:port`.",
+    )
+    mask_query: Annotated[tuple[str, ...], OneOrMany()] = Field(
+        default=MASKED_QUERY,
+        description="Query parameters whose values are masked in targets and referers, in any case of letters; those of"
+        " plugins that take secrets from the query always are.",
     )
     flush: Duration = Field(default=1.0, description="The maximum time that a line is buffered.")
     buffer_bytes: Size = Field(

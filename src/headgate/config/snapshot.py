@@ -15,7 +15,7 @@ from .balancing import balancing_snapshot
 from .errors import Path as ConfigPath
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
-from .logs import AccessLogConfig
+from .logs import MASKED_QUERY, AccessLogConfig
 from .model import GatewayConfig, Inconsistency
 from .outliers import outlier_snapshot
 from .retries import retry_snapshot
@@ -50,10 +50,13 @@ def snapshot(
     folder: Path,
     listeners: Sequence[HookLists] = (),
     first_resource_route: int | None = None,
+    secret_query: Iterable[str] = (),
 ) -> str:
     """The engine's view of `config`; `routes` and `listeners` are in step with those of `config`, files are relative to
     `folder`. Routes from `first_resource_route` on may be changed by differences, and are in the order of their names.
+    Plugins take secrets from the query parameters `secret_query`.
     """
+    log = config.access_log
     upstreams = config.every_upstream()
     positions = {name: position for position, name in enumerate(upstreams)}
     limits = config.limits.model_dump()
@@ -74,6 +77,7 @@ def snapshot(
             "websocket": _websocket(config.websocket),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
+            "masked_query": sorted({*(log.mask_query if log else MASKED_QUERY), *secret_query}),
             "metrics": config.metrics is not None,
             "acme_challenges": str(acme_folder(config, folder) / "challenges") if config.uses_acme else None,
             "tracing": _tracing(config.tracing),

@@ -67,6 +67,8 @@ class KeyAuth(Plugin):
         self._consumers: dict[bytes, str] = {}
         self._configured = context.consumers
         context.remove_from_clients(self.config.consumer_header)
+        if self.config.query:
+            context.mask_query(self.config.query)
         for consumer, given in self.config.keys.items():
             for key in given if isinstance(given, list) else [given]:
                 self._add(consumer, key.get_secret_value())

@@ -49,7 +49,7 @@ def run_hook(
         raise LookupError(f"`{asked}` does not match the route's path `{path}`\n  hint: set `target=...`")
     route = gate.route(path, to=upstream)
     if isinstance(plugin, Plugin) and plugin._headgate_context is None:
-        plugin._set_up(PluginContext(gate, shown_kind(type(plugin)), gate._parts.identity_fields.add))
+        plugin._set_up(PluginContext(gate, shown_kind(type(plugin)), gate._parts))
     for function in _functions(hook, phase):
         getattr(gate if PHASES[phase].scope != "route" else route, phase)(function)
     default: Server = Fault.REFUSE if phase == "error" else Response(200)

@@ -72,7 +72,7 @@ def test_no_more_than_the_limit_run_at_once() -> None:
 
 
 def context(gate: Gateway) -> PluginContext:
-    return PluginContext(gate, "limit", lambda name: None)
+    return PluginContext(gate, "limit", gate._parts)
 
 
 def twins(limit: int) -> tuple[ConcurrencyLimit, ConcurrencyLimit]:

@@ -16,7 +16,8 @@ from headgate.testing import TestGateway, TestResponse
 
 def made(**config: Any) -> RateLimit:
     plugin = RateLimit(**config)
-    plugin._set_up(PluginContext(Gateway(), "limit", lambda name: None))
+    gate = Gateway()
+    plugin._set_up(PluginContext(gate, "limit", gate._parts))
     return plugin
 
 

@@ -124,8 +124,8 @@ def test_without_redis_the_choice_holds(
 
 
 async def test_a_store_that_is_away_is_left_alone_then_tried_by_one() -> None:
-    now, asked = [100.0], []
-    store = Store(PluginContext(Gateway(), "x", lambda name: None), clock=lambda: now[0])
+    gate, now, asked = Gateway(), [100.0], []
+    store = Store(PluginContext(gate, "x", gate._parts), clock=lambda: now[0])
 
     async def fail() -> int:
         asked.append(now[0])

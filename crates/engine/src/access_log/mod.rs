@@ -12,6 +12,7 @@ mod followers;
 mod format;
 mod format_error;
 mod json;
+mod mask;
 mod sink;
 mod stream;
 mod syslog;
@@ -24,6 +25,7 @@ pub use destination::Destination;
 pub use entry::{Entry, HookTime, TlsFacts};
 pub use followers::Followers;
 pub use format::Format;
+pub use mask::QueryMask;
 pub use sink::LogCounts;
 
 use sink::Sink;

@@ -50,6 +50,9 @@ pub struct Snapshot {
     pub request_id_header: Option<String>,
     /// The access log, absent for none.
     pub access_log: Option<AccessLog>,
+    /// Names of query parameters whose values the access log masks.
+    #[serde(default)]
+    pub masked_query: Vec<String>,
     /// Whether requests are counted by route, upstream and server.
     #[serde(default)]
     pub metrics: bool,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use headgate_shared::Zone;
 use tokio::sync::Notify;
 
-use crate::access_log::{AccessLog, Entry, Followers};
+use crate::access_log::{AccessLog, Entry, Followers, QueryMask};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Hooks;
@@ -137,7 +137,11 @@ impl Shared {
     pub(crate) fn access_records<'a>(&'a self, tables: &'a Tables) -> Option<AccessRecords<'a>> {
         let log = tables.access_log.as_ref();
         let followers = self.log_followers.is_followed().then_some(&self.log_followers);
-        (log.is_some() || followers.is_some()).then_some(AccessRecords { log, followers })
+        (log.is_some() || followers.is_some()).then_some(AccessRecords {
+            log,
+            followers,
+            mask: &tables.masked_query,
+        })
     }
 
     /// Puts another configuration in force; gives the one before.
@@ -233,11 +237,19 @@ impl Shared {
 pub(crate) struct AccessRecords<'a> {
     log: Option<&'a AccessLog>,
     followers: Option<&'a Followers>,
+    mask: &'a QueryMask,
 }
 
 impl AccessRecords<'_> {
-    /// Adds the line of one request.
+    /// Adds the line of one request, without what its query has of secrets.
     pub(crate) fn record(&self, entry: &Entry<'_>) {
+        let target = self.mask.apply(entry.target);
+        let referer = entry.referer.map(|url| self.mask.apply(url));
+        let entry = &Entry {
+            target: &target,
+            referer: referer.as_deref(),
+            ..*entry
+        };
         if let Some(log) = self.log {
             log.record(entry);
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use headgate_route::{PathRules, PersistentList, Router};
 use headgate_wire::{ChunkLimits, HeadLimits, Lenient};
 
-use crate::access_log::{AccessLog, Destination, Format};
+use crate::access_log::{AccessLog, Destination, Format, QueryMask};
 use crate::snapshot::{
     self, Difference, Forwarding, HookLists, Http2, Http3, Limits, RouteTimeouts, Snapshot, Timeouts,
     WebSocket,
@@ -70,6 +70,7 @@ pub struct Lasting {
     /// Where responses to challenges of ACME authorities lie.
     pub(crate) acme_challenges: Option<std::path::PathBuf>,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) masked_query: QueryMask,
     pub(crate) log_flush_ms: u64,
     pub(crate) phase_hooks: HookLists,
     pub(crate) server_timing: bool,
@@ -140,6 +141,7 @@ impl Tables {
             request_id_header: snapshot.request_id_header.map(|name| name.to_ascii_lowercase()),
             acme_challenges: snapshot.acme_challenges.map(Into::into),
             access_log,
+            masked_query: QueryMask::new(&snapshot.masked_query),
             server_timing: snapshot.server_timing,
             wants_hook_times: log_wants || snapshot.server_timing || snapshot.tracing.is_some(),
             log_flush_ms,
