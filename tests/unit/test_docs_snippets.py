@@ -45,7 +45,7 @@ SNIPPETS = [
 @pytest.fixture(autouse=True)
 def secrets_of_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the pages' `env:NAME` refer to."""
-    for name in ("DNS_KEY", "EAB_KEY"):
+    for name in ("ADMIN_TOKEN", "DNS_KEY", "EAB_KEY"):
         monkeypatch.setenv(name, "bm90LXJlYWxseS1hLWtleQ")
 
 
