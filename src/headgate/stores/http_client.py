@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 LONGEST_HEAD_BYTES, LONGEST_LINE_BYTES = 1 << 16, 1 << 20
+LONGEST_BODY_BYTES = 1 << 28
 STEP_BYTES = 1 << 16
 
 
@@ -78,12 +79,12 @@ class _Connection:
         """The body as it comes (RFC 9112 section 6.3); raises `HttpFailed`."""
         try:
             if fields.get("transfer-encoding", "").lower() == "chunked":
-                while size := int((await self._reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+                while size := _length((await self._reader.readuntil(b"\r\n")).partition(b";")[0].strip(), 16):
                     yield (await self._reader.readexactly(size + 2))[:-2]
                 while (await self._reader.readuntil(b"\r\n")) != b"\r\n":
                     pass  # trailers say nothing to us
             elif "content-length" in fields:
-                yield await self._reader.readexactly(int(fields["content-length"]))
+                yield await self._reader.readexactly(_length(fields["content-length"], 10))
             else:
                 self.is_kept = False
                 while piece := await self._reader.read(STEP_BYTES):
@@ -94,6 +95,14 @@ class _Connection:
     def close(self) -> None:
         """Closes it at once."""
         self._writer.close()
+
+
+def _length(text: str | bytes, base: int) -> int:
+    """Raises `ValueError` for what is not a length, and `HttpFailed` for one that nothing is waited for."""
+    length = int(text, base)
+    if length > LONGEST_BODY_BYTES:
+        raise HttpFailed("the response is too long")
+    return length
 
 
 class HttpClient:
@@ -121,7 +130,12 @@ class HttpClient:
         try:
             to.send(path, body, fields)
             status, told = await to.head()
-            data = b"".join([piece async for piece in to.pieces(told)])
+            pieces, size = list[bytes](), 0
+            async for piece in to.pieces(told):
+                size += len(piece)
+                if size > LONGEST_BODY_BYTES:
+                    raise HttpFailed("the response is too long")
+                pieces.append(piece)
         except BaseException:
             to.close()
             raise
@@ -129,7 +143,7 @@ class HttpClient:
             self._kept = to
         else:
             to.close()
-        return Reply(status, data)
+        return Reply(status, b"".join(pieces))
 
     async def lines(
         self, base: str, path: str, body: bytes, fields: Mapping[str, str]

@@ -1,10 +1,13 @@
 """The HTTP client of stores: what it keeps, what it asks again, what it refuses."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 import pytest
+from e2e.kit.pki import Authority
 
 from headgate.stores.http_client import HttpClient, HttpFailed
 
@@ -134,3 +137,39 @@ async def test_a_stream_gives_lines_however_they_are_cut() -> None:
         client = HttpClient(None, 5)
         async with aclosing(client.lines(base, "/", b"", {})) as said:
             assert [line async for line in said] == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 268435457\r\n\r\n",
+        CHUNKED + b"10000001\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 5000 + b"\r\n\r\n",
+    ],
+)
+async def test_more_than_a_store_says_is_not_waited_for(text: bytes) -> None:
+    async with serving(always(text)) as (_, base):
+        with pytest.raises(HttpFailed):
+            await HttpClient(None, 30).post(base, "/", b"{}", {})
+
+
+async def test_a_body_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.stores.http_client.LONGEST_BODY_BYTES", 100)
+    async with serving(always(CHUNKED + (b"40\r\n" + b"x" * 64 + b"\r\n") * 2)) as (_, base):
+        with pytest.raises(HttpFailed, match="too long"):
+            await HttpClient(None, 30).post(base, "/", b"{}", {})
+
+
+async def test_servers_show_a_certificate_that_the_authority_signed(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = Server(always(OK))
+    context = authority.server(authority.issue("localhost"))
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        client = HttpClient(authority.client(), 30)
+        assert (await client.post(f"https://localhost:{port}", "/", b"{}", {})).body == b"hi"
+        client.close()
+        with pytest.raises(ssl.SSLError):
+            await HttpClient(ssl.create_default_context(), 30).post(
+                f"https://localhost:{port}", "/", b"{}", {}
+            )
