@@ -177,6 +177,14 @@ async def plain(scope, receive, send):
             pass
         seen.append("told within its response")
         return
+    if "/declares" in scope["path"]:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        size = int(scope["query_string"] or b"0")
+        while scope["path"].endswith("pieces") and size:
+            await send({"type": "http.response.body", "body": b"d", "more_body": True})
+            size -= 1
+        await send({"type": "http.response.body", "body": b"d" * size})
+        return
     fields = [(b"Content-Length", b"2"), (b"X-A", b"1"), (b"x-a", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -295,6 +303,20 @@ def test_raising_application_is_a_500(gateway: RunningGateway) -> None:
 def test_application_that_does_not_respond_is_a_500(gateway: RunningGateway) -> None:
     assert gateway.get("/plain/nothing").status == 500
     gateway.wait_for_log("without a complete response")
+
+
+@pytest.mark.parametrize(("size", "told"), [(3, "shorter"), (9, "longer")])
+def test_body_of_another_length_than_declared_is_no_complete_response(
+    gateway: RunningGateway, size: int, told: str
+) -> None:
+    assert gateway.get(f"/plain/declares?{size}").status == 500
+    with gateway.client() as client:
+        client.send(format_request("GET", f"/plain/declares-pieces?{size}"))
+        assert not client.read_to_end().endswith(b"0\r\n\r\n")
+    gateway.wait_for_log(f"the response is {told} than its Content-Length")
+    assert gateway.get("/plain/declares?5").body == gateway.get("/plain/declares-pieces?5").body == b"ddddd"
+    with gateway.client() as client:
+        assert client.request("HEAD", "/plain/declares-none").status == 200
 
 
 def test_response_that_fails_midway_is_cut(gateway: RunningGateway) -> None:

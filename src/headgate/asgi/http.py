@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FRAMING = frozenset(
     (b"connection", b"content-length", b"keep-alive", b"te", b"transfer-encoding", b"upgrade")
 )
+WITHOUT_BODY = frozenset((204, 205, 304))
 INCOMPLETE = "the application returned without a complete response"
 GRACE_S = 30.0
 """How long an application may continue after its client has disconnected."""
@@ -29,6 +30,8 @@ class HttpExchange:
         self._has_body = True
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] | None = None
+        self._missing: int | None = None
+        """Bytes of its declared Content-Length that the application has still to send."""
         self._first = b""
         self._is_complete = False
         self._error: BaseException | None = None
@@ -68,6 +71,8 @@ class HttpExchange:
         if kind == "http.response.start" and self._headers is None:
             self._status = int(message["status"])
             self._headers = response_fields(message.get("headers", ()))
+            if self._request.method != "HEAD" and self._status not in WITHOUT_BODY:
+                self._missing = declared_length(message.get("headers", ()))
         elif kind == "http.response.body" and self._headers is not None and not self._is_complete:
             await self._body(message.get("body", b""), message.get("more_body", False))
         else:
@@ -76,6 +81,12 @@ class HttpExchange:
     async def _body(self, piece: bytes, has_more: bool) -> None:
         if self._is_gone:
             raise OSError("the client has disconnected")
+        if self._missing is not None:
+            self._missing -= len(piece)
+            if self._missing < 0 or (self._missing and not has_more):
+                raise RuntimeError(
+                    f"the response is {'longer' if self._missing < 0 else 'shorter'} than its Content-Length"
+                )
         if not has_more:
             self._is_complete = True
         if self._stream is not None:
@@ -222,6 +233,14 @@ def _resolve(future: asyncio.Future[None] | None) -> None:
 def response_fields(raw: Any) -> list[tuple[bytes, bytes]]:
     """What an application says of its response, less what the engine writes; the engine checks the rest."""
     return [(bytes(name), bytes(value)) for name, value in raw if name.lower() not in FRAMING]
+
+
+def declared_length(raw: Any) -> int | None:
+    """What an application says of the length of its body: the client hears no other end than that one."""
+    for name, value in raw:
+        if name.lower() == b"content-length":
+            return int(value)
+    return None
 
 
 class RawResponse:
