@@ -36,7 +36,7 @@ async def never(*_):
 
 WAYS = {"text": "text", "number": 5, "list": [b"a"], "exits": exits, "raises": raises,
         "raises_later": raises_later, "exits_later": exits_later, "never": never,
-        "grows": lambda *_: b"x" * (2 << 20)}
+        "grows": lambda *_: b"x" * (2 << 20), "class": lambda *_: Response}
 
 def add(route, phase, way, **options):
     made = WAYS[way]
@@ -105,7 +105,7 @@ def responds_late(request, response, chunk, last):
     return Response(500) if last else None
 """
 
-WAYS = ("text", "number", "list", "exits", "raises", "raises_later", "exits_later", "never", "grows")
+WAYS = ("text", "number", "list", "exits", "raises", "raises_later", "exits_later", "never", "grows", "class")
 
 
 @pytest.fixture(scope="module")

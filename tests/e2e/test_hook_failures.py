@@ -43,6 +43,10 @@ def rewritten(request):
 def leave(request):
     raise SystemExit(3)
 
+@gate.route("/class")
+def forgets_to_make_one(request):
+    return Response
+
 @gate.route("/exit-async", to=api)
 async def leave_later(request):
     await asyncio.sleep(0.001)
@@ -227,3 +231,8 @@ def test_response_reveals_nothing_of_the_code(gateway: RunningGateway) -> None:
     response = gateway.get("/request-sync-closed", [("Accept", "text/html")])
     assert "gate.py" not in response.text
     assert "Traceback" not in response.text
+
+
+def test_class_of_responses_is_no_response(gateway: RunningGateway) -> None:
+    assert gateway.get("/class").status == 500
+    gateway.wait_for_log("returned a `type`; hint: return nothing to go on, or a `headgate.Response` to send")

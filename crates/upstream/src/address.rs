@@ -17,6 +17,9 @@ const RESOLVED_FOR_MS: u64 = 10_000;
 /// How long addresses that could not be resolved anew are used before the next attempt, in milliseconds.
 const RETRIED_AFTER_MS: u64 = 1_000;
 
+/// What fits in `sockaddr_un` on Linux, with its final NUL.
+const MAX_PATH_BYTES: usize = 107;
+
 /// Where a server listens.
 pub enum Address {
     Ip(SocketAddr),
@@ -35,14 +38,23 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.to_owned()));
+            let is_path = path.starts_with('/') && path.len() <= MAX_PATH_BYTES && !path.contains('\0');
+            return if is_path {
+                Ok(Self::Unix(path.to_owned()))
+            } else {
+                Err(format!("`{text}` is not a valid server address\nhint: the path of a socket must be absolute and at most {MAX_PATH_BYTES} bytes long"))
+            };
         }
-        if let Ok(address) = text.parse() {
+        if let Some(address) = text
+            .parse::<SocketAddr>()
+            .ok()
+            .filter(|address| address.port() != 0)
+        {
             return Ok(Self::Ip(address));
         }
         let parts = text
             .rsplit_once(':')
-            .and_then(|(name, port)| Some((name, port.parse().ok()?)));
+            .and_then(|(name, port)| Some((name, port.parse::<u16>().ok().filter(|port| *port != 0)?)));
         match parts {
             Some((name, port)) if !name.is_empty() && !name.contains([':', '/', '[', ' ', '@']) => {
                 Ok(Self::Name { name: name.to_owned(), port, resolved: RefCell::default(), until_ms: Cell::new(0), next: Cell::new(0) })

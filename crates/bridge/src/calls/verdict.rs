@@ -8,7 +8,7 @@ use headgate_wire::Head;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyType};
 
 use crate::calls::calling::{Call, Meaning, Subject};
 use crate::calls::spec::Hook;
@@ -59,7 +59,7 @@ impl Meaning<Rc<Exchange>> for BodyVerdict {
             }
             return Ok(Self::Replace(Rc::new(piece)));
         }
-        let Some(headers) = result.getattr_opt(intern!(result.py(), "raw_headers"))? else {
+        let Some(headers) = listed_fields(result)? else {
             return Err(nonsense(call.hook, result));
         };
         if call.subject.status.get() != 0 {
@@ -133,9 +133,13 @@ fn nonsense(hook: &Hook, result: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!("hook `{}` returned a `{kind}`; hint: {hint}", hook.name))
 }
 
-/// The list of a response's fields: what `headgate.Response` keeps, else what the object calls `raw_headers`.
+/// The list of a response's fields: what `headgate.Response` keeps, else what the object calls `raw_headers`. A class has
+/// none, though it has attributes of these names.
 fn listed_fields<'py>(result: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = result.py();
+    if result.is_instance_of::<PyType>() {
+        return Ok(None);
+    }
     if let Some(headers) = result.getattr_opt(intern!(py, "headers"))? {
         if let Some(fields) = headers.getattr_opt(intern!(py, "_fields"))? {
             return Ok(Some(fields));
