@@ -41,6 +41,7 @@ class CircuitBreaker(Plugin):
 
     def setup(self, context: PluginContext) -> None:
         """Makes the table."""
+        self._key = f"{context.name} circuit"
         self._table = context.shared("circuits", "256k")
         self._refused = context.counter("refused")
         self._log = context.log
@@ -50,7 +51,7 @@ class CircuitBreaker(Plugin):
     def request(self, request: Request) -> Response | None:
         """Lets on, tries, or refuses."""
         name = request.upstream or request.route_name
-        state = vars(request.state)
+        is_trial = False
         until = self._table.get(f"open {name}")
         if until is not None:
             wait = until - self._clock()
@@ -61,16 +62,16 @@ class CircuitBreaker(Plugin):
                 return Response(
                     self.config.status, "the service is away\n", headers=[("retry-after", seconds)]
                 )
-            state["tries_circuit"] = True
-        state["circuit"] = name
+            is_trial = True
+        vars(request.state)[self._key] = (name, is_trial)
         return None
 
     def log(self, request: Request, response: ResponseView | None) -> None:
         """Counts what became of it."""
-        name = getattr(request.state, "circuit", None)
-        if name is None:
+        entered = getattr(request.state, self._key, None)
+        if entered is None:
             return
-        is_trial = getattr(request.state, "tries_circuit", False)
+        name, is_trial = entered
         if request.attempt == 0:  # nothing was learnt
             if is_trial:
                 self._table.delete(f"trying {name}")

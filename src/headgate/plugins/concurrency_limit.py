@@ -8,6 +8,7 @@ when their lease ends, and those of long streams and WebSockets are kept.
 from __future__ import annotations
 
 import os
+import secrets
 from functools import partial
 from typing import Any
 
@@ -89,6 +90,7 @@ class ConcurrencyLimit(Plugin):
         self._denied = context.counter("denied")
         self._name = context.name
         self._held: dict[str, bytes] = {}
+        self._lease = f"{context.name} lease"
         context.every(config.lease / 3, self._renew)
         if config.redis:
             self._redis = Redis(config.redis, timeout=config.redis_timeout)
@@ -170,7 +172,9 @@ class ConcurrencyLimit(Plugin):
 
     async def _request_of_all_nodes(self, request: Request) -> Response | None:
         key = f"headgate:{self._name}:".encode() + self._keys.of(request)
-        arguments = [self.config.limit, round(self.config.lease * 1000), request.id]
+        # of our own making: clients choose the ids of requests, and all with one id would share one slot
+        lease = secrets.token_hex(16)
+        arguments = [self.config.limit, round(self.config.lease * 1000), lease]
         taken: Any = await self._store.ask(lambda: self._redis.eval(TAKE, keys=[key], args=arguments))
         if taken is None:
             if self.config.when_away == "local":
@@ -180,13 +184,15 @@ class ConcurrencyLimit(Plugin):
             return Response(503, "try again later\n", headers=[("retry-after", "1")])
         if not taken:
             return self._refusal()
-        self._held[request.id] = key
+        self._held[lease] = key
+        vars(request.state)[self._lease] = lease
         return None
 
     async def _log_of_all_nodes(self, request: Request, response: object) -> None:
-        key = self._held.pop(request.id, None)
+        lease = getattr(request.state, self._lease, "")
+        key = self._held.pop(lease, None)
         if key is not None:
-            await self._store.ask(lambda: self._redis.command("ZREM", key, request.id))
+            await self._store.ask(lambda: self._redis.command("ZREM", key, lease))
         ConcurrencyLimit.log(self, request, response)
 
     def _refusal(self) -> Response:

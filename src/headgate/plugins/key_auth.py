@@ -124,8 +124,8 @@ class KeyAuth(Plugin):
                 found.append(key.strip())
         if config.query:
             found += request.query_params.getlist(config.query)
-        if config.cookie and config.cookie in request.cookies:
-            found.append(request.cookies[config.cookie])
+        if config.cookie:
+            found += _cookies(request, config.cookie)
         return found
 
     def _strip(self, request: Request) -> None:
@@ -144,6 +144,14 @@ class KeyAuth(Plugin):
             del request.headers["cookie"]
             if others:
                 request.headers["cookie"] = "; ".join(others)
+
+
+def _cookies(request: Request, name: str) -> list[str]:
+    """The values of a cookie, which may have been sent several times."""
+    fields = request.headers.get_all("cookie")
+    pairs = [one.partition("=")[0].strip() for field in fields for one in field.split(";")]
+    own = request.cookies.get(name)
+    return [] if own is None else [own] * max(1, pairs.count(name))
 
 
 def _hashed(key: str) -> bytes:

@@ -51,6 +51,7 @@ class Mirror(Plugin):
     def setup(self, context: PluginContext) -> None:
         """Makes the counters."""
         self._context = context
+        self._key = f"{context.name} copy"
         self._copies = 0
         self._sent = context.counter("sent")
         self._failed = context.counter("failed")
@@ -65,11 +66,11 @@ class Mirror(Plugin):
         if self.config.keep_host:
             fields.append(("host", request.host))
         has_body = request.headers.get("content-length") not in (None, "0")
-        vars(request.state)["mirror"] = _Copy(request.method, request.target, fields, has_body)
+        vars(request.state)[self._key] = _Copy(request.method, request.target, fields, has_body)
 
     def request_body(self, request: Request, chunk: bytes, last: bool) -> None:
         """Notes the body."""
-        copy = getattr(request.state, "mirror", None)
+        copy = getattr(request.state, self._key, None)
         if copy is None:
             return
         copy.size += len(chunk)
@@ -81,7 +82,7 @@ class Mirror(Plugin):
 
     def log(self, request: Request, response: object) -> None:
         """Sends the copy: the request is done."""
-        copy = getattr(request.state, "mirror", None)
+        copy = getattr(request.state, self._key, None)
         if copy is None:
             return
         is_too_long = copy.size > self.config.max_body_bytes or not copy.is_whole

@@ -33,7 +33,8 @@ class Shared(NamedTuple):
 class RequestCoalescing(Plugin):
     """Lets clients that ask for the same at the same moment wait for one response of the server.
 
-    Only GET without a body, credentials or conditions is shared, by host, target and the fields in `vary`; of responses
+    Only GET without a body, credentials, a consumer, a client certificate or conditions is shared, by host, target and
+    the fields in `vary`, which are all that the server gets: name there what your hooks say of a client; of responses
     those without Set-Cookie, `private` and `no-store` (RFC 9111), whose `Vary` names nothing else, of at most
     `max_body_bytes`. It keeps nothing: the next request after the response asks anew.
     """
@@ -73,6 +74,9 @@ class RequestCoalescing(Plugin):
         """Waits for the response of another request, or begins one."""
         upstream, headers = request.upstream, request.headers
         if request.method != "GET" or upstream is None or any(name in headers for name in self._refusing):
+            return None
+        # who it is may be known by what other plugins took out of the request, such as a key
+        if getattr(request.state, "consumer", None) is not None or request.client_certificate is not None:
             return None
         if headers.get("content-length") is not None:
             return None

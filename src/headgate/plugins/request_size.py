@@ -33,6 +33,7 @@ class RequestSize(Plugin):
 
     def setup(self, context: PluginContext) -> None:
         """Makes the counter."""
+        self._key = f"{context.name} size"
         self._denied = context.counter("denied")
 
     def request(self, request: Request) -> Response | None:
@@ -62,7 +63,7 @@ class RequestSize(Plugin):
         if self.config.body is None:
             return None
         state = vars(request.state)
-        size = state["body_size"] = state.get("body_size", 0) + len(chunk)
+        size = state[self._key] = state.get(self._key, 0) + len(chunk)
         return self._refusal(413, "the body is too large") if size > self.config.body else None
 
     def _refusal(self, status: int, text: str) -> Response:

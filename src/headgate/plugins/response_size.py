@@ -24,6 +24,7 @@ class ResponseSize(Plugin):
 
     def setup(self, context: PluginContext) -> None:
         """Makes the counter."""
+        self._key = f"{context.name} size"
         self._denied = context.counter("denied")
         self._log = context.log
 
@@ -38,7 +39,7 @@ class ResponseSize(Plugin):
     def response_body(self, request: Request, response: ResponseView, chunk: bytes, last: bool) -> None:
         """Counts what comes."""
         state = vars(request.state)
-        size = state["response_size"] = state.get("response_size", 0) + len(chunk)
+        size = state[self._key] = state.get(self._key, 0) + len(chunk)
         if size > self.config.body:
             self._denied.add()
             raise ValueError(f"the response has more than {self.config.body} bytes")

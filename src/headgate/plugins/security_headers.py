@@ -72,6 +72,7 @@ class SecurityHeaders(Plugin):
 
     def setup(self, context: PluginContext) -> None:
         """Writes the fields."""
+        self._key = f"{context.name} nonce"
         config = self.config
         fields = {
             "x-content-type-options": config.content_type_options,
@@ -95,7 +96,7 @@ class SecurityHeaders(Plugin):
     def request(self, request: Request) -> None:
         """Makes the nonce."""
         if self._has_nonce:
-            vars(request.state)["csp_nonce"] = nonce = secrets.token_urlsafe(16)
+            vars(request.state)[self._key] = nonce = secrets.token_urlsafe(16)
             request.headers[self.config.nonce_header] = nonce
 
     def response(self, request: Request, response: ResponseView) -> None:
@@ -117,7 +118,7 @@ class SecurityHeaders(Plugin):
             fields[name] = value
         if self._hsts is not None and request.scheme == "https":
             fields["strict-transport-security"] = self._hsts
-        nonce = getattr(request.state, "csp_nonce", None) if self._has_nonce else None
+        nonce = getattr(request.state, self._key, None) if self._has_nonce else None
         if nonce is not None and self._policy is not None:
             fields[self._policy_name] = self._policy.replace(NONCE, nonce)
             fields["cache-control"] = "no-store"

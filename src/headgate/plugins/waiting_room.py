@@ -81,6 +81,7 @@ class WaitingRoom(Plugin):
 
     def setup(self, context: PluginContext) -> None:
         """Makes the table, and the timer that gives seats."""
+        self._ticket = f"{context.name} ticket"
         config = self.config
         self._key = config.secret.get_secret_value().encode()
         self._room = context.shared("room", config.memory)
@@ -113,7 +114,7 @@ class WaitingRoom(Plugin):
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Gives the ticket to those who are let in."""
-        ticket = getattr(request.state, "ticket", None)
+        ticket = getattr(request.state, self._ticket, None)
         if ticket is not None:
             response.headers.add("set-cookie", ticket)
 
@@ -169,7 +170,7 @@ class WaitingRoom(Plugin):
         return f"{self.config.cookie}={number}-{self._mac(number)}; Path=/; HttpOnly; SameSite=Lax"
 
     def _let_in(self, request: Request, number: int) -> Response | None:
-        vars(request.state)["ticket"] = self._cookie(number)
+        vars(request.state)[self._ticket] = self._cookie(number)
         return None
 
     def _page(self, number: int, position: int) -> Response:

@@ -137,6 +137,20 @@ def test_nodes_count_together_and_a_dead_nodes_leases_end(redis_url: str) -> Non
         assert [gateway.get("/", address="127.0.0.1").status for _ in range(3)] == [200] * 3
 
 
+def test_an_id_that_a_client_sends_again_is_no_second_use_of_a_slot(redis_url: str) -> None:
+    gate, plugin = made(limit=2, redis=redis_url, by="header:x-client")
+    fields = {"x-request-id": "the-same-for-all", "x-client": "one"}
+    with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+        running = [gateway.start("GET", "/?wait", fields) for _ in range(2)]
+        gateway.until(lambda: len(plugin._held) == 2)
+        assert gateway.get("/", fields).status == 429
+        running[0].leave()
+        gateway.until(lambda: len(plugin._held) == 1)
+        gateway.until(lambda: gateway.get("/", fields).status == 200)
+        running[1].leave()
+        gateway.until(lambda: not plugin._held)
+
+
 def test_without_redis_the_node_counts(redis_url: str) -> None:
     for when_away, status in (("local", 200), ("open", 200), ("closed", 503)):
         gate, _ = made(limit=1, redis="redis://127.0.0.1:1", when_away=when_away)

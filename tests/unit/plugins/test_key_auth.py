@@ -64,8 +64,17 @@ def test_a_key_in_a_cookie_is_stripped_and_the_others_stay() -> None:
     assert status == 200 and received and "cookie" not in received.headers
 
 
-def test_keys_in_two_places_are_refused() -> None:
-    assert ask({"query": "k"}, target="/?k=a-key", headers={"x-api-key": "b-old"})[0] == 401
+@pytest.mark.parametrize(
+    ("settings", "request_"),
+    [
+        ({"query": "k"}, {"target": "/?k=a-key", "headers": {"x-api-key": "b-old"}}),
+        ({"query": "k", "header": None}, {"target": "/?k=a-key&k=a-key"}),
+        ({"cookie": "k", "header": None}, {"headers": {"cookie": "k=a-key; x=1;k=b-old"}}),
+        ({"cookie": "k", "header": None}, {"headers": [("cookie", "k=b-old"), ("cookie", "k=a-key")]}),
+    ],
+)
+def test_keys_in_two_places_are_refused(settings: dict[str, Any], request_: dict[str, Any]) -> None:
+    assert ask(settings, **request_)[0] == 401
 
 
 def test_a_scheme_stands_before_the_key() -> None:

@@ -8,7 +8,7 @@ import pytest
 from e2e.kit import services
 
 from headgate import ConfigError, Gateway, Response
-from headgate.plugins import RequestCoalescing, WaitingRoom
+from headgate.plugins import KeyAuth, RequestCoalescing, WaitingRoom
 from headgate.testing import Received, TestGateway, TestResponse
 
 SECRET = "a secret of thirty-two characters"
@@ -188,6 +188,33 @@ def test_what_could_get_another_response_asks_by_itself(other: dict[str, Any]) -
     with coalescing(server)[0] as gateway:
         ask_at_once(gateway, server, [{}, {}, other])
         assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ({}, [{"x-api-key": "a-key"}, {"x-api-key": "b-key"}]),
+        (
+            {"header": "authorization", "scheme": "Bearer"},
+            [{"authorization": f"Bearer {k}-key"} for k in "ab"],
+        ),
+        ({"cookie": "k"}, [{"cookie": "k=a-key"}, {"cookie": "k=b-key"}]),
+        ({"anonymous": "guest"}, [{}, {"x-api-key": "b-key"}]),
+    ],
+)
+def test_whom_another_plugin_knows_shares_with_nobody(
+    settings: dict[str, Any], keys: list[dict[str, str]]
+) -> None:
+    server = Server()
+    gate = Gateway()
+    gate.route("/", to=gate.upstream("app", "server.test:80"))
+    gate.use(RequestCoalescing())
+    gate.use(KeyAuth(keys={"alice": "a-key", "bob": "b-key"}, **settings))
+    with TestGateway(gate, upstreams={"app": server}) as gateway:
+        ask_at_once(gateway, server, [{"headers": key} for key in keys])
+    assert len(server.asked) == 2
+    told = {received.headers["x-consumer"] for received in server.asked}
+    assert told == {"guest" if "anonymous" in settings else "alice", "bob"}
 
 
 @pytest.mark.parametrize(

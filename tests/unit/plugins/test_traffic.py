@@ -110,6 +110,21 @@ def test_what_is_too_large_is_refused(
         assert len(gateway.received) == (status == 200)
 
 
+@pytest.mark.parametrize("path", ["/request", "/response"])
+def test_two_uses_each_count_for_themselves(path: str) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"1234"
+
+    gate = Gateway()
+    gate.route("/", to=SERVER)
+    for n, most in enumerate((5, 100)):
+        gate.use(RequestSize(body=most), name=f"request{n}")
+        gate.use(ResponseSize(body=most), name=f"response{n}")
+    with TestGateway(gate, upstreams={SERVER: lambda received: Response.stream(pieces())}) as gateway:
+        response = gateway.post(path, "1234") if path == "/request" else gateway.get(path)
+        assert (response.status, response.text) == (200, "1234")
+
+
 async def _exchange(gateway: TestGateway, data: bytes) -> bytes:
     reader, writer = await gateway.connect()
     writer.write(data)
@@ -252,6 +267,22 @@ def test_copies_have_what_the_request_had_but_no_secrets_and_a_mark() -> None:
     assert plugin._dropped.value == 1
 
 
+def test_two_mirrors_each_send_the_whole_request() -> None:
+    plugins, copies = [Mirror(to=f"http://{name}.test") for name in "ab"], []  # type: ignore[var-annotated]
+    gate = Gateway()
+    gate.route("/", to=SERVER)
+    for n, plugin in enumerate(plugins):
+        gate.use(plugin, name=f"mirror{n}")
+        mirrored(gate, plugin, copies)
+    with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+        gateway.post("/x", "12345")
+        gateway.until(lambda: len(copies) == 2)
+    assert sorted((url, body) for _, url, _, body in copies) == [
+        ("http://a.test/x", b"12345"),
+        ("http://b.test/x", b"12345"),
+    ]
+
+
 def test_a_shadow_that_hangs_harms_nobody_and_copies_are_dropped_past_the_bound() -> None:
     import asyncio
 
@@ -272,6 +303,20 @@ def test_a_shadow_that_hangs_harms_nobody_and_copies_are_dropped_past_the_bound(
 
 
 # ---- circuit breaker
+
+
+def test_a_trial_of_one_circuit_is_none_of_another() -> None:
+    plugins, now, health = [CircuitBreaker(requests=9), CircuitBreaker(requests=2)], [100.0], [Response(500)]
+    gate = Gateway()
+    gate.route("/", to=SERVER)
+    for n, plugin in enumerate(plugins):
+        gate.use(plugin, name=f"circuit{n}", order=n)
+        plugin._clock = lambda: now[0]
+    with TestGateway(gate, upstreams={SERVER: lambda received: health[0]}) as gateway:
+        assert [gateway.get("/").status for _ in range(3)] == [500, 500, 503]
+        now[0], health[0] = 200.0, Response(200)
+        assert gateway.get("/").status == 200
+        assert [plugin._table.get(f"all {SERVER}") for plugin in plugins] == [3, None]
 
 
 def test_a_circuit_opens_tries_and_closes() -> None:
