@@ -6,6 +6,7 @@ listeners are lent to them, those that are no more are closed. If one could not 
 generation goes on with workers of its own; if the configuration is refused, all of them keep the old one.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 
@@ -17,6 +18,9 @@ PREPARE_LIMIT_S = 20.0
 """Of workers that have not said by then whether they could: one whose loop a hook blocks is replaced by a new one."""
 
 
+log = logging.getLogger("headgate.supervisor")
+
+
 def may_change(current: Generation | None, count: int | None) -> bool:
     """Whether the workers of `current` are asked to take a change: all serve, and none is blocked."""
     return (
@@ -24,6 +28,19 @@ def may_change(current: Generation | None, count: int | None) -> bool:
         and current.all_at_least(WorkerState.READY, count)
         and not any(worker.is_blocked for worker in current.workers.values())
     )
+
+
+def replace_if_outdated(state: State, worker: WorkerProcess, generation: Generation) -> None:
+    """Drains a worker that serves with other resources than those in force: it had loaded them before."""
+    held = state.resources
+    if (
+        generation is state.current
+        and worker.state is WorkerState.READY
+        and held
+        and worker.resources not in (None, held.number)
+    ):
+        log.info("worker has loaded an older configuration; replacing it")
+        worker.drain(state.reactor)
 
 
 class Awaited:
@@ -156,3 +173,31 @@ class Changing:
 
     def _finish(self) -> None:
         self._applied()
+
+
+class Applying:
+    """The one change that is on its way into the workers that run, if any: a reload's, or the agent's."""
+
+    def __init__(self) -> None:
+        self.change: Changing | None = None
+
+    def prepared(self, worker: WorkerProcess, message: ChangePrepared) -> None:
+        """A worker could apply it, or could not."""
+        if self.change:
+            self.change.prepared(worker, message)
+
+    def applied(self, worker: WorkerProcess) -> None:
+        """A worker has applied it."""
+        if self.change:
+            self.change.applied(worker)
+
+    def left(self, worker: WorkerProcess) -> None:
+        """A worker has ended: nothing is to be expected of it."""
+        if self.change:
+            self.change.left(worker)
+
+    def end(self) -> None:
+        """Forgets it."""
+        change, self.change = self.change, None
+        if change:
+            change.end()

@@ -20,12 +20,11 @@ import time
 from collections.abc import Callable
 
 from headgate.control import messages
-from headgate.control.agent_messages import Propose
 from headgate.control.commands import Refused, Reloaded, ReloadOutcome
 from headgate.control.cpus import usable_cpus
 from headgate.control.endpoint import Respond
 from headgate.supervisor import notify
-from headgate.supervisor.applying import Awaited, Changing, may_change
+from headgate.supervisor.applying import Applying, Awaited, Changing, may_change, replace_if_outdated
 from headgate.supervisor.backoff import restart_delay_s
 from headgate.supervisor.dictionaries import Key
 from headgate.supervisor.listeners import BindError
@@ -43,7 +42,7 @@ class Generations:
     """Starts them, promotes them, gives them up.
 
     `watch` is called with each new worker; `serving` when the first generation serves; `failed` when the first one
-    does not; `settled` after each reload and proposal, with whether code and file were loaded anew.
+    does not; `settled` after each reload, with whether code and file were loaded anew.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Generations:
         self._state = state
         self._watch, self._serving, self._failed, self._settled = watch, serving, failed, settled
         self._number = 0
-        self._change: Changing | None = None
+        self.applying = Applying()
         """What goes into the workers that run."""
         self._still_accepting: Awaited | None = None
         """The old workers that still accept."""
@@ -69,14 +68,18 @@ class Generations:
     @property
     def is_reloading(self) -> bool:
         """Whether a reload is under way."""
-        return bool(self._state.pending or self._change or self._still_accepting)
+        return bool(self._state.pending or self.applying.change or self._still_accepting)
+
+    def next_number(self) -> int:
+        """The number of the next version that is to serve."""
+        self._number += 1
+        return self._number
 
     def begin(self, respond: Respond | None = None, resources: Held | None = None) -> None:
         """Starts a new generation; `respond` hears how it went. It may load other `resources` than those in force."""
-        self._number += 1
-        state = self._state
+        state, number = self._state, self.next_number()
         zygote, state.first = state.first or Zygote(is_plain=state.settings.is_plain), None
-        state.pending = pending = Generation(self._number, zygote)
+        state.pending = pending = Generation(number, zygote)
         pending.resources = resources
         if respond:
             pending.waiting.append(respond)
@@ -176,7 +179,7 @@ class Generations:
         worker.became_ready()
         self._state.inspections.joined(worker)
         self._state.log_followers.joined(worker)
-        self._check_resources(worker, generation)
+        replace_if_outdated(self._state, worker, generation)
         log.debug("worker ready", extra={"worker": worker.pid, "generation": generation.number})
         is_pending = generation is self._state.pending
         if is_pending and generation.all_at_least(WorkerState.READY, self._state.count):
@@ -197,7 +200,7 @@ class Generations:
             return self.give_up(generation, str(error), EXIT_FAILURE)
 
         def applied() -> None:
-            self._change, state.pending = None, None
+            self.applying.change = state.pending = None
             current.number, current.modes = generation.number, message.modes
             current.agent_settings = generation.agent_settings
             self._take_resources(generation)
@@ -210,125 +213,23 @@ class Generations:
             self._finish_reload(generation, in_place=True)
 
         def needs_workers() -> None:
-            self._change = None
+            self.applying.change = None
             worker.send(messages.Proceed())
 
         def refused(error: str) -> None:
-            self._change = None
+            self.applying.change = None
             self.give_up(generation, error, EXIT_FAILURE)
 
-        self._change = Changing(
+        self.applying.change = change = Changing(
             state, current, message.listeners, applied=applied, needs_workers=needs_workers, refused=refused
         )
-        self._change.begin(message.change, descriptor)
+        change.begin(message.change, descriptor)
         return None
-
-    def propose(
-        self,
-        message: Propose,
-        descriptor: int,
-        *,
-        prepared: Callable[[bool], None],
-        refused: Callable[[str], None],
-        applied: Callable[[int], None],
-    ) -> None:
-        """Has the workers make ready what the agent has compiled; `prepared(True)`: only new workers can serve it.
-
-        `commit_proposal` applies it, `discard_proposal` forgets it.
-        """
-        state, current = self._state, self._state.current
-        assert current is not None, "nothing is proposed before a generation serves"
-        try:
-            state.listeners.open(message.listeners, message.modes, message.places)
-        except BindError as error:
-            os.close(descriptor)
-            state.listeners.keep_only(current.addresses)
-            return refused(str(error))
-        serving = [one for one in current.workers.values() if one.state is WorkerState.READY]
-        if not serving or any(one.is_blocked for one in serving):
-            os.close(descriptor)
-            return prepared(True)
-
-        def ready() -> None:
-            prepared(False)
-
-        def needs_workers() -> None:
-            self._change = None
-            prepared(True)
-
-        def failed(error: str) -> None:
-            self._change = None
-            state.listeners.keep_only(current.addresses)
-            refused(error)
-            self._settled(False)
-
-        def finished() -> None:
-            change, self._change = self._change, None
-            self._number += 1
-            current.number, current.modes = self._number, message.modes
-            state.listeners.keep_only(current.addresses)
-            applied(self._number)
-            for worker in list(current.workers.values()):
-                if change and worker in change.workers:
-                    worker.generation = self._number
-                    worker.resources = state.resources.number if state.resources else None
-                else:
-                    self._check_resources(worker, current)
-            self._settled(False)
-
-        self._change = Changing(
-            state,
-            current,
-            message.listeners,
-            applied=finished,
-            needs_workers=needs_workers,
-            refused=failed,
-            prepared=ready,
-        )
-        self._change.begin(message.change, descriptor, label=message.label, base=message.base)
-        return None
-
-    def commit_proposal(self) -> None:
-        """Applies what the agent has proposed."""
-        if self._change:
-            self._change.commit()
-
-    def discard_proposal(self) -> None:
-        """Forgets what the agent has proposed."""
-        change, self._change = self._change, None
-        if change:
-            change.end()
-            if self._state.current:
-                self._state.listeners.keep_only(self._state.current.addresses)
-            self._settled(False)
 
     def _take_resources(self, generation: Generation) -> None:
         if generation.resources:
             self._state.hold(generation.resources)
             generation.resources = None
-
-    def _check_resources(self, worker: WorkerProcess, generation: Generation) -> None:
-        """Replaces a worker that has loaded resources which were no longer in force when it was ready."""
-        held = self._state.resources
-        is_current = generation is self._state.current
-        if (
-            is_current
-            and worker.state is WorkerState.READY
-            and held
-            and worker.resources not in (None, held.number)
-        ):
-            log.info("worker has loaded an older configuration; replacing it")
-            worker.drain(self._state.reactor)
-
-    def change_prepared(self, worker: WorkerProcess, message: messages.ChangePrepared) -> None:
-        """A worker could apply the new configuration, or could not."""
-        if self._change:
-            self._change.prepared(worker, message)
-
-    def applied(self, worker: WorkerProcess) -> None:
-        """A worker has applied the new configuration."""
-        if self._change:
-            self._change.applied(worker)
 
     def draining(self, worker: WorkerProcess) -> None:
         """An old worker accepts nothing any more."""
@@ -337,8 +238,7 @@ class Generations:
 
     def left(self, worker: WorkerProcess) -> None:
         """A worker has ended: nothing is to be expected of it."""
-        if self._change:
-            self._change.left(worker)
+        self.applying.left(worker)
         if self._still_accepting:
             self._still_accepting.done_by(worker)
 
@@ -418,9 +318,7 @@ class Generations:
         if generation.resources:
             generation.resources.close()
             generation.resources = None
-        if self._change:
-            self._change.end()
-            self._change = None
+        self.applying.end()
         for worker in generation.workers.values():
             worker.drain(state.reactor)
         if generation.number > 1:

@@ -16,6 +16,7 @@ from headgate.control.commands import Refused, Reloaded
 from headgate.control.reactor import Timer
 from headgate.control.records import Message
 from headgate.supervisor.generations import Generations
+from headgate.supervisor.proposing import Proposing
 from headgate.supervisor.resources import Held
 from headgate.supervisor.state import State
 
@@ -27,8 +28,8 @@ POSTPONED = messages.ProposalPrepared(
 class Proposals:
     """The one proposal that is under way, or waits for a reload to end."""
 
-    def __init__(self, state: State, generations: Generations) -> None:
-        self._state, self._generations = state, generations
+    def __init__(self, state: State, generations: Generations, proposing: Proposing) -> None:
+        self._state, self._generations, self._proposing = state, generations, proposing
         self.reply: Callable[[Message], None] = lambda _: None
         """Tells the agent."""
         self._waiting: tuple[messages.Propose, int, int] | None = None
@@ -55,7 +56,7 @@ class Proposals:
         is_whole = message.base is None
         self._resources = Held(resources) if is_whole else bytes(memory.read_bytes(resources))
         self._needs_workers, self._is_accepted = False, False
-        self._generations.propose(
+        self._proposing.begin(
             message, told, prepared=self._prepared, refused=self._refused, applied=self._applied
         )
         return None
@@ -81,7 +82,7 @@ class Proposals:
             resources, self._resources = self._resources, None
             self._generations.begin(self._reloaded, resources)
         else:
-            self._generations.commit_proposal()
+            self._proposing.commit()
 
     def withdraw(self) -> None:
         """Forgets it, unless it was accepted."""
@@ -89,7 +90,7 @@ class Proposals:
         if self._resources is None or self._is_accepted or self._is_accepted_later:
             return
         self._forget()
-        self._generations.discard_proposal()
+        self._proposing.discard()
 
     def agent_left(self) -> None:
         """It is no longer accepted by any worker; if it hears that still, it may be tried again."""

@@ -23,6 +23,7 @@ from headgate.supervisor.generations import Generations
 from headgate.supervisor.heartbeats import Heartbeats
 from headgate.supervisor.monitors import Monitors
 from headgate.supervisor.proposals import Proposals
+from headgate.supervisor.proposing import Proposing
 from headgate.supervisor.secret_files import SecretFileWatch
 from headgate.supervisor.settings import RunSettings
 from headgate.supervisor.state import State
@@ -44,7 +45,8 @@ class Supervisor:
             failed=self._failed,
             settled=self._settled,
         )
-        self._proposals = Proposals(self._state, self._generations)
+        proposing = Proposing(self._state, self._generations, partial(self._settled, False))
+        self._proposals = Proposals(self._state, self._generations, proposing)
         self._exits = Exits(self._state, self._generations)
         self._commands = Commands(
             self._state, self._generations, stopped=self._end_if_alone, replaced=self._close_endpoint
@@ -119,10 +121,10 @@ class Supervisor:
             case messages.Offer():
                 generations.offered(worker, generation, message, *descriptors)
             case messages.ChangePrepared():
-                generations.change_prepared(worker, message)
+                generations.applying.prepared(worker, message)
             case messages.Applied(watched=digest):
                 generation.watches(digest, descriptors)
-                generations.applied(worker)
+                generations.applying.applied(worker)
             case messages.Pong():
                 self._heartbeats.responded(worker)
             case messages.Draining():
