@@ -105,8 +105,9 @@ class Mirror(Plugin):
                 async for _ in response.stream():
                     pass
             self._sent.add()
-        except (FetchError, OSError, TimeoutError):
+        except (FetchError, OSError, TimeoutError) as error:
             self._failed.add()
+            self._context.log.debug("a copy failed", extra={"reason": str(error) or type(error).__name__})
         finally:
             self._copies -= 1
 

@@ -302,6 +302,16 @@ def test_a_shadow_that_hangs_harms_nobody_and_copies_are_dropped_past_the_bound(
     assert plugin._failed.value == 3
 
 
+def test_why_a_copy_failed_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    plugin = Mirror(to="http://127.0.0.1:1")
+    gate = gate_with(plugin)
+    with caplog.at_level("DEBUG", "headgate.plugin"), TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+        assert gateway.get("/").status == 200
+        gateway.until(lambda: plugin._failed.value == 1)
+    (told,) = [one for one in caplog.records if one.getMessage() == "a copy failed"]
+    assert "127.0.0.1:1" in vars(told)["reason"] and vars(told)["plugin"] == "mirror"
+
+
 # ---- circuit breaker
 
 
