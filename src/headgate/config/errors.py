@@ -134,7 +134,8 @@ def refusal(
         if detail["type"] == "missing" and _is_given_by_its_old_name(inner, details, model):
             continue
         path = (*prefix, *inner)
-        if hides(model, inner):
+        # null, true and false are no secrets
+        if not isinstance(detail.get("input"), bool | None) and hides(model, inner):
             detail = {**detail, "input": MASK}
         message, hint = _wording(dict(detail), path, inner, model)
         problems.append(Problem(without_secrets(message), hint, locate(path) if locate else None, path))

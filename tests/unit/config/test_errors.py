@@ -105,6 +105,19 @@ def test_each_mistake_is_told_with_its_place_and_what_to_write(values: dict[str,
     assert problem in refused(values)
 
 
+@pytest.mark.parametrize("key", ["upstreams", "consumers", "plugin_sets"])
+@pytest.mark.parametrize(("given", "shown"), [(None, "null"), (True, "true"), (False, "false")])
+def test_what_holds_no_secret_is_shown_where_secrets_may_stand(key: str, given: object, shown: str) -> None:
+    problem = " ".join(refused({key: given}))
+    assert f"not `{shown}`" in problem and "*" not in problem
+
+
+@pytest.mark.parametrize("given", [7123456, "hunter2", ["hunter2"]])
+def test_what_could_be_a_secret_is_masked_where_secrets_may_stand(given: object) -> None:
+    problem = " ".join(refused({"consumers": given}))
+    assert "hunter2" not in problem and "7123456" not in problem and "**********" in problem
+
+
 def test_a_refused_server_is_told_once() -> None:
     assert refused({"upstreams": {"a": ["b:1 wieght=2"]}}) == [
         "`upstreams.a.servers[0]`: unknown server option `wieght` hint: did you mean `weight`?"
