@@ -1,6 +1,7 @@
 """The import rules hold in this tree, and the check finds each kind of breach."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -165,3 +166,21 @@ def test_a_room_of_the_engine_uses_those_below_it_only(tree: Path) -> None:
 def test_a_module_of_the_engine_stands_in_a_room(tree: Path) -> None:
     found = write(tree, {"crates/engine/src/helpers.rs": ""})
     assert found == ["crates/engine: `helpers` stands in no room that ENGINE_ROOMS names"]
+
+
+def test_the_architecture_names_the_rooms_of_the_engine_in_their_order() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    table = text[text.index("| `crates/engine/src/` |") : text.index("### Python")]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")][1:]
+    named = [room.removesuffix(".rs") for cell in cells for room in re.findall(r"`([^`]+)`", cell)]
+    assert named == check_imports.ENGINE_ROOMS
+
+
+def test_the_architecture_names_every_room_of_the_package() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    table = text[text.index("| `src/headgate/` |") : text.index("### Beside them")]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`([\w.]+)`", "".join(cells)))
+    rooms = {room for layer in check_imports.LAYERS for room in layer if not room.startswith("_")}
+    package = ROOT / "src" / "headgate"
+    assert {room if (package / room).is_dir() else f"{room}.py" for room in rooms} <= named

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate._decorators import RegisteredHook
 from headgate._hook_checks import HookSpec, is_async
+from headgate.config.consistency import Inconsistency
 from headgate.config.consumers import plain_consumers
 from headgate.config.errors import ConfigError
 from headgate.config.hooks import BodyHookConfig
 from headgate.config.listeners import ListenerConfig
-from headgate.config.model import GatewayConfig, Inconsistency
+from headgate.config.model import GatewayConfig
 from headgate.config.snapshot import RouteCalls, snapshot
 from headgate.config.units import milliseconds
 from headgate.listener import Listener, StreamListener

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from .acme import AcmeConfig
-from .addresses import Address, UnixAddress, parse_listen_address, parse_server_address
-from .admin import AdminConfig, leads_to
+from .admin import AdminConfig
 from .background import BackgroundConfig
-from .consumers import CONSUMER_NAME, ConsumerConfig, ConsumerGroupConfig, credentials
-from .errors import ConfigError, suggestion
+from .consistency import check
+from .consumers import ConsumerConfig, ConsumerGroupConfig
 from .field_names import IdentityField, OwnField
 from .hooks import HooksConfig, OnError, PluginConfig, Reference
 from .http2 import Http2Config
@@ -20,7 +19,6 @@ from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
 from .logs import AccessLogConfig, ErrorLogConfig
 from .metrics import MetricsConfig
-from .overlaps import overlap
 from .path import PathConfig
 from .plugin_sets import Naming, PluginSetConfig, SetName
 from .routes import RouteConfig
@@ -37,8 +35,6 @@ CertificateFact = Literal["verdict", "subject", "issuer", "serial", "fingerprint
 """What a header field may tell of a client's certificate."""
 
 _ORDERABLE = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.[a-z][a-z0-9-]{0,62}")
-_UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-
 
 Sending = RouteConfig | TlsRouteConfig | TcpListenerConfig | UdpListenerConfig
 """What names an upstream as `to`."""
@@ -224,72 +220,8 @@ class GatewayConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:
-        # The path of the offender leads each message, since pydantic gives no path for a whole model.
-        for name in self.upstreams:
-            if not _UPSTREAM_NAME.fullmatch(name):
-                raise Inconsistency(
-                    ("upstreams", name),
-                    f"`{name}` is not a valid upstream name",
-                    "use letters, digits, `_`, `-`, `.`",
-                )
-        _check_consumers(self.consumers)
-        for key, position, listener in self._proxied():
-            if listener.proxy_protocol and not (listener.trusted_proxies or self.trusted_proxies):
-                raise Inconsistency(
-                    (key, position, "proxy_protocol"),
-                    f"listener `{listener.name}` takes PROXY headers from no network",
-                    'say from whom: `trusted_proxies="10.0.0.0/8"`',
-                )
         # a file alone may name what its store holds
-        may_come = info.context == IN_FILE and bool(self.store or self.admin)
-        asks = any(one.tls and one.tls.client_certificates.mode != "none" for one in self.listeners)
-        for position, route in enumerate(self.routes):
-            if route.to not in self.upstreams:
-                self._check_target(route, ("routes", position, "to"), may_come=may_come)
-            if route.client_certificate == "required" and not asks:
-                raise Inconsistency(
-                    ("routes", position, "client_certificate"),
-                    f"route `{route.shown_name}` wants a client certificate, but no listener asks for one",
-                    "set `tls.client_certificates` of a listener",
-                )
-        for name, upstream in self.upstreams.items():
-            if upstream.tls is not None and not upstream.is_secure:
-                raise Inconsistency(
-                    ("upstreams", name, "tls"),
-                    f"the upstream `{name}` has `tls`, but no server that speaks it",
-                    "write its servers as `https://name`",
-                )
-        for key in ("tls_routes", "tcp", "udp"):
-            for position, one in enumerate(getattr(self, key)):
-                self._check_target(one, (key, position, "to"), may_come=may_come)
-        for key, position, listener in self._proxied():
-            if listener.mode is not None and not listener.address.startswith("unix:"):
-                raise Inconsistency(
-                    (key, position, "mode"), f"`{listener.address}` is not a Unix socket, so it has no mode"
-                )
-        addresses: list[tuple[tuple[str | int, ...], str]] = [
-            ((key, n, "address"), one.address) for key, n, one in self._proxied()
-        ]
-        if self.metrics and self.metrics.listen:
-            addresses.append((("metrics", "listen"), self.metrics.listen))
-        _refuse_overlaps(addresses)
-        _refuse_twins(
-            [
-                (("listeners", n, "name"), one.name)
-                for n, one in enumerate(self.listeners)
-                if one.name != one.address
-            ],
-            "listener name",
-        )
-        datagrams: list[tuple[tuple[str | int, ...], str]] = [
-            (("listeners", n, "http3"), one.address) for n, one in enumerate(self.listeners) if one.http3
-        ]
-        datagrams += [(("udp", n, "address"), one.address) for n, one in enumerate(self.udp)]
-        _refuse_overlaps(datagrams)
-        _refuse_twins(
-            [(("routes", n, "name"), one.name) for n, one in enumerate(self.routes) if one.name], "route name"
-        )
-        self._check_admin()
+        check(self, may_come=info.context == IN_FILE and bool(self.store or self.admin))
         return self
 
     def naming_sets(self) -> Iterator[Naming]:
@@ -303,107 +235,8 @@ class GatewayConfig(Settings):
             Naming(("consumer_groups", name), one.plugin_sets) for name, one in self.consumer_groups.items()
         )
 
-    def _check_admin(self) -> None:
-        """Refuses servers that are the Admin API of this gateway."""
-        if self.admin is None:
-            return
-        named: list[tuple[tuple[str | int, ...], str]] = [
-            (("upstreams", name), server.address)
-            for name, one in self.upstreams.items()
-            for server in one.servers
-        ]
-        for key in ("routes", "tls_routes", "tcp", "udp"):
-            named += [
-                ((key, position, "to"), one.to)
-                for position, one in enumerate(getattr(self, key))
-                if one.to and ":" in one.to and one.to not in self.upstreams
-            ]
-        for path, address in named:
-            if leads_to(self.admin, address):
-                raise Inconsistency(
-                    path,
-                    f"`{address}` is the Admin API of this gateway",
-                    "clients must not reach it through here",
-                )
-
-    def _proxied(self) -> Iterator[tuple[str, int, ListenerConfig | TcpListenerConfig]]:
-        yield from (("listeners", position, one) for position, one in enumerate(self.listeners))
-        yield from (("tcp", position, one) for position, one in enumerate(self.tcp))
-
-    def _check_target(
-        self,
-        route: Sending,
-        path: tuple[str | int, ...],
-        *,
-        may_come: bool,
-    ) -> None:
-        if route.to is None or route.to in self.upstreams:
-            return
-        if ":" not in route.to:
-            if may_come:
-                return
-            hint = suggestion(route.to, self.upstreams) or "write an address such as `10.0.0.1:9000`"
-            raise Inconsistency(path, f"there is no upstream `{route.to}`", hint)
-        try:
-            parse_server_address(route.to)
-        except ConfigError as error:
-            raise Inconsistency(path, error.message, error.hint) from None
-
 
 def is_orderable(host: str, *, wildcards: bool) -> bool:
     """Whether an authority of the public could give a certificate for a route's host."""
     name = host.removeprefix("*.") if wildcards else host
     return bool(_ORDERABLE.fullmatch(name)) and not name.endswith((".localhost", ".internal", ".local"))
-
-
-class Inconsistency(ConfigError):
-    """Two parts of a configuration do not fit together; `path` says which one to look at."""
-
-    def __init__(self, path: tuple[str | int, ...], message: str, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.path = path
-
-
-def _check_consumers(consumers: dict[str, ConsumerConfig]) -> None:
-    """Refuses names that are none, and two consumers with one credential, which is not shown."""
-    owners: dict[tuple[str, str], str] = {}
-    for name, consumer in consumers.items():
-        if not CONSUMER_NAME.fullmatch(name):
-            raise Inconsistency(
-                ("consumers", name),
-                f"`{name}` is not a valid consumer name",
-                "letters, digits, `_`, `-`, `.`, `@`",
-            )
-        for credential in credentials(consumer):
-            if (owner := owners.setdefault(credential, name)) != name:
-                raise Inconsistency(
-                    ("consumers", name), f"consumers `{owner}` and `{name}` have the same {credential[0]}"
-                )
-
-
-def _refuse_overlaps(values: list[tuple[tuple[str | int, ...], str]]) -> None:
-    """Refuses addresses that cannot be listened on beside an earlier one."""
-    by_port: dict[int | str, list[tuple[str, Address]]] = {}
-    for path, text in values:
-        address = parse_listen_address(text)
-        earlier = by_port.setdefault(address.path if isinstance(address, UnixAddress) else address.port, [])
-        for other, known in earlier:
-            if other == text and overlap(known, address):
-                raise Inconsistency(
-                    path, f"duplicate address `{text}`", "give each its own, or leave one out"
-                )
-            if overlap(known, address):
-                raise Inconsistency(
-                    path,
-                    f"`{text}` is part of `{other}`, where this gateway listens already",
-                    "keep one of them, or use another port",
-                )
-        earlier.append((text, address))
-
-
-def _refuse_twins(values: list[tuple[tuple[str | int, ...], str]], what: str) -> None:
-    seen: set[str] = set()
-    for path, value in values:
-        if value in seen:
-            raise Inconsistency(path, f"duplicate {what} `{value}`", "give each its own, or leave one out")
-        seen.add(value)

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .consistency import Inconsistency
 from .health import health_plan
-from .model import GatewayConfig, Inconsistency
+from .model import GatewayConfig
 from .snapshot_tls import upstream_tls
 from .upstreams import UpstreamConfig
 

@@ -12,11 +12,12 @@ from typing import Any, cast
 from headgate.phases import PHASES
 
 from .balancing import balancing_snapshot
+from .consistency import Inconsistency
 from .errors import Path as ConfigPath
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import MASKED_QUERY, AccessLogConfig
-from .model import GatewayConfig, Inconsistency
+from .model import GatewayConfig
 from .outliers import outlier_snapshot
 from .retries import retry_snapshot
 from .routes import ACTIONS, RouteConfig

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .admin import states_folder
+from .consistency import Inconsistency
 from .errors import Path as ConfigPath
-from .model import GatewayConfig, Inconsistency
+from .model import GatewayConfig
 from .tls import CertificateConfig, TlsConfig, UpstreamTlsConfig
 from .upstreams import UpstreamConfig
 

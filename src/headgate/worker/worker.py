@@ -14,16 +14,15 @@ import signal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from headgate import _core, shared
-from headgate._tasks import is_cancelled
 from headgate.config.errors import ConfigError
-from headgate.config.start_limit import StartTooLong, ended_in_time
+from headgate.config.start_limit import ended_in_time
 from headgate.control import messages, resource_memory
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.hook_times import times_of
 from headgate.control.records import Message, MessageError
 from headgate.control.resource_messages import GetResources, NodeSettings, ResourcesLent
 from headgate.control.signals import SUPERVISORS
-from headgate.worker import start
+from headgate.worker import own_hooks, start
 from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, Controls, Refused, Told, read_told
 from headgate.worker.loaded import Loaded
 from headgate.worker.loop import Loop
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from headgate.worker.changing import Changes
     from headgate.worker.inspecting import Inspector
 
-SHUTDOWN_HOOKS_LIMIT_S = 3.0
 CLOSE_STEPS = 50
 END_TURNS = 20  # of the loop, in which connections that are cut off end
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *SUPERVISORS)
@@ -57,7 +55,7 @@ class Worker:
         if loaded.names and loaded.sources:
             from headgate.worker import changing
 
-            self._changes = changing.Changes(core, loaded, loaded.names, loaded.sources, _call)
+            self._changes = changing.Changes(core, loaded, loaded.names, loaded.sources, own_hooks.call)
         self._changing: asyncio.Task[None] | None = None
         self._listen: asyncio.Future[tuple[messages.Listen, list[int]]] = loop.create_future()
         self._proceeds: asyncio.Future[None] = loop.create_future()
@@ -89,7 +87,7 @@ class Worker:
             if background:
                 await self._open_services(background)
             with ended_in_time():
-                await self._run_startup_hooks()
+                await own_hooks.run_startup(self._loaded)
         except BaseException:
             if background:
                 await background.end()
@@ -121,7 +119,7 @@ class Worker:
                 await background.end()
             if self._changes:
                 await self._changes.end()
-            await self._run_shutdown_hooks()
+            await own_hooks.run_shutdown(self._loaded)
             if background:
                 await background.close()
             self._core.flush_logs()
@@ -149,34 +147,6 @@ class Worker:
         except ConnectionError as error:
             logger.error("%s", error)
             raise StartFailed(str(error), "runtime") from error
-
-    async def _run_startup_hooks(self) -> None:
-        for hook in self._loaded.startup:
-            try:
-                await _call(hook)
-            except Exception as error:
-                logger.exception("startup hook failed", extra={"hook": hook.name})
-                raise StartFailed(
-                    f"startup hook `{hook.name}` failed: {summary(error)}", "runtime"
-                ) from error
-
-    async def _run_shutdown_hooks(self) -> None:
-        for hook in self._loaded.shutdown:
-            try:
-                async with asyncio.timeout(SHUTDOWN_HOOKS_LIMIT_S):
-                    await _call(hook)
-            except Exception:
-                logger.exception("shutdown hook failed", extra={"hook": hook.name})
-
-    async def _run_server_state_hooks(self, message: messages.ServerStateChanged) -> None:
-        from headgate.server_state import ServerStateChange
-
-        change = ServerStateChange(**message.plain())
-        for hook in self._loaded.server_state:
-            try:
-                await _call(hook, change)
-            except Exception:
-                logger.exception("server_state hook failed", extra={"hook": hook.name})
 
     async def _accept(self) -> None:
         # A worker that is stopped before it gets the sockets has nothing to accept.
@@ -274,7 +244,7 @@ class Worker:
                     self._changing.cancel()
                 self._changes.discard()
             case messages.ServerStateChanged():
-                task = self._loop.create_task(self._run_server_state_hooks(message))
+                task = self._loop.create_task(own_hooks.run_server_state(self._loaded, message))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             case messages.Inspect():
@@ -383,23 +353,6 @@ def _load(channel: Channel, source: Source) -> Loaded:
             channel.send(message)
     shared.OPENER.set(shared.too_late)
     return loaded
-
-
-async def _call(hook: Any, *arguments: Any) -> None:
-    async with asyncio.timeout(hook.deadline_ms / 1000):
-        try:
-            result = hook.function(*arguments)
-            if hook.is_async:
-                await result
-        except Exception:
-            raise
-        except BaseException as error:
-            if is_cancelled(error):
-                raise
-            if isinstance(error, StartTooLong):
-                raise TimeoutError(str(error)) from error
-            # The loop runs in this very task, and must not end with it.
-            raise RuntimeError(f"a hook raised {summary(error)}") from error
 
 
 async def _end_tasks() -> None:
