@@ -105,7 +105,7 @@ def _refuse_mark(phase: Phase, function: Hook) -> None:
 
 
 class PhaseDecorator(Generic[H]):
-    """Hangs a hook on one phase: bare, or called with `deadline` and `on_error`."""
+    """Registers a hook for one phase: bare, or called with `deadline` and `on_error`."""
 
     def __init__(self, phase: str, hooks: list[RegisteredHook]) -> None:
         self._phase = PHASES[phase]
@@ -135,7 +135,7 @@ class PhaseDecorator(Generic[H]):
 
 
 class BodyPhaseDecorator(PhaseDecorator[H]):
-    """Hangs a hook on a body phase: bare, or called with how it takes the body too."""
+    """Registers a hook for a body phase: bare, or called with how it takes the body too."""
 
     @overload
     def __call__(self, function: H, /) -> H: ...

@@ -115,7 +115,7 @@ def _check(chain: bytes, key: bytes) -> None:
         leaf = x509.load_pem_x509_certificates(chain)[0].public_key()
         own = serialization.load_pem_private_key(key, None).public_key()
     except ValueError as error:
-        raise AuthorityError(f"what the authority gave is no certificate: {error}") from error
+        raise AuthorityError(f"what the authority sent is not a valid certificate: {error}") from error
     encoding = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if leaf.public_bytes(*encoding) != own.public_bytes(*encoding):
         raise AuthorityError("the authority gave a certificate for another key")

@@ -2,7 +2,7 @@
 
 How it works: a function's code is shared by all functions made from the same `def`, so that one place is one code
 object. Functions are found by walking from the module's names, through classes, closures, containers and the
-gateway's own objects (a decorated hook hangs on a route, not on its name). Nothing is imported and nothing is run.
+gateway's own objects (a decorated hook is held by a route, not by its name). Nothing is imported and nothing is run.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def to_json(value: Any) -> str:
         return value.text
     if isinstance(value, Decimal):
         if not value.is_finite():
-            raise TypeError(f"`{value}` is no number of JSON")
+            raise TypeError(f"`{value}` is not a valid JSON number")
         return str(value)
     if isinstance(value, Mapping):
         return (
