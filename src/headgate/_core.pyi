@@ -415,7 +415,7 @@ class Request:
     @host.setter
     def host(self, host: str, /) -> None: ...
     @property
-    def version(self) -> Literal["1.0", "1.1", "2"]:
+    def version(self) -> Literal["1.0", "1.1", "2", "3"]:
         """The HTTP version of the client."""
     @property
     def scheme(self) -> Literal["http", "https"]:
