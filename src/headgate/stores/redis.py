@@ -56,6 +56,7 @@ class RedisStore(LoggedStore):
             single_connection_client=False,
             max_connections=2,
             retry=None,
+            driver_info=None,  # older servers refuse it
         )
         self._turn = asyncio.Lock()
 
@@ -191,25 +192,34 @@ class RedisStore(LoggedStore):
 
     async def _asked(self, call: Awaitable[Any]) -> Any:
         """What Redis says, or why it says nothing; one call at a time, on one connection."""
-        try:
-            async with self._turn, asyncio.timeout(self.timing.response_s):
-                result = await call
-        except redis.exceptions.ReadOnlyError as error:
-            await self._redis.connection_pool.disconnect()
-            raise StoreReadOnly(f"this Redis is a replica: {error}") from None
-        except redis.exceptions.NoPermissionError as error:
-            raise StoreReadOnly(str(error)) from None
-        except redis.exceptions.ResponseError as error:
-            is_type = "WRONGTYPE" in str(error)
-            failure: StoreError = StoreCorrupt(str(error)) if is_type else StoreUnavailable(str(error))
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            await self._redis.connection_pool.disconnect()
-            failure = StoreUnavailable(str(error) or "no response in time")
-        except Exception as error:  # the library raises anything where a response is malformed
-            await self._redis.connection_pool.disconnect()
-            failure = StoreCorrupt(f"malformed response: {error}: is it Redis?")
-        else:
-            self.is_well()
-            return result
-        self.is_ill(failure)
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self.timing.response_s):
+                    result = await call
+            except BaseException as error:
+                # before the next call: it would read what was still to come for this one
+                await self._redis.connection_pool.disconnect()
+                if not isinstance(error, Exception):
+                    raise
+                failure = _failure(error)
+            else:
+                self.is_well()
+                return result
+        if not isinstance(failure, StoreReadOnly):
+            self.is_ill(failure)
         raise failure
+
+
+def _failure(error: Exception) -> StoreError:
+    """What an error of the library means."""
+    match error:
+        case redis.exceptions.ReadOnlyError():
+            return StoreReadOnly(f"this Redis is a replica: {error}")
+        case redis.exceptions.NoPermissionError():
+            return StoreReadOnly(str(error))
+        case redis.exceptions.ResponseError() if "WRONGTYPE" in str(error):
+            return StoreCorrupt(str(error))
+        case redis.exceptions.RedisError() | OSError() | TimeoutError():
+            return StoreUnavailable(str(error) or "no response in time")
+        case _:  # the library raises anything where a response is malformed
+            return StoreCorrupt(f"malformed response: {error}: is it Redis?")
