@@ -94,6 +94,16 @@ def outcome(client: Http3Client, stream: int) -> str:
         [HEAD[0], HEAD[1], HEAD[3]],
         [(":method", "CONNECT"), *HEAD[1:]],
         [*HEAD, (":protocol", "websocket")],
+        *(
+            [(":method", "CONNECT"), *HEAD[1:], (":protocol", protocol)]
+            for protocol in (
+                "websocket\r\nx-smuggled: 1",
+                "web\nsocket",
+                "web socket",
+                "websocket\r\n\r\nGET /hostile",
+                "",
+            )
+        ),
     ],
 )
 def test_nothing_that_http1_would_refuse_goes_on(

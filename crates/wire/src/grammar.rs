@@ -82,7 +82,7 @@ pub(crate) fn is_host_byte(byte: u8) -> bool {
 }
 
 /// Whether `bytes` is a token (RFC 9110 section 5.6.2).
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
+pub fn is_token(bytes: &[u8]) -> bool {
     // without an early exit: nearly all are
     let classes = |all, byte: &u8| all & CLASS[usize::from(*byte)];
     !bytes.is_empty() && bytes.iter().fold(TOKEN, classes) != 0

@@ -43,6 +43,7 @@ pub use authority::Authority;
 pub use chunked::{write_chunk_size, write_last_chunk, ChunkStep, ChunkedDecoder};
 pub use client_hello::{parse_client_hello, ClientHello, ClientHelloError};
 pub use error::{ChunkError, FieldError, HeadError, RequestError, ResponseError};
+pub use grammar::is_token;
 pub use head::{Head, Span};
 pub use http2_meter::{Flood, FrameBudget, FrameMeter};
 pub use lenient::Lenient;

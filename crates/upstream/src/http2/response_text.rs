@@ -3,13 +3,12 @@
 
 use std::io;
 
-use h2::RecvStream;
+use http::response::Parts;
 use http::{header, HeaderMap, Response, StatusCode};
 
 use super::fields::{is_of_connection, number, write_lines};
 use super::grpc_web::{self, Form};
 use super::http1_bytes::BodyFraming;
-use super::incoming::Incoming;
 use super::websocket_key::accept;
 
 /// Appends an interim head.
@@ -19,54 +18,53 @@ pub fn write_interim(response: &Response<()>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The response from its head on; `out` is what is to be read before it.
-pub fn incoming(
-    response: Response<RecvStream>,
+/// Appends the head, and says how the body follows it. `is_ended`: the stream ended with its fields; `is_head`: the request was
+/// HEAD.
+pub fn write_head(
+    mut parts: Parts,
+    is_ended: bool,
     is_head: bool,
     web: Option<Form>,
-    mut out: Vec<u8>,
-) -> io::Result<Incoming> {
-    let (mut parts, body) = response.into_parts();
+    out: &mut Vec<u8>,
+) -> io::Result<BodyFraming> {
     if let Some(form) = web {
         grpc_web::translate_response(form, &mut parts.headers);
     }
-    write_status(parts.status, &mut out);
-    write_fields(&parts.headers, &mut out);
+    write_status(parts.status, out);
+    write_fields(&parts.headers, out);
     let length = length(&parts.headers)?;
     let has_no_body = is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // a call of gRPC ends with trailers, which only chunks can carry
     let has_trailers = is_grpc(&parts.headers);
     let framing = match length {
-        _ if body.is_end_stream() || has_no_body => {
+        _ if is_ended || has_no_body => {
             let told = if has_no_body { length } else { Some(0) };
             if let Some(length) = told {
-                line(&mut out, "Content-Length", itoa::Buffer::new().format(length));
+                line(out, "Content-Length", itoa::Buffer::new().format(length));
             }
             BodyFraming::None
         }
         Some(length) if !has_trailers => {
-            line(&mut out, "Content-Length", itoa::Buffer::new().format(length));
+            line(out, "Content-Length", itoa::Buffer::new().format(length));
             BodyFraming::Length
         }
         _ => {
-            line(&mut out, "Transfer-Encoding", "chunked");
+            line(out, "Transfer-Encoding", "chunked");
             BodyFraming::Chunked
         }
     };
     // the stream serves no other request
     out.extend_from_slice(b"Connection: close\r\n\r\n");
-    Ok(Incoming::new(out, body, framing).into_web(web))
+    Ok(framing)
 }
 
-/// The response that begins a WebSocket, as the 101 it would be in HTTP/1; `key` is the client's.
-pub fn switching(response: Response<RecvStream>, key: &[u8], mut out: Vec<u8>) -> Incoming {
-    let (mut parts, body) = response.into_parts();
+/// Appends the head that begins a WebSocket, as the 101 it would be in HTTP/1; `key` is the client's.
+pub fn write_switching(mut parts: Parts, key: &[u8], out: &mut Vec<u8>) {
     parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
-    write_status(StatusCode::SWITCHING_PROTOCOLS, &mut out);
-    write_fields(&parts.headers, &mut out);
-    line(&mut out, "Sec-WebSocket-Accept", &accept(key));
+    write_status(StatusCode::SWITCHING_PROTOCOLS, out);
+    write_fields(&parts.headers, out);
+    line(out, "Sec-WebSocket-Accept", &accept(key));
     out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-    Incoming::new(out, body, BodyFraming::Raw)
 }
 
 fn is_grpc(fields: &HeaderMap) -> bool {

@@ -16,14 +16,15 @@ use std::task::{ready, Context, Poll};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::ext::Protocol;
-use h2::Reason;
+use h2::{Reason, RecvStream};
 use headgate_wire::{parse_request, Framing, Parsed, RequestHead, TargetForm};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{header, HeaderValue, Method, Request};
+use http::{header, HeaderValue, Method, Request, Response};
 
 use super::connections::StreamSlot;
 use super::fields::{to_map, OWN_HEADS};
 use super::grpc_web::{self, Form};
+use super::http1_bytes::BodyFraming;
 use super::incoming::Incoming;
 use super::outgoing::{take_both, Outgoing};
 use super::response_text;
@@ -169,12 +170,7 @@ impl ResponseState {
                     match Pin::new(response).poll(context) {
                         Poll::Ready(Ok(response)) => {
                             let text = std::mem::take(text);
-                            *self = Self::Body(match key {
-                                Some(key) if response.status().is_success() => {
-                                    response_text::switching(response, key, text)
-                                }
-                                _ => response_text::incoming(response, is_head, web, text)?,
-                            });
+                            *self = Self::Body(begun(response, is_head, web, key, text)?);
                         }
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(failed(&error))),
                         Poll::Pending if !text.is_empty() => return Poll::Ready(Ok(())),
@@ -184,6 +180,23 @@ impl ResponseState {
             }
         }
     }
+}
+
+/// A response from its head on; `text` is what is to be read before it, `key` the client's who asks for a WebSocket.
+fn begun(
+    response: Response<RecvStream>,
+    is_head: bool,
+    web: Option<Form>,
+    key: Option<&[u8]>,
+    mut text: Vec<u8>,
+) -> io::Result<Incoming> {
+    let (parts, body) = response.into_parts();
+    if let Some(key) = key.filter(|_| parts.status.is_success()) {
+        response_text::write_switching(parts, key, &mut text);
+        return Ok(Incoming::new(text, body, BodyFraming::Raw));
+    }
+    let framing = response_text::write_head(parts, body.is_end_stream(), is_head, web, &mut text)?;
+    Ok(Incoming::new(text, body, framing).into_web(web))
 }
 
 /// Whether the request asks for a WebSocket. Other upgrades are not for HTTP/2 and are left out.

@@ -333,7 +333,8 @@ impl Task {
         self.accepted += 1;
         let (parts, body) = request.into_parts();
         // a malformed one is logged, and its client gets a reset
-        let Ok(text) = render(&parts, body.is_end_stream(), || self.shared.nonce()) else {
+        let protocol = parts.extensions.get::<h2::ext::Protocol>().map(AsRef::as_ref);
+        let Ok(text) = render(&parts, protocol, body.is_end_stream(), || self.shared.nonce()) else {
             self.log(&Refusal::new("malformed_request", Counter::BadRequests));
             respond.send_reset(Reason::PROTOCOL_ERROR);
             return;

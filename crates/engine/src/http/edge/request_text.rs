@@ -8,13 +8,13 @@
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
-use h2::ext::Protocol;
 use http::header;
 use http::request::Parts;
 use http::Method;
 
 use headgate_upstream::http2::fields::{is_of_connection, number};
 use headgate_upstream::http2::http1_bytes::BodyFraming;
+use headgate_wire::is_token;
 
 /// Why a request is malformed: the stream is reset with `PROTOCOL_ERROR` (RFC 9113 section 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,8 @@ pub(super) enum Malformed {
     Host,
     #[error("no :path, or a :path on a CONNECT")]
     Path,
+    #[error("a :protocol that names none")]
+    Protocol,
 }
 
 /// A head as text, and what follows it.
@@ -41,13 +43,18 @@ pub(super) struct RequestText {
     pub(super) is_connect: bool,
 }
 
-/// Writes the head. `is_ended`: the stream ended with its fields.
+/// Writes the head. `protocol`: what an extended CONNECT asks for (`:protocol`, RFC 8441 section 4). `is_ended`: the stream
+/// ended with its fields.
 pub(super) fn render(
     parts: &Parts,
+    protocol: Option<&[u8]>,
     is_ended: bool,
     key: impl FnOnce() -> [u8; 16],
 ) -> Result<RequestText, Malformed> {
-    let protocol = parts.extensions.get::<Protocol>();
+    // neither `h2` nor HTTP/3's field sections say what it may hold (RFC 9110 section 7.8: a token)
+    if protocol.is_some_and(|protocol| !is_token(protocol)) {
+        return Err(Malformed::Protocol);
+    }
     let authority = authority(parts)?;
     let mut out = Vec::with_capacity(512);
     let method = if protocol.is_some() {
@@ -70,8 +77,8 @@ pub(super) fn render(
     let framing = write_fields(parts, is_ended, protocol.is_some(), &mut out)?;
     if let Some(protocol) = protocol {
         line(&mut out, b"Connection", b"upgrade");
-        line(&mut out, b"Upgrade", protocol.as_ref());
-        if protocol.as_ref() == b"websocket" {
+        line(&mut out, b"Upgrade", protocol);
+        if protocol == b"websocket" {
             // RFC 8441 section 5.1: the key is of HTTP/1 only
             line(&mut out, b"Sec-WebSocket-Key", STANDARD.encode(key()).as_bytes());
         }
@@ -214,7 +221,7 @@ mod tests {
     }
 
     fn text(parts: &Parts, is_ended: bool) -> Result<String, Malformed> {
-        render(parts, is_ended, || [0; 16]).map(|text| String::from_utf8(text.head).expect("ASCII"))
+        render(parts, None, is_ended, || [0; 16]).map(|text| String::from_utf8(text.head).expect("ASCII"))
     }
 
     #[test]
@@ -282,9 +289,9 @@ mod tests {
 
     #[test]
     fn extended_connect_is_an_upgrade() {
-        let mut connect = parts(|request| request.method("CONNECT"));
-        connect.extensions.insert(Protocol::from_static("websocket"));
-        let rendered = render(&connect, false, || *b"the sample nonce").expect("it is well-formed");
+        let connect = parts(|request| request.method("CONNECT"));
+        let key = || *b"the sample nonce";
+        let rendered = render(&connect, Some(b"websocket"), false, key).expect("it is well-formed");
         let head = String::from_utf8(rendered.head).expect("ASCII");
         assert!(head.starts_with("GET /p?q=1 HTTP/1.1\r\n"), "{head}");
         assert!(head.contains("Upgrade: websocket\r\n"), "{head}");
@@ -294,5 +301,14 @@ mod tests {
             "{head}"
         );
         assert_eq!(rendered.framing, BodyFraming::Raw);
+    }
+
+    #[test]
+    fn protocols_are_tokens() {
+        let connect = parts(|request| request.method("CONNECT"));
+        for protocol in [&b""[..], b"web socket", b"websocket\r\nx-a: 1", b"a\n"] {
+            let refused = render(&connect, Some(protocol), false, || [0; 16]).expect_err("it is malformed");
+            assert_eq!(refused, Malformed::Protocol);
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! are (RFC 9114 section 4.3); names are in lower case. The rest is the translation's ([`crate::http::edge`]).
 
 use bytes::Bytes;
-use h2::ext::Protocol;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
@@ -39,6 +38,10 @@ impl From<SectionError> for Unusable {
         }
     }
 }
+
+/// What an extended CONNECT asks for (RFC 9220), among a request's extensions.
+#[derive(Clone)]
+pub(super) struct Protocol(pub(super) Box<[u8]>);
 
 #[derive(Default)]
 struct Pseudo {
@@ -96,8 +99,8 @@ fn take(pseudo: &mut Pseudo, fields: &mut HeaderMap, name: &[u8], value: &[u8]) 
             )
         }
         b":protocol" => {
-            let text = std::str::from_utf8(value).ok().filter(|text| !text.is_empty());
-            once(&mut pseudo.protocol, text.map(Protocol::from))
+            let is_token = !value.is_empty() && std::str::from_utf8(value).is_ok();
+            once(&mut pseudo.protocol, is_token.then(|| Protocol(value.into())))
         }
         _ => Err("a pseudo field that is not one of requests"),
     }

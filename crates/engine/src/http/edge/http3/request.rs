@@ -67,7 +67,9 @@ pub(super) async fn serve(carrier: Carrier, guard: RequestGuard, send: SendStrea
     };
     // whether a body follows is in what comes next, and often here already
     let is_ended = ended(&mut frames).await;
-    let Ok(text) = render(&parts, is_ended, || carrier.shared.nonce()) else {
+    let protocol = parts.extensions.get::<fields::Protocol>();
+    let protocol = protocol.map(|protocol| &*protocol.0);
+    let Ok(text) = render(&parts, protocol, is_ended, || carrier.shared.nonce()) else {
         carrier.log(&Refusal::new("malformed_request", Counter::BadRequests));
         outgoing.reset(code::MESSAGE_ERROR);
         return frames.stop(code::MESSAGE_ERROR);
