@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -174,20 +175,58 @@ def test_sentinel_tells_the_primary_also_after_a_failover(serve: Serve, start: S
         assert other.get("a") == "2"
 
 
-def test_each_key_goes_to_its_node_of_a_cluster(serve: Serve, start: Start) -> None:
-    nodes = [start("--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in range(3)]
-    clients = [node.client() for node in nodes]
+def cluster(start: Start) -> list[Server]:
+    """Three nodes that serve all slots together, also when one of them is gone."""
+    options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+    nodes = [start(*options, "--cluster-port", str(free_port())) for _ in range(3)]
     addresses = [f"127.0.0.1:{node.port}" for node in nodes]
     created = subprocess.run(
         ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"], capture_output=True, timeout=120
     )
     assert created.returncode == 0, created.stdout
-    eventually(
-        lambda: all("cluster_state:ok" in str(one.execute_command("CLUSTER", "INFO")) for one in clients),
-        "the cluster is up",
-        within=60,
-    )
-    gateway = served(serve, f"redis+cluster://127.0.0.1:{free_port()},{addresses[0]}")
+
+    def is_up(node: Server) -> bool:
+        with node.client() as client:
+            return "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
+
+    eventually(lambda: all(map(is_up, nodes)), "the cluster is up", within=60)
+    return nodes
+
+
+def test_keys_of_other_nodes_outlive_the_one_that_the_url_names(serve: Serve, start: Start) -> None:
+    nodes = cluster(start)
+    gateway = served(serve, f"redis+cluster://127.0.0.1:{nodes[0].port}")
+    keys = [f"key{number}" for number in range(30)]
+    assert {gateway.get(f"/incr/{key}").text for key in keys} == {"1"}
+    with nodes[0].client() as client:
+        lost = [key for key in keys if _serves(client, key)]
+    nodes[0].stop()
+    assert 0 < len(lost) < len(keys)
+    for key in keys:
+        text = gateway.get(f"/incr/{key}").text
+        assert "RedisConnectionError" in text if key in lost else text == "2", (key, text)
+
+
+def test_commands_at_once_all_follow_a_slot_on_its_way(serve: Serve, start: Start) -> None:
+    nodes = cluster(start)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(node.client()) for node in nodes]
+        slot = clients[0].execute_command("CLUSTER", "KEYSLOT", "moves")
+        owner = next(n for n, one in enumerate(clients) if _serves(one, "moves"))
+        source, target = clients[owner], clients[(owner + 1) % 3]
+        ids = [one.execute_command("CLUSTER", "MYID") for one in (source, target)]
+        target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+        source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+    gateway = served(serve, f"redis+cluster://127.0.0.1:{nodes[0].port}")
+    with ThreadPoolExecutor(32) as threads:
+        texts = list(threads.map(lambda _: gateway.get("/incr/moves").text, range(300)))
+    assert sorted(texts, key=lambda text: text.zfill(4)) == [str(n) for n in range(1, 301)]
+
+
+def test_each_key_goes_to_its_node_of_a_cluster(serve: Serve, start: Start) -> None:
+    nodes = cluster(start)
+    clients = [node.client() for node in nodes]
+    gateway = served(serve, f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{nodes[0].port}")
     keys = [f"key{number}" for number in range(30)]
     assert {gateway.get(f"/incr/{key}").text for key in keys} == {"1"}
     assert all(one.execute_command("DBSIZE") > 0 for one in clients)

@@ -42,7 +42,18 @@ impl Slots {
         self.0.iter().find(serves).map(|(_, _, server)| server)
     }
 
-    /// A slot has moved.
+    /// The nodes that serve slots, each once.
+    pub(super) fn nodes(&self) -> Vec<ServerAddress> {
+        let mut nodes: Vec<ServerAddress> = Vec::new();
+        for (_, _, node) in &self.0 {
+            if !nodes.contains(node) {
+                nodes.push(node.clone());
+            }
+        }
+        nodes
+    }
+
+    /// Whether nothing is known.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -103,7 +103,25 @@ impl Link {
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         let _flight = InFlight::new(&self.state);
         let mut connection = self.connection.clone();
-        let response = match connection.req_packed_command(command).await {
+        let response = connection.req_packed_command(command).await;
+        self.judged(response)
+    }
+
+    /// Sends a command for a slot that is on its way to this node: behind `ASKING`, which is for the next command of the
+    /// connection only, so that no other may come between them.
+    pub(super) async fn send_asking(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let _flight = InFlight::new(&self.state);
+        let mut connection = self.connection.clone();
+        let mut both = redis::Pipeline::with_capacity(2);
+        both.add_command(redis::cmd("ASKING"))
+            .add_command(command.clone());
+        let responses = connection.req_packed_commands(&both, 1, 1).await;
+        let response = responses.map(|mut responses| responses.pop().unwrap_or(Value::Nil));
+        self.judged(response)
+    }
+
+    fn judged(&self, response: Result<Value, RedisError>) -> Result<Value, RedisError> {
+        let response = match response {
             Ok(Value::ServerError(error)) => Err(RedisError::from(error)),
             other => other,
         };

@@ -193,14 +193,14 @@ impl Redis {
                 // refused before it was done: these may go elsewhere whatever they are
                 (Some("ASK"), Some((host, port))) => {
                     let node = self.servers.link_to(host, port.parse().unwrap_or(0)).await?;
-                    node.send(&servers::asking()).await?;
-                    return node.send(&command).await;
+                    return node.send_asking(&command).await;
                 }
-                (Some("MOVED"), Some((host, port))) => {
+                (Some("MOVED"), Some((host, port))) if !host.is_empty() => {
                     self.servers.forget();
                     link = self.servers.link_to(host, port.parse().unwrap_or(0)).await;
                 }
-                (Some("TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" | "READONLY"), _) => {
+                // a node without a host in `MOVED` does not know its own address yet
+                (Some("MOVED" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" | "READONLY"), _) => {
                     opened.give_up();
                     self.servers.forget();
                     tokio::time::sleep(PAUSE).await;

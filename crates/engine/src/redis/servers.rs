@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use headgate_net::tls::UpstreamTls;
-use redis::{Cmd, RedisConnectionInfo, RedisError, Value};
+use redis::{RedisConnectionInfo, RedisError, Value};
 use tokio::sync::Mutex;
 
 use super::address::{Address, Finding, ServerAddress};
@@ -27,6 +27,8 @@ pub(super) struct Servers {
     /// Each opened by one command while others wait for it.
     links: RefCell<HashMap<Option<ServerAddress>, Kept>>,
     slots: RefCell<Slots>,
+    /// The nodes that served slots when they were last known: those of the address may have left since.
+    nodes: RefCell<Vec<ServerAddress>>,
 }
 
 impl Servers {
@@ -37,6 +39,7 @@ impl Servers {
             timeout,
             links: RefCell::default(),
             slots: RefCell::default(),
+            nodes: RefCell::default(),
         }
     }
 
@@ -131,7 +134,8 @@ impl Servers {
     /// Asks the nodes that are known which slots they serve.
     async fn learn(&self) -> Result<(), RedisError> {
         let mut failed = None;
-        for server in &self.address.servers {
+        let known = self.nodes.borrow().clone();
+        for server in self.address.servers.iter().chain(&known) {
             let told = async {
                 let link = self.open(server).await?;
                 link.send(redis::cmd("CLUSTER").arg("SLOTS")).await
@@ -140,6 +144,7 @@ impl Servers {
                 Ok(response) => {
                     let slots = Slots::read(response, server);
                     if !slots.is_empty() {
+                        self.nodes.replace(slots.nodes());
                         self.slots.replace(slots);
                         return Ok(());
                     }
@@ -156,7 +161,7 @@ impl Servers {
 
     async fn open_as(&self, server: &ServerAddress, login: &RedisConnectionInfo) -> Result<Link, RedisError> {
         let opened = Link::open(server, login, self.tls.as_ref(), self.timeout);
-        if self.address.servers.len() == 1 {
+        if self.address.servers.len() == 1 && !self.is_cluster() {
             return opened.await;
         }
         let limit = self.timeout / TRIES_WITHIN_TIMEOUT;
@@ -176,9 +181,4 @@ fn is_primary(role: &Value) -> bool {
 
 fn unserved() -> RedisError {
     RedisError::from((redis::ErrorKind::Io, "no node serves the key"))
-}
-
-/// `ASKING`, which lets the next command reach a slot that is on its way.
-pub(super) fn asking() -> Cmd {
-    redis::cmd("ASKING")
 }
