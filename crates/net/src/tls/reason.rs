@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 /// The reason within an error of a handshake or a session, about the peer: `its certificate has expired`.
 pub fn reason(error: &io::Error) -> String {
@@ -50,6 +50,10 @@ fn of_certificate(why: &CertificateError) -> String {
                 }
             };
         }
+        // what the library passes through from its verifier has no variant of its own
+        C::Other(OtherError(inner)) if inner.to_string() == "CaUsedAsEndEntity" => {
+            "its certificate is self-signed or an authority's own, and is not trusted"
+        }
         _ => "its certificate cannot be used",
     };
     text.to_owned()
@@ -88,8 +92,6 @@ fn of_alert(alert: AlertDescription) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rustls::OtherError;
-
     use super::*;
 
     #[derive(Debug)]
