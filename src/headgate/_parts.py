@@ -40,9 +40,9 @@ class Parts:
     udp: list[StreamListener] = field(default_factory=list)
     tls_routes: list[TlsRouteConfig] = field(default_factory=list)
     identity_fields: set[str] = field(default_factory=set)
+    """Header fields that clients may never send, in lower case with `-`."""
     secret_query: set[str] = field(default_factory=set)
     """Query parameters from which plugins take secrets."""
-    """Header fields that clients may never send, in lower case with `-`."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The other keys of the model."""
     places: dict[ConfigPath, Where | None] = field(default_factory=dict)

@@ -123,7 +123,7 @@ def _servers(
         yield {
             "upstream": key[0],
             "server": key[1],
-            "state": _state(one.check, one.admin, one.ejected_ms) if one else "",
+            "state": one.out_by if one else "",
             "weight": one.weight if one else 100,
             "is_up": up.get(key, 0.0) > 0,
             "active": active.get(key, 0.0),
@@ -132,11 +132,6 @@ def _servers(
             "retries": retries.get(key, 0.0),
             "buckets": _pairs(took.get(key, Times({}, 0.0)), places),
         }
-
-
-def _state(check: str, admin: str, ejected_ms: int) -> str:
-    """Who has taken a server out; nothing where nobody has."""
-    return admin if admin != "ready" else "down" if check == "down" else "ejected" if ejected_ms else ""
 
 
 def _pairs(times: Times, places: Mapping[float, int]) -> list[tuple[int, float]]:

@@ -110,7 +110,7 @@ def _servers(now: Look, before: Look, rows: int) -> RenderableType:
     took, took_before = now.numbers.times(SERVER_TOOK, key), before.numbers.times(SERVER_TOOK, key)
     said = {(one.upstream, one.server): one for one in now.status.servers}
     for server, one in said.items():  # those that get no requests because of what is said of them
-        if one.check == "down" or one.admin != "ready" or one.ejected_ms:
+        if one.out_by:
             took.setdefault(server, Times({}, 0.0))
     if not took:
         return Text("")
@@ -139,12 +139,8 @@ def _servers(now: Look, before: Look, rows: int) -> RenderableType:
 
 def _rotation(said: ServerStatus | None, is_up: float) -> RenderableType:
     """Whether a server is in rotation, and who has taken it out."""
-    if said and said.admin != "ready":
-        return Text(said.admin, style="yellow")
-    if said and said.check == "down":
-        return Text("down", style="red")
-    if said and said.ejected_ms:
-        return Text("ejected", style="red")
+    if said and said.out_by:
+        return Text(said.out_by, style="yellow" if said.admin != "ready" else "red")
     return "yes" if is_up else Text("no", style="red")
 
 

@@ -17,9 +17,8 @@ def missing_directories(gateway: Gateway, config: GatewayConfig) -> Iterator[Pro
     """
     folder = gateway._parts.folder
     for path, place in _places(config):
-        kind, _, text = place.partition(":")
-        file = folder / text
-        what = "the log file" if kind + ":" == FILE else "the socket"
+        is_log, file = place.startswith(FILE), folder / place.partition(":")[2]
+        what = "the log file" if is_log else "the socket"
         where = gateway._parts.locate(path)
         if not file.parent.is_dir():
             yield Problem(
@@ -28,7 +27,7 @@ def missing_directories(gateway: Gateway, config: GatewayConfig) -> Iterator[Pro
                 where,
                 path,
             )
-        elif what == "the log file" and file.is_dir():
+        elif is_log and file.is_dir():
             yield Problem(
                 f"{what} `{place}` is a directory",
                 f"name a file: `{place.rstrip('/')}/gate.log`",

@@ -11,7 +11,7 @@ from .admin import AdminConfig
 from .background import BackgroundConfig
 from .consistency import check
 from .consumers import ConsumerConfig, ConsumerGroupConfig
-from .field_names import IdentityField, OwnField
+from .field_names import TOKEN, IdentityField, OwnField
 from .hooks import HooksConfig, OnError, PluginConfig, Reference
 from .http2 import Http2Config
 from .http3 import Http3Config
@@ -48,7 +48,7 @@ class ForwardingConfig(Settings):
     via: bool = Field(default=False, description="Sends Via to servers and clients (RFC 9110 section 7.6.3).")
     name: str = Field(
         default="headgate",
-        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+        pattern=f"^{TOKEN.pattern}$",
         description="The gateway's name in Via and Server.",
     )
     identity_fields: Annotated[tuple[IdentityField, ...], OneOrMany()] = Field(

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 from .errors import ConfigError
+from .field_names import TOKEN
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RAW = re.compile(r"[A-Za-z0-9._~/:@!$&'()*+,;=-]*")
 _NOT_RAW = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9._~/:@!$&'()*+,;=-]")
 
@@ -24,7 +24,7 @@ EVERY_PATH = ("/", "/*", "*")
 
 def check_method(value: str) -> str:
     """A method as it is sent; letters are raised to capitals."""
-    if not _TOKEN.fullmatch(value):
+    if not TOKEN.fullmatch(value):
         raise ConfigError(f"`{value}` is not a valid method", hint="write `GET`")
     return value.upper()
 

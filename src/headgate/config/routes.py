@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .errors import ConfigError, suggestion
+from .field_names import TOKEN
 from .hooks import OnError, Reference, RouteHooksConfig
 from .limits import RouteTimeoutsConfig
 from .patterns import check_host, check_method, check_path, parameters
@@ -24,7 +25,6 @@ _PLACES = ("scheme", "host", "path", "query", "target")
 """What a location may hold in braces besides the parameters of the route's path."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def _prefix(value: str) -> str:
@@ -47,7 +47,7 @@ def _conditions(value: Any) -> Any:
 
 def _fields(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
-        if not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", text):
+        if not TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", text):
             raise ConfigError(
                 f"`{name}: {text}` is not a valid header field",
                 hint="a name has no spaces, a value is one line",
@@ -70,7 +70,7 @@ Conditions = Annotated[
 
 def _header_conditions(value: dict[str, str | None]) -> dict[str, str | None]:
     for name in value:
-        if not _TOKEN.fullmatch(name.removeprefix("!")):
+        if not TOKEN.fullmatch(name.removeprefix("!")):
             raise ConfigError(
                 f"`{name}` is not a valid header field name", hint="a name has no spaces: `x-version`"
             )

@@ -141,6 +141,13 @@ class ServerStatus(Record):
     ejected_ms: int
     """For how long it is ejected yet."""
 
+    @property
+    def out_by(self) -> str:
+        """What has taken it out of rotation: `drain`, `maintenance`, `down`, `ejected`; empty if nothing has."""
+        if self.admin != "ready":
+            return self.admin
+        return "down" if self.check == "down" else "ejected" if self.ejected_ms else ""
+
 
 class Status(Message):
     """What runs."""

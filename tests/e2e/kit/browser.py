@@ -61,6 +61,7 @@ class Seen:
 
     def check(self, origin: str) -> None:
         """Nothing came from elsewhere, nothing failed, and the policy had nothing to forbid."""
+        assert self.urls, "the page has asked for nothing"
         assert all(url.startswith(f"{origin}/") for url in self.urls), self.urls
         assert self.errors == []
         assert self.page.evaluate("violations") == []

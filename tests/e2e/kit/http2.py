@@ -22,6 +22,15 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 )
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 
+NO_PROTOCOLS = (
+    "websocket\r\nx-smuggled: 1",
+    "web\nsocket",
+    "web socket",
+    "websocket\r\n\r\nGET /hostile",
+    "",
+)
+"""What no `:protocol` of an extended CONNECT may be, in HTTP/2 as in HTTP/3."""
+
 
 def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
     """A frame's bytes (RFC 9113 section 4.1)."""

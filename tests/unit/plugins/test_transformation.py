@@ -9,6 +9,7 @@ import pytest
 
 import headgate.plugins as built_in
 from headgate import ConfigError, Gateway, Plugin, Response
+from headgate.config import field_names
 from headgate.plugins import (
     ErrorPages,
     Headers,
@@ -19,6 +20,7 @@ from headgate.plugins import (
     RequestSize,
     ResponseRewrite,
     SecurityHeaders,
+    _fields,
 )
 from headgate.testing import Fault, Received, TestGateway, TestResponse
 
@@ -62,6 +64,12 @@ def test_an_id_that_came_along_is_kept_only_if_it_is_plain(given: str, is_kept: 
 
 
 # ---- fields
+
+
+def test_fields_that_no_plugin_writes_are_those_that_no_setting_writes() -> None:
+    # plugins see what users see, so the set stands in both
+    assert _fields.FRAMING == field_names.FRAMING
+    assert _fields.NAME.pattern == field_names.TOKEN.pattern
 
 
 def test_fields_of_requests_are_edited_in_order() -> None:

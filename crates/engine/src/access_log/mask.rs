@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use headgate_route::percent_decode;
+
 /// What stands in place of such a value.
 const MASK: &[u8] = b"***";
 
@@ -45,35 +47,10 @@ impl QueryMask {
         masked.map_or(Cow::Borrowed(target), Cow::Owned)
     }
 
-    fn has(&self, name: &[u8]) -> bool {
-        self.names.iter().any(|known| is_same(name, known))
+    fn has(&self, sent: &[u8]) -> bool {
+        let name = percent_decode(sent);
+        self.names.iter().any(|known| name.eq_ignore_ascii_case(known))
     }
-}
-
-/// Whether a name as it was sent is a known one.
-fn is_same(sent: &[u8], known: &[u8]) -> bool {
-    let mut rest = sent;
-    for expected in known {
-        let (byte, length) = match rest {
-            [b'%', high, low, ..] => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => ((high << 4) | low, 3),
-                _ => (b'%', 1),
-            },
-            [byte, ..] => (*byte, 1),
-            [] => return false,
-        };
-        if !byte.eq_ignore_ascii_case(expected) {
-            return false;
-        }
-        rest = &rest[length..];
-    }
-    rest.is_empty()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ fn test_port_is_taken_off_but_not_from_an_address_without_brackets() {
         ("a.com:", "a.com"),
         ("a.com", "a.com"),
         ("[::1]:80", "[::1]"),
+        ("[::1]:8080", "[::1]"),
         ("[::1]", "[::1]"),
         ("::1", "::1"),
         ("a.com:8x", "a.com:8x"),

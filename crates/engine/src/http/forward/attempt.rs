@@ -32,8 +32,8 @@ pub(super) enum AttemptFailed {
 }
 
 /// Runs one attempt. A pooled connection that turns out to be closed, or to hold bytes that are not a response to this
-/// request (the late content of a response that has none: to HEAD, 204, 304; a 408 about the time before it), is replaced by a fresh one where that is safe: it is not a failure of the
-/// server with this request.
+/// request (the late content of a response that has none: to HEAD, 204, 304; a 408 about the time before it), is replaced
+/// by a fresh one where that is safe: it is not a failure of the server with this request.
 pub(super) async fn run(
     plan: &Plan<'_>,
     connection: &mut Connection,

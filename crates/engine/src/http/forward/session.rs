@@ -1,6 +1,6 @@
 //! A request's sticky session: the server that its cookie names, and the cookie that its response gets.
 
-use headgate_route::Tried;
+use headgate_route::{host_without_port, Tried};
 use headgate_upstream::{Scope, Session, Sticky, Upstream};
 
 use crate::hooks::exchange::Exchange;
@@ -24,7 +24,8 @@ impl ClientSession {
     #[cold]
     fn read(shared: &Shared, exchange: &Exchange, upstream: &Upstream, sticky: &Sticky) -> Self {
         let request = exchange.request.borrow();
-        let host = without_port(request.host()).to_ascii_lowercase();
+        // browsers do not tell cookies apart by ports (RFC 6265 section 8.5)
+        let host = host_without_port(request.host()).to_ascii_lowercase();
         let secret = shared.http3_secret.borrow();
         let known = sticky.session(&request, scope(shared, upstream, &host, &secret));
         Self { host, known }
@@ -76,32 +77,5 @@ fn scope<'a>(shared: &Shared, upstream: &'a Upstream, host: &'a [u8], secret: &'
         host,
         gateway_secret: secret,
         now_s: shared.clock.unix_us(shared.clock.now_us()) / 1_000_000,
-    }
-}
-
-/// The host without its port, which browsers do not tell cookies apart by (RFC 6265 section 8.5).
-fn without_port(host: &[u8]) -> &[u8] {
-    match host.iter().rposition(|byte| *byte == b':') {
-        // a colon within brackets is part of an IPv6 address
-        Some(colon) if !host[colon..].contains(&b']') => &host[..colon],
-        _ => host,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_port;
-
-    #[test]
-    fn a_host_is_known_without_its_port() {
-        for (host, name) in [
-            ("a.test", "a.test"),
-            ("a.test:80", "a.test"),
-            ("[::1]", "[::1]"),
-            ("[::1]:8080", "[::1]"),
-            ("", ""),
-        ] {
-            assert_eq!(without_port(host.as_bytes()), name.as_bytes(), "{host}");
-        }
     }
 }

@@ -39,7 +39,7 @@ impl From<SectionError> for Unusable {
     }
 }
 
-/// What an extended CONNECT asks for (RFC 9220), among a request's extensions.
+/// What an extended CONNECT asks for (RFC 9220), among a request's extensions; the translation judges it.
 #[derive(Clone)]
 pub(super) struct Protocol(pub(super) Box<[u8]>);
 
@@ -98,10 +98,7 @@ fn take(pseudo: &mut Pseudo, fields: &mut HeaderMap, name: &[u8], value: &[u8]) 
                 PathAndQuery::try_from(value).ok().filter(|_| is_path),
             )
         }
-        b":protocol" => {
-            let is_token = !value.is_empty() && std::str::from_utf8(value).is_ok();
-            once(&mut pseudo.protocol, is_token.then(|| Protocol(value.into())))
-        }
+        b":protocol" => once(&mut pseudo.protocol, Some(Protocol(value.into()))),
         _ => Err("a pseudo field that is not one of requests"),
     }
 }
