@@ -190,7 +190,7 @@ async def test_a_transaction_that_was_killed_in_the_middle_is_ended_by_the_next(
     class Killed(BaseException):
         pass
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:

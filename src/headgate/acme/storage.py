@@ -28,7 +28,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from headgate.config.atomic_files import replace_file
+from headgate.config.atomic_files import make_folders, replace_file
 
 FOLDERS = ("", "certificates", "challenges", "challenges/http", "challenges/alpn", "accounts")
 
@@ -64,7 +64,7 @@ class Storage:
         """Makes the folders, and proves that what is written can be read back."""
         with self._told():
             for name in FOLDERS:
-                (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folders(self.folder / name, mode=0o700)
             probe, value = self.folder / ".probe", secrets.token_hex(8)
             replace_file(probe, value.encode(), is_durable=False)
             if probe.read_text() != value:

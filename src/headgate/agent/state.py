@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from headgate.config.atomic_files import replace_file
+from headgate.config.atomic_files import make_folders, replace_file
 from headgate.control import resource_memory
 from headgate.stores import Key, Resource, Revision, Snapshot
 from headgate.worker.privileges import resolve
@@ -44,7 +44,7 @@ class StateFolder:
 
     def make(self, user: str | None, group: str | None) -> None:
         """Makes it, if it is missing, for the user that the agent is to run as. Raises as the system does."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(self.path, mode=0o700)
         if user or group:
             uid, gid = resolve(user, group)
             os.chown(self.path, uid, gid)

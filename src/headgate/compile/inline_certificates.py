@@ -87,7 +87,7 @@ class _Files:
         file = self._folder / f"{hashlib.sha256(data).hexdigest()[:40]}.pem"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if file.is_file():
+            if _holds(file, data):
                 with suppress(OSError):
                     os.utime(file)
             else:
@@ -106,3 +106,11 @@ class _Files:
             with suppress(OSError):
                 if file not in self.used and time.time() - file.stat().st_mtime > KEPT_S:
                     file.unlink()
+
+
+def _holds(file: Path, data: bytes) -> bool:
+    """Whether a file has this content: after a loss of power one may be there that is empty."""
+    try:
+        return file.read_bytes() == data
+    except FileNotFoundError:
+        return False

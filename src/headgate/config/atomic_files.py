@@ -1,8 +1,9 @@
-"""Files that others see whole: the old content or the new one."""
+"""Files that others see whole: the old content or the new one; and what it takes for them to be on the disk."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 def replace_file(path: Path, content: bytes, *, is_durable: bool, mode: int = 0o600) -> None:
     """Writes a file so that others see the old or the new content whole; keeps the mode of one that is there.
 
-    `is_durable`: it is on the disk when this returns. Raises `OSError`, and leaves nothing half written.
+    `is_durable`: content and name are on the disk when this returns. Raises `OSError`, and leaves nothing half written.
     """
     with contextlib.suppress(OSError):
         mode = path.stat().st_mode & 0o7777
@@ -28,3 +29,35 @@ def replace_file(path: Path, content: bytes, *, is_durable: bool, mode: int = 0o
     except BaseException:
         os.unlink(name)
         raise
+    if is_durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Has the disk hold which names are in a folder: a file's own `fsync` does not say that (fsync(2)).
+
+    A folder that may not be read, or whose file system has no such call, is left to the system.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(folder: Path, *, mode: int = 0o777) -> None:
+    """Makes a folder (with `mode`) and those above it that are missing, so that all are on the disk when this returns."""
+    missing = []
+    above = folder
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    for one in reversed(missing):
+        sync_folder(one.parent)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote, unquote
 
-from headgate.config.atomic_files import replace_file
+from headgate.config.atomic_files import make_folders, replace_file, sync_folder
 from headgate.stores.base import (
     Changes,
     Document,
@@ -286,22 +286,25 @@ class ConfigurationFolder:
     def _end(self, record: Record) -> None:
         if record.writes_files:
             places = self._tree.places
+            one_by_one = len(record.steps) <= DURABLE_ONE_BY_ONE
             for step in record.steps:
                 key = step.edit.key
                 place = places.get(key)
-                self._write(place.path if place else file_of(self.folder, key), step, len(record.steps))
-            if len(record.steps) > DURABLE_ONE_BY_ONE:
+                self._write(place.path if place else file_of(self.folder, key), step, is_durable=one_by_one)
+            if not one_by_one:
                 os.sync()
         self._history.end(record)
 
-    def _write(self, path: Path, step: Step, of: int) -> None:
+    def _write(self, path: Path, step: Step, *, is_durable: bool) -> None:
         after = step.edit.after
         if after is None:
             path.unlink(missing_ok=True)
+            if is_durable and path.parent.is_dir():
+                sync_folder(path.parent)
         else:
-            path.parent.mkdir(exist_ok=True)
+            make_folders(path.parent)
             target = path.resolve() if path.is_symlink() else path
-            replace_file(target, content(path, after), is_durable=of <= DURABLE_ONE_BY_ONE)
+            replace_file(target, content(path, after), is_durable=is_durable)
         self._tree.wrote(path, step.edit.key, None if after is None else dict(after))
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headgate.config.atomic_files import replace_file
+from headgate.config.atomic_files import make_folders, replace_file
 from headgate.stores.base import Key, Resource, Revision, new_mark
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import StoreCorrupt
@@ -47,7 +47,7 @@ class FolderHistory:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the lock; makes the folder. Raises `OSError` where it cannot."""
-        (self.folder / "history").mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(self.folder / "history", mode=0o700)
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
