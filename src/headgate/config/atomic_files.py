@@ -52,7 +52,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folders(folder: Path, *, mode: int = 0o777) -> None:
-    """Makes a folder (with `mode`) and those above it that are missing, so that all are on the disk when this returns."""
+    """Makes a folder (with `mode`) and those missing above it; all are on the disk when this returns."""
     missing = []
     above = folder
     while not above.exists():

@@ -104,6 +104,11 @@ def read_text(path: FilePath) -> str:
         ) from None
 
 
+def load_yaml_reader() -> None:
+    """To be called before other threads read YAML: the module's allocator does not outlive the thread that loads it."""
+    import headgate._core  # noqa: F401
+
+
 def _read_yaml(text: str, file: str) -> Any:
     # Imported here, since a gateway written in Python needs no YAML, and most YAML no library for all of it.
     from headgate._core import read_yaml

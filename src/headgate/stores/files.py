@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from headgate.config.documents import load_yaml_reader
 from headgate.stores.base import (
     Changes,
     Document,
@@ -41,6 +42,7 @@ class FilesStore(WatchedStore):
 
     def __init__(self, url: str, folder: Path, timing: Timing) -> None:
         super().__init__(url, timing)
+        load_yaml_reader()
         self._folder = ConfigurationFolder(folder)
         self._thread = ThreadPoolExecutor(1, "headgate-files")
         self._events: FolderEvents | None = None
