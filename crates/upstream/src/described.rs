@@ -30,6 +30,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         servers: vec![Server {
             address,
             connect: None,
+            host: None,
             tls: false,
             weight: 1,
             // there is no other server to turn to

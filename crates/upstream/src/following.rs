@@ -24,7 +24,8 @@ impl Upstream {
             let balancer = self.balancer.get_mut();
             balancer.take_over(at, &old.balancer.borrow(), *known);
             let (server, known_spec) = (&old.servers[*known], &old.spec.servers[*known]);
-            if keeps_connections && known_spec.connect == spec.connect && server.is_current() {
+            let is_same = known_spec.connect == spec.connect && known_spec.host == spec.host;
+            if keeps_connections && is_same && server.is_current() {
                 self.servers[at].pool = Rc::clone(&server.pool);
                 self.servers[at].http2.clone_from(&server.http2);
             }

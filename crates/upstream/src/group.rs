@@ -67,7 +67,7 @@ pub struct Upstream {
 pub struct Server {
     /// Its address as written in the configuration.
     pub name: String,
-    /// The `Host` for itself: its address, without the port that its scheme implies.
+    /// The `Host` for itself: its address or the name that it was found by, without the port that its scheme implies.
     pub host: String,
     pub(crate) address: Address,
     /// How TLS is spoken with it, and under which name; absent for plain connections.
@@ -127,9 +127,9 @@ impl Upstream {
     pub fn build(spec: &spec::Upstream, cell: &mut dyn FnMut(&str) -> u32) -> Result<Self, String> {
         let named = |error: String| format!("upstream `{}`: {error}", spec.name);
         let balance: Balance = spec.balance.parse().map_err(|error| named(format!("{error}")))?;
-        if spec.servers.is_empty() || spec.servers.len() > MAX_SERVERS {
+        if spec.servers.len() > MAX_SERVERS {
             return Err(format!(
-                "upstream `{}` has {} servers\nhint: give 1 to 4096",
+                "upstream `{}` has {} servers\nhint: give at most 4096",
                 spec.name,
                 spec.servers.len()
             ));
@@ -316,7 +316,8 @@ impl Server {
         tls: Option<&Rc<UpstreamTls>>,
         cell: u32,
     ) -> Result<Self, String> {
-        let host = spec.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let known_as = spec.host.as_ref().unwrap_or(&spec.address);
+        let host = known_as.rsplit_once(':').map_or("", |(host, _)| host);
         let tls = tls.filter(|_| spec.tls);
         Ok(Self {
             tls: match tls {
@@ -324,7 +325,7 @@ impl Server {
                 None => None,
             },
             name: spec.address.clone(),
-            host: without_default_port(&spec.address, spec.tls).to_owned(),
+            host: without_default_port(known_as, spec.tls).to_owned(),
             address: spec.connect.as_ref().unwrap_or(&spec.address).parse()?,
             cell,
             pool: Rc::default(),

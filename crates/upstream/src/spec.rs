@@ -38,7 +38,7 @@ pub struct Upstream {
     /// The share of servers in rotation, in percent, below which all are asked.
     #[serde(default)]
     pub panic_percent: u32,
-    /// At least one, at most 4,096.
+    /// At most 4,096; none while the names that they are found by have no address.
     pub servers: Vec<Server>,
     /// What is kept open.
     pub keepalive: Keepalive,
@@ -183,6 +183,9 @@ pub struct Server {
     /// Where to connect instead, for tests: the same forms as `address`.
     #[serde(default)]
     pub connect: Option<String>,
+    /// The `name:port` that TLS and its `Host` know it by, where `address` is one of those that the name stands for.
+    #[serde(default)]
+    pub host: Option<String>,
     /// Whether it speaks TLS.
     #[serde(default)]
     pub tls: bool,
