@@ -78,7 +78,7 @@ LAYERS = [
     ["control", "stores", "acme"],
     # which knows the built-in plugins by their names
     ["compile", "plugins"],
-    ["gateway", "_settings"],
+    ["gateway", "_settings", "_plugin_uses"],
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
     ["asgi", "background", "inspection"],
     [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from ._caller import caller
 from ._decorators import RegisteredHook
 from .config.errors import ConfigError, Locate, Where
 from .config.errors import Path as ConfigPath
@@ -14,9 +15,12 @@ from .config.hooks import HooksConfig
 from .config.listeners import TlsRouteConfig
 from .config.model import GatewayConfig
 from .config.plugin_sets import undefined
+from .config.settings import Settings
 from .listener import Listener, StreamListener
 from .plugin import PluginSet, PluginUse
 from .route import Route, Upstream
+
+S = TypeVar("S", bound=Settings)
 
 made_parts: ContextVar[list[Parts] | None] = ContextVar("made_parts", default=None)
 """Where a load notes what gateways are made."""
@@ -51,6 +55,11 @@ class Parts:
     """Knows the lines instead, where a document said it all."""
     made_at: Where | None = None
     """The line that made the gateway."""
+
+    def check_own(self, upstream: Upstream) -> None:
+        """Refuses an upstream that was made by another gateway."""
+        if self.upstreams.get(upstream.name) is not upstream:
+            raise ConfigError(f"the upstream `{upstream.name}` belongs to another gateway", where=caller())
 
     def config(self) -> GatewayConfig:
         """The whole of it as the model; raises `ConfigError` for parts that do not fit together."""
@@ -101,3 +110,8 @@ _PARTS = (
     "hooks",
 )
 """Keys of the model that are no settings."""
+
+
+def parsed(model: type[S], value: Any, path: ConfigPath = ()) -> S:
+    """`value` as the model that stands at `path`; errors name the line of the user's call."""
+    return model.parse(value, path=path, locate=lambda _: caller())

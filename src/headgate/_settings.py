@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
 from ._caller import caller
@@ -244,3 +244,8 @@ class GatewaySettings:
 def said(given: dict[str, Any]) -> dict[str, Any]:
     """What was given, without what was left out: defaults are written in the model only."""
     return {key: value for key, value in given.items() if value is not None}
+
+
+def listed(value: Any) -> Any:
+    """A list of what can be listed; the model refuses the rest."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value

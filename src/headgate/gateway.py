@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ._caller import caller
-from ._parts import Parts, made_parts
+from ._parts import Parts, made_parts, parsed
 from ._phase_decorators import GatewayPhases
-from ._settings import GatewaySettings, said
+from ._plugin_uses import GatewayPlugins
+from ._settings import GatewaySettings, listed, said
 from .background.background import Background
-from .background.calls import BackgroundCalls
 from .config.errors import ConfigError
-from .config.errors import Path as ConfigPath
-from .config.hooks import OnError, PluginConfig, PluginMode
+from .config.hooks import OnError
 from .config.listeners import (
     ListenerConfig,
     ProxyProtocol,
@@ -26,27 +23,21 @@ from .config.listeners import (
     UdpListenerConfig,
 )
 from .config.model import GatewayConfig
-from .config.plugin_sets import PluginSetConfig
 from .config.routes import RouteConfig
-from .config.settings import Settings
 from .config.tls import RouteCertificate, Tls
 from .config.upstreams import UpstreamConfig, UpstreamOptions
 from .listener import Listener, StreamListener
 from .message import Response
-from .plugin import Plugin, PluginSet, PluginUse, shown_kind
-from .plugin_context import PluginContext
 from .route import Matcher, Route, Upstream
 
 if TYPE_CHECKING:
     from .asgi import Application
 
-S = TypeVar("S", bound=Settings)
-
 Conditions = str | Mapping[str, str | bool | None]
 """Names and wanted values: a text, `~regex`, `True` for any value, `False` for absence."""
 
 
-class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
+class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
     """A gateway: its listeners, routes, upstreams and hooks.
 
     Every call validates its arguments at once and raises `ConfigError`, which names the line of the call. The
@@ -89,15 +80,15 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "address": address,
             "name": name,
             "proxy_protocol": proxy_protocol,
-            "trusted_proxies": _listed(trusted_proxies),
+            "trusted_proxies": listed(trusted_proxies),
             "tls_passthrough": tls_passthrough or None,
             "tls": tls,
             "http3": http3 or None,
             "http3_port": http3_port,
             "mode": mode,
-            "plugin_sets": _listed(plugin_sets) or None,
+            "plugin_sets": listed(plugin_sets) or None,
         }
-        listener = Listener(self._parse(ListenerConfig, said(given), ()), caller())
+        listener = Listener(parsed(ListenerConfig, said(given)), caller())
         self._parts.places["listeners", len(self._parts.listeners)] = listener.where
         self._parts.listeners.append(listener)
         return listener
@@ -123,7 +114,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "name": name,
             "to": self._target(to),
             "proxy_protocol": proxy_protocol,
-            "trusted_proxies": _listed(trusted_proxies),
+            "trusted_proxies": listed(trusted_proxies),
             "tls_passthrough": tls_passthrough or None,
             "max_connections": max_connections,
             "max_connections_per_client": max_connections_per_client,
@@ -131,7 +122,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "lifetime": lifetime,
             "mode": mode,
         }
-        listener = StreamListener(self._parse(TcpListenerConfig, said(given), ()), caller())
+        listener = StreamListener(parsed(TcpListenerConfig, said(given)), caller())
         self._parts.places["tcp", len(self._parts.tcp)] = listener.where
         self._parts.tcp.append(listener)
         return listener
@@ -155,7 +146,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "max_connections_per_client": max_connections_per_client,
             "idle": idle,
         }
-        listener = StreamListener(self._parse(UdpListenerConfig, said(given), ()), caller())
+        listener = StreamListener(parsed(UdpListenerConfig, said(given)), caller())
         self._parts.places["udp", len(self._parts.udp)] = listener.where
         self._parts.udp.append(listener)
         return listener
@@ -166,7 +157,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         """
         self._parts.places["tls_routes", len(self._parts.tls_routes)] = caller()
         said = {"host": list(hosts), "to": self._target(to)}
-        self._parts.tls_routes.append(self._parse(TlsRouteConfig, said, ()))
+        self._parts.tls_routes.append(parsed(TlsRouteConfig, said))
 
     def upstream(
         self,
@@ -176,7 +167,7 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
     ) -> Upstream:
         """A group of servers, such as `"10.0.0.2:9000 weight=2 backup"`, among which requests are balanced."""
         given = said({"servers": list(servers), **options})
-        config = self._parse(UpstreamConfig, given, ("upstreams", name))
+        config = parsed(UpstreamConfig, given, ("upstreams", name))
         if name in self._parts.upstreams:
             first = self._parts.upstreams[name].where
             raise ConfigError(
@@ -219,8 +210,8 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         given = {
             "path": path,
             "to": to,
-            "host": _listed(host),
-            "methods": _listed(methods),
+            "host": listed(host),
+            "methods": listed(methods),
             "headers": headers,
             "query": query,
             "priority": priority,
@@ -235,9 +226,9 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
             "deadline": deadline,
             "on_error": on_error,
             "name": name,
-            "plugin_sets": _listed(plugin_sets) or None,
+            "plugin_sets": listed(plugin_sets) or None,
         }
-        route = Route(self._parse(RouteConfig, said(given), ()), when, caller())
+        route = Route(parsed(RouteConfig, said(given)), when, caller())
         self._parts.places["routes", len(self._parts.routes)] = route.where
         self._parts.routes.append(route)
         return route
@@ -279,125 +270,16 @@ class Gateway(GatewayPhases, GatewaySettings, BackgroundCalls):
         route._is_mount = True
         return route(mount)
 
-    def use(
-        self,
-        plugin: Plugin,
-        *,
-        on: str | Route | Upstream | Listener | StreamListener | None = None,
-        when: str | None = None,
-        mode: PluginMode | None = None,
-        name: str | None = None,
-        order: int | None = None,
-        deadline: float | str | None = None,
-        on_error: OnError | None = None,
-    ) -> None:
-        """Uses a plugin on every request, or only on a path pattern, a route, an upstream, a listener, on the one so
-        named, on a consumer (`"consumer:alice"`) or a group (`"group:staff"`), and only while the expression `when`
-        holds.
-
-        Plugins run by their `order`, the lowest first, then in order of use. `name` is what logs call it. In mode
-        `report` they change nothing, and log and count what they would have replied.
-        """
-        _check_plugin(plugin)
-        if isinstance(on, Upstream):
-            self._check_own(on)
-        said = {
-            **_described(plugin),
-            "on": on if isinstance(on, str) or on is None else on.name,
-            "when": when,
-            **({} if mode is None else {"mode": mode}),
-            "name": name,
-            "order": order,
-            "deadline": deadline,
-            "on_error": on_error,
-        }
-        config = self._parse(PluginConfig, said, ())
-        self._parts.places["plugins", len(self._parts.plugins)] = caller()
-        self._take_plugin(PluginUse(plugin, on, config, caller()))
-
-    def plugin_set(self, name: str, *plugins: Plugin, on: str | Iterable[str] = ()) -> None:
-        """Plugins that are used together, on what names the set in `plugin_sets`, and where `on` says.
-
-        `on` takes path patterns, names, `consumer:NAME` and `group:NAME`, as `use` does.
-        """
-        for plugin in plugins:
-            _check_plugin(plugin)
-        path: ConfigPath = ("plugin_sets", name)
-        given = {"plugins": [_described(plugin) for plugin in plugins], "on": _listed(on)}
-        config = self._parse(PluginSetConfig, given, path)
-        if name in self._parts.plugin_sets:
-            raise ConfigError(f"the plugin set `{name}` is already defined", where=caller())
-        pairs = zip(plugins, config.plugins, strict=True)
-        uses = tuple(PluginUse(plugin, None, one, caller()) for plugin, one in pairs)
-        self._parts.places[path] = caller()
-        self._take_plugin_set(PluginSet(name, config, uses, caller()))
-
-    def _take_plugin_set(self, one: PluginSet) -> None:
-        """Adds a set, and sets its plugins up, each under the name of the set and its own."""
-        for use in one.uses:
-            named = use.config.name or f"{one.name}.{shown_kind(type(use.plugin))}"
-            self._set_up(replace(use, config=use.config.model_copy(update={"name": named})))
-        self._parts.plugin_sets[one.name] = one
-
-    def _take_plugin(self, use: PluginUse) -> None:
-        """Adds a use, and sets the plugin up with the first one."""
-        self._set_up(use)
-        self._parts.plugins.append(use)
-
-    def _set_up(self, use: PluginUse) -> None:
-        every = [*self._parts.plugins, *(one for s in self._parts.plugin_sets.values() for one in s.uses)]
-        if use.plugin._headgate_context is None:
-            taken = {one.plugin._headgate_context.name for one in every if one.plugin._headgate_context}
-            name = use.config.name or shown_kind(type(use.plugin))
-            numbered = (f"{name}-{number}" for number in count(2))
-            name = name if name not in taken else next(one for one in numbered if one not in taken)
-            kind = shown_kind(type(use.plugin))
-            use.plugin._set_up(PluginContext(self, name, self._parts, kind))
-        elif not any(one.plugin is use.plugin for one in every):
-            raise ConfigError(
-                f"this `{type(use.plugin).__name__}` belongs to another gateway",
-                hint="create one for each",
-                where=use.where,
-            )
-
     @property
     def config(self) -> GatewayConfig:
         """The whole of it as the model; raises `ConfigError` for parts that do not fit together."""
         return self._parts.config()
 
-    def _parse(self, model: type[S], value: Any, path: ConfigPath) -> S:
-        return model.parse(value, path=path, locate=lambda _: caller())
-
     def _target(self, to: Upstream | str | None) -> str | None:
         if isinstance(to, Upstream):
-            self._check_own(to)
+            self._parts.check_own(to)
             return to.name
         return to
-
-    def _check_own(self, upstream: Upstream) -> None:
-        if self._parts.upstreams.get(upstream.name) is not upstream:
-            raise ConfigError(f"the upstream `{upstream.name}` belongs to another gateway", where=caller())
-
-
-def _check_plugin(given: object) -> None:
-    if isinstance(given, Plugin):
-        return
-    shown = getattr(given, "__name__", repr(given))
-    hint = f"write `{shown}(...)`" if isinstance(given, type) else "a plugin is a subclass of `Plugin`"
-    raise ConfigError(f"`{shown}` is not a plugin", hint=hint, where=caller())
-
-
-def _described(plugin: Plugin) -> dict[str, Any]:
-    kind = type(plugin)
-    return {
-        "plugin": f"{kind.__module__}:{kind.__qualname__}",
-        "config": plugin.config.model_dump(mode="json"),
-    }
-
-
-def _listed(value: Any) -> Any:
-    """A list of what can be listed; the model refuses the rest."""
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def _fixed(response: Response) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Agent:
         if not start.waits_for_lock:
             await self._take_folder(LOCK_LIMIT_S)
         known = self._resources_in_force()
-        base = Base(Path(start.source["file"]))
+        base = Base(Path(start.file))
         try:
             store = open_store(start.settings.store or f"sqlite://{self._folder.path}/config.db")
         except (ValueError, ImportError) as error:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from headgate import log
 from headgate.cli.failing import OK, USAGE, fail
 from headgate.config.start_limit import start_limit_s
+from headgate.control.messages import ProxyArguments, Source
 from headgate.supervisor.settings import RunSettings, accept_mode
 from headgate.supervisor.supervisor import Supervisor
 from headgate.supervisor.zygotes import Zygote
@@ -17,7 +18,8 @@ def proxy(
     *, listen: str, to: list[str], access_log: str | None, first: Zygote | None = None, **options: Any
 ) -> NoReturn:
     """Serves the gateway that needs no file."""
-    serve({"proxy": {"listen": listen, "to": to, "access_log": access_log}}, first=first, **options)
+    arguments = ProxyArguments(listen=listen, to=to, access_log=access_log)
+    serve(Source(proxy=arguments), first=first, **options)
 
 
 def run(*, file: str, reload: bool, first: Zygote | None = None, **options: Any) -> NoReturn:
@@ -28,14 +30,14 @@ def run(*, file: str, reload: bool, first: Zygote | None = None, **options: Any)
     if not path.is_file():
         fail(f"the file `{path}` does not exist", USAGE)
     path = path.absolute()
-    serve({"file": str(path)}, first=first, watch=str(path.parent) if reload else None, **options)
+    serve(Source(file=str(path)), first=first, watch=str(path.parent) if reload else None, **options)
 
 
 COMMANDS: dict[str, Callable[..., NoReturn]] = {"proxy": proxy, "run": run}
 
 
 def serve(
-    source: dict[str, Any],
+    source: Source,
     *,
     first: Zygote | None,
     workers: int | None,

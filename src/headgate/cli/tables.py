@@ -113,22 +113,22 @@ def print_hit(seen: "Seen") -> None:
     """One arrival at an inspected place."""
     console = made_console()
     hit, worker = seen.hit, seen.worker
-    if "error" in hit:
-        return console.print(f"worker {worker}: {hit['error']}", style="red", markup=False)
-    request = hit["request"]
-    for_whom = f"  {request['method']} {request['target']}  {request['id']}" if request else ""
-    where = f"{hit['file'].rpartition('/')[2]}:{hit['line']} in {hit['function']}"
+    if hit.error:
+        return console.print(f"worker {worker}: {hit.error}", style="red", markup=False)
+    request = hit.request
+    for_whom = f"  {request.method} {request.target}  {request.id}" if request else ""
+    where = f"{hit.file.rpartition('/')[2]}:{hit.line} in {hit.function}"
     console.print(
-        f"{_clock_time(hit['time_unix'])}  worker {worker}  {where}{for_whom}", style="bold", markup=False
+        f"{_clock_time(hit.time_unix)}  worker {worker}  {where}{for_whom}", style="bold", markup=False
     )
-    values = dict(hit["values"])
-    if "handler" in hit:
-        values["(handler)"] = hit["handler"]
+    values = dict(hit.values)
+    if hit.handler is not None:
+        values["(handler)"] = hit.handler
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
         console.print(f"  {name:<{width}} = {value}", markup=False)
-    if lost := hit.get("lost"):
-        console.print(f"  {lost} hits before this one were dropped: they arrived too fast", style="red")
+    if hit.lost:
+        console.print(f"  {hit.lost} hits before this one were dropped: they arrived too fast", style="red")
     return None
 
 

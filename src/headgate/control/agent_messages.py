@@ -21,8 +21,6 @@
 | UnfollowLogs      | agent, supervisor    | it reads them no more                                                 |
 """
 
-from typing import Any
-
 from headgate.control.commands import FollowLogs, GetMetrics, GetStatus, Status
 from headgate.control.messages import Change
 from headgate.control.records import Message, MessageKinds
@@ -35,7 +33,8 @@ PROPOSAL_LIMIT_S = 30.0
 class AgentStart(Message):
     """What to merge resources with, and as whom. One descriptor comes along for each address of the Admin API."""
 
-    source: dict[str, Any]
+    file: str
+    """The configuration that resources are merged with, absolute."""
     settings: NodeSettings
     addresses: list[str] = []
     """Where its sockets are bound."""

@@ -16,9 +16,9 @@
 The reply to any command may be `Refused`.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
-from headgate.control.messages import HookTimes, InspectOrder
+from headgate.control.messages import HookTimes, InspectHit, InspectOrder, Source
 from headgate.control.records import Message, MessageKinds, Record
 
 
@@ -153,7 +153,7 @@ class Status(Message):
     """What runs."""
 
     pid: int
-    source: dict[str, Any]
+    source: Source
     generation: int
     reloading: bool
     stopping: bool
@@ -195,7 +195,7 @@ class Looking(Message):
 class Seen(Message):
     """The place was reached in a worker."""
 
-    hit: dict[str, Any]
+    hit: InspectHit
     worker: int
 
 

@@ -37,7 +37,6 @@ With the process that workers are forked from (`zygote`): `Fork` and `Reap`, wit
 """
 
 import signal
-from typing import Any
 
 from headgate.control.records import Message, MessageKinds, Record
 from headgate.control.resource_messages import GetResources, ResourcesLent, SecretFiles
@@ -46,11 +45,26 @@ DUMP_SIGNAL = signal.SIGRTMIN
 """Has a worker write its Python stacks into the memory that came with `Prepared`."""
 
 
+class ProxyArguments(Record):
+    """What `headgate proxy` was told."""
+
+    listen: str
+    to: list[str]
+    access_log: str | None = None
+
+
+class Source(Record):
+    """What a gateway is made from: a file, or the arguments of `headgate proxy`."""
+
+    file: str | None = None
+    """Absolute."""
+    proxy: ProxyArguments | None = None
+
+
 class Start(Message):
     """What to serve, and as whom."""
 
-    source: dict[str, Any]
-    """`{"file": "/path/gate.py"}` or `{"proxy": {...}}`."""
+    source: Source
     generation: int
     zone_slot: int | None = None
     """None: no slot is free, and the worker counts for itself."""
@@ -320,11 +334,37 @@ class Inspecting(Message):
     error: str | None = None
 
 
+class InspectedRequest(Record):
+    """The request in whose hook a place was reached."""
+
+    method: str
+    target: str
+    id: str
+
+
+class InspectHit(Record):
+    """What was seen at a place that was reached, or only the `error` of looking."""
+
+    error: str | None = None
+    time_unix: float = 0.0
+    """Seconds since 1970."""
+    file: str = ""
+    line: int = 0
+    function: str = ""
+    request: InspectedRequest | None = None
+    values: dict[str, str] = {}
+    """What each expression or local variable came to."""
+    handler: str | None = None
+    """What the handler returned."""
+    lost: int = 0
+    """Hits before this one that were dropped, since they arrived too fast."""
+
+
 class Hit(Message):
-    """The place was reached; `hit` is what was seen there."""
+    """The place was reached."""
 
     id: int
-    hit: dict[str, Any]
+    hit: InspectHit
 
 
 class FollowLog(Message):

@@ -106,6 +106,7 @@ class Agents:
 
     def _start(self, settings: NodeSettings, exits: int) -> None:
         state, run = self._state, self._state.settings
+        assert run.source.file, "only a file has settings for an agent"
         try:
             listeners, descriptors = state.open_admin(settings.listen)
         except BindError as error:
@@ -118,7 +119,7 @@ class Agents:
         if is_restarted and state.resources:
             descriptors = [*descriptors, state.resources.descriptor]
         start = messages.AgentStart(
-            source=run.source,
+            file=run.source.file,
             settings=settings,
             addresses=listeners,
             user=run.user,

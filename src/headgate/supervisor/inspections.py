@@ -12,11 +12,10 @@ start meanwhile are asked too. Hits are passed on at once; a caller that does no
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from headgate.control.commands import Look, Looking, LookingEnded, Refused, Seen
 from headgate.control.endpoint import Line
-from headgate.control.messages import Hit, Inspect, InspectEnd, Inspecting
+from headgate.control.messages import Hit, Inspect, InspectEnd, InspectHit, Inspecting
 from headgate.control.reactor import Reactor, Timer
 from headgate.supervisor.workers import WorkerProcess, WorkerState
 
@@ -98,7 +97,7 @@ class Inspections:
             self._end(number, None)
             inspection.line.close(Refused(error=inspection.error or "no worker looks"))
 
-    def _hit(self, number: int, worker: WorkerProcess, hit: dict[str, Any]) -> None:
+    def _hit(self, number: int, worker: WorkerProcess, hit: InspectHit) -> None:
         seen = Seen(hit=hit, worker=worker.pid)
         if self._running[number].has_responded:
             self._pass_on(number, seen)
@@ -110,7 +109,7 @@ class Inspections:
         if inspection is None:
             return
         inspection.line.send(seen)
-        if "error" in seen.hit:
+        if seen.hit.error:
             return
         inspection.hits += 1
         if inspection.hits == inspection.message.order.count:

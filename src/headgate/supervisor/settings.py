@@ -1,7 +1,9 @@
 """What the command line passes to the supervisor."""
 
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from headgate.control.messages import Source
 
 SHARED = "shared"
 REUSEPORT = "reuseport"
@@ -10,9 +12,8 @@ REUSEPORT = "reuseport"
 class RunSettings(NamedTuple):
     """One gateway to run."""
 
-    source: dict[str, Any]
-    """What to serve, handed to the workers as it is: `{"file": ...}` or `{"proxy": {...}}`; see
-    `worker/source.py`."""
+    source: Source
+    """What to serve, handed to the workers as it is."""
     workers: int | None = None
     """None: what the configuration says, else one for each CPU."""
     pid_file: str | None = None
@@ -29,7 +30,7 @@ class RunSettings(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether what is served can hold no Python code."""
-        return "proxy" in self.source
+        return self.source.proxy is not None
 
 
 def accept_mode() -> str:

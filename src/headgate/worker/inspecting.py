@@ -70,9 +70,7 @@ class Inspector:
             pass  # the loop is closed: the process ends
 
     def _tell(self, number: int, hit: dict[str, Any]) -> None:
-        if self._lost:
-            hit["lost"] = self._lost
-        self._send(messages.Hit(id=number, hit=hit))
+        self._send(messages.Hit(id=number, hit=messages.InspectHit(**hit, lost=self._lost)))
 
     def _send(self, message: Message) -> None:
         """What the supervisor does not take at once is lost and counted: no request waits for it."""

@@ -8,28 +8,29 @@ headgate.worker.proxying` writes the file anew.
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headgate.config.addresses import parse_listen_address, parse_server_address
+from headgate.control.messages import ProxyArguments
 from headgate.worker.loaded import Loaded
 
 if TYPE_CHECKING:
     from headgate.gateway import Gateway
 
-SAMPLE = {"listen": ":8080", "to": ["localhost:9000"], "access_log": "json"}
+SAMPLE = ProxyArguments(listen=":8080", to=["localhost:9000"], access_log="json")
 PREPARED = os.path.join(os.path.dirname(__file__), "proxy.json")
 
 
-def gateway(arguments: dict[str, Any]) -> "Gateway":
+def gateway(arguments: ProxyArguments) -> "Gateway":
     """The gateway that `arguments` (`listen`, `to`, `access_log`) describe; raises ConfigError."""
     from headgate.gateway import Gateway
 
     gate = Gateway()
-    address, names = listen_address(arguments["listen"])
+    address, names = listen_address(arguments.listen)
     gate.listen(address, tls={"local": names} if names else None)
-    gate.route("/", to=gate.upstream("proxy", *arguments["to"]))
-    if arguments["access_log"]:
-        gate.access_log(arguments["access_log"])
+    gate.route("/", to=gate.upstream("proxy", *arguments.to))
+    if arguments.access_log:
+        gate.access_log(arguments.access_log)
     return gate
 
 
@@ -50,25 +51,25 @@ def listen_address(text: str) -> tuple[str, list[str]]:
     )
 
 
-def quick(arguments: dict[str, Any]) -> Loaded | None:
+def quick(arguments: ProxyArguments) -> Loaded | None:
     """The same from the prepared file; None if `arguments` ask for more than plain addresses. Raises
     ConfigError."""
-    access_log = arguments["access_log"]
-    plain = all(" " not in server and not server.startswith("https:") for server in arguments["to"])
-    if not plain or "://" in arguments["listen"] or access_log not in (None, "json", "combined"):
+    access_log = arguments.access_log
+    plain = all(" " not in server and not server.startswith("https:") for server in arguments.to)
+    if not plain or "://" in arguments.listen or access_log not in (None, "json", "combined"):
         return None
     with open(PREPARED, "rb") as file:
         prepared = json.load(file)
     snapshot = prepared["snapshot"]
     server = snapshot["upstreams"][0]["servers"][0]
     snapshot["upstreams"][0]["servers"] = [
-        {**server, "address": str(parse_server_address(address))} for address in arguments["to"]
+        {**server, "address": str(parse_server_address(address))} for address in arguments.to
     ]
     snapshot["access_log"] = {**snapshot["access_log"], "format": access_log} if access_log else None
     return Loaded(
         snapshot=json.dumps(snapshot, ensure_ascii=False),
         hooks=(),
-        listeners=[str(parse_listen_address(arguments["listen"]))],
+        listeners=[str(parse_listen_address(arguments.listen))],
         workers=None,
         drain_s=prepared["drain_s"],
         log_format=prepared["log_format"],

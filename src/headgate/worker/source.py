@@ -1,9 +1,10 @@
 """What a worker serves: a file, or the arguments of `headgate proxy`, loaded into what the engine takes."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headgate.control.cpus import usable_cpus
+from headgate.control.messages import Source
 from headgate.control.resource_messages import MOST_SECRET_FILES, NodeSettings, SecretFile, SecretFiles
 from headgate.worker.loaded import Loaded, compiled
 
@@ -15,34 +16,31 @@ if TYPE_CHECKING:
     from headgate.config.resources import Resources
     from headgate.gateway import Gateway
 
-Source = dict[str, Any]
-"""`{"file": "/path/gate.py"}` or `{"proxy": {"listen": ..., "to": [...], "access_log": ...}}`; plain JSON
-data."""
-
 Ask = Callable[[NodeSettings], "Resources"]
 """Gives the resources that are merged with a file which has a `store` or `admin`."""
 
 
 def load(source: Source, ask: Ask | None = None) -> Loaded:
     """Loads the source, with resources if `ask` can give some; raises ConfigError, or what the user's code raises."""
-    if "proxy" in source:
+    if source.proxy:
         from headgate.worker import proxying
 
-        return proxying.quick(source["proxy"]) or compiled(proxying.gateway(source["proxy"]))
+        return proxying.quick(source.proxy) or compiled(proxying.gateway(source.proxy))
     # as what follows, not needed by `headgate proxy`
     from headgate.compile.allocation import without_collecting
 
     with without_collecting():
-        return _load_file(source, ask)
+        assert source.file, "which is what a source is without `proxy`"
+        return _load_file(source.file, ask)
 
 
-def _load_file(source: Source, ask: Ask | None) -> Loaded:
+def _load_file(file: str, ask: Ask | None) -> Loaded:
     from pathlib import Path
 
     from headgate.compile.loading import load as load_file
     from headgate.compile.sources import now_ns
 
-    begun_ns, file = now_ns(), source["file"]
+    begun_ns = now_ns()
     gateway = load_file(file)
     settings = node_settings(gateway, Path(file)) if ask else None
     if ask and settings:

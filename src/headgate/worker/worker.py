@@ -26,7 +26,7 @@ from headgate.worker import own_hooks, start
 from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, Controls, Refused, Told, read_told
 from headgate.worker.loaded import Loaded
 from headgate.worker.loop import Loop
-from headgate.worker.source import Source, load, secret_files
+from headgate.worker.source import load, secret_files
 from headgate.worker.start import StartFailed, summary
 from headgate.worker.watchdog import Watchdog
 
@@ -327,7 +327,7 @@ def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) ->
         loop.close()
 
 
-def _load(channel: Channel, source: Source) -> Loaded:
+def _load(channel: Channel, source: messages.Source) -> Loaded:
     def open_dictionary(name: str, size: int) -> int:
         channel.send(messages.OpenDictionary(name=name, bytes=size))
         reply, descriptors = channel.receive()
@@ -347,7 +347,7 @@ def _load(channel: Channel, source: Source) -> Loaded:
     loaded = load(source, ask)
     if loaded.background:
         _ = loaded.background.node.memory  # opened now: the supervisor is not asked later
-    if "file" in source:
+    if source.file:
         message = secret_files()
         if message.files:
             channel.send(message)

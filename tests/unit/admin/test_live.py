@@ -11,6 +11,7 @@ from headgate.admin.access import Caller
 from headgate.admin.live import Live, looked_at
 from headgate.admin.node import Node
 from headgate.control.commands import ServerStatus, Status
+from headgate.control.messages import Source
 from headgate.control.numbers import Numbers
 
 
@@ -42,7 +43,7 @@ COUNTED = numbers(
 def status(servers: list[ServerStatus] | None = None) -> Status:
     return Status(
         pid=1,
-        source={},
+        source=Source(),
         generation=3,
         reloading=False,
         stopping=False,

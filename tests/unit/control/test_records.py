@@ -9,7 +9,7 @@ from headgate.control import commands, messages
 from headgate.control.records import VERSION, Message, MessageError, MessageKinds, Record
 
 SAMPLES: list[Message] = [
-    messages.Start(source={"file": "/gate.py"}, generation=2, zone_slot=None, ticket_keys=["00ff"]),
+    messages.Start(source=messages.Source(file="/gate.py"), generation=2, zone_slot=None, ticket_keys=["00ff"]),
     messages.Listen(listeners=[messages.BoundListener(name=":80", address="0.0.0.0:80")]),
     messages.Prepared(listeners=[":80"], drain_s=30, tls_module="aws-lc-rs", is_fips=False),
     messages.Report(report=messages.WorkerReport(connections=1, rss_bytes=2, cpu_s=0.5), hooks=[]),
@@ -17,7 +17,7 @@ SAMPLES: list[Message] = [
     commands.Stop(now=True),
     commands.Refused(error="no"),
     commands.Status(
-        pid=1, source={}, generation=1, reloading=False, stopping=False, uptime_s=0.1, listeners=[],
+        pid=1, source=messages.Source(), generation=1, reloading=False, stopping=False, uptime_s=0.1, listeners=[],
         workers=[commands.WorkerStatus(pid=2, slot=0, generation=1, state="ready", uptime_s=1, exits=0)],
         counters={"requests": 7},
         last_reload=commands.ReloadOutcome(ok=False, generation=2, at=1.5, error="no"),

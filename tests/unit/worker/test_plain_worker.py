@@ -16,7 +16,7 @@ from headgate.worker import proxying
 from headgate.worker.controls import Controls
 from headgate.worker.plain_worker import PlainWorker
 
-ARGUMENTS = {"listen": "127.0.0.1:0", "to": ["127.0.0.1:9"], "access_log": None}
+ARGUMENTS = messages.ProxyArguments(listen="127.0.0.1:0", to=["127.0.0.1:9"])
 
 
 class Engine:
@@ -51,7 +51,9 @@ def worker(end: socket.socket, engine: Any, **loaded: Any) -> tuple[PlainWorker,
     channel, reactor = Channel(end, messages.TO_WORKER), Reactor()
     quick = proxying.quick(ARGUMENTS)
     assert quick is not None
-    controls = Controls(channel, messages.Start(source={}, generation=1), quick._replace(**loaded), engine)
+    controls = Controls(
+        channel, messages.Start(source=messages.Source(), generation=1), quick._replace(**loaded), engine
+    )
     return PlainWorker(channel, controls, reactor, engine), reactor
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from headgate.compile.order import compile_gateway
 from headgate.config import ConfigError
+from headgate.control.messages import ProxyArguments
 from headgate.worker import proxying
 from headgate.worker.loaded import compiled
 
@@ -19,12 +20,12 @@ def test_prepared_file_is_what_the_model_makes() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"listen": ":8080", "to": ["localhost:9000"], "access_log": None},
-        {"listen": "8080", "to": ["http://example.org", "[::1]:81"], "access_log": "json"},
-        {"listen": "unix:/run/x.sock", "to": ["unix:/run/app.sock"], "access_log": "combined"},
+        ProxyArguments(listen=":8080", to=["localhost:9000"]),
+        ProxyArguments(listen="8080", to=["http://example.org", "[::1]:81"], access_log="json"),
+        ProxyArguments(listen="unix:/run/x.sock", to=["unix:/run/app.sock"], access_log="combined"),
     ],
 )
-def test_quick_way_equals_the_model(arguments: dict[str, Any]) -> None:
+def test_quick_way_equals_the_model(arguments: ProxyArguments) -> None:
     quick, whole = proxying.quick(arguments), compiled(proxying.gateway(arguments))
     assert quick is not None
     assert json.loads(quick.snapshot) == json.loads(whole.snapshot)
@@ -38,14 +39,14 @@ def test_quick_way_equals_the_model(arguments: dict[str, Any]) -> None:
     "special", [{"to": ["a:1 weight=2"]}, {"to": ["https://a"]}, {"access_log": "{client} {status}"}]
 )
 def test_quick_way_leaves_the_rest_to_the_model(special: dict[str, Any]) -> None:
-    arguments = {"listen": ":8080", "to": ["a:1"], "access_log": None, **special}
+    arguments = ProxyArguments(**{"listen": ":8080", "to": ["a:1"], **special})
     assert proxying.quick(arguments) is None
     assert compiled(proxying.gateway(arguments)).snapshot
 
 
 @pytest.mark.parametrize("wrong", [{"listen": "nowhere"}, {"to": ["ftp://example.org"]}, {"to": ["x"]}])
 def test_both_ways_refuse_wrong_addresses(wrong: dict[str, Any]) -> None:
-    arguments = {"listen": ":8080", "to": ["a:1"], "access_log": None, **wrong}
+    arguments = ProxyArguments(**{"listen": ":8080", "to": ["a:1"], **wrong})
     with pytest.raises(ConfigError):
         proxying.quick(arguments)
     with pytest.raises(ConfigError):
