@@ -15,7 +15,7 @@ REQUESTS, TOOK = "headgate_requests_total", "headgate_request_duration_seconds"
 SERVER_TOOK = "headgate_upstream_response_seconds"
 
 
-class Look(NamedTuple):
+class Sample(NamedTuple):
     """A gateway at one moment."""
 
     at_s: float
@@ -23,7 +23,7 @@ class Look(NamedTuple):
     numbers: Numbers
 
 
-def tables(now: Look, before: Look, rows: int) -> RenderableType:
+def tables(now: Sample, before: Sample, rows: int) -> RenderableType:
     """What has happened between two looks, the busiest `rows` first."""
     status, numbers = now.status, now.numbers
     active = numbers.total("headgate_requests_active")
@@ -55,7 +55,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _workers(now: Look, before: Look) -> Table:
+def _workers(now: Sample, before: Sample) -> Table:
     table = _table("worker", "state", "connections", "memory", "cpu %")
     known = {worker.pid: worker.cpu_s or 0.0 for worker in before.status.workers}
     for worker in now.status.workers:
@@ -70,7 +70,7 @@ def _workers(now: Look, before: Look) -> Table:
     return table
 
 
-def _routes(now: Look, before: Look, rows: int) -> RenderableType:
+def _routes(now: Sample, before: Sample, rows: int) -> RenderableType:
     elapsed = max(now.at_s - before.at_s, 0.001)
     sums = now.numbers.by(REQUESTS, "route")
     if not sums:
@@ -103,7 +103,7 @@ def _routes(now: Look, before: Look, rows: int) -> RenderableType:
     return table
 
 
-def _servers(now: Look, before: Look, rows: int) -> RenderableType:
+def _servers(now: Sample, before: Sample, rows: int) -> RenderableType:
     def key(labels: dict[str, str]) -> tuple[str, str]:
         return labels["upstream"], labels["server"]
 
@@ -144,11 +144,11 @@ def _rotation(said: ServerStatus | None, is_up: float) -> RenderableType:
     return "yes" if is_up else Text("no", style="red")
 
 
-def _rate(now: Look, before: Look, name: str) -> float:
+def _rate(now: Sample, before: Sample, name: str) -> float:
     return (now.numbers.total(name) - before.numbers.total(name)) / max(now.at_s - before.at_s, 0.001)
 
 
-def _counted(now: Look, before: Look) -> float:
+def _counted(now: Sample, before: Sample) -> float:
     """Requests per second where none are counted by route."""
     counted = now.status.counters["requests"] - before.status.counters["requests"]
     return counted / max(now.at_s - before.at_s, 0.001)

@@ -34,11 +34,11 @@ def top(
 
 
 def _watch(client: "Client", interval: float, count: int, rows: int) -> None:
-    from headgate.cli.top_tables import Look, tables
+    from headgate.cli.top_tables import Sample, tables
     from headgate.control.numbers import Numbers
 
-    def look() -> Look:
-        return Look(time.monotonic(), client.status(), Numbers(client.metrics().metrics))
+    def look() -> Sample:
+        return Sample(time.monotonic(), client.status(), Numbers(client.metrics().metrics))
 
     before, shown = look(), 0
     from rich.console import Console

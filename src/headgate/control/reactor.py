@@ -22,7 +22,7 @@ Watched = int | HasDescriptor
 Callback = Callable[[], None]
 
 
-class Timer:
+class TimerHandle:
     """A call to come; `cancel` makes it never happen."""
 
     def __init__(self, callback: Callback) -> None:
@@ -38,7 +38,7 @@ class Reactor:
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._selector = selector or selectors.DefaultSelector()
-        self._timers: list[tuple[float, int, Timer]] = []
+        self._timers: list[tuple[float, int, TimerHandle]] = []
         self._order = itertools.count()
         self._running = True
 
@@ -53,9 +53,9 @@ class Reactor:
         except (KeyError, ValueError):
             pass
 
-    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+    def call_later(self, delay_s: float, callback: Callback) -> TimerHandle:
         """Calls `callback` once, `delay_s` seconds from now."""
-        timer = Timer(callback)
+        timer = TimerHandle(callback)
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), timer))
         return timer
 

@@ -8,6 +8,6 @@ orders in and hits out.
 
 from __future__ import annotations
 
-from .inspection import Hit, Inspection, Order, Refused
+from .inspection import CannotInspect, Hit, Inspection, Order
 
-__all__ = ["Hit", "Inspection", "Order", "Refused"]
+__all__ = ["CannotInspect", "Hit", "Inspection", "Order"]

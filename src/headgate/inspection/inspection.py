@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from .places import NotFound, Place, find
+from .places import CodePlace, NotFound, find
 
 MOST_VALUES = 50
 MOST_TEXT = 1000
@@ -32,7 +32,7 @@ CURRENT: contextvars.ContextVar[Any] = contextvars.ContextVar("headgate_current_
 Tell = Callable[[dict[str, Any]], None]
 
 
-class Refused(ValueError):
+class CannotInspect(ValueError):
     """The order cannot be carried out; the text says why."""
 
 
@@ -81,12 +81,12 @@ class Inspection:
         self._untap: Callable[[], None] | None = None
         self._has_told_of_condition = False
 
-    def begin(self, roots: Iterable[object] = ()) -> Place:
-        """Finds and taps the place; raises Refused."""
+    def begin(self, roots: Iterable[object] = ()) -> CodePlace:
+        """Finds and taps the place; raises CannotInspect."""
         try:
             place = find(self._order.at, roots)
         except NotFound as error:
-            raise Refused(str(error)) from None
+            raise CannotInspect(str(error)) from None
         if sys.version_info >= (3, 12):
             from .monitoring import tap
         else:
@@ -94,7 +94,7 @@ class Inspection:
         try:
             self._untap = tap(place, self._look)
         except Exception as error:
-            raise Refused(f"cannot inspect {place}: {type(error).__name__}: {error}") from error
+            raise CannotInspect(f"cannot inspect {place}: {type(error).__name__}: {error}") from error
         return place
 
     def end(self) -> None:
@@ -215,7 +215,7 @@ def _compiled(text: str) -> CodeType:
     try:
         return compile(text, "<inspect>", "eval")
     except SyntaxError as error:
-        raise Refused(f"`{text}` is not a valid expression: {error.msg}") from None
+        raise CannotInspect(f"`{text}` is not a valid expression: {error.msg}") from None
 
 
 def _handler(reference: str) -> Callable[[Hit], Any]:
@@ -225,9 +225,9 @@ def _handler(reference: str) -> Callable[[Hit], Any]:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise Refused(f"there is no handler `{reference}`: {error}") from None
+        raise CannotInspect(f"there is no handler `{reference}`: {error}") from None
     if not callable(found):
-        raise Refused(f"the handler `{reference}` cannot be called")
+        raise CannotInspect(f"the handler `{reference}` cannot be called")
     handler: Callable[[Hit], Any] = found
     return handler
 

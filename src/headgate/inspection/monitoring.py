@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-from .places import Place
+from .places import CodePlace
 
 Look = Callable[[FrameType], None]
 TOOL_NAME = "headgate inspect"
@@ -21,7 +21,7 @@ _taps: dict[CodeType, list[tuple[int | None, Look]]] = {}
 _tool: int | None = None
 
 
-def tap(place: Place, look: Look) -> Callable[[], None]:
+def tap(place: CodePlace, look: Look) -> Callable[[], None]:
     """Calls `look` with the frame whenever it gets to the place; what this gives ends that."""
     tool = _begin()
     entry = (place.line, look)

@@ -26,7 +26,7 @@ class NotFound(LookupError):
 
 
 @dataclass(frozen=True)
-class Place:
+class CodePlace:
     """Where to look: the entry of a function, or a line of it."""
 
     code: CodeType
@@ -40,7 +40,7 @@ class Place:
         return f"{self.code.co_filename}:{line} in {self.code.co_qualname}"
 
 
-def find(at: str, roots: Iterable[object] = ()) -> Place:
+def find(at: str, roots: Iterable[object] = ()) -> CodePlace:
     """The place that `at` names; `roots` are objects to walk besides the modules' names."""
     where, colon, what = at.rpartition(":")
     if not colon or not where or not what:
@@ -50,7 +50,7 @@ def find(at: str, roots: Iterable[object] = ()) -> Place:
     return _function(where, what, roots)
 
 
-def _line(file: str, line: int, roots: Iterable[object]) -> Place:
+def _line(file: str, line: int, roots: Iterable[object]) -> CodePlace:
     modules = [module for module in _modules() if _is_named(file, getattr(module, "__file__", None))]
     functions = _functions_of(modules, file, roots)
     files = {code.co_filename for code, _ in functions}
@@ -66,10 +66,10 @@ def _line(file: str, line: int, roots: Iterable[object]) -> Place:
     # the innermost: its `def` stands last
     code = max((code for code, _ in holding), key=lambda code: code.co_firstlineno)
     is_entry = line == code.co_firstlineno or line < min(_body_lines(code), default=line)
-    return Place(code, None if is_entry else line, _having(code, functions))
+    return CodePlace(code, None if is_entry else line, _having(code, functions))
 
 
-def _function(module_name: str, name: str, roots: Iterable[object]) -> Place:
+def _function(module_name: str, name: str, roots: Iterable[object]) -> CodePlace:
     modules = [module for module in _modules() if module.__name__ == module_name]
     if not modules:
         # a gateway's file is not a module that could be imported: it is meant by its name all the same
@@ -93,7 +93,7 @@ def _function(module_name: str, name: str, roots: Iterable[object]) -> Place:
         hint = f"; hint: did you mean `{near[0]}`?" if near else ""
         raise NotFound(f"`{module_name}` has no function `{name}`{hint}")
     code = min(found, key=lambda code: code.co_firstlineno)
-    return Place(code, None, _having(code, functions))
+    return CodePlace(code, None, _having(code, functions))
 
 
 def _functions_of(

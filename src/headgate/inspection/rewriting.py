@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-from .places import Place, _originals, inner_codes, original
+from .places import CodePlace, _originals, inner_codes, original
 
 Look = Callable[[FrameType], None]
 
@@ -32,7 +32,7 @@ class _Tapped:
 _tapped: dict[CodeType, _Tapped] = {}
 
 
-def tap(place: Place, look: Look) -> Callable[[], None]:
+def tap(place: CodePlace, look: Look) -> Callable[[], None]:
     """Calls `look` with the frame whenever a new call gets to the place; what this gives ends that."""
     tapped = _tapped.setdefault(place.code, _Tapped(place.code))
     entry = (place.line, look)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from headgate.monitor.judge import Judge
 from headgate.monitor.target import Target
-from headgate.monitor.wheel import Timer, Wheel
+from headgate.monitor.wheel import Wheel, WheelTimer
 
 log = logging.getLogger("headgate.monitor")
 
@@ -67,7 +67,7 @@ class Checker:
         check = target.check
         self._probe, self._told = probe, told
         self._interval_s, self._timeout_s = check["interval"] / 1000, check["timeout"] / 1000
-        self._wheel, self._timer = wheel, Timer(wheel, self._on_time)
+        self._wheel, self._timer = wheel, WheelTimer(wheel, self._on_time)
         self._is_under_way = self._is_lenient = self._is_stopped = False
         self._due = 0.0
 

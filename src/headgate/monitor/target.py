@@ -11,7 +11,7 @@ Key = tuple[str, str]
 """The names of an upstream and of a server, as configured."""
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where a connection goes: a host and a port, or the path of a Unix socket."""
 
     host: str
@@ -47,14 +47,14 @@ class Target:
         return known
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Destination:
         """Where the check connects to."""
         check = self.check
         if self.server.startswith("unix:") and not check["address"]:
-            return Place("", 0, self.server.removeprefix("unix:"))
+            return Destination("", 0, self.server.removeprefix("unix:"))
         host, _, port = self.server.rpartition(":")
         host = (check["address"] or host).removeprefix("[").removesuffix("]")
-        return Place(host, check["port"] or int(port))
+        return Destination(host, check["port"] or int(port))
 
     @property
     def host(self) -> str:

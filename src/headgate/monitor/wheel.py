@@ -12,7 +12,7 @@ from collections.abc import Callable
 STEP_S = 0.025
 
 
-class Timer:
+class WheelTimer:
     """One thing that is due once; it may be set again and again."""
 
     __slots__ = ("_callback", "_slot", "_wheel")
@@ -48,7 +48,7 @@ class Wheel:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._slots: dict[int, dict[Timer, None]] = {}
+        self._slots: dict[int, dict[WheelTimer, None]] = {}
         self._current = 0
         """The step that was done last."""
         self._handle: asyncio.TimerHandle | None = None
@@ -59,7 +59,7 @@ class Wheel:
         """The time of the loop."""
         return self._loop.time()
 
-    def add(self, timer: Timer, at_s: float) -> int:
+    def add(self, timer: WheelTimer, at_s: float) -> int:
         """Notes a timer; gives its step."""
         if self._handle is None:
             self._current = int(self._loop.time() / STEP_S)
@@ -68,7 +68,7 @@ class Wheel:
         self._slots.setdefault(slot, {})[timer] = None
         return slot
 
-    def remove(self, timer: Timer, slot: int) -> None:
+    def remove(self, timer: WheelTimer, slot: int) -> None:
         """Forgets a timer."""
         if timers := self._slots.get(slot):
             timers.pop(timer, None)

@@ -208,7 +208,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class RegisteredNode:
     """A registered node and its properties."""
 
     name: str
@@ -287,7 +287,7 @@ class Store(Protocol):
         """While inside, the node is among `nodes`; it vanishes at the end, or `ttl_s` seconds after its death."""
         ...
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[RegisteredNode]:
         """The registered nodes, by name."""
         ...
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from headgate.stores.base import Document, Key, Node, Resource, Timing, new_mark
+from headgate.stores.base import Document, Key, RegisteredNode, Resource, Timing, new_mark
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import StoreCorrupt, StoreError, StoreUnavailable
 from headgate.stores.etcd_client import (
@@ -32,7 +32,7 @@ from headgate.stores.etcd_client import (
 )
 from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
 from headgate.stores.planning import Step
-from headgate.stores.records import Record
+from headgate.stores.records import RevisionRecord
 from headgate.stores.watching import announced
 
 MOST_OPERATIONS, MOST_BYTES, PAGE = 100, 1_000_000, 1000
@@ -82,7 +82,7 @@ class EtcdStore(LoggedStore):
         wanted = resources if keys is None else {key: resources[key] for key in keys if key in resources}
         return Reading(head, proof, wanted)
 
-    async def records(self, first: int, last: int) -> tuple[Head, list[Record]]:
+    async def records(self, first: int, last: int) -> tuple[Head, list[RevisionRecord]]:
         """See `LoggedStore`."""
         log = range_of(self._log(first), self._log(last + 1))
         head, _, found, revision = await self._head([log])
@@ -97,7 +97,7 @@ class EtcdStore(LoggedStore):
             records.append(record_of(where, value))
         return head, records
 
-    async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
+    async def commit(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
         """See `LoggedStore`."""
         told = json.dumps(record.plain())
         texts = {step.edit.key: resource_text(step, head.number) for step in record.steps}
@@ -117,7 +117,7 @@ class EtcdStore(LoggedStore):
             )
         return await self._commit(reading, head, [*operations, _put(self._log(head.number), told)])
 
-    async def _commit_aside(self, reading: Reading, head: Head, record: Record, told: str) -> bool:
+    async def _commit_aside(self, reading: Reading, head: Head, record: RevisionRecord, told: str) -> bool:
         """Writes all resources as another generation, then the head that names it."""
         whole = await self.read(None)
         if whole.proof != reading.proof:
@@ -245,12 +245,12 @@ class EtcdStore(LoggedStore):
         async with announced(say, lambda: self._called("lease/revoke", {"ID": str(lease)}), ttl_s):
             yield
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[RegisteredNode]:
         """See `Store`."""
         prefix = self._root + b"node/"
         found = pairs_of(await self._called("kv/range", range_of(prefix, behind(prefix))))
         named = [(unquote(key.removeprefix(prefix).decode()), value) for key, value, _ in found]
-        return [Node(name, decoded(value, name)) for name, value in sorted(named)]
+        return [RegisteredNode(name, decoded(value, name)) for name, value in sorted(named)]
 
     async def close(self) -> None:
         """See `Store`."""

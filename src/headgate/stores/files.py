@@ -20,7 +20,7 @@ from headgate.stores.base import (
     Document,
     Entry,
     Key,
-    Node,
+    RegisteredNode,
     Revision,
     Snapshot,
     Timing,
@@ -93,7 +93,7 @@ class FilesStore(WatchedStore):
         finally:
             release()
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[RegisteredNode]:
         """See `Store`."""
         return await self._run(self._folder.nodes)
 

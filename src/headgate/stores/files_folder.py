@@ -19,7 +19,7 @@ from headgate.stores.base import (
     Edit,
     Entry,
     Key,
-    Node,
+    RegisteredNode,
     Revision,
     Snapshot,
     Transaction,
@@ -28,10 +28,10 @@ from headgate.stores.base import (
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreReadOnly, StoreUnavailable
 from headgate.stores.files_history import FolderHistory, State
-from headgate.stores.files_tree import FolderTree, Place, file_of
+from headgate.stores.files_tree import FilePlace, FolderTree, file_of
 from headgate.stores.files_writing import checked_place, content
 from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
-from headgate.stores.records import Record, changes_of
+from headgate.stores.records import RevisionRecord, changes_of
 from headgate.stores.watching import HistoryGap, resumable
 
 AUTHOR = "files"
@@ -175,13 +175,13 @@ class ConfigurationFolder:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             return lambda: os.close(descriptor)
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[RegisteredNode]:
         """The nodes whose processes hold their locks."""
         with self._locked():
             found = []
             for path in sorted((self._history.folder / "nodes").glob("*.json")):
                 if _is_held(path):
-                    found.append(Node(unquote(path.stem), decoded(path.read_bytes(), str(path))))
+                    found.append(RegisteredNode(unquote(path.stem), decoded(path.read_bytes(), str(path))))
                 else:
                     path.unlink(missing_ok=True)
             return found
@@ -279,11 +279,13 @@ class ConfigurationFolder:
     def _record(
         self, revision: Revision, steps: tuple[Step, ...], author: str, note: str, *, writes_files: bool
     ) -> None:
-        record = Record.of(revision, datetime.now(UTC), author, note, steps, writes_files=writes_files)
+        record = RevisionRecord.of(
+            revision, datetime.now(UTC), author, note, steps, writes_files=writes_files
+        )
         self._history.begin(record)
         self._end(record)
 
-    def _end(self, record: Record) -> None:
+    def _end(self, record: RevisionRecord) -> None:
         if record.writes_files:
             places = self._tree.places
             one_by_one = len(record.steps) <= DURABLE_ONE_BY_ONE
@@ -312,7 +314,7 @@ def _snapshot(state: State) -> Snapshot:
     return Snapshot(state.head, MappingProxyType(dict(state.resources)))
 
 
-def _difference(state: State, places: dict[Key, Place], keys: set[Key]) -> tuple[Step, ...]:
+def _difference(state: State, places: dict[Key, FilePlace], keys: set[Key]) -> tuple[Step, ...]:
     """What leads some keys from the history's state to the folder's."""
     steps = []
     for key in sorted(keys):

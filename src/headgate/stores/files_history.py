@@ -20,7 +20,7 @@ from headgate.config.atomic_files import make_folders, replace_file
 from headgate.stores.base import Key, Resource, Revision, new_mark
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import StoreCorrupt
-from headgate.stores.records import Record
+from headgate.stores.records import RevisionRecord
 
 CHECKPOINT_EACH = 512
 RECENT_MARKS = 64
@@ -78,16 +78,16 @@ class FolderHistory:
         self._state.marks = head.get("marks", {})
         return self._state
 
-    def pending(self) -> Record | None:
+    def pending(self) -> RevisionRecord | None:
         """The transaction that somebody died in."""
         number = self.state().head.number + 1
         return self.record(number) if self._path(number).exists() else None
 
-    def begin(self, record: Record) -> None:
+    def begin(self, record: RevisionRecord) -> None:
         """Writes the entry of a new revision."""
         self._replace(f"history/{record.number:012}.json", record.plain())
 
-    def end(self, record: Record) -> None:
+    def end(self, record: RevisionRecord) -> None:
         """Makes it the head."""
         state = self.state()
         _advance(state, record)
@@ -106,10 +106,10 @@ class FolderHistory:
         for number in range(max(former, 1), oldest):
             self._path(number).unlink(missing_ok=True)
 
-    def record(self, number: int) -> Record:
+    def record(self, number: int) -> RevisionRecord:
         """The entry of a revision."""
         where = f"history/{number:012}.json"
-        return Record.of_plain(self._json(where), str(self.folder / where))
+        return RevisionRecord.of_plain(self._json(where), str(self.folder / where))
 
     def mark(self, number: int) -> str | None:
         """The mark of a revision that is kept."""
@@ -152,7 +152,7 @@ class FolderHistory:
         replace_file(self.folder / name, json.dumps(value).encode(), is_durable=True)
 
 
-def _advance(state: State, record: Record) -> None:
+def _advance(state: State, record: RevisionRecord) -> None:
     number = record.number
     for step in record.steps:
         if step.edit.after is None:

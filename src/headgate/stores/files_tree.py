@@ -26,7 +26,7 @@ Signature = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilePlace:
     """Where a resource is written: its document, its file, and whether the file holds nothing else."""
 
     document: dict[str, Any]
@@ -39,13 +39,13 @@ class FolderTree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: dict[Path, tuple[Signature, dict[Key, Place]]] = {}
+        self._known: dict[Path, tuple[Signature, dict[Key, FilePlace]]] = {}
         self._folders = {folder}
         self._has_links = False
-        self.places: dict[Key, Place] = {}
+        self.places: dict[Key, FilePlace] = {}
         """What was read last, and what was written since."""
 
-    def read(self) -> dict[Key, Place]:
+    def read(self) -> dict[Key, FilePlace]:
         """All resources, of one state of the folder.
 
         Raises `StoreCorrupt` for a file that cannot be understood, `StoreUnavailable` for a folder that is away.
@@ -105,7 +105,7 @@ class FolderTree:
             self._known.pop(path, None)
             self.places.pop(key, None)
         else:
-            place = Place(document, path, is_alone=True)
+            place = FilePlace(document, path, is_alone=True)
             self._known[path] = (signature, {key: place})
             self.places[key] = place
 
@@ -131,8 +131,8 @@ class FolderTree:
             elif "." not in path.name and path.is_dir():
                 yield from (inner for inner in _listed(path) if inner.suffix in SUFFIXES)
 
-    def _read_files(self, signatures: Mapping[Path, Signature]) -> dict[Key, Place]:
-        found: dict[Key, Place] = {}
+    def _read_files(self, signatures: Mapping[Path, Signature]) -> dict[Key, FilePlace]:
+        found: dict[Key, FilePlace] = {}
         known = {}
         for path, signature in signatures.items():
             before = self._known.get(path)
@@ -154,16 +154,16 @@ class FolderTree:
         self._has_links = bool(linked)
         return {self.folder, *inner, *(f for path in [self.folder, *linked] for f in _links(path))}
 
-    def _read_file(self, path: Path) -> Iterator[tuple[Key, Place]]:
+    def _read_file(self, path: Path) -> Iterator[tuple[Key, FilePlace]]:
         try:
             values = read_document(path).values
             if path.parent != self.folder:
                 key = checked_key(path.parent.name, unquote(path.name[: -len(path.suffix)], errors="strict"))
-                yield key, Place(values, path, is_alone=True)
+                yield key, FilePlace(values, path, is_alone=True)
                 return
             for kind, resources in values.items():
                 for name, document in _named(kind, resources, path):
-                    yield checked_key(kind, name), Place(document, path, is_alone=False)
+                    yield checked_key(kind, name), FilePlace(document, path, is_alone=False)
         except ConfigError as error:
             raise StoreCorrupt(str(error)) from None
         except ValueError as error:

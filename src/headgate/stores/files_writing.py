@@ -6,12 +6,12 @@ from pathlib import Path
 from headgate.config.documents import read_document
 from headgate.stores.base import Document, Key
 from headgate.stores.errors import StoreReadOnly
-from headgate.stores.files_tree import Place
+from headgate.stores.files_tree import FilePlace
 
 MOST_FILE_NAME_BYTES = 255
 
 
-def checked_place(place: Place | None, new: Path, key: Key) -> None:
+def checked_place(place: FilePlace | None, new: Path, key: Key) -> None:
     """Raises `StoreReadOnly` where a resource stands in a file that is not ours to write."""
     if place is None:
         if len(new.name.encode()) > MOST_FILE_NAME_BYTES:

@@ -30,7 +30,7 @@ from headgate.stores.base import (
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreUnavailable
 from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
-from headgate.stores.records import Record, changes_of
+from headgate.stores.records import RevisionRecord, changes_of
 from headgate.stores.watching import HistoryGap, WatchedStore
 
 MOST_RECORDS_AT_ONCE = 200
@@ -125,11 +125,11 @@ class LoggedStore(WatchedStore):
         """The head and some resources, or all, of one state."""
 
     @abstractmethod
-    async def records(self, first: int, last: int) -> tuple[Head, list[Record]]:
+    async def records(self, first: int, last: int) -> tuple[Head, list[RevisionRecord]]:
         """The head, and those records from `first` to `last` that are there, in order."""
 
     @abstractmethod
-    async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
+    async def commit(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
         """Writes a revision if the head has not moved; whether it had not. The proof is of what the head holds, so
         one that was moved back and on again, as by a backup, has moved."""
 
@@ -176,7 +176,7 @@ class LoggedStore(WatchedStore):
                 return head.revision
             later = head.after(transaction.mark)
             now = datetime.now(UTC)
-            record = Record.of(later.revision, now, transaction.author, transaction.note, steps)
+            record = RevisionRecord.of(later.revision, now, transaction.author, transaction.note, steps)
             if await self.commit(reading, later, record):
                 return later.revision
         raise StoreUnavailable("others write all the time")
@@ -276,8 +276,8 @@ def resource_of(name: str, text: str | bytes) -> Resource:
     return Resource(key_of(name, name), document, revision)
 
 
-def record_of(where: str, text: str | bytes) -> Record:
+def record_of(where: str, text: str | bytes) -> RevisionRecord:
     """A record of the log; raises `StoreCorrupt`."""
     with contextlib.suppress(KeyError):
-        return Record.of_plain(decoded(text, where), where)
+        return RevisionRecord.of_plain(decoded(text, where), where)
     raise StoreCorrupt(f"`{where}` is not a record")

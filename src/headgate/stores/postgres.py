@@ -25,7 +25,7 @@ from headgate.stores.base import (
     Edit,
     Entry,
     Key,
-    Node,
+    RegisteredNode,
     Resource,
     Revision,
     Snapshot,
@@ -222,10 +222,13 @@ class PostgresStore(WatchedStore):
             with contextlib.suppress(pgwatch.PgwatchError):
                 await self._client.delete(name)
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[RegisteredNode]:
         """See `Store`."""
         found = await self._asked(reading.living(self._link, self._node_prefix))
-        return [Node(one.key.removeprefix(self._node_prefix), decoded(one.value, one.key)) for one in found]
+        return [
+            RegisteredNode(one.key.removeprefix(self._node_prefix), decoded(one.value, one.key))
+            for one in found
+        ]
 
     async def close(self) -> None:
         """See `Store`."""

@@ -12,7 +12,7 @@ from headgate.stores.planning import Step, merged
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RevisionRecord:
     """An entry of the history with what is needed to undo it; `writes_files` if its transaction also wrote files."""
 
     entry: Entry
@@ -34,7 +34,7 @@ class Record:
         steps: tuple[Step, ...],
         *,
         writes_files: bool = False,
-    ) -> "Record":
+    ) -> "RevisionRecord":
         """The record of a revision that was just made."""
         return cls(Entry(revision, at, author, note, tuple(step.edit for step in steps)), steps, writes_files)
 
@@ -55,7 +55,7 @@ class Record:
         }
 
     @classmethod
-    def of_plain(cls, told: dict[str, Any], where: str) -> "Record":
+    def of_plain(cls, told: dict[str, Any], where: str) -> "RevisionRecord":
         """The record again; raises `StoreCorrupt` naming `where`."""
         try:
             steps = tuple(
@@ -69,7 +69,7 @@ class Record:
             raise StoreCorrupt(f"`{where}` is not an entry of a history: {error}") from None
 
 
-def changes_of(records: Sequence[Record]) -> Changes:
+def changes_of(records: Sequence[RevisionRecord]) -> Changes:
     """The changes of records in order, as one."""
     changes = [Change(step.edit.key, step.edit.after, one.number) for one in records for step in one.steps]
     return merged(records[-1].entry.revision, changes)

@@ -16,11 +16,11 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunspl
 import redis.asyncio
 import redis.exceptions
 
-from headgate.stores.base import Document, Key, Node, Timing
+from headgate.stores.base import Document, Key, RegisteredNode, Timing
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from headgate.stores.logged import Head, LoggedStore, Reading, record_of, resource_of, resource_text
-from headgate.stores.records import Record
+from headgate.stores.records import RevisionRecord
 from headgate.stores.watching import announced
 
 _COMMIT = """
@@ -92,7 +92,7 @@ class RedisStore(LoggedStore):
         ]
         return Reading(self._head_of(text, self._keys[0]), text, {one.key: one for one in resources})
 
-    async def records(self, first: int, last: int) -> tuple[Head, list[Record]]:
+    async def records(self, first: int, last: int) -> tuple[Head, list[RevisionRecord]]:
         """See `LoggedStore`."""
 
         async def ask() -> Any:
@@ -109,7 +109,7 @@ class RedisStore(LoggedStore):
             records.append(record_of(where, fields.get(b"record", b"")))
         return self._head_of(text, self._keys[0]), records
 
-    async def commit(self, reading: Reading, head: Head, record: Record) -> bool:
+    async def commit(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
         """See `LoggedStore`."""
         texts = {str(step.edit.key): resource_text(step, head.number) for step in record.steps}
         change = {"number": head.number, "gone": [name for name, text in texts.items() if text is None]}
@@ -144,7 +144,7 @@ class RedisStore(LoggedStore):
         ):
             yield
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[RegisteredNode]:
         """See `Store`."""
         among = f"{self._channel}:nodes"
         names = sorted(one.decode() for one in await self._asked(self._redis.smembers(among)))
@@ -155,7 +155,7 @@ class RedisStore(LoggedStore):
         if gone:
             await self._asked(self._redis.srem(among, *gone))
         there = [(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
-        return [Node(unquote(name), decoded(text, name)) for name, text in there]
+        return [RegisteredNode(unquote(name), decoded(text, name)) for name, text in there]
 
     async def listen_on(self) -> None:
         """See `LoggedStore`. Subscribes, and again after each cut; a silent connection is tried each `keepalive_s`."""

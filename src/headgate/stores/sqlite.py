@@ -22,7 +22,7 @@ from headgate.stores.base import (
     Document,
     Entry,
     Key,
-    Node,
+    RegisteredNode,
     Revision,
     Snapshot,
     Timing,
@@ -99,7 +99,7 @@ class SqliteStore(WatchedStore):
         async with announced(say, withdraw, ttl_s):
             yield
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[RegisteredNode]:
         """See `Store`."""
         return await self._run(tables.nodes)
 

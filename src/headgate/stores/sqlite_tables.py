@@ -16,7 +16,7 @@ from headgate.stores.base import (
     Edit,
     Entry,
     Key,
-    Node,
+    RegisteredNode,
     Resource,
     Revision,
     Snapshot,
@@ -297,13 +297,13 @@ def withdraw(connection: sqlite3.Connection, node: str) -> None:
     connection.execute("DELETE FROM nodes WHERE name = ?", (node,))
 
 
-def nodes(connection: sqlite3.Connection) -> list[Node]:
+def nodes(connection: sqlite3.Connection) -> list[RegisteredNode]:
     """The registered nodes."""
     rows = connection.execute(
         "SELECT name, facts FROM nodes WHERE boot = ? AND until > ? ORDER BY name",
         (_boot(), time.clock_gettime(time.CLOCK_BOOTTIME)),
     )
-    return [Node(name, decoded(facts, f"node {name}")) for name, facts in rows]
+    return [RegisteredNode(name, decoded(facts, f"node {name}")) for name, facts in rows]
 
 
 def _boot() -> str:

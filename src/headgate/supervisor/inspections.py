@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from headgate.control.commands import Look, Looking, LookingEnded, Refused, Seen
 from headgate.control.endpoint import Line
 from headgate.control.messages import Hit, Inspect, InspectEnd, InspectHit, Inspecting
-from headgate.control.reactor import Reactor, Timer
+from headgate.control.reactor import Reactor, TimerHandle
 from headgate.supervisor.workers import WorkerProcess, WorkerState
 
 LONGEST_S = 3600.0
@@ -140,4 +140,4 @@ class _Inspection:
         self.place: str | None = None
         self.error: str | None = None
         self.hits = 0
-        self.timer: Timer | None = None
+        self.timer: TimerHandle | None = None

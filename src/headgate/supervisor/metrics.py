@@ -25,7 +25,7 @@ OWN = 0
 log = logging.getLogger("headgate.supervisor")
 
 
-class GatewayMetrics:
+class NodeMetrics:
     """All numbers of one gateway."""
 
     def __init__(self, reactor: Reactor, zone: ZoneSlots) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from headgate.control import agent_messages as messages
 from headgate.control import memory
 from headgate.control.commands import Refused, Reloaded
-from headgate.control.reactor import Timer
+from headgate.control.reactor import TimerHandle
 from headgate.control.records import Message
 from headgate.supervisor.generations import Generations
 from headgate.supervisor.proposing import Proposing
@@ -39,7 +39,7 @@ class Proposals:
         self._is_accepted = False
         self._is_accepted_later = False
         """Accepted while a reload was under way."""
-        self._timer: Timer | None = None
+        self._timer: TimerHandle | None = None
 
     def propose(self, message: messages.Propose, told: int, resources: int) -> None:
         """Has every worker make it ready."""

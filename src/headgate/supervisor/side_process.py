@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from headgate.control.channel import Channel, ChannelClosed
-from headgate.control.reactor import Reactor, Timer
+from headgate.control.reactor import Reactor, TimerHandle
 from headgate.control.records import Message, MessageError, MessageKinds
 from headgate.supervisor.backoff import exits_in_a_row, restart_delay_s
 from headgate.supervisor.spawn import spawn
@@ -28,7 +28,7 @@ class SideProcess:
         self._channel = Channel(ours, kinds)
         self._reactor, self._name = reactor, module.rpartition(".")[2]
         self._started = time.monotonic()
-        self._kill: Timer | None = None
+        self._kill: TimerHandle | None = None
         self.exits = exits
         self.error: str | None = None
         """Why it ends, if it has said so."""

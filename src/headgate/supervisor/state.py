@@ -12,7 +12,7 @@ from headgate.supervisor.dictionaries import Dictionaries
 from headgate.supervisor.inspections import Inspections
 from headgate.supervisor.listeners import Listeners
 from headgate.supervisor.log_followers import LogFollowers
-from headgate.supervisor.metrics import GatewayMetrics
+from headgate.supervisor.metrics import NodeMetrics
 from headgate.supervisor.resources import Held
 from headgate.supervisor.settings import SHARED, RunSettings
 from headgate.supervisor.ticket_keys import TicketKeys
@@ -41,7 +41,7 @@ class State:
         self.count = settings.workers
         """Workers in a generation; None until the first worker has read the configuration."""
         self.zone = ZoneSlots(self.count or usable_cpus())
-        self.metrics = GatewayMetrics(self.reactor, self.zone)
+        self.metrics = NodeMetrics(self.reactor, self.zone)
         self.stopping: Intent | None = None
         self.failure: str | None = None
         """Why the gateway could not start, for the user to read."""

@@ -11,7 +11,7 @@ from headgate.control import memory, messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.commands import WorkerStatus
 from headgate.control.endpoint import Respond
-from headgate.control.reactor import Reactor, Timer
+from headgate.control.reactor import Reactor, TimerHandle
 from headgate.control.records import Message
 from headgate.control.resource_messages import NodeSettings
 from headgate.supervisor.resources import Held
@@ -80,7 +80,7 @@ class WorkerProcess:
         """The number of the resources that it has loaded or applied."""
         self.report: messages.WorkerReport | None = None
         self.hook_times: list[messages.HookTimes] = []
-        self._timer: Timer | None = None
+        self._timer: TimerHandle | None = None
         self._kills = False
 
     @property

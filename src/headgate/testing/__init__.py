@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .gateway import HookRaised, Pending, TestGateway
     from .live import LiveGateway
-    from .messages import AttemptRecord, Fields, Received, Record, TestResponse
+    from .messages import AttemptRecord, ExchangeRecord, Fields, Received, TestResponse
     from .servers import Fault, Server
     from .single_hook import run_hook
     from .websocket import AsyncWebSocket, WebSocketClient, WebSocketClosed, WebSocketRefused, WebSocketServer
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncWebSocket",
     "AttemptRecord",
+    "ExchangeRecord",
     "Fault",
     "Fields",
     "HookRaised",
     "LiveGateway",
     "Pending",
     "Received",
-    "Record",
     "Server",
     "TestGateway",
     "TestResponse",
@@ -46,7 +46,7 @@ _MODULES = {
     "LiveGateway": "live",
     "Pending": "gateway",
     "Received": "messages",
-    "Record": "messages",
+    "ExchangeRecord": "messages",
     "TestResponse": "messages",
     "Server": "servers",
     "TestGateway": "gateway",

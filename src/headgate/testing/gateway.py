@@ -21,7 +21,7 @@ from headgate.gateway import Gateway
 
 from .clock import TestLoop
 from .instrument import Watch, instrumented
-from .messages import Received, Record, TestResponse
+from .messages import ExchangeRecord, Received, TestResponse
 from .servers import FakeServer, Server, prepared
 from .wire import Broken, HeaderFields, pairs, read_response, request_bytes
 
@@ -274,7 +274,7 @@ class TestGateway:
     # ---- what can be seen
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[ExchangeRecord]:
         """What the gateway recorded of each completed request, in order."""
         return [record for record in self._watch.records.values() if record.is_done]
 

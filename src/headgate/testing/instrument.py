@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headgate._hook_checks import HookSpec
 
-from .messages import AttemptRecord, Record
+from .messages import AttemptRecord, ExchangeRecord
 from .servers import Fault, Prepared
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Watch:
     """Notes attempts and ends of requests, by request id."""
 
     def __init__(self) -> None:
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, ExchangeRecord] = {}
 
     def upstream_request(self, request: Request, attempt: Attempt) -> None:
         """Each attempt, after all other hooks of it."""
@@ -37,8 +37,8 @@ class Watch:
         record.state = dict(vars(request.state))
         record.is_done = True
 
-    def _of(self, request: Request) -> Record:
-        return self.records.setdefault(request.id, Record())
+    def _of(self, request: Request) -> ExchangeRecord:
+        return self.records.setdefault(request.id, ExchangeRecord())
 
 
 def instrumented(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from .gateway import Source, TestGateway
-from .messages import Received, Record
+from .messages import ExchangeRecord, Received
 from .servers import Server
 
 
@@ -45,7 +45,7 @@ class LiveGateway:
         return list(self._inner.received)
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[ExchangeRecord]:
         """What the gateway recorded of each completed request."""
         return self._inner.records
 

@@ -67,7 +67,7 @@ class AttemptRecord:
 
 
 @dataclass
-class Record:
+class ExchangeRecord:
     """What the gateway recorded of a completed request."""
 
     route: str = ""
@@ -92,7 +92,7 @@ class TestResponse:
     trailers: Fields = field(default_factory=Fields)
     interim: tuple[int, ...] = ()
     """The statuses of interim responses before it."""
-    record: Record = field(default_factory=Record)
+    record: ExchangeRecord = field(default_factory=ExchangeRecord)
     """What the gateway recorded; empty if the request was refused before routing and hooks."""
 
     @property

@@ -23,7 +23,7 @@ Told = dict[str, Any]
 logger = logging.getLogger("headgate.worker")
 
 
-class Refused(NamedTuple):
+class CannotApply(NamedTuple):
     """Why a configuration cannot be applied here."""
 
     error: str
@@ -147,7 +147,7 @@ class Controls:
             os.close(descriptor)
         self._channel.socket.setblocking(False)
 
-    def prepared(self, asked: messages.Prepare, refused: "Refused | None", told: Told) -> None:
+    def prepared(self, asked: messages.Prepare, refused: "CannotApply | None", told: Told) -> None:
         """Says whether a change is ready to be applied."""
         self._coming = None if refused else Coming(asked, told.get("snapshot"), told.get("watched"))
         if refused:
@@ -212,24 +212,24 @@ class Controls:
             os.close(descriptor)
         return None
 
-    def _prepare(self, told: Told) -> "Refused | None":
+    def _prepare(self, told: Told) -> "CannotApply | None":
         """Makes a configuration ready that holds no code; what was wrong with it, if anything."""
         if told.get("sources") is not None or "error" in told:
-            return Refused("it has code, and the running version does not", needs_workers=True)
+            return CannotApply("it has code, and the running version does not", needs_workers=True)
         try:
             self._core.prepare(told["snapshot"], [])
         except ValueError as error:
-            return Refused(str(error))
+            return CannotApply(str(error))
         return None
 
-    def _prepare_difference(self, asked: messages.Prepare, difference: str) -> "Refused | None":
+    def _prepare_difference(self, asked: messages.Prepare, difference: str) -> "CannotApply | None":
         """Makes other routes ready, if they differ from those in force."""
         if asked.base != self._label:
-            return Refused("it is a difference to another configuration", needs_workers=True)
+            return CannotApply("it is a difference to another configuration", needs_workers=True)
         try:
             self._core.prepare_difference(difference)
         except ValueError as error:
-            return Refused(str(error))
+            return CannotApply(str(error))
         return None
 
     def _report(self) -> messages.WorkerReport:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from headgate.control import messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.records import Message
-from headgate.inspection import Inspection, Order, Refused
+from headgate.inspection import CannotInspect, Inspection, Order
 from headgate.inspection.inspection import CURRENT
 
 
@@ -42,7 +42,7 @@ class Inspector:
                 lambda: self._later(number),
             )
             place = inspection.begin(self.roots)
-        except (Refused, TypeError) as error:
+        except (CannotInspect, TypeError) as error:
             return self._send(messages.Inspecting(id=number, error=str(error)))
         if not self._running:
             self._core.name_requests(CURRENT)

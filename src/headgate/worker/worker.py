@@ -23,7 +23,7 @@ from headgate.control.records import Message, MessageError
 from headgate.control.resource_messages import GetResources, NodeSettings, ResourcesLent
 from headgate.control.signals import SUPERVISORS
 from headgate.worker import own_hooks, start
-from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, Controls, Refused, Told, read_told
+from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, CannotApply, Controls, Told, read_told
 from headgate.worker.loaded import Loaded
 from headgate.worker.loop import Loop
 from headgate.worker.source import load, secret_files
@@ -268,12 +268,12 @@ class Worker:
                 raise CannotTake("`watchdog` differs")
             await changes.prepare(told)
         except CannotTake as error:
-            refused = Refused(str(error), needs_workers=True)
+            refused = CannotApply(str(error), needs_workers=True)
         except ConfigError as error:
-            refused = Refused(str(error))
+            refused = CannotApply(str(error))
         except (Exception, SystemExit) as error:
             logger.exception("cannot prepare the new configuration")
-            refused = Refused(summary(error))
+            refused = CannotApply(summary(error))
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             self._controls.prepared(asked, refused, told)
 

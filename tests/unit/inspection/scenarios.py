@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headgate.inspection import Inspection, Order, Refused
+from headgate.inspection import CannotInspect, Inspection, Order
 
 FOLDER = Path(__file__).parent
 
@@ -149,7 +149,7 @@ def what_cannot_be_is_refused_with_the_nearest() -> None:
     ):
         try:
             look(place, lambda: None)
-        except Refused as refused:
+        except CannotInspect as refused:
             assert words in str(refused), refused
         else:
             raise AssertionError(place)

@@ -9,7 +9,7 @@ import pytest
 from headgate.monitor.checker import Done, NoResult
 from headgate.monitor.judge import State
 from headgate.monitor.monitor import Monitor
-from headgate.monitor.target import Key, Place, Target, targets
+from headgate.monitor.target import Destination, Key, Target, targets
 
 
 class Board:
@@ -152,7 +152,7 @@ async def test_check_that_takes_too_long_fails_and_its_late_result_counts_nothin
 
 
 def test_places_are_the_servers_own_unless_said() -> None:
-    def place(server: str, **check: Any) -> Place:
+    def place(server: str, **check: Any) -> Destination:
         target = Target("u", server, False, json.dumps({"address": None, "port": None, **check}))
         return target.place
 

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
-from headgate.monitor.target import Place, Target
+from headgate.monitor.target import Destination, Target
 
 PROXY_HEADERS = {
     # "the connection was established on purpose by the proxy without being relayed", section 2.2
@@ -66,7 +66,7 @@ def security(target: Target) -> Security | None:
 
 
 async def connect(
-    make: Any, place: Place, secured: Security | None, header: bytes
+    make: Any, place: Destination, secured: Security | None, header: bytes
 ) -> tuple[asyncio.Transport, Any]:
     """A connection with the protocol that `make` gives, the PROXY header sent and TLS spoken."""
     loop = asyncio.get_running_loop()
