@@ -9,7 +9,7 @@ use crate::{Coding, CodingBroken, STEP_BYTES};
 /// 8 MB, as RFC 9659 bounds it for this use; the library's own bound is 128 MB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// How a stream of "large window brotli" begins, whose window may be 1 GB. It is no `br`: RFC 7932 section 9.1 has no such
+/// How a stream of "large window brotli" begins, whose window may be 1 GB. It is not valid `br`: RFC 7932 section 9.1 has no such
 /// WBITS. The library reads it nevertheless.
 const LARGE_WINDOW_BROTLI: u8 = 0x11;
 

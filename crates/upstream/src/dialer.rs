@@ -22,7 +22,7 @@ use crate::limits::LimitCounter;
 use crate::retry::Retry;
 
 /// How long the steps may take, in milliseconds, and whom they are for.
-pub struct Terms<'a> {
+pub struct DialOptions<'a> {
     /// Armed for each step in turn.
     pub watch: &'a Watched,
     /// Until the server accepts.
@@ -75,11 +75,11 @@ impl Dialer {
         &self,
         upstream: &Upstream,
         server: usize,
-        terms: &Terms<'_>,
+        options: &DialOptions<'_>,
     ) -> Result<Peer, DialFailed> {
         self.metrics.count(Counter::UpstreamConnects);
         let target = &upstream.servers[server];
-        let dialed = self.steps(upstream, target, terms).await;
+        let dialed = self.steps(upstream, target, options).await;
         if let Err(failed) = &dialed {
             if let Reason::Late(limit) = failed.reason {
                 self.metrics.count(limit.counter());
@@ -93,11 +93,14 @@ impl Dialer {
         &self,
         upstream: &Upstream,
         server: &Server,
-        terms: &Terms<'_>,
+        options: &DialOptions<'_>,
     ) -> Result<Peer, DialFailed> {
-        let told = upstream.client_address.as_ref().map(|rule| (rule, terms.client));
-        terms.watch.arm(Limit::Connect, terms.connect_ms);
-        let stream = within(terms.watch, server.address.connect(&self.clock, told))
+        let told = upstream
+            .client_address
+            .as_ref()
+            .map(|rule| (rule, options.client));
+        options.watch.arm(Limit::Connect, options.connect_ms);
+        let stream = within(options.watch, server.address.connect(&self.clock, told))
             .await
             .map_err(|broken| DialFailed::new(Step::Connect, broken))?;
         let mut peer = Peer::new(stream, Rc::clone(&self.buffers));
@@ -105,11 +108,11 @@ impl Dialer {
             let mut header = Vec::new();
             rule.write_header(client, &mut header);
             // a connection that breaks already is noticed when something is sent on it
-            let _ = peer.write_all(terms.watch, &header, terms.send_ms).await;
+            let _ = peer.write_all(options.watch, &header, options.send_ms).await;
         }
         if let Some((tls, name)) = &server.tls {
-            terms.watch.arm(Limit::TlsHandshake, terms.tls_ms);
-            tls.connect(&mut peer, name.clone(), terms.watch)
+            options.watch.arm(Limit::TlsHandshake, options.tls_ms);
+            tls.connect(&mut peer, name.clone(), options.watch)
                 .await
                 .map_err(|broken| DialFailed::new(Step::Tls, broken))?;
         }
@@ -248,14 +251,14 @@ mod tests {
     async fn dial(dialer: &Dialer, server: &str, watch: &Watched) -> Result<Peer, DialFailed> {
         let described = describe_server(server).expect(server);
         let upstream = Upstream::build(&described, &mut |_| 0).expect(server);
-        let terms = Terms {
+        let options = DialOptions {
             watch,
             connect_ms: 1_000,
             send_ms: 1_000,
             tls_ms: 1_000,
             client: &Client,
         };
-        dialer.dial(&upstream, 0, &terms).await
+        dialer.dial(&upstream, 0, &options).await
     }
 
     #[tokio::test(flavor = "current_thread")]

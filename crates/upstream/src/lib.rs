@@ -29,7 +29,7 @@ mod sticky;
 pub use bound_auth::{binds_connection, is_used_by};
 pub use client_address::{ClientAddress, ClientIdentity};
 pub use described::{describe_server, is_server_address, one_server};
-pub use dialer::{DialFailed, Dialer, Reason, Step, Terms};
+pub use dialer::{DialFailed, DialOptions, Dialer, Reason, Step};
 pub use failed_by::FailedBy;
 pub use group::{HostRule, Load, Server, Upstream};
 pub use hash_on::HashOn;

@@ -17,7 +17,7 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// Reads a field's value. `None` for what is no valid one: a new trace begins (section 3.2.2.2).
+    /// Reads a field's value. `None` if it is not valid: a new trace begins (section 3.2.2.2).
     pub fn parse(value: &[u8]) -> Option<Self> {
         // a later version may have more behind a dash (section 4.2)
         let is_later = value.len() > LENGTH && value[LENGTH] == b'-' && !value.starts_with(b"00");

@@ -147,7 +147,7 @@ def number_of(told: Any, name: str, *, missing: int | None = None) -> int:
     try:
         return int(told[name] if missing is None else told.get(name, missing))
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise StoreCorrupt(f"etcd's response has no valid `{name}`") from None
+        raise StoreCorrupt(f"etcd's response has no usable `{name}`") from None
 
 
 def range_of(first: bytes, end: bytes | None = None, **options: Any) -> dict[str, Any]:

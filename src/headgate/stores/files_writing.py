@@ -23,7 +23,7 @@ def checked_place(place: FilePlace | None, new: Path, key: Key) -> None:
 
 
 def content(path: Path, document: Document) -> bytes:
-    """The text of a file: JSON, or YAML where the file is there already and JSON is not its format."""
+    """The text of a file: JSON, or YAML where the file exists and JSON is not its format."""
     as_json = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if path.suffix == ".json":
         return as_json.encode()

@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //! First the `ClientHello` alone is read, bounded in size; it decides the settings. Where hooks want to see it, they have
-//! done so before (`opening`), and what they chose is in the terms. Then rustls does the rest. All of it happens within one
+//! done so before (`opening`), and what they chose is in the options. Then rustls does the rest. All of it happens within one
 //! deadline, and only so many handshakes run at a time.
 
 use std::cell::Cell;
@@ -128,7 +128,7 @@ impl Drop for Handshakes {
 }
 
 /// What a handshake needs beside the connection.
-pub struct Terms<'a> {
+pub struct HandshakeOptions<'a> {
     /// The settings of the listener.
     pub listener: &'a Rc<ListenerTls>,
     /// Armed by the caller: bounds all of it.
@@ -146,18 +146,23 @@ pub struct Terms<'a> {
 }
 
 /// Does the TLS handshake with a client and puts the session in place of the peer's stream. The watch is armed by the caller.
-pub async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, HandshakeFailed> {
-    let accepted = read_hello(peer, terms).await?;
-    check_name(accepted.client_hello().server_name(), terms.seen_name.as_deref())?;
+pub async fn accept(peer: &mut Peer, options: &HandshakeOptions<'_>) -> Result<TlsInfo, HandshakeFailed> {
+    let accepted = read_hello(peer, options).await?;
+    check_name(
+        accepted.client_hello().server_name(),
+        options.seen_name.as_deref(),
+    )?;
     if acme::is_validation(&accepted.client_hello()) {
-        return Err(validate(peer, accepted, terms).await);
+        return Err(validate(peer, accepted, options).await);
     }
-    let built = terms.listener.current(terms.now_ms);
-    let mode = terms.mode.unwrap_or_else(|| terms.listener.client_certificates());
-    let without_alpn = !terms.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
+    let built = options.listener.current(options.now_ms);
+    let mode = options
+        .mode
+        .unwrap_or_else(|| options.listener.client_certificates());
+    let without_alpn = !options.listener.refuses_other_alpn() && !has_common_alpn(&accepted, &built, mode);
     let order = CipherOrder::for_client(accepted.client_hello().cipher_suites());
     let config = built
-        .config((mode, order), terms.chosen.as_ref(), without_alpn)
+        .config((mode, order), options.chosen.as_ref(), without_alpn)
         .ok_or_else(|| HandshakeFailed::Refused("no client certificates are configured".to_owned()))?;
     let session = match accepted.into_connection(config) {
         Ok(session) => session,
@@ -167,17 +172,17 @@ pub async fn accept(peer: &mut Peer, terms: &Terms<'_>) -> Result<TlsInfo, Hands
     let stream = peer.wrap(session.into(), received);
     poll_fn(|context| {
         let shaken = stream.poll_handshake(context);
-        watched(shaken, terms.watch, context)
+        watched(shaken, options.watch, context)
     })
     .await
     .map_err(failed)?;
-    agreed(stream, &built, mode, terms)
+    agreed(stream, &built, mode, options)
 }
 
 /// Shows an ACME authority that this gateway controls the name, which the handshake alone does (RFC 8737 section 3).
-async fn validate(peer: &mut Peer, accepted: Accepted, terms: &Terms<'_>) -> HandshakeFailed {
+async fn validate(peer: &mut Peer, accepted: Accepted, options: &HandshakeOptions<'_>) -> HandshakeFailed {
     let name = accepted.client_hello().server_name().map(str::to_owned);
-    let Some(config) = name.and_then(|name| terms.listener.validation(&name)) else {
+    let Some(config) = name.and_then(|name| options.listener.validation(&name)) else {
         return HandshakeFailed::Refused(
             "no order is under way for the name of this ACME validation".to_owned(),
         );
@@ -193,7 +198,7 @@ async fn validate(peer: &mut Peer, accepted: Accepted, terms: &Terms<'_>) -> Han
             Poll::Ready(Ok(())) => stream.poll_flush(context),
             other => other,
         };
-        watched(shaken, terms.watch, context)
+        watched(shaken, options.watch, context)
     });
     shaken.await.map_or_else(failed, |()| HandshakeFailed::Gone)
 }
@@ -219,17 +224,17 @@ fn failed(broken: Broken) -> HandshakeFailed {
 }
 
 /// Reads until the `ClientHello` is whole. What is read goes to rustls at once, and what it needs not yet stays unread.
-async fn read_hello(peer: &mut Peer, terms: &Terms<'_>) -> Result<Accepted, HandshakeFailed> {
+async fn read_hello(peer: &mut Peer, options: &HandshakeOptions<'_>) -> Result<Accepted, HandshakeFailed> {
     let mut acceptor = Acceptor::default();
     let mut seen = 0;
     loop {
         if peer.unread().is_empty() {
             // one byte more than allowed tells a hello that is too large
-            let most = (terms.max_client_hello_bytes + 1 - seen).min(BUFFER_BYTES);
-            peer.fill(terms.watch, most).await.map_err(failed)?;
+            let most = (options.max_client_hello_bytes + 1 - seen).min(BUFFER_BYTES);
+            peer.fill(options.watch, most).await.map_err(failed)?;
         }
         if seen == 0 && peer.unread()[0].is_ascii_uppercase() {
-            return Err(refuse_plain(&mut peer.stream, terms).await);
+            return Err(refuse_plain(&mut peer.stream, options).await);
         }
         while !peer.unread().is_empty() {
             let taken = acceptor
@@ -239,7 +244,7 @@ async fn read_hello(peer: &mut Peer, terms: &Terms<'_>) -> Result<Accepted, Hand
             seen += taken;
             match acceptor.accept() {
                 Ok(Some(accepted)) => return Ok(accepted),
-                Ok(None) if seen > terms.max_client_hello_bytes => {
+                Ok(None) if seen > options.max_client_hello_bytes => {
                     return Err(HandshakeFailed::Limit(Limit::ClientHello));
                 }
                 Ok(None) => {}
@@ -263,13 +268,13 @@ async fn refuse(stream: &mut Stream, (error, mut alert): (rustls::Error, Accepte
 }
 
 /// Somebody speaks HTTP without TLS: a local reply says more than a broken connection.
-async fn refuse_plain(stream: &mut Stream, terms: &Terms<'_>) -> HandshakeFailed {
+async fn refuse_plain(stream: &mut Stream, options: &HandshakeOptions<'_>) -> HandshakeFailed {
     const LOCAL_REPLY: &[u8] =
         b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 65\r\n\
         Connection: close\r\n\r\nthis port speaks TLS\nhint: write `https://` in place of `http://`";
     let _ = poll_fn(|context| {
         let written = stream.poll_write(context, LOCAL_REPLY, &[]);
-        watched(written, terms.watch, context)
+        watched(written, options.watch, context)
     })
     .await;
     HandshakeFailed::Refused("the client speaks HTTP without TLS".to_owned())
@@ -293,7 +298,7 @@ fn agreed(
     stream: &TlsStream,
     built: &Built,
     mode: ClientCertificateMode,
-    terms: &Terms<'_>,
+    options: &HandshakeOptions<'_>,
 ) -> Result<TlsInfo, HandshakeFailed> {
     let session = stream.session();
     let client_certificate =
@@ -314,8 +319,8 @@ fn agreed(
         is_resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         client_certificate,
         mode,
-        chosen: terms.chosen.clone(),
-        listener: Rc::clone(terms.listener),
+        chosen: options.chosen.clone(),
+        listener: Rc::clone(options.listener),
     })
 }
 

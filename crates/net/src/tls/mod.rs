@@ -48,7 +48,7 @@ pub use reason::reason;
 pub use spec::ClientCertificateMode;
 pub use tickets::TICKET_KEY_BYTES;
 
-pub use handshake::{accept, HandshakeFailed, Handshakes, Terms};
+pub use handshake::{accept, HandshakeFailed, HandshakeOptions, Handshakes};
 pub use listener::{HostMismatch, ListenerTls};
 pub use tickets::TicketKeys;
 pub use upstream::UpstreamTls;

@@ -27,7 +27,7 @@ const MAX_LABEL_BYTES: usize = 200;
 /// Cells of series that did not fit, which are never read.
 const SPARE_WORDS: usize = 4096;
 
-/// A family of that name is there already, and is another one.
+/// A different family of that name is already defined.
 #[derive(Debug, Error)]
 #[error("the metric `{0}` is already defined with another kind, other labels or other buckets\nhint: give it a name of its own")]
 pub struct Conflict(String);

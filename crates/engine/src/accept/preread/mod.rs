@@ -28,7 +28,7 @@ use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{Peer, BUFFER_BYTES};
 use headgate_net::stream::Stream;
-use headgate_net::tls::{self, HandshakeFailed, Handshakes, ListenerTls, Terms, TlsInfo};
+use headgate_net::tls::{self, HandshakeFailed, HandshakeOptions, Handshakes, ListenerTls, TlsInfo};
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
 
@@ -222,7 +222,7 @@ impl PendingConnection {
                 .arm(Limit::TlsHandshake, self.tables.timeouts.tls_handshake);
         }
         let shared = &self.shared;
-        let terms = Terms {
+        let options = HandshakeOptions {
             listener: tls,
             watch: &self.watch,
             max_client_hello_bytes: self.tables.limits.max_client_hello_bytes,
@@ -231,7 +231,7 @@ impl PendingConnection {
             chosen: state.and_then(|state| state.certificate.take()),
             mode: state.and_then(|state| state.client_certificates.get()),
         };
-        match tls::accept(&mut self.peer, &terms).await {
+        match tls::accept(&mut self.peer, &options).await {
             Ok(info) => {
                 shared.metrics.count(Counter::TlsHandshakes);
                 if info.is_resumed {

@@ -12,7 +12,7 @@ use super::Call;
 use crate::hooks::connection::ClientInfo;
 use headgate_net::peer::{Peer, BUFFER_BYTES};
 use headgate_shared::metrics::Counter;
-use headgate_upstream::{Lease, Pooled, Terms, Upstream};
+use headgate_upstream::{DialOptions, Lease, Pooled, Upstream};
 
 /// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.
 const MAX_INTERIM: u32 = 16;
@@ -53,15 +53,16 @@ pub(super) async fn run(
             other => return other,
         }
     }
-    let terms = Terms {
+    let options = DialOptions {
         watch: &call.watch,
         connect_ms: call.connect_ms,
         send_ms: call.connect_ms,
         tls_ms: call.shared.tables().timeouts.tls_handshake,
         client: &ClientInfo::default(),
     };
-    let dialed = call.shared.dialer().dial(upstream, server, &terms).await;
-    let peer = dialed.map_err(|failed| FetchError::dial(&upstream.servers[server].name, &failed, &terms))?;
+    let dialed = call.shared.dialer().dial(upstream, server, &options).await;
+    let peer =
+        dialed.map_err(|failed| FetchError::dial(&upstream.servers[server].name, &failed, &options))?;
     let fresh = Pooled::new(peer, 1);
     exchange(call, fresh, home, head_bytes, whole, upload).await
 }

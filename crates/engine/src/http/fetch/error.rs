@@ -1,6 +1,6 @@
 //! What a fetch may fail with.
 
-use headgate_upstream::{DialFailed, FailedBy, Reason, Retry, Step, Terms};
+use headgate_upstream::{DialFailed, DialOptions, FailedBy, Reason, Retry, Step};
 
 /// The kinds of [`FetchError`]; each is an exception class in Python.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +60,7 @@ impl FetchError {
     }
 
     /// A connection that could not be made.
-    pub(super) fn dial(server: &str, failed: &DialFailed, terms: &Terms<'_>) -> Self {
+    pub(super) fn dial(server: &str, failed: &DialFailed, options: &DialOptions<'_>) -> Self {
         let kind = match failed.reason {
             Reason::Late(_) => FetchErrorKind::Timeout,
             _ => FetchErrorKind::Connect,
@@ -68,11 +68,11 @@ impl FetchError {
         let message = match (failed.step, &failed.reason) {
             (Step::Connect, Reason::Late(_)) => format!(
                 "`{server}` did not accept a connection within {} ms; hint: see `timeouts.connect`",
-                terms.connect_ms
+                options.connect_ms
             ),
             (Step::Tls, Reason::Late(_)) => format!(
                 "`{server}` did not finish the TLS handshake within {} ms; hint: see `timeouts.tls_handshake`",
-                terms.tls_ms
+                options.tls_ms
             ),
             (Step::Connect, Reason::Error(why)) => format!("cannot connect to `{server}`: {why}"),
             (Step::Connect, _) => format!("cannot connect to `{server}`"),

@@ -11,7 +11,7 @@ use crate::state::connection::Connection;
 use headgate_net::peer::{Broken, Peer};
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
-use headgate_upstream::{DialFailed, Pooled, Reason, Step, Terms};
+use headgate_upstream::{DialFailed, DialOptions, Pooled, Reason, Step};
 
 /// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.
 const MAX_INTERIM: u32 = 16;
@@ -81,14 +81,14 @@ pub(super) async fn connect(
 ) -> Result<Box<Pooled>, AttemptFailed> {
     let shared = &connection.shared;
     let began = shared.clock.tick();
-    let terms = Terms {
+    let options = DialOptions {
         watch: &connection.watch,
         connect_ms: plan.connect_ms,
         send_ms: plan.send_ms,
         tls_ms: plan.tables.timeouts.tls_handshake,
         client: &*plan.exchange.client,
     };
-    let dialed = shared.dialer().dial(plan.upstream, server, &terms).await;
+    let dialed = shared.dialer().dial(plan.upstream, server, &options).await;
     let timings = &plan.exchange.timings;
     timings
         .connect_us

@@ -12,7 +12,7 @@ use crate::http::reply::page::reason_phrase;
 use crate::state::Shared;
 
 /// What a head has beside the reply's own fields.
-pub(super) struct Terms<'a> {
+pub(super) struct HeadOptions<'a> {
     pub(super) shared: &'a Shared,
     /// What the client speaks.
     pub(super) version: Version,
@@ -26,27 +26,27 @@ pub(super) struct Terms<'a> {
 }
 
 /// Appends the head of a reply with this status and these fields.
-pub(super) fn write(status: u16, head: &Head, terms: &Terms<'_>, out: &mut Vec<u8>) {
+pub(super) fn write(status: u16, head: &Head, options: &HeadOptions<'_>, out: &mut Vec<u8>) {
     out.reserve(head.len_hint() + 192);
     write_status(status, reason_phrase(status).as_bytes(), out);
     if head.get(b"date").is_none() {
         out.extend_from_slice(b"Date: ");
-        terms.shared.write_date(out);
+        options.shared.write_date(out);
         out.extend_from_slice(CRLF);
     }
-    if let Some((name, id)) = terms.request_id {
+    if let Some((name, id)) = options.request_id {
         if head.get(name.as_bytes()).is_none() {
             field(out, name.as_bytes(), &[id.as_bytes()]);
         }
     }
     head.write_fields(out);
-    if let Some(client) = terms.client {
+    if let Some(client) = options.client {
         alt_svc::write(head, client, out);
     }
-    if let Some(exchange) = terms.timings {
-        server_timing::write(exchange, terms.shared.clock.tick(), out);
+    if let Some(exchange) = options.timings {
+        server_timing::write(exchange, options.shared.clock.tick(), out);
     }
-    write_end(terms.framing, terms.version, out);
+    write_end(options.framing, options.version, out);
 }
 
 /// A head of fields that are made here.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use headgate_wire::{frame_response, Content, Head, RequestKind, Version};
 
-use super::head::{self, Terms};
+use super::head::{self, HeadOptions};
 use crate::access_log::{Entry, TlsFacts};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
@@ -138,7 +138,7 @@ fn last_response(
         RequestKind::Content
     };
     let content = Content::Length(body.len() as u64);
-    let terms = Terms {
+    let options = HeadOptions {
         shared,
         version: Version::Http11,
         framing: frame_response(kind, reply.status, content, Version::Http11, true),
@@ -147,7 +147,7 @@ fn last_response(
         timings: None,
     };
     let mut out = Vec::new();
-    head::write(reply.status, &reply.head, &terms, &mut out);
+    head::write(reply.status, &reply.head, &options, &mut out);
     if !is_head {
         out.extend_from_slice(body);
     }

@@ -6,7 +6,7 @@ use headgate_wire::{
     write_chunk_size, write_last_chunk, Framing, ResponseFraming, ResponseHead, Span, Version, CRLF,
 };
 
-use super::head::{self, Terms};
+use super::head::{self, HeadOptions};
 use super::writer::{ReaderWait, Writer};
 use crate::failure::Failure;
 use crate::hooks::configuration::Configuration;
@@ -149,7 +149,7 @@ fn write_head(
     out: &mut Vec<u8>,
 ) {
     let id = exchange.id.borrow();
-    let terms = Terms {
+    let options = HeadOptions {
         shared,
         version: exchange.request.borrow().version,
         framing,
@@ -160,7 +160,7 @@ fn write_head(
         client: Some(&exchange.client),
         timings: tables.server_timing.then_some(exchange),
     };
-    head::write(reply.status, &reply.head, &terms, out);
+    head::write(reply.status, &reply.head, &options, out);
     exchange.head_bytes.set(out.len() as u64);
 }
 

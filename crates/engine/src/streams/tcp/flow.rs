@@ -41,7 +41,7 @@ pub(super) enum FlowEnd {
 }
 
 /// What bounds a flow, and who sees it.
-pub(super) struct Terms<'a> {
+pub(super) struct FlowOptions<'a> {
     pub(super) tables: &'a Rc<Configuration>,
     pub(super) shared: &'a Rc<Shared>,
     pub(super) state: &'a Rc<ConnectionState>,
@@ -55,25 +55,25 @@ pub(super) struct Terms<'a> {
 pub(super) async fn flow(
     client: &mut Peer,
     server: &mut Peer,
-    terms: &Terms<'_>,
+    options: &FlowOptions<'_>,
 ) -> (FlowBytes, Result<(), FlowEnd>) {
     let may_splice = client.stream.socket().is_some() && server.stream.socket().is_some();
-    let mut up = FlowDirection::new(&terms.hooks[Phase::ClientData], may_splice);
-    let mut down = FlowDirection::new(&terms.hooks[Phase::ServerData], may_splice);
-    let shared = terms.shared;
+    let mut up = FlowDirection::new(&options.hooks[Phase::ClientData], may_splice);
+    let mut down = FlowDirection::new(&options.hooks[Phase::ServerData], may_splice);
+    let shared = options.shared;
     let idle = shared.deadlines.watch(&shared.clock);
-    idle.arm(Limit::TcpIdle, terms.idle_ms);
-    let life = (terms.lifetime_ms > 0).then(|| {
+    idle.arm(Limit::TcpIdle, options.idle_ms);
+    let life = (options.lifetime_ms > 0).then(|| {
         let watch = shared.deadlines.watch(&shared.clock);
-        watch.arm(Limit::TcpLifetime, terms.lifetime_ms);
+        watch.arm(Limit::TcpLifetime, options.lifetime_ms);
         watch
     });
     let result = poll_fn(|context| {
         let before = up.moved + down.moved;
-        let upward = up.poll(context, client, server, terms);
-        let downward = down.poll(context, server, client, terms);
+        let upward = up.poll(context, client, server, options);
+        let downward = down.poll(context, server, client, options);
         if before != up.moved + down.moved {
-            idle.arm(Limit::TcpIdle, terms.idle_ms);
+            idle.arm(Limit::TcpIdle, options.idle_ms);
         }
         match (upward, downward) {
             (Poll::Ready(Err(ended)), _) | (_, Poll::Ready(Err(ended))) => return Poll::Ready(Err(ended)),
@@ -130,13 +130,13 @@ impl<'a> FlowDirection<'a> {
         context: &mut Context<'_>,
         from: &mut Peer,
         to: &mut Peer,
-        terms: &Terms<'_>,
+        options: &FlowOptions<'_>,
     ) -> Poll<Result<(), FlowEnd>> {
         loop {
             if self.hooks.is_empty() {
                 ready!(self.poll_copy(context, from, to)).map_err(broken)?;
             } else {
-                ready!(self.poll_filter(context, from, to, terms))?;
+                ready!(self.poll_filter(context, from, to, options))?;
             }
             if self.is_ended {
                 if !self.is_shut {
@@ -181,7 +181,7 @@ impl<'a> FlowDirection<'a> {
         context: &mut Context<'_>,
         from: &mut Peer,
         to: &mut Peer,
-        terms: &Terms<'_>,
+        options: &FlowOptions<'_>,
     ) -> Poll<Result<(), FlowEnd>> {
         loop {
             while self.written < self.filtered.len() {
@@ -199,7 +199,13 @@ impl<'a> FlowDirection<'a> {
                 return Poll::Ready(Ok(()));
             } else {
                 let chunk = from.unread();
-                self.filtering = Some(filter(terms.tables, terms.shared, terms.state, self.hooks, chunk));
+                self.filtering = Some(filter(
+                    options.tables,
+                    options.shared,
+                    options.state,
+                    self.hooks,
+                    chunk,
+                ));
                 from.consume(from.unread().len());
             }
         }

@@ -24,7 +24,7 @@ use headgate_net::peer::{Broken, Peer};
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
-use headgate_upstream::{FailedBy, Lease, Reason, Terms, Upstream};
+use headgate_upstream::{DialOptions, FailedBy, Lease, Reason, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
 pub(crate) struct Inbound {
@@ -91,7 +91,7 @@ async fn carry(
     let (moved, ended) = flow::flow(
         &mut inbound.peer,
         &mut server,
-        &flow::Terms {
+        &flow::FlowOptions {
             tables: &tables,
             shared: &inbound.shared,
             state,
@@ -159,7 +159,7 @@ async fn connect(
 ) -> Result<(Peer, Lease), Refusal> {
     let shared = &inbound.shared;
     let timeouts = &inbound.tables.timeouts;
-    let terms = Terms {
+    let options = DialOptions {
         watch: &inbound.watch,
         connect_ms: upstream.timeouts.connect.unwrap_or(timeouts.connect),
         send_ms: timeouts.send,
@@ -182,7 +182,7 @@ async fn connect(
         record.attempts += 1;
         record.server.clone_from(&upstream.servers[server].name);
         let lease = Lease::new(shared.metrics.clone(), upstream, server);
-        match dialer.dial(upstream, server, &terms).await {
+        match dialer.dial(upstream, server, &options).await {
             Ok(peer) => {
                 record.connect_us = shared.clock.tick() - began;
                 // how long it took to accept is all that is known of how busy it is
