@@ -12,8 +12,9 @@ use regex::bytes::Regex;
 use crate::host_pattern::HostPattern;
 use crate::path_table::PathTable;
 use crate::persistent::{PersistentList, PersistentMap};
-use crate::rank::{Listed, Slot};
+use crate::rank::Listed;
 use crate::route::Route;
+use crate::slots::Slot;
 
 #[derive(Debug, Default, Clone)]
 pub(crate) struct HostTable {

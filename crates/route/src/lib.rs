@@ -19,6 +19,7 @@ mod rank;
 mod readings;
 mod route;
 pub mod router;
+mod slots;
 mod template;
 mod template_tree;
 

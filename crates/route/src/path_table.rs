@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 
 use crate::path_pattern::PathPattern;
 use crate::persistent::{PersistentList, PersistentMap, Prefixes};
-use crate::rank::{compare, insert, remove, Slot, Slots};
 use crate::route::Route;
+use crate::slots::{compare, insert, remove, Slot, Slots};
 use crate::template_tree::Node;
 
 #[derive(Debug, Default, Clone)]

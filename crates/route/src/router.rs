@@ -37,8 +37,9 @@ use crate::host_table::HostTable;
 use crate::normalise::normalize_path;
 use crate::params::Params;
 use crate::persistent::PersistentList;
-use crate::rank::{Listed, Slot};
+use crate::rank::Listed;
 use crate::route::{Route, RouteSpec};
+use crate::slots::Slot;
 
 /// The parts of a request that routes look at.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::persistent::{PersistentList, PersistentMap};
-use crate::rank::{insert, remove, Slot, Slots};
 use crate::route::Route;
+use crate::slots::{insert, remove, Slot, Slots};
 use crate::template::{Remaining, Rest, Segment, Template};
 
 /// A node of the template tree: what is known after some segments. Copies share what is below them.

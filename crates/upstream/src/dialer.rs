@@ -17,9 +17,10 @@ use tokio::net::UdpSocket;
 
 use crate::client_address::ClientIdentity;
 pub use crate::dialer_parts::Dialer;
-use crate::group::{Server, Upstream};
+use crate::group::Upstream;
 use crate::limits::LimitCounter;
 use crate::retry::Retry;
+use crate::server::Server;
 
 /// How long the steps may take, in milliseconds, and whom they are for.
 pub struct DialOptions<'a> {

@@ -1,26 +1,21 @@
 //! A group of servers, and the choice among them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use headgate_net::tls::UpstreamTls;
-use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, ServerSpec, Tried};
+use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, ServerSpec};
 use headgate_shared::metrics::Metrics;
 use headgate_wire::{Lenient, RequestHead};
-use rustls::pki_types::ServerName;
 
-use crate::address::{without_default_port, Address};
 use crate::client_address::ClientAddress;
-use crate::dial_log::DialLog;
 use crate::failed_by::FailedBy;
 use crate::hash_on::HashOn;
-use crate::http2::connections::SharedConnections;
-use crate::lease::InFlight;
-use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::retry_rule::RetryRule;
+use crate::server::Server;
 use crate::spec;
 use crate::standings::{Came, Standings};
 use crate::sticky::Sticky;
@@ -61,27 +56,6 @@ pub struct Upstream {
     pub(crate) retry_rule: Option<RetryRule>,
     /// The cell that counts what is on all its servers, where that decides.
     pub(crate) total_cell: Option<u32>,
-}
-
-/// One server.
-pub struct Server {
-    /// Its address as written in the configuration.
-    pub name: String,
-    /// The `Host` for itself: its address or the name that it was found by, without the port that its scheme implies.
-    pub host: String,
-    pub(crate) address: Address,
-    /// How TLS is spoken with it, and under which name; absent for plain connections.
-    pub(crate) tls: Option<(Rc<UpstreamTls>, ServerName<'static>)>,
-    /// Its cell in the shared zone: requests now on it.
-    pub cell: u32,
-    /// Its idle connections.
-    pub pool: Rc<Pool>,
-    /// Its connections where it speaks HTTP/2.
-    pub http2: Option<Rc<SharedConnections>>,
-    /// Something failed since its last response.
-    pub has_failed: Cell<bool>,
-    /// What was logged of connections to it that failed.
-    pub(crate) dial_log: DialLog,
 }
 
 /// A server as `balance` hooks see it.
@@ -192,18 +166,6 @@ impl Upstream {
         self.spec == *spec && self.servers.iter().all(Server::is_current)
     }
 
-    /// Chooses a server that was not yet tried.
-    #[inline]
-    pub fn pick(&self, now_ms: u64, key: &[u8], tried: &Tried, metrics: &Metrics) -> Option<usize> {
-        let loads = InFlight {
-            upstream: self,
-            metrics,
-        };
-        self.standings.refresh(&self.balancer, now_ms, metrics);
-        self.introduce(now_ms);
-        self.balancer.borrow_mut().pick(now_ms, key, &loads, tried)
-    }
-
     /// Whether such a failure may be tried again, as far as that is safe.
     pub fn retries_failure(&self, by: FailedBy, metrics: &Metrics) -> bool {
         let rule = self.retry_rule.as_ref();
@@ -305,46 +267,6 @@ impl Upstream {
         for server in &self.servers {
             server.pool.sweep(now_ms, self.keepalive.idle_timeout);
         }
-    }
-}
-
-impl Server {
-    /// One server of an upstream; `tls` is how TLS is spoken with those that use it.
-    fn build(
-        spec: &spec::Server,
-        upstream: &spec::Upstream,
-        tls: Option<&Rc<UpstreamTls>>,
-        cell: u32,
-    ) -> Result<Self, String> {
-        let known_as = spec.host.as_ref().unwrap_or(&spec.address);
-        let host = known_as.rsplit_once(':').map_or("", |(host, _)| host);
-        let tls = tls.filter(|_| spec.tls);
-        Ok(Self {
-            tls: match tls {
-                Some(tls) => Some((Rc::clone(tls), tls.name_for(host)?)),
-                None => None,
-            },
-            name: spec.address.clone(),
-            host: without_default_port(known_as, spec.tls).to_owned(),
-            address: spec.connect.as_ref().unwrap_or(&spec.address).parse()?,
-            cell,
-            pool: Rc::default(),
-            http2: (upstream.protocol == spec::UpstreamProtocol::H2)
-                .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
-            has_failed: Cell::new(false),
-            dial_log: DialLog::default(),
-        })
-    }
-
-    /// Whether it speaks TLS.
-    #[inline]
-    pub fn is_secure(&self) -> bool {
-        self.tls.is_some()
-    }
-
-    /// Whether the files behind it are as they were when it was built.
-    pub(crate) fn is_current(&self) -> bool {
-        self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
     }
 }
 

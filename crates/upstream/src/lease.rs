@@ -2,32 +2,11 @@
 
 use std::rc::Rc;
 
-use headgate_route::Loads;
 use headgate_shared::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::group::Upstream;
 use crate::queue::Queue;
-
-/// What is in flight, over all workers.
-pub(crate) struct InFlight<'a> {
-    pub(crate) upstream: &'a Upstream,
-    pub(crate) metrics: &'a Metrics,
-}
-
-impl Loads for InFlight<'_> {
-    #[inline]
-    fn of(&self, server: usize) -> u32 {
-        self.metrics.server_load(self.upstream.servers[server].cell)
-    }
-
-    fn total(&self, servers: usize) -> u64 {
-        match self.upstream.total_cell {
-            Some(cell) => u64::from(self.metrics.server_load(cell)),
-            None => (0..servers).map(|server| u64::from(self.of(server))).sum(),
-        }
-    }
-}
 
 /// A request on a server; the server's load counts it until this is dropped.
 pub struct Lease {

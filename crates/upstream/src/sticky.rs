@@ -12,12 +12,10 @@ use std::collections::HashMap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac::{self, Context, Key, HMAC_SHA256};
 use base64::prelude::{Engine, BASE64_URL_SAFE_NO_PAD};
-use headgate_shared::metrics::Metrics;
 use headgate_wire::RequestHead;
 
-use crate::group::{Server, Upstream};
 use crate::hash_on::cookies;
-use crate::lease::InFlight;
+use crate::server::Server;
 use crate::spec;
 
 const ID_BYTES: usize = 8;
@@ -70,23 +68,6 @@ pub struct Scope<'a> {
     pub gateway_secret: &'a [u8],
     /// Unix time.
     pub now_s: u64,
-}
-
-impl Upstream {
-    /// Whether the server that has a client's session may go on with it; it then gets the attempt.
-    pub fn resumes(&self, server: usize, now_ms: u64, metrics: &Metrics) -> bool {
-        let loads = InFlight {
-            upstream: self,
-            metrics,
-        };
-        self.standings.refresh(&self.balancer, now_ms, metrics);
-        self.balancer.borrow_mut().resumes(server, now_ms, &loads)
-    }
-
-    /// Whether an operator has taken a server out, so that no session begins on it and none is prolonged.
-    pub fn is_closed(&self, server: usize) -> bool {
-        self.balancer.borrow().is_closed(server)
-    }
 }
 
 impl Sticky {

@@ -1,0 +1,74 @@
+//! One server of a group, and what is open to it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use headgate_net::tls::UpstreamTls;
+use rustls::pki_types::ServerName;
+
+use crate::address::{without_default_port, Address};
+use crate::dial_log::DialLog;
+use crate::http2::connections::SharedConnections;
+use crate::pool::Pool;
+use crate::spec;
+
+/// One server.
+pub struct Server {
+    /// Its address as written in the configuration.
+    pub name: String,
+    /// The `Host` for itself: its address or the name that it was found by, without the port that its scheme implies.
+    pub host: String,
+    pub(crate) address: Address,
+    /// How TLS is spoken with it, and under which name; absent for plain connections.
+    pub(crate) tls: Option<(Rc<UpstreamTls>, ServerName<'static>)>,
+    /// Its cell in the shared zone: requests now on it.
+    pub cell: u32,
+    /// Its idle connections.
+    pub pool: Rc<Pool>,
+    /// Its connections where it speaks HTTP/2.
+    pub http2: Option<Rc<SharedConnections>>,
+    /// Something failed since its last response.
+    pub has_failed: Cell<bool>,
+    /// What was logged of connections to it that failed.
+    pub(crate) dial_log: DialLog,
+}
+
+impl Server {
+    /// One server of an upstream; `tls` is how TLS is spoken with those that use it.
+    pub(crate) fn build(
+        spec: &spec::Server,
+        upstream: &spec::Upstream,
+        tls: Option<&Rc<UpstreamTls>>,
+        cell: u32,
+    ) -> Result<Self, String> {
+        let known_as = spec.host.as_ref().unwrap_or(&spec.address);
+        let host = known_as.rsplit_once(':').map_or("", |(host, _)| host);
+        let tls = tls.filter(|_| spec.tls);
+        Ok(Self {
+            tls: match tls {
+                Some(tls) => Some((Rc::clone(tls), tls.name_for(host)?)),
+                None => None,
+            },
+            name: spec.address.clone(),
+            host: without_default_port(known_as, spec.tls).to_owned(),
+            address: spec.connect.as_ref().unwrap_or(&spec.address).parse()?,
+            cell,
+            pool: Rc::default(),
+            http2: (upstream.protocol == spec::UpstreamProtocol::H2)
+                .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
+            has_failed: Cell::new(false),
+            dial_log: DialLog::default(),
+        })
+    }
+
+    /// Whether it speaks TLS.
+    #[inline]
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether the files behind it are as they were when it was built.
+    pub(crate) fn is_current(&self) -> bool {
+        self.tls.as_ref().is_none_or(|(tls, _)| tls.is_current())
+    }
+}
