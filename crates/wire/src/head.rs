@@ -1,5 +1,7 @@
 //! The fields of a message: the bytes that arrived, offsets into them, and edits appended behind them.
 
+use std::ops::Range;
+
 use crate::error::{shown, FieldError};
 use crate::field::{Field, Fields, Name, HIDDEN, PLAIN};
 use crate::grammar::{is_token, trim};
@@ -103,6 +105,24 @@ impl Head {
     /// The visible fields as (name, value), in order, edits included.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.visible().map(|field| (self.name(field), self.value(field)))
+    }
+
+    /// The same with each value as its place in [`bytes`](Self::bytes).
+    pub fn places(&self) -> impl Iterator<Item = (&[u8], Range<usize>)> {
+        self.visible().map(|field| {
+            let start = field.value_start as usize;
+            (self.name(field), start..start + field.value_len as usize)
+        })
+    }
+
+    /// All that it was read from, and what was written since; not the fields alone.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// At least as many as [`iter`](Self::iter) gives, and not many more.
+    pub fn count_hint(&self) -> usize {
+        self.fields.len()
     }
 
     /// Gives `name` the one value `value`, at the place of its first field line, else at the end.

@@ -14,29 +14,30 @@ pub const OWN_HEADS: HeadLimits = HeadLimits {
 /// Room for what callers add.
 const MORE_FIELDS: usize = 3;
 
+/// The length of the largest number of 64 bits.
+const MAX_DIGITS: usize = 20;
+
 /// The visible fields of a head, and a Content-Length. `None` for a field that HTTP/2 cannot carry.
 pub fn to_map(head: &Head, length: Option<u64>) -> Option<HeaderMap> {
-    let (mut count, mut values) = (0, Vec::with_capacity(head.len_hint()));
-    for (_, value) in head.iter() {
-        count += 1;
-        values.extend_from_slice(value);
-    }
+    let mut bytes = Vec::with_capacity(head.bytes().len() + MAX_DIGITS);
+    bytes.extend_from_slice(head.bytes());
     if let Some(length) = length {
-        values.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        bytes.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     }
     // all values share one allocation
-    let mut values = Bytes::from(values);
-    let mut map = HeaderMap::with_capacity(count + MORE_FIELDS);
-    for (name, value) in head.iter() {
+    let bytes = Bytes::from(bytes);
+    let mut map = HeaderMap::with_capacity(head.count_hint() + MORE_FIELDS);
+    for (name, value) in head.places() {
         // lower-cased on the way (RFC 9113 section 8.2.1)
         let name = HeaderName::from_bytes(name).ok()?;
-        let value = HeaderValue::from_maybe_shared(values.split_to(value.len())).ok()?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice(value)).ok()?;
         map.append(name, value);
     }
     if length.is_some() {
+        let value = bytes.slice(head.bytes().len()..);
         map.insert(
             header::CONTENT_LENGTH,
-            HeaderValue::from_maybe_shared(values).ok()?,
+            HeaderValue::from_maybe_shared(value).ok()?,
         );
     }
     Some(map)
@@ -54,12 +55,10 @@ pub fn write_lines(map: &HeaderMap, out: &mut Vec<u8>) {
 
 /// Fields that would frame an HTTP/1 message (RFC 9113 section 8.2.2).
 pub fn is_of_connection(name: &HeaderName) -> bool {
-    name == header::CONNECTION
-        || name == header::TRANSFER_ENCODING
-        || name == header::UPGRADE
-        || name == "keep-alive"
-        || name == "proxy-connection"
-        || name == "http2-settings"
+    matches!(
+        name.as_str(),
+        "connection" | "transfer-encoding" | "upgrade" | "keep-alive" | "proxy-connection" | "http2-settings"
+    )
 }
 
 /// Digits and nothing else.
