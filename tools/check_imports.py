@@ -73,7 +73,7 @@ LAYERS = [
     ["cli", "__main__"],
     ["testing"],
     ["agent"],
-    ["monitor"],
+    ["monitor", "shipping"],
     ["supervisor", "worker", "admin"],
     ["control", "stores", "acme"],
     # which knows the built-in plugins by their names
@@ -90,7 +90,7 @@ LAYERS = [
     ["phases", "log", "_core", "pgwatch"],
 ]
 # These talk to each other by messages only.
-PROCESSES = {"supervisor", "worker", "agent", "admin", "monitor"}
+PROCESSES = {"supervisor", "worker", "agent", "admin", "monitor", "shipping"}
 # But the agent loads a file and runs the engine as a worker does, and serves the Admin API.
 AGENT_MAY = {
     "headgate.admin.app",
@@ -99,8 +99,8 @@ AGENT_MAY = {
     "headgate.worker.privileges",
     "headgate.worker.source",
 }
-# And the monitor gives up root as they do.
-MONITOR_MAY = {"headgate.worker.privileges"}
+# And the monitor and the shipper give up root as they do.
+SIDE_MAY = {"headgate.worker.privileges"}
 # Files that need each other in a circle: at most so many, and of one folder.
 MOST_IN_A_RING = 4
 # The stores know the configuration only, and the library that PostgreSQL's is built on.
@@ -292,7 +292,7 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
             yield f"{where}: a plugin uses the public API only, not `{name}`"
     elif room == "stores" and target not in {*STORES_MAY, "stores", ""}:
         yield f"{where}: a store knows `headgate.config` only, not `{name}`"
-    elif (room == "agent" and name in AGENT_MAY) or (room == "monitor" and name in MONITOR_MAY):
+    elif (room == "agent" and name in AGENT_MAY) or (room in ("monitor", "shipping") and name in SIDE_MAY):
         return
     elif target in NOBODY_IMPORTS and room != target and room != "__main__":
         yield f"{where}: nothing imports `{name}`"

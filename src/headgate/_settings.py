@@ -16,6 +16,7 @@ from .config.hooks import OnError
 from .config.http2 import Http2Options
 from .config.http3 import Http3Options
 from .config.limits import LimitsOptions, TimeoutsOptions
+from .config.log_targets import LogTargetOptions
 from .config.model import GatewayConfig
 from .config.path import PathOptions
 from .config.resolvers import Resolver, add_resolver
@@ -125,6 +126,14 @@ class GatewaySettings:
         """Enables the access log, as `json`, `combined`, or in your own format."""
         given = {"format": format, "to": to, "flush": flush, "buffer_bytes": buffer_bytes}
         self._set("access_log", said({**given, "mask_query": mask_query}))
+
+    def log_target(self, to: str, **options: Unpack[LogTargetOptions]) -> None:
+        """Sends each line of the access log, as JSON, to a target as well, such as `"loki:http://loki:3100"`."""
+        target = {"to": to, **options}
+        GatewayConfig.parse({"log_targets": [target]}, locate=lambda _: caller())
+        before = self._parts.settings.get("log_targets", [])
+        self._parts.places["log_targets", len(before)] = caller()
+        self._parts.settings["log_targets"] = [*before, target]
 
     def error_log(
         self, *, level: str | None = None, format: str | None = None, to: str | None = None

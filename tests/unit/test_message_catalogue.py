@@ -85,6 +85,12 @@ WRONG = {
     "index": ("routes: [{path: '/*', files: {root: ., index: a/b}}]\n", 2, "is not a valid index file name"),
     "log field": ("access_log: '{clnt}'\n" + ROUTE, 2, "no field `clnt`"),
     "log destination": ("access_log: {to: nowhere}\n" + ROUTE, 2, "is not a valid log destination"),
+    "log target": ("log_targets: nowhere\n" + ROUTE, 2, "is not a valid log target"),
+    "log target below": (
+        "log_targets:\n  - to: tcp://a:1\n    queue: 0\n" + ROUTE,
+        4,
+        "queue` must be at least 1",
+    ),
     "identity": ("forwarding: {identity_fields: [host]}\n" + ROUTE, 2, "`host` cannot be removed"),
     "identity of the framing": (
         "forwarding: {identity_fields: [Content_Length]}\n" + ROUTE,

@@ -17,6 +17,7 @@ from .http2 import Http2Config
 from .http3 import Http3Config
 from .limits import LimitsConfig, TimeoutsConfig
 from .listeners import ListenerConfig, Networks, TcpListenerConfig, TlsRouteConfig, UdpListenerConfig
+from .log_targets import LogTargetConfig
 from .logs import AccessLogConfig, ErrorLogConfig
 from .metrics import MetricsConfig
 from .path import PathConfig
@@ -129,6 +130,10 @@ class GatewayConfig(Settings):
     )
     access_log: AccessLogConfig | None = Field(
         default=None, description="One line per request; null: no access log."
+    )
+    log_targets: Annotated[tuple[LogTargetConfig, ...], OneOrMany()] = Field(
+        default=(),
+        description="Where each line of the access log is sent over the network, in batches, as JSON.",
     )
     metrics: MetricsConfig | None = Field(
         default=None,

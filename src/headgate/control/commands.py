@@ -170,6 +170,8 @@ class Status(Message):
     """The process id of the agent, if one runs."""
     monitor: int | None = None
     """The process id of the monitor, if one runs."""
+    shipper: int | None = None
+    """The process id of the shipper, if one runs."""
 
 
 class HookTimesReply(Message):

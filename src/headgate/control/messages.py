@@ -115,6 +115,8 @@ class Prepared(Message):
     """Seconds after which a worker that does not respond is killed; None: never."""
     metrics: list[str] = []
     """Where metrics are served: addresses as they were written."""
+    ships_logs: bool = False
+    """Whether each request is to be written for the shipper."""
 
 
 class BoundListener(Record):
@@ -131,10 +133,10 @@ class Listen(Message):
 
 
 class Ready(Message):
-    """The worker accepts connections. What the monitor is to watch comes along in a memfd, if there is something."""
+    """The worker accepts connections. What the processes beside it are to do comes along, a memfd for each plan."""
 
-    watched: str = ""
-    """Its digest."""
+    plans: dict[str, str] = {}
+    """The digests of the plans by the process that they are for (`monitor`, `shipper`), in the order of the memfds."""
 
 
 class Failed(Message):
@@ -153,6 +155,8 @@ class Change(Record):
     log_format: str
     log_level: str
     log_to: str = "stderr"
+    ships_logs: bool = False
+    """As in `Prepared`."""
 
 
 class Offer(Message):
@@ -200,9 +204,9 @@ class Commit(Message):
 
 
 class Applied(Message):
-    """The new configuration is in force. What the monitor is to watch comes along as with `Ready`."""
+    """The new configuration is in force. Plans come along as with `Ready`."""
 
-    watched: str = ""
+    plans: dict[str, str] = {}
 
 
 class Discard(Message):

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 LONGEST_HEAD_BYTES, LONGEST_LINE_BYTES = 1 << 16, 1 << 20
@@ -27,6 +27,8 @@ class Reply:
 
     status: int
     body: bytes
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """By their names in small letters."""
 
 
 class _Connection:
@@ -143,7 +145,7 @@ class HttpClient:
             self._kept = to
         else:
             to.close()
-        return Reply(status, b"".join(pieces))
+        return Reply(status, b"".join(pieces), told)
 
     async def lines(
         self, base: str, path: str, body: bytes, fields: Mapping[str, str]

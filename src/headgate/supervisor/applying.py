@@ -89,6 +89,7 @@ class Changing:
         self._is_code = False
         self._drain_s = 0.0
         self._kill_s: float | None = None
+        self._ships_logs = False
         self._prepares: Awaited | None = Awaited(self._workers, self._decide)
         self._applies: Awaited | None = None
         self._timer = state.reactor.call_later(PREPARE_LIMIT_S, self._too_late)
@@ -98,6 +99,7 @@ class Changing:
     ) -> None:
         """Asks every worker; the descriptor is closed."""
         self._drain_s, self._kill_s = change.drain_s, change.kill_s
+        self._ships_logs = change.ships_logs
         for worker in self._workers:
             worker.send(Prepare(change=change, label=label, base=base), [descriptor])
         os.close(descriptor)
@@ -166,6 +168,8 @@ class Changing:
         for worker in self._workers:
             worker.drain_s, worker.kill_s = self._drain_s, self._kill_s
             listeners, descriptors = state.listeners.lend(added, worker.slot, state.count or 1)
+            if self._ships_logs:
+                state.log_pipe.lend(worker)  # before its first request with the new configuration
             worker.send(Commit(added=listeners, removed=removed), descriptors)
         current.listeners = self._listeners
         if not self._workers:

@@ -213,6 +213,7 @@ class Commands:
             servers=state.zone.server_states(),
             agent=state.agent,
             monitor=state.monitor,
+            shipper=state.shipper,
         )
 
 

@@ -264,6 +264,8 @@ class Generations:
                 state.metrics.serve(generation.metrics, state.listeners)
             for one in [worker] if alone else generation.workers.values():
                 listeners, descriptors = state.listeners.lend(generation.listeners, one.slot, state.count)
+                if one.ships_logs:
+                    state.log_pipe.lend(one)  # before its first request
                 one.send(messages.Listen(listeners=listeners), descriptors)
         except BindError as error:
             worker.error = str(error)

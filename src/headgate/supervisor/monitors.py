@@ -12,7 +12,7 @@ import os
 from headgate.control import monitor_messages as messages
 from headgate.supervisor.side_process import SideProcess
 from headgate.supervisor.state import State
-from headgate.supervisor.workers import Watched
+from headgate.supervisor.workers import Plan
 
 MODULE = "headgate.monitor"
 FORGOTTEN_AFTER_EXITS = 5
@@ -28,8 +28,8 @@ class Monitors:
         self._state = state
         self._monitor: SideProcess | None = None
         self._all: list[SideProcess] = []
-        self._wanted: Watched | None = None
-        self._former: Watched | None = None
+        self._wanted: Plan | None = None
+        self._former: Plan | None = None
         """What was watched last, before nothing was."""
         self._is_stopping = False
 
@@ -43,7 +43,7 @@ class Monitors:
         current = self._state.current
         if self._is_stopping or current is None:
             return
-        wanted = current.watched
+        wanted = current.plans.get("monitor")
         if wanted is None:
             if self._wanted:
                 self._former, self._wanted = self._wanted, None

@@ -18,12 +18,21 @@ log = logging.getLogger("headgate.supervisor")
 
 
 class SideProcess:
-    """One process, and the means to talk to it and to end it; `exits` is how often those before it have in a row."""
+    """One process, and the means to talk to it and to end it; `exits` is how often those before it have in a row;
+    it starts with the signals in `blocked` held back."""
 
-    def __init__(self, reactor: Reactor, module: str, kinds: MessageKinds, exits: int) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        module: str,
+        kinds: MessageKinds,
+        exits: int,
+        *,
+        blocked: tuple[signal.Signals, ...] = (),
+    ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = spawn(module, [], theirs, ours)
+            self._process = spawn(module, [], theirs, ours, blocked=blocked)
         ours.setblocking(False)
         self._channel = Channel(ours, kinds)
         self._reactor, self._name = reactor, module.rpartition(".")[2]

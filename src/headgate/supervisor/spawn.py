@@ -36,11 +36,18 @@ class Process:
         return os.waitstatus_to_exitcode(status)
 
 
-def spawn(module: str, arguments: list[str], theirs: socket.socket, ours: socket.socket) -> Process:
+def spawn(
+    module: str,
+    arguments: list[str],
+    theirs: socket.socket,
+    ours: socket.socket,
+    *,
+    blocked: tuple[signal.Signals, ...] = (),
+) -> Process:
     """Starts a module of ours with `theirs` as descriptor 3.
 
     SIGINT is blocked in it until it has a handler: the terminal sends Ctrl-C to every process of the group,
-    and what that means is decided by the supervisor alone.
+    and what that means is decided by the supervisor alone. Signals in `blocked` wait for it to unblock them.
     """
     # -P: a `json.py` that happens to lie in the working directory must not shadow the library's.
     command = [sys.executable, "-P", "-m", module, *arguments]
@@ -49,7 +56,7 @@ def spawn(module: str, arguments: list[str], theirs: socket.socket, ours: socket
         command,
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), CHANNEL_DESCRIPTOR)],
-        setsigmask=[signal.SIGINT],
+        setsigmask=[signal.SIGINT, *blocked],
         setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
     )
     return Process(pid, ours)

@@ -12,6 +12,7 @@ from headgate.supervisor.dictionaries import Dictionaries
 from headgate.supervisor.inspections import Inspections
 from headgate.supervisor.listeners import Listeners
 from headgate.supervisor.log_followers import LogFollowers
+from headgate.supervisor.log_pipe import LogPipe
 from headgate.supervisor.metrics import NodeMetrics
 from headgate.supervisor.resources import Held
 from headgate.supervisor.settings import SHARED, RunSettings
@@ -49,6 +50,7 @@ class State:
         self.started = time.time()
         self.inspections = Inspections(self.reactor, lambda: list(self.workers.values()))
         self.log_followers = LogFollowers(lambda: list(self.workers.values()))
+        self.log_pipe = LogPipe()
         self.predecessor = Predecessor.from_environment()
         inherited = self.predecessor.ticket_keys if self.predecessor else None
         self.ticket_keys = TicketKeys(self.reactor, self._send_ticket_keys, inherited)
@@ -60,8 +62,10 @@ class State:
         """The process id of the agent that works."""
         self.monitor: int | None = None
         """The process id of the monitor that works."""
+        self.shipper: int | None = None
+        """The process id of the shipper that works."""
         self.agent_left: Callable[[], None] = lambda: None
-        """Called when an agent or a monitor has ended."""
+        """Called when an agent, a monitor or a shipper has ended."""
 
     def tell_server_state(self, upstream: str, server: str, state: str, reason: str = "") -> None:
         """Has one worker run the hooks of servers' states: the first that serves, and is not blocked."""

@@ -26,6 +26,7 @@ from headgate.supervisor.proposals import Proposals
 from headgate.supervisor.proposing import Proposing
 from headgate.supervisor.secret_files import SecretFileWatch
 from headgate.supervisor.settings import RunSettings
+from headgate.supervisor.shippers import Shippers
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Generation, WorkerProcess
 from headgate.supervisor.zygotes import Zygote
@@ -56,6 +57,7 @@ class Supervisor:
             self._state, self._proposals, self._commands.tell_status, partial(self._secrets.told, "agent")
         )
         self._monitors = Monitors(self._state)
+        self._shippers = Shippers(self._state)
         self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None
@@ -115,15 +117,15 @@ class Supervisor:
                 self._secrets.told("workers", message)
             case messages.Prepared():
                 generations.prepared(worker, generation, message, descriptors[0] if descriptors else None)
-            case messages.Ready(watched=digest):
-                generation.watches(digest, descriptors)
+            case messages.Ready(plans=digests):
+                generation.intends(digests, descriptors)
                 generations.ready(worker, generation)
             case messages.Offer():
                 generations.offered(worker, generation, message, *descriptors)
             case messages.ChangePrepared():
                 generations.applying.prepared(worker, message)
-            case messages.Applied(watched=digest):
-                generation.watches(digest, descriptors)
+            case messages.Applied(plans=digests):
+                generation.intends(digests, descriptors)
                 generations.applying.applied(worker)
             case messages.Pong():
                 self._heartbeats.responded(worker)
@@ -177,6 +179,7 @@ class Supervisor:
     def _settled(self, is_reloaded: bool) -> None:
         self._agents.settled(is_reloaded=is_reloaded)
         self._monitors.settled()
+        self._shippers.settled()
         self._commands.reload_if_asked_meanwhile()
         self._proposals.settled()
 
@@ -196,7 +199,10 @@ class Supervisor:
         if not state.workers or self._state.stopping:
             self._agents.stop()
             self._monitors.stop()
-        if state.workers or not (self._agents.are_gone and self._monitors.are_gone):
+        if not state.workers:
+            self._shippers.stop()
+        sides = (self._agents, self._monitors, self._shippers)
+        if state.workers or not all(one.are_gone for one in sides):
             return
         self._has_ended = True
         self._close_endpoint()

@@ -20,14 +20,14 @@ from headgate.supervisor.zygotes import ForkedWorker, Zygote
 KILL_AFTER_S = 5.0
 
 
-class Watched:
-    """What a configuration has the monitor watch, in memory; `digest` tells it from others."""
+class Plan:
+    """What a configuration has a process beside the workers do, in memory; `digest` tells it from others."""
 
     def __init__(self, digest: str, descriptor: int) -> None:
         self.digest, self.descriptor = digest, descriptor
 
     def servers(self) -> list[tuple[str, str]]:
-        """The upstreams and addresses of the servers that are checked."""
+        """The upstreams and addresses of the servers that a monitor's plan has checked."""
         plan = memory.read(os.dup(self.descriptor))
         return [(check["upstream"], server) for check in plan["checks"] for server in check["servers"]]
 
@@ -63,6 +63,10 @@ class WorkerProcess:
         self.places: dict[str, str] = {}
         self.metrics: list[str] = []
         """Where it wants metrics to be served."""
+        self.ships_logs = False
+        """Whether it wants each request written for the shipper."""
+        self.log_pipe: int | None = None
+        """The number of the pipe that it writes them into."""
         self.tls_module = ("", False)
         """Name of the cryptographic module, and whether it is the FIPS one."""
         self.wanted_workers: int | None = None
@@ -127,6 +131,7 @@ class WorkerProcess:
         self.state = WorkerState.PREPARED
         self.listeners, self.modes, self.places = message.listeners, message.modes, message.places
         self.metrics = message.metrics
+        self.ships_logs = message.ships_logs
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
         self.drain_s, self.kill_s = message.drain_s, message.kill_s
@@ -213,18 +218,18 @@ class Generation:
         """What its workers have asked for resources with; none where the file wants no agent."""
         self.resources: Held | None = None
         """What its workers load, where that is not in force yet."""
-        self.watched: Watched | None = None
-        """What the monitor watches while it is in force."""
+        self.plans: dict[str, Plan] = {}
+        """What the `monitor` and the `shipper` do while it is in force."""
         self.waiting: list[Respond] = []
         """Whom to reply to when it serves or has failed."""
 
-    def watches(self, digest: str, descriptors: list[int]) -> None:
-        """A worker says what is to be watched; an empty digest: nothing."""
-        if self.watched and self.watched.digest == digest:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        else:
-            self.watched = Watched(digest, *descriptors) if digest else None
+    def intends(self, digests: dict[str, str], descriptors: list[int]) -> None:
+        """A worker says what processes beside it are to do; nothing for those that it does not name."""
+        given = {name: Plan(digests[name], one) for name, one in zip(digests, descriptors, strict=True)}
+        self.plans = {
+            name: known if (known := self.plans.get(name)) and known.digest == plan.digest else plan
+            for name, plan in given.items()
+        }
 
     @property
     def addresses(self) -> list[str]:

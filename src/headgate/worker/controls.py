@@ -43,8 +43,8 @@ class Coming(NamedTuple):
     asked: messages.Prepare
     snapshot: str | None
     """None for a difference."""
-    watched: dict[str, Any] | None
-    """For the monitor."""
+    plans: dict[str, Any]
+    """As in `Loaded`."""
 
 
 class Controls:
@@ -80,6 +80,7 @@ class Controls:
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
                 kill_s=loaded.kill_s,
+                ships_logs=loaded.ships_logs,
                 tls_module=tls_module,
                 is_fips=is_fips,
             ),
@@ -91,7 +92,7 @@ class Controls:
     def listen(self, message: messages.Listen, descriptors: list[int]) -> None:
         """Accepts from the sockets that came with `Listen`, and says so."""
         self._accept(message.listeners, descriptors)
-        self._say_with_watched(messages.Ready)
+        self._say_with_plans(messages.Ready)
 
     def _accept(self, listeners: list[messages.BoundListener], descriptors: list[int]) -> None:
         for listener, descriptor in zip(listeners, descriptors, strict=True):
@@ -149,7 +150,7 @@ class Controls:
 
     def prepared(self, asked: messages.Prepare, refused: "CannotApply | None", told: Told) -> None:
         """Says whether a change is ready to be applied."""
-        self._coming = None if refused else Coming(asked, told.get("snapshot"), told.get("watched"))
+        self._coming = None if refused else Coming(asked, told.get("snapshot"), told.get("plans", {}))
         if refused:
             logger.log(
                 logging.DEBUG if refused.needs_workers else logging.ERROR,
@@ -171,11 +172,11 @@ class Controls:
         """Applies what was prepared, between two requests; `swap` does it, and gives what else is new."""
         if self._coming is None:
             return
-        (asked, snapshot, watched), self._coming = self._coming, None
+        (asked, snapshot, plans), self._coming = self._coming, None
         self._label = asked.label
         if snapshot is None:
             self._core.commit()
-            self._say_with_watched(messages.Applied)
+            self._say_with_plans(messages.Applied)
             return
         change = asked.change
         for address in message.removed:
@@ -186,7 +187,7 @@ class Controls:
             self._core.commit()
             new = {}
         self._accept(message.added, descriptors)
-        self.loaded = self.loaded._replace(snapshot=snapshot, watched=watched, **new, **change.plain())
+        self.loaded = self.loaded._replace(snapshot=snapshot, plans=plans, **new, **change.plain())
         start = self._start
         try:
             log.configure(
@@ -194,22 +195,24 @@ class Controls:
             )
         except OSError as error:
             logger.error("cannot open the error log; still using the old one: %s", error)
-        self._say_with_watched(messages.Applied)
+        self._say_with_plans(messages.Applied)
 
-    def _say_with_watched(self, kind: type[messages.Ready] | type[messages.Applied]) -> None:
-        """Sends it with what the monitor is to watch."""
-        watched = self.loaded.watched
-        if watched is None:
+    def _say_with_plans(self, kind: type[messages.Ready] | type[messages.Applied]) -> None:
+        """Sends it with what the processes beside the workers are to do."""
+        plans = self.loaded.plans
+        if not plans:
             return self._channel.send(kind())
         import hashlib
         import json
 
-        text = json.dumps(watched, sort_keys=True)
-        descriptor = memory.written("watched", watched)
+        texts = {name: json.dumps(plan, sort_keys=True).encode() for name, plan in plans.items()}
+        descriptors = [memory.holding(f"plan-{name}", text) for name, text in texts.items()]
         try:
-            self._channel.send(kind(watched=hashlib.sha256(text.encode()).hexdigest()), [descriptor])
+            digests = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+            self._channel.send(kind(plans=digests), descriptors)
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
         return None
 
     def _prepare(self, told: Told) -> "CannotApply | None":

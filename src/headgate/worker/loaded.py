@@ -58,8 +58,10 @@ class Loaded(NamedTuple):
     """Where metrics are served."""
     log_to: str = "stderr"
     """Where the error log goes; a file by its whole path."""
-    watched: dict[str, Any] | None = None
-    """What the monitor of the node is to watch; None for nothing."""
+    ships_logs: bool = False
+    """Whether each request is to be written for the shipper."""
+    plans: dict[str, Any] = {}
+    """What the `monitor` of the node is to watch, and the `shipper` to send, if they are to do something."""
 
     @property
     def told(self) -> dict[str, Any]:
@@ -67,7 +69,7 @@ class Loaded(NamedTuple):
         return {
             "snapshot": self.snapshot,
             "watchdog_s": self.watchdog_s,
-            "watched": self.watched,
+            "plans": self.plans,
             **self.described,
         }
 
@@ -80,6 +82,7 @@ class Loaded(NamedTuple):
             log_format=self.log_format,
             log_level=self.log_level,
             log_to=self.log_to,
+            ships_logs=self.ships_logs,
         )
 
 
@@ -111,19 +114,19 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         places=_places(gateway),
         metrics=[config.metrics.listen] if config.metrics and config.metrics.listen else [],
         refused=made.refused,
-        watched=_watched(config, gateway._parts.folder),
+        ships_logs=bool(config.log_targets),
+        plans=_plans(config, gateway._parts.folder),
     )
 
 
-def _watched(config: "GatewayConfig", folder: "Path") -> dict[str, Any] | None:
-    """What the monitor is to watch, and where it logs."""
+def _plans(config: "GatewayConfig", folder: "Path") -> dict[str, Any]:
+    """What the processes beside the workers are to do, and where they log."""
+    from headgate.config.log_targets import shipping_plan
     from headgate.config.monitored import monitor_plan
 
-    plan = monitor_plan(config, folder)
-    return plan and {
-        **plan,
-        "log": {**config.error_log.model_dump(), "to": log_place(config.error_log.to, folder)},
-    }
+    log = {**config.error_log.model_dump(), "to": log_place(config.error_log.to, folder)}
+    plans = {"monitor": monitor_plan(config, folder), "shipper": shipping_plan(config, folder)}
+    return {name: {**plan, "log": log} for name, plan in plans.items() if plan}
 
 
 def _modes(config: "GatewayConfig") -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""The shipper: the process of a node that sends the access log to its targets."""
