@@ -28,6 +28,7 @@ class Cors(Plugin):
 
     A preflight (OPTIONS with `Origin` and `Access-Control-Request-Method`) always gets its response here; other OPTIONS
     requests are forwarded. Error responses of the gateway carry the fields too. CORS fields of the server are replaced.
+    Of two uses on a request the first by order decides alone: give that of a route a lower `order`.
     """
 
     order = -300  # a preflight has no credentials: it comes before every plugin that asks for them

@@ -19,7 +19,7 @@ class KeyAuth(Plugin):
 
     The key is compared in a time that does not depend on it, and is taken out of what goes to the server. The server
     gets the consumer's name in a field that clients can never set. Responds with 401 to a key that is missing, unknown,
-    or given twice.
+    or given twice. A second use on a request sees the key as it came, and its consumer counts.
     """
 
     class Config(BaseModel):
@@ -66,6 +66,8 @@ class KeyAuth(Plugin):
         self._denied = context.counter("denied")
         self._consumers: dict[bytes, str] = {}
         self._configured = context.consumers
+        config = self.config
+        self._place = f"key in {config.header} {config.scheme} {config.query} {config.cookie}".lower()
         context.remove_from_clients(self.config.consumer_header)
         if self.config.query:
             context.mask_query(self.config.query)
@@ -75,7 +77,8 @@ class KeyAuth(Plugin):
 
     def request(self, request: Request) -> Response | None:
         """Decides."""
-        given = self._credentials(request)
+        state = vars(request.state)
+        given = self._credentials(request) or state.get(self._place, ())
         if not given and self.config.anonymous is not None:
             self._let_in(request, self.config.anonymous)
             return None
@@ -86,6 +89,7 @@ class KeyAuth(Plugin):
             self._log.info("refused", extra={"reason": reason, "request_id": request.id})
             challenge = f'Key realm="{self.config.realm}"'
             return Response(401, "a key is missing or unknown\n", headers=[("www-authenticate", challenge)])
+        state[self._place] = given  # another use may ask for it
         self._strip(request)
         self._let_in(request, consumer)
         return None

@@ -18,6 +18,7 @@ class RequestId(Plugin):
 
     An id that a client sends is replaced, unless `accept` is on and it has 8 to 128 plain characters: then it stays.
     The gateway's own logs have `request.id`; other plugins find this one in `request.state.request_id`.
+    Used twice, each field has an id of its own; of two uses for one field the second keeps what the first made.
     """
 
     order = -900
@@ -38,18 +39,25 @@ class RequestId(Plugin):
     def setup(self, context: PluginContext) -> None:
         """Seeds chance, in each worker anew."""
         self._random = random.Random()
+        self._key = f"{self.config.header.lower()} id"
 
     def request(self, request: Request) -> None:
         """Sets the field."""
+        state = vars(request.state)
+        former, is_ours = state.get(self._key, (None, False))
+        if is_ours:
+            return
         given = request.headers.get(self.config.header) if self.config.accept else None
         id = given if given is not None and GOOD.fullmatch(given) else self._made()
         if id is not given:
             request.headers[self.config.header] = id
-        vars(request.state)["request_id"] = id
+        if state.get("request_id") == former:
+            state["request_id"] = id
+        state[self._key] = (id, id is not given)
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Tells the client."""
-        id = vars(request.state).get("request_id")
+        id, _ = vars(request.state).get(self._key, (None, False))
         if self.config.response and id is not None:
             response.headers[self.config.header] = id
 

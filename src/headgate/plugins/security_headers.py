@@ -30,6 +30,7 @@ class SecurityHeaders(Plugin):
 
     What the server sends is replaced. In `content_security_policy` `{nonce}` is a new random text for each request,
     which the server gets in `nonce_header` to put it into its page; such a page is not stored by caches.
+    Of two uses on a request the later one, that of the route, has the last word on each field.
     """
 
     order = -600
@@ -114,14 +115,21 @@ class SecurityHeaders(Plugin):
         for name in self.config.remove:
             if name in fields:
                 del fields[name]
-        for name, value in self._fields:
-            fields[name] = value
+        # hooks of responses run in reverse: what is set already is said by a use that is closer to the server
+        done = vars(request.state).setdefault("security headers", {})
+        for name, value in self._fields_of(request):
+            if done.setdefault(name, self) is self:
+                fields[name] = value
+
+    def _fields_of(self, request: Request) -> list[tuple[str, str]]:
+        more = []
         if self._hsts is not None and request.scheme == "https":
-            fields["strict-transport-security"] = self._hsts
+            more.append(("strict-transport-security", self._hsts))
         nonce = getattr(request.state, self._key, None) if self._has_nonce else None
         if nonce is not None and self._policy is not None:
-            fields[self._policy_name] = self._policy.replace(NONCE, nonce)
-            fields["cache-control"] = "no-store"
+            more.append((self._policy_name, self._policy.replace(NONCE, nonce)))
+            more.append(("cache-control", "no-store"))
+        return [*self._fields, *more] if more else self._fields
 
 
 def _hsts(hsts: Hsts) -> str:

@@ -19,7 +19,8 @@ class SignedUrls(Plugin):
 
     Signed is `METHOD`, a line feed, the path as it is sent, `?` and the query without the signature, which comes last:
     `/file.zip?expires=1790000000&signature=HEX` (HMAC-SHA-256). Of several `keys` each is good, so that they can be
-    changed. Both parameters are removed before the request is forwarded. HEAD is signed as GET.
+    changed. Both parameters are removed before the request is forwarded. HEAD is signed as GET. A second use on a
+    request checks the same signature, or, if its parameters have other names, one that was made before the first's.
     """
 
     order = -40
@@ -50,10 +51,14 @@ class SignedUrls(Plugin):
         """Prepares the keys."""
         self._keys = [key.get_secret_value().encode() for key in self.config.keys]
         self._denied = context.counter("denied")
+        self._key = f"signed by {self.config.expires} {self.config.signature}"
 
     def request(self, request: Request) -> Response | None:
         """Checks the signature, then the time."""
-        signed, _, given = request.target.rpartition(f"&{self.config.signature}=")
+        separator = f"&{self.config.signature}="
+        target, state = request.target, vars(request.state)
+        is_first = separator in target
+        signed, _, given = (target if is_first else state.get(self._key, "")).rpartition(separator)
         query = signed.partition("?")[2]
         end = self._end(query)
         method = "GET" if request.method == "HEAD" else request.method
@@ -67,6 +72,9 @@ class SignedUrls(Plugin):
         left = end - time.time()
         if left < 0 or (self.config.longest is not None and left > self.config.longest):
             return self._refusal("the URL does not hold any more")
+        if not is_first:
+            return None
+        state[self._key] = target
         kept = "&".join(part for part in query.split("&") if part.partition("=")[0] != self.config.expires)
         request.target = request.path + (f"?{kept}" if kept else "")
         return None

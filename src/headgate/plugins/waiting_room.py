@@ -67,7 +67,10 @@ class WaitingRoom(Plugin):
         stay: float = Field(default=300, ge=1, description="How long a seat is kept unused, in seconds.")
         patience: float = Field(default=30, ge=2, description="How long a place is kept unasked, in seconds.")
         refresh: int = Field(default=5, ge=1, description="After how many seconds the page asks again.")
-        cookie: str = Field(default="ticket", description="The cookie that holds the ticket.")
+        cookie: str | None = Field(
+            default=None,
+            description="The cookie that holds the ticket; null is `ticket`, for each further room another.",
+        )
         page: str = Field(default=PAGE, description="The page; `{position}` is the number in the queue.")
         status: int = Field(default=503, ge=200, le=599, description="The status of the page.")
         memory: str = Field(default="16m", description="The size of the table of visitors.")
@@ -84,6 +87,9 @@ class WaitingRoom(Plugin):
         self._ticket = f"{context.name} ticket"
         config = self.config
         self._key = config.secret.get_secret_value().encode()
+        shown = re.sub(r"[^A-Za-z0-9_.-]", "-", context.name)
+        self._cookie_name = config.cookie or ("ticket" if shown == "waiting-room" else f"ticket-{shown}")
+        self._signed_as = f"{context.name}\0".encode()
         self._room = context.shared("room", config.memory)
         self._waited = context.counter("waited")
         if config.redis:
@@ -158,16 +164,16 @@ class WaitingRoom(Plugin):
 
     def _number(self, request: Request) -> int:
         """The number of a ticket that is genuine; 0 without one."""
-        given = TICKET.fullmatch(request.cookies.get(self.config.cookie, ""))
+        given = TICKET.fullmatch(request.cookies.get(self._cookie_name, ""))
         if given is None or not hmac.compare_digest(given[2], self._mac(int(given[1]))):
             return 0
         return int(given[1])
 
     def _mac(self, number: int) -> str:
-        return hmac.new(self._key, b"%d" % number, hashlib.sha256).hexdigest()
+        return hmac.new(self._key, self._signed_as + b"%d" % number, hashlib.sha256).hexdigest()
 
     def _cookie(self, number: int) -> str:
-        return f"{self.config.cookie}={number}-{self._mac(number)}; Path=/; HttpOnly; SameSite=Lax"
+        return f"{self._cookie_name}={number}-{self._mac(number)}; Path=/; HttpOnly; SameSite=Lax"
 
     def _let_in(self, request: Request, number: int) -> Response | None:
         vars(request.state)[self._ticket] = self._cookie(number)

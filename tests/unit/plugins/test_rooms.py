@@ -28,7 +28,7 @@ class Visitor:
         self.ticket = ""
 
     def ask(self) -> TestResponse:
-        response = self._gateway.get("/", {"cookie": f"a=b; ticket={self.ticket}"})
+        response = self._gateway.get("/", {"cookie": f"a=b; ticket-room={self.ticket}"})
         given = response.headers.get_all("set-cookie")
         self.ticket = given[-1].partition("=")[2].partition(";")[0] if given else self.ticket
         return response
