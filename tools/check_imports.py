@@ -75,7 +75,7 @@ LAYERS = [
     ["agent"],
     ["monitor", "shipping"],
     ["supervisor", "worker", "admin"],
-    ["control", "stores", "acme"],
+    ["control", "stores", "acme", "discovery"],
     # which knows the built-in plugins by their names
     ["compile", "plugins"],
     ["gateway", "_settings", "_plugin_uses"],

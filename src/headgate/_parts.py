@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ._caller import caller
 from ._decorators import RegisteredHook
+from .config.discovered import Sets
 from .config.errors import ConfigError, Locate, Where
 from .config.errors import Path as ConfigPath
 from .config.hooks import HooksConfig
@@ -45,6 +46,8 @@ class Parts:
     tls_routes: list[TlsRouteConfig] = field(default_factory=list)
     identity_fields: set[str] = field(default_factory=set)
     """Header fields that clients may never send, in lower case with `-`."""
+    found: Sets = field(default_factory=dict)
+    """Servers that are known by a name, as they were found."""
     secret_query: set[str] = field(default_factory=set)
     """Query parameters from which plugins take secrets."""
     settings: dict[str, Any] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from .config.limits import LimitsOptions, TimeoutsOptions
 from .config.log_targets import LogTargetOptions
 from .config.model import GatewayConfig
 from .config.path import PathOptions
+from .config.resolver import ResolverOptions
 from .config.resolvers import Resolver, add_resolver
 from .config.tracing import TracingOptions
 from .config.websocket import WebSocketOptions
@@ -57,6 +58,10 @@ class GatewaySettings:
     def path(self, **rules: Unpack[PathOptions]) -> None:
         """Sets how paths are normalized, such as `encoded_slashes="refuse"`."""
         self._set("path", rules)
+
+    def resolver(self, **settings: Unpack[ResolverOptions]) -> None:
+        """Sets how names of servers are looked up in DNS, such as `servers=["10.0.0.53"], max_ttl="30s"`."""
+        self._set("resolver", settings)
 
     def http2(self, **settings: Unpack[Http2Options]) -> None:
         """Configures HTTP/2 with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""

@@ -14,6 +14,7 @@ class ServerStateChange:
     server: str
     """The server's address as configured, without `https://`."""
     state: str
-    """`up` or `down` by health checks; `ready`, `drain` or `maintenance` by command."""
+    """`up` or `down` by health checks; `ready`, `drain` or `maintenance` by command; `added` or `removed` where it was
+    found by name."""
     reason: str
     """Why a check has failed; empty otherwise."""

@@ -21,5 +21,5 @@ async def order_certificates(follower: Follower, folder: str | None) -> None:
 
     config = follower.in_force.merged.gateway.config.acme or AcmeConfig()
     manager = CertificateManager(config, Path(folder), names)
-    follower.applied = manager.wake
+    follower.on_applied.append(manager.wake)
     await manager.run()

@@ -19,6 +19,7 @@ from headgate.compile.resources import Known, Merged, Parsed
 from headgate.compile.route_differences import NeedsWhole, RouteDifferences
 from headgate.compile.sources import Sources, now_ns
 from headgate.config.admin import AdminConfig
+from headgate.config.discovered import Sets
 from headgate.config.errors import ConfigError, Where
 from headgate.config.model import GatewayConfig
 from headgate.config.resources import KINDS, parsed
@@ -53,6 +54,8 @@ class Built:
     loaded: Loaded
     """What workers take, of this or of the whole that differences were made to."""
     routes: RouteDifferences
+    config: GatewayConfig
+    """All of it, without what differences changed."""
     left_out: list[str]
     """What the file has itself, as `routes/NAME`."""
     awaiting: dict[str, str]
@@ -82,6 +85,8 @@ class Base:
         self.gateway = load(file)
         self._sources = Sources(begun_ns, (file,) if file.suffix == ".py" else ())
         self._known: Parsed = {}
+        self.found: Sets = {}
+        """Servers that are known by a name."""
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look at it
 
@@ -94,7 +99,7 @@ class Base:
     def merged(self, documents: dict[str, dict[str, Document]]) -> Merged:
         """The file with documents by kind and name; raises `ConfigError`."""
         known = {key: value for key, value in self._known.items() if key[1] in documents.get(key[0], {})}
-        merged = Merged(self.gateway, documents, known)
+        merged = Merged(self.gateway, documents, known, self.found)
         self._known = known
         return merged
 
@@ -109,6 +114,7 @@ class Base:
             snapshot,
             loaded,
             routes,
+            made.config,
             merged.left_out,
             merged.awaiting,
             lambda: merged,
@@ -146,6 +152,7 @@ class Base:
             snapshot,
             before.loaded,
             before.routes,
+            before.config,
             before.left_out,
             before.awaiting,
             lambda: self.merged(by_kind(snapshot)),

@@ -16,8 +16,9 @@ from typing import Any
 
 from headgate.agent.configuration import Base, Built
 from headgate.agent.link import Link, ProposalRefused
-from headgate.agent.state import StateFolder, plain
+from headgate.agent.state import Keeping, lent
 from headgate.agent.tail import Recent, Tail
+from headgate.config.discovered import Sets
 from headgate.config.errors import ConfigError
 from headgate.control.commands import Status
 from headgate.stores import (
@@ -62,7 +63,7 @@ class NotApplied:
 class Follower:
     """The one who knows what is in the store, what is in force, and how to get from one to the other."""
 
-    def __init__(self, base: Base, store: Store, link: Link, folder: StateFolder, in_force: Built) -> None:
+    def __init__(self, base: Base, store: Store, link: Link, folder: Keeping, in_force: Built) -> None:
         self._base, self._link, self._folder = base, link, folder
         self._tail = Tail(link.follow_logs, link.unfollow_logs)
         self.store = store
@@ -71,8 +72,8 @@ class Follower:
         self.newest = in_force.snapshot
         """What the store holds, as far as it is known."""
         self.not_applied: NotApplied | None = None
-        self.applied: Callable[[], None] = lambda: None
-        """Called when another revision is in force."""
+        self.on_applied: list[Callable[[], None]] = []
+        """Called when another configuration is in force."""
         self._lock = asyncio.Lock()
         self._keeping: asyncio.Future[None] | None = None
         self._unkept: list[dict[str, Any]] | None = None
@@ -218,9 +219,31 @@ class Follower:
         if is_own:
             built.merged.check_against(in_force.awaiting)
         try:
-            return built, await self._link.prepare(built.loaded, built.label, plain(built.snapshot))
+            return built, await self._link.prepare(built.loaded, built.label, self._lent(built.snapshot))
         except ProposalRefused as error:
             raise built.explained(str(error)) from None
+
+    def _lent(self, snapshot: Snapshot) -> dict[str, Any]:
+        """What workers load with the file."""
+        return lent(snapshot, self._base.found)
+
+    async def take_found(self, found: Sets) -> None:
+        """Has other servers that are known by a name serve; raises `ConfigError`, or `StoreUnavailable` for later."""
+        async with self._lock:
+            before, self._base.found = self._base.found, found
+            try:
+                built = self._base.build(self.in_force.snapshot)
+                try:
+                    await self._link.prepare(built.loaded, built.label, self._lent(built.snapshot))
+                    await self._link.accept()
+                except ProposalRefused as error:
+                    raise built.explained(str(error)) from None
+            except BaseException:
+                self._base.found = before
+                raise
+            self.in_force = built
+            for call in self.on_applied:
+                call()
 
     def _applied(self, built: Built) -> None:
         before, self.in_force, self.not_applied = self.in_force, built, None
@@ -233,7 +256,8 @@ class Follower:
         logger.debug("in force", extra={"revision": built.snapshot.revision.number, "told": how})
         self._link.tell_secret_files()
         self._keep()
-        self.applied()
+        for call in self.on_applied:
+            call()
 
     def _tell_awaiting(self, before: dict[str, str]) -> None:
         for route, missing in self.in_force.awaiting.items():

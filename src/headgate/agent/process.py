@@ -10,25 +10,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from headgate import log
+from headgate import _core, log
 from headgate.agent.certificates import order_certificates
 from headgate.agent.configuration import Base, Built
+from headgate.agent.discovering import Discovering
 from headgate.agent.following import Follower
 from headgate.agent.link import Link
 from headgate.agent.serving import Serving
-from headgate.agent.state import FolderTaken, StateFolder, plain, snapshot_of
+from headgate.agent.state import FolderTaken, NothingKept, StateFolder, lent, snapshot_of
+from headgate.config.discovered import Sets
 from headgate.config.errors import ConfigError
 from headgate.control import agent_messages as messages
 from headgate.control import resource_memory
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.signals import SUPERVISORS
 from headgate.stores import Revision, Snapshot, Store, StoreError, open_store
+from headgate.stores.nothing import NoStore
 from headgate.worker.loop import Loop
 from headgate.worker.privileges import become
 
@@ -53,8 +57,9 @@ def main() -> NoReturn:
         sys.exit(0)
     log.configure(start.log_format or "text", start.log_level or "info")
     try:
-        folder = StateFolder(start.settings.state_folder)
-        folder.make(start.user, start.group)
+        folder = StateFolder(start.settings.state_folder) if start.settings.has_state else None
+        if folder:
+            folder.make(start.user, start.group)
         if start.settings.acme_folder:
             StateFolder(start.settings.acme_folder).make(start.user, start.group)
         become(start.user, start.group)
@@ -77,7 +82,9 @@ def _hint(error: Exception, state_folder: str) -> str:
     return "\n  hint: `state_folder` says where the gateway keeps its state" if is_ours else ""
 
 
-def _serve(channel: Channel, start: messages.AgentStart, descriptors: list[int], folder: StateFolder) -> None:
+def _serve(
+    channel: Channel, start: messages.AgentStart, descriptors: list[int], folder: StateFolder | None
+) -> None:
     loop = Loop()
     asyncio.set_event_loop(loop)
     agent = Agent(channel, start, descriptors, folder)
@@ -97,9 +104,11 @@ class Agent:
     """What one agent does."""
 
     def __init__(
-        self, channel: Channel, start: messages.AgentStart, descriptors: list[int], folder: StateFolder
+        self, channel: Channel, start: messages.AgentStart, descriptors: list[int], folder: StateFolder | None
     ) -> None:
-        self._start, self._descriptors, self._folder = start, descriptors, folder
+        self._start, self._descriptors, self._folder = start, descriptors[1:], folder
+        self._metrics = _core.Metrics(descriptors[0])
+        os.close(descriptors[0])
         self._stopped = asyncio.Event()
         self._link = Link(channel, self.stop)
 
@@ -112,22 +121,24 @@ class Agent:
         start = self._start
         if not start.waits_for_lock:
             await self._take_folder(LOCK_LIMIT_S)
-        known = self._resources_in_force()
+        known, found = self._resources_in_force()
         base = Base(Path(start.file))
+        discovering = Discovering(base, self._link, self._metrics)
         try:
-            store = open_store(start.settings.store or f"sqlite://{self._folder.path}/config.db")
+            store = self._store()
         except (ValueError, ImportError) as error:
             raise CannotServe(str(error)) from error
         async with store:
-            built = await self._first(base, store, known)
+            built = await self._first(base, store, known, found, discovering)
             self._link.begin()
             self._link.tell_secret_files()
             if start.waits_for_lock:
                 await self._take_folder(SUCCESSOR_LOCK_LIMIT_S)
-            follower = Follower(base, store, self._link, self._folder, built)
+            follower = Follower(base, store, self._link, self._folder or NothingKept(), built)
             serving = Serving(base, follower, start.addresses, self._descriptors) if base.admin else None
             following = asyncio.ensure_future(follower.run())
             ordering = asyncio.ensure_future(order_certificates(follower, start.settings.acme_folder))
+            finding = asyncio.ensure_future(discovering.run(follower))
             try:
                 if serving:
                     await serving.begin()
@@ -140,21 +151,34 @@ class Agent:
             finally:
                 following.cancel()
                 ordering.cancel()
+                finding.cancel()
+                discovering.close()
                 if serving:
                     await serving.end()
-                await asyncio.wait([following, ordering])
+                await asyncio.wait([following, ordering, finding])
                 await follower.end()
 
-    def _resources_in_force(self) -> Snapshot | None:
+    def _store(self) -> Store:
+        if self._folder is None:
+            return NoStore()
+        return open_store(self._start.settings.store or f"sqlite://{self._folder.path}/config.db")
+
+    def _resources_in_force(self) -> tuple[Snapshot | None, Sets]:
         """What the workers have, if they have something; it came with the start message."""
         if not self._start.is_restarted:
-            return None
-        return snapshot_of(resource_memory.read(self._descriptors.pop(), self._start.resources_bytes))
+            return None, {}
+        told = resource_memory.read(self._descriptors.pop(), self._start.resources_bytes)
+        return snapshot_of(told), told.get("found", {})
 
-    async def _first(self, base: Base, store: Store, known: Snapshot | None) -> Built:
+    async def _first(
+        self, base: Base, store: Store, known: Snapshot | None, found: Sets, discovering: Discovering
+    ) -> Built:
         """What the workers are to load first, or have loaded: of the store, else the last good one, else nothing."""
         if known is not None:
-            return replace(base.build(known), label="")
+            base.found = found
+            built = replace(base.build(known), label="")
+            await discovering.begin(built.config, found, waits=False)
+            return built
         candidates: list[Snapshot] = []
         try:
             async with asyncio.timeout(LOAD_LIMIT_S):
@@ -162,7 +186,7 @@ class Agent:
         except (StoreError, TimeoutError) as error:
             reason = str(error) or f"it did not respond within {LOAD_LIMIT_S:g} s"
             logger.error("the store is unavailable; still serving the last good configuration: %s", reason)
-        last_good = self._folder.last_good()
+        last_good = self._folder.last_good() if self._folder else None
         candidates.append(last_good or Snapshot(Revision("", 0)))
         first_error: ConfigError | None = None
         for candidate in candidates:
@@ -172,12 +196,15 @@ class Agent:
                 first_error = first_error or error
                 logger.error("revision %d cannot be applied: %s", candidate.revision.number, error)
                 continue
-            self._link.lend(plain(candidate))
+            await discovering.begin(built.config, {}, waits=True)
+            self._link.lend(lent(candidate, base.found))
             return replace(built, label="")  # workers load it themselves
         assert first_error is not None, "one of them serves, or is refused"
         raise first_error
 
     async def _take_folder(self, limit_s: float) -> None:
+        if self._folder is None:
+            return
         deadline = asyncio.get_running_loop().time() + limit_s
         while True:
             try:

@@ -12,9 +12,10 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from headgate.config.atomic_files import make_folders, replace_file
+from headgate.config.discovered import Sets
 from headgate.control import resource_memory
 from headgate.stores import Key, Resource, Revision, Snapshot
 from headgate.worker.privileges import resolve
@@ -26,6 +27,20 @@ LEAST_DIFFERENCES_BYTES = 1 << 16
 LOCK = "agent.lock"
 
 logger = logging.getLogger("headgate.agent")
+
+
+class Keeping(Protocol):
+    """Where the last good configuration is kept."""
+
+    def save(self, snapshot: Snapshot, differences: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """See `StateFolder.save`."""
+
+
+class NothingKept:
+    """Of a node without a store."""
+
+    def save(self, snapshot: Snapshot, differences: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """There is nothing to keep."""
 
 
 class FolderTaken(RuntimeError):
@@ -154,6 +169,11 @@ def plain(snapshot: Snapshot) -> dict[str, Any]:
         resources.setdefault(key.kind, {})[key.name] = resource.document
         numbers.setdefault(key.kind, {})[key.name] = resource.revision
     return {"revision": str(snapshot.revision), "resources": resources, "numbers": numbers}
+
+
+def lent(snapshot: Snapshot, found: Sets) -> dict[str, Any]:
+    """What workers load with the file: a snapshot, and the servers that are known by a name."""
+    return {**plain(snapshot), "found": found}
 
 
 def snapshot_of(told: dict[str, Any]) -> Snapshot:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from headgate.control.commands import Seen, ServerStatus, Status
+    from headgate.control.commands import NameStatus, Seen, ServerStatus, Status
     from headgate.control.messages import HookTimes
 
 
@@ -50,6 +50,8 @@ def print_status(status: "Status") -> None:
             f"{worker.uptime_s:.0f} s",
         )
     console.print(table)
+    for sought in status.names:
+        console.print(f"name {sought.name}: {_lookup(sought)}", markup=False)
     well = [one for one in status.servers if _standing(one) == WELL]
     for one in (
         status.servers if len(well) <= MOST_WELL else [one for one in status.servers if one not in well]
@@ -60,6 +62,14 @@ def print_status(status: "Status") -> None:
     for name, value in status.counters.items():
         if value:
             console.print(f"{name} {value}", markup=False)
+
+
+def _lookup(name: "NameStatus") -> str:
+    """What is found by a name, in words."""
+    if name.servers is None:
+        return "not looked up yet" + (f": {name.error}" if name.error else "")
+    found = f"{name.servers} server{'s' if name.servers != 1 else ''}"
+    return f"{found}, the last lookup failed: {name.error}" if name.error else found
 
 
 def _standing(server: "ServerStatus") -> str:

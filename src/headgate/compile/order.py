@@ -107,7 +107,9 @@ def compile_gateway(gate: Gateway) -> Compiled:
     server_state = worker.add_all("server_state", _hooks_of("server_state", None, parts, uses))
     try:
         first = parts.first_resource_route
-        text = snapshot(config, routes, everywhere, parts.folder, listeners, first, parts.secret_query)
+        text = snapshot(
+            config, routes, everywhere, parts.folder, listeners, first, parts.secret_query, parts.found
+        )
     except Inconsistency as error:
         raise error.at(parts.locate(error.path)) from None
     gate.background.consumers.replace(plain_consumers(config.consumers, config.consumer_groups))

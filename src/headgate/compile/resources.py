@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+from headgate.config.discovered import Sets
 from headgate.config.errors import ConfigError, Problem, Where
 from headgate.config.errors import Path as ConfigPath
 from headgate.config.hooks import PluginConfig
@@ -48,7 +49,9 @@ class Merged:
     routes of the file that respond with 503 until the store has a resource, with its name.
     """
 
-    def __init__(self, base: Gateway, resources: Resources, known: Parsed | None = None) -> None:
+    def __init__(
+        self, base: Gateway, resources: Resources, known: Parsed | None = None, found: Sets | None = None
+    ) -> None:
         self._base, self._resources = base, resources
         self._known = {} if known is None else known
         self._names: dict[str, list[str]] = {}
@@ -68,6 +71,7 @@ class Merged:
             identity_fields=set(parts.identity_fields),
             secret_query=set(parts.secret_query),
             places=dict(parts.places),
+            found={} if found is None else found,
             document=self.locate,
         )
         gateway._hooks = gateway._parts.hooks

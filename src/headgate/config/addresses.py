@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .errors import ConfigError, suggestion
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
-_SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections")
+_SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections", "resolve")
 
 
 class TcpAddress(NamedTuple):
@@ -38,6 +38,15 @@ class UnixAddress(NamedTuple):
         return f"unix:{self.path}"
 
 
+class SrvAddress(NamedTuple):
+    """The name of a service, whose SRV records name its servers (RFC 2782)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"srv:{self.name}"
+
+
 Address = TcpAddress | UnixAddress
 
 
@@ -51,9 +60,13 @@ def parse_listen_address(text: Any) -> Address:
     return _parse(text, "an address to listen on", hint, lowest_port=0)
 
 
-def parse_server_address(text: Any) -> Address:
-    """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `https://name`, `unix:/run/app.sock`."""
+def parse_server_address(text: Any) -> Address | SrvAddress:
+    """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `https://name`, `unix:/run/app.sock`, or a
+    service: `srv:_http._tcp.app.internal`.
+    """
     hint = "write `10.0.0.1:9000`, `https://name` or `unix:/run/app.sock`"
+    if isinstance(text, str) and text.startswith("srv:"):
+        return _service(text)
     given = text
     is_secure = False
     if isinstance(text, str) and "://" in text:
@@ -79,6 +92,20 @@ def parse_server(text: str) -> dict[str, Any]:
             raise ConfigError(f"`{option}` is not a server option", hint="write `backup`, or `weight=2`")
         table[name] = value if equals else True
     return table
+
+
+def _service(text: str) -> SrvAddress:
+    """The service that `srv:NAME` names."""
+    name = text.removeprefix("srv:")
+    if _HOST.fullmatch(name) and not re.fullmatch(r"[0-9.]+", name):
+        return SrvAddress(name)
+    host, colon, port = name.rpartition(":")
+    hint = "write `srv:_http._tcp.app.internal`"
+    if colon and port.isdigit() and _HOST.fullmatch(host):
+        hint = f"SRV records say the ports: write `srv:{host}`"
+    elif "://" in name:
+        hint = "write `srv:_https._tcp.app.internal` for servers that speak TLS"
+    raise ConfigError(f"`{text}` is not a server's address", hint=hint)
 
 
 def _authority(url: str) -> tuple[str, bool]:

@@ -22,6 +22,7 @@ from .logs import AccessLogConfig, ErrorLogConfig
 from .metrics import MetricsConfig
 from .path import PathConfig
 from .plugin_sets import Naming, PluginSetConfig, SetName
+from .resolver import ResolverConfig
 from .routes import RouteConfig
 from .secrets import Secret
 from .settings import IN_FILE, OneOrMany, Settings
@@ -85,6 +86,9 @@ class GatewayConfig(Settings):
     )
     upstreams: dict[str, UpstreamConfig] = Field(
         default_factory=dict, description="Groups of servers, by name."
+    )
+    resolver: ResolverConfig = Field(
+        default_factory=ResolverConfig, description="The lookup of servers' names in DNS."
     )
     routes: tuple[RouteConfig, ...] = Field(
         default=(), description="Conditions on requests, and what is done with those that match."

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from headgate.phases import PHASES
 
 from .balancing import balancing_snapshot
 from .consistency import Inconsistency
+from .discovered import Serving, Sets, serving
 from .errors import Path as ConfigPath
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
@@ -52,10 +54,11 @@ def snapshot(
     listeners: Sequence[HookLists] = (),
     first_resource_route: int | None = None,
     secret_query: Iterable[str] = (),
+    found: Sets = MappingProxyType({}),
 ) -> str:
     """The engine's view of `config`; `routes` and `listeners` are in step with those of `config`, files are relative to
     `folder`. Routes from `first_resource_route` on may be changed by differences, and are in the order of their names.
-    Plugins take secrets from the query parameters `secret_query`.
+    Plugins take secrets from the query parameters `secret_query`. Servers that are known by a name are `found`.
     """
     log = config.access_log
     upstreams = config.every_upstream()
@@ -89,7 +92,9 @@ def snapshot(
                 {"hosts": [] if "*" in one.host else list(one.host), "upstream": positions[one.to]}
                 for one in config.tls_routes
             ],
-            "upstreams": [_upstream(name, upstream, config, folder) for name, upstream in upstreams.items()],
+            "upstreams": [
+                _upstream(name, upstream, config, folder, found) for name, upstream in upstreams.items()
+            ],
             "hooks": {phase: list(hooks.get(phase, ())) for phase in _GATEWAY_LISTS},
         }
     )
@@ -271,7 +276,9 @@ def _local_action(route: RouteConfig, folder: Path, path: ConfigPath) -> dict[st
     return {"hooks": {}}
 
 
-def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder: Path) -> dict[str, Any]:
+def _upstream(
+    name: str, upstream: UpstreamConfig, config: GatewayConfig, folder: Path, found: Sets
+) -> dict[str, Any]:
     waits = {
         key: getattr(config.timeouts, key) for key in ("queue", "connect", "upstream_head", "upstream_idle")
     }
@@ -284,15 +291,7 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
         "panic_percent": percent(upstream.panic_threshold),
         "protocol": upstream.protocol,
         "grpc_web": upstream.grpc_web,
-        "servers": [
-            {
-                **server.model_dump(),
-                "address": server.address.removeprefix("https://"),
-                "tls": server.address.startswith("https://"),
-                "fail_timeout": milliseconds(server.fail_timeout),
-            }
-            for server in upstream.servers
-        ],
+        "servers": [_server(one) for one in serving(upstream, found)],
         "keepalive": {
             **upstream.keepalive.model_dump(),
             "idle_timeout": milliseconds(upstream.keepalive.idle_timeout),
@@ -306,6 +305,17 @@ def _upstream(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder
         "proxy_protocol": upstream.proxy_protocol,
         "source": upstream.source,
         "tls": upstream_tls(name, upstream, folder),
+    }
+
+
+def _server(serving: Serving) -> dict[str, Any]:
+    server = serving.config
+    return {
+        **server.model_dump(exclude={"resolve"}),
+        **({} if serving.host is None else {"host": serving.host}),
+        "address": server.address.removeprefix("https://"),
+        "tls": server.address.startswith("https://"),
+        "fail_timeout": milliseconds(server.fail_timeout),
     }
 
 

@@ -23,7 +23,7 @@ UpstreamProtocol = Literal["http1", "h2"]
 ServerAddress = Annotated[
     str, BeforeValidator(lambda value: str(parse_server_address(value))), WithJsonSchema({"type": "string"})
 ]
-"""`host:port`, `https://host:port` or `unix:/path`."""
+"""`host:port`, `https://host:port`, `unix:/path` or `srv:_service._tcp.name`."""
 
 
 def _source(value: str) -> str:
@@ -43,7 +43,8 @@ class ServerConfig(Settings):
     short_forms: ClassVar = ({"type": "string", "examples": ["10.0.0.2:9000 weight=2 backup"]},)
 
     address: ServerAddress = Field(
-        description="`10.0.0.1:9000`, `[::1]:9000`, `https://name` or `unix:/run/app.sock`."
+        description="`10.0.0.1:9000`, `[::1]:9000`, `app.internal:9000`, `https://name`, `unix:/run/app.sock`, or the "
+        "service of SRV records: `srv:_http._tcp.app.internal`."
     )
     weight: int = Field(
         default=1,
@@ -67,6 +68,11 @@ class ServerConfig(Settings):
         ge=0,
         le=MAX_COUNT,
         description="Concurrent requests to the server, over all workers; 0 means no limit.",
+    )
+    resolve: bool = Field(
+        default=True,
+        description="A name stands for one server per address, as `resolver` finds them. With false it is one server, "
+        "whose addresses workers look up and use in turn.",
     )
 
     @classmethod
@@ -175,7 +181,7 @@ class UpstreamConfig(BalancingConfig):
     @property
     def is_secure(self) -> bool:
         """Whether any of its servers speaks TLS."""
-        return any(server.address.startswith("https://") for server in self.servers)
+        return any(server.address.startswith(("https://", "srv:_https.")) for server in self.servers)
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -17,13 +17,14 @@
 | GetStatus, Status | agent, supervisor    | as on the control socket                                              |
 | GetMetrics        | agent, supervisor    | a reader of the Admin API asks for the numbers                        |
 | MetricsLent       | supervisor, agent    | the numbers of `MetricsReply`, in a memfd                             |
+| Discovered        | agent, supervisor    | servers that are found by name have come or gone, or a lookup failed  |
 | FollowLogs        | agent, supervisor    | a socket comes along that workers are to write requests into          |
 | UnfollowLogs      | agent, supervisor    | it reads them no more                                                 |
 """
 
-from headgate.control.commands import FollowLogs, GetMetrics, GetStatus, Status
+from headgate.control.commands import FollowLogs, GetMetrics, GetStatus, NameStatus, Status
 from headgate.control.messages import Change
-from headgate.control.records import Message, MessageKinds
+from headgate.control.records import Message, MessageKinds, Record
 from headgate.control.resource_messages import NodeSettings, SecretFiles
 
 PROPOSAL_LIMIT_S = 30.0
@@ -31,7 +32,8 @@ PROPOSAL_LIMIT_S = 30.0
 
 
 class AgentStart(Message):
-    """What to merge resources with, and as whom. One descriptor comes along for each address of the Admin API."""
+    """What to merge resources with, and as whom. Memory for metrics comes along, and a descriptor for each address of
+    the Admin API."""
 
     file: str
     """The configuration that resources are merged with, absolute."""
@@ -52,6 +54,22 @@ class AgentStart(Message):
 
 class Resources(Message):
     """The resources that workers are to load with the file come along in a memfd."""
+
+
+class FoundServer(Record):
+    """A server of an upstream that has come or gone."""
+
+    upstream: str
+    server: str
+    state: str
+    """`added` or `removed`."""
+
+
+class Discovered(Message):
+    """What is found by name now, and what has changed since the last such message."""
+
+    names: list[NameStatus]
+    changes: list[FoundServer] = []
 
 
 class AgentReady(Message):
@@ -128,5 +146,6 @@ FROM_AGENT = MessageKinds(
         FollowLogs,
         UnfollowLogs,
         SecretFiles,
+        Discovered,
     ]
 )

@@ -149,6 +149,17 @@ class ServerStatus(Record):
         return "down" if self.check == "down" else "ejected" if self.ejected_ms else ""
 
 
+class NameStatus(Record):
+    """A name that servers are found by."""
+
+    name: str
+    """As in the server's address."""
+    servers: int | None
+    """How many it stands for; None: it was not looked up yet."""
+    error: str = ""
+    """Why the last lookup found nothing; empty where it did."""
+
+
 class Status(Message):
     """What runs."""
 
@@ -166,6 +177,8 @@ class Status(Message):
     """Where the Admin API listens."""
     servers: list[ServerStatus] = []
     """Those of which something is said that is not as by default."""
+    names: list[NameStatus] = []
+    """Names that servers are found by."""
     agent: int | None = None
     """The process id of the agent, if one runs."""
     monitor: int | None = None

@@ -12,6 +12,8 @@ class NodeSettings(Record):
     store: str | None = None
     acme_folder: str | None = None
     """Where ordered certificates are kept; none are ordered without it."""
+    has_state: bool = True
+    """Whether something is kept in the state folder; else names of servers are looked up, and no more."""
 
 
 class GetResources(Message):

@@ -34,6 +34,8 @@ class Target:
     is_secure: bool
     definition: str
     """The check as JSON, by which a change of it is seen."""
+    known_as: str = ""
+    """The `name:port` that it was found by; empty for one that is configured by its address."""
 
     @property
     def key(self) -> Key:
@@ -59,16 +61,24 @@ class Target:
     @property
     def host(self) -> str:
         """The name of the server itself, for TLS."""
-        return self.server.rpartition(":")[0].removeprefix("[").removesuffix("]")
+        return (self.known_as or self.server).rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+    @property
+    def authority(self) -> str:
+        """As a Host field has it, with its port."""
+        place = self.place
+        return authority(self.host, place.port) if self.known_as else place.authority
 
 
 def targets(plan: dict[str, Any]) -> Iterator[Target]:
     """The servers that a plan has checked."""
     for check in plan["checks"]:
-        definition = json.dumps({key: value for key, value in check.items() if key != "servers"})
+        definition = json.dumps(
+            {key: value for key, value in check.items() if key not in ("servers", "hosts")}
+        )
         for server in check["servers"]:
-            is_secure = server.startswith("https://")
-            yield Target(check["upstream"], server.removeprefix("https://"), is_secure, definition)
+            is_secure, known_as = server.startswith("https://"), check.get("hosts", {}).get(server, "")
+            yield Target(check["upstream"], server.removeprefix("https://"), is_secure, definition, known_as)
 
 
 def authority(host: str, port: int) -> str:

@@ -88,6 +88,7 @@ class Agents:
                 self._end_agent()
                 self._state.admin_listeners.keep_only([])
                 self._state.hold(None)
+                self._state.names = []
         elif is_reloaded or settings != self._wanted:
             self._begin(settings)
 
@@ -118,6 +119,8 @@ class Agents:
         is_restarted = bool(state.resources) and self._held_settings == settings
         if is_restarted and state.resources:
             descriptors = [*descriptors, state.resources.descriptor]
+        memory = state.metrics.memory_for()
+        state.metrics.counts_in(agent.pid, memory)
         start = messages.AgentStart(
             file=run.source.file,
             settings=settings,
@@ -130,7 +133,8 @@ class Agents:
             resources_bytes=state.resources.bytes if state.resources else 0,
             waits_for_lock=state.predecessor is not None or len(self._all) > 1,
         )
-        agent.send(start, descriptors)
+        agent.send(start, [memory, *descriptors])
+        os.close(memory)
         return None
 
     def _end_agent(self) -> None:
@@ -183,6 +187,10 @@ class Agents:
                 self._proposals.withdraw()
             case SecretFiles():
                 self._secret_files(message)
+            case messages.Discovered():
+                self._state.names = message.names
+                for one in message.changes:
+                    self._state.tell_server_state(one.upstream, one.server, one.state)
             case GetStatus():
                 self._status(self._reply)
             case GetMetrics():
@@ -212,6 +220,7 @@ class Agents:
                 for descriptor in descriptors:
                     os.close(descriptor)
         status = agent.reap()
+        state.metrics.no_longer_counts(agent.pid)
         self._all.remove(agent)
         if state.agent == agent.pid:
             state.agent = None

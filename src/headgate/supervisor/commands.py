@@ -211,6 +211,7 @@ class Commands:
             last_reload=self._generations.last_reload,
             admin=state.admin_listeners.bound(),
             servers=state.zone.server_states(),
+            names=state.names,
             agent=state.agent,
             monitor=state.monitor,
             shipper=state.shipper,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from headgate.control import messages
+from headgate.control.commands import NameStatus
 from headgate.control.cpus import usable_cpus
 from headgate.control.reactor import Reactor
 from headgate.control.signals import Intent
@@ -58,6 +59,8 @@ class State:
         """The sockets of the Admin API, which agents accept from."""
         self.resources: Held | None = None
         """What the agent has loaded for the workers, as it is in force."""
+        self.names: list[NameStatus] = []
+        """Names that servers are found by, as the agent has said last."""
         self.agent: int | None = None
         """The process id of the agent that works."""
         self.monitor: int | None = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headgate.compile.names import Names
     from headgate.compile.order import Compiled
     from headgate.compile.sources import Sources
+    from headgate.config.discovered import Sets
     from headgate.config.listeners import ListenerConfig, TcpListenerConfig
     from headgate.config.model import GatewayConfig
     from headgate.gateway import Gateway
@@ -115,17 +116,17 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         metrics=[config.metrics.listen] if config.metrics and config.metrics.listen else [],
         refused=made.refused,
         ships_logs=bool(config.log_targets),
-        plans=_plans(config, gateway._parts.folder),
+        plans=_plans(config, gateway._parts.folder, gateway._parts.found),
     )
 
 
-def _plans(config: "GatewayConfig", folder: "Path") -> dict[str, Any]:
+def _plans(config: "GatewayConfig", folder: "Path", found: "Sets") -> dict[str, Any]:
     """What the processes beside the workers are to do, and where they log."""
     from headgate.config.log_targets import shipping_plan
     from headgate.config.monitored import monitor_plan
 
     log = {**config.error_log.model_dump(), "to": log_place(config.error_log.to, folder)}
-    plans = {"monitor": monitor_plan(config, folder), "shipper": shipping_plan(config, folder)}
+    plans = {"monitor": monitor_plan(config, folder, found), "shipper": shipping_plan(config, folder)}
     return {name: {**plan, "log": log} for name, plan in plans.items() if plan}
 
 

@@ -11,13 +11,15 @@ from headgate.worker.loaded import Loaded, compiled
 if TYPE_CHECKING:
     from pathlib import Path  # which `headgate proxy` starts without
 
+    from headgate._parts import Parts
     from headgate.compile.order import Compiled
     from headgate.compile.sources import Sources
+    from headgate.config.discovered import Sets
     from headgate.config.resources import Resources
     from headgate.gateway import Gateway
 
-Ask = Callable[[NodeSettings], "Resources"]
-"""Gives the resources that are merged with a file which has a `store` or `admin`."""
+Ask = Callable[[NodeSettings], tuple["Resources", "Sets"]]
+"""Gives the resources that are merged with a file which has a `store` or `admin`, and the servers found by name."""
 
 
 def load(source: Source, ask: Ask | None = None) -> Loaded:
@@ -46,7 +48,8 @@ def _load_file(file: str, ask: Ask | None) -> Loaded:
     if ask and settings:
         from headgate.compile.resources import Merged
 
-        gateway = Merged(gateway, ask(settings)).gateway
+        resources, found = ask(settings)
+        gateway = Merged(gateway, resources, found=found).gateway
     return loaded_gateway(gateway, Path(file), begun_ns)
 
 
@@ -71,7 +74,8 @@ def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
         {key: settings[key] for key in ("store", "admin", "state_folder", "acme") if key in settings}
     )
     uses_acme = any(listener.config.uses_acme for listener in gateway._parts.listeners)
-    if config.store is None and config.admin is None and not uses_acme:
+    has_state = config.store is not None or config.admin is not None or uses_acme
+    if not has_state and not seeks_servers(gateway._parts):
         return None
     if uses_acme and find_spec("acme") is None:
         raise ConfigError(
@@ -82,7 +86,20 @@ def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
         listen=config.admin.listen if config.admin else None,
         store=config.store.get_secret_value() if config.store else None,
         acme_folder=str(acme_folder(config, gateway._parts.folder)) if uses_acme else None,
+        has_state=has_state,
     )
+
+
+def seeks_servers(parts: "Parts") -> bool:
+    """Whether a server of the file is to be looked up by its name."""
+    from headgate.config.discovered import sought, sought_by
+
+    servers = (server for upstream in parts.upstreams.values() for server in upstream.config.servers)
+    if any(map(sought, servers)):
+        return True
+    streams = (one.config for one in (*parts.tcp, *parts.udp))
+    targets = {one.to for one in (*(route.config for route in parts.routes), *parts.tls_routes, *streams)}
+    return any(to is not None and to not in parts.upstreams and sought_by(to) is not None for to in targets)
 
 
 def loaded_gateway(

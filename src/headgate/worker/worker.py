@@ -341,7 +341,8 @@ def _load(channel: Channel, source: messages.Source) -> Loaded:
         assert isinstance(reply, ResourcesLent), "which was asked for"
         if reply.error:
             raise ConfigError(reply.error)
-        return resource_memory.read(descriptors[0], reply.bytes)["resources"]
+        told = resource_memory.read(descriptors[0], reply.bytes)
+        return told["resources"], told.get("found", {})
 
     shared.OPENER.set(open_dictionary)
     loaded = load(source, ask)

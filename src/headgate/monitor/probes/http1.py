@@ -126,9 +126,9 @@ class HttpProbe(asyncio.Protocol):
 
 
 def _request(target: Target) -> bytes:
-    check, place = target.check, target.place
+    check = target.check
     fields = {
-        "Host": check["host"] or _host(target, place.authority),
+        "Host": check["host"] or _host(target, target.authority),
         "User-Agent": "headgate-health",
         "Accept": "*/*",
     }

@@ -86,7 +86,7 @@ async def check_grpc(target: Target) -> None:
 
 
 def _pseudo_fields(target: Target, method: str, path: str) -> Fields:
-    host = target.check["host"] or target.place.authority
+    host = target.check["host"] or target.authority
     scheme = "https" if target.is_secure else "http"
     return [(":method", method), (":scheme", scheme), (":authority", host), (":path", path)]
 

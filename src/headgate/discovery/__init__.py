@@ -1,0 +1,1 @@
+"""Finds servers by name: in DNS and the files of the system, on one process of a node."""

@@ -1,0 +1,96 @@
+"""Names of servers: how they are written, and what an upstream comes to with what was found."""
+
+from typing import Any
+
+import pytest
+
+from headgate.config.discovered import every_sought, serving
+from headgate.config.errors import ConfigError
+from headgate.config.model import GatewayConfig
+from headgate.config.resolver import NameServer, parse_name_server
+from headgate.config.upstreams import UpstreamConfig
+
+
+def upstream(*servers: str) -> UpstreamConfig:
+    return UpstreamConfig.parse({"servers": list(servers)})
+
+
+def served(one: UpstreamConfig, sets: dict[str, Any]) -> list[tuple[str, str | None]]:
+    return [(serving.config.address, serving.host) for serving in serving(one, sets)]
+
+
+def test_only_names_are_sought() -> None:
+    servers = [
+        *(
+            "192.0.2.1:80",
+            "[::1]:80",
+            "unix:/run/app.sock",
+            "localhost:80",
+            "app.localhost:80",
+            "https://192.0.2.1",
+        ),
+        *("left.test:80 resolve=false", "App.test:80", "https://secure.test", "srv:_http._tcp.app.test"),
+    ]
+    config = GatewayConfig.parse(
+        {"listeners": ":1", "upstreams": {"u": servers}, "routes": [{"to": "other.test:1"}]}
+    )
+    assert [(one.key, one.name, one.port) for one in every_sought(config).values()] == [
+        ("App.test:80", "app.test", 80),
+        ("secure.test:443", "secure.test", 443),
+        ("srv:_http._tcp.app.test", "_http._tcp.app.test", None),
+        ("other.test:1", "other.test", 1),
+    ]
+
+
+def test_name_is_one_server_until_it_was_looked_up() -> None:
+    one = upstream("a.test:80 weight=3", "192.0.2.9:80")
+    assert served(one, {}) == [("a.test:80", None), ("192.0.2.9:80", None)]
+    assert served(one, {"a.test:80": []}) == [("192.0.2.9:80", None)]
+    found = {"a.test:80": [{"address": "192.0.2.1:80"}, {"address": "192.0.2.9:80"}]}
+    assert served(one, found) == [("192.0.2.1:80", "a.test:80"), ("192.0.2.9:80", "a.test:80")], "each once"
+    assert [one.config.weight for one in serving(one, found)] == [3, 3]
+
+
+def test_service_has_no_servers_until_it_was_looked_up_and_tls_by_its_name() -> None:
+    assert served(upstream("srv:_http._tcp.a.test"), {}) == []
+    key = "srv:_https._tcp.a.test"
+    found = {key: [{"address": "192.0.2.1:8443", "weight": 7, "backup": True}]}
+    one = serving(upstream(key), found)[0]
+    assert (one.config.address, one.host) == ("https://192.0.2.1:8443", "a.test:8443")
+    assert (one.config.weight, one.config.backup) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("srv:", "write `srv:_http._tcp.app.internal`"),
+        ("srv:_http._tcp.app.test:80", "SRV records say the ports: write `srv:_http._tcp.app.test`"),
+        ("srv:https://app.test", "write `srv:_https._tcp.app.internal` for servers that speak TLS"),
+        ("srv:192.0.2.1", "write `srv:_http._tcp.app.internal`"),
+    ],
+)
+def test_what_names_no_service_is_refused(text: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        upstream(text)
+    problem = caught.value.problems[0]
+    assert f"`{text}` is not a server's address" in problem.message and problem.hint == hint
+
+
+def test_name_servers_are_addresses() -> None:
+    assert parse_name_server("192.0.2.53") == NameServer("192.0.2.53", 53)
+    assert parse_name_server("192.0.2.53:5353") == NameServer("192.0.2.53", 5353)
+    assert parse_name_server("fd00::53") == NameServer("fd00::53", 53)
+    assert parse_name_server("[fd00::53]:5353") == NameServer("fd00::53", 5353)
+    for text in (
+        "ns.test",
+        "",
+        "192.0.2.53:",
+        "192.0.2.53:0",
+        "192.0.2.53:65536",
+        "[fd00::53",
+        "192.0.2.53:x",
+    ):
+        with pytest.raises(ConfigError, match="is not the address of a name server"):
+            GatewayConfig.parse({"resolver": {"servers": [text]}})
+    with pytest.raises(ConfigError, match="is not a domain"):
+        GatewayConfig.parse({"resolver": {"search": ["a b"]}})
