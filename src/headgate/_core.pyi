@@ -973,6 +973,12 @@ def tls_module() -> tuple[str, bool]:
 def require_fips() -> None:
     """Raises ValueError unless the cryptographic module is the FIPS one."""
 
+def ensure_local_authority(folder: str, /) -> bool:
+    """Makes the certificate authority for development unless the directory has one; True if it was made.
+
+    ValueError if it could not be.
+    """
+
 def check(snapshot: str, /) -> None:
     """Builds the tables of a snapshot and discards them; ValueError says what is wrong with it."""
 

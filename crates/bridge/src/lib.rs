@@ -56,7 +56,9 @@ mod _core {
     #[pymodule_export]
     use crate::memory::servers::{server_states, set_server_state};
     #[pymodule_export]
-    use crate::memory::zone::{check, create_zone, require_fips, retire_slot, tls_module, zone_stats};
+    use crate::memory::zone::{
+        check, create_zone, ensure_local_authority, require_fips, retire_slot, tls_module, zone_stats,
+    };
     #[pymodule_export]
     use crate::views::asgi_fields::asgi_fields;
     #[pymodule_export]

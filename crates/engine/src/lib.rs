@@ -23,8 +23,9 @@ mod worker;
 pub use access_log::HookTime;
 pub use failure::{failures, retry_name, Facts, Failure, FailureKind, FaultSide, Level};
 pub use headgate_net::tls::{
-    cipher_name, module as tls_module, require_fips, ChosenCertificate, ClientCertificate,
-    ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo, TICKET_KEY_BYTES,
+    cipher_name, ensure_local_authority, module as tls_module, require_fips, ChosenCertificate,
+    ClientCertificate, ClientCertificateMode, CryptoModule, OwnCertificate, PreparedCertificates, TlsInfo,
+    TICKET_KEY_BYTES,
 };
 pub use headgate_net::virtual_stream::{virtual_pair, Duplex, VirtualEnd};
 pub use headgate_shared::metrics::ZONE_CELLS;

@@ -13,6 +13,7 @@ from headgate.cli import (
     pgwatching,
     resources,
     serving,
+    trusting,
     watching,
 )
 from headgate.cli.failing import EXIT_CODES, OK
@@ -64,4 +65,5 @@ app.command()(applying.diff)
 app.command()(applying.history)
 app.command()(applying.rollback)
 app.command()(managing.server)
+app.command()(trusting.trust)
 app.command()(inspecting.version)

@@ -30,15 +30,14 @@ pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
     let said = |error: &dyn std::fmt::Display| {
         format!("the local certificate authority in `{}`: {error}", local.folder)
     };
-    if !folder.join("ca.key").exists() {
-        if local.leaves_no_file {
-            let own = LocalAuthority::new().map_err(|error| said(&error))?;
-            return own.certificate(&local.names).map_err(|error| said(&error));
-        }
-        create(folder).map_err(|error| said(&error))?;
+    if local.leaves_no_file && !folder.join("ca.key").exists() {
+        let own = LocalAuthority::new().map_err(|error| said(&error))?;
+        return own.certificate(&local.names).map_err(|error| said(&error));
+    }
+    if ensure_local_authority(folder)? {
         tracing::warn!(
-            "made a certificate authority for development: {0}/ca.pem; hint: `sudo cp {0}/ca.pem \
-             /usr/local/share/ca-certificates/headgate-local.crt && sudo update-ca-certificates` trusts it, or import it into the browser",
+            "made a certificate authority for development: {}/ca.pem; hint: `headgate trust` has this machine trust it, or \
+             import it into the browser",
             local.folder
         );
     }
@@ -50,6 +49,23 @@ pub(crate) fn certificate(local: &Local) -> Result<OwnCertificate, String> {
         key: read("ca.key")?,
     };
     own.certificate(&local.names).map_err(|error| said(&error))
+}
+
+/// Makes the authority in `folder` unless it has one; true if it was made.
+///
+/// # Errors
+/// The folder cannot be made or written.
+pub fn ensure_local_authority(folder: &Path) -> Result<bool, String> {
+    if folder.join("ca.key").exists() {
+        return Ok(false);
+    }
+    create(folder).map_err(|error| {
+        format!(
+            "the local certificate authority in `{}`: {error}",
+            folder.display()
+        )
+    })?;
+    Ok(true)
 }
 
 /// An authority as PEM.

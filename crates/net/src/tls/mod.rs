@@ -42,6 +42,7 @@ pub use certificate::OwnCertificate;
 pub use choice::{cipher_name, ChosenCertificate};
 pub use client_certificate::ClientCertificate;
 pub use handshake::TlsInfo;
+pub use local::ensure_local_authority;
 pub use prepared::PreparedCertificates;
 pub use provider::{module, require_fips, CryptoModule};
 pub use reason::reason;
