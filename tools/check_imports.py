@@ -80,7 +80,7 @@ LAYERS = [
     ["compile", "plugins"],
     ["gateway", "_settings", "_plugin_uses"],
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
-    ["asgi", "background", "inspection"],
+    ["asgi", "background", "inspection", "profiling"],
     [
         *["shared", "consumers", "metrics", "redis", "client", "form", "message", "query_params"],
         *["_cookies", "_redis_sessions", "server_state"],

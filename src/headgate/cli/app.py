@@ -11,8 +11,10 @@ from headgate.cli import (
     looking,
     managing,
     pgwatching,
+    profiling,
     resources,
     serving,
+    tracing,
     trusting,
     watching,
 )
@@ -53,6 +55,8 @@ app.command()(managing.status)
 app.command()(looking.inspect)
 app.command()(watching.top)
 app.command()(following.logs)
+app.command()(tracing.trace)
+app.command()(profiling.profile)
 app.command()(managing.reload)
 app.command()(managing.stop)
 app.command()(managing.upgrade)

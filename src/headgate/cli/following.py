@@ -65,7 +65,7 @@ def logs(
 
     A line is shown when its request has ended. The fields are those of the `json` access log.
     """
-    condition = _compiled(where) if where else None
+    condition = compiled(where) if where else None
     wanted = count or (0 if follow else 1)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
@@ -77,20 +77,20 @@ def logs(
             print(f"following {first.workers} workers; Ctrl-C stops", file=sys.stderr, flush=True)
             # the line is closed when the gateway stops; the workers write until their last request
             threading.Thread(target=lambda: list(following), daemon=True).start()
-            _show(_lines(ours), condition, wanted, as_json=as_json)
+            _show(lines(ours), condition, wanted, as_json=as_json)
     except KeyboardInterrupt:
         raise SystemExit(OK) from None
     print("the gateway ended", file=sys.stderr)
 
 
-def _show(lines: Iterator[bytes], condition: CodeType | None, wanted: int, *, as_json: bool) -> None:
+def _show(found: Iterator[bytes], condition: CodeType | None, wanted: int, *, as_json: bool) -> None:
     shown = 0
-    for line in lines:
+    for line in found:
         entry = json.loads(line)
         if "dropped" in entry:
             print(f"{entry['dropped']} lines were lost: too many to read", file=sys.stderr, flush=True)
             continue
-        if condition is not None and not _holds(condition, entry):
+        if condition is not None and not holds(condition, entry):
             continue
         if as_json:
             print(line.decode(errors="replace"), flush=True)
@@ -103,26 +103,28 @@ def _show(lines: Iterator[bytes], condition: CodeType | None, wanted: int, *, as
             raise SystemExit(OK)
 
 
-def _lines(end: socket.socket) -> Iterator[bytes]:
+def lines(end: socket.socket) -> Iterator[bytes]:
+    """What comes, until nobody writes any more."""
     while line := end.recv(LONGEST_LINE_BYTES):
         yield line
 
 
-def _compiled(where: str) -> CodeType:
+def compiled(where: str, said: str = "--where") -> CodeType:
+    """A condition on lines, checked; one that is not valid ends the program. `said` is what it was given as."""
     try:
         code = compile(where, "<where>", "eval")
     except (SyntaxError, ValueError) as error:
         hint = (
             "\n  hint: write `and`, `or`, `not`" if any(sign in where for sign in ("&&", "||", "!")) else ""
         )
-        fail(f"--where: `{where}` is not a valid expression: {error}{hint}", USAGE)
+        fail(f"{said}: `{where}` is not a valid expression: {error}{hint}", USAGE)
     for name in code.co_names:
         if name not in FIELDS and name not in FUNCTIONS and not hasattr(str, name):
-            fail(f"--where: there is no field `{name}`\n  hint: the fields are {', '.join(FIELDS)}", USAGE)
+            fail(f"{said}: there is no field `{name}`\n  hint: the fields are {', '.join(FIELDS)}", USAGE)
     return code
 
 
-def _holds(condition: CodeType, entry: dict[str, Any]) -> bool:
+def holds(condition: CodeType, entry: dict[str, Any]) -> bool:
     """Whether it holds for this line; not if the line has no value for it, as for `tls["version"]` in cleartext."""
     functions = {name: getattr(builtins, name) for name in FUNCTIONS}
     try:

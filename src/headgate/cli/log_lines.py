@@ -36,3 +36,31 @@ def print_line(entry: dict[str, Any]) -> None:
 def harmless(text: str) -> str:
     """The text without what controls a terminal or turns its text around: those characters are shown as `\\x1b`."""
     return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+STEPS = (
+    ("in the queue", "queue_us"),
+    ("connecting", "connect_us"),
+    ("until the head", "head_us"),
+    ("in hooks", "hook_us"),
+    ("in all", "total_us"),
+)
+BAR = 40
+
+
+def print_trace(entry: dict[str, Any]) -> None:
+    """Prints a line as above, and below it the time of each step and hook, with bars."""
+    print_line(entry)
+    total = max(entry["total_us"], 1)
+    steps = [(title, entry[key]) for title, key in STEPS]
+    hooks = [(f"  {one['phase']} {harmless(one['hook'])}", one["us"]) for one in entry["hooks"]]
+    width = max(len(title) for title, _ in (*steps, *hooks))
+    for title, took in (*steps[:-1], *hooks, steps[-1]):
+        bar = "█" * round(BAR * min(took / total, 1))
+        line = Text(f"  {title:<{width}} {took / 1000:>10.3f} ms ")
+        line.append(bar, style="blue")
+        _console.print(line)
+    told = {"attempts": entry["attempts"], "request_id": entry["request_id"], "trace_id": entry["trace_id"]}
+    said = "  ".join(f"{name} {harmless(str(value))}" for name, value in told.items() if value)
+    _console.print(Text(f"  {said}", style="dim"))
+    sys.stdout.flush()

@@ -54,6 +54,11 @@ class Client:
         """All numbers that the gateway counts."""
         return self._ask(commands.GetMetrics(), commands.MetricsReply)
 
+    def profile(self, seconds: float, interval_s: float) -> commands.Profiled:
+        """What Python code ran in the workers for so long."""
+        command = commands.GetProfile(seconds=seconds, interval_s=interval_s)
+        return self._ask(command, commands.Profiled, PATIENCE_S + seconds)
+
     def reload(self) -> commands.Reloaded:
         """Loads code and configuration anew; returns when that serves."""
         return self._ask(commands.Reload(), commands.Reloaded)
@@ -97,8 +102,8 @@ class Client:
                     if isinstance(following, commands.Following):
                         yield following
 
-    def _ask(self, command: Message, wanted: type[R]) -> R:
-        with self._connected(PATIENCE_S) as line:
+    def _ask(self, command: Message, wanted: type[R], patience_s: float = PATIENCE_S) -> R:
+        with self._connected(patience_s) as line:
             try:
                 line.sendall(command.encode() + b"\n")
                 data = bytearray()

@@ -11,12 +11,13 @@
 | ReopenLogs    | Done                                                           |
 | SetServer     | Done                                                           |
 | Look          | Looking, then Seen for each hit, then LookingEnded             |
+| GetProfile    | Profiled, after as many seconds                                |
 | FollowLogs    | Following; the line stays open as long as somebody follows     |
 
 The reply to any command may be `Refused`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from headgate.control.messages import HookTimes, InspectHit, InspectOrder, Source
 from headgate.control.records import Message, MessageKinds, Record
@@ -70,6 +71,13 @@ class Look(Message):
 
     order: InspectOrder
     for_s: float
+
+
+class GetProfile(Message):
+    """Have every worker look at its Python stacks for so long, each `interval_s` seconds."""
+
+    seconds: float
+    interval_s: float = 0.005
 
 
 class FollowLogs(Message):
@@ -201,6 +209,16 @@ class MetricsReply(Message):
     `buckets` in place of `value`, pairs of an upper bound (null: none) and the calls in it, `sum` and `count`."""
 
 
+class Profiled(Message):
+    """What the workers have seen, added up."""
+
+    profile: dict[str, Any]
+    """See `profiling.profile.Profile.plain`."""
+    workers: int
+    missing: int
+    """Workers that did not respond in time."""
+
+
 class Looking(Message):
     """The place that is looked at."""
 
@@ -228,7 +246,19 @@ class Following(Message):
 
 
 COMMANDS = MessageKinds(
-    [GetStatus, GetHookTimes, GetMetrics, Reload, Upgrade, Stop, ReopenLogs, SetServer, Look, FollowLogs]
+    [
+        GetStatus,
+        GetHookTimes,
+        GetMetrics,
+        Reload,
+        Upgrade,
+        Stop,
+        ReopenLogs,
+        SetServer,
+        Look,
+        GetProfile,
+        FollowLogs,
+    ]
 )
 REPLIES = MessageKinds(
     [
@@ -239,6 +269,7 @@ REPLIES = MessageKinds(
         Status,
         HookTimesReply,
         MetricsReply,
+        Profiled,
         Looking,
         Seen,
         LookingEnded,

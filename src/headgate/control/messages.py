@@ -31,6 +31,8 @@
 | InspectEnd        | supervisor | no longer                                                              |
 | Inspecting        | worker     | where that is, or why not                                              |
 | Hit               | worker     | the place was reached                                                  |
+| TakeProfile       | supervisor | takes a profile for some seconds                                      |
+| ProfileTaken      | worker     | what it has seen, in a memfd                                           |
 | FollowLog         | supervisor | with a socket for the line of each request                             |
 
 With the process that workers are forked from (`zygote`): `Fork` and `Reap`, with the replies `Forked` and `Reaped`.
@@ -371,6 +373,21 @@ class Hit(Message):
     hit: InspectHit
 
 
+class TakeProfile(Message):
+    """Look at the Python stacks again and again, for so long."""
+
+    id: int
+    seconds: float
+    interval_s: float
+
+
+class ProfileTaken(Message):
+    """What was seen comes along in a memfd (`profiling.profile`), unless there is an error."""
+
+    id: int
+    error: str | None = None
+
+
 class FollowLog(Message):
     """The socket that comes along gets a message for each request, until nobody reads it any more."""
 
@@ -392,6 +409,7 @@ TO_WORKER = MessageKinds(
         ServerStateChanged,
         Inspect,
         InspectEnd,
+        TakeProfile,
         FollowLog,
     ]
 )
@@ -411,6 +429,7 @@ FROM_WORKER = MessageKinds(
         Pong,
         Inspecting,
         Hit,
+        ProfileTaken,
     ]
 )
 TO_ZYGOTE = MessageKinds([Fork, Reap])

@@ -70,6 +70,8 @@ class Commands:
             case commands.ReopenLogs():
                 self._reopen_logs()
                 respond(commands.Done())
+            case commands.GetProfile(seconds=seconds, interval_s=interval_s):
+                self._state.profiles.begin(seconds, interval_s, respond)
             case commands.SetServer():
                 self._set_server(command, respond)
 

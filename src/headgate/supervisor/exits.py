@@ -31,6 +31,7 @@ class Exits:
         state.metrics.left(worker, status)
         del state.workers[worker.pid]
         state.inspections.left(worker)
+        state.profiles.left(worker)
         if generation.workers.get(worker.slot) is worker:
             del generation.workers[worker.slot]
         self._generations.left(worker)

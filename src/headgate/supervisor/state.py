@@ -15,6 +15,7 @@ from headgate.supervisor.listeners import Listeners
 from headgate.supervisor.log_followers import LogFollowers
 from headgate.supervisor.log_pipe import LogPipe
 from headgate.supervisor.metrics import NodeMetrics
+from headgate.supervisor.profiles import Profiles
 from headgate.supervisor.resources import Held
 from headgate.supervisor.settings import SHARED, RunSettings
 from headgate.supervisor.ticket_keys import TicketKeys
@@ -51,6 +52,7 @@ class State:
         self.started = time.time()
         self.inspections = Inspections(self.reactor, lambda: list(self.workers.values()))
         self.log_followers = LogFollowers(lambda: list(self.workers.values()))
+        self.profiles = Profiles(self.reactor, lambda: list(self.workers.values()))
         self.log_pipe = LogPipe()
         self.predecessor = Predecessor.from_environment()
         inherited = self.predecessor.ticket_keys if self.predecessor else None

@@ -133,6 +133,8 @@ class Supervisor:
                 generations.draining(worker)
             case messages.Inspecting() | messages.Hit():
                 self._state.inspections.on_message(worker, message)
+            case messages.ProfileTaken():
+                self._state.profiles.taken(worker, message, descriptors)
             case messages.Failed():
                 worker.failed(message)
             case messages.Report():

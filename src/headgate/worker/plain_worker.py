@@ -73,6 +73,9 @@ class PlainWorker:
                 self._controls.listen(message, descriptors)
             case messages.Proceed():
                 self._controls.say_prepared()
+            case messages.TakeProfile(id=number):
+                error = "this gateway runs no Python code"
+                self._channel.send(messages.ProfileTaken(id=number, error=error))
             case messages.Inspect(id=number):
                 error = "this gateway runs no Python code"
                 self._channel.send(messages.Inspecting(id=number, error=error))

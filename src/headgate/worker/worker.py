@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headgate.background.background import Background
     from headgate.worker.changing import Changes
     from headgate.worker.inspecting import Inspector
+    from headgate.worker.profiling import Profiler
 
 CLOSE_STEPS = 50
 END_TURNS = 20  # of the loop, in which connections that are cut off end
@@ -66,6 +67,7 @@ class Worker:
         self._drains = False
         self._watchdog: Watchdog | None = None
         self._inspector: Inspector | None = None
+        self._profiler: Profiler | None = None
 
     @property
     def _loaded(self) -> Loaded:
@@ -224,6 +226,8 @@ class Worker:
             logger.warning("the supervisor has exited: draining")
             if self._inspector:
                 self._inspector.end_all()
+            if self._profiler:
+                self._profiler.end_all()
             self._stop_gracefully()
 
     def _on_message(self, message: Message, descriptors: list[int]) -> None:
@@ -249,6 +253,8 @@ class Worker:
                 task.add_done_callback(self._tasks.discard)
             case messages.Inspect():
                 self._inspect(message)
+            case messages.TakeProfile():
+                self._take_profile(message)
             case messages.InspectEnd(id=number):
                 if self._inspector:
                     self._inspector.end(number)
@@ -297,6 +303,13 @@ class Worker:
             roots = [hook.function for hook in hooks]
             self._inspector = Inspector(self._core, self._loop, self._channel, roots)
         self._inspector.begin(message)
+
+    def _take_profile(self, message: messages.TakeProfile) -> None:
+        if self._profiler is None:
+            from headgate.worker.profiling import Profiler
+
+            self._profiler = Profiler(self._loop, self._channel)
+        self._profiler.begin(message, self._loaded.hooks)
 
 
 def main() -> NoReturn:
