@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .csrf import Csrf
     from .error_pages import ErrorPages
     from .fault_injection import FaultInjection
+    from .forward_auth import ForwardAuth
     from .headers import Headers
     from .honeypot import Honeypot
     from .ip_restriction import IpRestriction
@@ -49,6 +50,7 @@ __all__ = [
     "Csrf",
     "ErrorPages",
     "FaultInjection",
+    "ForwardAuth",
     "Headers",
     "Honeypot",
     "IpRestriction",
@@ -86,6 +88,7 @@ BUILT_IN = {
     "csrf": "headgate.plugins.csrf:Csrf",
     "error-pages": "headgate.plugins.error_pages:ErrorPages",
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
+    "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
     "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",

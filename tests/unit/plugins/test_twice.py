@@ -93,6 +93,9 @@ CASES: dict[str, Twice] = {
     "fault-injection": Twice(
         {"abort": {"status": 501, "percent": 100}}, {"abort": {"status": 504}}, [Ask()], {(0, "status"): 501}
     ),
+    "forward-auth": Twice(
+        {"url": "http://a.test", "copy": ["x-a"]}, {"url": "http://b.test", "copy": ["x-b"]}, [Ask()]
+    ),
     "headers": Twice(
         {"request": {"set": {"x-a": "outer", "x-c": "outer"}}, "response": {"set": {"x-a": "outer"}}},
         {"request": {"set": {"x-b": "inner", "x-c": "inner"}}, "response": {"set": {"x-b": "inner"}}},
@@ -238,8 +241,8 @@ def facts(name: str, case: Twice, *, first: bool, second: bool) -> dict[tuple[in
         "app": served,
         "a": served,
         "b": served,
-        "http://a.test": "a",
-        "http://b.test": "b",
+        "http://a.test": Response(200, "a", headers={"x-a": "a"}),
+        "http://b.test": Response(200, "b", headers={"x-b": "b"}),
     }
     found: dict[tuple[int, str], Any] = {}
     with TestGateway(gate, upstreams=upstreams, raise_errors=False) as gateway:
@@ -260,7 +263,10 @@ def facts(name: str, case: Twice, *, first: bool, second: bool) -> dict[tuple[in
             if response.status == 200 and name != "maintenance":
                 gateway.until(partial(arrived, gateway, before + copies))
             for received in gateway.received[before:]:
-                found[number, f"to {received.server}" if copies else "to upstream"] = received.upstream
+                if not received.upstream:
+                    found[number, f"to {received.server}"] = received.method
+                    continue
+                found[number, "to upstream"] = received.upstream
                 found[number, "to target"] = received.target
                 for field in set(received.headers) - UNSEEN - {"x-shadow"}:
                     found[number, f"to {field}"] = seen(received.headers.get_all(field))

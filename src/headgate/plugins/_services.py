@@ -1,0 +1,116 @@
+"""HTTP services that decide on requests: what plugins that ask them have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator
+
+from headgate import ConfigError, FetchError, PluginContext, Request
+
+URL = re.compile(r"https?://[^\s/?#@\\]+(?:/[^\s#\\]*)?")
+OF_A_PROXY = re.compile(r"forwarded|via|x-forwarded-.*|x-original-.*|x-real-ip|proxy-.*")
+OF_THE_MESSAGE = frozenset(
+    (
+        *(
+            "accept-encoding",
+            "content-encoding",
+            "content-length",
+            "expect",
+            "host",
+            "range",
+            "te",
+            "trailer",
+        ),
+        *("connection", "keep-alive", "transfer-encoding", "upgrade", "x-request-id"),
+        *("if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since"),
+    )
+)
+"""Fields that speak of the client's own message and hop, or would make a service reply with less than all."""
+
+WhenAway = Literal["open", "closed"]
+"""What is done without the service."""
+
+
+def _url(url: str) -> str:
+    if not URL.fullmatch(url):
+        raise ConfigError(f"`{url}` is not a valid URL", hint="write `http://10.0.0.9:9000/path`")
+    return url
+
+
+ServiceUrl = Annotated[str, AfterValidator(_url)]
+"""An http or https URL without user and fragment."""
+
+
+class Decision(NamedTuple):
+    """What a service said."""
+
+    status: int
+    headers: Any
+    body: bytes | None
+    """None if it is too large."""
+
+
+class Service:
+    """Asks a service within a time limit; that it is away is logged once, and counted each time."""
+
+    def __init__(self, context: PluginContext, url: str, *, timeout: float, max_body_bytes: int) -> None:
+        self._context = context
+        self._url = url
+        self._timeout = timeout
+        self._most = max_body_bytes
+        self._failures = context.counter("service_failures")
+        self._is_away = False
+
+    async def ask(self, **options: Any) -> Decision | None:
+        """What it says; `None` if it is away: not reached, too late, or with a status of 500 and more."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                decision = await self._asked(options)
+        except (FetchError, OSError, TimeoutError) as error:
+            self._failed(str(error) or type(error).__name__)
+            return None
+        if decision.status >= 500:
+            self._failed(f"its status is {decision.status}")
+            return None
+        if self._is_away:
+            self._is_away = False
+            self._context.log.warning("the service is available again")
+        return decision
+
+    async def _asked(self, options: dict[str, Any]) -> Decision:
+        response = await self._context.fetch(self._url, timeout=self._timeout, **options)
+        try:
+            length = response.headers.get("content-length", "0")
+            if len(length) > 12 or int(length) > self._most:
+                return Decision(response.status, response.headers, None)
+            chunks, size = [], 0
+            async for chunk in response.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self._most:
+                    return Decision(response.status, response.headers, None)
+            return Decision(response.status, response.headers, b"".join(chunks))
+        finally:
+            response.close()
+
+    def _failed(self, reason: str) -> None:
+        self._failures.add()
+        if not self._is_away:
+            self._is_away = True
+            self._context.log.error("the service is unavailable", extra={"reason": reason})
+
+
+def told_fields(request: Request, names: Iterable[str] | None) -> list[tuple[str, str]]:
+    """The client's fields for a service, only `names` if they are given: never those that a proxy writes."""
+    wanted = None if names is None else {name.lower() for name in names}
+    return [
+        (name, value)
+        for name, value in request.headers.items()
+        if (wanted is None or name in wanted)
+        and (folded := name.replace("_", "-")) not in OF_THE_MESSAGE
+        and not OF_A_PROXY.fullmatch(folded)
+    ]
