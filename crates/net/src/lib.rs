@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod limits;
 pub mod peer;
 pub mod pipe;
+pub mod reason;
 mod splice;
 pub mod stream;
 pub mod tls;

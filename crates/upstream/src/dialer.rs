@@ -1,8 +1,8 @@
 //! The one place where connections to servers are made: TCP or a Unix socket, the PROXY header, TLS; each step within its time.
 //!
 //! # How it works
-//! A failed connection is logged here with its reason, which may name addresses and system errors; clients are told only
-//! [`DialFailed::message`]. A server that is down is not logged for each request: see `dial_log`. Nothing of a request was sent yet, so that another server may always be tried.
+//! Whoever dials logs what fails ([`DialFailed::to_log`], [`Upstream::log_failure`]), and knows for which route. Nothing of a
+//! request was sent yet, so that another server may always be tried.
 
 use std::future::{poll_fn, Future};
 use std::io::{self, ErrorKind};
@@ -12,11 +12,13 @@ use std::rc::Rc;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{watched, Broken, Peer};
+use headgate_net::reason::in_words;
 use headgate_shared::metrics::Counter;
 use tokio::net::UdpSocket;
 
 use crate::client_address::ClientIdentity;
 pub use crate::dialer_parts::Dialer;
+use crate::failure_log::ServerFailure;
 use crate::group::Upstream;
 use crate::limits::LimitCounter;
 use crate::retry::Retry;
@@ -68,7 +70,7 @@ pub struct DialFailed {
 }
 
 impl Dialer {
-    /// Connects to a server. Counts, and logs what fails.
+    /// Connects to a server, and counts.
     ///
     /// # Errors
     /// A step failed or took too long; the hit limit is counted.
@@ -85,7 +87,6 @@ impl Dialer {
             if let Reason::Late(limit) = failed.reason {
                 self.metrics.count(limit.counter());
             }
-            failed.log(upstream, target, self.clock.now_us());
         }
         dialed
     }
@@ -120,7 +121,7 @@ impl Dialer {
         Ok(peer)
     }
 
-    /// A socket for datagrams to a server and from it. Counts, and logs what fails.
+    /// A socket for datagrams to a server and from it.
     ///
     /// # Errors
     /// Its name has no address, or the system has no socket.
@@ -130,11 +131,7 @@ impl Dialer {
             .address
             .datagram_socket(&self.clock)
             .await
-            .map_err(|error| {
-                let failed = DialFailed::new(Step::Connect, Broken::Io(error));
-                failed.log(upstream, server, self.clock.now_us());
-                failed
-            })
+            .map_err(|error| DialFailed::new(Step::Connect, Broken::Io(error)))
     }
 }
 
@@ -147,7 +144,7 @@ impl DialFailed {
                 Reason::Untrusted(headgate_net::tls::reason(&error))
             }
             Broken::Io(_) if step == Step::Tls => Reason::Closed,
-            Broken::Io(error) => Reason::Error(error.to_string()),
+            Broken::Io(error) => Reason::Error(in_words(&error)),
         };
         Self { step, reason }
     }
@@ -170,7 +167,7 @@ impl DialFailed {
         }
     }
 
-    /// What a client may know: one lower-case sentence.
+    /// What failed: one lower-case sentence.
     #[must_use]
     pub fn message(&self) -> String {
         match (self.step, &self.reason) {
@@ -182,19 +179,28 @@ impl DialFailed {
         }
     }
 
-    /// What is known, for the log. `left_out` counts those like it that had no line of their own.
-    fn log(&self, upstream: &Upstream, server: &Server, now_us: u64) {
-        let Some(left_out) = server.dial_log.admit(self.kind(), now_us) else {
-            return;
-        };
-        let message = self.message();
-        let (upstream, server) = (&*upstream.name, &*server.name);
+    /// What the system said, for operators.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
         match &self.reason {
-            Reason::Error(why) => tracing::warn!(upstream, server, left_out, "{message}: {why}"),
-            Reason::Late(limit) => {
-                tracing::warn!(upstream, server, limit = limit.name(), left_out, "{message}");
-            }
-            Reason::Closed | Reason::Untrusted(_) => tracing::warn!(upstream, server, left_out, "{message}"),
+            Reason::Error(why) => Some(why),
+            Reason::Late(_) | Reason::Closed | Reason::Untrusted(_) => None,
+        }
+    }
+
+    /// What is known, for the log.
+    #[must_use]
+    pub fn to_log<'a>(&'a self, message: &'a str, route: Option<&'a str>) -> ServerFailure<'a> {
+        ServerFailure {
+            kind: self.kind(),
+            message,
+            detail: self.detail(),
+            limit: match self.reason {
+                Reason::Late(limit) => Some(limit.name()),
+                _ => None,
+            },
+            route,
+            request_id: None,
         }
     }
 }
@@ -296,7 +302,7 @@ mod tests {
         let failed = dial(&dialer, &free.to_string(), &watch).await.err().unwrap();
         assert_eq!((failed.step, failed.kind()), (Step::Connect, "connect_failed"));
         assert_eq!(failed.message(), "cannot connect to the server");
-        assert!(matches!(&failed.reason, Reason::Error(why) if why.contains("os error")));
+        assert!(matches!(&failed.reason, Reason::Error(why) if why == "connection refused"));
         assert_eq!(failed.retry(), Retry::AlwaysSafe);
     }
 

@@ -18,9 +18,28 @@ impl FailedBy {
     /// Of a failure's name, as it is in logs.
     pub fn of(kind: &str) -> Self {
         match kind {
-            "connect" | "connect_timeout" | "upstream_tls" | "upstream_tls_timeout" => Self::Connect,
+            "connect_failed" | "connect_timeout" | "upstream_tls" | "upstream_tls_timeout" => Self::Connect,
             _ if kind.ends_with("timeout") => Self::Timeout,
             _ => Self::Reset,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DialFailed, Reason, Step};
+
+    #[test]
+    fn a_connection_that_could_not_be_made_is_a_failed_connect() {
+        for step in [Step::Connect, Step::Tls] {
+            let failed = DialFailed {
+                step,
+                reason: Reason::Closed,
+            };
+            assert_eq!(FailedBy::of(failed.kind()), FailedBy::Connect);
+        }
+        assert_eq!(FailedBy::of("upstream_head_timeout"), FailedBy::Timeout);
+        assert_eq!(FailedBy::of("upstream_reset"), FailedBy::Reset);
     }
 }

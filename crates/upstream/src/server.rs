@@ -7,7 +7,7 @@ use headgate_net::tls::UpstreamTls;
 use rustls::pki_types::ServerName;
 
 use crate::address::{without_default_port, Address};
-use crate::dial_log::DialLog;
+use crate::failure_log::FailureLog;
 use crate::http2::connections::SharedConnections;
 use crate::pool::Pool;
 use crate::spec;
@@ -29,8 +29,8 @@ pub struct Server {
     pub http2: Option<Rc<SharedConnections>>,
     /// Something failed since its last response.
     pub has_failed: Cell<bool>,
-    /// What was logged of connections to it that failed.
-    pub(crate) dial_log: DialLog,
+    /// What was logged of its failures.
+    pub(crate) failure_log: FailureLog,
 }
 
 impl Server {
@@ -57,7 +57,7 @@ impl Server {
             http2: (upstream.protocol == spec::UpstreamProtocol::H2)
                 .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
             has_failed: Cell::new(false),
-            dial_log: DialLog::default(),
+            failure_log: FailureLog::default(),
         })
     }
 

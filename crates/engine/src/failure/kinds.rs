@@ -34,6 +34,10 @@ macro_rules! kinds {
             },
         )*];
 
+        /// Those kinds themselves, in the order of the table.
+        #[cfg(test)]
+        pub(super) const ALL: &[FailureKind] = &[$(FailureKind::$kind,)*];
+
         impl FailureKind {
             /// What is the same for all failures of this kind.
             pub fn facts(self) -> Facts {
@@ -92,28 +96,28 @@ kinds! {
     ConnectFailed "connect_failed" Upstream 502 AlwaysSafe Warned "cannot connect to the server";
     ConnectTimeout "connect_timeout" Upstream 504 AlwaysSafe Warned "the server did not accept a connection in time";
     UpstreamTls "upstream_tls" Upstream 502 AlwaysSafe Warned "the TLS handshake with the server failed";
-    UpstreamTlsBroken "upstream_tls" Upstream 502 IfConnectionWasReused Debug "the TLS connection to the server failed";
+    UpstreamTlsBroken "upstream_tls" Upstream 502 IfConnectionWasReused Warned "the TLS connection to the server failed";
     UpstreamTlsTimeout "upstream_tls_timeout" Upstream 504 AlwaysSafe Warned "the server did not finish the TLS handshake in time";
-    UpstreamRefused "upstream_refused" Upstream 502 AlwaysSafe Debug "the server refused the request without processing it";
-    UpstreamClosed "upstream_closed" Upstream 502 IfConnectionWasReused Debug "the server closed a reused connection";
-    UpstreamReset "upstream_reset" Upstream 502 IfConnectionWasReused Debug "the server closed the connection before it responded";
-    UpstreamSendTimeout "send_timeout" Upstream 504 IfIdempotent Debug "the server took too long to read the request";
-    UpstreamHeadTimeout "upstream_head_timeout" Upstream 504 Never Debug "the server took too long to respond";
-    UpstreamIdleTimeout "upstream_idle_timeout" Upstream 504 Never Debug "the server stopped sending";
-    UpstreamTruncated "upstream_truncated" Upstream 502 Never Debug "the server closed the connection before its response was complete";
-    BadChunk "bad_chunk" Upstream 502 Never Debug "the framing of the response's body is malformed";
-    TooManyInterimResponses "too_many_interim_responses" Upstream 502 IfIdempotent Debug "the server sent too many interim (1xx) responses";
-    UnexpectedTransferCoding "unexpected_transfer_coding" Upstream 502 Never Debug "the server used a transfer coding that was not requested";
-    UnexpectedUpgrade "unexpected_upgrade" Upstream 502 Never Debug "the server switched protocols, which the request did not ask for";
-    BadUpgrade "bad_upgrade" Upstream 502 Never Debug "the server switched to a protocol that was not requested";
-    BadWebSocketResponse "bad_websocket_response" Upstream 502 Never Debug "the server's response does not open the WebSocket";
-    WebSocketUnsupported "websocket_unsupported" Upstream 502 Never Debug "the server does not support WebSockets over HTTP/2 (RFC 8441)";
-    ServerWebSocketProtocol "websocket_protocol" Upstream 502 Never Debug "the server violated the WebSocket protocol";
-    ServerWebSocketBadUtf8 "websocket_bad_utf8" Upstream 502 Never Debug "a text message from the server is not valid UTF-8";
-    ServerWebSocketTooLarge "websocket_too_large" Upstream 502 Never Debug "a message from the server is larger than the limit";
-    UnknownResponseCoding "unknown_content_coding" Upstream 502 Never Debug "a hook reads the decoded body, and the response's content-encoding is not supported";
-    BadResponseCoding "bad_content_coding" Upstream 502 Never Debug "the response's body does not match its content-encoding";
-    HeldResponseTooLarge "buffered_body_too_large" Upstream 502 Never Debug "the response is larger than a hook may buffer";
+    UpstreamRefused "upstream_refused" Upstream 502 AlwaysSafe Warned "the server refused the request without processing it";
+    UpstreamClosed "upstream_closed" Upstream 502 IfConnectionWasReused Warned "the server closed a reused connection";
+    UpstreamReset "upstream_reset" Upstream 502 IfConnectionWasReused Warned "the server closed the connection before it responded";
+    UpstreamSendTimeout "send_timeout" Upstream 504 IfIdempotent Warned "the server took too long to read the request";
+    UpstreamHeadTimeout "upstream_head_timeout" Upstream 504 Never Warned "the server took too long to respond";
+    UpstreamIdleTimeout "upstream_idle_timeout" Upstream 504 Never Warned "the server stopped sending";
+    UpstreamTruncated "upstream_truncated" Upstream 502 Never Warned "the server closed the connection before its response was complete";
+    BadChunk "bad_chunk" Upstream 502 Never Warned "the framing of the response's body is malformed";
+    TooManyInterimResponses "too_many_interim_responses" Upstream 502 IfIdempotent Warned "the server sent too many interim (1xx) responses";
+    UnexpectedTransferCoding "unexpected_transfer_coding" Upstream 502 Never Warned "the server used a transfer coding that was not requested";
+    UnexpectedUpgrade "unexpected_upgrade" Upstream 502 Never Warned "the server switched protocols, which the request did not ask for";
+    BadUpgrade "bad_upgrade" Upstream 502 Never Warned "the server switched to a protocol that was not requested";
+    BadWebSocketResponse "bad_websocket_response" Upstream 502 Never Warned "the server's response does not open the WebSocket";
+    WebSocketUnsupported "websocket_unsupported" Upstream 502 Never Warned "the server does not support WebSockets over HTTP/2 (RFC 8441)";
+    ServerWebSocketProtocol "websocket_protocol" Upstream 502 Never Warned "the server violated the WebSocket protocol";
+    ServerWebSocketBadUtf8 "websocket_bad_utf8" Upstream 502 Never Warned "a text message from the server is not valid UTF-8";
+    ServerWebSocketTooLarge "websocket_too_large" Upstream 502 Never Warned "a message from the server is larger than the limit";
+    UnknownResponseCoding "unknown_content_coding" Upstream 502 Never Warned "a hook reads the decoded body, and the response's content-encoding is not supported";
+    BadResponseCoding "bad_content_coding" Upstream 502 Never Warned "the response's body does not match its content-encoding";
+    HeldResponseTooLarge "buffered_body_too_large" Upstream 502 Never Warned "the response is larger than a hook may buffer";
     // the gateway, its configuration and its user's code
     HookFailed "hook_failed" Gateway 500 Never Raised "a hook failed";
     HookReplied "hook_replied" Gateway 500 Never Debug "a body hook returned a response in place of the body";
@@ -154,7 +158,7 @@ const fn of_upstream(name: &'static str, meaning: &'static str) -> Facts {
         status: 502,
         // what a kept connection holds may be the late content of a response that has none
         retry: Retry::IfConnectionWasReused,
-        level: Level::Debug,
+        level: Level::Warned,
         meaning,
     }
 }

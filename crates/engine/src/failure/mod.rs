@@ -180,6 +180,9 @@ const RESPONSE_ERRORS: [ResponseError; 4] = [
     ResponseError::SwitchBody,
 ];
 
+/// What clients are told of faults in the gateway, its configuration and its user's code.
+const INTERNAL: &str = "the gateway could not handle this request";
+
 /// A request that could not be served as requested. One pointer, so that what may fail costs little where it does not.
 #[derive(Clone, Debug)]
 pub struct Failure(Box<FailureParts>);
@@ -191,14 +194,21 @@ pub struct FailureParts {
     pub kind: FailureKind,
     /// One lower-case sentence.
     pub message: Cow<'static, str>,
+    /// What the system or the server's protocol said of it; for the gateway's own log only.
+    pub detail: Option<String>,
     /// The methods that a 405 names in `Allow`.
     pub allow: Option<String>,
 }
 
 impl FailureParts {
-    /// The message without its hint, as clients see it. Which limit to raise is for the operator, who
-    /// finds it in the access log.
+    /// What clients see: of their own faults the message without its hint (which limit to raise is for the operator, who
+    /// finds it in the access log), of others only what kind of failure it is. Messages may name servers, files and hooks.
     pub fn public_message(&self) -> &str {
+        match self.kind.facts() {
+            facts if facts.source == FaultSide::Client => {}
+            facts if facts.status == 500 => return INTERNAL,
+            facts => return facts.meaning,
+        }
         let end = self
             .message
             .find("; hint: ")
@@ -254,8 +264,16 @@ impl Failure {
         Self(Box::new(FailureParts {
             kind,
             message: message.into(),
+            detail: None,
             allow: None,
         }))
+    }
+
+    /// The same with what the system or the server's protocol said.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Option<String>) -> Self {
+        self.detail = detail;
+        self
     }
 
     /// The worker ends before the request does: another one, or another instance, can take it.
@@ -263,7 +281,8 @@ impl Failure {
         FailureKind::ShuttingDown.into()
     }
 
-    /// Tells the gateway's own log of it, at the level of its kind.
+    /// Tells the gateway's own log of it, at the level of its kind; of a server's failure that is the matter of whoever
+    /// knows the server.
     pub(crate) fn log(&self, request_id: &str) {
         let (kind, message) = (self.kind.name(), &self.message);
         match self.kind.facts().level {
@@ -281,12 +300,13 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::kinds::ALL;
     use super::*;
 
     #[test]
     fn clients_are_not_told_the_hint() {
         let told = |message: &'static str| {
-            Failure::new(FailureKind::ShuttingDown, message)
+            Failure::new(FailureKind::MethodNotAllowed, message)
                 .public_message()
                 .to_owned()
         };
@@ -296,6 +316,25 @@ mod tests {
         );
         assert_eq!(told("bad\nhint: better"), "bad");
         assert_eq!(told("nothing to hint at"), "nothing to hint at");
+    }
+
+    #[test]
+    fn clients_are_told_nothing_of_what_is_behind_the_gateway() {
+        let secret = "upstream `billing`, server 10.0.0.7:5432, file /srv/app/gate.py, hook `check_quota`";
+        for kind in ALL {
+            let failure = Failure::new(*kind, secret).with_detail(Some(secret.to_owned()));
+            if kind.facts().source != FaultSide::Client {
+                assert!(!failure.public_message().contains('`'), "{}", kind.name());
+            }
+            let told = Failure::from(*kind).public_message().replace("HTTP/2", "");
+            for inside in ["limits.", "timeouts.", "websocket.", "`", "hint", "/"] {
+                assert!(
+                    !told.contains(inside) || told.contains("`_`"),
+                    "{}: {told}",
+                    kind.name()
+                );
+            }
+        }
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::http::h1::tunnel::tunnel;
+use crate::http::h1::tunnel::{tunnel, TunnelBroken};
 use crate::messages::websocket;
 use crate::state::connection::{Connection, Next};
-use headgate_net::peer::{Broken, Peer};
+use crate::state::server_failures::log_server_failure;
+use headgate_net::peer::Peer;
+use headgate_net::reason::in_words;
 use headgate_upstream::LimitCounter;
 use headgate_upstream::Upstream;
 
@@ -45,10 +47,22 @@ impl Upgraded<'_> {
         let (up, down) = (&exchange.request_bytes, &exchange.response_bytes);
         up.set(up.get() + moved.from_client);
         down.set(down.get() + moved.from_server);
-        // either side may otherwise end a tunnel as it likes
-        if let Err(Broken::Limit(limit)) = ended {
-            connection.shared.metrics.count(limit.counter());
-            exchange.limit.set(limit.name());
+        match ended {
+            // a client may end a tunnel as it likes
+            Ok(()) | Err(TunnelBroken::Client) => {}
+            Err(TunnelBroken::Late(limit)) => {
+                connection.shared.metrics.count(limit.counter());
+                exchange.limit.set(limit.name());
+            }
+            Err(TunnelBroken::Server(error)) => {
+                let failure = Failure::new(
+                    FailureKind::UpstreamTruncated,
+                    "the server broke the connection after it had switched protocols",
+                );
+                let failure = failure.with_detail(Some(in_words(&error)));
+                log_server_failure(&connection.shared, exchange, &failure);
+                exchange.failure.replace(Some(failure));
+            }
         }
         Ok(Next::Close)
     }

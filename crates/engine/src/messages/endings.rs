@@ -5,6 +5,7 @@ use super::relay::{DirectionState, MessageRelay};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::message::Party;
 use crate::state::connection::Next;
+use crate::state::server_failures::log_server_failure;
 
 impl<C: Codec> MessageRelay<'_, C> {
     /// A peer broke the protocol; it has been sent a close.
@@ -16,7 +17,7 @@ impl<C: Codec> MessageRelay<'_, C> {
         } else {
             Ending::ServerBroke
         };
-        self.exchange.failure.replace(Some(fault.failure(from)));
+        self.failed(fault.failure(from));
         self.shared.metrics.count(match fault.limit() {
             Some(limit) => {
                 self.exchange.limit.set(limit);
@@ -28,10 +29,40 @@ impl<C: Codec> MessageRelay<'_, C> {
         self.close_both(from, ending);
     }
 
+    /// The server has left without a close, and nobody had begun one.
+    pub(super) fn server_is_gone(&mut self) {
+        if self.client.is_open() {
+            self.server_failed(
+                FailureKind::UpstreamTruncated,
+                "the server closed the connection without a close message",
+            );
+        }
+    }
+
+    /// The server is silent, or takes nothing.
+    pub(super) fn server_is_late(&mut self) {
+        self.server_failed(
+            FailureKind::UpstreamIdleTimeout,
+            "the server neither responds to pings nor takes messages",
+        );
+    }
+
+    fn server_failed(&mut self, kind: FailureKind, message: &'static str) {
+        // a hook that holds the conversation itself is no server
+        if self.exchange.server.get().is_some() {
+            self.failed(Failure::new(kind, message));
+        }
+    }
+
+    fn failed(&self, failure: Failure) {
+        log_server_failure(self.shared, self.exchange, &failure);
+        self.exchange.failure.replace(Some(failure));
+    }
+
     /// A hook failed, closed.
     pub(super) fn hook_failed(&mut self) {
         let failure = Failure::new(FailureKind::HookFailed, "a hook could not handle a message");
-        self.exchange.failure.replace(Some(failure));
+        self.failed(failure);
         self.close_both(Party::Gateway, Ending::HookFailed);
     }
 

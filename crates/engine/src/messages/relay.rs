@@ -172,6 +172,9 @@ impl<'a, C: Codec> MessageRelay<'a, C> {
                 self.timing.closing(self.shared.clock.now_ms());
             }
             Event::Gone => {
+                if from == Party::Server {
+                    self.server_is_gone();
+                }
                 self.channel.ended(from, None);
                 *self.flow(from) = DirectionState::Ended;
                 self.side(from).cut();

@@ -47,6 +47,9 @@ impl<C: Codec> MessageRelay<'_, C> {
                     } else {
                         C::NAMES.ping
                     });
+                    if party == Party::Server {
+                        self.server_is_late();
+                    }
                     // the peer is gone
                     self.side(party).give_up();
                     self.close_both(party, Ending::PeerGone);

@@ -7,6 +7,7 @@ pub(crate) mod origins;
 pub(crate) mod refusal;
 pub(crate) mod request_futures;
 pub(crate) mod request_id;
+pub(crate) mod server_failures;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;

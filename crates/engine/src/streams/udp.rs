@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{ready, Poll};
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{channel, Receiver, Sender};
 use tokio::task::spawn_local;
@@ -34,9 +34,10 @@ use crate::tables::networks::canonical;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::late;
+use headgate_net::reason::in_words;
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
-use headgate_upstream::{FailedBy, Lease, Upstream};
+use headgate_upstream::{FailedBy, Lease, ServerFailure, Upstream};
 
 /// The largest datagram (RFC 768).
 const MAX_DATAGRAM_BYTES: usize = 65_535;
@@ -209,14 +210,13 @@ impl Session {
         let server = &upstream.servers[index];
         self.server.clone_from(&server.name);
         let _lease = Lease::new(shared.metrics.clone(), &upstream, index);
-        let failed = |counter| {
-            shared.metrics.count(counter);
-            upstream.failed(index, shared.clock.now_ms(), FailedBy::Reset, &shared.metrics);
+        let chosen = ChosenServer {
+            upstream: &upstream,
+            index,
+            shared: &shared,
+            listener: &self.settings.name.clone(),
         };
-        let Ok(towards) = shared.dialer().datagram_socket(&upstream, index).await else {
-            failed(Counter::UpstreamFailures);
-            return Err("connect_failed");
-        };
+        let towards = chosen.socket().await?;
         let idle_ms = state.idle_ms.get().unwrap_or(self.settings.idle_ms);
         let idle = shared.deadlines.watch(&shared.clock);
         shared.busy.notify_one();
@@ -229,14 +229,13 @@ impl Session {
                     let Some(datagram) = datagram else { return Ok(()) };
                     self.received += datagram.len() as u64;
                     if let Some(datagram) = self.filtered(&state, true, datagram).await? {
-                        self.count_drop(&towards.send(&datagram).await);
+                        let sent = towards.send(&datagram).await;
+                        let _ = sent.as_ref().inspect_err(|error| chosen.log_reset(error));
+                        self.count_drop(&sent);
                     }
                 }
                 response = receive(&towards, &mut buffer) => {
-                    let Ok(size) = response else {
-                        failed(Counter::UpstreamFailures);
-                        return Err("reset");
-                    };
+                    let size = response.map_err(|error| chosen.reset(&error))?;
                     upstream.succeeded(index, shared.clock.now_ms());
                     self.sent += size as u64;
                     if let Some(response) = self.filtered(&state, false, buffer[..size].to_vec()).await? {
@@ -319,13 +318,79 @@ impl Session {
     }
 }
 
+/// The server of a session.
+struct ChosenServer<'a> {
+    upstream: &'a Upstream,
+    index: usize,
+    shared: &'a Shared,
+    listener: &'a str,
+}
+
+impl ChosenServer<'_> {
+    /// A socket towards it.
+    async fn socket(&self) -> Result<UdpSocket, &'static str> {
+        let opened = self
+            .shared
+            .dialer()
+            .datagram_socket(self.upstream, self.index)
+            .await;
+        opened.map_err(|dial| {
+            let message = dial.message();
+            self.log(&dial.to_log(&message, Some(self.listener)));
+            self.failed();
+            "connect_failed"
+        })
+    }
+
+    /// It takes no more datagrams.
+    fn reset(&self, error: &io::Error) -> &'static str {
+        self.log_reset(error);
+        self.failed();
+        "reset"
+    }
+
+    fn log_reset(&self, error: &io::Error) {
+        self.log(&ServerFailure {
+            kind: "reset",
+            message: "the server takes no datagrams",
+            detail: Some(&in_words(error)),
+            limit: None,
+            route: Some(self.listener),
+            request_id: None,
+        });
+    }
+
+    fn log(&self, failure: &ServerFailure<'_>) {
+        self.upstream
+            .log_failure(self.index, failure, self.shared.clock.now_us());
+    }
+
+    fn failed(&self) {
+        let (shared, now_ms) = (self.shared, self.shared.clock.now_ms());
+        shared.metrics.count(Counter::UpstreamFailures);
+        self.upstream
+            .failed(self.index, now_ms, FailedBy::Reset, &shared.metrics);
+    }
+}
+
+/// What the server sends next, or what the network says of a datagram that was sent to it.
 async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
-    poll_fn(|context| {
+    let received = poll_fn(|context| {
         let mut target = ReadBuf::new(buffer);
         ready!(socket.poll_recv(context, &mut target))?;
         Poll::Ready(Ok(target.filled().len()))
-    })
-    .await
+    });
+    // an error alone does not make a socket readable
+    let broken = socket.async_io(Interest::ERROR, || {
+        socket
+            .take_error()?
+            .ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    });
+    tokio::select! {
+        biased;
+        received = received => received,
+        broken = broken => Err(broken.unwrap_or_else(|error| error)),
+    }
 }
 
 /// Waits until the watch runs out.

@@ -103,5 +103,20 @@ impl Incoming {
 
 /// An error of a stream as one of a socket.
 pub fn broken(error: &h2::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, error.to_string())
+    io::Error::new(io::ErrorKind::ConnectionReset, in_words(error))
+}
+
+/// What ended a stream, with the name of its code (RFC 9113 section 7).
+pub(super) fn in_words(error: &h2::Error) -> String {
+    if let Some(error) = error.get_io() {
+        return headgate_net::reason::in_words(error);
+    }
+    let code = error.reason().map(|code| format!("{code:?}")).unwrap_or_default();
+    if !error.is_remote() {
+        format!("the frames break HTTP/2 ({code})")
+    } else if error.is_go_away() {
+        format!("the connection was ended (GOAWAY with {code})")
+    } else {
+        format!("the stream was reset (RST_STREAM with {code})")
+    }
 }

@@ -260,7 +260,7 @@ fn failed(error: &h2::Error) -> io::Error {
     let is_unprocessed =
         error.reason() == Some(Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote());
     if is_unprocessed {
-        refused()
+        io::Error::new(io::ErrorKind::ConnectionRefused, super::incoming::in_words(error))
     } else {
         super::incoming::broken(error)
     }

@@ -254,7 +254,7 @@ fn step(
     data: &mut usize,
     server: &mut Peer,
 ) -> Result<FramingStep, RelayBroken> {
-    match decoder.step(server.unread()).map_err(|_| RelayBroken::Framing)? {
+    match decoder.step(server.unread()).map_err(RelayBroken::Framing)? {
         ChunkStep::NeedMore { consumed } => server.consume(consumed),
         ChunkStep::Data { consumed_before, len } => {
             server.consume(consumed_before);

@@ -9,6 +9,7 @@ use headgate_wire::{parse_response, Parsed, ResponseHead};
 use super::error::{FetchError, FetchErrorKind};
 use super::upload::{Upload, UploadBroken};
 use super::Call;
+use crate::failure::FailureKind;
 use crate::hooks::connection::ClientInfo;
 use headgate_net::peer::{Peer, BUFFER_BYTES};
 use headgate_shared::metrics::Counter;
@@ -137,9 +138,11 @@ impl FetchInFlight<'_> {
             }
             match server.poll_fill(context, BUFFER_BYTES) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(_) => {
-                    let message = "the server closed the connection before it responded";
-                    return Poll::Ready(Err(FetchError::new(FetchErrorKind::Closed, message)));
+                Poll::Ready(filled) => {
+                    return Poll::Ready(Err(FetchError::server(
+                        FailureKind::UpstreamReset,
+                        filled.err().as_ref(),
+                    )));
                 }
                 Poll::Pending => break,
             }
@@ -196,16 +199,14 @@ impl FetchInFlight<'_> {
                 self.is_sound &= head.persistent;
                 head.persistent = self.is_sound;
                 if head.status == 101 {
-                    let message = "the server switched protocols, which the request did not ask for";
-                    return Err(FetchError::new(FetchErrorKind::Protocol, message));
+                    return Err(FetchError::server(FailureKind::UnexpectedUpgrade, None));
                 }
                 if head.status >= 200 {
                     return Ok(Some(head));
                 }
                 self.interim += 1;
                 if self.interim > MAX_INTERIM {
-                    let message = "the server sent too many interim (1xx) responses";
-                    return Err(FetchError::new(FetchErrorKind::Protocol, message));
+                    return Err(FetchError::server(FailureKind::TooManyInterimResponses, None));
                 }
                 if server.unread().is_empty() {
                     return Ok(None);
@@ -214,8 +215,11 @@ impl FetchInFlight<'_> {
             }
             Err(error) => {
                 self.call.shared.metrics.count(Counter::BadResponses);
-                let message = format!("the server's response is refused: {error}");
-                Err(FetchError::new(FetchErrorKind::Protocol, message))
+                Err(FetchError::malformed(
+                    FailureKind::MalformedResponse(error),
+                    "the server's response is refused",
+                    &error,
+                ))
             }
         }
     }

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use headgate_wire::{ChunkStep, ChunkedDecoder, Framing};
 
 use super::attempt::{aborted, FetchHead};
-use super::error::{FetchError, FetchErrorKind};
+use super::error::FetchError;
 use super::upload::{Upload, UploadBroken};
 use super::{Call, FetchPermit};
+use crate::failure::FailureKind;
 use crate::state::Shared;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
@@ -77,7 +78,8 @@ impl FetchedBody {
             _permit: permit,
         });
         let mut here = Vec::new();
-        reader.decode(&mut here)?;
+        let decoded = reader.decode(&mut here);
+        decoded.inspect_err(|error| reader.log(error))?;
         let rest = if reader.is_done() {
             reader.finish();
             None
@@ -141,6 +143,12 @@ impl FetchedBody {
 }
 
 impl Reader {
+    fn log(&self, error: &FetchError) {
+        if let (Some((upstream, server)), Some(failure)) = (&self.home, &error.of_server) {
+            upstream.log_failure(*server, &failure.to_log(), self.shared.clock.now_us());
+        }
+    }
+
     fn is_done(&self) -> bool {
         matches!(self.source, FetchSource::Done)
     }
@@ -151,7 +159,7 @@ impl Reader {
         self.watch.arm(Limit::Fetch, self.timeout_ms);
         let read = poll_fn(|context| self.poll(context, out)).await;
         self.watch.disarm();
-        read
+        read.inspect_err(|error| self.log(error))
     }
 
     fn poll(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Result<(), FetchError>> {
@@ -167,9 +175,11 @@ impl Reader {
                 Poll::Ready(Ok(_)) if matches!(self.source, FetchSource::UntilClose) => {
                     self.source = FetchSource::Done;
                 }
-                Poll::Ready(_) => {
-                    let message = "the server closed the connection before its response was complete";
-                    return Poll::Ready(Err(FetchError::new(FetchErrorKind::Closed, message)));
+                Poll::Ready(filled) => {
+                    return Poll::Ready(Err(FetchError::server(
+                        FailureKind::UpstreamTruncated,
+                        filled.err().as_ref(),
+                    )));
                 }
                 Poll::Pending => break,
             }
@@ -238,8 +248,11 @@ impl Reader {
                     }
                     Err(error) => {
                         self.shared.metrics.count(Counter::BadResponses);
-                        let message = format!("the server's body has malformed framing: {error}");
-                        return Err(FetchError::new(FetchErrorKind::Protocol, message));
+                        return Err(FetchError::malformed(
+                            FailureKind::BadChunk,
+                            "the server's body has malformed framing",
+                            &error,
+                        ));
                     }
                 },
             }

@@ -1,6 +1,13 @@
 //! What a fetch may fail with.
 
-use headgate_upstream::{DialFailed, DialOptions, FailedBy, Reason, Retry, Step};
+use std::borrow::Cow;
+use std::io;
+
+use headgate_net::limits::Limit;
+use headgate_net::reason::in_words;
+use headgate_upstream::{DialFailed, DialOptions, FailedBy, Reason, Retry, ServerFailure, Step};
+
+use crate::failure::FailureKind;
 
 /// The kinds of [`FetchError`]; each is an exception class in Python.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +39,31 @@ pub struct FetchError {
     pub message: String,
     /// Nothing of the request can have been acted on.
     pub retry_safe: bool,
+    /// What the error log says of the server, if it is to blame.
+    pub(super) of_server: Option<OfServer>,
+}
+
+/// A failure of the server, as the error log tells it.
+#[derive(Clone, Debug)]
+pub(super) struct OfServer {
+    kind: &'static str,
+    message: Cow<'static, str>,
+    detail: Option<String>,
+    limit: Option<&'static str>,
+}
+
+impl OfServer {
+    /// For the log of its upstream.
+    pub(super) fn to_log(&self) -> ServerFailure<'_> {
+        ServerFailure {
+            kind: self.kind,
+            message: &self.message,
+            detail: self.detail.as_deref(),
+            limit: self.limit,
+            route: None,
+            request_id: None,
+        }
+    }
 }
 
 impl FetchError {
@@ -52,7 +84,38 @@ impl FetchError {
             kind,
             message: message.into(),
             retry_safe: false,
+            of_server: None,
         }
+    }
+
+    /// What a server did wrong with a request.
+    pub(super) fn server(kind: FailureKind, error: Option<&io::Error>) -> Self {
+        let facts = kind.facts();
+        let sort = match kind {
+            FailureKind::UpstreamClosed
+            | FailureKind::UpstreamReset
+            | FailureKind::UpstreamTruncated
+            | FailureKind::UpstreamTlsBroken => FetchErrorKind::Closed,
+            _ => FetchErrorKind::Protocol,
+        };
+        let mut failed = Self::new(sort, facts.meaning);
+        failed.of_server = Some(OfServer {
+            kind: facts.name,
+            message: facts.meaning.into(),
+            detail: error.map(in_words),
+            limit: None,
+        });
+        failed
+    }
+
+    /// The same with what exactly is wrong.
+    pub(super) fn malformed(kind: FailureKind, what: &str, why: &impl ToString) -> Self {
+        let mut failed = Self::server(kind, None);
+        failed.message = format!("{what}: {}", why.to_string());
+        if let Some(told) = &mut failed.of_server {
+            told.detail = Some(why.to_string());
+        }
+        failed
     }
 
     pub(super) fn refused(message: impl Into<String>) -> Self {
@@ -83,6 +146,15 @@ impl FetchError {
             kind,
             message,
             retry_safe: true,
+            of_server: Some(OfServer {
+                kind: failed.kind(),
+                message: failed.message().into(),
+                detail: failed.detail().map(str::to_owned),
+                limit: match failed.reason {
+                    Reason::Late(limit) => Some(limit.name()),
+                    _ => None,
+                },
+            }),
         }
     }
 
@@ -108,9 +180,16 @@ impl FetchError {
 
     /// A step that took too long.
     pub(super) fn late(timeout_ms: u64) -> Self {
-        Self::new(
+        let mut failed = Self::new(
             FetchErrorKind::Timeout,
             format!("the server took over {timeout_ms} ms; hint: give `timeout=`, or set `timeouts.fetch`"),
-        )
+        );
+        failed.of_server = Some(OfServer {
+            kind: FailureKind::UpstreamHeadTimeout.name(),
+            message: format!("the server took over {timeout_ms} ms").into(),
+            detail: None,
+            limit: Some(Limit::Fetch.name()),
+        });
+        failed
     }
 }

@@ -196,6 +196,15 @@ impl Call<'_> {
         self.watch.arm(Limit::Fetch, self.timeout_ms);
     }
 
+    fn note_failed(&self, upstream: &Upstream, server: usize, error: &FetchError) {
+        let metrics = &self.shared.metrics;
+        metrics.count(Counter::UpstreamFailures);
+        if let Some(failure) = &error.of_server {
+            upstream.log_failure(server, &failure.to_log(), self.clock().now_us());
+        }
+        upstream.failed(server, self.clock().now_ms(), error.failed_by(), metrics);
+    }
+
     fn clock(&self) -> &Clock {
         &self.shared.clock
     }
@@ -307,8 +316,7 @@ impl FetchTarget {
                     return Ok(response);
                 }
                 Err(error) => {
-                    metrics.count(Counter::UpstreamFailures);
-                    upstream.failed(server, call.clock().now_ms(), error.failed_by(), metrics);
+                    call.note_failed(upstream, server, &error);
                     let was_sent = upload.as_ref().is_some_and(|upload| upload.has_begun);
                     let again = error.retry().on_another_server(call.is_idempotent);
                     failure = Some(error);

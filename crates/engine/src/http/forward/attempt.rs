@@ -109,7 +109,8 @@ fn not_connected(plan: &Plan<'_>, failed: &DialFailed) -> AttemptFailed {
         (Step::Tls, Reason::Late(_)) => FailureKind::UpstreamTlsTimeout,
         (Step::Tls, _) => FailureKind::UpstreamTls,
     };
-    AttemptFailed::Server(Failure::new(kind, failed.message()))
+    let detail = failed.detail().map(str::to_owned);
+    AttemptFailed::Server(Failure::new(kind, failed.message()).with_detail(detail))
 }
 
 /// Sends the request and awaits the head of its final response; interim ones go on to the client.

@@ -91,10 +91,10 @@ async fn stream(
         .await
     {
         Ok(stream) => Ok(Pooled::new(Peer::new(stream, shared.buffers.clone()), 0)),
-        Err(error) => Err(AttemptFailed::Server(Failure::new(
-            FailureKind::ConnectFailed,
-            format!("cannot speak HTTP/2 with the server: {error}"),
-        ))),
+        Err(error) => Err(AttemptFailed::Server(
+            Failure::new(FailureKind::ConnectFailed, "the server does not speak HTTP/2")
+                .with_detail(Some(error.to_string())),
+        )),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::http::h1::relay::{Relay, RelayBroken};
 use crate::state::connection::{Connection, ReservedServer};
 use headgate_net::limits::Limit;
 use headgate_net::peer::{Broken, Peer};
+use headgate_net::reason::in_words;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
 use headgate_upstream::{binds_connection, Pooled};
@@ -194,17 +195,18 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
             limited(*limit);
             Failure::from(FailureKind::UpstreamIdleTimeout)
         }
-        RelayBroken::Server(_) => {
+        RelayBroken::Server(broken) => {
             metrics.count(Counter::UpstreamFailures);
-            Failure::new(
-                FailureKind::UpstreamTruncated,
-                "the server closed the connection before its response was complete",
-            )
+            let detail = match broken {
+                Broken::Io(error) => Some(in_words(error)),
+                Broken::Closed | Broken::Limit(_) => None,
+            };
+            Failure::from(FailureKind::UpstreamTruncated).with_detail(detail)
         }
         RelayBroken::Failed(failure) => (**failure).clone(),
-        RelayBroken::Framing => {
+        RelayBroken::Framing(error) => {
             metrics.count(Counter::BadResponses);
-            Failure::from(FailureKind::BadChunk)
+            Failure::from(FailureKind::BadChunk).with_detail(Some(error.to_string()))
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::state::connection::Connection;
 use headgate_net::limits::Limit;
 use headgate_net::peer::Peer;
+use headgate_net::reason::in_words;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
 
@@ -186,21 +187,19 @@ impl<'a> RequestInFlight<'a> {
 
 /// Why a server's bytes end before its response's head does.
 fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
-    AttemptFailed::Server(match error.map(|error| (error.kind(), error)) {
+    let failure = match error.map(io::Error::kind) {
         // only a stream of HTTP/2 knows that its server has not begun with it
-        Some((ErrorKind::ConnectionRefused, _)) => Failure::from(FailureKind::UpstreamRefused),
+        Some(ErrorKind::ConnectionRefused) => Failure::from(FailureKind::UpstreamRefused),
         // nor that it takes no WebSockets, which is not a failure of it
-        Some((ErrorKind::Unsupported, _)) => {
+        Some(ErrorKind::Unsupported) => {
             return AttemptFailed::Request(Failure::from(FailureKind::WebSocketUnsupported))
         }
         // TLS 1.3 lets a server refuse the gateway's certificate after the handshake
-        Some((ErrorKind::InvalidData, error)) => Failure::new(
-            FailureKind::UpstreamTlsBroken,
-            format!(
-                "the TLS connection to the server failed: {}",
-                headgate_net::tls::reason(error)
-            ),
-        ),
+        Some(ErrorKind::InvalidData) => {
+            let why = error.map(in_words).unwrap_or_default();
+            let message = format!("the TLS connection to the server failed: {why}");
+            return AttemptFailed::Server(Failure::new(FailureKind::UpstreamTlsBroken, message));
+        }
         _ => Failure::new(
             if server.unread().is_empty() {
                 FailureKind::UpstreamClosed
@@ -209,5 +208,6 @@ fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
             },
             "the server closed the connection before it responded",
         ),
-    })
+    };
+    AttemptFailed::Server(failure.with_detail(error.map(in_words)))
 }

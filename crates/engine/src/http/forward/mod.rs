@@ -34,6 +34,7 @@ use crate::http::reply::grpc;
 use crate::http::reply::Outcome;
 use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
+use crate::state::server_failures::log_server_failure;
 use crate::state::Shared;
 use crate::trace::FailedAttempt;
 use attempt::{AttemptFailed, Ready};
@@ -67,6 +68,16 @@ pub(crate) async fn forward(
         }
     }
     try_servers(connection, exchange, tables, upstream, body).await
+}
+
+/// Logs what the server did wrong, if it did.
+#[inline]
+fn logged(
+    connection: &Connection,
+    exchange: &Exchange,
+    served: Result<Outcome, Failure>,
+) -> Result<Outcome, Failure> {
+    served.inspect_err(|failure| log_server_failure(&connection.shared, exchange, failure))
 }
 
 /// Makes attempts until one has a response.
@@ -115,16 +126,16 @@ async fn try_servers(
                 if next.is_some() {
                     continue;
                 }
-                return relay::respond(connection, &plan, ready, body, lease).await;
+                let relayed = relay::respond(connection, &plan, ready, body, lease).await;
+                return logged(connection, exchange, relayed);
             }
-            Err(AttemptFailed::Request(failure)) => return Err(failure),
+            Err(AttemptFailed::Request(failure)) => return logged(connection, exchange, Err(failure)),
             Err(AttemptFailed::Server(failed)) => {
                 note_failed(&shared, &plan, server, &failed);
-                let again = may_retry(&failed, &plan, body, &shared);
-                failure = Some(failed);
-                if !again {
-                    break;
+                if !may_retry(&failed, &plan, body, &shared) {
+                    return Err(failed);
                 }
+                failure = Some(failed);
             }
         }
     }
@@ -201,6 +212,7 @@ fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) -> u16 {
 }
 
 fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failed: &Failure) {
+    log_server_failure(shared, plan.exchange, failed);
     shared.metrics.count(Counter::UpstreamFailures);
     if let Some(series) = &plan.tables.series {
         series.attempt_failed(plan.exchange.configured_upstream(), server);

@@ -9,7 +9,8 @@
 use std::task::{ready, Context, Poll};
 
 use headgate_wire::{
-    write_chunk_size, write_last_chunk, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head, CRLF,
+    write_chunk_size, write_last_chunk, ChunkError, ChunkLimits, ChunkStep, ChunkedDecoder, Framing, Head,
+    CRLF,
 };
 
 use super::splice::{Splice, SPLICE_FROM_BYTES};
@@ -54,7 +55,7 @@ pub(crate) enum RelayBroken {
     Client(Broken),
     Server(Broken),
     /// The server's framing was wrong.
-    Framing,
+    Framing(ChunkError),
     /// What hooks do with the body failed.
     Failed(Box<Failure>),
 }
@@ -181,7 +182,7 @@ impl Relay {
             }
             ResponseSource::UntilClose => server.unread().len(),
             ResponseSource::Chunked(decoder) => {
-                match decoder.step(server.unread()).map_err(|_| RelayBroken::Framing)? {
+                match decoder.step(server.unread()).map_err(RelayBroken::Framing)? {
                     ChunkStep::NeedMore { consumed } => {
                         server.consume(consumed);
                         return Ok(());

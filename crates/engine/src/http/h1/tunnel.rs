@@ -1,11 +1,12 @@
 //! Bytes both ways between two peers, after an upgrade.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{ready, Context, Poll};
 
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
-use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
+use headgate_net::peer::{Peer, BUFFER_BYTES};
 use headgate_net::turns::Turn;
 
 /// One direction of a tunnel.
@@ -24,13 +25,29 @@ pub(crate) struct TunnelBytes {
     pub(crate) from_server: u64,
 }
 
+/// What ended a tunnel before both sides had.
+pub(crate) enum TunnelBroken {
+    /// Neither side has sent anything for too long.
+    Late(Limit),
+    /// The client's connection broke.
+    Client,
+    /// The server's did.
+    Server(io::Error),
+}
+
+/// Which end of a direction broke.
+enum EndBroken {
+    Source(io::Error),
+    Target(io::Error),
+}
+
 /// Carries bytes until both sides have ended, one breaks, or neither sends for `idle_ms`.
 pub(crate) async fn tunnel(
     client: &mut Peer,
     server: &mut Peer,
     watch: &Watched,
     idle_ms: u64,
-) -> (TunnelBytes, Result<(), Broken>) {
+) -> (TunnelBytes, Result<(), TunnelBroken>) {
     let mut up = TunnelDirection::default();
     let mut down = TunnelDirection::default();
     watch.arm(Limit::UpstreamIdle, idle_ms);
@@ -42,11 +59,19 @@ pub(crate) async fn tunnel(
             watch.arm(Limit::UpstreamIdle, idle_ms);
         }
         match (upward, downward) {
-            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
-                Poll::Ready(Err(Broken::Io(error)))
+            (Poll::Ready(Err(EndBroken::Target(error))), _)
+            | (_, Poll::Ready(Err(EndBroken::Source(error)))) => {
+                Poll::Ready(Err(TunnelBroken::Server(error)))
+            }
+            (Poll::Ready(Err(EndBroken::Source(_))), _) | (_, Poll::Ready(Err(EndBroken::Target(_)))) => {
+                Poll::Ready(Err(TunnelBroken::Client))
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ => late(watch, context).map(Err),
+            _ if watch.expired().is_some() => Poll::Ready(Err(TunnelBroken::Late(Limit::UpstreamIdle))),
+            _ => {
+                watch.register(context);
+                Poll::Pending
+            }
         }
     })
     .await;
@@ -65,14 +90,14 @@ impl TunnelDirection {
         context: &mut Context<'_>,
         from: &mut Peer,
         to: &mut Peer,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<Result<(), EndBroken>> {
         loop {
             while !from.unread().is_empty() {
                 let Poll::Ready(written) = to.stream.poll_write(context, from.unread(), &[]) else {
                     from.settle();
                     return Poll::Pending;
                 };
-                let n = written?;
+                let n = written.map_err(EndBroken::Target)?;
                 from.consume(n);
                 self.moved += n as u64;
             }
@@ -84,9 +109,8 @@ impl TunnelDirection {
                 }
                 return Poll::Ready(Ok(()));
             }
-            if ready!(from.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn))? == 0 {
-                self.is_ended = true;
-            }
+            let filled = ready!(from.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn));
+            self.is_ended = filled.map_err(EndBroken::Source)? == 0;
         }
     }
 }

@@ -161,7 +161,7 @@ impl Fault for WebSocketFault {
             }
             (Self::MessageTooLarge | Self::FrameTooLarge, _) => FailureKind::ServerWebSocketTooLarge,
         };
-        Failure::new(kind, self.reason())
+        Failure::from(kind)
     }
 
     fn limit(self) -> Option<&'static str> {

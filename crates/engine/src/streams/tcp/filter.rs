@@ -7,10 +7,10 @@ use crate::hooks::connection::ConnectionState;
 use crate::hooks::{ChunkStep, ChunkVerdict, LocalFuture};
 use crate::state::Shared;
 
-use super::flow::FlowEnd;
+use super::flow::Stopped;
 
 /// A chunk on its way through the hooks of its direction.
-pub(super) type Filtering = LocalFuture<'static, Result<Vec<u8>, FlowEnd>>;
+pub(super) type Filtering = LocalFuture<'static, Result<Vec<u8>, Stopped>>;
 
 /// Sends a chunk through hooks, in order; each may let it pass, replace or swallow it.
 pub(super) fn filter(
@@ -32,10 +32,10 @@ pub(super) fn filter(
             match filtered {
                 ChunkVerdict::Pass => {}
                 ChunkVerdict::Replace(other) => chunk = other,
-                ChunkVerdict::Failed => return Err(FlowEnd::HookFailed),
+                ChunkVerdict::Failed => return Err(Stopped::HookFailed),
             }
             if state.refusal.borrow().is_some() {
-                return Err(FlowEnd::ByHook);
+                return Err(Stopped::ByHook);
             }
         }
         Ok(chunk)

@@ -16,7 +16,7 @@ use crate::hooks::connection::ConnectionState;
 use crate::snapshot::{HookLists, Phase};
 use crate::state::Shared;
 use headgate_net::limits::Limit;
-use headgate_net::peer::{late, Broken, Peer, BUFFER_BYTES};
+use headgate_net::peer::{Peer, BUFFER_BYTES};
 use headgate_net::pipe::Pipe;
 use headgate_net::turns::Turn;
 
@@ -35,9 +35,52 @@ pub(super) struct FlowBytes {
 
 /// Why bytes stopped before both sides had ended.
 pub(super) enum FlowEnd {
-    Broken(Broken),
+    Late(Limit),
+    /// The client's connection broke.
+    Client,
+    /// The server's did.
+    Server(io::Error),
+    /// Within the gateway.
+    Pipe,
     ByHook,
     HookFailed,
+}
+
+/// Why one direction stopped.
+pub(super) enum Stopped {
+    Source(io::Error),
+    Target(io::Error),
+    Pipe,
+    ByHook,
+    HookFailed,
+}
+
+impl Stopped {
+    /// Of the direction to the server.
+    fn upward(self) -> FlowEnd {
+        match self {
+            Self::Source(_) => FlowEnd::Client,
+            Self::Target(error) => FlowEnd::Server(error),
+            other => other.inside(),
+        }
+    }
+
+    /// Of the direction to the client.
+    fn downward(self) -> FlowEnd {
+        match self {
+            Self::Source(error) => FlowEnd::Server(error),
+            Self::Target(_) => FlowEnd::Client,
+            other => other.inside(),
+        }
+    }
+
+    fn inside(self) -> FlowEnd {
+        match self {
+            Self::ByHook => FlowEnd::ByHook,
+            Self::HookFailed => FlowEnd::HookFailed,
+            Self::Source(_) | Self::Target(_) | Self::Pipe => FlowEnd::Pipe,
+        }
+    }
 }
 
 /// What bounds a flow, and who sees it.
@@ -76,14 +119,16 @@ pub(super) async fn flow(
             idle.arm(Limit::TcpIdle, options.idle_ms);
         }
         match (upward, downward) {
-            (Poll::Ready(Err(ended)), _) | (_, Poll::Ready(Err(ended))) => return Poll::Ready(Err(ended)),
+            (Poll::Ready(Err(stopped)), _) => return Poll::Ready(Err(stopped.upward())),
+            (_, Poll::Ready(Err(stopped))) => return Poll::Ready(Err(stopped.downward())),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
             _ => {}
         }
         for watch in [Some(&idle), life.as_ref()].into_iter().flatten() {
-            if let Poll::Ready(broken) = late(watch, context) {
-                return Poll::Ready(Err(FlowEnd::Broken(broken)));
+            if let Some(limit) = watch.expired() {
+                return Poll::Ready(Err(FlowEnd::Late(limit)));
             }
+            watch.register(context);
         }
         Poll::Pending
     })
@@ -131,10 +176,10 @@ impl<'a> FlowDirection<'a> {
         from: &mut Peer,
         to: &mut Peer,
         options: &FlowOptions<'_>,
-    ) -> Poll<Result<(), FlowEnd>> {
+    ) -> Poll<Result<(), Stopped>> {
         loop {
             if self.hooks.is_empty() {
-                ready!(self.poll_copy(context, from, to)).map_err(broken)?;
+                ready!(self.poll_copy(context, from, to))?;
             } else {
                 ready!(self.poll_filter(context, from, to, options))?;
             }
@@ -147,11 +192,10 @@ impl<'a> FlowDirection<'a> {
                 return Poll::Ready(Ok(()));
             }
             if self.may_splice && self.moved >= SPLICE_AFTER_BYTES {
-                ready!(self.poll_splice(context, from, to)).map_err(broken)?;
-            } else if ready!(from.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn)).map_err(broken)?
-                == 0
-            {
-                self.is_ended = true;
+                ready!(self.poll_splice(context, from, to))?;
+            } else {
+                let filled = ready!(from.poll_fill_in_turn(context, BUFFER_BYTES, &mut self.turn));
+                self.is_ended = filled.map_err(Stopped::Source)? == 0;
             }
         }
     }
@@ -162,13 +206,13 @@ impl<'a> FlowDirection<'a> {
         context: &mut Context<'_>,
         from: &mut Peer,
         to: &mut Peer,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), Stopped>> {
         while !from.unread().is_empty() {
             let Poll::Ready(written) = to.stream.poll_write(context, from.unread(), &[]) else {
                 from.settle();
                 return Poll::Pending;
             };
-            let n = written?;
+            let n = written.map_err(Stopped::Target)?;
             from.consume(n);
             self.moved += n as u64;
         }
@@ -182,11 +226,11 @@ impl<'a> FlowDirection<'a> {
         from: &mut Peer,
         to: &mut Peer,
         options: &FlowOptions<'_>,
-    ) -> Poll<Result<(), FlowEnd>> {
+    ) -> Poll<Result<(), Stopped>> {
         loop {
             while self.written < self.filtered.len() {
                 let rest = &self.filtered[self.written..];
-                let n = ready!(to.stream.poll_write(context, rest, &[])).map_err(broken)?;
+                let n = ready!(to.stream.poll_write(context, rest, &[])).map_err(Stopped::Target)?;
                 self.written += n;
                 self.moved += n as u64;
             }
@@ -212,17 +256,22 @@ impl<'a> FlowDirection<'a> {
     }
 
     /// Moves bytes within the kernel until the sender ends.
-    fn poll_splice(&mut self, context: &mut Context<'_>, from: &mut Peer, to: &Peer) -> Poll<io::Result<()>> {
+    fn poll_splice(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut Peer,
+        to: &Peer,
+    ) -> Poll<Result<(), Stopped>> {
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
-            none => none.insert(Pipe::open()?),
+            none => none.insert(Pipe::open().map_err(|_| Stopped::Pipe)?),
         };
         loop {
             while pipe.filled > 0 {
-                let n = ready!(pipe.poll_drain_in_turn(context, to))?;
+                let n = ready!(pipe.poll_drain_in_turn(context, to)).map_err(Stopped::Target)?;
                 self.moved += n as u64;
             }
-            pipe.filled = ready!(pipe.poll_fill(context, from, SPLICE_BYTES))?;
+            pipe.filled = ready!(pipe.poll_fill(context, from, SPLICE_BYTES)).map_err(Stopped::Source)?;
             if pipe.filled == 0 {
                 self.is_ended = true;
                 self.may_splice = false;
@@ -230,8 +279,4 @@ impl<'a> FlowDirection<'a> {
             }
         }
     }
-}
-
-fn broken(error: io::Error) -> FlowEnd {
-    FlowEnd::Broken(Broken::Io(error))
 }

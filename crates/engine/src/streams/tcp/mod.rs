@@ -20,11 +20,12 @@ use crate::tables::listener::Settings;
 use crate::tables::Tables;
 use flow::FlowBytes;
 use headgate_net::deadline::Watched;
-use headgate_net::peer::{Broken, Peer};
+use headgate_net::peer::Peer;
+use headgate_net::reason::in_words;
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
-use headgate_upstream::{DialOptions, FailedBy, Lease, Reason, Upstream};
+use headgate_upstream::{DialOptions, FailedBy, Lease, Reason, ServerFailure, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
 pub(crate) struct Inbound {
@@ -85,7 +86,7 @@ async fn carry(
     let upstream = upstream_of(inbound, state)?;
     record.upstream.clone_from(&upstream.name);
     inbound.client.preread = Some(state.clone());
-    let (mut server, _lease) = connect(inbound, &upstream, record).await?;
+    let (mut server, index, _lease) = connect(inbound, &upstream, record).await?;
     inbound.client.preread = None;
     let tables = inbound.tables.clone();
     let (moved, ended) = flow::flow(
@@ -103,12 +104,24 @@ async fn carry(
     .await;
     record.moved = moved;
     ended.map_err(|ended| match ended {
-        flow::FlowEnd::Broken(Broken::Limit(limit)) => Refusal {
+        flow::FlowEnd::Late(limit) => Refusal {
             error: "timeout",
             limit: limit.name(),
             counter: Some(limit.counter()),
         },
-        flow::FlowEnd::Broken(_) => Refusal::new("reset", Counter::TcpResets),
+        flow::FlowEnd::Server(error) => {
+            let failure = ServerFailure {
+                kind: "reset",
+                message: "the server broke the connection",
+                detail: Some(&in_words(&error)),
+                limit: None,
+                route: Some(&state.listener),
+                request_id: None,
+            };
+            upstream.log_failure(index, &failure, inbound.shared.clock.now_us());
+            Refusal::new("reset", Counter::TcpResets)
+        }
+        flow::FlowEnd::Client | flow::FlowEnd::Pipe => Refusal::new("reset", Counter::TcpResets),
         flow::FlowEnd::ByHook => Refusal::new("closed_by_hook", Counter::RefusedByHook),
         flow::FlowEnd::HookFailed => Refusal::hook_failed(),
     })
@@ -156,7 +169,7 @@ async fn connect(
     inbound: &Inbound,
     upstream: &Rc<Upstream>,
     record: &mut ConnectionRecord,
-) -> Result<(Peer, Lease), Refusal> {
+) -> Result<(Peer, usize, Lease), Refusal> {
     let shared = &inbound.shared;
     let timeouts = &inbound.tables.timeouts;
     let options = DialOptions {
@@ -188,10 +201,13 @@ async fn connect(
                 // how long it took to accept is all that is known of how busy it is
                 let response = (0, record.connect_us);
                 upstream.responded(server, shared.clock.now_ms(), response, &shared.metrics);
-                return Ok((peer, lease));
+                return Ok((peer, server, lease));
             }
             Err(failed) => {
                 shared.metrics.count(Counter::UpstreamFailures);
+                let message = failed.message();
+                let route = Some(&*inbound.settings.name);
+                upstream.log_failure(server, &failed.to_log(&message, route), shared.clock.now_us());
                 upstream.failed(server, shared.clock.now_ms(), FailedBy::Connect, &shared.metrics);
                 refusal = match failed.reason {
                     Reason::Late(limit) => Refusal {
