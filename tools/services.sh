@@ -37,6 +37,11 @@ if command -v go >/dev/null; then
     go install "$PEBBLE/pebble@v2.10.3" "$PEBBLE/pebble-challtestsrv@v2.10.3" ||
       echo "services: go could not build it; the tests that need it are skipped"
   fi
+  if ! command -v opa >/dev/null; then
+    echo "services: building Open Policy Agent, which takes some minutes"
+    go install github.com/open-policy-agent/opa@v0.70.0 ||
+      echo "services: go could not build it; the test that needs it is skipped"
+  fi
 else
   echo "services: no Go here; the tests with h2spec and grpc-go are skipped (hint: https://go.dev/dl)"
 fi

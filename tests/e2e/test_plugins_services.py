@@ -1,9 +1,11 @@
 """Plugins that ask a service, over real sockets, with several workers and a service that comes and goes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from e2e.kit import Call, Origin, RunningGateway, Serve
+import pytest
+from e2e.kit import Call, Origin, RunningGateway, Serve, services
 from e2e.kit.behaviours import hang, reply
 from e2e.kit.client import RawClient, RawResponse
 
@@ -55,4 +57,74 @@ def test_forward_auth_lets_in_refuses_and_closes_without_its_service(serve: Serv
         assert ask(gateway, "/private/x", good).status == 503
     assert ask(gateway, "/private/x", good).status == 503
     assert ask(gateway, "/open").status == 200
+    gateway.wait_for_log("the service is unavailable")
+
+
+POLICY = """
+package http
+
+import rego.v1
+
+default allow := false
+
+allow if input.request.path == ["public"]
+
+allow if {
+    input.consumer.groups[_] == "staff"
+    input.request.method == "GET"
+}
+
+default decide := {"allow": false, "status": 429, "headers": {"Retry-After": "7"}, "body": {"error": "no"}}
+
+decide := {"allow": true, "headers": {"x-role": "editor"}} if input.request.body.title
+"""
+
+
+@pytest.mark.skipif(services.opa_program() is None, reason="no opa here")
+def test_a_real_agent_decides_and_nobody_comes_in_without_it(
+    serve: Serve, origin: Origin, tmp_path: Path
+) -> None:
+    with services.opa(tmp_path, POLICY, token="the-token-of-the-gateway") as url:
+        shared = {"url": url, "token": "the-token-of-the-gateway"}
+        decide = {**shared, "policy": "http/decide", "body": True, "copy": ["x-role"]}
+        gateway = serve(
+            {
+                **document(
+                    origin,
+                    {"plugin": "key-auth", "config": {"anonymous": "guest"}},
+                    {
+                        "plugin": "opa",
+                        "when": 'request.method == "GET"',
+                        "config": {**shared, "policy": "http/allow"},
+                    },
+                    {"plugin": "opa", "name": "bodies", "on": "/posts/*", "config": decide},
+                    {
+                        "plugin": "opa",
+                        "name": "undefined",
+                        "on": "/nobody/*",
+                        "config": {**shared, "policy": "no/such"},
+                    },
+                    {
+                        "plugin": "opa",
+                        "name": "stranger",
+                        "on": "/stranger/*",
+                        "config": {"url": url, "policy": "http/allow", "when_away": "open"},
+                    },
+                ),
+                "consumers": {"alice": {"keys": "a", "groups": ["staff"]}, "bob": "b"},
+            },
+            workers=2,
+        )
+        kind = ("Content-Type", "application/json")
+        alice, bob, role = ("X-API-Key", "a"), ("X-API-Key", "b"), ("X-Role", "admin")
+        assert [ask(gateway, "/x", *one).status for one in ((), (alice,), (bob,))] == [403, 200, 403]
+        assert [ask(gateway, path).status for path in ("/public", "/%70ublic", "/public/")] == [200, 200, 403]
+        refused = ask(gateway, "/posts/1", alice, kind, role, body=b"{}")
+        assert (refused.status, refused.get("retry-after"), refused.body) == (429, "7", b'{"error":"no"}')
+        assert ask(gateway, "/posts/2", alice, kind, role, body=b'{"title": "x"}').status == 200
+        assert origin.at("/posts/2")[0].all("x-role") == ["editor"] and not origin.at("/posts/1")
+        assert ask(gateway, "/nobody/x", body=b"x").status == 403
+        assert ask(gateway, "/stranger/x", alice, body=b"x").status == 503
+        gateway.wait_for_log("the status is 401")
+    assert ask(gateway, "/public").status == 503
     gateway.wait_for_log("the service is unavailable")

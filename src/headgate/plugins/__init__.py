@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .key_auth import KeyAuth
     from .maintenance import Maintenance
     from .mirror import Mirror
+    from .opa import Opa
     from .proxy_rewrite import ProxyRewrite
     from .quota import Quota
     from .rate_limit import RateLimit
@@ -58,6 +59,7 @@ __all__ = [
     "KeyAuth",
     "Maintenance",
     "Mirror",
+    "Opa",
     "ProxyRewrite",
     "Quota",
     "RateLimit",
@@ -96,6 +98,7 @@ BUILT_IN = {
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
     "maintenance": "headgate.plugins.maintenance:Maintenance",
     "mirror": "headgate.plugins.mirror:Mirror",
+    "opa": "headgate.plugins.opa:Opa",
     "proxy-rewrite": "headgate.plugins.proxy_rewrite:ProxyRewrite",
     "quota": "headgate.plugins.quota:Quota",
     "rate-limit": "headgate.plugins.rate_limit:RateLimit",

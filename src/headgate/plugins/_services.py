@@ -31,6 +31,9 @@ OF_THE_MESSAGE = frozenset(
 )
 """Fields that speak of the client's own message and hop, or would make a service reply with less than all."""
 
+CREDENTIALS = frozenset(("authorization", "cookie"))
+"""Fields that clients send for other routes too, so that they are not taken out of every request."""
+
 WhenAway = Literal["open", "closed"]
 """What is done without the service."""
 
@@ -54,6 +57,30 @@ class Decision(NamedTuple):
     """None if it is too large."""
 
 
+class Trouble:
+    """Something that goes wrong for a while: logged when it begins and when it is over, counted each time."""
+
+    def __init__(self, context: PluginContext, counter: str, text: str, over: str = "") -> None:
+        self._log = context.log
+        self._counter = context.counter(counter)
+        self._text, self._over = text, over
+        self._is_on = False
+
+    def begin(self, reason: str) -> None:
+        """It goes wrong."""
+        self._counter.add()
+        if not self._is_on:
+            self._is_on = True
+            self._log.error(self._text, extra={"reason": reason})
+
+    def end(self) -> None:
+        """It goes well."""
+        if self._is_on:
+            self._is_on = False
+            if self._over:
+                self._log.warning(self._over)
+
+
 class Service:
     """Asks a service within a time limit; that it is away is logged once, and counted each time."""
 
@@ -62,8 +89,9 @@ class Service:
         self._url = url
         self._timeout = timeout
         self._most = max_body_bytes
-        self._failures = context.counter("service_failures")
-        self._is_away = False
+        self._away = Trouble(
+            context, "service_failures", "the service is unavailable", "the service is available again"
+        )
 
     async def ask(self, **options: Any) -> Decision | None:
         """What it says; `None` if it is away: not reached, too late, or with a status of 500 and more."""
@@ -71,14 +99,12 @@ class Service:
             async with asyncio.timeout(self._timeout):
                 decision = await self._asked(options)
         except (FetchError, OSError, TimeoutError) as error:
-            self._failed(str(error) or type(error).__name__)
+            self._away.begin(str(error) or type(error).__name__)
             return None
         if decision.status >= 500:
-            self._failed(f"its status is {decision.status}")
+            self._away.begin(f"its status is {decision.status}")
             return None
-        if self._is_away:
-            self._is_away = False
-            self._context.log.warning("the service is available again")
+        self._away.end()
         return decision
 
     async def _asked(self, options: dict[str, Any]) -> Decision:
@@ -96,12 +122,6 @@ class Service:
             return Decision(response.status, response.headers, b"".join(chunks))
         finally:
             response.close()
-
-    def _failed(self, reason: str) -> None:
-        self._failures.add()
-        if not self._is_away:
-            self._is_away = True
-            self._context.log.error("the service is unavailable", extra={"reason": reason})
 
 
 def told_fields(request: Request, names: Iterable[str] | None) -> list[tuple[str, str]]:

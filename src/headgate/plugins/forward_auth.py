@@ -7,10 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
 
 from ._fields import FRAMING, NAME
-from ._services import Decision, Service, ServiceUrl, WhenAway, told_fields
+from ._services import CREDENTIALS, Decision, Service, ServiceUrl, WhenAway, told_fields
 
-CREDENTIALS = frozenset(("authorization", "cookie"))
-"""Fields that clients send for other routes too, so that they are not taken out of every request."""
 NOT_PASSED = FRAMING | {"date", "host", "server", "via"}
 
 

@@ -35,6 +35,35 @@ def redis(folder: Path) -> Iterator[str]:
         process.wait(timeout=20)
 
 
+def opa_program() -> str | None:
+    """Open Policy Agent, which Go builds."""
+    folder = os.environ.get("GOBIN") or Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin"
+    return shutil.which("opa") or shutil.which("opa", path=str(folder))
+
+
+@contextlib.contextmanager
+def opa(folder: Path, policy: str, *, token: str | None = None) -> Iterator[str]:
+    """An Open Policy Agent with a policy, which may ask for a bearer token; gives its URL."""
+    program = opa_program()
+    if program is None:
+        raise RuntimeError(f"no opa here; {HINT}")
+    port = free_port()
+    (folder / "policy.rego").write_text(policy)
+    command = [program, "run", "--server", "--disable-telemetry", "--addr", f"127.0.0.1:{port}"]
+    if token is not None:
+        rules = ("package system.authz", "import rego.v1", "default allow := false")
+        (folder / "authz.rego").write_text("\n".join((*rules, f'allow if input.identity == "{token}"\n')))
+        command += ["--authentication=token", "--authorization=basic", str(folder / "authz.rego")]
+    with (folder / "opa.log").open("wb") as log:
+        process = subprocess.Popen([*command, str(folder / "policy.rego")], stdout=log, stderr=log)
+    try:
+        wait_for_port(port, process, folder / "opa.log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
 class RedisServer:
     """A redis-server that keeps what was written over a kill (`--appendfsync always`)."""
 

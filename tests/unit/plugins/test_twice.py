@@ -4,6 +4,7 @@ How it works: the same requests go to four gateways, with neither use, with each
 changes, both together change in the same way; where each changes the same thing, the case says who has the last word.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -125,6 +126,9 @@ CASES: dict[str, Twice] = {
     ),
     "maintenance": Twice({"enabled": False}, {"status": 599}, [Ask()]),
     "mirror": Twice({"to": "http://a.test"}, {"to": "http://b.test"}, [Ask()]),
+    "opa": Twice(
+        {"url": "http://a.test", "policy": "allow"}, {"url": "http://b.test", "policy": "deny"}, [Ask()]
+    ),
     "proxy-rewrite": Twice(
         {"path": [{"match": "/api/(.*)", "to": r"/a/\1"}]},
         {"path": [{"match": "/(.*)", "to": r"/b/\1"}]},
@@ -221,6 +225,10 @@ def served(received: Received) -> Response:
     return Response(200, '{"n": 7}', headers=[("content-type", "application/json"), ("x-powered-by", "x")])
 
 
+def decided(field: str, received: Received) -> Response:
+    return Response(200, json.dumps({"result": "deny" not in received.path}), headers={field: "said"})
+
+
 def arrived(gateway: TestGateway, count: int) -> bool:
     return len(gateway.received) >= count
 
@@ -241,8 +249,8 @@ def facts(name: str, case: Twice, *, first: bool, second: bool) -> dict[tuple[in
         "app": served,
         "a": served,
         "b": served,
-        "http://a.test": Response(200, "a", headers={"x-a": "a"}),
-        "http://b.test": Response(200, "b", headers={"x-b": "b"}),
+        "http://a.test": partial(decided, "x-a"),
+        "http://b.test": partial(decided, "x-b"),
     }
     found: dict[tuple[int, str], Any] = {}
     with TestGateway(gate, upstreams=upstreams, raise_errors=False) as gateway:
