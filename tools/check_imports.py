@@ -78,7 +78,7 @@ LAYERS = [
     ["control", "stores", "acme", "discovery"],
     # which knows the built-in plugins by their names
     ["compile", "plugins"],
-    ["gateway", "_settings", "_plugin_uses"],
+    ["gateway", "_settings", "_plugin_uses", "_discovery"],
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
     ["asgi", "background", "inspection", "profiling"],
     [

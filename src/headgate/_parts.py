@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ._caller import caller
 from ._decorators import RegisteredHook
@@ -25,6 +26,14 @@ S = TypeVar("S", bound=Settings)
 
 made_parts: ContextVar[list[Parts] | None] = ContextVar("made_parts", default=None)
 """Where a load notes what gateways are made."""
+
+
+class ServerSource(NamedTuple):
+    """A function that says which servers an upstream has."""
+
+    function: Callable[[], Any]
+    every_s: float
+    """How often it is called; one that yields lists is called once."""
 
 
 @dataclass
@@ -48,6 +57,8 @@ class Parts:
     """Header fields that clients may never send, in lower case with `-`."""
     found: Sets = field(default_factory=dict)
     """Servers that are known by a name, as they were found."""
+    discover: dict[str, ServerSource] = field(default_factory=dict)
+    """Functions that say the servers of upstreams, by the names of those."""
     secret_query: set[str] = field(default_factory=set)
     """Query parameters from which plugins take secrets."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -83,9 +94,23 @@ class Parts:
             "hooks": HooksConfig.model_validate(named),
         }
         config = GatewayConfig.parse(whole, locate=self.locate)
+        self._check_discovery()
         if problems := list(undefined(config.plugin_sets, config.naming_sets(), self.locate)):
             raise ConfigError(problems)
         return config
+
+    def _check_discovery(self) -> None:
+        """Raises `ConfigError` for an upstream whose servers a function is to say that there is not."""
+        for name, upstream in self.upstreams.items():
+            for server in upstream.config.servers:
+                function = server.address.removeprefix("discover:")
+                if function == server.address or ":" in function or function in self.discover:
+                    continue
+                raise ConfigError(
+                    f"no function says the servers of the upstream `{name}`",
+                    hint=f'decorate one with `@gate.discover("{function}")`, or write `discover:my_module:function`',
+                    where=self.locate(("upstreams", name)),
+                )
 
     def locator(self) -> Locate:
         """`locate`, without the parts themselves: it outlives them in workers."""

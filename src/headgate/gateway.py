@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ._caller import caller
+from ._discovery import GatewayDiscovery
 from ._parts import Parts, made_parts, parsed
 from ._phase_decorators import GatewayPhases
 from ._plugin_uses import GatewayPlugins
@@ -37,7 +38,7 @@ Conditions = str | Mapping[str, str | bool | None]
 """Names and wanted values: a text, `~regex`, `True` for any value, `False` for absence."""
 
 
-class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
+class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins, GatewayDiscovery):
     """A gateway: its listeners, routes, upstreams and hooks.
 
     Every call validates its arguments at once and raises `ConfigError`, which names the line of the call. The

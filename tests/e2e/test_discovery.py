@@ -3,12 +3,14 @@
 import contextlib
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import Origin, RunningGateway, Serve, eventually, free_port
+from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, free_port, run_cli
 from e2e.kit.metrics import scrape
 from e2e.kit.name_server import NameServer
 from e2e.kit.traffic import Traffic
@@ -86,6 +88,16 @@ def test_change_of_the_set_fails_no_request_and_closes_what_is_gone(
     assert not traffic.failures
     assert stays.connection_count <= connections + 1, "who stays keeps its connections"
     assert gateway.ask()["last_reload"] is None, "no code was loaded for it"
+
+
+def test_name_without_a_ttl_is_not_looked_up_for_each_request(
+    serve: Serve, dns: NameServer, trio: list[Origin]
+) -> None:
+    dns.says(NAME, "A", ["127.0.0.1"])
+    dns.ttl = 0
+    gateway = serve(source(dns, f"{NAME}:{port_of(trio[0])}", resolver={"min_ttl": "1h"}), workers=2)
+    asked(gateway, 300)
+    assert dns.queries(NAME) == 1
 
 
 def test_order_of_records_is_no_change_and_a_cut_response_is_asked_for_by_tcp(
@@ -226,7 +238,7 @@ def heard(change):
     eventually(
         lambda: scrape(gateway, at).value("headgate_upstream_servers", upstream="u") == 2, "the gauge says 2"
     )
-    assert scrape(gateway, at).value("headgate_dns_lookups_total", name=NAME, outcome="found") >= 2
+    assert scrape(gateway, at).value("headgate_discovery_lookups_total", name=NAME, outcome="found") >= 2
 
 
 def test_certificate_and_host_are_of_the_name(serve: Serve, dns: NameServer, authority: Any) -> None:
@@ -284,3 +296,137 @@ def test_service_has_priorities_weights_and_ports(serve: Serve, dns: NameServer)
         dns.soa_minimum = 0
         dns.says(service, "SRV", ["0 0 0 ."])
         eventually(lambda: gateway.get("/who").status == 503, "the service is decidedly absent")
+
+
+LISTED = """
+import asyncio
+from pathlib import Path
+from headgate import Gateway
+gate = Gateway()
+gate.listen(LISTEN)
+said = Path(FOLDER) / "said.txt"
+
+@gate.discover("u", every="50ms", retries=1)
+async def find():
+    text = said.read_text()
+    if text == "broken":
+        raise RuntimeError("the source is away")
+    return text.split()
+
+gate.route("/*", to="u")
+"""
+
+
+def test_function_says_the_servers_and_its_failures_keep_the_last_list(
+    serve: Serve, trio: list[Origin]
+) -> None:
+    one, other, _ = trio
+    gateway = serve(LISTED, files={"said.txt": one.address})
+    said = gateway.folder / "said.txt"
+    with Traffic([gateway], "/who") as traffic:
+        eventually(lambda: one.at("/who"), "the first list is used")
+        for text, reason in [
+            ("broken", "RuntimeError: the source is away"),
+            ("nowhere", "`nowhere` is not a server's address"),
+        ]:
+            said.write_text(text)
+            gateway.wait_for_log(f"the list of servers is not usable, its known servers are used: .*{reason}")
+            said.write_text(other.address if text == "broken" else one.address)
+            gateway.wait_for_log("the list of servers is good again")
+        eventually(lambda: other.at("/who"), "the next list is used")
+    assert not traffic.failures
+    assert "find" in gateway.log(), "there is a traceback"
+    said.write_text("")
+    eventually(lambda: gateway.get("/who").status == 503, "nothing is believed at the third time", within=20)
+    assert names(gateway)["discover:u"]["servers"] == 0
+
+
+def test_generator_says_whenever_there_is_another_list(serve: Serve, trio: list[Origin]) -> None:
+    one, other, _ = trio
+    gateway = serve(
+        """
+import asyncio
+from pathlib import Path
+from headgate import Gateway
+gate = Gateway()
+gate.listen(LISTEN)
+
+@gate.discover("u")
+async def find():
+    yield [ONE]
+    while not (Path(FOLDER) / "next").exists():
+        await asyncio.sleep(0.01)
+    yield [{"address": OTHER, "weight": 2}]
+    await asyncio.Event().wait()
+
+gate.route("/*", to="u")
+""",
+        names={"ONE": one.address, "OTHER": other.address},
+    )
+    assert set(asked(gateway)) == {one.address}
+    (gateway.folder / "next").touch()
+    eventually(lambda: gateway.get("/who").json()["origin"] == other.address, "the next list is used")
+
+
+def test_file_lists_servers_and_is_watched(
+    serve: Serve, dns: NameServer, trio: list[Origin], tmp_path: Path
+) -> None:
+    one, other, third = trio
+    file, staged = tmp_path / "servers.txt", tmp_path / "staged"
+    file.write_text(f"# those of today\n{one.address} weight=2  # large\n\n{other.address}\n")
+    gateway = serve(source(dns, f"file:{file}"))
+    assert asked(gateway) == {one.address: 8, other.address: 4}
+    file.write_text(f"{third.address}\nnowhere\n")
+    gateway.wait_for_log(f"{file}:2: .*`nowhere` is not a server's address")
+    assert asked(gateway) == {one.address: 8, other.address: 4}, "all of it counts, or nothing"
+    staged.write_text(third.address)
+    staged.replace(file)
+    eventually(lambda: set(asked(gateway)) == {third.address}, "it is read again")
+    file.write_text("# nobody\n")
+    eventually(lambda: gateway.get("/who").status == 503, "an empty file is the operator's word")
+    gateway.write({**source(dns, f"file:{file}"), "upstreams": {"u": "discover:u"}})
+    refused = gateway.cli("check", str(gateway.file))
+    assert refused.returncode == 2 and "no function says the servers of the upstream `u`" in refused.stderr
+
+
+def test_what_is_under_way_at_a_server_that_is_gone_is_finished(
+    serve: Serve, dns: NameServer, trio: list[Origin]
+) -> None:
+    dns.says(NAME, "A", ["127.0.0.1"])
+    gateway = serve(source(dns, f"{NAME}:{port_of(trio[0])}"))
+    may_end = threading.Event()
+
+    def slowly(call: Call) -> None:
+        call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+        may_end.wait(30)
+        call.send(b"done")
+
+    trio[0].on("/slow", slowly)
+    with gateway.client(timeout=30) as client:
+        client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        trio[0].wait_for("/slow")
+        dns.says(NAME, "A", ["127.0.0.2"])
+        eventually(lambda: trio[1].at("/who") or not gateway.get("/who"), "the server is gone")
+        may_end.set()
+        assert client.response().body == b"halfdone"
+    eventually(lambda: not trio[0].open_connections, "its connection is not kept")
+
+
+def test_name_that_leads_to_the_admin_api_is_not_used(serve: Serve, dns: NameServer) -> None:
+    admin = free_port()
+    dns.says(NAME, "A", ["127.0.0.1"])
+    gateway = serve(
+        {
+            **source(dns, f"{NAME}:{admin}"),
+            "admin": {"listen": f"127.0.0.1:{admin}", "tokens": [{"token": "a-token-that-is-long-enough"}]},
+            "state_folder": "state",
+        }
+    )
+    assert gateway.get("/v1/routes").status == 503
+    gateway.wait_for_log("a server that was found is the Admin API")
+
+
+def test_proxy_command_says_that_a_service_needs_a_file() -> None:
+    ended = run_cli("proxy", ":0", "--to", "srv:_http._tcp.app.internal", cwd=Path("/"))
+    assert ended.returncode == 2
+    assert "error: `srv:_http._tcp.app.internal` needs a configuration file" in ended.stderr

@@ -13,6 +13,7 @@ import logging
 from typing import Any
 
 from headgate import _core
+from headgate.config.admin import leads_to
 from headgate.config.discovered import Sets, every_sought, serving, sought
 from headgate.config.errors import ConfigError
 from headgate.config.model import GatewayConfig
@@ -20,6 +21,7 @@ from headgate.control import agent_messages as messages
 from headgate.control.channel import ChannelClosed
 from headgate.control.commands import NameStatus
 from headgate.discovery.finding import Finding
+from headgate.discovery.listing import Source
 from headgate.stores import StoreUnavailable
 
 from .configuration import Base
@@ -48,6 +50,8 @@ class Discovering:
         self._told: list[NameStatus] = []
         self._servers: dict[str, set[str]] = {}
         """Addresses by upstream, of upstreams with servers that are found by name."""
+        self._refused: set[str] = set()
+        """Servers that were found and must not be used."""
         self._gauges: dict[str, Any] = {}
         self._counters: dict[tuple[str, bool], Any] = {}
 
@@ -57,7 +61,7 @@ class Discovering:
         self._seek(config)
         if waits and self._finding:
             await self._finding.first(FIRST_LIMIT_S)
-            self._base.found = self._finding.sets
+            self._base.found = self._allowed(self._finding.sets)
         self._servers = _servers(config, self._base.found)
         self._gauge()
 
@@ -73,8 +77,8 @@ class Discovering:
             if self._finding is None:
                 continue
             try:
-                if self._finding.sets != self._base.found:
-                    await follower.take_found(self._finding.sets)
+                if (found := self._allowed(self._finding.sets)) != self._base.found:
+                    await follower.take_found(found)
             except StoreUnavailable:
                 await self._again()
             except ConfigError as error:
@@ -89,6 +93,19 @@ class Discovering:
 
     # ---- steps
 
+    def _allowed(self, sets: Sets) -> Sets:
+        """Without servers that are the Admin API of this node, to which nobody is to be led through the gateway."""
+        admin = self._base.admin
+        if admin is None:
+            return sets
+        refused = {
+            one["address"] for found in sets.values() for one in found if leads_to(admin, one["address"])
+        }
+        for address in refused - self._refused:
+            log.error("a server that was found is the Admin API; it is not used", extra={"server": address})
+        self._refused = refused
+        return {key: [one for one in found if one["address"] not in refused] for key, found in sets.items()}
+
     async def _again(self) -> None:
         await asyncio.sleep(AGAIN_S)
         self._wake.set()
@@ -97,7 +114,13 @@ class Discovering:
         wanted = every_sought(config).values()
         if self._finding is None and wanted:
             self._finding = Finding(
-                config.resolver, changed=self._wake.set, looked_up=self._looked_up, known=self._base.found
+                config.resolver,
+                changed=self._wake.set,
+                looked_up=self._looked_up,
+                known=self._base.found,
+                sources={
+                    name: Source(*source) for name, source in self._base.gateway._parts.discover.items()
+                },
             )
         if self._finding:
             self._finding.configure(config.resolver)
@@ -109,8 +132,8 @@ class Discovering:
         if counter is None:
             counter = self._counters[name, is_well] = self._metrics.series(
                 "counter",
-                "headgate_dns_lookups_total",
-                "Lookups of servers' names, by their outcome.",
+                "headgate_discovery_lookups_total",
+                "Lookups of servers by name, and of lists of servers, by their outcome.",
                 ["name", "outcome"],
                 [name, "found" if is_well else "failed"],
                 most=16_384,

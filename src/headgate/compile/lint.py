@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 
-from headgate.config.addresses import SrvAddress, TcpAddress, TlsAddress, parse_server_address
+from headgate.config.addresses import ListAddress, SrvAddress, TcpAddress, TlsAddress, parse_server_address
 from headgate.config.errors import Problem
 from headgate.config.model import GatewayConfig, Sending
 from headgate.gateway import Gateway
@@ -89,7 +89,7 @@ def _place(text: str) -> tuple[str, ...]:
     address = parse_server_address(text)
     if isinstance(address, TcpAddress):
         return (address.host.lower().rstrip("."), str(address.port))
-    if isinstance(address, SrvAddress):
+    if isinstance(address, SrvAddress | ListAddress):
         return (str(address).lower().rstrip("."),)
     return (os.path.normpath(address.path),)
 

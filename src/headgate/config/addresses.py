@@ -2,11 +2,12 @@
 
 import ipaddress
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .errors import ConfigError, suggestion
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_FUNCTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?")
 _SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections", "resolve")
 
 
@@ -47,7 +48,19 @@ class SrvAddress(NamedTuple):
         return f"srv:{self.name}"
 
 
+class ListAddress(NamedTuple):
+    """Where a list of servers comes from: a file, or a function of the user's."""
+
+    kind: Literal["file", "discover"]
+    name: str
+    """A path, or the name of a function."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
 Address = TcpAddress | UnixAddress
+ServerAddress = Address | SrvAddress | ListAddress
 
 
 def parse_listen_address(text: Any) -> Address:
@@ -60,13 +73,15 @@ def parse_listen_address(text: Any) -> Address:
     return _parse(text, "an address to listen on", hint, lowest_port=0)
 
 
-def parse_server_address(text: Any) -> Address | SrvAddress:
-    """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `https://name`, `unix:/run/app.sock`, or a
-    service: `srv:_http._tcp.app.internal`.
+def parse_server_address(text: Any) -> ServerAddress:
+    """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `https://name`, `unix:/run/app.sock`, a service:
+    `srv:_http._tcp.app.internal`, or a list: `file:/etc/headgate/servers.txt`, `discover:my_module:function`.
     """
     hint = "write `10.0.0.1:9000`, `https://name` or `unix:/run/app.sock`"
     if isinstance(text, str) and text.startswith("srv:"):
         return _service(text)
+    if isinstance(text, str) and text.startswith(("file:", "discover:")):
+        return _list(text)
     given = text
     is_secure = False
     if isinstance(text, str) and "://" in text:
@@ -105,6 +120,19 @@ def _service(text: str) -> SrvAddress:
         hint = f"SRV records say the ports: write `srv:{host}`"
     elif "://" in name:
         hint = "write `srv:_https._tcp.app.internal` for servers that speak TLS"
+    raise ConfigError(f"`{text}` is not a server's address", hint=hint)
+
+
+def _list(text: str) -> ListAddress:
+    """The file or function that a list of servers comes from."""
+    kind, _, name = text.partition(":")
+    if kind == "file" and name.startswith("/") and "\0" not in name:
+        return ListAddress("file", name)
+    if kind == "discover" and _FUNCTION.fullmatch(name):
+        return ListAddress("discover", name)
+    hint = "the path of a list must be absolute: `file:/etc/headgate/servers.txt`"
+    if kind == "discover":
+        hint = "write `discover:my_module:function`, or `@gate.discover(...)` in a Python file"
     raise ConfigError(f"`{text}` is not a server's address", hint=hint)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .addresses import SrvAddress, UnixAddress, parse_listen_address, parse_server_address
+from .addresses import ListAddress, SrvAddress, UnixAddress, parse_listen_address, parse_server_address
 from .errors import ConfigError
 from .secrets import Secret
 from .settings import OneOrMany, Settings
@@ -132,7 +132,7 @@ class AdminConfig(Settings):
 def leads_to(admin: AdminConfig, server: str) -> bool:
     """Whether a server's address is that of the Admin API, which nobody is to reach through the gateway."""
     own, address = parse_listen_address(admin.listen), parse_server_address(server)
-    if isinstance(address, SrvAddress):
+    if isinstance(address, SrvAddress | ListAddress):
         return False
     if isinstance(own, UnixAddress) or isinstance(address, UnixAddress):
         return own == address

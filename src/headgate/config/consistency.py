@@ -63,6 +63,13 @@ def _check_upstreams(config: GatewayConfig) -> None:
                 f"the upstream `{name}` has `tls`, but no server that speaks it",
                 "write its servers as `https://name`",
             )
+        for position, server in enumerate(upstream.servers):
+            if server.address.startswith("srv:") and "weight" in server.model_fields_set:
+                raise Inconsistency(
+                    ("upstreams", name, "servers", position, "weight"),
+                    f"the weights of `{server.address}` are those of its SRV records",
+                    "leave `weight` out",
+                )
 
 
 def _check_proxy_headers(config: GatewayConfig) -> None:

@@ -2,21 +2,21 @@
 
 How it works: what was found for a server of the configuration is a set, known by that server's address as it is
 written. A server with a set stands for the servers in it, which may be none. One without a set was not looked up yet:
-a name then is one server, whose workers resolve it themselves; a service (`srv:`) has no servers.
+a name then is one server, whose workers resolve it themselves; a service (`srv:`) or a list has no servers.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .addresses import parse_server_address
 from .model import GatewayConfig
 from .upstreams import ServerConfig, UpstreamConfig
 
 Found = Mapping[str, Any]
-"""One server of a set: its `address`, and its `weight` and whether it is a `backup` where the lookup says so."""
+"""One server of a set: its `address`, and what was found of its other settings (`weight`, `backup` and so on)."""
 
 Sets = Mapping[str, Sequence[Found]]
 """What was found, by the addresses of servers as they are written, without `https://`."""
@@ -33,15 +33,19 @@ class Serving(NamedTuple):
     """The `name:port` that it was found by; None for one that is written by its address."""
 
 
+Kind = Literal["host", "service", "file", "function"]
+
+
 class Sought(NamedTuple):
     """What is to be looked up for a server."""
 
     key: str
     """Under which the set is known."""
+    kind: Kind
     name: str
-    """A host, or the name of a service."""
-    port: int | None
-    """None: records of the service say it."""
+    """A host, a service, a path, or the name of a function."""
+    port: int | None = None
+    """Of a host."""
 
 
 def sought(server: ServerConfig) -> Sought | None:
@@ -57,17 +61,21 @@ def sought_by(address: str) -> Sought | None:
         return None
 
 
+_LISTS: Mapping[str, Kind] = {"srv:": "service", "file:": "file", "discover:": "function"}
+
+
 def _sought(address: str) -> Sought | None:
     written = address.removeprefix("https://")
     if written.startswith("unix:"):
         return None
-    if written.startswith("srv:"):
-        return Sought(written, written.removeprefix("srv:"), None)
+    for prefix, kind in _LISTS.items():
+        if written.startswith(prefix):
+            return Sought(written, kind, written.removeprefix(prefix))
     host, _, port = written.rpartition(":")
     host = host.lower()
     if host.startswith("[") or host.rstrip(".").endswith("localhost") or _is_ip(host):
         return None
-    return Sought(written, host, int(port))
+    return Sought(written, "host", host, int(port))
 
 
 def _is_ip(host: str) -> bool:
@@ -100,18 +108,19 @@ def _expanded(server: ServerConfig, sets: Sets) -> Iterator[Serving]:
         yield Serving(server, None)
         return
     found = sets.get(looked_up.key)
-    if found is None and looked_up.port is not None:
+    if found is None and looked_up.kind == "host":
         yield Serving(server, None)
         return
-    is_secure = server.address.startswith("https://") or is_of_tls(looked_up.name)
+    is_named = looked_up.kind in ("host", "service")
+    is_secure = is_named and (server.address.startswith("https://") or is_of_tls(looked_up.name))
     for one in found or ():
         address = one["address"]
-        host = f"{known_as(looked_up)}:{address.rpartition(':')[2]}"
         changed = {
+            **one,
             "address": f"https://{address}" if is_secure else address,
-            "weight": one.get("weight", server.weight),
             "backup": server.backup or one.get("backup", False),
         }
+        host = f"{known_as(looked_up)}:{address.rpartition(':')[2]}" if is_named else None
         yield Serving(server.model_copy(update=changed), host)
 
 
@@ -119,7 +128,7 @@ def known_as(one: Sought) -> str:
     """The host that certificates are checked for: a service's own domain, not the targets that anybody's DNS may name
     (RFC 6125 section 6.2.1).
     """
-    if one.port is not None:
+    if one.kind != "service":
         return one.name
     labels = one.name.rstrip(".").split(".")
     while len(labels) > 1 and labels[0].startswith("_"):

@@ -23,7 +23,7 @@ UpstreamProtocol = Literal["http1", "h2"]
 ServerAddress = Annotated[
     str, BeforeValidator(lambda value: str(parse_server_address(value))), WithJsonSchema({"type": "string"})
 ]
-"""`host:port`, `https://host:port`, `unix:/path` or `srv:_service._tcp.name`."""
+"""`host:port`, `https://host:port`, `unix:/path`, `srv:_service._tcp.name`, `file:/path` or `discover:function`."""
 
 
 def _source(value: str) -> str:
@@ -37,6 +37,10 @@ def _source(value: str) -> str:
     return value
 
 
+MAYBE_SECURE = ("https://", "srv:_https.", "file:", "discover:")
+"""How addresses of servers begin that speak TLS, or of lists in which such servers may be."""
+
+
 class ServerConfig(Settings):
     """A server of an upstream. Short form: `"10.0.0.2:9000 weight=2 backup"`."""
 
@@ -44,7 +48,8 @@ class ServerConfig(Settings):
 
     address: ServerAddress = Field(
         description="`10.0.0.1:9000`, `[::1]:9000`, `app.internal:9000`, `https://name`, `unix:/run/app.sock`, or the "
-        "service of SRV records: `srv:_http._tcp.app.internal`."
+        "service of SRV records: `srv:_http._tcp.app.internal`. Lists of servers: `file:/etc/headgate/servers.txt`, "
+        "`discover:my_module:function`."
     )
     weight: int = Field(
         default=1,
@@ -180,8 +185,8 @@ class UpstreamConfig(BalancingConfig):
 
     @property
     def is_secure(self) -> bool:
-        """Whether any of its servers speaks TLS."""
-        return any(server.address.startswith(("https://", "srv:_https.")) for server in self.servers)
+        """Whether any of its servers speaks TLS, or may."""
+        return any(server.address.startswith(MAYBE_SECURE) for server in self.servers)
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -8,19 +8,22 @@ The targets of a service are hosts with tasks of their own while some service na
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import dns.exception
 
-from headgate.config.discovered import Sets, Sought
+from headgate.config.discovered import Kind, Sets, Sought
 from headgate.config.resolver import ResolverConfig
 
+from .listing import Source, lists_of, read_list
 from .outcomes import Failed, Outcome, Resolved
 from .resolving import Lookups, read_target
 from .schedule import NEGATIVES, Standing, pause_s, take
@@ -31,7 +34,6 @@ FILES_S = 1.0
 MOST_AT_ONCE = 64
 """Names that are being looked up."""
 
-Kind = Literal["host", "service"]
 Place = tuple[Kind, str]
 
 log = logging.getLogger("headgate.discovery")
@@ -46,8 +48,6 @@ class Name:
     is_due: asyncio.Event = field(default_factory=asyncio.Event)
     """Wakes its task before the time."""
     task: asyncio.Task[None] | None = None
-    next_s: float = 0.0
-    """When it is looked up next."""
 
 
 class Finding:
@@ -61,7 +61,9 @@ class Finding:
         looked_up: Callable[[str, bool], None] = lambda name, is_well: None,
         lookups: Lookups | None = None,
         known: Sets | None = None,
+        sources: Mapping[str, Source] | None = None,
     ) -> None:
+        self._sources = sources or {}
         self._changed, self._looked_up = changed, looked_up
         self._config = config
         self._lookups = lookups or Lookups(config)
@@ -123,7 +125,7 @@ class Finding:
         return all(name.standing.is_known for name in names)
 
     def _targets_of(self, one: Sought) -> list[Name]:
-        if one.port is not None:
+        if one.kind != "service":
             return []
         records = self._names[_place(one)].standing.records or ()
         return [self._names["host", host] for host in _hosts(records) if ("host", host) in self._names]
@@ -135,6 +137,8 @@ class Finding:
                 return []
             # what others found holds while lookups fail; what never was found is known to have no server
             return self._before.get(one.key, [] if standing.is_known else None)
+        if one.kind in ("file", "function"):
+            return [json.loads(record) for record in standing.records]
         if one.port is not None:
             addresses = sorted(standing.records, key=_order)
             return [{"address": with_port(address, one.port)} for address in addresses]
@@ -152,7 +156,7 @@ class Finding:
         for one in self._sought.values():
             needed.add(_place(one))
             known = self._names.get(_place(one))
-            if one.port is None and known:
+            if one.kind == "service" and known:
                 needed |= {("host", host) for host in _hosts(known.standing.records or ())}
         for place in [place for place in self._names if place not in needed]:
             name = self._names.pop(place)
@@ -160,47 +164,70 @@ class Finding:
                 name.task.cancel()
         for place in needed - self._names.keys():
             name = self._names[place] = Name(place)
-            name.task = asyncio.ensure_future(self._keep_looking(name))
+            of_function = place[0] == "function"
+            name.task = asyncio.ensure_future(
+                self._keep_asking(name) if of_function else self._keep_looking(name)
+            )
             name.task.add_done_callback(_tell_end)
 
     async def _keep_looking(self, name: Name) -> None:
         while True:
             outcome = await self._look_up(name.place)
             name.is_due.clear()
-            was_known = name.standing.is_known
-            self._tell(name, outcome)
-            is_other = take(name.standing, outcome, time.monotonic(), self._config)
-            self._looked_up(name.place[1], isinstance(outcome, Resolved))
+            self._take(name, outcome)
             pause = pause_s(name.standing, outcome, self._config, random.random)
-            name.next_s = time.monotonic() + pause
-            if is_other or not was_known or name.standing.negatives == NEGATIVES:
-                self._keep_names()
-                self._changed()
-            try:
+            if name.place[0] == "file":
+                pause = FILES_S
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await name.is_due.wait()
-            except TimeoutError:
-                continue
+
+    async def _keep_asking(self, name: Name) -> None:
+        """What a function says, called again when it has returned, or ended."""
+        while True:
+            outcome: Outcome = Failed("it says nothing")
+            async with contextlib.aclosing(lists_of(name.place[1], self._sources)) as lists:
+                async for outcome in lists:
+                    self._take(name, outcome)
+            if isinstance(outcome, Resolved):
+                await asyncio.sleep(outcome.ttl_s)
+            else:
+                await asyncio.sleep(pause_s(name.standing, outcome, self._config, random.random))
+
+    def _take(self, name: Name, outcome: Outcome) -> None:
+        """Notes and tells what a lookup came to."""
+        was_known = name.standing.is_known
+        self._tell(name, outcome)
+        is_other = take(name.standing, outcome, time.monotonic(), self._config)
+        self._looked_up(name.place[1], isinstance(outcome, Resolved))
+        if is_other or not was_known or name.standing.negatives == NEGATIVES:
+            self._keep_names()
+            self._changed()
 
     async def _look_up(self, place: Place) -> Outcome:
         kind, name = place
         try:
             async with self._at_once:
                 lookups = self._lookups
+                if kind == "file":
+                    return await read_list(name)
                 return await (lookups.addresses(name) if kind == "host" else lookups.targets(name))
         except (dns.exception.DNSException, OSError, ValueError) as error:
             return Failed(f"{type(error).__name__}: {error}")
 
     def _tell(self, name: Name, outcome: Outcome) -> None:
         """Logs it where it is another outcome than before."""
-        facts = {"looked_up": name.place[1]}
+        facts, is_dns = {"looked_up": name.place[1]}, name.place[0] in ("host", "service")
         if isinstance(outcome, Resolved):
             if name.standing.failures:
-                log.info("the name resolves again", extra=facts)
+                log.info(
+                    "the %s again", "name resolves" if is_dns else "list of servers is good", extra=facts
+                )
         elif not name.standing.failures:
             reason = outcome.reason if isinstance(outcome, Failed) else outcome.kind.upper()
             kept = "its known servers are used" if name.standing.records else "it has no servers yet"
-            log.warning("the name does not resolve, %s: %s", kept, reason, extra=facts)
+            what = "the name does not resolve" if is_dns else "the list of servers is not usable"
+            log.warning("%s, %s: %s", what, kept, reason, extra=facts)
 
     async def _watch_files(self) -> None:
         known, lookups = self._lookups.files, self._lookups
@@ -222,7 +249,7 @@ def _tell_end(task: asyncio.Task[None]) -> None:
 
 
 def _place(one: Sought) -> Place:
-    return ("service", one.name) if one.port is None else ("host", _plain(one.name))
+    return one.kind, _plain(one.name) if one.kind == "host" else one.name
 
 
 def _hosts(records: Iterable[str]) -> set[str]:

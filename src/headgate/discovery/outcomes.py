@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 
 
 class Resolved(NamedTuple):
-    """There are records: addresses, or the texts of what else was asked for; how long they hold, in seconds."""
+    """There are records: addresses, SRV records, or the servers of a list in its order."""
 
-    records: frozenset[str]
+    records: frozenset[str] | tuple[str, ...]
     ttl_s: float
+    """How long they hold, in seconds."""
 
 
 class Nothing(NamedTuple):

@@ -27,7 +27,7 @@ Chance = Callable[[], float]
 class Standing:
     """What is known of one name."""
 
-    records: frozenset[str] | None = None
+    records: frozenset[str] | tuple[str, ...] | None = None
     """What was found last; None: nothing was found yet."""
     error: str = ""
     """Why the last lookup found nothing."""

@@ -18,13 +18,22 @@ if TYPE_CHECKING:
     from headgate.gateway import Gateway
 
 SAMPLE = ProxyArguments(listen=":8080", to=["localhost:9000"], access_log="json")
+FOUND = ("srv:", "file:", "discover:")
+"""How servers begin that a process beside the workers finds."""
 PREPARED = os.path.join(os.path.dirname(__file__), "proxy.json")
 
 
 def gateway(arguments: ProxyArguments) -> "Gateway":
     """The gateway that `arguments` (`listen`, `to`, `access_log`) describe; raises ConfigError."""
+    from headgate.config.errors import ConfigError
     from headgate.gateway import Gateway
 
+    for server in arguments.to:
+        if server.startswith(FOUND):
+            raise ConfigError(
+                f"`{server}` needs a configuration file",
+                hint=f'write `upstreams: {{app: "{server}"}}` in one, and `headgate run` it',
+            )
     gate = Gateway()
     address, names = listen_address(arguments.listen)
     gate.listen(address, tls={"local": names} if names else None)
@@ -55,7 +64,7 @@ def quick(arguments: ProxyArguments) -> Loaded | None:
     """The same from the prepared file; None if `arguments` ask for more than plain addresses. Raises
     ConfigError."""
     access_log = arguments.access_log
-    plain = all(" " not in server and not server.startswith("https:") for server in arguments.to)
+    plain = all(" " not in one and not one.startswith(("https:", *FOUND)) for one in arguments.to)
     if not plain or "://" in arguments.listen or access_log not in (None, "json", "combined"):
         return None
     with open(PREPARED, "rb") as file:

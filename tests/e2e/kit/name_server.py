@@ -23,7 +23,8 @@ SILENCE = "silence"
 class NameServer:
     """Responds to whoever asks; `records` may change at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host = host
         self._records: dict[tuple[str, str], list[str]] = {}
         self._codes: dict[str, str] = {}
         self.fails_for: set[tuple[str, str]] = set()
@@ -40,13 +41,15 @@ class NameServer:
         self._lock = threading.Lock()
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         while True:  # a port that is free for both
-            self._udp.bind(("127.0.0.1", 0))
+            self._udp.bind((host, port))
             self.port: int = self._udp.getsockname()[1]
             try:
-                self._tcp = socket.create_server(("127.0.0.1", self.port))
+                self._tcp = socket.create_server((host, self.port))
                 break
             except OSError:
                 self._udp.close()
+                if port:
+                    raise
                 self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._threads = [
             threading.Thread(target=one, daemon=True) for one in (self._serve_udp, self._serve_tcp)
@@ -55,7 +58,7 @@ class NameServer:
     @property
     def address(self) -> str:
         """Where it is asked."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def says(self, name: str, kind: str, records: Iterable[str]) -> None:
         """The records of a name from here on; without any, others of it may be there (NODATA)."""

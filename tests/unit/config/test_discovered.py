@@ -76,6 +76,39 @@ def test_what_names_no_service_is_refused(text: str, hint: str) -> None:
     assert f"`{text}` is not a server's address" in problem.message and problem.hint == hint
 
 
+def test_weights_of_a_service_are_those_of_its_records() -> None:
+    with pytest.raises(
+        ConfigError, match=r"the weights of `srv:_http\._tcp\.a\.test` are those of its SRV records"
+    ):
+        GatewayConfig.parse({"upstreams": {"u": "srv:_http._tcp.a.test weight=2"}})
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("file:servers.txt", "the path of a list must be absolute: `file:/etc/headgate/servers.txt`"),
+        ("file:", "the path of a list must be absolute: `file:/etc/headgate/servers.txt`"),
+        ("discover:", "write `discover:my_module:function`, or `@gate.discover(...)` in a Python file"),
+        ("discover:a:b:c", "write `discover:my_module:function`, or `@gate.discover(...)` in a Python file"),
+    ],
+)
+def test_what_names_no_list_is_refused(text: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        upstream(text)
+    problem = caught.value.problems[0]
+    assert f"`{text}` is not a server's address" in problem.message and problem.hint == hint
+
+
+def test_servers_of_a_list_have_settings_of_their_own() -> None:
+    one = upstream("file:/run/servers.txt max_fails=7")
+    found = {
+        "file:/run/servers.txt": [{"address": "https://a.test:443", "weight": 3}, {"address": "unix:/run/a"}]
+    }
+    assert served(one, found) == [("https://a.test:443", None), ("unix:/run/a", None)]
+    assert [(one.config.weight, one.config.max_fails) for one in serving(one, found)] == [(3, 7), (1, 7)]
+    assert one.is_secure, "it may come to that"
+
+
 def test_name_servers_are_addresses() -> None:
     assert parse_name_server("192.0.2.53") == NameServer("192.0.2.53", 53)
     assert parse_name_server("192.0.2.53:5353") == NameServer("192.0.2.53", 5353)
