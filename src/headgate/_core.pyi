@@ -111,12 +111,27 @@ class Core:
         `released` is called by asyncio once it was replaced and the last request that began under it is done, or when
         it is discarded.
         """
+    def prepare_aside(
+        self,
+        fd: int,
+        start: int,
+        hooks: Sequence[_HookSpecLike],
+        done: Callable[[str | None], object],
+        /,
+        *,
+        released: Callable[[], object] | None = None,
+    ) -> None:
+        """Prepares a configuration while the loop serves on: the snapshot is what follows `start` in a file in memory.
+
+        Takes the descriptor over. Calls `done` with None once it is ready, or with what is wrong with it; not at all if
+        anything else is prepared, applied or discarded before.
+        """
     def prepare_difference(self, difference: str, /) -> None:
         """Prepares other routes, as the JSON of a difference says; all else stays. ValueError says what is wrong."""
     def commit(self) -> None:
         """Applies what was prepared, in one swap. RuntimeError if nothing was."""
     def discard(self) -> None:
-        """Discards what was prepared, if anything was."""
+        """Discards what was prepared or is being, if anything is."""
     def unlisten(self, name: str, /) -> None:
         """Stops accepting at a listener's address; its connections end after their current response.
 

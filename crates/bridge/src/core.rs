@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_engine::{ClientInfo, Hooks, Prepared, Worker, TICKET_KEY_BYTES, ZONE_CELLS};
+use headgate_engine::{Hooks, Worker, TICKET_KEY_BYTES, ZONE_CELLS};
 use headgate_shared::Zone;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -25,10 +25,12 @@ use tokio::task::LocalSet;
 
 use crate::calls::hook_times::Shown;
 use crate::calls::hooks::PyHooks;
+use crate::coming::{Coming, Text};
 use crate::event_loop::heartbeat::Heartbeat;
 use crate::event_loop::polling;
 use crate::event_loop::seam::Seam;
 use crate::event_loop::when_woken::WhenWoken;
+use crate::interpreter::bytes::keys_of;
 use crate::interpreter::gil::{self, ParkedGil};
 use crate::memory::metrics::Metrics;
 use crate::memory::zone::open_for_worker;
@@ -43,8 +45,7 @@ pub(crate) struct Core {
     zone: Cell<Option<(Zone, u32)>>,
     worker: OnceCell<Worker>,
     hooks: RefCell<Option<Rc<PyHooks>>>,
-    /// Ready to be applied.
-    prepared: RefCell<Option<(Prepared, Rc<PyHooks>)>>,
+    coming: Rc<Coming>,
     is_polling: Cell<bool>,
     // Dropped in this order: tasks hold sockets that are registered with the runtime.
     local: Rc<LocalSet>,
@@ -67,7 +68,7 @@ impl Core {
             zone: Cell::new(None),
             worker: OnceCell::new(),
             hooks: RefCell::new(None),
-            prepared: RefCell::new(None),
+            coming: Rc::default(),
             is_polling: Cell::default(),
             local,
             runtime,
@@ -139,21 +140,35 @@ impl Core {
         hooks: &Bound<'_, PySequence>,
         released: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        if !hooks.is_empty()? && !self.seam.has_asyncio(py) {
-            return Err(PyValueError::new_err(
-                "hooks need an asyncio loop; hint: make the core for one",
-            ));
-        }
-        let registry = self.inside(py, |worker| Ok(worker.registry()))?;
-        let seam = Rc::clone(&self.seam);
-        let hooks = Rc::new(PyHooks::new(seam, hooks, released, registry.as_deref())?);
+        let hooks = self.table(py, hooks, released)?;
         let prepared = self.inside(py, |worker| {
             worker
                 .prepare(snapshot, Rc::clone(&hooks) as Rc<dyn Hooks>)
                 .map_err(|error| PyValueError::new_err(error.to_string()))
         })?;
-        drop(self.prepared.replace(Some((prepared, hooks))));
+        self.coming.set(prepared, hooks);
         Ok(())
+    }
+
+    /// The same beside the loop, which serves on, for a snapshot in memory: all from `start` on behind the descriptor, which
+    /// it takes over. Calls `done` with `None` once it is ready, or with what is wrong with it; not at all if something else
+    /// is made ready, applied or discarded before.
+    #[pyo3(signature = (fd, start, hooks, done, /, *, released = None))]
+    fn prepare_aside(
+        &self,
+        py: Python<'_>,
+        fd: RawFd,
+        start: u64,
+        hooks: &Bound<'_, PySequence>,
+        done: Py<PyAny>,
+        released: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let memory = gil::adopt_descriptor(fd)?;
+        let hooks = self.table(py, hooks, released)?;
+        self.inside(py, |worker| {
+            let text = Text { memory, start };
+            self.coming.begin(&self.seam, worker, text, hooks, done)
+        })
     }
 
     /// Makes other routes ready, as the JSON of a difference says; `ValueError` says what is wrong with it.
@@ -166,13 +181,13 @@ impl Core {
                 .prepare_difference(difference)
                 .map_err(|error| PyValueError::new_err(error.to_string()))
         })?;
-        drop(self.prepared.replace(Some((prepared, hooks))));
+        self.coming.set(prepared, hooks);
         Ok(())
     }
 
     /// Applies what was prepared, in one swap. `RuntimeError` if nothing was.
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
-        let (prepared, hooks) = self.prepared.take().ok_or_else(|| {
+        let (prepared, hooks) = self.coming.take().ok_or_else(|| {
             PyRuntimeError::new_err("no configuration is prepared; hint: call `prepare` before `commit`")
         })?;
         self.tell(py, |worker| worker.commit(prepared))?;
@@ -180,9 +195,9 @@ impl Core {
         Ok(())
     }
 
-    /// Discards what was prepared, if anything was.
+    /// Discards what was prepared or is being, if anything is.
     fn discard(&self) {
-        drop(self.prepared.take());
+        self.coming.discard();
     }
 
     /// Stops accepting at a listener's address; its connections end after their current response. To be called before a
@@ -218,19 +233,8 @@ impl Core {
         listener: String,
     ) -> PyResult<()> {
         let socket = gil::adopt_descriptor(fd)?;
-        self.inside(py, |worker| {
-            virtual_client::join(
-                worker,
-                socket,
-                ClientInfo {
-                    address,
-                    port,
-                    scheme: virtual_client::scheme(scheme)?,
-                    listener,
-                    ..ClientInfo::default()
-                },
-            )
-        })
+        let client = virtual_client::client(address, port, scheme, listener)?;
+        self.inside(py, |worker| virtual_client::join(worker, socket, client))
     }
 
     /// Advances the clock of all deadlines, for tests; asyncio's clock is the loop's own.
@@ -280,14 +284,7 @@ impl Core {
     /// Takes the keys of TLS session tickets, the newest first: 16 bytes of name and 32 of secret each.
     #[pyo3(signature = (keys, /))]
     fn use_ticket_keys(&self, py: Python<'_>, keys: Vec<Vec<u8>>) -> PyResult<()> {
-        let keys = keys
-            .into_iter()
-            .map(<[u8; TICKET_KEY_BYTES]>::try_from)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|key| {
-                let given = key.len();
-                PyValueError::new_err(format!("a key of `{given}` bytes; hint: {TICKET_KEY_BYTES}"))
-            })?;
+        let keys = keys_of::<TICKET_KEY_BYTES>(keys)?;
         self.tell(py, |worker| worker.use_ticket_keys(&keys))
     }
 
@@ -334,12 +331,8 @@ impl Core {
     /// Counts something that happens in Python under one of the counters' names; `ValueError` for any other.
     #[pyo3(signature = (name, /))]
     fn count(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        self.inside(py, |worker| {
-            if worker.count(name) {
-                return Ok(());
-            }
-            Err(PyValueError::new_err(format!("there is no counter `{name}`")))
-        })
+        let unknown = || PyValueError::new_err(format!("there is no counter `{name}`"));
+        self.inside(py, |worker| worker.count(name).then_some(()).ok_or_else(unknown))
     }
 
     /// Reopens the access log's file, after it was moved.
@@ -361,6 +354,17 @@ impl Core {
 }
 
 impl Core {
+    /// The table of hooks of a configuration.
+    fn table(
+        &self,
+        py: Python<'_>,
+        hooks: &Bound<'_, PySequence>,
+        released: Option<Py<PyAny>>,
+    ) -> PyResult<Rc<PyHooks>> {
+        let registry = self.inside(py, |worker| Ok(worker.registry()))?;
+        PyHooks::new(Rc::clone(&self.seam), hooks, released, registry.as_deref()).map(Rc::new)
+    }
+
     /// The same as `inside`, of what cannot fail.
     fn tell(&self, py: Python<'_>, call: impl FnOnce(&Worker)) -> PyResult<()> {
         self.inside(py, |worker| {

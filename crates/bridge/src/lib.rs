@@ -13,6 +13,7 @@
 //! | [`core`] | the loop as asyncio's selector calls it, and the worker's controls |
 
 mod calls;
+mod coming;
 mod core;
 mod event_loop;
 mod fetch;

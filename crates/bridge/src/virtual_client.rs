@@ -7,15 +7,23 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tokio::net::UnixStream;
 
-/// The name of a scheme.
-pub(crate) fn scheme(name: &str) -> PyResult<&'static str> {
-    match name {
-        "http" => Ok("http"),
-        "https" => Ok("https"),
-        _ => Err(PyValueError::new_err(format!(
-            "`{name}` is not a scheme; hint: `http` or `https`"
-        ))),
-    }
+/// A client of that address, at a listener of that name.
+pub(crate) fn client(address: String, port: u16, scheme: &str, listener: String) -> PyResult<ClientInfo> {
+    Ok(ClientInfo {
+        address,
+        port,
+        scheme: match scheme {
+            "http" => "http",
+            "https" => "https",
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "`{scheme}` is not a scheme; hint: `http` or `https`"
+                )))
+            }
+        },
+        listener,
+        ..ClientInfo::default()
+    })
 }
 
 /// Has a worker serve what comes through a Unix socket as a connection of this client. To be called within the runtime.

@@ -45,5 +45,6 @@ pub use http::fetch::{
 };
 pub use messages::websocket;
 pub use snapshot::{Flag, Phase};
+pub use tables::draft::{Draft, Drafter};
 pub use tables::SnapshotError;
 pub use worker::{check, Prepared, WeakWorker, Worker};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_shared::Zone;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 
 use crate::accept::protocol;
 use crate::accept::sockets;
@@ -22,7 +22,9 @@ use crate::state::admission::Counted;
 use crate::state::connection::Connection;
 use crate::state::Shared;
 use crate::sweep::sweep;
-use crate::tables::{parse_log, SnapshotError};
+use crate::tables::assembly::{parse_log, Assembly};
+use crate::tables::draft::{parse, Draft, Drafter};
+use crate::tables::SnapshotError;
 use crate::trace_export;
 use headgate_net::limits::Limit;
 use headgate_net::stream::Stream;
@@ -64,8 +66,9 @@ impl Worker {
         let snapshot: Snapshot =
             serde_json::from_str(include_str!("empty_snapshot.json")).expect("the text is part of the crate");
         let ticket_keys = Arc::<TicketKeys>::default();
-        let configuration = Configuration::build(snapshot, Rc::new(NoHooks), &ticket_keys, None)
-            .expect("it has nothing that could fail");
+        let draft = Drafter::new(Arc::clone(&ticket_keys), None).of(snapshot);
+        let configuration = draft.and_then(|draft| assemble(draft, Rc::new(NoHooks), None));
+        let configuration = configuration.expect("it has nothing that could fail");
         Self {
             shared: Rc::new(Shared::new(zone, slot, seed, configuration, ticket_keys)),
         }
@@ -85,15 +88,27 @@ impl Worker {
     /// # Errors
     /// The snapshot is not usable.
     pub fn prepare(&self, snapshot: &str, hooks: Rc<dyn Hooks>) -> Result<Prepared, SnapshotError> {
+        let draft = self.drafter().draft(snapshot.as_bytes())?;
         let old = self.shared.tables();
-        parse(snapshot)
-            .and_then(|snapshot| Configuration::build(snapshot, hooks, &self.shared.ticket_keys, Some(&old)))
-            .map(|mut configuration| {
-                if let Some(registry) = self.shared.registry.get() {
-                    configuration.measure(registry);
-                }
-                Prepared(Rc::new(configuration))
-            })
+        assemble(draft, hooks, Some(&old)).map(|made| Prepared(Rc::new(made)))
+    }
+
+    /// What drafts configurations for this worker, in other threads.
+    pub fn drafter(&self) -> Drafter {
+        Drafter::new(Arc::clone(&self.shared.ticket_keys), self.registry())
+    }
+
+    /// The same as [`Worker::prepare`] for what was drafted, in slices between which the worker serves.
+    ///
+    /// # Errors
+    /// The snapshot is not usable.
+    pub async fn prepare_draft(&self, draft: Draft, hooks: Rc<dyn Hooks>) -> Result<Prepared, SnapshotError> {
+        let old = self.shared.tables();
+        let mut assembly = Assembly::new(draft, &old.upstreams);
+        while !assembly.advance()? {
+            yield_now().await;
+        }
+        Configuration::finish(assembly, hooks, Some(&old)).map(|made| Prepared(Rc::new(made)))
     }
 
     /// Makes the configuration in force ready with other routes, as a difference says; this costs as much as that changes.
@@ -334,9 +349,15 @@ impl Worker {
     }
 }
 
-/// Parses the snapshot's text.
-fn parse(snapshot: &str) -> Result<Snapshot, SnapshotError> {
-    serde_json::from_str(snapshot).map_err(|error| SnapshotError(format!("bad snapshot: {error}")))
+/// Makes a configuration of a draft at once.
+fn assemble(
+    draft: Draft,
+    hooks: Rc<dyn Hooks>,
+    old: Option<&Configuration>,
+) -> Result<Configuration, SnapshotError> {
+    let mut assembly = Assembly::new(draft, old.map_or(&[], |old| &old.upstreams));
+    while !assembly.advance()? {}
+    Configuration::finish(assembly, hooks, old)
 }
 
 /// Builds the tables of a snapshot and throws them away.
@@ -344,7 +365,7 @@ fn parse(snapshot: &str) -> Result<Snapshot, SnapshotError> {
 /// # Errors
 /// The snapshot is not usable.
 pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
-    let mut snapshot = parse(snapshot)?;
+    let mut snapshot = parse(snapshot.as_bytes())?;
     // looked at but not opened: a check leaves no file behind
     if let Some(log) = snapshot.access_log.take() {
         parse_log(&log)?;
@@ -354,5 +375,6 @@ pub fn check(snapshot: &str) -> Result<(), SnapshotError> {
             local.leaves_no_file = true;
         }
     }
-    Configuration::build(snapshot, Rc::new(NoHooks), &Arc::default(), None).map(drop)
+    let draft = Drafter::new(Arc::default(), None).of(snapshot)?;
+    assemble(draft, Rc::new(NoHooks), None).map(drop)
 }

@@ -6,6 +6,7 @@
 
 mod address;
 mod bound_auth;
+mod building;
 mod choosing;
 mod client_address;
 mod described;
@@ -29,6 +30,7 @@ mod standings;
 mod sticky;
 
 pub use bound_auth::{binds_connection, is_used_by};
+pub use building::DraftedUpstream;
 pub use client_address::{ClientAddress, ClientIdentity};
 pub use described::{describe_server, is_server_address, one_server};
 pub use dialer::{DialFailed, DialOptions, Dialer, Reason, Step};

@@ -66,7 +66,7 @@ class Link:
         Raises `ProposalRefused`, or `StoreUnavailable` where it may be tried again. `accept` or `withdraw` follows.
         """
         with without_collecting():
-            descriptors = [memory.written("snapshot", loaded.told), memory.written("resources", resources)]
+            descriptors = [memory.holding("snapshot", loaded.told), memory.written("resources", resources)]
         self._resources_bytes = os.fstat(descriptors[1]).st_size
         self._differences_bytes = 0
         return (await self._propose(_proposal(loaded, label), descriptors)).needs_workers

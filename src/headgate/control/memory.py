@@ -38,6 +38,16 @@ def read(descriptor: int) -> Any:
     return json.loads(read_bytes(descriptor))
 
 
+def read_line(descriptor: int) -> tuple[Any, int]:
+    """The value in the first line of such memory, and where the second one begins; leaves the descriptor open."""
+    data = bytearray()
+    while (end := data.find(b"\n")) < 0 and (step := os.pread(descriptor, STEP_BYTES, len(data))):
+        data += step
+    if end < 0:
+        raise ValueError("memory without a line")
+    return json.loads(data[:end]), end + 1
+
+
 def read_bytes(descriptor: int, size: int | None = None) -> bytearray:
     """The first bytes in such memory, or all; closes the descriptor."""
     try:

@@ -21,6 +21,7 @@ from headgate.compile.sources import Sources
 from headgate.config.errors import ConfigError
 from headgate.config.resolvers import forget_fetched
 from headgate.plugin import Plugin
+from headgate.worker.controls import Text
 from headgate.worker.loaded import Loaded
 
 Call = Callable[[HookSpec], Awaitable[None]]
@@ -66,17 +67,15 @@ class Changes:
         """Nothing runs any more under the version that the worker was started with."""
         self._release(self._first)
 
-    async def prepare(self, told: dict[str, Any]) -> None:
+    async def prepare(self, told: dict[str, Any], text: Text) -> None:
         """Makes a version ready; raises `CannotTake`, or what is wrong with the configuration."""
         self._check(told)
         version = self._made(told)
         self._live.append(version)
         try:
-            self._core.prepare(told["snapshot"], version.hooks, released=lambda: self._release(version))
-        except ValueError as error:
-            self._release(version)
-            raise ConfigError(str(error)) from error
+            await self._ready(version, text)
         except BaseException:
+            self._core.discard()
             self._release(version)
             raise
         try:
@@ -114,6 +113,19 @@ class Changes:
             await asyncio.wait(self._ending)
 
     # ---- steps
+
+    async def _ready(self, version: Version, text: Text) -> None:
+        """Has the engine make it ready beside the loop."""
+        ready: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+        def done(error: str | None) -> None:
+            if not ready.done():
+                ready.set_result(error)
+
+        self._core.prepare_aside(*text.taken(), version.hooks, done, released=lambda: self._release(version))
+        error = await ready
+        if error is not None:
+            raise ConfigError(error)
 
     def _check(self, told: dict[str, Any]) -> None:
         if path := self._sources.changed(told["sources"]):

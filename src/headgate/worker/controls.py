@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from headgate import _core, log
 from headgate.control import memory, messages
-from headgate.control.channel import Channel
+from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.messages import DUMP_SIGNAL, HookTimes, Start
 from headgate.control.records import Message
 from headgate.worker.loaded import Loaded
@@ -18,7 +18,7 @@ TRACE_STEPS = 100  # of that length, for the last traces
 TURN_S = 0.005  # in which the tasks that accept have run, and ended
 
 Told = dict[str, Any]
-"""What a worker has loaded, as JSON: see `Loaded.described`."""
+"""What a worker has loaded, as JSON, but for the snapshot: see `Loaded.told`."""
 
 logger = logging.getLogger("headgate.worker")
 
@@ -31,18 +31,41 @@ class CannotApply(NamedTuple):
     """Whether workers that load it themselves could serve it."""
 
 
-def read_told(descriptor: int) -> Told:
-    """What another process has loaded; closes the descriptor."""
-    told: Told = memory.read(descriptor)
-    return told
+class Text:
+    """The text of a snapshot in memory, from a position on; to be closed where the engine has not taken it over."""
+
+    def __init__(self, descriptor: int, start: int) -> None:
+        self._descriptor: int | None = descriptor
+        self._start = start
+
+    def taken(self) -> tuple[int, int]:
+        """Its descriptor, which is the caller's from now on, and the position."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            raise ValueError("the text was taken over")
+        return descriptor, self._start
+
+    def close(self) -> None:
+        """Closes the descriptor, unless it was taken over."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def read_told(descriptor: int) -> tuple[Told, Text]:
+    """What another process has loaded, and the snapshot behind it; the descriptor is the text's from now on."""
+    try:
+        told, start = memory.read_line(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return told, Text(descriptor, start)
 
 
 class Coming(NamedTuple):
     """What is ready to be applied."""
 
     asked: messages.Prepare
-    snapshot: str | None
-    """None for a difference."""
     plans: dict[str, Any]
     """As in `Loaded`."""
 
@@ -102,8 +125,7 @@ class Controls:
         """Acts on a message that changes or asks for something while the worker serves on."""
         match message:
             case messages.Prepare(base=None):
-                told = read_told(descriptors[0])
-                self.prepared(message, self._prepare(told), told)
+                self._prepare(message, *read_told(descriptors[0]))
             case messages.Prepare():
                 difference = memory.read_bytes(descriptors[0]).decode()
                 self.prepared(message, self._prepare_difference(message, difference), {})
@@ -134,7 +156,7 @@ class Controls:
     def offer(self) -> None:
         """Gives away what was loaded, for workers that run already. From here on the channel does not block."""
         loaded = self.loaded
-        descriptor = memory.written("snapshot", loaded.told)
+        descriptor = memory.holding("snapshot", loaded.told)
         try:
             offer = messages.Offer(
                 change=loaded.change,
@@ -150,7 +172,7 @@ class Controls:
 
     def prepared(self, asked: messages.Prepare, refused: "CannotApply | None", told: Told) -> None:
         """Says whether a change is ready to be applied."""
-        self._coming = None if refused else Coming(asked, told.get("snapshot"), told.get("plans", {}))
+        self._coming = None if refused else Coming(asked, told.get("plans", {}))
         if refused:
             logger.log(
                 logging.DEBUG if refused.needs_workers else logging.ERROR,
@@ -172,9 +194,9 @@ class Controls:
         """Applies what was prepared, between two requests; `swap` does it, and gives what else is new."""
         if self._coming is None:
             return
-        (asked, snapshot, plans), self._coming = self._coming, None
+        (asked, plans), self._coming = self._coming, None
         self._label = asked.label
-        if snapshot is None:
+        if asked.base is not None:
             self._core.commit()
             self._say_with_plans(messages.Applied)
             return
@@ -187,7 +209,7 @@ class Controls:
             self._core.commit()
             new = {}
         self._accept(message.added, descriptors)
-        self.loaded = self.loaded._replace(snapshot=snapshot, plans=plans, **new, **change.plain())
+        self.loaded = self.loaded._replace(snapshot="", plans=plans, **new, **change.plain())
         start = self._start
         try:
             log.configure(
@@ -215,15 +237,20 @@ class Controls:
                 os.close(descriptor)
         return None
 
-    def _prepare(self, told: Told) -> "CannotApply | None":
-        """Makes a configuration ready that holds no code; what was wrong with it, if anything."""
+    def _prepare(self, asked: messages.Prepare, told: Told, text: Text) -> None:
+        """Makes a configuration ready that holds no code, beside the loop."""
         if told.get("sources") is not None or "error" in told:
-            return CannotApply("it has code, and the running version does not", needs_workers=True)
-        try:
-            self._core.prepare(told["snapshot"], [])
-        except ValueError as error:
-            return CannotApply(str(error))
-        return None
+            text.close()
+            refused = CannotApply("it has code, and the running version does not", needs_workers=True)
+            return self.prepared(asked, refused, told)
+
+        def done(error: str | None) -> None:
+            try:
+                self.prepared(asked, None if error is None else CannotApply(error), told)
+            except (ChannelClosed, BlockingIOError):
+                logger.debug("the supervisor is not told that a change is ready")
+
+        return self._core.prepare_aside(*text.taken(), [], done)
 
     def _prepare_difference(self, asked: messages.Prepare, difference: str) -> "CannotApply | None":
         """Makes other routes ready, if they differ from those in force."""

@@ -1,5 +1,6 @@
 """A gateway as its worker takes it: compiled, with the snapshot for the engine and the hooks beside it."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,14 +66,11 @@ class Loaded(NamedTuple):
     """What the `monitor` of the node is to watch, and the `shipper` to send, if they are to do something."""
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What workers that run are told of it."""
-        return {
-            "snapshot": self.snapshot,
-            "watchdog_s": self.watchdog_s,
-            "plans": self.plans,
-            **self.described,
-        }
+    def told(self) -> bytes:
+        """What workers that run are told of it: a line of JSON, and behind it the snapshot, which only engines read."""
+        told = {"watchdog_s": self.watchdog_s, "plans": self.plans, **self.described}
+        # half a character pair is for the engine to refuse
+        return json.dumps(told).encode() + b"\n" + self.snapshot.encode("utf-8", "surrogatepass")
 
     @property
     def change(self) -> Change:

@@ -23,7 +23,16 @@ from headgate.control.records import Message, MessageError
 from headgate.control.resource_messages import GetResources, NodeSettings, ResourcesLent
 from headgate.control.signals import SUPERVISORS
 from headgate.worker import own_hooks, start
-from headgate.worker.controls import DRAIN_STEP_S, TRACE_STEPS, TURN_S, CannotApply, Controls, Told, read_told
+from headgate.worker.controls import (
+    DRAIN_STEP_S,
+    TRACE_STEPS,
+    TURN_S,
+    CannotApply,
+    Controls,
+    Text,
+    Told,
+    read_told,
+)
 from headgate.worker.loaded import Loaded
 from headgate.worker.loop import Loop
 from headgate.worker.source import load, secret_files
@@ -239,8 +248,10 @@ class Worker:
                 if not self._proceeds.done():
                     self._proceeds.set_result(None)
             case messages.Prepare(base=None) if self._changes:
-                told = read_told(descriptors[0])
-                self._changing = self._loop.create_task(self._prepare(self._changes, message, told))
+                told, text = read_told(descriptors[0])
+                preparing = self._prepare(self._changes, message, told, text, self._changing)
+                self._changing = self._loop.create_task(preparing)
+                self._changing.add_done_callback(lambda _: text.close())
             case messages.Commit() if self._changes:
                 self._controls.commit(message, descriptors, self._swap)
             case messages.Discard() if self._changes:
@@ -261,8 +272,18 @@ class Worker:
             case _:
                 self._controls.handle(message, descriptors)
 
-    async def _prepare(self, changes: "Changes", asked: messages.Prepare, told: Told) -> None:
+    async def _prepare(
+        self,
+        changes: "Changes",
+        asked: messages.Prepare,
+        told: Told,
+        text: Text,
+        former: asyncio.Task[None] | None,
+    ) -> None:
         from headgate.compile.names import CannotTake
+
+        if former:
+            await asyncio.wait([former])  # what was discarded ends before anything else is made ready
 
         refused = None
         try:
@@ -272,7 +293,7 @@ class Worker:
                 raise CannotTake("it holds no code any more")
             if told["watchdog_s"] != self._loaded.watchdog_s:
                 raise CannotTake("`watchdog` differs")
-            await changes.prepare(told)
+            await changes.prepare(told, text)
         except CannotTake as error:
             refused = CannotApply(str(error), needs_workers=True)
         except ConfigError as error:

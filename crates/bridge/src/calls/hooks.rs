@@ -11,6 +11,7 @@ use headgate_engine::{
     Phase, Read, Step,
 };
 use headgate_shared::series::Registry;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyContext, PySequence};
 
@@ -147,13 +148,18 @@ impl Hooks for PyHooks {
 }
 
 impl PyHooks {
-    /// Reads the table.
+    /// Reads the table; without asyncio only an empty one is taken.
     pub(crate) fn new(
         seam: Rc<Seam>,
         specs: &Bound<'_, PySequence>,
         released: Option<Py<PyAny>>,
         registry: Option<&Registry>,
     ) -> PyResult<Self> {
+        if !specs.is_empty()? && !seam.has_asyncio(specs.py()) {
+            return Err(PyValueError::new_err(
+                "hooks need an asyncio loop; hint: make the core for one",
+            ));
+        }
         let hooks = specs
             .try_iter()?
             .map(|spec| Hook::read(&spec?, &seam.beat, registry).map(Rc::new))

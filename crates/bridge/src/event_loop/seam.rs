@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySet};
 use tokio::sync::Notify;
-use tokio::task::LocalSet;
+use tokio::task::{AbortHandle, LocalSet};
 
 use crate::event_loop::heartbeat::Beat;
 use crate::event_loop::hook_task::HookTask;
@@ -166,6 +166,16 @@ impl Seam {
             .ok_or_else(|| PyRuntimeError::new_err("the gateway has ended"))?;
         local.spawn_local(future);
         Ok(())
+    }
+
+    /// The same, for what may have to be ended before.
+    pub(crate) fn spawn_abortable(
+        &self,
+        future: impl Future<Output = ()> + 'static,
+    ) -> PyResult<AbortHandle> {
+        let local = self.local.upgrade();
+        let local = local.ok_or_else(|| PyRuntimeError::new_err("the gateway has ended"))?;
+        Ok(local.spawn_local(future).abort_handle())
     }
 
     /// Looks at asyncio's queues as a poll begins that is to take `timeout` seconds.

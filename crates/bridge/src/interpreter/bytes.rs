@@ -1,5 +1,6 @@
 //! Bytes and text of Python as bytes here, and back.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
@@ -21,4 +22,15 @@ pub(crate) fn chunk(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
 /// Bytes as Python's.
 pub(crate) fn to_bytes(py: Python<'_>, bytes: &[u8]) -> Py<PyAny> {
     PyBytes::new(py, bytes).into_any().unbind()
+}
+
+/// Keys of so many bytes each; `ValueError` for any other.
+pub(crate) fn keys_of<const BYTES: usize>(keys: Vec<Vec<u8>>) -> PyResult<Vec<[u8; BYTES]>> {
+    keys.into_iter()
+        .map(<[u8; BYTES]>::try_from)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|key| {
+            let given = key.len();
+            PyValueError::new_err(format!("a key of `{given}` bytes; hint: {BYTES}"))
+        })
 }

@@ -2,14 +2,12 @@
 
 use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::Hooks;
-use crate::snapshot::{Difference, Snapshot};
+use crate::snapshot::Difference;
+use crate::tables::assembly::Assembly;
 use crate::tables::{SnapshotError, Tables};
 use crate::trace::Tracer;
-use headgate_net::tls::TicketKeys;
-use headgate_shared::series::Registry;
 
 /// See the module. Requests hold the one they came under.
 pub struct Configuration {
@@ -18,31 +16,26 @@ pub struct Configuration {
     pub hooks: Rc<dyn Hooks>,
     /// Records requests, where traces are wanted.
     pub(crate) tracer: Option<Rc<Tracer>>,
-    has_metrics: bool,
 }
 
 impl Configuration {
-    /// Checks a snapshot and builds its tables; upstreams that are as they were are taken over from `old`.
-    pub(crate) fn build(
-        snapshot: Snapshot,
+    /// Finishes tables whose assembly is ready; they are of a worker in which `old` is in force.
+    pub(crate) fn finish(
+        assembly: Assembly,
         hooks: Rc<dyn Hooks>,
-        ticket_keys: &Arc<TicketKeys>,
         old: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
-        let has_metrics = snapshot.metrics;
         let known = old.and_then(|old| old.tracer.clone());
-        let tracer = snapshot.tracing.clone().map(|settings| {
+        let tracer = assembly.snapshot().tracing.clone().map(|settings| {
             known
                 .filter(|known| known.settings == settings)
                 .unwrap_or_else(|| Rc::new(Tracer::new(settings)))
         });
-        let old = old.map(|old| &old.tables);
-        let tables = Tables::build(snapshot, ticket_keys, old)?;
+        let tables = assembly.finish()?;
         Ok(Self {
             tables,
             hooks,
             tracer,
-            has_metrics,
         })
     }
 
@@ -52,15 +45,7 @@ impl Configuration {
             tables: self.tables.changed(difference)?,
             hooks: Rc::clone(&self.hooks),
             tracer: self.tracer.clone(),
-            has_metrics: self.has_metrics,
         })
-    }
-
-    /// Makes the series that requests are counted in, if metrics are wanted.
-    pub(crate) fn measure(&mut self, registry: &Arc<Registry>) {
-        if self.has_metrics {
-            self.tables.measure(registry);
-        }
     }
 }
 

@@ -30,27 +30,34 @@ pub(super) const SECONDS: &str = "headgate_request_duration_seconds";
 pub(super) const RECEIVED: &str = "headgate_request_bytes_total";
 pub(super) const SENT: &str = "headgate_response_bytes_total";
 
+/// What the series of routes are of.
+pub(super) struct RouteFamilies {
+    pub(super) requests: Family,
+    pub(super) seconds: Family,
+    pub(super) received: Family,
+    pub(super) sent: Family,
+}
+
+impl Default for RouteFamilies {
+    fn default() -> Self {
+        let seconds = "Time from a request's complete head to the last byte of its response.";
+        let received = "Bytes of requests' bodies that were read from clients.";
+        let sent = "Bytes of responses that were sent to clients, heads included.";
+        Self {
+            requests: requests_family(),
+            seconds: durations(SECONDS, seconds, &["route"]),
+            received: Family::counter(RECEIVED, received, &["route"]).declared(),
+            sent: Family::counter(SENT, sent, &["route"]).declared(),
+        }
+    }
+}
+
 pub(super) fn requests_family() -> Family {
     let help = "Requests, by route, upstream, method and class of the response's status.";
     Family::counter(REQUESTS, help, &["route", "upstream"])
         .with_inner("method", METHODS)
         .with_inner("status", CLASSES)
         .declared()
-}
-
-pub(super) fn seconds_family() -> Family {
-    let help = "Time from a request's complete head to the last byte of its response.";
-    durations(SECONDS, help, &["route"])
-}
-
-pub(super) fn received_family() -> Family {
-    let help = "Bytes of requests' bodies that were read from clients.";
-    Family::counter(RECEIVED, help, &["route"]).declared()
-}
-
-pub(super) fn sent_family() -> Family {
-    let help = "Bytes of responses that were sent to clients, heads included.";
-    Family::counter(SENT, help, &["route"]).declared()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "bounds are small")]

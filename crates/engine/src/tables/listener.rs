@@ -1,13 +1,12 @@
 //! What a listener does with its connections, as configured.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use headgate_wire::ProxyVersions;
 
 use crate::snapshot::{self, HookLists, ListenerProtocol, Phase};
 use crate::tables::networks::Networks;
-use headgate_net::tls::{ListenerTls, TicketKeys};
+use headgate_net::tls::ListenerTls;
 
 /// The settings of one listener.
 pub(crate) struct Settings {
@@ -30,9 +29,9 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn build(
         spec: snapshot::Listener,
+        tls: Option<ListenerTls>,
         of_gateway: &Rc<Networks>,
         upstreams: usize,
-        ticket_keys: &Arc<TicketKeys>,
     ) -> Result<Self, String> {
         if spec.upstream.is_some_and(|index| index >= upstreams) {
             return Err("it names an upstream that does not exist".to_owned());
@@ -52,12 +51,8 @@ impl Settings {
                 ))
             }
         };
-        let tls = match spec.tls {
-            Some(tls) => Some(Rc::new(ListenerTls::build(&spec.address, tls, ticket_keys)?)),
-            None => None,
-        };
         Ok(Self {
-            tls,
+            tls: tls.map(Rc::new),
             name: spec.name,
             protocol: spec.protocol,
             proxy_protocol,

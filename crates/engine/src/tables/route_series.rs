@@ -2,9 +2,8 @@
 
 use headgate_shared::series::{Family, Registry, Series};
 
-use super::families::{
-    received_family, requests_family, seconds_family, sent_family, RECEIVED, REQUESTS, SECONDS, SENT,
-};
+use super::families::{RouteFamilies, RECEIVED, REQUESTS, SECONDS, SENT};
+use super::route::{Action, Route};
 
 /// See the module.
 pub(super) struct RouteSeries {
@@ -19,37 +18,54 @@ pub(super) struct RouteSeries {
 /// What a series is known by: its family, and its labels in that.
 pub(super) type Labels = (&'static str, Vec<String>);
 
+/// The name of an upstream by its index.
+pub(super) type NameOf<'a> = &'a dyn Fn(usize) -> &'a str;
+
 impl RouteSeries {
-    /// Those with these labels.
-    pub(super) fn of(labels: [Labels; 4], upstream: Option<usize>, registry: &Registry) -> Self {
-        let [requests, seconds, received, sent] = labels;
-        let series = |family: &Family, (_, labels): Labels| {
-            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    /// Those of a route, or of requests without one.
+    pub(super) fn of<'a>(
+        route: Option<&'a Route>,
+        name_of: NameOf<'a>,
+        registry: &Registry,
+        families: &RouteFamilies,
+    ) -> Self {
+        let (name, upstream) = named(route, name_of);
+        let series = |family: &Family, labels: &[&str]| {
             registry
-                .series(family, &labels, usize::MAX)
+                .series(family, labels, usize::MAX)
                 .expect("only this function makes metrics of these names")
         };
         Self {
-            upstream,
-            requests: series(&requests_family(), requests),
-            seconds: series(&seconds_family(), seconds),
-            received: series(&received_family(), received),
-            sent: series(&sent_family(), sent),
+            upstream: route.and_then(upstream_of),
+            requests: series(&families.requests, &[name, upstream]),
+            seconds: series(&families.seconds, &[name]),
+            received: series(&families.received, &[name]),
+            sent: series(&families.sent, &[name]),
         }
-    }
-
-    pub(super) fn all(&self) -> [&Series; 4] {
-        [&self.requests, &self.seconds, &self.received, &self.sent]
     }
 }
 
-/// What the series of a route to an upstream are known by.
-pub(super) fn labels_of(route: &str, upstream: &str) -> [Labels; 4] {
-    let of_route = |family| (family, vec![route.to_owned()]);
+/// What the series of a route, or of requests without one, are known by.
+pub(super) fn labels_of<'a>(route: Option<&'a Route>, name_of: NameOf<'a>) -> [Labels; 4] {
+    let (name, upstream) = named(route, name_of);
+    let of_route = |family| (family, vec![name.to_owned()]);
     [
-        (REQUESTS, vec![route.to_owned(), upstream.to_owned()]),
+        (REQUESTS, vec![name.to_owned(), upstream.to_owned()]),
         of_route(SECONDS),
         of_route(RECEIVED),
         of_route(SENT),
     ]
+}
+
+/// The names of a route and of its upstream, as labels.
+fn named<'a>(route: Option<&'a Route>, name_of: NameOf<'a>) -> (&'a str, &'a str) {
+    let name = route.map_or("", |route| &route.name);
+    (name, route.and_then(upstream_of).map_or("", name_of))
+}
+
+fn upstream_of(route: &Route) -> Option<usize> {
+    match route.action {
+        Action::Proxy { upstream } => Some(upstream),
+        _ => None,
+    }
 }

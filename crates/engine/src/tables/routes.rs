@@ -13,7 +13,7 @@ use crate::http::files::FileRoot;
 use crate::snapshot::{self, Difference};
 
 /// See the module.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Routes {
     pub(super) list: PersistentList<Route>,
     pub(super) router: Router,
@@ -23,6 +23,8 @@ pub(super) struct Routes {
     free: Vec<usize>,
     /// The position of the routes that come from resources, all of them after the others.
     first_resource: Option<usize>,
+    /// Shared by all that were made of the same snapshot.
+    origin: Arc<()>,
 }
 
 impl Routes {
@@ -34,17 +36,19 @@ impl Routes {
         default_max_body: u64,
     ) -> Result<Self, SnapshotError> {
         let mut built = Self {
-            list: PersistentList::default(),
-            router: Router::default(),
-            indices: PersistentMap::default(),
-            free: Vec::new(),
             first_resource,
+            ..Self::default()
         };
         for (index, route) in routes.into_iter().enumerate() {
             let listed = built.listed(index, &route.name);
             built.set(index, listed, *route, upstreams, default_max_body)?;
         }
         Ok(built)
+    }
+
+    /// Whether no other routes are left that were made of the same snapshot.
+    pub(super) fn are_last(&self) -> bool {
+        Arc::strong_count(&self.origin) == 1
     }
 
     /// Applies a difference, and gives the indices that it has changed. After an error it is to be thrown away.
@@ -97,10 +101,6 @@ impl Routes {
         }
     }
 
-    #[allow(
-        clippy::arc_with_non_send_sync,
-        reason = "the list is the router's, which has what threads may share; this one stays on the worker's"
-    )]
     fn set(
         &mut self,
         index: usize,

@@ -5,18 +5,18 @@
 //! index. No label comes from a client: methods and status codes that are not listed are `other`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use headgate_route::PersistentList;
-use headgate_shared::series::{Family, Merge, Registry, Series};
+use headgate_shared::series::{Family, Registry, Series};
 
-use super::families::{durations, method_cell, observe, requests_family, CLASSES, CODES, METHODS};
-use super::route::{Action, Route};
+use super::families::{method_cell, observe, requests_family, RouteFamilies, CLASSES, CODES, METHODS};
+use super::measured::{Measured, ServerSeries};
 use super::route_series::{labels_of, Labels, RouteSeries};
 use super::routes::Routes;
-use super::{certificate_series, Tables};
+use super::{aside, certificate_series, Tables, LARGE};
 use crate::failure::Failure;
 
 /// An exemplar is replaced after so long.
@@ -30,7 +30,7 @@ const MOST_FAILURES: usize = 400;
 pub(crate) struct SeriesTable {
     registry: Arc<Registry>,
     /// By the indices of the routes.
-    routes: PersistentList<RouteSeries>,
+    pub(super) routes: PersistentList<RouteSeries>,
     /// Of requests without a route.
     unrouted: Rc<RouteSeries>,
     /// In the order of the upstreams, and of their servers.
@@ -51,19 +51,10 @@ type Elsewhere = (Option<usize>, Option<usize>);
 
 /// Which series nothing counts in any more.
 enum Unneeded {
-    /// All that the tables do not name.
-    Others,
+    /// All that nobody has asked for since this generation began.
+    Before(u64),
     /// These.
     These(Vec<Labels>),
-}
-
-struct ServerSeries {
-    seconds: Series,
-    failures: Series,
-    retries: Series,
-    active: Series,
-    idle: Series,
-    up: Series,
 }
 
 /// What is known of a finished request.
@@ -85,27 +76,9 @@ pub(crate) struct Finished<'a> {
     pub(crate) unix_ms: u64,
 }
 
-impl Tables {
-    /// Makes the series that requests are counted in.
-    pub(crate) fn measure(&mut self, registry: &Arc<Registry>) {
-        self.series = Some(Box::new(SeriesTable::build(self, registry)));
-    }
-}
-
 impl SeriesTable {
-    /// Makes the series of all that `tables` name, and releases those of what they no longer name.
-    pub(crate) fn build(tables: &Tables, registry: &Arc<Registry>) -> Self {
-        let maker = Maker(registry);
-        let mut routes = PersistentList::default();
-        for (index, route) in tables.routes().iter() {
-            routes.set(index, Some(Arc::new(route_series(Some(route), tables, registry))));
-        }
-        let servers = tables.upstreams.iter().map(|upstream| {
-            let servers = upstream.servers.iter();
-            servers
-                .map(|server| maker.server(&upstream.name, &server.name))
-                .collect()
-        });
+    /// Those that were made for a configuration.
+    pub(super) fn new(measured: Measured) -> Self {
         let mut code_cells = vec![u8::try_from(CODES.len() - 1).unwrap_or(u8::MAX); 600];
         for (cell, code) in (0..).zip(CODES) {
             if let Ok(code) = code.parse::<usize>() {
@@ -113,40 +86,34 @@ impl SeriesTable {
             }
         }
         Self {
-            servers: Rc::new(servers.collect()),
-            routes,
-            unrouted: Rc::new(route_series(None, tables, registry)),
-            codes: maker.series(
-                &Family::counter("headgate_responses_total", "Responses by their status code.", &[])
-                    .with_inner("code", CODES),
-                &[],
-            ),
+            servers: Rc::new(measured.servers),
+            routes: measured.routes,
+            unrouted: Rc::new(measured.unrouted),
+            codes: measured.codes,
             code_cells: Rc::new(code_cells),
-            unneeded: Unneeded::Others,
+            unneeded: Unneeded::Before(measured.generation),
             next_note_ms: Cell::new(0),
             chosen: RefCell::default(),
             failures: RefCell::default(),
-            registry: registry.clone(),
+            registry: measured.registry,
         }
     }
 
     /// The series of tables in which routes differ from those of `tables`, at the indices `changed`.
     pub(super) fn changed(&self, tables: &Tables, routes: &Routes, changed: &[usize]) -> Self {
-        let registry = &self.registry;
+        let (registry, families) = (&self.registry, RouteFamilies::default());
+        let name_of = |upstream: usize| tables.upstreams[upstream].name.as_str();
         let mut own = self.routes.clone();
         let mut unneeded = Vec::new();
         for index in changed {
             let (old, new) = (tables.routes().get(*index), routes.list.get(*index));
-            let series = new.map(|route| Arc::new(route_series(Some(route), tables, registry)));
-            own.set(*index, series);
-            unneeded.extend(
-                old.into_iter()
-                    .flat_map(|route| route_labels(Some(route), tables)),
-            );
+            let series = new.map(|route| RouteSeries::of(Some(route), &name_of, registry, &families));
+            own.set(*index, series.map(Arc::new));
+            unneeded.extend(old.into_iter().flat_map(|route| labels_of(Some(route), &name_of)));
         }
         let named = |labels: &Labels| {
             let mut set = changed.iter().filter_map(|index| routes.list.get(*index));
-            set.any(|route| route_labels(Some(route), tables).contains(labels))
+            set.any(|route| labels_of(Some(route), &name_of).contains(labels))
         };
         unneeded.retain(|labels| !named(labels));
         Self {
@@ -174,12 +141,13 @@ impl SeriesTable {
     /// Releases the series that nothing counts in any more, now that these tables are in force.
     pub(crate) fn release(&self) {
         match &self.unneeded {
-            Unneeded::Others => {
-                let of_routes = self.routes.iter().flat_map(|(_, route)| route.all());
-                let of_routes = of_routes.chain(self.unrouted.all());
-                let of_servers = self.servers.iter().flatten().flat_map(ServerSeries::all);
-                let own: HashSet<usize> = of_routes.chain(of_servers).map(Series::place).collect();
-                self.registry.keep_only(|_, series| own.contains(&series.place()));
+            Unneeded::Before(generation) => {
+                let (registry, generation) = (Arc::clone(&self.registry), *generation);
+                let is_large = self.routes.end() + self.servers.len() >= LARGE;
+                let release = move || registry.release_before(generation);
+                if !(is_large && aside("headgate-series", release.clone())) {
+                    release();
+                }
             }
             Unneeded::These(these) => {
                 for (family, labels) in these {
@@ -285,98 +253,11 @@ impl SeriesTable {
         let mut chosen = self.chosen.borrow_mut();
         let make = || {
             let name = route.map_or("", |route| &tables.route(route).name);
-            Maker(&self.registry).series(&requests_family(), &[name, upstream_name(tables, upstream)])
+            let upstream = upstream.map_or("", |upstream| &tables.upstreams[upstream].name);
+            self.registry
+                .series(&requests_family(), &[name, upstream], usize::MAX)
+                .expect("only this table makes metrics of that name")
         };
         chosen.entry((route, upstream)).or_insert_with(make).clone()
     }
-}
-
-impl ServerSeries {
-    fn all(&self) -> [&Series; 6] {
-        [
-            &self.seconds,
-            &self.failures,
-            &self.retries,
-            &self.active,
-            &self.idle,
-            &self.up,
-        ]
-    }
-}
-
-struct Maker<'a>(&'a Arc<Registry>);
-
-impl Maker<'_> {
-    fn series(&self, family: &Family, labels: &[&str]) -> Series {
-        self.0
-            .series(family, labels, usize::MAX)
-            .expect("only this function makes metrics of these names")
-    }
-
-    fn server(&self, upstream: &str, server: &str) -> ServerSeries {
-        let labels = ["upstream", "server"];
-        let counter = |name: &str, help: &str| {
-            self.series(
-                &Family::counter(name, help, &labels).declared(),
-                &[upstream, server],
-            )
-        };
-        let gauge = |name: &str, help: &str, merge| {
-            self.series(
-                &Family::gauge(name, help, &labels, merge).declared(),
-                &[upstream, server],
-            )
-        };
-        let seconds = "headgate_upstream_response_seconds";
-        let help = "Time from a request's last attempt to the head of the server's response.";
-        let up = gauge(
-            "headgate_upstream_server_up",
-            "Whether the server is in rotation in all workers.",
-            Merge::Min,
-        );
-        up.set(0, 1);
-        ServerSeries {
-            seconds: self.series(&durations(seconds, help, &labels), &[upstream, server]),
-            failures: counter(
-                "headgate_upstream_failures_total",
-                "Attempts at the server that failed.",
-            ),
-            retries: counter(
-                "headgate_upstream_retries_total",
-                "Attempts at the server after another one had failed.",
-            ),
-            active: gauge(
-                "headgate_upstream_requests_active",
-                "Requests on the server now.",
-                Merge::Sum,
-            ),
-            idle: gauge(
-                "headgate_upstream_idle_connections",
-                "Idle connections to the server that are kept.",
-                Merge::Sum,
-            ),
-            up,
-        }
-    }
-}
-
-fn route_series(route: Option<&Route>, tables: &Tables, registry: &Registry) -> RouteSeries {
-    RouteSeries::of(route_labels(route, tables), route.and_then(upstream_of), registry)
-}
-
-/// What the series of a route, or of requests without one, are known by.
-fn route_labels(route: Option<&Route>, tables: &Tables) -> [Labels; 4] {
-    let name = route.map_or("", |route| &route.name);
-    labels_of(name, upstream_name(tables, route.and_then(upstream_of)))
-}
-
-fn upstream_of(route: &Route) -> Option<usize> {
-    match route.action {
-        Action::Proxy { upstream } => Some(upstream),
-        _ => None,
-    }
-}
-
-fn upstream_name(tables: &Tables, upstream: Option<usize>) -> &str {
-    upstream.map_or("", |upstream| &tables.upstreams[upstream].name)
 }

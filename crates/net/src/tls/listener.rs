@@ -7,8 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::server::danger::ClientCertVerifier;
@@ -54,7 +53,7 @@ pub struct ListenerTls {
     keys: Arc<TicketKeys>,
     /// What happens to such a request.
     pub host_mismatch: HostMismatch,
-    built: RefCell<Rc<Built>>,
+    built: RefCell<Arc<Built>>,
     stamps: RefCell<Stamps>,
     next_look_ms: Cell<u64>,
 }
@@ -66,7 +65,7 @@ pub(crate) struct Built {
     /// For each way of asking for certificates, and for each order of ciphers.
     configs: HashMap<(ClientCertificateMode, CipherOrder), Arc<ServerConfig>>,
     /// Those of QUIC, made when they are first asked for.
-    quic: RefCell<HashMap<ClientCertificateMode, Arc<ServerConfig>>>,
+    quic: Mutex<HashMap<ClientCertificateMode, Arc<ServerConfig>>>,
     /// Judges clients' certificates; absent where no authority is configured.
     pub(crate) judge: Option<Arc<dyn ClientCertVerifier>>,
 }
@@ -90,7 +89,7 @@ impl ListenerTls {
             address: address.to_owned(),
             keys: Arc::clone(keys),
             host_mismatch,
-            built: RefCell::new(Rc::new(built)),
+            built: RefCell::new(Arc::new(built)),
             stamps: RefCell::new(stamps),
             next_look_ms: Cell::new(0),
         })
@@ -136,13 +135,13 @@ impl ListenerTls {
     }
 
     /// The settings with the files' present content.
-    pub(crate) fn current(&self, now_ms: u64) -> Rc<Built> {
+    pub(crate) fn current(&self, now_ms: u64) -> Arc<Built> {
         if now_ms >= self.next_look_ms.get() {
             self.look();
             let files = self.stamps.borrow().len() as u64;
             self.next_look_ms.set(now_ms + LOOK_EVERY_MS.max(files * 10));
         }
-        Rc::clone(&self.built.borrow())
+        Arc::clone(&self.built.borrow())
     }
 
     /// Whether the certificate for one server name also covers the other.
@@ -170,7 +169,7 @@ impl ListenerTls {
         }
         match Built::new(&self.spec, found, &self.address, &self.keys) {
             Ok(built) => {
-                self.built.replace(Rc::new(built));
+                self.built.replace(Arc::new(built));
                 tracing::info!(listener = self.address, "new certificates are in use");
             }
             Err(error) => {
@@ -236,7 +235,7 @@ impl Built {
         let mut built = Self {
             names,
             configs: HashMap::new(),
-            quic: RefCell::default(),
+            quic: Mutex::default(),
             judge,
         };
         let authorities = authorities_digest(&spec.client_certificates)?;
@@ -307,8 +306,9 @@ impl Built {
         mode: ClientCertificateMode,
         certificate: Option<&ChosenCertificate>,
     ) -> Option<Arc<ServerConfig>> {
+        let quic = || self.quic.lock().unwrap_or_else(PoisonError::into_inner);
         if certificate.is_none() {
-            if let Some(config) = self.quic.borrow().get(&mode) {
+            if let Some(config) = quic().get(&mode) {
                 return Some(Arc::clone(config));
             }
         }
@@ -316,7 +316,7 @@ impl Built {
         config.alpn_protocols = vec![b"h3".to_vec()];
         let config = Arc::new(config);
         if certificate.is_none() {
-            self.quic.borrow_mut().insert(mode, Arc::clone(&config));
+            quic().insert(mode, Arc::clone(&config));
         }
         Some(config)
     }

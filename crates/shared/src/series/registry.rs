@@ -45,12 +45,20 @@ struct Directory {
     spare: Option<Arc<Memory>>,
     /// Records that may be used again, by their words.
     released: Vec<Released>,
+    /// Counts the sets of series that are asked for together.
+    generation: u64,
 }
 
 struct Known {
     number: u32,
     family: Family,
-    series: HashMap<Vec<u8>, Series>,
+    series: HashMap<Vec<u8>, Wanted>,
+}
+
+struct Wanted {
+    series: Series,
+    /// The generation in which it was asked for last.
+    generation: u64,
 }
 
 struct Released {
@@ -97,6 +105,7 @@ impl Registry {
     pub fn series(&self, family: &Family, labels: &[&str], most: usize) -> Result<Series, Conflict> {
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = &mut *directory;
+        let generation = directory.generation;
         if !directory.families.contains_key(&family.name) {
             self.add_family(directory, family);
         }
@@ -108,14 +117,14 @@ impl Registry {
             return Err(Conflict(family.name.clone()));
         }
         let mut key = key_of(labels);
-        if let Some(series) = known.series.get(&key) {
-            return Ok(series.clone());
+        if let Some(series) = known.asked_for(&key, generation) {
+            return Ok(series);
         }
         if known.series.len() >= most {
             self.count_word(FOLDED);
             key = key_of(&vec!["other"; labels.len()]);
-            if let Some(series) = known.series.get(&key) {
-                return Ok(series.clone());
+            if let Some(series) = known.asked_for(&key, generation) {
+                return Ok(series);
             }
         }
         let cells = u32::try_from(family.cells()).unwrap_or(u32::MAX);
@@ -129,7 +138,8 @@ impl Registry {
             None => self.spare(directory, cells),
         };
         if let Some(known) = directory.families.get_mut(&family.name) {
-            known.series.insert(key, series.clone());
+            let series = series.clone();
+            known.series.insert(key, Wanted { series, generation });
         }
         Ok(series)
     }
@@ -228,6 +238,14 @@ impl Registry {
             cells: cells.min(u32::try_from(SPARE_WORDS).unwrap_or(u32::MAX)),
             memory: memory.clone(),
         }
+    }
+}
+
+impl Known {
+    fn asked_for(&mut self, key: &[u8], generation: u64) -> Option<Series> {
+        let wanted = self.series.get_mut(key)?;
+        wanted.generation = generation;
+        Some(wanted.series.clone())
     }
 }
 

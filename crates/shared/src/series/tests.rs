@@ -96,7 +96,8 @@ fn what_was_released_is_still_shown_and_comes_back_with_its_numbers() {
         .series(&family, &["one"], usize::MAX)
         .expect("new")
         .add(0, 5);
-    registry.keep_only(|_, _| false);
+    let generation = registry.begin_generation();
+    registry.release_before(generation);
     assert_eq!(shown(&registry).len(), 1);
     registry
         .series(&family, &["one"], usize::MAX)
@@ -105,6 +106,28 @@ fn what_was_released_is_still_shown_and_comes_back_with_its_numbers() {
     assert_eq!(
         shown(&registry),
         [("a_total".into(), vec!["one".into()], vec![6])]
+    );
+}
+
+#[test]
+fn what_is_asked_for_again_stays() {
+    let registry = Registry::create().expect("memory");
+    let declared = Family::counter("a_total", "", &["pod"]).declared();
+    let other = Family::counter("b_total", "", &[]);
+    let ask = |name| registry.series(&declared, &[name], usize::MAX).expect("series");
+    let (kept, gone) = (ask("kept"), ask("gone"));
+    registry.series(&other, &[], 1).expect("series");
+    let generation = registry.begin_generation();
+    assert_eq!(ask("kept").place(), kept.place());
+    // while its requests end, another thread releases what they do not need any more
+    std::thread::scope(|scope| scope.spawn(|| registry.release_before(generation)).join()).expect("done");
+    assert!(registry.has("a_total", &["kept"]) && registry.has("b_total", &[]));
+    assert!(!registry.has("a_total", &["gone"]));
+    assert_eq!(ask("kept").place(), kept.place());
+    assert_eq!(
+        ask("gone").place(),
+        gone.place(),
+        "it comes back with its numbers"
     );
 }
 

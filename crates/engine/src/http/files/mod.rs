@@ -9,11 +9,12 @@ mod path;
 mod range;
 mod response;
 
-use std::cell::{Cell, RefCell};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -29,8 +30,8 @@ use path::RelativePath;
 #[derive(Debug)]
 pub struct FileRoot {
     path: PathBuf,
-    directory: RefCell<OwnedFd>,
-    opened_in: Cell<u64>,
+    directory: Mutex<OwnedFd>,
+    opened_in: AtomicU64,
     index: Vec<String>,
 }
 
@@ -47,11 +48,11 @@ impl FileRoot {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let path = std::path::absolute(root)?;
-        let directory = RefCell::new(path::open_root(&path)?);
+        let directory = Mutex::new(path::open_root(&path)?);
         Ok(Self {
             path,
             directory,
-            opened_in: Cell::new(0),
+            opened_in: AtomicU64::new(0),
             index,
         })
     }
@@ -79,15 +80,16 @@ impl FileRoot {
 
     /// Keeps the old directory while there is none by its name.
     fn refresh(&self, now: u64) {
-        if self.opened_in.replace(now) != now {
+        if self.opened_in.load(Relaxed) != now {
+            self.opened_in.store(now, Relaxed);
             if let Ok(directory) = path::open_root(&self.path) {
-                self.directory.replace(directory);
+                *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = directory;
             }
         }
     }
 
     fn find(&self, path: &RelativePath) -> Result<Found, Errno> {
-        let directory = self.directory.borrow();
+        let directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         if !path.is_directory() {
             return Found::open(&directory, path);
         }

@@ -3,32 +3,49 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
-use super::{key_of, unix_seconds, Registry, Released, Series};
+use super::{key_of, unix_seconds, Registry, Released, Series, Wanted};
 use crate::memory::WORD_BYTES;
 use crate::series::SERIES_HEAD;
 
 impl Registry {
-    /// Releases all series of the declared families but those that `is_kept` says are still needed: they are shown for
-    /// [`GRACE_S`] more, then their place is free.
-    pub fn keep_only(&self, is_kept: impl Fn(&str, &Series) -> bool) {
+    /// Begins a set of series that are asked for from now on; those that stay are asked for again.
+    pub fn begin_generation(&self) -> u64 {
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = &mut *directory;
-        for (name, known) in &mut directory.families {
-            if !known.family.is_declared {
+        directory.generation += 1;
+        directory.generation
+    }
+
+    /// Releases all series of the declared families that nobody has asked for since that generation began: they are shown
+    /// for [`GRACE_S`] more, then their place is free. Others may ask for series meanwhile, in other threads too: they wait
+    /// for one family at a time.
+    pub fn release_before(&self, generation: u64) {
+        let directory = || self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        let families = directory();
+        let declared = families
+            .families
+            .values()
+            .filter(|known| known.family.is_declared);
+        let names: Vec<String> = declared.map(|known| known.family.name.clone()).collect();
+        drop(families);
+        for name in names {
+            let mut directory = directory();
+            let directory = &mut *directory;
+            let Some(known) = directory.families.get_mut(&name) else {
                 continue;
-            }
-            known.series.retain(|labels, series| {
-                if is_kept(name, series) || !Arc::ptr_eq(&series.memory, &self.memory) {
+            };
+            known.series.retain(|labels, wanted| {
+                let series = &wanted.series;
+                if wanted.generation >= generation || !Arc::ptr_eq(&series.memory, &self.memory) {
                     return true;
                 }
-                let released = self.mark_released(name, labels, series);
+                let released = self.mark_released(&name, labels, series);
                 directory.released.push(released);
                 false
             });
         }
     }
 
-    /// Releases one series of a declared family, as [`Registry::keep_only`] does. Does nothing if it is not there.
+    /// Releases one series of a declared family, as [`Registry::release_before`] does. Does nothing if it is not there.
     pub fn release(&self, family: &str, labels: &[&str]) {
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = &mut *directory;
@@ -36,14 +53,21 @@ impl Registry {
             return;
         };
         let key = key_of(labels);
-        let is_own = |series: &Series| Arc::ptr_eq(&series.memory, &self.memory);
+        let is_own = |wanted: &Wanted| Arc::ptr_eq(&wanted.series.memory, &self.memory);
         if !known.family.is_declared || !known.series.get(&key).is_some_and(is_own) {
             return;
         }
-        if let Some(series) = known.series.remove(&key) {
-            let released = self.mark_released(family, &key, &series);
+        if let Some(wanted) = known.series.remove(&key) {
+            let released = self.mark_released(family, &key, &wanted.series);
             directory.released.push(released);
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has(&self, family: &str, labels: &[&str]) -> bool {
+        let directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = directory.families.get(family);
+        known.is_some_and(|known| known.series.contains_key(&key_of(labels)))
     }
 
     /// Notes in the memory since when a series is not needed any more.
