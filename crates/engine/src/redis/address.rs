@@ -1,5 +1,7 @@
 //! The URL of Redis servers: addresses, how they are found, and the login.
 
+use std::fmt;
+
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
 
 /// Where a server listens.
@@ -7,6 +9,16 @@ use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError}
 pub(super) enum ServerAddress {
     Tcp(String, u16),
     Unix(std::path::PathBuf),
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(formatter, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(formatter, "{host}:{port}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// How the server for a command is found.

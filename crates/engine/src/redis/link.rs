@@ -17,6 +17,7 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 
 use super::address::ServerAddress;
+use super::failed::Failed;
 
 /// Commands of one worker that wait for their responses at once; others wait for a place, within their timeout.
 const MAX_IN_FLIGHT: usize = 4096;
@@ -29,6 +30,7 @@ pub(super) struct Link {
 }
 
 struct LinkState {
+    server: ServerAddress,
     /// The socket once more, to look whether the server has closed it.
     socket: OwnedFd,
     in_flight: Cell<usize>,
@@ -42,44 +44,55 @@ impl Link {
         login: &RedisConnectionInfo,
         tls: Option<&UpstreamTls>,
         timeout: Duration,
-    ) -> Result<Self, RedisError> {
+    ) -> Result<Self, Failed> {
+        let connected = |error| Failed::to_connect(server, error);
         match server {
             ServerAddress::Unix(path) => {
-                let stream = UnixStream::connect(path).await?;
-                let socket = stream.as_fd().try_clone_to_owned()?;
-                Self::begin(stream, socket, login, timeout).await
+                let stream = UnixStream::connect(path).await.map_err(connected)?;
+                let socket = stream.as_fd().try_clone_to_owned().map_err(connected)?;
+                Self::begin(server, stream, socket, login, timeout).await
             }
             ServerAddress::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                let socket = stream.as_fd().try_clone_to_owned()?;
+                let stream = TcpStream::connect((host.as_str(), *port))
+                    .await
+                    .map_err(connected)?;
+                stream.set_nodelay(true).map_err(connected)?;
+                let socket = stream.as_fd().try_clone_to_owned().map_err(connected)?;
                 let Some(tls) = tls else {
-                    return Self::begin(stream, socket, login, timeout).await;
+                    return Self::begin(server, stream, socket, login, timeout).await;
                 };
-                let name = tls.name_for(host).map_err(io::Error::other)?;
-                let connector = TlsConnector::from(Arc::clone(tls.config()));
-                let stream = connector.connect(name, stream).await?;
-                Self::begin(stream, socket, login, timeout).await
+                let secured = async {
+                    let name = tls.name_for(host).map_err(io::Error::other)?;
+                    TlsConnector::from(Arc::clone(tls.config()))
+                        .connect(name, stream)
+                        .await
+                };
+                let stream = secured.await.map_err(|error| Failed::tls(server, error))?;
+                Self::begin(server, stream, socket, login, timeout).await
             }
         }
     }
 
     async fn begin(
+        server: &ServerAddress,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         socket: OwnedFd,
         login: &RedisConnectionInfo,
         timeout: Duration,
-    ) -> Result<Self, RedisError> {
+    ) -> Result<Self, Failed> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
             // the caller bounds the whole
             .set_response_timeout(None)
             .set_concurrency_limit(MAX_IN_FLIGHT);
-        let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
+        let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config)
+            .await
+            .map_err(|error| Failed::at(server, error))?;
         spawn_local(driver);
         Ok(Self {
             connection,
             state: Rc::new(LinkState {
+                server: server.clone(),
                 socket,
                 in_flight: Cell::new(0),
                 is_broken: Cell::new(false),
@@ -100,7 +113,7 @@ impl Link {
     }
 
     /// Sends a command and waits for its response.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failed> {
         let _flight = InFlight::new(&self.state);
         let mut connection = self.connection.clone();
         let response = connection.req_packed_command(command).await;
@@ -109,7 +122,7 @@ impl Link {
 
     /// Sends a command for a slot that is on its way to this node: behind `ASKING`, which is for the next command of the
     /// connection only, so that no other may come between them.
-    pub(super) async fn send_asking(&self, command: &Cmd) -> Result<Value, RedisError> {
+    pub(super) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failed> {
         let _flight = InFlight::new(&self.state);
         let mut connection = self.connection.clone();
         let mut both = redis::Pipeline::with_capacity(2);
@@ -120,7 +133,7 @@ impl Link {
         self.judged(response)
     }
 
-    fn judged(&self, response: Result<Value, RedisError>) -> Result<Value, RedisError> {
+    fn judged(&self, response: Result<Value, RedisError>) -> Result<Value, Failed> {
         let response = match response {
             Ok(Value::ServerError(error)) => Err(RedisError::from(error)),
             other => other,
@@ -128,7 +141,7 @@ impl Link {
         if response.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
             self.give_up();
         }
-        response
+        response.map_err(|error| Failed::at(&self.state.server, error))
     }
 }
 

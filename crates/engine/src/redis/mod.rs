@@ -9,6 +9,7 @@
 
 mod address;
 mod cluster;
+mod failed;
 mod link;
 mod servers;
 
@@ -16,14 +17,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use headgate_net::tls::{spec, UpstreamTls};
+use redis::Cmd;
 pub use redis::Value;
-use redis::{Cmd, RedisError};
 
 use crate::hooks::LocalFuture;
 use crate::state::Shared;
 use headgate_shared::metrics::Counter;
 
 use address::Address;
+use failed::Failed;
 use servers::Servers;
 
 /// The pause before a cluster or a Sentinel that changes is queried again.
@@ -160,7 +162,7 @@ impl Redis {
     }
 
     /// Sends a command where it belongs, and again where it was sent for nothing.
-    async fn execute(&self, arguments: &Command, is_repeatable: bool) -> Result<Value, RedisError> {
+    async fn execute(&self, arguments: &Command, is_repeatable: bool) -> Result<Value, Failed> {
         let command = packed(arguments);
         let slot = self
             .servers
@@ -219,7 +221,7 @@ impl Redis {
     async fn within(
         &self,
         shared: &Shared,
-        command: impl std::future::Future<Output = Result<Value, RedisError>>,
+        command: impl std::future::Future<Output = Result<Value, Failed>>,
     ) -> Result<Value, RedisFailure> {
         shared.metrics.count(Counter::RedisCommands);
         let failure = match tokio::time::timeout(self.timeout, command).await {
@@ -230,7 +232,8 @@ impl Redis {
                 RedisFailure {
                     kind: RedisFailureKind::Timeout,
                     message: format!(
-                        "Redis did not respond within {} ms; hint: is it there? or give `timeout=`",
+                        "Redis at `{}` did not respond within {} ms; hint: is it there? or give `timeout=`",
+                        self.servers.names(),
                         self.timeout.as_millis()
                     ),
                 }
@@ -249,8 +252,8 @@ fn packed(arguments: &Command) -> Cmd {
     command
 }
 
-impl From<RedisError> for RedisFailure {
-    fn from(error: RedisError) -> Self {
+impl From<Failed> for RedisFailure {
+    fn from(error: Failed) -> Self {
         let kind = if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
             RedisFailureKind::Connection
         } else {

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use headgate_net::tls::UpstreamTls;
-use redis::{RedisConnectionInfo, RedisError, Value};
+use redis::{RedisConnectionInfo, Value};
 use tokio::sync::Mutex;
 
 use super::address::{Address, Finding, ServerAddress};
 use super::cluster::Slots;
+use super::failed::Failed;
 use super::link::Link;
 
 /// A part of the command's time, after which another server of the list is tried.
@@ -43,13 +44,22 @@ impl Servers {
         }
     }
 
+    /// All that the URL names, for a message.
+    pub(super) fn names(&self) -> String {
+        let servers = self.address.servers.iter();
+        servers
+            .map(ServerAddress::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     /// Whether keys decide.
     pub(super) fn is_cluster(&self) -> bool {
         self.address.finding == Finding::Cluster
     }
 
     /// The connection for a key's slot.
-    pub(super) async fn link(&self, slot: Option<u16>) -> Result<Link, RedisError> {
+    pub(super) async fn link(&self, slot: Option<u16>) -> Result<Link, Failed> {
         if !self.is_cluster() {
             return self.kept(None).await;
         }
@@ -64,7 +74,7 @@ impl Servers {
     }
 
     /// The connection to this node, which a server has named.
-    pub(super) async fn link_to(&self, host: &str, port: u16) -> Result<Link, RedisError> {
+    pub(super) async fn link_to(&self, host: &str, port: u16) -> Result<Link, Failed> {
         self.kept(Some(ServerAddress::Tcp(host.to_owned(), port))).await
     }
 
@@ -73,7 +83,7 @@ impl Servers {
         self.slots.take();
     }
 
-    async fn kept(&self, node: Option<ServerAddress>) -> Result<Link, RedisError> {
+    async fn kept(&self, node: Option<ServerAddress>) -> Result<Link, Failed> {
         let slot = Rc::clone(self.links.borrow_mut().entry(node.clone()).or_default());
         let mut kept = slot.lock().await;
         if let Some(link) = kept.as_ref().filter(|link| !link.is_closed()) {
@@ -92,7 +102,7 @@ impl Servers {
     }
 
     /// The first of the servers that responds, or the primary that a Sentinel knows.
-    async fn found(&self) -> Result<Link, RedisError> {
+    async fn found(&self) -> Result<Link, Failed> {
         let mut failed = None;
         for server in &self.address.servers {
             let found = match &self.address.finding {
@@ -108,31 +118,31 @@ impl Servers {
     }
 
     /// Queries a Sentinel, and checks that the server it names is the primary.
-    async fn primary(&self, sentinel: &ServerAddress, name: &str) -> Result<Link, RedisError> {
+    async fn primary(&self, sentinel: &ServerAddress, name: &str) -> Result<Link, Failed> {
         // Sentinels have neither databases nor the servers' users
         let sentinel_link = self.open_as(sentinel, &RedisConnectionInfo::default()).await?;
         let response = sentinel_link
             .send(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name))
             .await?;
         let (host, port): (String, u16) = redis::from_redis_value(response).map_err(|_| {
-            RedisError::from((
-                redis::ErrorKind::InvalidClientConfig,
-                "the Sentinel knows no such primary",
-                name.to_owned(),
-            ))
+            Failed::nowhere(
+                format!("the Sentinel at `{sentinel}` knows no primary `{name}`"),
+                false,
+            )
         })?;
-        let link = self.open(&ServerAddress::Tcp(host, port)).await?;
+        let named = ServerAddress::Tcp(host, port);
+        let link = self.open(&named).await?;
         match link.send(&redis::cmd("ROLE")).await? {
             Value::Array(role) if role.first().is_some_and(is_primary) => Ok(link),
-            _ => Err(RedisError::from((
-                redis::ErrorKind::Io,
-                "the server that the Sentinel names is not a primary yet",
-            ))),
+            _ => Err(Failed::nowhere(
+                format!("Redis at `{named}`, which the Sentinel at `{sentinel}` names, is not a primary yet"),
+                true,
+            )),
         }
     }
 
     /// Asks the nodes that are known which slots they serve.
-    async fn learn(&self) -> Result<(), RedisError> {
+    async fn learn(&self) -> Result<(), Failed> {
         let mut failed = None;
         let known = self.nodes.borrow().clone();
         for server in self.address.servers.iter().chain(&known) {
@@ -155,11 +165,11 @@ impl Servers {
         Err(failed.unwrap_or_else(unserved))
     }
 
-    async fn open(&self, server: &ServerAddress) -> Result<Link, RedisError> {
+    async fn open(&self, server: &ServerAddress) -> Result<Link, Failed> {
         self.open_as(server, &self.address.login).await
     }
 
-    async fn open_as(&self, server: &ServerAddress, login: &RedisConnectionInfo) -> Result<Link, RedisError> {
+    async fn open_as(&self, server: &ServerAddress, login: &RedisConnectionInfo) -> Result<Link, Failed> {
         let opened = Link::open(server, login, self.tls.as_ref(), self.timeout);
         if self.address.servers.len() == 1 && !self.is_cluster() {
             return opened.await;
@@ -167,9 +177,7 @@ impl Servers {
         let limit = self.timeout / TRIES_WITHIN_TIMEOUT;
         match tokio::time::timeout(limit, opened).await {
             Ok(opened) => opened,
-            Err(_) => Err(RedisError::from(std::io::Error::from(
-                std::io::ErrorKind::TimedOut,
-            ))),
+            Err(_) => Err(Failed::silent(server)),
         }
     }
 }
@@ -179,6 +187,6 @@ fn is_primary(role: &Value) -> bool {
         || matches!(role, Value::SimpleString(name) if name == "master")
 }
 
-fn unserved() -> RedisError {
-    RedisError::from((redis::ErrorKind::Io, "no node serves the key"))
+fn unserved() -> Failed {
+    Failed::nowhere("no node of the Redis cluster serves the key".to_owned(), true)
 }
