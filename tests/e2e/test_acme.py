@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from headgate.acme import CertificateManager
 from headgate.acme.storage import Storage
 from headgate.config.acme import AcmeConfig
 
-from .kit import Serve, eventually, free_port
+from .kit import HEADGATE, Origin, Serve, eventually, free_port
 from .kit.acme import Pebble, is_here, name_server, pebble
 from .kit.gateway import RunningGateway
 
@@ -368,3 +369,63 @@ async def test_authority_is_asked_when_to_renew_no_more_often_than_it_says(
     for _ in range(3):
         await manager._round()
     assert len(asked) == 1 and datetime.fromisoformat(entry["renew_at"]) > datetime.now(UTC)
+
+
+def test_proxy_of_a_public_name_needs_nothing_else(
+    authority: Pebble, ports: tuple[int, int], tmp_path: Path, origin: Origin
+) -> None:
+    url, log = f"https://proxied.test:{ports[1]}", tmp_path / "log"
+    command = [
+        str(HEADGATE),
+        "proxy",
+        url,
+        "--to",
+        origin.address,
+        "--workers",
+        "2",
+        "--email",
+        "ops@proxied.test",
+    ]
+    command += ["--acme-directory", authority.directory, "--acme-ca", authority.ca]
+    folders = {"HEADGATE_RUNTIME_DIR": str(tmp_path / "run"), "HEADGATE_STATE_DIR": str(tmp_path / "state")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | folders)
+    try:
+        eventually(
+            lambda: names_of(shown(ports[1], "proxied.test")) == ["proxied.test"], log.read_text, within=90
+        )
+        # the other worker reads the new certificate within a second
+        curl = ["curl", "-sSk", "--resolve", f"proxied.test:{ports[1]}:127.0.0.1", f"{url}/hello"]
+        eventually(lambda: subprocess.run(curl, timeout=20, check=False).returncode == 0, log.read_text)
+        seen = origin.wait_for("/hello")
+        assert (seen.get("x-forwarded-proto"), seen.get("host")) == ("https", f"proxied.test:{ports[1]}")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0, log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["https://localhost:1", "--email", "a@b.test"],
+            "--email is for a public name, and `https://localhost:1`",
+        ),
+        ([":8080", "--staging"], "--staging is for a public name"),
+        (["https://10.0.0.1", "--acme-directory", "zerossl"], "--acme-directory is for a public name"),
+        (["https://a.test", "--acme-ca", "missing.pem"], "missing.pem` does not exist"),
+        (["https://a.test", "--email", "nobody"], "email"),
+        (["https://a.test", "--acme-directory", "zerosl"], "hint: did you mean `zerossl`?"),
+    ],
+)
+def test_options_of_orders_are_checked(arguments: list[str], words: str, tmp_path: Path) -> None:
+    folders = {"HEADGATE_RUNTIME_DIR": str(tmp_path / "run"), "HEADGATE_STATE_DIR": str(tmp_path / "state")}
+    done = subprocess.run(
+        [str(HEADGATE), "proxy", *arguments, "--to", "a:1"],
+        env=os.environ | folders,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2 and words in done.stderr, done.stderr

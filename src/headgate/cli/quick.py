@@ -72,6 +72,8 @@ def _command_line(
 ) -> CommandLine | None:
     if argument not in found or (command == "proxy" and "to" not in found):
         return None
+    if command == "proxy" and "://" in found[argument][0]:
+        return None  # whether a certificate is to be ordered is not decided here
     arguments: dict[str, Any] = {argument: found[argument][0]}
     for name, variable in options.items():
         given = found[name][0] if name in found else os.environ.get(variable or "") or None
@@ -86,4 +88,6 @@ def _command_line(
     arguments["keep_net_admin"] = "keep_net_admin" in found
     if command == "run":
         arguments["reload"] = "reload" in found
+    else:
+        arguments["acme"] = None
     return CommandLine(command, arguments)

@@ -1,5 +1,6 @@
 """The commands that serve: `proxy` and `run`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,8 @@ def proxy(
     listen: Annotated[
         str,
         typer.Argument(
-            help="`:8080`, `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/x.sock` or `https://localhost:8443`."
+            help="`:8080`, `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/x.sock`, `https://localhost:8443` with a "
+            "certificate for development, or `https://example.com` with one of Let's Encrypt."
         ),
     ],
     to: Annotated[
@@ -52,6 +54,22 @@ def proxy(
     access_log: Annotated[
         str | None,
         typer.Option(help="Log each request to stdout: `json`, `combined` or a format with `{fields}`."),
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(help="With a public name: the address for the authority's notices.")
+    ] = None,
+    staging: Annotated[
+        bool,
+        typer.Option(
+            "--staging", help="With a public name: Let's Encrypt's staging environment, to try things out."
+        ),
+    ] = False,
+    acme_directory: Annotated[
+        str | None,
+        typer.Option(help="With a public name: another authority: the URL of its directory, or `zerossl`."),
+    ] = None,
+    acme_ca: Annotated[
+        str | None, typer.Option(help="A PEM file with the authority of that directory's own server.")
     ] = None,
     pid_file: PidFile = None,
     user: User = None,
@@ -64,7 +82,10 @@ def proxy(
     """Forward all requests from LISTEN to one or more servers, without a configuration file."""
     from headgate.cli import starting
 
+    acme_ca = acme_ca and os.path.abspath(acme_ca)
+    acme = {"email": email, "staging": staging, "directory": acme_directory, "ca": acme_ca}
     starting.proxy(
+        acme=acme if "://" in listen or any(acme.values()) else None,
         listen=listen,
         to=to,
         access_log=access_log,

@@ -15,9 +15,21 @@ from headgate.worker.privileges import resolve
 
 
 def proxy(
-    *, listen: str, to: list[str], access_log: str | None, first: Zygote | None = None, **options: Any
+    *,
+    listen: str,
+    to: list[str],
+    access_log: str | None,
+    acme: dict[str, str | bool | None] | None = None,
+    first: Zygote | None = None,
+    **options: Any,
 ) -> NoReturn:
-    """Serves the gateway that needs no file."""
+    """Serves the gateway that needs no file; `acme` says how a certificate for a public name is ordered."""
+    if acme is not None:
+        from headgate.cli import public_names
+
+        if name := public_names.checked(listen, acme):
+            file = public_names.written(name, to, access_log, acme)
+            serve(Source(file=str(file)), first=first, **options)
     arguments = ProxyArguments(listen=listen, to=to, access_log=access_log)
     serve(Source(proxy=arguments), first=first, **options)
 
