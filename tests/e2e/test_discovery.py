@@ -1,6 +1,7 @@
 """Servers that are found by name: a name server of the test's own, real processes, real sockets."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, free_port, run_cli
+from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, fetch, free_port, run_cli
 from e2e.kit.metrics import scrape
 from e2e.kit.name_server import NameServer
 from e2e.kit.traffic import Traffic
@@ -430,3 +431,32 @@ def test_proxy_command_says_that_a_service_needs_a_file() -> None:
     ended = run_cli("proxy", ":0", "--to", "srv:_http._tcp.app.internal", cwd=Path("/"))
     assert ended.returncode == 2
     assert "error: `srv:_http._tcp.app.internal` needs a configuration file" in ended.stderr
+
+
+def test_strict_check_looks_names_up_as_the_gateway_does(dns: NameServer, tmp_path: Path) -> None:
+    dns.says(NAME, "A", ["127.0.0.1"])
+    dns.says("_http._tcp.app.internal", "SRV", ["0 0 80 app.internal."])
+    file = tmp_path / "gate.json"
+    content = {
+        **source(dns, f"{NAME}:80"),
+        "listeners": ":0",
+        "routes": [{"path": "/a/*", "to": "u"}, {"path": "/b/*", "to": "srv:_http._tcp.app.internal"}],
+    }
+    file.write_text(json.dumps(content))
+    assert run_cli("check", "--strict", str(file), cwd=tmp_path).returncode == 0
+    dns.fails(NAME, "NXDOMAIN")
+    dns.fails("_http._tcp.app.internal", "SERVFAIL")
+    refused = run_cli("check", "--strict", str(file), cwd=tmp_path)
+    assert refused.returncode == 2
+    assert f"`{NAME}` of the upstream `u` does not resolve" in refused.stderr
+    assert "there is no such name" in refused.stderr and "SERVFAIL" in refused.stderr.upper()
+
+
+def test_connections_of_tcp_follow_the_name_too(serve: Serve, dns: NameServer, trio: list[Origin]) -> None:
+    dns.says(NAME, "A", ["127.0.0.1"])
+    listen = f"127.0.0.1:{free_port()}"
+    gateway = serve({**source(dns, f"{NAME}:{port_of(trio[0])}"), "tcp": {"address": listen, "to": "u"}})
+    assert fetch(listen, "/who").json()["origin"] == trio[0].address
+    dns.says(NAME, "A", ["127.0.0.2"])
+    eventually(lambda: fetch(listen, "/who").json()["origin"] == trio[1].address, "new connections go there")
+    assert gateway.get("/who").json()["origin"] == trio[1].address

@@ -147,8 +147,8 @@ class Discovering:
         changes: list[messages.FoundServer] = []
         for upstream in before.keys() | servers.keys():
             old, new = before.get(upstream, set()), servers.get(upstream, set())
-            if old == new:
-                continue
+            if old == new or upstream not in before or upstream not in servers:
+                continue  # one that the configuration brought or took is no discovery
             facts = {
                 "upstream": upstream,
                 "added": len(new - old),

@@ -2,10 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from headgate.cli.failing import USAGE, fail
+
+if TYPE_CHECKING:
+    from headgate.config.model import GatewayConfig
 
 
 def check(*, file: str | os.PathLike[str], strict: bool) -> None:
@@ -13,7 +17,7 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
     with refusing():
         from headgate import _core
         from headgate.compile.directories import missing_directories
-        from headgate.compile.lint import lint, look_up
+        from headgate.compile.lint import lint
         from headgate.compile.loading import load
         from headgate.compile.order import compile_gateway
         from headgate.compile.resources import as_with_an_empty_store
@@ -25,7 +29,7 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
         loaded = compiled(gateway, made)
         if missing := [*missing_directories(gateway, made.config)]:
             raise ConfigError(missing)
-        warnings = [*lint(gateway, look_up if strict else None, config=made.config)]
+        warnings = [*lint(gateway, _look_up(made.config) if strict else None, config=made.config)]
         del gateway, made  # which may be large, and the engine builds its own
         try:
             _core.check(loaded.snapshot)
@@ -36,6 +40,23 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
     if strict and warnings:
         fail(f"{os.fspath(file)}: {len(warnings)} warning{'s' if len(warnings) > 1 else ''}", USAGE)
     print(f"{os.fspath(file)}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
+
+
+def _look_up(config: "GatewayConfig") -> Callable[[str], object]:
+    """Looks names of servers up as the gateway would."""
+    import socket
+
+    from headgate.config.discovered import sought_by
+    from headgate.discovery.checking import lookup_by
+
+    found_by_name = lookup_by(config.resolver)
+
+    def look_up(name: str) -> object:
+        if name.startswith("srv:") or sought_by(f"{name}:1"):
+            return found_by_name(name)
+        return socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+
+    return look_up
 
 
 @contextmanager

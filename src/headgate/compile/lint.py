@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 
-from headgate.config.addresses import ListAddress, SrvAddress, TcpAddress, TlsAddress, parse_server_address
+from headgate.config.addresses import ListAddress, SrvAddress, TcpAddress, parse_server_address
 from headgate.config.errors import Problem
 from headgate.config.model import GatewayConfig, Sending
 from headgate.gateway import Gateway
@@ -16,7 +15,7 @@ from .expiring import expiring
 from .unreachable import unreachable
 
 Resolve = Callable[[str], object]
-"""Looks up a host name; raises `OSError` for one that does not resolve."""
+"""Looks up a host name, or a service as `srv:NAME`; raises `OSError` for one that does not resolve."""
 
 
 def lint(
@@ -41,11 +40,6 @@ def lint(
     yield from expiring(gateway, config)
     if resolve:
         yield from _unresolved(gateway, config, resolve)
-
-
-def look_up(host: str) -> object:
-    """As the system resolves names."""
-    return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
 
 
 def _unused(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
@@ -99,15 +93,16 @@ def _unresolved(gateway: Gateway, config: GatewayConfig, resolve: Resolve) -> It
     for name, upstream in config.every_upstream().items():
         for server in upstream.servers:
             address = parse_server_address(server.address)
-            if not isinstance(address, TcpAddress | TlsAddress) or address.host in asked:
+            host = str(address) if isinstance(address, SrvAddress) else getattr(address, "host", None)
+            if host is None or host in asked:
                 continue
-            asked.add(address.host)
+            asked.add(host)
             try:
-                resolve(address.host)
+                resolve(host)
             except OSError as error:
                 where = gateway._parts.locate(("upstreams", name))
                 yield Problem(
-                    f"`{address.host}` of the upstream `{name}` does not resolve",
+                    f"`{host}` of the upstream `{name}` does not resolve",
                     str(error.strerror or error).lower(),
                     where,
                 )

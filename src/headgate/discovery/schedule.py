@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from headgate.config.resolver import ResolverConfig
 
-from .outcomes import Nothing, Outcome, Resolved
+from .outcomes import Failed, Nothing, Outcome, Resolved
 
 NEGATIVES = 3
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
@@ -52,17 +52,23 @@ def take(standing: Standing, outcome: Outcome, now_s: float, config: ResolverCon
         standing.error, standing.failures, standing.negatives = "", 0, 0
         return before != outcome.records
     standing.failures += 1
+    standing.error = reason_of(outcome)
     if isinstance(outcome, Nothing):
         standing.negatives += 1
-        standing.error = "there is no such name" if outcome.kind == "nxdomain" else "it has no such records"
         is_over = standing.negatives >= NEGATIVES
     else:
         standing.negatives = 0
-        standing.error = outcome.reason
         is_over = now_s - standing.found_s > config.keep
     if before and is_over:
         standing.records = frozenset()
     return bool(before) and is_over
+
+
+def reason_of(outcome: Nothing | Failed) -> str:
+    """Why a lookup found nothing, in words."""
+    if isinstance(outcome, Failed):
+        return outcome.reason
+    return "there is no such name" if outcome.kind == "nxdomain" else "it has no such records"
 
 
 def pause_s(standing: Standing, outcome: Outcome, config: ResolverConfig, chance: Chance) -> float:

@@ -41,6 +41,10 @@ class Watch:
         return self.records.setdefault(request.id, ExchangeRecord())
 
 
+FOUND_SERVER = {"weight": 1, "max_fails": 0, "fail_timeout": 1, "backup": False, "max_connections": 0}
+"""Stands in for the servers of an upstream that are only found while it runs."""
+
+
 def instrumented(
     compiled: Compiled, watch: Watch, folder: Path, behaviours: Mapping[str, Prepared]
 ) -> tuple[str, list[HookSpec], list[WantedServer]]:
@@ -60,6 +64,7 @@ def instrumented(
         known.add(upstream["name"])
         # the test's servers speak plain HTTP/1.1, whatever those that they stand in for do
         upstream |= {"tls": None, "protocol": "http1", "proxy_protocol": None, "source": None}
+        upstream["servers"] = upstream["servers"] or [{**FOUND_SERVER, "address": upstream["name"]}]
         for server in upstream["servers"]:
             known.add(server["address"])
             path = folder / f"{len(wanted)}.sock"

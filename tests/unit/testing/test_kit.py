@@ -58,6 +58,14 @@ def test_server_that_is_not_mentioned_refuses(headgate_gateway: Start) -> None:
     assert response.status == 502 and len(response.attempts) == 2
 
 
+def test_upstream_whose_servers_are_found_is_replaced_by_its_name(headgate_gateway: Start) -> None:
+    gate = Gateway()
+    gate.listen(":8080")
+    gate.route("/*", to=gate.upstream("found", "srv:_http._tcp.app.internal"))
+    assert headgate_gateway(gate, upstreams={"found": "here"}).get("/x").body == b"here"
+    assert headgate_gateway(gate).get("/x").status == 502, "one that is not mentioned refuses"
+
+
 @pytest.mark.parametrize(
     ("server", "status", "body"),
     [("text", 200, b"text"), (b"\x00", 200, b"\x00"), (418, 418, b""), (Fault.CUT, 502, None)],
