@@ -1,5 +1,6 @@
 """Plugins that ask a service, over real sockets, with several workers and a service that comes and goes."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 from e2e.kit import Call, Origin, RunningGateway, Serve, services
 from e2e.kit.behaviours import hang, reply
 from e2e.kit.client import RawClient, RawResponse
+
+from headgate.plugins._sigv4 import canonical_path, canonical_request, signature, signing_key
 
 
 def document(origin: Origin, *plugins: dict[str, Any]) -> dict[str, Any]:
@@ -58,6 +61,42 @@ def test_forward_auth_lets_in_refuses_and_closes_without_its_service(serve: Serv
     assert ask(gateway, "/private/x", good).status == 503
     assert ask(gateway, "/open").status == 200
     gateway.wait_for_log("the service is unavailable")
+
+
+def test_what_is_signed_is_what_arrives(serve: Serve, origin: Origin) -> None:
+    keys = {"access_key": "AK", "secret_key": "secret", "region": "eu-central-1"}
+    host = "files.s3.eu-central-1.amazonaws.com"
+    stream = {**keys, "service": "s3", "host": host, "unsigned_body": True}
+    gateway = serve(
+        document(
+            origin,
+            {"plugin": "aws-sigv4", "on": "/files/*", "config": stream},
+            {"plugin": "aws-sigv4", "name": "call", "on": "/call/*", "config": {**keys, "service": "lambda"}},
+        ),
+        workers=2,
+    )
+    hostile = [("Authorization", "mine"), ("X-Amz-Acl", "public-read"), ("X_Amz_Date", "mine")]
+    for path in ("/files/a%20%C3%A4+b?x=a+b&acl&=1", "/call/%41rn%3aaws?b=2&a=1"):
+        assert ask(gateway, path, *hostile, body=b"x" * 50_000).status == 200
+    for call, service, digest in zip(
+        origin.calls,
+        ("s3", "lambda"),
+        ("UNSIGNED-PAYLOAD", hashlib.sha256(b"x" * 50_000).hexdigest()),
+        strict=True,
+    ):
+        path, _, query = call.target.partition("?")
+        names = ("host", "x-amz-content-sha256", "x-amz-date")
+        fields = [(name, call.get(name) or "") for name in names]
+        moment = fields[2][1]
+        canonical = canonical_request(
+            "POST", canonical_path(path, is_s3=service == "s3"), query, fields, digest
+        )
+        key = signing_key("secret", moment[:8], "eu-central-1", service)
+        scope = f"{moment[:8]}/eu-central-1/{service}/aws4_request"
+        mac = signature(key, moment, scope, canonical.text)
+        said = f"Credential=AK/{scope}, SignedHeaders={';'.join(names)}, Signature={mac}"
+        assert call.all("authorization") == [f"AWS4-HMAC-SHA256 {said}"]
+        assert call.get("x-amz-acl") is None and call.read_body() == b"x" * 50_000
 
 
 POLICY = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .aws_sigv4 import AwsSigv4
     from .body_transformer import BodyTransformer
     from .bot_detection import BotDetection
     from .circuit_breaker import CircuitBreaker
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .xml_threat_protection import XmlThreatProtection
 
 __all__ = [
+    "AwsSigv4",
     "BodyTransformer",
     "BotDetection",
     "CircuitBreaker",
@@ -82,6 +84,7 @@ __all__ = [
 ]
 
 BUILT_IN = {
+    "aws-sigv4": "headgate.plugins.aws_sigv4:AwsSigv4",
     "body-transformer": "headgate.plugins.body_transformer:BodyTransformer",
     "bot-detection": "headgate.plugins.bot_detection:BotDetection",
     "circuit-breaker": "headgate.plugins.circuit_breaker:CircuitBreaker",

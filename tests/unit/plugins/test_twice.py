@@ -22,7 +22,9 @@ from headgate.testing.wire import Broken
 
 SERVER = "server.test:80"
 SECRETS = ("0123456789abcdef", "fedcba9876543210")
-VOLATILE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|;t=\d+|;w=\d+|[\w-]{22}(?=')")
+VOLATILE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|/\d{8}/|\d{8}T\d{6}Z|;t=\d+|;w=\d+|[\w-]{22}(?=')"
+)
 UNSEEN = {"date", "x-request-id", "via", "content-length", "transfer-encoding", "connection", "host"}
 Fields = dict[str, str]
 
@@ -62,6 +64,18 @@ def page(text: str) -> dict[str, Any]:
 TRANSFORMED = ({"template": '{"outer": {{ body.inner }}}'}, {"template": '{"inner": {{ body.n }}}'})
 KEYS = ({"keys": {"alice": "a", "bob": "b"}}, {"keys": {"bob": "b", "carol": "c"}})
 CASES: dict[str, Twice] = {
+    "aws-sigv4": Twice(
+        {"access_key": "A", "secret_key": "a", "region": "eu", "service": "s3", "unsigned_body": True},
+        {"access_key": "B", "secret_key": "b", "region": "us", "service": "lambda"},
+        [Ask()],
+        {
+            (0, "to authorization"): [
+                "AWS4-HMAC-SHA256 Credential=B*us/lambda/aws4_request, "
+                "SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=*"
+            ],
+            (0, "to x-amz-content-sha256"): ["*"],
+        },
+    ),
     "body-transformer": Twice(
         {"response": TRANSFORMED[0]},
         {"response": TRANSFORMED[1]},
