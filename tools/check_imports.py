@@ -40,6 +40,7 @@ UNSAFE_CRATE, UNSAFE_BRIDGE_FILES = "shared", 1
 RING_FILES = 4
 # The rooms of the engine, from the roof to the ground: each uses only itself and those below it.
 ENGINE_ROOMS = [
+    "route_test",
     "worker",
     "sweep",
     "trace_export",

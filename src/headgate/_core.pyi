@@ -997,6 +997,17 @@ def ensure_local_authority(folder: str, /) -> bool:
 def check(snapshot: str, /) -> None:
     """Builds the tables of a snapshot and discards them; ValueError says what is wrong with it."""
 
+def explain_route(
+    snapshot: str, method: str, host: str, path: str, query: str, headers: Sequence[tuple[str, str]], /
+) -> tuple[str | None, list[tuple[str, str, str]]]:
+    """The path as routes see it (None: 400), and route names with a verdict (`takes`, `later`, `host`, `path`,
+    `header`, `query`, `method`, `function`) and what it is about, in the order of choice.
+
+    Names of header fields are in lower case.
+
+    ValueError says what is wrong with the snapshot.
+    """
+
 def read_yaml(text: str, /) -> Any:
     """The values of the one document in a text; ValueError if it is no YAML, or has anchors, tags or merge keys."""
 

@@ -157,3 +157,31 @@ async def test_resources_of_a_store_serve_without_an_admin_api(serve: Serve, tmp
         )
         await store.apply(Transaction(writes))
         eventually(lambda: gateway.get("/a").text == "third", "a later revision serves again")
+
+
+def test_the_routes_in_force_can_be_asked_who_takes_a_request(gateway: RunningGateway, admin: Admin) -> None:
+    assert (
+        admin.put("/v1/routes/made", {"path": "/made/*", "methods": ["GET"], "respond": "made"}).status == 201
+    )
+
+    def asked(**request: Any) -> Any:
+        return admin.ask("POST", "/v1/routes/-/test", request)
+
+    found = asked(method="GET", url="https://example.com/made/x", headers={"X-A": "1"}).json()
+    assert (found["route"], found["status"], found["path"]) == ("made", None, "/made/x")
+    assert [(one["route"], one["kind"]) for one in found["verdicts"]] == [
+        ("made", "takes"),
+        ("/file", "path"),
+    ]
+    assert asked(url="https://example.com/file").json()["route"] == "/file"
+    assert asked(method="PUT", url="http://a/made/x").json()["status"] == 405
+    assert admin.delete("/v1/routes/made").status == 204
+    assert asked(url="http://a/made/x").json()["status"] == 404
+    for body, said in (
+        ({"url": "nowhere"}, "is not a valid URL"),
+        ({"method": "GET"}, "`url` is missing"),
+        ({"url": "http://a/", "headers": {"a": 1}}, "`headers` is not a table of texts"),
+        ({"url": "http://a/", "what": 1}, "unknown key `what`"),
+    ):
+        refused = asked(**body)
+        assert refused.status in (400, 422) and said in refused.text, refused.text

@@ -135,7 +135,7 @@ def tracing(gateway: RunningGateway, *arguments: str) -> Iterator["subprocess.Po
 
 
 def test_the_next_matching_requests_are_shown_with_each_step(serve: Serve, origin: Origin) -> None:
-    source = HOOKED.replace('respond="ok"', f'to="{origin.address}"') + "gate.server_timing()\n"
+    source = HOOKED.replace('respond="ok"', f'to="{origin.address}"')
     gateway = serve(source)
     with tracing(gateway, 'route == "ok" and target == "/seen"') as process:
         gateway.get("/other")

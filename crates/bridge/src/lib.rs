@@ -9,6 +9,7 @@
 //! | [`views`] | what hooks see of an exchange or a connection, and how long it is usable |
 //! | [`calls`] | the table of hooks, one call of one, and what it returned as the engine's verdict |
 //! | [`yaml`] | plain YAML as Python's values |
+//! | [`route_test`] | which route of a snapshot would take a request |
 //! | [`virtual_client`] | for tests: a client in memory |
 //! | [`core`] | the loop as asyncio's selector calls it, and the worker's controls |
 
@@ -19,6 +20,7 @@ mod event_loop;
 mod fetch;
 mod interpreter;
 mod memory;
+mod route_test;
 mod views;
 mod virtual_client;
 mod yaml;
@@ -60,6 +62,8 @@ mod _core {
     use crate::memory::zone::{
         check, create_zone, ensure_local_authority, require_fips, retire_slot, tls_module, zone_stats,
     };
+    #[pymodule_export]
+    use crate::route_test::explain_route;
     #[pymodule_export]
     use crate::views::asgi_fields::asgi_fields;
     #[pymodule_export]

@@ -11,6 +11,7 @@ mod http;
 mod http_date;
 pub mod messages;
 pub mod redis;
+mod route_test;
 pub mod snapshot;
 mod state;
 mod streams;
@@ -44,6 +45,7 @@ pub use http::fetch::{
     UploadEnd,
 };
 pub use messages::websocket;
+pub use route_test::{test_route, RouteTest, TestedRequest};
 pub use snapshot::{Flag, Phase};
 pub use tables::draft::{Draft, Drafter};
 pub use tables::SnapshotError;

@@ -6,6 +6,7 @@
 mod balance;
 mod conditions;
 mod error;
+mod explain;
 mod host_pattern;
 mod host_table;
 mod location;
@@ -29,6 +30,7 @@ pub use balance::{
 };
 pub use conditions::{FieldMatch, Fields};
 pub use error::{PathError, PatternError, RouteError};
+pub use explain::Verdict;
 pub use host_pattern::{host_without_port, HostPattern};
 pub use location::{fill_location, LocationParts};
 pub use normalise::{normalize_path, EncodedSlashes, NormalPath, PathRules};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::conditions::FieldMatch;
+use crate::conditions::{FieldMatch, Fields};
 use crate::error::RouteError;
 use crate::host_pattern::HostPattern;
 use crate::path_pattern::PathPattern;
@@ -40,6 +40,14 @@ pub(crate) struct Route {
     pub(crate) queries: Vec<FieldMatch>,
     pub(crate) function: bool,
     pub(crate) priority: i32,
+}
+
+/// What keeps a request from a route whose host and path match: the condition on a field of that name, or the method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Miss<'r> {
+    Header(&'r str),
+    Query(&'r str),
+    Method,
 }
 
 impl RouteSpec {
@@ -100,6 +108,17 @@ impl Route {
         } else {
             &self.hosts
         }
+    }
+
+    /// The first condition that does not hold, if any; the host and the path match.
+    pub(crate) fn miss(&self, method: &[u8], query: &[u8], fields: &dyn Fields) -> Option<Miss<'_>> {
+        if let Some(field) = self.headers.iter().find(|field| !field.matches_header(fields)) {
+            return Some(Miss::Header(field.name()));
+        }
+        if let Some(field) = self.queries.iter().find(|field| !field.matches_query(query)) {
+            return Some(Miss::Query(field.name()));
+        }
+        (!self.allows(method)).then_some(Miss::Method)
     }
 
     pub(crate) fn allows(&self, method: &[u8]) -> bool {

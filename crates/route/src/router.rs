@@ -38,7 +38,7 @@ use crate::normalise::normalize_path;
 use crate::params::Params;
 use crate::persistent::PersistentList;
 use crate::rank::Listed;
-use crate::route::{Route, RouteSpec};
+use crate::route::{Miss, Route, RouteSpec};
 use crate::slots::Slot;
 
 /// The parts of a request that routes look at.
@@ -127,6 +127,10 @@ impl Router {
         }
     }
 
+    pub(crate) fn routes(&self) -> &PersistentList<Route> {
+        &self.routes
+    }
+
     fn has_priorities(&self) -> bool {
         self.priorities.len() > 1
     }
@@ -192,21 +196,14 @@ impl Router {
     }
 
     /// Shows the routes whose host and path match, in the order of choice.
-    fn visit(
+    pub(crate) fn visit(
         &self,
         host: &[u8],
         path: &[u8],
         visit: &mut dyn FnMut(Slot) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let host = host_without_port(host);
-        let host = host.strip_suffix(b".").unwrap_or(host);
-        let mut lower = SmallVec::<[u8; 64]>::new();
-        let host = if host.iter().any(u8::is_ascii_uppercase) {
-            lower.extend(host.iter().map(u8::to_ascii_lowercase));
-            &lower
-        } else {
-            host
-        };
+        let mut lower = SmallVec::new();
+        let host = normal_host(host, &mut lower);
         if !self.has_priorities() {
             return self
                 .hosts
@@ -221,6 +218,18 @@ impl Router {
         });
         slots.sort_by_key(|slot| Reverse(self.routes[*slot as usize].priority));
         slots.into_iter().try_for_each(visit)
+    }
+}
+
+/// A host as patterns are compared with it: without port and last dot, in lower case, for which `lower` has room.
+pub(crate) fn normal_host<'h>(host: &'h [u8], lower: &'h mut SmallVec<[u8; 64]>) -> &'h [u8] {
+    let host = host_without_port(host);
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    if host.iter().any(u8::is_ascii_uppercase) {
+        lower.extend(host.iter().map(u8::to_ascii_lowercase));
+        lower
+    } else {
+        host
     }
 }
 
@@ -241,20 +250,13 @@ impl Search<'_, '_> {
     /// Breaks if the route takes the request.
     fn offer(&mut self, slot: Slot) -> ControlFlow<()> {
         let route = &self.router.routes[slot as usize];
-        let has_fields = route
-            .headers
-            .iter()
-            .all(|field| field.matches_header(self.fields))
-            && route
-                .queries
-                .iter()
-                .all(|field| field.matches_query(self.candidate.query));
-        if !has_fields {
-            return ControlFlow::Continue(());
-        }
-        if !route.allows(self.candidate.method) {
-            self.allowed.push(route);
-            return ControlFlow::Continue(());
+        match route.miss(self.candidate.method, self.candidate.query, self.fields) {
+            Some(Miss::Header(_) | Miss::Query(_)) => return ControlFlow::Continue(()),
+            Some(Miss::Method) => {
+                self.allowed.push(route);
+                return ControlFlow::Continue(());
+            }
+            None => {}
         }
         if route.function && !self.refused.contains(&slot) && !(self.function)(slot as usize) {
             self.refused.push(slot);

@@ -24,6 +24,7 @@ from .dashboard import dashboard_routes
 from .live import Live
 from .node import Node
 from .problems import Refusal, of_configuration, of_text, problem
+from .route_testing import RouteTester
 
 Handler = Callable[[Request, Node, Caller], Awaitable[Response]]
 
@@ -53,7 +54,11 @@ def admin_app(admin: AdminConfig, node: Node) -> ASGIApp:
     access = Access(admin)
     routes = [
         Route(path, partial(_answered, handler, node, access), methods=methods.split())
-        for path, methods, handler in (*PATHS, ("/v1/live", "GET", Live().respond))
+        for path, methods, handler in (
+            *PATHS,
+            ("/v1/live", "GET", Live().respond),
+            ("/v1/routes/-/test", "POST", RouteTester().respond),
+        )
     ]
     app = Starlette(
         routes=[*routes, *dashboard_routes(access)],

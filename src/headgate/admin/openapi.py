@@ -90,6 +90,8 @@ def _schemas() -> dict[str, Any]:
         },
         "resources",
     )
+    headers = {"type": "object", "additionalProperties": TEXT, "maxProperties": 100}
+    schemas["RouteTest"] = _closed({"method": TEXT, "url": TEXT, "headers": headers}, "url")
     schemas["Rollback"] = _closed({"revision": REVISION, "note": TEXT}, "revision")
     return schemas
 
@@ -220,6 +222,7 @@ def _others() -> dict[str, Any]:
                 [_query("after", {"type": "integer", "minimum": 0, "maximum": 10**15})],
             )
         },
+        "/v1/routes/-/test": {"post": _posts("test-route", "RouteTest", [])},
         "/v1/config": {"get": _operation("config", {"200": _json("File and resources together.")}, [])},
         "/openapi.json": {"get": _operation("openapi", {"200": _json("This document.")}, [])},
     }

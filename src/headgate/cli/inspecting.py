@@ -33,15 +33,35 @@ def check(
     checking.check(file=file, strict=strict)
 
 
-def routes(file: File) -> None:
-    """List the routes of FILE."""
+def routes(
+    file: File,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="A request such as `GET https://example.com/x`: which route takes it, and why not the others."
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="A header field of that request, `name: value`; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The verdicts, for programs.")] = False,
+) -> None:
+    """List the routes of FILE, or test which of them takes a request.
+
+    What a test says comes from the engine's router. Hooks and functions of routes do not run. It ends with 1 if no
+    route takes the request.
+    """
     with refusing():
         from headgate.compile.loading import load
         from headgate.compile.order import compile_gateway
         from headgate.compile.resources import as_with_an_empty_store
 
         gateway = as_with_an_empty_store(load(file))
-        compile_gateway(gateway)
+        snapshot = compile_gateway(gateway).snapshot
+        if test:
+            from headgate.cli.route_tests import test_routes
+
+            return test_routes(snapshot, test, header or [], as_json=as_json)
     from headgate.cli.tables import print_routes
 
     print_routes(gateway.config)

@@ -242,7 +242,7 @@ impl Subject for Rc<Exchange> {
 
     /// For this one request if somebody wants to know.
     fn note_time(&self, hook: &Hook, us: u64) {
-        if !self.tables.borrow().wants_hook_times() {
+        if !self.tables.borrow().wants_hook_times() && !self.timings.is_followed.get() {
             return;
         }
         let mut hooks = self.timings.hooks.borrow_mut();

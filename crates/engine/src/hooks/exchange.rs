@@ -35,7 +35,9 @@ pub struct Timings {
     pub hook_us: Cell<u64>,
     /// When the last attempt began, on the worker's clock.
     pub attempt_us: Cell<u64>,
-    /// Each hook by itself, where they are logged or sent ([`Tables::wants_hook_times`]).
+    /// Whether somebody follows the log, and is shown each hook.
+    pub is_followed: Cell<bool>,
+    /// Each hook by itself, where they are logged or sent ([`Tables::wants_hook_times`]), or somebody follows the log.
     pub hooks: RefCell<Vec<HookTime>>,
 }
 

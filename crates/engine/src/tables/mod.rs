@@ -12,7 +12,7 @@ mod measured;
 pub(crate) mod networks;
 mod route;
 mod route_series;
-mod routes;
+pub(crate) mod routes;
 pub(crate) mod series;
 pub(crate) mod tls_routes;
 

@@ -92,13 +92,7 @@ impl Routes {
     }
 
     fn listed(&self, index: usize, name: &str) -> Listed {
-        match self.first_resource {
-            Some(first) if index >= first => Listed {
-                position: first,
-                name: name.into(),
-            },
-            _ => Listed::at(index),
-        }
+        listed(self.first_resource, index, name)
     }
 
     fn set(
@@ -117,6 +111,35 @@ impl Routes {
         self.list.set(index, Some(Arc::new(route)));
         Ok(())
     }
+}
+
+/// Where a route of a snapshot stands; those from `first_resource` on are of resources, in the order of their names.
+fn listed(first_resource: Option<usize>, index: usize, name: &str) -> Listed {
+    match first_resource {
+        Some(first) if index >= first => Listed {
+            position: first,
+            name: name.into(),
+        },
+        _ => Listed::at(index),
+    }
+}
+
+/// The router of a snapshot's routes alone, without what they do.
+pub(crate) fn router_of(
+    routes: &[Box<snapshot::Route>],
+    first_resource: Option<usize>,
+) -> Result<Router, SnapshotError> {
+    let mut router = Router::default();
+    for (index, route) in routes.iter().enumerate() {
+        router
+            .set(
+                index,
+                listed(first_resource, index, &route.name),
+                route_spec(route)?,
+            )
+            .map_err(|error| SnapshotError(error.to_string()))?;
+    }
+    Ok(router)
 }
 
 fn route_spec(route: &snapshot::Route) -> Result<RouteSpec, SnapshotError> {

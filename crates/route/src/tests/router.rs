@@ -3,7 +3,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{FieldMatch, HostPattern, PathPattern};
+use crate::{FieldMatch, HostPattern, PathPattern, Verdict};
 
 struct Request<'a> {
     host: &'a str,
@@ -526,5 +526,94 @@ fn test_the_port_of_a_host_decides_nothing() {
         ("b:80", 2),
     ] {
         assert_eq!(at_host(&router, host), Some(route), "{host}");
+    }
+}
+
+fn verdicts(router: &Router, request: &Request<'_>, function: bool) -> Vec<(usize, Verdict)> {
+    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
+    let candidate = Candidate {
+        host: request.host.as_bytes(),
+        path: path.as_bytes(),
+        query: query.as_bytes(),
+        method: request.method.as_bytes(),
+    };
+    router.explain(&candidate, request, &mut |_| function)
+}
+
+#[test]
+fn test_each_route_has_the_first_reason_that_keeps_the_request_from_it() {
+    let with = |path: &str, change: &dyn Fn(&mut RouteSpec)| {
+        let mut made = spec(&["a.com", "*.a.com"], path);
+        change(&mut made);
+        made
+    };
+    let header = |value| FieldMatch::parse("X-Key", value).expect("it is sound");
+    let router = router(vec![
+        with("/x", &|_| {}),
+        with("/x", &|one| one.methods = vec!["post".into()]),
+        with("/x", &|one| one.headers = vec![header(Some("1"))]),
+        with("/x", &|one| {
+            one.queries = vec![FieldMatch::parse("q", None).expect("it is sound")];
+        }),
+        with("/x", &|one| one.function = true),
+        with("/y", &|_| {}),
+        spec(&["b.com"], "/x"),
+        with("/*", &|one| one.priority = -1),
+        spec(&["~^c"], "/x"),
+    ]);
+    let request = Request {
+        host: "A.com:80",
+        target: "/x",
+        ..GET
+    };
+    let method = Verdict::Method(vec!["POST".into()]);
+    let rest = [
+        (0, Verdict::Takes),
+        (7, Verdict::ComesLater),
+        (5, Verdict::Path),
+        (6, Verdict::Host),
+        (8, Verdict::Host),
+    ];
+    let expected = |function: Verdict| {
+        let conditions = [
+            (1, method.clone()),
+            (2, Verdict::Header("x-key".into())),
+            (3, Verdict::Query("q".into())),
+            (4, function),
+        ];
+        [&conditions[..], &rest[..]].concat()
+    };
+    assert_eq!(verdicts(&router, &request, false), expected(Verdict::Function));
+    let mut taken = expected(Verdict::Takes);
+    taken[4].1 = Verdict::ComesLater;
+    assert_eq!(verdicts(&router, &request, true), taken);
+}
+
+proptest! {
+    #[test]
+    fn test_what_is_told_is_what_is_found(
+        host in "(a|b|x\\.a)\\.com", path in "/[ab]{0,2}", method in "GET|POST|HEAD", has_key in any::<bool>(),
+        chosen in prop::collection::vec((0_usize..5, 0_usize..5, 0_usize..3, any::<bool>(), -1_i32..2), 1..12)
+    ) {
+        const HOSTS: [&[&str]; 5] = [&[], &["a.com"], &["*.com", "a.com"], &["~^x", "*.a.com"], &["b.*"]];
+        const PATHS: [&str; 5] = ["/", "/a", "/a*", "/{p}", "~^/b"];
+        const METHODS: [&[&str]; 3] = [&[], &["GET"], &["POST", "PUT"]];
+        let specs = chosen.iter().map(|(host, path, methods, asks, priority)| RouteSpec {
+            methods: METHODS[*methods].iter().map(ToString::to_string).collect(),
+            headers: asks.then(|| FieldMatch::parse("key", None).expect("it is sound")).into_iter().collect(),
+            priority: *priority,
+            ..spec(HOSTS[*host], PATHS[*path])
+        });
+        let router = router(specs.collect());
+        let fields: &[(&str, &str)] = if has_key { &[("key", "1")] } else { &[] };
+        let request = Request { host: &host, target: &path, method: &method, fields };
+        let told = verdicts(&router, &request, true);
+        let takes = told.iter().find(|(_, verdict)| *verdict == Verdict::Takes).map(|(index, _)| *index);
+        prop_assert_eq!(takes, found(&router, &request));
+        let is_only_method = matches!(ask(&router, &request, &mut |_| true).0, Found::MethodNotAllowed(_));
+        let is_told = takes.is_none() && told.iter().any(|(_, verdict)| matches!(verdict, Verdict::Method(_)));
+        prop_assert_eq!(is_told, is_only_method);
+        let every: std::collections::BTreeSet<usize> = told.iter().map(|(index, _)| *index).collect();
+        prop_assert_eq!((every.len(), told.len()), (chosen.len(), chosen.len()));
     }
 }

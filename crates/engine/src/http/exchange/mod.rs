@@ -56,6 +56,8 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let clock = connection.shared.clock.clone();
     let exchange = Exchange::new(head, client, tables.clone(), clock);
     exchange.timings.started_us.set(now);
+    let is_followed = connection.shared.log_followers.is_followed();
+    exchange.timings.is_followed.set(is_followed);
     exchange.depth.set(connection.depth);
     if let Some(name) = &tables.request_id_header {
         let own = || connection.shared.next_id();
