@@ -1,4 +1,4 @@
-"""Plugins that ask a service, over real sockets, with several workers and a service that comes and goes."""
+"""Plugins that work with other services, over real sockets, with several workers and services that come and go."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +97,24 @@ def test_what_is_signed_is_what_arrives(serve: Serve, origin: Origin) -> None:
         said = f"Credential=AK/{scope}, SignedHeaders={';'.join(names)}, Signature={mac}"
         assert call.all("authorization") == [f"AWS4-HMAC-SHA256 {said}"]
         assert call.get("x-amz-acl") is None and call.read_body() == b"x" * 50_000
+
+
+def test_a_webhook_is_taken_once_by_all_workers(serve: Serve, origin: Origin) -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    check = {"plugin": "webhooks", "on": "/in/*", "config": {"verify": {"secrets": [secret]}}}
+    sign = {"plugin": "webhooks", "name": "out", "on": "/out/*", "config": {"sign": {"secrets": [secret]}}}
+    gateway = serve(document(origin, check, sign), workers=2)
+    assert ask(gateway, "/out/x", body=b"{}" * 20_000).status == 200
+    (call,) = origin.calls
+    fields = [
+        (name, call.get(name) or "") for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ]
+    with ThreadPoolExecutor(10) as pool:
+        many = list(pool.map(lambda _: ask(gateway, "/in/x", *fields, body=b"{}" * 20_000).status, range(20)))
+    assert sorted(many) == [200] + [409] * 19
+    assert ask(gateway, "/in/x", *fields, body=b"{} ").status == 403
+    (taken,) = origin.at("/in/x")
+    assert taken.read_body() == b"{}" * 20_000
 
 
 POLICY = """

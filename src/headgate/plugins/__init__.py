@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .ua_restriction import UaRestriction
     from .uri_blocker import UriBlocker
     from .waiting_room import WaitingRoom
+    from .webhooks import Webhooks
     from .xml_threat_protection import XmlThreatProtection
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "UaRestriction",
     "UriBlocker",
     "WaitingRoom",
+    "Webhooks",
     "XmlThreatProtection",
 ]
 
@@ -120,6 +122,7 @@ BUILT_IN = {
     "ua-restriction": "headgate.plugins.ua_restriction:UaRestriction",
     "uri-blocker": "headgate.plugins.uri_blocker:UriBlocker",
     "waiting-room": "headgate.plugins.waiting_room:WaitingRoom",
+    "webhooks": "headgate.plugins.webhooks:Webhooks",
     "xml-threat-protection": "headgate.plugins.xml_threat_protection:XmlThreatProtection",
 }
 """Short names, as `plugin: key-auth` in a file, and what they name."""

@@ -23,7 +23,7 @@ from headgate.testing.wire import Broken
 SERVER = "server.test:80"
 SECRETS = ("0123456789abcdef", "fedcba9876543210")
 VOLATILE = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|/\d{8}/|\d{8}T\d{6}Z|;t=\d+|;w=\d+|[\w-]{22}(?=')"
+    r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|/\d{8}/|\d{8}T\d{6}Z|^1\d{9}$|v1,\S+|;t=\d+|;w=\d+|[\w-]{22}(?=')"
 )
 UNSEEN = {"date", "x-request-id", "via", "content-length", "transfer-encoding", "connection", "host"}
 Fields = dict[str, str]
@@ -221,6 +221,11 @@ CASES: dict[str, Twice] = {
     "uri-blocker": Twice({"block": ["/api/a"]}, {"block": ["/api/b"]}, [Ask("/api/a"), Ask("/api/b"), Ask()]),
     "waiting-room": Twice(
         {"seats": 1, "secret": SECRETS[0]}, {"seats": 2, "secret": SECRETS[0], "status": 599}, [Ask(), Ask()]
+    ),
+    "webhooks": Twice(
+        {"sign": {"secrets": [f"whsec_{'a' * 32}"]}, "prefix": "a"},
+        {"sign": {"secrets": [f"whsec_{'b' * 32}"]}, "prefix": "b"},
+        [Ask(headers={"a-id": "msg_1", "b-id": "msg_2"})],
     ),
     "xml-threat-protection": Twice(
         {"max_depth": 3},
