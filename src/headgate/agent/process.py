@@ -2,7 +2,7 @@
 
 How it works: it reads its start message from descriptor 3, makes the state folder, gives up root, loads the file, and
 asks the store for its resources, or takes the last good ones where the store is away. It lends them to the workers
-that wait for them. From then on it follows the store, and serves the Admin API.
+that wait for them. From then on it follows the store, serves the Admin API, and keeps looking for servers by name.
 """
 
 from __future__ import annotations

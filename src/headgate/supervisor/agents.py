@@ -1,8 +1,9 @@
-"""The agent of this node as the supervisor sees it: started where the file has a `store` or `admin`, and kept alive.
+"""The agent of this node as the supervisor sees it: started where the file has work for it, and kept alive.
 
-How it works: the first worker that loads such a file asks for its resources. That starts the agent, which lends them;
-they are held here from then on, and every later worker gets them at once, whether the agent or the store is there or
-not. The sockets of the Admin API are held here too: a caller waits while the agent is started anew.
+How it works: such a file has a `store` or `admin`, certificates to be ordered, or servers to be found by name. The
+first worker that loads it asks for its resources. That starts the agent, which lends them; they are held here from
+then on, and every later worker gets them at once, whether the agent or the store is there or not. The sockets of the
+Admin API are held here too: a caller waits while the agent is started anew.
 
 | event                         | what happens                                                                  |
 |-------------------------------|-------------------------------------------------------------------------------|
