@@ -42,6 +42,32 @@ def patch(api: Admin, kind: str, body: Any, **fields: str) -> RawResponse:
     return api.ask("PATCH", "/v1/routes/r", body, {"Content-Type": kind, **fields})
 
 
+@pytest.mark.parametrize(
+    ("verb", "kind", "body", "made"),
+    [
+        ("PUT", "application/json", {**ROUTE, "respond": "x"}, 200),
+        ("PATCH", MERGE, {"respond": "x"}, 200),
+        ("PATCH", PATCH, [{"op": "replace", "path": "/respond", "value": "x"}], 200),
+        ("DELETE", "application/json", None, 204),
+    ],
+)
+def test_a_change_whose_response_was_lost_may_be_sent_again(
+    admin: Admin, verb: str, kind: str, body: Any, made: int
+) -> None:
+    before = {"If-Match": admin.put("/v1/routes/r", ROUTE).get("ETag") or "", "Content-Type": kind}
+    first = admin.ask(verb, "/v1/routes/r", body, before)
+    again = admin.ask(verb, "/v1/routes/r", body, before)
+    assert (first.status, again.status) == (made, made), again.body
+    assert again.get("ETag") == first.get("ETag")
+    assert again.get("X-Headgate-Revision") == first.get("X-Headgate-Revision")
+    operations = [{"op": "delete", "kind": "routes", "name": "r", "if_match": 1}]
+    if verb == "DELETE":
+        assert admin.ask("POST", "/v1/transactions", {"operations": operations}).status == 200
+    else:  # what asks for something else is still refused
+        assert admin.put("/v1/routes/r", ROUTE, **{"If-Match": before["If-Match"]}).status == 412
+        assert admin.ask("POST", "/v1/transactions", {"operations": operations}).status == 412
+
+
 def test_preconditions_hold_for_every_verb(admin: Admin) -> None:
     fresh = admin.put("/v1/routes/r", ROUTE).get("ETag") or ""
     assert admin.get("/v1/routes/r").get("ETag") == fresh

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from e2e.kit import RunningGateway, Serve, eventually
 from e2e.kit.admin import Admin
-from e2e.kit.stores import KINDS, Place, StoreServers
+from e2e.kit.stores import KINDS, NETWORKED, Place, StoreServers
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +61,19 @@ def test_two_gateways_serve_what_either_writes(serve: Serve, place: Place, tmp_p
         within=40,
     )
     eventually(lambda: second.get("/c").text == "c", "the other gateway follows again", within=40)
+
+
+@pytest.mark.parametrize("place", NETWORKED, indirect=True)
+def test_a_write_whose_response_the_store_lost_is_done_once(
+    serve: Serve, place: Place, tmp_path: Path
+) -> None:
+    gateway, admin = node(serve, place, tmp_path, "first")
+    tag = admin.put("/v1/routes/a", {"path": "/a", "respond": "1"}).get("ETag") or ""
+    place.proxy.lose_response_to(b'"compare"' if place.url.startswith("etcd:") else b"changed")
+    written = admin.put("/v1/routes/a", {"path": "/a", "respond": "changed"}, **{"If-Match": tag})
+    assert place.proxy.has_lost
+    assert written.status == 200, written.body
+    assert gateway.get("/a").text == "changed"
+    history = admin.get("/v1/history?resource=routes/a").json()["entries"]
+    assert history[0]["revision"] == int((written.get("ETag") or "").strip('"'))
+    assert len(history) == 2

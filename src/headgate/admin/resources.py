@@ -63,7 +63,7 @@ async def _operation(request: Request, key: Key) -> Operation:
     none_match = if_none_match(request)
     must_be_new = none_match is not None and ANY in none_match
     if request.method == "DELETE":
-        return Operation(key, lambda _: None, expected, must_exist=True)
+        return Operation(key, lambda _: None, expected, must_exist=True, deletes=True)
     if request.method == "PUT":
         document = await json_body(request)
         if not isinstance(document, dict):

@@ -165,7 +165,7 @@ def _operation(given: Any, position: int) -> Operation:
     expected, is_new = _expected(given, where)
     match given["op"]:
         case "delete":
-            return Operation(key, lambda _: None, expected, must_exist=True)
+            return Operation(key, lambda _: None, expected, must_exist=True, deletes=True)
         case "put" if isinstance(given.get("resource"), dict):
             return Operation(key, lambda _: given["resource"], expected, must_be_new=is_new)
         case "patch" if isinstance(given.get("patch"), dict | list):

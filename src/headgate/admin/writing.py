@@ -12,6 +12,7 @@ from typing import Any
 from headgate.compile.masking import has_mask, masked
 from headgate.config.resources import KINDS
 from headgate.stores import Document, Key, Resource, Snapshot, Transaction, Write
+from headgate.stores.documents import encoded
 
 from .access import Caller
 from .node import Node, Written
@@ -35,6 +36,7 @@ class Operation:
     expected: Expectation = None
     must_be_new: bool = False
     must_exist: bool = False
+    deletes: bool = False
 
 
 def resource_key(kind: str, name: str) -> Key:
@@ -82,11 +84,31 @@ async def carry_out_plan(
 def performed(caller: Caller, operation: Operation, found: Resource | None) -> Document | None:
     """The document that an operation makes of a resource, None to delete it; raises a `Refusal`."""
     may_change(caller, operation.key)
-    check(operation, found)
+    try:
+        check(operation, found)
+    except Refusal:
+        if not is_done_already(operation, found):
+            raise
     after: Document | None = operation.make(found.document if found else None)
     if after is not None:
         _check_document(operation.key, after)
     return after
+
+
+def is_done_already(operation: Operation, found: Resource | None) -> bool:
+    """Whether a resource is what an operation with an expectation would make of it (RFC 9110 section 13.1.1).
+
+    Whoever did not get the response to a change sends it again, and does not expect the revision that it has made.
+    """
+    if operation.expected is None:
+        return False
+    if found is None:
+        return operation.deletes
+    try:
+        after: Document | None = operation.make(found.document)
+    except Refusal:
+        return False
+    return after is not None and encoded(after) == encoded(found.document)
 
 
 def may_change(caller: Caller, key: Key) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ from headgate.control.commands import Status
 from headgate.stores import (
     Key,
     Resource,
+    Revision,
     Snapshot,
     Store,
     StoreConflict,
@@ -34,6 +36,8 @@ from headgate.stores import (
 )
 
 MOST_TRIES = 20
+ASKS_AGAIN_S, PAUSE_S = 1.0, 0.1
+"""How long a store is asked again that did not say what became of a write: once at least."""
 """Of a write, while others write too."""
 
 logger = logging.getLogger("headgate.agent")
@@ -141,7 +145,7 @@ class Follower:
             self._link.withdraw()
             return Written(built.snapshot, None)
         try:
-            revision = await self.store.apply(
+            revision = await self._applied_once(
                 Transaction(
                     transaction.writes,
                     author=transaction.author,
@@ -170,6 +174,21 @@ class Follower:
             raise ConfigError(str(error)) from None
         self._applied(built)
         return Written(built.snapshot, generation)
+
+    async def _applied_once(self, transaction: Transaction) -> Revision:
+        """Has the store do it; asks again where it did not say what became of it: it knows it by its mark."""
+        asks_until = time.monotonic() + ASKS_AGAIN_S
+        try:
+            return await self.store.apply(transaction)
+        except StoreUnavailable as error:
+            logger.debug("the store did not say whether it was written: %s", error)
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            try:
+                return await self.store.apply(transaction)
+            except StoreUnavailable:
+                if time.monotonic() > asks_until:
+                    raise
 
     async def _take(self, snapshot: Snapshot, changed: set[Key] | None = None) -> None:
         """Applies what is in the store, if it can be; `changed` are the keys in which it may differ from before."""

@@ -18,6 +18,8 @@ class CuttableProxy:
         """When each connection came, in seconds of the monotonic clock."""
         self.is_cut = False
         self._swallowed_below = 0
+        self._losing: bytes | None = None
+        self._doomed: socket.socket | None = None
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -50,6 +52,15 @@ class CuttableProxy:
         """Loses what the server says on the connections that are there, which seem alive; new ones are served."""
         self._swallowed_below = self.accepted + 1
 
+    def lose_response_to(self, text: bytes) -> None:
+        """Resets the connection of the next request with this in it, once the server has responded."""
+        self._losing = text
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether that has happened."""
+        return self._losing is None
+
     def mend(self) -> None:
         """Takes connections again."""
         self.is_cut = False
@@ -80,6 +91,12 @@ class CuttableProxy:
     def _pass(self, source: socket.socket, target: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if number == 0 and self._losing and self._losing in data:
+                    self._doomed = target
+                elif source is self._doomed:
+                    self._losing = self._doomed = None
+                    reset(target)
+                    break
                 if number == 0 or number >= self._swallowed_below:
                     target.sendall(data)
         with contextlib.suppress(OSError):
