@@ -14,7 +14,8 @@ from .units import MAX_COUNT, Duration
 Family = Literal["auto", "ipv4", "ipv6", "both"]
 """Which of a name's addresses are servers."""
 
-DNS_PORT = 53
+DNS_PORT, DNS_TLS_PORT = 53, 853
+TLS_SCHEME = "tls://"
 _LABELS = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
 
@@ -23,26 +24,34 @@ class NameServer(NamedTuple):
 
     host: str
     port: int
+    certified_name: str = ""
+    """What its certificate must be for, where it is asked over TLS (RFC 7858); empty: it is not."""
 
 
 def parse_name_server(text: str) -> NameServer:
-    """`10.0.0.53`, `10.0.0.53:5353`, `fd00::53` or `[fd00::53]:5353`; raises `ConfigError`."""
-    host, port = text, str(DNS_PORT)
-    if text.startswith("[") and "]" in text:
-        host, _, rest = text[1:].partition("]")
+    """`10.0.0.53`, `10.0.0.53:5353`, `fd00::53`, `[fd00::53]:5353`, or over TLS `tls://10.0.0.53:853#dns.internal`;
+    raises `ConfigError`.
+    """
+    is_secure = text.startswith(TLS_SCHEME)
+    bare, _, name = text.removeprefix(TLS_SCHEME).partition("#")
+    host, port = bare, str(DNS_TLS_PORT if is_secure else DNS_PORT)
+    if bare.startswith("[") and "]" in bare:
+        host, _, rest = bare[1:].partition("]")
         port = rest.removeprefix(":") if rest else port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
+    elif bare.count(":") == 1:
+        host, _, port = bare.partition(":")
     try:
+        if "#" in text and not (is_secure and _LABELS.fullmatch(name)):
+            raise ValueError
         address = str(ipaddress.ip_address(host))
         if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
             raise ValueError
     except ValueError:
         raise ConfigError(
             f"`{text}` is not the address of a name server",
-            hint="write an IP address such as `10.0.0.53` or `10.0.0.53:5353`; nobody could look up a name",
+            hint="write `10.0.0.53`, `10.0.0.53:5353` or `tls://10.0.0.53#dns.internal`; nobody could look up a name",
         ) from None
-    return NameServer(address, int(port))
+    return NameServer(address, int(port), (name or address) if is_secure else "")
 
 
 def _name_server(text: str) -> str:
@@ -61,7 +70,14 @@ class ResolverConfig(Settings):
 
     servers: Annotated[tuple[Annotated[str, AfterValidator(_name_server)], ...], OneOrMany()] = Field(
         default=(),
-        description="Name servers, as `10.0.0.53` or `10.0.0.53:5353`; default: those of `/etc/resolv.conf`.",
+        description="Name servers, as `10.0.0.53`, `10.0.0.53:5353`, or over TLS (RFC 7858) `tls://10.0.0.53` with a "
+        "certificate for that address or for a name: `tls://10.0.0.53#dns.internal`. Default: those of "
+        "`/etc/resolv.conf`.",
+    )
+    ca: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="The whole path of the file with the authorities of name servers that are asked over TLS; default: "
+        "those of the system.",
     )
     search: Annotated[tuple[Annotated[str, AfterValidator(_domain)], ...], OneOrMany()] | None = Field(
         default=None,
@@ -98,6 +114,7 @@ class ResolverOptions(TypedDict, total=False):
     """The keywords of `Gateway.resolver`; see `ResolverConfig`."""
 
     servers: str | Sequence[str]
+    ca: str
     search: str | Sequence[str]
     ndots: int
     hosts: bool

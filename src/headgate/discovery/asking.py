@@ -1,4 +1,4 @@
-"""Asks name servers one question: over UDP, and over TCP where a response was cut (RFC 7766 section 5).
+"""Asks name servers one question: over UDP, and over TCP where a response was cut (RFC 7766 section 5); or over TLS.
 
 How it works: each query has a socket of its own, connected to the server: its port is chosen at random, what anybody
 else sends is not received, and no address of this host is kept for longer than one query. A server that is silent,
@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import dns.exception
 import dns.flags
@@ -38,15 +40,21 @@ class _NextServer(Exception):
 
 
 async def ask(
-    servers: Sequence[NameServer], name: dns.name.Name, kind: str, *, timeout_s: float, attempts: int
+    servers: Sequence[NameServer],
+    name: dns.name.Name,
+    kind: str,
+    *,
+    timeout_s: float,
+    attempts: int,
+    trust: ssl.SSLContext | None = None,
 ) -> Outcome:
-    """The records of one kind (`A`, `AAAA`, `SRV`) of an absolute name."""
+    """The records of one kind (`A`, `AAAA`, `SRV`) of an absolute name; `trust` is for servers that speak TLS."""
     reason = "no name server is known"
     for _ in range(attempts):
         for server in servers:
             try:
                 async with asyncio.timeout(timeout_s):
-                    return _read(await _exchange(server, name, kind), name, kind)
+                    return _read(await _exchange(server, name, kind, trust), name, kind)
             except TimeoutError:
                 reason = f"{_shown(server)} did not respond within {timeout_s:g} s"
             except OSError as error:
@@ -61,9 +69,13 @@ def _shown(server: NameServer) -> str:
     return f"name server {host}:{server.port}"
 
 
-async def _exchange(server: NameServer, name: dns.name.Name, kind: str) -> dns.message.Message:
+async def _exchange(
+    server: NameServer, name: dns.name.Name, kind: str, trust: ssl.SSLContext | None
+) -> dns.message.Message:
     query = dns.message.make_query(name, kind, use_edns=0, payload=PAYLOAD_BYTES)
     query.id = random.SystemRandom().randrange(1 << 16)
+    if server.certified_name:
+        return await _over_tcp(server, query, trust)
     response = await _over_udp(server, query)
     if response is None or response.flags & dns.flags.TC:
         response = await _over_tcp(server, query)
@@ -75,7 +87,7 @@ async def _over_udp(server: NameServer, query: dns.message.Message) -> dns.messa
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as asked:
-        await loop.sock_connect(asked, server)
+        await loop.sock_connect(asked, (server.host, server.port))
         await loop.sock_sendall(asked, query.to_wire())
         while True:
             data = await loop.sock_recv(asked, 1 << 16)
@@ -89,8 +101,13 @@ async def _over_udp(server: NameServer, query: dns.message.Message) -> dns.messa
                 return response
 
 
-async def _over_tcp(server: NameServer, query: dns.message.Message) -> dns.message.Message:
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+async def _over_tcp(
+    server: NameServer, query: dns.message.Message, trust: ssl.SSLContext | None = None
+) -> dns.message.Message:
+    secured: dict[str, Any] = {}
+    if server.certified_name:
+        secured = {"ssl": trust, "server_hostname": server.certified_name}
+    reader, writer = await asyncio.open_connection(server.host, server.port, **secured)
     try:
         data = query.to_wire()
         writer.write(struct.pack("!H", len(data)) + data)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import dns.exception
 import dns.name
 
-from headgate.config.resolver import NameServer, ResolverConfig, parse_name_server
+from headgate.config.resolver import TLS_SCHEME, NameServer, ResolverConfig, parse_name_server
 
 from .asking import ask
 from .outcomes import Failed, Nothing, Outcome, Resolved
@@ -42,6 +43,7 @@ class Lookups:
 
     def __init__(self, config: ResolverConfig, *, resolv_conf: str = RESOLV_CONF, hosts: str = HOSTS) -> None:
         self._config = config
+        self._known_trust: ssl.SSLContext | None = None
         self._system = WatchedFile(Path(resolv_conf), parse_resolv_conf)
         self._hosts = WatchedFile(Path(hosts), parse_hosts)
 
@@ -85,7 +87,20 @@ class Lookups:
 
     async def _ask(self, name: dns.name.Name, kind: str) -> Outcome:
         config = self._config
-        return await ask(self._servers(), name, kind, timeout_s=config.timeout, attempts=config.attempts)
+        return await ask(
+            self._servers(),
+            name,
+            kind,
+            timeout_s=config.timeout,
+            attempts=config.attempts,
+            trust=self._trust(),
+        )
+
+    def _trust(self) -> ssl.SSLContext | None:
+        """Whose certificates are believed, if any server is asked over TLS. Raises `OSError` for an unusable file."""
+        if self._known_trust is None and any(one.startswith(TLS_SCHEME) for one in self._config.servers):
+            self._known_trust = ssl.create_default_context(cafile=self._config.ca)
+        return self._known_trust
 
     def _servers(self) -> tuple[NameServer, ...]:
         return tuple(map(parse_name_server, self._config.servers)) or self._system.content.servers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -23,7 +25,8 @@ SILENCE = "silence"
 class NameServer:
     """Responds to whoever asks; `records` may change at any time."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.host = host
         self._records: dict[tuple[str, str], list[str]] = {}
         self._codes: dict[str, str] = {}
@@ -100,12 +103,17 @@ class NameServer:
                 accepted, _ = self._tcp.accept()
             except OSError:
                 return
-            with accepted, accepted.makefile("rb") as reading:
-                size = reading.read(2)
-                if len(size) == 2:
-                    response = self._response(reading.read(*struct.unpack("!H", size)), "tcp")
-                    if response is not None:
-                        accepted.sendall(struct.pack("!H", len(response)) + response)
+            with contextlib.suppress(OSError), accepted:  # who does not trust it ends the handshake
+                served = self._tls.wrap_socket(accepted, server_side=True) if self._tls else accepted
+                self._respond(served)
+
+    def _respond(self, accepted: socket.socket) -> None:
+        with accepted, accepted.makefile("rb") as reading:
+            size = reading.read(2)
+            if len(size) == 2:
+                response = self._response(reading.read(*struct.unpack("!H", size)), "tcp")
+                if response is not None:
+                    accepted.sendall(struct.pack("!H", len(response)) + response)
 
     def _response(self, data: bytes, over: str) -> bytes | None:
         query = dns.message.from_wire(data)

@@ -114,7 +114,12 @@ def test_name_servers_are_addresses() -> None:
     assert parse_name_server("192.0.2.53:5353") == NameServer("192.0.2.53", 5353)
     assert parse_name_server("fd00::53") == NameServer("fd00::53", 53)
     assert parse_name_server("[fd00::53]:5353") == NameServer("fd00::53", 5353)
+    assert parse_name_server("tls://192.0.2.53") == NameServer("192.0.2.53", 853, "192.0.2.53")
+    assert parse_name_server("tls://[fd00::53]:8853#dns.test") == NameServer("fd00::53", 8853, "dns.test")
     for text in (
+        "192.0.2.53#dns.test",
+        "tls://192.0.2.53#",
+        "tls://dns.test",
         "ns.test",
         "",
         "192.0.2.53:",

@@ -261,6 +261,7 @@ SEEN: dict[str, dict[str, str]] = {
     },
     "ResolverConfig": {
         "servers": "test_discovery::each_address_of_a_name_is_a_server",
+        "ca": "unit/discovery/test_resolving::over_tls_a_server_proves_who_it_is",
         "search": "test_discovery::short_name_is_looked_up_in_the_search_list",
         "ndots": "test_discovery::nodata_ends_the_search",
         "hosts": "unit/discovery/test_resolving::hosts_come_first_unless_they_are_not_wanted",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from e2e.kit.name_server import SILENCE, NameServer
+from e2e.kit.pki import Authority
 
 from headgate.config.resolver import ResolverConfig
 from headgate.discovery.outcomes import Failed, Nothing, Outcome, Resolved
@@ -102,6 +103,27 @@ async def test_absolute_names_are_not_searched(dns: NameServer) -> None:
     assert list(dns.asked) == [("a", "A", "udp"), ("a.corp.test", "A", "udp")], (
         "with enough dots, itself first"
     )
+
+
+async def test_over_tls_a_server_proves_who_it_is(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path, "Ours"), Authority(tmp_path, "Theirs")
+    with NameServer(tls=authority.server(authority.issue("dns.test"))) as dns:
+        dns.says("a.test", "A", ["192.0.2.1"])
+        secure = f"tls://{dns.address}"
+
+        async def look_up(server: str, ca: Authority) -> Outcome:
+            return await looked_up(dns, "a.test", servers=server, ca=str(ca.ca), family="ipv4", timeout=5)
+
+        assert await look_up(f"{secure}#dns.test", authority) == Resolved(frozenset({"192.0.2.1"}), 0)
+        assert list(dns.asked) == [("a.test", "A", "tcp")]
+        for server, ca in (
+            (f"{secure}#other.test", authority),
+            (secure, authority),
+            (f"{secure}#dns.test", other),
+        ):
+            outcome = await look_up(server, ca)
+            assert isinstance(outcome, Failed) and "certificate verify failed" in outcome.reason
+        assert dns.queries("a.test") == 1, "nobody else hears the question"
 
 
 def test_routes_are_known() -> None:
