@@ -76,6 +76,13 @@ pub(crate) fn is_target_byte(byte: u8) -> bool {
     CLASS[usize::from(byte)] & TARGET != 0
 }
 
+/// Bytes that [`is_target_byte`] lets pass and that must be percent-encoded all the same: `#` begins a fragment, which is
+/// never sent (RFC 3986 section 4.3); HTTP/2 and HTTP/3 have no addresses with the others (section 2), so that HTTP/1 has none either.
+#[inline]
+pub(crate) fn is_unencoded(byte: u8) -> bool {
+    matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`')
+}
+
 #[inline]
 pub(crate) fn is_host_byte(byte: u8) -> bool {
     CLASS[usize::from(byte)] & HOST != 0

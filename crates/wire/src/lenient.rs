@@ -13,7 +13,7 @@ impl Lenient {
     pub const CHUNK_EXTENSIONS: Self = Self(1 << 1);
     /// Control characters in field values become spaces (RFC 9110 section 5.5); CR, LF and NUL never do.
     pub const CONTROL_CHARACTERS: Self = Self(1 << 2);
-    /// Requests: bytes over 0x7F in the target are percent-encoded (RFC 3986 section 2).
+    /// Requests: bytes over 0x7F and `"`, `<`, `>`, `` ` `` in the target are percent-encoded (RFC 3986 section 2).
     pub const NON_ASCII_TARGETS: Self = Self(1 << 3);
     /// Requests: escapes in the target that spell a character in more bytes than it has in UTF-8 (RFC 3629 section 3).
     pub const OVERLONG_UTF8: Self = Self(1 << 4);

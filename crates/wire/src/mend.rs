@@ -4,6 +4,7 @@
 //! costs nothing for heads that are well formed. The lines are copied one by one, each with its faults undone.
 
 use crate::field::Name;
+use crate::grammar::is_unencoded;
 use crate::grammar::{is_blank, trim};
 use crate::lenient::Lenient;
 
@@ -103,7 +104,9 @@ impl Mended {
             _ => target.len(),
         };
         for &byte in &target[..end] {
-            if byte.is_ascii() || !self.lenient.has(Lenient::NON_ASCII_TARGETS) {
+            // a fragment has its own rule
+            let is_allowed = byte.is_ascii() && (byte == b'#' || !is_unencoded(byte));
+            if is_allowed || !self.lenient.has(Lenient::NON_ASCII_TARGETS) {
                 self.out.push(byte);
             } else {
                 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";

@@ -5,7 +5,7 @@ use crate::coding::declared;
 use crate::connection::{any_element, has_upgrade, read_options};
 use crate::error::{shown, FieldError, HeadError, RequestError};
 use crate::field::{Fields, Name};
-use crate::grammar::{is_target_byte, is_token};
+use crate::grammar::{is_target_byte, is_token, is_unencoded};
 use crate::head::{Head, Span, MAX_BYTES};
 use crate::lenient::Lenient;
 use crate::limits::HeadLimits;
@@ -106,7 +106,11 @@ impl RequestHead {
         let form = match target {
             b"*" => TargetForm::Asterisk,
             // a fragment is never sent (RFC 9112 section 3.2.1): servers would cut it off, or take it for the path
-            [b'/', ..] if target.iter().all(|&byte| is_target_byte(byte) && byte != b'#') => {
+            [b'/', ..]
+                if target
+                    .iter()
+                    .all(|&byte| is_target_byte(byte) && !is_unencoded(byte)) =>
+            {
                 TargetForm::Origin
             }
             _ => return Err(FieldError::Target(shown(target))),

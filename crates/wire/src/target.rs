@@ -2,6 +2,7 @@
 
 use crate::authority::Authority;
 use crate::error::RequestError;
+use crate::grammar::is_unencoded;
 use crate::head::{Head, Span};
 
 /// Which form the client used.
@@ -30,8 +31,7 @@ pub(crate) struct Target {
 /// Takes the request-target at `span` apart. May append bytes to `head`.
 pub(crate) fn read_target(head: &mut Head, method: Span, span: Span) -> Result<Target, RequestError> {
     let bytes = head.span(span);
-    // RFC 3986 section 4.3: a fragment is never sent. Servers differ in what they make of one.
-    if bytes.contains(&b'#') {
+    if bytes.iter().any(|byte| is_unencoded(*byte)) {
         return Err(RequestError::Target);
     }
     let method = head.span(method);

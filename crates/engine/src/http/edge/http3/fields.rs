@@ -92,7 +92,8 @@ fn take(pseudo: &mut Pseudo, fields: &mut HeaderMap, name: &[u8], value: &[u8]) 
         b":scheme" => once(&mut pseudo.scheme, Scheme::try_from(value).ok()),
         b":authority" => once(&mut pseudo.authority, Authority::try_from(value).ok()),
         b":path" => {
-            let is_path = value.first() == Some(&b'/') || value == b"*";
+            // a fragment is never sent (RFC 3986 section 4.3), and the type of paths would cut it off
+            let is_path = (value.first() == Some(&b'/') || value == b"*") && !value.contains(&b'#');
             once(
                 &mut pseudo.path,
                 PathAndQuery::try_from(value).ok().filter(|_| is_path),
