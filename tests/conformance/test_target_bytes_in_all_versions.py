@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from e2e.kit import RawClient, RunningGateway, Serve
+from e2e.kit import RunningGateway, Serve
 from e2e.kit.http2 import Http2Client
 from e2e.kit.http3 import Http3Client
 from e2e.kit.net import free_port
@@ -12,7 +12,7 @@ from e2e.kit.pki import Authority
 PLACES = {"path": ("/a{}b", "gate.test"), "query": ("/a?x{}y", "gate.test"), "host": ("/a", "ga{}te.test")}
 
 CUT_BY_HTTP2 = {("path", 0x23), ("query", 0x23)}
-"""The library of HTTP/2 cuts a fragment off before anything sees it: what is served and sent on is the path without it."""
+"""The library of HTTP/2 cuts a fragment off before anything sees it: the path without it is served."""
 
 SPLITS_THE_LINE = {0x0A, 0x0D, 0x20}
 """Bytes that end a part of HTTP/1's text, and so cannot be in it."""

@@ -197,7 +197,7 @@ def test_error_page_is_problem_json_with_the_request_id(serve: Serve) -> None:
 def test_error_page_is_html_for_a_browser(serve: Serve) -> None:
     gateway = serve({"routes": [{"path": "/only", "respond": "x"}]})
     accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-    response = gateway.get("/<b>", [("Accept", accept), ("X-Request-Id", "trace-8")])
+    response = gateway.get("/%3Cb%3E", [("Accept", accept), ("X-Request-Id", "trace-8")])
     assert (response.get("content-type") or "").startswith("text/html")
     assert "404" in response.text
     assert "trace-8" in response.text
