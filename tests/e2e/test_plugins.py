@@ -1,9 +1,11 @@
 """The plugins that come with the gateway, named in a file, in several workers, over real sockets."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from e2e.kit import Origin, RunningGateway, Serve
+from e2e.kit.behaviours import gated
 from e2e.kit.client import RawClient, RawResponse
 
 APP = "https://app.example"
@@ -66,3 +68,18 @@ def test_a_condition_is_decided_on_the_first_request_too(serve: Serve, when: str
     uri_blocker = {"plugin": "uri-blocker", "when": f"!({when})", "config": {"block": ["/closed"]}}
     gateway = serve({"routes": [{"path": "/", "respond": "ok"}], "plugins": [uri_blocker]})
     assert (ask(gateway, "/closed").status, ask(gateway, "/open").status) == (403, 200)
+
+
+def test_texts_are_replaced_in_a_stream_that_goes_on(serve: Serve, origin: Origin) -> None:
+    gate = threading.Event()
+    fields = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
+    origin.on("/stream", gated(gate, fields + b"9\r\nfirst olo\r\n", b"6\r\nld end\r\n0\r\n\r\n"))
+    use = {"plugin": "sub-filter", "config": {"replace": [{"find": "old", "by": "new"}]}}
+    gateway = serve({"routes": [{"path": "/", "to": origin.address}], "plugins": [use]}, workers=2)
+    with RawClient(gateway.address) as client:
+        client.send(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = client.read_until(b"first ol")  # before the server has sent the rest
+        gate.set()
+        received += client.read_until(b"0\r\n\r\n")
+    body = received.partition(b"\r\n\r\n")[2]
+    assert b"".join(body.split(b"\r\n")[1::2]) == b"first olnew end"

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .response_size import ResponseSize
     from .security_headers import SecurityHeaders
     from .signed_urls import SignedUrls
+    from .sub_filter import SubFilter
     from .traffic_split import TrafficSplit
     from .ua_restriction import UaRestriction
     from .uri_blocker import UriBlocker
@@ -77,6 +78,7 @@ __all__ = [
     "ResponseSize",
     "SecurityHeaders",
     "SignedUrls",
+    "SubFilter",
     "TrafficSplit",
     "UaRestriction",
     "UriBlocker",
@@ -118,6 +120,7 @@ BUILT_IN = {
     "response-size": "headgate.plugins.response_size:ResponseSize",
     "security-headers": "headgate.plugins.security_headers:SecurityHeaders",
     "signed-urls": "headgate.plugins.signed_urls:SignedUrls",
+    "sub-filter": "headgate.plugins.sub_filter:SubFilter",
     "traffic-split": "headgate.plugins.traffic_split:TrafficSplit",
     "ua-restriction": "headgate.plugins.ua_restriction:UaRestriction",
     "uri-blocker": "headgate.plugins.uri_blocker:UriBlocker",

@@ -209,6 +209,12 @@ CASES: dict[str, Twice] = {
         [Ask(), Ask("/api/x?expires=1&signature=1")],
         {(0, "status"): 403, (1, "status"): 403},
     ),
+    "sub-filter": Twice(
+        {"types": ["*"], "replace": [{"find": "n", "by": "name"}]},
+        {"types": ["*"], "replace": [{"find": "7", "by": "n8"}]},
+        [Ask()],
+        {(0, "body"): '{"name": name8}'},
+    ),
     "traffic-split": Twice(
         {"parts": [{"upstream": "a"}], "header": "x-a"},
         {"parts": [{"upstream": "b"}], "header": "x-b"},
