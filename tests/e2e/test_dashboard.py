@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 READ = "a-token-that-may-only-read-0123456789"
 SCRIPT = '<img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>\'"&amp;\u202e'
-VIEWS = ("live", "requests", "resources", "history", "configuration", "certificates")
+VIEWS = (
+    *("live", "requests", "resources", "history", "configuration", "certificates"),
+    *("tester", "profile"),
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -210,6 +213,77 @@ def test_requests_are_shown_as_they_end(
         assert page.evaluate("globalThis.hacked") is None
         seen.check(page_url)
     assert Admin(f"127.0.0.1:{port}", READ).get("/v1/requests").status == 403
+
+
+def test_a_route_test_says_who_takes_a_request_and_why_not_the_others(
+    browser: "Browser", gateway: RunningGateway, page_url: str
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/tester")
+        page.get_by_label("URL").fill("https://example.com/broken?x=1")
+        page.get_by_role("button", name="Test", exact=True).click()
+        page.get_by_role("status").filter(has_text="broken takes /broken").wait_for()
+        row(page, "Verdicts", "takes the request").filter(has_text="broken").wait_for()
+        row(page, "Verdicts", SCRIPT).filter(has_text="the path does not match").wait_for()
+        page.get_by_label("URL").fill("https://example.com/%zz")
+        page.get_by_role("button", name="Test", exact=True).click()
+        page.get_by_role("status").filter(has_text="The request gets 400").wait_for()
+        page.get_by_label("Method").fill("G T")
+        page.get_by_role("button", name="Test", exact=True).click()
+        page.get_by_role("status").filter(has_text="is not a valid method").wait_for()
+        assert page.evaluate("globalThis.hacked") is None
+        seen.check(page_url)
+
+
+HOOKED = """
+import time
+from headgate import Gateway
+gate = Gateway()
+gate.listen(LISTEN)
+gate.metrics()
+gate.admin(f"127.0.0.1:{PORT}", tokens=TOKEN)
+gate.state_folder(FOLDER + "/state")
+gate.route("/", respond="ok", name="all")
+
+@gate.request
+def burns(request):
+    until = time.process_time() + 0.005
+    while time.process_time() < until:
+        pass
+"""
+
+
+def test_a_profile_and_traces_are_taken_from_the_page(browser: "Browser", serve: Serve) -> None:
+    port = free_port()
+    gateway = serve(HOOKED, names={"PORT": port, "TOKEN": TOKEN})
+    page_url = f"http://127.0.0.1:{port}"
+    with opened(browser) as seen, steady(gateway):
+        page = seen.page
+        sign_in(page, page_url)
+        row(page, "Time in hooks", "request gate.py:burns").filter(
+            has_text=re.compile(r"[1-9].* %")
+        ).wait_for()
+        page.get_by_label("Time by").select_option("phase")
+        row(page, "Time in hooks", "request").filter(has_text=re.compile(r"[1-9].* %")).wait_for()
+        page.get_by_role("link", name="Profile").click()
+        page.get_by_label("Seconds", exact=True).fill("2")
+        page.get_by_role("button", name="Take a profile").click()
+        row(page, "Time by hook", "gate.py:burns").wait_for()
+        page.locator("svg.flames g", has_text="gate.py:burns").first.wait_for(state="attached")
+        with page.expect_download() as saving:
+            page.get_by_role("link", name="Save profile.speedscope.json").click()
+        assert json.loads(saving.value.path().read_text())["exporter"] == "headgate"
+        page.get_by_label("Target, route or client has").fill("/traced")
+        page.get_by_label("How many").fill("1")
+        page.get_by_role("button", name="Trace the next requests").click()
+        page.get_by_role("status").filter(has_text="Waiting for requests").wait_for()
+        assert ask(gateway, "/?q=/traced%3Cscript%3E")[0] == 200
+        page.get_by_role("heading", name="/?q=/traced").wait_for()
+        page.locator(".traced").get_by_text("request gate.py:burns").wait_for()
+        seen.check(page_url)
+    refused = Admin(f"127.0.0.1:{port}", TOKEN).ask("POST", "/v1/profile", {"seconds": 1e9})
+    assert refused.status == 400 and "is not within" in refused.text
 
 
 def test_a_resource_is_tried_applied_changed_and_rolled_back(

@@ -18,7 +18,7 @@ from headgate.config.errors import ConfigError, suggestion
 from headgate.config.resources import KINDS
 from headgate.stores import StoreConflict, StoreCorrupt, StoreReadOnly, StoreUnavailable
 
-from . import history, openapi, recent, resources, transactions
+from . import history, openapi, profiling, recent, resources, transactions
 from .access import Access, Caller
 from .dashboard import dashboard_routes
 from .live import Live
@@ -40,6 +40,7 @@ PATHS: tuple[tuple[str, str, Handler], ...] = (
     ("/v1/diff", "GET", history.diff),
     ("/v1/status", "GET", history.status),
     ("/v1/requests", "GET", recent.requests),
+    ("/v1/profile", "POST", profiling.profile),
     ("/v1/config", "GET", history.configuration),
     ("/openapi.json", "GET", openapi.document),
     *((f"/v1/{kind}", "GET", resources.many) for kind in KINDS),

@@ -28,6 +28,7 @@ SHORTEST_S = 1.0
 LONGEST_S = 10.0
 MOST_SHARE = 0.01
 REQUESTS, TOOK = "headgate_requests_total", "headgate_request_duration_seconds"
+HOOK_TOOK = "headgate_hook_seconds"
 SERVER_TOOK = "headgate_upstream_response_seconds"
 
 
@@ -79,6 +80,7 @@ def looked_at(status: Status, numbers: Numbers) -> dict[str, Any]:
         "bounds": [None if bound == float("inf") else bound for bound in bounds],
         "routes": _routes(requests, routes, places),
         "servers": list(_servers(status, numbers, servers, places)),
+        "hooks": list(_hooks(numbers)),
         "failures": numbers.by("headgate_failures_total", "kind"),
         "certificates": [
             {"listener": listener, "name": name, "expires_at": ends}
@@ -102,6 +104,13 @@ def _routes(
         )
         entry["classes"][status] = count
     return found
+
+
+def _hooks(numbers: Numbers) -> Iterable[dict[str, Any]]:
+    """The calls of each hook and their time, in all."""
+    took = numbers.times(HOOK_TOOK, lambda labels: (labels["phase"], labels["hook"], labels["plugin"]))
+    for (phase, hook, plugin), times in sorted(took.items()):
+        yield {"phase": phase, "hook": hook, "plugin": plugin, "calls": times.calls, "seconds": times.sum_s}
 
 
 def _servers(

@@ -100,6 +100,26 @@ class Recent(Protocol):
         """Lines of the `json` access log."""
 
 
+class Taken(Protocol):
+    """A profile of the workers' Python code, or why there is none."""
+
+    @property
+    def error(self) -> str | None:
+        """Why not."""
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """See `headgate.profiling.profile.Profile.plain`."""
+
+    @property
+    def workers(self) -> int:
+        """Workers that it is of."""
+
+    @property
+    def missing(self) -> int:
+        """Workers that did not respond in time."""
+
+
 class Node(Protocol):
     """The store, what is in force, and the way from one to the other."""
 
@@ -123,6 +143,9 @@ class Node(Protocol):
 
     async def metrics(self) -> str:
         """What is counted: the JSON of `headgate.control.commands.MetricsReply`."""
+
+    async def profile(self, seconds: float, interval_s: float) -> Taken:
+        """A profile of the workers' Python code, taken now."""
 
     def recent(self, after: int) -> Recent:
         """Requests since the one with that number, as far as they are kept; read from the first call on."""

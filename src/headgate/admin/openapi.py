@@ -92,6 +92,7 @@ def _schemas() -> dict[str, Any]:
     )
     headers = {"type": "object", "additionalProperties": TEXT, "maxProperties": 100}
     schemas["RouteTest"] = _closed({"method": TEXT, "url": TEXT, "headers": headers}, "url")
+    schemas["ProfileRequest"] = _closed({"seconds": {"type": "number", "minimum": 0.05, "maximum": 60}})
     schemas["Rollback"] = _closed({"revision": REVISION, "note": TEXT}, "revision")
     return schemas
 
@@ -223,6 +224,7 @@ def _others() -> dict[str, Any]:
             )
         },
         "/v1/routes/-/test": {"post": _posts("test-route", "RouteTest", [])},
+        "/v1/profile": {"post": _posts("profile", "ProfileRequest", [])},
         "/v1/config": {"get": _operation("config", {"200": _json("File and resources together.")}, [])},
         "/openapi.json": {"get": _operation("openapi", {"200": _json("This document.")}, [])},
     }

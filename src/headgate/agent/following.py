@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headgate.agent.configuration import Base, Built
-from headgate.agent.link import Link, ProposalRefused
+from headgate.agent.link import Link, ProposalRefused, Taken
 from headgate.agent.state import Keeping, lent
 from headgate.agent.tail import Recent, Tail
 from headgate.config.discovered import Sets
@@ -95,6 +95,10 @@ class Follower:
     async def metrics(self) -> str:
         """What is counted, as JSON."""
         return await self._link.metrics()
+
+    async def profile(self, seconds: float, interval_s: float) -> Taken:
+        """A profile of the workers' Python code."""
+        return await self._link.profile(seconds, interval_s)
 
     def recent(self, after: int) -> Recent:
         """The newest requests."""

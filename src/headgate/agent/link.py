@@ -8,13 +8,14 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from headgate.agent.configuration import Difference
 from headgate.compile.allocation import without_collecting
 from headgate.control import agent_messages as messages
 from headgate.control import memory
 from headgate.control.channel import Channel, ChannelClosed
-from headgate.control.commands import FollowLogs, GetMetrics, GetStatus, Status
+from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Status
 from headgate.control.records import Message
 from headgate.control.resource_messages import SecretFiles
 from headgate.stores import StoreUnavailable
@@ -30,6 +31,16 @@ class ProposalRefused(Exception):
     """The workers cannot build a configuration, or not take it now; the text is what they say."""
 
 
+class Taken(NamedTuple):
+    """A profile in its plain form, or why there is none."""
+
+    error: str | None
+    profile: dict[str, Any]
+    workers: int
+    missing: int
+    """Workers that did not respond in time."""
+
+
 class Link:
     """Tells the supervisor what is proposed, and hears what becomes of it. One question is open at a time."""
 
@@ -37,6 +48,8 @@ class Link:
         self._channel, self._closed = channel, closed
         self._replies: dict[type[Message], asyncio.Future[Message]] = {}
         self._status_lock, self._metrics_lock = asyncio.Lock(), asyncio.Lock()
+        self._profile_lock = asyncio.Lock()
+        self._profile: dict[str, Any] = {}
         self._metrics: bytes | bytearray = b""
         self._secret_files = SecretFiles(files=[])
         self._resources_bytes = self._differences_bytes = 0
@@ -130,6 +143,16 @@ class Link:
             text, self._metrics = self._metrics, b""
         return text.decode()
 
+    async def profile(self, seconds: float, interval_s: float) -> Taken:
+        """A profile of the workers' Python code."""
+        async with self._profile_lock:
+            waiting = self._expect(messages.ProfileLent)
+            self._channel.send(GetProfile(seconds=seconds, interval_s=interval_s))
+            reply = await self._reply(waiting, REPLY_LIMIT_S + seconds)
+            assert isinstance(reply, messages.ProfileLent), "which was waited for"
+            taken, self._profile = self._profile, {}
+        return Taken(reply.error, taken, reply.workers, reply.missing)
+
     def follow_logs(self, end: socket.socket) -> None:
         """Has every worker write its requests into a socket."""
         self._channel.send(FollowLogs(), [end.fileno()])
@@ -150,9 +173,9 @@ class Link:
         self._replies[kind] = asyncio.get_running_loop().create_future()
         return self._replies[kind]
 
-    async def _reply(self, waiting: asyncio.Future[Message]) -> Message:
+    async def _reply(self, waiting: asyncio.Future[Message], limit_s: float = REPLY_LIMIT_S) -> Message:
         try:
-            async with asyncio.timeout(REPLY_LIMIT_S):
+            async with asyncio.timeout(limit_s):
                 return await waiting
         except TimeoutError:
             raise ProposalRefused("the supervisor does not respond") from None
@@ -168,6 +191,8 @@ class Link:
             return
         if isinstance(message, messages.MetricsLent):
             self._metrics = memory.read_bytes(*descriptors)
+        elif isinstance(message, messages.ProfileLent) and descriptors:
+            self._profile = memory.read(*descriptors)
         waiting = self._replies.pop(type(message), None)
         if waiting and not waiting.done():
             waiting.set_result(message)

@@ -18,11 +18,13 @@
 | GetMetrics        | agent, supervisor    | a reader of the Admin API asks for the numbers                        |
 | MetricsLent       | supervisor, agent    | the numbers of `MetricsReply`, in a memfd                             |
 | Discovered        | agent, supervisor    | servers that are found by name have come or gone, or a lookup failed  |
+| GetProfile        | agent, supervisor    | a caller of the Admin API wants a profile                             |
+| ProfileLent       | supervisor, agent    | it, in a memfd, or why there is none                                  |
 | FollowLogs        | agent, supervisor    | a socket comes along that workers are to write requests into          |
 | UnfollowLogs      | agent, supervisor    | it reads them no more                                                 |
 """
 
-from headgate.control.commands import FollowLogs, GetMetrics, GetStatus, NameStatus, Status
+from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, NameStatus, Status
 from headgate.control.messages import Change
 from headgate.control.records import Message, MessageKinds, Record
 from headgate.control.resource_messages import NodeSettings, SecretFiles
@@ -128,11 +130,19 @@ class UnfollowLogs(Message):
     """Forget the socket that came with `FollowLogs`."""
 
 
+class ProfileLent(Message):
+    """The plain form of a `profiling.profile.Profile` comes along in a memfd, unless there is an error."""
+
+    error: str | None = None
+    workers: int = 0
+    missing: int = 0
+
+
 class MetricsLent(Message):
     """The JSON of `MetricsReply.metrics` comes along in a memfd."""
 
 
-TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status, MetricsLent])
+TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status, MetricsLent, ProfileLent])
 FROM_AGENT = MessageKinds(
     [
         Resources,
@@ -143,6 +153,7 @@ FROM_AGENT = MessageKinds(
         Withdraw,
         GetStatus,
         GetMetrics,
+        GetProfile,
         FollowLogs,
         UnfollowLogs,
         SecretFiles,

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
 from headgate.control import memory
-from headgate.control.commands import FollowLogs, GetMetrics, GetStatus
+from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Profiled, Refused
 from headgate.control.reactor import Reactor
 from headgate.control.records import Message
 from headgate.control.resource_messages import NodeSettings, ResourcesLent, SecretFiles
@@ -196,6 +196,8 @@ class Agents:
                 self._status(self._reply)
             case GetMetrics():
                 self._lend_metrics(agent)
+            case GetProfile(seconds=seconds, interval_s=interval_s):
+                self._state.profiles.begin(seconds, interval_s, lambda reply: _lend_profile(agent, reply))
             case FollowLogs():
                 self._state.log_followers.agent_follows(descriptors)
             case messages.UnfollowLogs():
@@ -252,3 +254,14 @@ class Agents:
             worker.send(ResourcesLent(error=error))
         if not waiting:
             log.error("the agent cannot be served: %s", error)
+
+
+def _lend_profile(agent: AgentProcess, reply: Message) -> None:
+    if isinstance(reply, Refused):
+        agent.send(messages.ProfileLent(error=reply.error))
+    elif isinstance(reply, Profiled):
+        descriptor = memory.written("profile", reply.profile)
+        try:
+            agent.send(messages.ProfileLent(workers=reply.workers, missing=reply.missing), [descriptor])
+        finally:
+            os.close(descriptor)

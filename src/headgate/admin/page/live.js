@@ -1,5 +1,6 @@
 // The live view: what happens now, of the whole gateway, or of the route or upstream that is chosen.
 
+import { Bars } from "./bars.js";
 import { h, Table } from "./elements.js";
 import { Plot, share } from "./plots.js";
 import { amount, duration, mebibytes } from "./texts.js";
@@ -25,6 +26,7 @@ export class LiveView {
   #upstreams = new Table("Upstreams", ["Upstream", "req/s", "failed/s", "p50", "p90", "p99"]);
   #servers = new Table("Servers", ["Server", "<Upstream", "<Health", "<Share", "req/s", "failed/s", "active", "idle", "weight", "p50", "p99"]);
   #workers = new Table("Workers", ["Worker", "<State", "connections", "memory", "CPU seconds"]);
+  #hooks = new Bars("Time in hooks");
   #failures = new Table("Failures", ["Kind", "in all"]);
 
   constructor(samples) {
@@ -40,6 +42,7 @@ export class LiveView {
       h("section", {}, h("h2", {}, "Routes"), h("div", { class: "bar" }, h("label", {}, "Filter routes and servers", this.#filter)), this.#routes.element, this.#more),
       h("section", {}, h("h2", {}, "Upstreams"), this.#upstreams.element),
       h("section", {}, h("h2", {}, "Servers"), this.#servers.element),
+      this.#hooks.element,
       h("div", { class: "plots" },
         h("section", {}, h("h2", {}, "Workers"), this.#workers.element),
         h("section", {}, h("h2", {}, "Failures"), this.#failures.element)),
@@ -73,6 +76,7 @@ export class LiveView {
     this.#drawRoutes(look);
     this.#drawUpstreams();
     this.#drawServers(look);
+    this.#hooks.draw(look.hooks, look.at_s);
     this.#workers.draw(look.workers.map((one) => [one.pid, [String(one.pid), one.state, amount(one.connections), mebibytes(one.rss_bytes), amount(one.cpu_s)]]));
     const failures = Object.entries(look.failures).sort(([, one], [, other]) => other - one).slice(0, MOST_ROWS);
     this.#failures.draw(failures.map(([kind, count]) => [kind, [kind, amount(count)]]));

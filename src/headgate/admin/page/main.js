@@ -6,13 +6,15 @@ import { ConfigurationView } from "./configuration.js";
 import { h } from "./elements.js";
 import { HistoryView } from "./history.js";
 import { LiveView } from "./live.js";
+import { ProfileView } from "./profile.js";
 import { RequestsView } from "./requests.js";
 import { ResourcesView } from "./resources.js";
 import { Samples } from "./samples.js";
+import { TesterView } from "./tester.js";
 import { age } from "./texts.js";
 
 const INTERVAL_MS = 2000;
-const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates" };
+const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates", tester: "Route test", profile: "Profile" };
 
 const main = document.getElementById("view"), state = document.getElementById("state"), nav = document.getElementById("views");
 let views = null, shown = null, timer = null, isAsking = false;
@@ -118,7 +120,7 @@ async function begin() {
   }
   views = {
     live: new LiveView(new Samples()), requests: new RequestsView(), resources: new ResourcesView(), history: new HistoryView(),
-    configuration: new ConfigurationView(), certificates: new CertificatesView(),
+    configuration: new ConfigurationView(), certificates: new CertificatesView(), tester: new TesterView(), profile: new ProfileView(),
   };
   take(look);
   show();

@@ -86,10 +86,10 @@ function took(microseconds) {
   return typeof microseconds === "number" ? duration(microseconds / 1e6) : "-";
 }
 
-/** The parts of a request's time as bars, one under the other; those that are not known are left out. */
-function timeline(one) {
+/** The parts of a request's time and its hooks as bars, one under the other; those that are not known are left out. */
+export function timeline(one) {
   const total = Math.max(one.total_us ?? 0, 1);
-  const parts = [["in the queue", one.queue_us], ["connecting", one.connect_us], ["until the head", one.head_us], ["in hooks", one.hook_us], ["in all", one.total_us]].filter(([, value]) => typeof value === "number");
+  const parts = [["in the queue", one.queue_us], ["connecting", one.connect_us], ["until the head", one.head_us], ["in hooks", one.hook_us], ...(one.hooks ?? []).map(({ phase, hook, us }) => [`${phase} ${hook}`, us]), ["in all", one.total_us]].filter(([, value]) => typeof value === "number");
   return h("dl", { class: "timeline" }, parts.map(([name, value]) => [
     h("dt", {}, name),
     h("dd", {}, s("svg", { class: "share", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { class: "whole", width: 100, height: 10 }), s("rect", { class: "part", width: Math.min(100, (100 * value) / total), height: 10 })), took(value)),
