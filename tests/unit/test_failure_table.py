@@ -29,10 +29,10 @@ def test_the_stub_names_every_kind_and_no_other() -> None:
     [
         ("client_disconnected", "client", 499, "never", "debug"),
         ("connect_failed", "upstream", 502, "always", "warning"),
-        ("upstream_closed", "upstream", 502, "reused", "debug"),
-        ("upstream_head_timeout", "upstream", 504, "never", "debug"),
+        ("upstream_closed", "upstream", 502, "reused", "warning"),
+        ("upstream_head_timeout", "upstream", 504, "never", "warning"),
         ("head_too_large", "client", 431, "never", "debug"),
-        ("head_too_large", "upstream", 502, "reused", "debug"),
+        ("head_too_large", "upstream", 502, "reused", "warning"),
         ("hook_failed", "gateway", 500, "never", "error"),
     ],
 )
