@@ -460,3 +460,18 @@ def test_connections_of_tcp_follow_the_name_too(serve: Serve, dns: NameServer, t
     dns.says(NAME, "A", ["127.0.0.2"])
     eventually(lambda: fetch(listen, "/who").json()["origin"] == trio[1].address, "new connections go there")
     assert gateway.get("/who").json()["origin"] == trio[1].address
+
+
+def test_documents_name_a_function_of_a_module_beside_them(
+    serve: Serve, dns: NameServer, trio: list[Origin]
+) -> None:
+    module = "def find():\n    return [{'address': ADDRESS, 'max_connections': 9}]\n"
+    address = f"ADDRESS = {trio[1].address!r}\n"
+    gateway = serve(source(dns, "discover:my_servers:find"), files={"my_servers.py": address + module})
+    assert set(asked(gateway)) == {trio[1].address}
+    (gateway.folder / "my_servers.py").write_text(f"ADDRESS = {trio[2].address!r}\n{module}")
+    assert gateway.ask("reload")["ok"]
+    eventually(lambda: set(asked(gateway)) == {trio[2].address}, "a reload takes the new code", within=30)
+    gateway.write(source(dns, "discover:my_servers:missing"))
+    assert gateway.ask("reload")["ok"]
+    gateway.wait_for_log("the list of servers is not usable.*`my_servers:missing`: AttributeError")
