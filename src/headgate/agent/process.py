@@ -15,7 +15,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from headgate import _core, log
 from headgate.agent.certificates import order_certificates
@@ -23,7 +23,6 @@ from headgate.agent.configuration import Base, Built
 from headgate.agent.discovering import Discovering
 from headgate.agent.following import Follower
 from headgate.agent.link import Link
-from headgate.agent.serving import Serving
 from headgate.agent.state import FolderTaken, NothingKept, StateFolder, lent, snapshot_of
 from headgate.config.discovered import Sets
 from headgate.config.errors import ConfigError
@@ -35,6 +34,9 @@ from headgate.stores import Revision, Snapshot, Store, StoreError, open_store
 from headgate.stores.nothing import NoStore
 from headgate.worker.loop import Loop
 from headgate.worker.privileges import become
+
+if TYPE_CHECKING:
+    from headgate.agent.serving import Serving
 
 LOAD_LIMIT_S = 5.0
 """How long the store may take at the start, before the last good configuration serves."""
@@ -135,7 +137,7 @@ class Agent:
             if start.waits_for_lock:
                 await self._take_folder(SUCCESSOR_LOCK_LIMIT_S)
             follower = Follower(base, store, self._link, self._folder or NothingKept(), built)
-            serving = Serving(base, follower, start.addresses, self._descriptors) if base.admin else None
+            serving = self._serving(base, follower) if base.admin else None
             following = asyncio.ensure_future(follower.run())
             ordering = asyncio.ensure_future(order_certificates(follower, start.settings.acme_folder))
             finding = asyncio.ensure_future(discovering.run(follower))
@@ -157,6 +159,12 @@ class Agent:
                     await serving.end()
                 await asyncio.wait([following, ordering, finding])
                 await follower.end()
+
+    def _serving(self, base: Base, follower: Follower) -> Serving:
+        # which needs the packages of an extra, and half of this process's memory
+        from headgate.agent.serving import Serving
+
+        return Serving(base, follower, self._start.addresses, self._descriptors)
 
     def _store(self) -> Store:
         if self._folder is None:

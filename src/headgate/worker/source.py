@@ -77,6 +77,8 @@ def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
     has_state = config.store is not None or config.admin is not None or uses_acme
     if not has_state and not seeks_servers(gateway._parts):
         return None
+    if config.admin is not None and find_spec("starlette") is None:
+        raise ConfigError("the Admin API needs the package `starlette`", hint="pip install 'headgate[admin]'")
     if uses_acme and find_spec("acme") is None:
         raise ConfigError(
             "ordering certificates needs the package `acme`", hint="pip install 'headgate[acme]'"
