@@ -1,5 +1,6 @@
 """The plugins that come with the gateway, named in a file, in several workers, over real sockets."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -83,3 +84,18 @@ def test_texts_are_replaced_in_a_stream_that_goes_on(serve: Serve, origin: Origi
         received += client.read_until(b"0\r\n\r\n")
     body = received.partition(b"\r\n\r\n")[2]
     assert b"".join(body.split(b"\r\n")[1::2]) == b"first olnew end"
+
+
+def test_graphql_is_measured_before_a_server_sees_it(serve: Serve, origin: Origin) -> None:
+    use = {"plugin": "graphql-limits", "on": "/graphql", "config": {"max_depth": 2}}
+    gateway = serve({"routes": [{"path": "/", "to": origin.address}], "plugins": [use]}, workers=2)
+    kind = ("Content-Type", "application/json")
+    upgrade = [("Upgrade", "WebSocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
+    with RawClient(gateway.address) as client:
+        for query, status in (("{a{b}}", 200), ("{a{b{c}}}", 400), ("{a{...F}} fragment F on X{b{c}}", 400)):
+            body = json.dumps({"query": query}).encode()
+            assert client.request("POST", "/graphql", [kind], body=body).status == status
+        key = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        assert client.request("GET", "/graphql", [*upgrade, key]).status == 403
+    (call,) = origin.calls
+    assert json.loads(call.read_body()) == {"query": "{a{b}}"}

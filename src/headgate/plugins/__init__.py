@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .error_pages import ErrorPages
     from .fault_injection import FaultInjection
     from .forward_auth import ForwardAuth
+    from .graphql_limits import GraphqlLimits
     from .headers import Headers
     from .honeypot import Honeypot
     from .ip_restriction import IpRestriction
@@ -56,6 +57,7 @@ __all__ = [
     "ErrorPages",
     "FaultInjection",
     "ForwardAuth",
+    "GraphqlLimits",
     "Headers",
     "Honeypot",
     "IpRestriction",
@@ -98,6 +100,7 @@ BUILT_IN = {
     "error-pages": "headgate.plugins.error_pages:ErrorPages",
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
     "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
+    "graphql-limits": "headgate.plugins.graphql_limits:GraphqlLimits",
     "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",

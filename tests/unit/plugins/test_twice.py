@@ -111,6 +111,11 @@ CASES: dict[str, Twice] = {
     "forward-auth": Twice(
         {"url": "http://a.test", "copy": ["x-a"]}, {"url": "http://b.test", "copy": ["x-b"]}, [Ask()]
     ),
+    "graphql-limits": Twice(
+        {"max_depth": 1},
+        {"max_root_fields": 1},
+        [Ask("/api/x?query={a{b}}"), Ask("/api/x?query={a,b}"), Ask("/api/x?query={a}")],
+    ),
     "headers": Twice(
         {"request": {"set": {"x-a": "outer", "x-c": "outer"}}, "response": {"set": {"x-a": "outer"}}},
         {"request": {"set": {"x-b": "inner", "x-c": "inner"}}, "response": {"set": {"x-b": "inner"}}},
