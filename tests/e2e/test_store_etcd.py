@@ -11,7 +11,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from headgate.stores import (
     Key,
     Snapshot,
     Store,
+    StoreReadOnly,
     StoreUnavailable,
     Transaction,
     Update,
@@ -30,10 +32,29 @@ from headgate.stores import (
 from headgate.stores.etcd_client import chunks
 
 from .kit.net import eventually, free_port
+from .kit.pki import Authority, Leaf
 from .kit.services import EtcdServer, wait_for_port
 from .kit.stores import QUICK
 
 A = Key("routes", "a")
+
+
+B_OWN, B_END = (base64.b64encode(key).decode() for key in (b"own/", b"own0"))
+
+
+class Guarded(NamedTuple):
+    """An etcd that is not open to everybody."""
+
+    port: int
+    authority: Authority
+    client: Leaf
+
+    def url(self, user: str = "gate:p%3Aw%40", prefix: str = "own", **given: str | None) -> str:
+        """Of a store in it; `given` replaces what is right, or leaves it out."""
+        right = {"ca": self.authority.ca, "cert": self.client.chain, "key": self.client.key}
+        query = {name: value for name, value in {**right, **given}.items() if value is not None}
+        at = f"{user}@" if user else ""
+        return f"etcd://{at}127.0.0.1:{self.port}/{prefix}?{urlencode(query)}"
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +196,69 @@ async def test_a_token_that_has_expired_is_asked_for_anew(tmp_path: Path) -> Non
         async with open_store(f"etcd://root:wrong@127.0.0.1:{server.port}/x", timing=QUICK) as store:
             with pytest.raises(StoreUnavailable, match="authentication failed"):
                 await store.load()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Guarded]:
+    """An etcd that speaks TLS with clients that have a certificate and a password only."""
+    authority = Authority(tmp_path / "pki")
+    own = authority.issue("127.0.0.1", "localhost", for_both=True)
+    options = ["--cert-file", own.chain, "--key-file", own.key]
+    options += ["--trusted-ca-file", authority.ca, "--client-cert-auth"]
+    with EtcdServer(tmp_path, *options, scheme="https") as server:
+        client = authority.issue(for_client=True, has_common_name=False)
+        tls = authority.client(client)
+        for call, body in (
+            ("user/add", {"name": "root", "password": "r"}),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("user/add", {"name": "gate", "password": "p:w@"}),
+            ("role/add", {"name": "own"}),
+            (
+                "role/grant",
+                {"name": "own", "perm": {"permType": "READWRITE", "key": B_OWN, "range_end": B_END}},
+            ),
+            ("user/grant", {"user": "gate", "role": "own"}),
+            ("enable", {}),
+        ):
+            url = f"https://127.0.0.1:{server.port}/v3/auth/{call}"
+            assert httpx.post(url, json=body, verify=tls).status_code == 200, call
+        yield Guarded(server.port, authority, client)
+
+
+async def test_tls_with_an_own_authority_a_client_certificate_and_a_password(guarded: Guarded) -> None:
+    url = guarded.url()
+    async with open_store(url, timing=QUICK) as store, open_store(url, timing=QUICK) as other:
+        first = await store.apply(put({"n": 1}))
+        watch = store.watch(first)
+        waiting = asyncio.ensure_future(next_of(watch))
+        newest = await other.apply(put({"n": 2}))
+        assert (await waiting).revision == newest
+        assert (await other.load()).resources[A].document == {"n": 2}
+        async with other.announce("east", {"version": 1}):
+            assert [one.name for one in await store.nodes()] == ["east"]
+        assert await store.compact(keep=1) == newest.number
+
+
+async def test_who_may_not_speak_with_an_etcd_is_told_why(guarded: Guarded, tmp_path: Path) -> None:
+    named = guarded.authority.issue(subject="gateway", for_client=True)
+    for url, error, said in (
+        (guarded.url(user="gate:wrong"), StoreUnavailable, "authentication failed"),
+        (guarded.url(user=""), StoreReadOnly, "permission denied"),
+        (guarded.url(prefix="others"), StoreReadOnly, "permission denied"),
+        (guarded.url(cert=None, key=None), StoreUnavailable, "bad certificate|certificate required"),
+        (guarded.url(cert=named.chain, key=named.key), StoreUnavailable, "without a CommonName"),
+        (guarded.url(ca=None, tls="true"), StoreUnavailable, "CERTIFICATE_VERIFY_FAILED"),
+        (guarded.url(ca=Authority(tmp_path / "other").ca), StoreUnavailable, "CERTIFICATE_VERIFY_FAILED"),
+    ):
+        async with open_store(url, timing=QUICK) as store:
+            with pytest.raises(error, match=said):
+                await store.load()
+    for wrong in ({"ca": "/no/such"}, {"cert": "/no/such"}, {"key": "/no/such"}, {"ca": "/dev/null"}):
+        with pytest.raises(ValueError, match="the certificates of etcd's URL cannot be read"):
+            open_store(guarded.url(**wrong))
+    for half in ({"cert": None}, {"key": None}):
+        with pytest.raises(ValueError, match="`cert` and `key`"):
+            open_store(guarded.url(**half))
 
 
 async def test_something_that_is_not_etcd_is_told(tmp_path: Path) -> None:

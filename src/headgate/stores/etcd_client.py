@@ -26,7 +26,7 @@ class EtcdClient:
 
     def __init__(self, parts: SplitResult, timing: Timing) -> None:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        scheme = "https" if query.get("tls") == "true" or "ca" in query else "http"
+        scheme = "https" if query.get("tls") == "true" or query.keys() & {"ca", "cert", "key"} else "http"
         user, _, hosts = parts.netloc.rpartition("@")
         self.members = [f"{scheme}://{host if ':' in host else host + ':2379'}" for host in hosts.split(",")]
         self._user, self._password = (unquote(one) for one in (*user.split(":", 1), "")[:2])
@@ -62,6 +62,11 @@ class EtcdClient:
         try:
             told = json.loads(response.body)
         except ValueError:
+            if response.body.startswith(b"CommonName of client"):
+                hint = "give it a client certificate without a CommonName: users log in by name and password"
+                raise StoreUnavailable(
+                    f"etcd: {response.body.decode(errors='replace')}\n  hint: {hint}"
+                ) from None
             raise StoreCorrupt(f"`{self.members[0]}` did not say JSON: is it etcd?") from None
         if not isinstance(told, dict):
             raise StoreCorrupt(f"`{self.members[0]}` said JSON, but not as etcd does")
@@ -98,9 +103,11 @@ class EtcdClient:
 
 def _tls(query: Mapping[str, str]) -> ssl.SSLContext:
     """What a URL says of TLS; raises `ValueError` for files that cannot be used."""
+    if ("cert" in query) != ("key" in query):
+        raise ValueError("etcd's URL has one of `cert` and `key`\n  hint: a client certificate needs both")
     try:
         context = ssl.create_default_context(cafile=query.get("ca"))
-        if "cert" in query and "key" in query:
+        if "cert" in query:
             context.load_cert_chain(query["cert"], query["key"])
     except OSError as error:
         raise ValueError(f"the certificates of etcd's URL cannot be read: {error}") from error

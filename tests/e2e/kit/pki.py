@@ -74,6 +74,8 @@ class Authority:
         rsa_key: bool = False,
         days: tuple[float, float] = (-1, 90),
         for_client: bool = False,
+        for_both: bool = False,
+        has_common_name: bool = True,
         file: str | None = None,
     ) -> Leaf:
         """A certificate for these names (or IP addresses), valid between `days` from now."""
@@ -81,15 +83,15 @@ class Authority:
             rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
         )
         subject = subject or (names[0] if names else "nobody")
-        name = x509.Name(
-            [
-                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example"),
-                x509.NameAttribute(NameOID.COMMON_NAME, subject),
-            ]
-        )
-        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if for_client else ExtendedKeyUsageOID.SERVER_AUTH
+        parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example")]
+        if has_common_name:
+            parts.append(x509.NameAttribute(NameOID.COMMON_NAME, subject))
+        name = x509.Name(parts)
+        purposes = [ExtendedKeyUsageOID.CLIENT_AUTH if for_client else ExtendedKeyUsageOID.SERVER_AUTH]
+        if for_both:
+            purposes = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         builder = self._builder(name, key, NOW + days[0] * DAY, NOW + days[1] * DAY)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         if names:
             alternatives = x509.SubjectAlternativeName([_general_name(one) for one in names])
             builder = builder.add_extension(alternatives, critical=False)

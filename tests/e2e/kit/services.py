@@ -100,13 +100,13 @@ class RedisServer:
 class EtcdServer:
     """An etcd of one member."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, scheme: str = "http") -> None:
         program = shutil.which("etcd")
         if program is None:
             raise RuntimeError(f"no etcd here; {HINT}")
         self.port, peer = free_port(), free_port()
         self._log = folder / "etcd.log"
-        client, other = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer}"
+        client, other = f"{scheme}://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer}"
         self._command = [program, "--data-dir", str(folder / "data"), "--name", "one"]
         self._command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         self._command += ["--listen-peer-urls", other, "--initial-advertise-peer-urls", other]
