@@ -21,7 +21,7 @@ READ = "a-token-that-may-only-read-0123456789"
 SCRIPT = '<img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>\'"&amp;\u202e'
 VIEWS = (
     *("live", "requests", "resources", "history", "configuration", "certificates"),
-    *("tester", "profile"),
+    *("consumers", "tester", "profile"),
 )
 
 pytestmark = pytest.mark.timeout(300)
@@ -48,6 +48,7 @@ def gateway(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory, port:
                 "tokens": [{"token": TOKEN, "name": "root"}, {"token": READ, "role": "read"}],
             },
             "state_folder": str(tmp_path_factory.mktemp("state")),
+            "consumers": {"of-the-file": {"keys": ["a-key-of-the-file-1"], "groups": ["staff"]}},
             "upstreams": {"gone": {"servers": [f"127.0.0.1:{free_port()}"]}},
             "routes": [
                 {"name": "hello", "path": "/", "respond": "hello"},
@@ -213,6 +214,26 @@ def test_requests_are_shown_as_they_end(
         assert page.evaluate("globalThis.hacked") is None
         seen.check(page_url)
     assert Admin(f"127.0.0.1:{port}", READ).get("/v1/requests").status == 403
+
+
+def test_consumers_of_file_and_store_are_shown_without_their_credentials(
+    browser: "Browser", api: Admin, page_url: str
+) -> None:
+    assert (
+        api.put("/v1/consumers/alice", {"keys": ["a-key-of-alice-1"], "labels": {"tier": SCRIPT}}).status
+        == 201
+    )
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/consumers")
+        row(page, "Consumers", "alice").filter(has_text="keys: 1").filter(has_text="tier=<img").wait_for()
+        row(page, "Consumers", "of-the-file").filter(has_text="staff").wait_for()
+        page.get_by_label("Filter consumers").fill("alice")
+        row(page, "Consumers", "of-the-file").wait_for(state="detached")
+        assert "a-key-of-alice-1" not in page.content()
+        assert page.evaluate("globalThis.hacked") is None
+        seen.check(page_url)
+    assert api.delete("/v1/consumers/alice").status == 204
 
 
 def test_a_route_test_says_who_takes_a_request_and_why_not_the_others(

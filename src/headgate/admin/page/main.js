@@ -3,6 +3,7 @@
 import { enter, forget, get, hasToken, Refused } from "./api.js";
 import { CertificatesView } from "./certificates.js";
 import { ConfigurationView } from "./configuration.js";
+import { ConsumersView } from "./consumers.js";
 import { h } from "./elements.js";
 import { HistoryView } from "./history.js";
 import { LiveView } from "./live.js";
@@ -14,7 +15,7 @@ import { TesterView } from "./tester.js";
 import { age } from "./texts.js";
 
 const INTERVAL_MS = 2000;
-const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates", tester: "Route test", profile: "Profile" };
+const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates", consumers: "Consumers", tester: "Route test", profile: "Profile" };
 
 const main = document.getElementById("view"), state = document.getElementById("state"), nav = document.getElementById("views");
 let views = null, shown = null, timer = null, isAsking = false;
@@ -120,7 +121,7 @@ async function begin() {
   }
   views = {
     live: new LiveView(new Samples()), requests: new RequestsView(), resources: new ResourcesView(), history: new HistoryView(),
-    configuration: new ConfigurationView(), certificates: new CertificatesView(), tester: new TesterView(), profile: new ProfileView(),
+    configuration: new ConfigurationView(), certificates: new CertificatesView(), consumers: new ConsumersView(), tester: new TesterView(), profile: new ProfileView(),
   };
   take(look);
   show();
