@@ -46,3 +46,32 @@ def test_a_relative_log_file_lies_beside_the_configuration(tmp_path: Path) -> No
 def test_a_log_file_that_is_a_directory_is_refused(tmp_path: Path) -> None:
     status, told = check(tmp_path, f"error_log: {{to: 'file:{tmp_path}'}}")
     assert (status, "is a directory" in told) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "error_log: {to: 'syslog:/missing'}",
+            "the log is lost: the socket of `syslog:/missing` does not exist",
+        ),
+        (
+            "access_log: {to: 'syslog:/missing'}",
+            "the log is lost: the socket of `syslog:/missing` does not exist",
+        ),
+        ("store: 'sqlite:/missing/a.db'", "the directory `/missing` does not exist"),
+        ("store: 'sqlite:///missing/a.db'", "the directory `/missing` does not exist"),
+        ("store: 'files:/missing/conf.d'", "the directory `/missing/conf.d` does not exist"),
+    ],
+)
+def test_what_a_gateway_runs_without_is_a_warning_with_its_line(
+    tmp_path: Path, setting: str, said: str
+) -> None:
+    status, told = check(tmp_path, setting)
+    assert status == 0
+    assert "gate.yaml:3: " in told and said in told and "hint: " in told
+
+
+def test_stores_whose_folders_exist_get_no_warning(tmp_path: Path) -> None:
+    for setting in (f"store: 'sqlite:{tmp_path}/a.db'", f"store: 'files:{tmp_path}'"):
+        assert "warning" not in check(tmp_path, setting)[1]

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from headgate.cli.failing import USAGE, fail
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C: 128 and the number of SIGINT."""
+
 if TYPE_CHECKING:
     from headgate.config.model import GatewayConfig
 
@@ -16,7 +19,7 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
     """Loads and validates a file, and tells the warnings; ends the program with an error if it is refused."""
     with refusing():
         from headgate import _core
-        from headgate.compile.directories import missing_directories
+        from headgate.compile.directories import absent_places, missing_directories
         from headgate.compile.lint import lint
         from headgate.compile.loading import load
         from headgate.compile.order import compile_gateway
@@ -30,6 +33,7 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
         if missing := [*missing_directories(gateway, made.config)]:
             raise ConfigError(missing)
         warnings = [*lint(gateway, _look_up(made.config) if strict else None, config=made.config)]
+        warnings += absent_places(gateway, made.config)
         del gateway, made  # which may be large, and the engine builds its own
         try:
             _core.check(loaded.snapshot)
@@ -62,9 +66,12 @@ def _look_up(config: "GatewayConfig") -> Callable[[str], object]:
 @contextmanager
 def refusing() -> Iterator[None]:
     """Ends the command with the configuration's own words when it is refused."""
+    from headgate.compile.module import Interrupted
     from headgate.config.errors import ConfigError
 
     try:
         yield
     except ConfigError as error:
         fail(str(error), USAGE)
+    except Interrupted as error:
+        fail(str(error), INTERRUPTED)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path as FilePath
+from urllib.parse import unquote
 
 from headgate.config.errors import Path, Problem
 from headgate.config.model import GatewayConfig
 from headgate.gateway import Gateway
 
-FILE, SOCKET = "file:", "unix:"
+FILE, SOCKET, SYSLOG = "file:", "unix:", "syslog:/"
 
 
 def missing_directories(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
@@ -34,6 +36,35 @@ def missing_directories(gateway: Gateway, config: GatewayConfig) -> Iterator[Pro
                 where,
                 path,
             )
+
+
+def absent_places(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:
+    """What is not there yet, and what `run` does without meanwhile: sockets of syslog, the folders of stores."""
+    for path, place in (
+        (("access_log", "to"), config.access_log and config.access_log.to),
+        (
+            ("error_log", "to"),
+            config.error_log.to,
+        ),
+    ):
+        if place and place.startswith(SYSLOG) and not FilePath(place.removeprefix("syslog:")).exists():
+            yield Problem(
+                f"the log is lost: the socket of `{place}` does not exist",
+                "name the system's, usually `syslog:/dev/log`, and see that its syslog runs",
+                gateway._parts.locate(path),
+                path,
+            )
+    url = config.store.get_secret_value() if config.store else ""
+    scheme, _, rest = url.partition(":")
+    file = FilePath(unquote(rest).removeprefix("//"))
+    folder = {"sqlite": file.parent, "files": file}.get(scheme)
+    if folder is not None and not (gateway._parts.folder / folder).is_dir():
+        yield Problem(
+            f"the store `{url}` cannot be opened: the directory `{folder}` does not exist",
+            f"create it with `mkdir -p {folder}`",
+            gateway._parts.locate(("store",)),
+            ("store",),
+        )
 
 
 def _places(config: GatewayConfig) -> Iterator[tuple[Path, str]]:

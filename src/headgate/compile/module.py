@@ -22,6 +22,14 @@ from headgate.config.errors import ConfigError, Problem, Where
 from .explaining import problem, users_line
 from .fresh_imports import LOADED, MADE_UP, SecondLoad
 
+
+class Interrupted(KeyboardInterrupt):
+    """The load was interrupted, by Ctrl-C or by the file itself; its text says where."""
+
+    def __init__(self, where: Where) -> None:
+        super().__init__(f"{where}: interrupted (KeyboardInterrupt) while the file is loaded")
+
+
 _numbers = itertools.count(1)
 _MARK = "__headgate_file__"
 
@@ -42,7 +50,7 @@ def run_file(file: Path) -> ModuleType:
     except BaseException as error:
         _undo(module, file, before)
         if isinstance(error, KeyboardInterrupt):
-            raise
+            raise Interrupted(users_line(error) or Where(str(file))) from error
         if isinstance(error, ConfigError):
             raise error.at(users_line(error)) from error.__cause__
         raise ConfigError([problem(error, file)]) from error

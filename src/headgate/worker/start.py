@@ -72,8 +72,8 @@ def loaded(load: Callable[[], Loaded]) -> Loaded:
     """What `load` gives; raises StartFailed for whatever it raises."""
     try:
         return load()
-    except ConfigError as error:
-        raise StartFailed(str(error), "config") from error
+    except (ConfigError, KeyboardInterrupt) as error:
+        raise StartFailed(str(error) or "interrupted", "config") from error
     except Exception as error:
         logger.exception("cannot load the gateway")
         raise StartFailed(summary(error), "config") from error
