@@ -172,3 +172,29 @@ def test_files_that_security_rests_on_are_never_done_without(
         with TlsClient(f"unix:{tmp_path}/secure.sock", authority.client(), "gate.test") as client:
             client.get("/file")
     assert gateway.cli("reload").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_snapshot_of_a_hundred_megabytes_serves_or_is_refused_and_changes_go_on(
+    serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "conf.d"
+    (folder / "routes").mkdir(parents=True)
+    gateway = serve(described(tmp_path) | {"store": f"files:{folder}"}, workers=1)
+    admin = Admin(f"unix:{tmp_path}/admin.sock")
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    for number in range(100):
+        text = json.dumps({"path": f"/large/{number}", "respond": {"body": "x" * 1_000_000}})
+        (beside / f"large{number}.json").write_text(text)
+    for file in sorted(beside.iterdir()):
+        file.rename(folder / "routes" / file.name)
+    eventually(lambda: len(gateway.get("/large/99").body) == 1_000_000, "it serves", within=120)
+    assert {len(gateway.get(f"/large/{number}").body) for number in range(100)} == {1_000_000}
+    assert admin.put("/v1/routes/small", {"path": "/small", "respond": "small"}).status == 201
+    assert gateway.get("/small").text == "small" and gateway.get("/file").status == 200
+    wrong = folder / "routes" / "wrong.json"
+    wrong.write_text(json.dumps({"path": "~(", "respond": "x" * 1_000_000}))
+    eventually(lambda: "cannot be applied" in gateway.log() or "routes/wrong" in gateway.log(), "it is told")
+    assert gateway.get("/small").text == "small" and len(gateway.get("/large/0").body) == 1_000_000
+    assert max(map(len, gateway.log().splitlines())) < 5000

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,20 @@ def test_a_file_is_applied_changed_pruned_and_rolled_back(gateway: RunningGatewa
     run(gateway, "rollback", str(entries[-1]["revision"]))
     assert [gateway.get(path).text for path in ("/a", "/c")] == ["first", "first"]
     assert "rollback to revision" in run(gateway, "history").stdout
+
+
+@pytest.mark.slow
+def test_twenty_at_once_are_all_applied(gateway: RunningGateway, tmp_path: Path) -> None:
+    def applied(number: int) -> int:
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(f"routes:\n  - {{name: r{number}, path: /r{number}, respond: '{number}'}}\n")
+        return gateway.cli("apply", str(file), "--owner", f"o{number}").returncode
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(applied, range(20))) == [0] * 20
+    assert [gateway.get(f"/r{number}").text for number in range(20)] == [str(n) for n in range(20)]
+    entries = json.loads(run(gateway, "history", "--output", "json").stdout)
+    assert len(entries) == 20
 
 
 def test_pruning_spares_what_others_have_and_an_empty_folder(gateway: RunningGateway, tmp_path: Path) -> None:
