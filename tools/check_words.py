@@ -85,7 +85,7 @@ def faults(root: Path, out: dict[str, str]) -> Iterator[str]:
             instead = next(
                 said
                 for word, said in out.items()
-                if re.fullmatch(word, found[0]) or re.search(word, found[0])
+                if re.compile(word).match(text, found.start())
             )
             yield f"{path.relative_to(root)}:{line}: `{found[0].strip()}` is out; hint: {instead}"
 

@@ -99,3 +99,23 @@ def test_graphql_is_measured_before_a_server_sees_it(serve: Serve, origin: Origi
         assert client.request("GET", "/graphql", [*upgrade, key]).status == 403
     (call,) = origin.calls
     assert json.loads(call.read_body()) == {"query": "{a{b}}"}
+
+
+def test_a_batch_goes_through_the_routes_as_the_client(serve: Serve, origin: Origin) -> None:
+    plugins = [
+        {"plugin": "batch-requests", "on": "/batch"},
+        {"plugin": "key-auth", "on": "/private/*", "config": {"keys": {"alice": "a"}}},
+        {"plugin": "ip-restriction", "on": "/internal/*", "config": {"allow": ["10.0.0.0/8"]}},
+    ]
+    routes = [{"path": "/batch", "respond": {"status": 404}}, {"path": "/", "to": origin.address}]
+    gateway = serve({"routes": routes, "plugins": plugins, "trusted_proxies": ["10.0.0.0/8"]}, workers=2)
+    parts = [{"path": path} for path in ("/open", "/private/x", "/internal/x", "/batch")]
+    body = json.dumps({"requests": parts}).encode()
+    hostile = [("X-Forwarded-For", "10.0.0.1"), ("X-Real-IP", "10.0.0.1"), ("Forwarded", "for=10.0.0.1")]
+    fields = [("Content-Type", "application/json"), ("X-Consumer", "admin"), *hostile]
+    with RawClient(gateway.address) as client:
+        for key, expected in ((), [200, 401, 403, 400]), ((("X-API-Key", "a"),), [200, 200, 403, 400]):
+            response = client.request("POST", "/batch", [*fields, *key], body=body)
+            assert [one["status"] for one in response.json()["responses"]] == expected
+    assert [call.get("x-consumer") for call in origin.calls if call.path == "/private/x"] == ["alice"]
+    assert not any("10.0.0.1" in value for call in origin.calls for _, value in call.fields)

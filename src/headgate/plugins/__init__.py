@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .aws_sigv4 import AwsSigv4
+    from .batch_requests import BatchRequests
     from .body_transformer import BodyTransformer
     from .bot_detection import BotDetection
     from .circuit_breaker import CircuitBreaker
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AwsSigv4",
+    "BatchRequests",
     "BodyTransformer",
     "BotDetection",
     "CircuitBreaker",
@@ -91,6 +93,7 @@ __all__ = [
 
 BUILT_IN = {
     "aws-sigv4": "headgate.plugins.aws_sigv4:AwsSigv4",
+    "batch-requests": "headgate.plugins.batch_requests:BatchRequests",
     "body-transformer": "headgate.plugins.body_transformer:BodyTransformer",
     "bot-detection": "headgate.plugins.bot_detection:BotDetection",
     "circuit-breaker": "headgate.plugins.circuit_breaker:CircuitBreaker",

@@ -106,7 +106,7 @@ class GraphqlLimits(Plugin):
         if not any(told.values()):
             return []  # the page of a browser, or a health check
         if any(len(values) > 1 for values in told.values()):
-            raise BadBody("a part of the request is there twice")
+            raise BadBody("a part of the request is a duplicate")
         variables = told["variables"][0] if told["variables"] else ""
         return [
             {

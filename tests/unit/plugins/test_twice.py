@@ -76,6 +76,18 @@ CASES: dict[str, Twice] = {
             (0, "to x-amz-content-sha256"): ["*"],
         },
     ),
+    "batch-requests": Twice(
+        {"max_requests": 1},
+        {"max_requests": 2},
+        [
+            Ask(
+                headers={"content-type": "application/json"},
+                method="POST",
+                body=json.dumps({"requests": [{"path": "/api/y"}] * count}),
+            )
+            for count in (1, 2, 3)
+        ],
+    ),
     "body-transformer": Twice(
         {"response": TRANSFORMED[0]},
         {"response": TRANSFORMED[1]},
