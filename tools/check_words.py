@@ -82,11 +82,7 @@ def faults(root: Path, out: dict[str, str]) -> Iterator[str]:
         text = path.read_text(encoding="utf-8")
         for found in words.finditer(text):
             line = text.count("\n", 0, found.start()) + 1
-            instead = next(
-                said
-                for word, said in out.items()
-                if re.compile(word).match(text, found.start())
-            )
+            instead = next(said for word, said in out.items() if re.compile(word).match(text, found.start()))
             yield f"{path.relative_to(root)}:{line}: `{found[0].strip()}` is out; hint: {instead}"
 
 
