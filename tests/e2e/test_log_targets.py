@@ -318,3 +318,30 @@ def look(request): ...
         os.kill(gateway.workers[0], signal.SIGKILL)
         eventually(lambda: gateway.get("/second").status == 200, "a new worker serves", within=20)
         eventually(lambda: {"/first", "/second"} <= set(targets_of(server.lines)), "lines of both workers")
+
+
+def test_an_upgrade_loses_no_line(serve: Serve) -> None:
+    with LineServer() as server:
+        gateway = shipping(serve, {"to": f"tcp://127.0.0.1:{server.port}", "flush": "1h"})
+        gateway.get("/before")
+        old = gateway.ask()["shipper"]
+        told = gateway.cli("upgrade")
+        assert told.returncode == 0, told.stderr
+        eventually(lambda: "/before" in targets_of(server.lines), "what the old one had", within=30)
+        eventually(lambda: not Path(f"/proc/{old}").exists(), "the old shipper has ended", within=30)
+        assert gateway.get("/after").status == 200
+        successor = int(re.findall(r"successor=(\d+)", gateway.log())[-1])
+        os.kill(successor, signal.SIGTERM)
+        eventually(lambda: "/after" in targets_of(server.lines), "what the new one had", within=30)
+        eventually(lambda: not Path(f"/proc/{successor}").exists(), "the new gateway has ended", within=30)
+
+
+def test_a_shipper_whose_supervisor_is_killed_sends_the_last_lines_and_ends(serve: Serve) -> None:
+    with LineServer() as server:
+        gateway = shipping(serve, {"to": f"tcp://127.0.0.1:{server.port}", "flush": "1h"})
+        gateway.get("/last")
+        shipper = gateway.ask()["shipper"]
+        os.kill(gateway.process.pid, signal.SIGKILL)
+        eventually(lambda: "/last" in targets_of(server.lines), "the last line", within=30)
+        eventually(lambda: not Path(f"/proc/{shipper}").exists(), "the shipper has ended", within=30)
+        gateway.process.wait(timeout=20)
