@@ -46,7 +46,10 @@ class Live:
     async def respond(self, request: Request, node: Node, caller: Caller) -> Response:
         """The response to a page."""
         query(request)
-        return JSONResponse({"caller": caller._asdict(), **await self._look(node)})
+        look = await self._look(node)
+        if caller.role == "read":
+            look = {**look, "loop_holds": []}  # lines of code are not for everybody
+        return JSONResponse({"caller": caller._asdict(), **look})
 
     async def _look(self, node: Node) -> dict[str, Any]:
         async with self._lock:
@@ -90,6 +93,7 @@ def looked_at(status: Status, numbers: Numbers) -> dict[str, Any]:
                 ).items()
             )
         ],
+        "loop_holds": [one.plain() for one in status.loop_holds],
         "workers": [worker.plain() for worker in status.workers],
     }
 

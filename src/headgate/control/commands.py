@@ -168,6 +168,18 @@ class NameStatus(Record):
     """Why the last lookup found nothing; empty where it did."""
 
 
+class LoopHold(Record):
+    """Python code that blocked the event loop of a worker."""
+
+    at: float
+    """Unix seconds."""
+    worker: int
+    held_ms: int
+    where: str
+    stack: str
+    request_id: str
+
+
 class Status(Message):
     """What runs."""
 
@@ -193,6 +205,8 @@ class Status(Message):
     """The process id of the monitor, if one runs."""
     shipper: int | None = None
     """The process id of the shipper, if one runs."""
+    loop_holds: list[LoopHold] = []
+    """The last ones, the newest first."""
 
 
 class HookTimesReply(Message):

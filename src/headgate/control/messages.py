@@ -33,6 +33,7 @@
 | Hit               | worker     | the place was reached                                                  |
 | TakeProfile       | supervisor | takes a profile for some seconds                                      |
 | ProfileTaken      | worker     | what it has seen, in a memfd                                           |
+| LoopHeld          | worker     | Python code has blocked its event loop                                 |
 | FollowLog         | supervisor | with a socket for the line of each request                             |
 
 With the process that workers are forked from (`zygote`): `Fork` and `Reap`, with the replies `Forked` and `Reaped`.
@@ -381,6 +382,17 @@ class TakeProfile(Message):
     interval_s: float
 
 
+class LoopHeld(Message):
+    """Python code has blocked the event loop; sent once it runs again."""
+
+    held_ms: int
+    """When it was looked at."""
+    where: str
+    """The innermost line, as `/srv/gate.py:31`."""
+    stack: str
+    request_id: str
+
+
 class ProfileTaken(Message):
     """What was seen comes along in a memfd (`profiling.profile`), unless there is an error."""
 
@@ -430,6 +442,7 @@ FROM_WORKER = MessageKinds(
         Inspecting,
         Hit,
         ProfileTaken,
+        LoopHeld,
     ]
 )
 TO_ZYGOTE = MessageKinds([Fork, Reap])

@@ -2,10 +2,11 @@
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 
 from headgate.control import messages
-from headgate.control.commands import NameStatus
+from headgate.control.commands import LoopHold, NameStatus
 from headgate.control.cpus import usable_cpus
 from headgate.control.reactor import Reactor
 from headgate.control.signals import Intent
@@ -24,6 +25,8 @@ from headgate.supervisor.workers import Generation, WorkerProcess, WorkerState
 from headgate.supervisor.zone import ZoneSlots
 from headgate.supervisor.zygotes import Zygote
 
+MOST_LOOP_HOLDS = 8
+"""That are remembered: the log has them all."""
 EXIT_OK, EXIT_FAILURE, EXIT_CONFIG = 0, 1, 2
 
 
@@ -53,6 +56,8 @@ class State:
         self.inspections = Inspections(self.reactor, lambda: list(self.workers.values()))
         self.log_followers = LogFollowers(lambda: list(self.workers.values()))
         self.profiles = Profiles(self.reactor, lambda: list(self.workers.values()))
+        self.loop_holds: deque[LoopHold] = deque(maxlen=MOST_LOOP_HOLDS)
+        """The newest first."""
         self.log_pipe = LogPipe()
         self.predecessor = Predecessor.from_environment()
         inherited = self.predecessor.ticket_keys if self.predecessor else None

@@ -7,6 +7,7 @@ for), `heartbeats` (workers that hang). They share the `state`.
 import logging
 import os
 import signal
+import time
 from functools import partial
 
 from headgate.control import commands, messages, runtime
@@ -133,6 +134,9 @@ class Supervisor:
                 generations.draining(worker)
             case messages.Inspecting() | messages.Hit():
                 self._state.inspections.on_message(worker, message)
+            case messages.LoopHeld():
+                hold = commands.LoopHold(at=round(time.time(), 3), worker=worker.pid, **message.plain())
+                self._state.loop_holds.appendleft(hold)
             case messages.ProfileTaken():
                 self._state.profiles.taken(worker, message, descriptors)
             case messages.Failed():

@@ -6,17 +6,24 @@ longer than the limit; then it looks at the loop's thread from outside, as a deb
 """
 
 import asyncio
+import contextlib
 import linecache
 import logging
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
+from headgate.control.messages import LoopHeld
+
 MOST_LOGGED_PER_S = 1.0
 """Stalls within this after the last one are counted, not logged."""
+
+LONGEST_STACK = 1500
+"""Of a stack that is told; the innermost part of it."""
 
 logger = logging.getLogger("headgate.watchdog")
 
@@ -45,8 +52,14 @@ class Core(Protocol):
 class Watchdog:
     """Watches the loop of the thread that makes it, from a thread of its own, until stopped."""
 
-    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
-        self._core, self._loop = core, loop
+    def __init__(
+        self,
+        core: Core,
+        loop: asyncio.AbstractEventLoop,
+        limit_s: float,
+        tell: Callable[[LoopHeld], None] | None = None,
+    ) -> None:
+        self._core, self._loop, self._tell = core, loop, tell
         self._heart = core.heartbeat
         self._limit_ms = max(1, round(limit_s * 1000))
         self._watched = threading.get_ident()
@@ -92,6 +105,11 @@ class Watchdog:
             sinfo=_stack(frame),
         )
         logger.handle(record)
+        if self._tell:
+            stack = (record.stack_info or "")[-LONGEST_STACK:]
+            held = LoopHeld(held_ms=held_ms, where=where[-1000:], stack=stack, request_id=request_id)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._tell, held)
 
     def _id_of_task(self) -> str:
         """The id of the request whose hook asyncio is resuming."""

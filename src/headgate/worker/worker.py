@@ -111,7 +111,7 @@ class Worker:
                 self._loop.add_reader(self._channel.fileno(), self._on_readable)
             await self._accept()
             if loaded.watchdog_s and loaded.hooks:
-                self._watchdog = Watchdog(self._core, self._loop, loaded.watchdog_s)
+                self._watchdog = Watchdog(self._core, self._loop, loaded.watchdog_s, self._say)
             if background and not self._stopped.is_set():
                 background.begin()
             await self._stopped.wait()
@@ -324,6 +324,10 @@ class Worker:
             roots = [hook.function for hook in hooks]
             self._inspector = Inspector(self._core, self._loop, self._channel, roots)
         self._inspector.begin(message)
+
+    def _say(self, message: Message) -> None:
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            self._channel.send(message)
 
     def _take_profile(self, message: messages.TakeProfile) -> None:
         if self._profiler is None:

@@ -2,6 +2,7 @@
 
 import { Bars } from "./bars.js";
 import { h, Table } from "./elements.js";
+import { Holds } from "./holds.js";
 import { Plot, share } from "./plots.js";
 import { amount, duration, mebibytes } from "./texts.js";
 
@@ -27,6 +28,7 @@ export class LiveView {
   #servers = new Table("Servers", ["Server", "<Upstream", "<Health", "<Share", "req/s", "failed/s", "active", "idle", "weight", "p50", "p99"]);
   #workers = new Table("Workers", ["Worker", "<State", "connections", "memory", "CPU seconds"]);
   #hooks = new Bars("Time in hooks");
+  #holds = new Holds();
   #failures = new Table("Failures", ["Kind", "in all"]);
 
   constructor(samples) {
@@ -42,7 +44,7 @@ export class LiveView {
       h("section", {}, h("h2", {}, "Routes"), h("div", { class: "bar" }, h("label", {}, "Filter routes and servers", this.#filter)), this.#routes.element, this.#more),
       h("section", {}, h("h2", {}, "Upstreams"), this.#upstreams.element),
       h("section", {}, h("h2", {}, "Servers"), this.#servers.element),
-      this.#hooks.element,
+      this.#hooks.element, this.#holds.element,
       h("div", { class: "plots" },
         h("section", {}, h("h2", {}, "Workers"), this.#workers.element),
         h("section", {}, h("h2", {}, "Failures"), this.#failures.element)),
@@ -77,6 +79,7 @@ export class LiveView {
     this.#drawUpstreams();
     this.#drawServers(look);
     this.#hooks.draw(look.hooks, look.at_s);
+    this.#holds.draw(look.loop_holds);
     this.#workers.draw(look.workers.map((one) => [one.pid, [String(one.pid), one.state, amount(one.connections), mebibytes(one.rss_bytes), amount(one.cpu_s)]]));
     const failures = Object.entries(look.failures).sort(([, one], [, other]) => other - one).slice(0, MOST_ROWS);
     this.#failures.draw(failures.map(([kind, count]) => [kind, [kind, amount(count)]]));
