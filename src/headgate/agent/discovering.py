@@ -17,6 +17,7 @@ from headgate.config.admin import leads_to
 from headgate.config.discovered import Sets, every_sought, serving, sought
 from headgate.config.errors import ConfigError
 from headgate.config.model import GatewayConfig
+from headgate.config.upstreams import UpstreamConfig
 from headgate.control import agent_messages as messages
 from headgate.control.channel import ChannelClosed
 from headgate.control.commands import NameStatus
@@ -47,6 +48,10 @@ class Discovering:
         self._base, self._link, self._metrics = base, link, metrics
         self._wake = asyncio.Event()
         self._finding: Finding | None = None
+        self._config: GatewayConfig | None = None
+        """What is looked up for."""
+        self._upstreams: dict[str, UpstreamConfig] = {}
+        """Those with servers that are found by name."""
         self._told: list[NameStatus] = []
         self._servers: dict[str, set[str]] = {}
         """Addresses by upstream, of upstreams with servers that are found by name."""
@@ -62,7 +67,7 @@ class Discovering:
         if waits and self._finding:
             await self._finding.first(FIRST_LIMIT_S)
             self._base.found = self._allowed(self._finding.sets)
-        self._servers = _servers(config, self._base.found)
+        self._servers = self._served()
         self._gauge()
 
     async def run(self, follower: Follower) -> None:
@@ -84,7 +89,7 @@ class Discovering:
             except ConfigError as error:
                 log.error("the servers that were found cannot be applied: %s", error)
                 await self._again()
-            self._tell(_servers(follower.in_force.config, self._base.found))
+            self._tell(self._served())
 
     def close(self) -> None:
         """Looks nothing up any more."""
@@ -111,6 +116,14 @@ class Discovering:
         self._wake.set()
 
     def _seek(self, config: GatewayConfig) -> None:
+        if config is self._config:
+            return  # a difference of routes, each of whose upstreams was there before
+        self._config = config
+        self._upstreams = {
+            name: upstream
+            for name, upstream in config.every_upstream().items()
+            if any(sought(server) for server in upstream.servers)
+        }
         wanted = every_sought(config).values()
         if self._finding is None and wanted:
             self._finding = Finding(
@@ -168,6 +181,13 @@ class Discovering:
                 self._link.say(messages.Discovered(names=names[:MOST_TOLD], changes=changes[:MOST_TOLD]))
         self._gauge()
 
+    def _served(self) -> dict[str, set[str]]:
+        """The addresses of servers, of upstreams where some are found by name."""
+        return {
+            name: {one.config.address.removeprefix("https://") for one in serving(upstream, self._base.found)}
+            for name, upstream in self._upstreams.items()
+        }
+
     def _statuses(self) -> list[NameStatus]:
         finding = self._finding
         if finding is None:
@@ -194,12 +214,3 @@ class Discovering:
                     most=16_384,
                 )
             gauge.set(float(len(self._servers.get(upstream, ()))))
-
-
-def _servers(config: GatewayConfig, found: Sets) -> dict[str, set[str]]:
-    """The addresses of servers by upstream, where some are found by name."""
-    return {
-        name: {one.config.address.removeprefix("https://") for one in serving(upstream, found)}
-        for name, upstream in config.every_upstream().items()
-        if any(sought(server) for server in upstream.servers)
-    }

@@ -146,10 +146,11 @@ class Agent:
                     await serving.begin()
                 self._link.say(messages.AgentReady())
                 stopped = asyncio.ensure_future(self._stopped.wait())
-                await asyncio.wait([stopped, following], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([stopped, following, finding], return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()
-                if following.done():
-                    following.result()
+                for task in (following, finding):
+                    if task.done():
+                        task.result()
             finally:
                 following.cancel()
                 ordering.cancel()
