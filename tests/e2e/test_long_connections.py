@@ -1,0 +1,59 @@
+"""Connections that stay for long, while the configuration changes again and again."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from e2e.kit import RunningGateway, Serve
+from e2e.kit.admin import Admin
+from e2e.kit.websocket import WebSocketServer
+from websockets.asyncio.client import connect
+
+CONNECTIONS, PUSHES = 100, 200
+
+
+def resident_kb(gateway: RunningGateway) -> int:
+    """Of the one worker, its own."""
+    [pid] = gateway.workers
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return int(next(line for line in file if line.startswith("Pss_Anon")).split()[1])
+
+
+@pytest.mark.slow
+async def test_websockets_stay_over_many_changes_and_keep_no_former_configuration(
+    serve: Serve, tmp_path: Path
+) -> None:
+    with WebSocketServer() as server:
+        gateway = serve(
+            {
+                "admin": f"unix:{tmp_path}/admin.sock",
+                "state_folder": str(tmp_path / "state"),
+                "routes": [{"path": "/ws", "to": server.address}],
+            },
+            workers=1,
+        )
+        admin = Admin(f"unix:{tmp_path}/admin.sock")
+        many = {f"r{n}": {"path": f"/r{n}", "respond": "x" * 1000} for n in range(1000)}
+        assert admin.ask("POST", "/v1/import", {"resources": {"routes": many}}).status == 200
+
+        def push(number: int) -> None:
+            """Every fourth one is more than routes, so all is built anew."""
+            kind = "upstreams" if number % 4 == 0 else "routes"
+            route = {"path": "/changing", "respond": f"{number}"}
+            document = {"servers": [f"127.0.0.1:{9000 + number}"]} if kind == "upstreams" else route
+            put = admin.put(f"/v1/{kind}/changing", document)
+            assert put.status in (200, 201), put.body
+
+        sockets = []
+        for number in range(CONNECTIONS):
+            sockets.append(await connect(f"ws://{gateway.address}/ws", ping_interval=None))
+            await asyncio.to_thread(push, number % 8)  # each begins under another configuration
+        before = resident_kb(gateway)
+        for number in range(PUSHES):
+            await asyncio.to_thread(push, number)
+        assert resident_kb(gateway) < before * 1.1 + 2000
+        for number, socket in enumerate(sockets):
+            await socket.send(json.dumps(number))
+            assert await socket.recv() == json.dumps(number)
+            await socket.close()
