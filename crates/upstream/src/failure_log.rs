@@ -5,8 +5,6 @@
 
 use std::cell::RefCell;
 
-use crate::group::Upstream;
-
 /// Between two lines of one kind about one server.
 const INTERVAL_US: u64 = 5_000_000;
 
@@ -24,29 +22,6 @@ pub struct ServerFailure<'a> {
     pub route: Option<&'a str>,
     /// The id of the request.
     pub request_id: Option<&'a str>,
-}
-
-impl Upstream {
-    /// Logs a failure of one of its servers as a warning, unless one of that kind was logged just now.
-    pub fn log_failure(&self, server: usize, failure: &ServerFailure<'_>, now_us: u64) {
-        let server = &self.servers[server];
-        let Some(left_out) = server.failure_log.admit(failure.kind, now_us) else {
-            return;
-        };
-        let separator = if failure.detail.is_some() { ": " } else { "" };
-        tracing::warn!(
-            upstream = self.name,
-            server = server.name,
-            kind = failure.kind,
-            route = failure.route,
-            request_id = failure.request_id,
-            limit = failure.limit,
-            left_out,
-            "{}{separator}{}",
-            failure.message,
-            failure.detail.unwrap_or_default()
-        );
-    }
 }
 
 /// What was last logged of one server.

@@ -8,6 +8,7 @@ use headgate_wire::{Lenient, RequestHead};
 
 use crate::client_address::ClientAddress;
 use crate::failed_by::FailedBy;
+use crate::failure_log::ServerFailure;
 use crate::hash_on::HashOn;
 use crate::queue::Queue;
 use crate::retry_rule::RetryRule;
@@ -170,6 +171,27 @@ impl Upstream {
         if self.is_timed {
             balancer.disappointed(server, now_ms, 0);
         }
+    }
+
+    /// Logs a failure of one of its servers as a warning, unless one of that kind was logged just now.
+    pub fn log_failure(&self, server: usize, failure: &ServerFailure<'_>, now_us: u64) {
+        let server = &self.servers[server];
+        let Some(left_out) = server.failure_log.admit(failure.kind, now_us) else {
+            return;
+        };
+        let separator = if failure.detail.is_some() { ": " } else { "" };
+        tracing::warn!(
+            upstream = self.name,
+            server = server.name,
+            kind = failure.kind,
+            route = failure.route,
+            request_id = failure.request_id,
+            limit = failure.limit,
+            left_out,
+            "{}{separator}{}",
+            failure.message,
+            failure.detail.unwrap_or_default()
+        );
     }
 
     /// Whether there are idle connections.
