@@ -13,7 +13,7 @@ use crate::trailers::read_trailers;
 const MAX_SIZE_DIGITS: u8 = 16;
 
 /// Decodes a chunked body by naming the ranges of the input that are data.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: State,
     limits: ChunkLimits,

@@ -49,6 +49,18 @@ pub(crate) struct Relay {
     pub(crate) trailers: Option<Head>,
 }
 
+/// Looks through the chunks that came with the head: as long as nothing is sent, a fault in them is an error response, whatever
+/// version of HTTP the client speaks.
+fn judge(decoder: &ChunkedDecoder, mut unread: &[u8]) -> Result<(), ChunkError> {
+    let mut ahead = decoder.clone();
+    loop {
+        match ahead.step(unread)? {
+            ChunkStep::NeedMore { .. } | ChunkStep::End { .. } => return Ok(()),
+            ChunkStep::Data { consumed_before, len } => unread = &unread[consumed_before + len..],
+        }
+    }
+}
+
 /// Which side broke.
 #[derive(Debug)]
 pub(crate) enum RelayBroken {
@@ -182,6 +194,9 @@ impl Relay {
             }
             ResponseSource::UntilClose => server.unread().len(),
             ResponseSource::Chunked(decoder) => {
+                if self.written == 0 && self.framing_written == 0 {
+                    judge(decoder, server.unread()).map_err(RelayBroken::Framing)?;
+                }
                 match decoder.step(server.unread()).map_err(RelayBroken::Framing)? {
                     ChunkStep::NeedMore { consumed } => {
                         server.consume(consumed);
