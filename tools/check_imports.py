@@ -156,7 +156,8 @@ def ring_problems(root: Path) -> Iterator[str]:
             folders = {module[:1] for module in ring}
             names = ", ".join(map(rust_modules.shown, ring))
             if len(folders) > 1:
-                yield f"crates/{src.parent.name}: files of several folders (or beside `lib.rs`) need each other: {names}"
+                where = "files of several folders (or beside `lib.rs`)"
+                yield f"crates/{src.parent.name}: {where} need each other: {names}"
             elif len(ring) > RING_FILES:
                 yield f"crates/{src.parent.name}: more than {RING_FILES} files need each other: {names}"
 

@@ -131,7 +131,9 @@ def test_a_ring_over_folders_is_printed(tree: Path, back: str) -> None:
         "b/two.rs": back,
     }
     found = write(tree, {f"crates/wire/src/{name}": text for name, text in files.items()})
-    assert found == ["crates/wire: files of several folders (or beside `lib.rs`) need each other: a/one, b/two"]
+    assert found == [
+        "crates/wire: files of several folders (or beside `lib.rs`) need each other: a/one, b/two"
+    ]
 
 
 def test_a_small_ring_in_a_folder_is_fine_and_a_large_one_is_not(tree: Path) -> None:
