@@ -63,7 +63,7 @@ def test_a_file_is_applied_changed_pruned_and_rolled_back(gateway: RunningGatewa
     assert gateway.get("/c").status == 404
     entries = json.loads(run(gateway, "history", "--output", "json").stdout)
     assert [entry["note"] for entry in entries] == ["", "", "first"]
-    run(gateway, "rollback", str(entries[-1]["revision"]))
+    assert "1 resource changed" in run(gateway, "rollback", str(entries[-1]["revision"])).stderr
     assert [gateway.get(path).text for path in ("/a", "/c")] == ["first", "first"]
     assert "rollback to revision" in run(gateway, "history").stdout
 

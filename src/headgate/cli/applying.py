@@ -169,4 +169,5 @@ def rollback(
     for result in reply["results"]:
         print(f"{result['kind']}/{result['name']}", file=sys.stderr)
     what = "would change" if dry_run else f"changed, revision {reply['revision']}"
-    print(f"{len(reply['results'])} resources {what}", file=sys.stderr)
+    count = len(reply["results"])
+    print(f"{count} resource{'' if count == 1 else 's'} {what}", file=sys.stderr)
