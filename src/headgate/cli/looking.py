@@ -10,7 +10,7 @@ import typer
 from headgate.cli.connecting import Pid, PidFile, RuntimeDir, connected
 from headgate.cli.failing import FAILURE, OK, USAGE, fail
 from headgate.control.commands import Looking, LookingEnded, Seen
-from headgate.control.messages import InspectOrder
+from headgate.control.inspection_messages import InspectOrder
 from headgate.control.records import Message
 
 

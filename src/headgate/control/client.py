@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from headgate.control import commands, runtime
-from headgate.control.messages import InspectOrder
+from headgate.control.inspection_messages import InspectOrder
 from headgate.control.records import Message, MessageError
 from headgate.control.runtime import AnyPath, NotRunning
 

@@ -19,7 +19,8 @@ The reply to any command may be `Refused`.
 
 from typing import Any, Literal
 
-from headgate.control.messages import HookTimes, InspectHit, InspectOrder, Source
+from headgate.control.inspection_messages import InspectHit, InspectOrder
+from headgate.control.messages import HookTimes, Source
 from headgate.control.records import Message, MessageKinds, Record
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from headgate.control.commands import Look, Looking, LookingEnded, Refused, Seen
 from headgate.control.endpoint import Line
-from headgate.control.messages import Hit, Inspect, InspectEnd, InspectHit, Inspecting
+from headgate.control.inspection_messages import Hit, Inspect, InspectEnd, InspectHit, Inspecting
 from headgate.control.reactor import Reactor, TimerHandle
 from headgate.supervisor.workers import WorkerProcess, WorkerState
 

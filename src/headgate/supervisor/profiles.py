@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from headgate.control import memory
 from headgate.control.commands import Profiled, Refused
 from headgate.control.endpoint import Respond
-from headgate.control.messages import ProfileTaken, TakeProfile
+from headgate.control.inspection_messages import ProfileTaken, TakeProfile
 from headgate.control.reactor import Reactor, TimerHandle
 from headgate.supervisor.workers import WorkerProcess, WorkerState
 

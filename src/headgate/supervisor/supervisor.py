@@ -10,7 +10,7 @@ import signal
 import time
 from functools import partial
 
-from headgate.control import commands, messages, runtime
+from headgate.control import commands, inspection_messages, messages, runtime
 from headgate.control.channel import ChannelClosed
 from headgate.control.endpoint import Endpoint, Followers
 from headgate.control.records import Message, MessageError
@@ -132,12 +132,12 @@ class Supervisor:
                 self._heartbeats.responded(worker)
             case messages.Draining():
                 generations.draining(worker)
-            case messages.Inspecting() | messages.Hit():
+            case inspection_messages.Inspecting() | inspection_messages.Hit():
                 self._state.inspections.on_message(worker, message)
-            case messages.LoopHeld():
+            case inspection_messages.LoopHeld():
                 hold = commands.LoopHold(at=round(time.time(), 3), worker=worker.pid, **message.plain())
                 self._state.loop_holds.appendleft(hold)
-            case messages.ProfileTaken():
+            case inspection_messages.ProfileTaken():
                 self._state.profiles.taken(worker, message, descriptors)
             case messages.Failed():
                 worker.failed(message)

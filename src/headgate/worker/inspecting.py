@@ -5,7 +5,7 @@ import contextvars
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from headgate.control import messages
+from headgate.control import inspection_messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.records import Message
 from headgate.inspection import CannotInspect, Inspection, Order
@@ -31,7 +31,7 @@ class Inspector:
         self._running: dict[int, Inspection] = {}
         self._lost = 0
 
-    def begin(self, message: messages.Inspect) -> None:
+    def begin(self, message: inspection_messages.Inspect) -> None:
         """Begins one, and says so or why not."""
         number, order = message.id, message.order.plain()
         try:
@@ -43,13 +43,13 @@ class Inspector:
             )
             place = inspection.begin(self.roots)
         except (CannotInspect, TypeError) as error:
-            return self._send(messages.Inspecting(id=number, error=str(error)))
+            return self._send(inspection_messages.Inspecting(id=number, error=str(error)))
         if not self._running:
             self._core.name_requests(CURRENT)
         self._running[number] = inspection
         # Should the supervisor's word get lost, it ends all the same.
         self._loop.call_later(message.for_s + 1.0, self.end, number)
-        return self._send(messages.Inspecting(id=number, place=str(place)))
+        return self._send(inspection_messages.Inspecting(id=number, place=str(place)))
 
     def end(self, number: int) -> None:
         """Ends one; no matter if it has ended."""
@@ -70,7 +70,9 @@ class Inspector:
             pass  # the loop is closed: the process ends
 
     def _tell(self, number: int, hit: dict[str, Any]) -> None:
-        self._send(messages.Hit(id=number, hit=messages.InspectHit(**hit, lost=self._lost)))
+        self._send(
+            inspection_messages.Hit(id=number, hit=inspection_messages.InspectHit(**hit, lost=self._lost))
+        )
 
     def _send(self, message: Message) -> None:
         """What the supervisor does not take at once is lost and counted: no request waits for it."""

@@ -11,7 +11,7 @@ import time
 from typing import NoReturn
 
 from headgate import _core
-from headgate.control import messages
+from headgate.control import inspection_messages, messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.reactor import Reactor
 from headgate.control.records import Message, MessageError
@@ -73,12 +73,12 @@ class PlainWorker:
                 self._controls.listen(message, descriptors)
             case messages.Proceed():
                 self._controls.say_prepared()
-            case messages.TakeProfile(id=number):
+            case inspection_messages.TakeProfile(id=number):
                 error = "this gateway runs no Python code"
-                self._channel.send(messages.ProfileTaken(id=number, error=error))
-            case messages.Inspect(id=number):
+                self._channel.send(inspection_messages.ProfileTaken(id=number, error=error))
+            case inspection_messages.Inspect(id=number):
                 error = "this gateway runs no Python code"
-                self._channel.send(messages.Inspecting(id=number, error=error))
+                self._channel.send(inspection_messages.Inspecting(id=number, error=error))
             case _:
                 self._controls.handle(message, descriptors)
 

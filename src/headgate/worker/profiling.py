@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from headgate._hook_checks import HookSpec
-from headgate.control import memory, messages
+from headgate.control import inspection_messages, memory
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.profiling.profile import Profile
 from headgate.profiling.sampler import Sampler, owners
@@ -21,7 +21,7 @@ class Profiler:
         self._thread = threading.get_ident()
         self._running: dict[int, Sampler] = {}
 
-    def begin(self, message: messages.TakeProfile, hooks: Sequence[HookSpec]) -> None:
+    def begin(self, message: inspection_messages.TakeProfile, hooks: Sequence[HookSpec]) -> None:
         """Samples for as long as the message says, then sends `ProfileTaken`."""
         number = message.id
         sampler = self._running[number] = Sampler(
@@ -49,7 +49,7 @@ class Profiler:
         del self._running[number]
         descriptor = memory.written("profile", profile.plain())
         try:
-            self._channel.send(messages.ProfileTaken(id=number), [descriptor])
+            self._channel.send(inspection_messages.ProfileTaken(id=number), [descriptor])
         except (ChannelClosed, BlockingIOError):
             pass  # nobody is there to be told
         finally:

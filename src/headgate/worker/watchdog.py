@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
-from headgate.control.messages import LoopHeld
+from headgate.control.inspection_messages import LoopHeld
 
 MOST_LOGGED_PER_S = 1.0
 """Stalls within this after the last one are counted, not logged."""

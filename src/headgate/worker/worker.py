@@ -13,14 +13,13 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from headgate import _core, shared
+from headgate import _core
 from headgate.config.errors import ConfigError
 from headgate.config.start_limit import ended_in_time
-from headgate.control import messages, resource_memory
+from headgate.control import inspection_messages, messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.hook_times import times_of
 from headgate.control.records import Message, MessageError
-from headgate.control.resource_messages import GetResources, NodeSettings, ResourcesLent
 from headgate.control.signals import SUPERVISORS
 from headgate.worker import own_hooks, start
 from headgate.worker.controls import (
@@ -34,8 +33,8 @@ from headgate.worker.controls import (
     read_told,
 )
 from headgate.worker.loaded import Loaded
+from headgate.worker.loading import load_for
 from headgate.worker.loop import Loop
-from headgate.worker.source import load, secret_files
 from headgate.worker.start import StartFailed, summary
 from headgate.worker.watchdog import Watchdog
 
@@ -262,11 +261,11 @@ class Worker:
                 task = self._loop.create_task(own_hooks.run_server_state(self._loaded, message))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            case messages.Inspect():
+            case inspection_messages.Inspect():
                 self._inspect(message)
-            case messages.TakeProfile():
+            case inspection_messages.TakeProfile():
                 self._take_profile(message)
-            case messages.InspectEnd(id=number):
+            case inspection_messages.InspectEnd(id=number):
                 if self._inspector:
                     self._inspector.end(number)
             case _:
@@ -316,7 +315,7 @@ class Worker:
             "server_state": version.server_state,
         }
 
-    def _inspect(self, message: messages.Inspect) -> None:
+    def _inspect(self, message: inspection_messages.Inspect) -> None:
         if self._inspector is None:
             from headgate.worker.inspecting import Inspector
 
@@ -329,7 +328,7 @@ class Worker:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             self._channel.send(message)
 
-    def _take_profile(self, message: messages.TakeProfile) -> None:
+    def _take_profile(self, message: inspection_messages.TakeProfile) -> None:
         if self._profiler is None:
             from headgate.worker.profiling import Profiler
 
@@ -345,7 +344,7 @@ def main() -> NoReturn:
 def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) -> None:
     loop = Loop()
     asyncio.set_event_loop(loop)
-    loaded = start.loaded(lambda: _load(channel, message.source))
+    loaded = start.loaded(lambda: load_for(channel, message.source))
     workers: list[Worker] = []  # the one, once it is there
     core = start.start_engine(loop, loaded, message, descriptors, lambda: workers[0].released())
     loop.attach(core)
@@ -363,35 +362,6 @@ def _serve(channel: Channel, message: messages.Start, descriptors: list[int]) ->
         # asyncio closes what its signal handlers write to before it takes them off.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         loop.close()
-
-
-def _load(channel: Channel, source: messages.Source) -> Loaded:
-    def open_dictionary(name: str, size: int) -> int:
-        channel.send(messages.OpenDictionary(name=name, bytes=size))
-        reply, descriptors = channel.receive()
-        if isinstance(reply, messages.DictionaryOpened) and reply.error:
-            raise ValueError(reply.error)
-        return descriptors[0]
-
-    def ask(settings: NodeSettings) -> Any:
-        channel.send(GetResources(settings=settings))
-        reply, descriptors = channel.receive()
-        assert isinstance(reply, ResourcesLent), "which was asked for"
-        if reply.error:
-            raise ConfigError(reply.error)
-        told = resource_memory.read(descriptors[0], reply.bytes)
-        return told["resources"], told.get("found", {})
-
-    shared.OPENER.set(open_dictionary)
-    loaded = load(source, ask)
-    if loaded.background:
-        _ = loaded.background.node.memory  # opened now: the supervisor is not asked later
-    if source.file:
-        message = secret_files()
-        if message.files:
-            channel.send(message)
-    shared.OPENER.set(shared.too_late)
-    return loaded
 
 
 async def _end_tasks() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from headgate.control import commands, messages
+from headgate.control import commands, inspection_messages, messages
 from headgate.control.records import VERSION, Message, MessageError, MessageKinds, Record
 
 SAMPLES: list[Message] = [
@@ -13,7 +13,7 @@ SAMPLES: list[Message] = [
     messages.Listen(listeners=[messages.BoundListener(name=":80", address="0.0.0.0:80")]),
     messages.Prepared(listeners=[":80"], drain_s=30, tls_module="aws-lc-rs", is_fips=False),
     messages.Report(report=messages.WorkerReport(connections=1, rss_bytes=2, cpu_s=0.5), hooks=[]),
-    messages.Inspect(id=1, order=messages.InspectOrder(at="gate:f", show=["a"]), for_s=5.0),
+    inspection_messages.Inspect(id=1, order=inspection_messages.InspectOrder(at="gate:f", show=["a"]), for_s=5.0),
     commands.Stop(now=True),
     commands.Refused(error="no"),
     commands.Status(

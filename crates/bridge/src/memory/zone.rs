@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{IntoRawFd, RawFd};
-use std::path::PathBuf;
+use std::path::Path;
 
 use headgate_shared::metrics::NAMES;
 use headgate_shared::Zone;
@@ -61,8 +61,8 @@ pub(crate) fn require_fips() -> PyResult<()> {
 /// Makes the certificate authority for development unless `folder` has one; true if it was made. Raises `ValueError`.
 #[pyfunction]
 #[pyo3(signature = (folder, /))]
-pub(crate) fn ensure_local_authority(folder: PathBuf) -> PyResult<bool> {
-    headgate_engine::ensure_local_authority(&folder).map_err(PyValueError::new_err)
+pub(crate) fn ensure_local_authority(folder: &str) -> PyResult<bool> {
+    headgate_engine::ensure_local_authority(Path::new(folder)).map_err(PyValueError::new_err)
 }
 
 /// Builds the tables of a snapshot and throws them away: `ValueError` says what is wrong with it.

@@ -129,17 +129,16 @@ pub(crate) fn router_of(
     routes: &[Box<snapshot::Route>],
     first_resource: Option<usize>,
 ) -> Result<Router, SnapshotError> {
-    let mut router = Router::default();
+    let mut made = Router::default();
     for (index, route) in routes.iter().enumerate() {
-        router
-            .set(
-                index,
-                listed(first_resource, index, &route.name),
-                route_spec(route)?,
-            )
-            .map_err(|error| SnapshotError(error.to_string()))?;
+        made.set(
+            index,
+            listed(first_resource, index, &route.name),
+            route_spec(route)?,
+        )
+        .map_err(|error| SnapshotError(error.to_string()))?;
     }
-    Ok(router)
+    Ok(made)
 }
 
 fn route_spec(route: &snapshot::Route) -> Result<RouteSpec, SnapshotError> {
