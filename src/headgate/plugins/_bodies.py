@@ -76,11 +76,18 @@ def media_type(request: Request) -> MediaType | None:
 
 
 async def decoded(request: Request, most: int) -> bytes:
-    """The whole body without its Content-Encoding, nothing if there is none; raises `BadBody` past `most` bytes."""
+    """The whole body without its Content-Encoding, nothing if there is none; raises `BadBody` past `most` bytes,
+    and for a coding that is not known, or not that of the body.
+    """
     length = request.headers.get("content-length")
     if length is not None and int(length) > most:
         raise BadBody("the body is too large", 413)
-    body = await request.body(decode=True)
+    try:
+        body = await request.body(decode=True)
+    except ValueError as error:
+        if "when decoded" in str(error):
+            raise BadBody("the body is too large", 413) from None
+        raise BadBody("the body does not match its Content-Encoding, or that is not known", 415) from None
     if len(body) > most:
         raise BadBody("the body is too large", 413)
     return body

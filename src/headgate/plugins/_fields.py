@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Expression, Pattern
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no value of a field has (RFC 9110 section 5.5)."""
 FRAMING = frozenset(
     (
         "connection",
@@ -59,8 +61,8 @@ class Edits(BaseModel):
             _check_name(name)
             if value.startswith("="):
                 Expression(value[1:])
-            elif re.search(r"[\r\n\0]", value):
-                raise ConfigError(f"the value of `{name}` has more than one line", hint=None)
+            elif CONTROL.search(value):
+                raise ConfigError(f"the value of `{name}` has a control character", hint="encode it first")
         return fields
 
     @field_validator("map")
@@ -96,7 +98,10 @@ class Editor:
         self._default = [(name, _value(value)) for name, value in edits.default.items()]
 
     def edit(self, headers: Any, request: Any, response: Any = None) -> None:
-        """Does them; values that are expressions see the request, and the response where there is one."""
+        """Does them; values that are expressions see the request, and the response where there is one.
+
+        Control characters in what an expression says, such as the decoded `%0d` of a query, are encoded: `%0D`.
+        """
         fields = cast(MutableMapping[str, str], headers)
         for name in self._remove:
             if name in fields:
@@ -127,4 +132,8 @@ def _value(text: str) -> Value:
     if not text.startswith("="):
         return lambda request, response: text
     expression = Expression(text[1:])
-    return lambda request, response: str(expression(request, response))
+    return lambda request, response: CONTROL.sub(_encoded, str(expression(request, response)))
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"

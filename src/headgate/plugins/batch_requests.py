@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, f
 from headgate import ConfigError, FetchError, Plugin, PluginContext, Request, Response
 
 from ._bodies import BadBody, decoded, media_type, parsed_json
-from ._fields import FRAMING, NAME
+from ._fields import CONTROL, FRAMING, NAME
 from ._numbers import to_json
 from ._services import OF_A_PROXY
 
@@ -20,7 +20,6 @@ MARK = "x-batch"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 PATH = re.compile(r"/(?:[!-.0-\[\]-~][!-\[\]-~]*)?")
 """A target in origin form: one slash at its beginning, and what a request line can hold."""
-VALUE = re.compile(r"[^\r\n\0]*")
 
 
 class Part(BaseModel):
@@ -137,7 +136,7 @@ class BatchRequests(Plugin):
         if not PATH.fullmatch(part.path) or "#" in part.path:
             raise BadBody(f"request {number}: the path is not valid")
         for name, value in part.headers.items():
-            if name.lower() not in self.config.headers or not VALUE.fullmatch(value):
+            if name.lower() not in self.config.headers or CONTROL.search(value):
                 raise BadBody(f"request {number}: a header field is not allowed")
         if part.method in ("GET", "HEAD") and part.body is not None:
             raise BadBody(f"request {number}: a {part.method} has no body")

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool, Valida
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
 from ._bodies import BadBody, decoded, media_type, parsed_json
-from ._fields import FRAMING, NAME
+from ._fields import CONTROL, FRAMING, NAME
 from ._numbers import to_json
 from ._services import CREDENTIALS, Service, ServiceUrl, Trouble, WhenAway
 
 POLICY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*")
-VALUE = re.compile(r"[^\r\n\0]*")
+NOT_SAID = FRAMING | {"host"}
 
 
 class Verdict(BaseModel):
@@ -32,7 +32,7 @@ class Verdict(BaseModel):
     def _headers(cls, headers: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
         for name, value in headers.items():
             values = value if isinstance(value, list) else [value]
-            if not NAME.fullmatch(name) or name.lower() in FRAMING or not all(map(VALUE.fullmatch, values)):
+            if not NAME.fullmatch(name) or name.lower() in NOT_SAID or any(map(CONTROL.search, values)):
                 raise ValueError(f"the header field `{name[:100]}`")
         return headers
 
@@ -95,7 +95,7 @@ class Opa(Plugin):
         @classmethod
         def _names(cls, names: list[str]) -> list[str]:
             for name in names:
-                if not NAME.fullmatch(name) or name.lower() in FRAMING:
+                if not NAME.fullmatch(name) or name.lower() in NOT_SAID:
                     raise ConfigError(f"`{name}` cannot be passed on", hint="name a field such as `x-role`")
             return [name.lower() for name in names]
 
@@ -196,7 +196,7 @@ def _verdict(status: int, body: bytes | None) -> Verdict:
 
 
 def _refusal(verdict: Verdict) -> Response:
-    if isinstance(verdict.body, dict | list):
+    if isinstance(verdict.body, dict | list | bool):
         reply = Response.json(verdict.body, verdict.status)
     else:
         reply = Response(verdict.status, None if verdict.body is None else str(verdict.body))

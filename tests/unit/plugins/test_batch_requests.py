@@ -226,3 +226,14 @@ def test_no_more_run_at_once_than_said() -> None:
 def test_what_cannot_be_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         BatchRequests(**settings)
+
+
+def test_what_no_field_can_hold_is_the_clients_fault() -> None:
+    with running(served) as gateway:
+        for value in ("a\x01", "a\x7f", "a\r\nx: y", "\0"):
+            response = send(gateway, {"path": "/", "headers": {"accept": value}})
+            assert (response.status, response.json()["error"]) == (
+                400,
+                "request 0: a header field is not allowed",
+            )
+        assert gateway.received == []

@@ -199,3 +199,23 @@ def test_nonsense_is_logged_once_and_counted(caplog: pytest.LogCaptureFixture) -
 def test_what_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         gate_with(**settings)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x-role": "a\x01"}, {"x-role": ["a", "b\x7f"]}, {"host": "other.example"}]
+)
+@pytest.mark.parametrize("allow", [True, False])
+def test_fields_that_cannot_be_sent_make_the_result_invalid(headers: Any, allow: bool) -> None:
+    with running({"allow": allow, "headers": headers}, copy=["x-role"]) as gateway:
+        assert gateway.get("/").status == 503
+        assert len(gateway.received) == 1, "only the agent was asked"
+
+
+def test_a_body_that_is_a_boolean_is_json() -> None:
+    with running({"allow": False, "body": True}) as gateway:
+        response = gateway.get("/")
+    assert (response.status, response.text, response.headers["content-type"]) == (
+        403,
+        "true",
+        "application/json",
+    )

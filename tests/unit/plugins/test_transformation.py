@@ -127,6 +127,15 @@ def test_a_clients_text_in_a_field_makes_no_other_field() -> None:
     assert response.headers["x-path"] == "/%0D%0Aset-cookie:%20a=b" and "set-cookie" not in response.headers
 
 
+def test_control_characters_of_a_decoded_text_are_encoded_in_a_field() -> None:
+    edits = {"set": {"x-told": '=request.query_params["a"]'}}
+    for plugin in (Headers(request=edits), Headers(response=edits)):
+        response, received = ask(plugin, "/?a=b%0d%0ac:%20d%00%01%7f%09%C3%A9")
+        fields = received.headers if plugin.config.request and received else response.headers
+        assert response.status == 200
+        assert fields["x-told"] == "b%0D%0Ac: d%00%01%7F\té" and "c" not in fields
+
+
 # ---- targets
 
 
@@ -313,7 +322,8 @@ def test_plugins_that_refuse_come_before_those_that_rewrite() -> None:
         ("Headers", {}, "no edit is asked for"),
         ("Headers", {"request": {"set": {"a b": "c"}}}, "is not a valid header field name"),
         ("Headers", {"request": {"set": {"transfer-encoding": "chunked"}}}, "frames the message"),
-        ("Headers", {"request": {"set": {"x": "a\r\nb: c"}}}, "more than one line"),
+        ("Headers", {"request": {"set": {"x": "a\r\nb: c"}}}, "has a control character"),
+        ("Headers", {"response": {"add": {"x": "a\x01b"}}}, "has a control character"),
         ("Headers", {"request": {"set": {"x": "=request.pth"}}}, "did you mean `path`"),
         ("Headers", {"request": {"set": {"x": "=string(response.status)"}}}, "reads the response"),
         (

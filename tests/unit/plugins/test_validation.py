@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 import yaml
 
 from headgate import ConfigError, Gateway, Plugin
-from headgate.plugins import JsonThreatProtection, RequestValidation, XmlThreatProtection
+from headgate.plugins import (
+    BatchRequests,
+    BodyTransformer,
+    GraphqlLimits,
+    JsonThreatProtection,
+    Opa,
+    RequestValidation,
+    XmlThreatProtection,
+)
 from headgate.testing import TestGateway, TestResponse
 
 SERVER = "server.test:80"
@@ -369,3 +378,37 @@ def test_what_cannot_be_a_document_is_refused(tmp_path: Path, change: dict[str, 
     (tmp_path / "x.yaml").write_text(yaml.safe_dump({**PETS, **change}))
     with pytest.raises(ConfigError, match=message):
         Gateway().use(RequestValidation(openapi=str(tmp_path / "x.yaml")))
+
+
+BODY_READERS: dict[str, tuple[Callable[[], Plugin], str]] = {
+    "request-validation": (lambda: RequestValidation(body_schema=SCHEMA), "application/json"),
+    "json-threat-protection": (JsonThreatProtection, "application/json"),
+    "xml-threat-protection": (XmlThreatProtection, "text/xml"),
+    "body-transformer": (lambda: BodyTransformer(request={"template": "{{ body }}"}), "application/json"),
+    "graphql-limits": (GraphqlLimits, "application/json"),
+    "batch-requests": (BatchRequests, "application/json"),
+    "opa": (lambda: Opa(policy="a/b", body=True), "application/json"),
+}
+CODED = [
+    ("gzip", b"not gzip", 415),
+    ("gzip", gzip.compress(b'{"a": 1}')[:-6], 415),
+    ("br", b"\xff\xff\xff", 415),
+    ("compress", b"x", 415),
+    ("gzip, gzip", gzip.compress(gzip.compress(b"{}")), 415),
+    ("gzip", gzip.compress(b" " * 9_000_000), 413),
+]
+
+
+@pytest.mark.parametrize("on_error", ["closed", "open"])
+@pytest.mark.parametrize("name", BODY_READERS)
+def test_a_body_that_is_not_of_its_coding_is_the_clients_fault_and_gets_past_no_plugin(
+    name: str, on_error: Any
+) -> None:
+    make, kind = BODY_READERS[name]
+    gate = Gateway()
+    gate.route("/", to=SERVER)
+    gate.use(make(), on_error=on_error)
+    with TestGateway(gate, upstreams={SERVER: "in"}) as gateway:
+        for coding, body, status in CODED:
+            response = gateway.post("/", body, {"content-type": kind, "content-encoding": coding})
+            assert (response.status, gateway.received) == (status, []), coding
