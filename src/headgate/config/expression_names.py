@@ -20,7 +20,7 @@ REQUEST = {
     "path": Member("text", "request.path"),
     "query": Member("text", "request.query"),
     "target": Member("text", "request.target"),
-    "host": Member("text", "request.host"),
+    "host": Member("text", "host_of(request)"),
     "scheme": Member("text", "request.scheme"),
     "version": Member("text", "request.version"),
     "id": Member("text", "request.id"),

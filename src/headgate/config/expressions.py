@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .errors import ConfigError, suggestion
+from .expression_hosts import HOST, compared_host, hosts, normal_host, sent_host
 from .expression_names import FUNCTIONS, METHODS, OBJECTS, Call, Kind
 from .regex import Pattern
 
@@ -34,7 +35,8 @@ class Expression:
     """A condition such as `request.method == "POST" && request.headers["x-a"].startsWith("b")`.
 
     Called with a request, and a response where there is one, it gives the value. A field that is absent is an empty
-    text; `"x-a" in request.headers` tells whether it is there. Raises `ConfigError` for a text that is not valid.
+    text; `"x-a" in request.headers` tells whether it is there. In conditions `request.host` is as routes compare it.
+    Raises `ConfigError` for a text that is not valid.
     """
 
     __slots__ = ("_function", "kind", "names_consumer", "names_response", "text")
@@ -46,7 +48,10 @@ class Expression:
         self.names_response = "response" in parser.named
         self.names_consumer = "consumer" in parser.named
         code = compile(f"lambda request, response=None: {source}", "<expression>", "eval")
-        self._function: Callable[..., Any] = eval(code, {"__builtins__": _BUILTINS, **parser.constants})
+        names = {"host_of": compared_host if self.kind == "truth" else sent_host, "hosts_of": hosts}
+        self._function: Callable[..., Any] = eval(
+            code, {"__builtins__": _BUILTINS, **names, **parser.constants}
+        )
 
     def __call__(self, request: Any, response: Any = None) -> Any:
         """The value; raises `ValueError` where a text is not the number it is taken for."""
@@ -177,11 +182,23 @@ class _Parser:
             if right.kind not in ("list", "fields"):
                 raise self._wrong("`in` wants a list or fields on its right")
             self._want(left, "text" if right.kind == "fields" else left.kind)
+            if left.source == HOST and right.literal is not None:
+                return self._of_host(right.literal)
             return _Part(f"({left.source} in {right.source})", "truth")
         self._want(right, left.kind)
         if left.kind not in ("text", "number", "truth"):
             raise self._wrong(f"{left.kind} cannot be compared")
+        if HOST in (left.source, right.source) and sign in ("==", "!="):
+            text = right.literal if left.source == HOST else left.literal
+            if text is not None:
+                found = self._of_host((text,))
+                return found if sign == "==" else _Part(f"(not {found.source})", "truth")
         return _Part(f"({left.source} {sign} {right.source})", "truth")
+
+    def _of_host(self, texts: Iterable[str]) -> _Part:
+        """Whether the host is one of these: any port, unless a text has one."""
+        wanted = self._constant(frozenset(normal_host(text) for text in texts))
+        return _Part(f"(not {wanted}.isdisjoint(hosts_of(request)))", "truth")
 
     def _sum(self) -> _Part:
         return self._computed(("+", "-"), self._product)
@@ -309,7 +326,8 @@ class _Parser:
         for part in parts:
             self._want(part, parts[0].kind)
         if all(part.literal is not None for part in parts):
-            return _Part(self._constant(frozenset(part.literal for part in parts)), "list")
+            literals = frozenset(part.literal for part in parts)
+            return _Part(self._constant(literals), "list", literals)
         return _Part(f"({', '.join(part.source for part in parts)},)", "list")
 
     def _constant(self, value: Any) -> str:

@@ -122,3 +122,32 @@ def test_patterns_replace_and_take_any_bytes() -> None:
     assert Pattern(r"/v(\d+)/").replace("/v1/x", r"/\1/") == "/1/x"
     assert Pattern("B", ignore_case=True).fullmatch("b")
     assert Pattern("x").search("\udcffx") and Pattern("(?s)^.*$").search("\udcff") in (True, False)
+
+
+@pytest.mark.parametrize(
+    "host", ["admin.test", "ADMIN.Test", "admin.test.", "admin.test:80", "admin.test:", "Admin.Test.:8443"]
+)
+def test_a_condition_holds_for_each_spelling_of_a_host(host: str) -> None:
+    holds = {
+        'request.host == "admin.test"': True,
+        '"Admin.test." == request.host': True,
+        'request.host != "admin.test"': False,
+        'request.host in ["other.test", "admin.test"]': True,
+        'request.host.endsWith(".test") && request.host.startsWith("admin")': True,
+        'request.host.lowerAscii() == "admin.test"': True,
+        'request.host in ["other.test"] || request.host == "test"': False,
+        'request.host == "admin.test:8443"': host.endswith(":8443"),
+    }
+    assert {text: Expression(text)(request(host=host)) for text in holds} == holds
+
+
+def test_a_host_that_is_a_value_stays_as_it_was_sent() -> None:
+    assert Expression("request.host")(request(host="Admin.test:80")) == "Admin.test:80"
+    choice = Expression('request.host == "admin.test" ? request.host : "other"')
+    assert choice(request(host="Admin.test:80")) == "Admin.test:80"
+
+
+@pytest.mark.parametrize(("host", "name"), [("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("[::1]:", "[::1]")])
+def test_the_port_of_an_ipv6_host_is_none_of_its_groups(host: str, name: str) -> None:
+    assert Expression(f'request.host == "{name}"')(request(host=host)) is True
+    assert Expression(f'request.host == "{name}:80"')(request(host=host)) is host.endswith(":80")
