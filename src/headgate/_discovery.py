@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack
 
@@ -38,10 +39,25 @@ class GatewayDiscovery:
         def register(function: F) -> F:
             if not callable(function):
                 raise ConfigError(f"what says the servers of `{upstream}` is not a function", where=caller())
+            _check_arguments(upstream, function)
             self._parts.discover[upstream] = ServerSource(function, every_s)
             return function
 
         return register
+
+
+def _check_arguments(upstream: str, function: Callable[..., Any]) -> None:
+    """Refuses a function that cannot be called without arguments."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise ConfigError(
+            f"what says the servers of `{upstream}` is called without arguments: {error}",
+            hint="give its parameters defaults",
+            where=caller(),
+        ) from None
+    except ValueError:
+        return  # some builtins have no signature to check
 
 
 def _duration(value: float | str) -> float:

@@ -3,9 +3,10 @@
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, TypedDict
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self, TypedDict
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from .errors import ConfigError
 from .settings import OneOrMany, Settings
@@ -108,6 +109,24 @@ class ResolverConfig(Settings):
     keep: Duration = Field(
         default=86_400.0, description="How long known addresses are used while lookups fail (RFC 8767)."
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if {"min_ttl", "max_ttl"} <= self.model_fields_set and self.min_ttl > self.max_ttl:
+            raise ConfigError(
+                "`min_ttl` is longer than `max_ttl`", hint="a name is looked up again between the two"
+            )
+        if self.ca is None:
+            return self
+        if not any(server.startswith(TLS_SCHEME) for server in self.servers):
+            raise ConfigError(
+                "`ca` is for name servers that are asked over TLS", hint="write `servers: tls://10.0.0.53`"
+            )
+        if not (Path(self.ca).is_absolute() and Path(self.ca).is_file()):
+            raise ConfigError(
+                f"the file `{self.ca}` does not exist", hint="name a PEM file, with its whole path"
+            )
+        return self
 
 
 class ResolverOptions(TypedDict, total=False):

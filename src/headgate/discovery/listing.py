@@ -87,36 +87,71 @@ def _read(path: str) -> bytes:
 async def lists_of(name: str, sources: Mapping[str, Source]) -> AsyncGenerator[Outcome, None]:
     """What a function says, again and again; it ends where the function cannot be called at all, or ends by itself.
 
-    What it raises is an outcome, and logged with its traceback. A function that is not async runs in a thread.
+    What it raises is an outcome, and logged with its traceback, whatever it is: `sys.exit()` ends no lookup. A function
+    that is not async runs in a thread.
     """
     try:
         source = sources[name] if name in sources else Source(_imported(name), EVERY_S)
-    except Exception as error:
-        yield Failed(f"`{name}`: {type(error).__name__}: {error}")
+    except BaseException as error:
+        yield Failed(f"`{name}`: {_shown(error)}")
         return
-    if inspect.isasyncgenfunction(source.function):
-        given = source.function()
-        try:
-            async for one in given:
-                yield _listed(name, one, 0.0, is_believed=True)
-            yield Failed(f"`{name}` has ended")
-        except Exception as error:
-            yield _raised(name, error)
-        finally:
-            await given.aclose()
+    if not inspect.isasyncgenfunction(source.function):
+        yield await _called(name, source)
         return
+    given = source.function()
     try:
-        async with asyncio.timeout(CALL_LIMIT_S):
+        is_last = False
+        while not is_last:
+            outcome, is_last = await _next(name, given)
+            yield outcome
+    finally:
+        await given.aclose()
+
+
+async def _called(name: str, source: Source) -> Outcome:
+    """What a function returns."""
+    limit = asyncio.timeout(CALL_LIMIT_S)
+    try:
+        async with limit:
             if inspect.iscoroutinefunction(source.function):
                 said = await source.function()
             else:
-                said = await asyncio.to_thread(source.function)
-    except TimeoutError:
-        yield Failed(f"`{name}` did not return within {CALL_LIMIT_S:g} s")
-    except Exception as error:
-        yield _raised(name, error)
-    else:
-        yield _listed(name, said, source.every_s, is_believed=False)
+                said, error = await asyncio.to_thread(_kept, source.function)
+                if error is not None:
+                    return _raised(name, error)
+    except BaseException as error:
+        if _is_cancelled():
+            raise
+        if limit.expired():
+            return Failed(f"`{name}` did not return within {CALL_LIMIT_S:g} s")
+        return _raised(name, error)
+    return _listed(name, said, source.every_s, is_believed=False)
+
+
+async def _next(name: str, given: AsyncGenerator[Any, None]) -> tuple[Outcome, bool]:
+    """What a generator yields next, or how it ended; and whether that was the last."""
+    try:
+        return _listed(name, await anext(given), 0.0, is_believed=True), False
+    except StopAsyncIteration:
+        return Failed(f"`{name}` has ended"), True
+    except BaseException as error:
+        if _is_cancelled():
+            raise
+        return _raised(name, error), True
+
+
+def _kept(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What a function returns, or raises: not everything can be raised across threads."""
+    try:
+        return function(), None
+    except BaseException as error:
+        return None, error
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels this task: a `CancelledError` may also be the function's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _imported(name: str) -> Callable[[], Any]:
@@ -134,6 +169,10 @@ def _listed(name: str, given: Any, every_s: float, *, is_believed: bool) -> Outc
     return Resolved(found, every_s) if found or is_believed else Nothing("nodata", None)
 
 
-def _raised(name: str, error: Exception) -> Failed:
+def _raised(name: str, error: BaseException) -> Failed:
     log.error("what says the servers has failed", exc_info=error, extra={"function": name})
-    return Failed(f"`{name}`: {type(error).__name__}: {error}")
+    return Failed(f"`{name}`: {_shown(error)}")
+
+
+def _shown(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

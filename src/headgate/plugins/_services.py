@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
@@ -39,9 +40,18 @@ WhenAway = Literal["open", "closed"]
 
 
 def _url(url: str) -> str:
-    if not URL.fullmatch(url):
+    if not URL.fullmatch(url) or not _has_place(url):
         raise ConfigError(f"`{url}` is not a valid URL", hint="write `http://10.0.0.9:9000/path`")
     return url
+
+
+def _has_place(url: str) -> bool:
+    """Whether there is a host, and its port, if it has one, is from 1 to 65535."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 ServiceUrl = Annotated[str, AfterValidator(_url)]

@@ -35,7 +35,9 @@ class AwsSigv4(Plugin):
         access_key: str = Field(
             min_length=1, description="The id of the access key: `env:AWS_ACCESS_KEY_ID`."
         )
-        secret_key: SecretStr = Field(description="The secret access key: `env:AWS_SECRET_ACCESS_KEY`.")
+        secret_key: SecretStr = Field(
+            min_length=1, description="The secret access key: `env:AWS_SECRET_ACCESS_KEY`."
+        )
         session_token: SecretStr | None = Field(
             default=None, description="The token of temporary credentials; renewing it takes a reload."
         )

@@ -93,6 +93,14 @@ class BatchRequests(Plugin):
                     raise ConfigError(f"parts cannot have `{name}`", hint="the gateway writes it")
             return folded
 
+        @field_validator("response_headers")
+        @classmethod
+        def _told(cls, names: list[str]) -> list[str]:
+            for name in names:
+                if not NAME.fullmatch(name):
+                    raise ConfigError(f"`{name}` is not a valid header field name", hint="write `etag`")
+            return names
+
     def setup(self, context: PluginContext) -> None:
         """Takes the mark of parts out of what clients send."""
         context.remove_from_clients(MARK)

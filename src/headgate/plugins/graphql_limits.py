@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,7 +39,9 @@ class GraphqlLimits(Plugin):
         max_batch: int = Field(default=1, ge=1, le=1000, description="The most operations in an array.")
         max_tokens: int = Field(default=1000, ge=1, le=100_000, description="The most tokens of a document.")
         max_body_bytes: int = Field(default=102_400, ge=1, description="The most bytes of a body, decoded.")
-        costs: dict[str, int] = Field(default={}, description="Costs of fields by their names: `users: 5`.")
+        costs: dict[str, Annotated[int, Field(ge=0)]] = Field(
+            default={}, description="Costs of fields by their names: `users: 5`."
+        )
         counts: list[str] = Field(
             default=["first", "last", "limit"], description="Arguments that say how many are wanted."
         )

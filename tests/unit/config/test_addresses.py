@@ -44,7 +44,8 @@ def test_server_addresses(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("localhost", "is not a server's address"), ("app:0", "is not a server's address"),
-     ("ftp://app", "scheme"), ("http://app/v1", "more than a host"), ("http://me@app", "more than a host")],
+     ("ftp://app", "scheme"), ("http://app/v1", "more than a host"), ("http://me@app", "more than a host"),
+     ("https://", "no host"), ("http://:80", "no host")],
 )  # fmt: skip
 def test_what_is_no_server_address_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from headgate import Gateway
 from headgate.config.discovered import every_sought, serving
 from headgate.config.errors import ConfigError
 from headgate.config.model import GatewayConfig
@@ -132,3 +133,37 @@ def test_name_servers_are_addresses() -> None:
             GatewayConfig.parse({"resolver": {"servers": [text]}})
     with pytest.raises(ConfigError, match="is not a domain"):
         GatewayConfig.parse({"resolver": {"search": ["a b"]}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_ttl": "5s", "max_ttl": "1s"}, "`min_ttl` is longer than `max_ttl`"),
+        ({"ca": "/etc/hosts"}, "for name servers that are asked over TLS"),
+        ({"ca": "/etc/hosts", "servers": "10.0.0.53"}, "for name servers that are asked over TLS"),
+        (
+            {"ca": "/missing/ca.pem", "servers": "tls://10.0.0.53"},
+            "the file `/missing/ca.pem` does not exist",
+        ),
+        ({"ca": "ca.pem", "servers": "tls://10.0.0.53"}, "the file `ca.pem` does not exist"),
+    ],
+)
+def test_settings_of_lookups_that_can_have_no_effect_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        GatewayConfig.parse({"resolver": settings})
+    assert caught.value.hint
+    GatewayConfig.parse({"resolver": {"min_ttl": "1h"}})  # longer than what `max_ttl` is by itself
+
+
+def test_a_function_that_wants_arguments_is_refused_where_it_is_registered() -> None:
+    gate = Gateway()
+    with pytest.raises(ConfigError, match="is called without arguments") as caught:
+
+        @gate.discover("app")  # type: ignore[type-var]
+        def find(zone: str) -> list[str]:
+            return [zone]
+
+    assert caught.value.file == __file__ and caught.value.hint
+    gate.discover("other")(lambda zone="a": [zone])

@@ -216,6 +216,7 @@ def test_the_day_is_that_of_the_signature() -> None:
         ({"keep": ["authorization"]}, "cannot be kept"),
         ({"host": "a/b"}, "host"),
         ({"access_key": ""}, "access_key"),
+        ({"secret_key": ""}, "secret_key"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:

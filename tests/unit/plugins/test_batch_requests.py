@@ -219,6 +219,7 @@ def test_no_more_run_at_once_than_said() -> None:
         {"inherit": ["transfer-encoding"]},
         {"headers": ["x-batch"]},
         {"methods": ["CONNECT"]},
+        {"response_headers": ["a b"]},
         {"max_requests": 0},
         {"concurrency": 1000},
     ],

@@ -196,7 +196,8 @@ def test_what_is_remembered_of_a_text_is_its_grammar_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_depth": 0}, {"max_batch": 0}, {"cost": {}}, {"max_tokens": 10**9}]
+    "settings",
+    [{"max_depth": 0}, {"max_batch": 0}, {"cost": {}}, {"costs": {"a": -1}}, {"max_tokens": 10**9}],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
