@@ -145,7 +145,7 @@ def _authority(url: str) -> tuple[str, bool]:
     authority, _, path = rest.partition("/")
     if path or "?" in authority or "#" in authority or "@" in authority:
         raise ConfigError(f"`{url}` has more than a host and a port", hint="use replace_prefix for a path")
-    if not authority or authority.startswith(":"):
+    if not authority:
         raise ConfigError(f"`{url}` has no host", hint="write `http://name:9000` or `https://name`")
     has_port = authority.rpartition(":")[2].isdigit() and not authority.endswith("]")
     if not has_port:

@@ -48,7 +48,15 @@ def listen_address(text: str) -> tuple[str, list[str]]:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return text, []
-    address = str(parse_server_address(text)).removeprefix("https://")
+    try:
+        address = str(parse_server_address(text)).removeprefix("https://")
+    except ValueError:
+        from headgate.config.errors import ConfigError
+
+        raise ConfigError(
+            f"`{text}` is not an address to listen on",
+            hint="write `:8080`, `https://localhost:8443` or `https://example.com`",
+        ) from None
     host = rest.rpartition(":")[0] if ":" in rest else rest
     if scheme.lower() != "https":
         return address, []

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headgate.config.addresses import parse_listen_address, parse_server, parse_server_address
 from headgate.config.errors import ConfigError
+from headgate.worker.proxying import listen_address
 
 
 @pytest.mark.parametrize(
@@ -45,11 +46,27 @@ def test_server_addresses(text: str, shown: str) -> None:
     ("text", "reason"),
     [("localhost", "is not a server's address"), ("app:0", "is not a server's address"),
      ("ftp://app", "scheme"), ("http://app/v1", "more than a host"), ("http://me@app", "more than a host"),
-     ("https://", "no host"), ("http://:80", "no host")],
+     ("https://", "no host"), ("https:///", "no host")],
 )  # fmt: skip
 def test_what_is_no_server_address_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         parse_server_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://", "https://localhost:99999", "https://localhost/x", "ftp://localhost", "https://a b"]
+)
+def test_where_proxy_cannot_listen_is_not_blamed_on_a_server(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        listen_address(text)
+    problem = refused.value.problems[0]
+    assert problem.message == f"`{text}` is not an address to listen on"
+    assert "https://localhost:8443" in (problem.hint or "")
+
+
+def test_proxy_listens_on_every_address_where_a_url_names_none() -> None:
+    assert listen_address("https://:8443")[0] == ":8443"
+    assert listen_address("https://localhost")[0] == "localhost:443"
 
 
 def test_a_server_line_carries_options() -> None:
