@@ -90,12 +90,12 @@ def _hint(error: BaseException, file: Path) -> str | None:
         )
     if isinstance(error, AttributeError) and type(error.obj).__module__.startswith("headgate."):
         if error.name in PHASES:
-            return f"phase `{error.name}` is not one of a `{type(error.obj).__name__}`: register it on the gateway"
+            return f"`{type(error.obj).__name__}` has no phase `{error.name}`: register it on the gateway"
         return suggestion(str(error.name), [name for name in dir(error.obj) if not name.startswith("_")])
     unknown = re.search(r"(\w+)\.(\w+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if isinstance(error, TypeError) and unknown:
         owners: dict[str, Any] = {
-            "Gateway": Gateway,
+            **{kind.__name__: kind for kind in Gateway.__mro__},
             "PhaseDecorator": PhaseDecorator,
             "Response": message.Response,
             "Route": route.Route,

@@ -48,7 +48,8 @@ class RunningGateway:
         self.command = ["run", str(self.file)]
         """What it is started with, before the arguments."""
         self.arguments = ["--workers", str(workers), *arguments]
-        self.environment = {**os.environ, "HEADGATE_RUNTIME_DIR": str(folder / "run"), **(environment or {})}
+        folders = {"HEADGATE_RUNTIME_DIR": str(folder / "run"), "HEADGATE_STATE_DIR": str(folder / "state")}
+        self.environment = {**os.environ, **folders, **(environment or {})}
         self.stdout = folder / "stdout.log"
         self.stderr = folder / "stderr.log"
         self._probes = 0
