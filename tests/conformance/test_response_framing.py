@@ -137,7 +137,7 @@ def test_broken_chunk_cuts_the_client(gateway: RunningGateway, origin: Origin, n
     behaviour = raw(OK + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS[name], then="close")
     origin.on("/broken-chunk", behaviour)
     with gateway.client() as client:
-        client.send(b"GET /broken-chunk HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        client.send(b"GET /broken-chunk HTTP/1.1\r\nHost: gate.test\r\nConnection: close\r\n\r\n")
         data = client.read_to_end()
     assert data.startswith((OK[:12], b"HTTP/1.1 502 "))
     if data.startswith(OK[:12]):

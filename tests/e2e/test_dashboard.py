@@ -290,9 +290,10 @@ def test_a_profile_and_traces_are_taken_from_the_page(browser: "Browser", serve:
         page.get_by_label("Time by").select_option("phase")
         row(page, "Time in hooks", "request").filter(has_text=re.compile(r"[1-9].* %")).wait_for()
         assert ask(gateway, "/held")[0] == 200
-        held = page.locator("details", has_text="gate.py:")
-        held.locator("summary").first.click()
-        held.locator("pre", has_text="time.sleep(0.4)  # <script>").first.wait_for()
+        stack = page.locator("pre", has_text="time.sleep(0.4)  # <script>")
+        held = page.locator("details", has=stack).first
+        held.locator("summary").click()
+        held.locator("pre").wait_for()
         page.get_by_role("link", name="Profile").click()
         page.get_by_label("Seconds", exact=True).fill("2")
         page.get_by_role("button", name="Take a profile").click()
