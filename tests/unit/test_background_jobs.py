@@ -110,9 +110,9 @@ async def test_an_idle_process_that_was_killed_is_replaced(jobs: Jobs) -> None:
 
 
 async def test_a_late_job_is_killed(jobs: Jobs, tmp_path: Path) -> None:
-    job = asyncio.ensure_future(jobs.run(touch_and_hang, (str(tmp_path / "pid"),), 3))
+    job = asyncio.ensure_future(jobs.run(touch_and_hang, (str(tmp_path / "pid"),), 10))
     process = await started(tmp_path / "pid")
-    with pytest.raises(TimeoutError, match="not done within 3 s"):
+    with pytest.raises(TimeoutError, match="not done within 10 s"):
         await job
     await ended(process)
 
