@@ -58,7 +58,9 @@ def asked(gateway: RunningGateway, count: int = 12) -> Counter[str]:
 
 
 def names(gateway: RunningGateway) -> dict[str, Any]:
-    return {one["name"]: one for one in gateway.ask()["names"]}
+    # the agent tells them just after the workers are ready
+    told = eventually(lambda: gateway.ask()["names"], "names are in the status")
+    return {one["name"]: one for one in told}
 
 
 def test_each_address_of_a_name_is_a_server(serve: Serve, dns: NameServer, trio: list[Origin]) -> None:
