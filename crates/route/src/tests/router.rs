@@ -45,16 +45,19 @@ fn router(specs: Vec<RouteSpec>) -> Router {
     Router::build(specs).expect("the routes are sound")
 }
 
-fn ask(router: &Router, request: &Request<'_>, function: &mut dyn FnMut(usize) -> bool) -> (Found, Params) {
+fn candidate<'a>(request: &Request<'a>) -> Candidate<'a> {
     let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
-    let candidate = Candidate {
+    Candidate {
         host: request.host.as_bytes(),
         path: path.as_bytes(),
         query: query.as_bytes(),
         method: request.method.as_bytes(),
-    };
+    }
+}
+
+fn ask(router: &Router, request: &Request<'_>, function: &mut dyn FnMut(usize) -> bool) -> (Found, Params) {
     let mut params = Params::new();
-    let found = router.find(&candidate, request, &mut params, function);
+    let found = router.find(&candidate(request), request, &mut params, function);
     (found, params)
 }
 
@@ -530,14 +533,7 @@ fn test_the_port_of_a_host_decides_nothing() {
 }
 
 fn verdicts(router: &Router, request: &Request<'_>, function: bool) -> Vec<(usize, Verdict)> {
-    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
-    let candidate = Candidate {
-        host: request.host.as_bytes(),
-        path: path.as_bytes(),
-        query: query.as_bytes(),
-        method: request.method.as_bytes(),
-    };
-    router.explain(&candidate, request, &mut |_| function)
+    router.explain(&candidate(request), request, &mut |_| function)
 }
 
 #[test]
