@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import CodeType
 from typing import Annotated, Any
 
@@ -67,40 +68,50 @@ def logs(
     """
     condition = compiled(where) if where else None
     wanted = count or (0 if follow else 1)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    shown = 0
     try:
-        with connected(pid, pid_file, runtime_dir) as client, ours:
-            following = client.follow_logs(theirs)
-            if (first := next(following, None)) is None:
-                fail("the gateway ended", FAILURE)
-            print(f"following {first.workers} workers; Ctrl-C stops", file=sys.stderr, flush=True)
-            # the line is closed when the gateway stops; the workers write until their last request
-            threading.Thread(target=lambda: list(following), daemon=True).start()
-            _show(lines(ours), condition, wanted, as_json=as_json)
+        for line, entry in followed(pid, pid_file, runtime_dir, condition, "following", "lines"):
+            if as_json:
+                print(line.decode(errors="replace"), flush=True)
+            else:
+                from headgate.cli.log_lines import print_line
+
+                print_line(entry)
+            shown += 1
+            if shown == wanted:
+                raise SystemExit(OK)
     except KeyboardInterrupt:
         raise SystemExit(OK) from None
     print("the gateway ended", file=sys.stderr)
 
 
-def _show(found: Iterator[bytes], condition: CodeType | None, wanted: int, *, as_json: bool) -> None:
-    shown = 0
-    for line in found:
-        entry = json.loads(line)
-        if "dropped" in entry:
-            print(f"{entry['dropped']} lines were lost: too many to read", file=sys.stderr, flush=True)
-            continue
-        if condition is not None and not holds(condition, entry):
-            continue
-        if as_json:
-            print(line.decode(errors="replace"), flush=True)
-        else:
-            from headgate.cli.log_lines import print_line
+def followed(
+    pid: int | None,
+    pid_file: Path | None,
+    runtime_dir: Path | None,
+    condition: CodeType | None,
+    doing: str,
+    what: str,
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Requests for which the condition holds, each as its line and its fields, until the gateway ends.
 
-            print_line(entry)
-        shown += 1
-        if shown == wanted:
-            raise SystemExit(OK)
+    Says on stderr that it is `doing` so in how many workers, and how many of `what` were lost.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    with connected(pid, pid_file, runtime_dir) as client, ours:
+        following = client.follow_logs(theirs)
+        if (first := next(following, None)) is None:
+            fail("the gateway ended", FAILURE)
+        print(f"{doing} {first.workers} workers; Ctrl-C stops", file=sys.stderr, flush=True)
+        # the line is closed when the gateway stops; the workers write until their last request
+        threading.Thread(target=lambda: list(following), daemon=True).start()
+        for line in lines(ours):
+            entry = json.loads(line)
+            if "dropped" in entry:
+                print(f"{entry['dropped']} {what} were lost: too many to read", file=sys.stderr, flush=True)
+            elif condition is None or holds(condition, entry):
+                yield line, entry
 
 
 def lines(end: socket.socket) -> Iterator[bytes]:
