@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ._caller import caller
-from ._discovery import GatewayDiscovery
+from ._discovery import F, registering
 from ._parts import Parts, made_parts, parsed
 from ._phase_decorators import GatewayPhases
 from ._plugin_uses import GatewayPlugins
@@ -38,7 +38,7 @@ Conditions = str | Mapping[str, str | bool | None]
 """Names and wanted values: a text, `~regex`, `True` for any value, `False` for absence."""
 
 
-class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins, GatewayDiscovery):
+class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
     """A gateway: its listeners, routes, upstreams and hooks.
 
     Every call validates its arguments at once and raises `ConfigError`, which names the line of the call. The
@@ -177,6 +177,18 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins, GatewayDiscovery):
         self._parts.upstreams[name] = Upstream(name, config, caller())
         self._parts.places["upstreams", name] = caller()
         return self._parts.upstreams[name]
+
+    def discover(
+        self, upstream: str, *, every: float | str = "10s", **options: Unpack[UpstreamOptions]
+    ) -> Callable[[F], F]:
+        """An upstream whose servers the decorated function says, such as `["10.0.0.2:9000 weight=2"]`.
+
+        It is called in the agent, `every` so often, and may be async; or it is an async generator, which yields a list
+        whenever there is another one. While it fails, the last list stays in use. `options` are those of `upstream`.
+        """
+        register = registering(self._parts, upstream, every)
+        self.upstream(upstream, f"discover:{upstream}", **options)
+        return register
 
     def route(
         self,
