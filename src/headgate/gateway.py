@@ -187,7 +187,7 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
         whenever there is another one. While it fails, the last list stays in use. `options` are those of `upstream`.
         """
         register = registering(self._parts, upstream, every)
-        self.upstream(upstream, f"discover:{upstream}", **options)
+        self.upstream(upstream, {"address": f"discover:{upstream}"}, **options)
         return register
 
     def route(

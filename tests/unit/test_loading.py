@@ -136,6 +136,9 @@ def test_a_missing_file_names_one_alike(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load(tmp_path / "gat.py")
     assert error.value.hint == "did you mean `gate.py`?"
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path / "somewhere_else.yaml")
+    assert error.value.hint is None
 
 
 DOCUMENTS = {

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from headgate.background.job_process import UsersFile
 from headgate.config.documents import read_text
-from headgate.config.errors import ConfigError, Where, suggestion
+from headgate.config.errors import ConfigError, Where, nearest
 from headgate.config.includes import read_with_includes
 from headgate.config.overrides import overridden, overrides
 from headgate.config.start_limit import ended_in_time
@@ -101,4 +101,5 @@ def _similar_file(file: Path) -> str | None:
     if not file.parent.is_dir():
         return None
     names = [entry.name for entry in file.parent.iterdir() if entry.suffix in suffixes]
-    return suggestion(file.name, names) if names and len(names) <= 20 else None
+    near = nearest(file.name, names)
+    return f"did you mean `{near}`?" if near else None

@@ -139,6 +139,7 @@ def test_name_servers_are_addresses() -> None:
     ("settings", "message"),
     [
         ({"min_ttl": "5s", "max_ttl": "1s"}, "`min_ttl` is longer than `max_ttl`"),
+        ({"servers": []}, "`servers` is empty"),
         ({"ca": "/etc/hosts"}, "for name servers that are asked over TLS"),
         ({"ca": "/etc/hosts", "servers": "10.0.0.53"}, "for name servers that are asked over TLS"),
         (
@@ -155,6 +156,11 @@ def test_settings_of_lookups_that_can_have_no_effect_are_refused(
         GatewayConfig.parse({"resolver": settings})
     assert caught.value.hint
     GatewayConfig.parse({"resolver": {"min_ttl": "1h"}})  # longer than what `max_ttl` is by itself
+
+
+def test_a_name_that_no_function_can_have_is_refused_as_an_address() -> None:
+    with pytest.raises(ConfigError, match="`discover:a b` is not a server's address"):
+        Gateway().discover("a b")
 
 
 def test_a_function_that_wants_arguments_is_refused_where_it_is_registered() -> None:
