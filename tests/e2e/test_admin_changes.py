@@ -68,6 +68,35 @@ def test_a_change_whose_response_was_lost_may_be_sent_again(
         assert admin.ask("POST", "/v1/transactions", {"operations": operations}).status == 412
 
 
+APPENDED = [
+    {"op": "test", "path": "/headers/x-a", "value": "1"},
+    {"op": "replace", "path": "/headers/x-a", "value": "2"},
+    {"op": "add", "path": "/methods/-", "value": "PUT"},
+]
+
+
+def test_a_json_patch_whose_response_was_lost_is_not_done_twice(admin: Admin) -> None:
+    route = {**ROUTE, "methods": ["GET"]}
+    made = admin.put("/v1/routes/r", route)
+    expects = {"If-Match": made.get("ETag") or ""}
+    first, again = (patch(admin, PATCH, APPENDED, **expects) for _ in range(2))
+    assert first.json()["methods"] == ["GET", "PUT"]
+    assert (again.status, again.body, again.get("ETag")) == (200, first.body, first.get("ETag"))
+    other = [*APPENDED[:2], {"op": "add", "path": "/methods/-", "value": "POST"}]
+    assert patch(admin, PATCH, other, **expects).status == 412  # which asks for something else
+
+    revision = int((first.get("ETag") or "").strip('"'))
+    more = [{"op": "add", "path": "/methods/-", "value": "POST"}]
+    operations = [{"op": "patch", "kind": "routes", "name": "r", "patch": more, "if_match": revision}]
+    first, again = (admin.ask("POST", "/v1/transactions", {"operations": operations}) for _ in range(2))
+    assert (first.status, again.status) == (200, 200), again.body
+    assert again.json()["revision"] == first.json()["revision"]
+    assert admin.get("/v1/routes/r").json()["methods"] == ["GET", "PUT", "POST"]
+
+    assert patch(admin, MERGE, {"respond": "somebody else"}).status == 200
+    assert admin.ask("POST", "/v1/transactions", {"operations": operations}).status == 412
+
+
 def test_preconditions_hold_for_every_verb(admin: Admin) -> None:
     fresh = admin.put("/v1/routes/r", ROUTE).get("ETag") or ""
     assert admin.get("/v1/routes/r").get("ETag") == fresh

@@ -72,7 +72,11 @@ async def _operation(request: Request, key: Key) -> Operation:
         return Operation(key, lambda _: document, expected, must_be_new=must_be_new)
     patch = await json_body(request, MERGE_PATCH, JSON_PATCH, "application/json")
     if media_type(request) == JSON_PATCH:
-        return Operation(key, lambda before: json_patched(dict(before), patch), expected, must_exist=True)
+
+        def make(before: Document) -> Any:
+            return json_patched(dict(before), patch)
+
+        return Operation(key, make, expected, must_exist=True, is_relative=True)
     if not isinstance(patch, dict):
         raise Refusal(400, "a merge patch is an object", "see RFC 7396")
     return Operation(key, lambda before: merge_patched(before, patch), expected, must_exist=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -169,7 +170,9 @@ def _operation(given: Any, position: int) -> Operation:
         case "put" if isinstance(given.get("resource"), dict):
             return Operation(key, lambda _: given["resource"], expected, must_be_new=is_new)
         case "patch" if isinstance(given.get("patch"), dict | list):
-            return Operation(key, lambda before: _patched(before, given["patch"]), expected, must_exist=True)
+            patch = given["patch"]
+            make = partial(_patched, patch=patch)
+            return Operation(key, make, expected, must_exist=True, is_relative=isinstance(patch, list))
         case "put" | "patch" as op:
             raise Refusal(400, f"`{where}` has no `{'resource' if op == 'put' else 'patch'}`")
         case _:
@@ -191,7 +194,9 @@ def _expected(given: dict[str, Any], where: str) -> tuple[list[int | str] | None
 
 
 def _patched(before: Document | None, patch: Any) -> Any:
-    return json_patched(before, patch) if isinstance(patch, list) else merge_patched(before, patch)
+    return (
+        json_patched(dict(before or {}), patch) if isinstance(patch, list) else merge_patched(before, patch)
+    )
 
 
 def _outcome(written: Written, keys: Sequence[Key]) -> dict[str, Any]:

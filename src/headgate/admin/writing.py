@@ -11,7 +11,7 @@ from typing import Any
 
 from headgate.compile.masking import has_mask, masked
 from headgate.config.resources import KINDS
-from headgate.stores import Document, Key, Resource, Snapshot, Transaction, Write
+from headgate.stores import Document, Key, Resource, RevisionCompacted, Snapshot, Transaction, Write
 from headgate.stores.documents import encoded
 
 from .access import Caller
@@ -37,6 +37,8 @@ class Operation:
     must_be_new: bool = False
     must_exist: bool = False
     deletes: bool = False
+    is_relative: bool = False
+    """Whether `make`, of what it has made, would give something else: an item is added to a list a second time."""
 
 
 def resource_key(kind: str, name: str) -> Key:
@@ -64,26 +66,57 @@ async def carry_out_plan(
 ) -> Written:
     """Does what a plan says in one transaction, or nothing; it is asked again when others write meanwhile."""
     done: list[tuple[Key, Document | None, Document | None]] = []
+    former: Mapping[Key, Resource] = {}
 
     def decide(snapshot: Snapshot) -> Transaction:
         done.clear()
         writes = []
         for operation in plan(snapshot):
             found = snapshot.resources.get(operation.key)
-            after = performed(caller, operation, found)
+            after = performed(caller, operation, found, former.get(operation.key))
             done.append((operation.key, found.document if found else None, after))
             writes.append(Write(operation.key, after))
         return Transaction(tuple(writes), author=caller.name, note=note)
 
-    written = await node.write(decide, is_trial=is_trial)
+    try:
+        written = await node.write(decide, is_trial=is_trial)
+    except Refusal:
+        former = await before_last_change(node, plan(node.newest))
+        if not former:
+            raise
+        written = await node.write(decide, is_trial=is_trial)
     if not is_trial:
         audit(caller, written.snapshot.revision.number, done, note)
     return written
 
 
-def performed(caller: Caller, operation: Operation, found: Resource | None) -> Document | None:
-    """The document that an operation makes of a resource, None to delete it; raises a `Refusal`."""
+async def before_last_change(node: Node, operations: Sequence[Operation]) -> Mapping[Key, Resource]:
+    """What relative operations found if they are sent again, as the store's history has it; empty if they are not.
+
+    They were done in one revision, which changed all of their resources last, and each found what it expects.
+    """
+    relative = [one for one in operations if one.is_relative and one.expected is not None]
+    found = [node.newest.resources.get(one.key) for one in relative]
+    revisions = {one.revision if one else 0 for one in found}
+    if len(revisions) != 1 or (number := revisions.pop()) < 1:
+        return {}
+    try:
+        before = (await node.store.at(number - 1)).resources
+    except (RevisionCompacted, LookupError):
+        return {}
+    return {one.key: before[one.key] for one in relative if one.key in before}
+
+
+def performed(
+    caller: Caller, operation: Operation, found: Resource | None, former: Resource | None = None
+) -> Document | None:
+    """The document that an operation makes of a resource, None to delete it; raises a `Refusal`.
+
+    `former` is the resource before its last change, if that may have been this operation.
+    """
     may_change(caller, operation.key)
+    if former and found and _was_done(operation, former, found):
+        return found.document
     try:
         check(operation, found)
     except Refusal:
@@ -106,6 +139,16 @@ def is_done_already(operation: Operation, found: Resource | None) -> bool:
         return operation.deletes
     try:
         after: Document | None = operation.make(found.document)
+    except Refusal:
+        return False
+    return after is not None and encoded(after) == encoded(found.document)
+
+
+def _was_done(operation: Operation, former: Resource, found: Resource) -> bool:
+    """Whether an operation makes of the former resource what is found, and expects the former one."""
+    try:
+        check(operation, former)
+        after: Document | None = operation.make(former.document)
     except Refusal:
         return False
     return after is not None and encoded(after) == encoded(found.document)
