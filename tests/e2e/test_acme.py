@@ -6,8 +6,7 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from cryptography import x509
 
 from headgate.acme import CertificateManager
 from headgate.acme.storage import Storage
-from headgate.config.acme import AcmeConfig
 
 from .kit import HEADGATE, Origin, Serve, eventually, free_port
-from .kit.acme import Pebble, is_here, name_server, pebble
+from .kit.acme import Pebble, config, is_here, name_server, ordering, pebble, until
 from .kit.gateway import RunningGateway
 
 pytestmark = pytest.mark.skipif(
@@ -90,27 +88,6 @@ def is_free(storage: Storage) -> bool:
     """Whether nobody is ordering."""
     with storage.locked() as is_ours:
         return is_ours
-
-
-def config(authority: Pebble, **settings: Any) -> AcmeConfig:
-    told = {"directory": authority.directory, "ca": authority.ca, "email": "ops@shop.test", **settings}
-    return AcmeConfig.parse(told)
-
-
-@asynccontextmanager
-async def ordering(manager: CertificateManager) -> AsyncIterator[None]:
-    """Lets the manager work meanwhile."""
-    task = asyncio.ensure_future(manager.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    """Waits for it; an order takes some seconds."""
-    return await asyncio.to_thread(eventually, condition, lambda: what, within=90)
 
 
 def shown(port: int, name: str) -> x509.Certificate | None:

@@ -14,21 +14,26 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.errors import DeserializationError
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
-from requests.exceptions import RequestException
 
 from headgate.config.acme import AcmeAuthorityConfig
 
-from .storage import Storage
+from .network import Network, parsed_wait
+from .storage import Storage, StorageError
 
 USER_AGENT = "headgate"
+
+
+LEFT_ALONE = timedelta(hours=1)
+"""How long nothing else is asked of an authority whose rate limit is reached, and what is waited if it says nothing."""
 
 
 class AuthorityError(Exception):
     """An authority refused or could not be reached; `wait` is how long it asks to wait, if it does."""
 
-    def __init__(self, message: str, wait: timedelta | None = None) -> None:
+    def __init__(self, message: str, wait: timedelta | None = None, *, is_rate_limit: bool = False) -> None:
         super().__init__(message)
         self.wait = wait
+        self.is_rate_limit = is_rate_limit
 
 
 class Authority:
@@ -39,6 +44,18 @@ class Authority:
         self._email = email
         self._storage = storage
         self._client: acme_client.ClientV2 | None = None
+        self._network: Network | None = None
+
+    @property
+    def wait(self) -> timedelta | None:
+        """How long the authority's last response asked to wait, if it was a refusal that did."""
+        return self._network.wait if self._network else None
+
+    def forget_account(self) -> None:
+        """The authority knows the account no more: another is made with the same key, on next use."""
+        self._client = None
+        if kept := self._storage.account(self.config.directory):
+            self._storage.put_account(self.config.directory, {**kept, "uri": ""})
 
     def client(self) -> acme_client.ClientV2:
         """A client with an account, which is made on first use and kept before anything is ordered."""
@@ -49,12 +66,13 @@ class Authority:
     def _connect(self) -> acme_client.ClientV2:
         kept = self._storage.account(self.config.directory)
         key = _load_key(kept["key"]) if kept else ec.generate_private_key(ec.SECP256R1())
-        network = acme_client.ClientNetwork(
+        network = Network(
             JWKEC(key=key),
             alg=ES256,
             user_agent=USER_AGENT,
             verify_ssl=cast(Any, self.config.ca or True),
         )
+        self._network = network
         directory = acme_client.ClientV2.get_directory(self.config.directory, network)
         client = acme_client.ClientV2(directory, net=network)
         if kept and kept["uri"]:
@@ -66,6 +84,7 @@ class Authority:
             uri = client.new_account(self._registration(client, key)).uri
         except acme_errors.ConflictError as error:
             uri = error.location
+        network.account = messages.RegistrationResource(uri=uri, body=messages.Registration())
         self._storage.put_account(self.config.directory, {"key": _key_text(key), "uri": uri})
         return client
 
@@ -87,37 +106,52 @@ class Authority:
         """When the authority wants the certificate renewed (RFC 9773), if it says so, and when to ask again; UTC."""
         try:
             when, again = self.client().renewal_time(chain)
-        except (acme_errors.Error, RequestException, ValueError, OSError) as error:
-            raise explained(error) from error
+        except StorageError:
+            raise
+        except Exception as error:  # whatever the library raises on what the authority sent
+            raise explained(error, self.wait) from error
         return (when.astimezone(UTC) if when else None), again.astimezone(UTC)
 
 
-def explained(error: BaseException) -> AuthorityError:
-    """An error of the protocol or the connection in words, with what to do where that is known."""
+def explained(error: BaseException, told: timedelta | None = None) -> AuthorityError:
+    """An error of the protocol or the connection in words, with what to do where that is known; `told` is how long the
+    authority asked to wait.
+    """
     if isinstance(error, AuthorityError):
         return error
     if isinstance(error, messages.Error):
-        wait = timedelta(hours=1) if error.code == "rateLimited" else None
-        hint = _HINTS.get(error.code or "", "")
-        return AuthorityError(f"{error.code or error.typ}: {error.detail}{hint}", wait)
+        text = f"{error.code or error.typ}: {error.detail}{_HINTS.get(error.code or '', '')}"
+        if error.code != "rateLimited":
+            return AuthorityError(text, told)
+        wait = max(told or LEFT_ALONE, parsed_wait(error.detail or "") or timedelta(0))
+        hours = round(wait / timedelta(hours=1), 1)
+        return AuthorityError(
+            f"{text}; nothing is ordered for this name before {hours:g} h have passed",
+            wait,
+            is_rate_limit=True,
+        )
+    if isinstance(error, acme_errors.IssuanceError):
+        return AuthorityError(f"the order was rejected: {explained(error.error)}", told)
     if isinstance(error, acme_errors.ValidationError):
-        told = [
+        reasons = [
             f"{one.body.identifier.value}: {challenge.chall.typ}: {challenge.error.detail}"
             for one in error.failed_authzrs
             for challenge in one.body.challenges
             if challenge.error is not None
         ]
         hint = "; hint: the authority must reach this gateway by that name on port 80 (http-01) or 443 (tls-alpn-01)"
-        return AuthorityError("; ".join(told) + hint)
+        return AuthorityError("; ".join(reasons) + hint)
     if isinstance(error, acme_errors.TimeoutError):
         return AuthorityError("the authority did not finish in time")
     if isinstance(error, json.JSONDecodeError | DeserializationError):
-        return AuthorityError("the authority's response is not valid ACME")
-    return AuthorityError(f"{type(error).__name__}: {str(error)[:500]}")
+        return AuthorityError("the authority's response is not valid ACME", told)
+    return AuthorityError(f"{type(error).__name__}: {str(error)[:500]}", told)
 
 
 _HINTS = {
-    "rateLimited": "; hint: the authority's rate limit is reached; `acme.staging` has high ones for tests",
+    "rateLimited": (
+        "; hint: the authority's rate limit is reached: keep `acme.folder` over restarts, and test with `acme.staging`"
+    ),
     "externalAccountRequired": "; hint: this authority asks for `acme.eab`",
     "rejectedIdentifier": "; hint: the authority gives no certificates for this name",
     "caa": "; hint: a CAA record in DNS forbids this authority for the name",

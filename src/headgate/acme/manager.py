@@ -1,8 +1,8 @@
 """Keeps a certificate in force for every name: orders what is missing, renews what is due, tries again what failed.
 
 How it works: one loop looks at every name, orders what is due one after the other in a thread, and sleeps until the
-next is due. The old certificate serves until the new one is in its place. Of several processes on one
-folder, the one that holds its lock orders; the others look again later.
+next is due. The old certificate serves until the new one is in its place. Of several processes on one folder, the one
+that holds its lock orders; the others look again later. Times that are kept are doubted: the clock may have jumped.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from typing import Any
 from headgate.config.acme import AcmeConfig, KeyType
 
 from . import schedule
-from .authority import Authority, AuthorityError
+from .authority import LEFT_ALONE, Authority, AuthorityError
 from .dns import DnsError, DnsRecords, records_of
+from .network import LONGEST_WAIT
 from .order import new_key, order
 from .storage import Storage, StorageError
 
@@ -30,6 +31,8 @@ log = logging.getLogger("headgate.acme")
 
 LOOK_AT_LEAST = timedelta(hours=1)
 """Clocks jump and folders change: nothing sleeps longer."""
+ASKS_AT_LEAST = timedelta(days=2)
+"""Authorities say to ask about renewals again within hours (RFC 9773 section 4.3)."""
 
 
 def utc_now() -> datetime:
@@ -56,6 +59,10 @@ class CertificateManager:
         self._chance = chance or random.Random()
         self._authorities = [Authority(one, config.email, self.storage) for one in config.authorities()]
         self._woken = asyncio.Event()
+        self._unkept: dict[tuple[str, KeyType], tuple[bytes, bytes]] = {}
+        """Certificates that were given, and that the folder has not taken yet."""
+        self._rests: dict[str, datetime] = {}
+        """Until when authorities are left alone whose rate limit is reached, by directory."""
 
     def wake(self) -> None:
         """Looks at every name now: names have changed."""
@@ -100,18 +107,23 @@ class CertificateManager:
 
     async def _due(self, name: str, kind: KeyType, entry: dict[str, Any]) -> datetime:
         """When the certificate of a name is to be ordered, a failed order being tried again later."""
-        again = _time(entry.get("retry_at")) or datetime.min.replace(tzinfo=UTC)
+        now = self._now()
+        again = schedule.plausible(_time(entry.get("retry_at")), now, LONGEST_WAIT)
+        again = again or datetime.min.replace(tzinfo=UTC)
         certificate = await asyncio.to_thread(self.storage.certificate, name, kind)
         if certificate is None:
             return again
         told = _time(entry.get("renew_at"))
         by_age = schedule.due(certificate.not_before, certificate.not_after, entry.get("jitter", 0.5))
+        if ordered_at := _time(entry.get("ordered_at")):
+            life = certificate.not_after - certificate.not_before
+            by_age = max(by_age, schedule.settled(ordered_at, life, now))
         if certificate.not_after > self._now() and self._asks_again(entry):
             told = await self._told(certificate.chain, entry)
         return max(min(by_age, told) if told else by_age, again)
 
     def _asks_again(self, entry: dict[str, Any]) -> bool:
-        again = _time(entry.get("ask_at"))
+        again = schedule.plausible(_time(entry.get("ask_at")), self._now(), ASKS_AT_LEAST)
         return again is None or again <= self._now()
 
     async def _told(self, chain: bytes, entry: dict[str, Any]) -> datetime | None:
@@ -129,19 +141,31 @@ class CertificateManager:
     async def _renew(self, name: str, kind: KeyType, entry: dict[str, Any]) -> None:
         """Orders a certificate of each authority in turn, until one gives it."""
         problems: list[str] = []
-        wait: timedelta | None = None
+        waits: list[timedelta] = []
         for authority in self._authorities:
+            directory = authority.config.directory
+            rests = schedule.plausible(self._rests.get(directory), self._now(), LEFT_ALONE)
+            if rests and rests > self._now():
+                problems.append(
+                    f"{directory}: left alone until {rests:%H:%M} UTC, as its rate limit is reached"
+                )
+                waits.append(rests - self._now())
+                continue
             try:
                 await asyncio.to_thread(self._order, authority, name, kind)
             except (AuthorityError, DnsError) as error:
-                problems.append(f"{authority.config.directory}: {error}")
-                told = getattr(error, "wait", None)
-                wait = max(filter(None, (wait, told)), default=None)
+                problems.append(f"{directory}: {error}")
+                waits.append(getattr(error, "wait", None) or timedelta(0))
+                if getattr(error, "is_rate_limit", False):
+                    self._rests[directory] = self._now() + LEFT_ALONE
                 continue
             entry.clear()
             entry.update(jitter=self._chance.random(), ordered_at=self._now().isoformat())
-            log.info("certificate for %s (%s) is in force, from %s", name, kind, authority.config.directory)
+            log.info("certificate for %s (%s) is in force, from %s", name, kind, directory)
+            self._doubt_the_clock(name, kind)
             return
+        # the first that may be asked again
+        wait = min(waits, default=None)
         entry["failures"] = entry.get("failures", 0) + 1
         entry["problem"] = "; ".join(problems)[:2000]
         entry["retry_at"] = (
@@ -150,12 +174,29 @@ class CertificateManager:
         self._alert(name, kind, entry)
 
     def _order(self, authority: Authority, name: str, kind: KeyType) -> None:
+        if unkept := self._unkept.get((name, kind)):
+            self._keep(name, kind, *unkept)
+            return
         old = self.storage.certificate(name, kind)
         key = old.key if old and self.config.reuse_key else new_key(kind)
         records: DnsRecords | None = records_of(self.config.dns) if self.config.dns else None
         challenges = self.config.challenges if not name.startswith("*.") else ("dns-01",)
         chain = order(authority, name, key, challenges, self.storage, records)
+        self._keep(name, kind, chain, key)
+
+    def _keep(self, name: str, kind: KeyType, chain: bytes, key: bytes) -> None:
+        """Puts a certificate in force; one that cannot be written now is not ordered again, but written later."""
+        self._unkept[name, kind] = (chain, key)
         self.storage.put_certificate(name, kind, chain, key)
+        del self._unkept[name, kind]
+
+    def _doubt_the_clock(self, name: str, kind: KeyType) -> None:
+        found = self.storage.certificate(name, kind)
+        if found and not found.not_before <= self._now() < found.not_after:
+            log.critical(
+                "the new certificate for %s (%s) is valid from %s to %s, but it is %s; hint: set the clock",
+                *(name, kind, found.not_before, found.not_after, self._now()),
+            )
 
     def _alert(self, name: str, kind: KeyType, entry: dict[str, Any]) -> None:
         """Says that an order failed, the louder the less of the certificate's life is left."""

@@ -17,7 +17,7 @@ from headgate.config.acme import Challenge, KeyType
 from .authority import Authority, AuthorityError, explained
 from .challenges import Undo, prepare
 from .dns import DnsRecords
-from .storage import Storage
+from .storage import Storage, StorageError
 
 LONGEST = timedelta(minutes=5)
 """The longest that an order may take at the authority."""
@@ -60,10 +60,12 @@ def order(
         chain = _preferred(done, authority.config.preferred_chain).encode()
         _check(chain, key)
         return chain
-    except AuthorityError:
+    except (AuthorityError, StorageError):
         raise
     except Exception as error:  # whatever the library raises on what the authority sent
-        raise explained(error) from error
+        if isinstance(error, messages.Error) and error.code == "accountDoesNotExist":
+            authority.forget_account()
+        raise explained(error, authority.wait) from error
     finally:
         for one in reversed(undo):
             with contextlib.suppress(Exception):

@@ -24,6 +24,18 @@ def due(not_before: datetime, not_after: datetime, jitter: float) -> datetime:
     return not_before + life * (share - 0.05 * jitter)
 
 
+def settled(ordered_at: datetime, life: timedelta, now: datetime) -> datetime:
+    """Until when a certificate that was ordered then is not due by its age: a clock that has jumped must not order for
+    ever. A time to come is of such a clock, and says nothing.
+    """
+    return ordered_at + life / 4 if ordered_at <= now else now
+
+
+def plausible(when: datetime | None, now: datetime, longest: timedelta) -> datetime | None:
+    """A time to wait for, unless the clock must have been wrong when it was noted."""
+    return when if when is not None and when - now <= longest else None
+
+
 def retry_after(failures: int, told: timedelta | None, chance: random.Random) -> timedelta:
     """How long to wait after that many failures in a row: 1 minute, doubled each time, at most a day, with full jitter
     in its upper half; never less than the authority has told.

@@ -1,7 +1,8 @@
-"""Pebble, an ACME authority for tests, and the DNS server that it asks."""
+"""Pebble, an ACME authority for tests, the DNS server that it asks, and managers that order there."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -10,13 +11,17 @@ import shutil
 import ssl
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
-from .net import free_port
+from headgate.acme import CertificateManager
+from headgate.config.acme import AcmeConfig
+
+from .net import eventually, free_port
 from .pki import Authority
 from .services import HINT, wait_for_port
 
@@ -154,3 +159,25 @@ def name_server(folder: Path, zone: str) -> Iterator[tuple[str, int, str]]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def config(authority: Pebble, **settings: Any) -> AcmeConfig:
+    """The settings of a manager that orders there."""
+    told = {"directory": authority.directory, "ca": authority.ca, "email": "ops@shop.test", **settings}
+    return AcmeConfig.parse(told)
+
+
+@contextlib.asynccontextmanager
+async def ordering(manager: CertificateManager) -> AsyncIterator[None]:
+    """Lets the manager work meanwhile."""
+    task = asyncio.ensure_future(manager.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def until(condition: Callable[[], Any], what: str) -> Any:
+    """Waits for it; an order takes some seconds."""
+    return await asyncio.to_thread(eventually, condition, lambda: what, within=90)
