@@ -842,6 +842,16 @@ class Dictionary:
         self, key: _Key, by: float | None = None, init: float | None = 0, ttl: float | None = None
     ) -> Any:
         """Adds to a number and gives the sum; begins at `init` (none: KeyError) and then lives for `ttl` seconds."""
+    def throttle(
+        self, key: _Key, step: float, depth: float, now: float | None = None, /
+    ) -> tuple[float, float]:
+        """Decides on one request by the generic cell rate algorithm (ITU-T I.371), in one step for all workers.
+
+        A request costs `step` seconds of a bucket that is `depth` seconds deep: 10 requests a second and 20 at once are
+        `0.1, 2.0`. Gives the seconds that it is to wait (0.0: it is let in), and those until the bucket is full again;
+        one that is to wait costs nothing. `now` is in seconds of a clock that does not go back; default:
+        `time.monotonic()`. Raises `ValueError` for times past ten years, `TypeError` where the value is not a float.
+        """
     def lpush(self, key: _Key, value: Any, /) -> int:
         """Adds a value at the left end of a list; gives its length."""
     def rpush(self, key: _Key, value: Any, /) -> int:

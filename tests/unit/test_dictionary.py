@@ -142,3 +142,34 @@ def test_a_forked_child_is_another_holder(memory: int, dictionary: Dictionary) -
         os._exit(0)
     os.waitpid(child, 0)
     assert dictionary._acquire("of the child", 1), "its holder is dead"
+
+
+def test_throttle_lets_a_burst_in_and_tells_the_others_how_long_to_wait(dictionary: Dictionary) -> None:
+    buckets = dictionary
+    told = [buckets.throttle("client", 0.5, 1.0, 100.0) for _ in range(3)]
+    assert told == [(0.0, 0.5), (0.0, 1.0), (0.5, 1.0)]
+    assert buckets.throttle("client", 0.5, 1.0, 100.5) == (0.0, 1.0)
+    assert buckets.throttle("other", 0.5, 1.0)[0] == 0.0  # by the system's clock
+    assert 0 < buckets.throttle("other", 60, 60)[0] <= 60.5
+
+
+@pytest.mark.parametrize(
+    ("step", "depth", "now", "message"),
+    [
+        (0.0, 1.0, 1.0, "more than 0"),
+        (1.0, float("nan"), 1.0, "more than 0"),
+        (1.0, 1e9, 1.0, "at most ten years"),
+        (1.0, 1.0, float("inf"), "is not a time"),
+    ],
+)
+def test_throttle_refuses_what_is_no_rate(
+    dictionary: Dictionary, step: float, depth: float, now: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        dictionary.throttle("client", step, depth, now)
+
+
+def test_throttle_refuses_what_is_no_bucket(dictionary: Dictionary) -> None:
+    dictionary.set("text", "x")
+    with pytest.raises(TypeError, match="text"):
+        dictionary.throttle("text", 1.0, 1.0)

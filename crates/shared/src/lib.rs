@@ -12,5 +12,8 @@ pub mod series;
 pub mod servers;
 mod zone;
 
-pub use dictionary::{Dictionary, DictionaryError, End, Number, Owned, Refused, Value, MAX_BYTES, MIN_BYTES};
+pub use dictionary::{
+    CellRate, Dictionary, DictionaryError, End, Number, Owned, Refused, Throttled, Value, MAX_BYTES,
+    MIN_BYTES,
+};
 pub use zone::{Slot, Zone, ZoneError};

@@ -2,10 +2,10 @@
 
 How it works. `Gcra` is the generic cell rate algorithm (ITU-T I.371), a token bucket that is one number for each
 client: the moment at which its bucket will be full again. Each request moves it on by `window / limit`; one that would
-move it further than the bucket is deep is refused and moved back. A moment in the past means nothing, so an entry lives
-until it has come. `SlidingWindow` counts in fixed windows, and takes the window before for as much as still lies within
-one window's length. Workers that count for one client in the same instant may refuse one request each too many, and
-never let one too many in.
+move it further than the bucket is deep is refused. A moment in the past means nothing, so an entry lives until it has
+come. It is one operation of the dictionary, `Shared.throttle`, and exact among workers. `SlidingWindow` counts in fixed
+windows, and takes the window before for as much as still lies within one window's length; workers that count for one
+client in the same instant may refuse one request each too many, and never let one too many in.
 
 Clients that were refused are kept in a table of their own: any number of clients that ask once cannot push them out.
 """
@@ -35,14 +35,9 @@ class Rate(NamedTuple):
         return self.window / self.limit
 
 
-class Verdict(NamedTuple):
-    """What a request got: how many are left, when all are there again, how long to wait (0: let in), and how long
-    the request itself is to be held back."""
-
-    left: int
-    reset_s: int
-    wait_s: float
-    delay_s: float = 0.0
+Verdict = tuple[float, int, int, float]
+"""What a request got: how many seconds to wait (0: let in), how many requests are left, in how many seconds all are
+there again, and how many seconds the request itself is to be held back. A plain tuple: one is made for each request."""
 
 
 class Limiter(Protocol):
@@ -68,19 +63,16 @@ class Gcra:
 
     def decide(self, key: bytes, now: float) -> Verdict:
         """See `Limiter`."""
-        table = self._refused if self._refused.get(key) is not None else self._clients
-        full_at = float(table.incr(key, self._step, now, self._step))
-        wait = full_at - now - self._depth
-        # a hair's breadth of rounding must not cost the last request of a burst
-        if wait > self._step * 1e-6:
-            full_at = float(table.incr(key, -self._step))
+        # a client that was refused is counted where it cannot be pushed out
+        table = self._clients if self._refused.get(key) is None else self._refused
+        wait, full_in = table.throttle(key, self._step, self._depth, now)
+        if wait:
             if table is self._clients:
-                self._refused.add(key, full_at, max(full_at - now, 0.001))
-            return Verdict(0, math.ceil(full_at - now), wait)
-        table.expire(key, max(full_at - now, 0.001))
-        left = math.floor((self._depth - (full_at - now)) / self._step + 1e-6)
-        delay = max(full_at - now - self._step, 0.0) if self._is_leaky else 0.0
-        return Verdict(left if left > 0 else 0, math.ceil(full_at - now), 0, delay)
+                self._refused.add(key, now + full_in, max(full_in, 0.001))
+            return wait, 0, math.ceil(full_in), 0.0
+        left = math.floor((self._depth - full_in) / self._step + 1e-6)
+        delay = max(full_in - self._step, 0.0) if self._is_leaky else 0.0
+        return 0.0, left if left > 0 else 0, math.ceil(full_in), delay
 
     def undo(self, key: bytes, now: float) -> None:
         """See `Limiter`."""
@@ -104,7 +96,7 @@ class SlidingWindow:
         until = self._refused.get(key)
         number, part = self._place(now)
         if until is not None and until > now:
-            return Verdict(0, math.ceil(self._window), until - now)
+            return until - now, 0, math.ceil(self._window), 0.0
         before = int(self._clients.get(self._name(key, number - 1), 0))
         count = int(self._clients.incr(self._name(key, number), 1, 0, 2 * self._window))
         free = self._limit - before * (1 - part) - count
@@ -112,8 +104,8 @@ class SlidingWindow:
             count = int(self._clients.incr(self._name(key, number), -1))
             wait = self._wait(before, count, part)
             self._refused.set(key, now + wait, max(wait, 0.001))
-            return Verdict(0, math.ceil(self._window), wait)
-        return Verdict(max(math.floor(free + 1e-9), 0), math.ceil((1 - part) * self._window), 0)
+            return wait, 0, math.ceil(self._window), 0.0
+        return 0.0, max(math.floor(free + 1e-9), 0), math.ceil((1 - part) * self._window), 0.0
 
     def undo(self, key: bytes, now: float) -> None:
         """See `Limiter`."""

@@ -105,14 +105,14 @@ class RedisLimiter:
         while True:
             if lease.tokens > 0 and now < lease.until:
                 lease.tokens -= 1
-                return Verdict(lease.left + lease.tokens, lease.reset_s, 0)
+                return 0.0, lease.left + lease.tokens, lease.reset_s, 0.0
             if now < lease.refused_until:
-                return Verdict(0, lease.reset_s, lease.refused_until - now)
+                return lease.refused_until - now, 0, lease.reset_s, 0.0
             if lease.asking is not None:
                 await lease.asking
                 continue
             if await self._ask(key, lease, now):
-                return Verdict(lease.left + lease.tokens, lease.reset_s, 0)
+                return 0.0, lease.left + lease.tokens, lease.reset_s, 0.0
 
     def undo(self, key: bytes) -> None:
         """Undoes the last admission: another limit refused it."""

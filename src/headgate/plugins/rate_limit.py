@@ -171,12 +171,12 @@ class RateLimit(Plugin):
             headers = response.headers
             headers.add("ratelimit-policy", self._policy)
             if len(verdicts) == 1:
-                one = verdicts[0]
-                left = f'"{self._name}";r={one.left};t={one.reset_s}'
+                _, left, reset, _ = verdicts[0]
+                value = f'"{self._name}";r={left};t={reset}'
             else:
                 named = zip(self._names, verdicts, strict=False)
-                left = ", ".join(f'"{name}";r={one.left};t={one.reset_s}' for name, one in named)
-            headers.add("ratelimit", left)
+                value = ", ".join(f'"{name}";r={left};t={reset}' for name, (_, left, reset, _) in named)
+            headers.add("ratelimit", value)
 
     async def _request_of_all_nodes(self, request: Request) -> Response | None:
         key, now = self._keys.of(request), time.monotonic()
@@ -192,7 +192,7 @@ class RateLimit(Plugin):
     async def _request_held_back(self, request: Request) -> Response | None:
         verdicts = self._decide(self._keys.of(request), time.monotonic())
         reply = self._replied(request, verdicts)
-        delay = max(one.delay_s for one in verdicts)
+        delay = max(delay for *_, delay in verdicts)
         if reply is None and delay > 0:
             await asyncio.sleep(delay)
         return reply
@@ -200,7 +200,7 @@ class RateLimit(Plugin):
     def _replied(self, request: Request, verdicts: list[Verdict]) -> Response | None:
         if self._has_fields:
             vars(request.state)[self._key] = verdicts
-        wait = verdicts[-1].wait_s
+        wait = verdicts[-1][0]
         if wait == 0:
             return None
         self._denied.add()
@@ -215,7 +215,7 @@ class RateLimit(Plugin):
         verdicts: list[Verdict] = []
         for limiter in self._limiters:
             verdicts.append(limiter.decide(key, now))
-            if verdicts[-1].wait_s > 0:
+            if verdicts[-1][0] > 0:
                 for former in self._limiters[: len(verdicts) - 1]:
                     former.undo(key, now)
                 break
@@ -225,7 +225,7 @@ class RateLimit(Plugin):
         verdicts: list[Verdict] = []
         for limiter in self._shared:
             verdicts.append(await limiter.decide(key, now))
-            if verdicts[-1].wait_s > 0:
+            if verdicts[-1][0] > 0:
                 for former in self._shared[: len(verdicts) - 1]:
                     former.undo(key)
                 break

@@ -6,8 +6,9 @@
 //! an allocation on the Rust side.
 
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::time::Duration;
 
-use headgate_shared::{Dictionary as Memory, End, Number};
+use headgate_shared::{CellRate, Dictionary as Memory, End, Number};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyString};
@@ -125,6 +126,29 @@ impl Dictionary {
             Ok(Number::Float(x)) => Ok(PyFloat::new(py, x).into_any()),
             Err(error) => Err(refused(&error, key)),
         }
+    }
+
+    /// Decides on one request by the generic cell rate algorithm; gives the seconds it is to wait (0: it is let in),
+    /// and those until its bucket is full again.
+    #[pyo3(signature = (key, step, depth, now=None, /))]
+    fn throttle(
+        &self,
+        key: &Bound<'_, PyAny>,
+        step: f64,
+        depth: f64,
+        now: Option<f64>,
+    ) -> PyResult<(f64, f64)> {
+        let rate = CellRate::new(step, depth).ok_or_else(|| {
+            PyValueError::new_err("`step` and `depth` are seconds: more than 0, at most ten years")
+        })?;
+        let now = now.unwrap_or_else(monotonic_seconds);
+        if !now.is_finite() {
+            return Err(PyValueError::new_err(format!("`{now}` is not a time in seconds")));
+        }
+        self.memory
+            .throttle(&bytes_of(key)?, rate, now)
+            .map(|throttled| (throttled.wait, throttled.full_in))
+            .map_err(|error| refused(&error, key))
     }
 
     /// Adds a value at the left end of a list; gives its length.
@@ -299,4 +323,14 @@ pub(crate) fn create_dictionary(bytes: u64) -> PyResult<RawFd> {
     let memory = Memory::create(bytes).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let inheritable = rustix::io::dup(memory.fd()).map_err(std::io::Error::from)?;
     Ok(inheritable.into_raw_fd())
+}
+
+/// The system's monotonic clock, as `time.monotonic()`.
+fn monotonic_seconds() -> f64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+    .as_secs_f64()
 }

@@ -11,11 +11,13 @@
 //! | [`shard`] | lock, cells, bytes |
 //! | [`entries`], [`lists`], [`named_locks`] | operations within a locked shard |
 //! | [`values`], [`queues`] | operations on one key: its shard is locked, then looked into |
+//! | [`cell_rate`] | whether a request keeps to a rate |
 //! | [`whole`] | what concerns all entries |
 //! | [`repair`], [`audit`] | after a death; and whether all fits together |
 
 mod audit;
 mod cell;
+mod cell_rate;
 mod entries;
 #[cfg(test)]
 mod journal;
@@ -40,6 +42,7 @@ use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
 use self::cell::low;
+pub use self::cell_rate::{CellRate, Throttled};
 use self::layout::{Layout, HEADER_WORDS, MAGIC, VERSION};
 pub use self::layout::{MAX_BYTES, MIN_BYTES};
 use self::shard::Shard;

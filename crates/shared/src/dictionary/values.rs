@@ -1,6 +1,7 @@
 //! Values by their keys: reading, setting, counting, and how long they live.
 
 use super::cell::{from_int, to_int, Type, EXPIRY, NUMBER};
+use super::cell_rate::{CellRate, Throttled};
 use super::entries::{stored, Content, Room};
 use super::shard::Shard;
 use super::value::{sum, Number, Owned, Refused, Value};
@@ -102,6 +103,40 @@ impl Dictionary {
         }
         shard.touch(entry);
         Ok(sum)
+    }
+
+    /// Decides on one request by the generic cell rate algorithm (ITU-T I.371, appendix I.2), at `now` in seconds of any
+    /// clock that does not go back. The entry is the moment at which the bucket is full again, and lives until then.
+    pub fn throttle(&self, key: &[u8], rate: CellRate, now: f64) -> Result<Throttled, Refused> {
+        let (shard, hash) = self.locked(key)?;
+        let entry = shard.find(hash, key);
+        let known = entry != 0 && shard.is_live(entry, self.now);
+        let former = if known {
+            match shard.tag(entry).value {
+                Type::Float => f64::from_bits(shard.field(entry, NUMBER)),
+                Type::List => return Err(Refused::Kind { is_list: true }),
+                _ => return Err(Refused::NotANumber),
+            }
+        } else {
+            now
+        };
+        let throttled = rate.decide(former - now);
+        if throttled.wait > 0.0 {
+            if known {
+                shard.touch(entry);
+            }
+            return Ok(throttled);
+        }
+        let full_at = now + throttled.full_in;
+        let expiry = self.expiry(CellRate::life_ms(throttled.full_in));
+        if known {
+            shard.set_field(entry, EXPIRY, expiry);
+            shard.set_field(entry, NUMBER, full_at.to_bits());
+            shard.touch(entry);
+        } else {
+            self.put_until(&shard, hash, key, Value::Float(full_at), expiry)?;
+        }
+        Ok(throttled)
     }
 
     /// Gives an entry `ttl_ms` from now (0: for ever); gives whether there is one.

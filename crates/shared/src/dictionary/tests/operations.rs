@@ -52,6 +52,72 @@ fn test_add_and_replace_look_at_what_is_there() {
 }
 
 #[test]
+fn test_a_bucket_lets_a_burst_in_and_then_one_request_a_step() {
+    let buckets = dictionary(64 * KIB);
+    let rate = CellRate::new(0.5, 1.5).expect("a rate");
+    let wait = |now: f64| buckets.throttle(b"client", rate, now).expect("a verdict").wait;
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} is not {b}");
+    assert_eq!([wait(100.0), wait(100.0), wait(100.0)], [0.0; 3], "the burst");
+    near(wait(100.0), 0.5);
+    near(wait(100.2), 0.3);
+    near(wait(100.5), 0.0);
+    near(wait(100.5), 0.5);
+    near(wait(90.0), 11.0); // a clock that goes back makes nobody free
+    near(wait(1000.0), 0.0);
+    near(
+        buckets
+            .throttle(b"client", rate, 1000.0)
+            .expect("a verdict")
+            .full_in,
+        1.0,
+    );
+    buckets.audit().expect("all fits together");
+}
+
+#[test]
+fn test_a_bucket_that_is_full_again_is_gone() {
+    let buckets = dictionary(64 * KIB);
+    let rate = CellRate::new(0.05, 0.1).expect("a rate");
+    buckets.throttle(b"client", rate, 5.0).expect("a verdict");
+    assert_eq!(buckets.contains(b"client"), Ok(true));
+    buckets.throttle(b"client", rate, 5.0).expect("a verdict");
+    wait(60);
+    assert_eq!(buckets.contains(b"client"), Ok(true), "each request lengthens it");
+    wait(40);
+    assert_eq!(buckets.contains(b"client"), Ok(false));
+}
+
+#[test]
+fn test_what_is_no_bucket_is_refused_and_what_is_no_number_is_full() {
+    let buckets = dictionary(64 * KIB);
+    let rate = CellRate::new(1.0, 1.0).expect("a rate");
+    buckets.set(b"int", Value::Int(1), 0).expect("it fits");
+    buckets.push(End::Right, b"list", Value::Int(1)).expect("it fits");
+    buckets.set(b"nan", Value::Float(f64::NAN), 0).expect("it fits");
+    buckets
+        .set(b"far", Value::Float(f64::INFINITY), 0)
+        .expect("it fits");
+    assert_eq!(buckets.throttle(b"int", rate, 1.0), Err(Refused::NotANumber));
+    assert_eq!(
+        buckets.throttle(b"list", rate, 1.0),
+        Err(Refused::Kind { is_list: true })
+    );
+    let wait = |key: &[u8]| buckets.throttle(key, rate, 1.0).expect("a verdict").wait;
+    assert_eq!(wait(b"nan"), 0.0);
+    assert!(wait(b"nan") > 0.0);
+    assert!(wait(b"far").is_finite() && wait(b"far") > 0.0);
+    for (step, depth) in [
+        (0.0, 1.0),
+        (1.0, -1.0),
+        (f64::NAN, 1.0),
+        (1.0, f64::INFINITY),
+        (1e10, 1.0),
+    ] {
+        assert!(CellRate::new(step, depth).is_none(), "{step} {depth}");
+    }
+}
+
+#[test]
 fn test_incr_begins_counts_and_refuses() {
     let counters = dictionary(64 * KIB);
     let (one, half) = (Number::Int(1), Number::Float(0.5));
