@@ -720,6 +720,7 @@ _FailureKind: TypeAlias = Literal[
     "content_length_and_transfer_encoding",
     "content_length_repeated",
     "control_character",
+    "deadline_exceeded",
     "file_truncated",
     "folded_field",
     "framing_lookalike",

@@ -113,6 +113,7 @@ counters! {
     TraceSpansSent "trace_spans_sent",
     TraceSpansDropped "trace_spans_dropped",
     LimitRetries "limit_retries",
+    TimeoutDeadline "timeout_deadline",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

@@ -47,6 +47,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         },
         retries: 0,
         retry: None,
+        deadline: None,
         timeouts: RouteTimeouts::default(),
         host: "server".to_owned(),
         proxy_protocol: None,

@@ -53,6 +53,9 @@ pub struct Upstream {
     /// What is tried again, and how much; absent: whatever is safe.
     #[serde(default)]
     pub retry: Option<Retries>,
+    /// How long clients may wait, if that is bounded.
+    #[serde(default)]
+    pub deadline: Option<Deadline>,
     /// Its own timeouts.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
@@ -164,6 +167,18 @@ pub struct Retries {
     pub budget_percent: Option<u32>,
     /// How long an attempt may take until its response's head, in milliseconds.
     pub attempt_timeout: Option<u64>,
+}
+
+/// How long clients wait: what they may say of it, in milliseconds.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Deadline {
+    /// The field that says it, beside `grpc-timeout`.
+    pub header: Option<String>,
+    /// The most that is believed.
+    pub max: u64,
+    /// Of requests that say nothing.
+    pub default: Option<u64>,
 }
 
 fn of_source() -> String {

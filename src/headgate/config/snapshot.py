@@ -14,6 +14,7 @@ from headgate.phases import PHASES
 
 from .balancing import balancing_snapshot
 from .consistency import Inconsistency
+from .deadlines import deadline_snapshot
 from .discovered import Serving, Sets, serving
 from .errors import Path as ConfigPath
 from .http3 import Http3Config
@@ -299,6 +300,7 @@ def _upstream(
         },
         "retries": upstream.retries.attempts,
         "retry": retry_snapshot(upstream.retries),
+        "deadline": deadline_snapshot(upstream.deadline),
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
         "lenient": list(upstream.lenient),
         "host": upstream.host,

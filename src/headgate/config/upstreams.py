@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .addresses import parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
+from .deadlines import DeadlineConfig
 from .errors import ConfigError
 from .health import HealthConfig
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
@@ -147,6 +148,10 @@ class UpstreamConfig(BalancingConfig):
     retries: RetriesConfig = Field(
         default_factory=RetriesConfig, description="Additional attempts on other servers, if a retry is safe."
     )
+    deadline: DeadlineConfig | None = Field(
+        default=None,
+        description="The time limit of a whole request, as its client says it; default: `grpc-timeout` only.",
+    )
     timeouts: UpstreamTimeoutsConfig = Field(
         default_factory=UpstreamTimeoutsConfig, description="Time limits for the servers."
     )
@@ -210,6 +215,7 @@ class UpstreamOptions(TypedDict, total=False):
     grpc_web: bool
     keepalive: Mapping[str, Any]
     retries: int | Mapping[str, Any]
+    deadline: Mapping[str, Any]
     timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig
     host: str
     lenient: ServerLeniency | Sequence[ServerLeniency]

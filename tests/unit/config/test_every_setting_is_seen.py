@@ -213,6 +213,7 @@ SEEN: dict[str, dict[str, str]] = {
         "panic_threshold": "test_ejection::panic_threshold_asks_all_again",
         "keepalive": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
         "retries": "test_retries::no_retries_means_none",
+        "deadline": "test_deadlines::client_says_how_long_it_waits_and_servers_are_told_what_is_left",
         "timeouts": "test_queue::wait_has_a_limit",
         "proxy_protocol": "test_proxy_protocol::server_gets_a_header",
         "source": "test_transparent::source_is_the_clients_address",
@@ -283,6 +284,11 @@ SEEN: dict[str, dict[str, str]] = {
         "on": "test_retry_rules::response_with_a_named_status_is_tried_again",
         "budget": "test_retry_rules::retries_at_a_time_are_within_the_budget",
         "attempt_timeout": "test_retry_rules::attempt_that_takes_too_long_is_given_up_for_another",
+    },
+    "DeadlineConfig": {
+        "header": "test_deadlines::client_says_how_long_it_waits_and_servers_are_told_what_is_left",
+        "max": "test_deadlines::what_a_client_says_has_a_maximum",
+        "default": "test_deadlines::request_that_says_nothing_has_the_default",
     },
     "OutlierConfig": {
         "consecutive": "test_ejection::server_that_fails_in_a_row_is_ejected_and_comes_back",

@@ -87,6 +87,7 @@ kinds! {
     NoClientCertificate "no_client_certificate" Client 400 Never Debug "a client certificate is required";
     BadClientCertificate "bad_client_certificate" Client 400 Never Debug "the client certificate was rejected";
     GrpcDeadlineExceeded "grpc_deadline_exceeded" Client 504 Never Debug "the call's deadline expired before the server responded";
+    DeadlineExceeded "deadline_exceeded" Client 504 Never Debug "the request's deadline expired before the server responded";
     WebSocketHandshake "websocket_handshake" Client 400 Never Debug "the WebSocket handshake request is malformed";
     WebSocketVersion "websocket_version" Client 426 Never Debug "only version 13 of the WebSocket protocol is supported";
     ClientWebSocketProtocol "websocket_protocol" Client 400 Never Debug "the client violated the WebSocket protocol";

@@ -18,7 +18,7 @@ use crate::access_log::HookTime;
 use crate::failure::Failure;
 use crate::trace::{FailedAttempt, Place};
 use headgate_net::clock::Clock;
-use headgate_upstream::{Load, Upstream};
+use headgate_upstream::{Deadline, Load, Upstream};
 
 /// Microseconds spent in the parts of a request's life; 0 where a part did not happen.
 #[derive(Default)]
@@ -63,6 +63,8 @@ pub struct Rare {
     pub loads: RefCell<Vec<Load>>,
     /// The WebSocket that the request opens, where hooks see its messages.
     pub websocket: OnceCell<Rc<Channel>>,
+    /// When it must be done, if its client or the configuration has said so.
+    pub(crate) deadline: RefCell<Option<Box<Deadline>>>,
     /// Attempts that failed, where traces are wanted.
     pub(crate) failed_attempts: RefCell<Vec<FailedAttempt>>,
     /// The response of a body hook, to be given in place of what the hook was called for.
@@ -199,6 +201,13 @@ impl Exchange {
     pub(crate) fn has_response_trailers(&self) -> bool {
         self.known_rare()
             .is_some_and(|rare| rare.response_trailers.borrow().is_some())
+    }
+
+    /// Whether it must be done by a certain time.
+    #[inline]
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.known_rare()
+            .is_some_and(|rare| rare.deadline.borrow().is_some())
     }
 
     /// The same, if it is there.

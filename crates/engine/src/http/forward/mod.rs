@@ -8,6 +8,7 @@ mod attempt;
 mod attempt_http2;
 mod carry;
 mod choice;
+mod deadline;
 mod filtered;
 mod in_flight;
 mod max_forwards;
@@ -30,7 +31,6 @@ use crate::http::bodies::begin;
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::phases::run_hooks;
-use crate::http::reply::grpc;
 use crate::http::reply::Outcome;
 use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
@@ -53,19 +53,17 @@ pub(crate) async fn forward(
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
     // gRPC, whose calls declare their deadline, comes over HTTP/2 and HTTP/3 only
-    if exchange.client.protocol != Protocol::Http1 {
-        let told = exchange
-            .request
-            .borrow()
-            .head
-            .get(b"grpc-timeout")
-            .and_then(grpc::timeout);
-        if let Some(deadline) = told {
-            let served = Box::pin(try_servers(connection, exchange, tables, upstream, body));
-            return tokio::time::timeout(deadline, served)
-                .await
-                .unwrap_or_else(|_| Err(grpc::deadline_passed()));
+    if exchange.client.protocol != Protocol::Http1 || upstream.has_deadlines() {
+        let head = &exchange.request.borrow().head;
+        let deadline = upstream.deadline(exchange.timings.started_us.get(), |name| head.get(name));
+        if let Some(deadline) = deadline {
+            exchange.rare().deadline.replace(Some(deadline));
         }
+    }
+    if exchange.has_deadline() {
+        let shared = connection.shared.clone();
+        let served = Box::pin(try_servers(connection, exchange, tables, upstream, body));
+        return deadline::within(&shared, exchange, served).await;
     }
     try_servers(connection, exchange, tables, upstream, body).await
 }
@@ -192,6 +190,7 @@ fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool
             .head
             .set(b"traceparent", told.as_bytes());
     }
+    deadline::tell(shared, exchange);
     let lease = Lease::new(shared.metrics.clone(), plan.upstream, server);
     if is_retry {
         lease.of_retry(plan.upstream)

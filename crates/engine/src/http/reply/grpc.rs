@@ -1,9 +1,7 @@
-//! The gateway's local replies to gRPC calls, and the deadlines they send.
+//! The gateway's local replies to gRPC calls.
 //!
 //! gRPC has its own statuses, in fields that its clients look for before the HTTP status (the protocol's "PROTOCOL-HTTP2.md"):
 //! a failure is a 200 without a body, its status in the head ("trailers-only").
-
-use std::time::Duration;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -26,7 +24,7 @@ pub(crate) fn status(failure: &Failure) -> u8 {
     const UNAVAILABLE: u8 = 14;
     const UNAUTHENTICATED: u8 = 16;
     match (failure.kind, failure.status()) {
-        (FailureKind::GrpcDeadlineExceeded, _) | (_, 408) => DEADLINE_EXCEEDED,
+        (FailureKind::GrpcDeadlineExceeded | FailureKind::DeadlineExceeded, _) | (_, 408) => DEADLINE_EXCEEDED,
         (_, 400 | 500) => INTERNAL,
         (_, 401) => UNAUTHENTICATED,
         (_, 403) => PERMISSION_DENIED,
@@ -50,45 +48,9 @@ pub(crate) fn message(text: &str) -> Vec<u8> {
     encoded
 }
 
-/// A `grpc-timeout`: at most eight digits and a unit.
-pub(crate) fn timeout(value: &[u8]) -> Option<Duration> {
-    let (unit, digits) = value.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(match unit {
-        b'H' => Duration::from_secs(number * 3600),
-        b'M' => Duration::from_secs(number * 60),
-        b'S' => Duration::from_secs(number),
-        b'm' => Duration::from_millis(number),
-        b'u' => Duration::from_micros(number),
-        b'n' => Duration::from_nanos(number),
-        _ => return None,
-    })
-}
-
-/// The failure of a call whose own deadline passed.
-pub(crate) fn deadline_passed() -> Failure {
-    Failure::from(FailureKind::GrpcDeadlineExceeded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timeouts_have_a_unit() {
-        assert_eq!(timeout(b"10S"), Some(Duration::from_secs(10)));
-        assert_eq!(timeout(b"5m"), Some(Duration::from_millis(5)));
-        assert_eq!(
-            timeout(b"99999999H"),
-            Some(Duration::from_secs(99_999_999 * 3600))
-        );
-        for bad in [&b""[..], b"S", b"10", b"-1S", b"123456789S", b"1X", b"1.5S"] {
-            assert_eq!(timeout(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn messages_are_percent_encoded() {
@@ -104,6 +66,6 @@ mod tests {
     #[test]
     fn server_that_is_down_is_unavailable() {
         assert_eq!(status(&Failure::new(FailureKind::ConnectFailed, "")), 14);
-        assert_eq!(status(&deadline_passed()), 4);
+        assert_eq!(status(&Failure::from(FailureKind::GrpcDeadlineExceeded)), 4);
     }
 }
