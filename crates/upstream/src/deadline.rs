@@ -198,7 +198,10 @@ mod tests {
     fn servers_are_told_what_is_left_in_the_clients_form() {
         let both = [(GRPC_FIELD, "2S"), ("x-timeout", "3s")];
         let known = deadline(rule(60_000, None), &both).expect("there is one");
-        let after_a_half = [(GRPC_FIELD, "1500m".to_owned()), ("x-timeout", "1500ms".to_owned())];
+        let after_a_half = [
+            (GRPC_FIELD, "1500m".to_owned()),
+            ("x-timeout", "1500ms".to_owned()),
+        ];
         assert_eq!(told(&known, 1_500_000), after_a_half);
         assert_eq!(told(&known, 9_000_000)[0].1, "1m", "0 would mean none to some");
         let known = deadline(rule(60_000, Some(1000)), &[]).expect("it is the default");

@@ -24,7 +24,9 @@ pub(crate) fn status(failure: &Failure) -> u8 {
     const UNAVAILABLE: u8 = 14;
     const UNAUTHENTICATED: u8 = 16;
     match (failure.kind, failure.status()) {
-        (FailureKind::GrpcDeadlineExceeded | FailureKind::DeadlineExceeded, _) | (_, 408) => DEADLINE_EXCEEDED,
+        (FailureKind::GrpcDeadlineExceeded | FailureKind::DeadlineExceeded, _) | (_, 408) => {
+            DEADLINE_EXCEEDED
+        }
         (_, 400 | 500) => INTERNAL,
         (_, 401) => UNAUTHENTICATED,
         (_, 403) => PERMISSION_DENIED,
