@@ -79,6 +79,7 @@ LAYERS = [
     ["control", "stores", "acme", "discovery"],
     # which knows the built-in plugins by their names
     ["compile", "plugins"],
+    ["isolation"],
     ["gateway", "_settings", "_plugin_uses", "_discovery"],
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
     ["asgi", "background", "inspection", "profiling"],
@@ -106,7 +107,7 @@ SIDE_MAY = {"headgate.worker.privileges"}
 MOST_IN_A_RING = 4
 # The stores know the configuration only, and the library that PostgreSQL's is built on.
 STORES_MAY = {"config", "pgwatch"}
-# Built-in plugins see what users see, and `plugins/_x.py`.
+# Built-in plugins see what users see, and `plugins/_x.py`; one of them runs others in processes of their own.
 PLUGINS_MAY_NAME = {"headgate", "headgate.plugin"}
 NOBODY_IMPORTS = {"cli", "admin"}
 
@@ -289,7 +290,7 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
         inside = name.startswith("headgate.plugins") and parts[1:] == ("__init__",)
         # what several plugins have in common: `plugins/_x.py`
         is_common = name.startswith("headgate.plugins._")
-        if target and name not in PLUGINS_MAY_NAME and not inside and not is_common:
+        if target not in ("", "isolation") and name not in PLUGINS_MAY_NAME and not inside and not is_common:
             yield f"{where}: a plugin uses the public API only, not `{name}`"
     elif room == "stores" and target not in {*STORES_MAY, "stores", ""}:
         yield f"{where}: a store knows `headgate.config` only, not `{name}`"

@@ -119,3 +119,25 @@ def test_a_batch_goes_through_the_routes_as_the_client(serve: Serve, origin: Ori
             assert [one["status"] for one in response.json()["responses"]] == expected
     assert [call.get("x-consumer") for call in origin.calls if call.path == "/private/x"] == ["alice"]
     assert not any("10.0.0.1" in value for call in origin.calls for _, value in call.fields)
+
+
+def test_a_plugin_that_is_not_trusted_runs_in_processes_of_its_own(serve: Serve, origin: Origin) -> None:
+    text = (
+        "from headgate import *\nclass Mark(Plugin):\n    def request(self, request):\n"
+        "        request.headers['x-by'] = 'one'\n"
+    )
+    document = {
+        "routes": [{"path": "/", "to": origin.address}],
+        "plugins": [{"plugin": "foreign:Mark", "isolate": True}],
+    }
+    gateway = serve(document, workers=2, files={"foreign.py": text})
+    assert [gateway.get("/").status for _ in range(10)] == [200] * 10
+    assert {call.get("x-by") for call in origin.calls} == {"one"}
+    (gateway.folder / "foreign.py").write_text(text.replace("one", "two"))
+    assert gateway.ask("reload")["ok"]
+    gateway.get("/")
+    assert origin.calls[-1].get("x-by") == "two"
+    (gateway.folder / "foreign.py").write_text(text.replace("request.headers", "1 +"))
+    refusal = gateway.ask("reload")
+    assert not refusal["ok"]
+    assert "is not valid Python" in refusal["error"]

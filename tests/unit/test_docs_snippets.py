@@ -102,6 +102,7 @@ def test_yaml_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     file = tmp_path / "gate.yaml"
     file.write_text(snippet.text)
     (tmp_path / "public").mkdir()
+    (tmp_path / "untrusted.py").write_text((ROOT / "examples" / "plugins" / "untrusted.py").read_text())
     certify(snippet, tmp_path)
     _core.check(compiled(load(file)).snapshot)
 

@@ -24,6 +24,7 @@ from headgate.gateway import Gateway
 from headgate.listener import Listener, StreamListener
 from headgate.phases import PHASES
 from headgate.plugin import Plugin, PluginSet, PluginUse
+from headgate.plugins import BUILT_IN
 from headgate.route import Route, Upstream
 
 from .explaining import problem
@@ -164,12 +165,17 @@ def _make_plugin(
         reference = config.plugin if ":" in config.plugin else reference_of(config.plugin)
     except ConfigError as error:
         raise error.at(locate()) from None
+    if config.isolate:
+        # its module is not imported here: the plugin that isolates it does so in another process
+        settings, reference = {"plugin": reference, "config": config.config}, BUILT_IN["isolated"]
+    else:
+        settings = config.config
     kind = finder.find(reference, (*path, "plugin"))
     if not (isinstance(kind, type) and issubclass(kind, Plugin)):
         hint = "a plugin is a subclass of `Plugin`"
         raise ConfigError(f"`{config.plugin}` is not a plugin", hint=hint, where=locate())
     try:
-        plugin = kind(**config.config)
+        plugin = kind(**settings)
         take(PluginUse(plugin, config.on, config, partial(document.locate, (*path, "on"))))
     except ConfigError as error:
         # The settings' own lines are in the document, not where Python made the object.

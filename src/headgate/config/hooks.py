@@ -167,6 +167,10 @@ class PluginConfig(Settings):
     config: dict[str, Any] = Field(
         default_factory=dict, description="The plugin's settings; `env:NAME` reads an environment variable."
     )
+    isolate: bool = Field(
+        default=False,
+        description="Whether it runs in a process of its own, which may do nothing but compute; see `isolated`.",
+    )
     name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$",

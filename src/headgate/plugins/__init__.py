@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .headers import Headers
     from .honeypot import Honeypot
     from .ip_restriction import IpRestriction
+    from .isolated import Isolated
     from .json_threat_protection import JsonThreatProtection
     from .key_auth import KeyAuth
     from .maintenance import Maintenance
@@ -63,6 +64,7 @@ __all__ = [
     "Headers",
     "Honeypot",
     "IpRestriction",
+    "Isolated",
     "JsonThreatProtection",
     "KeyAuth",
     "Maintenance",
@@ -107,6 +109,7 @@ BUILT_IN = {
     "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",
+    "isolated": "headgate.plugins.isolated:Isolated",
     "json-threat-protection": "headgate.plugins.json_threat_protection:JsonThreatProtection",
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
     "maintenance": "headgate.plugins.maintenance:Maintenance",

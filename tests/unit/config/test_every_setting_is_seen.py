@@ -381,6 +381,7 @@ SEEN: dict[str, dict[str, str]] = {
         "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
     },
     "PluginConfig": {
+        "isolate": "unit/plugins/test_isolated::the_file_says_isolate_and_no_worker_loads_the_code",
         "deadline": f"{KIT}::plugins_deadline_and_failing_open",
         "on_error": f"{KIT}::plugins_deadline_and_failing_open",
         "name": f"{CONTEXT}::short_names_in_files",

@@ -142,6 +142,11 @@ CASES: dict[str, Twice] = {
         {"deny": ["192.0.2.2"]},
         [Ask(), Ask(address="192.0.2.2"), Ask(address="192.0.2.3")],
     ),
+    "isolated": Twice(
+        {"plugin": "unit.plugins.foreign:Mark", "config": {"name": "x-a"}},
+        {"plugin": "unit.plugins.foreign:Mark", "config": {"name": "x-b"}},
+        [Ask()],
+    ),
     "json-threat-protection": Twice(
         {"max_depth": 3},
         {"max_items": 2},
