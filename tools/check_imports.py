@@ -74,7 +74,7 @@ LAYERS = [
     ["cli", "__main__"],
     ["testing"],
     ["agent"],
-    ["monitor", "shipping"],
+    ["monitor", "shipping", "tunnel"],
     ["supervisor", "worker", "admin"],
     ["control", "stores", "acme", "discovery"],
     # which knows the built-in plugins by their names

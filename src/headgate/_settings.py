@@ -22,6 +22,7 @@ from .config.path import PathOptions
 from .config.resolver import ResolverOptions
 from .config.resolvers import Resolver, add_resolver
 from .config.tracing import TracingOptions
+from .config.tunnels import TunnelsOptions
 from .config.websocket import WebSocketOptions
 from .metrics import Memory, Metrics
 
@@ -62,6 +63,10 @@ class GatewaySettings:
     def resolver(self, **settings: Unpack[ResolverOptions]) -> None:
         """Sets how names of servers are looked up in DNS, such as `servers=["10.0.0.53"], max_ttl="30s"`."""
         self._set("resolver", settings)
+
+    def tunnels(self, **settings: Unpack[TunnelsOptions]) -> None:
+        """Lets servers behind NAT dial in, such as `tokens={"token": "env:HOME_TOKEN", "expose": "home"}`."""
+        self._set("tunnels", settings)
 
     def http2(self, **settings: Unpack[Http2Options]) -> None:
         """Configures HTTP/2 with clients, such as `max_concurrent_streams=64`, or `enabled=False`."""

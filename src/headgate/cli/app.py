@@ -16,6 +16,7 @@ from headgate.cli import (
     serving,
     tracing,
     trusting,
+    tunnelling,
     watching,
 )
 from headgate.cli.failing import EXIT_CODES, OK
@@ -70,4 +71,5 @@ app.command()(applying.history)
 app.command()(applying.rollback)
 app.command()(managing.server)
 app.command()(trusting.trust)
+app.command()(tunnelling.tunnel)
 app.command()(inspecting.version)

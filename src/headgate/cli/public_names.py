@@ -35,8 +35,8 @@ def written(
     name: tuple[str, int], to: list[str], access_log: str | None, acme: dict[str, str | bool | None]
 ) -> Path:
     """The file that describes the gateway; ends the command if it cannot be written."""
-    from headgate.config.admin import states_folder
     from headgate.config.atomic_files import make_folders, replace_file
+    from headgate.config.state_folders import states_folder
 
     host, port = name
     described: dict[str, Any] = {

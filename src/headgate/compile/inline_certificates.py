@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headgate.config.admin import states_folder
 from headgate.config.atomic_files import replace_file
 from headgate.config.consistency import Inconsistency
 from headgate.config.errors import ConfigError
 from headgate.config.errors import Path as ConfigPath
 from headgate.config.model import GatewayConfig
 from headgate.config.secrets import is_reference, resolved
+from headgate.config.state_folders import states_folder
 from headgate.config.tls import PEM, CertificateConfig
 
 if TYPE_CHECKING:

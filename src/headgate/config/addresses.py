@@ -8,7 +8,15 @@ from .errors import ConfigError, suggestion
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _FUNCTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?")
+TUNNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+"""What a tunnel may expose."""
+TUNNEL_ENDPOINT = "endpoint"
+"""The name of where tunnels come in."""
 _SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections", "resolve")
+
+
+LONGEST_PATH_BYTES = 107
+"""What fits in sockaddr_un on Linux, with its final NUL."""
 
 
 class TcpAddress(NamedTuple):
@@ -75,13 +83,16 @@ def parse_listen_address(text: Any) -> Address:
 
 def parse_server_address(text: Any) -> ServerAddress:
     """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `https://name`, `unix:/run/app.sock`, a service:
-    `srv:_http._tcp.app.internal`, or a list: `file:/etc/headgate/servers.txt`, `discover:my_module:function`.
+    `srv:_http._tcp.app.internal`, a list: `file:/etc/headgate/servers.txt`, `discover:my_module:function`, or what a
+    tunnel exposes: `tunnel:name`, which is the Unix socket that leads into it.
     """
     hint = "write `10.0.0.1:9000`, `https://name` or `unix:/run/app.sock`"
     if isinstance(text, str) and text.startswith("srv:"):
         return _service(text)
     if isinstance(text, str) and text.startswith(("file:", "discover:")):
         return _list(text)
+    if isinstance(text, str) and text.startswith("tunnel:"):
+        return _tunnel(text)
     given = text
     is_secure = False
     if isinstance(text, str) and "://" in text:
@@ -123,6 +134,29 @@ def _service(text: str) -> SrvAddress:
     raise ConfigError(f"`{text}` is not a server's address", hint=hint)
 
 
+def _tunnel(text: str) -> UnixAddress:
+    """The socket that leads into the tunnels of a name, or to where tunnels come in."""
+    name = text.removeprefix("tunnel:")
+    if not TUNNEL_NAME.fullmatch(name):
+        raise ConfigError(
+            f"`{text}` is not a server's address",
+            hint="write `tunnel:` and up to 32 lower-case letters, digits, `_` and `-`",
+        )
+    path = f"{tunnels_folder()}/{name}.sock"
+    if len(f"{path}.0123456789".encode()) > LONGEST_PATH_BYTES:
+        raise ConfigError(
+            f"the path `{path}` is too long for a socket", hint="set `HEADGATE_STATE_DIR` to a shorter folder"
+        )
+    return UnixAddress(path)
+
+
+def tunnels_folder() -> str:
+    """Where the sockets are that lead into tunnels: `tunnels` in the folder of gateways' states."""
+    from .state_folders import states_folder  # most gateways have no need of it
+
+    return f"{states_folder()}/tunnels"
+
+
 def _list(text: str) -> ListAddress:
     """The file or function that a list of servers comes from."""
     kind, _, name = text.partition(":")
@@ -157,8 +191,7 @@ def _parse(text: Any, what: str, hint: str, *, lowest_port: int, given: Any = No
     shown = text if given is None else given
     if isinstance(text, str) and text.startswith("unix:"):
         path = text.removeprefix("unix:")
-        # 107 bytes is what fits in sockaddr_un on Linux, with its final NUL.
-        if path.startswith("/") and "\0" not in path and len(path.encode()) <= 107:
+        if path.startswith("/") and "\0" not in path and len(path.encode()) <= LONGEST_PATH_BYTES:
             return UnixAddress(path)
         raise ConfigError(
             f"`{shown}` is not {what}",

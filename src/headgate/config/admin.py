@@ -2,11 +2,9 @@
 
 import hashlib
 import ipaddress
-import os
 import re
 import socket
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -151,24 +149,3 @@ def _is_here(host: str) -> bool:
         return host.lower().rstrip(".") in ("localhost", "localhost.localdomain", "ip6-localhost")
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_loopback or mapped.is_unspecified)
-
-
-def state_folder(given: str | None, file: Path) -> Path:
-    """Where a node keeps what must outlive it: `given`, else a folder of the file's own below `$HEADGATE_STATE_DIR`,
-    systemd's `$STATE_DIRECTORY`, /var/lib/headgate for root, or `$XDG_STATE_HOME/headgate`.
-    """
-    if given:
-        return (file.parent / given).absolute()
-    digest = hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:8]
-    return states_folder() / f"{file.stem}-{digest}"
-
-
-def states_folder() -> Path:
-    """Where the state folders of all gateways of this user lie."""
-    if folder := os.environ.get("HEADGATE_STATE_DIR"):
-        return Path(folder)
-    if systemd := os.environ.get("STATE_DIRECTORY"):
-        return Path(systemd.split(":")[0])
-    if os.geteuid() == 0:
-        return Path("/var/lib/headgate")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "headgate"

@@ -15,6 +15,7 @@ from .admin import leads_to
 from .consumers import CONSUMER_NAME, ConsumerConfig, credentials
 from .errors import ConfigError, suggestion
 from .overlaps import overlap
+from .tunnels import wrong_tunnel
 
 if TYPE_CHECKING:
     from .listeners import ListenerConfig, TcpListenerConfig
@@ -44,6 +45,7 @@ def check(config: GatewayConfig, *, may_come: bool) -> None:
     for key in ("tls_routes", "tcp", "udp"):
         for position, one in enumerate(getattr(config, key)):
             _check_target(config, one, (key, position, "to"), may_come=may_come)
+    _check_tunnels(config)
     _check_addresses(config)
     _check_names(config)
     _check_admin(config)
@@ -107,6 +109,22 @@ def _check_target(config: GatewayConfig, route: Sending, path: Place, *, may_com
         parse_server_address(route.to)
     except ConfigError as error:
         raise Inconsistency(path, error.message, error.hint) from None
+
+
+def _check_tunnels(config: GatewayConfig) -> None:
+    """Refuses servers behind tunnels that nobody may open."""
+    servers: list[tuple[Place, str]] = [
+        (("upstreams", name, "servers", position), server.address)
+        for name, upstream in config.upstreams.items()
+        for position, server in enumerate(upstream.servers)
+    ]
+    for key in ("routes", "tls_routes", "tcp", "udp"):
+        for position, one in enumerate(getattr(config, key)):
+            if one.to is not None and one.to.startswith("tunnel:"):
+                servers.append(((key, position, "to"), str(parse_server_address(one.to))))
+    for path, address in servers:
+        if wrong := wrong_tunnel(config, address):
+            raise Inconsistency(path, *wrong)
 
 
 def _check_addresses(config: GatewayConfig) -> None:

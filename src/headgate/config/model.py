@@ -28,6 +28,7 @@ from .secrets import Secret
 from .settings import IN_FILE, OneOrMany, Settings
 from .tls import CryptographyConfig
 from .tracing import TracingConfig
+from .tunnels import TunnelsConfig
 from .units import Duration
 from .upstreams import UpstreamConfig
 from .watchdog import WatchdogConfig
@@ -134,6 +135,10 @@ class GatewayConfig(Settings):
     )
     access_log: AccessLogConfig | None = Field(
         default=None, description="One line per request; null: no access log."
+    )
+    tunnels: TunnelsConfig | None = Field(
+        default=None,
+        description="Tunnels that servers behind NAT dial in, at a route to `tunnel:endpoint`; null: none.",
     )
     log_targets: Annotated[tuple[LogTargetConfig, ...], OneOrMany()] = Field(
         default=(),

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .admin import states_folder
 from .consistency import Inconsistency
 from .errors import Path as ConfigPath
 from .model import GatewayConfig
+from .state_folders import states_folder
 from .tls import CertificateConfig, TlsConfig, UpstreamTlsConfig
 from .upstreams import UpstreamConfig
 

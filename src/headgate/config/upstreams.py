@@ -50,7 +50,7 @@ class ServerConfig(Settings):
     address: ServerAddress = Field(
         description="`10.0.0.1:9000`, `[::1]:9000`, `app.internal:9000`, `https://name`, `unix:/run/app.sock`, or the "
         "service of SRV records: `srv:_http._tcp.app.internal`. Lists of servers: `file:/etc/headgate/servers.txt`, "
-        "`discover:my_module:function`."
+        "`discover:my_module:function`. What tunnels expose: `tunnel:name`."
     )
     weight: int = Field(
         default=1,

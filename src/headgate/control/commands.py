@@ -206,6 +206,8 @@ class Status(Message):
     """The process id of the monitor, if one runs."""
     shipper: int | None = None
     """The process id of the shipper, if one runs."""
+    tunnel: int | None = None
+    """The process id of the tunnel broker, if one runs."""
     loop_holds: list[LoopHold] = []
     """The last ones, the newest first."""
 

@@ -148,7 +148,7 @@ class Ready(Message):
     """The worker accepts connections. What the processes beside it are to do comes along, a memfd for each plan."""
 
     plans: dict[str, str] = {}
-    """The digests of the plans by the process that they are for (`monitor`, `shipper`), in the order of the memfds."""
+    """The digests of the plans by the process that they are for, such as the `monitor`, in the order of the memfds."""
 
 
 class Failed(Message):

@@ -217,6 +217,7 @@ class Commands:
             agent=state.agent,
             monitor=state.monitor,
             shipper=state.shipper,
+            tunnel=state.tunnel,
             loop_holds=list(state.loop_holds),
         )
 

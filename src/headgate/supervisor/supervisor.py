@@ -29,6 +29,7 @@ from headgate.supervisor.secret_files import SecretFileWatch
 from headgate.supervisor.settings import RunSettings
 from headgate.supervisor.shippers import Shippers
 from headgate.supervisor.state import State
+from headgate.supervisor.tunnels import Tunnels
 from headgate.supervisor.workers import Generation, WorkerProcess
 from headgate.supervisor.zygotes import Zygote
 
@@ -59,6 +60,7 @@ class Supervisor:
         )
         self._monitors = Monitors(self._state)
         self._shippers = Shippers(self._state)
+        self._tunnels = Tunnels(self._state)
         self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None
@@ -186,6 +188,7 @@ class Supervisor:
         self._agents.settled(is_reloaded=is_reloaded)
         self._monitors.settled()
         self._shippers.settled()
+        self._tunnels.settled()
         self._commands.reload_if_asked_meanwhile()
         self._proposals.settled()
 
@@ -207,7 +210,8 @@ class Supervisor:
             self._monitors.stop()
         if not state.workers:
             self._shippers.stop()
-        sides = (self._agents, self._monitors, self._shippers)
+            self._tunnels.stop()
+        sides = (self._agents, self._monitors, self._shippers, self._tunnels)
         if state.workers or not all(one.are_gone for one in sides):
             return
         self._has_ended = True

@@ -63,7 +63,7 @@ class Loaded(NamedTuple):
     ships_logs: bool = False
     """Whether each request is to be written for the shipper."""
     plans: dict[str, Any] = {}
-    """What the `monitor` of the node is to watch, and the `shipper` to send, if they are to do something."""
+    """What the `monitor` of the node is to watch, the `shipper` to send, and the `tunnel` broker to let in."""
 
     @property
     def told(self) -> bytes:
@@ -122,9 +122,14 @@ def _plans(config: "GatewayConfig", folder: "Path", found: "Sets") -> dict[str, 
     """What the processes beside the workers are to do, and where they log."""
     from headgate.config.log_targets import shipping_plan
     from headgate.config.monitored import monitor_plan
+    from headgate.config.tunnels import tunnel_plan
 
     log = {**config.error_log.model_dump(), "to": log_place(config.error_log.to, folder)}
-    plans = {"monitor": monitor_plan(config, folder, found), "shipper": shipping_plan(config, folder)}
+    plans = {
+        "monitor": monitor_plan(config, folder, found),
+        "shipper": shipping_plan(config, folder),
+        "tunnel": tunnel_plan(config),
+    }
     return {name: {**plan, "log": log} for name, plan in plans.items() if plan}
 
 

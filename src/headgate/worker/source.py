@@ -64,10 +64,10 @@ def node_settings(gateway: "Gateway", file: "Path") -> NodeSettings | None:
     """What an agent must know of the gateway before it loads the file; none where no agent is needed."""
     from importlib.util import find_spec
 
-    from headgate.config.admin import state_folder
     from headgate.config.errors import ConfigError
     from headgate.config.model import GatewayConfig
     from headgate.config.snapshot_tls import acme_folder
+    from headgate.config.state_folders import state_folder
 
     settings = gateway._parts.settings
     config = GatewayConfig.parse(

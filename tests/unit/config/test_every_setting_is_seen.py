@@ -42,6 +42,7 @@ SEEN: dict[str, dict[str, str]] = {
         "trusted_proxies": "test_trusted_proxies::what_an_untrusted_peer_says_is_dropped",
         "request_id_header": f"{HERE}::request_id_header",
         "access_log": "test_access_log::json_record_tells_everything",
+        "tunnels": "test_tunnels::requests_and_bodies_go_through_it_both_ways",
         "log_targets": "test_log_targets::lines_of_every_worker_come_over_tcp",
         "metrics": "test_metrics::requests_are_counted_by_route_upstream_method_and_status",
         "tracing": "test_tracing::a_request_is_one_trace_from_the_client_to_the_server",
@@ -480,6 +481,16 @@ SEEN: dict[str, dict[str, str]] = {
         "mask_query": "test_access_log::secrets_in_queries_are_masked",
         "flush": "test_access_log::lines_in_the_buffer_are_written_at_the_end",
         "buffer_bytes": f"{HERE}::buffer_bytes_of_the_access_log",
+    },
+    "TunnelsConfig": {
+        "tokens": "test_tunnels::a_client_without_the_right_is_told_so",
+        "wait": "test_tunnels::requests_wait_for_a_tunnel_that_has_just_been_lost",
+        "max_tunnels": "test_tunnels::more_tunnels_than_allowed_are_refused",
+    },
+    "TunnelTokenConfig": {
+        "token": "test_tunnels::a_token_that_is_taken_back_ends_its_tunnels",
+        "expose": "test_tunnels::a_client_without_the_right_is_told_so",
+        "name": "unit/tunnel/test_settings::logs_call_a_holder_by_its_name",
     },
     "LogTargetConfig": {
         "to": "test_log_targets::lines_of_every_worker_come_over_tcp",

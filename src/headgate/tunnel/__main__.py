@@ -1,0 +1,5 @@
+"""Started by the supervisor only."""
+
+from headgate.tunnel.process import main
+
+main()

@@ -1,0 +1,259 @@
+"""Tunnels: servers behind NAT dial in, and are servers of upstreams as others are."""
+
+import hashlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from e2e.kit import Call, Origin, RawClient, RunningGateway, Serve, eventually, free_port
+from e2e.kit.metrics import scrape
+from e2e.kit.pki import Authority
+from e2e.kit.streams import StreamServer, echo
+from e2e.kit.tunnel import TOKEN, TunnelClient, sockets
+
+TOKENS = {"token": f"sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}", "expose": ["home", "music"]}
+
+
+def gated(serve: Serve, *, workers: int = 1, listen: str | None = None, **more: Any) -> RunningGateway:
+    """A gateway with a tunnel endpoint; all other requests go to `tunnel:home`."""
+    whole = {
+        "tunnels": {"tokens": TOKENS, **more.pop("tunnels", {})},
+        "upstreams": {"home": {"servers": "tunnel:home", "retries": 2}},
+        "routes": [{"path": "/_tunnel", "to": "tunnel:endpoint"}, {"path": "/*", "to": "home"}],
+        **more,
+    }
+    gateway = serve(whole, workers=workers, listen=listen)
+    eventually(lambda: "endpoint" in sockets(gateway), "the broker listens")
+    return gateway
+
+
+@pytest.fixture
+def other() -> Iterator[Origin]:
+    with Origin() as made:
+        yield made
+
+
+def to(origin: Origin, name: str = "home") -> str:
+    return f"{name}={origin.address}"
+
+
+def test_requests_and_bodies_go_through_it_both_ways(serve: Serve, origin: Origin) -> None:
+    def returned(call: Call) -> None:
+        call.respond(call.read_body())
+
+    origin.on("/echo", returned)
+    gateway = gated(serve)
+    body = os.urandom(3_000_000)
+    with TunnelClient(gateway, to(origin)), RawClient(gateway.address, timeout=30) as client:
+        assert client.get("/plain").status == 200
+        assert client.request("POST", "/echo", body=body).body == body
+    assert origin.wait_for("/plain").get("host") == "gate.test"
+
+
+def test_many_tunnels_of_a_name_share_the_requests_and_one_that_is_killed_costs_none(
+    serve: Serve, origin: Origin, other: Origin
+) -> None:
+    gateway = gated(
+        serve, upstreams={"home": {"servers": "tunnel:home", "keepalive": {"max_idle": 0}, "retries": 2}}
+    )
+    with TunnelClient(gateway, to(origin)) as first, TunnelClient(gateway, to(other)):
+        assert {gateway.get("/").status for _ in range(20)} == {200}
+        assert len(origin.at("/")) == len(other.at("/")) == 10
+        first.signal(signal.SIGKILL)
+        assert {gateway.get("/after").status for _ in range(20)} == {200}
+        assert len(other.at("/after")) + len(origin.at("/after")) == 20
+        assert len(other.at("/after")) >= 19
+
+
+def test_a_tunnel_that_has_fallen_silent_fails_no_idempotent_request(
+    serve: Serve, origin: Origin, other: Origin
+) -> None:
+    metrics = f"127.0.0.1:{free_port()}"
+    gateway = gated(serve, metrics={"listen": metrics})
+    with TunnelClient(gateway, to(origin)) as silent, TunnelClient(gateway, to(other)):
+        eventually(
+            lambda: scrape(gateway, metrics).value("headgate_tunnels", name="home") == 2, "two tunnels"
+        )
+        silent.signal(signal.SIGSTOP)
+        statuses: list[int] = []
+
+        def ask() -> None:
+            with RawClient(gateway.address, timeout=30) as client:
+                statuses.extend(client.get("/").status for _ in range(5))
+
+        askers = [threading.Thread(target=ask) for _ in range(8)]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+        assert statuses == [200] * 40
+        assert len(other.at("/")) == 40 and not origin.at("/")
+        eventually(
+            lambda: scrape(gateway, metrics).value("headgate_tunnels", name="home") == 1, "one tunnel is left"
+        )
+        streams = {"name": "home", "outcome": "moved"}
+        assert scrape(gateway, metrics).value("headgate_tunnel_streams_total", **streams) >= 1
+        silent.signal(signal.SIGCONT)
+        silent.wait_open(2)  # it notices, and dials again
+
+
+def test_a_client_that_nothing_is_heard_of_any_more_is_dialled_again(serve: Serve, origin: Origin) -> None:
+    gateway = gated(serve)
+    with TunnelClient(gateway, to(origin)) as client:
+        os.kill(gateway.ask()["tunnel"], signal.SIGKILL)
+        client.wait_open(2)
+        eventually(lambda: gateway.get("/").status == 200, "requests go through the new tunnel")
+
+
+def test_a_server_that_refuses_is_asked_through_another_tunnel(serve: Serve, origin: Origin) -> None:
+    gateway = gated(serve)
+    with TunnelClient(gateway, f"home=127.0.0.1:{free_port()}") as dead:
+        assert gateway.get("/none").status == 502
+        with TunnelClient(gateway, to(origin)):
+            assert {gateway.get("/").status for _ in range(6)} == {200}
+        assert "is not reachable" in dead.log()
+    assert len(origin.at("/")) == 6
+
+
+def test_names_are_there_while_they_are_exposed_and_backups_serve_meanwhile(
+    serve: Serve, origin: Origin, other: Origin
+) -> None:
+    gateway = gated(
+        serve,
+        tunnels={"wait": "50ms"},
+        upstreams={"home": {"servers": ["tunnel:home", f"{other.address} backup"]}},
+    )
+    assert sockets(gateway) == {"endpoint"}
+    assert gateway.get("/first").status == 200
+    assert other.at("/first")
+    with TunnelClient(gateway, to(origin), to(origin, "music")):
+        assert sockets(gateway) == {"endpoint", "home", "music"}
+    eventually(lambda: sockets(gateway) == {"endpoint"}, "the names have gone")
+
+
+def test_requests_wait_for_a_tunnel_that_has_just_been_lost(serve: Serve, origin: Origin) -> None:
+    gateway = gated(serve, tunnels={"wait": "20s"})
+    client = TunnelClient(gateway, to(origin))
+    with client:
+        assert gateway.get("/").status == 200
+    statuses: list[int] = []
+    asker = threading.Thread(target=lambda: statuses.append(gateway.get("/late").status))
+    asker.start()
+    with client:
+        asker.join()
+    assert statuses == [200]
+
+
+@pytest.mark.parametrize(
+    ("exposed", "token", "said"),
+    [("home", "wrong" * 8, "the token is not valid"), ("admin", TOKEN, "may not expose `admin`")],
+)
+def test_a_client_without_the_right_is_told_so(
+    serve: Serve, origin: Origin, exposed: str, token: str, said: str
+) -> None:
+    gateway = gated(serve)
+    client = TunnelClient(gateway, to(origin, exposed), token=token).start(is_ready=False)
+    assert client.process.wait(timeout=30) == 1
+    assert said in gateway.log() and "the gateway refuses the tunnel: 40" in client.log()
+    assert sockets(gateway) == {"endpoint"}
+
+
+def test_a_token_that_is_taken_back_ends_its_tunnels(serve: Serve, origin: Origin) -> None:
+    gateway = gated(serve)
+    with TunnelClient(gateway, to(origin)) as client:
+        assert gateway.get("/").status == 200
+        text = gateway.file.read_text().replace('"music"', '"radio"')
+        gateway.file.write_text(text.replace(TOKENS["token"], "f" * 40))
+        assert gateway.ask("reload")["ok"]
+        eventually(lambda: "the token is not valid" in gateway.log(), gateway.log)
+        eventually(lambda: "the gateway refuses the tunnel" in client.log(), client.log)
+
+
+def test_more_tunnels_than_allowed_are_refused(serve: Serve, origin: Origin) -> None:
+    gateway = gated(serve, tunnels={"max_tunnels": 1})
+    with TunnelClient(gateway, to(origin)):
+        second = TunnelClient(gateway, to(origin)).start(is_ready=False)
+        try:
+            eventually(lambda: "refuses the tunnel: 503" in second.log(), second.log)
+        finally:
+            second.stop()
+
+
+def test_tcp_goes_through_it(serve: Serve) -> None:
+    port = free_port()
+    gateway = gated(serve, tcp={"address": f"127.0.0.1:{port}", "to": "tunnel:music"})
+    with StreamServer(echo) as server, TunnelClient(gateway, f"music={server.address}"):
+        with RawClient(f"127.0.0.1:{port}") as client:
+            client.send(b"hello")
+            assert client.read_exactly(5) == b"hello"
+            client.half_close()
+            assert client.read_to_end() == b"bye"
+
+
+def test_a_client_that_does_not_read_holds_nobody_else(serve: Serve, origin: Origin) -> None:
+    size = 40_000_000
+    origin.on("/big", lambda call: call.respond(bytes(size)))
+    gateway = gated(serve)
+    with TunnelClient(gateway, to(origin)), RawClient(gateway.address, 60, receive_buffer=4096) as slow:
+        slow.send(b"GET /big HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        slow.head()
+        assert {gateway.get("/").status for _ in range(10)} == {200}
+        assert len(slow.read_exactly(size)) == size
+
+
+CODE = """
+from headgate import Gateway
+
+gate = Gateway()
+gate.listen(LISTEN)
+gate.tunnels(tokens={"token": TOKEN, "expose": "home"})
+gate.route("/_tunnel", to="tunnel:endpoint")
+home = gate.upstream("home", "tunnel:home", retries=2)
+
+
+@gate.route("/*", to=home)
+def stamp(request):
+    request.headers["x-version"] = VERSION
+"""
+
+
+@pytest.mark.parametrize("command", ["reload", "upgrade"])
+def test_new_code_and_a_new_program_serve_through_new_tunnels(
+    serve: Serve, origin: Origin, command: str
+) -> None:
+    gateway = serve(CODE, names={"TOKEN": TOKEN, "VERSION": "1"})
+    with TunnelClient(gateway, to(origin)) as client:
+        assert gateway.get("/").status == 200
+        gateway.names["VERSION"] = "2"
+        gateway.write(CODE)
+        response = gateway.ask(command)
+        assert response["ok"], response
+        try:
+            client.wait_open(2)
+            assert {gateway.get("/new").status for _ in range(5)} == {200}
+            assert origin.wait_for("/new").get("x-version") == "2"
+        finally:
+            if command == "upgrade":
+                os.kill(response["pid"], signal.SIGTERM)
+
+
+def test_it_is_dialled_over_tls(serve: Serve, origin: Origin, authority: Authority) -> None:
+    leaf = authority.issue("localhost")
+    port = free_port()
+    tls = {"address": f"127.0.0.1:{port}", "tls": {"certificates": leaf.files}}
+    plain = f"127.0.0.1:{free_port()}"
+    gateway = gated(serve, listen=plain, listeners=[plain, tls])
+    url = f"https://localhost:{port}/_tunnel"
+    stranger = TunnelClient(gateway, to(origin), to=url).start(is_ready=False)
+    try:
+        eventually(lambda: "CERTIFICATE_VERIFY_FAILED" in stranger.log(), stranger.log)
+    finally:
+        stranger.stop()
+    client = TunnelClient(gateway, to(origin), to=url).start("--ca", str(authority.ca))
+    try:
+        assert gateway.get("/").status == 200
+    finally:
+        client.stop()
