@@ -74,7 +74,7 @@ LAYERS = [
     ["cli", "__main__"],
     ["testing"],
     ["agent"],
-    ["monitor", "shipping", "tunnel"],
+    ["monitor", "shipping", "tunnel", "dispatch"],
     ["supervisor", "worker", "admin"],
     ["control", "stores", "acme", "discovery"],
     # which knows the built-in plugins by their names
@@ -82,7 +82,7 @@ LAYERS = [
     ["isolation"],
     ["gateway", "_settings", "_plugin_uses", "_discovery"],
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
-    ["asgi", "background", "inspection", "profiling"],
+    ["asgi", "background", "inspection", "profiling", "pull"],
     [
         *["shared", "consumers", "metrics", "redis", "client", "form", "message", "query_params"],
         *["_cookies", "_redis_sessions", "server_state"],
@@ -92,7 +92,7 @@ LAYERS = [
     ["phases", "log", "_core", "pgwatch"],
 ]
 # These talk to each other by messages only.
-PROCESSES = {"supervisor", "worker", "agent", "admin", "monitor", "shipping"}
+PROCESSES = {"supervisor", "worker", "agent", "admin", "monitor", "shipping", "dispatch"}
 # But the agent loads a file and runs the engine as a worker does, and serves the Admin API.
 AGENT_MAY = {
     "headgate.admin.app",
@@ -101,7 +101,8 @@ AGENT_MAY = {
     "headgate.worker.privileges",
     "headgate.worker.source",
 }
-# And the monitor and the shipper give up root as they do.
+# And the monitor, the shipper and the dispatcher give up root as they do.
+SIDES = {"monitor", "shipping", "dispatch"}
 SIDE_MAY = {"headgate.worker.privileges"}
 # Files that need each other in a circle: at most so many, and of one folder.
 MOST_IN_A_RING = 4
@@ -294,7 +295,7 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
             yield f"{where}: a plugin uses the public API only, not `{name}`"
     elif room == "stores" and target not in {*STORES_MAY, "stores", ""}:
         yield f"{where}: a store knows `headgate.config` only, not `{name}`"
-    elif (room == "agent" and name in AGENT_MAY) or (room in ("monitor", "shipping") and name in SIDE_MAY):
+    elif (room == "agent" and name in AGENT_MAY) or (room in SIDES and name in SIDE_MAY):
         return
     elif target in NOBODY_IMPORTS and room != target and room != "__main__":
         yield f"{where}: nothing imports `{name}`"

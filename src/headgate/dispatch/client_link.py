@@ -1,0 +1,235 @@
+"""A connection from the gateway: HTTP/1.1 requests, one after another, or the upgrade of a worker that pulls."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+from typing import TYPE_CHECKING, cast
+
+from headgate.dispatch import heads
+from headgate.dispatch.request import Request
+from headgate.dispatch.worker_link import WorkerLink, upgraded
+from headgate.pull import frames
+
+if TYPE_CHECKING:
+    from headgate.dispatch.dispatcher import Dispatcher
+
+HIGH_WATER = 64 << 10
+"""Bytes of a body that wait for a worker, after which no more is read."""
+FAILURE_FIELD = "headgate-failure"
+"""What the gateway's workers read the name of a failure from."""
+
+log = logging.getLogger("headgate.dispatch")
+
+
+class ClientLink(asyncio.Protocol):
+    """One connection; requests on it are served in order."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._transport: asyncio.Transport
+        self._data = bytearray()
+        self._request: Request | None = None
+        self._body: heads.Body | None = None
+        self._left: int | None = None
+        """Of the response's body, if it has said how long it is."""
+        self._is_chunked = self._has_no_body = False
+        self._is_paused = False
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A worker of the gateway has connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._dispatcher.clients.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request."""
+        self._data += data
+        try:
+            self._read()
+        except ValueError as error:
+            log.error("invalid request from the gateway: %s", error)
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client, or the worker of the gateway, is gone."""
+        self._dispatcher.clients.discard(self)
+        request, self._request = self._request, None
+        if request:
+            self._dispatcher.left(request)
+
+    def pause_writing(self) -> None:
+        """The client reads slowly."""
+        if self._request and isinstance(self._request.holder, WorkerLink):
+            self._request.holder.pause()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        if self._request and isinstance(self._request.holder, WorkerLink):
+            self._request.holder.resume()
+
+    # ---- Waiter
+
+    def reply(self, status: int, failure: str, retry_after_s: int | None = None) -> None:
+        """See `Waiter`."""
+        fields = [(FAILURE_FIELD, failure)]
+        if retry_after_s is not None:
+            fields.append(("retry-after", str(retry_after_s)))
+        self._send(status, fields, failure.encode() + b"\n", "text/plain")
+
+    def head(self, status: int, fields: heads.Fields) -> None:
+        """See `Waiter`."""
+        request = self._request
+        assert request is not None, "which is with a worker"
+        if not 200 <= status <= 599:
+            raise ValueError(f"`{status}` is not a valid response status")
+        if request.has_begun:
+            raise ValueError("a second head")
+        lengths = {value for name, value in fields if name.lower() == "content-length"}
+        if len(lengths) > 1 or not all(one.isascii() and one.isdigit() for one in lengths):
+            raise ValueError("an invalid content-length")
+        fields = [(name, value) for name, value in fields if name.lower() != FAILURE_FIELD]
+        self._has_no_body = request.head.method == "HEAD" or status in (204, 304)
+        self._left = int(lengths.pop()) if lengths else None
+        self._is_chunked = self._left is None and not self._has_no_body
+        if self._is_chunked:
+            fields.append(("transfer-encoding", "chunked"))
+        self._transport.write(heads.written(status, fields))
+
+    def data(self, part: bytes) -> None:
+        """See `Waiter`."""
+        if self._request is None or not self._request.has_begun:
+            raise ValueError("a body without a head")
+        if self._has_no_body or not part:
+            return
+        if self._is_chunked:
+            self._transport.writelines([b"%x\r\n" % len(part), part, b"\r\n"])
+            return
+        assert self._left is not None, "else it is chunked"
+        self._left -= len(part)
+        if self._left < 0:
+            raise ValueError("a body longer than its content-length")
+        self._transport.write(part)
+
+    def end(self) -> None:
+        """See `Waiter`."""
+        if self._request is None or not self._request.has_begun:
+            raise ValueError("an end without a head")
+        if self._left and not self._has_no_body:
+            raise ValueError("a body shorter than its content-length")
+        if self._is_chunked:
+            self._transport.write(b"0\r\n\r\n")
+        self._done()
+
+    def cut(self) -> None:
+        """See `Waiter`."""
+        self._request = None
+        self._transport.abort()
+
+    def resume(self) -> None:
+        """See `Waiter`."""
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def close_when_idle(self) -> None:
+        """Ends the connection unless there is a request on it."""
+        if self._request is None:
+            self._transport.close()
+
+    def close(self) -> None:
+        """Ends the connection, and with it the request on it."""
+        self._transport.abort()
+
+    # ---- steps
+
+    def _read(self) -> None:
+        while True:
+            if self._request is None:
+                end = self._data.find(b"\r\n\r\n")
+                if end < 0:
+                    if len(self._data) > heads.MAX_HEAD:
+                        raise ValueError("a head that is too long")
+                    return
+                head = heads.parsed(bytes(self._data[:end]))
+                del self._data[: end + 4]
+                if not self._begin(head):
+                    return
+            request, body = self._request, self._body
+            if request is None or body is None or body.is_complete:
+                return  # what comes early waits for its turn
+            request.body += body.take(self._data)
+            request.is_complete = body.is_complete
+            if request.holder:
+                request.holder.more()
+            if len(request.body) > HIGH_WATER and not self._is_paused:
+                self._is_paused = True
+                self._transport.pause_reading()
+            return
+
+    def _begin(self, head: heads.Head) -> bool:
+        """A request has come; false if it is none for the queue."""
+        settings = self._dispatcher.settings
+        if head.upgrade is not None:
+            self._upgrade(head)
+            return False
+        if settings.status_path is not None and head.target.partition("?")[0] == settings.status_path:
+            told = json.dumps(self._dispatcher.told()).encode() + b"\n"
+            self._send(200, [("cache-control", "no-store")], told, "application/json")
+            return False
+        now_s = asyncio.get_running_loop().time()
+        self._body = heads.Body(head.length, head.is_chunked)
+        request = self._request = Request(head, self, settings, now_s)
+        request.is_complete = self._body.is_complete
+        if head.expects:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.body += self._body.take(self._data) if self._data else b""
+        request.is_complete = self._body.is_complete
+        self._dispatcher.came(request)
+        return True
+
+    def _upgrade(self, head: heads.Head) -> None:
+        if head.upgrade != frames.PROTOCOL:
+            return self._refuse(501, "only workers change the protocol here")
+        scheme, _, token = (head.get("authorization") or "").partition(" ")
+        known = [one.encode() for one in self._dispatcher.settings.tokens]
+        if scheme.lower() != "bearer" or not any(
+            hmac.compare_digest(one, token.strip().encode("latin-1")) for one in known
+        ):
+            log.warning(
+                "a worker with a token that is not valid",
+                extra={"upstream": self._dispatcher.settings.upstream},
+            )
+            return self._refuse(401, "the token is not valid")
+        self._transport.write(heads.written(101, [("connection", "upgrade"), ("upgrade", frames.PROTOCOL)]))
+        self._dispatcher.clients.discard(self)
+        upgraded(
+            self._dispatcher, self._transport, (head.get("headgate-worker") or "?")[:100], bytes(self._data)
+        )
+        return None
+
+    def _refuse(self, status: int, why: str) -> None:
+        self._send(status, [("connection", "close")], why.encode() + b"\n", "text/plain")
+        self._transport.close()
+
+    def _send(self, status: int, fields: heads.Fields, body: bytes, kind: str) -> None:
+        request = self._request
+        is_bodiless = request is not None and request.head.method == "HEAD"
+        fields = [*fields, ("content-type", kind), ("content-length", str(len(body)))]
+        self._transport.write(heads.written(status, fields) + (b"" if is_bodiless else body))
+        if request is not None:
+            self._done()
+
+    def _done(self) -> None:
+        """The response is complete."""
+        request, self._request = self._request, None
+        assert request is not None, "which was looked at"
+        if not request.is_complete or request.head.closes:
+            return self._transport.close()
+        self.resume()
+        if self._data:
+            asyncio.get_running_loop().call_soon(self.data_received, b"")
+        return None

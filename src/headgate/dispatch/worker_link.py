@@ -1,0 +1,186 @@
+"""The connection of one worker, from its upgrade on: what it is handed, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from headgate.dispatch import heads
+from headgate.dispatch.request import Request
+from headgate.pull import frames
+
+if TYPE_CHECKING:
+    from headgate.dispatch.dispatcher import Dispatcher
+
+log = logging.getLogger("headgate.dispatch")
+
+
+class WorkerLink(asyncio.Protocol):
+    """One worker; it has at most one request."""
+
+    def __init__(self, dispatcher: Dispatcher, transport: asyncio.Transport, worker: str) -> None:
+        self._dispatcher, self._transport = dispatcher, transport
+        self.worker = worker
+        """What it calls itself, for the log."""
+        self.request: Request | None = None
+        self._is_cancelled = False
+        """Whether what it says of its request is of no more use."""
+        self._is_ready = False
+        self._in_flight = 0
+        self._has_sent_body = True
+        self._reader = frames.Reader()
+        self._is_alive = True
+        """Whether anything has come since the last ping."""
+        self._is_paused = False
+        self._loop = asyncio.get_running_loop()
+        self._ping = self._loop.call_later(dispatcher.settings.ping, self._on_ping)
+        dispatcher.joined(self)
+
+    # ---- for the dispatcher
+
+    def hand_out(self, request: Request, timeout_s: float) -> None:
+        """Has the worker serve a request."""
+        self.request, self._is_cancelled, self._is_ready, self._in_flight = request, False, False, 0
+        head = request.head
+        has_body = head.is_chunked or head.length > 0
+        self._has_sent_body = not has_body
+        told = {
+            "method": head.method,
+            "target": head.target,
+            "headers": head.fields,
+            "has_body": has_body,
+            "attempt": request.attempt,
+            "timeout": round(timeout_s, 3),
+        }
+        self._transport.write(frames.told(frames.JOB, told))
+        self.more()
+
+    def more(self) -> None:
+        """See `Holder`."""
+        request = self.request
+        if request is None or self._is_cancelled:
+            return
+        had_body = bool(request.body)
+        while request.body and self._in_flight < frames.WINDOW:
+            part = request.sending(frames.PIECE)
+            self._in_flight += len(part)
+            self._transport.write(frames.frame(frames.DATA, part))
+        if request.is_complete and not request.body and not self._has_sent_body:
+            self._has_sent_body = True
+            self._transport.write(frames.frame(frames.END))
+        if had_body and not request.body:
+            request.waiter.resume()
+
+    def cancel(self) -> None:
+        """See `Holder`."""
+        if self.request and not self._is_cancelled:
+            self._is_cancelled = True
+            self.resume()
+            self._transport.write(frames.frame(frames.CANCEL))
+
+    def leave(self) -> None:
+        """Has the worker connect again."""
+        self._transport.write(frames.frame(frames.LEAVE))
+
+    def pause(self) -> None:
+        """The client does not read as fast as the worker writes."""
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """The client has read."""
+        if self._is_paused:
+            self._is_paused, self._is_alive = False, True
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.abort()
+
+    # ---- asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the worker."""
+        self._is_alive = True
+        self._reader.feed(data)
+        try:
+            for kind, payload in self._reader.frames():
+                self._on_frame(kind, payload)
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("worker %s has violated the protocol: %s", self.worker, error)
+            self._dispatcher.figures.protocol_errors.add(1.0)
+            self._fail("pull_bad_response")
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is gone."""
+        self._ping.cancel()
+        self._dispatcher.lost(self)
+        if self.request:
+            log.warning("worker %s is gone with a request", self.worker)
+        self._fail("pull_worker_lost")
+
+    # ---- steps
+
+    def _on_frame(self, kind: bytes, payload: bytes) -> None:
+        request = None if self._is_cancelled else self.request
+        if kind == frames.READY:
+            self._on_ready()
+        elif kind == frames.PONG or request is None:
+            return  # any sign of life does; or what crossed with its cancellation, or comes after a response
+        elif kind == frames.HEAD:
+            told = frames.content(payload)
+            status, fields = int(told["status"]), [(str(n), str(v)) for n, v in told["headers"]]
+            request.waiter.head(status, heads.of_response(fields))
+            self._dispatcher.response_began(request)
+        elif kind == frames.DATA:
+            request.waiter.data(payload)
+        elif kind == frames.END:
+            request.waiter.end()
+            self.request = None
+            self._dispatcher.served(request)
+        elif kind == frames.TAKEN:
+            self._in_flight -= int.from_bytes(payload, "big")
+            self.more()
+        elif kind == frames.FAIL:
+            self._fail("pull_bad_response")
+        else:
+            raise frames.ProtocolError(f"an unknown frame {kind!r}")
+
+    def _on_ready(self) -> None:
+        if self._is_ready or (self.request and not self._is_cancelled):
+            raise frames.ProtocolError("`ready` out of turn")
+        request, self.request = self.request, None
+        if request:
+            self._dispatcher.released(request)
+        self._is_ready = True
+        self._dispatcher.ready(self)
+
+    def _fail(self, failure: str) -> None:
+        """The request that it has is not served."""
+        request, self.request = self.request, None
+        if request is None:
+            return
+        self._dispatcher.released(request)
+        if not self._is_cancelled:
+            self._dispatcher.failed(request, failure)
+
+    def _on_ping(self) -> None:
+        if not self._is_alive and not self._is_paused:
+            log.warning("worker %s does not respond", self.worker)
+            return self._transport.abort()
+        self._is_alive = False
+        self._transport.write(frames.frame(frames.PING))
+        self._ping = self._loop.call_later(self._dispatcher.settings.ping, self._on_ping)
+        return None
+
+
+def upgraded(dispatcher: Dispatcher, transport: asyncio.Transport, worker: str, rest: bytes) -> WorkerLink:
+    """Takes over a connection; `rest` is what has come on it already."""
+    link = WorkerLink(dispatcher, transport, worker)
+    transport.set_protocol(link)
+    if rest:
+        link.data_received(rest)
+    return link
