@@ -82,7 +82,7 @@ LAYERS = [
     ["isolation"],
     ["gateway", "_settings", "_plugin_uses", "_discovery"],
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
-    ["asgi", "background", "inspection", "profiling", "pull"],
+    ["asgi", "background", "inspection", "profiling", "pull", "_on_demand"],
     [
         *["shared", "consumers", "metrics", "redis", "client", "form", "message", "query_params"],
         *["_cookies", "_redis_sessions", "server_state"],

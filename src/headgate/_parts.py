@@ -59,6 +59,8 @@ class Parts:
     """Servers that are known by a name, as they were found."""
     discover: dict[str, ServerSource] = field(default_factory=dict)
     """Functions that say the servers of upstreams, by the names of those."""
+    acme_ask: Callable[[str], Any] | None = None
+    """Decides for which names certificates are ordered on demand."""
     secret_query: set[str] = field(default_factory=set)
     """Query parameters from which plugins take secrets."""
     settings: dict[str, Any] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, Unpack
 
 from ._caller import caller
 from ._decorators import _reference
+from ._on_demand import Ask, check_ask
 from ._parts import Parts
 from .background.background import Background
 from .config.acme import AcmeOptions
@@ -27,6 +28,7 @@ from .config.websocket import WebSocketOptions
 from .metrics import Memory, Metrics
 
 F = TypeVar("F", bound=Resolver)
+A = TypeVar("A", bound=Ask)
 
 
 class GatewayMetrics(Metrics):
@@ -87,6 +89,16 @@ class GatewaySettings:
     def acme(self, **settings: Unpack[AcmeOptions]) -> None:
         """Sets how certificates are ordered for listeners with `tls="auto"`, such as `email="ops@example.com"`."""
         self._set("acme", settings)
+
+    def acme_ask(self, function: A) -> A:
+        """Has a function decide which names get a certificate on demand: it is given a name in lower case, returns
+        `True` or `False`, and may be async. Called when a client first asks for a name that has no certificate.
+        """
+        if self._parts.acme_ask is not None:
+            raise ConfigError("`acme_ask` is already defined", where=caller())
+        check_ask(function)
+        self._parts.acme_ask = function
+        return function
 
     def background_limits(self, **limits: Unpack[BackgroundOptions]) -> None:
         """Sets limits of tasks, threads and job processes, such as `processes=2`."""

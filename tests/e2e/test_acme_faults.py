@@ -291,7 +291,7 @@ async def test_certificate_that_cannot_be_written_is_kept_for_later_and_not_orde
             disk.fill()
             return chain
 
-        monkeypatch.setattr("headgate.acme.manager.order", ordered)
+        monkeypatch.setattr("headgate.acme.issuing.order", ordered)
         with pytest.raises(StorageError):
             await made._round()
         assert made.storage.certificate("full.test", "ecdsa") is None

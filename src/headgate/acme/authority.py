@@ -60,7 +60,8 @@ class Authority:
     def client(self) -> acme_client.ClientV2:
         """A client with an account, which is made on first use and kept before anything is ordered."""
         if self._client is None:
-            self._client = self._connect()
+            with self._storage.account_lock:
+                self._client = self._connect()
         return self._client
 
     def _connect(self) -> acme_client.ClientV2:

@@ -21,16 +21,19 @@ from typing import Any
 from headgate.config.acme import AcmeConfig, KeyType
 
 from . import schedule
-from .authority import LEFT_ALONE, Authority, AuthorityError
-from .dns import DnsError, DnsRecords, records_of
+from .authority import AuthorityError
+from .issuing import Issuer, NotIssued
 from .network import LONGEST_WAIT
-from .order import new_key, order
+from .on_demand import OnDemandOrders
+from .order import new_key
 from .storage import Storage, StorageError
 
 log = logging.getLogger("headgate.acme")
 
 LOOK_AT_LEAST = timedelta(hours=1)
 """Clocks jump and folders change: nothing sleeps longer."""
+FAILED_WAIT = timedelta(minutes=5)
+"""Before the next look where the folder cannot be used."""
 ASKS_AT_LEAST = timedelta(days=2)
 """Authorities say to ask about renewals again within hours (RFC 9773 section 4.3)."""
 
@@ -57,12 +60,11 @@ class CertificateManager:
         self._names = names
         self._now = now
         self._chance = chance or random.Random()
-        self._authorities = [Authority(one, config.email, self.storage) for one in config.authorities()]
+        self._issuer = Issuer(config, self.storage, now)
+        self._on_demand = OnDemandOrders(config, self.storage, now, self._chance)
         self._woken = asyncio.Event()
         self._unkept: dict[tuple[str, KeyType], tuple[bytes, bytes]] = {}
         """Certificates that were given, and that the folder has not taken yet."""
-        self._rests: dict[str, datetime] = {}
-        """Until when authorities are left alone whose rate limit is reached, by directory."""
 
     def wake(self) -> None:
         """Looks at every name now: names have changed."""
@@ -70,16 +72,31 @@ class CertificateManager:
 
     async def run(self) -> None:
         """Keeps certificates in force until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._run_on_demand())
+            tasks.create_task(self._run_rounds())
+
+    async def _run_on_demand(self) -> None:
+        while True:
+            try:
+                await self._on_demand.run()
+            except StorageError as error:
+                log.error("no certificates are ordered on demand: %s", error)
+            except Exception:
+                log.exception("no certificates are ordered on demand")
+            await asyncio.sleep(FAILED_WAIT.total_seconds())
+
+    async def _run_rounds(self) -> None:
         while True:
             self._woken.clear()
             try:
                 wait = await self._round()
             except StorageError as error:
                 log.error("certificates are not renewed: %s", error)
-                wait = timedelta(minutes=5)
+                wait = FAILED_WAIT
             except Exception:
                 log.exception("certificates are not renewed")
-                wait = timedelta(minutes=5)
+                wait = FAILED_WAIT
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(wait.total_seconds(), 0.0)):
                     await self._woken.wait()
@@ -87,7 +104,7 @@ class CertificateManager:
     async def _round(self) -> timedelta:
         """Orders everything that is due; how long until the next is."""
         await asyncio.to_thread(self.storage.prepare)
-        with self.storage.locked() as is_ours:
+        async with self.storage.ordering() as is_ours:
             if not is_ours:
                 return timedelta(seconds=30)
             state = await asyncio.to_thread(self.storage.state)
@@ -130,7 +147,7 @@ class CertificateManager:
         """When the authority wants it renewed; noted, as is when to ask again."""
         entry["ask_at"] = (self._now() + timedelta(hours=6)).isoformat()
         try:
-            when, again = await asyncio.to_thread(self._authorities[0].renewal_time, chain)
+            when, again = await asyncio.to_thread(self._issuer.authorities[0].renewal_time, chain)
         except (AuthorityError, StorageError) as error:
             log.info("the authority does not say when to renew: %s", error)
             return _time(entry.get("renew_at"))
@@ -139,55 +156,35 @@ class CertificateManager:
         return when
 
     async def _renew(self, name: str, kind: KeyType, entry: dict[str, Any]) -> None:
-        """Orders a certificate of each authority in turn, until one gives it."""
-        problems: list[str] = []
-        waits: list[timedelta] = []
-        for authority in self._authorities:
-            directory = authority.config.directory
-            rests = schedule.plausible(self._rests.get(directory), self._now(), LEFT_ALONE)
-            if rests and rests > self._now():
-                problems.append(
-                    f"{directory}: left alone until {rests:%H:%M} UTC, as its rate limit is reached"
-                )
-                waits.append(rests - self._now())
-                continue
-            try:
-                await asyncio.to_thread(self._order, authority, name, kind)
-            except (AuthorityError, DnsError) as error:
-                problems.append(f"{directory}: {error}")
-                waits.append(getattr(error, "wait", None) or timedelta(0))
-                if getattr(error, "is_rate_limit", False):
-                    self._rests[directory] = self._now() + LEFT_ALONE
-                continue
-            entry.clear()
-            entry.update(jitter=self._chance.random(), ordered_at=self._now().isoformat())
-            log.info("certificate for %s (%s) is in force, from %s", name, kind, directory)
-            self._doubt_the_clock(name, kind)
+        """Orders a certificate, unless one waits to be kept, and notes what came of it."""
+        if (name, kind) not in self._unkept and not await self._order(name, kind, entry):
             return
-        # the first that may be asked again
-        wait = min(waits, default=None)
-        entry["failures"] = entry.get("failures", 0) + 1
-        entry["problem"] = "; ".join(problems)[:2000]
-        entry["retry_at"] = (
-            self._now() + schedule.retry_after(entry["failures"], wait, self._chance)
-        ).isoformat()
-        self._alert(name, kind, entry)
+        await asyncio.to_thread(self._keep, name, kind)
+        entry.clear()
+        entry.update(jitter=self._chance.random(), ordered_at=self._now().isoformat())
+        log.info("certificate for %s (%s) is in force", name, kind)
+        self._doubt_the_clock(name, kind)
 
-    def _order(self, authority: Authority, name: str, kind: KeyType) -> None:
-        if unkept := self._unkept.get((name, kind)):
-            self._keep(name, kind, *unkept)
-            return
-        old = self.storage.certificate(name, kind)
+    async def _order(self, name: str, kind: KeyType, entry: dict[str, Any]) -> bool:
+        """Whether a certificate was given, which is to be kept now."""
+        old = await asyncio.to_thread(self.storage.certificate, name, kind)
         key = old.key if old and self.config.reuse_key else new_key(kind)
-        records: DnsRecords | None = records_of(self.config.dns) if self.config.dns else None
-        challenges = self.config.challenges if not name.startswith("*.") else ("dns-01",)
-        chain = order(authority, name, key, challenges, self.storage, records)
-        self._keep(name, kind, chain, key)
-
-    def _keep(self, name: str, kind: KeyType, chain: bytes, key: bytes) -> None:
-        """Puts a certificate in force; one that cannot be written now is not ordered again, but written later."""
+        try:
+            chain, directory = await self._issuer.issue(name, key)
+        except NotIssued as error:
+            entry["failures"] = entry.get("failures", 0) + 1
+            entry["problem"] = str(error)
+            wait = schedule.retry_after(entry["failures"], error.wait, self._chance)
+            entry["retry_at"] = (self._now() + wait).isoformat()
+            self._alert(name, kind, entry)
+            return False
+        log.info("certificate for %s (%s) was given by %s", name, kind, directory)
         self._unkept[name, kind] = (chain, key)
-        self.storage.put_certificate(name, kind, chain, key)
+        return True
+
+    def _keep(self, name: str, kind: KeyType) -> None:
+        """Puts a certificate in force; one that cannot be written now is not ordered again, but written later."""
+        self.storage.put_certificate(name, kind, *self._unkept[name, kind])
         del self._unkept[name, kind]
 
     def _doubt_the_clock(self, name: str, kind: KeyType) -> None:

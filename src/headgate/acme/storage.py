@@ -3,10 +3,12 @@
 | path | is |
 |---|---|
 | `certificates/NAME.pem` | chain and key of a name, RSA ones in `NAME.rsa.pem`; `*.` in a name is written `_.` |
+| `on_demand/NAME.pem` | chain and key of a name that was ordered on demand, after a line that says when it is due |
+| `wanted/NAME` | a worker's wish for one |
 | `challenges/http/TOKEN`, `challenges/alpn/NAME.pem` | what workers show to authorities while an order is under way |
 | `accounts/DIGEST.json` | the account at one authority, with its key |
 | `state.json` | for each certificate: when it is due, failures, what went wrong |
-| `lock` | held by the one process that orders |
+| `lock`, `on_demand.lock` | held by the one process that orders |
 
 Every file is written beside its place and renamed into it, readable by its owner alone.
 """
@@ -19,7 +21,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,9 +31,13 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from headgate._on_demand import DUE
 from headgate.config.atomic_files import make_folders, replace_file
 
-FOLDERS = ("", "certificates", "challenges", "challenges/http", "challenges/alpn", "accounts")
+FOLDERS = (
+    *("", "certificates", "on_demand", "wanted", "accounts"),
+    *("challenges", "challenges/http", "challenges/alpn"),
+)
 
 
 class StorageError(Exception):
@@ -59,6 +66,8 @@ class Storage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.account_lock = threading.Lock()
+        """Held while an account is made: one is enough."""
 
     def prepare(self) -> None:
         """Makes the folders, and proves that what is written can be read back."""
@@ -72,10 +81,10 @@ class Storage:
             probe.unlink()
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[bool]:
+    def locked(self, name: str = "lock") -> Iterator[bool]:
         """Whether this process is the one that orders; the kernel frees the lock when its owner dies."""
         with self._told():
-            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,6 +94,12 @@ class Storage:
                 yield True
         finally:
             os.close(descriptor)
+
+    @contextlib.asynccontextmanager
+    async def ordering(self, name: str = "lock") -> AsyncIterator[bool]:
+        """As `locked`, for an event loop."""
+        with self.locked(name) as is_ours:
+            yield is_ours
 
     def certificate(self, name: str, key_type: str) -> Certificate | None:
         """The certificate of a name, if there is one that can be read."""
@@ -106,6 +121,25 @@ class Storage:
     def put_certificate(self, name: str, key_type: str, chain: bytes, key: bytes) -> None:
         """Puts a certificate in force: listeners see it within a second."""
         self._put(f"certificates/{file_name(name, key_type)}", chain.rstrip(b"\n") + b"\n" + key)
+
+    def put_on_demand(self, name: str, chain: bytes, key: bytes, renew_after: datetime) -> None:
+        """Puts a certificate on demand in force: workers see it at once."""
+        head = f"{DUE}{renew_after.timestamp():.0f}\n".encode()
+        self._put(f"on_demand/{_checked(name)}.pem", head + chain.rstrip(b"\n") + b"\n" + key)
+
+    def wanted(self) -> dict[str, float]:
+        """The names for which workers want a certificate, and since when, in seconds since 1970."""
+        found = {}
+        with self._told(), os.scandir(self.folder / "wanted") as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    found[entry.name] = entry.stat().st_mtime
+        return found
+
+    def drop_wanted(self, name: str) -> None:
+        """Tells workers that a name's order is over."""
+        with contextlib.suppress(OSError):
+            (self.folder / "wanted" / name).unlink()
 
     def put_http_challenge(self, token: str, response: bytes) -> None:
         """What workers serve at `/.well-known/acme-challenge/TOKEN`."""

@@ -27,6 +27,7 @@ from headgate.route import Route
 from .allocation import without_collecting
 from .inline_certificates import with_certificate_files
 from .never_run import refuse_hooks_that_never_run
+from .on_demand import on_demand_hooks
 from .plugin_uses import PluginUses
 from .refused import Explainer
 
@@ -93,7 +94,8 @@ def compile_gateway(gate: Gateway) -> Compiled:
                 phase,
                 [hook for hook in parts.hooks if hook.phase == phase]
                 + uses.hooks(phase, listener)
-                + [hook for hook in listener._hooks if hook.phase == phase],
+                + [hook for hook in listener._hooks if hook.phase == phase]
+                + (on_demand_hooks(listener, config, parts) if phase == "client_hello" else []),
             )
             for phase in PHASES
             if PHASES[phase].on_listeners

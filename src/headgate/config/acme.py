@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from .acme_on_demand import OnDemandConfig
 from .errors import ConfigError, suggestion
 from .secrets import Secret
 from .settings import OneOrMany, Settings
@@ -139,6 +140,10 @@ class AcmeConfig(_Authority):
         default=(),
         description="Additional names for which certificates are ordered, besides the hosts of routes.",
     )
+    on_demand: OnDemandConfig | None = Field(
+        default=None,
+        description="Ordering certificates when the first client asks for their name; default: not done.",
+    )
     key_types: Annotated[tuple[KeyType, ...], OneOrMany()] = Field(
         default=("ecdsa",), min_length=1, description="The key types; one certificate is ordered for each."
     )
@@ -192,6 +197,7 @@ class AcmeOptions(TypedDict, total=False):
     challenges: Challenge | list[Challenge]
     dns: dict[str, Any]
     names: str | list[str]
+    on_demand: str | dict[str, Any]
     key_types: KeyType | list[KeyType]
     reuse_key: bool
     folder: str

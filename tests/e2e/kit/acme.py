@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -181,3 +182,26 @@ async def ordering(manager: CertificateManager) -> AsyncIterator[None]:
 async def until(condition: Callable[[], Any], what: str) -> Any:
     """Waits for it; an order takes some seconds."""
     return await asyncio.to_thread(eventually, condition, lambda: what, within=90)
+
+
+def shown(port: int, name: str) -> x509.Certificate | None:
+    """The certificate that a client gets that asks for the name; none where the handshake is refused."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as connection,
+        ):
+            der = connection.getpeercert(binary_form=True)
+    except (ssl.SSLError, ConnectionError):
+        return None
+    return x509.load_der_x509_certificate(der) if der else None
+
+
+def names_of(certificate: x509.Certificate | None) -> list[str]:
+    """The host names of a certificate; none where there is none."""
+    if certificate is None:
+        return []
+    extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return extension.value.get_values_for_type(x509.DNSName)

@@ -73,6 +73,7 @@ SEEN: dict[str, dict[str, str]] = {
         "challenges": "test_acme::certificate_is_ordered_and_served_although_hooks_refuse_everybody",
         "dns": "test_acme::wildcards_are_proven_in_dns_beside_their_apex_and_along_a_cname",
         "names": "unit/acme/test_settings::names_are_the_hosts_of_routes_and_those_listed",
+        "on_demand": "test_acme_on_demand::first_client_of_an_allowed_name_gets_a_certificate_in_its_handshake",
         "key_types": "test_acme::certificate_that_is_due_is_renewed_and_its_key_kept_where_asked",
         "reuse_key": "test_acme::certificate_that_is_due_is_renewed_and_its_key_kept_where_asked",
         "folder": "test_acme::certificate_is_ordered_and_served_although_hooks_refuse_everybody",
@@ -83,6 +84,12 @@ SEEN: dict[str, dict[str, str]] = {
         "eab": "test_acme::account_is_bound_to_the_authoritys_customer",
         "profile": "test_acme::profile_and_preferred_chain_are_asked_for",
         "preferred_chain": "test_acme::profile_and_preferred_chain_are_asked_for",
+    },
+    "OnDemandConfig": {
+        "ask": "test_acme_on_demand::url_decides_where_no_function_does",
+        "wait": "unit/acme/test_on_demand::refusals_are_remembered_and_orders_bounded",
+        "max_orders": "test_acme_on_demand::orders_are_bounded_in_rate",
+        "period": "test_acme_on_demand::orders_are_bounded_in_rate",
     },
     "EabConfig": {
         "key_id": "test_acme::account_is_bound_to_the_authoritys_customer",
