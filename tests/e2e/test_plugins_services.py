@@ -2,13 +2,19 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from e2e.kit import Call, Origin, RunningGateway, Serve, services
+from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, services
 from e2e.kit.behaviours import hang, reply
 from e2e.kit.client import RawClient, RawResponse
+from e2e.kit.grpc_server import grpc_server
+from envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from envoy.service.auth.v3.external_auth_pb2_grpc import add_AuthorizationServicer_to_server
+from google.protobuf import json_format
 
 from headgate.plugins._sigv4 import canonical_path, canonical_request, signature, signing_key
 
@@ -185,3 +191,24 @@ def test_a_real_agent_decides_and_nobody_comes_in_without_it(
         gateway.wait_for_log("the status is 401")
     assert ask(gateway, "/public").status == 503
     gateway.wait_for_log("the service is unavailable")
+
+
+def test_ext_authz_survives_its_service(serve: Serve, origin: Origin) -> None:
+    def check(request: Any, context: Any) -> Any:
+        is_known = request.attributes.request.http.headers["x-who"] == "alice"
+        said = {"okResponse": {"headers": [{"header": {"key": "x-user", "value": "alice"}}]}}
+        return json_format.ParseDict(said if is_known else {"status": {"code": 7}}, CheckResponse())
+
+    add = partial(add_AuthorizationServicer_to_server, SimpleNamespace(Check=check))
+    with grpc_server(add) as url:
+        use = {"plugin": "ext-authz", "config": {"grpc": url, "copy": ["x-user"], "timeout": 2}}
+        gateway = serve(document(origin, use), workers=2)
+        with ThreadPoolExecutor(10) as pool:
+            statuses = list(pool.map(lambda n: ask(gateway, f"/{n}", ("X-Who", "alice")).status, range(40)))
+        assert statuses == [200] * 40
+        assert {call.get("x-user") for call in origin.calls} == {"alice"}
+        assert ask(gateway, "/", ("X-Who", "bob"), ("X-User", "alice")).status == 403
+    assert ask(gateway, "/", ("X-Who", "alice")).status == 503
+    gateway.wait_for_log("the service is unavailable")
+    with grpc_server(add, url.removeprefix("grpc://")):
+        eventually(lambda: ask(gateway, "/", ("X-Who", "alice")).status == 200, "it is asked again")

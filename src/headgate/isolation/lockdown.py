@@ -76,7 +76,7 @@ def lock_down(memory_bytes: int) -> None:
 
 def _library() -> Any:
     try:
-        import pyseccomp  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        import pyseccomp
     except (ImportError, RuntimeError, OSError) as error:
         raise NotAllowed(f"the library for seccomp cannot be loaded: {error}") from None
     return pyseccomp

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .cors import Cors
     from .csrf import Csrf
     from .error_pages import ErrorPages
+    from .ext_authz import ExtAuthz
     from .fault_injection import FaultInjection
     from .forward_auth import ForwardAuth
     from .graphql_limits import GraphqlLimits
@@ -58,6 +59,7 @@ __all__ = [
     "Cors",
     "Csrf",
     "ErrorPages",
+    "ExtAuthz",
     "FaultInjection",
     "ForwardAuth",
     "GraphqlLimits",
@@ -103,6 +105,7 @@ BUILT_IN = {
     "cors": "headgate.plugins.cors:Cors",
     "csrf": "headgate.plugins.csrf:Csrf",
     "error-pages": "headgate.plugins.error_pages:ErrorPages",
+    "ext-authz": "headgate.plugins.ext_authz:ExtAuthz",
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
     "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
     "graphql-limits": "headgate.plugins.graphql_limits:GraphqlLimits",

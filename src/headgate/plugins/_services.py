@@ -103,11 +103,13 @@ class Service:
             context, "service_failures", "the service is unavailable", "the service is available again"
         )
 
-    async def ask(self, **options: Any) -> Decision | None:
-        """What it says; `None` if it is away: not reached, too late, or with a status of 500 and more."""
+    async def ask(self, *, target: str = "", **options: Any) -> Decision | None:
+        """What it says, with `target` behind its URL; `None` if it is away: not reached, too late, or with a status of
+        500 and more.
+        """
         try:
             async with asyncio.timeout(self._timeout):
-                decision = await self._asked(options)
+                decision = await self._asked(self._url.rstrip("/") + target if target else self._url, options)
         except (FetchError, OSError, TimeoutError) as error:
             self._away.begin(str(error) or type(error).__name__)
             return None
@@ -117,8 +119,8 @@ class Service:
         self._away.end()
         return decision
 
-    async def _asked(self, options: dict[str, Any]) -> Decision:
-        response = await self._context.fetch(self._url, timeout=self._timeout, **options)
+    async def _asked(self, url: str, options: dict[str, Any]) -> Decision:
+        response = await self._context.fetch(url, timeout=self._timeout, **options)
         try:
             length = response.headers.get("content-length", "0")
             if len(length) > 12 or int(length) > self._most:

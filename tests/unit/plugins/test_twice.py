@@ -117,6 +117,9 @@ CASES: dict[str, Twice] = {
         [Ask("/api/dead"), Ask(method="POST", body="x" * 200)],
         {(1, "body"): "inner"},
     ),
+    "ext-authz": Twice(
+        {"http": "http://a.test", "copy": ["x-a"]}, {"http": "http://b.test", "copy": ["x-b"]}, [Ask()]
+    ),
     "fault-injection": Twice(
         {"abort": {"status": 501, "percent": 100}}, {"abort": {"status": 504}}, [Ask()], {(0, "status"): 501}
     ),
