@@ -68,14 +68,16 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
         tls: Tls | Mapping[str, Any] | str | Iterable[Any] | None = None,
         http3: bool = False,
         http3_port: int | None = None,
+        http3_early_data: bool = False,
         mode: int | str | None = None,
         plugin_sets: str | Iterable[str] = (),
     ) -> Listener:
         """Accepts connections on `:8080`, `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/gate.sock`.
 
         `tls` is a certificate file, several, or `Tls(...)` with all settings. The returned listener has decorators
-        for hooks of its connections: `@listener.connect`. `http3` speaks HTTP/3 on the same port of UDP. `mode` is
-        that of a Unix socket's file: `0o660`.
+        for hooks of its connections: `@listener.connect`. `http3` speaks HTTP/3 on the same port of UDP,
+        `http3_early_data` takes requests before its handshakes are complete. `mode` is that of a Unix socket's file:
+        `0o660`.
         """
         given = {
             "address": address,
@@ -86,6 +88,7 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
             "tls": tls,
             "http3": http3 or None,
             "http3_port": http3_port,
+            "http3_early_data": http3_early_data or None,
             "mode": mode,
             "plugin_sets": listed(plugin_sets) or None,
         }

@@ -19,6 +19,7 @@ from e2e.kit.net import split_address
 from e2e.kit.pki import Authority, Leaf
 
 DATA, HEADERS, SETTINGS, GOAWAY, MAX_PUSH_ID = 0, 1, 4, 7, 0xD
+PRIORITY_UPDATE, PUSH_PRIORITY_UPDATE = 0xF0700, 0xF0701
 STREAM_CREATION_ERROR, CLOSED_CRITICAL, UNEXPECTED, FRAME_ERROR, EXCESSIVE_LOAD = range(0x103, 0x108)
 ID_ERROR, SETTINGS_ERROR, MISSING_SETTINGS = 0x108, 0x109, 0x10A
 INCOMPLETE, MESSAGE_ERROR = 0x10D, 0x10E
@@ -146,6 +147,13 @@ CONTROL = b"\0" + frame(SETTINGS)
         ([(2, CONTROL + frame(GOAWAY, b"\1") + frame(GOAWAY, b"\5"), False)], ID_ERROR),
         ([(2, CONTROL + frame(3, b"\0"), False)], ID_ERROR),
         ([(2, CONTROL + frame(GOAWAY, b"\0\0"), False)], FRAME_ERROR),
+        ([(2, CONTROL + frame(PRIORITY_UPDATE, b"\1u=1"), False)], ID_ERROR),
+        ([(2, CONTROL + frame(PRIORITY_UPDATE, b"\2u=1"), False)], ID_ERROR),
+        ([(2, CONTROL + frame(PRIORITY_UPDATE, b"\x40\x50u=1"), False)], ID_ERROR),
+        ([(2, CONTROL + frame(PRIORITY_UPDATE, b""), False)], FRAME_ERROR),
+        ([(2, CONTROL + frame(PRIORITY_UPDATE, b"\0u=1") * 1500, False)], EXCESSIVE_LOAD),
+        ([(2, CONTROL + frame(PUSH_PRIORITY_UPDATE, b"\0u=1"), False)], ID_ERROR),
+        ([(0, frame(PRIORITY_UPDATE, b"\0u=1"), False)], UNEXPECTED),
         ([(2, b"\2\x3f\xe1\x1f", False)], ENCODER_STREAM_ERROR),
         ([(2, b"\3\x80", False)], DECODER_STREAM_ERROR),
         ([(2, b"\3\x41", True)], CLOSED_CRITICAL),

@@ -82,6 +82,8 @@ counters! {
     Http3Connections "http3_connections",
     Http3Retries "http3_retries",
     LimitHttp3Resets "limit_http3_resets",
+    Http3EarlyRequests "http3_early_requests",
+    Http3TooEarly "http3_too_early",
     TimeoutHttp3Age "timeout_http3_age",
     LimitClientHello "limit_client_hello",
     TimeoutTlsHandshake "timeout_tls_handshake",

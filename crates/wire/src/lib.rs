@@ -30,6 +30,7 @@ mod lookalike;
 mod mend;
 mod method;
 mod overlong;
+mod priority;
 mod proxy_protocol;
 mod request;
 mod response;
@@ -50,6 +51,7 @@ pub use lenient::Lenient;
 pub use limits::{ChunkLimits, HeadLimits};
 pub use lookalike::GuardedNames;
 pub use method::is_idempotent;
+pub use priority::Priority;
 pub use proxy_protocol::{
     parse_proxy, write_v1 as write_proxy_v1, write_v2 as write_proxy_v2, ProxyAddresses, ProxyError,
     ProxyHeader, ProxySsl, ProxyTlvs, ProxyVersions, PROXY_V1_MAX_BYTES,

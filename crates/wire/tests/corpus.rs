@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use headgate_wire::{
     parse_client_hello, parse_proxy, parse_request, parse_response, Authority, ChunkLimits, ChunkStep,
-    ChunkedDecoder, HeadLimits, Lenient, ProxyVersions,
+    ChunkedDecoder, HeadLimits, Lenient, Priority, ProxyVersions,
 };
 
 fn run(bytes: &[u8]) {
@@ -20,6 +20,10 @@ fn run(bytes: &[u8]) {
     for line in bytes.split(|&byte| byte == b'\n') {
         let _ = Authority::parse(line);
     }
+    let _ = headgate_wire::http3::FrameHead::read(bytes);
+    let _ = headgate_wire::http3::check_settings(bytes);
+    let _ = headgate_wire::http3::decode_section(bytes, 4096, |_, _| {});
+    let _ = Priority::default().and(bytes);
     let mut decoder = ChunkedDecoder::new(ChunkLimits::default());
     let mut rest = bytes.get(1..).unwrap_or_default();
     while let Ok(ChunkStep::Data { consumed_before, len }) = decoder.step(rest) {

@@ -102,6 +102,13 @@ class ListenerConfig(Settings):
             "same."
         ),
     )
+    http3_early_data: bool = Field(
+        default=False,
+        description=(
+            "Serves requests with safe methods that come with a client's first packet (0-RTT, RFC 8470); others "
+            "get a 425."
+        ),
+    )
     hooks: ListenerHooksConfig = Field(
         default_factory=ListenerHooksConfig, description="Hooks of its own, by phase."
     )
@@ -138,6 +145,8 @@ class ListenerConfig(Settings):
     @model_validator(mode="after")
     def _can_speak_http3(self) -> Self:
         if not self.http3:
+            if self.http3_early_data:
+                raise ConfigError("`http3_early_data` without `http3`", hint="add `http3: true`")
             return self
         if self.tls is None:
             raise ConfigError(
@@ -154,6 +163,11 @@ class ListenerConfig(Settings):
             raise ConfigError(
                 "`http3` with `tls_passthrough`",
                 hint="QUIC is not passed through yet: use a listener of its own for HTTP/3",
+            )
+        if self.http3_early_data and self.tls.client_certificates.mode != "none":
+            raise ConfigError(
+                "`http3_early_data` with `client_certificates`",
+                hint="early data comes before a client can show a certificate: use a listener of its own",
             )
         return self
 

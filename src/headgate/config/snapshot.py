@@ -184,7 +184,11 @@ def _listener(listener: AnyListener, upstreams: Mapping[str, int]) -> dict[str, 
     if isinstance(listener, ListenerConfig):
         # of what is carried on undecrypted
         idle = milliseconds(TcpListenerConfig.model_fields["idle"].default)
-        http3 = {"http3": listener.http3, "http3_port": listener.http3_port}
+        http3 = {
+            "http3": listener.http3,
+            "http3_port": listener.http3_port,
+            "http3_early_data": listener.http3_early_data,
+        }
         return {
             "address": listener.address,
             "protocol": "http",

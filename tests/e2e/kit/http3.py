@@ -12,11 +12,13 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import (
     ConnectionTerminated,
+    HandshakeCompleted,
     QuicEvent,
     StopSendingReceived,
     StreamDataReceived,
     StreamReset,
 )
+from aioquic.tls import SessionTicket
 
 from .net import split_address
 from .pki import Leaf
@@ -56,7 +58,12 @@ class Http3Response:
 
 
 class Http3Client:
-    """One connection. With `is_raw` it opens no streams of its own."""
+    """One connection. With `is_raw` it opens no streams of its own.
+
+    With a `session`, one of the `tickets` of an earlier connection, requests may be sent at once: they leave with the
+    first packets. `window`: bytes that the gateway may send before the client has read any,
+    `stream_window` on one stream.
+    """
 
     def __init__(
         self,
@@ -67,6 +74,9 @@ class Http3Client:
         timeout: float = 10,
         is_raw: bool = False,
         certificate: Leaf | None = None,
+        session: SessionTicket | None = None,
+        window: int | None = None,
+        stream_window: int | None = None,
     ) -> None:
         family, self.peer = split_address(address)
         self.name = name
@@ -77,7 +87,16 @@ class Http3Client:
             self.configuration.load_cert_chain(certificate.chain, certificate.key)
         if ca:
             self.configuration.load_verify_locations(ca)
-        self.quic = QuicConnection(configuration=self.configuration)
+        self.configuration.session_ticket = session
+        if window is not None:
+            self.configuration.max_data = window
+        if stream_window is not None:
+            self.configuration.max_stream_data = stream_window
+        self.tickets: list[SessionTicket] = []
+        self.quic = QuicConnection(
+            configuration=self.configuration, session_ticket_handler=self.tickets.append
+        )
+        self.sent: list[bytes] = []
         self.responses: dict[int, Http3Response] = {}
         self.terminated: ConnectionTerminated | None = None
         self.events: list[QuicEvent] = []
@@ -86,16 +105,28 @@ class Http3Client:
         self.is_raw = is_raw
         self.bodiless: set[int] = set()
         self.quic.connect(self.peer, now=time.monotonic())
+        if session:
+            self._begin_http()
+            return
         self.flush()
         self.until(lambda: self.quic._handshake_confirmed or self.terminated, "the handshake")
         if not is_raw and self.terminated is None:
-            self.http = H3Connection(self.quic)
-            check = self.http._check_content_length
-            # responses to HEAD declare the length of what they leave out, which aioquic does not know
-            self.http._check_content_length = (  # type: ignore[method-assign]
-                lambda stream: None if stream.stream_id in self.bodiless else check(stream)
-            )
+            self._begin_http()
             self.flush()
+
+    def _begin_http(self) -> None:
+        self.http = H3Connection(self.quic)
+        check = self.http._check_content_length
+        # responses to HEAD declare the length of what they leave out, which aioquic does not know
+        self.http._check_content_length = (  # type: ignore[method-assign]
+            lambda stream: None if stream.stream_id in self.bodiless else check(stream)
+        )
+
+    @property
+    def handshake(self) -> HandshakeCompleted:
+        """What the handshake came to."""
+        self.until(lambda: any(isinstance(one, HandshakeCompleted) for one in self.events), "the handshake")
+        return next(one for one in self.events if isinstance(one, HandshakeCompleted))
 
     def __enter__(self) -> "Http3Client":
         return self
@@ -113,6 +144,7 @@ class Http3Client:
     def flush(self) -> None:
         """Sends what is to be sent."""
         for datagram, peer in self.quic.datagrams_to_send(now=time.monotonic()):
+            self.sent.append(datagram)
             self.socket.sendto(datagram, peer)
 
     def until(self, condition: Callable[[], object], what: str, *, within: float | None = None) -> None:

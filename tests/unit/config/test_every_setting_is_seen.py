@@ -150,6 +150,7 @@ SEEN: dict[str, dict[str, str]] = {
         "tls": "test_tls::requests_of_one_connection_are_served_over_tls",
         "http3": "test_http3::request_reaches_the_origin_as_strict_http1",
         "http3_port": "test_http3::clients_are_told_the_port_that_they_reach",
+        "http3_early_data": "test_http3_early_data::safe_request_of_a_known_client_comes_with_its_first_packet",
         "hooks": "test_connect_hooks::refused_connection_is_closed_counted_and_logged",
     },
     "TcpListenerConfig": {

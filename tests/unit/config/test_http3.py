@@ -19,6 +19,14 @@ LOCAL = {"local": ["localhost"]}
         ({"tls": LOCAL, "proxy_protocol": "v2"}, "`http3` with `proxy_protocol`"),
         ({"tls": LOCAL, "tls_passthrough": True}, "`http3` with `tls_passthrough`"),
         ({"tls": LOCAL, "address": "unix:/run/gate.sock"}, "`http3` on a Unix socket"),
+        ({"tls": LOCAL, "http3": False, "http3_early_data": True}, "`http3_early_data` without `http3`"),
+        (
+            {
+                "tls": LOCAL | {"client_certificates": {"mode": "optional", "ca": ["a.pem"]}},
+                "http3_early_data": True,
+            },
+            "`http3_early_data` with `client_certificates`",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_a_hint(listener: dict[str, object], told: str) -> None:

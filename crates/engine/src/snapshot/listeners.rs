@@ -44,6 +44,9 @@ pub struct Listener {
     /// The port that clients reach it at; absent: the one that is bound.
     #[serde(default)]
     pub http3_port: Option<u16>,
+    /// Whether requests are taken before the handshake is complete (RFC 8470).
+    #[serde(default)]
+    pub http3_early_data: bool,
     /// TLS; absent for plain connections.
     #[serde(default)]
     pub tls: Option<ListenerTls>,

@@ -46,7 +46,7 @@ impl Http2 {
 }
 
 /// HTTP/3 with clients (RFC 9114), on listeners that ask for it.
-#[derive(Deserialize, Debug, Clone)]
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Http3 {
     /// Requests at once on one connection.

@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) lifetime_ms: u64,
     pub(crate) http3: bool,
     pub(crate) http3_port: Option<u16>,
+    pub(crate) http3_early_data: bool,
     pub(crate) tls: Option<Rc<ListenerTls>>,
     pub(crate) hooks: HookLists,
 }
@@ -65,6 +66,7 @@ impl Settings {
             lifetime_ms: spec.lifetime,
             http3: spec.http3,
             http3_port: spec.http3_port,
+            http3_early_data: spec.http3_early_data,
             hooks: spec.hooks,
         })
     }

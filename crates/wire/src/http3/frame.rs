@@ -48,6 +48,10 @@ pub enum FrameKind {
     Goaway,
     /// How many pushes are taken.
     MaxPushId,
+    /// How urgent a request is by now (RFC 9218 section 7.2).
+    PriorityUpdate,
+    /// The same of a push.
+    PushPriorityUpdate,
     /// A type of HTTP/2 that HTTP/3 has not: an error wherever it comes (RFC 9114 section 7.2.8).
     Forbidden,
     /// Any other, which is passed over (RFC 9114 section 9).
@@ -85,6 +89,8 @@ impl FrameHead {
             0x5 => FrameKind::PushPromise,
             Self::GOAWAY => FrameKind::Goaway,
             0xd => FrameKind::MaxPushId,
+            0xf_0700 => FrameKind::PriorityUpdate,
+            0xf_0701 => FrameKind::PushPriorityUpdate,
             0x2 | 0x6 | 0x8 | 0x9 => FrameKind::Forbidden,
             _ => FrameKind::Unknown,
         };

@@ -19,7 +19,7 @@ use tokio::time::{sleep, Sleep};
 use super::accepted::RequestGuard;
 use super::frames::{close, varint};
 use super::request::{self, max_section_bytes, Carrier};
-use super::uni_streams::{self, KnownStreams};
+use super::uni_streams::{self, OfConnection};
 use crate::snapshot::Http3;
 use crate::state::admission::Admission;
 use crate::state::refusal::Refusal;
@@ -54,12 +54,18 @@ pub(super) async fn serve(carrier: Carrier, _admission: Admission) {
     let Some(control) = open_control(&carrier, &settings).await else {
         return;
     };
+    let of_connection = OfConnection {
+        connection: carrier.connection.clone(),
+        known: Rc::default(),
+        schedule: carrier.schedule.clone(),
+        max_streams: settings.max_concurrent_streams,
+    };
     let mut task = Task {
         watch: shared.deadlines.watch(&shared.clock),
         age: shared.deadlines.watch(&shared.clock),
         control,
         settings,
-        known: Rc::default(),
+        of_connection,
         accepted: 0,
         uni_streams: 0,
         next_stream: 0,
@@ -80,6 +86,8 @@ pub(super) async fn serve(carrier: Carrier, _admission: Admission) {
 /// Sends this side's settings.
 async fn open_control(carrier: &Carrier, settings: &Http3) -> Option<SendStream> {
     let mut control = carrier.connection.open_uni().await.ok()?;
+    // before any response
+    control.set_priority(i32::MAX).ok()?;
     let mut bytes = vec![0]; // the type of a control stream
     write_settings(
         max_section_bytes(&carrier.shared) as u64,
@@ -105,7 +113,7 @@ struct Task {
     age: Watched,
     control: SendStream,
     settings: Http3,
-    known: Rc<KnownStreams>,
+    of_connection: OfConnection,
     accepted: u64,
     uni_streams: u32,
     /// The id of the first stream that was not accepted.
@@ -169,7 +177,7 @@ impl Task {
                 }
                 Event::Uni(stream) => {
                     self.uni_streams += 1;
-                    spawn_local(uni_streams::serve(connection.clone(), self.known.clone(), stream));
+                    spawn_local(uni_streams::serve(self.of_connection.clone(), stream));
                 }
                 Event::Closed => return,
                 Event::Over => return self.end(),
@@ -190,7 +198,8 @@ impl Task {
             .max(u64::from(quinn::VarInt::from(send.id())) + 4);
         // counted from now on, not from when its task begins: the connection is not idle
         let guard = RequestGuard::new(&self.carrier.active);
-        spawn_local(request::serve(self.carrier.clone(), guard, send, receive));
+        let turn = self.carrier.schedule.begin(quinn::VarInt::from(send.id()).into());
+        spawn_local(request::serve(self.carrier.clone(), (guard, turn), send, receive));
         let own = &self.carrier.client.preread;
         let own = own.as_ref().and_then(|preread| preread.max_requests.get());
         let most = own.unwrap_or_else(|| self.carrier.shared.tables().limits.max_requests_per_connection);

@@ -9,6 +9,7 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::Incoming;
 
 use super::connection;
+use super::early;
 use super::listener::Accepting;
 use super::request::Carrier;
 use crate::hooks::configuration::Configuration;
@@ -19,6 +20,7 @@ use crate::state::connection_hooks::run_hooks;
 use crate::state::refusal::{log_refusal, Refusal};
 use crate::tables::listener::Settings;
 use crate::tables::networks::canonical;
+use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Broken};
 use headgate_net::tls::{Handshakes, TlsInfo};
@@ -46,7 +48,7 @@ pub(super) async fn serve(accepting: Rc<Accepting>, incoming: Incoming) {
     shared.metrics.count(Counter::ConnectionsAccepted);
     let began_us = shared.clock.tick();
     let mut client = client_info(&accepting, &settings, &incoming, tables.http3.alt_svc_max_age);
-    match shake(&accepting, (&tables, &settings), &mut client, incoming).await {
+    match shake(&accepting, (&tables, &settings), &mut client, (incoming, is_busy)).await {
         Ok((connection, admission)) => {
             drop((tables, settings));
             let carrier = Carrier {
@@ -54,6 +56,7 @@ pub(super) async fn serve(accepting: Rc<Accepting>, incoming: Incoming) {
                 client: Rc::new(client),
                 shared: shared.clone(),
                 active: Rc::default(),
+                schedule: Rc::default(),
                 listener: accepting.name.as_str().into(),
             };
             connection::serve(carrier, admission).await;
@@ -95,12 +98,12 @@ async fn shake(
     accepting: &Accepting,
     (tables, settings): (&Rc<Configuration>, &Rc<Settings>),
     client: &mut ClientInfo,
-    incoming: Incoming,
+    (incoming, is_busy): (Incoming, bool),
 ) -> Result<(quinn::Connection, Admission), Option<Refusal>> {
     let shared = &accepting.shared;
     let admission = Admission::within(shared, &tables.limits, Some(&client.address))
         .map_err(|full| Some(Refusal::full(&full)))?;
-    let Some(_counted) = Handshakes::begin(&shared.tls_handshakes, tables.limits.max_tls_handshakes) else {
+    let Some(counted) = Handshakes::begin(&shared.tls_handshakes, tables.limits.max_tls_handshakes) else {
         return Err(Some(Refusal {
             error: "connection_refused",
             limit: "limits.max_tls_handshakes",
@@ -113,14 +116,18 @@ async fn shake(
             .await
             .map_err(Some)?;
     }
-    let connection = handshake(accepting, (tables, settings), incoming, state.as_ref()).await?;
+    let begun = Begun {
+        // while there are many, none begins to be served before it is complete
+        is_early: early::is_offered(settings, state.as_ref()) && !is_busy,
+        counted,
+    };
+    let connection = handshake(accepting, (tables, settings), (incoming, begun), state.as_ref()).await?;
     let tls = agreed(settings, &connection, state.as_ref(), shared.clock.now_ms());
     let tls = tls.map_err(|reason| {
         shared.metrics.count(Counter::TlsHandshakesFailed);
         tracing::debug!(client = client.address, "TLS handshake failed: {reason}");
         None
     })?;
-    shared.metrics.count(Counter::TlsHandshakes);
     client.tls = Some(Rc::new(tls));
     client.preread = state;
     Ok((connection, admission))
@@ -139,10 +146,16 @@ fn state(tables: &Rc<Configuration>, settings: &Settings, client: &ClientInfo) -
     })
 }
 
+/// A handshake that has begun.
+struct Begun {
+    is_early: bool,
+    counted: Handshakes,
+}
+
 async fn handshake(
     accepting: &Accepting,
     (tables, settings): (&Rc<Configuration>, &Rc<Settings>),
-    incoming: Incoming,
+    (incoming, begun): (Incoming, Begun),
     state: Option<&Rc<Preread>>,
 ) -> Result<quinn::Connection, Option<Refusal>> {
     let shared = &accepting.shared;
@@ -157,16 +170,28 @@ async fn handshake(
     let watch = shared.deadlines.watch(&shared.clock);
     shared.busy.notify_one();
     watch.arm(Limit::TlsHandshake, tables.timeouts.tls_handshake);
-    let mut connecting = pin!(connecting);
+    if begun.is_early {
+        return early::begin(shared, connecting, watch, begun.counted).await;
+    }
+    let connected = within(&watch, connecting).await.inspect_err(|_| {
+        let _ = failed();
+    })?;
+    let connection = connected.map_err(|error| {
+        tracing::debug!(%error, "QUIC handshake failed");
+        failed()
+    })?;
+    shared.metrics.count(Counter::TlsHandshakes);
+    Ok(connection)
+}
+
+/// Waits for a step of a handshake, but no longer than the watch says.
+pub(super) async fn within<T>(watch: &Watched, step: impl Future<Output = T>) -> Result<T, Option<Refusal>> {
+    let mut step = pin!(step);
     poll_fn(|context| {
-        if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
-            return Poll::Ready(connected.map_err(|error| {
-                tracing::debug!(%error, "QUIC handshake failed");
-                failed()
-            }));
+        if let Poll::Ready(done) = step.as_mut().poll(context) {
+            return Poll::Ready(Ok(done));
         }
-        late(&watch, context).map(|broken| {
-            let _ = failed();
+        late(watch, context).map(|broken| {
             Err(match broken {
                 Broken::Limit(limit) => Some(Refusal {
                     error: "connection_refused",

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use quinn::Endpoint;
 use tokio::task::spawn_local;
 
+use super::early;
 use super::handshake;
+use super::request::max_section_bytes;
 use super::runtime::WorkerRuntime;
 use super::socket::WorkerSocket;
 use super::transport::{endpoint_config, server_config, Secrets};
 use crate::hooks::connection::Preread;
+use crate::snapshot::Http3;
 use crate::state::Shared;
 use crate::tables::listener::Settings;
 use crate::tables::Tables;
@@ -37,8 +40,16 @@ pub(super) struct Accepting {
     pub(super) name: String,
     pub(super) port: u16,
     secrets: Secrets,
-    /// The configuration of the last connection, and what it was made of.
-    last: RefCell<Option<(Arc<rustls::ServerConfig>, Arc<quinn::ServerConfig>)>>,
+    /// The configuration of the last connection without early data, and of the last with it.
+    last: RefCell<[Option<Made>; 2]>,
+}
+
+/// A configuration, and what it was made of.
+struct Made {
+    tls: Arc<rustls::ServerConfig>,
+    http3: Http3,
+    section_bytes: usize,
+    config: Arc<quinn::ServerConfig>,
 }
 
 impl Http3Listener {
@@ -137,14 +148,28 @@ impl Accepting {
         let tls = settings.tls.as_ref()?;
         let mode = state.and_then(|state| state.client_certificates.get());
         let chosen = state.and_then(|state| state.certificate.borrow().clone());
-        let config = tls.quic_config(self.shared.clock.now_ms(), mode, chosen.as_ref())?;
-        if let Some((of, last)) = &*self.last.borrow() {
-            if Arc::ptr_eq(of, &config) {
-                return Some(Arc::clone(last));
-            }
+        let tls = tls.quic_config(self.shared.clock.now_ms(), mode, chosen.as_ref())?;
+        let is_early = early::is_offered(settings, state);
+        let section_bytes = max_section_bytes(&self.shared);
+        let last = &mut self.last.borrow_mut()[usize::from(is_early)];
+        let made = last.as_ref().filter(|made| {
+            Arc::ptr_eq(&made.tls, &tls) && made.http3 == tables.http3 && made.section_bytes == section_bytes
+        });
+        if let Some(made) = made {
+            return Some(Arc::clone(&made.config));
         }
-        let fresh = Arc::new(server_config(Arc::clone(&config), &self.secrets, &tables.http3)?);
-        self.last.replace(Some((config, Arc::clone(&fresh))));
-        Some(fresh)
+        let for_quic = if is_early {
+            early::config(&tls)
+        } else {
+            Arc::clone(&tls)
+        };
+        let config = Arc::new(server_config(for_quic, &self.secrets, &tables.http3)?);
+        *last = Some(Made {
+            tls,
+            http3: tables.http3.clone(),
+            section_bytes,
+            config: Arc::clone(&config),
+        });
+        Some(config)
     }
 }

@@ -12,6 +12,7 @@
 mod accepted;
 mod connection;
 mod connection_id;
+mod early;
 mod fields;
 mod frames;
 mod handshake;
@@ -21,6 +22,7 @@ mod listener;
 mod outgoing;
 mod request;
 mod runtime;
+mod schedule;
 mod socket;
 mod transport;
 mod uni_streams;

@@ -6,21 +6,26 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{ready, Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use headgate_wire::http3::{write_frame_header, FrameHead};
 use headgate_wire::{Framing, Head};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use quinn::SendStream;
 use tokio::task::spawn_local;
 
 use super::fields::{frame, write_section};
 use super::frames::varint;
+use super::schedule::Turn;
 use headgate_upstream::http2::body_splitter::{BodySplitter, Part};
 use headgate_upstream::http2::fields::to_map;
 use headgate_upstream::http2::outgoing::take_both;
 use headgate_wire::http3::write_status_field;
+
+/// The field that says how urgent a response is (RFC 9218).
+pub(super) const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// See the module.
 pub(super) struct Outgoing {
@@ -31,15 +36,32 @@ pub(super) struct Outgoing {
     pending: Bytes,
     /// So many of the next payload belong to a DATA frame that has begun.
     frame_left: u64,
+    turn: Rc<Turn>,
+    /// The rank that QUIC knows of.
+    rank: i32,
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: SendStream) -> Self {
+    pub(super) fn new(stream: SendStream, turn: Rc<Turn>) -> Self {
         Self {
             stream: Some(stream),
             body: None,
             pending: Bytes::new(),
             frame_left: 0,
+            turn,
+            rank: 0,
+        }
+    }
+
+    /// Has QUIC send it where its turn is.
+    fn set_rank(&mut self) {
+        let rank = self.turn.rank();
+        if rank != self.rank {
+            self.rank = rank;
+            if let Some(stream) = &self.stream {
+                // it fails only for a stream that the client has stopped
+                let _ = stream.set_priority(rank);
+            }
         }
     }
 
@@ -62,6 +84,10 @@ impl Outgoing {
 
     /// Queues the response's head; a response without a body is sent whole.
     pub(super) fn send_head(&mut self, status: u16, fields: &HeaderMap, framing: Framing) {
+        if let Some(priority) = fields.get(PRIORITY) {
+            self.turn.server_says(priority.as_bytes());
+        }
+        self.set_rank();
         let head = section(fields, Some(status));
         self.queue(&head);
         let body = self.body.insert(BodySplitter::new(framing));
@@ -144,7 +170,10 @@ impl Outgoing {
         }
         ready!(self.poll_flush(context))?;
         let most = usize::try_from(self.frame_left).unwrap_or(usize::MAX);
-        let n = ready!(self.poll_put(context, &bytes[..most.min(bytes.len())]))?;
+        let bytes = &bytes[..most.min(bytes.len())];
+        self.set_rank();
+        let turn = self.turn.clone();
+        let n = ready!(turn.poll_write(context, |context| self.poll_put(context, bytes)))?;
         self.frame_left -= n as u64;
         Poll::Ready(Ok(n))
     }

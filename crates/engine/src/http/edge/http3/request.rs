@@ -6,14 +6,16 @@ use std::task::{ready, Context, Poll};
 
 use headgate_wire::http3::{code, FrameKind};
 use http::request::Parts;
-use http::{header, HeaderMap};
+use http::{header, HeaderMap, HeaderValue};
 use quinn::{RecvStream, SendStream};
 
 use super::accepted::{Accepted, ActiveRequests, RequestGuard, Served};
+use super::early;
 use super::fields::{self, Unusable};
 use super::frames::{Frames, Wrong};
 use super::incoming::Incoming;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, PRIORITY};
+use super::schedule::{Schedule, Turn};
 use crate::hooks::connection::ClientInfo;
 use crate::http::connection::serve_once;
 use crate::http::edge::request_text::render;
@@ -36,6 +38,8 @@ pub(super) struct Carrier {
     pub(super) client: Rc<ClientInfo>,
     pub(super) shared: Rc<Shared>,
     pub(super) active: Rc<ActiveRequests>,
+    /// Which response is sent first.
+    pub(super) schedule: Rc<Schedule>,
     /// The name of the socket that it came by.
     pub(super) listener: Rc<str>,
 }
@@ -53,18 +57,35 @@ enum NoHead {
     /// The client has ended the stream before.
     Incomplete,
     Late(Limit),
+    /// It must not be served before the handshake is complete.
+    TooEarly,
 }
 
 /// Serves the request of a stream.
-pub(super) async fn serve(carrier: Carrier, guard: RequestGuard, send: SendStream, receive: RecvStream) {
+pub(super) async fn serve(
+    carrier: Carrier,
+    (guard, turn): (RequestGuard, Rc<Turn>),
+    send: SendStream,
+    receive: RecvStream,
+) {
     let served = Served::new(guard, &send);
-    let (mut frames, mut outgoing) = (Frames::new(receive), Outgoing::new(send));
+    let is_early = receive.is_0rtt();
+    let (mut frames, mut outgoing) = (Frames::new(receive), Outgoing::new(send, turn.clone()));
     let most = max_section_bytes(&carrier.shared);
     let head = read_head(&carrier, &mut frames, most).await;
-    let parts = match head {
+    let mut parts = match head {
         Ok(parts) => parts,
         Err(no_head) => return refuse(&carrier, &served, (frames, outgoing), &no_head),
     };
+    if is_early {
+        carrier.shared.metrics.count(Counter::Http3EarlyRequests);
+        if !early::may_be_early(&parts) {
+            return refuse(&carrier, &served, (frames, outgoing), &NoHead::TooEarly);
+        }
+        early::mark(&mut parts);
+    }
+    take_priority(&turn, &parts.headers);
+    drop(turn);
     // whether a body follows is in what comes next, and often here already
     let is_ended = ended(&mut frames).await;
     let protocol = parts.extensions.get::<fields::Protocol>();
@@ -97,6 +118,17 @@ pub(super) async fn serve(carrier: Carrier, guard: RequestGuard, send: SendStrea
     let watch = shared.deadlines.watch(&shared.clock);
     let send_ms = shared.tables().timeouts.send;
     served.delivered(&watch, send_ms).await;
+}
+
+fn take_priority(turn: &Turn, fields: &HeaderMap) {
+    let said: Vec<_> = fields
+        .get_all(PRIORITY)
+        .into_iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if !said.is_empty() {
+        turn.client_says(&said.join(&b','));
+    }
 }
 
 /// What a field section may come to, decoded.
@@ -164,6 +196,11 @@ fn refuse(
     no_head: &NoHead,
 ) {
     let code = match no_head {
+        NoHead::TooEarly => {
+            carrier.log(&Refusal::new("too_early", Counter::Http3TooEarly));
+            outgoing.send_head(425, &HeaderMap::new(), headgate_wire::Framing::None);
+            return frames.stop(code::NO_ERROR);
+        }
         NoHead::Unusable(Unusable::TooLarge) => {
             carrier.log(&Refusal {
                 error: "head_too_large",

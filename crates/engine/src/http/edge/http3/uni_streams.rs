@@ -8,6 +8,7 @@ use headgate_wire::http3::{check_settings, code, read_varint, FrameKind, Setting
 use quinn::RecvStream;
 
 use super::frames::{close, varint, Frames, Wrong};
+use super::schedule::Schedule;
 
 const CONTROL: u64 = 0x0;
 const PUSH: u64 = 0x1;
@@ -18,7 +19,10 @@ const QPACK_DECODER: u64 = 0x3;
 const MAX_CONTROL_BYTES: u64 = 4096;
 
 /// Frames on a control stream behind the settings: what a client says there is little.
-const MAX_CONTROL_FRAMES: u32 = 1_000;
+const MAX_CONTROL_FRAMES: u64 = 1_000;
+
+/// So many more for each request: its priority may change.
+const FRAMES_PER_REQUEST: u64 = 8;
 
 /// What is taken of a stream of QPACK at once.
 const CHUNK_BYTES: usize = 1024;
@@ -37,17 +41,27 @@ impl KnownStreams {
     }
 }
 
+/// What such a stream has to do with.
+#[derive(Clone)]
+pub(super) struct OfConnection {
+    pub(super) connection: quinn::Connection,
+    pub(super) known: Rc<KnownStreams>,
+    pub(super) schedule: Rc<Schedule>,
+    /// Requests that the client may have under way.
+    pub(super) max_streams: u32,
+}
+
 /// Reads a stream to its end, or the connection's.
-pub(super) async fn serve(connection: quinn::Connection, known: Rc<KnownStreams>, mut stream: RecvStream) {
+pub(super) async fn serve(of: OfConnection, mut stream: RecvStream) {
     let Some(kind) = read_kind(&mut stream).await else {
         return;
     };
     let result = match kind {
-        CONTROL | QPACK_ENCODER | QPACK_DECODER if !known.is_first(kind) => Err(Wrong::Connection(
+        CONTROL | QPACK_ENCODER | QPACK_DECODER if !of.known.is_first(kind) => Err(Wrong::Connection(
             code::STREAM_CREATION_ERROR,
             "a second stream of a kind that there is one of",
         )),
-        CONTROL => control(Frames::new(stream)).await,
+        CONTROL => control(&of, Frames::new(stream)).await,
         QPACK_ENCODER => instructions(stream, is_encoders, code::QPACK_ENCODER_STREAM_ERROR).await,
         QPACK_DECODER => instructions(stream, is_decoders, code::QPACK_DECODER_STREAM_ERROR).await,
         PUSH => Err(Wrong::Connection(
@@ -60,7 +74,7 @@ pub(super) async fn serve(connection: quinn::Connection, known: Rc<KnownStreams>
         }
     };
     if let Err(Wrong::Connection(code, what) | Wrong::Stream(code, what)) = result {
-        close(&connection, code, what);
+        close(&of.connection, code, what);
     }
 }
 
@@ -84,7 +98,9 @@ const CLOSED: Wrong = Wrong::Connection(
     "a stream that the connection needs was closed",
 );
 
-async fn control(mut frames: Frames) -> Result<(), Wrong> {
+const WRONG_LENGTH: Wrong = Wrong::Connection(code::FRAME_ERROR, "a frame with a wrong length");
+
+async fn control(of: &OfConnection, mut frames: Frames) -> Result<(), Wrong> {
     let first = next(&mut frames).await?;
     if first.0 != FrameKind::Settings {
         return Err(Wrong::Connection(
@@ -101,21 +117,24 @@ async fn control(mut frames: Frames) -> Result<(), Wrong> {
         Wrong::Connection(code, "settings that must not be")
     })?;
     let (mut goaway, mut pushes) = (u64::MAX, 0);
-    for _ in 0..MAX_CONTROL_FRAMES {
+    let mut count = 0;
+    while count < MAX_CONTROL_FRAMES + of.schedule.begun() * FRAMES_PER_REQUEST {
+        count += 1;
         let (kind, payload) = next(&mut frames).await?;
         let id = || match read_varint(&payload) {
             Some((id, used)) if used == payload.len() => Ok(id),
-            _ => Err(Wrong::Connection(
-                code::FRAME_ERROR,
-                "a frame with a wrong length",
-            )),
+            _ => Err(WRONG_LENGTH),
         };
         let is_fine = match kind {
             // ids of pushes, of which there are none: they may only become fewer
             FrameKind::Goaway => std::mem::replace(&mut goaway, id()?) >= goaway,
             FrameKind::MaxPushId => std::mem::replace(&mut pushes, id()?) <= pushes,
+            FrameKind::PriorityUpdate => {
+                let (stream, used) = read_varint(&payload).ok_or(WRONG_LENGTH)?;
+                of.schedule.update(stream, &payload[used..], of.max_streams)
+            }
             // no push was ever named
-            FrameKind::CancelPush => false,
+            FrameKind::CancelPush | FrameKind::PushPriorityUpdate => false,
             _ => return Err(Wrong::unexpected("a frame that is not one of control streams")),
         };
         if !is_fine {
