@@ -1,4 +1,4 @@
-"""Requests with a client's first packet (0-RTT, RFC 8470): what is served before the handshake is complete, and what not."""
+"""Requests with a client's first packet (0-RTT, RFC 8470): what is served before the handshake is complete."""
 
 import socket
 

@@ -63,9 +63,7 @@ def update(client: Http3Client, stream: int, priority: str) -> None:
     assert client.http is not None
     control = client.http._local_control_stream_id
     assert control is not None
-    client.quic.send_stream_data(
-        control, frame(PRIORITY_UPDATE, encode_uint_var(stream) + priority.encode())
-    )
+    client.quic.send_stream_data(control, frame(PRIORITY_UPDATE, encode_uint_var(stream) + priority.encode()))
     client.flush()
 
 
