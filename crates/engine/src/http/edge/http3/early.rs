@@ -6,8 +6,11 @@
 //! more than one gateway, may still be sent the same, only safe methods are served before the handshake is complete, and
 //! servers are told.
 
+use std::future::{poll_fn, Future};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method};
@@ -17,14 +20,15 @@ use rustls::ServerConfig;
 use tokio::task::spawn_local;
 
 use super::frames::close;
-use super::handshake::within;
 use crate::hooks::connection::Preread;
 use crate::state::refusal::Refusal;
 use crate::state::Shared;
 use crate::tables::listener::Settings;
 use headgate_net::deadline::Watched;
+use headgate_net::peer::{late, Broken};
 use headgate_net::tls::{ClientCertificateMode, Handshakes};
 use headgate_shared::metrics::Counter;
+use headgate_upstream::LimitCounter;
 use headgate_wire::http3::code;
 
 /// Sessions that a worker keeps for a listener, a few hundred bytes each: two for each client.
@@ -117,6 +121,27 @@ async fn complete(
             close(&connection, code::NO_ERROR, "the handshake takes too long");
         }
     }
+}
+
+/// Waits for a step of a handshake, but no longer than the watch says.
+pub(super) async fn within<T>(watch: &Watched, step: impl Future<Output = T>) -> Result<T, Option<Refusal>> {
+    let mut step = pin!(step);
+    poll_fn(|context| {
+        if let Poll::Ready(done) = step.as_mut().poll(context) {
+            return Poll::Ready(Ok(done));
+        }
+        late(watch, context).map(|broken| {
+            Err(match broken {
+                Broken::Limit(limit) => Some(Refusal {
+                    error: "connection_refused",
+                    limit: limit.name(),
+                    counter: Some(limit.counter()),
+                }),
+                Broken::Closed | Broken::Io(_) => None,
+            })
+        })
+    })
+    .await
 }
 
 /// Whether a request may be served although it may be sent again by others: safe methods only (RFC 8470 section 4).

@@ -1,15 +1,12 @@
 //! From a client's first packet to a connection that is served: limits, `connect` hooks, address validation, TLS.
 
-use std::future::{poll_fn, Future};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::Incoming;
 
 use super::connection;
-use super::early;
+use super::early::{self, within};
 use super::listener::Accepting;
 use super::request::Carrier;
 use crate::hooks::configuration::Configuration;
@@ -20,12 +17,9 @@ use crate::state::connection_hooks::run_hooks;
 use crate::state::refusal::{log_refusal, Refusal};
 use crate::tables::listener::Settings;
 use crate::tables::networks::canonical;
-use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
-use headgate_net::peer::{late, Broken};
 use headgate_net::tls::{Handshakes, TlsInfo};
 use headgate_shared::metrics::Counter;
-use headgate_upstream::LimitCounter;
 
 /// From this part of `limits.max_tls_handshakes` on, clients must first prove their address (RFC 9000 section 8.1.2): a
 /// half-open handshake then costs nothing.
@@ -182,27 +176,6 @@ async fn handshake(
     })?;
     shared.metrics.count(Counter::TlsHandshakes);
     Ok(connection)
-}
-
-/// Waits for a step of a handshake, but no longer than the watch says.
-pub(super) async fn within<T>(watch: &Watched, step: impl Future<Output = T>) -> Result<T, Option<Refusal>> {
-    let mut step = pin!(step);
-    poll_fn(|context| {
-        if let Poll::Ready(done) = step.as_mut().poll(context) {
-            return Poll::Ready(Ok(done));
-        }
-        late(watch, context).map(|broken| {
-            Err(match broken {
-                Broken::Limit(limit) => Some(Refusal {
-                    error: "connection_refused",
-                    limit: limit.name(),
-                    counter: Some(limit.counter()),
-                }),
-                Broken::Closed | Broken::Io(_) => None,
-            })
-        })
-    })
-    .await
 }
 
 /// What the handshake came to.
