@@ -15,6 +15,8 @@ TUNNEL_ENDPOINT = "endpoint"
 _SERVER_OPTIONS = ("weight", "max_fails", "fail_timeout", "backup", "max_connections", "resolve")
 
 
+LISTED = ("file:", "discover:", "consul:", "kubernetes:", "docker:", "dns-sd:")
+"""How addresses begin that stand for a list of servers; those from the third on are of registries."""
 LONGEST_PATH_BYTES = 107
 """What fits in sockaddr_un on Linux, with its final NUL."""
 
@@ -57,11 +59,11 @@ class SrvAddress(NamedTuple):
 
 
 class ListAddress(NamedTuple):
-    """Where a list of servers comes from: a file, or a function of the user's."""
+    """Where a list of servers comes from: a file, a function of the user's, or a registry."""
 
-    kind: Literal["file", "discover"]
+    kind: Literal["file", "discover", "consul", "kubernetes", "docker", "dns-sd"]
     name: str
-    """A path, or the name of a function."""
+    """A path, the name of a function, or a service in a registry."""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
@@ -83,14 +85,17 @@ def parse_listen_address(text: Any) -> Address:
 
 def parse_server_address(text: Any) -> ServerAddress:
     """A server's address: `10.0.0.1:9000`, `[::1]:9000`, `name:9000`, `https://name`, `unix:/run/app.sock`, a service:
-    `srv:_http._tcp.app.internal`, a list: `file:/etc/headgate/servers.txt`, `discover:my_module:function`, or what a
-    tunnel exposes: `tunnel:name`, which is the Unix socket that leads into it.
+    `srv:_http._tcp.app.internal`, a list: `file:/etc/headgate/servers.txt`, `discover:my_module:function`,
+    `consul:web`, `kubernetes:shop/web`, `docker:web`, `dns-sd:_http._tcp.example.com`; or what a tunnel exposes:
+    `tunnel:name`, which is the Unix socket that leads into it.
     """
     hint = "write `10.0.0.1:9000`, `https://name` or `unix:/run/app.sock`"
     if isinstance(text, str) and text.startswith("srv:"):
         return _service(text)
-    if isinstance(text, str) and text.startswith(("file:", "discover:")):
+    if isinstance(text, str) and text.startswith(LISTED[:2]):
         return _list(text)
+    if isinstance(text, str) and text.startswith(LISTED[2:]):
+        return _registry(text)
     if isinstance(text, str) and text.startswith("tunnel:"):
         return _tunnel(text)
     given = text
@@ -132,6 +137,14 @@ def _service(text: str) -> SrvAddress:
     elif "://" in name:
         hint = "write `srv:_https._tcp.app.internal` for servers that speak TLS"
     raise ConfigError(f"`{text}` is not a server's address", hint=hint)
+
+
+def _registry(text: str) -> ListAddress:
+    """The registry and the service that a list of servers comes from."""
+    from .registries import parse_registered  # most gateways have no need of it
+
+    registered = parse_registered(text)
+    return ListAddress(registered.kind, text.partition(":")[2])
 
 
 def _tunnel(text: str) -> UnixAddress:

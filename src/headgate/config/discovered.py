@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from .addresses import parse_server_address
 from .model import GatewayConfig
+from .registries import PREFIXES
 from .upstreams import ServerConfig, UpstreamConfig
 
 Found = Mapping[str, Any]
@@ -33,7 +34,7 @@ class Serving(NamedTuple):
     """The `name:port` that it was found by; None for one that is written by its address."""
 
 
-Kind = Literal["host", "service", "file", "function"]
+Kind = Literal["host", "service", "file", "function", "registry"]
 
 
 class Sought(NamedTuple):
@@ -43,7 +44,7 @@ class Sought(NamedTuple):
     """Under which the set is known."""
     kind: Kind
     name: str
-    """A host, a service, a path, or the name of a function."""
+    """A host, a service, a path, the name of a function, or a whole address of a registry."""
     port: int | None = None
     """Of a host."""
 
@@ -68,6 +69,8 @@ def _sought(address: str) -> Sought | None:
     written = address.removeprefix("https://")
     if written.startswith("unix:"):
         return None
+    if written.startswith(PREFIXES):
+        return Sought(written, "registry", written)
     for prefix, kind in _LISTS.items():
         if written.startswith(prefix):
             return Sought(written, kind, written.removeprefix(prefix))

@@ -9,8 +9,16 @@ from typing import Annotated, Literal, NamedTuple, Self, TypedDict
 from pydantic import AfterValidator, Field, model_validator
 
 from .errors import ConfigError
+from .registries import (
+    ConsulConfig,
+    ConsulOptions,
+    DockerConfig,
+    DockerOptions,
+    KubernetesConfig,
+    KubernetesOptions,
+)
 from .settings import OneOrMany, Settings
-from .units import MAX_COUNT, Duration
+from .units import MAX_COUNT, Duration, Share
 
 Family = Literal["auto", "ipv4", "ipv6", "both"]
 """Which of a name's addresses are servers."""
@@ -67,7 +75,7 @@ def _domain(text: str) -> str:
 
 
 class ResolverConfig(Settings):
-    """The lookup of servers' names in DNS, by one process of the node."""
+    """The lookup of servers' names in DNS and in registries, by one process of the node."""
 
     servers: Annotated[tuple[Annotated[str, AfterValidator(_name_server)], ...], OneOrMany()] = Field(
         default=(),
@@ -109,6 +117,25 @@ class ResolverConfig(Settings):
     keep: Duration = Field(
         default=86_400.0, description="How long known addresses are used while lookups fail (RFC 8767)."
     )
+    hold: Duration = Field(
+        default=60.0,
+        description="How long the last servers are used where a registry lists none any more, or suspiciously few; "
+        "0: what it lists is believed at once.",
+    )
+    suspect_below: Share = Field(
+        default=0.0,
+        description="The part of the servers before, below which a registry's list is held for suspect.",
+    )
+    consul: ConsulConfig | None = Field(
+        default=None, description="The agent of Consul, for servers `consul:NAME`; null: on this machine."
+    )
+    kubernetes: KubernetesConfig | None = Field(
+        default=None,
+        description="The API server, for servers `kubernetes:NAME`; null: of the gateway's own cluster.",
+    )
+    docker: DockerConfig | None = Field(
+        default=None, description="The engine, for servers `docker:NAME`; null: `unix:/var/run/docker.sock`."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -118,6 +145,16 @@ class ResolverConfig(Settings):
             raise ConfigError(
                 "`min_ttl` is longer than `max_ttl`", hint="a name is looked up again between the two"
             )
+        for key in ("consul", "kubernetes"):
+            registry = getattr(self, key)
+            if (
+                registry
+                and registry.ca
+                and not (Path(registry.ca).is_absolute() and Path(registry.ca).is_file())
+            ):
+                raise ConfigError(
+                    f"the file `{registry.ca}` does not exist", hint="name a PEM file, with its whole path"
+                )
         if self.ca is None:
             return self
         if not any(server.startswith(TLS_SCHEME) for server in self.servers):
@@ -145,3 +182,8 @@ class ResolverOptions(TypedDict, total=False):
     timeout: float | str
     attempts: int
     keep: float | str
+    hold: float | str
+    suspect_below: float | str
+    consul: str | ConsulOptions
+    kubernetes: KubernetesOptions
+    docker: str | DockerOptions

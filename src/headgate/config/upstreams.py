@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from .addresses import parse_server, parse_server_address
+from .addresses import LISTED, parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .deadlines import DeadlineConfig
 from .errors import ConfigError
@@ -38,7 +38,7 @@ def _source(value: str) -> str:
     return value
 
 
-MAYBE_SECURE = ("https://", "srv:_https.", "file:", "discover:")
+MAYBE_SECURE = ("https://", "srv:_https.", *LISTED)
 """How addresses of servers begin that speak TLS, or of lists in which such servers may be."""
 
 
@@ -50,7 +50,8 @@ class ServerConfig(Settings):
     address: ServerAddress = Field(
         description="`10.0.0.1:9000`, `[::1]:9000`, `app.internal:9000`, `https://name`, `unix:/run/app.sock`, or the "
         "service of SRV records: `srv:_http._tcp.app.internal`. Lists of servers: `file:/etc/headgate/servers.txt`, "
-        "`discover:my_module:function`. What tunnels expose: `tunnel:name`."
+        "`discover:my_module:function`, `consul:web?tag=primary`, `kubernetes:shop/web:http`, `docker:web`, "
+        "`dns-sd:_http._tcp.example.com`. What tunnels expose: `tunnel:name`."
     )
     weight: int = Field(
         default=1,

@@ -14,7 +14,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from headgate.config.resolver import ResolverConfig
 
 from .listing import Source, lists_of, read_list
 from .outcomes import Failed, Outcome, Resolved
+from .registries.asking import registered
 from .resolving import Lookups, read_target
 from .schedule import NEGATIVES, Standing, pause_s, take
 from .services import servers_of, targets_of, with_port
@@ -78,6 +79,9 @@ class Finding:
         """Looks names up under other settings from here on."""
         if config != self._config:
             self._config, self._lookups = config, Lookups(config)
+            for place in [place for place in self._names if place[0] == "registry"]:
+                self._keep_found(place)
+                self._end(place)
             self._wake_all()
 
     def seek(self, sought: Iterable[Sought]) -> None:
@@ -137,7 +141,7 @@ class Finding:
                 return []
             # what others found holds while lookups fail; what never was found is known to have no server
             return self._before.get(one.key, [] if standing.is_known else None)
-        if one.kind in ("file", "function"):
+        if one.kind in ("file", "function", "registry"):
             return [json.loads(record) for record in standing.records]
         if one.port is not None:
             addresses = sorted(standing.records, key=_order)
@@ -159,16 +163,33 @@ class Finding:
             if one.kind == "service" and known:
                 needed |= {("host", host) for host in _hosts(known.standing.records or ())}
         for place in [place for place in self._names if place not in needed]:
-            name = self._names.pop(place)
-            if name.task:
-                name.task.cancel()
+            self._end(place)
         for place in needed - self._names.keys():
             name = self._names[place] = Name(place)
-            of_function = place[0] == "function"
+            is_told = place[0] in ("function", "registry")
             name.task = asyncio.ensure_future(
-                self._keep_asking(name) if of_function else self._keep_looking(name)
+                self._keep_asking(name) if is_told else self._keep_looking(name)
             )
             name.task.add_done_callback(_tell_end)
+
+    def _end(self, place: Place) -> None:
+        """Looks it up no more."""
+        name = self._names.pop(place)
+        if name.task:
+            name.task.cancel()
+
+    def _keep_found(self, place: Place) -> None:
+        """What was found holds until something is found under other settings."""
+        for key, one in self._sought.items():
+            if _place(one) == place and (found := self._found(one)) is not None:
+                self._before[key] = found
+
+    def _told_of(self, place: Place) -> AsyncGenerator[Outcome, None]:
+        """What a function or a registry says, from here on."""
+        kind, name = place
+        if kind == "function":
+            return lists_of(name, self._sources)
+        return registered(name, self._config, self._lookups, self._before.get(name, ()))
 
     async def _keep_looking(self, name: Name) -> None:
         while True:
@@ -183,10 +204,10 @@ class Finding:
                     await name.is_due.wait()
 
     async def _keep_asking(self, name: Name) -> None:
-        """What a function says, called again when it has returned, or ended."""
+        """What a function or a registry says; a function is called again when it has returned, or ended."""
         while True:
             outcome: Outcome = Failed("it says nothing")
-            async with contextlib.aclosing(lists_of(name.place[1], self._sources)) as lists:
+            async with contextlib.aclosing(self._told_of(name.place)) as lists:
                 async for outcome in lists:
                     self._take(name, outcome)
             if isinstance(outcome, Resolved):

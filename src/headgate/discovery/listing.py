@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headgate.config.addresses import LISTED
 from headgate.config.errors import ConfigError
 from headgate.config.upstreams import ServerConfig
 
@@ -50,7 +51,7 @@ def servers_in(given: Any) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for one in given:
         server = ServerConfig.parse(one)
-        if server.address.startswith(("srv:", "file:", "discover:")):
+        if server.address.startswith(("srv:", *LISTED)):
             raise ConfigError(
                 f"`{server.address}` cannot be in a list", hint="list addresses: `10.0.0.1:9000`"
             )

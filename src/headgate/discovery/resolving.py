@@ -71,6 +71,14 @@ class Lookups:
                 return outcome
         return outcome
 
+    async def records(self, name: str, kind: str) -> Outcome:
+        """The records of one kind of an absolute name, as texts."""
+        return await self._ask(dns.name.from_text(name), kind)
+
+    def pause_s(self, ttl_s: float) -> float:
+        """How long records with such a TTL are used, in seconds."""
+        return max(min(ttl_s, self._config.max_ttl), min(self._config.min_ttl, self._config.max_ttl))
+
     async def _addresses_of(self, name: dns.name.Name) -> Outcome:
         outcomes = await asyncio.gather(
             *(self._ask(name, kind) for kind in FAMILIES[self._config.family]),

@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from headgate.config.addresses import parse_listen_address, parse_server_address
+from headgate.config.addresses import LISTED, parse_listen_address, parse_server_address
 from headgate.control.messages import ProxyArguments
 from headgate.worker.loaded import Loaded
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headgate.gateway import Gateway
 
 SAMPLE = ProxyArguments(listen=":8080", to=["localhost:9000"], access_log="json")
-FOUND = ("srv:", "file:", "discover:")
+FOUND = ("srv:", *LISTED)
 """How servers begin that a process beside the workers finds."""
 PREPARED = os.path.join(os.path.dirname(__file__), "proxy.json")
 

@@ -281,6 +281,25 @@ SEEN: dict[str, dict[str, str]] = {
         "timeout": "unit/discovery/test_resolving::servers_are_asked_in_turn_each_as_often_as_is_set",
         "attempts": "unit/discovery/test_resolving::servers_are_asked_in_turn_each_as_often_as_is_set",
         "keep": "unit/discovery/test_schedule::failures_keep_what_was_known_for_as_long_as_is_set",
+        "hold": "test_registries::a_registry_that_lists_nothing_for_a_while_takes_no_server_away",
+        "suspect_below": "unit/discovery/test_registries::a_list_that_shrinks_suspiciously_is_held_as_is_set",
+        "consul": "test_registries::a_registry_that_lists_nothing_for_a_while_takes_no_server_away",
+        "kubernetes": "unit/discovery/test_registries::slices_are_listed_in_pages_and_watched_from_there_on",
+        "docker": "unit/discovery/test_registries::containers_are_listed_anew_at_each_event",
+    },
+    "ConsulConfig": {
+        "url": "unit/discovery/test_registries::consul_is_asked_by_blocking_queries",
+        "token": "unit/discovery/test_registries::consul_is_asked_by_blocking_queries",
+        "ca": "test_registries::consul_is_asked_over_tls_and_its_certificate_is_checked",
+    },
+    "KubernetesConfig": {
+        "url": "unit/discovery/test_registries::slices_are_listed_in_pages_and_watched_from_there_on",
+        "token": "unit/discovery/test_registries::slices_are_listed_in_pages_and_watched_from_there_on",
+        "ca": "unit/discovery/test_registries::a_cluster_is_believed_by_the_authority_that_is_named",
+        "namespace": "unit/discovery/test_registries::a_watch_that_ended_goes_on_from_its_last_bookmark",
+    },
+    "DockerConfig": {
+        "url": "unit/discovery/test_registries::containers_are_listed_anew_at_each_event",
     },
     "KeepaliveConfig": {
         "max_idle": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",

@@ -1,0 +1,1 @@
+"""Registries that list servers, each a stream of what it lists: Consul, Kubernetes, Docker, DNS-SD."""
