@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .csrf import Csrf
     from .error_pages import ErrorPages
     from .ext_authz import ExtAuthz
+    from .ext_proc import ExtProc
     from .fault_injection import FaultInjection
     from .forward_auth import ForwardAuth
     from .graphql_limits import GraphqlLimits
@@ -60,6 +61,7 @@ __all__ = [
     "Csrf",
     "ErrorPages",
     "ExtAuthz",
+    "ExtProc",
     "FaultInjection",
     "ForwardAuth",
     "GraphqlLimits",
@@ -106,6 +108,7 @@ BUILT_IN = {
     "csrf": "headgate.plugins.csrf:Csrf",
     "error-pages": "headgate.plugins.error_pages:ErrorPages",
     "ext-authz": "headgate.plugins.ext_authz:ExtAuthz",
+    "ext-proc": "headgate.plugins.ext_proc:ExtProc",
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
     "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
     "graphql-limits": "headgate.plugins.graphql_limits:GraphqlLimits",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
@@ -90,3 +91,46 @@ def check_request(
     if body is not None:
         http.raw_body = body
     return told
+
+
+def header_map(headers: Any, **pseudo: str) -> Any:
+    """A HeaderMap of these fields, with pseudo-fields such as `path` first."""
+    from envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
+
+    pairs = [*((f":{name}", value) for name, value in pseudo.items()), *headers.items()]
+    return HeaderMap(headers=[HeaderValue(key=name, raw_value=text_of(value)) for name, value in pairs])
+
+
+PSEUDO = {
+    ":path": re.compile(r"/[\x21-\x7e]*"),
+    ":method": re.compile(r"[A-Z]{1,20}"),
+    ":status": re.compile("[2-5][0-9]{2}"),
+}
+"""What a service may set beside fields."""
+
+
+def mutate(view: Any, headers: Any, mutation: Any) -> None:
+    """Does a HeaderMutation of ext_proc to a request or a response; raises `Invalid` before anything is done."""
+    pseudo, options = {}, []
+    for option in mutation.set_headers:
+        name = option.header.key.lower()
+        if not name.startswith(":"):
+            if name != "host":  # which Envoy does not let services set either
+                options.append(option)
+            continue
+        value = (option.header.raw_value or option.header.value.encode()).decode("ascii", "replace")
+        if (
+            name not in PSEUDO
+            or not PSEUDO[name].fullmatch(value)
+            or hasattr(view, "method") == (name == ":status")
+        ):
+            raise Invalid(f"`{name[:100]}: {value[:100]}`")
+        pseudo[name] = value
+    fields = list(wanted(options, default=OVERWRITE))
+    for name in mutation.remove_headers:
+        if name.lower() not in NOT_SAID and not name.startswith(":"):
+            headers.pop(name, None)
+    set_fields(headers, fields, None)
+    for name, value in pseudo.items():
+        attribute = {":path": "target", ":method": "method", ":status": "status"}[name]
+        setattr(view, attribute, int(value) if name == ":status" else value)

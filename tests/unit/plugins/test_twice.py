@@ -120,6 +120,11 @@ CASES: dict[str, Twice] = {
     "ext-authz": Twice(
         {"http": "http://a.test", "copy": ["x-a"]}, {"http": "http://b.test", "copy": ["x-b"]}, [Ask()]
     ),
+    "ext-proc": Twice(
+        {"grpc": "grpc://127.0.0.1:1", "when_away": "open", "owned": ["x-a"]},
+        {"grpc": "grpc://127.0.0.1:2", "when_away": "open", "owned": ["x-b"]},
+        [Ask(headers={"x-a": "1", "x-b": "1"})],
+    ),
     "fault-injection": Twice(
         {"abort": {"status": 501, "percent": 100}}, {"abort": {"status": 504}}, [Ask()], {(0, "status"): 501}
     ),
