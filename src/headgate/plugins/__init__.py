@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .fault_injection import FaultInjection
     from .forward_auth import ForwardAuth
     from .graphql_limits import GraphqlLimits
+    from .har_capture import HarCapture
     from .headers import Headers
     from .honeypot import Honeypot
     from .ip_restriction import IpRestriction
@@ -65,6 +66,7 @@ __all__ = [
     "FaultInjection",
     "ForwardAuth",
     "GraphqlLimits",
+    "HarCapture",
     "Headers",
     "Honeypot",
     "IpRestriction",
@@ -112,6 +114,7 @@ BUILT_IN = {
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
     "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
     "graphql-limits": "headgate.plugins.graphql_limits:GraphqlLimits",
+    "har-capture": "headgate.plugins.har_capture:HarCapture",
     "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",

@@ -71,7 +71,7 @@ def test_heads_are_seen_and_the_stream_is_ended() -> None:
     with running({}, Response(404, "no", headers=[("x-b", "2")])) as (gateway, processor):
         assert gateway.request("PUT", "/a?b", {"X-A": "1", "Host": "site.example"}, body="x").status == 404
         gateway.until(lambda: processor.ended == 1)
-    (first, head), (second, answer) = processor.seen
+    (first, head), (second, end) = processor.seen
     assert (first, second) == ("request_headers", "response_headers")
     seen = fields(head.headers)
     assert {
@@ -81,7 +81,7 @@ def test_heads_are_seen_and_the_stream_is_ended() -> None:
         "x-a": b"1",
     }.items() <= seen.items()
     assert not head.end_of_stream
-    assert {":status": b"404", "x-b": b"2"}.items() <= fields(answer.headers).items()
+    assert {":status": b"404", "x-b": b"2"}.items() <= fields(end.headers).items()
 
 
 def test_fields_path_method_and_status_are_changed() -> None:

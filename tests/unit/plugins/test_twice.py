@@ -136,6 +136,11 @@ CASES: dict[str, Twice] = {
         {"max_root_fields": 1},
         [Ask("/api/x?query={a{b}}"), Ask("/api/x?query={a,b}"), Ask("/api/x?query={a}")],
     ),
+    "har-capture": Twice(
+        {"folder": "/tmp", "percent": 1e-9},
+        {"folder": "/tmp", "percent": 1e-9},
+        [Ask(headers={"range": "bytes=0-1"})],
+    ),
     "headers": Twice(
         {"request": {"set": {"x-a": "outer", "x-c": "outer"}}, "response": {"set": {"x-a": "outer"}}},
         {"request": {"set": {"x-b": "inner", "x-c": "inner"}}, "response": {"set": {"x-b": "inner"}}},

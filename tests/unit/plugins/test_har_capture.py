@@ -1,0 +1,178 @@
+"""har-capture: what is written of an exchange, that it holds no secret, and files that are whole and bounded."""
+
+import json
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate import ConfigError, Gateway, Response
+from headgate.plugins import HarCapture
+from headgate.plugins._har import TAIL, append
+from headgate.plugins._masking import NAMES, Masking
+from headgate.testing import Fault, TestGateway
+
+SERVER = "server.test:80"
+MASKING = Masking(["authorization"], NAMES)
+
+
+def running(folder: Path, server: Any = "ok", **settings: Any) -> TestGateway:
+    gate = Gateway()
+    gate.route("/", to=SERVER, name="all")
+    gate.use(HarCapture(folder=str(folder), **{"percent": 100, **settings}))
+    return TestGateway(gate, upstreams={SERVER: server}, raise_errors=False)
+
+
+def entries(gateway: TestGateway, folder: Path, count: int = 1) -> list[dict[str, Any]]:
+    def found() -> list[dict[str, Any]]:
+        files = sorted(folder.glob("*.har"))
+        return [one for file in files for one in json.loads(file.read_text())["log"]["entries"]]
+
+    gateway.until(lambda: len(found()) >= count)
+    return found()
+
+
+def test_an_exchange_is_written_as_it_was(tmp_path: Path) -> None:
+    server = Response(201, '{"a": 1.10}', headers=[("content-type", "application/json"), ("x-b", "2")])
+    with running(tmp_path, server) as gateway:
+        gateway.request("PUT", "/a%20b?x=1&y=%C3%A4", {"x-a": "1", "host": "site.example"}, body="text")
+        (one,) = entries(gateway, tmp_path)
+    asked, said = one["request"], one["response"]
+    assert (asked["method"], asked["url"]) == ("PUT", "http://site.example/a%20b?x=1&y=%C3%A4")
+    assert asked["queryString"] == [{"name": "x", "value": "1"}, {"name": "y", "value": "ä"}]
+    assert {"name": "x-a", "value": "1"} in asked["headers"]
+    assert asked["postData"]["text"] == "text"
+    assert (said["status"], said["content"]["text"], said["content"]["size"]) == (201, '{"a": 1.10}', 11)
+    assert one["time"] >= one["timings"]["wait"] >= 0
+    assert "route all" in one["comment"]
+    (file,) = tmp_path.glob("*.har")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_secret_is_written(tmp_path: Path) -> None:
+    secret = "s3cr3t"
+    body = json.dumps(
+        {"user": "u", "password": secret, "deep": [{"token": {"a": [secret, "]"]}}, {"code": 5}]}
+    )
+    said = Response.json(
+        {"id_token": secret, "kept": "yes"}, headers=[("set-cookie", f"sid={secret}; Path=/")]
+    )
+    headers = [
+        ("authorization", f"Bearer {secret}"),
+        ("cookie", f"a={secret}; b={secret}"),
+        ("x-api-key", secret),
+        ("referer", f"https://a/?token={secret}"),
+        ("content-type", "application/json"),
+    ]
+    with running(tmp_path, said) as gateway:
+        gateway.request("POST", f"/?token={secret}&PASSWORD={secret}&%74oken={secret}", headers, body=body)
+        form = [("content-type", "application/x-www-form-urlencoded")]
+        gateway.request("POST", "/", form, body=f"user=u&client%5Fsecret={secret}")
+        gateway.request("POST", "/", body=f'{{"\\u0070assword" : "{secret}"}}')
+        found = entries(gateway, tmp_path, 3)
+    text = json.dumps(found)
+    assert secret not in text
+    assert "user=u&client%5Fsecret=***" in text
+    assert json.loads(found[0]["request"]["postData"]["text"])["user"] == "u"
+    assert {"name": "sid", "value": "***"} in found[0]["response"]["cookies"]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('{"token": "a\\"b", "x": 1}', '{"token": "***", "x": 1}'),
+        ('{"token":1.5e3,"x":"token: y"}', '{"token":"***","x":"token: y"}'),
+        ('{"token":[{"a":"]"}], "x":[1]}', '{"token":"***", "x":[1]}'),
+        ('{"token": [1, {"a": 2}', '{"token": "***"'),
+        ('{"token": "unfinished', '{"token": "***"'),
+        ('["token", "a"]', '["token", "a"]'),
+        ('{"a": "token", "token": null}', '{"a": "token", "token": "***"}'),
+        ("no json: token", "no json: token"),
+    ],
+)
+def test_json_is_masked_as_it_stands(text: str, masked: str) -> None:
+    assert MASKING.json(text) == masked
+
+
+@pytest.mark.parametrize("text", ['\\"', '"', '":', '{"a":', "[", '"token":[', '"\\u0074'])
+def test_masking_takes_linear_time(text: str) -> None:
+    began = time.process_time()
+    MASKING.json(text * (1_000_000 // len(text)))
+    assert time.process_time() - began < 20  # what is quadratic takes hours
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "gzip, gzip", "unknown"])
+def test_no_entry_is_lost_for_its_body(tmp_path: Path, coding: str) -> None:
+    packer = zlib.compressobj(wbits=31)
+    packed = packer.compress(b"x" * 1000) + packer.flush()
+    with running(tmp_path, Response(200, packed, headers=[("content-encoding", coding)])) as gateway:
+        gateway.get("/")
+        (one,) = entries(gateway, tmp_path)
+    content = one["response"]["content"]
+    assert content.get("text") == ("x" * 1000 if coding == "gzip" else None)
+
+
+def test_binary_bodies_are_base64_and_long_ones_left_out(tmp_path: Path) -> None:
+    with running(tmp_path, Response(200, b"\xff\x00"), max_body_bytes=10) as gateway:
+        gateway.request("POST", "/", body="x" * 11)
+        (one,) = entries(gateway, tmp_path)
+    assert (one["response"]["content"]["text"], one["response"]["content"]["encoding"]) == ("/wA=", "base64")
+    assert one["request"]["postData"]["text"] == ""
+    assert one["request"]["bodySize"] == 11
+
+
+def test_a_bomb_is_not_inflated(tmp_path: Path) -> None:
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = packer.compress(bytes(50_000_000)) + packer.flush()
+    said = Response(200, bomb, headers=[("content-encoding", "gzip")])
+    with running(tmp_path, said, max_body_bytes=100_000) as gateway:
+        gateway.get("/")
+        (one,) = entries(gateway, tmp_path)
+    assert "text" not in one["response"]["content"]
+
+
+def test_requests_without_a_response_are_written(tmp_path: Path) -> None:
+    with running(tmp_path, Fault.REFUSE) as gateway:
+        assert gateway.get("/").status == 502
+        (one,) = entries(gateway, tmp_path)
+    assert (one["response"]["status"], one["timings"]["wait"] >= -1) == (502, True)
+
+
+def test_what_cannot_be_written_harms_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "captured"
+    folder.mkdir()
+    gateway = running(folder)
+    with gateway:
+        folder.rmdir()
+        assert [gateway.get("/").status for _ in range(3)] == [200] * 3
+
+
+def test_files_are_bounded_and_always_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a.har"
+    for number in range(100):
+        append(file, [json.dumps({"n": number, "x": "x" * 100}).encode()], 4096)
+        assert json.loads(file.read_text())["log"]["entries"][-1]["n"] == number
+        assert file.read_bytes().endswith(TAIL)
+    files = sorted(tmp_path.iterdir())
+    assert [one.name for one in files] == ["a.1.har", "a.har"]
+    assert all(one.stat().st_size < 4400 for one in files)
+
+
+def test_a_link_in_the_folder_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("mine")
+    (tmp_path / "a.har").symlink_to(other)
+    with pytest.raises(OSError, match="symbolic"):
+        append(tmp_path / "a.har", [b"{}"], 4096)
+    assert other.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"folder": "/nowhere"}, {"folder": "/tmp", "percent": 0}, {"folder": "/tmp", "max_file_bytes": 1}],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        HarCapture(**settings)
