@@ -11,12 +11,14 @@ from types import ModuleType
 
 import headgate
 import headgate.inspection
+import headgate.pull
 import headgate.testing
 
 SOURCE = Path(headgate.__file__).parent
 ROOMS: dict[str, tuple[ModuleType, dict[str, str]]] = {
     "headgate": (headgate, headgate._MODULES),
     "headgate.testing": (headgate.testing, headgate.testing._MODULES),
+    "headgate.pull": (headgate.pull, {"Worker": "worker", "Job": "job", "BodyTooLarge": "job"}),
     "headgate.inspection": (headgate.inspection, {"Hit": "inspection"}),
 }
 Definition = ast.FunctionDef | ast.AsyncFunctionDef

@@ -45,7 +45,7 @@ SNIPPETS = [
 @pytest.fixture(autouse=True)
 def secrets_of_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the pages' `env:NAME` refer to."""
-    for name in ("ADMIN_TOKEN", "DNS_KEY", "EAB_KEY"):
+    for name in ("ADMIN_TOKEN", "DNS_KEY", "EAB_KEY", "PULL_TOKEN"):
         monkeypatch.setenv(name, "bm90LXJlYWxseS1hLWtleQ")
 
 
@@ -55,10 +55,23 @@ def of(language: str) -> Any:
 
 
 IS_TEST = re.compile(r"^def test_", re.M)
+IS_WORKER = re.compile(r"^from headgate.pull import ", re.M)
+IS_NO_GATEWAY = re.compile(f"{IS_TEST.pattern}|{IS_WORKER.pattern}", re.M)
 
 
 @pytest.mark.parametrize(
-    "snippet", [s for s in SNIPPETS if s.language == "python" and not IS_TEST.search(s.text)], ids=str
+    "snippet", [s for s in SNIPPETS if s.language == "python" and IS_WORKER.search(s.text)], ids=str
+)
+def test_python_makes_a_worker(snippet: Snippet) -> None:
+    from headgate.pull import Worker
+
+    made: dict[str, Any] = {}
+    exec(compile(snippet.text, str(snippet), "exec"), made)
+    assert [one for one in made.values() if isinstance(one, Worker) and one._handler]
+
+
+@pytest.mark.parametrize(
+    "snippet", [s for s in SNIPPETS if s.language == "python" and not IS_NO_GATEWAY.search(s.text)], ids=str
 )
 def test_python_makes_a_gateway(snippet: Snippet, tmp_path: Path) -> None:
     from headgate import _core
@@ -142,7 +155,7 @@ def test_shell_names_real_commands(snippet: Snippet) -> None:
 
 def known_options(words: list[str]) -> None:
     """The command takes these options."""
-    path = words[: 2 if words[0] in ("config", "pgwatch") else 1]
+    path = words[: 2 if words[0] in ("config", "pgwatch", "pull") else 1]
     usage = subprocess.run(
         [HEADGATE, *path, "--help"], capture_output=True, text=True, env={"COLUMNS": "200"}
     )

@@ -12,6 +12,7 @@ from headgate.cli import (
     managing,
     pgwatching,
     profiling,
+    pulling,
     resources,
     serving,
     tracing,
@@ -72,4 +73,5 @@ app.command()(applying.rollback)
 app.command()(managing.server)
 app.command()(trusting.trust)
 app.command()(tunnelling.tunnel)
+app.add_typer(pulling.pull)
 app.command()(inspecting.version)

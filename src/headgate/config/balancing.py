@@ -15,7 +15,7 @@ from .units import Duration
 Choice = Literal["round_robin", "least_conn", "least_time", "p2c", "random", "ip_hash", "hash", "first"]
 """How a server is chosen for a request of its own."""
 
-Balance = Literal[Choice, "sticky"]
+Balance = Literal[Choice, "sticky", "pull"]
 """How the next server is chosen."""
 
 HashAlgorithm = Literal["ring", "rendezvous", "maglev"]
@@ -106,7 +106,10 @@ class BalancingConfig(Settings):
 
     balance: Balance = Field(
         default="round_robin",
-        description="The load balancing algorithm; with `sticky`, clients stay with their server by a cookie.",
+        description=(
+            "The load balancing algorithm; with `sticky`, clients stay with their server by a cookie; with `pull`, "
+            "workers connect, and take a request when they are idle."
+        ),
     )
     sticky: StickyConfig | None = Field(
         default=None, description="The cookie of `balance: sticky`; default: the defaults of its settings."
@@ -144,7 +147,8 @@ class BalancingConfig(Settings):
 def balancing_snapshot(balancing: BalancingConfig) -> dict[str, Any]:
     """The same for the engine."""
     told: dict[str, Any] = {
-        "balance": balancing.balance,
+        # all requests go to the dispatcher
+        "balance": "first" if balancing.balance == "pull" else balancing.balance,
         "hash_on": balancing.hash_on,
         "hash_algorithm": balancing.hash_algorithm,
         "hash_bound_percent": round(balancing.hash_bound * 100),

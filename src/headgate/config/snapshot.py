@@ -22,6 +22,7 @@ from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListen
 from .logs import MASKED_QUERY, AccessLogConfig
 from .model import GatewayConfig
 from .outliers import outlier_snapshot
+from .pull import pull_limits, pull_socket
 from .retries import retry_snapshot
 from .routes import ACTIONS, RouteConfig
 from .settings import Settings
@@ -288,6 +289,8 @@ def _upstream(
         key: getattr(config.timeouts, key) for key in ("queue", "connect", "upstream_head", "upstream_idle")
     }
     own = {key: value for key, value in upstream.timeouts.model_dump().items() if value is not None}
+    if upstream.pull is not None:
+        own["upstream_head"] = pull_limits(upstream, config.timeouts)[1]
     return {
         "name": name,
         **balancing_snapshot(upstream),
@@ -296,7 +299,7 @@ def _upstream(
         "panic_percent": percent(upstream.panic_threshold),
         "protocol": upstream.protocol,
         "grpc_web": upstream.grpc_web,
-        "servers": [_server(one) for one in serving(upstream, found)],
+        "servers": _servers(name, upstream, folder, found),
         "keepalive": {
             **upstream.keepalive.model_dump(),
             "idle_timeout": milliseconds(upstream.keepalive.idle_timeout),
@@ -312,6 +315,13 @@ def _upstream(
         "source": upstream.source,
         "tls": upstream_tls(name, upstream, folder),
     }
+
+
+def _servers(name: str, upstream: UpstreamConfig, folder: Path, found: Sets) -> list[dict[str, Any]]:
+    servers = [_server(one) for one in serving(upstream, found)]
+    if upstream.pull is None:
+        return servers
+    return [{**one, "address": f"unix:{pull_socket(name, folder)}", "max_fails": 0} for one in servers]
 
 
 def _server(serving: Serving) -> dict[str, Any]:

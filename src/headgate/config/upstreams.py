@@ -2,9 +2,9 @@
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from .addresses import LISTED, parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
@@ -13,6 +13,7 @@ from .errors import ConfigError
 from .health import HealthConfig
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .outliers import OutlierConfig
+from .pull import PULLED, PullConfig, PullOptions, check_pull
 from .retries import RetriesConfig
 from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
@@ -118,7 +119,10 @@ class UpstreamConfig(BalancingConfig):
     short_forms: ClassVar = ({"like": "servers"},)
 
     servers: Annotated[tuple[ServerConfig, ...], OneOrMany()] = Field(
-        min_length=1, max_length=4096, description="The servers."
+        min_length=1, max_length=4096, description="The servers; none with `balance: pull`."
+    )
+    pull: PullConfig | None = Field(
+        default=None, description="The queue and the workers of `balance: pull`; null: none."
     )
     protocol: UpstreamProtocol = Field(
         default="http1",
@@ -197,7 +201,14 @@ class UpstreamConfig(BalancingConfig):
     @classmethod
     def expand(cls, value: Any) -> Any:
         """Reads the short forms."""
+        if isinstance(value, dict) and value.get("balance") == "pull" and not value.get("servers"):
+            return {**value, "servers": PULLED}
         return {"servers": value} if isinstance(value, str | list | tuple) else value
+
+    @model_validator(mode="after")
+    def _pulls(self) -> Self:
+        check_pull(self)
+        return self
 
 
 class UpstreamOptions(TypedDict, total=False):
@@ -207,6 +218,7 @@ class UpstreamOptions(TypedDict, total=False):
     hash_on: str
     hash_algorithm: HashAlgorithm
     hash_bound: float
+    pull: PullOptions | Mapping[str, Any]
     sticky: Mapping[str, Any]
     health: str | Mapping[str, Any]
     outlier: Mapping[str, Any]

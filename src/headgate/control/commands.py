@@ -208,6 +208,8 @@ class Status(Message):
     """The process id of the shipper, if one runs."""
     tunnel: int | None = None
     """The process id of the tunnel broker, if one runs."""
+    dispatcher: int | None = None
+    """The process id of the dispatcher, if one runs."""
     loop_holds: list[LoopHold] = []
     """The last ones, the newest first."""
 

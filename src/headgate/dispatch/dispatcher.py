@@ -145,6 +145,13 @@ class Dispatcher:
         for link in idle:
             link.leave()
 
+    def close(self) -> None:
+        """Ends all connections."""
+        for link in list(self.links):
+            link.close()
+        for client in list(self.clients):
+            client.close()
+
     # ---- what is known
 
     def told(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ MAX_KEPT = 1 << 20
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))  # RFC 9110 section 9.2.2
 _URGENCY = re.compile(r"(?:^|[,;\s])u=([0-7])(?![0-9])")
-_SECONDS = re.compile(r"([0-9]{1,8}(?:\.[0-9]{1,6})?)\s*(ms|s|m|h)?")
-_UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = re.compile(r"([0-9]{1,8}(?:\.[0-9]{1,6})?)\s*(ms|s|m)?")
+_UNITS = {None: 0.001, "ms": 0.001, "s": 1.0, "m": 60.0}  # as `deadline` of an upstream has them
 
 
 class Waiter(Protocol):
@@ -108,7 +108,7 @@ def _caller(head: Head, settings: Settings) -> str:
         return ""
     if settings.fair_by == "client":
         return (head.get("x-forwarded-for") or "").rpartition(",")[2].strip()
-    return head.get(settings.fair_by) or ""
+    return head.get(settings.fair_by.removeprefix("header:")) or ""
 
 
 def _priority(head: Head, settings: Settings) -> int:

@@ -16,7 +16,7 @@ class Settings(NamedTuple):
     timeout: float
     """How long a worker may take until its response begins."""
     fair_by: str | None = None
-    """`client`, or the name of a header field in lower case."""
+    """`client`, or `header:` and the name of a header field in lower case."""
     priority: str | None = None
     """The name of a header field, in lower case; likewise `deadline`."""
     deadline: str | None = None

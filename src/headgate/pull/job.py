@@ -13,8 +13,11 @@ class BodyTooLarge(ValueError):
 
 
 class Job:
-    """One request. A handler that is a coroutine reads the body with `read()` or `chunks()`; for a plain function it is
-    in `body`.
+    """One request: its `method`, `target` (path and query as they were sent) and `headers` (by name in lower case).
+
+    A handler that is a coroutine reads the body with `read()` or `chunks()`; for a plain function it is in `body`.
+    `attempt` is 1, or more if a worker before was lost with this request; `timeout_s` is how long the gateway waits for
+    the response to begin. `is_cancelled` says whether nobody waits for it any more.
     """
 
     def __init__(self, told: dict[str, Any], taken: Callable[[int], None], max_body_bytes: int) -> None:

@@ -107,6 +107,7 @@ class Worker:
             jobs = 0
             try:
                 reader, writer = await connected(self._place, self._token, self._tls)
+                log.info("connected to the gateway")
                 connection = Connection(reader, writer, self._call, self._max_body_bytes)
                 self._connections.add(connection)
                 if self._is_stopping:

@@ -217,7 +217,8 @@ class Commands:
             agent=state.agent,
             monitor=state.monitor,
             shipper=state.shipper,
-            tunnel=state.tunnel,
+            tunnel=state.brokers.get("tunnel"),
+            dispatcher=state.brokers.get("dispatcher"),
             loop_holds=list(state.loop_holds),
         )
 

@@ -74,8 +74,8 @@ class State:
         """The process id of the monitor that works."""
         self.shipper: int | None = None
         """The process id of the shipper that works."""
-        self.tunnel: int | None = None
-        """The process id of the tunnel broker that works."""
+        self.brokers: dict[str, int] = {}
+        """The process ids of the brokers that work, by their kinds."""
         self.agent_left: Callable[[], None] = lambda: None
         """Called when an agent, a monitor or a shipper has ended."""
 

@@ -18,6 +18,7 @@ from headgate.control.resource_messages import GetResources, SecretFiles
 from headgate.control.signals import Intent, SignalPipe
 from headgate.supervisor import pid_file
 from headgate.supervisor.agents import Agents
+from headgate.supervisor.brokers import DISPATCHER, TUNNEL, Brokers
 from headgate.supervisor.commands import Commands
 from headgate.supervisor.exits import Exits
 from headgate.supervisor.generations import Generations
@@ -29,7 +30,6 @@ from headgate.supervisor.secret_files import SecretFileWatch
 from headgate.supervisor.settings import RunSettings
 from headgate.supervisor.shippers import Shippers
 from headgate.supervisor.state import State
-from headgate.supervisor.tunnels import Tunnels
 from headgate.supervisor.workers import Generation, WorkerProcess
 from headgate.supervisor.zygotes import Zygote
 
@@ -60,7 +60,7 @@ class Supervisor:
         )
         self._monitors = Monitors(self._state)
         self._shippers = Shippers(self._state)
-        self._tunnels = Tunnels(self._state)
+        self._brokers = [Brokers(self._state, kind) for kind in (TUNNEL, DISPATCHER)]
         self._state.agent_left = self._end_if_alone
         self._heartbeats = Heartbeats(self._state)
         self._endpoint: Endpoint | None = None
@@ -188,7 +188,8 @@ class Supervisor:
         self._agents.settled(is_reloaded=is_reloaded)
         self._monitors.settled()
         self._shippers.settled()
-        self._tunnels.settled()
+        for broker in self._brokers:
+            broker.settled()
         self._commands.reload_if_asked_meanwhile()
         self._proposals.settled()
 
@@ -208,11 +209,15 @@ class Supervisor:
         if not state.workers or self._state.stopping:
             self._agents.stop()
             self._monitors.stop()
+            for broker in self._brokers:
+                broker.leaving()
         if not state.workers:
             self._shippers.stop()
-            self._tunnels.stop()
-        sides = (self._agents, self._monitors, self._shippers, self._tunnels)
-        if state.workers or not all(one.are_gone for one in sides):
+            for broker in self._brokers:
+                broker.stop()
+        sides = (self._agents, self._monitors, self._shippers)
+        are_gone = all(one.are_gone for one in sides) and all(one.are_gone for one in self._brokers)
+        if state.workers or not are_gone:
             return
         self._has_ended = True
         self._close_endpoint()

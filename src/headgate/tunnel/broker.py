@@ -9,16 +9,14 @@ wait for the next: a tunnel that is dialled anew loses no request that was not u
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from headgate.config.addresses import TUNNEL_ENDPOINT as ENDPOINT
+from headgate.control.broker_socket import BrokerSocket
 
 from .endpoint import Handshake, Token, owner_of
 from .frames import Kind
@@ -57,7 +55,7 @@ class Broker:
         self._tokens: Sequence[Token] = ()
         self._wait_s, self._most = 5.0, 1000
         self._links: dict[Link, None] = {}
-        self._sockets: dict[str, Socket] = {}
+        self._sockets: dict[str, BrokerSocket] = {}
         self._endings: dict[str, asyncio.TimerHandle] = {}
         self._opening: dict[tuple[Link, int], Attempt] = {}
         self._waiting: dict[str, list[Attempt]] = {}
@@ -66,7 +64,7 @@ class Broker:
         """Takes tunnels from these from here on; those of others end."""
         self._tokens, self._wait_s, self._most = tokens, wait_s, most
         if ENDPOINT not in self._sockets:
-            self._sockets[ENDPOINT] = Socket(self._folder, ENDPOINT, self._handshake)
+            self._sockets[ENDPOINT] = BrokerSocket(self._folder, ENDPOINT, self._handshake)
         valid = {one.name: one for one in tokens}
         for link in list(self._links):
             token = valid.get(link.who)
@@ -110,7 +108,7 @@ class Broker:
             if ending := self._endings.pop(name, None):
                 ending.cancel()
             if name not in self._sockets:
-                self._sockets[name] = Socket(self._folder, name, partial(self._accepted, name))
+                self._sockets[name] = BrokerSocket(self._folder, name, partial(self._accepted, name))
             for attempt in self._waiting.pop(name, ()):
                 self._cancel_limit(attempt)
                 self._loop.call_soon(self._try, attempt)
@@ -216,43 +214,3 @@ class Broker:
         self._endings.pop(name, None)
         if listening := self._sockets.pop(name, None):
             listening.close()
-
-
-class Socket:
-    """A Unix socket that this process listens on, put in the place of one that may be there."""
-
-    def __init__(self, folder: Path, name: str, protocol: Callable[[], asyncio.Protocol]) -> None:
-        self._path, staged = folder / f"{name}.sock", folder / f"{name}.{os.getpid()}"
-        with contextlib.suppress(FileNotFoundError):
-            staged.unlink()
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listening.setblocking(False)
-        listening.bind(str(staged))
-        staged.chmod(0o600)
-        listening.listen(4096)
-        self._inode = staged.stat().st_ino
-        staged.rename(self._path)
-        self._server: asyncio.Server | None = None
-        self._starting = asyncio.ensure_future(self._serve(listening, protocol))
-
-    async def _serve(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(protocol, sock=listening)
-
-    @property
-    def is_replaced(self) -> bool:
-        """Whether another process listens in its place."""
-        try:
-            return self._path.stat().st_ino != self._inode
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """Listens no more."""
-        if not self.is_replaced:
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
-        if self._server:
-            self._server.close()
-        else:
-            self._starting.cancel()

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 from headgate import _core, log
 from headgate.config.atomic_files import make_folders
+from headgate.control import broker_messages as messages
 from headgate.control import memory
-from headgate.control import tunnel_messages as messages
 from headgate.control.channel import Channel, ChannelClosed
 from headgate.control.signals import SUPERVISORS
 from headgate.tunnel.broker import Broker
@@ -35,10 +35,10 @@ logger = logging.getLogger("headgate.tunnel")
 
 def main() -> NoReturn:
     """The whole life of the process."""
-    channel = Channel.inherited(messages.TO_TUNNEL)
+    channel = Channel.inherited(messages.TO_BROKER)
     try:
         start, (metrics,) = channel.receive()
-        assert isinstance(start, messages.TunnelStart), "which always comes first"
+        assert isinstance(start, messages.BrokerStart), "which always comes first"
         _, (descriptor,) = channel.receive()
     except ChannelClosed:
         sys.exit(0)
@@ -55,7 +55,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-async def _serve(channel: Channel, start: messages.TunnelStart, plan: dict[str, Any], counts: Counts) -> None:
+async def _serve(channel: Channel, start: messages.BrokerStart, plan: dict[str, Any], counts: Counts) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     process = TunnelProcess(channel, start, Broker(Path(plan["folder"]), counts), stopped)
     for number in (signal.SIGTERM, signal.SIGQUIT):
@@ -106,7 +106,7 @@ class TunnelProcess:
     """What the process does at each message."""
 
     def __init__(
-        self, channel: Channel, start: messages.TunnelStart, broker: Broker, stopped: asyncio.Event
+        self, channel: Channel, start: messages.BrokerStart, broker: Broker, stopped: asyncio.Event
     ) -> None:
         self._channel, self._start, self._stopped = channel, start, stopped
         self.broker = broker

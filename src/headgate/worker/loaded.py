@@ -122,6 +122,7 @@ def _plans(config: "GatewayConfig", folder: "Path", found: "Sets") -> dict[str, 
     """What the processes beside the workers are to do, and where they log."""
     from headgate.config.log_targets import shipping_plan
     from headgate.config.monitored import monitor_plan
+    from headgate.config.pull import dispatch_plan
     from headgate.config.tunnels import tunnel_plan
 
     log = {**config.error_log.model_dump(), "to": log_place(config.error_log.to, folder)}
@@ -129,6 +130,7 @@ def _plans(config: "GatewayConfig", folder: "Path", found: "Sets") -> dict[str, 
         "monitor": monitor_plan(config, folder, found),
         "shipper": shipping_plan(config, folder),
         "tunnel": tunnel_plan(config),
+        "dispatcher": dispatch_plan(config, folder),
     }
     return {name: {**plan, "log": log} for name, plan in plans.items() if plan}
 

@@ -58,7 +58,7 @@ def test_a_path_reads_as_in_python() -> None:
         (
             {"upstreams": {"a": {"servers": ["b:1"], "balance": "rr"}}},
             "`upstreams.a.balance` cannot be `rr` hint: one of `round_robin`, `least_conn`, `least_time`, `p2c`, "
-            "`random`, `ip_hash`, `hash`, `first`, `sticky`",
+            "`random`, `ip_hash`, `hash`, `first`, `sticky`, `pull`",
         ),
         (
             {"routes": 5},

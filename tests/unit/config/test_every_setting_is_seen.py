@@ -207,6 +207,7 @@ SEEN: dict[str, dict[str, str]] = {
         "require_fips": "test_tls_module::demand_of_the_configuration_is_refused_by_another_module"
     },
     "UpstreamConfig": {
+        "pull": "test_pull::requests_of_all_workers_of_the_gateway_go_into_one_queue",
         "lenient": "test_leniency::response_against_the_grammar_passes_only_where_its_rule_is_named",
         "servers": "test_upstreams::round_robin_shares_alike",
         "protocol": "test_http2_upstream::request_and_response_keep_their_parts",
@@ -513,6 +514,17 @@ SEEN: dict[str, dict[str, str]] = {
         "tokens": "test_tunnels::a_client_without_the_right_is_told_so",
         "wait": "test_tunnels::requests_wait_for_a_tunnel_that_has_just_been_lost",
         "max_tunnels": "test_tunnels::more_tunnels_than_allowed_are_refused",
+    },
+    "PullConfig": {
+        "tokens": "test_pull::worker_with_a_wrong_token_ends_and_says_why",
+        "queue": "test_pull::full_queue_and_long_waits_are_refused_and_counted",
+        "wait": "test_pull::full_queue_and_long_waits_are_refused_and_counted",
+        "fair_by": "unit/dispatch/test_dispatching::priorities_and_callers_come_from_fields",
+        "priority": "unit/dispatch/test_dispatching::priorities_and_callers_come_from_fields",
+        "at_least_once": "unit/dispatch/test_dispatching::lost_worker_hands_on_what_may_run_twice",
+        "attempts": "unit/dispatch/test_dispatching::request_is_not_handed_out_for_ever",
+        "ping": "test_pull::worker_that_has_fallen_silent_is_lost",
+        "status_path": "test_pull::requests_of_all_workers_of_the_gateway_go_into_one_queue",
     },
     "TunnelTokenConfig": {
         "token": "test_tunnels::a_token_that_is_taken_back_ends_its_tunnels",

@@ -157,6 +157,5 @@ async def lab(folder: Path, **settings: Any) -> AsyncIterator[Lab]:
         server.close()
         for writer in made.writers:
             writer.close()
-        for one in [*dispatcher.links, *dispatcher.clients]:
-            one.close()
+        dispatcher.close()
         await until(lambda: not dispatcher.links and not dispatcher.clients)

@@ -296,7 +296,7 @@ def test_request_waits_no_longer_than_it_may(
     ("fields", "settings", "failure"),
     [
         ([], {"timeout": 0.01}, "pull_worker_timeout"),
-        (["Timeout: 0.01"], {"deadline": "timeout"}, "pull_deadline"),
+        (["Timeout: 10"], {"deadline": "timeout"}, "pull_deadline"),
     ],
 )
 def test_worker_that_takes_too_long_is_told_to_stop(
@@ -538,7 +538,7 @@ def test_worker_that_stops_finishes_its_request(tmp_path: Path) -> None:
 
 def test_priorities_and_callers_come_from_fields(tmp_path: Path) -> None:
     async def test() -> None:
-        async with lab(tmp_path, priority="priority", fair_by="x-user") as here:
+        async with lab(tmp_path, priority="priority", fair_by="header:x-user") as here:
             asked = []
             for target, *fields in (
                 ("/a1", "X-User: a"),

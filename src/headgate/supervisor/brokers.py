@@ -1,31 +1,44 @@
-"""Keeps a tunnel broker running while the configuration that serves has tunnels.
+"""Keeps brokers running while the configuration that serves has something for them: tunnels, or idle workers that pull.
 
-How it works: workers say with `Ready` and `Applied` who may dial in. The broker is ended when the last worker has:
-what is under way goes through it. Connections of clients come through workers: when a generation of these is
-replaced, clients are asked to dial anew, before their connections are cut.
+How it works: workers say with `Ready` and `Applied` what is to be served. A broker is ended when the last worker has:
+what is under way goes through it. Connections of those who dial in come through workers: when a generation of these is
+replaced, they are asked to dial anew, before their connections are cut.
 """
 
 import os
 import signal
+from typing import NamedTuple
 
-from headgate.control import tunnel_messages as messages
+from headgate.control import broker_messages as messages
 from headgate.supervisor.side_process import SideProcess
 from headgate.supervisor.state import State
 from headgate.supervisor.workers import Plan
 
-MODULE = "headgate.tunnel"
+
+class Kind(NamedTuple):
+    """A kind of broker."""
+
+    module: str
+    plan: str
+    """The name of its plan, and of its process in the state."""
+    is_told_of_the_end: bool
+    """Whether those who have dialled in would keep workers from ending."""
 
 
-class Tunnels:
-    """Starts the broker, tells it who may dial in, and replaces it."""
+TUNNEL = Kind("headgate.tunnel", "tunnel", is_told_of_the_end=False)
+DISPATCHER = Kind("headgate.dispatch", "dispatcher", is_told_of_the_end=True)
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+
+class Brokers:
+    """Starts the broker of one kind, tells it what to serve, and replaces it."""
+
+    def __init__(self, state: State, kind: Kind) -> None:
+        self._state, self._kind = state, kind
         self._broker: SideProcess | None = None
         self._all: list[SideProcess] = []
         self._wanted: Plan | None = None
         self._generation = 0
-        self._is_stopping = False
+        self._is_stopping = self._is_told = False
 
     @property
     def are_gone(self) -> bool:
@@ -37,7 +50,7 @@ class Tunnels:
         current = self._state.current
         if self._is_stopping or current is None:
             return
-        wanted, before = current.plans.get("tunnel"), self._wanted
+        wanted, before = current.plans.get(self._kind.plan), self._wanted
         is_renewed, self._generation = self._generation != current.number, current.number
         self._wanted = wanted
         if wanted is None:
@@ -51,6 +64,12 @@ class Tunnels:
             if is_renewed:
                 self._broker.send(messages.Renew())
 
+    def leaving(self) -> None:
+        """The gateway is stopping: workers are ending."""
+        if self._broker and self._kind.is_told_of_the_end and not self._is_told:
+            self._is_told = True
+            self._broker.send(messages.Renew(is_last=True))
+
     def stop(self) -> None:
         """No worker is left: ends the broker, and starts no other one."""
         if not self._is_stopping:
@@ -62,12 +81,12 @@ class Tunnels:
     def _start(self, exits: int) -> None:
         state, run = self._state, self._state.settings
         broker = self._broker = SideProcess(
-            state.reactor, MODULE, messages.FROM_TUNNEL, exits, blocked=(signal.SIGTERM,)
+            state.reactor, self._kind.module, messages.FROM_BROKER, exits, blocked=(signal.SIGTERM,)
         )
         self._all.append(broker)
-        state.tunnel = broker.pid
+        state.brokers[self._kind.plan] = broker.pid
         broker.watch(lambda: _ignore(broker), lambda: self._on_exit(broker))
-        start = messages.TunnelStart(
+        start = messages.BrokerStart(
             user=run.user, group=run.group, log_format=run.log_format, log_level=run.log_level
         )
         memory = state.metrics.memory_for()
@@ -87,8 +106,8 @@ class Tunnels:
         status = broker.reap()
         state.metrics.no_longer_counts(broker.pid)
         self._all.remove(broker)
-        if state.tunnel == broker.pid:
-            state.tunnel = None
+        if state.brokers.get(self._kind.plan) == broker.pid:
+            del state.brokers[self._kind.plan]
         if broker is self._broker:
             self._broker = None
             broker.replace_later(status, self._restart)

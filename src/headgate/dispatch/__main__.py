@@ -1,0 +1,5 @@
+"""Started by the supervisor only."""
+
+from headgate.dispatch.process import main
+
+main()

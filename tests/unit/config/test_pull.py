@@ -1,0 +1,80 @@
+"""Settings of `balance: pull`: what fits, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.config.errors import ConfigError
+from headgate.config.model import GatewayConfig
+from headgate.config.pull import dispatch_plan, pull_limits
+
+TOKEN = "t" * 32
+
+
+def parsed(upstream: dict[str, Any], **more: Any) -> GatewayConfig:
+    return GatewayConfig.parse({"upstreams": {"jobs": upstream}, **more})
+
+
+@pytest.mark.parametrize(
+    ("upstream", "problem"),
+    [
+        ({"balance": "pull"}, "`balance: pull` needs to know its workers"),
+        ({"balance": "pull", "pull": {"tokens": "short"}}, "a token must have at least 16 characters"),
+        ({"balance": "pull", "pull": {"tokens": ["a b" * 10]}}, "printable ASCII without spaces"),
+        ({"balance": "pull", "pull": {"tokens": []}}, "is empty"),
+        ({"balance": "pull", "pull": {"tokens": TOKEN}, "servers": "a:1"}, "has no servers"),
+        ({"servers": "a:1", "pull": {"tokens": TOKEN}}, "`pull` has no effect with `balance: round_robin`"),
+        ({"balance": "pull", "pull": {"tokens": TOKEN}, "health": "/up"}, "`health` has no effect"),
+        ({"balance": "pull", "pull": {"tokens": TOKEN}, "protocol": "h2"}, "`protocol: h2` has no effect"),
+        ({"balance": "pull", "pull": {"tokens": TOKEN, "fair_by": "x-user"}}, "is not a valid fair_by"),
+        ({"balance": "pull", "pull": {"tokens": TOKEN, "fair_by": "header:a b"}}, "a b"),
+    ],
+)
+def test_what_does_not_fit_is_refused(upstream: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parsed(upstream)
+    assert problem in str(raised.value)
+
+
+def test_upstream_that_pulls_reads_back_as_it_is_shown() -> None:
+    upstream = parsed({"balance": "pull", "pull": {"tokens": TOKEN}}).upstreams["jobs"]
+    shown = upstream.model_dump(mode="json")
+    shown["pull"]["tokens"] = [TOKEN]
+    assert type(upstream).parse(shown) == upstream
+
+
+def test_plan_has_the_limits_and_fields_of_the_upstream() -> None:
+    config = parsed(
+        {
+            "balance": "pull",
+            "pull": {
+                "tokens": TOKEN,
+                "fair_by": "header:X-User",
+                "priority": "Priority",
+                "wait": 5,
+                "ping": 30,
+            },
+            "timeouts": {"upstream_head": 7, "upstream_idle": 9},
+            "deadline": {"header": "X-Deadline"},
+        }
+    )
+    plan = dispatch_plan(config, Path("/etc/headgate"))
+    assert plan is not None
+    (queue,) = plan["queues"]
+    settings = queue["settings"]
+    assert (settings["fair_by"], settings["priority"], settings["deadline"]) == (
+        "header:x-user",
+        "priority",
+        "x-deadline",
+    )
+    assert (settings["wait"], settings["timeout"], settings["ping"]) == (5, 7, 3)
+    # the engine waits for as long as the dispatcher may need
+    assert pull_limits(config.upstreams["jobs"], config.timeouts)[1] > 5 + 2 * 7
+
+
+def test_same_upstream_of_another_file_has_another_socket() -> None:
+    config = parsed({"balance": "pull", "pull": {"tokens": TOKEN}})
+    one, other = (dispatch_plan(config, Path(folder)) for folder in ("/etc/a", "/etc/b"))
+    assert one is not None and other is not None
+    assert one["queues"][0]["socket"] != other["queues"][0]["socket"]
