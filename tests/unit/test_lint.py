@@ -1,12 +1,15 @@
 """What `headgate check` warns of beyond types, with file, line and hint."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e.kit.pki import Authority
 
+from headgate import Gateway
 from headgate.compile.expiring import validity
 from headgate.compile.lint import lint
 from headgate.compile.loading import load
@@ -111,7 +114,7 @@ def test_certificates_that_are_not_valid_for_long_are_told(
     tmp_path: Path, days: tuple[float, float], told: str | None
 ) -> None:
     authority = Authority(tmp_path / "ca")
-    leaf = authority.issue("a.example", days=days, rsa_key=days[0] == 2)
+    leaf = authority.issue("a.example", days=days, rsa_key=days[0] == 2, for_both=True)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "b.pem").write_bytes(Path(leaf.chain).read_bytes())
     text = f"""listeners:
@@ -173,3 +176,55 @@ state_folder: {tmp_path}/state
     found = warnings(tmp_path, text)
     assert len(found) == 2 and all("expires in 3 days" in line for line in found), found
     assert found[1].endswith("certificate in `env:CERTIFICATE` expires in 3 days")
+
+
+@pytest.mark.parametrize(
+    ("options", "is_fit"), [({}, False), ({"for_client": True}, True), ({"for_both": True}, True)]
+)
+def test_client_certificate_that_is_not_for_clients_is_told(
+    tmp_path: Path, options: dict[str, Any], is_fit: bool
+) -> None:
+    leaf = Authority(tmp_path / "pki").issue("gate.test", **options)
+    gate = Gateway()
+    gate.upstream(
+        "api", "https://10.0.0.1", tls={"certificate": {"certificate": leaf.chain, "key": leaf.key}}
+    )
+    gate.listen(":8080")
+    gate.route("/", to="api")
+    found = [str(one) for one in lint(gate)]
+    assert [line for line in found if "is not for clients" in line] == ([] if is_fit else found)
+    assert is_fit or "public authorities issue none for clients any more" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("listener", "challenges", "expected"),
+    [
+        (
+            "127.0.0.1:443",
+            "http-01",
+            ["`a.test` has the IPv6 address `2001:db8::1`", "`gone.test`, for which"],
+        ),
+        (":443", "http-01", ["`gone.test`, for which"]),
+        ("[::]:443", "http-01", ["`gone.test`, for which"]),
+        ("127.0.0.1:443", "dns-01", []),
+    ],
+)
+def test_names_that_lead_elsewhere_are_told_before_a_certificate_is_ordered(
+    tmp_path: Path, listener: str, challenges: str, expected: list[str]
+) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(
+        f"listeners: {{address: '{listener}', tls: auto}}\n"
+        f"acme: {{challenges: {challenges}, dns: {{provider: cloudflare}}}}\n"
+        "routes: [{host: [a.test, b.test, gone.test], respond: fine}]\n"
+    )
+
+    def resolve(name: str) -> object:
+        if name == "gone.test":
+            raise OSError(-2, "Name or service not known")
+        four = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
+        six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0))
+        return [four, six] if name == "a.test" else [four]
+
+    found = [problem.message for problem in lint(load(file), resolve)]
+    assert [line[: len(part)] for line, part in zip(found, expected, strict=True)] == expected

@@ -26,14 +26,14 @@ from .issuing import Issuer, NotIssued
 from .network import LONGEST_WAIT
 from .on_demand import OnDemandOrders
 from .order import new_key
-from .storage import Storage, StorageError
+from .storage import Certificate, Storage, StorageError
 
 log = logging.getLogger("headgate.acme")
 
 LOOK_AT_LEAST = timedelta(hours=1)
 """Clocks jump and folders change: nothing sleeps longer."""
-FAILED_WAIT = timedelta(minutes=5)
-"""Before the next look where the folder cannot be used."""
+FIRST_WAIT, FAILED_WAIT = timedelta(seconds=15), timedelta(minutes=5)
+"""Before the next look where the folder cannot be used: at first, and at most."""
 ASKS_AT_LEAST = timedelta(days=2)
 """Authorities say to ask about renewals again within hours (RFC 9773 section 4.3)."""
 
@@ -49,14 +49,14 @@ class CertificateManager:
     def __init__(
         self,
         config: AcmeConfig,
-        folder: Path,
+        storage: Path | Storage,
         names: Callable[[], Iterable[str]],
         *,
         now: Callable[[], datetime] = utc_now,
         chance: random.Random | None = None,
     ) -> None:
         self.config = config
-        self.storage = Storage(folder)
+        self.storage = Storage(storage) if isinstance(storage, Path) else storage
         self._names = names
         self._now = now
         self._chance = chance or random.Random()
@@ -72,7 +72,7 @@ class CertificateManager:
 
     async def run(self) -> None:
         """Keeps certificates in force until it is cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        async with self.storage.following(), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_on_demand())
             tasks.create_task(self._run_rounds())
 
@@ -87,16 +87,19 @@ class CertificateManager:
             await asyncio.sleep(FAILED_WAIT.total_seconds())
 
     async def _run_rounds(self) -> None:
+        failures = 0
         while True:
             self._woken.clear()
             try:
                 wait = await self._round()
-            except StorageError as error:
-                log.error("certificates are not renewed: %s", error)
-                wait = FAILED_WAIT
-            except Exception:
-                log.exception("certificates are not renewed")
-                wait = FAILED_WAIT
+                failures = 0
+            except Exception as error:
+                if isinstance(error, StorageError):
+                    log.error("certificates are not renewed: %s", error)
+                else:
+                    log.exception("certificates are not renewed")
+                wait = min(FIRST_WAIT * 2 ** min(failures, 10), FAILED_WAIT)
+                failures += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(wait.total_seconds(), 0.0)):
                     await self._woken.wait()
@@ -104,30 +107,55 @@ class CertificateManager:
     async def _round(self) -> timedelta:
         """Orders everything that is due; how long until the next is."""
         await asyncio.to_thread(self.storage.prepare)
+        rest = await asyncio.to_thread(self._rest)
+        if rest > timedelta(0):
+            return min(rest, LOOK_AT_LEAST)
         async with self.storage.ordering() as is_ours:
             if not is_ours:
-                return timedelta(seconds=30)
+                return timedelta(seconds=self.storage.retry_s)
             state = await asyncio.to_thread(self.storage.state)
             kept = copy.deepcopy(state)
             soonest = self._now() + LOOK_AT_LEAST
-            for name, kind in itertools.product(sorted(set(self._names())), self.config.key_types):
+            for name, kind in self._wanted():
                 entry = state.setdefault(f"{name} {kind}", {})
                 due = await self._due(name, kind, entry)
                 if due <= self._now():
                     await self._renew(name, kind, entry)
                     due = await self._due(name, kind, entry)
+                else:
+                    self._unkept.pop((name, kind), None)
                 soonest = min(soonest, due)
                 if state != kept:  # also with what the authority has told of the next renewal
                     await asyncio.to_thread(self.storage.put_state, state)
                     kept = copy.deepcopy(state)
             return max(soonest - self._now(), timedelta(seconds=1))
 
+    def _rest(self) -> timedelta:
+        """How long until something is to be done for some name, as far as is known without asking anybody."""
+        state, now = self.storage.state(), self._now()
+        soonest = now + LOOK_AT_LEAST
+        for name, kind in self._wanted():
+            entry = state.get(f"{name} {kind}", {})
+            certificate = self.storage.certificate(name, kind)
+            if certificate and certificate.not_after > now and self._asks_again(entry):
+                return timedelta(0)
+            soonest = min(soonest, self._due_as_noted(certificate, entry))
+        return soonest - now
+
+    def _wanted(self) -> list[tuple[str, KeyType]]:
+        return list(itertools.product(sorted(set(self._names())), self.config.key_types))
+
     async def _due(self, name: str, kind: KeyType, entry: dict[str, Any]) -> datetime:
         """When the certificate of a name is to be ordered, a failed order being tried again later."""
+        certificate = await asyncio.to_thread(self.storage.certificate, name, kind)
+        if certificate and certificate.not_after > self._now() and self._asks_again(entry):
+            await self._ask(certificate.chain, entry)
+        return self._due_as_noted(certificate, entry)
+
+    def _due_as_noted(self, certificate: Certificate | None, entry: dict[str, Any]) -> datetime:
         now = self._now()
         again = schedule.plausible(_time(entry.get("retry_at")), now, LONGEST_WAIT)
         again = again or datetime.min.replace(tzinfo=UTC)
-        certificate = await asyncio.to_thread(self.storage.certificate, name, kind)
         if certificate is None:
             return again
         told = _time(entry.get("renew_at"))
@@ -135,25 +163,22 @@ class CertificateManager:
         if ordered_at := _time(entry.get("ordered_at")):
             life = certificate.not_after - certificate.not_before
             by_age = max(by_age, schedule.settled(ordered_at, life, now))
-        if certificate.not_after > self._now() and self._asks_again(entry):
-            told = await self._told(certificate.chain, entry)
         return max(min(by_age, told) if told else by_age, again)
 
     def _asks_again(self, entry: dict[str, Any]) -> bool:
         again = schedule.plausible(_time(entry.get("ask_at")), self._now(), ASKS_AT_LEAST)
         return again is None or again <= self._now()
 
-    async def _told(self, chain: bytes, entry: dict[str, Any]) -> datetime | None:
-        """When the authority wants it renewed; noted, as is when to ask again."""
+    async def _ask(self, chain: bytes, entry: dict[str, Any]) -> None:
+        """Asks the authority when it wants the certificate renewed; noted, as is when to ask again."""
         entry["ask_at"] = (self._now() + timedelta(hours=6)).isoformat()
         try:
             when, again = await asyncio.to_thread(self._issuer.authorities[0].renewal_time, chain)
         except (AuthorityError, StorageError) as error:
             log.info("the authority does not say when to renew: %s", error)
-            return _time(entry.get("renew_at"))
+            return
         entry["ask_at"] = again.isoformat()
         entry["renew_at"] = when.isoformat() if when else None
-        return when
 
     async def _renew(self, name: str, kind: KeyType, entry: dict[str, Any]) -> None:
         """Orders a certificate, unless one waits to be kept, and notes what came of it."""

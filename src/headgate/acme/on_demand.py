@@ -101,6 +101,9 @@ class OnDemandOrders:
         _, again = self._failed.get(name, (0, self._now()))
         clock = asyncio.get_running_loop().time()
         self._begun = [one for one in self._begun if one > clock - self._said.period]
+        if not self._storage.is_due(name, self._now()):
+            self._storage.drop_wanted(name)  # another node has ordered it
+            return False
         if again > self._now() or self._now().timestamp() - since > STALE.total_seconds():
             self._storage.drop_wanted(name)
             return False

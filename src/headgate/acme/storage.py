@@ -68,6 +68,8 @@ class Storage:
         self.folder = folder
         self.account_lock = threading.Lock()
         """Held while an account is made: one is enough."""
+        self.retry_s = 30.0
+        """How long to wait before `ordering` is tried again where another process orders."""
 
     def prepare(self) -> None:
         """Makes the folders, and proves that what is written can be read back."""
@@ -94,6 +96,11 @@ class Storage:
                 yield True
         finally:
             os.close(descriptor)
+
+    @contextlib.asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """To be held while it is used: where it is shared, it changes meanwhile."""
+        yield
 
     @contextlib.asynccontextmanager
     async def ordering(self, name: str = "lock") -> AsyncIterator[bool]:
@@ -136,6 +143,14 @@ class Storage:
                     found[entry.name] = entry.stat().st_mtime
         return found
 
+    def is_due(self, name: str, now: datetime) -> bool:
+        """Whether a name has no certificate on demand, or one that is to be renewed."""
+        try:
+            with (self.folder / "on_demand" / f"{_checked(name)}.pem").open() as file:
+                return float(file.readline().removeprefix(DUE)) <= now.timestamp()
+        except (OSError, ValueError):
+            return True
+
     def drop_wanted(self, name: str) -> None:
         """Tells workers that a name's order is over."""
         with contextlib.suppress(OSError):
@@ -151,9 +166,7 @@ class Storage:
 
     def drop_challenge(self, kind: str, name: str) -> None:
         """Takes a challenge away, `kind` being `http` or `alpn`."""
-        path = self.folder / "challenges" / kind / (_checked(name) + (".pem" if kind == "alpn" else ""))
-        with contextlib.suppress(OSError):
-            path.unlink()
+        self._drop(f"challenges/{kind}/{_checked(name)}{'.pem' if kind == 'alpn' else ''}")
 
     def account(self, directory: str) -> dict[str, Any] | None:
         """What is kept of the account at an authority."""
@@ -187,6 +200,10 @@ class Storage:
     def _put(self, path: str, content: bytes) -> None:
         with self._told():
             replace_file(self.folder / path, content, is_durable=True)
+
+    def _drop(self, path: str) -> None:
+        with contextlib.suppress(OSError):
+            (self.folder / path).unlink()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from headgate.config.acme import AcmeConfig
 
 from .following import Follower
+
+log = logging.getLogger("headgate.acme")
 
 
 async def order_certificates(follower: Follower, folder: str | None) -> None:
@@ -14,12 +17,17 @@ async def order_certificates(follower: Follower, folder: str | None) -> None:
     if folder is None:
         return
     # which is slow to import, and not needed by other gateways
-    from headgate.acme import CertificateManager
+    from headgate.acme import CertificateManager, storage_of
 
     def names() -> list[str]:
         return follower.in_force.merged.gateway.config.acme_names()
 
     config = follower.in_force.merged.gateway.config.acme or AcmeConfig()
-    manager = CertificateManager(config, Path(folder), names)
+    try:
+        storage = storage_of(config, Path(folder))
+    except (ValueError, ImportError) as error:
+        log.error("certificates are not ordered: `acme.store`: %s", error)
+        return
+    manager = CertificateManager(config, storage, names)
     follower.on_applied.append(manager.wake)
     await manager.run()

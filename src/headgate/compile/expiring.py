@@ -21,7 +21,7 @@ from headgate.gateway import Gateway
 SOON = timedelta(days=14)
 """As the log of a running gateway has it."""
 
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
+BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
 
 def _is_read(file: Path) -> bool:
@@ -35,7 +35,7 @@ def expiring(gateway: Gateway, config: GatewayConfig, now: datetime | None = Non
     now = now or datetime.now(UTC)
     folder, told = gateway._parts.folder, set[str]()
     for path, name in _files(config):
-        for shown, text in _texts(folder, name):
+        for shown, text in texts(folder, name):
             if shown not in told and (problem := _problem(shown, text, now)):
                 told.add(shown)
                 yield problem._replace(where=gateway._parts.locate(path), path=path)
@@ -59,7 +59,7 @@ def _files(config: GatewayConfig) -> Iterator[tuple[ConfigPath, str]]:
                 yield ("upstreams", name, "tls", "certificate"), upstream.tls.certificate.certificate
 
 
-def _texts(folder: Path, name: str) -> Iterator[tuple[str, str]]:
+def texts(folder: Path, name: str) -> Iterator[tuple[str, str]]:
     """What is to be read: what it is called, and the text."""
     if name.startswith(PEM):
         yield f"the configuration ({hashlib.sha256(name.encode()).hexdigest()[:8]})", name
@@ -78,7 +78,7 @@ def _texts(folder: Path, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _problem(place: str, text: str, now: datetime) -> Problem | None:
-    found = [validity(block) for block in _BLOCK.findall(text)]
+    found = [validity(block) for block in BLOCK.findall(text)]
     times = [one for one in found if one is not None]
     if not times:
         return None

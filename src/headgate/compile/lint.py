@@ -10,6 +10,8 @@ from headgate.config.errors import Problem
 from headgate.config.model import GatewayConfig, Sending
 from headgate.gateway import Gateway
 
+from .acme_names import unreachable_names
+from .client_usage import unfit_for_clients
 from .dangling import dangling
 from .expiring import expiring
 from .unreachable import unreachable
@@ -26,7 +28,7 @@ def lint(
     is_whole: bool = False,
 ) -> Iterator[Problem]:
     """Routes that take no request, upstreams and sets of plugins that nobody names, servers listed twice, names that
-    lead to nothing, certificates that expire; with `resolve` also names that do not resolve.
+    lead to nothing, certificates that expire or are not for clients; with `resolve` also names that do not resolve.
 
     `config` is the model of the gateway where it has been made already. `is_whole`: the resources of its store are in
     it.
@@ -38,8 +40,10 @@ def lint(
     yield from _listed_twice(gateway, config)
     yield from dangling(gateway, config, is_whole=is_whole)
     yield from expiring(gateway, config)
+    yield from unfit_for_clients(gateway, config)
     if resolve:
         yield from _unresolved(gateway, config, resolve)
+        yield from unreachable_names(gateway, config, resolve)
 
 
 def _unused(gateway: Gateway, config: GatewayConfig) -> Iterator[Problem]:

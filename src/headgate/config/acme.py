@@ -18,6 +18,9 @@ Challenge = Literal["http-01", "tls-alpn-01", "dns-01"]
 KeyType = Literal["ecdsa", "rsa"]
 """P-256, or RSA of 2,048 bits."""
 
+SHORTEST_KEY = 32
+"""Characters of a secret from which a key is derived."""
+
 DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
     "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
@@ -157,6 +160,35 @@ class AcmeConfig(_Authority):
         ),
     )
 
+    store: Secret | None = Field(
+        default=None,
+        description=(
+            "A store by which several nodes share accounts, certificates and challenges, apart from that of the "
+            "configuration, such as `redis://10.0.0.5?name=acme`; default: the folder alone."
+        ),
+    )
+    store_keys: Annotated[tuple[Secret, ...], OneOrMany()] = Field(
+        default=(),
+        description=(
+            "Secrets of at least 32 characters by which everything in the store is encrypted; the first encrypts, "
+            "all decrypt. `env:NAME` and `file:/path` refer to secrets."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keeps_its_secrets(self) -> Self:
+        if (self.store is None) != (not self.store_keys):
+            raise ConfigError(
+                "`store` without `store_keys`" if self.store else "`store_keys` without `store`",
+                hint="private keys are kept encrypted: `openssl rand -base64 32` prints a key",
+            )
+        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in self.store_keys):
+            raise ConfigError(
+                f"one of `store_keys` has fewer than {SHORTEST_KEY} characters",
+                hint="`openssl rand -base64 32` prints a key",
+            )
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if "dns-01" in self.challenges and self.dns is None:
@@ -201,3 +233,5 @@ class AcmeOptions(TypedDict, total=False):
     key_types: KeyType | list[KeyType]
     reuse_key: bool
     folder: str
+    store: str
+    store_keys: str | list[str]

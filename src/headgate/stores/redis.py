@@ -9,7 +9,7 @@ Redis needs a second connection for the messages.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
 
@@ -192,7 +192,15 @@ class RedisStore(LoggedStore):
 
     async def _asked(self, call: Awaitable[Any]) -> Any:
         """What Redis says, or why it says nothing; one call at a time, on one connection."""
-        async with self._turn:
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
+        try:
+            await self._turn.acquire()
+        except asyncio.CancelledError:
+            if isinstance(call, Coroutine):
+                call.close()
+            raise
+        try:
             try:
                 async with asyncio.timeout(self.timing.response_s):
                     result = await call
@@ -205,6 +213,10 @@ class RedisStore(LoggedStore):
             else:
                 self.is_well()
                 return result
+        finally:
+            self._turn.release()
+            if task and task.cancelling() > cancels:
+                raise asyncio.CancelledError  # which the library may have swallowed
         if not isinstance(failure, StoreReadOnly):
             self.is_ill(failure)
         raise failure

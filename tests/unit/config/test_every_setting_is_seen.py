@@ -73,6 +73,8 @@ SEEN: dict[str, dict[str, str]] = {
         "challenges": "test_acme::certificate_is_ordered_and_served_although_hooks_refuse_everybody",
         "dns": "test_acme::wildcards_are_proven_in_dns_beside_their_apex_and_along_a_cname",
         "names": "unit/acme/test_settings::names_are_the_hosts_of_routes_and_those_listed",
+        "store": "test_acme_sharing::gateways_with_a_store_share_what_they_order",
+        "store_keys": "test_acme_sharing::key_is_rotated_and_a_node_without_it_says_so",
         "on_demand": "test_acme_on_demand::first_client_of_an_allowed_name_gets_a_certificate_in_its_handshake",
         "key_types": "test_acme::certificate_that_is_due_is_renewed_and_its_key_kept_where_asked",
         "reuse_key": "test_acme::certificate_that_is_due_is_renewed_and_its_key_kept_where_asked",
