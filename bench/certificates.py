@@ -26,7 +26,10 @@ HEADGATE = Path(sys.executable).with_name("headgate")
 def main() -> None:
     """Prints how long each first handshake took, in seconds, for each setting of the authority."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    for label, environment in (("quick", {}), ("waits up to 2 s before it validates", {"PEBBLE_VA_NOSLEEP": "0"})):
+    for label, environment in (
+        ("quick", {}),
+        ("waits up to 2 s before it validates", {"PEBBLE_VA_NOSLEEP": "0"}),
+    ):
         environment = environment and {**environment, "PEBBLE_VA_SLEEPTIME": "3"}
         with tempfile.TemporaryDirectory() as folder:
             times = sorted(first_handshakes(Path(folder), environment, count))
