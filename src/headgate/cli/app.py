@@ -13,6 +13,7 @@ from headgate.cli import (
     pgwatching,
     profiling,
     pulling,
+    replaying,
     resources,
     serving,
     tracing,
@@ -74,4 +75,5 @@ app.command()(managing.server)
 app.command()(trusting.trust)
 app.command()(tunnelling.tunnel)
 app.add_typer(pulling.pull)
+app.command()(replaying.replay)
 app.command()(inspecting.version)
