@@ -183,29 +183,72 @@ async def test_a_resource_in_a_file_of_many_is_not_written(store: Store, folder:
         await store.apply(Transaction((Write(Key("routes", "x" * 253), {}),)))
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def die(*_: object, **__: object) -> None:
+    raise Killed
+
+
 @pytest.mark.parametrize("stage", ["before the files", "before the head"])
 async def test_a_transaction_that_was_killed_in_the_middle_is_ended_by_the_next(
     folder: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def die(*_: object, **__: object) -> None:
-        raise Killed
-
+    transaction = Transaction((Write(A, {"v": 1}), Write(B, {"v": 1})), author="ann")
     with monkeypatch.context() as patch:
-        if stage == "before the files":
-            patch.setattr("headgate.stores.files_folder.ConfigurationFolder._write", die)
-        else:
-            patch.setattr(FolderHistory, "end", die)
         async with open_store(f"files:{folder}") as store:
-            with pytest.raises(Killed):
-                await store.apply(Transaction((Write(A, {"v": 1}), Write(B, {"v": 1})), author="ann"))
+            if stage == "before the files":
+                patch.setattr("headgate.stores.files_folder.ConfigurationFolder._write", die)
+                with pytest.raises(Killed):
+                    await store.apply(transaction)
+            else:  # when it cannot be lost any more, so its author need not wait for the head
+                patch.setattr(FolderHistory, "end", die)
+                assert (await store.apply(transaction)).number == 1
     async with open_store(f"files:{folder}") as store:
         loaded = await store.load()
         assert {key: one.document for key, one in loaded.resources.items()} == {A: {"v": 1}, B: {"v": 1}}
         assert [entry.author for entry in await store.history()] == ["ann"]
     assert json.loads((folder / "routes/a.json").read_text()) == {"v": 1}
+
+
+async def test_a_transaction_whose_entry_is_not_whole_was_never_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(path: Path, content: bytes) -> None:
+        path.write_bytes(content[: len(content) // 2])
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headgate.stores.files_history.write_new_file", cut)
+        async with open_store(f"files:{folder}") as store:
+            with pytest.raises(Killed):
+                await store.apply(Transaction((Write(A, {"v": 1}),)))
+    async with open_store(f"files:{folder}") as store:
+        assert not (await store.load()).resources and not await store.history()
+        assert (await store.apply(Transaction((Write(A, {"v": 2}),)))).number == 1
+    assert json.loads((folder / "routes/a.json").read_text()) == {"v": 2}
+
+
+async def test_what_is_acknowledged_is_in_the_history_on_disk_and_the_head_follows_the_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real(descriptor)
+
+    async with open_store(f"files:{folder}") as store:
+        await store.apply(Transaction((Write(A, {"v": 1}),)))
+        await store.load()
+        monkeypatch.setattr(os, "fsync", note)
+        await store.apply(Transaction((Write(A, {"v": 2}),)))
+        assert synced[:2] == ["000000000002.json", "history"]
+        await store.load()  # which comes after the rest of the write
+        assert synced[2:4] == ["a.json", "routes"]
+        assert synced[-1] == ".headgate"
 
 
 async def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(
@@ -249,6 +292,7 @@ async def test_a_folder_that_is_unmounted_deletes_nothing(store: Store, folder: 
 
 async def test_a_history_that_was_removed_begins_anew_under_another_epoch(store: Store, folder: Path) -> None:
     first = await store.apply(Transaction((Write(A, {"v": 1}),)))
+    await store.load()  # which comes after the head is written
     (folder / ".headgate/head.json").unlink()
     update = await next_of(store.watch(first))
     assert isinstance(update, Snapshot)

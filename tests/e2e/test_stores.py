@@ -99,6 +99,54 @@ async def test_what_was_applied_is_loaded(store: Store, place: Place) -> None:
     assert loaded.resources[A].revision == first.number
 
 
+async def test_a_watch_of_the_writer_is_told_without_reading(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await store.apply(puts((A, {"v": 1})))
+    is_read = asyncio.Event()
+
+    async def nothing(_: Revision) -> Changes | None:
+        is_read.set()
+        return None
+
+    monkeypatch.setattr(store, "changes_since", nothing)
+    watch = store.watch(first)
+    coming = asyncio.ensure_future(next_of(watch))
+    await is_read.wait()
+    state = await store.load()
+    for number in (2, 3):
+        transaction = puts((A, {"v": number}), expected_revision=state.revision, known=state)
+        store.foresee(transaction)
+        revision = await store.apply(transaction)
+        update = await coming
+        assert isinstance(update, Changes) and update.revision == revision
+        state = update.applied_to(state)
+        assert documents(state) == {A: {"v": number}}
+        coming = asyncio.ensure_future(next_of(watch))
+    coming.cancel()
+
+
+@pytest.mark.parametrize("kind", NETWORKED)
+async def test_a_write_whose_response_was_lost_reaches_the_watch_of_its_writer(
+    kind: str, tmp_path: Path, servers: StoreServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with servers.place(kind, tmp_path) as place:
+        async with place.open() as store:
+            states = following(store, await store.apply(puts((A, {"v": 1}))))
+            name = "_write" if kind.startswith("postgres") else "commit"
+            real = getattr(store, name)
+
+            async def lost(*arguments: Any) -> None:
+                await real(*arguments)
+                raise StoreUnavailable("the response was lost")
+
+            monkeypatch.setattr(store, name, lost)
+            coming = asyncio.ensure_future(until(states, {A: {"v": 2}}))
+            with pytest.raises(StoreUnavailable):
+                await store.apply(puts((A, {"v": 2})))
+            await coming
+
+
 async def test_revisions_count_up_by_transactions_and_deleted_is_gone(store: Store) -> None:
     first = await store.apply(puts((A, {"v": 1}), (B, {"v": 1})))
     second = await store.apply(puts((A, None)))

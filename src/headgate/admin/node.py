@@ -150,8 +150,13 @@ class Node(Protocol):
     def recent(self, after: int) -> Recent:
         """Requests since the one with that number, as far as they are kept; read from the first call on."""
 
-    async def write(self, decide: Decide, *, is_trial: bool = False) -> Written:
-        """Writes, and has it applied in every worker; raises what is wrong with it."""
+    async def write(
+        self, decide: Decide, *, is_trial: bool = False, written: Callable[[Snapshot], None] = ...
+    ) -> Written:
+        """Writes, calls `written` when it is in the store, and has it applied in every worker.
+
+        Raises what is wrong with it.
+        """
 
 
 __all__ = ["Base", "Built", "ConfigError", "Decide", "Merged", "Node", "NotApplied", "Written"]

@@ -78,16 +78,16 @@ async def carry_out_plan(
             writes.append(Write(operation.key, after))
         return Transaction(tuple(writes), author=caller.name, note=note)
 
+    def written(snapshot: Snapshot) -> None:
+        audit(caller, snapshot.revision.number, done, note)
+
     try:
-        written = await node.write(decide, is_trial=is_trial)
+        return await node.write(decide, is_trial=is_trial, written=written)
     except Refusal:
         former = await before_last_change(node, plan(node.newest))
         if not former:
             raise
-        written = await node.write(decide, is_trial=is_trial)
-    if not is_trial:
-        audit(caller, written.snapshot.revision.number, done, note)
-    return written
+        return await node.write(decide, is_trial=is_trial, written=written)
 
 
 async def before_last_change(node: Node, operations: Sequence[Operation]) -> Mapping[Key, Resource]:

@@ -44,6 +44,8 @@ logger = logging.getLogger("headgate.agent")
 
 Decide = Callable[[Snapshot], Transaction]
 """What is to be written, given what the store holds; may raise what the writer is to hear."""
+InStore = Callable[[Snapshot], None]
+"""Called with what the store holds after a write that it will not have to take back."""
 
 
 @dataclass(frozen=True)
@@ -117,31 +119,38 @@ class Follower:
                     changed = {change.key for change in update.changes}
                     await self._take(update.applied_to(self.newest), changed)
 
-    async def write(self, decide: Decide, *, is_trial: bool = False) -> Written:
-        """Writes what `decide` says, and has it applied in every worker.
+    async def write(
+        self, decide: Decide, *, is_trial: bool = False, written: InStore = lambda _: None
+    ) -> Written:
+        """Writes what `decide` says, and has it applied in every worker; calls `written` when the store has it.
 
         With `is_trial`, every worker makes it ready, but nothing is written. Raises what `decide` raises, `ConfigError`
         for what does not fit or workers cannot build, and `StoreError`. What has begun goes on to its end, whether the
         caller waits or not.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._write(decide, is_trial=is_trial)))
+        return await asyncio.shield(
+            asyncio.ensure_future(self._write(decide, is_trial=is_trial, written=written))
+        )
 
-    async def _write(self, decide: Decide, *, is_trial: bool) -> Written:
+    async def _write(self, decide: Decide, *, is_trial: bool, written: InStore) -> Written:
         async with self._lock:
             if not self.newest.revision.epoch:
                 await self._take(await self.store.load())
             for _ in range(MOST_TRIES):
                 transaction = decide(self.newest)
-                if written := await self._try(transaction, is_trial=is_trial):
-                    return written
+                if done := await self._try(transaction, is_trial=is_trial, written=written):
+                    return done
                 await self._take(await self.store.load())
             raise StoreConflict(None, self.newest.revision, None)
 
-    async def _try(self, transaction: Transaction, *, is_trial: bool) -> Written | None:
+    async def _try(self, transaction: Transaction, *, is_trial: bool, written: InStore) -> Written | None:
         """None: somebody else has written meanwhile."""
         before = self.newest
         if not is_change(before, transaction):
             return Written(before, None)
+        transaction = replace(transaction, expected_revision=before.revision, known=before)
+        if not is_trial:
+            self.store.foresee(transaction)
         after = _after(before, transaction, before.revision.number + 1)
         changed = self._differing(after, {write.key for write in transaction.writes})
         built, needs_workers = await self._prepare(after, changed, is_own=True)
@@ -149,16 +158,7 @@ class Follower:
             self._link.withdraw()
             return Written(built.snapshot, None)
         try:
-            revision = await self._applied_once(
-                Transaction(
-                    transaction.writes,
-                    author=transaction.author,
-                    note=transaction.note,
-                    expected_revision=before.revision,
-                    known=before,
-                    mark=transaction.mark,
-                )
-            )
+            revision = await self._applied_once(transaction)
         except StoreConflict as error:  # the newest state is read, and `decide` is asked again
             self._link.withdraw()
             logger.debug("written meanwhile: %s", error)
@@ -170,12 +170,17 @@ class Follower:
             after = _after(before, transaction, revision.number)
         built = replace(built, snapshot=Snapshot(revision, after.resources))
         self.newest = built.snapshot
+        accepted = self._link.accept()
+        if not needs_workers:
+            written(built.snapshot)  # while the workers apply it
         try:
-            generation = await self._link.accept()
+            generation = await accepted
         except ProposalRefused as error:
             if needs_workers:
                 await self._take_back(before, transaction)
             raise ConfigError(str(error)) from None
+        if needs_workers:
+            written(built.snapshot)
         self._applied(built)
         return Written(built.snapshot, generation)
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from headgate.agent.configuration import Difference
@@ -111,10 +111,16 @@ class Link:
             raise ProposalRefused(reply.error)
         return reply
 
-    async def accept(self) -> int:
-        """Has it applied; gives the generation. Raises `ProposalRefused` where new workers could not serve it."""
+    def accept(self) -> Awaitable[int]:
+        """Has it applied from now on; gives the generation when it is.
+
+        Raises `ProposalRefused` where new workers could not serve it.
+        """
         waiting = self._expect(messages.ProposalApplied)
         self._channel.send(messages.Accept())
+        return self._generation(waiting)
+
+    async def _generation(self, waiting: asyncio.Future[Message]) -> int:
         reply = await self._reply(waiting)
         assert isinstance(reply, messages.ProposalApplied), "which was waited for"
         if reply.error is not None:

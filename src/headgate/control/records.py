@@ -25,13 +25,15 @@ class Record:
     """A frozen set of named values; a value that does not fit its field's type raises MessageError."""
 
     def __init__(self, **values: Any) -> None:
-        hints = _fields(type(self))
+        fields = _fields(type(self))
         for name in values:
-            if name not in hints:
+            if name not in fields:
                 raise MessageError(f"`{_name(type(self))}` has no field `{name}`")
-        for name, hint in hints.items():
+        for name, (hint, as_is) in fields.items():
             if name in values:
-                value = _checked(values[name], hint, f"{_name(type(self))}.{name}")
+                value = values[name]
+                if type(value) not in as_is:
+                    value = _checked(value, hint, f"{_name(type(self))}.{name}")
             elif hasattr(type(self), name):
                 value = getattr(type(self), name)
             else:
@@ -87,19 +89,38 @@ class MessageKinds:
         return self._kinds[kind](**values)
 
 
+_NAMES: dict[type[Record], str] = {}
+
+
 def _name(kind: type[Record]) -> str:
     """`ticket_keys` for `TicketKeys`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    if kind not in _NAMES:
+        _NAMES[kind] = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return _NAMES[kind]
 
 
-_FIELDS: dict[type[Record], dict[str, Any]] = {}
+_FIELDS: dict[type[Record], dict[str, tuple[Any, frozenset[type]]]] = {}
 
 
-def _fields(kind: type[Record]) -> dict[str, Any]:
+def _fields(kind: type[Record]) -> dict[str, tuple[Any, frozenset[type]]]:
+    """The types of a record's fields, and of which types a value is taken as it is."""
     if kind not in _FIELDS:
         hints = get_type_hints(kind)
-        _FIELDS[kind] = {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
+        _FIELDS[kind] = {
+            name: (hint, _taken_as_is(hint))
+            for name, hint in hints.items()
+            if get_origin(hint) is not ClassVar
+        }
     return _FIELDS[kind]
+
+
+def _taken_as_is(hint: Any) -> frozenset[type]:
+    """The types whose values need no further look: most values are of these, in messages that somebody waits for."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return frozenset(one for option in get_args(hint) for one in _taken_as_is(option))
+    if get_origin(hint) is not None or not isinstance(hint, type):
+        return frozenset()
+    return frozenset((float, int)) if hint is float else frozenset((hint,))
 
 
 def _plain(value: Any) -> Any:

@@ -49,10 +49,20 @@ class Timing:
 class Link:
     """See the module."""
 
-    def __init__(self, dsn: str, timing: Timing, *, installs: bool = False, application: str) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        timing: Timing,
+        *,
+        installs: bool = False,
+        hears_itself: bool = True,
+        application: str,
+    ) -> None:
         self.dsn = dsn
         self.timing = timing
         self.installs = installs
+        self.hears_itself = hears_itself
+        """Whether what is written on this very connection wakes, too."""
         self.application = application
         self.is_pooled = False
         self.is_closed = False
@@ -69,6 +79,11 @@ class Link:
     def is_connected(self) -> bool:
         """Whether there is a connection that is not known to be dead."""
         return self._connection is not None and not self._connection.is_closed()
+
+    @property
+    def connection(self) -> object:
+        """What tells one connection from the next; None where there is none."""
+        return self._connection if self.is_connected else None
 
     async def call(self, run: Callable[[Any], Awaitable[T]]) -> T:
         """Runs something on the connection, in its turn; raises `Unavailable`, `NotInstalled`."""
@@ -119,8 +134,12 @@ class Link:
 
     async def _listen_on(self, connection: Any) -> None:
         if not self.is_pooled:
-            await connection.add_listener(schema.CHANNEL, lambda *_: self.wake())
+            await connection.add_listener(schema.CHANNEL, self._on_notification)
             self._is_listening = True
+
+    def _on_notification(self, connection: Any, pid: int, *_: object) -> None:
+        if self.hears_itself or pid != connection.get_server_pid():
+            self.wake()
 
     def _on_cut(self, *_: Any) -> None:
         """The connection has ended: watches make another, not all nodes' in the same moment."""

@@ -267,6 +267,13 @@ class Store(Protocol):
         """
         ...
 
+    def foresee(self, transaction: Transaction) -> None:
+        """Begins to read what a transaction needs that will be applied next, while its author waits for other things.
+
+        Whether that is used, and whether it is still right, is up to `apply`; raises nothing.
+        """
+        ...
+
     async def history(
         self, *, limit: int = 100, before: int | None = None, key: Key | None = None
     ) -> Sequence[Entry]:

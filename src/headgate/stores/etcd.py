@@ -27,6 +27,7 @@ from headgate.stores.etcd_client import (
     put_of,
     range_of,
     revision_of,
+    text_of,
     unchanged,
     unmoved,
 )
@@ -49,6 +50,8 @@ class EtcdStore(LoggedStore):
         self._head_key = self._root + b"head"
         self._generation = "0"
         self._head_revision = 0
+        self._own_text = ""
+        """The head as it was to be written last, as etcd's JSON has it."""
 
     @classmethod
     def of_url(cls, url: str, timing: Timing) -> "EtcdStore":
@@ -163,12 +166,15 @@ class EtcdStore(LoggedStore):
         compare: Sequence[dict[str, Any]] = (),
     ) -> bool:
         text = head.text()
+        self._own_text = text_of(text.encode())
         asked = {
             "compare": [unchanged(self._head_key, reading.proof), *compare],
             "success": [*operations, _put(self._head_key, text)],
         }
-        is_done = bool((await self._called("kv/txn", asked)).get("succeeded"))
+        told = await self._called("kv/txn", asked)
+        is_done = bool(told.get("succeeded"))
         if is_done:
+            self._head_revision = revision_of(told)
             self._generation, self._newest = head.generation, (head, text.encode())
         return is_done
 
@@ -222,9 +228,19 @@ class EtcdStore(LoggedStore):
 
     async def _watch_head(self) -> None:
         with contextlib.suppress(StoreUnavailable):
-            async for _ in self._client.watch(self._head_key):
+            async for said in self._client.watch(self._head_key):
                 self._is_listening.set()
-                self.wake()
+                if not self._is_told(said.get("events")):
+                    self.wake()
+
+    def _is_told(self, events: Any) -> bool:
+        """Whether events of the head are nothing but what `apply` tells of."""
+        try:
+            return bool(events and self._own_mark) and all(
+                one["kv"]["value"] == self._own_text for one in events
+            )
+        except (KeyError, TypeError):
+            return False
 
     @contextlib.asynccontextmanager
     async def announce(self, node: str, facts: Document, *, ttl_s: float = 15) -> AsyncIterator[None]:

@@ -27,9 +27,10 @@ from headgate.stores.base import (
     Transaction,
 )
 from headgate.stores.errors import StoreCorrupt, StoreUnavailable
-from headgate.stores.files_folder import ConfigurationFolder
+from headgate.stores.files_folder import Applied, ConfigurationFolder
 from headgate.stores.inotify import FolderEvents
 from headgate.stores.places import path_of
+from headgate.stores.planning import changes_by
 from headgate.stores.watching import WatchedStore
 
 T = TypeVar("T")
@@ -66,9 +67,30 @@ class FilesStore(WatchedStore):
 
     async def apply(self, transaction: Transaction) -> Revision:
         """See `Store`."""
-        revision = await self._run(lambda: self._folder.apply(transaction))
-        self.wake()
-        return revision
+        loop = asyncio.get_running_loop()
+        acknowledged: asyncio.Future[Applied] = loop.create_future()
+
+        def done(applied: Applied) -> None:
+            loop.call_soon_threadsafe(_resolve, acknowledged, applied)
+
+        if self._events is not None:
+            self._events.pause()
+        running = asyncio.ensure_future(self._run(lambda: self._folder.apply(transaction, done)))
+        running.add_done_callback(self._ended)
+        try:
+            await asyncio.wait([running, acknowledged], return_when=asyncio.FIRST_COMPLETED)
+            applied = acknowledged.result() if acknowledged.done() else running.result()
+        except BaseException:
+            self.wake()
+            raise
+        if applied.steps:
+            self.made(applied.before, changes_by(applied.revision, applied.steps))
+        return applied.revision
+
+    def _ended(self, running: asyncio.Future[Applied]) -> None:
+        """A write is on the disk, or cannot be: then the next look at the folder ends it, or says why not."""
+        if running.cancelled() or running.exception():
+            self.wake()
 
     async def history(
         self, *, limit: int = 100, before: int | None = None, key: Key | None = None
@@ -139,3 +161,8 @@ class FilesStore(WatchedStore):
         if self._events is not None and not self.is_closed:
             self._events.watch(self._folder.watched())
         return result
+
+
+def _resolve(future: asyncio.Future[Applied], applied: Applied) -> None:
+    if not future.done():
+        future.set_result(applied)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from headgate.config.atomic_files import make_folders, replace_file, sync_folder
+from headgate.config.atomic_files import make_folders, replace_file, sync_file
 from headgate.stores.base import (
     Changes,
     Document,
@@ -38,6 +39,16 @@ AUTHOR = "files"
 REST_S, REST_OF_LOSS_S = 0.02, 0.3
 MOST_REVISIONS_AT_ONCE = 500
 DURABLE_ONE_BY_ONE = 20
+
+
+class Applied(NamedTuple):
+    """What became of a transaction."""
+
+    revision: Revision
+    before: Revision
+    """The newest one before it."""
+    steps: tuple[Step, ...]
+    """What it did; none if nothing had to be done, or it was done already."""
 
 
 class ConfigurationFolder:
@@ -100,23 +111,32 @@ class ConfigurationFolder:
             records = [self._history.record(number) for number in range(position.number + 1, last + 1)]
             return changes_of(records)
 
-    def apply(self, transaction: Transaction) -> Revision:
-        """Does a transaction: history, files, head."""
+    def apply(self, transaction: Transaction, done: Callable[[Applied], None]) -> Applied:
+        """Does a transaction: history, files, head.
+
+        Calls `done` as soon as it cannot be lost any more and the files are as it says; the disk is waited for after.
+        """
         with self._locked():
             if self._is_read_only:
                 raise StoreReadOnly(f"`{self.folder}` cannot be written to")
             state = self._absorbed()
             if transaction.mark in state.marks:
-                return Revision(state.head.epoch, state.marks[transaction.mark], transaction.mark)
+                made = Revision(state.head.epoch, state.marks[transaction.mark], transaction.mark)
+                return Applied(made, state.head, ())
             steps = planned(transaction, state.head, state.resources.get)
             if not steps:
-                return state.head
+                return Applied(state.head, state.head, ())
             places = self._tree.places
             for step in steps:
                 checked_place(places.get(step.edit.key), file_of(self.folder, step.edit.key), step.edit.key)
             revision = Revision(state.head.epoch, state.head.number + 1, transaction.mark)
-            self._record(revision, steps, transaction.author, transaction.note, writes_files=True)
-            return revision
+            applied = Applied(revision, state.head, steps)
+            record = RevisionRecord.of(
+                revision, datetime.now(UTC), transaction.author, transaction.note, steps, writes_files=True
+            )
+            self._history.begin(record)
+            self._end(record, lambda: done(applied))
+            return applied
 
     def entries(self, limit: int, before: int | None, key: Key | None) -> Sequence[Entry]:
         """The newest entries first."""
@@ -244,7 +264,9 @@ class ConfigurationFolder:
             names = ", ".join(sorted(str(step.edit.key) for step in steps[:5]))
             note = f"changed on disk: {names}{' and others' if len(steps) > 5 else ''}"
             revision = Revision(state.head.epoch, state.head.number + 1, new_mark())
-            self._record(revision, steps, AUTHOR, note, writes_files=False)
+            record = RevisionRecord.of(revision, datetime.now(UTC), AUTHOR, note, steps)
+            self._history.begin(record)
+            self._end(record)
         return self._history.state()
 
     def _rested(self, state: State, touched: set[Path] | None) -> tuple[Step, ...]:
@@ -276,38 +298,34 @@ class ConfigurationFolder:
                 return steps
             time.sleep(REST_S / 2)
 
-    def _record(
-        self, revision: Revision, steps: tuple[Step, ...], author: str, note: str, *, writes_files: bool
-    ) -> None:
-        record = RevisionRecord.of(
-            revision, datetime.now(UTC), author, note, steps, writes_files=writes_files
-        )
-        self._history.begin(record)
-        self._end(record)
-
-    def _end(self, record: RevisionRecord) -> None:
+    def _end(self, record: RevisionRecord, written: Callable[[], None] = lambda: None) -> None:
+        """Writes the files and the head; calls `written` between them, when only the disk is waited for."""
         if record.writes_files:
             places = self._tree.places
-            one_by_one = len(record.steps) <= DURABLE_ONE_BY_ONE
+            targets = []
             for step in record.steps:
-                key = step.edit.key
-                place = places.get(key)
-                self._write(place.path if place else file_of(self.folder, key), step, is_durable=one_by_one)
-            if not one_by_one:
+                place = places.get(step.edit.key)
+                path = place.path if place else file_of(self.folder, step.edit.key)
+                targets.append(self._write(path, step))
+            written()
+            if len(targets) <= DURABLE_ONE_BY_ONE:
+                for target in targets:
+                    sync_file(target)
+            else:
                 os.sync()
-        self._history.end(record)
+        self._history.end(record)  # which is on the disk after the files: else nobody would end it
 
-    def _write(self, path: Path, step: Step, *, is_durable: bool) -> None:
+    def _write(self, path: Path, step: Step) -> Path:
+        """Writes or removes a file, not yet on the disk; gives where it is."""
         after = step.edit.after
+        target = path.resolve() if path.is_symlink() and after is not None else path
         if after is None:
             path.unlink(missing_ok=True)
-            if is_durable and path.parent.is_dir():
-                sync_folder(path.parent)
         else:
             make_folders(path.parent)
-            target = path.resolve() if path.is_symlink() else path
-            replace_file(target, content(path, after), is_durable=is_durable)
+            replace_file(target, content(path, after), is_durable=False)
         self._tree.wrote(path, step.edit.key, None if after is None else dict(after))
+        return target
 
 
 def _snapshot(state: State) -> Snapshot:

@@ -2,8 +2,8 @@
 
 How it works: `head.json` says which revision is the newest; `history/NUMBER.json` says what each did. An entry is
 written before the files are, and the head after: an entry above the head is a transaction that somebody died in,
-and the next one to hold the lock ends it. `state.json` is the whole at some revision, so that opening need not read
-all entries. Every file is replaced by renaming; whoever reads or writes
+and the next one to hold the lock ends it; one that is not whole was never done. `state.json` is the whole at some
+revision, so that opening need not read all entries. Other files are replaced by renaming; whoever reads or writes
 holds `lock` by flock(2).
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headgate.config.atomic_files import make_folders, replace_file
+from headgate.config.atomic_files import make_folders, replace_file, write_new_file
 from headgate.stores.base import Key, Resource, Revision, new_mark
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import StoreCorrupt
@@ -81,11 +81,19 @@ class FolderHistory:
     def pending(self) -> RevisionRecord | None:
         """The transaction that somebody died in."""
         number = self.state().head.number + 1
-        return self.record(number) if self._path(number).exists() else None
+        path = self._path(number)
+        try:
+            json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:  # the power went while it was written
+            path.unlink()
+            return None
+        return self.record(number)
 
     def begin(self, record: RevisionRecord) -> None:
-        """Writes the entry of a new revision."""
-        self._replace(f"history/{record.number:012}.json", record.plain())
+        """Writes the entry of a new revision, which is done then: whatever happens, somebody will end it."""
+        write_new_file(self._path(record.number), json.dumps(record.plain()).encode())
 
     def end(self, record: RevisionRecord) -> None:
         """Makes it the head."""

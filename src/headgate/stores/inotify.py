@@ -16,6 +16,9 @@ _HEAD = struct.Struct("iIII")
 _ALL = _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
 
 
+PAUSE_S = 0.02
+
+
 class FolderEvents:
     """Calls back with the paths of files that changed in some folders, or `None` where that is not known.
 
@@ -28,6 +31,7 @@ class FolderEvents:
         self._descriptor = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._watched: dict[Path, int] = {}
         self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
         if self._descriptor >= 0:
             self._loop.add_reader(self._descriptor, self._read)
 
@@ -41,6 +45,16 @@ class FolderEvents:
             number = self._library.inotify_add_watch(self._descriptor, os.fsencode(folder), _ALL)
             if number >= 0:
                 self._watched[folder] = number
+
+    def pause(self) -> None:
+        """Reads no events for a moment, as they would be of what the caller is about to do himself."""
+        if self._descriptor >= 0 and self._pause is None:
+            self._loop.remove_reader(self._descriptor)
+            self._pause = self._loop.call_later(PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._descriptor, self._read)
 
     def _read(self) -> None:
         names = {number: folder for folder, number in self._watched.items()}
@@ -60,6 +74,8 @@ class FolderEvents:
 
     def close(self) -> None:
         """Ends the events."""
+        if self._pause is not None:
+            self._pause.cancel()
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)

@@ -29,7 +29,7 @@ from headgate.stores.base import (
 )
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreUnavailable
-from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
+from headgate.stores.planning import Step, changes_by, oldest_kept, planned, touches, undone
 from headgate.stores.records import RevisionRecord, changes_of
 from headgate.stores.watching import HistoryGap, WatchedStore
 
@@ -98,6 +98,8 @@ class LoggedStore(WatchedStore):
         self._listening: asyncio.Task[None] | None = None
         self._newest: tuple[Head, Any] | None = None
         """The head as it was last seen, and its proof."""
+        self._own_mark = ""
+        """Of the transaction that is being done here, or was done last: `apply` tells of it."""
         self._is_listening = asyncio.Event()
         """Set once changes are told, or that fails: then a watch asks by itself."""
 
@@ -112,6 +114,10 @@ class LoggedStore(WatchedStore):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.timing.response_s):
                 await self._is_listening.wait()
+
+    def is_own(self, mark: str) -> bool:
+        """Whether the revision with a mark is one that `apply` tells the watches of."""
+        return mark == self._own_mark
 
     async def close(self) -> None:
         """See `Store`."""
@@ -164,12 +170,22 @@ class LoggedStore(WatchedStore):
 
     async def apply(self, transaction: Transaction) -> Revision:
         """See `Store`."""
+        self._own_mark = transaction.mark
+        try:
+            return await self._applied(transaction)
+        except BaseException:
+            self._own_mark = ""  # it may have been done all the same
+            self.wake()
+            raise
+
+    async def _applied(self, transaction: Transaction) -> Revision:
         keys = {*(write.key for write in transaction.writes), *transaction.expected}
         for number in range(MOST_TRIES):
             known = self._known(transaction, keys) if number == 0 else None
             reading = known or await self.read(keys)
             head = reading.head
             if (done := head.marks.get(transaction.mark)) is not None:
+                self.wake()
                 return Revision(head.epoch, done, transaction.mark)
             steps = planned(transaction, head.revision, reading.resources.get)
             if not steps:
@@ -178,6 +194,7 @@ class LoggedStore(WatchedStore):
             now = datetime.now(UTC)
             record = RevisionRecord.of(later.revision, now, transaction.author, transaction.note, steps)
             if await self.commit(reading, later, record):
+                self.made(head.revision, changes_by(later.revision, steps))
                 return later.revision
         raise StoreUnavailable("others write all the time")
 

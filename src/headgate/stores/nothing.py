@@ -23,6 +23,9 @@ class NoStore:
         await asyncio.get_running_loop().create_future()
         yield await self.load()
 
+    def foresee(self, transaction: Transaction) -> None:
+        """See `Store`."""
+
     async def apply(self, transaction: Transaction) -> Revision:
         """See `Store`."""
         raise StoreReadOnly("the gateway has no store")

@@ -42,6 +42,11 @@ def planned(
     return tuple(steps)
 
 
+def changes_by(revision: Revision, steps: Iterable[Step]) -> Changes:
+    """What the steps of one transaction, which made the revision, have changed."""
+    return Changes(revision, tuple(Change(one.edit.key, one.edit.after, revision.number) for one in steps))
+
+
 def merged(revision: Revision, changes: Iterable[Change]) -> Changes:
     """Changes in order, as one: the last of each key."""
     return Changes(revision, tuple({change.key: change for change in changes}.values()))

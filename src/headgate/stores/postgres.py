@@ -34,10 +34,11 @@ from headgate.stores.base import (
 )
 from headgate.stores.documents import decoded, encoded, key_of
 from headgate.stores.errors import RevisionCompacted, StoreReadOnly, StoreUnavailable
-from headgate.stores.planning import Step, merged, oldest_kept, planned
+from headgate.stores.planning import Step, changes_by, merged, oldest_kept, planned
 from headgate.stores.watching import HistoryGap, WatchedStore
 
 T = TypeVar("T")
+Reading = tuple[pgwatch.Items, pgwatch.Position | None]
 MOST_TRIES = 50
 
 
@@ -59,9 +60,11 @@ class PostgresStore(WatchedStore):
         )
         self._prefix = prefix
         self._node_prefix = f"{prefix.rstrip('/')}-nodes/"
-        self._link = Link(dsn, link_timing, installs=True, application="headgate")
+        self._link = Link(dsn, link_timing, installs=True, hears_itself=False, application="headgate")
         self._watch_link = Link(watch_dsn, link_timing, application="headgate") if watch_dsn else self._link
         self._client = pgwatch.Client(self._link, self._watch_link)
+        self._foreseen: tuple[str, object, asyncio.Future[Reading]] | None = None
+        """What is read for the transaction with a mark, on a connection."""
         self._waker = asyncio.Event()
         self._forwarding: asyncio.Task[None] | None = None
 
@@ -116,10 +119,40 @@ class PostgresStore(WatchedStore):
 
     async def apply(self, transaction: Transaction) -> Revision:
         """See `Store`."""
+        try:
+            return await self._applied(transaction)
+        except BaseException:
+            self.wake()  # it may have been done all the same
+            raise
+
+    def foresee(self, transaction: Transaction) -> None:
+        """See `Store`."""
+        reading = asyncio.ensure_future(self._read_for(transaction))
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())  # `apply` reads again
+        self._foreseen = (transaction.mark, self._link.connection, reading)
+
+    async def _read_for(self, transaction: Transaction) -> Reading:
         names = [self._name(key) for key in {*(one.key for one in transaction.writes), *transaction.expected}]
+        return await self._asked(reading.these(self._link, names, transaction.mark))
+
+    async def _read_already(self, transaction: Transaction) -> Reading | None:
+        """What was read for it on this very connection: another one may lead to another server."""
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is None:
+            return None
+        mark, connection, reading = foreseen
+        await asyncio.wait([reading])
+        is_usable = (
+            mark == transaction.mark and connection is not None and connection is self._link.connection
+        )
+        return reading.result() if is_usable and not reading.exception() else None
+
+    async def _applied(self, transaction: Transaction) -> Revision:
+        foreseen = await self._read_already(transaction)
         for _ in range(MOST_TRIES):
-            found, done = await self._asked(reading.these(self._link, names, transaction.mark))
+            (found, done), foreseen = foreseen or await self._read_for(transaction), None
             if done is not None:
+                self.wake()
                 return _revision(done)
             head = await self._expected_head(transaction, _revision(found.position))
             present = self._resources(found)
@@ -127,10 +160,15 @@ class PostgresStore(WatchedStore):
             if not steps:
                 return _revision(found.position)
             try:
-                number = await self._write(transaction, steps)
+                revision = await self._write(transaction, steps)
             except pgwatch.Conflict:
                 continue  # somebody was quicker: whether that matters is decided anew
-            return Revision(found.position.epoch, number, transaction.mark)
+            made = Revision(found.position.epoch, revision, transaction.mark)
+            if transaction.expected_revision:  # from which on nothing but this has changed
+                self.made(transaction.expected_revision, changes_by(made, steps))
+            else:
+                self.wake()
+            return made
         raise StoreUnavailable("too many concurrent writes to the same resources")
 
     async def _expected_head(self, transaction: Transaction, head: Revision) -> Revision:

@@ -30,7 +30,7 @@ for _, name in ipairs(change.gone) do redis.call('HDEL', KEYS[2], name) end
 for position = 5, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[position], ARGV[position + 1]) end
 redis.call('XADD', KEYS[3], change.number .. '-1', 'record', ARGV[3])
 redis.call('SET', KEYS[1], ARGV[2])
-redis.call('PUBLISH', KEYS[4], change.number)
+redis.call('PUBLISH', KEYS[4], change.mark)
 return 1
 """
 _FORGET = """
@@ -112,7 +112,8 @@ class RedisStore(LoggedStore):
     async def commit(self, reading: Reading, head: Head, record: RevisionRecord) -> bool:
         """See `LoggedStore`."""
         texts = {str(step.edit.key): resource_text(step, head.number) for step in record.steps}
-        change = {"number": head.number, "gone": [name for name, text in texts.items() if text is None]}
+        gone = [name for name, text in texts.items() if text is None]
+        change = {"number": head.number, "mark": head.mark, "gone": gone}
         pairs = [one for name, text in texts.items() if text is not None for one in (name, text)]
         text = head.text()
         arguments = [reading.proof, text, json.dumps(record.plain()), json.dumps(change), *pairs]
@@ -120,7 +121,6 @@ class RedisStore(LoggedStore):
         is_done = bool(await self._asked(call))
         if is_done:
             self._newest = (head, text)
-            self.wake()
         return is_done
 
     async def forget(self, reading: Reading, head: Head) -> bool:
@@ -172,6 +172,8 @@ class RedisStore(LoggedStore):
                         message = await messages.get_message(timeout=self.timing.response_s)
                         if message is None:
                             raise redis.exceptions.ConnectionError("no response in time")
+                    if message["type"] == "message" and self.is_own(message["data"].decode(errors="replace")):
+                        continue
                     if message["type"] in ("message", "subscribe"):
                         self._is_listening.set()
                         self.wake()

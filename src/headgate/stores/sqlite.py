@@ -31,6 +31,7 @@ from headgate.stores.base import (
 from headgate.stores.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from headgate.stores.inotify import FolderEvents
 from headgate.stores.places import path_of, refuse_network
+from headgate.stores.planning import changes_by
 from headgate.stores.watching import WatchedStore, announced
 
 T = TypeVar("T")
@@ -68,8 +69,17 @@ class SqliteStore(WatchedStore):
 
     async def apply(self, transaction: Transaction) -> Revision:
         """See `Store`."""
-        revision = await self._run(lambda connection: tables.apply(connection, transaction), writes=True)
-        self.wake()
+        if self._events is not None:
+            self._events.pause()
+        try:
+            revision, before, steps = await self._run(
+                lambda connection: tables.apply(connection, transaction), writes=True
+            )
+        except BaseException:
+            self.wake()
+            raise
+        if steps:
+            self.made(before, changes_by(revision, steps))
         return revision
 
     async def history(

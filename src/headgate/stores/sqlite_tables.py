@@ -186,12 +186,14 @@ def _mark(connection: sqlite3.Connection, number: int) -> str | None:
     return row[0] if row else ("" if number == 0 else None)
 
 
-def apply(connection: sqlite3.Connection, transaction: Transaction) -> Revision:
-    """Does a transaction, once."""
+def apply(
+    connection: sqlite3.Connection, transaction: Transaction
+) -> tuple[Revision, Revision, tuple[Step, ...]]:
+    """Does a transaction, once; gives its revision, the one before, and its steps if it was done now."""
     newest, _ = head(connection)
     done = connection.execute("SELECT number FROM revisions WHERE mark = ?", (transaction.mark,)).fetchone()
     if done:
-        return Revision(newest.epoch, done[0], transaction.mark)
+        return Revision(newest.epoch, done[0], transaction.mark), newest, ()
 
     def current(key: Key) -> Resource | None:
         row = connection.execute(
@@ -201,7 +203,7 @@ def apply(connection: sqlite3.Connection, transaction: Transaction) -> Revision:
 
     steps = planned(transaction, newest, current)
     if not steps:
-        return newest
+        return newest, newest, ()
     revision = Revision(newest.epoch, newest.number + 1, transaction.mark)
     connection.execute(
         "INSERT INTO revisions VALUES(?, ?, ?, ?, ?)",
@@ -209,7 +211,7 @@ def apply(connection: sqlite3.Connection, transaction: Transaction) -> Revision:
     )
     for position, step in enumerate(steps):
         _write(connection, revision.number, position, step)
-    return revision
+    return revision, newest, steps
 
 
 def _write(connection: sqlite3.Connection, number: int, position: int, step: Step) -> None:

@@ -2,7 +2,8 @@
 
 How it works: a watch holds a position and an event. It clears the event, asks for changes since the position, and
 only when there are none waits for the event, or for `poll_s`. So a wake-up that is lost costs time and nothing
-else, and a position moves by nothing but what was read (never by a time-out).
+else, and a position moves by nothing but what was read (never by a time-out), or by what this process has written
+itself, right behind the position: that is known and is not read.
 """
 
 import asyncio
@@ -13,14 +14,32 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Self
 
-from headgate.stores.base import Changes, Health, Revision, Snapshot, Timing, Update
+from headgate.stores.base import Changes, Health, Revision, Snapshot, Timing, Transaction, Update
 from headgate.stores.errors import StoreError, StoreUnavailable
+
+MOST_MADE = 64
 
 log = logging.getLogger("headgate.stores")
 
 
 class HistoryGap(Exception):
     """What happened since a position is not to be had: compacted, another epoch, another history."""
+
+
+class Waker:
+    """What a watch waits for."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.has_news = True
+        """Whether the store is to be asked."""
+        self.made: dict[Revision, Changes] = {}
+        """The newest revisions that were made here since the watch began, by those that they followed."""
+
+    def wake(self) -> None:
+        """Something may have happened."""
+        self.has_news = True
+        self.event.set()
 
 
 class WatchedStore(ABC):
@@ -31,7 +50,7 @@ class WatchedStore(ABC):
         self.timing = timing
         self._closed = asyncio.Event()
         self._health = Health(is_connected=False)
-        self._wakers: set[asyncio.Event] = set()
+        self._wakers: set[Waker] = set()
 
     @property
     def is_closed(self) -> bool:
@@ -50,10 +69,22 @@ class WatchedStore(ABC):
     async def listen(self) -> None:
         """Sees to it that `wake` is called from now on; called before each read, cheap when it is so already."""
 
+    def foresee(self, transaction: Transaction) -> None:  # noqa: B027 - most stores have nothing to read
+        """See `Store`; nothing is to be read here."""
+
     def wake(self) -> None:
         """Something may have happened."""
         for waker in self._wakers:
-            waker.set()
+            waker.wake()
+
+    def made(self, before: Revision, changes: Changes) -> None:
+        """A transaction of ours has made a revision right after `before`: no watch that is there need read it."""
+        for waker in self._wakers:
+            waker.made[before] = changes
+            if len(waker.made) > MOST_MADE:
+                del waker.made[next(iter(waker.made))]
+                waker.has_news = True
+            waker.event.set()
 
     @property
     def health(self) -> Health:
@@ -73,12 +104,21 @@ class WatchedStore(ABC):
 
     async def watch(self, since: Revision | None = None) -> AsyncGenerator[Update]:
         """See `Store`."""
-        waker = asyncio.Event()
+        waker = Waker()
         self._wakers.add(waker)
         position, failures = since, 0
         try:
             while not self.is_closed:
-                waker.clear()
+                waker.event.clear()
+                if position is not None and (own := waker.made.pop(position, None)):
+                    position = own.revision
+                    yield own
+                    continue
+                if not waker.has_news:
+                    await self._wait(waker)
+                    waker.has_news |= position not in waker.made
+                    continue
+                waker.has_news = False
                 try:
                     update = await self._next(position)
                     failures = 0
@@ -87,14 +127,13 @@ class WatchedStore(ABC):
                         log.exception("the configuration store cannot be read")
                     self.is_ill(error)
                     failures += 1
+                    waker.has_news = True
                     await self.pause(failures)
                     continue
                 if update is not None:
-                    position = update.revision
+                    position, waker.has_news = update.revision, True  # there may be more
                     if isinstance(update, Snapshot) or update.changes:
                         yield update
-                else:
-                    await self._wait(waker)
         finally:
             self._wakers.discard(waker)
 
@@ -133,10 +172,10 @@ class WatchedStore(ABC):
         except TimeoutError:
             pass
 
-    async def _wait(self, waker: asyncio.Event) -> None:
+    async def _wait(self, waker: Waker) -> None:
         try:
             async with asyncio.timeout(self.timing.poll_s):
-                await waker.wait()
+                await waker.event.wait()
         except TimeoutError:
             pass
 
