@@ -4,11 +4,13 @@
 //! source is seeded by the caller. The order of choice is written down in [`router`].
 
 mod balance;
+mod circuit;
 mod conditions;
 mod error;
 mod explain;
 mod host_pattern;
 mod host_table;
+mod line;
 mod location;
 mod normalise;
 mod params;
@@ -28,10 +30,12 @@ pub use balance::{
     fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, OutlierSpec, Outliers, ServerSpec,
     ServerStanding, Tried, UnknownBalance, UnknownHashAlgorithm,
 };
+pub use circuit::{Circuit, CircuitSpec, CircuitWindow};
 pub use conditions::{FieldMatch, Fields};
 pub use error::{PathError, PatternError, RouteError};
 pub use explain::Verdict;
 pub use host_pattern::{host_without_port, HostPattern};
+pub use line::{Line, LineSpec, Ticket};
 pub use location::{fill_location, LocationParts};
 pub use normalise::{normalize_path, EncodedSlashes, NormalPath, PathRules};
 pub use params::Params;

@@ -116,6 +116,11 @@ counters! {
     TraceSpansDropped "trace_spans_dropped",
     LimitRetries "limit_retries",
     TimeoutDeadline "timeout_deadline",
+    QueuedActive "queued_active",
+    LimitPending "limit_pending",
+    QueueShed "queue_shed",
+    CircuitsOpened "circuits_opened",
+    LimitCircuit "limit_circuit",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

@@ -25,6 +25,9 @@ const ENTRY_WORDS: usize = 16;
 /// Words of the whole table.
 pub(crate) const TABLE_WORDS: usize = ENTRIES * ENTRY_WORDS;
 
+/// For how long a circuit is known that waits for its first probe (one hour).
+const CIRCUIT_KEPT_MS: u64 = 3_600_000;
+
 /// Where an entry's name begins, and its length in bytes.
 const NAME_WORD: usize = 8;
 const NAME_BYTES: usize = (ENTRY_WORDS - NAME_WORD) * 8;
@@ -36,6 +39,14 @@ pub enum ServerWord {
     EjectedUntil = 2,
     /// How often it was ejected, not long apart.
     Ejections = 3,
+    /// Of a circuit: how often it has changed, and in the lowest byte how many probes have succeeded since.
+    Progress = 4,
+    /// Of a circuit: when each of its probes began; 0 for a free place.
+    Probe0 = 5,
+    /// See there.
+    Probe1 = 6,
+    /// See there.
+    Probe2 = 7,
 }
 
 const TAG: usize = 0;
@@ -74,6 +85,8 @@ pub struct ServerState {
     pub admin: AdminState,
     /// The part of its weight that counts, in percent, as its own agent says.
     pub weight_percent: u8,
+    /// It is no server, but the circuit of an upstream, which is not closed.
+    pub is_circuit: bool,
 }
 
 impl Default for ServerState {
@@ -82,6 +95,7 @@ impl Default for ServerState {
             check: CheckState::Unknown,
             admin: AdminState::Ready,
             weight_percent: 100,
+            is_circuit: false,
         }
     }
 }
@@ -89,7 +103,7 @@ impl Default for ServerState {
 impl ServerState {
     fn bits(self) -> u64 {
         let unset = u64::from(100 - self.weight_percent.min(100));
-        self.check as u64 | (self.admin as u64) << 2 | unset << 8
+        self.check as u64 | (self.admin as u64) << 2 | unset << 8 | u64::from(self.is_circuit) << 16
     }
 
     fn of(bits: u64) -> Self {
@@ -105,6 +119,7 @@ impl ServerState {
                 _ => AdminState::Ready,
             },
             weight_percent: 100 - u8::try_from(bits >> 8 & 0xff).unwrap_or(0).min(100),
+            is_circuit: bits >> 16 & 1 == 1,
         }
     }
 }
@@ -171,8 +186,10 @@ impl Zone {
                     .compare_exchange(held, tag, AcqRel, Acquire)
                     .is_ok()
         })?;
-        for word in [ServerWord::EjectedUntil, ServerWord::Ejections] {
-            self.server_word(claimed, word).store(0, Relaxed);
+        self.server(claimed, SAID)
+            .store(ServerState::default().bits(), Relaxed);
+        for word in ServerWord::EjectedUntil as usize..NAME_WORD {
+            self.server(claimed, word).store(0, Relaxed);
         }
         for (word, bytes) in (NAME_WORD..).zip(padded(name).chunks_exact(8)) {
             let bytes = bytes.try_into().expect("they are eight");
@@ -238,8 +255,15 @@ impl Zone {
 
     /// Whether nothing is said of it that matters.
     fn is_blank(&self, entry: ServerEntry, now_ms: u64) -> bool {
-        self.server_state(entry) == ServerState::default()
-            && self.server_word(entry, ServerWord::EjectedUntil).load(Relaxed) <= now_ms
+        let state = self.server_state(entry);
+        let said = ServerState {
+            is_circuit: false,
+            ..state
+        };
+        // a circuit that nobody has tried for long belongs to an upstream that is gone, or not used
+        let kept_ms = if state.is_circuit { CIRCUIT_KEPT_MS } else { 0 };
+        let until_ms = self.server_word(entry, ServerWord::EjectedUntil).load(Relaxed);
+        said == ServerState::default() && until_ms.saturating_add(kept_ms) <= now_ms
     }
 
     fn server(&self, entry: ServerEntry, word: usize) -> &AtomicU64 {
@@ -297,6 +321,7 @@ mod tests {
             check: CheckState::Down,
             admin: AdminState::Drain,
             weight_percent: 30,
+            is_circuit: false,
         };
         assert_eq!(known[0].state, expected);
     }

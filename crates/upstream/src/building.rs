@@ -9,6 +9,7 @@ use headgate_net::tls::UpstreamTls;
 use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, ServerSpec};
 use headgate_wire::Lenient;
 
+use crate::circuit::Breaker;
 use crate::client_address::ClientAddress;
 use crate::group::{HostRule, Upstream};
 use crate::hash_on::HashOn;
@@ -108,13 +109,19 @@ impl Upstream {
                 _ => spec.keepalive.clone(),
             },
             client_address,
-            queue: has_bound(spec).then(Queue::new),
+            queue: has_bound(spec).then(|| Queue::new(&spec.queue, &spec.name, cell)),
             sticky: spec.sticky.clone().map(Sticky::new),
             spec: spec.clone(),
             balancer: RefCell::new(drafted.balancer),
             standings: Standings::new(spec),
             newcomers: RefCell::default(),
-            total_cell: total_cell(is_bounded, retry_rule.as_ref(), &spec.name, cell),
+            breaker: (spec.circuit_breaker.as_ref()).map(|breaker| Breaker::new(breaker, &spec.name, cell)),
+            total_cell: total_cell(
+                is_bounded || spec.max_connections > 0,
+                retry_rule.as_ref(),
+                &spec.name,
+                cell,
+            ),
             retry_rule,
             hash_on,
             is_timed: balance.needs_latency(),
@@ -146,7 +153,7 @@ fn total_cell(
 
 /// Whether requests may have to wait for a place.
 fn has_bound(spec: &spec::Upstream) -> bool {
-    spec.servers.iter().any(|server| server.max_connections > 0)
+    spec.max_connections > 0 || spec.servers.iter().any(|server| server.max_connections > 0)
 }
 
 fn hash_algorithm(spec: &spec::Upstream) -> Result<HashAlgorithm, String> {

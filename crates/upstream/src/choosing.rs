@@ -1,8 +1,9 @@
-//! The choice of a server, by what is in flight on each.
+//! Whether an attempt may go on, and the choice of its server by what is in flight on each.
 
-use headgate_route::{Loads, Tried};
-use headgate_shared::metrics::Metrics;
+use headgate_route::{Circuit, Loads, Tried};
+use headgate_shared::metrics::{Counter, Metrics};
 
+use crate::circuit::Pass;
 use crate::group::Upstream;
 
 /// What is in flight, over all workers.
@@ -26,9 +27,20 @@ impl Loads for InFlight<'_> {
 }
 
 impl Upstream {
+    /// Whether its servers together have as many requests as they may.
+    #[inline]
+    fn is_full(&self, metrics: &Metrics) -> bool {
+        let most = self.spec.max_connections;
+        let total = || self.total_cell.map_or(0, |cell| metrics.server_load(cell));
+        most > 0 && total() >= most
+    }
+
     /// Chooses a server that was not yet tried.
     #[inline]
     pub fn pick(&self, now_ms: u64, key: &[u8], tried: &Tried, metrics: &Metrics) -> Option<usize> {
+        if self.is_full(metrics) {
+            return None;
+        }
         let loads = InFlight {
             upstream: self,
             metrics,
@@ -40,6 +52,9 @@ impl Upstream {
 
     /// Whether the server that has a client's session may go on with it; it then gets the attempt.
     pub fn resumes(&self, server: usize, now_ms: u64, metrics: &Metrics) -> bool {
+        if self.is_full(metrics) {
+            return false;
+        }
         let loads = InFlight {
             upstream: self,
             metrics,
@@ -51,5 +66,33 @@ impl Upstream {
     /// Whether an operator has taken a server out, so that no session begins on it and none is prolonged.
     pub fn is_closed(&self, server: usize) -> bool {
         self.balancer.borrow().is_closed(server)
+    }
+}
+
+impl Upstream {
+    /// Whether its circuit is open, so that a request need not even wait.
+    #[inline]
+    pub fn is_circuit_open(&self, metrics: &Metrics) -> bool {
+        let circuit = self.breaker.as_ref().map(|breaker| breaker.circuit(metrics));
+        circuit == Some(Circuit::Open)
+    }
+
+    /// The same, counted if it is.
+    #[inline]
+    pub fn refuses(&self, metrics: &Metrics) -> bool {
+        let refuses = self.is_circuit_open(metrics);
+        if refuses {
+            metrics.count(Counter::LimitCircuit);
+        }
+        refuses
+    }
+
+    /// Lets an attempt on, if the circuit does; counted if not.
+    #[inline]
+    pub fn pass<'u>(&'u self, metrics: &'u Metrics) -> Option<Pass<'u>> {
+        match &self.breaker {
+            None => Some(Pass::free(metrics)),
+            Some(breaker) => breaker.pass(metrics),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use headgate_net::tls::spec::UpstreamTls;
 
 use crate::address::Address;
-use crate::spec::{Keepalive, RouteTimeouts, Server, Upstream, UpstreamProtocol};
+use crate::spec::{Keepalive, Queue, RouteTimeouts, Server, Upstream, UpstreamProtocol};
 
 /// Idle connections kept, and for how long (milliseconds): as for an upstream of the configuration.
 const MAX_IDLE: usize = 1024;
@@ -47,6 +47,9 @@ pub fn one_server(name: String, address: String) -> Upstream {
         },
         retries: 0,
         retry: None,
+        circuit_breaker: None,
+        max_connections: 0,
+        queue: Queue::default(),
         deadline: None,
         timeouts: RouteTimeouts::default(),
         host: "server".to_owned(),

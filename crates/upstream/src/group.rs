@@ -1,11 +1,13 @@
 //! A group of servers, and the choice among them.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use headgate_route::Balancer;
 use headgate_shared::metrics::Metrics;
 use headgate_wire::{Lenient, RequestHead};
 
+use crate::circuit::Breaker;
 use crate::client_address::ClientAddress;
 use crate::failed_by::FailedBy;
 use crate::failure_log::ServerFailure;
@@ -36,7 +38,7 @@ pub struct Upstream {
     /// How servers learn who the client is before the first byte, if they do.
     pub client_address: Option<ClientAddress>,
     /// Where requests wait, if a server is bounded.
-    pub queue: Option<Queue>,
+    pub queue: Option<Rc<Queue>>,
     /// How clients stay with a server, if they do.
     pub sticky: Option<Sticky>,
     pub(crate) spec: spec::Upstream,
@@ -48,6 +50,7 @@ pub struct Upstream {
     /// Servers that are new among others that served already, until the first choice.
     pub(crate) newcomers: RefCell<Vec<usize>>,
     pub(crate) retry_rule: Option<RetryRule>,
+    pub(crate) breaker: Option<Breaker>,
     /// The cell that counts what is on all its servers, where that decides.
     pub(crate) total_cell: Option<u32>,
 }

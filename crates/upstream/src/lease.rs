@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use headgate_shared::metrics::Metrics;
-use tokio::sync::Notify;
 
 use crate::group::Upstream;
 use crate::queue::Queue;
@@ -14,7 +13,7 @@ pub struct Lease {
     cell: u32,
     total_cell: Option<u32>,
     retry_cell: Option<u32>,
-    freed: Option<Rc<Notify>>,
+    queue: Option<Rc<Queue>>,
 }
 
 impl Lease {
@@ -27,13 +26,12 @@ impl Lease {
         if let Some(cell) = total_cell {
             metrics.enter_server(cell);
         }
-        let freed = upstream.queue.as_ref().map(Queue::signal);
         Self {
             metrics,
             cell,
             total_cell,
             retry_cell: None,
-            freed,
+            queue: upstream.queue.clone(),
         }
     }
 
@@ -55,8 +53,8 @@ impl Drop for Lease {
         for cell in [self.total_cell, self.retry_cell].into_iter().flatten() {
             self.metrics.leave_server(cell);
         }
-        if let Some(freed) = &self.freed {
-            freed.notify_one();
+        if let Some(queue) = &self.queue {
+            queue.freed();
         }
     }
 }

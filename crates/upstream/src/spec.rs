@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use headgate_net::tls::spec::UpstreamTls;
-use headgate_route::OutlierSpec;
+use headgate_route::{CircuitSpec, LineSpec, OutlierSpec};
 
 use crate::failed_by::FailedBy;
 
@@ -53,6 +53,15 @@ pub struct Upstream {
     /// What is tried again, and how much; absent: whatever is safe.
     #[serde(default)]
     pub retry: Option<Retries>,
+    /// When it is spared for a while, if ever.
+    #[serde(default)]
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// Requests at once to all its servers, over all workers; 0 for no limit.
+    #[serde(default)]
+    pub max_connections: u32,
+    /// How requests wait that find no room.
+    #[serde(default)]
+    pub queue: Queue,
     /// How long clients may wait, if that is bounded.
     #[serde(default)]
     pub deadline: Option<Deadline>,
@@ -167,6 +176,64 @@ pub struct Retries {
     pub budget_percent: Option<u32>,
     /// How long an attempt may take until its response's head, in milliseconds.
     pub attempt_timeout: Option<u64>,
+}
+
+/// When an upstream is spared: see [`CircuitSpec`].
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct CircuitBreaker {
+    pub error_percent: u32,
+    pub min_requests: u32,
+    pub window: u64,
+    pub open: u64,
+    pub max_open: u64,
+    /// Requests at a time that try whether it is over, and how many must succeed.
+    pub probes: usize,
+    /// The kinds of failures that count.
+    pub kinds: Vec<FailedBy>,
+    /// The statuses that count as failures, as first and last ones.
+    pub statuses: Vec<(u16, u16)>,
+}
+
+impl CircuitBreaker {
+    pub(crate) fn rule(&self) -> CircuitSpec {
+        CircuitSpec {
+            error_percent: self.error_percent,
+            min_requests: self.min_requests,
+            window_ms: self.window,
+            open_ms: self.open,
+            max_open_ms: self.max_open,
+        }
+    }
+
+    pub(crate) fn counts_status(&self, status: u16) -> bool {
+        is_in(&self.statuses, status)
+    }
+}
+
+/// How requests wait for a server.
+#[derive(Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// The most that wait, over all workers; 0 for any number.
+    pub max_pending: u32,
+    /// See [`LineSpec`].
+    pub target: Option<u64>,
+    /// See there.
+    pub interval: u64,
+    /// See there.
+    pub is_fair: bool,
+}
+
+impl Queue {
+    pub(crate) fn line(&self) -> LineSpec {
+        LineSpec {
+            target_ms: self.target,
+            interval_ms: self.interval,
+            is_fair: self.is_fair,
+        }
+    }
 }
 
 /// How long clients wait: what they may say of it, in milliseconds.

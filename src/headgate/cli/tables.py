@@ -56,7 +56,8 @@ def print_status(status: "Status") -> None:
     for one in (
         status.servers if len(well) <= MOST_WELL else [one for one in status.servers if one not in well]
     ):
-        console.print(f"server {one.upstream} {one.server}: {_standing(one)}", markup=False)
+        named = f"upstream {one.upstream}" if one.is_circuit else f"server {one.upstream} {one.server}"
+        console.print(f"{named}: {_standing(one)}", markup=False)
     if len(well) > MOST_WELL:
         console.print(f"{len(well)} servers: {WELL}", markup=False)
     for name, value in status.counters.items():
@@ -74,6 +75,8 @@ def _lookup(name: "NameStatus") -> str:
 
 def _standing(server: "ServerStatus") -> str:
     """What is said of a server, in words."""
+    if server.is_circuit:
+        return f"circuit open for {server.ejected_ms / 1000:.0f} s" if server.ejected_ms else server.out_by
     said = [f"checks say {server.check}"] if server.check != "unknown" else []
     said += [server.admin] if server.admin != "ready" else []
     said += [f"ejected for {server.ejected_ms / 1000:.0f} s"] if server.ejected_ms else []

@@ -23,6 +23,7 @@ from .logs import MASKED_QUERY, AccessLogConfig
 from .model import GatewayConfig
 from .outliers import outlier_snapshot
 from .pull import pull_limits, pull_socket
+from .queues import circuit_snapshot, queue_snapshot
 from .retries import retry_snapshot
 from .routes import ACTIONS, RouteConfig
 from .settings import Settings
@@ -307,6 +308,9 @@ def _upstream(
         },
         "retries": upstream.retries.attempts,
         "retry": retry_snapshot(upstream.retries),
+        "max_connections": upstream.max_connections,
+        "queue": queue_snapshot(upstream.queue),
+        "circuit_breaker": circuit_snapshot(upstream.circuit_breaker),
         "deadline": deadline_snapshot(upstream.deadline),
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
         "lenient": list(upstream.lenient),

@@ -14,6 +14,7 @@ from .health import HealthConfig
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .outliers import OutlierConfig
 from .pull import PULLED, PullConfig, PullOptions, check_pull
+from .queues import CircuitBreakerConfig, QueueConfig
 from .retries import RetriesConfig
 from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
@@ -153,6 +154,18 @@ class UpstreamConfig(BalancingConfig):
     retries: RetriesConfig = Field(
         default_factory=RetriesConfig, description="Additional attempts on other servers, if a retry is safe."
     )
+    max_connections: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_COUNT,
+        description="Concurrent requests to all servers together, over all workers; 0 means no limit.",
+    )
+    queue: QueueConfig = Field(
+        default_factory=QueueConfig, description="How requests wait while servers are at `max_connections`."
+    )
+    circuit_breaker: CircuitBreakerConfig | None = Field(
+        default=None, description="Refuses requests for a while after too many failed; default: never."
+    )
     deadline: DeadlineConfig | None = Field(
         default=None,
         description="The time limit of a whole request, as its client says it; default: `grpc-timeout` only.",
@@ -193,6 +206,16 @@ class UpstreamConfig(BalancingConfig):
         description="TLS settings for `https://` servers; default: verified as by a browser.",
     )
 
+    @model_validator(mode="after")
+    def _waits(self) -> Self:
+        is_bounded = self.max_connections or any(server.max_connections for server in self.servers)
+        if "queue" in self.model_fields_set and not is_bounded:
+            raise ConfigError(
+                "`queue` has no effect without `max_connections`",
+                hint="set `max_connections` on the servers or the upstream",
+            )
+        return self
+
     @property
     def is_secure(self) -> bool:
         """Whether any of its servers speaks TLS, or may."""
@@ -228,6 +251,9 @@ class UpstreamOptions(TypedDict, total=False):
     grpc_web: bool
     keepalive: Mapping[str, Any]
     retries: int | Mapping[str, Any]
+    max_connections: int
+    queue: Mapping[str, Any]
+    circuit_breaker: Mapping[str, Any]
     deadline: Mapping[str, Any]
     timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig
     host: str

@@ -141,6 +141,7 @@ class ServerStatus(Record):
 
     upstream: str
     server: str
+    """Its address; empty for the upstream's circuit breaker."""
     check: str
     """`unknown`, `up` or `down`, by active checks."""
     admin: str
@@ -151,8 +152,16 @@ class ServerStatus(Record):
     """For how long it is ejected yet."""
 
     @property
+    def is_circuit(self) -> bool:
+        """It is no server, but the circuit breaker of the upstream, which is open or half-open."""
+        return not self.server
+
+    @property
     def out_by(self) -> str:
-        """What has taken it out of rotation: `drain`, `maintenance`, `down`, `ejected`; empty if nothing has."""
+        """What has taken it out of rotation: `drain`, `maintenance`, `down`, `ejected`, `circuit open` or
+        `circuit half-open`; empty if nothing has."""
+        if self.is_circuit:
+            return "circuit open" if self.ejected_ms else "circuit half-open"
         if self.admin != "ready":
             return self.admin
         return "down" if self.check == "down" else "ejected" if self.ejected_ms else ""

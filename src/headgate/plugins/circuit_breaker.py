@@ -18,6 +18,7 @@ class CircuitBreaker(Plugin):
     failed, it opens. Open: requests get a 503 with `Retry-After` for `open_for` seconds. Half-open: one request goes
     on; if it succeeds all do, if it fails it is open again, for twice as long, up to `longest`.
     Only what went to a server counts: a status of `statuses`, or none at all. It is one circuit for each upstream.
+    For whole upstreams, use `circuit_breaker` of the upstream, which needs no Python; this one is for single routes.
     """
 
     order = 440

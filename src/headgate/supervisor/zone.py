@@ -60,7 +60,8 @@ class ZoneSlots:
 
     def states_for_successor(self) -> list[dict[str, Any]]:
         """The same for a successor, as many as go into one datagram; ejections are found out anew."""
-        said = (one.plain() for one in self.server_states() if not one.ejected_ms or one.admin != "ready")
+        servers = (one for one in self.server_states() if not one.is_circuit)
+        said = (one.plain() for one in servers if not one.ejected_ms or one.admin != "ready")
         return list(said)[:400]
 
     def restore(self, states: list[dict[str, Any]]) -> None:

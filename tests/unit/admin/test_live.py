@@ -87,6 +87,14 @@ def test_a_server_has_who_took_it_out(check: str, admin: str, ejected_ms: int, s
     assert (second["is_up"], second["state"], second["weight"]) == (False, state, 50)
 
 
+@pytest.mark.parametrize(("ejected_ms", "state"), [(900, "circuit open"), (0, "circuit half-open")])
+def test_a_circuit_stands_beside_the_servers_of_its_upstream(ejected_ms: int, state: str) -> None:
+    one = ServerStatus(
+        upstream="u", server="", check="unknown", admin="ready", weight=100, ejected_ms=ejected_ms
+    )
+    assert one.is_circuit and one.out_by == state
+
+
 def test_without_metrics_the_gateways_own_counter_stands() -> None:
     look = looked_at(status(), Numbers(numbers()))
     assert (look["is_counted"], look["totals"]["requests"]) == (False, 9)

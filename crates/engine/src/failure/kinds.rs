@@ -138,6 +138,9 @@ kinds! {
     FileTruncated "file_truncated" Gateway 500 Never Warning "the file became shorter while it was sent";
     NoServer "no_server" Gateway 503 Never Debug "no server of the upstream is available";
     QueueTimeout "queue_timeout" Gateway 503 Never Debug "every server of the upstream is at its limit of concurrent requests";
+    QueueFull "queue_full" Gateway 503 Never Debug "as many requests as may wait for a server of the upstream";
+    QueueShed "queue_shed" Gateway 503 Never Debug "the queue of the upstream is overloaded";
+    CircuitOpen "circuit_open" Gateway 503 Never Debug "the circuit breaker of the upstream is open";
     ShuttingDown "shutting_down" Gateway 503 Never Debug "the gateway is shutting down";
 }
 

@@ -56,7 +56,8 @@ pub(super) fn another_server(
     body: &RequestBody,
     tried: &Tried,
 ) -> Option<usize> {
-    if body.is_committed || !plan.is_idempotent || shared.is_closed.get() {
+    let is_spared = plan.upstream.is_circuit_open(&shared.metrics);
+    if body.is_committed || !plan.is_idempotent || shared.is_closed.get() || is_spared {
         return None;
     }
     let request = plan.exchange.request.borrow();

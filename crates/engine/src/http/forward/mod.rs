@@ -78,7 +78,7 @@ fn logged(
     served.inspect_err(|failure| log_server_failure(&connection.shared, exchange, failure))
 }
 
-/// Makes attempts until one has a response.
+/// Sends the request to servers of the upstream, with what is here of its body.
 async fn try_servers(
     connection: &mut Connection,
     exchange: &Rc<Exchange>,
@@ -93,44 +93,62 @@ async fn try_servers(
         take_available(connection, exchange, &upstream, body)?
     };
     let plan = Plan::new(&connection.shared, exchange, tables, &upstream);
+    attempts(connection, &plan, &here, body).await
+}
 
+/// Makes attempts until one has a response.
+async fn attempts(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    here: &[u8],
+    body: &mut RequestBody,
+) -> Result<Outcome, Failure> {
+    let (exchange, upstream) = (plan.exchange, plan.upstream);
     // `next` is chosen when a response is given up for it
     let (mut tried, mut failure, mut next) = (Tried::new(), None, None);
     for left in (0..=upstream.retries).rev() {
         let shared = connection.shared.clone();
+        if next.is_none() && upstream.refuses(&shared.metrics) {
+            return Err(failure.unwrap_or_else(|| Failure::from(FailureKind::CircuitOpen)));
+        }
         if !plan.balance.is_empty() {
-            show_servers(&shared, &plan, &tried);
+            show_servers(&shared, plan, &tried);
             if let Some(reply) = run_hooks(connection, exchange, plan.balance).await? {
                 return Ok(Outcome::reply(reply));
             }
         }
-        let Some(server) = choose_server(connection, &plan, &tried, next.take()).await? else {
+        let Some(server) = choose_server(connection, plan, &tried, next.take()).await? else {
             break;
         };
+        let Some(mut pass) = upstream.pass(&shared.metrics) else {
+            return Err(failure.unwrap_or_else(|| Failure::from(FailureKind::CircuitOpen)));
+        };
         tried.insert(server);
-        let lease = begin_attempt(&shared, &plan, server, left < upstream.retries);
+        let lease = begin_attempt(&shared, plan, server, left < upstream.retries);
         if !plan.hooks.is_empty() {
             if let Some(reply) = run_hooks(connection, exchange, plan.hooks).await? {
                 return Ok(Outcome::reply(reply));
             }
         }
         body.restart();
-        match plan.attempt(connection, server, &here, body).await {
+        match plan.attempt(connection, server, here, body).await {
             Ok(ready) => {
-                let status = note_response(&shared, &plan, server);
+                let status = note_response(&shared, plan, server);
+                pass.responded(status);
                 if left > 0 && upstream.retries_status(status, &shared.metrics) {
-                    next = another_server(&shared, &plan, body, &tried);
+                    next = another_server(&shared, plan, body, &tried);
                 }
                 if next.is_some() {
                     continue;
                 }
-                let relayed = relay::respond(connection, &plan, ready, body, lease).await;
+                let relayed = relay::respond(connection, plan, ready, body, lease).await;
                 return logged(connection, exchange, relayed);
             }
             Err(AttemptFailed::Request(failure)) => return logged(connection, exchange, Err(failure)),
             Err(AttemptFailed::Server(failed)) => {
-                note_failed(&shared, &plan, server, &failed);
-                if !may_retry(&failed, &plan, body, &shared) {
+                note_failed(&shared, plan, server, &failed);
+                pass.failed(FailedBy::of(failed.kind.facts().name));
+                if !may_retry(&failed, plan, body, &shared) {
                     return Err(failed);
                 }
                 failure = Some(failed);

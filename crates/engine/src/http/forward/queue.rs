@@ -1,9 +1,9 @@
 //! Choosing a server, and waiting for one while all that could take the request have as many as they may.
 //!
 //! # How it works
-//! Whoever waits holds, or waits for, the upstream's turnstile, so the order is that of arrival and no request that comes later
-//! goes first. The one at the turnstile looks again when this worker gives a server back, and a few times a second for what
-//! other workers give back.
+//! Whoever waits has a place in the upstream's queue ([`Place`]), which says whose turn it is and how long one may wait. The
+//! one whose turn it is looks again when this worker gives a server back, and a few times a second for what other workers give
+//! back and for servers that have come back.
 
 use std::future::{poll_fn, Future};
 use std::pin::pin;
@@ -17,9 +17,10 @@ use crate::state::connection::Connection;
 use crate::state::Shared;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Broken};
-use headgate_route::Tried;
-use headgate_upstream::LimitCounter;
-use headgate_upstream::Queue;
+use headgate_route::{fnv, Tried};
+use headgate_shared::metrics::Counter;
+use headgate_upstream::{LimitCounter, Place};
+use tokio::time::Instant;
 
 /// How often to look for what other workers gave back.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -47,42 +48,46 @@ pub(super) async fn server(
     if tried.len() >= upstream.servers.len() {
         return Ok(None);
     }
-    Box::pin(wait(connection, plan, queue, pick)).await
+    let client = fnv(plan.exchange.client.address.as_bytes());
+    let Some(place) = queue.enter(client, shared.clock.now_ms(), &shared.metrics) else {
+        plan.exchange.limit.set("queue.max_pending");
+        return Err(Failure::from(FailureKind::QueueFull));
+    };
+    Box::pin(wait(connection, plan, place, !tried.is_empty(), pick)).await
 }
 
 async fn wait(
     connection: &mut Connection,
     plan: &Plan<'_>,
-    queue: &Queue,
+    place: Place,
+    has_tried: bool,
     pick: impl Fn() -> Option<usize>,
 ) -> Result<Option<usize>, Failure> {
     let shared = &connection.shared.clone();
     let began = shared.clock.tick();
-    let turn = async {
-        let _first = queue.turnstile().await;
-        loop {
-            let freed = queue.freed();
-            if let Some(server) = pick() {
-                return server;
-            }
-            tokio::select! {
-                () = freed => {}
-                () = tokio::time::sleep(RECHECK_INTERVAL) => {
-                    shared.clock.tick();
-                }
-            }
-        }
-    };
-    let mut turn = pin!(turn);
+    let mut shed = pin!(shed(place.limit_ms));
+    let mut recheck = pin!(tokio::time::sleep(RECHECK_INTERVAL));
     connection.peer.settle();
     let mut disconnect = DisconnectWatcher::new(plan.tables.limits.allow_half_close);
     connection.watch.arm(Limit::Queue, plan.queue_ms);
     let outcome = poll_fn(|context| {
-        if let Poll::Ready(server) = turn.as_mut().poll(context) {
+        if let Some(server) = look(shared, &place, has_tried, &pick) {
+            place.served();
             return Poll::Ready(Ok(Some(server)));
         }
         if disconnect.poll(context, &mut connection.peer) {
             return Poll::Ready(Err(Failure::client_disconnected()));
+        }
+        if shed.as_mut().poll(context).is_ready() {
+            shared.metrics.count(Counter::QueueShed);
+            plan.exchange.limit.set("queue.target");
+            return Poll::Ready(Err(Failure::from(FailureKind::QueueShed)));
+        }
+        place.register(context);
+        if place.has_turn(shared.clock.now_ms()) && recheck.as_mut().poll(context).is_ready() {
+            shared.clock.tick();
+            recheck.as_mut().reset(Instant::now() + RECHECK_INTERVAL);
+            context.waker().wake_by_ref();
         }
         late(&connection.watch, context).map(|broken| Err(too_long(shared, plan, &broken)))
     })
@@ -90,6 +95,27 @@ async fn wait(
     let waited = &plan.exchange.timings.queue_us;
     waited.set(waited.get() + shared.clock.tick() - began);
     outcome
+}
+
+/// A server, if it is this request's turn and one has room.
+fn look(shared: &Shared, place: &Place, has_tried: bool, pick: &impl Fn() -> Option<usize>) -> Option<usize> {
+    let now_ms = shared.clock.now_ms();
+    if !place.may_look(now_ms) {
+        return None;
+    }
+    let found = pick();
+    if found.is_none() && has_tried {
+        place.give_turn_on(now_ms);
+    }
+    found
+}
+
+/// Ends when a request that may wait for so long has done so.
+async fn shed(limit_ms: Option<u64>) {
+    match limit_ms {
+        Some(limit_ms) => tokio::time::sleep(Duration::from_millis(limit_ms)).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn too_long(shared: &Shared, plan: &Plan<'_>, broken: &Broken) -> Failure {

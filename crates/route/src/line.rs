@@ -1,0 +1,153 @@
+//! The order in which requests that wait for a server get one, and how long they may wait.
+//!
+//! # How it works
+//! Without more they go in the order in which they came. Where clients share fairly, each request has a turn: that after its
+//! client's last one, and no earlier than the one that is being served (start-time fair queueing, Goyal, Vin and Cheng 1996,
+//! with requests of one size), so that a client with many does not hold up those with few.
+//!
+//! A line that has not been empty for an interval is overloaded: whoever comes then waits no longer than a target, and the newest
+//! goes first, since its client is the least likely to have given up; otherwise one may wait for the interval (controlled
+//! delay and adaptive LIFO, Maurer, *Fail at Scale*, ACM Queue 13(8), 2015; after CoDel, RFC 8289).
+
+use std::collections::{BTreeMap, HashMap};
+
+/// How a line is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LineSpec {
+    /// How long one may wait in an overloaded line; none: no wait is cut short, and no line is overloaded.
+    pub target_ms: Option<u64>,
+    /// After how long without being empty a line is overloaded, and how long one may wait in one that is not.
+    pub interval_ms: u64,
+    /// Whether clients share fairly.
+    pub is_fair: bool,
+}
+
+/// A place in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    turn: u64,
+    number: u64,
+}
+
+/// Who waits.
+#[derive(Debug)]
+pub struct Line {
+    spec: LineSpec,
+    /// The client of each.
+    waiting: BTreeMap<Ticket, u64>,
+    /// Of each client that waits: its last turn, and how many of its requests wait.
+    clients: HashMap<u64, (u64, usize)>,
+    served_turn: u64,
+    numbers: u64,
+    emptied_ms: u64,
+}
+
+impl Line {
+    /// Nobody waits.
+    #[must_use]
+    pub fn new(spec: LineSpec) -> Self {
+        Self {
+            spec,
+            waiting: BTreeMap::new(),
+            clients: HashMap::new(),
+            served_turn: 0,
+            numbers: 0,
+            emptied_ms: 0,
+        }
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A request of a client comes: its place, and for how many milliseconds it may wait, if that is bounded.
+    pub fn enter(&mut self, client: u64, now_ms: u64) -> (Ticket, Option<u64>) {
+        if self.waiting.is_empty() {
+            self.emptied_ms = now_ms;
+        }
+        let is_overloaded = self.is_overloaded(now_ms);
+        let limit_ms = self.spec.target_ms.map(|target_ms| {
+            if is_overloaded {
+                target_ms
+            } else {
+                self.spec.interval_ms
+            }
+        });
+        let turn = if self.spec.is_fair {
+            let (last, waiting) = self.clients.entry(client).or_insert((self.served_turn, 0));
+            *last += 1;
+            *waiting += 1;
+            *last
+        } else {
+            0
+        };
+        self.numbers += 1;
+        let ticket = Ticket {
+            turn,
+            number: self.numbers,
+        };
+        self.waiting.insert(ticket, client);
+        (ticket, limit_ms)
+    }
+
+    /// One leaves its place, with a server or without.
+    pub fn leave(&mut self, ticket: Ticket, is_served: bool, now_ms: u64) {
+        let Some(client) = self.waiting.remove(&ticket) else {
+            return;
+        };
+        if is_served {
+            self.served_turn = self.served_turn.max(ticket.turn);
+        }
+        if let Some((_, waiting)) = self.clients.get_mut(&client) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.clients.remove(&client);
+            }
+        }
+        if self.waiting.is_empty() {
+            self.emptied_ms = now_ms;
+        }
+    }
+
+    /// Whose turn it is.
+    #[must_use]
+    pub fn next(&self, now_ms: u64) -> Option<Ticket> {
+        let is_newest_first = !self.spec.is_fair && self.is_overloaded(now_ms);
+        let mut waiting = self.waiting.keys();
+        let next = if is_newest_first {
+            waiting.next_back()
+        } else {
+            waiting.next()
+        };
+        next.copied()
+    }
+
+    /// Who has the turn that a place has no use for.
+    #[must_use]
+    pub fn after(&self, ticket: Ticket, now_ms: u64) -> Option<Ticket> {
+        let is_newest_first = !self.spec.is_fair && self.is_overloaded(now_ms);
+        if is_newest_first {
+            self.waiting.range(..ticket).next_back().map(|(next, _)| *next)
+        } else {
+            let behind = (std::ops::Bound::Excluded(ticket), std::ops::Bound::Unbounded);
+            self.waiting.range(behind).next().map(|(next, _)| *next)
+        }
+    }
+
+    fn is_overloaded(&self, now_ms: u64) -> bool {
+        let for_ms = now_ms.saturating_sub(self.emptied_ms);
+        self.spec.target_ms.is_some() && !self.waiting.is_empty() && for_ms > self.spec.interval_ms
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/line.rs"]
+mod tests;
