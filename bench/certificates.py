@@ -65,6 +65,9 @@ def first_handshakes(folder: Path, environment: dict[str, str], count: int) -> l
         try:
             eventually((folder / "acme" / "wanted").is_dir, (folder / "log").read_text, within=60)
             return [first_handshake(secure, f"n{number}.customer.test") for number in range(count)]
+        except SystemExit:
+            print((folder / "log").read_text(), file=sys.stderr)
+            raise
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)

@@ -84,7 +84,7 @@ class CertificateManager:
                 log.error("no certificates are ordered on demand: %s", error)
             except Exception:
                 log.exception("no certificates are ordered on demand")
-            await asyncio.sleep(FAILED_WAIT.total_seconds())
+            await asyncio.sleep(FIRST_WAIT.total_seconds())
 
     async def _run_rounds(self) -> None:
         failures = 0

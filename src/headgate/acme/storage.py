@@ -76,11 +76,12 @@ class Storage:
         with self._told():
             for name in FOLDERS:
                 make_folders(self.folder / name, mode=0o700)
-            probe, value = self.folder / ".probe", secrets.token_hex(8)
+            value = secrets.token_hex(8)
+            probe = self.folder / f".probe-{value}"
             replace_file(probe, value.encode(), is_durable=False)
             if probe.read_text() != value:
                 raise StorageError(f"what is written to `{self.folder}` cannot be read back")
-            probe.unlink()
+            probe.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self, name: str = "lock") -> Iterator[bool]:

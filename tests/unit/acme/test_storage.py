@@ -2,6 +2,7 @@
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*acme\.folder"):
         Storage(tmp_path / "file" / "acme").prepare()
+
+
+def test_folder_is_prepared_by_many_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(Storage(tmp_path / "acme").prepare) for _ in range(200)]:
+            done.result()
+    assert not list((tmp_path / "acme").glob(".*"))
 
 
 def test_one_process_at_a_time_orders(tmp_path: Path) -> None:
