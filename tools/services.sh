@@ -37,6 +37,12 @@ if command -v go >/dev/null; then
     go install "$PEBBLE/pebble@v2.10.3" "$PEBBLE/pebble-challtestsrv@v2.10.3" ||
       echo "services: go could not build it; the tests that need it are skipped"
   fi
+  if ! command -v headgate-h3load >/dev/null; then
+    echo "services: building a client for HTTP/3"
+    folder=$(go env GOBIN)
+    go -C "$(dirname "$0")/../bench/h3load" build -o "${folder:-$(go env GOPATH)/bin}/headgate-h3load" . ||
+      echo "services: go could not build it; the test that needs it is skipped"
+  fi
   if ! command -v opa >/dev/null; then
     echo "services: building Open Policy Agent, which takes some minutes"
     go install github.com/open-policy-agent/opa@v0.70.0 ||

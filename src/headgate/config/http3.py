@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from pydantic import Field
 
@@ -37,6 +37,10 @@ class Http3Config(Settings):
         ge=1.0,
         description="How long a client may give no sign of life; then its connection counts as dead.",
     )
+    congestion: Literal["cubic", "bbr"] = Field(
+        default="cubic",
+        description="What decides how fast a connection sends: `cubic` (RFC 9438), or `bbr` for paths that lose much.",
+    )
     websocket: bool = Field(
         default=True, description="Allows WebSockets over HTTP/3 (extended CONNECT, RFC 9220)."
     )
@@ -56,5 +60,6 @@ class Http3Options(TypedDict, total=False):
     window_bytes: int | str
     max_age: float | str
     idle: float | str
+    congestion: Literal["cubic", "bbr"]
     websocket: bool
     alt_svc_max_age: float | str | None

@@ -21,8 +21,8 @@ addEventListener("securitypolicyviolation", (event) => violations.push([event.vi
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser; skips the test where none is installed."""
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """A browser with these arguments; skips the test where none is installed."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("no Chromium here; hint: tools/services.sh installs it")
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", *arguments],
             timeout=120_000,
         )
         try:

@@ -495,6 +495,7 @@ SEEN: dict[str, dict[str, str]] = {
         "max_age": "test_http3_hostile::old_connection_and_one_with_its_share_get_a_goaway",
         "idle": "test_http3_hostile::idle_and_silent_connections_end",
         "websocket": "test_http3::websocket_comes_by_extended_connect",
+        "congestion": "test_http3_loss::what_is_lost_is_sent_again",
         "alt_svc_max_age": "test_http3::clients_are_told_the_port_that_they_reach",
     },
     "WebSocketConfig": {

@@ -63,6 +63,18 @@ pub struct Http3 {
     pub websocket: bool,
     /// How long clients may remember that HTTP/3 is spoken, in seconds.
     pub alt_svc_max_age: u64,
+    /// What decides how fast a connection sends.
+    pub congestion: Congestion,
+}
+
+/// Controls of congestion.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Congestion {
+    /// CUBIC (RFC 9438): what is lost says when it is too fast.
+    Cubic,
+    /// BBR: the bandwidth and the delay that are seen say how fast it may be.
+    Bbr,
 }
 
 /// HTTP/2 on plain listeners.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use super::connection_id::{IdKey, Ids};
-use crate::snapshot::Http3;
+use crate::snapshot::{Congestion, Http3};
 
 /// The connection's window as a multiple of a stream's: so many stalled uploads do not yet stall the others.
 const WINDOWS: u32 = 16;
@@ -83,6 +84,13 @@ pub(super) fn server_config(
     Some(config)
 }
 
+fn congestion(chosen: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
+    match chosen {
+        Congestion::Cubic => Arc::new(CubicConfig::default()),
+        Congestion::Bbr => Arc::new(BbrConfig::default()),
+    }
+}
+
 fn transport(settings: &Http3) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = Duration::from_millis(settings.idle);
@@ -95,6 +103,7 @@ fn transport(settings: &Http3) -> TransportConfig {
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(IdleTimeout::try_from(idle).ok())
         // a request may take long without a packet, and its client must not seem dead meanwhile
-        .keep_alive_interval(Some(idle / SIGNS_OF_LIFE));
+        .keep_alive_interval(Some(idle / SIGNS_OF_LIFE))
+        .congestion_controller_factory(congestion(settings.congestion));
     transport
 }
