@@ -2,6 +2,7 @@
 
 import json
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -141,3 +142,28 @@ def test_a_plugin_that_is_not_trusted_runs_in_processes_of_its_own(serve: Serve,
     refusal = gateway.ask("reload")
     assert not refusal["ok"]
     assert "is not valid Python" in refusal["error"]
+
+
+def chunk(client: RawClient) -> bytes:
+    """A chunk; the line break of the one before it may come with it."""
+    line = client.read_until(b"\r\n").strip() or client.read_until(b"\r\n")
+    return client.read_exactly(int(line, 16))
+
+
+def test_an_event_arrives_compressed_when_it_is_sent(serve: Serve, origin: Origin) -> None:
+    use = {"plugin": "compression", "config": {"codings": ["gzip"]}}
+    gateway = serve({"routes": [{"path": "/", "to": origin.address}], "plugins": [use]})
+    is_seen = threading.Event()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    origin.on("/events", gated(is_seen, head + b"b\r\ndata: one\n\n\r\n", b"b\r\ndata: two\n\n\r\n0\r\n\r\n"))
+    inflate = zlib.decompressobj(wbits=31)
+    with RawClient(gateway.address) as client:
+        client.send(b"GET /events HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+        assert b"content-encoding: gzip" in client.read_until(b"\r\n\r\n").lower()
+        found = b""
+        while b"one" not in found:  # the server sends no more until this has arrived
+            found += inflate.decompress(chunk(client))
+        is_seen.set()
+        while not inflate.eof:
+            found += inflate.decompress(chunk(client))
+    assert found == b"data: one\n\ndata: two\n\n"

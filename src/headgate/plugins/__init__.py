@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .body_transformer import BodyTransformer
     from .bot_detection import BotDetection
     from .circuit_breaker import CircuitBreaker
+    from .compression import Compression
     from .concurrency_limit import ConcurrencyLimit
     from .cors import Cors
     from .csrf import Csrf
@@ -57,6 +58,7 @@ __all__ = [
     "BodyTransformer",
     "BotDetection",
     "CircuitBreaker",
+    "Compression",
     "ConcurrencyLimit",
     "Cors",
     "Csrf",
@@ -105,6 +107,7 @@ BUILT_IN = {
     "body-transformer": "headgate.plugins.body_transformer:BodyTransformer",
     "bot-detection": "headgate.plugins.bot_detection:BotDetection",
     "circuit-breaker": "headgate.plugins.circuit_breaker:CircuitBreaker",
+    "compression": "headgate.plugins.compression:Compression",
     "concurrency-limit": "headgate.plugins.concurrency_limit:ConcurrencyLimit",
     "cors": "headgate.plugins.cors:Cors",
     "csrf": "headgate.plugins.csrf:Csrf",

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView, body_mode
 
+from ._media_types import checked_types, is_changeable, is_of
+
 LONGEST = 1024
-MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+*-]+|\*")
+CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)")
 OF_THE_OLD_BODY = ("etag", "last-modified", "accept-ranges")
 UTF8 = ("", "utf-8", "utf8", "us-ascii")
 
@@ -60,10 +62,7 @@ class SubFilter(Plugin):
         @field_validator("types")
         @classmethod
         def _types(cls, types: list[str]) -> list[str]:
-            for one in types:
-                if not MEDIA_TYPE.fullmatch(one.lower()):
-                    raise ConfigError(f"`{one}` is not a valid media type", hint="write `text/html`")
-            return [one.lower() for one in types]
+            return checked_types(types)
 
     def setup(self, context: PluginContext) -> None:
         """Prepares the texts."""
@@ -96,15 +95,9 @@ class SubFilter(Plugin):
 
     def _is_wanted(self, response: ResponseView) -> bool:
         headers = response.headers
-        kind, _, parameters = headers.get("content-type", "").lower().partition(";")
-        kind = kind.strip()
-        if not any(one in ("*", kind, f"{kind.partition('/')[0]}/*") for one in self.config.types):
+        if not is_of(headers, self.config.types) or not is_changeable(response.status, headers):
             return False
-        if response.status in (204, 206, 304) or "content-range" in headers:
-            return False
-        if any("no-transform" in line.lower() for line in headers.get_all("cache-control")):
-            return False
-        charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters)
+        charset = CHARSET.search(headers.get("content-type", "").lower().partition(";")[2])
         return self._is_ascii or charset is None or charset[1] in UTF8
 
 

@@ -100,6 +100,11 @@ CASES: dict[str, Twice] = {
         [Ask(headers={"user-agent": "abot"}, address="unix:"), Ask(headers={"user-agent": "bbot"})],
     ),
     "circuit-breaker": Twice({"requests": 2}, {"requests": 4}, [Ask("/api/500")] * 6),
+    "compression": Twice(
+        {"types": ["*"], "min_length": 99999},
+        {"types": ["image/png"]},
+        [Ask(headers={"accept-encoding": "gzip"})],
+    ),
     "concurrency-limit": Twice({"limit": 1}, {"limit": 2}, [Ask()] * 3),
     "cors": Twice(
         {"origins": ["https://a.example"]},

@@ -1,0 +1,65 @@
+"""Content codings (RFC 9110 section 8.4.1): which one a client wants, and bodies that are coded as they stream."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from headgate import ConfigError
+
+ITEM = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40})\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*)?")
+LONGEST = 1000
+PACKAGES = {"br": "brotli", "zstd": "zstandard"}
+LEVELS = {"gzip": (1, 9, 6), "br": (0, 11, 4), "zstd": (1, 19, 3)}
+"""The lowest, the highest, and the one that is used if nothing is said."""
+
+Encode = Callable[[bytes, bool], bytes]
+"""What is to be sent for a chunk, all of it; and whether it is the last one."""
+
+
+@lru_cache(1024)
+def chosen(accept: str, offered: Sequence[str]) -> str | None:
+    """The coding that a client with this Accept-Encoding gets (RFC 9110 section 12.5.3): that with the highest weight,
+    of those the first that is offered; `None` if it takes none.
+    """
+    weights: dict[str, float] = {}
+    for part in accept[:LONGEST].lower().split(","):
+        found = ITEM.fullmatch(part)
+        if found:
+            weights[found[1].removeprefix("x-")] = float(found[2] or 1)
+    usable = {name: weights.get(name, weights.get("*", 0.0)) for name in offered}
+    best = max(usable.values(), default=0.0)
+    if best <= 0 or best < weights.get("identity", 0.0):
+        return None
+    return next(name for name in offered if usable[name] == best)
+
+
+def check(coding: str) -> None:
+    """Raises `ConfigError` if the library of a coding is not installed."""
+    try:
+        encoder(coding, LEVELS[coding][2])
+    except ImportError:
+        hint = f"pip install 'headgate[compression]', or leave `{coding}` out"
+        raise ConfigError(f"the library for `{coding}` is not installed", hint=hint) from None
+
+
+def encoder(coding: str, level: int) -> Encode:
+    """A stream of that coding. Each chunk is flushed, so that it arrives when it was sent."""
+    if coding == "gzip":
+        gzip = zlib.compressobj(level, wbits=31)
+        return lambda chunk, last: (
+            gzip.compress(chunk) + gzip.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+        )
+    if coding == "br":
+        import brotli
+
+        br: Any = brotli.Compressor(quality=level, lgwin=19)
+        return lambda chunk, last: br.process(chunk) + (br.finish() if last else br.flush())
+    import zstandard
+
+    zstd: Any = zstandard.ZstdCompressor(level=level).compressobj()
+    block, end = zstandard.COMPRESSOBJ_FLUSH_BLOCK, zstandard.COMPRESSOBJ_FLUSH_FINISH
+    return lambda chunk, last: zstd.compress(chunk) + zstd.flush(end if last else block)

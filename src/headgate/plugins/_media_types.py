@@ -1,0 +1,31 @@
+"""Which bodies a plugin changes: by media type, and not where that is forbidden."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from headgate import ConfigError
+
+PATTERN = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+*-]+|\*")
+
+
+def checked_types(types: list[str]) -> list[str]:
+    """Types in lower case; raises `ConfigError` for what is not `text/html`, `text/*` or `*`."""
+    for one in types:
+        if not PATTERN.fullmatch(one.lower()):
+            raise ConfigError(f"`{one}` is not a valid media type", hint="write `text/html`")
+    return [one.lower() for one in types]
+
+
+def is_of(headers: Any, types: list[str]) -> bool:
+    """Whether the Content-Type is one of them."""
+    kind = headers.get("content-type", "").lower().partition(";")[0].strip()
+    return any(one in ("*", kind, f"{kind.partition('/')[0]}/*") for one in types)
+
+
+def is_changeable(status: int, headers: Any) -> bool:
+    """Whether there is a whole body that may be changed (RFC 9110 sections 7.7 and 15.3.7)."""
+    if status in (204, 206, 304) or "content-range" in headers:
+        return False
+    return not any("no-transform" in line.lower() for line in headers.get_all("cache-control"))

@@ -1,0 +1,148 @@
+"""Compresses responses for clients that take it: gzip, br and zstd, as they stream through."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+
+from ._codings import LEVELS, Encode, check, chosen, encoder
+from ._media_types import checked_types, is_changeable, is_of
+
+Coding = Literal["gzip", "br", "zstd"]
+TYPES = [
+    *("text/*", "application/json", "application/javascript", "application/xml", "application/wasm"),
+    *("application/manifest+json", "application/ld+json", "application/problem+json", "application/rss+xml"),
+    *("application/atom+xml", "application/xhtml+xml", "application/x-ndjson", "image/svg+xml"),
+]
+
+
+class Compression(Plugin):
+    """Compresses responses of some types with the coding that the client wants most, chunk by chunk, each flushed.
+
+    Parts (206), what is coded already, `no-transform` and bodies below `min_length` stay as they are. `Vary` names
+    `Accept-Encoding` wherever it could have counted, `ETag` is weak, and a client that shows it again is understood
+    by servers that compare texts. `Range` does not reach the server. Who can put text of his own into a page and sees
+    its compressed size can guess secrets in it (BREACH): requests with cookies from other sites get it uncompressed,
+    as far as browsers say so (`Sec-Fetch-Site`); pages that mirror what others send need masked tokens still. It runs
+    after all plugins that change bodies.
+    """
+
+    order = -850
+
+    class Config(BaseModel):
+        """Settings of `compression`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        codings: list[Coding] = Field(
+            default=["gzip"],
+            min_length=1,
+            description="Codings, the first is preferred; `br` and `zstd` need `pip install 'headgate[compression]'`.",
+        )
+        levels: dict[Coding, int] = Field(
+            default={}, description="Levels: gzip 1 to 9 (6), br 0 to 11 (4), zstd 1 to 19 (3)."
+        )
+        types: list[str] = Field(
+            default=TYPES, min_length=1, description="Media types: `text/html`, `text/*`, or `*`."
+        )
+        min_length: int = Field(
+            default=1024, ge=0, description="The fewest bytes of a body whose length is known."
+        )
+        cross_site: bool = Field(
+            default=False,
+            description="Whether requests with cookies from other sites get compressed responses.",
+        )
+
+        @field_validator("types")
+        @classmethod
+        def _types(cls, types: list[str]) -> list[str]:
+            return checked_types(types)
+
+        @field_validator("codings")
+        @classmethod
+        def _codings(cls, codings: list[Coding]) -> list[Coding]:
+            if len(set(codings)) < len(codings):
+                raise ConfigError("duplicate coding", hint="name each once")
+            for one in codings:
+                check(one)
+            return codings
+
+        @field_validator("levels")
+        @classmethod
+        def _levels(cls, levels: dict[Coding, int]) -> dict[Coding, int]:
+            for coding, level in levels.items():
+                lowest, highest, _ = LEVELS[coding]
+                if not lowest <= level <= highest:
+                    raise ConfigError(
+                        f"`{level}` is not a valid level of `{coding}`", hint=f"write {lowest} to {highest}"
+                    )
+            return levels
+
+    def setup(self, context: PluginContext) -> None:
+        """Prepares the levels."""
+        self._codings = tuple(self.config.codings)
+        self._levels = {name: self.config.levels.get(name, LEVELS[name][2]) for name in self._codings}
+        self._key = f"{context.name} encode"
+
+    def request(self, request: Request) -> None:
+        """Lets servers that compare texts recognize an entity tag that was made weak here."""
+        known = request.headers.get_all("if-none-match")
+        if known and self._wanted(request) is not None:
+            tags = [tag.strip() for line in known for tag in line.split(",")]
+            strong = [tag[2:] for tag in tags if tag.startswith('W/"')]
+            if strong:
+                request.headers["if-none-match"] = ", ".join(dict.fromkeys((*tags, *strong)))
+
+    def response(self, request: Request, response: ResponseView) -> None:
+        """Decides, and says so in the head."""
+        headers, status = response.headers, response.status
+        if status == 304:
+            _vary(response)
+            if self._wanted(request) is not None:
+                _weaken(response)
+            return
+        if not is_of(headers, self.config.types):
+            return
+        _vary(response)
+        coded = headers.get("content-encoding", "identity").strip().lower()
+        if request.method == "HEAD" or coded != "identity" or not is_changeable(status, headers):
+            return
+        length = headers.get("content-length")
+        if length is not None and int(length) < self.config.min_length:
+            return
+        coding = self._wanted(request)
+        if coding is None:
+            return
+        headers["content-encoding"] = coding
+        _weaken(response)
+        vars(request.state)[self._key] = encoder(coding, self._levels[coding])
+
+    def response_body(
+        self, request: Request, response: ResponseView, chunk: bytes, last: bool
+    ) -> bytes | None:
+        """Compresses a chunk."""
+        encode: Encode | None = getattr(request.state, self._key, None)
+        return None if encode is None else encode(chunk, last)
+
+    def _wanted(self, request: Request) -> Coding | None:
+        headers = request.headers
+        is_exposed = "cookie" in headers and headers.get("sec-fetch-site") == "cross-site"
+        if is_exposed and not self.config.cross_site:
+            return None
+        return chosen(",".join(headers.get_all("accept-encoding")), self._codings)  # type: ignore[return-value]
+
+
+def _vary(response: ResponseView) -> None:
+    lines = response.headers.get_all("vary")
+    names = [name.strip().lower() for line in lines for name in line.split(",")]
+    if "*" not in names and "accept-encoding" not in names:
+        response.headers.add("vary", "Accept-Encoding")
+
+
+def _weaken(response: ResponseView) -> None:
+    tag = response.headers.get("etag")
+    if tag is not None and tag.startswith('"'):
+        response.headers["etag"] = f"W/{tag}"
