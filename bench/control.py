@@ -5,10 +5,12 @@
 Each write changes one route; the response comes when every worker has applied it, which kept connections to the
 gateway then confirm. Times are those of the whole request, on one connection to a Unix socket. On a machine that does
 other things too, the processors' time that the gateway's processes take for a write says more than the clock does.
-The servers run beside it on the same disk, and wait for it at every write (`fsync`).
+The servers run beside it on the same disk, and wait for it at every write (`fsync`). *Store alone* is how long the same
+write takes with nothing but the store, in the same run, after the gateway has stopped: no gateway can be faster.
 """
 
 import argparse
+import asyncio
 import contextlib
 import http.client
 import json
@@ -27,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))
 
 from e2e.kit.services import EtcdServer, PostgresServer, RedisServer  # noqa: E402
+
+from headgate.stores import Key, Resource, Transaction, Write, open_store  # noqa: E402
 
 HEADGATE = Path(os.environ.get("HEADGATE_COMMAND") or Path(sys.executable).parent / "headgate")
 CONNECTIONS = 8
@@ -90,10 +94,27 @@ def measure(store: str, routes: int, writes: int, workers: int) -> dict[str, flo
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            return _measured(folder, port, routes, writes, process.pid)
+            found = _measured(folder, port, routes, writes, process.pid)
         finally:
             process.terminate()
             process.wait()
+        return found | {"store alone": asyncio.run(_store_alone(str(configuration["store"]), writes))}
+
+
+async def _store_alone(url: str, writes: int) -> float:
+    """Milliseconds of the same write without a gateway: the median."""
+    taken = []
+    async with open_store(url) as store:
+        state = await store.load()
+        for number in range(writes):
+            write = Write(Key("routes", "one"), {"path": "/one", "respond": f"alone {number}"})
+            transaction = Transaction((write,), expected_revision=state.revision, known=state)
+            begun = time.perf_counter()
+            revision = await store.apply(transaction)
+            taken.append((time.perf_counter() - begun) * 1000)
+            resource = Resource(write.key, write.document or {}, revision.number)
+            state = state.changed(revision, {write.key: resource})
+    return statistics.median(taken)
 
 
 def _measured(folder: Path, port: int, routes: int, writes: int, supervisor: int) -> dict[str, float]:
@@ -158,7 +179,7 @@ def main() -> None:
     parser.add_argument("--writes", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    columns = ("median", "p95", "longest", "agent", "supervisor", "workers")
+    columns = ("median", "p95", "longest", "agent", "supervisor", "workers", "store alone")
     print(f"| store | routes | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
     for store in given.stores:
         for routes in given.routes:

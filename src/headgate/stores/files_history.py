@@ -43,6 +43,8 @@ class FolderHistory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._state: State | None = None
+        self._is_current = False
+        """Whether the state was read since the lock is held: nobody else writes before it is let go."""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -53,6 +55,7 @@ class FolderHistory:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
+            self._is_current = False
             os.close(descriptor)
 
     def exists(self) -> bool:
@@ -61,6 +64,8 @@ class FolderHistory:
 
     def state(self) -> State:
         """The state at the head; reads only what came since the last call."""
+        if self._state is not None and self._is_current:
+            return self._state
         head = self._json("head.json") if self.exists() else None
         if head is None:
             for left in [*(self.folder / "history").iterdir(), self.folder / "state.json"]:
@@ -76,6 +81,7 @@ class FolderHistory:
             _advance(self._state, self.record(number))
         self._state.head, self._state.oldest = revision, head["oldest"]
         self._state.marks = head.get("marks", {})
+        self._is_current = True
         return self._state
 
     def pending(self) -> RevisionRecord | None:
