@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .isolated import Isolated
     from .json_threat_protection import JsonThreatProtection
     from .key_auth import KeyAuth
+    from .load_shedding import LoadShedding
     from .maintenance import Maintenance
     from .mirror import Mirror
     from .opa import Opa
@@ -75,6 +76,7 @@ __all__ = [
     "Isolated",
     "JsonThreatProtection",
     "KeyAuth",
+    "LoadShedding",
     "Maintenance",
     "Mirror",
     "Opa",
@@ -124,6 +126,7 @@ BUILT_IN = {
     "isolated": "headgate.plugins.isolated:Isolated",
     "json-threat-protection": "headgate.plugins.json_threat_protection:JsonThreatProtection",
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
+    "load-shedding": "headgate.plugins.load_shedding:LoadShedding",
     "maintenance": "headgate.plugins.maintenance:Maintenance",
     "mirror": "headgate.plugins.mirror:Mirror",
     "opa": "headgate.plugins.opa:Opa",

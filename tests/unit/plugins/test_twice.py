@@ -178,6 +178,7 @@ CASES: dict[str, Twice] = {
         [Ask(headers={"x-api-key": key}) for key in "abcd"],
         {(1, "status"): 200, (1, "to x-consumer"): ["bob"], (0, "status"): 401, (2, "status"): 401},
     ),
+    "load-shedding": Twice({}, {}, [Ask()]),
     "maintenance": Twice({"enabled": False}, {"status": 599}, [Ask()]),
     "mirror": Twice({"to": "http://a.test"}, {"to": "http://b.test"}, [Ask()]),
     "opa": Twice(
@@ -357,7 +358,11 @@ def test_both_uses_count(name: str) -> None:
         facts(name, case, first=first, second=second)
         for first, second in ((False, False), (True, False), (False, True), (True, True))
     )
-    assert outer != neither or inner != neither or name in ("concurrency-limit", "request-coalescing")
+    assert (
+        outer != neither
+        or inner != neither
+        or name in ("concurrency-limit", "load-shedding", "request-coalescing")
+    )
     for number in range(len(case.asks)):
         for what in sorted(
             {key[1] for one in (neither, outer, inner, both) for key in one if key[0] == number}
