@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .batch_requests import BatchRequests
     from .body_transformer import BodyTransformer
     from .bot_detection import BotDetection
+    from .canary import Canary
     from .circuit_breaker import CircuitBreaker
     from .compression import Compression
     from .concurrency_limit import ConcurrencyLimit
@@ -41,9 +42,11 @@ if TYPE_CHECKING:
     from .request_id import RequestId
     from .request_size import RequestSize
     from .request_validation import RequestValidation
+    from .response_faults import ResponseFaults
     from .response_rewrite import ResponseRewrite
     from .response_size import ResponseSize
     from .security_headers import SecurityHeaders
+    from .shadow import Shadow
     from .signed_urls import SignedUrls
     from .sub_filter import SubFilter
     from .traffic_split import TrafficSplit
@@ -58,6 +61,7 @@ __all__ = [
     "BatchRequests",
     "BodyTransformer",
     "BotDetection",
+    "Canary",
     "CircuitBreaker",
     "Compression",
     "ConcurrencyLimit",
@@ -90,9 +94,11 @@ __all__ = [
     "RequestId",
     "RequestSize",
     "RequestValidation",
+    "ResponseFaults",
     "ResponseRewrite",
     "ResponseSize",
     "SecurityHeaders",
+    "Shadow",
     "SignedUrls",
     "SubFilter",
     "TrafficSplit",
@@ -108,6 +114,7 @@ BUILT_IN = {
     "batch-requests": "headgate.plugins.batch_requests:BatchRequests",
     "body-transformer": "headgate.plugins.body_transformer:BodyTransformer",
     "bot-detection": "headgate.plugins.bot_detection:BotDetection",
+    "canary": "headgate.plugins.canary:Canary",
     "circuit-breaker": "headgate.plugins.circuit_breaker:CircuitBreaker",
     "compression": "headgate.plugins.compression:Compression",
     "concurrency-limit": "headgate.plugins.concurrency_limit:ConcurrencyLimit",
@@ -140,9 +147,11 @@ BUILT_IN = {
     "request-id": "headgate.plugins.request_id:RequestId",
     "request-size": "headgate.plugins.request_size:RequestSize",
     "request-validation": "headgate.plugins.request_validation:RequestValidation",
+    "response-faults": "headgate.plugins.response_faults:ResponseFaults",
     "response-rewrite": "headgate.plugins.response_rewrite:ResponseRewrite",
     "response-size": "headgate.plugins.response_size:ResponseSize",
     "security-headers": "headgate.plugins.security_headers:SecurityHeaders",
+    "shadow": "headgate.plugins.shadow:Shadow",
     "signed-urls": "headgate.plugins.signed_urls:SignedUrls",
     "sub-filter": "headgate.plugins.sub_filter:SubFilter",
     "traffic-split": "headgate.plugins.traffic_split:TrafficSplit",

@@ -27,7 +27,8 @@ class TrafficSplit(Plugin):
     """Sends a part of the requests to other upstreams: canaries, new versions, moves to other servers.
 
     With `by` a client stays where it is: its part depends on the value and `salt` alone, on all workers and nodes. The
-    first part keeps the clients it has while its weight grows and the sum stays.
+    first part keeps the clients it has while its weight grows and the sum stays. Two uses share clients out
+    independently.
     """
 
     order = 400
@@ -41,7 +42,9 @@ class TrafficSplit(Plugin):
             min_length=1, description="The upstreams; the part that grows stands first."
         )
         by: str | None = Field(default=None, description=f"Null is at random, request by request. {BY}")
-        salt: str = Field(default="", description="Another text shares clients out anew.")
+        salt: str | None = Field(
+            default=None, description="Another text shares clients out anew; null is the name of the use."
+        )
         header: str | None = Field(
             default=None, description="A field that tells the server its part: the upstream's name."
         )
@@ -61,7 +64,7 @@ class TrafficSplit(Plugin):
         """Adds the weights up."""
         self._bounds = list(accumulate(part.weight for part in self.config.parts))
         self._keys = ClientKeys(self.config.by) if self.config.by else None
-        self._salt = self.config.salt.encode()
+        self._salt = (context.name if self.config.salt is None else self.config.salt).encode()
 
     def request(self, request: Request) -> None:
         """Chooses the upstream."""

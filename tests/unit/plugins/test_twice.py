@@ -99,6 +99,12 @@ CASES: dict[str, Twice] = {
         {"crawlers": {"bbot": ["b.example"]}},
         [Ask(headers={"user-agent": "abot"}, address="unix:"), Ask(headers={"user-agent": "bbot"})],
     ),
+    "canary": Twice(
+        {"to": "a", "steps": [100], "header": "x-a"},
+        {"to": "b", "steps": [100], "header": "x-b"},
+        [Ask()],
+        {(0, "to upstream"): "b"},
+    ),
     "circuit-breaker": Twice({"requests": 2}, {"requests": 4}, [Ask("/api/500")] * 6),
     "compression": Twice(
         {"types": ["*"], "min_length": 99999},
@@ -228,6 +234,7 @@ CASES: dict[str, Twice] = {
             for body in ('{"a": 1}', '{"b": 1}', '{"a": 1, "b": 1}')
         ],
     ),
+    "response-faults": Twice({"truncate": {"after_bytes": 1}}, {"truncate": {"after_bytes": 2}}, [Ask()]),
     "response-rewrite": Twice(
         {"headers": {"set": {"x-a": "outer"}}},
         {"body": "inner", "headers": {"set": {"x-b": "inner"}}},
@@ -244,6 +251,7 @@ CASES: dict[str, Twice] = {
             (0, "from cache-control"): ["no-store"],
         },
     ),
+    "shadow": Twice({"to": "http://a.test"}, {"to": "http://b.test"}, [Ask()]),
     "signed-urls": Twice(
         {"keys": [SECRETS[0]]},
         {"keys": [SECRETS[1], SECRETS[0]], "status": 410},
@@ -332,7 +340,9 @@ def facts(name: str, case: Twice, *, first: bool, second: bool) -> dict[tuple[in
             for field in set(response.headers) - UNSEEN:
                 found[number, f"from {field}"] = seen(response.headers.get_all(field))
             copies = (
-                2 if name == "mirror" and first and second else int(name == "mirror" and (first or second))
+                2
+                if name in ("mirror", "shadow") and first and second
+                else int(name in ("mirror", "shadow") and (first or second))
             )
             if response.status == 200 and name != "maintenance":
                 gateway.until(partial(arrived, gateway, before + copies))

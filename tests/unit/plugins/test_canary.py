@@ -1,0 +1,203 @@
+"""Canaries: who gets the new version, when it goes on, and what takes it back."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate import ConfigError, Gateway, Response
+from headgate.plugins import Canary, TrafficSplit
+from headgate.plugins._rollouts import FACTOR, Limits, Numbers, bucket_of, judged
+from headgate.testing import TestGateway
+
+LIMITS = Limits(requests=50, failure_percent=1, percentile=95, time_s=None, time_ratio=2)
+
+
+def taking(seconds: float, count: int = 100, failures: int = 0) -> Numbers:
+    return Numbers(count, failures, {bucket_of(seconds): count})
+
+
+# ---- the decision
+
+
+@given(st.floats(0.001, 60))
+def test_an_estimate_is_at_most_a_third_too_high(seconds: float) -> None:
+    estimate = taking(seconds).time_s(95)
+    assert estimate is not None and seconds * 0.9999 <= estimate <= seconds * FACTOR * 1.0001
+
+
+def test_percentiles_are_those_of_all_requests() -> None:
+    numbers = Numbers(100, 0, {bucket_of(0.005): 94, bucket_of(1): 6})
+    assert numbers.time_s(50) == pytest.approx(0.005, rel=0.31)
+    assert numbers.time_s(95) == pytest.approx(1, rel=0.31)
+    assert Numbers().time_s(95) is None
+
+
+@pytest.mark.parametrize(
+    ("canary", "baseline", "verdict"),
+    [
+        (Numbers(), taking(0.01), "unknown"),
+        (taking(0.01, 49, failures=49), taking(0.01), "unknown"),
+        (taking(0.01), taking(0.01), "good"),
+        (taking(0.01, failures=1), taking(0.01), "good"),
+        (taking(0.01, failures=2), taking(0.01), None),
+        (taking(0.01, failures=6), taking(0.01, failures=5), "good"),
+        (taking(0.01, failures=7), taking(0.01, failures=5), None),
+        (taking(0.01, failures=2), taking(0.01, 10, failures=10), None),
+        (taking(0.1), taking(0.01), None),
+        (taking(0.1), taking(0.01, 10), "good"),
+        (Numbers(100, 100), Numbers(), None),
+    ],
+)
+def test_a_canary_is_judged_by_its_own_numbers_beside_the_baselines(
+    canary: Numbers, baseline: Numbers, verdict: str | None
+) -> None:
+    found, reason = judged(canary, baseline, LIMITS)
+    assert found == verdict and bool(reason) == (verdict is None)
+
+
+def test_a_greatest_time_needs_no_baseline() -> None:
+    limits = Limits(requests=1, failure_percent=1, percentile=95, time_s=0.5, time_ratio=None)
+    assert judged(taking(1), Numbers(), limits)[0] is None
+    assert judged(taking(0.2), taking(0.001), limits)[0] == "good"
+
+
+# ---- the plugin
+
+
+class Rollout:
+    """A gateway with a canary, whose clock and servers a test controls."""
+
+    def __init__(self, **config: Any) -> None:
+        self.now, self.status, self.seconds = 1000.0, 200, 0.0
+        gate = Gateway()
+        for name in ("old", "new"):
+            gate.upstream(name, f"{name}.test:80")
+        gate.route("/", to="old")
+        self.plugin = Canary(**{"to": "new", "steps": [10, 50, 100], "requests": 5, "check": 3600, **config})
+        gate.use(self.plugin)
+        self.plugin._clock = lambda: self.now
+        self.gateway = TestGateway(gate, upstreams={"old": "old", "new": self.respond})
+
+    def respond(self, received: Any) -> Response:
+        """The canary's server."""
+        self.now += self.seconds
+        return Response(self.status, "new")
+
+    def decide(self, later: float = 60) -> float:
+        """The percentage after the next look."""
+        self.now += later
+        self.plugin._decide()
+        return self.plugin._percent()
+
+
+def sides(rollout: Rollout, count: int = 100) -> list[str]:
+    return [
+        "new" if "new" in rollout.gateway.get("/", {"x-user": f"u{n}"}).text else "old" for n in range(count)
+    ]
+
+
+def test_it_goes_on_step_by_step_and_nobody_goes_back() -> None:
+    rollout = Rollout(by="header:x-user")
+    with rollout.gateway:
+        rollout.decide()
+        first = sides(rollout)
+        assert rollout.decide(later=59) == 10, "each step lasts its time"
+        assert rollout.decide(later=1) == 50
+        second = sides(rollout)
+        assert rollout.decide() == 100
+        third = sides(rollout)
+        assert rollout.decide() == 100
+    assert 2 <= first.count("new") <= 25 and 30 <= second.count("new") <= 70 and set(third) == {"new"}
+    assert all(later == "new" for early, later in zip(first, second, strict=True) if early == "new")
+
+
+def test_without_traffic_it_stays_where_it_is() -> None:
+    rollout = Rollout()
+    with rollout.gateway:
+        assert [rollout.decide(3600) for _ in range(5)] == [10] * 5
+
+
+@pytest.mark.parametrize("config", [{}, {"hold_at": 50}], ids=["on its way", "held"])
+def test_failures_take_it_back_in_every_state_with_the_numbers_in_the_log(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    rollout = Rollout(**config)
+    with rollout.gateway, caplog.at_level("INFO", "headgate.plugin"):
+        rollout.decide()
+        sides(rollout, 200)
+        assert rollout.decide() == 50
+        if config:
+            sides(rollout)
+            assert rollout.decide() == 50, "it goes no further"
+        rollout.status = 500
+        sides(rollout)
+        assert rollout.decide(later=1) == 0, "at once, not at the end of the step"
+        assert set(sides(rollout)) == {"old"}
+        rollout.status = 200
+        assert rollout.decide(36000) == 0
+    (told,) = [one for one in caplog.records if "rolled back" in one.getMessage()]
+    facts = vars(told)
+    assert facts["percent"] == 50 and facts["canary"]["failure_percent"] > 40
+    assert facts["baseline"]["failure_percent"] == 0
+
+
+def test_a_canary_that_has_all_requests_is_still_watched() -> None:
+    rollout = Rollout(steps=[100])
+    with rollout.gateway:
+        rollout.decide()
+        sides(rollout)
+        assert rollout.decide() == 100
+        rollout.status = 503
+        sides(rollout)
+        assert rollout.decide() == 0
+
+
+def test_a_slow_canary_is_taken_back() -> None:
+    rollout = Rollout(steps=[50, 100])
+    with rollout.gateway:
+        rollout.decide()
+        rollout.seconds = 0.5
+        sides(rollout)
+        assert rollout.decide() == 0
+
+
+def test_another_release_begins_anew() -> None:
+    rollout = Rollout(steps=[100], release="v1")
+    with rollout.gateway:
+        rollout.decide()
+        rollout.status = 500
+        sides(rollout)
+        assert rollout.decide() == 0
+        rollout.plugin.config.release = "v2"
+        assert rollout.decide() == 100
+
+
+def test_servers_are_told_their_side() -> None:
+    rollout = Rollout(steps=[100], header="x-side", baseline="old")
+    with rollout.gateway:
+        rollout.gateway.get("/", {"x-side": "forged"})
+        assert rollout.gateway.received[-1].headers["x-side"] == "canary"
+
+
+def test_wrong_steps_are_refused() -> None:
+    for steps in ([], [0, 10], [10, 5], [10, 10], [101]):
+        with pytest.raises(ConfigError):
+            Canary(to="new", steps=steps)
+
+
+def test_two_splits_of_the_same_clients_are_independent() -> None:
+    gate = Gateway()
+    for name in ("old", "new"):
+        gate.upstream(name, f"{name}.test:80")
+    gate.route("/", to="old")
+    parts = [{"upstream": "new"}, {"upstream": "old"}]
+    gate.use(TrafficSplit(parts=parts, by="header:x-user", header="x-one"), name="one")
+    gate.use(TrafficSplit(parts=parts, by="header:x-user", header="x-two"), name="two")
+    with TestGateway(gate, upstreams={"old": "old", "new": "new"}) as gateway:
+        for n in range(400):
+            gateway.get("/", {"x-user": f"u{n}"})
+        seen = [(one.headers["x-one"], one.headers["x-two"]) for one in gateway.received]
+    for combination in (("new", "new"), ("new", "old"), ("old", "new"), ("old", "old")):
+        assert 0.2 * 400 <= seen.count(combination) <= 0.3 * 400
