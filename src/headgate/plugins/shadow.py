@@ -10,10 +10,10 @@ from pydantic import Field
 
 from headgate import FetchError, Request, ResponseView
 
-from .mirror import MARK, Mirror
+from ._copies import MARK, Copying
 
 
-class Shadow(Mirror):
+class Shadow(Copying):
     """As `mirror`, and compares what comes back with what the client got: status, header fields, and the body.
 
     Differences are counted (`differing`, by what differs in `headgate_shadow_differences_total`) and the first
@@ -23,7 +23,7 @@ class Shadow(Mirror):
 
     order = 411
 
-    class Config(Mirror.Config):
+    class Config(Copying.Config):
         """Settings of `shadow`."""
 
         compare_status: bool = Field(default=True, description="Whether statuses are compared.")
