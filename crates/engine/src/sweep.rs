@@ -9,6 +9,8 @@ use crate::tables::Tables;
 use headgate_net::alarm::Alarm;
 use headgate_net::deadline::SWEEP_MS;
 use headgate_shared::metrics::Counter;
+use headgate_upstream::{DialOptions, Nobody};
+use tokio::task::spawn_local;
 
 /// Looks at deadlines ten times a second, at pools every second, at the log at its interval; sleeps while there is nothing.
 pub(crate) async fn sweep(shared: Rc<Shared>) {
@@ -32,6 +34,7 @@ pub(crate) async fn sweep(shared: Rc<Shared>) {
                 .iter()
                 .for_each(|upstream| upstream.sweep(now_ms));
             shared.origins.sweep(now_ms);
+            warm(&shared, &tables, now_ms);
         }
         if let Some(log) = &tables.access_log {
             if now_ms >= flushed_ms + tables.log_flush_ms {
@@ -54,6 +57,34 @@ pub(crate) async fn sweep(shared: Rc<Shared>) {
             alarm.iter().for_each(Alarm::stop);
             shared.busy.notified().await;
             alarm.iter().for_each(Alarm::start);
+        }
+    }
+}
+
+/// Opens connections that are to be ready before requests need them.
+fn warm(shared: &Rc<Shared>, tables: &Tables, now_ms: u64) {
+    if shared.is_draining.get() {
+        return;
+    }
+    for upstream in tables.upstreams.iter().filter(|upstream| upstream.keeps_warm()) {
+        let connect_ms = tables.timeout(None, Some(upstream), |t| t.connect, |t| t.connect);
+        let send_ms = tables.timeout(None, Some(upstream), |t| t.send, |t| t.send);
+        let tls_ms = tables.timeouts.tls_handshake;
+        for (server, count) in upstream.cold_servers(now_ms) {
+            for _ in 0..count {
+                let (shared, upstream) = (shared.clone(), upstream.clone());
+                spawn_local(async move {
+                    let watch = shared.deadlines.watch(&shared.clock);
+                    let options = DialOptions {
+                        watch: &watch,
+                        connect_ms,
+                        send_ms,
+                        tls_ms,
+                        client: &Nobody,
+                    };
+                    shared.dialer().warm(&upstream, server, &options).await;
+                });
+            }
         }
     }
 }

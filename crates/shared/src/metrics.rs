@@ -121,6 +121,7 @@ counters! {
     QueueShed "queue_shed",
     CircuitsOpened "circuits_opened",
     LimitCircuit "limit_circuit",
+    Fallbacks "fallbacks",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

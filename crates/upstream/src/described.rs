@@ -41,6 +41,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         }],
         keepalive: Keepalive {
             max_idle: MAX_IDLE,
+            min_idle: 0,
             idle_timeout: IDLE_TIMEOUT_MS,
             max_requests: 0,
             ping: 0,
@@ -51,6 +52,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         max_connections: 0,
         queue: Queue::default(),
         deadline: None,
+        fallback: None,
         timeouts: RouteTimeouts::default(),
         host: "server".to_owned(),
         proxy_protocol: None,

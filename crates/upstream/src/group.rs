@@ -100,6 +100,13 @@ impl Upstream {
         rule.is_some_and(|rule| rule.covers_status(status) && rule.has_budget(metrics))
     }
 
+    /// What its clients get when none of its servers has served them.
+    #[inline]
+    #[must_use]
+    pub fn fallback(&self) -> Option<&spec::Fallback> {
+        self.spec.fallback.as_ref()
+    }
+
     /// How long an attempt may take until its response's head, if that has a limit of its own.
     #[inline]
     pub fn attempt_ms(&self) -> Option<u64> {
@@ -197,10 +204,10 @@ impl Upstream {
         );
     }
 
-    /// Whether there are idle connections.
+    /// Whether there are idle connections, or there are to be.
     #[inline]
     pub fn has_idle(&self) -> bool {
-        self.servers.iter().any(|server| !server.pool.is_empty())
+        self.keepalive.min_idle > 0 || self.servers.iter().any(|server| !server.pool.is_empty())
     }
 
     /// Closes idle connections that are too old or that their server closed.

@@ -30,6 +30,7 @@ mod server;
 pub mod spec;
 mod standings;
 mod sticky;
+mod warming;
 
 pub use bound_auth::{binds_connection, is_used_by};
 pub use building::DraftedUpstream;
@@ -50,3 +51,4 @@ pub use queue::{Place, Queue};
 pub use retry::Retry;
 pub use server::Server;
 pub use sticky::{Scope, Session, Sticky};
+pub use warming::Nobody;

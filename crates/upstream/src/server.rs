@@ -29,6 +29,10 @@ pub struct Server {
     pub http2: Option<Rc<SharedConnections>>,
     /// Something failed since its last response.
     pub has_failed: Cell<bool>,
+    /// Connections that are being opened before they are needed.
+    pub(crate) warming: Cell<usize>,
+    /// Until when none are, since it could not be reached.
+    pub(crate) rests_ms: Cell<u64>,
     /// What was logged of its failures.
     pub(crate) failure_log: FailureLog,
 }
@@ -57,6 +61,8 @@ impl Server {
             http2: (upstream.protocol == spec::UpstreamProtocol::H2)
                 .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
             has_failed: Cell::new(false),
+            warming: Cell::new(0),
+            rests_ms: Cell::new(0),
             failure_log: FailureLog::default(),
         })
     }

@@ -65,6 +65,9 @@ pub struct Upstream {
     /// How long clients may wait, if that is bounded.
     #[serde(default)]
     pub deadline: Option<Deadline>,
+    /// What clients get when none of its servers has served them.
+    #[serde(default)]
+    pub fallback: Option<Fallback>,
     /// Its own timeouts.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
@@ -236,6 +239,28 @@ impl Queue {
     }
 }
 
+/// What clients get when no server has served them: the response of another upstream, and if that fails too, a fixed one.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// The name of the other upstream.
+    pub upstream: Option<String>,
+    /// The fixed response.
+    pub respond: Option<FixedResponse>,
+}
+
+/// A fixed response.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FixedResponse {
+    /// Its status.
+    pub status: u16,
+    /// Its fields.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: String,
+}
+
 /// How long clients wait: what they may say of it, in milliseconds.
 #[derive(Deserialize, Debug, Clone, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -300,6 +325,9 @@ pub enum UpstreamProtocol {
 pub struct Keepalive {
     /// Idle connections per server.
     pub max_idle: usize,
+    /// Idle connections that are opened beforehand.
+    #[serde(default)]
+    pub min_idle: usize,
     /// How long one may be idle.
     pub idle_timeout: u64,
     /// Requests on one connection; 0 for no limit.

@@ -59,6 +59,16 @@ def _check_upstreams(config: GatewayConfig) -> None:
                 f"`{name}` is not a valid upstream name",
                 "use letters, digits, `_`, `-`, `.`",
             )
+        other = upstream.fallback and upstream.fallback.upstream
+        if other == name or (other and other not in config.upstreams):
+            raise Inconsistency(
+                ("upstreams", name, "fallback", "upstream"),
+                f"`{name}` cannot be its own fallback"
+                if other == name
+                else f"there is no upstream `{other}`",
+                suggestion(other, [one for one in config.upstreams if one != name])
+                or "name another upstream",
+            )
         if upstream.tls is not None and not upstream.is_secure:
             raise Inconsistency(
                 ("upstreams", name, "tls"),

@@ -17,6 +17,7 @@ from .consistency import Inconsistency
 from .deadlines import deadline_snapshot
 from .discovered import Serving, Sets, serving
 from .errors import Path as ConfigPath
+from .fallbacks import fallback_snapshot
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import MASKED_QUERY, AccessLogConfig
@@ -311,6 +312,7 @@ def _upstream(
         "max_connections": upstream.max_connections,
         "queue": queue_snapshot(upstream.queue),
         "circuit_breaker": circuit_snapshot(upstream.circuit_breaker),
+        "fallback": fallback_snapshot(upstream.fallback),
         "deadline": deadline_snapshot(upstream.deadline),
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
         "lenient": list(upstream.lenient),

@@ -10,6 +10,7 @@ from .addresses import LISTED, parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .deadlines import DeadlineConfig
 from .errors import ConfigError
+from .fallbacks import FallbackConfig
 from .health import HealthConfig
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .outliers import OutlierConfig
@@ -99,6 +100,13 @@ class KeepaliveConfig(Settings):
         le=MAX_COUNT,
         description="The maximum number of idle connections; 0: each is closed after its request.",
     )
+    min_idle: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Idle connections to each server that are opened before requests need them; with `protocol: h2`, "
+        "one connection, if this is not 0.",
+    )
     idle_timeout: Duration = Field(default=60.0, description="How long an idle connection is kept.")
     max_requests: int = Field(
         default=0,
@@ -166,6 +174,9 @@ class UpstreamConfig(BalancingConfig):
     circuit_breaker: CircuitBreakerConfig | None = Field(
         default=None, description="Refuses requests for a while after too many failed; default: never."
     )
+    fallback: FallbackConfig | None = Field(
+        default=None, description="What clients get when no server has served them; default: an error."
+    )
     deadline: DeadlineConfig | None = Field(
         default=None,
         description="The time limit of a whole request, as its client says it; default: `grpc-timeout` only.",
@@ -205,6 +216,15 @@ class UpstreamConfig(BalancingConfig):
         default=None,
         description="TLS settings for `https://` servers; default: verified as by a browser.",
     )
+
+    @model_validator(mode="after")
+    def _is_kept_warm(self) -> Self:
+        if self.keepalive.min_idle and (self.proxy_protocol or self.source):
+            raise ConfigError(
+                "`keepalive.min_idle` has no effect with `proxy_protocol` or `source`",
+                hint="remove one of them",
+            )
+        return self
 
     @model_validator(mode="after")
     def _waits(self) -> Self:
@@ -254,6 +274,7 @@ class UpstreamOptions(TypedDict, total=False):
     max_connections: int
     queue: Mapping[str, Any]
     circuit_breaker: Mapping[str, Any]
+    fallback: Mapping[str, Any]
     deadline: Mapping[str, Any]
     timeouts: Mapping[str, Any] | UpstreamTimeoutsConfig
     host: str

@@ -228,6 +228,7 @@ SEEN: dict[str, dict[str, str]] = {
         "max_connections": "test_queue::upstream_has_a_bound_for_all_its_servers",
         "queue": "test_queue::no_more_wait_than_may",
         "circuit_breaker": "test_circuit_breaker::upstream_that_fails_is_spared_then_tried",
+        "fallback": "test_fallback::fixed_response_is_given_in_place_of_an_error",
         "deadline": "test_deadlines::client_says_how_long_it_waits_and_servers_are_told_what_is_left",
         "timeouts": "test_queue::wait_has_a_limit",
         "proxy_protocol": "test_proxy_protocol::server_gets_a_header",
@@ -309,6 +310,7 @@ SEEN: dict[str, dict[str, str]] = {
     },
     "KeepaliveConfig": {
         "max_idle": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
+        "min_idle": "test_warm_connections::connections_are_there_before_the_first_request",
         "idle_timeout": "test_timeouts::idle_server_connection_is_closed",
         "max_requests": "test_upstreams::server_connection_is_closed_after_its_number_of_requests",
         "ping": "test_http2_upstream::server_that_sends_no_pong_is_given_up",
@@ -333,6 +335,10 @@ SEEN: dict[str, dict[str, str]] = {
         "max_open": "test_circuit_breaker::failed_probe_opens_it_for_longer",
         "probes": "test_circuit_breaker::probe_that_ends_otherwise_gives_its_place_back",
         "failures": "test_circuit_breaker::what_counts_as_a_failure_is_configured",
+    },
+    "FallbackConfig": {
+        "upstream": "test_fallback::another_upstream_serves_what_may_be_sent_again",
+        "respond": "test_fallback::fixed_response_is_given_in_place_of_an_error",
     },
     "DeadlineConfig": {
         "header": "test_deadlines::client_says_how_long_it_waits_and_servers_are_told_what_is_left",

@@ -151,6 +151,15 @@ impl SharedConnections {
         }
     }
 
+    /// How many connections take requests of everybody.
+    pub fn count(&self) -> usize {
+        let open = self.open.borrow();
+        let takes = |carrier: &&Rc<Carrier>| {
+            !carrier.is_closing.get() && carrier.client.is_none() && !carrier.is_single
+        };
+        open.iter().filter(takes).count()
+    }
+
     /// A stream on a connection with a free place.
     #[inline]
     pub fn reuse(&self, sharing: Sharing<'_>, scheme: Scheme, max_requests: u64) -> Option<Stream> {

@@ -123,7 +123,8 @@ pub(super) async fn exchange_heads(
 ) -> Result<Ready, AttemptFailed> {
     let shared = connection.shared.clone();
     let began = shared.clock.now_us();
-    let is_reused = server.served > 0;
+    // one that was opened beforehand may have been closed since, like one that has served
+    let is_reused = server.served > 0 || server.since_ms > 0;
     server.served += 1;
     let sent = send(plan, connection, &mut server.peer, head_bytes, body).await;
     if let Err(Broken::Limit(limit)) = sent {

@@ -9,6 +9,7 @@ mod attempt_http2;
 mod carry;
 mod choice;
 mod deadline;
+mod fallback;
 mod filtered;
 mod in_flight;
 mod max_forwards;
@@ -93,7 +94,12 @@ async fn try_servers(
         take_available(connection, exchange, &upstream, body)?
     };
     let plan = Plan::new(&connection.shared, exchange, tables, &upstream);
-    attempts(connection, &plan, &here, body).await
+    match attempts(connection, &plan, &here, body).await {
+        Err(failure) if upstream.fallback().is_some() && fallback::covers(&failure, exchange) => {
+            Box::pin(fallback::serve(connection, &plan, &here, body, failure)).await
+        }
+        served => served,
+    }
 }
 
 /// Makes attempts until one has a response.

@@ -36,6 +36,19 @@ pub(crate) fn make(exchange: &Exchange, route: &Route, shared: &Shared) -> Resul
     }
 }
 
+/// A fixed reply of these fields.
+pub(crate) fn fixed(status: u16, fields: &[(String, String)], body: &str) -> Result<LocalReply, Failure> {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let head = head::of_fields(fields)?;
+    Ok(LocalReply::new(
+        status,
+        head,
+        ReplyBody::Bytes(body.as_bytes().to_vec()),
+    ))
+}
+
 /// A file below a root, or why there is none.
 fn file(exchange: &Exchange, route: &Route, root: &FileRoot, shared: &Shared) -> Result<LocalReply, Failure> {
     let request = exchange.request.borrow();

@@ -1,0 +1,79 @@
+//! What a client gets when no server of the upstream has served its request: the response of another upstream, or a fixed one.
+
+use std::rc::Rc;
+
+use headgate_shared::metrics::Counter;
+use headgate_upstream::{Retry, Upstream};
+
+use super::attempts;
+use super::plan::Plan;
+use crate::failure::{Failure, FailureKind, FaultSide};
+use crate::hooks::configuration::Configuration;
+use crate::hooks::exchange::Exchange;
+use crate::http::bodies::request_body::RequestBody;
+use crate::http::reply::{fixed, Outcome};
+use crate::state::connection::Connection;
+
+/// Whether a failure is the upstream's, and the client has got nothing yet.
+pub(super) fn covers(failure: &Failure, exchange: &Exchange) -> bool {
+    let is_upstreams = failure.kind.facts().source == FaultSide::Upstream || is_without_attempt(failure.kind);
+    is_upstreams && exchange.status.get() == 0
+}
+
+/// Whether no server was asked because of it.
+fn is_without_attempt(kind: FailureKind) -> bool {
+    use FailureKind::{CircuitOpen, NoServer, QueueFull, QueueShed, QueueTimeout};
+    matches!(
+        kind,
+        NoServer | QueueTimeout | QueueFull | QueueShed | CircuitOpen
+    )
+}
+
+/// Serves the request otherwise; the failure, if there is no other way, or it fails as well.
+pub(super) async fn serve(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    here: &[u8],
+    body: &mut RequestBody,
+    failure: Failure,
+) -> Result<Outcome, Failure> {
+    let exchange = plan.exchange;
+    let Some(fallback) = plan.upstream.fallback() else {
+        return Err(failure);
+    };
+    failure.log(&exchange.id.borrow());
+    connection.shared.metrics.count(Counter::Fallbacks);
+    exchange.response.take();
+    let mut failure = failure;
+    let other = fallback
+        .upstream
+        .as_deref()
+        .and_then(|name| find(plan.tables, name));
+    if let Some((index, other)) = other.filter(|_| may_be_sent(&failure, plan, body)) {
+        exchange.upstream.set(Some(index));
+        exchange.server.set(None);
+        let plan = Plan::new(&connection.shared, exchange, plan.tables, &other);
+        match attempts(connection, &plan, here, body).await {
+            Err(failed) if covers(&failed, exchange) => failure = failed,
+            served => return served,
+        }
+    }
+    let Some(respond) = &fallback.respond else {
+        return Err(failure);
+    };
+    exchange.response.take();
+    exchange.failure.replace(Some(failure));
+    fixed(respond.status, &respond.headers, &respond.body).map(Outcome::reply)
+}
+
+/// Whether another upstream may get what servers of this one may have acted on: the rule of retries.
+fn may_be_sent(failure: &Failure, plan: &Plan<'_>, body: &RequestBody) -> bool {
+    let is_safe =
+        plan.is_idempotent || failure.retry() == Retry::AlwaysSafe || is_without_attempt(failure.kind);
+    !body.is_committed && is_safe
+}
+
+fn find(tables: &Configuration, name: &str) -> Option<(usize, Rc<Upstream>)> {
+    let index = tables.upstream_index(name)?;
+    Some((index, tables.upstreams[index].clone()))
+}
