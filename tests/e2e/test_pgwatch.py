@@ -429,6 +429,24 @@ async def test_a_lease_that_is_not_renewed_ends_and_one_that_could_not_be_does_n
     assert [item.key for item in (await kv.get_prefix()).items] == ["alive"]
 
 
+async def test_a_slow_transaction_does_not_shorten_a_lease(dsn: str, kv: pgwatch.Client) -> None:
+    async with session(dsn) as slow, session(dsn) as other:
+        kept = await kv.grant(60)
+        transaction = slow.transaction()
+        await transaction.start()
+        await slow.execute("SELECT now()")  # which stays as it is for the rest of the transaction
+        later = await other.fetchval("SELECT clock_timestamp()")
+        granted = await slow.fetchval("SELECT pgwatch.lease_grant('60 s')")
+        assert await slow.fetchval("SELECT pgwatch.lease_keep($1)", kept)
+        await transaction.commit()
+        ends = await other.fetch(
+            "SELECT until - ttl AS begun FROM pgwatch.leases WHERE lease = ANY($1)", [kept, granted]
+        )
+    assert len(ends) == 2 and all(one["begun"] >= later for one in ends), (
+        "both begin when they were asked for"
+    )
+
+
 async def test_a_database_without_tables_says_how_to_make_them(server: PostgresServer) -> None:
     name = server.new_database(next(numbers))
     async with pgwatch.connect(f"postgresql://gate@127.0.0.1:{server.port}/{name}", timing=QUICK) as kv:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,15 @@ def test_a_path_is_needed() -> None:
         open_store("sqlite:///")
     with pytest.raises(ValueError, match="hint: one of"):
         open_store("oracle://x")
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+async def test_a_step_of_the_clock_ends_no_presence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    async with open_store(f"sqlite://{tmp_path}/config.db") as store:
+        async with store.announce("east-1", {"at": "here"}, ttl_s=60):
+            real = time.time
+            monkeypatch.setattr(time, "time", lambda: real() + step_s)
+            await store.apply(Transaction((Write(A, {"v": 1}),)))
+            assert [node.name for node in await store.nodes()] == ["east-1"]
