@@ -958,6 +958,14 @@ class Exporter:
         """The process of that number is gone: what it has counted stays."""
     def serve(self, fds: Sequence[int], /) -> None:
         """Serves on listening sockets, which it takes over, in place of those before; with none on no more."""
+    def push(self, to: str, /, *, interval: float, prefix: str, tags: bool) -> None:
+        """Pushes what is counted from now on to a `StatsD` server (`host:port`) every `interval` seconds, in place of
+        one before.
+        """
+    def pause_pushing(self) -> None:
+        """Pushes once more, and then nothing until `push`, which goes on from there."""
+    def end_pushing(self) -> None:
+        """Pushes once more, and then nothing."""
     def set_ready(self, is_ready: bool, /) -> None:
         """What `/readyz` says from now on."""
     def beat(self, *, is_blocked: bool) -> None:
@@ -966,10 +974,17 @@ class Exporter:
         """All numbers as text: `prometheus` or `openmetrics`."""
     def json(self) -> str:
         """All numbers as JSON."""
-    def hand_over(self) -> tuple[list[int], int]:
-        """For a successor: descriptors of the memory of all who may still count, and of sums of those who are gone."""
+    def hand_over(self) -> tuple[list[int], int, int | None]:
+        """For a successor: descriptors of the memory of all who may still count, of that of sums of those who are gone,
+        and of what was pushed last.
+        """
     def inherit(
-        self, zones: Sequence[tuple[int, Sequence[str]]], memories: Sequence[int], retired: int | None, /
+        self,
+        zones: Sequence[tuple[int, Sequence[str]]],
+        memories: Sequence[int],
+        retired: int | None,
+        pushed: int | None,
+        /,
     ) -> None:
         """Takes over what a predecessor has handed over; the descriptors stay the caller's."""
 

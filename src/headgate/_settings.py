@@ -18,6 +18,7 @@ from .config.http2 import Http2Options
 from .config.http3 import Http3Options
 from .config.limits import LimitsOptions, TimeoutsOptions
 from .config.log_targets import LogTargetOptions
+from .config.metrics import MetricsOptions
 from .config.model import GatewayConfig
 from .config.path import PathOptions
 from .config.resolver import ResolverOptions
@@ -38,9 +39,12 @@ class GatewayMetrics(Metrics):
         super().__init__(memory)
         self._set_key = set_key
 
-    def __call__(self, listen: str | None = None) -> None:
-        """Counts by route, upstream and server; serves `/metrics`, `/livez` and `/readyz` at that address."""
-        self._set_key("metrics", said({"listen": listen}))
+    def __call__(self, listen: str | None = None, **settings: Unpack[MetricsOptions]) -> None:
+        """Counts by route, upstream and server; serves `/metrics`, `/livez` and `/readyz` at that address.
+
+        `statsd="127.0.0.1:8125"` sends the same numbers to a StatsD server.
+        """
+        self._set_key("metrics", said({"listen": listen, **settings}))
 
 
 class GatewaySettings:
@@ -252,9 +256,14 @@ class GatewaySettings:
         tokens: str | Sequence[str | Mapping[str, str]] | None = None,
         tls: Mapping[str, Any] | str | None = None,
         hosts: str | Sequence[str] | None = None,
+        breakpoints: bool | None = None,
     ) -> None:
-        """Serves the Admin API on `127.0.0.1:9144` for who has one of `tokens`, or on `unix:/path` for the owner."""
-        self._set("admin", said({"listen": listen, "tokens": tokens, "tls": tls, "hosts": hosts}))
+        """Serves the Admin API on `127.0.0.1:9144` for who has one of `tokens`, or on `unix:/path` for the owner.
+
+        With `breakpoints`, callers with the role `admin` may look into running code, and so run any.
+        """
+        given = {"tokens": tokens, "tls": tls, "hosts": hosts, "breakpoints": breakpoints}
+        self._set("admin", said({"listen": listen, **given}))
 
     def state_folder(self, path: str) -> None:
         """Sets the directory for persistent state of this node."""

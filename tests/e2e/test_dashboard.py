@@ -21,7 +21,7 @@ READ = "a-token-that-may-only-read-0123456789"
 SCRIPT = '<img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>\'"&amp;\u202e'
 VIEWS = (
     *("live", "requests", "resources", "history", "configuration", "certificates"),
-    *("consumers", "tester", "profile"),
+    *("consumers", "tester", "profile", "breakpoints"),
 )
 
 pytestmark = pytest.mark.timeout(300)
@@ -46,6 +46,7 @@ def gateway(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory, port:
             "admin": {
                 "listen": f"127.0.0.1:{port}",
                 "tokens": [{"token": TOKEN, "name": "root"}, {"token": READ, "role": "read"}],
+                "breakpoints": True,
             },
             "state_folder": str(tmp_path_factory.mktemp("state")),
             "consumers": {"of-the-file": {"keys": ["a-key-of-the-file-1"], "groups": ["staff"]}},
@@ -263,7 +264,7 @@ from headgate import Gateway
 gate = Gateway()
 gate.listen(LISTEN)
 gate.metrics()
-gate.admin(f"127.0.0.1:{PORT}", tokens=TOKEN)
+gate.admin(f"127.0.0.1:{PORT}", tokens=TOKEN, breakpoints=True)
 gate.state_folder(FOLDER + "/state")
 gate.route("/", respond="ok", name="all")
 
@@ -312,6 +313,34 @@ def test_a_profile_and_traces_are_taken_from_the_page(browser: "Browser", serve:
         seen.check(page_url)
     refused = Admin(f"127.0.0.1:{port}", TOKEN).ask("POST", "/v1/profile", {"seconds": 1e9})
     assert refused.status == 400 and "is not within" in refused.text
+
+
+def test_breakpoints_are_set_and_read_on_the_page(browser: "Browser", serve: Serve) -> None:
+    port = free_port()
+    gateway = serve(HOOKED, names={"PORT": port, "TOKEN": TOKEN})
+    page_url = f"http://127.0.0.1:{port}"
+    with opened(browser) as seen:
+        page = seen.page
+        sign_in(page, page_url, "#/breakpoints")
+        page.get_by_label("Line or function").fill("gate:brns")
+        page.get_by_role("button", name="Set a breakpoint").click()
+        page.get_by_role("status").filter(has_text="did you mean").wait_for()
+        page.get_by_label("Line or function").fill("gate:burns")
+        page.get_by_label("Only if").fill("'looked' in request.target")
+        page.get_by_label("Show").fill("request.target; 1 / 0; '<script>globalThis.hacked=' + '1</script>'")
+        page.get_by_role("button", name="Set a breakpoint").click()
+        row(page, "Breakpoints", "gate.py").filter(has_text="looking").wait_for()
+        assert ask(gateway, "/?left-out")[0] == 200
+        assert ask(gateway, "/?looked=%3Cscript%3E")[0] == 200
+        row(page, "Values of hit 1", "request.target").filter(has_text="%3Cscript%3E").wait_for()
+        row(page, "Values of hit 1", "<script>globalThis.hacked=1</script>").wait_for()
+        row(page, "Values of hit 1", "1 / 0").filter(has_text="ZeroDivisionError").wait_for()
+        assert page.get_by_role("region", name="Values of hit 2").count() == 0
+        page.get_by_role("button", name="Remove 1").click()
+        page.get_by_role("region", name="Values of hit 1").wait_for(state="hidden")
+        assert page.get_by_role("region", name="Breakpoints").get_by_role("row").count() == 1
+        assert page.evaluate("globalThis.hacked") is None
+        seen.check(page_url)
 
 
 def test_a_resource_is_tried_applied_changed_and_rolled_back(

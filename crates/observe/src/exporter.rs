@@ -10,6 +10,7 @@ use headgate_shared::Zone;
 
 use crate::counters;
 use crate::merged::Merged;
+use crate::statsd::{datagrams, Naming};
 use crate::text::{self, Format};
 
 /// For so long a text serves all who ask for it: many scrapers at once cost as much as one.
@@ -25,6 +26,10 @@ pub struct Exporter {
     is_ready: AtomicBool,
     is_blocked: AtomicBool,
     beat: AtomicU64,
+    /// What was pushed last; none where nothing is.
+    pushed: Mutex<Option<Merged>>,
+    /// Datagrams that were sent, and that could not be.
+    datagrams: (AtomicU64, AtomicU64),
 }
 
 /// What a predecessor hands over: the memory of its counters and of its processes, and sums of those that were gone.
@@ -36,6 +41,18 @@ pub struct Inherited {
     pub memories: Vec<SeriesMemory>,
     /// What others had counted.
     pub retired: Option<SeriesMemory>,
+    /// What was pushed last.
+    pub pushed: Option<SeriesMemory>,
+}
+
+/// The memory that a successor gets, by descriptors.
+pub struct HandedOver {
+    /// Of all who may still count.
+    pub memories: Vec<OwnedFd>,
+    /// The sums of those who are gone.
+    pub retired: OwnedFd,
+    /// What was pushed last, if anything is.
+    pub pushed: Option<OwnedFd>,
 }
 
 #[derive(Default)]
@@ -76,32 +93,29 @@ impl Exporter {
         if let Some(retired) = inherited.retired {
             sources.retired.add(read(&retired), false);
         }
+        if let Some(pushed) = inherited.pushed {
+            let mut known = Merged::default();
+            known.add(read(&pushed), false);
+            *self.pushed() = Some(known);
+        }
     }
 
-    /// For a successor: the memory of all who may still count, and of sums of those who are gone.
+    /// For a successor. Nothing is to be pushed from here on, but where the successor fails.
     ///
     /// # Errors
     /// The system's, if there is no memory or no descriptor.
-    pub fn hand_over(&self) -> std::io::Result<(Vec<OwnedFd>, OwnedFd)> {
+    pub fn hand_over(&self) -> std::io::Result<HandedOver> {
         let sources = self.sources();
         let own = sources.memories.iter().map(|(_, memory)| memory);
-        let live = own
+        let memories = own
             .chain(&sources.foreign)
             .map(|memory| memory.fd().try_clone_to_owned())
             .collect::<Result<_, _>>()?;
-        let registry = Registry::create()?;
-        for family in sources.retired.families.values() {
-            for (labels, one) in &family.series {
-                let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-                if let Ok(series) = registry.series(&family.family, &labels, usize::MAX) {
-                    for (cell, n) in one.cells.iter().enumerate() {
-                        series.set(cell, *n);
-                    }
-                }
-            }
-        }
-        let retired = registry.fd().try_clone_to_owned()?;
-        Ok((live, retired))
+        Ok(HandedOver {
+            memories,
+            retired: written(&sources.retired)?,
+            pushed: self.pushed().as_ref().map(written).transpose()?,
+        })
     }
 
     /// Whether requests are served, which `/readyz` says.
@@ -149,6 +163,32 @@ impl Exporter {
         crate::json::write(&self.merged())
     }
 
+    /// What is counted from now on is pushed, or from where a predecessor or the settings before have stopped.
+    pub(crate) fn begin_pushing(&self) {
+        let now = self.merged();
+        self.pushed().get_or_insert(now);
+    }
+
+    /// Nothing is pushed any more.
+    pub fn end_pushing(&self) {
+        *self.pushed() = None;
+    }
+
+    /// What has been counted since the last push, as datagrams for `StatsD`.
+    pub(crate) fn grown(&self, naming: &Naming) -> Vec<String> {
+        let now = self.merged();
+        let mut pushed = self.pushed();
+        let made = datagrams(&now, &pushed.take().unwrap_or_default(), naming);
+        *pushed = Some(now);
+        made
+    }
+
+    /// So many datagrams were sent, and so many could not be.
+    pub(crate) fn has_pushed(&self, sent: u64, failed: u64) {
+        self.datagrams.0.fetch_add(sent, Relaxed);
+        self.datagrams.1.fetch_add(failed, Relaxed);
+    }
+
     fn merged(&self) -> Merged {
         let mut sources = self.sources();
         let sources = &mut *sources;
@@ -183,12 +223,41 @@ impl Exporter {
         for (name, help, number) in about_itself {
             merged.put(&Family::counter(name, help, &[]), Vec::new(), vec![number]);
         }
+        let (sent, failed) = &self.datagrams;
+        let help = "Datagrams for StatsD that were sent, and that could not be.";
+        let family = Family::counter("headgate_statsd_datagrams_total", help, &[])
+            .with_inner("outcome", &["sent", "failed"]);
+        merged.put(
+            &family,
+            Vec::new(),
+            vec![sent.load(Relaxed), failed.load(Relaxed)],
+        );
         merged
+    }
+
+    fn pushed(&self) -> std::sync::MutexGuard<'_, Option<Merged>> {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sources(&self) -> std::sync::MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sums in memory that another process can read.
+fn written(merged: &Merged) -> std::io::Result<OwnedFd> {
+    let registry = Registry::create()?;
+    for family in merged.families.values() {
+        for (labels, one) in &family.series {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            if let Ok(series) = registry.series(&family.family, &labels, usize::MAX) {
+                for (cell, n) in one.cells.iter().enumerate() {
+                    series.set(cell, *n);
+                }
+            }
+        }
+    }
+    registry.fd().try_clone_to_owned()
 }
 
 #[cfg(test)]
@@ -244,18 +313,31 @@ mod tests {
         old.retire(1);
         live.series(&counter, &[], 9).expect("new").add(0, 1);
         old.add(2, memory_of(&live));
-        let (memories, retired) = old.hand_over().expect("descriptors");
+        old.begin_pushing();
+        live.series(&counter, &[], 9).expect("known").add(0, 3);
+        let opened = |file: OwnedFd| SeriesMemory::open(file).expect("it is ours");
+        let handed = old.hand_over().expect("descriptors");
         new.inherit(Inherited {
             zones: Vec::new(),
-            memories: memories
-                .into_iter()
-                .map(|file| SeriesMemory::open(file).expect("it is ours"))
-                .collect(),
-            retired: Some(SeriesMemory::open(retired).expect("it is ours")),
+            memories: handed.memories.into_iter().map(opened).collect(),
+            retired: Some(opened(handed.retired)),
+            pushed: handed.pushed.map(opened),
         });
-        assert_eq!(line(&new, "a_total"), "a_total 6");
+        assert_eq!(line(&new, "a_total"), "a_total 9");
         live.series(&counter, &[], 9).expect("known").add(0, 1);
-        assert_eq!(line(&new, "a_total"), "a_total 7");
+        assert_eq!(line(&new, "a_total"), "a_total 10");
+        // what neither of them has pushed is pushed once
+        new.begin_pushing();
+        let naming = Naming {
+            prefix: String::new(),
+            tags: true,
+        };
+        assert!(new
+            .grown(&naming)
+            .join("\n")
+            .lines()
+            .any(|line| line == "a_total:4|c"));
+        assert!(!new.grown(&naming).join("\n").contains("a_total"));
     }
 
     #[test]

@@ -8,10 +8,14 @@ mod exporter;
 mod json;
 mod merged;
 mod negotiation;
+mod pusher;
 mod server;
+mod statsd;
 mod text;
 
 pub use counters::named_counters;
-pub use exporter::{Exporter, Inherited};
+pub use exporter::{Exporter, HandedOver, Inherited};
+pub use pusher::{PushSettings, Pusher};
 pub use server::Server;
+pub use statsd::Naming;
 pub use text::Format;

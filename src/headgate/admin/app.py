@@ -20,6 +20,7 @@ from headgate.stores import StoreConflict, StoreCorrupt, StoreReadOnly, StoreUna
 
 from . import history, openapi, profiling, recent, resources, transactions
 from .access import Access, Caller
+from .breakpoints import Breakpoints
 from .dashboard import dashboard_routes
 from .live import Live
 from .node import Node
@@ -55,12 +56,14 @@ logger = logging.getLogger("headgate.admin")
 
 def admin_app(admin: AdminConfig, node: Node) -> ASGIApp:
     """The Admin API of a node."""
-    access = Access(admin)
+    access, breakpoints = Access(admin), Breakpoints(admin)
     routes = [
         Route(path, partial(_answered, handler, node, access), methods=methods.split())
         for path, methods, handler in (
             *PATHS,
             ("/v1/live", "GET", Live().respond),
+            ("/v1/breakpoints", "GET POST", breakpoints.every),
+            ("/v1/breakpoints/{number}", "GET DELETE", breakpoints.one),
             ("/v1/routes/-/test", "POST", RouteTester().respond),
         )
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from headgate.config.errors import ConfigError
 from headgate.config.errors import Path as ConfigPath
 from headgate.control.commands import Status
+from headgate.control.inspection_messages import InspectOrder
 from headgate.stores import Document, Snapshot, Store, Transaction
 
 Decide = Callable[[Snapshot], Transaction]
@@ -120,6 +121,39 @@ class Taken(Protocol):
         """Workers that did not respond in time."""
 
 
+class Breakpoint(Protocol):
+    """One that was set."""
+
+    number: int
+    order: InspectOrder
+    place: str
+    """Where it is, as the workers have found it."""
+    newest: int
+    """The number of the last hit."""
+    ended: str | None
+    """What ended it."""
+
+    @property
+    def hits(self) -> Collection[dict[str, Any]]:
+        """What was seen, the newest last, each with its `number`."""
+
+
+class Breakpoints(Protocol):
+    """All that callers have set."""
+
+    def all(self) -> Sequence[Breakpoint]:
+        """Those that are known."""
+
+    def find(self, number: int) -> Breakpoint | None:
+        """One of them."""
+
+    async def begin(self, order: InspectOrder, for_s: float) -> Breakpoint:
+        """Sets one; raises `CannotLook`."""
+
+    def remove(self, number: int) -> bool:
+        """Takes one off."""
+
+
 class Node(Protocol):
     """The store, what is in force, and the way from one to the other."""
 
@@ -147,6 +181,10 @@ class Node(Protocol):
     async def profile(self, seconds: float, interval_s: float) -> Taken:
         """A profile of the workers' Python code, taken now."""
 
+    @property
+    def breakpoints(self) -> Breakpoints:
+        """In running code."""
+
     def recent(self, after: int) -> Recent:
         """Requests since the one with that number, as far as they are kept; read from the first call on."""
 
@@ -159,4 +197,4 @@ class Node(Protocol):
         """
 
 
-__all__ = ["Base", "Built", "ConfigError", "Decide", "Merged", "Node", "NotApplied", "Written"]
+__all__ = ["Base", "Breakpoint", "Built", "ConfigError", "Decide", "Merged", "Node", "NotApplied", "Written"]

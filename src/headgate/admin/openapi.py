@@ -21,6 +21,7 @@ from .writing import NAME_PATTERN
 NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 REVISION = {"type": "integer", "minimum": 0}
 TEXT = {"type": "string"}
+BREAKPOINT = {"name": "number", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 
 
 async def document(request: Request, _node: Node, _caller: Caller) -> Response:
@@ -93,6 +94,17 @@ def _schemas() -> dict[str, Any]:
     headers = {"type": "object", "additionalProperties": TEXT, "maxProperties": 100}
     schemas["RouteTest"] = _closed({"method": TEXT, "url": TEXT, "headers": headers}, "url")
     schemas["ProfileRequest"] = _closed({"seconds": {"type": "number", "minimum": 0.05, "maximum": 60}})
+    expression = {"type": "string", "maxLength": 1000}
+    schemas["BreakpointRequest"] = _closed(
+        {
+            "at": {**expression, "minLength": 1},
+            "condition": expression,
+            "show": {"type": "array", "items": expression, "maxItems": 20},
+            "count": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "seconds": {"type": "number", "minimum": 0.1, "maximum": 3600},
+        },
+        "at",
+    )
     schemas["Rollback"] = _closed({"revision": REVISION, "note": TEXT}, "revision")
     return schemas
 
@@ -225,6 +237,20 @@ def _others() -> dict[str, Any]:
         },
         "/v1/routes/-/test": {"post": _posts("test-route", "RouteTest", [])},
         "/v1/profile": {"post": _posts("profile", "ProfileRequest", [])},
+        "/v1/breakpoints": {
+            "get": _operation("breakpoints", {"200": _json("Breakpoints in running code.")}, []),
+            "post": _operation(
+                "set-breakpoint", {"201": _json("It is set.")}, [], {JSON: _ref("BreakpointRequest")}
+            ),
+        },
+        "/v1/breakpoints/{number}": {
+            "get": _operation(
+                "breakpoint", {"200": _json("What it has seen.")}, [BREAKPOINT, _query("after", REVISION)]
+            ),
+            "delete": _operation(
+                "remove-breakpoint", {"204": {"description": "It is removed."}}, [BREAKPOINT]
+            ),
+        },
         "/v1/config": {"get": _operation("config", {"200": _json("File and resources together.")}, [])},
         "/openapi.json": {"get": _operation("openapi", {"200": _json("This document.")}, [])},
     }

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from headgate.agent.breakpoints import Breakpoints
 from headgate.agent.configuration import Base, Built
 from headgate.agent.link import Link, ProposalRefused, Taken
 from headgate.agent.state import Keeping, lent
@@ -72,6 +73,8 @@ class Follower:
     def __init__(self, base: Base, store: Store, link: Link, folder: Keeping, in_force: Built) -> None:
         self._base, self._link, self._folder = base, link, folder
         self._tail = Tail(link.follow_logs, link.unfollow_logs)
+        self.breakpoints = Breakpoints(link.look)
+        """In the workers' code."""
         self.store = store
         self.in_force = in_force
         """What the workers serve."""

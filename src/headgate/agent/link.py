@@ -15,7 +15,7 @@ from headgate.compile.allocation import without_collecting
 from headgate.control import agent_messages as messages
 from headgate.control import memory
 from headgate.control.channel import Channel, ChannelClosed
-from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Status
+from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Look, Status
 from headgate.control.records import Message
 from headgate.control.resource_messages import SecretFiles
 from headgate.stores import StoreUnavailable
@@ -158,6 +158,10 @@ class Link:
             assert isinstance(reply, messages.ProfileLent), "which was waited for"
             taken, self._profile = self._profile, {}
         return Taken(reply.error, taken, reply.workers, reply.missing)
+
+    def look(self, command: Look, end: socket.socket) -> None:
+        """Has every worker look at a place in its code, and say what it sees into a socket."""
+        self._channel.send(command, [end.fileno()])
 
     def follow_logs(self, end: socket.socket) -> None:
         """Has every worker write its requests into a socket."""

@@ -99,6 +99,14 @@ class AdminConfig(Settings):
         description="Accepted Host names, besides the address and `localhost`; others get 421.",
     )
 
+    breakpoints: bool = Field(
+        default=False,
+        description=(
+            "Lets callers with the role `admin` set breakpoints, whose expressions are Python code that runs in "
+            "the workers."
+        ),
+    )
+
     @classmethod
     def expand(cls, value: Any) -> Any:
         """Reads the short form."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypedDict
 from urllib.parse import SplitResult, urlsplit
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
     from .model import GatewayConfig
 
-Kind = Literal["http", "loki", "lines", "syslog"]
+Kind = Literal["http", "loki", "lines", "syslog", "kafka"]
+Sasl = Literal["plain", "scram-sha-256", "scram-sha-512"]
 Transport = Literal["http", "https", "tcp", "tls", "udp", "unix"]
 
 HINT = (
-    "write `https://host/path`, `loki:http://host:3100`, `tcp://host:port`, `tls://host:port`, `udp://host:port` or"
-    " `syslog:` followed by `/dev/log`, `udp://host:514`, `tcp://host:514` or `tls://host:6514`"
+    "write `https://host/path`, `loki:http://host:3100`, `kafka:tcp://host:9092/topic`, `tcp://host:port`,"
+    " `tls://host:port`, `udp://host:port` or `syslog:` followed by `/dev/log`, `udp://host:514`, `tcp://host:514` or `tls://host:6514`"
 )
 LOKI_PATH = "/loki/api/v1/push"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -40,8 +42,11 @@ _TRANSPORTS: dict[str, Transport] = {
 _LABEL, _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}"), re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
 
+_TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+
+
 class Destination(NamedTuple):
-    """A `to` taken apart; `path` is of HTTP, or of a Unix socket."""
+    """A `to` taken apart; `path` is of HTTP, or of a Unix socket, or a topic; its `host` are `host:port` of brokers."""
 
     kind: Kind
     transport: Transport
@@ -55,6 +60,8 @@ def destination(to: str) -> Destination:
     prefix, _, rest = to.partition(":")
     if prefix == "syslog" and rest.startswith("/") and not rest.startswith("//"):
         return Destination("syslog", "unix", "", 0, rest)
+    if prefix == "kafka":
+        return _kafka(to, rest)
     kind = _KINDS.get(prefix)
     parts, port = _split(to, rest if kind else to)
     transport = _TRANSPORTS.get(parts.scheme)
@@ -69,6 +76,18 @@ def destination(to: str) -> Destination:
     return Destination(
         kind or "http", transport, parts.hostname or "", port or DEFAULT_PORTS[transport], whole
     )
+
+
+def _kafka(to: str, rest: str) -> Destination:
+    scheme, _, after = rest.partition("://")
+    brokers, _, topic = after.partition("/")
+    if scheme not in ("tcp", "tls") or not _TOPIC.fullmatch(topic):
+        raise _refused(to)
+    for broker in brokers.split(","):
+        parts, port = _split(to, f"{scheme}://{broker}")
+        if not port or parts.path or parts.query:
+            raise _refused(to)
+    return Destination("kafka", _TRANSPORTS[scheme], brokers, 0, topic)
 
 
 def _split(to: str, url: str) -> tuple[SplitResult, int | None]:
@@ -125,8 +144,9 @@ class LogTargetConfig(Settings):
 
     to: Annotated[str, AfterValidator(_target)] = Field(
         description=(
-            "`https://host/path` (a JSON array a batch), `loki:http://host:3100`, `tcp://host:port` or "
-            "`tls://host:port` (a line each), `udp://host:port` (a datagram each), or `syslog:` with `/dev/log`, "
+            "`https://host/path` (a JSON array a batch), `loki:http://host:3100`, "
+            "`kafka:tcp://host:9092/topic` or `kafka:tls://` (a message each), `tcp://host:port` or `tls://host:port` "
+            "(a line each), `udp://host:port` (a datagram each), or `syslog:` with `/dev/log`, "
             "`udp://`, `tcp://` or `tls://` (RFC 5424)."
         ),
     )
@@ -142,6 +162,11 @@ class LogTargetConfig(Settings):
         min_length=1,
         description="A PEM file with the certificate authority of the target; null: the system's.",
     )
+    user: str | None = Field(default=None, min_length=1, description="The user at Kafka's brokers (SASL).")
+    password: Secret | None = Field(
+        default=None, description="The user's password, as `env:NAME` or `file:/path`."
+    )
+    sasl: Sasl = Field(default="scram-sha-512", description="How the password is proven to the brokers.")
     batch: int = Field(default=1000, ge=1, le=100_000, description="The maximum number of lines in a batch.")
     batch_bytes: Size = Field(
         default=1 << 20, ge=1024, description="Bytes of lines after which a batch is sent."
@@ -174,6 +199,10 @@ class LogTargetConfig(Settings):
             raise ConfigError(
                 f"`labels` has no effect with `{self.to}`", hint="write `loki:http://host:3100`"
             )
+        if (self.user or self.password) and where.kind != "kafka":
+            raise ConfigError(f"`user` has no effect with `{self.to}`", hint="it is for `kafka:` targets")
+        if (self.user is None) != (self.password is None):
+            raise ConfigError("`user` and `password` belong together", hint="write both, or neither")
         if self.ca and where.transport not in ("https", "tls"):
             raise ConfigError(f"`ca` has no effect with `{self.to}`", hint="it is for targets over TLS")
         return self
@@ -185,6 +214,9 @@ class LogTargetOptions(TypedDict, total=False):
     headers: Mapping[str, str]
     labels: Mapping[str, str]
     ca: str
+    user: str
+    password: str
+    sasl: Sasl
     batch: int
     batch_bytes: int | str
     flush: float | str
@@ -196,6 +228,12 @@ class LogTargetOptions(TypedDict, total=False):
 def shipping_plan(config: GatewayConfig, folder: Path) -> dict[str, Any] | None:
     """What the shipper is to send where; None for nothing. Files are relative to `folder`."""
     for position, one in enumerate(config.log_targets):
+        if destination(one.to).kind == "kafka" and not find_spec("aiokafka"):
+            raise Inconsistency(
+                ("log_targets", position, "to"),
+                "Kafka as a log target needs the package `aiokafka`",
+                "pip install 'headgate[kafka]'",
+            )
         if one.ca and not (folder / one.ca).is_file():
             raise Inconsistency(
                 ("log_targets", position, "ca"),
@@ -208,9 +246,10 @@ def shipping_plan(config: GatewayConfig, folder: Path) -> dict[str, Any] | None:
 
 def _planned(target: LogTargetConfig, folder: Path) -> dict[str, Any]:
     return {
-        **target.model_dump(exclude={"headers", "ca"}),
+        **target.model_dump(exclude={"headers", "ca", "password"}),
         **destination(target.to)._asdict(),
         "headers": {name.lower(): secret.get_secret_value() for name, secret in target.headers.items()},
         "labels": target.labels or {"job": "headgate"},
+        "password": target.password.get_secret_value() if target.password else None,
         "ca": str(folder / target.ca) if target.ca else None,
     }

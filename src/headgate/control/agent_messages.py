@@ -20,11 +20,12 @@
 | Discovered        | agent, supervisor    | servers that are found by name have come or gone, or a lookup failed  |
 | GetProfile        | agent, supervisor    | a caller of the Admin API wants a profile                             |
 | ProfileLent       | supervisor, agent    | it, in a memfd, or why there is none                                  |
+| Look              | agent, supervisor    | a caller sets a breakpoint; a line for `Looking` and `Seen` comes along |
 | FollowLogs        | agent, supervisor    | a socket comes along that workers are to write requests into          |
 | UnfollowLogs      | agent, supervisor    | it reads them no more                                                 |
 """
 
-from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, NameStatus, Status
+from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Look, NameStatus, Status
 from headgate.control.messages import Change
 from headgate.control.records import Message, MessageKinds, Record
 from headgate.control.resource_messages import NodeSettings, SecretFiles
@@ -156,6 +157,7 @@ FROM_AGENT = MessageKinds(
         GetProfile,
         FollowLogs,
         UnfollowLogs,
+        Look,
         SecretFiles,
         Discovered,
     ]

@@ -6,6 +6,10 @@ Who sends which, and when, is in the table of `messages`.
 from headgate.control.records import Message, Record
 
 
+class CannotLook(Exception):
+    """A breakpoint cannot be set; the text says why."""
+
+
 class InspectOrder(Record):
     """What to look at, when, and what to show; see `headgate.inspection`."""
 

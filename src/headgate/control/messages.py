@@ -40,6 +40,7 @@ With the process that workers are forked from (`zygote`): `Fork` and `Reap`, wit
 """
 
 import signal
+from typing import Any
 
 from headgate.control.inspection_messages import (
     Hit,
@@ -127,6 +128,8 @@ class Prepared(Message):
     """Seconds after which a worker that does not respond is killed; None: never."""
     metrics: list[str] = []
     """Where metrics are served: addresses as they were written."""
+    statsd: dict[str, Any] = {}
+    """Where metrics are sent, and how: see `StatsdConfig`; nothing: nowhere."""
     ships_logs: bool = False
     """Whether each request is to be written for the shipper."""
 
@@ -182,6 +185,8 @@ class Offer(Message):
     places: dict[str, str] = {}
     """As in `Prepared`."""
     metrics: list[str] = []
+    """As in `Prepared`."""
+    statsd: dict[str, Any] = {}
     """As in `Prepared`."""
 
 

@@ -121,7 +121,7 @@ class Shipper:
         sender: Sender
         try:
             sender = made_sender(target)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             sender = BrokenSender(str(error))
         return Delivery(target, sender, Counts(self._metrics, target.name))
 

@@ -19,6 +19,9 @@ class Target:
     headers: tuple[tuple[str, str], ...]
     labels: tuple[tuple[str, str], ...]
     ca: str | None
+    user: str | None
+    password: str | None
+    sasl: str
     batch: int
     batch_bytes: int
     flush: float

@@ -14,11 +14,13 @@ Admin API are held here too: a caller waits while the agent is started anew.
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
 from headgate.control import memory
-from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Profiled, Refused
+from headgate.control.commands import FollowLogs, GetMetrics, GetProfile, GetStatus, Look, Profiled, Refused
+from headgate.control.endpoint import Line
 from headgate.control.reactor import Reactor
 from headgate.control.records import Message
 from headgate.control.resource_messages import NodeSettings, ResourcesLent, SecretFiles
@@ -198,6 +200,9 @@ class Agents:
                 self._lend_metrics(agent)
             case GetProfile(seconds=seconds, interval_s=interval_s):
                 self._state.profiles.begin(seconds, interval_s, lambda reply: _lend_profile(agent, reply))
+            case Look():
+                line = Line(self._state.reactor, socket.socket(fileno=descriptors[0]), [])
+                self._state.inspections.begin(message, line)
             case FollowLogs():
                 self._state.log_followers.agent_follows(descriptors)
             case messages.UnfollowLogs():

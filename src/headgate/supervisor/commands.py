@@ -157,6 +157,7 @@ class Commands:
         def done(successor: Successor, error: str | None) -> None:
             if error:
                 self._successor = None
+                state.metrics.stays()
                 log.error("upgrade failed; still serving with the old program: %s", error)
                 return respond(commands.Refused(error=error))
             log.info("upgraded", extra={"successor": successor.pid})

@@ -204,8 +204,9 @@ class Generations:
             current.number, current.modes = generation.number, message.modes
             current.agent_settings = generation.agent_settings
             self._take_resources(generation)
-            current.metrics = message.metrics
+            current.metrics, current.statsd = message.metrics, message.statsd
             state.metrics.serve(current.metrics, state.listeners)
+            state.metrics.push(current.statsd)
             state.listeners.keep_only(current.addresses)
             for one in current.workers.values():
                 one.generation, one.resources = generation.number, worker.resources
@@ -251,7 +252,7 @@ class Generations:
         if generation is state.pending and worker.slot == 0:
             generation.listeners, generation.modes = worker.listeners, worker.modes
             generation.places = worker.places
-            generation.metrics = worker.metrics
+            generation.metrics, generation.statsd = worker.metrics, worker.statsd
             self._log_module(worker)
             for slot in range(1, state.count):
                 self.start_worker(generation, slot, exits=0)
@@ -262,6 +263,7 @@ class Generations:
             state.listeners.open(generation.addresses, generation.modes, generation.places)
             if state.current is None and state.predecessor is None:
                 state.metrics.serve(generation.metrics, state.listeners)
+                state.metrics.push(generation.statsd)
             for one in [worker] if alone else generation.workers.values():
                 listeners, descriptors = state.listeners.lend(generation.listeners, one.slot, state.count)
                 if one.ships_logs:
@@ -285,6 +287,7 @@ class Generations:
         old, state.current, state.pending = state.current, generation, None
         self._take_resources(generation)
         state.metrics.serve(generation.metrics, state.listeners)
+        state.metrics.push(generation.statsd)
         state.listeners.keep_only(generation.addresses)
         state.dictionaries.keep_only(generation.dictionaries)
         if old is None or not old.workers:

@@ -34,6 +34,7 @@ class NodeMetrics:
         self._own = _core.Metrics()
         self._exporter.add(OWN, self._own.fileno())
         self._served: list[str] = []
+        self._pushed: dict[str, Any] = {}
         self._foreign_zones: list[tuple[int, list[str]]] = []
         self._set("start_time_seconds", "When the gateway was started, in Unix seconds.", time.time())
         self._set("build_info", "1, with the version as its label.", 1.0, version=__version__)
@@ -80,7 +81,7 @@ class NodeMetrics:
         """The gateway serves: notes how workers and shared dictionaries are, now and every second."""
         self._reactor.call_later(INTERVAL_S, lambda: self.begin(workers, dictionaries))
         self._exporter.beat(is_blocked=bool(workers) and all(one.is_blocked for one in workers.values()))
-        if not self._served:
+        if not self._served and not self._pushed:
             return
         for state in ("blocked", *(state.value for state in WorkerState)):
             count = sum(_state(worker) == state for worker in workers.values())
@@ -116,6 +117,22 @@ class NodeMetrics:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def push(self, statsd: dict[str, Any]) -> None:
+        """Sends what is counted from now on to a StatsD server: see `StatsdConfig`; nothing: to none any more."""
+        if statsd == self._pushed:
+            return
+        self._pushed = statsd
+        if not statsd:
+            return self._exporter.end_pushing()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._exporter.push(
+                statsd["to"], interval=statsd["interval"], prefix=statsd["prefix"], tags=statsd["tags"]
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return None
+
     def set_ready(self, is_ready: bool) -> None:
         """What `/readyz` says."""
         self._exporter.set_ready(is_ready)
@@ -128,22 +145,31 @@ class NodeMetrics:
 
     def for_successor(self) -> tuple[dict[str, Any], list[int]]:
         """What a successor needs, with the descriptors in it, which the caller closes."""
-        live, retired = self._exporter.hand_over()
+        self._exporter.pause_pushing()
+        live, retired, pushed = self._exporter.hand_over()
         zones = [(self._zone.descriptor, _core.named_counters()), *self._foreign_zones]
         copies = [(os.dup(descriptor), names) for descriptor, names in zones]
-        told = {"zones": copies, "memories": live, "retired": retired}
-        return told, [*live, retired, *(descriptor for descriptor, _ in copies)]
+        told = {"zones": copies, "memories": live, "retired": retired, "pushed": pushed}
+        more = [] if pushed is None else [pushed]
+        return told, [*live, retired, *more, *(descriptor for descriptor, _ in copies)]
+
+    def stays(self) -> None:
+        """The successor has failed."""
+        statsd, self._pushed = self._pushed, {}
+        if statsd:
+            self.push(statsd)
 
     def inherit(self, told: dict[str, Any]) -> None:
         """Goes on from what a predecessor has handed over."""
         self._foreign_zones = [(number, names) for number, names in told["zones"]]
-        memories, retired = told["memories"], told["retired"]
+        memories, retired, pushed = told["memories"], told["retired"], told.get("pushed")
         try:
-            self._exporter.inherit(self._foreign_zones, memories, retired)
+            self._exporter.inherit(self._foreign_zones, memories, retired, pushed)
         except (ValueError, OSError) as error:
             log.warning("metrics begin anew: %s", error)
-        for number in (*memories, retired):
-            os.close(number)
+        for number in (*memories, retired, pushed):
+            if number is not None:
+                os.close(number)
         for number, _ in self._foreign_zones:
             os.set_inheritable(number, False)
 

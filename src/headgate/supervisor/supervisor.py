@@ -220,6 +220,7 @@ class Supervisor:
         if state.workers or not are_gone:
             return
         self._has_ended = True
+        state.metrics.push({})
         self._close_endpoint()
         if state.settings.pid_file:
             pid_file.remove(state.settings.pid_file, os.getpid())

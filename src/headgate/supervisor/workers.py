@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from headgate.config.start_limit import ENVIRONMENT, start_limit_s
 from headgate.control import memory, messages
@@ -62,6 +63,7 @@ class WorkerProcess:
         self.modes: dict[str, int] = {}
         self.places: dict[str, str] = {}
         self.metrics: list[str] = []
+        self.statsd: dict[str, Any] = {}
         """Where it wants metrics to be served."""
         self.ships_logs = False
         """Whether it wants each request written for the shipper."""
@@ -130,7 +132,7 @@ class WorkerProcess:
         """It has loaded, and says what it wants."""
         self.state = WorkerState.PREPARED
         self.listeners, self.modes, self.places = message.listeners, message.modes, message.places
-        self.metrics = message.metrics
+        self.metrics, self.statsd = message.metrics, message.statsd
         self.ships_logs = message.ships_logs
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
@@ -212,6 +214,8 @@ class Generation:
         self.places: dict[str, str] = {}
         self.metrics: list[str] = []
         """Where metrics are served."""
+        self.statsd: dict[str, Any] = {}
+        """Where metrics are sent."""
         self.dictionaries: set[tuple[str, int]] = set()
         """Name and size of what its workers have asked for."""
         self.agent_settings: NodeSettings | None = None

@@ -100,6 +100,7 @@ class Controls:
                 modes=loaded.modes,
                 places=loaded.places,
                 metrics=loaded.metrics,
+                statsd=loaded.statsd,
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
                 kill_s=loaded.kill_s,
@@ -164,6 +165,7 @@ class Controls:
                 modes=loaded.modes,
                 places=loaded.places,
                 metrics=loaded.metrics,
+                statsd=loaded.statsd,
             )
             self._channel.send(offer, [descriptor])
         finally:

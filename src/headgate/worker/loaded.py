@@ -58,6 +58,8 @@ class Loaded(NamedTuple):
     """What is told to such processes; `error` in it says why nothing can be."""
     metrics: list[str] = []
     """Where metrics are served."""
+    statsd: dict[str, Any] = {}
+    """Where metrics are sent."""
     log_to: str = "stderr"
     """Where the error log goes; a file by its whole path."""
     ships_logs: bool = False
@@ -112,6 +114,7 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         modes=_modes(config),
         places=_places(gateway),
         metrics=[config.metrics.listen] if config.metrics and config.metrics.listen else [],
+        statsd=config.metrics.statsd.model_dump() if config.metrics and config.metrics.statsd else {},
         refused=made.refused,
         ships_logs=bool(config.log_targets),
         plans=_plans(config, gateway._parts.folder, gateway._parts.found),

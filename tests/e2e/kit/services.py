@@ -256,7 +256,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, *, within: float = 40) -> None:
     """Waits until something listens there; fails if the process ends."""
 
     def accepts() -> bool:
@@ -266,4 +266,4 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
             return True
         return False
 
-    eventually(accepts, lambda: f"port {port} accepts:\n{log.read_text(errors='replace')}", within=40)
+    eventually(accepts, lambda: f"port {port} accepts:\n{log.read_text(errors='replace')}", within=within)

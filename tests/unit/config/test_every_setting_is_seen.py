@@ -135,6 +135,7 @@ SEEN: dict[str, dict[str, str]] = {
         "tokens": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
         "tls": "test_admin_access::tls_guards_it_as_other_listeners",
         "hosts": "test_admin_access::pages_of_others_change_nothing",
+        "breakpoints": "test_admin_breakpoints::they_are_off_unless_the_file_says_so",
     },
     "TokenConfig": {
         "token": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
@@ -563,6 +564,9 @@ SEEN: dict[str, dict[str, str]] = {
         "headers": "test_log_targets::batches_come_as_arrays_over_http",
         "labels": "test_log_targets::loki_gets_a_stream_with_labels_and_times",
         "ca": "test_log_targets::lines_come_over_tls_if_the_certificate_is_trusted",
+        "user": "test_log_target_kafka::a_password_is_proven",
+        "password": "test_log_target_kafka::a_password_is_proven",
+        "sasl": "test_log_target_kafka::a_password_is_proven",
         "batch": "test_log_targets::batches_come_as_arrays_over_http",
         "batch_bytes": "test_log_targets::a_batch_is_sent_when_it_has_its_bytes",
         "flush": "test_log_targets::the_first_request_is_sent_and_so_is_the_last_one",
@@ -582,7 +586,16 @@ SEEN: dict[str, dict[str, str]] = {
         "parent_based": "test_tracing::servers_are_told_the_decision",
         "service": "test_tracing::a_request_is_one_trace_from_the_client_to_the_server",
     },
-    "MetricsConfig": {"listen": "test_metrics::metrics_move_with_their_address"},
+    "MetricsConfig": {
+        "listen": "test_metrics::metrics_move_with_their_address",
+        "statsd": "test_statsd::counters_of_all_workers_come_as_differences_and_the_last_ones_with_the_end",
+    },
+    "StatsdConfig": {
+        "to": "test_statsd::counters_of_all_workers_come_as_differences_and_the_last_ones_with_the_end",
+        "interval": "test_statsd::nothing_is_counted_twice_or_lost_over_a_new_version",
+        "tags": "test_statsd::without_tags_labels_are_parts_of_the_names",
+        "prefix": "test_statsd::without_tags_labels_are_parts_of_the_names",
+    },
     "WatchdogConfig": {
         "log": "test_hook_times::watchdog_logs_the_stack_of_what_holds_the_loop",
         "kill": "test_blocked_workers::a_blocked_worker_is_told_with_its_stack_and_replaced",

@@ -24,6 +24,8 @@ from headgate.config.model import GatewayConfig
         ("udp://a:1", ("lines", "udp", "a", 1, "")),
         ("syslog:/dev/log", ("syslog", "unix", "", 0, "/dev/log")),
         ("syslog:udp://a:514", ("syslog", "udp", "a", 514, "")),
+        ("kafka:tcp://a:9092/logs", ("kafka", "tcp", "a:9092", 0, "logs")),
+        ("kafka:tls://a:1,[::1]:2/x.y-z_1", ("kafka", "tls", "a:1,[::1]:2", 0, "x.y-z_1")),
         ("syslog:tls://a:6514", ("syslog", "tls", "a", 6514, "")),
     ],
 )
@@ -35,6 +37,14 @@ def test_a_target_says_how_and_where(to: str, means: tuple[Any, ...]) -> None:
     "to",
     [
         *["", "nowhere", "tcp://a", "tcp://a:99999", "tcp://a:1/x", "tcp://:1", "ftp://a:1", "kafka://a:1/x"],
+        *[
+            "kafka:tcp://a/x",
+            "kafka:tcp://a:1",
+            "kafka:tcp://a:1/..",
+            "kafka:udp://a:1/x",
+            "kafka:tcp://a:1/x/y",
+        ],
+        *["kafka:tcp://a:1,b/x", "kafka:tcp://a:1/x?y", "kafka:tcp:///x"],
         *["syslog:http://a", "syslog:dev/log", "syslog://a:1", "loki:tcp://a:1", "loki:", "udp://a:0"],
         *["http://a/x#y", "http://a /x", "http://a/x\r\nfoo: bar", "http://a/é", "stdout"],
     ],
@@ -52,6 +62,8 @@ def test_what_is_not_a_target_is_refused_with_the_forms_there_are(to: str) -> No
         ({"to": "tcp://a:1", "headers": {"a": "b"}}, "`headers` has no effect"),
         ({"to": "http://a", "labels": {"a": "b"}}, "`labels` has no effect"),
         ({"to": "http://a", "ca": "ca.pem"}, "`ca` has no effect"),
+        ({"to": "tcp://a:1", "user": "u", "password": "pw"}, "`user` has no effect"),
+        ({"to": "kafka:tcp://a:1/x", "user": "u"}, "`user` and `password` belong together"),
         ({"to": "loki:http://a", "labels": {"a-b": "b"}}, "`a-b` is not a valid label"),
         ({"to": "http://a", "headers": {"a b": "b"}}, "`a b` is not a valid header field name"),
         ({"to": "http://a", "headers": {"Content-Length": "1"}}, "is set by the gateway"),

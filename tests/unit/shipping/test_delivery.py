@@ -20,7 +20,9 @@ Outcome = Exception | Callable[[], Coroutine[Any, Any, None]] | None
 def target(**more: Any) -> Target:
     plain = {"to": "tcp://a:1", "kind": "lines", "transport": "tcp", "host": "a", "port": 1, "path": ""}
     bounds = {"batch": 10, "batch_bytes": 1000, "flush": 0.01, "queue": 20, "queue_bytes": 10_000}
-    return Target.of({**plain, **bounds, "headers": {}, "labels": {}, "ca": None, "timeout": 10.0, **more})
+    kafka = {"user": None, "password": None, "sasl": "plain"}
+    rest = {"headers": {}, "labels": {}, "ca": None, "timeout": 10.0}
+    return Target.of({**plain, **bounds, **kafka, **rest, **more})
 
 
 class Scripted:

@@ -2,8 +2,9 @@
 
 use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use headgate_observe::{Format, Inherited, Server};
+use headgate_observe::{Format, Inherited, Naming, PushSettings, Pusher, Server};
 use headgate_shared::series::SeriesMemory;
 use headgate_shared::Zone;
 use pyo3::exceptions::PyValueError;
@@ -23,6 +24,7 @@ pub(crate) fn named_counters() -> Vec<String> {
 pub(crate) struct Exporter {
     exporter: Arc<headgate_observe::Exporter>,
     server: Mutex<Option<Server>>,
+    pusher: Mutex<Option<Pusher>>,
 }
 
 #[pymethods]
@@ -36,6 +38,7 @@ impl Exporter {
         Ok(Self {
             exporter,
             server: Mutex::new(None),
+            pusher: Mutex::new(None),
         })
     }
 
@@ -68,6 +71,31 @@ impl Exporter {
         Ok(())
     }
 
+    /// Pushes what is counted from now on to a `StatsD` server (`host:port`) every `interval` seconds, in place of one before.
+    #[pyo3(signature = (to, /, *, interval, prefix, tags))]
+    fn push(&self, py: Python<'_>, to: String, interval: f64, prefix: String, tags: bool) -> PyResult<()> {
+        let interval = Duration::try_from_secs_f64(interval)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let naming = Naming { prefix, tags };
+        let settings = PushSettings { to, interval, naming };
+        self.pause_pushing(py);
+        let pusher = Pusher::start(settings, self.exporter.clone())?;
+        *self.pusher.lock().unwrap_or_else(PoisonError::into_inner) = Some(pusher);
+        Ok(())
+    }
+
+    /// Pushes once more, and then nothing until `push`, which goes on from there.
+    fn pause_pushing(&self, py: Python<'_>) {
+        let pusher = self.pusher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| drop(pusher));
+    }
+
+    /// Pushes once more, and then nothing.
+    fn end_pushing(&self, py: Python<'_>) {
+        self.pause_pushing(py);
+        self.exporter.end_pushing();
+    }
+
     /// What `/readyz` says from now on.
     #[pyo3(signature = (is_ready, /))]
     fn set_ready(&self, is_ready: bool) {
@@ -96,21 +124,27 @@ impl Exporter {
         py.detach(|| self.exporter.json())
     }
 
-    /// For a successor: descriptors of the memory of all who may still count, and of that of sums of those who are gone.
-    fn hand_over(&self) -> PyResult<(Vec<RawFd>, RawFd)> {
-        let (live, retired) = self.exporter.hand_over()?;
-        let live = live.into_iter().map(IntoRawFd::into_raw_fd).collect();
-        Ok((live, retired.into_raw_fd()))
+    /// For a successor: descriptors of the memory of all who may still count, of that of sums of those who are gone, and of
+    /// what was pushed last.
+    fn hand_over(&self) -> PyResult<(Vec<RawFd>, RawFd, Option<RawFd>)> {
+        let handed = self.exporter.hand_over()?;
+        let memories = handed.memories.into_iter().map(IntoRawFd::into_raw_fd).collect();
+        Ok((
+            memories,
+            handed.retired.into_raw_fd(),
+            handed.pushed.map(IntoRawFd::into_raw_fd),
+        ))
     }
 
     /// Takes over what a predecessor has handed over; the descriptors stay the caller's. `zones` are with the names of their
     /// counters.
-    #[pyo3(signature = (zones, memories, retired, /))]
+    #[pyo3(signature = (zones, memories, retired, pushed, /))]
     fn inherit(
         &self,
         zones: Vec<(RawFd, Vec<String>)>,
         memories: Vec<RawFd>,
         retired: Option<RawFd>,
+        pushed: Option<RawFd>,
     ) -> PyResult<()> {
         let zone_of = |(fd, names): (RawFd, Vec<String>)| {
             let zone = Zone::open(duplicate_descriptor(fd)?)
@@ -121,6 +155,7 @@ impl Exporter {
             zones: zones.into_iter().map(zone_of).collect::<PyResult<_>>()?,
             memories: memories.into_iter().map(memory).collect::<PyResult<_>>()?,
             retired: retired.map(memory).transpose()?,
+            pushed: pushed.map(memory).transpose()?,
         });
         Ok(())
     }

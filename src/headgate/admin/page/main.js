@@ -1,6 +1,7 @@
 // The page: which view is shown, how the gateway is, and whether the user must enter a token.
 
 import { enter, forget, get, hasToken, Refused } from "./api.js";
+import { BreakpointsView } from "./breakpoints.js";
 import { CertificatesView } from "./certificates.js";
 import { ConfigurationView } from "./configuration.js";
 import { ConsumersView } from "./consumers.js";
@@ -15,7 +16,7 @@ import { TesterView } from "./tester.js";
 import { age } from "./texts.js";
 
 const INTERVAL_MS = 2000;
-const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates", consumers: "Consumers", tester: "Route test", profile: "Profile" };
+const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates", consumers: "Consumers", tester: "Route test", profile: "Profile", breakpoints: "Breakpoints" };
 
 const main = document.getElementById("view"), state = document.getElementById("state"), nav = document.getElementById("views");
 let views = null, shown = null, timer = null, isAsking = false;
@@ -121,7 +122,7 @@ async function begin() {
   }
   views = {
     live: new LiveView(new Samples()), requests: new RequestsView(), resources: new ResourcesView(), history: new HistoryView(),
-    configuration: new ConfigurationView(), certificates: new CertificatesView(), consumers: new ConsumersView(), tester: new TesterView(), profile: new ProfileView(),
+    configuration: new ConfigurationView(), certificates: new CertificatesView(), consumers: new ConsumersView(), tester: new TesterView(), profile: new ProfileView(), breakpoints: new BreakpointsView(),
   };
   take(look);
   show();

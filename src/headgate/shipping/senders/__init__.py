@@ -38,6 +38,10 @@ def made_sender(target: Target) -> Sender:
     from headgate.shipping.senders import datagrams, http, stream
     from headgate.shipping.senders.syslog import Syslog
 
+    if target.kind == "kafka":
+        from headgate.shipping.senders.kafka import KafkaSender
+
+        return KafkaSender(target)
     if target.transport in ("http", "https"):
         return http.HttpSender(target)
     frame = Syslog(counts_octets=target.transport in ("tcp", "tls")) if target.kind == "syslog" else None
