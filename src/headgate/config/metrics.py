@@ -40,9 +40,7 @@ class StatsdConfig(Settings):
     to: Annotated[str, AfterValidator(_server), WithJsonSchema({"type": "string"})] = Field(
         description="Host and port of the server; a name is looked up before each interval's datagrams."
     )
-    interval: Duration = Field(
-        default=10.0, description="How often it gets what has been counted since."
-    )
+    interval: Duration = Field(default=10.0, description="How often it gets what has been counted since.")
     tags: bool = Field(
         default=True,
         description="Labels are sent as tags, as DogStatsD has them; false: their values are parts of the names.",
