@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .fault_injection import FaultInjection
     from .forward_auth import ForwardAuth
     from .graphql_limits import GraphqlLimits
+    from .grpc_transcode import GrpcTranscode
     from .har_capture import HarCapture
     from .headers import Headers
     from .honeypot import Honeypot
@@ -73,6 +74,7 @@ __all__ = [
     "FaultInjection",
     "ForwardAuth",
     "GraphqlLimits",
+    "GrpcTranscode",
     "HarCapture",
     "Headers",
     "Honeypot",
@@ -126,6 +128,7 @@ BUILT_IN = {
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
     "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
     "graphql-limits": "headgate.plugins.graphql_limits:GraphqlLimits",
+    "grpc-transcode": "headgate.plugins.grpc_transcode:GrpcTranscode",
     "har-capture": "headgate.plugins.har_capture:HarCapture",
     "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,6 +22,7 @@ from headgate.testing import Received, TestGateway
 from headgate.testing.wire import Broken
 
 SERVER = "server.test:80"
+SHOP = Path(__file__).parents[3] / "examples" / "plugins" / "shop.pb"
 SECRETS = ("0123456789abcdef", "fedcba9876543210")
 VOLATILE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|/\d{8}/|\d{8}T\d{6}Z|^1\d{9}$|v1,\S+|;t=\d+|;w=\d+|[\w-]{22}(?=')"
@@ -146,6 +148,11 @@ CASES: dict[str, Twice] = {
         {"max_depth": 1},
         {"max_root_fields": 1},
         [Ask("/api/x?query={a{b}}"), Ask("/api/x?query={a,b}"), Ask("/api/x?query={a}")],
+    ),
+    "grpc-transcode": Twice(
+        {"url": "grpc://127.0.0.1:1", "descriptors": str(SHOP), "timeout": 1},
+        {"url": "grpc://127.0.0.1:2", "descriptors": str(SHOP), "timeout": 1},
+        [Ask("/shop.Shop/Buy", method="POST")],
     ),
     "har-capture": Twice(
         {"folder": "/tmp", "percent": 1e-9},
