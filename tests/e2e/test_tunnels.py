@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from e2e.kit import Call, Origin, RawClient, RunningGateway, Serve, eventually, free_port
+from e2e.kit.cuttable import CuttableProxy
 from e2e.kit.metrics import scrape
 from e2e.kit.pki import Authority
 from e2e.kit.streams import StreamServer, echo
@@ -98,6 +99,21 @@ def test_a_tunnel_that_has_fallen_silent_fails_no_idempotent_request(
         assert scrape(gateway, metrics).value("headgate_tunnel_streams_total", **streams) >= 1
         silent.signal(signal.SIGCONT)
         silent.wait_open(2)  # it notices, and dials again
+
+
+def test_a_tunnel_whose_network_is_gone_is_left_for_another_and_dialled_again(
+    serve: Serve, origin: Origin, other: Origin
+) -> None:
+    gateway = gated(serve)
+    with CuttableProxy(("127.0.0.1", int(gateway.address.rpartition(":")[2]))) as network:
+        lost = TunnelClient(gateway, to(origin), to=f"http://127.0.0.1:{network.port}/_tunnel")
+        with lost, TunnelClient(gateway, to(other)):
+            network.swallow()  # neither side hears of it
+            with RawClient(gateway.address, timeout=30) as client:
+                assert [client.get("/").status for _ in range(20)] == [200] * 20
+            gateway.wait_for_log("tunnel closed: no response within 5 s")
+            network.drop()
+            lost.wait_open(2)
 
 
 def test_a_client_that_nothing_is_heard_of_any_more_is_dialled_again(serve: Serve, origin: Origin) -> None:
