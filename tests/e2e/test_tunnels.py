@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,8 @@ from e2e.kit.tunnel import TOKEN, TunnelClient, sockets
 
 TOKENS = {"token": f"sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}", "expose": ["home", "music"]}
 
+STATE: dict[str, str] = {}
+
 
 def gated(serve: Serve, *, workers: int = 1, listen: str | None = None, **more: Any) -> RunningGateway:
     """A gateway with a tunnel endpoint; all other requests go to `tunnel:home`."""
@@ -26,9 +29,17 @@ def gated(serve: Serve, *, workers: int = 1, listen: str | None = None, **more: 
         "routes": [{"path": "/_tunnel", "to": "tunnel:endpoint"}, {"path": "/*", "to": "home"}],
         **more,
     }
-    gateway = serve(whole, workers=workers, listen=listen)
+    gateway = serve(whole, workers=workers, listen=listen, environment=STATE)
     eventually(lambda: "endpoint" in sockets(gateway), "the broker listens")
     return gateway
+
+
+@pytest.fixture(autouse=True)
+def state() -> Iterator[dict[str, str]]:
+    """A folder whose path is short enough for sockets, for every gateway of a test."""
+    with tempfile.TemporaryDirectory(prefix="headgate-", dir="/tmp") as folder:
+        STATE["HEADGATE_STATE_DIR"] = folder
+        yield STATE
 
 
 @pytest.fixture
@@ -240,7 +251,7 @@ def stamp(request):
 def test_new_code_and_a_new_program_serve_through_new_tunnels(
     serve: Serve, origin: Origin, command: str
 ) -> None:
-    gateway = serve(CODE, names={"TOKEN": TOKEN, "VERSION": "1"})
+    gateway = serve(CODE, names={"TOKEN": TOKEN, "VERSION": "1"}, environment=STATE)
     with TunnelClient(gateway, to(origin)) as client:
         assert gateway.get("/").status == 200
         gateway.names["VERSION"] = "2"

@@ -156,7 +156,8 @@ def _tunnel(text: str) -> UnixAddress:
             hint="write `tunnel:` and up to 32 lower-case letters, digits, `_` and `-`",
         )
     path = f"{tunnels_folder()}/{name}.sock"
-    if len(f"{path}.0123456789".encode()) > LONGEST_PATH_BYTES:
+    # it is bound as `NAME.PID` first, whose ending has up to 8 bytes
+    if len(f"{path}...".encode()) > LONGEST_PATH_BYTES:
         raise ConfigError(
             f"the path `{path}` is too long for a socket", hint="set `HEADGATE_STATE_DIR` to a shorter folder"
         )

@@ -38,7 +38,7 @@ def test_a_server_behind_a_tunnel_is_the_socket_that_leads_into_it(monkeypatch: 
     config = parsed(tunnels={"tokens": TOKEN}, upstreams={"home": {"servers": "tunnel:home weight=2"}})
     assert config.upstreams["home"].servers[0].address == "unix:/srv/state/tunnels/home.sock"
     with pytest.raises(ConfigError, match="too long for a socket"):
-        monkeypatch.setenv("HEADGATE_STATE_DIR", "/srv/" + "long" * 20)
+        monkeypatch.setenv("HEADGATE_STATE_DIR", "/srv/" + "long" * 25)
         parsed(tunnels={"tokens": TOKEN}, routes=[{"to": "tunnel:home"}])
 
 
