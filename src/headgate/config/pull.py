@@ -170,7 +170,7 @@ def pull_limits(upstream: UpstreamConfig, timeouts: TimeoutsConfig) -> tuple[flo
     limit = timeouts.upstream_head if own is None else own
     wait = upstream.pull.wait if upstream.pull else 0.0
     attempts = upstream.pull.attempts if upstream.pull else 1
-    return limit, wait + attempts * limit + MARGIN_S
+    return limit, attempts * (wait + limit) + MARGIN_S
 
 
 def dispatch_plan(config: GatewayConfig, folder: Path) -> dict[str, Any] | None:

@@ -173,8 +173,7 @@ class Dispatcher:
 
     def _wait(self, request: Request, *, again: bool = False) -> None:
         now_s, settings = self._loop.time(), self.settings
-        left_s = max(request.came_s + settings.wait - now_s, 0.0)
-        failure = WAITED_TOO_LONG
+        left_s, failure = settings.wait, WAITED_TOO_LONG
         if request.deadline_s is not None and request.deadline_s - now_s < left_s:
             left_s, failure = max(request.deadline_s - now_s, 0.0), DEADLINE
         self.waiting.put(request, request.priority, request.caller, first=again)

@@ -70,7 +70,7 @@ def test_plan_has_the_limits_and_fields_of_the_upstream() -> None:
     )
     assert (settings["wait"], settings["timeout"], settings["ping"]) == (5, 7, 3)
     # the engine waits for as long as the dispatcher may need
-    assert pull_limits(config.upstreams["jobs"], config.timeouts)[1] > 5 + 2 * 7
+    assert pull_limits(config.upstreams["jobs"], config.timeouts)[1] > 2 * (5 + 7)
 
 
 def test_same_upstream_of_another_file_has_another_socket() -> None:
