@@ -37,6 +37,11 @@ if command -v go >/dev/null; then
     go install "$PEBBLE/pebble@v2.10.3" "$PEBBLE/pebble-challtestsrv@v2.10.3" ||
       echo "services: go could not build it; the tests that need it are skipped"
   fi
+  if [ ! -x "$(go env GOPATH)/bin/toxiproxy/server" ]; then
+    echo "services: building Toxiproxy, a faulty network for tests"
+    GOBIN="$(go env GOPATH)/bin/toxiproxy" go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0 ||
+      echo "services: go could not build it; the tests that need it are skipped"
+  fi
   if ! command -v headgate-h3load >/dev/null; then
     echo "services: building a client for HTTP/3"
     folder=$(go env GOBIN)
