@@ -1,12 +1,20 @@
 """DNS-01 records: written by dynamic update, and seen by every name server before the authority looks."""
 
+import os
+import socket
+import socketserver
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import dns.resolver
 import pytest
+from lexicon.client import Client
+from lexicon.config import ConfigResolver
 
-from headgate.acme.dns import DnsError, DynamicUpdate, followed, records_of, wait_for
+from headgate.acme.dns import DnsError, DynamicUpdate, Lexicon, followed, records_of, wait_for
 from headgate.config.acme import AcmeDnsConfig
 
 from .kit import eventually
@@ -87,6 +95,54 @@ def test_key_that_is_wrong_is_told(tmp_path: Path) -> None:
         updates(host, port, "d3Jvbmc=", f"{host}:{port}").add(NAME, "value")
 
 
+@contextmanager
+def relay(host: str, target: tuple[str, int]) -> Iterator[str]:
+    """Passes one message of DNS over TCP, and the response, at port 53 of a host."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            length = self.rfile.read(2)
+            with socket.create_connection(target, timeout=10) as server, server.makefile("rb") as response:
+                server.sendall(length + self.rfile.read(int.from_bytes(length)))
+                length = response.read(2)
+                self.wfile.write(length + response.read(int.from_bytes(length)))
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = daemon_threads = True
+
+    with Server((host, 53), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield host
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this provider knows port 53 only")
+def test_provider_of_lexicon_writes_and_removes_the_record_in_a_zone_of_its_own(tmp_path: Path) -> None:
+    zone = "acme.headgate-shop.com"
+    name = f"_acme-challenge.www.{zone}"
+    with (
+        name_server(tmp_path / "named", zone) as (host, port, secret),
+        relay("127.53.8.61", (host, port)) as relayed,
+    ):
+        options = {
+            "auth_token": f"hmac-sha256:gate:{secret}",
+            "ddns_server": relayed,
+            "zone": zone,
+            "domain": zone,
+        }
+        said = {"provider": "ddns", "options": options, "servers": f"{host}:{port}", "wait": "20s"}
+        records = records_of(AcmeDnsConfig.parse(said))
+        records.add(name, "apex")
+        records.add(name, "wildcard")
+        assert values(host, port, name) == {"apex", "wildcard"}
+        records.remove(name, "apex")
+        assert values(host, port, name) == {"wildcard"}
+
+
 @pytest.mark.parametrize(
     ("provider", "words"), [("no-such-provider", "no-such-provider"), ("cloudflare", "cloudflare")]
 )
@@ -98,3 +154,18 @@ def test_provider_that_cannot_work_is_told(provider: str, words: str) -> None:
     )
     with pytest.raises(DnsError, match=f"provider `{words}`"):
         records.add(NAME, "value")
+
+
+@pytest.mark.parametrize(
+    ("options", "zone"),
+    [({}, "headgate-shop.com"), ({"zone": "acme.headgate-shop.com"}, "acme.headgate-shop.com")],
+)
+def test_zone_below_a_registered_domain_is_the_one_that_lexicon_changes(
+    options: dict[str, str], zone: str
+) -> None:
+    said = {"provider": "cloudflare", "options": {"auth_token": "t", **options}}
+    records = records_of(AcmeDnsConfig.parse(said))
+    assert isinstance(records, Lexicon)
+    told = records.settings("_acme-challenge.www.acme.headgate-shop.com")
+    client = Client(cast(Any, ConfigResolver)().with_dict(told))
+    assert client.config.resolve("lexicon:domain") == zone

@@ -104,17 +104,20 @@ class Lexicon:
         """See `DnsRecords`."""
         self._run("delete_record", followed(name, self._config.servers), value)
 
+    def settings(self, name: str) -> dict[str, Any]:
+        """What dns-lexicon is told for a name."""
+        zone = self._options.get("zone")
+        provider = self._config.provider
+        told = {"provider_name": provider, "domain": zone or name, provider: self._options}
+        # else what is below a registered domain would be sought in that
+        return {**told, "delegated": zone} if zone else told
+
     def _run(self, method: str, name: str, value: str) -> None:
         from lexicon.client import Client
         from lexicon.config import ConfigResolver
 
-        settings: dict[str, Any] = {
-            "provider_name": self._config.provider,
-            "domain": self._options.get("zone", name),
-            self._config.provider: self._options,
-        }
         try:
-            with Client(cast(Any, ConfigResolver)().with_dict(settings)) as operations:
+            with Client(cast(Any, ConfigResolver)().with_dict(self.settings(name))) as operations:
                 if method == "create_record":
                     operations.create_record("TXT", name, value)
                 else:
