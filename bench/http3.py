@@ -171,6 +171,16 @@ class Lab:
             print(f"{name}: {told['failed']} of {told['requests']} failed: {told['error']}", file=sys.stderr)
         return {"us": used / max(told["requests"], 1) * 1e6, "per_second": told["requests"] / told["seconds"]}
 
+    def wait_ready(self, name: str) -> None:
+        """Waits until a gateway responds; ends the run if it does not."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.started[name].poll() is None:
+            probe = self.load(name, "/5k", "-connections", "1", "-streams", "1", "-seconds", "0.2")
+            done = subprocess.run(probe, capture_output=True, text=True)
+            if done.returncode == 0 and json.loads(done.stdout)["requests"]:
+                return
+        sys.exit(f"{name} does not respond:\n{(self.run / f'{name}.log').read_text()[-2000:]}")
+
     def stop(self) -> None:
         """Ends what was started."""
         for process in self.started.values():
@@ -194,12 +204,8 @@ def lab(peers: Path | None, loader: str, wanted: set[str]) -> Iterator[Lab]:
             command = one.command(name) if name in wanted else None
             if command:
                 one.start(name, command, GATEWAY_CPU)
-        time.sleep(3)  # a loader that comes too early waits long for its handshake
         for name in [name for name in one.started if name != "origin"]:
-            try:
-                one.measure(name, "/5k", 0.5)
-            except (subprocess.CalledProcessError, OSError) as error:
-                sys.exit(f"{name} does not respond: {error}\n{(one.run / f'{name}.log').read_text()[-2000:]}")
+            one.wait_ready(name)
         yield one
     finally:
         one.stop()

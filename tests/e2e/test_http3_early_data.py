@@ -1,6 +1,7 @@
 """Requests with a client's first packet (0-RTT, RFC 8470): what is served before the handshake is complete."""
 
 import socket
+from typing import TypedDict
 
 import pytest
 from aioquic.tls import SessionTicket
@@ -38,18 +39,23 @@ def gateway(serve_module: Serve, text: str) -> RunningGateway:
     return serve_module(text)
 
 
-def session(gateway: RunningGateway, authority: Authority) -> SessionTicket:
-    """One that can be used once."""
+class Known(TypedDict):
+    session: SessionTicket
+    token: bytes
+
+
+def known(gateway: RunningGateway, authority: Authority) -> Known:
+    """What a client keeps of a connection: a session and a proof of its address, each to be used once."""
     with Http3Client(gateway.address, authority.ca) as client:
         assert client.get("/fixed").body == b"fixed"
-        client.until(lambda: client.tickets, "a session")
-        return client.tickets[0]
+        client.until(lambda: client.tickets and client.tokens, "a session and a token")
+        return {"session": client.tickets[0], "token": client.tokens[0]}
 
 
 @pytest.fixture
 def early(gateway: RunningGateway, authority: Authority):
     """A client whose requests leave with its first packets."""
-    with Http3Client(gateway.address, authority.ca, session=session(gateway, authority)) as client:
+    with Http3Client(gateway.address, authority.ca, **known(gateway, authority)) as client:
         yield client
 
 
@@ -87,6 +93,19 @@ def test_request_that_changes_something_is_too_early(
     assert gateway.counter("http3_too_early") == before + 1
 
 
+def test_client_that_may_be_somebody_else_completes_its_handshake_first(
+    gateway: RunningGateway, authority: Authority, origin: Origin
+) -> None:
+    before = gateway.counter("http3_early_requests")
+    ticket = known(gateway, authority)["session"]
+    with Http3Client(gateway.address, authority.ca, session=ticket) as client:
+        stream = client.request("/unproved", method="POST", body=b"body")
+        assert client.response(stream).status == 200
+        assert client.handshake.early_data_accepted, "it is read early, and served later"
+    assert origin.wait_for("/unproved").get("early-data") is None
+    assert gateway.counter("http3_early_requests") == before
+
+
 def test_websocket_is_too_early(early: Http3Client, origin: Origin) -> None:
     pseudo = [
         (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "gate.test"),
@@ -109,7 +128,7 @@ def test_hook_or_server_may_want_it_later(early: Http3Client, origin: Origin) ->
 def test_what_is_sent_again_by_others_is_not_served_again(
     gateway: RunningGateway, authority: Authority, origin: Origin
 ) -> None:
-    with Http3Client(gateway.address, authority.ca, session=session(gateway, authority)) as client:
+    with Http3Client(gateway.address, authority.ca, **known(gateway, authority)) as client:
         stream = client.request("/once")
         flight = list(client.sent)
         assert client.response(stream).status == 200
@@ -132,10 +151,10 @@ def test_what_is_sent_again_by_others_is_not_served_again(
 
 
 def test_session_is_used_once(gateway: RunningGateway, authority: Authority, origin: Origin) -> None:
-    ticket = session(gateway, authority)
+    kept = known(gateway, authority)
     accepted = []
     for target in ("/first", "/second"):
-        with Http3Client(gateway.address, authority.ca, session=ticket) as client:
+        with Http3Client(gateway.address, authority.ca, **kept) as client:
             stream = client.request(target)
             accepted.append(client.handshake.early_data_accepted)
             if accepted[-1]:
@@ -146,7 +165,7 @@ def test_session_is_used_once(gateway: RunningGateway, authority: Authority, ori
 
 def test_handshake_that_is_not_completed_ends(serve: Serve, text: str, authority: Authority) -> None:
     gateway = serve(text + 'gate.timeouts(tls_handshake="500ms")\n')
-    client = Http3Client(gateway.address, authority.ca, session=session(gateway, authority))
+    client = Http3Client(gateway.address, authority.ca, **known(gateway, authority))
     failed = gateway.counter("tls_handshakes_failed")
     client.request("/fixed")
     eventually(lambda: gateway.counter("http3_early_requests") == 1, "the request is there")
@@ -158,5 +177,5 @@ def test_handshake_that_is_not_completed_ends(serve: Serve, text: str, authority
 
 def test_it_is_off_unless_asked_for(serve: Serve, text: str, authority: Authority) -> None:
     gateway = serve(text.replace("http3_early_data=True", "http3_early_data=False"))
-    ticket = session(gateway, authority)
+    ticket = known(gateway, authority)["session"]
     assert not ticket.max_early_data_size

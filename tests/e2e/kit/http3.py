@@ -61,8 +61,8 @@ class Http3Client:
     """One connection. With `is_raw` it opens no streams of its own.
 
     With a `session`, one of the `tickets` of an earlier connection, requests may be sent at once: they leave with the
-    first packets. `window`: bytes that the gateway may send before the client has read any,
-    `stream_window` on one stream.
+    first packets. A `token`, one of its `tokens`, proves the address. `window`: bytes that the gateway may send before
+    the client has read any, `stream_window` on one stream.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Http3Client:
         is_raw: bool = False,
         certificate: Leaf | None = None,
         session: SessionTicket | None = None,
+        token: bytes = b"",
         window: int | None = None,
         stream_window: int | None = None,
     ) -> None:
@@ -92,9 +93,13 @@ class Http3Client:
             self.configuration.max_data = window
         if stream_window is not None:
             self.configuration.max_stream_data = stream_window
+        self.configuration.token = token
         self.tickets: list[SessionTicket] = []
+        self.tokens: list[bytes] = []
         self.quic = QuicConnection(
-            configuration=self.configuration, session_ticket_handler=self.tickets.append
+            configuration=self.configuration,
+            session_ticket_handler=self.tickets.append,
+            token_handler=self.tokens.append,
         )
         self.sent: list[bytes] = []
         self.responses: dict[int, Http3Response] = {}

@@ -111,8 +111,11 @@ async fn shake(
             .map_err(Some)?;
     }
     let begun = Begun {
-        // while there are many, none begins to be served before it is complete
-        is_early: early::is_offered(settings, state.as_ref()) && !is_busy,
+        // while there are many, none begins to be served before it is complete; nor, at any time, for a client whose
+        // address may be somebody else's
+        is_early: early::is_offered(settings, state.as_ref())
+            && incoming.remote_address_validated()
+            && !is_busy,
         counted,
     };
     let connection = handshake(accepting, (tables, settings), (incoming, begun), state.as_ref()).await?;

@@ -109,7 +109,7 @@ impl Http3Listener {
                 () = &mut idle => return,
                 incoming = self.endpoint.accept() => match incoming {
                     // who has proved an address for this endpoint
-                    Some(incoming) if incoming.remote_address_validated() => {
+                    Some(incoming) if !incoming.may_retry() => {
                         spawn_local(handshake::serve(self.accepting.clone(), incoming));
                     }
                     // who finds nobody that accepts in its place

@@ -10,6 +10,7 @@
 //! older one, is handed to it ([`socket`], [`inbox`]).
 
 mod accepted;
+mod address_tokens;
 mod connection;
 mod connection_id;
 mod early;

@@ -8,6 +8,7 @@ use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
+use super::address_tokens;
 use super::connection_id::{IdKey, Ids};
 use crate::snapshot::{Congestion, Http3};
 
@@ -77,6 +78,7 @@ pub(super) fn server_config(
     let mut config = ServerConfig::new(Arc::new(crypto), Arc::clone(&secrets.tokens) as _);
     config
         .retry_token_lifetime(RETRY_TOKEN_LIFETIME)
+        .validation_token_config(address_tokens::config())
         .max_incoming(MAX_PENDING)
         .incoming_buffer_size(PENDING_BYTES)
         .incoming_buffer_size_total(ALL_PENDING_BYTES)
