@@ -28,10 +28,10 @@ def values(host: str, port: int, name: str = NAME) -> set[str]:
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers, resolver.port = [host], port
     try:
-        found = resolver.resolve(name, "TXT")
-    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        found = resolver.resolve(name, "TXT", raise_on_no_answer=False)
+    except dns.resolver.NXDOMAIN:
         return set()
-    return {b"".join(one.strings).decode() for one in found}
+    return {b"".join(one.strings).decode() for one in found.rrset or ()}
 
 
 def updates(host: str, port: int, secret: str, *servers: str, wait: str = "20s") -> DynamicUpdate:
