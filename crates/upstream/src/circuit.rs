@@ -177,15 +177,9 @@ impl Breaker {
             return;
         }
         zone.server_word(entry, ServerWord::Ejections).store(1, Relaxed);
-        self.advance(entry, metrics);
+        advance(entry, metrics);
         zone.change_server_state(entry, |state| state.is_circuit = true);
         self.opened(for_ms, metrics);
-    }
-
-    /// The circuit has changed: what was counted before is over, and so are the successes of probes.
-    fn advance(&self, entry: ServerEntry, metrics: &Metrics) {
-        let word = metrics.zone().server_word(entry, ServerWord::Progress);
-        word.store(((word.load(Relaxed) >> 8) + 1) << 8, Release);
     }
 
     fn opened(&self, for_ms: u64, metrics: &Metrics) {
@@ -213,7 +207,7 @@ impl Breaker {
                 .is_ok()
             {
                 times.store(count, Relaxed);
-                self.advance(probe.entry, metrics);
+                advance(probe.entry, metrics);
                 self.opened(for_ms, metrics);
             }
             return;
@@ -223,13 +217,19 @@ impl Breaker {
         if successes >= self.spec.probes as u64
             && until.compare_exchange(until_ms, 0, AcqRel, Acquire).is_ok()
         {
-            self.advance(probe.entry, metrics);
+            advance(probe.entry, metrics);
             zone.server_word(probe.entry, ServerWord::Ejections)
                 .store(0, Relaxed);
             zone.change_server_state(probe.entry, |state| state.is_circuit = false);
             tracing::warn!(upstream = self.upstream, "the circuit is closed");
         }
     }
+}
+
+/// The circuit has changed: what was counted before is over, and so are the successes of probes.
+fn advance(entry: ServerEntry, metrics: &Metrics) {
+    let word = metrics.zone().server_word(entry, ServerWord::Progress);
+    word.store(((word.load(Relaxed) >> 8) + 1) << 8, Release);
 }
 
 impl Probe {

@@ -140,9 +140,9 @@ mod tests {
         })
     }
 
-    fn rule(max: u64, default: Option<u64>) -> Option<spec::Deadline> {
+    fn rule(max: u64, default: Option<u64>) -> spec::Deadline {
         let header = Some("x-timeout".to_owned());
-        Some(spec::Deadline { header, max, default })
+        spec::Deadline { header, max, default }
     }
 
     fn left(told: Option<Box<Deadline>>) -> Option<u64> {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn fields_are_milliseconds_or_have_a_unit() {
-        let read = |value| left(deadline(rule(3_600_000, None), &[("x-timeout", value)]));
+        let read = |value| left(deadline(Some(rule(3_600_000, None)), &[("x-timeout", value)]));
         assert_eq!(read("250"), Some(250_000));
         assert_eq!(read("250ms"), Some(250_000));
         assert_eq!(read("2s"), Some(2_000_000));
@@ -188,23 +188,26 @@ mod tests {
     #[test]
     fn the_least_counts_and_no_more_than_is_allowed() {
         let both = [(GRPC_FIELD, "2S"), ("x-timeout", "500")];
-        assert_eq!(left(deadline(rule(60_000, Some(100)), &both)), Some(500_000));
-        assert_eq!(left(deadline(rule(300, Some(100)), &both)), Some(300_000));
-        assert_eq!(left(deadline(rule(300, Some(100)), &[])), Some(100_000));
-        assert_eq!(deadline(rule(300, None), &[]), None);
+        assert_eq!(
+            left(deadline(Some(rule(60_000, Some(100))), &both)),
+            Some(500_000)
+        );
+        assert_eq!(left(deadline(Some(rule(300, Some(100))), &both)), Some(300_000));
+        assert_eq!(left(deadline(Some(rule(300, Some(100))), &[])), Some(100_000));
+        assert_eq!(deadline(Some(rule(300, None)), &[]), None);
     }
 
     #[test]
     fn servers_are_told_what_is_left_in_the_clients_form() {
         let both = [(GRPC_FIELD, "2S"), ("x-timeout", "3s")];
-        let known = deadline(rule(60_000, None), &both).expect("there is one");
+        let known = deadline(Some(rule(60_000, None)), &both).expect("there is one");
         let after_a_half = [
             (GRPC_FIELD, "1500m".to_owned()),
             ("x-timeout", "1500ms".to_owned()),
         ];
         assert_eq!(told(&known, 1_500_000), after_a_half);
         assert_eq!(told(&known, 9_000_000)[0].1, "1m", "0 would mean none to some");
-        let known = deadline(rule(60_000, Some(1000)), &[]).expect("it is the default");
+        let known = deadline(Some(rule(60_000, Some(1000))), &[]).expect("it is the default");
         assert_eq!(told(&known, 1_250_000), [("x-timeout", "750".to_owned())]);
         let long = deadline(None, &[(GRPC_FIELD, "99999999H")]).expect("there is one");
         assert_eq!(told(&long, 1_000_000), [(GRPC_FIELD, "99999999S".to_owned())]);

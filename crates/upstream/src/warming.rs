@@ -17,7 +17,7 @@ const PAUSE_MS: u64 = 5_000;
 pub struct Nobody;
 
 impl ClientIdentity for Nobody {
-    fn address(&self) -> &str {
+    fn address(&self) -> &'static str {
         ""
     }
 
