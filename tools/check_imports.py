@@ -89,7 +89,7 @@ LAYERS = [
         *["_tasks", "_request_body", "_hook_checks", "_caller"],
     ],
     ["config"],
-    ["phases", "log", "_core", "pgwatch"],
+    ["phases", "log", "_core", "_first_import", "pgwatch"],
 ]
 # These talk to each other by messages only.
 PROCESSES = {"supervisor", "worker", "agent", "admin", "monitor", "shipping", "dispatch"}

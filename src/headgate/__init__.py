@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._first_import import watch_first_import
+
 if TYPE_CHECKING:
     from headgate._core import (
         Attempt,
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from .route import Route, Upstream
     from .server_state import ServerStateChange
     from .shared import Shared
+
+watch_first_import()
 
 __version__ = "0.1.0"
 
