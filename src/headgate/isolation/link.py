@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 
 CHILD = "headgate.isolation.child"
 LENGTH = struct.Struct("!I")
+STARTED_WITHIN = 30
+"""How long a process may take to load the plugin, in seconds."""
+
 SPINNING = 0.5
 """The CPU seconds beside its calls, from one look to the next, after which a process is killed."""
 
@@ -55,7 +58,7 @@ class Link:
         self._max_bytes = max_bytes
         self.is_alive = True
         self._end = weakref.finalize(self, _end, self._process, self._line)
-        self._line.settimeout(10)
+        self._line.settimeout(STARTED_WITHIN)
         message = json.dumps({**setting._asdict(), "path": path}).encode()
         self._line.sendall(LENGTH.pack(len(message)) + message)
 
@@ -79,7 +82,7 @@ class Link:
         """As `hello`, on the event loop."""
         self._line.setblocking(False)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(STARTED_WITHIN):
                 return await self._result()
         except TimeoutError:
             raise Ended("it does not start") from None

@@ -21,7 +21,7 @@ CLONE_NEW = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x4
 NOBODY = 65534
 
 ALLOWED = (
-    *("read", "write", "recvfrom", "sendto", "close", "lseek", "fstat", "fcntl"),
+    *("read", "write", "recvfrom", "sendto", "close", "lseek", "fstat"),
     *("brk", "mmap", "munmap", "mremap", "mprotect", "madvise"),
     *("futex", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
     *("getpid", "gettid", "getuid", "geteuid", "getgid", "getegid"),
@@ -29,7 +29,9 @@ ALLOWED = (
     *("epoll_wait", "epoll_pwait", "epoll_ctl", "poll", "ppoll", "select", "pselect6"),
     *("getrandom", "sched_yield", "uname", "getrusage", "exit", "exit_group"),
 )
-"""What a process needs that has its source, its memory and one open socket."""
+"""What a process needs that has its source, its memory and one open socket. Not fcntl, by which the kernel can be made
+to send signals to other processes of the same user (F_SETOWN).
+"""
 
 
 class NotAllowed(Exception):

@@ -32,6 +32,7 @@ TRIES = {
     "kill": "__import__('os').kill(__import__('os').getppid(), 0)",
     "kill self": "__import__('os').kill(__import__('os').getpid(), 9)",
     "limits": "__import__('resource').setrlimit(7, (10, 10))",
+    "signals by the kernel": "__import__('fcntl').fcntl(0, 8, __import__('os').getppid())",
     "dup": "__import__('os').dup(0)",
     "memory": "bytearray(1 << 30)",
     "memfd": "__import__('os').memfd_create('x')",
