@@ -1,4 +1,4 @@
-//! Tokens by which clients that come back prove their address at once (NEW_TOKEN, RFC 9000 section 8.1.3).
+//! Tokens by which clients that come back prove their address at once (`NEW_TOKEN`, RFC 9000 section 8.1.3).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -152,10 +152,10 @@ impl Accepting {
         let is_early = early::is_offered(settings, state);
         let section_bytes = max_section_bytes(&self.shared);
         let last = &mut self.last.borrow_mut()[usize::from(is_early)];
-        let made = last.as_ref().filter(|made| {
+        let kept = last.as_ref().filter(|made| {
             Arc::ptr_eq(&made.tls, &tls) && made.http3 == tables.http3 && made.section_bytes == section_bytes
         });
-        if let Some(made) = made {
+        if let Some(made) = kept {
             return Some(Arc::clone(&made.config));
         }
         let for_quic = if is_early {
