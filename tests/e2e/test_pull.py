@@ -126,6 +126,41 @@ def test_full_queue_and_long_waits_are_refused_and_counted(serve: Serve) -> None
     assert counted("pull_queue_full") == counted("pull_wait_timeout") == 1
 
 
+def test_failures_have_names_of_their_own_for_hooks_and_the_access_log(serve: Serve) -> None:
+    source = f"""
+from headgate import Failure, Gateway, Request, Response
+
+gate = Gateway()
+gate.listen(LISTEN)
+gate.access_log(format="json")
+jobs = gate.upstream(
+    "jobs", balance="pull", pull={{"tokens": {TOKEN!r}, "queue": 0, "status_path": "/_queue"}}
+)
+gate.route("/*", to=jobs)
+told = gate.route("/told/*", to=jobs)
+
+
+@told.error
+def tell(request: Request, error: Failure) -> Response:
+    return Response.json({{"kind": error.kind, "source": error.source}}, error.status)
+"""
+    gateway = serve(source)
+    eventually(lambda: gateway.get("/_queue").status == 200, "the dispatcher listens")
+    refused = gateway.get("/plain", [("accept", "application/json")])
+    assert refused.status == 503
+    assert int(refused.get("retry-after") or 0) >= 1
+    assert refused.get("headgate-failure") is None
+    assert b"too many requests are waiting" in refused.body
+    assert gateway.access_record(target="/plain")["error"] == "pull_queue_full"
+    assert gateway.get("/told/x").json() == {"kind": "pull_queue_full", "source": "gateway"}
+    with PullWorker(gateway):
+        killed = Asked(lambda: gateway.post("/told/x?wait=never", b"x"))
+        eventually(lambda: len(jobs(gateway)) == 1, "it has begun")
+        os.kill(int((gateway.folder / "jobs.log").read_text().split()[0]), signal.SIGKILL)
+        response = killed.response()
+    assert (response.status, response.json()["kind"]) == (502, "pull_worker_lost")
+
+
 def test_worker_that_takes_too_long_is_a_504(serve: Serve) -> None:
     gateway = gated(serve, upstream={"timeouts": {"upstream_head": "200ms"}})
     with PullWorker(gateway):

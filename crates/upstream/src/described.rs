@@ -53,6 +53,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         queue: Queue::default(),
         deadline: None,
         fallback: None,
+        pull: false,
         timeouts: RouteTimeouts::default(),
         host: "server".to_owned(),
         proxy_protocol: None,

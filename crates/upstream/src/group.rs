@@ -80,6 +80,12 @@ pub enum HostRule {
 }
 
 impl Upstream {
+    /// Whether its server is the dispatcher, from which idle workers pull.
+    #[inline]
+    pub fn is_pulled(&self) -> bool {
+        self.spec.pull
+    }
+
     /// Whether it is what `spec` describes, so that a new configuration can keep it with its connections and its memory
     /// of failures.
     #[inline]

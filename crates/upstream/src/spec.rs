@@ -68,6 +68,9 @@ pub struct Upstream {
     /// What clients get when none of its servers has served them.
     #[serde(default)]
     pub fallback: Option<Fallback>,
+    /// Whether its server is the dispatcher, from which idle workers pull.
+    #[serde(default)]
+    pub pull: bool,
     /// Its own timeouts.
     #[serde(default)]
     pub timeouts: RouteTimeouts,

@@ -314,6 +314,7 @@ def _upstream(
         "circuit_breaker": circuit_snapshot(upstream.circuit_breaker),
         "fallback": fallback_snapshot(upstream.fallback),
         "deadline": deadline_snapshot(upstream.deadline),
+        **({} if upstream.pull is None else {"pull": True}),
         "timeouts": {key: milliseconds(value) for key, value in {**waits, **own}.items()},
         "lenient": list(upstream.lenient),
         "host": upstream.host,

@@ -111,6 +111,9 @@ kinds! {
     UnexpectedTransferCoding "unexpected_transfer_coding" Upstream 502 Never Warned "the server used a transfer coding that was not requested";
     UnexpectedUpgrade "unexpected_upgrade" Upstream 502 Never Warned "the server switched protocols, which the request did not ask for";
     BadUpgrade "bad_upgrade" Upstream 502 Never Warned "the server switched to a protocol that was not requested";
+    PullWorkerLost "pull_worker_lost" Upstream 502 Never Warned "the worker was lost before it responded";
+    PullWorkerTimeout "pull_worker_timeout" Upstream 504 Never Warned "the worker took too long to respond";
+    PullBadResponse "pull_bad_response" Upstream 502 Never Warned "the worker's response is malformed";
     BadWebSocketResponse "bad_websocket_response" Upstream 502 Never Warned "the server's response does not open the WebSocket";
     WebSocketUnsupported "websocket_unsupported" Upstream 502 Never Warned "the server does not support WebSockets over HTTP/2 (RFC 8441)";
     ServerWebSocketProtocol "websocket_protocol" Upstream 502 Never Warned "the server violated the WebSocket protocol";
@@ -141,6 +144,8 @@ kinds! {
     QueueFull "queue_full" Gateway 503 Never Debug "as many requests as may wait for a server of the upstream";
     QueueShed "queue_shed" Gateway 503 Never Debug "the queue of the upstream is overloaded";
     CircuitOpen "circuit_open" Gateway 503 Never Debug "the circuit breaker of the upstream is open";
+    PullQueueFull "pull_queue_full" Gateway 503 Never Debug "too many requests are waiting for a worker of the upstream";
+    PullWaitTimeout "pull_wait_timeout" Gateway 503 Never Debug "no worker of the upstream became idle in time";
     ShuttingDown "shutting_down" Gateway 503 Never Debug "the gateway is shutting down";
 }
 

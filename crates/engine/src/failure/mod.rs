@@ -198,6 +198,8 @@ pub struct FailureParts {
     pub detail: Option<String>,
     /// The methods that a 405 names in `Allow`.
     pub allow: Option<String>,
+    /// The seconds that a 503 names in `Retry-After`.
+    pub retry_after: Option<String>,
 }
 
 impl FailureParts {
@@ -266,6 +268,7 @@ impl Failure {
             message: message.into(),
             detail: None,
             allow: None,
+            retry_after: None,
         }))
     }
 

@@ -14,6 +14,7 @@ mod filtered;
 mod in_flight;
 mod max_forwards;
 mod plan;
+mod pulled;
 mod queue;
 mod relay;
 mod session;
@@ -139,7 +140,7 @@ async fn attempts(
         body.restart();
         match plan.attempt(connection, server, here, body).await {
             Ok(ready) => {
-                let status = note_response(&shared, plan, server);
+                let status = note_response(&shared, plan, server)?;
                 pass.responded(status);
                 if left > 0 && upstream.retries_status(status, &shared.metrics) {
                     next = another_server(&shared, plan, body, &tried);
@@ -223,15 +224,18 @@ fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool
     }
 }
 
-/// A response came, whatever it says; its status.
+/// A response came, whatever it says; its status. The dispatcher's may stand for a failure.
 #[inline]
-fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) -> u16 {
+fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) -> Result<u16, Failure> {
     let exchange = plan.exchange;
     let status = exchange.response.borrow().as_ref().map_or(0, |head| head.status);
     let took_us = exchange.timings.head_us.get();
     plan.upstream
         .responded(server, shared.clock.now_ms(), (status, took_us), &shared.metrics);
-    status
+    pulled::failure(exchange, plan.upstream).map_or(Ok(status), |failure| {
+        log_server_failure(shared, exchange, &failure);
+        Err(failure)
+    })
 }
 
 fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failed: &Failure) {

@@ -48,7 +48,8 @@ fn page_of(failure: &Failure, id: &str, accept: Option<&[u8]>) -> LocalReply {
     let (content_type, body) = page::render(failure.status(), "", failure.public_message(), id, accept);
     let always = [("content-type", content_type), ("x-request-id", id)];
     // another worker or instance serves already, or soon
-    let retry_after = (failure.kind == FailureKind::ShuttingDown).then_some("1");
+    let soon = (failure.kind == FailureKind::ShuttingDown).then_some("1");
+    let retry_after = failure.retry_after.as_deref().or(soon);
     let sometimes = [
         ("sec-websocket-version", missing_version(failure)),
         ("retry-after", retry_after),
