@@ -6,6 +6,7 @@ import resource
 import shlex
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from . import cost, routes
 from .place import LOAD_CPU, ORIGIN, REDIS, RUN, TEMPLATES
@@ -61,7 +62,7 @@ def prepare() -> None:
     certificate("rsa", "rsa:2048")
     certificate("ec", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     user = f"user {getpass.getuser()};" if getpass.getuser() == "root" else ""
-    for template in TEMPLATES.iterdir():
+    for template in filter(Path.is_file, TEMPLATES.iterdir()):
         text = template.read_text().replace("@RUN@", str(RUN)).replace("@USER@", user)
         (RUN / template.name).write_text(text)
     routes.write()

@@ -121,6 +121,20 @@ def test_both_formats_are_what_their_parsers_take_and_exemplars_are_in_one(
         assert (get(address, Accept=accept).get("content-type") or "").startswith(kind), accept
 
 
+def test_buckets_are_fine_enough_for_percentiles(serve: Serve) -> None:
+    gateway, address = gate(serve, {"routes": [{"respond": "ok", "name": "api"}]})
+    gateway.get("/")
+    found = until(gateway, address, "a bucket", lambda one: one.all(f"{TOOK}_bucket", route="api"))
+    bounds = [float(one.labels["le"]) for one in found.all(f"{TOOK}_bucket", route="api")]
+    assert bounds == sorted(set(bounds)) and bounds[-1] == float("inf")
+    for decade in (0.001, 0.01, 0.1, 1.0):
+        assert len([bound for bound in bounds if decade <= bound < 10 * decade]) >= 4
+    for constant in (0.005, 1.0, 5.0, 5.001):  # as `histogram_quantile` of Prometheus estimates it
+        upper = next(bound for bound in bounds if constant <= bound)
+        lower = max((bound for bound in bounds if bound < upper), default=0.0)
+        assert abs(lower + 0.99 * (upper - lower) - constant) <= 0.25 * constant, (lower, upper)
+
+
 def test_a_scan_grows_nothing(serve: Serve, origin: Origin) -> None:
     gateway, address = gate(serve, {"routes": [{"path": "/app", "to": origin.address}]}, workers=2)
     gateway.get("/app")

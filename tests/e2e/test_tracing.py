@@ -211,6 +211,58 @@ def look(request):
     assert attribute(collector.of_kind(1)[0], "headgate.phase") == "request"
 
 
+FETCHING = """
+from headgate import FetchError, Gateway, Request, Response
+gate = Gateway()
+gate.listen(LISTEN)
+gate.tracing(COLLECTOR, sample=1)
+
+@gate.route("/both")
+async def both(request: Request) -> Response:
+    one = await request.fetch("/inner?secret=1")
+    two = await request.fetch("/gone", headers={"traceparent": OWN})
+    try:
+        await request.fetch("/slow", timeout=0.05)
+    except FetchError:
+        pass
+    told = await one.text()
+    return Response(200, f"{two.status} {request.headers['baggage']} {told}")
+
+@gate.route("/inner")
+def inner(request: Request) -> Response:
+    return Response(200, request.headers["traceparent"])
+
+@gate.route("/slow")
+async def slow(request: Request) -> Response:
+    import asyncio
+    await asyncio.sleep(1)
+    return Response(200)
+"""
+
+
+def test_a_fetch_from_the_own_routes_is_a_span_which_what_it_fetches_is_told_as_its_parent(
+    serve: Serve, collector: Collector
+) -> None:
+    own = f"00-{'1' * 32}-{'2' * 16}-00"
+    gateway = serve(FETCHING, names={"COLLECTOR": collector.url, "OWN": own})
+    response = gateway.get("/both", fields=[("traceparent", f"{PARENT}1"), ("baggage", "user=7")])
+    status, baggage, told = response.text.split()
+    assert (status, baggage) == ("404", "user=7")
+    eventually(lambda: collector.of_kind(2), "the request's span", within=20)
+    spans = {attribute(span, "url.path"): span for span in collector.of_kind(2)}
+    fetches = {attribute(span, "url.path"): span for span in collector.of_kind(3)}
+    # a fetch whose hook names a parent of its own is its own affair
+    assert sorted(fetches) == ["/inner", "/slow"]
+    assert {fetch["parentSpanId"] for fetch in fetches.values()} == {spans["/both"]["spanId"]}
+    assert told == f"00-{TRACE}-{fetches['/inner']['spanId']}-01"
+    assert {span["traceId"] for span in collector.spans} == {TRACE}
+    assert attribute(fetches["/inner"], "http.response.status_code") == "200"
+    assert fetches["/inner"]["status"] == {}
+    assert attribute(fetches["/slow"], "error.type") == "timeout" and fetches["/slow"]["status"] == {
+        "code": 2
+    }
+
+
 def test_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
     serve: Serve, origin: Origin, collector: Collector
 ) -> None:

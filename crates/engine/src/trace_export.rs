@@ -41,7 +41,7 @@ pub(crate) async fn serve(shared: Rc<Shared>, tracer: Rc<Tracer>) {
         let _ = tokio::time::timeout(INTERVAL, tracer.wake.notified()).await;
         while let Some((body, spans)) = tracer.take() {
             tracer.is_sending.set(true);
-            let lost = send(&shared, &tracer, body.as_bytes().into(), spans).await;
+            let lost = send(&shared, &tracer, body.into(), spans).await;
             shared.metrics.add(Counter::TraceSpansSent, spans - lost);
             shared.metrics.add(Counter::TraceSpansDropped, lost);
             tracer.is_sending.set(false);

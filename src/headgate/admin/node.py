@@ -175,8 +175,8 @@ class Node(Protocol):
     async def status(self) -> Status:
         """What runs."""
 
-    async def metrics(self) -> str:
-        """What is counted: the JSON of `headgate.control.commands.MetricsReply`."""
+    async def metrics(self) -> tuple[str, float]:
+        """What is counted: the JSON of `headgate.control.commands.MetricsReply`, and the CPU seconds that it took."""
 
     async def profile(self, seconds: float, interval_s: float) -> Taken:
         """A profile of the workers' Python code, taken now."""

@@ -97,8 +97,8 @@ class Follower:
         """What runs."""
         return await self._link.status()
 
-    async def metrics(self) -> str:
-        """What is counted, as JSON."""
+    async def metrics(self) -> tuple[str, float]:
+        """What is counted, as JSON, and the CPU seconds that the supervisor took to add it up."""
         return await self._link.metrics()
 
     async def profile(self, seconds: float, interval_s: float) -> Taken:

@@ -140,14 +140,15 @@ class Link:
         assert isinstance(reply, Status), "which was waited for"
         return reply
 
-    async def metrics(self) -> str:
-        """All numbers that the gateway counts, as in `MetricsReply`."""
+    async def metrics(self) -> tuple[str, float]:
+        """All numbers that the gateway counts, as in `MetricsReply`, and the CPU seconds that they took."""
         async with self._metrics_lock:
             waiting = self._expect(messages.MetricsLent)
             self._channel.send(GetMetrics())
-            await self._reply(waiting)
+            reply = await self._reply(waiting)
+            assert isinstance(reply, messages.MetricsLent), "which was waited for"
             text, self._metrics = self._metrics, b""
-        return text.decode()
+        return text.decode(), reply.took_s
 
     async def profile(self, seconds: float, interval_s: float) -> Taken:
         """A profile of the workers' Python code."""

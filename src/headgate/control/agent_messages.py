@@ -142,6 +142,9 @@ class ProfileLent(Message):
 class MetricsLent(Message):
     """The JSON of `MetricsReply.metrics` comes along in a memfd."""
 
+    took_s: float = 0.0
+    """CPU seconds that adding it up took."""
+
 
 TO_AGENT = MessageKinds([AgentStart, ProposalPrepared, ProposalApplied, Status, MetricsLent, ProfileLent])
 FROM_AGENT = MessageKinds(

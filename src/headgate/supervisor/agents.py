@@ -15,6 +15,7 @@ Admin API are held here too: a caller waits while the agent is started anew.
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from headgate.control import agent_messages as messages
@@ -209,9 +210,10 @@ class Agents:
                 self._state.log_followers.agent_left()
 
     def _lend_metrics(self, agent: AgentProcess) -> None:
+        begun = time.thread_time()
         descriptor = memory.holding("metrics", self._state.metrics.json().encode())
         try:
-            agent.send(messages.MetricsLent(), [descriptor])
+            agent.send(messages.MetricsLent(took_s=time.thread_time() - begun), [descriptor])
         finally:
             os.close(descriptor)
 

@@ -28,7 +28,7 @@ pub(super) fn push_text(text: &[u8], line: &mut Vec<u8>) {
 ///
 /// Sequences that are not UTF-8 become U+FFFD. Controls, also those above ASCII, and the characters that break or
 /// reorder lines are written as `\uNNNN`, so that a line looked at in a terminal shows what it holds.
-pub(super) fn push_json(text: &[u8], line: &mut Vec<u8>) {
+pub(crate) fn push_json(text: &[u8], line: &mut Vec<u8>) {
     push_escaped(text, line, |text, line| {
         if text[0].is_ascii() {
             push_json_ascii(text[0], line);

@@ -23,6 +23,7 @@ use std::io;
 
 pub use destination::Destination;
 pub use entry::{Entry, HookTime, TlsFacts};
+pub(crate) use escape::push_json;
 pub use followers::Followers;
 pub use format::Format;
 pub use mask::QueryMask;

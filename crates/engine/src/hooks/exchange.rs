@@ -16,7 +16,7 @@ use super::intake::Intake;
 use super::verdict::HookResponse;
 use crate::access_log::HookTime;
 use crate::failure::Failure;
-use crate::trace::{FailedAttempt, Place};
+use crate::trace::{FailedAttempt, FetchSpan, Place};
 use headgate_net::clock::Clock;
 use headgate_upstream::{Deadline, Load, Upstream};
 
@@ -67,6 +67,10 @@ pub struct Rare {
     pub(crate) deadline: RefCell<Option<Box<Deadline>>>,
     /// Attempts that failed, where traces are wanted.
     pub(crate) failed_attempts: RefCell<Vec<FailedAttempt>>,
+    /// Fetches from the own routes on its behalf, those that have ended and how many there were, where traces are wanted.
+    pub(crate) fetches: RefCell<Vec<FetchSpan>>,
+    /// See `fetches`.
+    pub(crate) fetches_begun: Cell<u32>,
     /// The response of a body hook, to be given in place of what the hook was called for.
     pub(crate) hook_response: RefCell<Option<Box<HookResponse>>>,
 }

@@ -16,7 +16,7 @@ use headgate_wire::TraceParent;
 use tokio::sync::Notify;
 
 use crate::snapshot;
-pub(crate) use spans::{Attempt, FailedAttempt, Hook, Request};
+pub(crate) use spans::{Attempt, FailedAttempt, FetchSpan, Hook, Request};
 
 /// Requests whose spans wait.
 const MOST_WAITING: usize = 2_048;
@@ -26,6 +26,9 @@ const MOST_BYTES: usize = 8 << 20;
 pub(crate) const MOST_IN_BATCH: usize = 512;
 /// Requests a second that are recorded because their client has asked for it; of more the ratio decides.
 const MOST_ASKED_FOR: u32 = 100;
+
+/// Spans of fetches have numbers of their own, as those of hooks have (`1 << 32`).
+const FIRST_FETCH: u64 = 1 << 33;
 
 /// Where a request is in its trace.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,14 @@ impl Place {
             ..self.own
         }
     }
+
+    /// What a request is told that a hook fetches from the own routes, the `number`th of this one.
+    pub(crate) fn of_fetch(&self, number: u32) -> TraceParent {
+        TraceParent {
+            span_id: derived(self.own.span_id, FIRST_FETCH + u64::from(number)),
+            ..self.own
+        }
+    }
 }
 
 /// See the module.
@@ -52,7 +63,7 @@ pub(crate) struct Tracer {
     random: Cell<u64>,
     /// A second of the worker's clock, and how many clients have asked in it.
     asked: Cell<(u64, u32)>,
-    waiting: RefCell<VecDeque<(String, u64)>>,
+    waiting: RefCell<VecDeque<(Vec<u8>, u64)>>,
     bytes: Cell<usize>,
     /// Spans that found no room.
     pub(crate) dropped: Cell<u64>,
@@ -135,7 +146,7 @@ impl Tracer {
     }
 
     /// The body of the next export, and how many spans are in it.
-    pub(crate) fn take(&self) -> Option<(String, u64)> {
+    pub(crate) fn take(&self) -> Option<(Vec<u8>, u64)> {
         let mut waiting = self.waiting.borrow_mut();
         let count = waiting.len().min(MOST_IN_BATCH);
         if count == 0 {
@@ -272,7 +283,7 @@ mod tests {
         assert_eq!((tracer.dropped.get(), tracer.unsent()), (20, MOST_WAITING));
         let (body, spans) = tracer.take().expect("some wait");
         assert_eq!(spans, 2 * MOST_IN_BATCH as u64);
-        let told: serde_json::Value = serde_json::from_str(&body).expect("it is JSON");
+        let told: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
         let spans = &told["resourceSpans"][0]["scopeSpans"][0]["spans"];
         assert_eq!(spans.as_array().map(Vec::len), Some(2 * MOST_IN_BATCH));
     }

@@ -52,6 +52,7 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
     let failure = exchange.failure.borrow();
     let hooks = exchange.timings.hooks.borrow();
     let failed = exchange.known_rare().map(|rare| rare.failed_attempts.borrow());
+    let fetches = exchange.known_rare().map(|rare| rare.fetches.borrow());
     let id = exchange.id.borrow();
     let route = exchange.route.get();
     tracer.record(&Request {
@@ -70,6 +71,7 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
         end_us: clock.unix_us(now_us),
         last,
         failed: failed.as_deref().map_or(&[], Vec::as_slice),
+        fetches: fetches.as_deref().map_or(&[], Vec::as_slice),
         hooks: hooks
             .iter()
             .map(|hook| Hook {

@@ -30,6 +30,22 @@ pub enum FetchErrorKind {
     Aborted,
 }
 
+impl FetchErrorKind {
+    /// What spans call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
+            Self::Redirect => "redirect",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
 /// A fetch that failed: at whose fault, what, and what to do.
 #[derive(Clone, Debug)]
 pub struct FetchError {

@@ -13,6 +13,7 @@ mod origins;
 mod public;
 mod redirect;
 mod subrequest;
+mod traced;
 mod upload;
 
 use std::rc::Rc;
@@ -30,6 +31,7 @@ use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::{binds_connection, HostRule, Lease, Upstream};
+pub(crate) use traced::fetch;
 use upload::Upload;
 pub use upload::{upload_channel, UploadEnd};
 
@@ -87,13 +89,12 @@ pub struct Fetched {
     pub redirected: u32,
 }
 
-/// Makes a request and awaits the response's head.
-pub(crate) async fn fetch(shared: Rc<Shared>, mut request: FetchRequest) -> Result<Fetched, FetchError> {
+/// A request, and those that it is redirected to.
+async fn follow(shared: &Rc<Shared>, mut request: FetchRequest) -> Result<Fetched, FetchError> {
     let mut redirected = 0;
-    shared.clock.tick();
     loop {
         shared.metrics.count(Counter::Fetches);
-        let fetched = match once(&shared, &mut request).await {
+        let fetched = match once(shared, &mut request).await {
             Ok(fetched) => fetched,
             Err(error) => {
                 shared.metrics.count(Counter::FetchFailures);
