@@ -5,13 +5,14 @@
 set -u
 
 # program (or a path that shows it) and the package it comes in
-needed=(certutil:libnss3-tools redis-server:redis-server nginx:nginx-light postgres:postgresql pgbouncer:pgbouncer etcd:etcd-server named:bind9 apache2:apache2 node:nodejs /usr/share/tomcat10:tomcat10 chromium:chromium rsyslogd:rsyslog promtool:prometheus)
+needed=(certutil:libnss3-tools redis-server:redis-server nginx:nginx-light postgres:postgresql pgbouncer:pgbouncer etcd:etcd-server named:bind9 apache2:apache2 node:nodejs /usr/share/tomcat10:tomcat10 chromium:chromium rsyslogd:rsyslog promtool:prometheus libseccomp.so.2:libseccomp2)
 bench=(wrk:wrk haproxy:haproxy h2load:nghttp2-client redis-cli:redis-tools taskset:util-linux ss:iproute2 ps:procps)
 [ "${1:-}" = --bench ] && needed+=("${bench[@]}" "/usr/lib/nginx/modules/ngx_http_lua_module.so:libnginx-mod-http-lua" "/usr/share/lua/5.1/nginx/redis.lua:lua-nginx-redis")
 
 found() {
   case "$1" in
     /*) [ -e "$1" ] ;;
+    *.so.*) PATH="$PATH:/sbin" ldconfig -p | grep -qF "$1" ;;
     postgres) command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
     *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null ;;
   esac

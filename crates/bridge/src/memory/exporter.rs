@@ -22,7 +22,7 @@ pub(crate) fn named_counters() -> Vec<String> {
 /// Sums up what the processes of a gateway count, and serves it.
 #[pyclass(frozen, module = "headgate._core")]
 pub(crate) struct Exporter {
-    exporter: Arc<headgate_observe::Exporter>,
+    inner: Arc<headgate_observe::Exporter>,
     server: Mutex<Option<Server>>,
     pusher: Mutex<Option<Pusher>>,
 }
@@ -36,7 +36,7 @@ impl Exporter {
         let exporter = Arc::new(headgate_observe::Exporter::default());
         exporter.add_zone(open(zone_fd)?, named_counters());
         Ok(Self {
-            exporter,
+            inner: exporter,
             server: Mutex::new(None),
             pusher: Mutex::new(None),
         })
@@ -45,14 +45,14 @@ impl Exporter {
     /// Adds the memory of a process (`Metrics.memory`), by a number of the caller's; the descriptor stays the caller's.
     #[pyo3(signature = (number, fd, /))]
     fn add(&self, number: u64, fd: RawFd) -> PyResult<()> {
-        self.exporter.add(number, memory(fd)?);
+        self.inner.add(number, memory(fd)?);
         Ok(())
     }
 
     /// The process of that number is gone: what it has counted stays.
     #[pyo3(signature = (number, /))]
     fn retire(&self, py: Python<'_>, number: u64) {
-        py.detach(|| self.exporter.retire(number));
+        py.detach(|| self.inner.retire(number));
     }
 
     /// Serves on listening sockets, which it takes over, in place of those before; with none on no more.
@@ -66,7 +66,7 @@ impl Exporter {
         let old = server.take();
         py.detach(|| drop(old));
         if !sockets.is_empty() {
-            *server = Some(Server::start(sockets, self.exporter.clone())?);
+            *server = Some(Server::start(sockets, self.inner.clone())?);
         }
         Ok(())
     }
@@ -79,7 +79,7 @@ impl Exporter {
         let naming = Naming { prefix, tags };
         let settings = PushSettings { to, interval, naming };
         self.pause_pushing(py);
-        let pusher = Pusher::start(settings, self.exporter.clone())?;
+        let pusher = Pusher::start(settings, self.inner.clone())?;
         *self.pusher.lock().unwrap_or_else(PoisonError::into_inner) = Some(pusher);
         Ok(())
     }
@@ -93,19 +93,19 @@ impl Exporter {
     /// Pushes once more, and then nothing.
     fn end_pushing(&self, py: Python<'_>) {
         self.pause_pushing(py);
-        self.exporter.end_pushing();
+        self.inner.end_pushing();
     }
 
     /// What `/readyz` says from now on.
     #[pyo3(signature = (is_ready, /))]
     fn set_ready(&self, is_ready: bool) {
-        self.exporter.set_ready(is_ready);
+        self.inner.set_ready(is_ready);
     }
 
     /// The supervisor runs; `/livez` fails when it has not said so for 10 s, or that none of its workers responds.
     #[pyo3(signature = (*, is_blocked))]
     fn beat(&self, is_blocked: bool) {
-        self.exporter.beat(is_blocked);
+        self.inner.beat(is_blocked);
     }
 
     /// All numbers as text: `prometheus` or `openmetrics`.
@@ -116,18 +116,18 @@ impl Exporter {
             "openmetrics" => Format::OpenMetrics,
             other => return Err(PyValueError::new_err(format!("there is no format `{other}`"))),
         };
-        Ok(py.detach(|| self.exporter.text(format)))
+        Ok(py.detach(|| self.inner.text(format)))
     }
 
     /// All numbers as JSON.
     fn json(&self, py: Python<'_>) -> String {
-        py.detach(|| self.exporter.json())
+        py.detach(|| self.inner.json())
     }
 
     /// For a successor: descriptors of the memory of all who may still count, of that of sums of those who are gone, and of
     /// what was pushed last.
     fn hand_over(&self) -> PyResult<(Vec<RawFd>, RawFd, Option<RawFd>)> {
-        let handed = self.exporter.hand_over()?;
+        let handed = self.inner.hand_over()?;
         let memories = handed.memories.into_iter().map(IntoRawFd::into_raw_fd).collect();
         Ok((
             memories,
@@ -151,7 +151,7 @@ impl Exporter {
                 .map_err(|error| PyValueError::new_err(error.to_string()))?;
             Ok((zone, names))
         };
-        self.exporter.inherit(Inherited {
+        self.inner.inherit(Inherited {
             zones: zones.into_iter().map(zone_of).collect::<PyResult<_>>()?,
             memories: memories.into_iter().map(memory).collect::<PyResult<_>>()?,
             retired: retired.map(memory).transpose()?,
