@@ -139,8 +139,6 @@ class ResolverConfig(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if "servers" in self.model_fields_set and not self.servers:
-            raise ConfigError("`servers` is empty", hint="leave it out to ask those of `/etc/resolv.conf`")
         if {"min_ttl", "max_ttl"} <= self.model_fields_set and self.min_ttl > self.max_ttl:
             raise ConfigError(
                 "`min_ttl` is longer than `max_ttl`", hint="a name is looked up again between the two"

@@ -139,7 +139,6 @@ def test_name_servers_are_addresses() -> None:
     ("settings", "message"),
     [
         ({"min_ttl": "5s", "max_ttl": "1s"}, "`min_ttl` is longer than `max_ttl`"),
-        ({"servers": []}, "`servers` is empty"),
         ({"ca": "/etc/hosts"}, "for name servers that are asked over TLS"),
         ({"ca": "/etc/hosts", "servers": "10.0.0.53"}, "for name servers that are asked over TLS"),
         (
