@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from e2e.kit import RunningGateway, Serve
+from e2e.kit import RunningGateway, Serve, eventually
 from e2e.kit.admin import Admin
 from e2e.kit.websocket import WebSocketServer
 from websockets.asyncio.client import connect
@@ -57,3 +57,54 @@ async def test_websockets_stay_over_many_changes_and_keep_no_former_configuratio
             await socket.send(json.dumps(number))
             assert await socket.recv() == json.dumps(number)
             await socket.close()
+
+
+RELOADS, HELD = 50, 20
+CODE = """
+from headgate import Gateway
+
+gate = Gateway()
+gate.listen(LISTEN)
+gate.timeouts(drain="1h", upstream_idle="1h", client_idle="1h")
+gate.route("/ws", to={server!r})
+gate.route("/version", respond="{version}")
+"""
+
+
+def processes_and_kb(gateway: RunningGateway) -> tuple[int, int]:
+    """The workers, those that drain too, and their own memory together."""
+    pids = [worker["pid"] for worker in gateway.ask()["workers"]]
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            total += int(next(line for line in file if line.startswith("Pss_Anon")).split()[1])
+    return len(pids), total
+
+
+@pytest.mark.slow
+async def test_websockets_stay_over_many_versions_of_the_code_and_workers_do_not_pile_up(
+    serve: Serve,
+) -> None:
+    with WebSocketServer() as server:
+        gateway = serve(CODE.format(server=server.address, version=0), workers=1)
+        sockets = [await connect(f"ws://{gateway.address}/ws", ping_interval=None) for _ in range(HELD)]
+        seen = []
+        for number in range(1, RELOADS + 1):
+            gateway.write(CODE.format(server=server.address, version=number))
+            reply = await asyncio.to_thread(gateway.ask, "reload")
+            assert reply["ok"] and not reply["in_place"], reply
+            assert gateway.get("/version").text == str(number)
+            await asyncio.to_thread(
+                eventually, lambda: processes_and_kb(gateway)[0] == 2, "those without connections end"
+            )
+            seen.append(processes_and_kb(gateway)[1])
+        assert seen[-1] < seen[4] * 1.1 + 2000
+        for number, socket in enumerate(sockets):
+            await socket.send(json.dumps(number))
+            assert await socket.recv() == json.dumps(number)
+            await socket.close()
+        await asyncio.to_thread(
+            eventually,
+            lambda: processes_and_kb(gateway)[0] == 1,
+            "the first version ends with its last client",
+        )
