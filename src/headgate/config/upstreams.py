@@ -229,7 +229,7 @@ class UpstreamConfig(BalancingConfig):
     @model_validator(mode="after")
     def _waits(self) -> Self:
         is_bounded = self.max_connections or any(server.max_connections for server in self.servers)
-        if "queue" in self.model_fields_set and not is_bounded:
+        if self.queue != QueueConfig() and not is_bounded:
             raise ConfigError(
                 "`queue` has no effect without `max_connections`",
                 hint="set `max_connections` on the servers or the upstream",
