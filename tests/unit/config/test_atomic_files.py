@@ -71,7 +71,9 @@ async def test_a_write_to_a_folder_of_files_is_on_the_disk_name_and_all(
     history = str(tmp_path / ".headgate" / "history")
     async with open_store(f"files:{tmp_path}") as store:
         await store.apply(Transaction((Write(Key("routes", "a"), {"path": "/"}),)))
-        assert any(place == history and names for place, names in synced)  # from which the files can be made anew
+        assert any(
+            place == history and names for place, names in synced
+        )  # from which the files can be made anew
     names = {path.name for path in (tmp_path / "routes").iterdir()}
     assert (str(tmp_path / "routes"), frozenset(names)) in synced
     assert (str(tmp_path), frozenset({".headgate", "routes"})) in synced
