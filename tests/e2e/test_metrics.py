@@ -413,6 +413,8 @@ gate = Gateway()
 gate.listen(LISTEN)
 gate.metrics(listen=METRICS)
 gate.shared("notes", "1m")
+gate.store(f"sqlite://{FOLDER}/store.db")
+gate.state_folder(FOLDER + "/state")
 
 @gate.route("/bad")
 def bad(request):

@@ -14,6 +14,8 @@ from headgate import Gateway
 gate = Gateway()
 gate.listen(LISTEN)
 gate.metrics(f"127.0.0.1:{METRICS}")
+gate.store(f"sqlite://{FOLDER}/store.db")
+gate.state_folder(FOLDER + "/state")
 gate.log_target(f"tcp://127.0.0.1:{LINES}", flush="10ms")
 app = gate.upstream("app", ORIGIN)
 gate.route("/", to=app, name="api")
@@ -49,6 +51,7 @@ def test_the_exposition_passes(serve: Serve, origin: Origin, promtool: str) -> N
         wanted = (
             *("headgate_requests_total", "headgate_hook_seconds_count", "headgate_failures_total"),
             *("logins_total", "waiting", "lookup_seconds_count", "headgate_log_shipped_total"),
+            *("headgate_store_up", "headgate_config_last_applied_timestamp_seconds"),
         )
         eventually(
             lambda: all(scrape(gateway, address).value(name) > 0 for name in wanted), "every kind of series"

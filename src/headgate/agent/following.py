@@ -80,6 +80,8 @@ class Follower:
         """What the workers serve."""
         self.newest = in_force.snapshot
         """What the store holds, as far as it is known."""
+        self.applied = in_force.snapshot.revision
+        """That of `in_force`, or a later one in which nothing else is."""
         self.not_applied: NotApplied | None = None
         self.on_applied: list[Callable[[], None]] = []
         """Called when another configuration is in force."""
@@ -210,7 +212,7 @@ class Follower:
         self.newest = snapshot
         before = self.in_force.snapshot.resources
         if all(before.get(key) == snapshot.resources.get(key) for key in changed):
-            self.not_applied = None
+            self.not_applied, self.applied = None, snapshot.revision
             return
         try:
             built, _ = await self._prepare(snapshot, changed, is_own=False)
@@ -278,6 +280,7 @@ class Follower:
 
     def _applied(self, built: Built) -> None:
         before, self.in_force, self.not_applied = self.in_force, built, None
+        self.applied = built.snapshot.revision
         self._tell_awaiting(before.awaiting)
         if built.difference is None:
             self._unkept = None
@@ -327,6 +330,7 @@ class Follower:
             )
             revision = await self.store.apply(back)
             self.newest = Snapshot(revision, _after(before, Transaction(()), 0).resources)
+            self.applied = revision
         except StoreError as error:
             logger.error("cannot revert a write that could not be applied: %s", error)
 

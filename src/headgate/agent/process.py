@@ -24,6 +24,7 @@ from headgate.agent.discovering import Discovering
 from headgate.agent.following import Follower
 from headgate.agent.link import Link
 from headgate.agent.state import FolderTaken, NothingKept, StateFolder, lent, snapshot_of
+from headgate.agent.store_lag import StoreLag
 from headgate.config.discovered import Sets
 from headgate.config.errors import ConfigError
 from headgate.control import agent_messages as messages
@@ -141,6 +142,7 @@ class Agent:
             following = asyncio.ensure_future(follower.run())
             ordering = asyncio.ensure_future(order_certificates(follower, start.settings.acme_folder))
             finding = asyncio.ensure_future(discovering.run(follower))
+            telling = asyncio.ensure_future(self._tell_lag(follower))
             try:
                 if serving:
                     await serving.begin()
@@ -155,11 +157,16 @@ class Agent:
                 following.cancel()
                 ordering.cancel()
                 finding.cancel()
+                telling.cancel()
                 discovering.close()
                 if serving:
                     await serving.end()
-                await asyncio.wait([following, ordering, finding])
+                await asyncio.wait([following, ordering, finding, telling])
                 await follower.end()
+
+    async def _tell_lag(self, follower: Follower) -> None:
+        if self._folder:  # else there is no store
+            await StoreLag(self._metrics, follower).run()
 
     def _serving(self, base: Base, follower: Follower) -> Serving:
         # which needs the packages of an extra, and half of this process's memory

@@ -34,6 +34,7 @@ class NodeMetrics:
         self._own = _core.Metrics()
         self._exporter.add(OWN, self._own.fileno())
         self._served: list[str] = []
+        self._generation = 0
         self._pushed: dict[str, Any] = {}
         self._foreign_zones: list[tuple[int, list[str]]] = []
         self._set("start_time_seconds", "When the gateway was started, in Unix seconds.", time.time())
@@ -75,7 +76,15 @@ class NodeMetrics:
 
     def is_generation(self, generation: int) -> None:
         """That one serves."""
+        if generation == self._generation:
+            return
+        self._generation = generation
         self._set("generation", "The number of the configuration that is served.", generation)
+        self._set(
+            "config_last_applied_timestamp_seconds",
+            "When the configuration that is served was applied, in Unix seconds.",
+            time.time(),
+        )
 
     def begin(self, workers: dict[int, WorkerProcess], dictionaries: Dictionaries) -> None:
         """The gateway serves: notes how workers and shared dictionaries are, now and every second."""

@@ -118,6 +118,7 @@ class Proposals:
             self._state.hold(held)
         elif held and self._state.resources:
             self._state.resources.add(held)
+        self._state.metrics.is_generation(generation)
         self.reply(messages.ProposalApplied(generation=generation))
 
     def _reloaded(self, reply: Message) -> None:
