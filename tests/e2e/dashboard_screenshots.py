@@ -93,10 +93,10 @@ def main() -> None:
                             page.goto(f"http://127.0.0.1:{port}/#/requests")
                             row = page.get_by_role("row").filter(has_text="/shop/cart").first
                             row.get_by_role("button").click()
-                            page.get_by_text("in all", exact=True).wait_for()
+                            page.locator("table.waterfall").wait_for()
                             page.get_by_label("Filter").fill("shop")
                             page.get_by_role("button", name="Pause").click()
-                            page.locator("dl.timeline").scroll_into_view_if_needed()
+                            page.locator("table.waterfall").scroll_into_view_if_needed()
                             page.get_by_role("region", name="Requests").evaluate("one => one.scrollTop = 0")
                             page.screenshot(path=IMAGES / "dashboard-requests.png")
                             page.goto(f"http://127.0.0.1:{port}/#/resources/routes/greeting")

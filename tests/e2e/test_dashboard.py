@@ -50,10 +50,14 @@ def gateway(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory, port:
             },
             "state_folder": str(tmp_path_factory.mktemp("state")),
             "consumers": {"of-the-file": {"keys": ["a-key-of-the-file-1"], "groups": ["staff"]}},
-            "upstreams": {"gone": {"servers": [f"127.0.0.1:{free_port()}"]}},
+            "upstreams": {
+                "gone": {"servers": [f"127.0.0.1:{free_port()}"]},
+                "jobs": {"balance": "pull", "pull": {"tokens": TOKEN}},
+            },
             "routes": [
                 {"name": "hello", "path": "/", "respond": "hello"},
                 {"name": "broken", "path": "/broken", "to": "gone"},
+                {"name": "jobs", "path": "/jobs", "to": "jobs"},
                 {"name": SCRIPT, "path": "/hostile", "respond": SCRIPT},
             ],
         }
@@ -115,6 +119,9 @@ def test_the_live_view_counts_what_happens(
         for region, text in (("Routes", "hello"), ("Routes", "broken"), ("Servers", "gone")):
             row(page, region, text).wait_for()
         row(page, "Failures", "connect_failed").wait_for()
+        row(page, "Pools", "gone").wait_for()
+        row(page, "Pull queues", "jobs").wait_for()
+        page.locator('[data-tile="queued"]').filter(has_text="0").wait_for()
         page.get_by_role("button", name="hello", exact=True).click()
         page.get_by_role("heading", name="Route hello").wait_for()
         page.get_by_label("Filter routes and servers").fill("bro")
@@ -211,7 +218,13 @@ def test_requests_are_shown_as_they_end(
         row(page, "Requests", "/broken").wait_for(state="detached")
         shown.get_by_role("button").click()
         page.get_by_role("heading", name=target).wait_for()
-        page.get_by_text("in all", exact=True).wait_for()
+        row(page, "Timeline", "in all").wait_for()
+        row(page, "Time by step", "body and the rest").filter(has_text="100.0 %").wait_for()
+        page.get_by_label("Filter").fill("")
+        row(page, "Requests", "/broken").get_by_role("button").first.click()
+        page.get_by_role("heading", name="GET /broken").wait_for()
+        row(page, "Timeline", "connecting").wait_for()
+        row(page, "Time by step", "connecting").filter(has_text=re.compile(r"[1-9].* %")).wait_for()
         assert page.evaluate("globalThis.hacked") is None
         seen.check(page_url)
     assert Admin(f"127.0.0.1:{port}", READ).get("/v1/requests").status == 403
@@ -458,6 +471,62 @@ def test_a_tab_open_for_a_week_keeps_no_more_than_one_of_ten_minutes(
             }"""
         )
         assert kept == [True, 300, 300, 301]
+
+
+RELAYED = {
+    "total_us": 1000,
+    "queue_us": 50,
+    "connect_us": 100,
+    "head_us": 300,
+    "hooks": [
+        {"phase": "request", "hook": "a", "us": 20},
+        {"phase": "upstream_request", "hook": "u", "us": 10},
+        {"phase": "request_body", "hook": "b", "us": 400},
+        {"phase": "response", "hook": "r", "us": 30},
+        {"phase": "response_body", "hook": "c", "us": 5},
+    ],
+}
+REPLIED = {"total_us": 100, "queue_us": 0, "connect_us": 0, "head_us": 0, "hooks": []}
+ODD = {"total_us": 100, "queue_us": 80, "connect_us": 70, "head_us": None, "hooks": None}
+
+
+@pytest.mark.parametrize(
+    ("line", "steps"),
+    [
+        (
+            RELAYED,
+            [
+                ["request a", "hook", 0, 20],
+                ["in the queue", "queue", 20, 50],
+                ["upstream_request u", "hook", 70, 10],
+                ["connecting", "connect", 80, 100],
+                ["until the head", "head", 180, 300],
+                ["request_body b", "hook", 180, 400],
+                ["response r", "hook", 580, 30],
+                ["body and the rest", "rest", 610, 390],
+                ["response_body c", "hook", 610, 5],
+            ],
+        ),
+        (REPLIED, [["body and the rest", "rest", 0, 100]]),
+        (ODD, [["in the queue", "queue", 0, 80], ["connecting", "connect", 80, 20]]),
+        ({}, []),
+    ],
+)
+def test_each_step_of_a_request_begins_where_the_one_before_ended(
+    browser: "Browser", page_url: str, line: dict[str, Any], steps: list[Any]
+) -> None:
+    with opened(browser) as seen:
+        page = seen.page
+        page.goto(f"{page_url}/")
+        page.get_by_label("Token of the Admin API").wait_for()
+        found = page.evaluate(
+            """async (line) => {
+                const {steps} = await import("/dashboard/waterfall.js");
+                return steps(line).map(({name, kind, begin, took}) => [name, kind, begin, took]);
+            }""",
+            line,
+        )
+        assert found == steps
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

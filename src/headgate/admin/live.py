@@ -30,6 +30,7 @@ MOST_SHARE = 0.01
 REQUESTS, TOOK = "headgate_requests_total", "headgate_request_duration_seconds"
 HOOK_TOOK = "headgate_hook_seconds"
 SERVER_TOOK = "headgate_upstream_response_seconds"
+PULL_WAIT = "headgate_pull_wait_seconds"
 
 
 class Live:
@@ -79,10 +80,12 @@ def looked_at(status: Status, numbers: Numbers) -> dict[str, Any]:
             "active": numbers.total("headgate_requests_active"),
             "connections": numbers.total("headgate_connections_active"),
             "websockets": numbers.total("headgate_websockets_active"),
+            "queued": numbers.total("headgate_queued_active"),
         },
         "bounds": [None if bound == float("inf") else bound for bound in bounds],
         "routes": _routes(requests, routes, places),
         "servers": list(_servers(status, numbers, servers, places)),
+        "pulls": list(_pulls(numbers)),
         "hooks": list(_hooks(numbers)),
         "failures": numbers.by("headgate_failures_total", "kind"),
         "certificates": [
@@ -115,6 +118,22 @@ def _hooks(numbers: Numbers) -> Iterable[dict[str, Any]]:
     took = numbers.times(HOOK_TOOK, lambda labels: (labels["phase"], labels["hook"], labels["plugin"]))
     for (phase, hook, plugin), times in sorted(took.items()):
         yield {"phase": phase, "hook": hook, "plugin": plugin, "calls": times.calls, "seconds": times.sum_s}
+
+
+def _pulls(numbers: Numbers) -> Iterable[dict[str, Any]]:
+    """The queue of each upstream whose workers fetch requests, and its waits in all."""
+    gauges = {
+        key: numbers.by(f"headgate_pull_{key}", "upstream") for key in ("waiting", "running", "workers")
+    }
+    waited = numbers.times(PULL_WAIT, lambda labels: labels["upstream"])
+    for upstream in sorted(gauges["workers"]):
+        times = waited.get(upstream, Times({}, 0.0))
+        yield {
+            "upstream": upstream,
+            **{key: found.get(upstream, 0.0) for key, found in gauges.items()},
+            "waits": times.calls,
+            "waited_s": times.sum_s,
+        }
 
 
 def _servers(

@@ -37,6 +37,11 @@ COUNTED = numbers(
         series(0, upstream="u", server="s:2"),
     ],
     headgate_connections_active=[series(7)],
+    headgate_queued_active=[series(3)],
+    headgate_pull_waiting=[series(4, upstream="p")],
+    headgate_pull_running=[series(2, upstream="p")],
+    headgate_pull_workers=[series(1, upstream="p"), series(0, upstream="q")],
+    headgate_pull_wait_seconds=[{"labels": {"upstream": "p"}, **TIMES}],
 )
 
 
@@ -62,8 +67,16 @@ def test_routes_are_counted_by_class_and_times_by_the_place_of_their_bound() -> 
         "a": {"classes": {"2xx": 3}, "buckets": [(0, 2), (2, 1)]},
         "": {"classes": {"4xx": 4}, "buckets": []},
     }
-    assert look["totals"] == {"requests": 7, "active": 0, "connections": 7, "websockets": 0}
+    assert look["totals"] == {"requests": 7, "active": 0, "connections": 7, "websockets": 0, "queued": 3}
     json.dumps(look, allow_nan=False)
+
+
+def test_queues_of_pulling_workers_are_told_with_their_waits() -> None:
+    empty = {"waiting": 0, "running": 0, "workers": 0, "waits": 0, "waited_s": 0}
+    assert looked_at(status(), Numbers(COUNTED))["pulls"] == [
+        {"upstream": "p", "waiting": 4, "running": 2, "workers": 1, "waits": 3, "waited_s": 61.0},
+        {"upstream": "q", **empty},
+    ]
 
 
 @pytest.mark.parametrize(

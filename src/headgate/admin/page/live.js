@@ -4,6 +4,7 @@ import { Bars } from "./bars.js";
 import { h, Table } from "./elements.js";
 import { Holds } from "./holds.js";
 import { Plot, share } from "./plots.js";
+import { Pools } from "./pools.js";
 import { amount, duration, mebibytes } from "./texts.js";
 
 const MOST_ROWS = 50;
@@ -25,6 +26,7 @@ export class LiveView {
   #times = new Plot("Latency", [{ name: "p50", class: "good", key: "p50" }, { name: "p90", class: "note", key: "p90" }, { name: "p99", class: "bad", key: "p99" }], duration);
   #routes = new Table("Routes", ["Route", "req/s", "2xx", "3xx", "4xx", "5xx", "p50", "p90", "p99"]);
   #upstreams = new Table("Upstreams", ["Upstream", "req/s", "failed/s", "p50", "p90", "p99"]);
+  #pools = new Pools();
   #servers = new Table("Servers", ["Server", "<Upstream", "<Health", "<Share", "req/s", "failed/s", "active", "idle", "weight", "p50", "p99"]);
   #workers = new Table("Workers", ["Worker", "<State", "connections", "memory", "CPU seconds"]);
   #hooks = new Bars("Time in hooks");
@@ -34,7 +36,7 @@ export class LiveView {
   constructor(samples) {
     this.samples = samples;
     this.look = null;
-    const tiles = { rate: "requests/s", active: "in flight", connections: "connections", errors: "5xx share", p50: "median", p99: "99th percentile" };
+    const tiles = { rate: "requests/s", active: "in flight", queued: "in queues", connections: "connections", errors: "5xx share", p50: "median", p99: "99th percentile" };
     const list = h("dl", { class: "tiles" }, Object.entries(tiles).map(([key, title]) => h("div", {}, h("dt", {}, title), (this.#tiles[key] = h("dd", { "data-tile": key }, "-")))));
     this.#total.element.hidden = true;
     this.element = [
@@ -44,7 +46,7 @@ export class LiveView {
       h("section", {}, h("h2", {}, "Routes"), h("div", { class: "bar" }, h("label", {}, "Filter routes and servers", this.#filter)), this.#routes.element, this.#more),
       h("section", {}, h("h2", {}, "Upstreams"), this.#upstreams.element),
       h("section", {}, h("h2", {}, "Servers"), this.#servers.element),
-      this.#hooks.element, this.#holds.element,
+      this.#pools.element, this.#hooks.element, this.#holds.element,
       h("div", { class: "plots" },
         h("section", {}, h("h2", {}, "Workers"), this.#workers.element),
         h("section", {}, h("h2", {}, "Failures"), this.#failures.element)),
@@ -78,6 +80,7 @@ export class LiveView {
     this.#drawRoutes(look);
     this.#drawUpstreams();
     this.#drawServers(look);
+    this.#pools.draw(look, (...names) => this.#isWanted(...names));
     this.#hooks.draw(look.hooks, look.at_s);
     this.#holds.draw(look.loop_holds);
     this.#workers.draw(look.workers.map((one) => [one.pid, [String(one.pid), one.state, amount(one.connections), mebibytes(one.rss_bytes), amount(one.cpu_s)]]));
@@ -88,7 +91,7 @@ export class LiveView {
   #drawTiles(look) {
     const now = this.samples.latest.get("all");
     const shown = {
-      rate: amount(now?.rate), active: amount(look.totals.active), connections: amount(look.totals.connections),
+      rate: amount(now?.rate), active: amount(look.totals.active), queued: amount(look.totals.queued), connections: amount(look.totals.connections),
       errors: now?.rate ? `${(100 * now["5xx"] / now.rate).toFixed(1)} %` : "-", p50: duration(now?.p50), p99: duration(now?.p99),
     };
     for (const [key, text] of Object.entries(shown)) this.#tiles[key].textContent = text;

@@ -3,8 +3,8 @@
 import { ask, get } from "./api.js";
 import { h, Table } from "./elements.js";
 import { flames } from "./flames.js";
-import { timeline } from "./requests.js";
 import { duration } from "./texts.js";
+import { waterfall } from "./waterfall.js";
 
 const INTERVAL_MS = 500;
 
@@ -107,7 +107,7 @@ export class ProfileView {
 }
 
 function traced(one) {
-  return h("div", { class: "traced" }, h("h3", {}, `${one.method ?? ""} ${one.target ?? ""} ${one.status ?? ""}`), timeline(one));
+  return h("div", { class: "traced" }, h("h3", {}, `${one.method ?? ""} ${one.target ?? ""} ${one.status ?? ""}`), waterfall(one));
 }
 
 function share(seconds, whole) {

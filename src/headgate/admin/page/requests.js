@@ -1,8 +1,10 @@
 // Requests as they end, the newest on top, and where one request's time went. Asked for while this view is shown.
 
 import { get } from "./api.js";
-import { h, s, Table } from "./elements.js";
+import { h, Table } from "./elements.js";
+import { Steps } from "./steps.js";
 import { duration } from "./texts.js";
+import { waterfall } from "./waterfall.js";
 
 const INTERVAL_MS = 1000;
 export const MOST_KEPT = 500;
@@ -15,6 +17,7 @@ export class RequestsView {
   #table = new Table("Requests", ["Time", "<Method", "<Host", "<Target", "status", "<Route", "<Server", "<Error", "took"]);
   #told = h("p", { class: "told faint", role: "status" });
   #details = h("section", { hidden: true, "aria-label": "Details of the request" });
+  #steps = new Steps();
   #kept = [];
   #newest = 0;
   #isPaused = false;
@@ -22,7 +25,7 @@ export class RequestsView {
 
   constructor() {
     const bar = h("div", { class: "bar" }, h("label", {}, "Filter", this.#filter), h("label", {}, "Status", this.#status), this.#pause);
-    this.element = [h("section", {}, h("h2", {}, "Requests"), bar, this.#told, this.#table.element), this.#details];
+    this.element = [h("section", {}, h("h2", {}, "Requests"), bar, this.#told, this.#table.element), this.#details, this.#steps.element];
   }
 
   open() {
@@ -67,12 +70,13 @@ export class RequestsView {
       const colour = { 2: "good", 3: "note", 4: "warn", 5: "bad" }[String(one.status)[0]] ?? "";
       return [one, [button, shown(one.method), shown(one.host), shown(one.target), { text: shown(one.status), class: colour }, shown(one.route), shown(one.server), shown(one.error), took(one.total_us)]];
     }));
+    this.#steps.draw(found);
   }
 
   #show(one) {
     const rows = Object.entries(one).filter(([, value]) => value !== null && value !== "").map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "left" }, typeof value === "object" ? JSON.stringify(value) : String(value))));
     const close = h("button", { type: "button", on: { click: () => { this.#details.hidden = true; } } }, "Close");
-    this.#details.replaceChildren(h("h2", {}, `${shown(one.method)} ${shown(one.target)}`), timeline(one), h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Fields" }, h("table", {}, h("tbody", {}, rows))), close);
+    this.#details.replaceChildren(h("h2", {}, `${shown(one.method)} ${shown(one.target)}`), waterfall(one), h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Fields" }, h("table", {}, h("tbody", {}, rows))), close);
     this.#details.hidden = false;
     this.#details.scrollIntoView({ block: "nearest" });
   }
@@ -84,14 +88,4 @@ function shown(value) {
 
 function took(microseconds) {
   return typeof microseconds === "number" ? duration(microseconds / 1e6) : "-";
-}
-
-/** The parts of a request's time and its hooks as bars, one under the other; those that are not known are left out. */
-export function timeline(one) {
-  const total = Math.max(one.total_us ?? 0, 1);
-  const parts = [["in the queue", one.queue_us], ["connecting", one.connect_us], ["until the head", one.head_us], ["in hooks", one.hook_us], ...(one.hooks ?? []).map(({ phase, hook, us }) => [`${phase} ${hook}`, us]), ["in all", one.total_us]].filter(([, value]) => typeof value === "number");
-  return h("dl", { class: "timeline" }, parts.map(([name, value]) => [
-    h("dt", {}, name),
-    h("dd", {}, s("svg", { class: "share", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { class: "whole", width: 100, height: 10 }), s("rect", { class: "part", width: Math.min(100, (100 * value) / total), height: 10 })), took(value)),
-  ]).flat());
 }
