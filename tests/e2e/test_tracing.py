@@ -25,6 +25,10 @@ class Collector:
         self.all: list[dict[str, Any]] = []
         self.statuses: list[int] = []
         """The statuses of the next responses; then always 200."""
+        self.retry_after = ""
+        """What a refusal says of it."""
+        self.response = b'{"partialSuccess":{}}'
+        """That to an export which is taken."""
         self.exports = 0
         self.services: list[str] = []
         self.origin = Origin()
@@ -34,14 +38,15 @@ class Collector:
         self.exports += 1
         call.read_body()
         if self.statuses:
-            call.respond(b"{}", status=f"{self.statuses.pop(0)} Told")
+            fields = [("Retry-After", self.retry_after)] if self.retry_after else []
+            call.respond(b"{}", fields=fields, status=f"{self.statuses.pop(0)} Told")
             return
         told = json.loads(call.read_body())
         for resource in told["resourceSpans"]:
             self.services += [one["value"]["stringValue"] for one in resource["resource"]["attributes"]]
             for scope in resource["scopeSpans"]:
                 self.all += scope["spans"]
-        call.respond(b'{"partialSuccess":{}}')
+        call.respond(self.response)
 
     @property
     def url(self) -> str:
@@ -167,10 +172,16 @@ def test_errors_and_slow_requests_are_recorded_though_nobody_asked(
     gateway = traced(serve, origin, collector, sample=0, slow="3s")
     for path in ("/fast", "/late", "/broken"):
         gateway.get(path)
-    eventually(lambda: len(collector.of_kind(2)) == 2, "the slow one and the broken one", within=20)
+    eventually(
+        lambda: len(collector.spans) == 4, "the slow one and the broken one, with their attempts", within=20
+    )
     slow, broken = collector.of_kind(2)
     assert (attribute(slow, "url.path"), slow["status"]) == ("/late", {})
     assert (attribute(broken, "url.path"), broken["status"]) == ("/broken", {"code": 2})
+    for kept, attempt in zip((slow, broken), collector.of_kind(3), strict=True):
+        assert (attempt["traceId"], attempt["parentSpanId"]) == (kept["traceId"], kept["spanId"])
+        told = origin.wait_for(attribute(kept, "url.path")).get("traceparent")
+        assert told == f"00-{kept['traceId']}-{attempt['spanId']}-00"  # which was decided before
 
 
 def test_each_attempt_and_each_hook_has_a_span(serve: Serve, origin: Origin, collector: Collector) -> None:
@@ -277,6 +288,42 @@ def test_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
     gateway.get("/refused")
     eventually(lambda: gateway.counter("trace_spans_dropped") == 2, "both are dropped", within=20)
     assert collector.exports == before + 4
+
+
+@pytest.mark.parametrize(
+    ("status", "lost"), [(429, 0), (502, 0), (503, 0), (504, 0), (400, 2), (404, 2), (413, 2), (500, 2)]
+)
+def test_only_what_may_pass_is_sent_again_when_the_collector_says(
+    serve: Serve, origin: Origin, collector: Collector, status: int, lost: int
+) -> None:
+    gateway = traced(serve, origin, collector, sample=1)
+    eventually(lambda: collector.all, "the export of the kit's probes", within=20)
+    sent = gateway.counter("trace_spans_sent")
+    collector.statuses = [status]
+    collector.retry_after = "0"
+    gateway.get("/told")
+    taken = 2 - lost
+    eventually(
+        lambda: (
+            gateway.counter("trace_spans_sent") == sent + taken
+            and gateway.counter("trace_spans_dropped") == lost
+            and len(collector.spans) == taken
+        ),
+        "both spans are taken or lost",
+        within=20,
+    )
+
+
+def test_spans_that_the_collector_has_rejected_are_counted_as_lost(
+    serve: Serve, origin: Origin, collector: Collector
+) -> None:
+    gateway = traced(serve, origin, collector, sample=1)
+    eventually(lambda: collector.all, "the export of the kit's probes", within=20)
+    sent, exports = gateway.counter("trace_spans_sent"), collector.exports
+    collector.response = b'{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too old"}}'
+    gateway.get("/half")
+    eventually(lambda: gateway.counter("trace_spans_dropped") == 1, "the rejected one", within=20)
+    assert (gateway.counter("trace_spans_sent"), collector.exports) == (sent + 1, exports + 1)
 
 
 def test_collector_that_never_answers_delays_neither_requests_nor_the_stop(
