@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import HEADGATE, Origin, RawClient, RunningGateway, Serve, eventually, free_port
+from e2e.kit import HEADGATE, Call, Origin, RawClient, RunningGateway, Serve, eventually, free_port
 from e2e.kit.client import format_request
 from e2e.kit.metrics import Scrape, get, scrape
 from e2e.kit.pki import Authority
@@ -163,6 +163,49 @@ def test_a_scan_grows_nothing(serve: Serve, origin: Origin) -> None:
     after = counted(9000)
     assert len(after.samples) <= len(before.samples) + 2
     assert abs(len(after.text) - len(before.text)) < 500
+
+
+def test_what_clients_and_servers_say_is_no_label(serve: Serve, origin: Origin) -> None:
+    routes = [
+        {"path": "/app/{status}", "to": origin.address, "name": "app"},
+        {"path": "/old/*", "redirect": "/new/{path}", "name": "old"},
+    ]
+    gateway, address = gate(serve, {"routes": routes})
+
+    def odd(call: Call) -> None:
+        status = call.path.rpartition("/")[2]
+        call.respond(b"odd", status=f"{status} Odd", fields=[("grpc-status", status)])
+
+    statuses = (*range(200, 204), 209, 218, 299, 390, 418, 444, 499, 520, 530, 599, *range(600, 1000, 57))
+
+    def ask(number: int, status: int) -> None:
+        host = f"host-{number}.test"
+        for target in (f"/app/{status}", f"/old/{number}", f"/nowhere/{number}"):
+            with gateway.client() as client:
+                client.send(format_request("GET", target, [("x-consumer", host)], host=host))
+                client.response()
+        for line in (f"GET /\x01{number} HTTP/1.1", f"GET /{number} HTTP/{number}", f"M@{number} / HTTP/1.1"):
+            with gateway.client() as client:
+                client.send(f"{line}\r\nhost: {host}\r\n\r\n".encode())
+                assert client.response().status >= 400
+
+    for status in statuses:
+        origin.on(f"/app/{status}", odd)
+    rounds = 0
+    for rounds, status in enumerate(statuses, 1):
+        ask(rounds, status)
+    found = until(
+        gateway,
+        address,
+        "all are counted",
+        lambda one: one.value("headgate_responses_total") >= 6 * rounds,
+    )
+    shown = {value for one in found.samples for name, value in one.labels.items() if name != "le"}
+    assert not [value for value in shown if "host-" in value or "nowhere" in value or "@" in value]
+    codes = {one.labels["code"] for one in found.all("headgate_responses_total")}
+    assert "other" in codes and not codes & {"209", "218", "444", "520", "599", "600", "999"}
+    assert {one.labels["route"] for one in found.all(REQUESTS)} <= {"", "app", "old"}
+    assert {one.labels["status"] for one in found.all(REQUESTS)} <= {"2xx", "3xx", "4xx", "5xx", "other"}
 
 
 def test_counters_never_fall_when_workers_are_killed_and_replaced(serve: Serve) -> None:

@@ -138,6 +138,39 @@ PAGE_TAGS = {"html", "head", "meta", "title", "style", "body", "main", "h1", "b"
 """What the gateway's own pages are made of."""
 
 
+def test_each_single_byte_anywhere_leaves_one_line_that_can_be_read(gateway: RunningGateway) -> None:
+    access = gateway.folder / "access.log"
+    places = (
+        b"GET /a%sb HTTP/1.1\r\nhost: gate.test\r\n\r\n",
+        b"GET /%%%02x HTTP/1.1\r\nhost: gate.test\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a%sb\r\n\r\n",
+        *(
+            b"GET / HTTP/1.1\r\nhost: gate.test\r\n" + name + b": a%sb\r\n\r\n"
+            for name in (b"user-agent", b"cookie", b"referer")
+        ),
+    )
+    gateway.get("/the-first")
+    eventually(lambda: "/the-first" in access.read_text(), "the lines before")
+    before, responses = len(access.read_text().splitlines()), 0
+    for place in places:
+        for number in range(256):
+            value = number if b"%02x" in place else bytes([number])
+            with RawClient(gateway.address) as client:
+                client.send(place % value)
+                assert client.response().status in (200, 400, 404, 505), (place, number)
+                responses += 1
+    gateway.get("/the-last")
+    eventually(lambda: "/the-last" in access.read_text(), "the last line")
+    lines = access.read_text().splitlines()[before:]
+    assert len(lines) == responses + 1
+    for line in lines:
+        assert line.isprintable()
+        if line.startswith("{"):
+            assert isinstance(json.loads(line), dict)
+        else:
+            assert line.count('"') in (0, 6)  # as many as the format has
+
+
 def test_each_request_is_one_line_of_the_logs(gateway: RunningGateway) -> None:
     before = gateway.log()
     for place in PLACES:

@@ -17,8 +17,8 @@ PAGES = [
 
 def test_named_tests_exist() -> None:
     table = (ROOT / "ARCHITECTURE.md").read_text().partition("## Invariants")[2]
-    clauses = (ROOT / "docs" / "concepts" / "http3-clauses.md").read_text()
-    table += clauses.replace("`test_", "`tests/e2e/test_")
+    for page in ("http3-clauses.md", "watching.md"):
+        table += (ROOT / "docs" / "concepts" / page).read_text().replace("`test_", "`tests/e2e/test_")
     missing, folder = [], Path()
     for name in re.findall(r"`([\w/.]+\.(?:py|rs)(?:::\w+)?)", table):
         file, _, function = name.partition("::")
