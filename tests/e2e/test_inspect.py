@@ -211,6 +211,14 @@ def test_bad_orders_are_refused(gateway: RunningGateway, arguments: tuple[str, .
     assert told in refused.stderr, refused.stderr
 
 
+def test_a_file_without_functions_is_not_taken_for_a_misspelt_name(serve: Serve) -> None:
+    plain = serve(
+        'from headgate import Gateway\ngate = Gateway()\ngate.listen(LISTEN)\ngate.route("/", respond="x")\n'
+    )
+    refused = plain.cli("inspect", "gate.py:2").stderr
+    assert "`gate.py` has no functions" in refused and "did you mean" not in refused
+
+
 def test_what_the_inspection_itself_calls_can_be_looked_at(gateway: RunningGateway) -> None:
     looked = gateway.cli("inspect", "json:dumps", "--count", "1", "--json")
     assert looked.returncode == 0, looked.stderr

@@ -134,6 +134,13 @@ def test_resources_are_shown_edited_and_deleted(gateway: RunningGateway, tmp_pat
     assert "there is no resource `plugins/keys`" in run(gateway, "delete", "plugins", "keys", code=2).stderr
 
 
+def test_a_kind_that_is_not_known_is_told_with_the_kinds_there_are(gateway: RunningGateway) -> None:
+    refused = run(gateway, "get", "route", code=2).stderr
+    assert "there is no `/v1/route`" in refused and "did you mean `routes`?" in refused
+    refused = run(gateway, "get", "nonsense", code=2).stderr
+    assert refused.count("`routes`") == 1 and "`consumer-groups`" in refused and "transactions" not in refused
+
+
 def test_a_gateway_without_an_admin_api_says_so(serve: Serve) -> None:
     gateway = serve({"routes": [{"path": "/", "respond": "x"}]})
     assert "the gateway has no Admin API" in run(gateway, "get", code=2).stderr

@@ -1,4 +1,4 @@
-"""Directories that a configuration needs: `check` refuses what `run` would end at."""
+"""Directories and stores that a configuration needs: `check` refuses what `run` would end at."""
 
 import subprocess
 import sys
@@ -75,3 +75,42 @@ def test_what_a_gateway_runs_without_is_a_warning_with_its_line(
 def test_stores_whose_folders_exist_get_no_warning(tmp_path: Path) -> None:
     for setting in (f"store: 'sqlite:{tmp_path}/a.db'", f"store: 'files:{tmp_path}'"):
         assert "warning" not in check(tmp_path, setting)[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "store: 'mongo://10.0.0.1/db'",
+            "`mongo` is not a valid store\n  hint: one of files, etcd, postgresql",
+        ),
+        ("store: 'files:'", "`files:` is not a valid store\n  hint: files:/etc/headgate/conf.d"),
+        ("store: 'etcd:'", "`etcd:` is not a valid store\n  hint: etcd://127.0.0.1:2379/headgate"),
+        (
+            "store: 'postgresql://db/app?prefix=gate'",
+            "`gate` is not a valid prefix\n  hint: it ends with `/`",
+        ),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_refused_with_its_line(
+    tmp_path: Path, setting: str, said: str
+) -> None:
+    status, told = check(tmp_path, setting)
+    assert status == 2
+    assert f"gate.yaml:3: {said}" in told
+
+
+def test_the_store_of_acme_is_looked_at_too(tmp_path: Path) -> None:
+    keys = "store_keys: '0123456789abcdef0123456789abcdef'"
+    status, told = check(tmp_path, f"acme: {{email: a@b.example, store: 'mongo:x', {keys}}}")
+    assert status == 2
+    assert "gate.yaml:3: `mongo` is not a valid store" in told
+
+
+def test_a_store_that_is_away_is_not_asked(tmp_path: Path) -> None:
+    for url in (
+        "postgresql://u@127.0.0.1:1/db",
+        "etcd://127.0.0.1:1/gate",
+        "redis://127.0.0.1:1/0?name=gate",
+    ):
+        assert check(tmp_path, f"store: '{url}'") == (0, check(tmp_path, "")[1])

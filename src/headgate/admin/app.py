@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headgate.config.admin import AdminConfig
-from headgate.config.errors import ConfigError, suggestion
+from headgate.config.errors import ConfigError, nearest, suggestion
 from headgate.config.resources import KINDS
 from headgate.stores import StoreConflict, StoreCorrupt, StoreReadOnly, StoreUnavailable
 
@@ -118,7 +118,8 @@ async def _not_routed(access: Access, request: Request, error: Exception) -> Res
     assert isinstance(error, HTTPException), "this is called for nothing else"
     try:
         access.caller(request)
-        response = problem(error.status_code, error.detail, _kind_hint(request), headers=error.headers)
+        detail = f"there is no `{request.url.path[:100]}`" if error.status_code == 404 else error.detail
+        response = problem(error.status_code, detail, _kind_hint(request), headers=error.headers)
     except Refusal as refusal:
         response = refusal.response()
     response.headers.update(HEADERS)
@@ -129,4 +130,6 @@ def _kind_hint(request: Request) -> str | None:
     parts = request.url.path.split("/")
     if len(parts) < 3 or parts[1] != "v1" or parts[2] in KINDS:
         return None
-    return suggestion(parts[2], [path.split("/")[2] for path, _, _ in PATHS if path.startswith("/v1/")])
+    operations = [path.split("/")[2] for path, _, _ in PATHS if path.startswith("/v1/")]
+    near = nearest(parts[2], operations)
+    return suggestion(parts[2], KINDS if near is None else [near])

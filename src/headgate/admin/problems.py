@@ -12,6 +12,13 @@ from starlette.responses import Response
 from headgate.config.errors import ConfigError, Problem, dotted
 
 TYPE = "application/problem+json"
+RENAMED = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""Names of RFC 9110, section 15.5, that some versions of Python do not have."""
 
 
 class Refusal(Exception):
@@ -38,7 +45,8 @@ def problem(
     **more: Any,
 ) -> Response:
     """A problem document."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    title = RENAMED.get(status) or HTTPStatus(status).phrase
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if hint:
         document["hint"] = hint
     return Response(

@@ -19,6 +19,7 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
     """Loads and validates a file, and tells the warnings; ends the program with an error if it is refused."""
     with refusing():
         from headgate import _core
+        from headgate.cli.store_urls import unusable_stores
         from headgate.compile.directories import absent_places, missing_directories
         from headgate.compile.lint import lint
         from headgate.compile.loading import load
@@ -30,8 +31,8 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
         gateway = as_with_an_empty_store(load(file))
         made = compile_gateway(gateway)
         loaded = compiled(gateway, made)
-        if missing := [*missing_directories(gateway, made.config)]:
-            raise ConfigError(missing)
+        if wrong := [*missing_directories(gateway, made.config), *unusable_stores(gateway, made.config)]:
+            raise ConfigError(wrong)
         warnings = [*lint(gateway, _look_up(made.config) if strict else None, config=made.config)]
         warnings += absent_places(gateway, made.config)
         del gateway, made  # which may be large, and the engine builds its own

@@ -58,6 +58,8 @@ def _line(file: str, line: int, roots: Iterable[object]) -> CodePlace:
         raise NotFound(f"`{file}` is several files: {', '.join(sorted(files))}; hint: write more of its path")
     holding = [(code, of) for code, of in functions if line in _lines(code)]
     if not holding:
+        if modules and not functions:
+            raise NotFound(f"`{file}` has no functions, so nothing of it runs for a request")
         if not functions:
             raise NotFound(f"no module of file `{file}` is loaded{_near_file(file)}")
         lines = sorted({number for code, _ in functions for number in _lines(code)})
