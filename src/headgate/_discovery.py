@@ -20,7 +20,7 @@ def registering(parts: Parts, upstream: str, every: float | str) -> Callable[[F]
 
     def register(function: F) -> F:
         if not callable(function):
-            raise ConfigError(f"what says the servers of `{upstream}` is not a function", where=caller())
+            raise ConfigError(f"the discovery function of `{upstream}` is not a function", where=caller())
         _check_arguments(upstream, function)
         parts.discover[upstream] = ServerSource(function, every_s)
         return function
@@ -34,7 +34,7 @@ def _check_arguments(upstream: str, function: Callable[..., Any]) -> None:
         inspect.signature(function).bind()
     except TypeError as error:
         raise ConfigError(
-            f"what says the servers of `{upstream}` is called without arguments: {error}",
+            f"the discovery function of `{upstream}` is called without arguments: {error}",
             hint="give its parameters defaults",
             where=caller(),
         ) from None

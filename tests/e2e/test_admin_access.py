@@ -25,7 +25,13 @@ CERTIFICATE = {"certificate": "/nowhere.pem"}
 
 def described(folder: Path, port: int, **more: Any) -> dict[str, Any]:
     return {
-        "admin": {"listen": f"127.0.0.1:{port}", "tokens": TOKENS, "hosts": "admin.example", **more},
+        "admin": {
+            "listen": f"127.0.0.1:{port}",
+            "tokens": TOKENS,
+            "hosts": "admin.example",
+            "breakpoints": True,
+            **more,
+        },
         "state_folder": str(folder / "state"),
         "routes": [{"path": "/", "respond": "here"}],
     }
@@ -76,9 +82,11 @@ def test_every_operation_of_the_document_asks_for_its_role(gateway: RunningGatew
             is_read = method == "get" or path == "/v1/routes/-/test"
             if is_read and path != "/v1/requests":  # where clients' own data is
                 needs = 0
+            if path.startswith("/v1/breakpoints"):  # which run code
+                needs = 2
             for has, token in enumerate((READ, OPERATE, ADMIN)):
                 # a body of a type that nobody takes: what is allowed gets no further
-                target = path.replace("{name}", "x")
+                target = path.replace("{name}", "x").replace("{number}", "1")
                 asked = Admin(f"127.0.0.1:{port}", token).ask(
                     method.upper(), target, b"x", {"Content-Type": "text/plain"}
                 )
@@ -136,6 +144,42 @@ def test_pages_of_others_change_nothing(
 )
 def test_names_that_were_made_up_read_nothing(gateway: RunningGateway, port: int, target: str) -> None:
     assert Admin(f"127.0.0.1:{port}", ADMIN).get(target, Host="evil.example").status == 421
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Real-IP", "X-Forwarded-For", "Forwarded", "X-Client-IP", "True-Client-IP"]
+)
+def test_no_address_is_trusted_and_none_that_a_field_says(
+    gateway: RunningGateway, port: int, name: str
+) -> None:
+    value = "for=127.0.0.1" if name == "Forwarded" else "127.0.0.1"
+    for target in ("/v1/routes", "/v1/config"):
+        assert Admin(f"127.0.0.1:{port}").get(target, **{name: value}).status == 401
+    assert Admin(f"127.0.0.1:{port}").put("/v1/routes/r", ROUTE).status == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("localhost", "is the Admin API of this gateway"),
+        ("127.0.0.1", "is the Admin API of this gateway"),
+        ("0.0.0.0", "is the Admin API of this gateway"),
+        ("[::ffff:127.0.0.1]", "is the Admin API of this gateway"),
+        ("127.1", "is not a server's address"),
+        ("2130706433", "is not a server's address"),
+    ],
+)
+def test_no_resource_leads_clients_to_the_api(
+    gateway: RunningGateway, port: int, host: str, told: str
+) -> None:
+    api = Admin(f"127.0.0.1:{port}", ADMIN)
+    for path, resource in (
+        ("/v1/upstreams/own", {"servers": [f"{host}:{port}"]}),
+        ("/v1/routes/own", {"path": "/v1/*", "to": f"{host}:{port}"}),
+    ):
+        refused = api.put(path, resource)
+        assert refused.status == 422 and told in refused.text, refused.text
+    assert gateway.get("/v1/routes").text == "here"
 
 
 def test_socket_is_its_owners_alone(serve: Serve, tmp_path: Path) -> None:

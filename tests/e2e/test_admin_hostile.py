@@ -163,6 +163,8 @@ def test_files_that_security_rests_on_are_never_done_without(
                 file.write_text(damage)
             done = gateway.cli("reload")
             assert done.returncode != 0 and name in done.stderr, (name, damage, done.stderr)
+            started = gateway.cli("check", str(gateway.file))  # as a start would load it
+            assert started.returncode == 2 and name in started.stderr, (name, damage, started.stderr)
             file.write_text(texts[name])
     assert gateway.get("/file", [("x-api-key", "alice-key")]).text == "of the file"
     assert gateway.get("/file").status == 401

@@ -198,6 +198,28 @@ async def test_a_token_that_has_expired_is_asked_for_anew(tmp_path: Path) -> Non
                 await store.load()
 
 
+async def test_a_change_of_users_makes_no_token_useless_for_good(tmp_path: Path) -> None:
+    """etcd takes tokens of before a change of users, roles or rights for old ones."""
+    with EtcdServer(tmp_path) as server:
+        login = {"name": "root", "password": "p"}
+        await etcd(server.port, "auth/user/add", login)
+        await etcd(server.port, "auth/user/grant", {"user": "root", "role": "root"})
+        await etcd(server.port, "auth/enable", {})
+        async with open_store(f"etcd://root:p@127.0.0.1:{server.port}/x", timing=QUICK) as store:
+            first = await store.apply(put({"n": 1}))
+            watch = store.watch(first)
+            for number in (2, 3, 4):
+                waiting = asyncio.ensure_future(next_of(watch))
+                token = (await etcd(server.port, "auth/authenticate", login))["token"]
+                async with httpx.AsyncClient(headers={"authorization": token}) as client:
+                    url = f"http://127.0.0.1:{server.port}/v3/auth/user/add"
+                    added = await client.post(url, json={"name": f"user{number}", "password": "x"})
+                    assert added.status_code == 200, added.text
+                newest = await store.apply(put({"n": number}))
+                assert (await waiting).revision == newest
+            assert (await store.load()).documents("routes")["a"] == {"n": 4}
+
+
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Guarded]:
     """An etcd that speaks TLS with clients that have a certificate and a password only."""
@@ -292,6 +314,28 @@ async def test_a_member_that_hangs_is_left_for_another(tmp_path: Path) -> None:
                 assert update.revision == newest or isinstance(update, Snapshot)
             finally:
                 processes[0].send_signal(signal.SIGCONT)
+
+
+async def test_a_member_without_a_leader_is_not_taken_for_one_that_has_nothing_new(tmp_path: Path) -> None:
+    """The member responds, and its watch is open: that is not enough."""
+    with cluster(tmp_path) as (ports, processes):
+        timing = replace(QUICK, poll_s=1, response_s=2, keepalive_s=0.5)
+        async with open_store(f"etcd://127.0.0.1:{ports[0]}/x", timing=timing) as store:
+            first = await applied(store, put({"n": 1}))
+            watch = store.watch(first)
+            waiting = asyncio.ensure_future(next_of(watch))
+            await asyncio.to_thread(eventually, lambda: store._is_listening.is_set(), "it watches")  # type: ignore[attr-defined]
+            for process in processes[1:]:
+                process.send_signal(signal.SIGSTOP)
+            try:
+                await asyncio.to_thread(eventually, lambda: store.health.error, "it is told", within=40)
+                assert not waiting.done()
+            finally:
+                for process in processes[1:]:
+                    process.send_signal(signal.SIGCONT)
+            newest = await applied(store, put({"n": 2}))
+            assert (await waiting).revision == newest
+            await asyncio.to_thread(eventually, lambda: not store.health.error, "it is well", within=40)
 
 
 async def test_presence_does_not_flicker_when_the_leader_is_killed(tmp_path: Path) -> None:

@@ -58,6 +58,22 @@ async def test_a_writer_in_the_way_is_waited_for_and_then_it_is_unavailable(tmp_
         other.close()
 
 
+async def test_a_watch_does_not_keep_the_journal_from_being_cut(tmp_path: Path) -> None:
+    """A reader that stays in a transaction would have the WAL grow with each write."""
+    url, journal = f"sqlite://{tmp_path}/config.db", tmp_path / "config.db-wal"
+    async with open_store(url) as store, open_store(url, timing=Timing(poll_s=0.01)) as other:
+        watch = other.watch()
+        await anext(watch)
+        large, seen, longest = "x" * 100_000, 0, 0
+        for number in range(1, 201):
+            newest = await store.apply(Transaction((Write(A, {"n": number, "text": large}),)))
+            longest = max(longest, journal.stat().st_size)
+            if number % 10 == 0:
+                while seen < newest.number:
+                    seen = (await anext(watch)).revision.number
+    assert longest < 8 << 20, "of 20 MB that were written"
+
+
 async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
     async with open_store(f"sqlite://{tmp_path}/config.db") as store:
         await store.apply(Transaction((Write(A, {}),)))

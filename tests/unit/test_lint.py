@@ -156,6 +156,17 @@ def test_strict_check_fails_for_a_warning(tmp_path: Path) -> None:
     )
 
 
+def test_check_tells_a_certificate_that_expires_soon_once(tmp_path: Path) -> None:
+    leaf = Authority(tmp_path / "ca").issue("a.example", days=(-10, 3))
+    file = tmp_path / "gate.yaml"
+    tls = f"{{certificates: {{certificate: {leaf.chain}, key: {leaf.key}}}}}"
+    file.write_text(f"listeners: {{address: ':8443', tls: {tls}}}\nroutes: [{{path: /, respond: x}}]\n")
+    told = subprocess.run(
+        [sys.executable, "-m", "headgate", "check", str(file)], capture_output=True, text=True
+    ).stderr
+    assert told.count(" expires in ") == 1 and told.startswith(f"warning: {file}:1: a certificate in "), told
+
+
 def test_certificates_in_the_configuration_are_looked_at_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

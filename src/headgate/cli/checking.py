@@ -1,5 +1,6 @@
 """`headgate check`: loads a file as `run` would. Without typer, whose import takes longer than checking most files."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -36,15 +37,29 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
         warnings = [*lint(gateway, _look_up(made.config) if strict else None, config=made.config)]
         warnings += absent_places(gateway, made.config)
         del gateway, made  # which may be large, and the engine builds its own
+        logging.lastResort, logged = _AsWarnings(), logging.lastResort
         try:
             _core.check(loaded.snapshot)
         except ValueError as error:
             raise loaded.refused(str(error)) from error
+        finally:
+            logging.lastResort = logged
     for problem in warnings:
         print(f"warning: {problem}", file=sys.stderr)
     if strict and warnings:
         fail(f"{os.fspath(file)}: {len(warnings)} warning{'s' if len(warnings) > 1 else ''}", USAGE)
     print(f"{os.fspath(file)}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
+
+
+class _AsWarnings(logging.StreamHandler):  # type: ignore[type-arg]
+    """Prints what the engine logs while it builds a snapshot in the form of the other warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setLevel(logging.WARNING)
+        self.setFormatter(logging.Formatter("warning: %(message)s"))
+        # the dates of certificates are among the warnings already, with their files
+        self.addFilter(lambda record: not record.getMessage().startswith("the certificate for "))
 
 
 def _look_up(config: "GatewayConfig") -> Callable[[str], object]:

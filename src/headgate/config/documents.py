@@ -76,8 +76,10 @@ def read_document(path: FilePath) -> Document:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(
-            f"a configuration must be a table, not a {_SHAPES.get(type(values), 'single value')}",
-            hint="start with `listeners:`" if chosen is yaml else 'start with `{"listeners": ...`',
+            f"a file of configuration must be a table, not a {_SHAPES.get(type(values), 'single value')}",
+            hint="write keys, each with its value: `name: value`"
+            if chosen is yaml
+            else "write a table: `{...}`",
             where=Where(str(path), 1),
         )
     values.pop("$schema", None)

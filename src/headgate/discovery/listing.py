@@ -171,7 +171,7 @@ def _listed(name: str, given: Any, every_s: float, *, is_believed: bool) -> Outc
 
 
 def _raised(name: str, error: BaseException) -> Failed:
-    log.error("what says the servers has failed", exc_info=error, extra={"function": name})
+    log.error("the discovery function has failed", exc_info=error, extra={"function": name})
     return Failed(f"`{name}`: {_shown(error)}")
 
 
