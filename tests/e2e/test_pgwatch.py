@@ -648,8 +648,15 @@ async def test_the_command_line_does_all_of_it(server: PostgresServer) -> None:
     newest = json.loads((await run("history", "--json", "--limit", "2")).splitlines()[1])
     assert (newest["key"], newest["before"], newest["after"]) == ("a/1", "x", "y")
     assert await run("compact", "--before", "4") == "4\n"
+    assert await run("put", "b\x1b[2J\n\t", "-", stdin=b"one\ntwo\t") == "5\n"
+    escaped = "b\\x1b[2J\\n\\t\tone\\ntwo\\t\n"  # one line, whose parts have no tabs
+    assert await run("get", "b", "--prefix") == escaped
+    assert await run("watch", "b", "--since", "4", "--count", "1") == f"5\tput\t{escaped}"
+    assert (await run("history", "b")).count("\n") == 1
     assert "the oldest kept is 4" in await run("get", "a/1", "--at", "1", code=1)
     assert "--before" in await run("compact", code=2)
+    away = await run("get", "a", "--dsn", "postgresql://127.0.0.1:1/app", code=1)
+    assert "error: PostgreSQL is not available: " in away and "hint: `--dsn` or PGWATCH_DSN" in away
 
 
 @pytest.mark.parametrize("number", range(2))

@@ -61,7 +61,7 @@ def get(
             told = {"key": item.key, "value": _text(item.value), "created": item.created}
             print(json.dumps(told | {"modified": item.modified, "version": item.version}))
         else:
-            print(f"{item.key}\t{_text(item.value)}" if prefix else _text(item.value))
+            print(f"{_line(item.key)}\t{_line(_text(item.value))}" if prefix else _text(item.value))
     if not found:
         raise SystemExit(FAILURE)
 
@@ -103,9 +103,9 @@ def watch(
             if as_json:
                 print(json.dumps({"revision": event.revision, "key": event.key, "value": value}), flush=True)
             elif value is None:
-                print(f"{event.revision}\tdel\t{event.key}", flush=True)
+                print(f"{event.revision}\tdel\t{_line(event.key)}", flush=True)
             else:
-                print(f"{event.revision}\tput\t{event.key}\t{value}", flush=True)
+                print(f"{event.revision}\tput\t{_line(event.key)}\t{_line(value)}", flush=True)
             left = None if left is None else left - 1
             if left == 0:
                 return
@@ -146,10 +146,9 @@ def history(
         if as_json:
             print(json.dumps(told))
         else:
-            shown = ["-" if value is None else value for value in values]
-            print(
-                f"{one.event.revision}\t{told['at']}\t{one.author or '-'}\t{one.event.key}\t{' -> '.join(shown)}"
-            )
+            shown = ["-" if value is None else _line(value) for value in values]
+            who, key = _line(one.author) or "-", _line(one.event.key)
+            print(f"{one.event.revision}\t{told['at']}\t{who}\t{key}\t{' -> '.join(shown)}")
 
 
 def _run(dsn: str, call: "Callable[[library.Client], Awaitable[T]]") -> T:
@@ -165,6 +164,11 @@ def _run(dsn: str, call: "Callable[[library.Client], Awaitable[T]]") -> T:
 
     try:
         return asyncio.run(run())
+    except library.Unavailable as error:
+        told = f"PostgreSQL is not available: {error}"
+        fail(
+            told if "hint: " in told else f"{told}\n  hint: `--dsn` or PGWATCH_DSN names the server", FAILURE
+        )
     except (library.PgwatchError, LookupError, ValueError) as error:
         fail(str(error), FAILURE)
     except KeyboardInterrupt:
@@ -174,3 +178,8 @@ def _run(dsn: str, call: "Callable[[library.Client], Awaitable[T]]") -> T:
 def _text(value: bytes) -> str:
     """A value for a terminal: what is not printable is escaped, so that no value can play with it."""
     return printable(value.decode("utf-8", "backslashreplace"))
+
+
+def _line(text: str) -> str:
+    """A text as a part of one line, which has tabs between its parts."""
+    return printable(text).replace("\n", "\\n")
