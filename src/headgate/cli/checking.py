@@ -48,7 +48,8 @@ def check(*, file: str | os.PathLike[str], strict: bool) -> None:
         print(f"warning: {problem}", file=sys.stderr)
     if strict and warnings:
         fail(f"{os.fspath(file)}: {len(warnings)} warning{'s' if len(warnings) > 1 else ''}", USAGE)
-    print(f"{os.fspath(file)}: ok; listens on {', '.join(loaded.listeners)}", file=sys.stderr)
+    listeners = [one.replace("http3:", "udp:", 1) for one in loaded.listeners]  # as the log of `run` has it
+    print(f"{os.fspath(file)}: ok; listens on {', '.join(listeners)}", file=sys.stderr)
 
 
 class _AsWarnings(logging.StreamHandler):  # type: ignore[type-arg]

@@ -36,6 +36,15 @@ def test_check_says_nothing_on_stdout(gate: Path) -> None:
     assert "ok; listens on :8080" in errors
 
 
+def test_check_names_the_port_of_http3_as_the_log_does(
+    gate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_DATA_DIR", str(tmp_path / "data"))
+    gate.write_text(GATE.replace('":8080"', '":8443", tls={"local": ["localhost"]}, http3=True'))
+    code, _, errors = run("check", gate)
+    assert code == 0 and "ok; listens on :8443, udp::8443" in errors
+
+
 def test_check_names_the_line_and_the_right_name(gate: Path) -> None:
     gate.write_text(GATE + "gate.upstrem('x')\n")
     code, _, errors = run("check", gate)
