@@ -160,6 +160,32 @@ async def test_resources_of_a_store_serve_without_an_admin_api(serve: Serve, tmp
         eventually(lambda: gateway.get("/a").text == "third", "a later revision serves again")
 
 
+async def test_what_is_read_whole_after_a_compaction_is_validated_as_a_change_is(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """The agent slept over the changes and their compaction, so that it has to read everything."""
+    url, a = f"sqlite://{tmp_path}/store.db", Key("routes", "a")
+    async with open_store(url) as store:
+        await store.apply(Transaction((Write(a, {"path": "/a", "respond": "first"}),)))
+        gateway = serve(
+            {"store": url, "state_folder": str(tmp_path / "state"), "routes": [{"path": "/", "respond": "/"}]}
+        )
+        agent = agent_of(gateway)
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            for text in ("second", "third", "fourth"):
+                await store.apply(Transaction((Write(a, {"path": "/a", "respond": text}),)))
+            await store.apply(Transaction((Write(Key("routes", "b"), {"pth": "/b"}),)))
+            await store.compact(keep=1)
+        finally:
+            os.kill(agent, signal.SIGCONT)
+        gateway.wait_for_log("revision 5 of the store cannot be applied; still serving revision 1")
+        assert [gateway.get("/a").text for _ in range(10)] == ["first"] * 10
+        await store.apply(Transaction((Write(Key("routes", "b"), None),)))
+        eventually(lambda: gateway.get("/a").text == "fourth", "what can be applied serves")
+        assert agent_of(gateway) == agent
+
+
 def test_the_routes_in_force_can_be_asked_who_takes_a_request(gateway: RunningGateway, admin: Admin) -> None:
     assert (
         admin.put("/v1/routes/made", {"path": "/made/*", "methods": ["GET"], "respond": "made"}).status == 201
