@@ -108,3 +108,19 @@ async def test_what_came_between_the_watch_and_what_was_made_here_is_read() -> N
         store.head += 1  # somebody else's, of which nothing was told
         store.write(is_own=True)
         assert (await coming, await number_of(updates)) == (2, 3)
+
+
+@pytest.mark.asyncio
+async def test_an_outage_is_logged_once_however_often_the_store_is_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Numbers() as store:
+        for _ in range(1000):
+            store.is_ill(ConnectionError("refused"))
+        store.is_ill(ConnectionError("authentication failed"))  # which is news
+        store.is_ill(ConnectionError("authentication failed"))
+        store.is_well()
+        store.is_well()
+        store.is_ill(ConnectionError("refused"))
+    told = [getattr(record, "error", None) for record in caplog.records]
+    assert told == ["refused", "authentication failed", "refused"]
