@@ -78,7 +78,11 @@ class ClientLink(asyncio.Protocol):
         fields = [(FAILURE_FIELD, failure)]
         if retry_after_s is not None:
             fields.append(("retry-after", str(retry_after_s)))
-        self._send(status, fields, failure.encode() + b"\n", "text/plain")
+        request = self._request
+        assert request is not None, "which is replied to"
+        is_bodiless = request.head.method == "HEAD"
+        self._send(status, fields, failure.encode() + b"\n", "text/plain", is_bodiless=is_bodiless)
+        self._done()
 
     def head(self, status: int, fields: heads.Fields) -> None:
         """See `Waiter`."""
@@ -160,6 +164,8 @@ class ClientLink(asyncio.Protocol):
                     return
             request, body = self._request, self._body
             if request is None or body is None or body.is_complete:
+                if len(self._data) > heads.MAX_HEAD:
+                    raise ValueError("requests that do not wait for responses")
                 return  # what comes early waits for its turn
             request.body += body.take(self._data)
             request.is_complete = body.is_complete
@@ -177,8 +183,7 @@ class ClientLink(asyncio.Protocol):
             self._upgrade(head)
             return False
         if settings.status_path is not None and head.target.partition("?")[0] == settings.status_path:
-            told = json.dumps(self._dispatcher.told()).encode() + b"\n"
-            self._send(200, [("cache-control", "no-store")], told, "application/json")
+            self._tell(head)
             return False
         now_s = asyncio.get_running_loop().time()
         self._body = heads.Body(head.length, head.is_chunked)
@@ -191,9 +196,24 @@ class ClientLink(asyncio.Protocol):
         self._dispatcher.came(request)
         return True
 
+    def _tell(self, head: heads.Head) -> None:
+        told = json.dumps(self._dispatcher.told()).encode() + b"\n"
+        fields = [("cache-control", "no-store")]
+        # a body that nobody reads must not be taken for the next request
+        is_last = head.is_chunked or head.length > 0 or head.closes
+        self._send(
+            200,
+            [*fields, ("connection", "close")] if is_last else fields,
+            told,
+            "application/json",
+            is_bodiless=head.method == "HEAD",
+        )
+        if is_last:
+            self._transport.close()
+
     def _upgrade(self, head: heads.Head) -> None:
-        if head.upgrade != frames.PROTOCOL:
-            return self._refuse(501, "only workers change the protocol here")
+        if head.upgrade != frames.PROTOCOL or head.method != "GET":
+            return self._refuse(501, "only workers change the protocol here", head)
         scheme, _, token = (head.get("authorization") or "").partition(" ")
         known = [one.encode() for one in self._dispatcher.settings.tokens]
         if scheme.lower() != "bearer" or not any(
@@ -203,7 +223,7 @@ class ClientLink(asyncio.Protocol):
                 "a worker with a token that is not valid",
                 extra={"upstream": self._dispatcher.settings.upstream},
             )
-            return self._refuse(401, "the token is not valid")
+            return self._refuse(401, "the token is not valid", head)
         self._transport.write(heads.written(101, [("connection", "upgrade"), ("upgrade", frames.PROTOCOL)]))
         self._dispatcher.clients.discard(self)
         upgraded(
@@ -211,17 +231,19 @@ class ClientLink(asyncio.Protocol):
         )
         return None
 
-    def _refuse(self, status: int, why: str) -> None:
-        self._send(status, [("connection", "close")], why.encode() + b"\n", "text/plain")
+    def _refuse(self, status: int, why: str, head: heads.Head) -> None:
+        self._send(
+            status,
+            [("connection", "close")],
+            why.encode() + b"\n",
+            "text/plain",
+            is_bodiless=head.method == "HEAD",
+        )
         self._transport.close()
 
-    def _send(self, status: int, fields: heads.Fields, body: bytes, kind: str) -> None:
-        request = self._request
-        is_bodiless = request is not None and request.head.method == "HEAD"
+    def _send(self, status: int, fields: heads.Fields, body: bytes, kind: str, *, is_bodiless: bool) -> None:
         fields = [*fields, ("content-type", kind), ("content-length", str(len(body)))]
         self._transport.write(heads.written(status, fields) + (b"" if is_bodiless else body))
-        if request is not None:
-            self._done()
 
     def _done(self) -> None:
         """The response is complete."""

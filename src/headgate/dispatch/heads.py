@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -115,6 +116,9 @@ class Body:
         return True
 
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no value of a field has (RFC 9110 section 5.5)."""
 _REASONS = {int(one): one.phrase for one in HTTPStatus}
 
 
@@ -122,14 +126,10 @@ def written(status: int, fields: Fields) -> bytes:
     """The head of a response; raises `ValueError` for what no head may hold."""
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
     for name, value in fields:
-        if "\r" in value or "\n" in value or "\0" in value or not name.isascii() or not _is_token(name):
-            raise ValueError(f"`{name}` is not a valid header field")
+        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
+            raise ValueError(f"`{name[:100]}` is not a valid header field")
         lines.append(f"{name}: {value}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def _is_token(name: str) -> bool:
-    return bool(name) and not any(character in ' ":;,()<>@[]{}/\\=?\t\r\n\0' for character in name)
 
 
 def of_response(fields: Fields) -> Fields:

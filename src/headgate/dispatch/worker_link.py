@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headgate.dispatch import heads
 from headgate.dispatch.request import Request
@@ -33,6 +33,8 @@ class WorkerLink(asyncio.Protocol):
         self._is_alive = True
         """Whether anything has come since the last ping."""
         self._is_paused = False
+        self._is_full = False
+        """Whether the worker does not read what is sent, whatever it says to have taken."""
         self._loop = asyncio.get_running_loop()
         self._ping = self._loop.call_later(dispatcher.settings.ping, self._on_ping)
         dispatcher.joined(self)
@@ -62,7 +64,7 @@ class WorkerLink(asyncio.Protocol):
         if request is None or self._is_cancelled:
             return
         had_body = bool(request.body)
-        while request.body and self._in_flight < frames.WINDOW:
+        while request.body and self._in_flight < frames.WINDOW and not self._is_full:
             part = request.sending(frames.PIECE)
             self._in_flight += len(part)
             self._transport.write(frames.frame(frames.DATA, part))
@@ -108,7 +110,7 @@ class WorkerLink(asyncio.Protocol):
         try:
             for kind, payload in self._reader.frames():
                 self._on_frame(kind, payload)
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             log.warning("worker %s has violated the protocol: %s", self.worker, error)
             self._dispatcher.figures.protocol_errors.add(1.0)
             self._fail("pull_bad_response")
@@ -122,6 +124,15 @@ class WorkerLink(asyncio.Protocol):
             log.warning("worker %s is gone with a request", self.worker)
         self._fail("pull_worker_lost")
 
+    def pause_writing(self) -> None:
+        """It reads slowly."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._is_full = False
+        self.more()
+
     # ---- steps
 
     def _on_frame(self, kind: bytes, payload: bytes) -> None:
@@ -131,9 +142,7 @@ class WorkerLink(asyncio.Protocol):
         elif kind == frames.PONG or request is None:
             return  # any sign of life does; or what crossed with its cancellation, or comes after a response
         elif kind == frames.HEAD:
-            told = frames.content(payload)
-            status, fields = int(told["status"]), [(str(n), str(v)) for n, v in told["headers"]]
-            request.waiter.head(status, heads.of_response(fields))
+            request.waiter.head(*_head(frames.content(payload)))
             self._dispatcher.response_began(request)
         elif kind == frames.DATA:
             request.waiter.data(payload)
@@ -142,7 +151,8 @@ class WorkerLink(asyncio.Protocol):
             self.request = None
             self._dispatcher.served(request)
         elif kind == frames.TAKEN:
-            self._in_flight -= int.from_bytes(payload, "big")
+            # never more than was sent: a handler may still read what is left of the request before
+            self._in_flight = max(self._in_flight - int.from_bytes(payload[:4], "big"), 0)
             self.more()
         elif kind == frames.FAIL:
             self._fail("pull_bad_response")
@@ -175,6 +185,17 @@ class WorkerLink(asyncio.Protocol):
         self._transport.write(frames.frame(frames.PING))
         self._ping = self._loop.call_later(self._dispatcher.settings.ping, self._on_ping)
         return None
+
+
+def _head(told: dict[str, Any]) -> tuple[int, heads.Fields]:
+    """Status and fields of a response; raises `ProtocolError`."""
+    status, fields = told.get("status"), told.get("headers")
+    if type(status) is not int or not isinstance(fields, list):
+        raise frames.ProtocolError("a head without a status and a list of fields")
+    for pair in fields:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+            raise frames.ProtocolError("a field that is not a name and a value")
+    return status, heads.of_response([(name, value) for name, value in fields])
 
 
 def upgraded(dispatcher: Dispatcher, transport: asyncio.Transport, worker: str, rest: bytes) -> WorkerLink:

@@ -104,8 +104,13 @@ class Connection:
         if kind == frames.PING:
             self._write(frames.PONG, payload)
         elif kind == frames.JOB:
+            if job is not None:
+                raise frames.ProtocolError("a `job` before the one before is done")
             self.jobs += 1
-            self._job = Job(frames.content(payload), self._taken, self._max_body_bytes)
+            try:
+                self._job = Job(frames.content(payload), self._taken, self._max_body_bytes)
+            except (KeyError, TypeError) as error:
+                raise frames.ProtocolError(f"a `job` that is not whole: {error}") from None
             self._task = asyncio.get_running_loop().create_task(self._serve(self._job))
         elif kind == frames.LEAVE:
             self.leave()

@@ -67,7 +67,7 @@ def content(payload: bytes) -> dict[str, Any]:
     """The JSON object in a payload; raises `ProtocolError`."""
     try:
         value = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise ProtocolError("a frame without the JSON object that it must hold")

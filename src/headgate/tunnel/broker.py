@@ -129,26 +129,27 @@ class Broker:
 
     def on_open(self, link: Link, number: int, name: str) -> None:
         """See `Owner`; only the gateway opens streams."""
-        link.send(Kind.REFUSED, number, b"only the gateway opens streams")
+        link.close("invalid data: only the gateway opens streams")
 
     def on_opened(self, link: Link, number: int, refusal: str | None) -> None:
         """See `Owner`."""
         attempt = self._opening.pop((link, number), None)
+        if attempt is None and not link.was_given_up(number):
+            return link.close("invalid data: a stream that nobody opens")
         if attempt is None or attempt.stream.transport is None:
             if refusal is None:
                 link.send(Kind.RESET, number)
             if attempt:
                 self._cancel_limit(attempt)
-            return
+            return None
         if refusal is None:
             self._cancel_limit(attempt)
             self._counters.stream(attempt.name, "opened")
-            link.add(number, attempt.stream)
-            return
+            return link.add(number, attempt.stream)
         log.warning(
-            "`%s` is not reachable through a tunnel: %s", attempt.name, refusal, extra={"of": link.who}
+            "`%s` is not reachable through a tunnel: %s", attempt.name, refusal[:500], extra={"of": link.who}
         )
-        self._move(attempt, "refused")
+        return self._move(attempt, "refused")
 
     def on_leave(self, link: Link) -> None:
         """See `Owner`."""
@@ -186,7 +187,7 @@ class Broker:
 
     def _late(self, link: Link, number: int) -> None:
         if attempt := self._opening.pop((link, number), None):
-            link.send(Kind.RESET, number)
+            link.give_up(number)
             self._move(attempt, "moved")
 
     def _move(self, attempt: Attempt, outcome: str) -> None:

@@ -17,7 +17,7 @@ from typing import cast
 
 from .frames import Kind
 from .handshake import MOST_HEAD_BYTES, Refused, check_response, request
-from .link import Link
+from .link import MOST_STREAMS, Link
 from .stream import Stream
 from .target import Place, Target
 
@@ -114,7 +114,7 @@ class Client:
             except BaseException:
                 dial.close()
                 raise
-        link = Link(self, is_client=True, is_secure=place.is_secure, names=self._targets)
+        link = Link(self, is_client=True, names=self._targets)
         self._links.add(link)
         is_over = self._over[link] = asyncio.Event()
         dial.become(link)
@@ -146,9 +146,14 @@ class Client:
 
     def on_open(self, link: Link, number: int, name: str) -> None:
         """See `Owner`."""
+        if number in link.streams or (link, number) in self._dialling:
+            return link.close("invalid data: a stream is opened twice")
+        if len(link.streams) + len(self._dialling) >= MOST_STREAMS:
+            return link.send(Kind.REFUSED, number, b"there are too many streams")
         task = asyncio.ensure_future(self._connect(link, number, name))
         self._dialling[link, number] = task
         task.add_done_callback(lambda _: self._dialling.pop((link, number), None))
+        return None
 
     async def _connect(self, link: Link, number: int, name: str) -> None:
         loop, target = asyncio.get_running_loop(), self._targets.get(name)
@@ -162,7 +167,7 @@ class Client:
                     _, stream = await loop.create_connection(
                         _local_stream, target.host, target.port, happy_eyeballs_delay=0.25
                     )
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:
             reason = str(error) or f"no connection within {LOCAL_S:g} s"
             log.warning("`%s` is not reachable: %s", name, reason)
             return link.send(Kind.REFUSED, number, reason.encode()[:500])

@@ -33,8 +33,6 @@ MOST_MESSAGE_BYTES = 2 * PIECE_BYTES
 PROTOCOL = "headgate-tunnel.1"
 """The WebSocket subprotocol."""
 
-NO_MASK = bytes(4)
-
 _HEAD = struct.Struct(">BI")
 _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
 
@@ -63,14 +61,10 @@ class Closed(Exception):
 
 
 class Writing:
-    """Makes messages; those of a client are masked (RFC 6455 section 5.3).
+    """Makes messages; those of a client are masked, each with a new key that nobody foresees (RFC 6455 section 5.3)."""
 
-    Masks keep intermediaries from reading a message as a request of their own. Where TLS keeps them from reading
-    anything (`is_secure`), the mask is zero, which spares two passes over each byte.
-    """
-
-    def __init__(self, *, is_client: bool, is_secure: bool = False) -> None:
-        self._is_client, self._is_secure = is_client, is_secure
+    def __init__(self, *, is_client: bool) -> None:
+        self._is_client = is_client
 
     def frame(self, kind: Kind, stream: int, payload: bytes | memoryview = b"") -> bytes:
         """One frame, as it goes over the connection."""
@@ -95,8 +89,6 @@ class Writing:
             head = struct.pack(">BBQ", 0x80 | opcode, mask | 127, count)
         if not mask:
             return head + payload
-        if self._is_secure:
-            return head + NO_MASK + payload
         key = os.urandom(4)
         return head + key + masked(payload, key)
 
@@ -107,10 +99,12 @@ class Reading:
     def __init__(self, *, is_client: bool) -> None:
         self._is_client = is_client
         self._buffer = bytearray()
-        self._parts: list[bytes] | None = None
+        self._parts: bytearray | None = None
         """Of a message that came in several WebSocket frames."""
-        self.pings: list[bytes] = []
-        """Pings of the WebSocket, which somebody between the two may send, and which want a pong."""
+        self.ping: bytes | None = None
+        """The last ping of the WebSocket, which somebody between the two may send, and which wants a pong (RFC 6455
+        section 5.5.3).
+        """
 
     def feed(self, data: bytes) -> Iterator[tuple[Kind, int, bytes]]:
         """The frames that are complete now; raises `ProtocolError` or `Closed`."""
@@ -120,22 +114,21 @@ class Reading:
             if opcode == _CLOSE:
                 raise Closed
             if opcode == _PING:
-                self.pings.append(payload)
+                self.ping = payload
             elif opcode != _PONG:
                 yield from self._whole(opcode, is_last, payload)
 
     def _whole(self, opcode: int, is_last: bool, payload: bytes) -> Iterator[tuple[Kind, int, bytes]]:
         if (opcode == _CONTINUATION) == (self._parts is None) or opcode not in (_CONTINUATION, _BINARY):
             raise ProtocolError("the message is not binary, or its parts are out of order")
-        if self._parts is not None:
-            self._parts.append(payload)
-            if sum(map(len, self._parts)) > MOST_MESSAGE_BYTES:
+        if self._parts is not None or not is_last:
+            self._parts = self._parts if self._parts is not None else bytearray()
+            self._parts += payload
+            if len(self._parts) > MOST_MESSAGE_BYTES:
                 raise ProtocolError("the message is too long")
-            payload = b"".join(self._parts)
-        if not is_last:
-            self._parts = self._parts or [payload]
-            return
-        self._parts = None
+            if not is_last:
+                return
+            payload, self._parts = bytes(self._parts), None
         if len(payload) < _HEAD.size:
             raise ProtocolError("the message is too short for a frame")
         kind, stream = _HEAD.unpack_from(payload)
@@ -160,12 +153,14 @@ class Reading:
             at += wide
         if count > MOST_MESSAGE_BYTES or (first & 0x08 and count > 125):
             raise ProtocolError("the message is too long")
+        if first & 0x88 == 0x08:
+            raise ProtocolError("a control frame is in parts")
         start = at if self._is_client else at + 4
         if len(buffer) < start + count:
             return None
         payload = bytes(memoryview(buffer)[start : start + count])
-        if not self._is_client and (key := bytes(buffer[at:start])) != NO_MASK:
-            payload = masked(payload, key)
+        if not self._is_client:
+            payload = masked(payload, bytes(buffer[at:start]))
         del buffer[: start + count]
         return first & 0x0F, bool(first & 0x80), payload
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,10 @@ from .frames import PROTOCOL
 MOST_HEAD_BYTES = 16 * 1024
 EXPOSE = "headgate-expose"
 """The header field with the exposed names, separated by commas."""
+
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+"""16 bytes in base64 (RFC 6455 section 4.1)."""
+_STATUS = re.compile("[1-5][0-9]{2}")
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _REASONS = {
@@ -65,13 +70,15 @@ def asked(head: bytes) -> Asked:
     protocols = [one.strip() for one in fields.get("sec-websocket-protocol", "").split(",")]
     if PROTOCOL not in protocols or fields.get("sec-websocket-version") != "13":
         raise Refused(400, f"the WebSocket must speak `{PROTOCOL}`")
+    if not _KEY.fullmatch(fields.get("sec-websocket-key", "")):
+        raise Refused(400, "the key of the WebSocket is not valid")
     scheme, _, token = fields.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Refused(401, "a token is required")
     names = tuple(dict.fromkeys(one.strip() for one in fields.get(EXPOSE, "").split(",") if one.strip()))
     if not names:
         raise Refused(400, "nothing is exposed")
-    return Asked(fields.get("sec-websocket-key", ""), token.strip(), names)
+    return Asked(fields["sec-websocket-key"], token.strip(), names)
 
 
 def accepted(key: str) -> bytes:
@@ -96,7 +103,7 @@ def check_response(head: bytes, key: str) -> None:
     """Raises `Refused` unless the response begins a tunnel."""
     line, fields = _parsed(head)
     parts = line.split(" ", 2)
-    status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 400
+    status = int(parts[1]) if len(parts) > 1 and _STATUS.fullmatch(parts[1]) else 400
     if status != 101:
         raise Refused(status, line.partition(" ")[2])
     if fields.get("sec-websocket-accept") != _accept(key) or fields.get("sec-websocket-protocol") != PROTOCOL:

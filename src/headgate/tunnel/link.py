@@ -21,6 +21,7 @@ DOUBT_S = 5.0
 """For any sign of life after a stream was opened, or something was sent after a silence."""
 SILENCE_S = 1.0
 MOST_STREAMS = 10_000
+"""Of a tunnel; and of those that were given up before the other side said a word of them."""
 
 
 class Owner(Protocol):
@@ -50,7 +51,6 @@ class Link(asyncio.Protocol):
         owner: Owner,
         *,
         is_client: bool,
-        is_secure: bool = False,
         names: Iterable[str] = (),
         who: str = "",
     ) -> None:
@@ -61,10 +61,7 @@ class Link(asyncio.Protocol):
         """Whether the connection takes no more for now."""
         self.streams: dict[int, Stream] = {}
         self._owner = owner
-        self._reading, self._writing = (
-            Reading(is_client=is_client),
-            Writing(is_client=is_client, is_secure=is_secure),
-        )
+        self._reading, self._writing = Reading(is_client=is_client), Writing(is_client=is_client)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
@@ -73,6 +70,8 @@ class Link(asyncio.Protocol):
         self._doubt_s: float | None = None
         self._is_alive = False
         self._ticking: asyncio.TimerHandle | None = None
+        self._given_up: set[int] = set()
+        """Streams that were reset before the other side had said whether it has them."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`; called by the handshake."""
@@ -102,6 +101,19 @@ class Link(asyncio.Protocol):
             elif kind is Kind.DATA and now_s - self._heard_s > SILENCE_S:
                 self._doubt_s = now_s
                 self._out.append(self._writing.frame(Kind.PING, 0))
+
+    def give_up(self, number: int) -> None:
+        """Wants a stream no more that was to be opened."""
+        self._given_up.add(number)
+        self.send(Kind.RESET, number)
+        if len(self._given_up) > MOST_STREAMS:
+            self.close("it opens no streams", is_dead=True)
+
+    def was_given_up(self, number: int) -> bool:
+        """Whether the stream was; once."""
+        was = number in self._given_up
+        self._given_up.discard(number)
+        return was
 
     def add(self, number: int, stream: Stream) -> None:
         """Gives the stream what comes for it, and the stream the link."""
@@ -134,6 +146,8 @@ class Link(asyncio.Protocol):
         else:
             transport.write(b"".join((*self._out, self._writing.close())))
             transport.close()
+            # what is written may never be read
+            self._loop.call_later(DOUBT_S, transport.abort)
         self._out.clear()
         streams, self.streams = self.streams, {}
         for stream in streams.values():
@@ -148,10 +162,9 @@ class Link(asyncio.Protocol):
         try:
             for kind, number, payload in self._reading.feed(data):
                 self._take(kind, number, payload)
-            for payload in self._reading.pings:
-                if self._transport:
-                    self._transport.write(self._writing.pong(payload))
-            self._reading.pings.clear()
+            ping, self._reading.ping = self._reading.ping, None
+            if ping is not None and self._transport and not self.is_full:
+                self._transport.write(self._writing.pong(ping))
         except Closed:
             self.close("the other side has closed it")
         except (ProtocolError, UnicodeDecodeError) as error:
@@ -197,7 +210,9 @@ class Link(asyncio.Protocol):
                 refusal = payload.decode(errors="replace") if kind is Kind.REFUSED else None
                 self._owner.on_opened(self, number, refusal)
             case Kind.PING:
-                self.send(Kind.PONG, number, payload[:8])
+                # the other side of a tunnel that is full sees signs of life as soon as it reads
+                if not self.is_full:
+                    self.send(Kind.PONG, number, payload[:8])
             case Kind.PONG:
                 if not self._is_alive:
                     self._is_alive = True

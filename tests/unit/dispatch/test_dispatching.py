@@ -380,6 +380,13 @@ def test_other_upgrades_are_refused(tmp_path: Path) -> None:
         frames.told(frames.HEAD, {"status": 200, "headers": [["content-length", "-1"]]}),
         frames.told(frames.HEAD, {"status": 200}),
         frames.told(frames.HEAD, {"status": 200, "headers": [1]}),
+        frames.told(frames.HEAD, {"status": 200, "headers": [["a", "b\x01"]]}),
+        frames.told(frames.HEAD, {"status": 200, "headers": [["a", "b\x7f"]]}),
+        frames.told(frames.HEAD, {"status": 200, "headers": [["a\x0b", "b"]]}),
+        frames.told(frames.HEAD, {"status": 200, "headers": [["a", 1]]}),
+        frames.told(frames.HEAD, {"status": True, "headers": []}),
+        frames.frame(frames.HEAD, b'{"status": 1e999, "headers": []}'),
+        frames.frame(frames.HEAD, b"[" * 100_000),
         frames.frame(frames.HEAD, b"{"),
         frames.frame(frames.DATA, b"before the head"),
         frames.frame(frames.END),
@@ -572,3 +579,49 @@ def test_figures_are_told_at_the_path_of_the_status(tmp_path: Path) -> None:
             assert told["oldest_wait_seconds"] >= 0
 
     run(test())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_figures_with_a_body_before_them_leave_nothing_behind(tmp_path: Path, method: str) -> None:
+    async def test() -> None:
+        async with lab(tmp_path, status_path="/queue") as here:
+            client = await here.client()
+            hidden = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n" if method == "POST" else b""
+            client.send("/queue", method=method, body=hidden)
+            response = await client.response(method)
+            assert response.status == 200 and bool(response.body) == (method != "HEAD")
+            if hidden:
+                # what was in the body is no request: the connection has ended
+                assert await client.reader.read() == b"" and not here.dispatcher.told()["waiting"]
+            else:
+                client.send("/queue")
+                assert json.loads((await client.response()).body)["waiting"] == 0
+
+    run(test())
+
+
+def test_worker_that_says_taken_without_reading_does_not_fill_the_memory(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with lab(tmp_path) as here:
+            worker = await here.raw_worker()
+            client = await here.client()
+            client.send("/", "Content-Length: 100000000", method="POST")
+            await worker.job()
+            (link,) = here.dispatcher.links
+            here.start(_pour(client.writer))
+            async with asyncio.timeout(20):
+                while not link._is_full:
+                    worker.say(frames.frame(frames.TAKEN, b"\xff" * 1000))
+                    await asyncio.sleep(0)
+            for _ in range(200):
+                worker.say(frames.frame(frames.TAKEN, b"\xff" * 4))
+                await asyncio.sleep(0)
+            assert link._transport.get_write_buffer_size() < 2 << 20
+
+    run(test())
+
+
+async def _pour(writer: asyncio.StreamWriter) -> None:
+    for _ in range(100):
+        writer.write(bytes(1_000_000))
+        await writer.drain()

@@ -243,3 +243,57 @@ def test_a_tunnel_that_leaves_ends_with_its_last_stream() -> None:
         assert owner.closed
 
     run(test)
+
+
+def test_what_is_asked_of_a_tunnel_that_is_full_is_not_kept() -> None:
+    async def test() -> None:
+        gateway, memory = Link(Owner(), is_client=False), Memory()
+        gateway.connection_made(memory)
+        await settle()
+        gateway.pause_writing()
+        written, writing = len(memory.written), Writing(is_client=True)
+        for _ in range(100):
+            gateway.data_received(writing.frame(Kind.PING, 0, b"12345678") + writing._message(0x9, b"ping"))
+        await settle()
+        assert len(memory.written) == written
+
+    run(test)
+
+
+def test_a_tunnel_whose_end_nobody_reads_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "DOUBT_S", 0.01)
+
+    async def test() -> None:
+        ended = asyncio.Event()
+
+        class Stuck(Memory):
+            def close(self) -> None:
+                """Its last bytes are never read."""
+
+            def abort(self) -> None:
+                ended.set()
+
+        gateway = Link(Owner(), is_client=False)
+        gateway.connection_made(Stuck())
+        gateway.close("test")
+        async with asyncio.timeout(20):
+            await ended.wait()
+
+    run(test)
+
+
+def test_a_peer_that_opens_none_of_its_streams_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "MOST_STREAMS", 3)
+
+    async def test() -> None:
+        owner = Owner()
+        gateway = Link(owner, is_client=False)
+        gateway.connection_made(Memory())
+        for number in range(1, 4):
+            gateway.give_up(number)
+        assert gateway.was_given_up(2) and not gateway.was_given_up(2) and not owner.closed
+        gateway.give_up(4)
+        gateway.give_up(5)
+        assert owner.closed
+
+    run(test)
