@@ -17,7 +17,8 @@ _FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
 _NOT_IN_URLS = re.compile(r"""[^!#-;=?-\[\]_a-z~]+""")
 """What stands in no URL unencoded (RFC 3986 section 2); `%` may begin an escape, and stays."""
 _TEXT, _BYTES = ("content-type", "text/plain; charset=utf-8"), ("content-type", "application/octet-stream")
-_FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"))
+FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"))
+"""Fields that the gateway writes itself."""
 
 
 class FieldList(Protocol):
@@ -273,7 +274,7 @@ def _check(name: object, value: object) -> None:
         raise ValueError(f"`{name}` is not a valid header field name")
     if _FORBIDDEN_IN_VALUE.search(value):
         raise ValueError(f"the value of `{name}` has more than one line, or a NUL")
-    if name.lower() in _FRAMING:
+    if name.lower() in FRAMING:
         raise ValueError(f"`{name}` cannot be set; hint: the gateway writes framing fields itself")
 
 

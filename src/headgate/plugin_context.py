@@ -89,6 +89,13 @@ class PluginContext:
             check_claimable(check_token(field))
             self._parts.identity_fields.add(field.lower().replace("_", "-"))
 
+    @property
+    def identity_fields(self) -> frozenset[str]:
+        """What all plugins of the gateway have taken out of requests by `remove_from_clients`, in lower case, with `-`
+        for `_`.
+        """
+        return frozenset(self._parts.identity_fields)
+
     def mask_query(self, *names: str) -> None:
         """Masks the values of these query parameters in access logs: the plugin takes secrets from them."""
         self._parts.secret_query.update(names)

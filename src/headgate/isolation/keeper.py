@@ -38,8 +38,9 @@ class Keeper:
     async def ask(self, message: bytes) -> dict[str, Any]:
         """Runs one hook; raises `Ended`, or `TimeoutError` where it takes too long.
 
-        A call goes on where nobody waits for it any more: clients that leave must not cost a process.
+        A call that has begun goes on where nobody waits for it any more: clients that leave must not cost a process.
         """
+        await self._turn.acquire()  # nobody waits here for a client that has left
         call = asyncio.get_running_loop().create_task(self._called(message))
         self._calls.add(call)
         call.add_done_callback(self._over)
@@ -58,13 +59,12 @@ class Keeper:
             call.exception()  # where nobody waits any more, nobody is told
 
     async def _called(self, message: bytes) -> dict[str, Any]:
-        async with self._turn:
-            try:
-                return await self._tried(message)
-            except Ended:
-                return await self._tried(
-                    message
-                )  # what has ended it may have been another call, or the system
+        try:
+            return await self._tried(message)
+        except Ended:
+            return await self._tried(message)  # what has ended it may have been another call, or the system
+        finally:
+            self._turn.release()
 
     async def _tried(self, message: bytes) -> dict[str, Any]:
         link = self._link

@@ -69,14 +69,28 @@ class Link:
 
     def hello(self) -> dict[str, Any]:
         """What it says of the plugin, waited for; raises `Ended`."""
+        end = time.monotonic() + STARTED_WITHIN
         try:
-            with self._line.makefile("rb") as file:
-                length = self._bounded(file.read(LENGTH.size))
-                return self._read_json(file.read(length))
+            length = self._bounded(self._received(LENGTH.size, end))
+            return self._read_json(self._received(length, end))
         except OSError:
             raise Ended("it does not start") from None
         finally:
             self._line.setblocking(False)
+
+    def _received(self, length: int, end: float) -> bytes:
+        """So many bytes, or fewer if it ends; raises `TimeoutError` after `end`, however they come."""
+        data = bytearray()
+        while len(data) < length:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._line.settimeout(left)
+            piece = self._line.recv(length - len(data))
+            if not piece:
+                break
+            data += piece
+        return bytes(data)
 
     async def begun(self) -> dict[str, Any]:
         """As `hello`, on the event loop."""

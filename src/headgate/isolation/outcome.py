@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from collections.abc import Collection
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from headgate.message import Response
+from headgate.message import FRAMING, Response
 
 MOST_STATE_BYTES = 16384
+MOST_TEXT = 1000
+"""Of a line for the log, or of an error, in characters."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,1000}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_VIEW = {
+    "method": re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"),
+    "target": re.compile(r"[/*][^\x00-\x20\x7f#]*"),
+    "host": re.compile(r"[^\x00-\x20\x7f/?#@\\]+"),
+}
 
 
 class NotValid(ValueError):
@@ -30,9 +42,14 @@ class Outcome(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    changes: list[tuple[Literal["request", "response", "view"], str, str | int, str]] = Field(
-        default=[], max_length=1000
-    )
+    changes: list[
+        tuple[
+            Literal["request", "response", "view"],
+            Literal["set", "add", "remove", "method", "target", "host", "upstream", "status"],
+            str | int,
+            str,
+        ]
+    ] = Field(default=[], max_length=1000)
     response: Reply | None = None
     state: dict[str, Any] = {}
     lines: list[tuple[Literal["debug", "info", "warning", "error"], str]] = Field(default=[], max_length=20)
@@ -74,21 +91,50 @@ def outcome(said: dict[str, Any]) -> Outcome:
     """What it says it has done; raises `NotValid`."""
     try:
         found = Outcome.model_validate(said)
-    except (ValidationError, RecursionError):
+        size = len(json.dumps(found.state)) if found.state else 0
+    except (ValueError, RecursionError):
         raise NotValid("its result is not valid") from None
-    if found.state and len(json.dumps(found.state)) > MOST_STATE_BYTES:
+    found.error = found.error and found.error[:MOST_TEXT]
+    found.lines = [(level, text[:MOST_TEXT]) for level, text in found.lines]
+    if size > MOST_STATE_BYTES:
         raise NotValid(f"`request.state` has more than {MOST_STATE_BYTES} bytes")
     return found
 
 
-def apply(found: Outcome, request: Any, response: Any, *, upstreams: frozenset[str]) -> Response | None:
-    """Does what is allowed of it, and raises `NotValid` before anything is done where something is not."""
+def apply(
+    found: Outcome,
+    request: Any,
+    response: Any,
+    *,
+    upstreams: frozenset[str],
+    kept: Collection[str] = (),
+) -> Response | None:
+    """Does what is allowed of it, and raises `NotValid` before anything is done where something is not; `kept` are the
+    fields of requests that it may not change, with `-` for `_`.
+    """
     reply = _reply(found.response)
-    for of, what, first, _ in found.changes:
-        if of == "view" and not _is_allowed(what, first, response, upstreams):
-            raise NotValid(f"it may not set `{what}` to `{str(first)[:100]}`")
+    for of, what, first, second in found.changes:
+        if of == "view":
+            if not _is_allowed(what, first, response, upstreams):
+                raise NotValid(f"it may not set `{what}` to `{str(first)[:100]}`")
+            continue
         if of == "response" and response is None:
             raise NotValid("there is no response yet")
+        name = str(first).lower()
+        if not _NAME.fullmatch(name) or name in FRAMING or _CONTROL.search(second):
+            raise NotValid(f"`{name[:100]}` is not a valid header field")
+        if of == "request" and name.replace("_", "-") in kept:
+            raise NotValid(f"it may not change the field `{name[:100]}` of the request")
+        if what not in ("set", "add", "remove"):
+            raise NotValid(f"a field cannot be changed by `{what}`")
+    try:
+        _do(found, request, response)
+    except (ValueError, TypeError) as error:
+        raise NotValid(str(error)[:MOST_TEXT]) from None
+    return reply
+
+
+def _do(found: Outcome, request: Any, response: Any) -> None:
     for of, what, first, second in found.changes:
         if of == "view":
             setattr(response if what == "status" else request, what, first)
@@ -100,15 +146,17 @@ def apply(found: Outcome, request: Any, response: Any, *, upstreams: frozenset[s
             headers.add(name, second)
         else:
             headers.pop(name, None)
-    return reply
 
 
 def _is_allowed(what: str, value: str | int, response: Any, upstreams: frozenset[str]) -> bool:
     if what == "status":
-        return response is not None and isinstance(value, int) and 200 <= value <= 599
+        return response is not None and type(value) is int and 200 <= value <= 599
     if what == "upstream":
         return value in upstreams  # an address would be a way out
-    return what in ("method", "target", "host") and isinstance(value, str) and response is None
+    allowed = _VIEW.get(what)
+    return (
+        allowed is not None and isinstance(value, str) and response is None and bool(allowed.fullmatch(value))
+    )
 
 
 def _reply(reply: Reply | None) -> Response | None:
@@ -118,7 +166,7 @@ def _reply(reply: Reply | None) -> Response | None:
         body = base64.b64decode(reply.body, validate=True)
         return Response(reply.status, body or None, headers=reply.headers)
     except ValueError as error:
-        raise NotValid(f"its response is not valid: {error}") from None
+        raise NotValid(f"its response is not valid: {str(error)[:MOST_TEXT]}") from None
 
 
 def _shown(headers: Any, hidden: frozenset[str]) -> list[tuple[str, str]]:

@@ -18,6 +18,9 @@ SLACK_BYTES = 262_144
 SECRETS = ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"]
 
 
+MOST_ORDER = 1_000_000
+
+
 class IsolationError(RuntimeError):
     """A hook of an isolated plugin has failed, or its process; `on_error` of the use says what follows."""
 
@@ -61,7 +64,11 @@ class Isolated(Plugin):
             le=16_777_216,
             description="The most bytes of a request body that it gets; 0: none.",
         )
-        hide: list[str] = Field(default=SECRETS, description="Header fields that it does not see.")
+        hide: list[str] = Field(
+            default=SECRETS,
+            description="Header fields that it does not see, and not change in requests; nor those that other plugins "
+            "take out of what clients send, such as `x-consumer`.",
+        )
         upstreams: list[str] = Field(default=[], description="Upstreams that it may choose.")
         modules: list[str] = Field(
             default=[], description="Installed packages that are trusted: they are imported with all rights."
@@ -87,6 +94,7 @@ class Isolated(Plugin):
         )
         self._key = f"{context.name} state"
         self._hidden = frozenset(name.lower() for name in config.hide)
+        self._hidden_or_claimed = frozenset(name.replace("_", "-") for name in self._hidden)
         self._upstreams = frozenset(config.upstreams)
         self._context = context
         self._failures = Trouble(context, "failures", "an isolated plugin has failed")
@@ -120,24 +128,23 @@ class Isolated(Plugin):
         self._keeper.close()
 
     async def _run(self, phase: str, request: Request, response: Any, body: bytes | None) -> Response | None:
-        kept = vars(request.state)
-        told = message(
-            phase, request, response, hidden=self._hidden, body=body, state=kept.get(self._key, {})
-        )
+        own = vars(request.state)
+        told = message(phase, request, response, hidden=self._hidden, body=body, state=own.get(self._key, {}))
         try:
             found = outcome(await self._keeper.ask(told))
             for level, text in found.lines:
                 getattr(self._context.log, level)(text)
             if found.error is not None:
                 raise NotValid(found.error)
-            reply = apply(found, request, response, upstreams=self._upstreams)
+            kept = self._hidden_or_claimed | self._context.identity_fields
+            reply = apply(found, request, response, upstreams=self._upstreams, kept=kept)
         except (Ended, NotValid, TimeoutError) as error:
             reason = str(error) or f"it took longer than {self.config.timeout} s"
             self._failures.begin(reason)
             raise IsolationError(f"`{self.config.plugin}`: {reason}") from None
         self._failures.end()
         if found.state:
-            kept[self._key] = found.state
+            own[self._key] = found.state
         return reply
 
     def _started(self) -> dict[str, Any]:
@@ -152,7 +159,8 @@ class Isolated(Plugin):
             said = {"refused": str(error)}
         if (
             not isinstance(said.get("phases"), list)
-            or not isinstance(said.get("order"), int)
+            or type(said.get("order")) is not int
+            or abs(said["order"]) > MOST_ORDER
             or len(str(said.get("digest"))) != 64
         ):
             self._keeper.close()

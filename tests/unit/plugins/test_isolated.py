@@ -1,5 +1,6 @@
 """isolated: what an untrusted plugin can do, what it cannot, and what becomes of requests when it tries."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import pytest
 from headgate import ConfigError, Gateway, load
 from headgate.isolation.keeper import Keeper
 from headgate.isolation.outcome import NotValid, Outcome, apply, outcome
-from headgate.plugins import Isolated
+from headgate.plugins import Isolated, KeyAuth
 from headgate.testing import TestGateway
 
 SERVER = "server.test:80"
@@ -208,6 +209,45 @@ def test_results_that_are_not_valid_fail_closed(write: Any, body: str) -> None:
         assert gateway.received == []
 
 
+def test_it_cannot_say_who_a_client_is(write: Any) -> None:
+    write(hook("request.headers[request.headers.get('x-set')] = 'other'"))
+    gate = gate_with()
+    gate.use(KeyAuth(keys={"alice": "alices-key"}))
+    with TestGateway(gate, upstreams={SERVER: "ok"}, raise_errors=False) as gateway:
+        for name, status in (("x-mine", 200), ("x-consumer", 500), ("X_Consumer", 500), ("cookie", 500)):
+            assert gateway.get("/", {"x-api-key": "alices-key", "x-set": name}).status == status
+        assert [one.headers["x-consumer"] for one in gateway.received] == ["alice"]
+
+
+def test_calls_of_clients_that_left_before_their_turn_are_not_made(write: Any) -> None:
+    write(hook("return Response(200)"))
+    gate = gate_with()
+
+    async def test() -> None:
+        keeper = _keeper(gate)
+        await keeper._turn.acquire()
+        left = [asyncio.ensure_future(keeper.ask(b"{}")) for _ in range(50)]
+        await asyncio.sleep(0)
+        for one in left:
+            one.cancel()
+        await asyncio.wait(left)
+        assert not keeper._calls
+        keeper._turn.release()
+
+    with TestGateway(gate, upstreams={SERVER: "ok"}) as gateway:
+        asyncio.run(test())
+        assert gateway.get("/").status == 200
+
+
+def test_a_process_that_starts_drop_by_drop_is_given_up(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.isolation.link.STARTED_WITHIN", 3)
+    write(
+        "import time, os\n" + TO_ALL + "to_all(b'\\0\\0\\1')\n"
+        "for _ in range(600):\n    to_all(b'x')\n    time.sleep(0.1)\n"
+    )
+    assert "it does not start" in refused()
+
+
 def test_a_body_is_told_if_asked_for_and_bounded(write: Any) -> None:
     write(
         "from headgate import *\nclass Own(Plugin):\n    async def request(self, request):\n"
@@ -316,11 +356,26 @@ def test_a_process_of_another_source_does_not_take_the_place_of_one_that_ended(w
         {"response": {"status": 200, "headers": [["content-length", "5"]], "body": ""}},
         {"changes": 5},
         {"other": 1},
+        {"changes": [["request", "set", "x-a\r\nx-b", "b"]]},
+        {"changes": [["request", "set", "x-a", "b\x01"]]},
+        {"changes": [["request", "add", "Transfer-Encoding", "chunked"]]},
+        {"changes": [["request", "set", "x_user", "admin"]]},
+        {"changes": [["request", "remove", "x-user", ""]]},
+        {"changes": [["request", "other", "x-a", ""]]},
+        {"changes": [["view", "target", "/a b", ""]]},
+        {"changes": [["view", "target", "http://other/", ""]]},
+        {"changes": [["view", "method", "GET /x HTTP/1.1\r\n", ""]]},
+        {"changes": [["view", "host", "a\r\nb", ""]]},
     ],
 )
 def test_nothing_is_done_of_a_result_with_something_wrong(said: dict[str, Any]) -> None:
     with pytest.raises(NotValid):
-        apply(outcome(said), object(), None, upstreams=frozenset())
+        apply(outcome(said), object(), None, upstreams=frozenset(), kept={"x-user"})
+
+
+def test_what_it_says_for_the_log_is_short() -> None:
+    found = outcome({"error": "x" * 100_000, "lines": [["info", "y" * 100_000]]})
+    assert found.error is not None and len(found.error) == len(found.lines[0][1]) == 1000
 
 
 def test_an_empty_result_does_nothing() -> None:
