@@ -142,6 +142,65 @@ async def test_a_source_that_breaks_off_is_asked_again_and_keeps_what_it_said(
     await coming.aclose()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", ":80", "a", "a:0", "a:65536", "a\r\nb:80", "a\0:80", "a b:80", "unix:/run/docker.sock"),
+        *("[unix:/run/x]:80", "srv:_http._tcp.a", "file:/etc/passwd", "discover:os:abort", "tunnel:home"),
+        *("https://a:80", "http://a:80", "a/b:80", "a@b:80", "0.0.0.0:80", "[::]:80", "224.0.0.1:80"),
+    ],
+)
+def test_what_is_no_address_of_a_server_is_refused(address: str) -> None:
+    with pytest.raises(RegistryFailed, match="is not the address of a server"):
+        records_of([Server("10.0.0.1:80"), Server(address)], is_secure=False)
+
+
+async def test_a_source_that_breaks_in_any_way_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.discovery.registries.listed.FIRST_PAUSE_S", 0.01)
+    errors = [RecursionError("deep"), KeyError("x"), OverflowError("inf"), AttributeError("no")]
+
+    async def source() -> AsyncIterator[Listing]:
+        if errors:
+            raise errors.pop()
+        yield [Server("10.0.0.1:1")]
+
+    coming = outcomes(source, is_secure=False, hold_s=60, suspect_below=0)
+    found = [await anext(coming) for _ in range(5)]
+    assert all(isinstance(one, Failed) for one in found[:4]) and addresses(found[4]) == ["10.0.0.1:1"]
+    await coming.aclose()
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "said"),
+    [
+        ("Content-Length: -5", b"[]" * 1000, "length is not valid"),
+        ("Content-Length: \xb2", b"[]", "length is not valid"),
+        ("Content-Length: 999999999999", b"[" * 300_000, "too long"),
+        ("Transfer-Encoding: chunked", b"-5\r\n[]", "framing is malformed"),
+        ("Transfer-Encoding: chunked", b"0x5\r\n[]", "framing is malformed"),
+        ("Transfer-Encoding: chunked", b"fffffffffff\r\n" + b"[" * 300_000, "too long"),
+        ("Content-Length: 150000", b"[" * 150_000, "not JSON"),
+        ("Content-Length: 3", b"[5]", "not a list of services"),
+        ("Content-Length: 100", b'[{"Service":{"Port":1e999,"Address":"a"}}]'.ljust(100), "not a list of"),
+    ],
+)
+async def test_bodies_of_hostile_registries_are_refused_and_never_whole_in_memory(
+    head: str, body: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.discovery.registries.calls.LONGEST_BODY_BYTES", 200_000)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nX-Consul-Index: 5\r\n{head}\r\n\r\n".encode("latin-1") + body)
+        await reader.read()  # and no end
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        (outcome,) = await first("consul:web", 1, consul=f"http://127.0.0.1:{port}")
+    assert isinstance(outcome, Failed) and said in outcome.reason
+
+
 async def test_what_is_held_is_believed_without_another_word_of_the_registry() -> None:
     forever = asyncio.Event()
 
@@ -237,6 +296,23 @@ def test_slices_of_a_service_are_one_set() -> None:
     assert [one.address for one in servers_of(both[1:], "8080")] == ["10.0.0.2:8080"], "it was in both"
     assert [one.address for one in servers_of(both[1:], "")] == ["10.0.0.2:9100"], "the first port"
     assert servers_of(both, "other") == []
+
+
+@pytest.mark.parametrize(
+    "one", [5, [], {"ports": 5}, {"ports": [{"port": "x"}]}, {"ports": [{"port": 1}], "endpoints": [5]}]
+)
+def test_a_slice_that_is_none_is_refused(one: Any) -> None:
+    with pytest.raises(RegistryFailed):
+        servers_of([one], "")
+
+
+async def test_a_list_of_slices_without_end_is_refused() -> None:
+    def respond(asked: Asked) -> None:
+        asked.respond({"metadata": {"resourceVersion": "1", "continue": "more"}, "items": []})
+
+    with Registry(respond) as registry:
+        (outcome,) = await first("kubernetes:a/web", 1, kubernetes={"url": registry.url})
+        assert outcome == Failed("the list of EndpointSlices does not end") and len(registry.asked) < 100
 
 
 def test_conditions_say_who_serves() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +16,9 @@ LONGEST_HEAD_BYTES = 1 << 16
 LONGEST_BODY_BYTES = 64 << 20
 LONGEST_LINE_BYTES = 16 << 20
 STEP_BYTES = 1 << 16
+
+_STATUS, _LENGTH = re.compile("[1-5][0-9]{2}"), re.compile("[0-9]{1,15}")
+_CHUNK = re.compile(b"[0-9A-Fa-f]{1,15}")
 
 
 class RegistryFailed(Exception):
@@ -40,7 +44,7 @@ class Response:
                 raise RegistryFailed("the response is too long")
         try:
             return json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RegistryFailed("the response is not JSON") from None
 
     async def lines(self) -> AsyncIterator[bytes]:
@@ -48,10 +52,12 @@ class Response:
         rest = bytearray()
         async for piece in self.pieces():
             rest += piece
+            if len(rest) > LONGEST_LINE_BYTES + STEP_BYTES:
+                raise RegistryFailed("a line of the response is too long")
+            if b"\n" not in piece:
+                continue
             *whole, last = rest.split(b"\n")
             rest = bytearray(last)
-            if len(rest) > LONGEST_LINE_BYTES:
-                raise RegistryFailed("a line of the response is too long")
             for line in whole:
                 if line.strip():
                     yield bytes(line)
@@ -60,21 +66,34 @@ class Response:
         """The body, by its framing (RFC 9112 section 6)."""
         reader = self._reader
         if "chunked" in self.fields.get("transfer-encoding", "").lower():
-            while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-                yield await reader.readexactly(size)
+            while size := _chunk_size(await reader.readuntil(b"\r\n")):
+                async for piece in self._exactly(size):
+                    yield piece
                 await reader.readexactly(2)
             return
         if (length := self.fields.get("content-length")) is None:
             while piece := await reader.read(STEP_BYTES):
                 yield piece
             return
-        left = int(length)
+        if not _LENGTH.fullmatch(length):
+            raise RegistryFailed("the response's length is not valid")
+        async for piece in self._exactly(int(length)):
+            yield piece
+
+    async def _exactly(self, left: int) -> AsyncIterator[bytes]:
         while left:
-            piece = await reader.read(min(left, STEP_BYTES))
+            piece = await self._reader.read(min(left, STEP_BYTES))
             if not piece:
                 raise RegistryFailed("the response ended prematurely")
             left -= len(piece)
             yield piece
+
+
+def _chunk_size(line: bytes) -> int:
+    size = line.partition(b";")[0].strip()
+    if not _CHUNK.fullmatch(size):
+        raise RegistryFailed("the response's framing is malformed")
+    return int(size, 16)
 
 
 @asynccontextmanager
@@ -134,7 +153,7 @@ async def _response(reader: asyncio.StreamReader) -> Response:
     data = await reader.readuntil(b"\r\n\r\n")
     first, *lines = data.decode("latin-1").split("\r\n")[:-2]
     words = first.split(" ")
-    if not first.startswith("HTTP/1.") or len(words) < 2 or not words[1].isdigit():
+    if not first.startswith("HTTP/1.") or len(words) < 2 or not _STATUS.fullmatch(words[1]):
         raise RegistryFailed("the response is not HTTP/1.1")
     if len(data) > LONGEST_HEAD_BYTES:
         raise RegistryFailed("the response's head is too long")

@@ -57,7 +57,7 @@ def servers_in(entries: Any) -> Listing:
     """The servers of a response of `/v1/health/service/NAME`."""
     try:
         return [_server(entry) for entry in entries]
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise RegistryFailed("the response is not a list of services") from None
 
 

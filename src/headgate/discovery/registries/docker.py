@@ -51,7 +51,7 @@ def servers_in(containers: Any) -> Listing:
     """The servers of a response of `/containers/json`: those that are not unhealthy, or still starting."""
     try:
         found = [_server(one) for one in containers if not _is_out(one.get("Status", ""))]
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise RegistryFailed("the response is not a list of containers") from None
     return sorted(one for one in found if one)
 

@@ -28,6 +28,8 @@ LIST_S, WATCH_S = 30.0, 300
 PAGE = 500
 BETWEEN_S = 1.0
 GONE = 410
+MOST_SLICES = 10_000
+"""Of a service; a slice has at most 1000 endpoints."""
 
 
 class Cluster:
@@ -78,7 +80,7 @@ async def listings(config: KubernetesConfig, sought: Registered) -> AsyncIterato
 async def _listed(cluster: Cluster, path: str, chosen: dict[str, str]) -> tuple[dict[str, Any], str]:
     """All slices by name, and the version of the list."""
     slices: dict[str, Any] = {}
-    more = ""
+    more, pages = "", 0
     while True:
         query = urlencode({**chosen, "limit": PAGE, **({"continue": more} if more else {})})
         async with get(
@@ -88,10 +90,13 @@ async def _listed(cluster: Cluster, path: str, chosen: dict[str, str]) -> tuple[
         try:
             slices |= {one["metadata"]["name"]: one for one in page["items"]}
             version, more = str(page["metadata"]["resourceVersion"]), page["metadata"].get("continue") or ""
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             raise RegistryFailed("the response is not a list of EndpointSlices") from None
         if not more:
             return slices, version
+        pages += 1
+        if len(slices) > MOST_SLICES or pages > MOST_SLICES / PAGE:
+            raise RegistryFailed("the list of EndpointSlices does not end")
 
 
 async def _watched(
@@ -126,12 +131,14 @@ async def _watched(
                         slices.pop(changed["metadata"]["name"], None)
                     else:
                         slices[changed["metadata"]["name"]] = changed
+                    if len(slices) > MOST_SLICES:
+                        raise RegistryFailed("the service has too many EndpointSlices")
                     yield version
         except RegistryFailed as error:
             if error.status == GONE:
                 return
             raise
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError):
             raise RegistryFailed("an event of the watch cannot be read") from None
         await _pause()
 
@@ -147,18 +154,26 @@ def servers_of(slices: Iterable[dict[str, Any]], port: str) -> Listing:
     """
     ready: dict[str, None] = {}
     ending: dict[str, None] = {}
-    for one in slices:
-        number = _port(one.get("ports") or (), port)
-        if number is None or one.get("addressType") == "FQDN":
-            continue
-        for endpoint in one.get("endpoints") or ():
-            conditions = endpoint.get("conditions") or {}
-            addresses = [with_port(address, number) for address in endpoint.get("addresses") or ()]
-            if conditions.get("ready") is not False:
-                ready |= dict.fromkeys(addresses)
-            elif conditions.get("serving"):
-                ending |= dict.fromkeys(addresses)
+    try:
+        for one in slices:
+            _sort(one, port, ready, ending)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise RegistryFailed("an EndpointSlice is not one") from None
     return [Server(address) for address in sorted(ready or ending)]
+
+
+def _sort(one: dict[str, Any], port: str, ready: dict[str, None], ending: dict[str, None]) -> None:
+    """Puts the addresses of a slice where they belong."""
+    number = _port(one.get("ports") or (), port)
+    if number is None or one.get("addressType") == "FQDN":
+        return
+    for endpoint in one.get("endpoints") or ():
+        conditions = endpoint.get("conditions") or {}
+        addresses = [with_port(address, number) for address in endpoint.get("addresses") or ()]
+        if conditions.get("ready") is not False:
+            ready |= dict.fromkeys(addresses)
+        elif conditions.get("serving"):
+            ending |= dict.fromkeys(addresses)
 
 
 def _port(ports: Iterable[dict[str, Any]], wanted: str) -> int | None:

@@ -7,10 +7,15 @@ before stays in use, and the status says so. If the registry still says so after
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import NamedTuple
+
+from headgate.config.addresses import TcpAddress, parse_server_address
+from headgate.config.errors import ConfigError
 
 from ..outcomes import Failed, Outcome, Resolved
 from .calls import RegistryFailed
@@ -30,13 +35,32 @@ Listing = list[Server]
 
 
 def records_of(listing: Listing, *, is_secure: bool) -> tuple[str, ...]:
-    """The servers as sets of servers have them: JSON, each address once, in order."""
+    """The servers as sets of servers have them: JSON, each address once, in order; raises `RegistryFailed` for what no
+    server's address is.
+    """
+    for one in listing:
+        _check(one.address)
     scheme = "https://" if is_secure else ""
     unique = {one.address: one for one in reversed(listing)}
     return tuple(
         json.dumps({"address": f"{scheme}{one.address}", "weight": one.weight, "backup": one.backup})
         for one in sorted(unique.values())
     )
+
+
+def _check(address: str) -> None:
+    """A registry names hosts and ports, and nothing else that an address of the configuration may be."""
+    try:
+        parsed = parse_server_address(address)
+        is_server = type(parsed) is TcpAddress and not address.startswith(":") and "://" not in address
+    except ConfigError:
+        is_server = False
+    if is_server:
+        with contextlib.suppress(ValueError):
+            ip = ipaddress.ip_address(parsed.host)  # type: ignore[union-attr]
+            is_server = not (ip.is_unspecified or ip.is_multicast)
+    if not is_server:
+        raise RegistryFailed(f"`{address[:100]}` is not the address of a server")
 
 
 async def outcomes(
@@ -63,7 +87,7 @@ async def outcomes(
                     yield belief.take(records_of(listing, is_secure=is_secure), _now())
                 elif (held := belief.overdue(_now())) is not None:
                     yield held
-        except (RegistryFailed, StopAsyncIteration, OSError, ValueError) as error:
+        except Exception as error:  # whatever a registry says, it is asked again
             failures += 1
             yield Failed(str(error) or type(error).__name__)
         finally:
