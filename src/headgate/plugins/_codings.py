@@ -20,13 +20,17 @@ Encode = Callable[[bytes, bool], bytes]
 """What is to be sent for a chunk, all of it; and whether it is the last one."""
 
 
-@lru_cache(1024)
 def chosen(accept: str, offered: Sequence[str]) -> str | None:
     """The coding that a client with this Accept-Encoding gets (RFC 9110 section 12.5.3): that with the highest weight,
     of those the first that is offered; `None` if it takes none.
     """
+    return _chosen(accept[:LONGEST], offered)  # what is remembered is bounded
+
+
+@lru_cache(1024)
+def _chosen(accept: str, offered: Sequence[str]) -> str | None:
     weights: dict[str, float] = {}
-    for part in accept[:LONGEST].lower().split(","):
+    for part in accept.lower().split(","):
         found = ITEM.fullmatch(part)
         if found:
             weights[found[1].removeprefix("x-")] = float(found[2] or 1)

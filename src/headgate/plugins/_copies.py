@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, FetchError, Plugin, PluginContext, Request
 
+from ._services import URL, has_place
+
 MARK = "x-shadow"
 
 
@@ -38,7 +40,7 @@ class Copying(Plugin):
         @field_validator("to")
         @classmethod
         def _to(cls, to: str) -> str:
-            if not to.startswith(("http://", "https://")):
+            if not URL.fullmatch(to) or "?" in to or not has_place(to):
                 raise ConfigError(f"`{to}` is not a valid URL", hint="write `http://10.0.0.9:9000`")
             return to.rstrip("/")
 
@@ -54,7 +56,11 @@ class Copying(Plugin):
 
     def request(self, request: Request) -> None:
         """Chooses, and notes the request as it came."""
-        if MARK in request.headers or random.random() * 100 >= self.config.percent:
+        if (
+            MARK in request.headers
+            or not request.target.startswith("/")
+            or random.random() * 100 >= self.config.percent
+        ):
             return
         fields = [(name, value) for name, value in request.headers.items() if name not in self._remove]
         if self.config.keep_host:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from ._masking import MASK, Masking
 
@@ -71,8 +71,8 @@ def entry(exchange: Exchange, masking: Masking, most: int) -> bytes:
             "cookies": _cookies(exchange.request, "cookie"),
             "headers": _fields(exchange.request, masking),
             "queryString": [
-                {"name": name, "value": masking.parameter(name, value)}
-                for name, value in parse_qsl(urlsplit(exchange.url).query, keep_blank_values=True)
+                {"name": name, "value": value}
+                for name, value in parse_qsl(url.partition("#")[0].partition("?")[2], keep_blank_values=True)
             ],
             "headersSize": UNKNOWN,
             "bodySize": exchange.request.size,
@@ -114,6 +114,15 @@ def append(file: Path, entries: list[bytes], most: int) -> None:
             opened.write(HEAD + b"\n" + added + TAIL)
 
 
+WITH_URLS = frozenset(
+    (
+        *("location", "referer", "content-location", "refresh", "link", "x-original-url", "x-rewrite-url"),
+        *("x-original-uri", "x-forwarded-uri"),
+    )
+)
+"""Fields with URLs, in which secrets stand as in the request's own."""
+
+
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3) if seconds >= 0 else UNKNOWN
 
@@ -126,7 +135,7 @@ def _fields(part: Part, masking: Masking) -> list[dict[str, str]]:
 
 
 def _location(name: str, value: str, masking: Masking) -> str:
-    return masking.url(value) if name in ("location", "referer", "content-location") else value
+    return masking.url(value) if name.lower() in WITH_URLS else value
 
 
 def _cookies(part: Part, name: str) -> list[dict[str, str]]:
@@ -144,13 +153,20 @@ def _body(part: Part, masking: Masking, most: int) -> dict[str, str]:
     if body is None:
         return {"mimeType": kind, "comment": "the body is coded in a way that is not undone"}
     try:
-        text = body.decode()
+        return {"mimeType": kind, "text": _masked(body.decode(), kind, masking)}
     except UnicodeDecodeError:
-        return {"mimeType": kind, "text": base64.b64encode(body).decode(), "encoding": "base64"}
+        # a file in a form hides no secret beside it
+        text = _masked(body.decode("latin-1"), kind, masking).encode("latin-1")
+        return {"mimeType": kind, "text": base64.b64encode(text).decode(), "encoding": "base64"}
+
+
+def _masked(text: str, kind: str, masking: Masking) -> str:
     if "urlencoded" in kind.lower():
-        return {"mimeType": kind, "text": masking.query(text)}
+        return masking.query(text)
+    if kind.lower().startswith("multipart/"):
+        return masking.multipart(text, kind)
     # JSON is masked whatever the type says: names in quotes with a colon mean the same in most texts
-    return {"mimeType": kind, "text": masking.json(text)}
+    return masking.json(text)
 
 
 def _decoded(body: bytes, coding: str, most: int) -> bytes | None:

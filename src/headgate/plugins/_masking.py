@@ -34,6 +34,13 @@ MEMBER = re.compile(rf'({STRING})(?:(\s*+:\s*+)({STRING}|[^\s,\]}}\[{{"]++|[\[{{
 """A string and, if it is the name of a member, its colon and its value, or the bracket that begins it."""
 
 
+USER = re.compile(r"//[^/?#]*@")
+INNER = re.compile(r"[\[\].]+")
+BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]+)"|([^\s;,"]+))', re.IGNORECASE)
+HEAD_END = re.compile(r"(\r?\n\r?\n)")
+PART_NAME = re.compile(r"""\bname\s*=\s*(?:"([^"\r\n]*)"|([^\s;"]+))""", re.IGNORECASE)
+
+
 class Masking:
     """Masks by names of header fields, and of parameters and members; names are equal whatever their case."""
 
@@ -47,22 +54,33 @@ class Masking:
 
     def parameter(self, name: str, value: str) -> str:
         """The value, or the mask."""
-        return MASK if name.lower() in self._names else value
+        return MASK if self._is_secret(name) else value
 
     def query(self, text: str) -> str:
         """A query, or the body of a form, as it is but for masked values."""
         return "&".join(map(self._pair, text.split("&")))
 
     def url(self, text: str) -> str:
-        """A URL or a target, as it is but for masked values of its query."""
-        path, mark, query = text.partition("?")
-        return path + mark + self.query(query)
+        """A URL or a target, as it is but for its user, and masked values of its query and its fragment."""
+        whole, hash, fragment = text.partition("#")
+        path, mark, query = whole.partition("?")
+        begin, more, rest = fragment.partition("?")
+        shown = self.query(begin) + more + self.query(rest)
+        return USER.sub(f"//{MASK}@", path) + mark + self.query(query) + hash + shown
+
+    def multipart(self, text: str, kind: str) -> str:
+        """The body of a form in parts (RFC 7578), as it is but for the masked parts; `kind` is its Content-Type."""
+        found = BOUNDARY.search(kind)
+        if found is None:
+            return MASK
+        line = f"--{found[1] or found[2]}"
+        return line.join(map(self._part, text.split(line)))
 
     def json(self, text: str) -> str:
         """A text of JSON, as it is but for masked values; lists and objects behind such names are masked whole."""
         made, at = [], 0
         while found := MEMBER.search(text, at):
-            is_secret = found[3] is not None and _unescaped(found[1].strip('"')).lower() in self._names
+            is_secret = found[3] is not None and self._is_secret(_unescaped(found[1].strip('"')))
             made.append(text[at : found.start(3) if is_secret else found.end()])
             at = found.end()
             if is_secret:
@@ -70,9 +88,28 @@ class Masking:
                 at = _end(text, found.start(3)) if found[3] in ("[", "{") else at
         return "".join(made) + text[at:]
 
+    def _is_secret(self, name: str) -> bool:
+        """Whether it is such a name, or one in it: `user[password]`, `login.password`."""
+        folded = name.lower()
+        return folded in self._names or not self._names.isdisjoint(INNER.split(folded))
+
     def _pair(self, pair: str) -> str:
-        name, equals, value = pair.partition("=")
-        return name + equals + self.parameter(unquote_plus(name), value) if equals else pair
+        """Some servers take `;` for `&`: from the first secret on nothing is left."""
+        made = []
+        for part in pair.split(";"):
+            name, equals, _ = part.partition("=")
+            is_secret = bool(equals) and self._is_secret(unquote_plus(name).strip())
+            made.append(name + equals + MASK if is_secret else part)
+            if is_secret:
+                break
+        return ";".join(made)
+
+    def _part(self, text: str) -> str:
+        head, gap, body = (*HEAD_END.split(text, 1), "", "")[:3]
+        name = PART_NAME.search(head)
+        if name and self._is_secret(name[1] if name[1] is not None else name[2]):
+            return f"{head}{gap}{MASK}\r\n"
+        return head + gap + self.json(body)
 
 
 def _unescaped(name: str) -> str:

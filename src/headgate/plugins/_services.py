@@ -40,12 +40,12 @@ WhenAway = Literal["open", "closed"]
 
 
 def _url(url: str) -> str:
-    if not URL.fullmatch(url) or not _has_place(url):
+    if not URL.fullmatch(url) or not has_place(url):
         raise ConfigError(f"`{url}` is not a valid URL", hint="write `http://10.0.0.9:9000/path`")
     return url
 
 
-def _has_place(url: str) -> bool:
+def has_place(url: str) -> bool:
     """Whether there is a host, and its port, if it has one, is from 1 to 65535."""
     try:
         parts = urlsplit(url)
@@ -107,6 +107,8 @@ class Service:
         """What it says, with `target` behind its URL; `None` if it is away: not reached, too late, or with a status of
         500 and more.
         """
+        if target and not target.startswith("/"):
+            target = f"/{target}"  # such as the `*` of OPTIONS, which would be a part of the host
         try:
             async with asyncio.timeout(self._timeout):
                 decision = await self._asked(self._url.rstrip("/") + target if target else self._url, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,6 +18,10 @@ TYPES = [
     *("application/manifest+json", "application/ld+json", "application/problem+json", "application/rss+xml"),
     *("application/atom+xml", "application/xhtml+xml", "application/x-ndjson", "image/svg+xml"),
 ]
+
+
+TAG = re.compile(r'(?:W/)?"[^"]*"')
+"""An entity tag, in which there may be commas (RFC 9110 section 8.8.3)."""
 
 
 class Compression(Plugin):
@@ -91,10 +96,11 @@ class Compression(Plugin):
         """Lets servers that compare texts recognize an entity tag that was made weak here."""
         known = request.headers.get_all("if-none-match")
         if known and self._wanted(request) is not None:
-            tags = [tag.strip() for line in known for tag in line.split(",")]
-            strong = [tag[2:] for tag in tags if tag.startswith('W/"')]
+            lines = ", ".join(known)
+            tags = TAG.findall(lines)
+            strong = [tag[2:] for tag in tags if tag.startswith("W/") and tag[2:] not in tags]
             if strong:
-                request.headers["if-none-match"] = ", ".join(dict.fromkeys((*tags, *strong)))
+                request.headers["if-none-match"] = ", ".join(dict.fromkeys((lines, *strong)))
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Decides, and says so in the head."""
@@ -107,8 +113,10 @@ class Compression(Plugin):
         if not is_of(headers, self.config.types):
             return
         _vary(response)
-        coded = headers.get("content-encoding", "identity").strip().lower()
-        if request.method == "HEAD" or coded != "identity" or not is_changeable(status, headers):
+        codings = {
+            one.strip().lower() for line in headers.get_all("content-encoding") for one in line.split(",")
+        }
+        if request.method == "HEAD" or codings - {"identity"} or not is_changeable(status, headers):
             return
         length = headers.get("content-length")
         if length is not None and int(length) < self.config.min_length:

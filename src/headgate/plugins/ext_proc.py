@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from headgate import Plugin, PluginContext, Request, Response, ResponseView, body_mode
+from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView, body_mode
 
 from ._bodies import BadBody
-from ._envoy import Invalid, header_map, mutate
+from ._envoy import NOT_SAID, Invalid, header_map, mutate
 from ._ext_proc import Away, Stream, immediate, new_body
+from ._fields import NAME
 from ._grpc import GrpcService, checked_url
 from ._services import CREDENTIALS, WhenAway
 
@@ -47,6 +48,16 @@ class ExtProc(Plugin):
         when_away: WhenAway = Field(
             default="closed", description="Without the service: `closed` is a 503, `open` goes on without it."
         )
+
+        @field_validator("owned")
+        @classmethod
+        def _names(cls, names: list[str]) -> list[str]:
+            for name in names:
+                if not NAME.fullmatch(name) or name.lower() in NOT_SAID:
+                    raise ConfigError(
+                        f"`{name}` cannot be set by a service", hint="name a field such as `x-user`"
+                    )
+            return names
 
         @field_validator("grpc")
         @classmethod

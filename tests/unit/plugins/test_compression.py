@@ -11,7 +11,7 @@ import zstandard
 
 from headgate import ConfigError, Gateway, Response
 from headgate.plugins import Compression, SubFilter
-from headgate.plugins._codings import chosen
+from headgate.plugins._codings import _chosen, chosen
 from headgate.testing import TestGateway
 
 SERVER = "server.test:80"
@@ -122,6 +122,8 @@ def test_entity_tags_become_weak_and_are_understood_again() -> None:
         assert gateway.get("/", {"accept-encoding": "gzip"}).headers["etag"] == 'W/"a"'
         gateway.get("/", {"accept-encoding": "gzip", "if-none-match": 'W/"a", "b"'})
         assert gateway.received[-1].headers["if-none-match"] == 'W/"a", "b", "a"'
+        gateway.get("/", {"accept-encoding": "gzip", "if-none-match": 'W/"a, b,c", *'})
+        assert gateway.received[-1].headers["if-none-match"] == 'W/"a, b,c", *, "a, b,c"'
         gateway.get("/", {"if-none-match": 'W/"a"'})
         assert gateway.received[-1].headers["if-none-match"] == 'W/"a"'
     with running(Response(304, headers=[("etag", '"a"')])) as gateway:
@@ -198,3 +200,18 @@ def test_choosing_takes_linear_time() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Compression(**settings)
+
+
+def test_a_body_that_is_coded_by_a_second_field_stays() -> None:
+    fields = [("content-type", "text/html"), ("content-encoding", "identity"), ("content-encoding", "x-own")]
+    with running(Response(200, TEXT, headers=fields)) as gateway:
+        response = gateway.get("/", {"accept-encoding": "gzip"})
+        assert response.text == TEXT and response.headers.get_all("content-encoding") == ["identity", "x-own"]
+
+
+def test_what_is_remembered_of_clients_is_short() -> None:
+    assert chosen("gzip" + " " * 100_000, ("gzip",)) == chosen("gzip" + " " * 200_000, ("gzip",))
+    before = _chosen.cache_info().misses
+    for count in range(10):
+        chosen("gzip, " + "x" * (5000 + count), ("gzip",))
+    assert _chosen.cache_info().misses == before + 1

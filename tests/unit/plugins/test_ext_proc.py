@@ -218,7 +218,15 @@ def test_bodies_are_bounded() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"grpc": "http://a:1"}, {"grpc": "grpc://a:1", "owned": ["host"]}, {"grpc": "grpc://a:1", "x": 1}],
+    [
+        {},
+        {"grpc": "http://a:1"},
+        {"grpc": "grpc://a:1", "x": 1},
+        *(
+            {"grpc": "grpc://a:1", "owned": [name]}
+            for name in ("host", "x user", "x\n", "", "Content-Length")
+        ),
+    ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -1,5 +1,6 @@
 """har-capture: what is written of an exchange, that it holds no secret, and files that are whole and bounded."""
 
+import base64
 import json
 import time
 import zlib
@@ -94,6 +95,54 @@ def test_no_secret_is_written(tmp_path: Path) -> None:
 )
 def test_json_is_masked_as_it_stands(text: str, masked: str) -> None:
     assert MASKING.json(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("/a?x=1&token=s", "/a?x=1&token=***"),
+        ("https://a/cb#access_token=s&x=1", "https://a/cb#access_token=***&x=1"),
+        ("https://a/?b=1#access_token=s", "https://a/?b=1#access_token=***"),
+        ("https://a/#/cb?code=s", "https://a/#/cb?code=***"),
+        ("https://me:p@s@host/a@b", "https://***@host/a@b"),
+        ("//me:s@host/", "//***@host/"),
+        ("0; url=https://me:s@host/?code=s", "0; url=https://***@host/?code=***"),
+        ("/?user[password]=s&login.pin=s&password[]=s", "/?user[password]=***&login.pin=***&password[]=***"),
+        ("/?user%5Bpassword%5D=s", "/?user%5Bpassword%5D=***"),
+        ("/?a=1;token=s;b=2&c=3;d", "/?a=1;token=***&c=3;d"),
+        ("/?token=s;s", "/?token=***"),
+        ("/a@b//c?x#y", "/a@b//c?x#y"),
+    ],
+)
+def test_urls_are_masked_in_all_their_parts(url: str, masked: str) -> None:
+    assert MASKING.url(url) == masked
+
+
+@pytest.mark.parametrize("text", ["//", "a", "//a@", "?", "#", ";", "a=", "a=;", "[", "a[b].", "name ", "&"])
+def test_masking_of_urls_and_forms_takes_linear_time(text: str) -> None:
+    began, long = time.process_time(), text * (500_000 // len(text))
+    MASKING.url(long)
+    MASKING.url(f"/?{long}")
+    MASKING.multipart(f"--{text}{long}", f"multipart/form-data; boundary={text}")
+    assert time.process_time() - began < 20
+
+
+def test_parts_of_forms_are_masked_by_their_names(tmp_path: Path) -> None:
+    def form(secret: str, file: bytes) -> bytes:
+        head = "content-disposition: form-data; name="
+        parts = (
+            f'--b\r\n{head}"user[password]"\r\n\r\n{secret}\r\n--b\r\n{head}token\r\n\r\n{secret}\r\n',
+            f'--b\r\n{head}"x"; filename="password"\r\n\r\nkept\r\n--b\r\n{head}"f"\r\n\r\n',
+        )
+        return "".join(parts).encode() + file + b"\r\n--b--\r\n"
+
+    kind = {"content-type": 'multipart/form-data; boundary="b"'}
+    with running(tmp_path) as gateway:
+        gateway.request("POST", "/", kind, body=form("s3cr3t\r\n--s3cr3t", b"text"))
+        gateway.request("POST", "/", kind, body=form("s3cr3t", b"\xff\xfe"))
+        texts, binary = (one["request"]["postData"] for one in entries(gateway, tmp_path, 2))
+    assert texts["text"] == form("***", b"text").decode()
+    assert base64.b64decode(binary["text"]) == form("***", b"\xff\xfe") and binary["encoding"] == "base64"
 
 
 @pytest.mark.parametrize("text", ['\\"', '"', '":', '{"a":', "[", '"token":[', '"\\u0074'])

@@ -1,12 +1,15 @@
 """Shadows: what differs between the client's response and the copy's is counted and told."""
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from headgate import Gateway, Response
-from headgate.plugins import Shadow
+from headgate import ConfigError, Gateway, Response
+from headgate.message import ResponseHeaders
+from headgate.plugins import Mirror, Shadow
+from headgate.plugins._services import Service
 from headgate.testing import TestGateway
 
 SERVER = "server.test:80"
@@ -100,3 +103,46 @@ def test_a_shadow_that_is_away_differs_in_nothing() -> None:
         assert gateway.get("/").text == "ok"
         gateway.until(lambda: plugin._failed.value == 1)
     assert plugin._differing.value == plugin._equal.value == 0
+
+
+@pytest.mark.parametrize("kind", [Mirror, Shadow])
+@pytest.mark.parametrize(
+    "to", ["http://", "a:80", "http://a b", "http://a\n", "http://u:p@a", "http://a?x", "ftp://a"]
+)
+def test_what_is_no_place_for_copies_is_refused(kind: Any, to: str) -> None:
+    with pytest.raises(ConfigError, match="not a valid URL"):
+        Gateway().use(kind(to=to))
+
+
+def test_what_has_no_path_is_not_copied() -> None:
+    plugin, gate = Shadow(to="http://127.0.0.1"), Gateway()
+    gate.route("/", to=SERVER)
+    gate.use(plugin)
+    with TestGateway(gate, upstreams={SERVER: "ok"}):
+        for target, is_copied in (
+            ("/a", True),
+            ("*", False),
+            ("@evil.test/", False),
+            (".evil.test:1", False),
+        ):
+            state = SimpleNamespace()
+            asked: Any = SimpleNamespace(
+                headers=ResponseHeaders(), target=target, method="OPTIONS", host="a", state=state
+            )
+            plugin.request(asked)
+            assert bool(vars(state)) == is_copied
+
+
+async def test_what_has_no_path_is_no_part_of_a_services_host() -> None:
+    asked: list[str] = []
+
+    async def fetch(url: str, **_: Any) -> Any:
+        asked.append(url)
+        raise OSError
+
+    log = SimpleNamespace(error=lambda *_, **__: None)
+    context: Any = SimpleNamespace(fetch=fetch, log=log, counter=lambda _: SimpleNamespace(add=lambda: None))
+    service = Service(context, "http://auth.test", timeout=1, max_body_bytes=1)
+    for target in ("/a", "*", "@evil.test/"):
+        assert await service.ask(target=target) is None
+    assert asked == ["http://auth.test/a", "http://auth.test/*", "http://auth.test/@evil.test/"]
