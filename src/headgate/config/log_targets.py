@@ -201,6 +201,8 @@ class LogTargetConfig(Settings):
             )
         if (self.user or self.password) and where.kind != "kafka":
             raise ConfigError(f"`user` has no effect with `{self.to}`", hint="it is for `kafka:` targets")
+        if self.sasl != type(self).model_fields["sasl"].default and self.user is None:
+            raise ConfigError("`sasl` has no effect without `user`", hint="set `user` and `password`")
         if (self.user is None) != (self.password is None):
             raise ConfigError("`user` and `password` belong together", hint="write both, or neither")
         if self.ca and where.transport not in ("https", "tls"):

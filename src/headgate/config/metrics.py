@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
@@ -15,15 +16,25 @@ from .units import Duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+_HOST_AND_PORT = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+)\]|(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?):([0-9]{1,5})"
+)
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]*")
 
 
 def _server(value: str) -> str:
     found = _HOST_AND_PORT.fullmatch(value)
-    if not found or not 0 < int(found[1]) < 1 << 16:
+    if not found or not 0 < int(found[2]) < 1 << 16 or not _is_host(found[1]):
         raise ConfigError(f"`{value}` is not the address of a StatsD server", hint="write `127.0.0.1:8125`")
     return value
+
+
+def _is_host(ip: str | None) -> bool:
+    """Whether what stands in brackets, if anything does, is an address."""
+    try:
+        return ip is None or ipaddress.IPv6Address(ip) is not None
+    except ValueError:
+        return False
 
 
 def _prefix(value: str) -> str:

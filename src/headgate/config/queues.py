@@ -1,9 +1,10 @@
 """How requests wait for a server that has room, and when an upstream is spared altogether."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from .errors import ConfigError
 from .outliers import KINDS, FailureName, statuses
 from .settings import OneOrMany, Settings
 from .units import MAX_COUNT, Duration, Share, milliseconds, percent
@@ -33,6 +34,13 @@ class QueueConfig(Settings):
         description="Clients, by their addresses, take turns; default: in order of arrival.",
     )
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        usual = type(self).model_fields["interval"].default
+        if self.target is None and self.interval != usual:
+            raise ConfigError("`interval` has no effect without `target`", hint="set `target`: `5ms`")
+        return self
+
 
 class CircuitBreakerConfig(Settings):
     """Spares an upstream that fails: requests are refused for a while, then some try whether it is over."""
@@ -57,8 +65,18 @@ class CircuitBreakerConfig(Settings):
     )
     failures: Annotated[tuple[FailureName, ...], OneOrMany()] = Field(
         default=("connect", "timeout", "reset", "502", "503", "504"),
+        min_length=1,
         description="What counts as a failure: `connect`, `timeout`, `reset`, statuses such as `503`, or `5xx`.",
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.open > self.max_open:
+            raise ConfigError(
+                "`open` is longer than `max_open`, which is the maximum",
+                hint="set `max_open` to that, or more",
+            )
+        return self
 
 
 def queue_snapshot(queue: QueueConfig) -> dict[str, Any]:

@@ -219,6 +219,11 @@ class UpstreamConfig(BalancingConfig):
 
     @model_validator(mode="after")
     def _is_kept_warm(self) -> Self:
+        if self.keepalive.min_idle > self.keepalive.max_idle:
+            raise ConfigError(
+                "`keepalive.min_idle` is more than `max_idle`, which is the maximum",
+                hint="set `max_idle` to that, or more",
+            )
         if self.keepalive.min_idle and (self.proxy_protocol or self.source):
             raise ConfigError(
                 "`keepalive.min_idle` has no effect with `proxy_protocol` or `source`",

@@ -1,0 +1,63 @@
+"""Settings of one topic that contradict each other, or have no effect, are refused with a hint; defaults read back."""
+
+from typing import Any
+
+import pytest
+
+from headgate.config.errors import ConfigError
+from headgate.config.log_targets import LogTargetConfig
+from headgate.config.metrics import StatsdConfig
+from headgate.config.upstreams import UpstreamConfig
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"deadline": {"default": "2h"}}, "`default` is longer than `max`"),
+    ({"deadline": {"header": "Host"}}, "`host` names the server"),
+    ({"circuit_breaker": {"open": "2m"}}, "`open` is longer than `max_open`"),
+    ({"circuit_breaker": {"failures": []}}, "failures"),
+    ({"max_connections": 1, "queue": {"interval": 5}}, "`interval` has no effect without `target`"),
+    ({"keepalive": {"min_idle": 5, "max_idle": 4}}, "`keepalive.min_idle` is more than `max_idle`"),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG)
+def test_upstreams_say_what_does_not_fit(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        UpstreamConfig.parse({"servers": ["10.0.0.1:80"], **settings})
+    assert "hint: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"deadline": {"default": "1h"}},
+        {"circuit_breaker": {"open": "2m", "max_open": "2m"}},
+        {"max_connections": 1, "queue": {"interval": 5, "target": 1}},
+        {"max_connections": 1, "queue": {"fair": True}},
+        {"keepalive": {"min_idle": 4, "max_idle": 4}},
+    ],
+)
+def test_what_fits_reads_back_with_its_defaults(settings: dict[str, Any]) -> None:
+    upstream = UpstreamConfig.parse({"servers": ["10.0.0.1:80"], **settings})
+    for topic in settings:
+        shown = getattr(upstream, topic)
+        shown = shown.model_dump() if hasattr(shown, "model_dump") else shown
+        again = UpstreamConfig.parse({"servers": ["10.0.0.1:80"], **settings, topic: shown})
+        assert again == upstream
+
+
+@pytest.mark.parametrize(
+    "to", ["a:\u0663", "a..b:1", "-:1", "-a:1", "[:::]:1", "[]:1", "[1.2.3.4]:1", "a:0", ":1", "a\n:1"]
+)
+def test_statsd_wants_a_host_and_a_port(to: str) -> None:
+    with pytest.raises(ConfigError, match="is not the address of a StatsD server"):
+        StatsdConfig.parse(to)
+
+
+@pytest.mark.parametrize("to", ["a:1", "a.b-c_d.:65535", "[::1]:8125", "[::ffff:1.2.3.4]:1", "10.0.0.1:1"])
+def test_statsd_takes_names_and_addresses(to: str) -> None:
+    assert StatsdConfig.parse(to).to == to
+
+
+def test_a_way_to_prove_passwords_needs_one() -> None:
+    with pytest.raises(ConfigError, match="`sasl` has no effect without `user`"):
+        LogTargetConfig.parse({"to": "kafka:tcp://a:1/t", "sasl": "plain"})
