@@ -37,7 +37,7 @@ def path_of(key: Key) -> str | None:
         ):
             return None
     if key.kind == "state":
-        return key.name
+        return key.name if key.name == "state.json" else None
     is_challenge = key.kind == "challenges" and len(parts) == 2 and parts[0] in ("http", "alpn")
     return (
         f"{key.kind}/{key.name}" if is_challenge or (key.kind != "challenges" and len(parts) == 1) else None
@@ -69,7 +69,8 @@ class Mirror:
 
     def _take_one(self, key: Key, document: Document | None, revision: int) -> None:
         if key.kind == "seen":
-            self._seen[key.name] = int(document.get("number", 0)) if document else 0
+            number = document.get("number") if document else None
+            self._seen[key.name] = number if type(number) is int else 0
             return
         path = path_of(key)
         with self._lock:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from headgate._parts import Parts
     from headgate.listener import Listener, StreamListener
 
+LONGEST_NAME = 200
+"""As the agent's storage has it."""
+
 
 def on_demand_hooks(
     listener: Listener | StreamListener, config: GatewayConfig, parts: Parts
@@ -54,7 +57,9 @@ class Served:
         if stamps != self._stamps:
             self._stamps, self._known = stamps, frozenset(self._all())
         _, _, parent = name.partition(".")
-        return name in self._known or f"*.{parent}" in self._known or not is_orderable(name, wildcards=False)
+        is_known = name in self._known or f"*.{parent}" in self._known
+        # what its files could not be called is not ordered
+        return is_known or len(name) > LONGEST_NAME or not is_orderable(name, wildcards=False)
 
     def _all(self) -> Iterator[str]:
         yield from self._names

@@ -86,6 +86,19 @@ def test_names_that_have_certificates_or_could_have_none_are_left_alone(tmp_path
         assert served(name), name
     for name in ("localhost", "nolabel", "10.0.0.1", "a.internal", "a.local", "::1", "a/../b.test", "_._"):
         assert served(name), name
+    for name in (
+        "A.test",
+        "a.test.",
+        "*.a.test",
+        ".a.test",
+        "a..test",
+        "a.test\n",
+        "a\0.test",
+        "\u00e4.test",
+    ):
+        assert served(name), name
+    for name in ("/etc/passwd", "..", "a.test/x", "a." * 100 + "test", f"{'a' * 64}.test", "1.2.3.4", ""):
+        assert served(name), name
     assert not served("other.test") and not served("a.b.wild.test")
     (tmp_path / "more" / "three.pem").write_bytes(pem(tmp_path, "three.test"))
     assert served("three.test"), "a directory is looked at again when it has changed"

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from headgate.acme.mirror import key_of, path_of
+from headgate.acme.mirror import Mirror, key_of, path_of
 from headgate.acme.sealing import Seal, SealError
 from headgate.config.acme import AcmeConfig
 from headgate.config.errors import ConfigError
-from headgate.stores import Key
+from headgate.stores import Change, Changes, Key, Revision
 
 OLD, NEW = "o" * 32, "n" * 32
 
@@ -66,6 +66,8 @@ def test_files_have_keys_and_keys_files(path: str) -> None:
         Key("challenges", "x"),
         Key("challenges", "other/x"),
         Key("state", "a\0b"),
+        Key("state", "lock"),
+        Key("state", "on_demand.lock"),
         Key("locks", "lock"),
         Key("routes", "a"),
     ],
@@ -91,3 +93,10 @@ def test_store_needs_keys(said: dict[str, object], words: str) -> None:
         AcmeConfig.parse(said)
     made = AcmeConfig.parse({"store": "redis://:secret@a", "store_keys": OLD})
     assert OLD not in repr(made) + made.model_dump_json() and "secret" not in repr(made)
+
+
+@pytest.mark.parametrize("number", ["x", None, [], True, 1e999, {}])
+def test_what_others_say_to_have_seen_is_a_number_or_nothing(number: object) -> None:
+    mirror = Mirror(Seal(["x" * 32]), lambda path, content: None, lambda path: None)
+    mirror.take(Changes(Revision("epoch", 5, "mark"), (Change(Key("seen", "a"), {"number": number}, 5),)))
+    assert mirror.seen("a") == 0
