@@ -51,6 +51,8 @@ def tunnel(
         where, secret = place(to, is_plain_allowed=plain), resolved(token)
     except (ValueError, ConfigError) as error:
         fail(str(error), USAGE)
+    if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
+        fail("the token is not printable ASCII text without spaces", USAGE)
     if len(targets) < len(expose):
         fail("a name is exposed twice", USAGE)
     log.configure(log_format, "info")

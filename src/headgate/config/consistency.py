@@ -69,6 +69,12 @@ def _check_upstreams(config: GatewayConfig) -> None:
                 suggestion(other, [one for one in config.upstreams if one != name])
                 or "name another upstream",
             )
+        if upstream.pull and upstream.pull.fair_by == "client" and not config.forwarding.x_forwarded:
+            raise Inconsistency(
+                ("upstreams", name, "pull", "fair_by"),
+                "`fair_by: client` reads X-Forwarded-For, which clients would write themselves",
+                "set `forwarding.x_forwarded: true`",
+            )
         if upstream.tls is not None and not upstream.is_secure:
             raise Inconsistency(
                 ("upstreams", name, "tls"),

@@ -58,7 +58,7 @@ class Edits(BaseModel):
     @classmethod
     def _names(cls, fields: dict[str, str]) -> dict[str, str]:
         for name, value in fields.items():
-            _check_name(name)
+            check_name(name)
             if value.startswith("="):
                 Expression(value[1:])
             elif CONTROL.search(value):
@@ -69,12 +69,13 @@ class Edits(BaseModel):
     @classmethod
     def _patterns(cls, maps: list[Map]) -> list[Map]:
         for one in maps:
-            _check_name(one.to or one.header)
+            check_name(one.to or one.header)
             Pattern(one.pattern)
         return maps
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises `ConfigError` for what is no field that a plugin can set."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"`{name}` is not a valid header field name", hint="a name has no spaces: `x-a`")
     if name.lower() in FRAMING:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
 
 from ._clients import BY, ClientKeys, checked_by
+from ._fields import check_name
 from ._rollouts import BUCKETS, Limits, Numbers, bucket_of, judged
 
 Side = Literal["canary", "baseline"]
@@ -73,6 +74,13 @@ class Canary(Plugin):
         header: str | None = Field(
             default=None, description="A field that tells servers `canary` or `baseline`."
         )
+
+        @field_validator("header")
+        @classmethod
+        def _header(cls, header: str | None) -> str | None:
+            if header is not None:
+                check_name(header)
+            return header
 
         @field_validator("by")
         @classmethod

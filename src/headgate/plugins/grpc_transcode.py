@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from headgate import Plugin, PluginContext, Request, Response
+from headgate import ConfigError, Plugin, PluginContext, Request, Response
 
 from ._bodies import BadBody, decoded, media_type, parsed_json
 from ._grpc import GrpcService, checked_url
 from ._transcoding import STATUS, Method, Wrong, message_of, methods
 
 MOST_PARAMETERS = 200
+METADATA = re.compile(r"(?!grpc-|te$|content-type$|host$|.*-bin$)[0-9a-z_.-]{1,100}")
+"""Names of metadata that clients may say, and whose values are texts (gRPC over HTTP/2, "Custom-Metadata")."""
 
 
 class GrpcTranscode(Plugin):
@@ -48,6 +51,16 @@ class GrpcTranscode(Plugin):
         defaults: bool = Field(
             default=False, description="Whether fields with their default value are in responses."
         )
+
+        @field_validator("headers")
+        @classmethod
+        def _names(cls, names: list[str]) -> list[str]:
+            for name in names:
+                if not METADATA.fullmatch(name.lower()):
+                    raise ConfigError(
+                        f"`{name}` cannot be metadata", hint="name a field of text such as `authorization`"
+                    )
+            return names
 
         @field_validator("url")
         @classmethod

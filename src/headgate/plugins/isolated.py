@@ -12,6 +12,7 @@ from headgate.isolation.link import Ended, Setting
 from headgate.isolation.lockdown import NotAllowed, check
 from headgate.isolation.outcome import NotValid, apply, message, outcome
 
+from ._bodies import BadBody, decoded
 from ._services import Trouble
 
 SLACK_BYTES = 262_144
@@ -111,12 +112,10 @@ class Isolated(Plugin):
         """Runs the plugin's hook."""
         body = None
         if self.config.max_body_bytes:
-            length = request.headers.get("content-length")
-            if length is not None and int(length) > self.config.max_body_bytes:
-                return Response(413, "the body is too large\n")
-            body = await request.body(decode=True)
-            if len(body) > self.config.max_body_bytes:
-                return Response(413, "the body is too large\n")
+            try:
+                body = await decoded(request, self.config.max_body_bytes)
+            except BadBody as error:
+                return Response(error.status, f"{error}\n")
         return await self._run("request", request, None, body)
 
     async def response(self, request: Request, response: ResponseView) -> Response | None:

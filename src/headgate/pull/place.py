@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -34,6 +35,8 @@ def parsed(url: str) -> Place:
         path, _, target = url.removeprefix("unix:").partition(":")
         return Place(path, 0, target or "/", is_secure=False)
     parts = urlsplit(url)
+    if not re.fullmatch(r"[\x21-\x7e]+", url):
+        raise ValueError(f"`{url}` is not the URL of a gateway\n  hint: {HINT}")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment or parts.username:
         raise ValueError(f"`{url}` is not the URL of a gateway\n  hint: {HINT}")
     is_secure = parts.scheme == "https"

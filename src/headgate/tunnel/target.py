@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -51,7 +52,13 @@ def exposed(text: str) -> tuple[str, Target]:
 def place(url: str, *, is_plain_allowed: bool = False) -> Place:
     """The address of a tunnel endpoint, as `https://gateway.example.com/_tunnel`; raises `ValueError`."""
     parts = urlsplit(url if "://" in url else f"https://{url}")
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:
+    is_text = re.fullmatch(r"[\x21-\x7e]+", url)
+    if (
+        not is_text
+        or parts.scheme not in ("https", "http")
+        or not parts.hostname
+        or parts.username is not None
+    ):
         raise ValueError(f"`{url}` is not a gateway\n  hint: write `https://gateway.example.com/_tunnel`")
     is_secure = parts.scheme == "https"
     if not is_secure and not is_plain_allowed and parts.hostname not in LOOPBACK:

@@ -78,3 +78,12 @@ def test_same_upstream_of_another_file_has_another_socket() -> None:
     one, other = (dispatch_plan(config, Path(folder)) for folder in ("/etc/a", "/etc/b"))
     assert one is not None and other is not None
     assert one["queues"][0]["socket"] != other["queues"][0]["socket"]
+
+
+def test_turns_of_clients_need_a_field_that_they_cannot_write(tmp_path: Path) -> None:
+    pull: dict[str, Any] = {"balance": "pull", "pull": {"tokens": TOKEN, "fair_by": "client"}}
+    with pytest.raises(ConfigError, match="which clients would write themselves"):
+        parsed(pull, forwarding={"x_forwarded": False})
+    assert dispatch_plan(parsed(pull), tmp_path)
+    pull["pull"] = {"tokens": TOKEN, "fair_by": "header:x-user"}
+    assert parsed(pull, forwarding={"x_forwarded": False})

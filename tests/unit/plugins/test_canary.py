@@ -201,3 +201,9 @@ def test_two_splits_of_the_same_clients_are_independent() -> None:
         seen = [(one.headers["x-one"], one.headers["x-two"]) for one in gateway.received]
     for combination in (("new", "new"), ("new", "old"), ("old", "new"), ("old", "old")):
         assert 0.2 * 400 <= seen.count(combination) <= 0.3 * 400
+
+
+@pytest.mark.parametrize("header", ["", "a b", "x\r\ny", "content-length", "Connection"])
+def test_a_field_that_no_request_can_have_is_refused(header: str) -> None:
+    with pytest.raises(ConfigError, match="hint"):
+        Gateway().use(Canary(to="new", header=header))

@@ -181,6 +181,10 @@ def test_matching_takes_linear_time(tmp_path: Path) -> None:
         (None, {}),
         (descriptors().SerializeToString(), {"services": ["shop.Other"]}),
         (descriptors().SerializeToString(), {"url": "http://a:1"}),
+        *(
+            (descriptors().SerializeToString(), {"headers": [name]})
+            for name in ("x-a-bin", "grpc-timeout", "te", "host", "a b", "", ":path", "x\n")
+        ),
         (descriptors().SerializeToString().replace(b".shop.Order", b".shop.Odder"), {}),
         (descriptors().SerializeToString().replace(b"/v1/books/{id}", b"/v1/books/{id{"), {}),
     ],

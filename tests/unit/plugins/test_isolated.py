@@ -1,6 +1,7 @@
 """isolated: what an untrusted plugin can do, what it cannot, and what becomes of requests when it tries."""
 
 import asyncio
+import gzip
 import os
 import signal
 import sys
@@ -256,6 +257,10 @@ def test_a_body_is_told_if_asked_for_and_bounded(write: Any) -> None:
     with running(max_body_bytes=1000) as gateway:
         assert gateway.request("POST", "/", body="x" * 1000).text == "x" * 1000
         assert gateway.request("POST", "/", body="x" * 1001).status == 413
+        for coding in ("gzip", "own"):
+            assert gateway.request("POST", "/", {"content-encoding": coding}, body="x" * 99).status == 415
+        bomb = gzip.compress(bytes(1_000_000))
+        assert gateway.request("POST", "/", {"content-encoding": "gzip"}, body=bomb).status == 413
     with running() as gateway:
         assert gateway.request("POST", "/", body="x").status == 500
 

@@ -22,7 +22,18 @@ def test_url_is_taken_apart(url: str, place: Place, authority: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["a:80", "ftp://a", "http://", "http://u@a/", "http://a/#x", "unix:a", "http://a:x"]
+    "url",
+    [
+        "a:80",
+        "ftp://a",
+        "http://",
+        "http://u@a/",
+        "http://a/#x",
+        "unix:a",
+        "http://a:x",
+        "http://a/b c",
+        "http://a/\r\nb",
+    ],
 )
 def test_what_is_no_url_of_a_gateway_is_refused(url: str) -> None:
     with pytest.raises(ValueError):

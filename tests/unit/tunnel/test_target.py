@@ -28,7 +28,18 @@ def test_where_the_gateway_is() -> None:
     assert place("http://far.example.com", is_plain_allowed=True).is_secure is False
 
 
-@pytest.mark.parametrize("url", ["http://far.example.com", "ftp://x", "https://u:p@x", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://far.example.com",
+        "ftp://x",
+        "https://u:p@x",
+        "https://",
+        "https://a/b c",
+        "https://a/\r\nb: c",
+        "https://\u00e4",
+    ],
+)
 def test_where_it_cannot_be(url: str) -> None:
     with pytest.raises(ValueError, match="hint"):
         place(url)
@@ -59,6 +70,8 @@ def test_a_handshake_carries_the_token_and_the_names() -> None:
         (("Bearer secret", "Basic secret"), 401),
         (("Bearer secret", "Bearer"), 401),
         (("headgate-expose: home", "headgate-expose: ,"), 400),
+        (("Sec-WebSocket-Key: ", "Sec-WebSocket-Key: a"), 400),
+        (("Sec-WebSocket-Key: ", "Other-Key: "), 400),
     ],
 )
 def test_what_is_no_handshake_is_refused(change: tuple[str, str], status: int) -> None:
@@ -66,3 +79,10 @@ def test_what_is_no_handshake_is_refused(change: tuple[str, str], status: int) -
     with pytest.raises(Refused) as refused:
         asked(head.decode().replace(*change).encode())
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize("status", ["\xb2\xb2\xb2", "9" * 5000, "1012", "", "x"])
+def test_a_response_with_no_status_is_refused(status: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_response(f"HTTP/1.1 {status} x\r\n".encode("latin-1"), "key")
+    assert refused.value.status == 400
