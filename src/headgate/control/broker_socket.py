@@ -22,6 +22,7 @@ class BrokerSocket:
         listening.listen(4096)
         self._inode = staged.stat().st_ino
         staged.rename(self._path)
+        self._listening = listening
         self._server: asyncio.Server | None = None
         self._starting = asyncio.ensure_future(self._serve(listening, protocol))
 
@@ -46,3 +47,4 @@ class BrokerSocket:
             self._server.close()
         else:
             self._starting.cancel()
+            self._listening.close()

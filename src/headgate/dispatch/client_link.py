@@ -215,10 +215,10 @@ class ClientLink(asyncio.Protocol):
         if head.upgrade != frames.PROTOCOL or head.method != "GET":
             return self._refuse(501, "only workers change the protocol here", head)
         scheme, _, token = (head.get("authorization") or "").partition(" ")
-        known = [one.encode() for one in self._dispatcher.settings.tokens]
-        if scheme.lower() != "bearer" or not any(
-            hmac.compare_digest(one, token.strip().encode("latin-1")) for one in known
-        ):
+        given = token.strip().encode("latin-1")
+        tokens = self._dispatcher.settings.tokens
+        known = [one for one in tokens if hmac.compare_digest(one.encode(), given)]
+        if scheme.lower() != "bearer" or not known:
             log.warning(
                 "a worker with a token that is not valid",
                 extra={"upstream": self._dispatcher.settings.upstream},
@@ -226,9 +226,8 @@ class ClientLink(asyncio.Protocol):
             return self._refuse(401, "the token is not valid", head)
         self._transport.write(heads.written(101, [("connection", "upgrade"), ("upgrade", frames.PROTOCOL)]))
         self._dispatcher.clients.discard(self)
-        upgraded(
-            self._dispatcher, self._transport, (head.get("headgate-worker") or "?")[:100], bytes(self._data)
-        )
+        worker = (head.get("headgate-worker") or "?")[:100]
+        upgraded(self._dispatcher, self._transport, worker, known[0], bytes(self._data))
         return None
 
     def _refuse(self, status: int, why: str, head: heads.Head) -> None:

@@ -52,6 +52,15 @@ class Dispatcher:
         """Whether nobody can connect again, so that those who are here serve all that waits."""
         self._loop = asyncio.get_running_loop()
 
+    def take_up(self, settings: Settings) -> None:
+        """Works by other settings from here on; workers whose token is gone get no further request."""
+        self.settings = settings
+        for link in [one for one in self.links if one.token not in settings.tokens]:
+            self.idle.pop(link, None)
+            self._leaving.add(link)
+            if link.request is None:
+                link.close()
+
     # ---- requests
 
     def came(self, request: Request) -> None:

@@ -128,7 +128,7 @@ class DispatcherProcess:
         for one in plan["queues"]:
             path, settings = one["socket"], Settings.of(one["settings"])
             queue = before.pop(path, None) or self._begun(path, settings)
-            queue.dispatcher.settings = settings
+            queue.dispatcher.take_up(settings)
             self._queues[path] = queue
         for queue in before.values():
             # what is under way goes on: it has what it needs

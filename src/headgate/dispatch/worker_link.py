@@ -19,8 +19,8 @@ log = logging.getLogger("headgate.dispatch")
 class WorkerLink(asyncio.Protocol):
     """One worker; it has at most one request."""
 
-    def __init__(self, dispatcher: Dispatcher, transport: asyncio.Transport, worker: str) -> None:
-        self._dispatcher, self._transport = dispatcher, transport
+    def __init__(self, dispatcher: Dispatcher, transport: asyncio.Transport, worker: str, token: str) -> None:
+        self._dispatcher, self._transport, self.token = dispatcher, transport, token
         self.worker = worker
         """What it calls itself, for the log."""
         self.request: Request | None = None
@@ -198,9 +198,11 @@ def _head(told: dict[str, Any]) -> tuple[int, heads.Fields]:
     return status, heads.of_response([(name, value) for name, value in fields])
 
 
-def upgraded(dispatcher: Dispatcher, transport: asyncio.Transport, worker: str, rest: bytes) -> WorkerLink:
+def upgraded(
+    dispatcher: Dispatcher, transport: asyncio.Transport, worker: str, token: str, rest: bytes
+) -> WorkerLink:
     """Takes over a connection; `rest` is what has come on it already."""
-    link = WorkerLink(dispatcher, transport, worker)
+    link = WorkerLink(dispatcher, transport, worker, token)
     transport.set_protocol(link)
     if rest:
         link.data_received(rest)

@@ -54,7 +54,8 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         self._tokens: Sequence[Token] = ()
         self._wait_s, self._most = 5.0, 1000
-        self._links: dict[Link, None] = {}
+        self._links: dict[Link, Token] = {}
+        """With the token that each was opened with."""
         self._sockets: dict[str, BrokerSocket] = {}
         self._endings: dict[str, asyncio.TimerHandle] = {}
         self._opening: dict[tuple[Link, int], Attempt] = {}
@@ -66,9 +67,9 @@ class Broker:
         if ENDPOINT not in self._sockets:
             self._sockets[ENDPOINT] = BrokerSocket(self._folder, ENDPOINT, self._handshake)
         valid = {one.name: one for one in tokens}
-        for link in list(self._links):
-            token = valid.get(link.who)
-            if token is None or not link.names <= token.names:
+        for link, opened in list(self._links.items()):
+            token = valid.get(opened.name)
+            if token is None or token.digest != opened.digest or not link.names <= token.names:
                 link.close("its token is not valid any more")
 
     def renew(self) -> None:
@@ -101,7 +102,7 @@ class Broker:
 
     def _made(self, wanted: Asked, token: Token, transport: asyncio.Transport) -> Link:
         link = Link(self, is_client=False, names=wanted.names, who=token.name)
-        self._links[link] = None
+        self._links[link] = token
         log.info("tunnel opened", extra={"of": token.name, "exposes": sorted(link.names)})
         for name in link.names:
             self._counters.tunnels(name, 1)

@@ -625,3 +625,30 @@ async def _pour(writer: asyncio.StreamWriter) -> None:
     for _ in range(100):
         writer.write(bytes(1_000_000))
         await writer.drain()
+
+
+def test_worker_whose_token_is_gone_gets_no_further_request(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with lab(tmp_path) as here:
+            idle, busy = await here.raw_worker(), await here.raw_worker()
+            asked = here.start(here.get())
+            await busy.job()
+            idle.say(frames.frame(frames.READY))
+            await until(lambda: len(here.dispatcher.idle) == 1)
+            here.dispatcher.take_up(here.dispatcher.settings._replace(tokens=("other" * 8,)))
+            assert await idle.reader.read() == b""
+            busy.say(*RESPONSE)
+            assert (await asked).body == b"done"
+            waiting = here.start(here.get())
+            await until(lambda: len(here.dispatcher.waiting) == 1)
+            busy.say(frames.frame(frames.READY))
+            assert await busy.frame() == (frames.LEAVE, b"") and not waiting.done()
+            kept = here.dispatcher.settings._replace(tokens=(TOKEN,))
+            here.dispatcher.take_up(kept)
+            worker = await here.raw_worker()
+            await worker.job()
+            here.dispatcher.take_up(kept._replace(queue=1))
+            worker.say(*RESPONSE)
+            assert (await waiting).body == b"done"
+
+    run(test())
