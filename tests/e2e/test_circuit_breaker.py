@@ -32,7 +32,7 @@ def trip(gateway: RunningGateway, count: int = 3) -> None:
 def test_upstream_that_fails_is_spared_then_tried(serve: Serve, origin: Origin) -> None:
     origin.on("/bad", BAD)
     origin.on("/good", reply(b"good"))
-    gateway = serve_one(serve, origin, open="1h", workers=2)
+    gateway = serve_one(serve, origin, open="1h", max_open="1h", workers=2)
     while circuit(gateway) is None:  # each worker looks at a window that began with its own first request
         trip(gateway, 1)
     assert gateway.get("/good?refused").status == 503
@@ -52,14 +52,16 @@ def test_upstream_that_fails_is_spared_then_tried(serve: Serve, origin: Origin) 
 def test_share_of_failures_within_the_window_decides(serve: Serve, origin: Origin) -> None:
     origin.on("/bad", BAD)
     origin.on("/good", reply(b"good"))
-    gateway = serve_one(serve, origin, min_requests=4, error_rate="75%", window="1h", open="1h")
+    gateway = serve_one(
+        serve, origin, min_requests=4, error_rate="75%", window="1h", open="1h", max_open="1h"
+    )
     for _ in range(2):
         assert gateway.get("/good").status == 200
     trip(gateway, 8)
     assert circuit(gateway) is None, "eight of eleven"
     trip(gateway, 1)
     assert gateway.get("/good").status == 503, "nine of twelve"
-    brief = serve_one(serve, origin, min_requests=50, window="1ms", open="1h")
+    brief = serve_one(serve, origin, min_requests=50, window="1ms", open="1h", max_open="1h")
     with brief.client() as client:
         for _ in range(60):
             assert client.get("/bad").body == b"bad"
@@ -100,7 +102,7 @@ def test_probe_that_ends_otherwise_gives_its_place_back(serve: Serve, origin: Or
 def test_what_counts_as_a_failure_is_configured(serve: Serve, origin: Origin) -> None:
     origin.on("/bad", BAD)
     origin.on("/missing", reply(b"missing", status="404 Not Found"))
-    gateway = serve_one(serve, origin, failures=[404], open="1h")
+    gateway = serve_one(serve, origin, failures=[404], open="1h", max_open="1h")
     trip(gateway, 5)
     for _ in range(6):
         assert gateway.get("/missing").status == 404
@@ -111,7 +113,7 @@ def test_no_retry_goes_on_when_the_circuit_has_opened(serve: Serve, origin: Orig
     with Origin() as other:
         origin.on("/", lambda call: call.reset())
         other.on("/", reply(b"other"))
-        gateway = serve_one(serve, origin, other, min_requests=1, error_rate="1%", open="1h")
+        gateway = serve_one(serve, origin, other, min_requests=1, error_rate="1%", open="1h", max_open="1h")
         assert gateway.get("/").status == 502, "the failure that opened it, not that it is open"
         assert not other.at("/")
         assert gateway.get("/").status == 503
