@@ -66,7 +66,7 @@ def test_fixed_response_comes_when_the_other_upstream_fails_too(serve: Serve) ->
 
 def test_open_circuit_leads_to_the_fallback(serve: Serve, origin: Origin) -> None:
     origin.on("/bad", reply(b"bad", status="503 Bad"))
-    breaker = {"min_requests": 1, "error_rate": "1%", "open": "1h"}
+    breaker = {"min_requests": 1, "error_rate": "1%", "open": "1h", "max_open": "1h"}
     gateway = serve_with(serve, origin.address, SORRY, circuit_breaker=breaker)
     assert gateway.get("/bad").text == "bad"
     assert gateway.get("/bad").text == "back soon"
