@@ -6,7 +6,7 @@
     curl --data-binary @photo.jpg localhost:8080/thumbnails/200 > small.jpg
 
 Small images take milliseconds and large ones seconds, so each goes to the worker that is idle first. Making a thumbnail
-twice is harmless: if a worker dies, another one gets its image.
+twice is harmless: if a worker dies, another one gets its image, if that has at most 1 MiB.
 """
 
 import os

@@ -63,7 +63,7 @@ def test_images_are_made_smaller_and_others_are_refused(service: RunningGateway)
 
 
 def test_no_image_is_lost_when_a_worker_is_killed(service: RunningGateway) -> None:
-    small, large = picture(100), picture(3000)
+    small, large = picture(100), picture(1300)  # which is kept whole, below 1 MiB
     victim = int(thumbnail(service, "10", small).get("x-worker") or 0)
     with ThreadPoolExecutor(12) as pool:
         asked = [

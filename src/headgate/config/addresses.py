@@ -147,6 +147,11 @@ def _registry(text: str) -> ListAddress:
     return ListAddress(registered.kind, text.partition(":")[2])
 
 
+def may_be_bound(path: str) -> bool:
+    """Whether the socket of a broker fits there: it is bound as `NAME.PID` first, whose ending has up to 8 bytes."""
+    return len(path.removesuffix(".sock").encode()) + 8 <= LONGEST_PATH_BYTES
+
+
 def _tunnel(text: str) -> UnixAddress:
     """The socket that leads into the tunnels of a name, or to where tunnels come in."""
     name = text.removeprefix("tunnel:")
@@ -156,8 +161,7 @@ def _tunnel(text: str) -> UnixAddress:
             hint="write `tunnel:` and up to 32 lower-case letters, digits, `_` and `-`",
         )
     path = f"{tunnels_folder()}/{name}.sock"
-    # it is bound as `NAME.PID` first, whose ending has up to 8 bytes
-    if len(f"{path}...".encode()) > LONGEST_PATH_BYTES:
+    if not may_be_bound(path):
         raise ConfigError(
             f"the path `{path}` is too long for a socket", hint="set `HEADGATE_STATE_DIR` to a shorter folder"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from pydantic import AfterValidator, Field
 
-from .addresses import LONGEST_PATH_BYTES
+from .addresses import may_be_bound
 from .consistency import Inconsistency
 from .errors import ConfigError
 from .field_names import check_token
@@ -153,9 +153,9 @@ def check_pull(upstream: UpstreamConfig) -> None:
 
 def pull_socket(name: str, folder: Path) -> str:
     """The path of the socket that leads to the queue of an upstream of the file in `folder`."""
-    digest = hashlib.sha256(f"{folder.absolute()}\0{name}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{folder.absolute()}\0{name}".encode()).hexdigest()[:8]
     path = f"{states_folder()}/pull/{digest}.sock"
-    if len(path.encode()) > LONGEST_PATH_BYTES:
+    if not may_be_bound(path):
         raise Inconsistency(
             ("upstreams", name, "balance"),
             f"the path `{path}` is too long for a socket",

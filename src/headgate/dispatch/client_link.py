@@ -164,7 +164,9 @@ class ClientLink(asyncio.Protocol):
                     return
             request, body = self._request, self._body
             if request is None or body is None or body.is_complete:
-                if len(self._data) > heads.MAX_HEAD:
+                if self._transport.is_closing():
+                    self._data.clear()  # the rest of a body that nobody wants after an early response
+                elif len(self._data) > heads.MAX_HEAD:
                     raise ValueError("requests that do not wait for responses")
                 return  # what comes early waits for its turn
             request.body += body.take(self._data)

@@ -273,6 +273,17 @@ def test_full_queue_refuses_and_says_when_to_come_again(tmp_path: Path) -> None:
     run(test())
 
 
+def test_refusal_reaches_a_client_whose_long_body_is_still_coming(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with lab(tmp_path, queue=1) as here:
+            here.start(here.get())
+            await until(lambda: here.dispatcher.told()["waiting"] == 1)
+            response = await here.get(method="POST", body=b"x" * 120_000)
+            assert response.fields["headgate-failure"] == "pull_queue_full"
+
+    run(test())
+
+
 @pytest.mark.parametrize(
     ("fields", "settings", "failure", "status"),
     [
