@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._caller import caller
+from ._hook_checks import check_call
 from ._parts import Parts, ServerSource
 from .config.errors import ConfigError
 from .config.units import parse_duration
@@ -19,27 +19,17 @@ def registering(parts: Parts, upstream: str, every: float | str) -> Callable[[F]
     every_s = _duration(every)
 
     def register(function: F) -> F:
-        if not callable(function):
-            raise ConfigError(f"the discovery function of `{upstream}` is not a function", where=caller())
-        _check_arguments(upstream, function)
+        check_call(
+            function,
+            (),
+            what=f"the discovery function of `{upstream}`",
+            called="without arguments",
+            hint="give its parameters defaults",
+        )
         parts.discover[upstream] = ServerSource(function, every_s)
         return function
 
     return register
-
-
-def _check_arguments(upstream: str, function: Callable[..., Any]) -> None:
-    """Refuses a function that cannot be called without arguments."""
-    try:
-        inspect.signature(function).bind()
-    except TypeError as error:
-        raise ConfigError(
-            f"the discovery function of `{upstream}` is called without arguments: {error}",
-            hint="give its parameters defaults",
-            where=caller(),
-        ) from None
-    except ValueError:
-        return  # some builtins have no signature to check
 
 
 def _duration(value: float | str) -> float:

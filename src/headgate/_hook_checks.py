@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ._caller import caller
 from .config.errors import ConfigError, Where, suggestion
 from .phases import PHASES, Phase
 
@@ -39,6 +40,21 @@ def is_async(function: Hook) -> bool:
         return True
     # An object that is called: what counts is its class's `__call__`.
     return inspect.iscoroutinefunction(inspect.getattr_static(type(function), "__call__", None))
+
+
+def check_call(function: Any, arguments: tuple[object, ...], *, what: str, called: str, hint: str) -> None:
+    """Raises `ConfigError`, at the caller's line, for what cannot be called with these arguments.
+
+    The texts say `what` it is and how it is `called`, such as `with a name`.
+    """
+    if not callable(function):
+        raise ConfigError(f"{what} is not a function", where=caller())
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        raise ConfigError(f"{what} is called {called}: {error}", hint=hint, where=caller()) from None
+    except ValueError:
+        return  # some builtins have no signature to check
 
 
 def shown_name(function: Hook) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ._caller import caller
 from ._core import Certificate, fetch
+from ._hook_checks import check_call
 from .config.acme_on_demand import OnDemandConfig
 from .config.errors import ConfigError
 
@@ -176,15 +176,10 @@ def refuse_without_question(config: OnDemandConfig | None, ask: Ask | None) -> N
 
 def check_ask(function: Any) -> None:
     """Raises `ConfigError` for what cannot be called with a name."""
-    if not callable(function):
-        raise ConfigError("what decides on certificates is not a function", where=caller())
-    try:
-        inspect.signature(function).bind("name")
-    except TypeError as error:
-        raise ConfigError(
-            f"what decides on certificates is called with a name: {error}",
-            hint="write `def allowed(name):`",
-            where=caller(),
-        ) from None
-    except ValueError:
-        return  # some builtins have no signature to check
+    check_call(
+        function,
+        ("name",),
+        what="what decides on certificates",
+        called="with a name",
+        hint="write `def allowed(name):`",
+    )
