@@ -30,10 +30,11 @@ def worker(
         typer.Argument(help="The function that serves requests, as `module:function`.", metavar="HANDLER"),
     ],
     to: Annotated[
-        str,
+        list[str],
         typer.Option(
             "--to",
-            help="A route of the upstream: `https://gateway.example.com/_workers`, `unix:/run/g.sock:/w`.",
+            help="A route of the upstream: `https://gateway.example.com/_workers`, `unix:/run/g.sock:/w`. "
+            "Several, with `--redis`, if gateways share the workers.",
         ),
     ],
     token: Annotated[
@@ -51,6 +52,21 @@ def worker(
     ca: Annotated[
         str | None, typer.Option(help="A PEM file with the authority of the gateway's certificate.")
     ] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HEADGATE_PULL_REDIS",
+            help="Where idle workers announce themselves to several gateways: `redis://host:6379/0`, or `env:NAME`, "
+            "or `file:/path`.",
+        ),
+    ] = None,
+    shared_list: Annotated[
+        str | None, typer.Option("--list", help="The list there: `list` of the gateways' `pull.shared`.")
+    ] = None,
+    lease: Annotated[
+        float,
+        typer.Option(min=1.0, help="Seconds after which an announcement that nobody uses is made anew."),
+    ] = 10.0,
     log_format: Annotated[str, typer.Option(help="`text` or `json`.")] = "text",
 ) -> None:
     """Serve the requests of an upstream with `balance: pull`, one at a time in each process.
@@ -73,7 +89,17 @@ def worker(
         except OSError as error:
             fail(f"cannot read the authority `{ca}`: {error}", USAGE)
     try:
-        made = Worker(to, token=resolved(token), concurrency=concurrency, tls=context)
+        made = Worker(
+            to,
+            token=resolved(token),
+            concurrency=concurrency,
+            tls=context,
+            redis=resolved(redis) if redis else None,
+            shared_list=shared_list,
+            lease_s=lease,
+        )
+    except ImportError:
+        fail("`--redis` needs the redis library\n  hint: pip install 'headgate[redis]'", USAGE)
     except (ValueError, ConfigError) as error:
         fail(str(error), USAGE)
     made.handler(_loaded(handler))

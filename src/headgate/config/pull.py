@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from .addresses import may_be_bound
 from .consistency import Inconsistency
@@ -17,7 +19,7 @@ from .limits import TimeoutsConfig
 from .secrets import Secret
 from .settings import OneOrMany, Settings
 from .state_folders import states_folder
-from .units import MAX_COUNT, Duration
+from .units import MAX_COUNT, Duration, Size
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -49,6 +51,38 @@ def _caller(value: str) -> str:
     if kind != "header":
         raise ConfigError(f"`{value}` is not a valid fair_by", hint="write `client` or `header:NAME`")
     return f"header:{check_token(name)}"
+
+
+def _redis(secret: SecretStr) -> SecretStr:
+    parts = urlsplit(secret.get_secret_value())
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise ConfigError(
+            "it is not the URL of a Redis", hint="write `redis://host:6379/0`, or `rediss://` for TLS"
+        )
+    return secret
+
+
+class PullSharedConfig(Settings):
+    """The list in Redis by which several gateways share the idle workers of an upstream."""
+
+    redis: Annotated[Secret, AfterValidator(_redis)] = Field(
+        description="Where the list is: `redis://host:6379/0`, or `rediss://` for TLS; as `env:NAME` or `file:/path`."
+    )
+    list: str = Field(
+        pattern=r"^[A-Za-z0-9_.:-]{1,100}$",
+        description="The name of the list, which the gateways and the workers have in common.",
+    )
+    lease: Duration = Field(
+        default=10.0,
+        ge=1.0,
+        description="How long a gateway from which Redis hears nothing keeps the announcements that it has taken.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_library(self) -> Self:
+        if find_spec("redis") is None:
+            raise ConfigError("`shared` needs the redis library", hint="pip install 'headgate[redis]'")
+        return self
 
 
 class PullConfig(Settings):
@@ -102,6 +136,31 @@ class PullConfig(Settings):
             "none."
         ),
     )
+    queue_bytes: Size = Field(
+        default=64 << 20,
+        ge=0,
+        description=(
+            "The most that the requests in the queue may hold of their bodies, each at most 320 KiB; further ones get "
+            "503."
+        ),
+    )
+    keda: bool = Field(
+        default=False,
+        description="Whether the upstream responds to KEDA as an external scaler (gRPC, `externalscaler.proto`).",
+    )
+    shared: PullSharedConfig | None = Field(
+        default=None,
+        description="How several gateways share the workers; null: workers are idle for this gateway alone.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_queue(self) -> Self:
+        if self.shared is not None and not self.queue:
+            raise ConfigError(
+                "`queue: 0` does not go with `shared`: each request waits for an announcement",
+                hint="write `queue: 1` or more",
+            )
+        return self
 
 
 class PullOptions(TypedDict, total=False):
@@ -116,6 +175,9 @@ class PullOptions(TypedDict, total=False):
     attempts: int
     ping: float | str
     status_path: str
+    queue_bytes: int | str
+    keda: bool
+    shared: Mapping[str, Any]
 
 
 NOT_WITH_PULL = (
@@ -205,5 +267,13 @@ def _planned(name: str, upstream: UpstreamConfig, config: GatewayConfig, folder:
             # what comes through the gateway is cut when it is silent
             "ping": min(pull.ping, idle / 3),
             "status_path": pull.status_path,
+            "queue_bytes": pull.queue_bytes,
+            "is_scaler": pull.keda,
+            "shared": pull.shared
+            and {
+                "redis": pull.shared.redis.get_secret_value(),
+                "list": pull.shared.list,
+                "lease_s": pull.shared.lease,
+            },
         },
     }

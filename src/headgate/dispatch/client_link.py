@@ -6,18 +6,18 @@ import asyncio
 import hmac
 import json
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from headgate.dispatch import heads
-from headgate.dispatch.request import Request
+from headgate.dispatch import heads, keda
+from headgate.dispatch.request import HIGH_WATER, Request
+from headgate.dispatch.scaler_call import ScalerCall
 from headgate.dispatch.worker_link import WorkerLink, upgraded
 from headgate.pull import frames
 
 if TYPE_CHECKING:
     from headgate.dispatch.dispatcher import Dispatcher
 
-HIGH_WATER = 64 << 10
-"""Bytes of a body that wait for a worker, after which no more is read."""
 FAILURE_FIELD = "headgate-failure"
 """What the gateway's workers read the name of a failure from."""
 
@@ -27,8 +27,11 @@ log = logging.getLogger("headgate.dispatch")
 class ClientLink(asyncio.Protocol):
     """One connection; requests on it are served in order."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    def __init__(
+        self, dispatcher: Dispatcher, scaler: Callable[[str], Dispatcher | None] = lambda _: None
+    ) -> None:
+        self._dispatcher, self._scaler = dispatcher, scaler
+        self._call: ScalerCall | None = None
         self._transport: asyncio.Transport
         self._data = bytearray()
         self._request: Request | None = None
@@ -60,6 +63,8 @@ class ClientLink(asyncio.Protocol):
         request, self._request = self._request, None
         if request:
             self._dispatcher.left(request)
+        if self._call:
+            self._call.close()
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
@@ -141,7 +146,7 @@ class ClientLink(asyncio.Protocol):
 
     def close_when_idle(self) -> None:
         """Ends the connection unless there is a request on it."""
-        if self._request is None:
+        if self._request is None and self._call is None:
             self._transport.close()
 
     def close(self) -> None:
@@ -151,6 +156,12 @@ class ClientLink(asyncio.Protocol):
     # ---- steps
 
     def _read(self) -> None:
+        if self._call:
+            if not self._call.body.is_complete:
+                self._call.take(self._data)
+            elif len(self._data) > heads.MAX_HEAD:
+                raise ValueError("requests that do not wait for responses")
+            return
         while True:
             if self._request is None:
                 end = self._data.find(b"\r\n\r\n")
@@ -187,6 +198,12 @@ class ClientLink(asyncio.Protocol):
         if settings.status_path is not None and head.target.partition("?")[0] == settings.status_path:
             self._tell(head)
             return False
+        if settings.is_scaler and head.target.startswith(keda.SERVICE) and head.method == "POST":
+            if head.expects:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._call = ScalerCall(head, self._dispatcher, self._scaler, self._transport, self._called)
+            self._call.take(self._data)
+            return False
         now_s = asyncio.get_running_loop().time()
         self._body = heads.Body(head.length, head.is_chunked)
         request = self._request = Request(head, self, settings, now_s)
@@ -197,6 +214,12 @@ class ClientLink(asyncio.Protocol):
         request.is_complete = self._body.is_complete
         self._dispatcher.came(request)
         return True
+
+    def _called(self) -> None:
+        """The call of a scaler is over."""
+        self._call = None
+        if self._data:
+            asyncio.get_running_loop().call_soon(self.data_received, b"")
 
     def _tell(self, head: heads.Head) -> None:
         told = json.dumps(self._dispatcher.told()).encode() + b"\n"

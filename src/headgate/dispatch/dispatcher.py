@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headgate.dispatch.figures import Figures
 from headgate.dispatch.request import Request
 from headgate.dispatch.settings import Settings
+from headgate.dispatch.sharing import Sharing
 from headgate.dispatch.waiting import Waiting
 from headgate.dispatch.worker_link import WorkerLink
 
@@ -34,6 +35,16 @@ STATUSES = {
 LONGEST_RETRY_AFTER_S = 60
 
 
+class Watcher(Protocol):
+    """Who is told while it is connected."""
+
+    def look(self) -> None:
+        """The number of requests may have changed."""
+
+    def leave(self) -> None:
+        """Its connection is to end."""
+
+
 class Dispatcher:
     """Of one upstream."""
 
@@ -51,10 +62,17 @@ class Dispatcher:
         self._is_ending = False
         """Whether nobody can connect again, so that those who are here serve all that waits."""
         self._loop = asyncio.get_running_loop()
+        self._held_bytes = 0
+        """What requests that wait may hold of their bodies."""
+        self._sharing = Sharing(self, settings.shared, figures) if settings.shared else None
+        self._ending: set[asyncio.Task[None]] = set()
+        self.watchers: set[Watcher] = set()
 
     def take_up(self, settings: Settings) -> None:
         """Works by other settings from here on; workers whose token is gone get no further request."""
-        self.settings = settings
+        before, self.settings = self.settings, settings
+        if before.shared != settings.shared:
+            self._share_anew()
         for link in [one for one in self.links if one.token not in settings.tokens]:
             self.idle.pop(link, None)
             self._leaving.add(link)
@@ -68,7 +86,7 @@ class Dispatcher:
         if self.idle:
             link, _ = self.idle.popitem()
             self._hand_out(request, link)
-        elif len(self.waiting) >= self.settings.queue:
+        elif len(self.waiting) >= self.settings.queue or not self._has_room(request):
             self._fail(request, QUEUE_FULL)
         else:
             self._wait(request)
@@ -79,6 +97,7 @@ class Dispatcher:
         if request.holder:
             request.holder.cancel()
         elif self.waiting.remove(request):
+            self._let_go(request)
             self._show()
 
     # ---- workers
@@ -92,15 +111,48 @@ class Dispatcher:
         """A worker is idle."""
         if link in self._leaving and not self._is_ending:
             return link.leave()
-        request = self.waiting.take()
+        if self._sharing and (self.waiting or link not in self._leaving):
+            return self._sharing.ready(link)
+        request = self._next()
         if request is not None:
-            self._disarm(request)
             self._hand_out(request, link)
         elif link in self._leaving:
             link.leave()
         else:
             self.idle[link] = None
         return None
+
+    def hand_out_for(self, announcement: str, link: WorkerLink) -> bool:
+        """Has a shared worker, which is idle, serve the request whose turn it is; false if none waits."""
+        if link in self._leaving and not self._is_ending:
+            return False
+        request = self._next()
+        if request is not None:
+            self._hand_out(request, link, announcement)
+        return request is not None
+
+    def declined(self, request: Request, *, is_wanted: bool) -> None:
+        """A worker was handed it, and has not begun: it is another worker's."""
+        self._disarm(request)
+        request.holder = None
+        self.waiting.undone(request.caller, request.charged_s)
+        self.figures.running.add(-1.0)
+        if self._sharing:
+            self.figures.announcement("declined")
+        if is_wanted:
+            request.attempt -= 1
+            self._again(request)
+
+    def ready_again(self, link: WorkerLink) -> None:
+        """A worker that has declined a request has another one, of another gateway, or will say that it is idle."""
+        if link in self._leaving:
+            self.ready(link)
+
+    def leaves(self, link: WorkerLink) -> None:
+        """A worker wants no further request."""
+        self.idle.pop(link, None)
+        if self._sharing:
+            self._sharing.lost(link)
 
     def response_began(self, request: Request) -> None:
         """The response has begun."""
@@ -123,7 +175,7 @@ class Dispatcher:
         """A worker is gone."""
         self.links.discard(link)
         self._leaving.discard(link)
-        self.idle.pop(link, None)
+        self.leaves(link)
         self._show()
 
     def failed(self, request: Request, failure: str) -> None:
@@ -132,12 +184,7 @@ class Dispatcher:
             self.figures.lost.add(1.0)
         if failure == WORKER_LOST and request.may_run_again(self.settings):
             self.figures.again.add(1.0)
-            request.rewind()
-            if self.idle:
-                link, _ = self.idle.popitem()
-                self._hand_out(request, link)
-            else:
-                self._wait(request, again=True)
+            self._again(request)
         elif request.has_begun:
             self.figures.failed(failure)
             request.waiter.cut()
@@ -150,9 +197,13 @@ class Dispatcher:
         """
         self._leaving |= self.links
         self._is_ending = self._is_ending or is_ending
-        idle, self.idle = self.idle, {}
+        idle, self.idle = [*self.idle], {}
+        if self._sharing and not (is_ending and self.waiting):
+            idle = [link for link in self.links if link.is_free]
         for link in idle:
             link.leave()
+        for watcher in list(self.watchers):
+            watcher.leave()
 
     def close(self) -> None:
         """Ends all connections."""
@@ -161,39 +212,88 @@ class Dispatcher:
         for client in list(self.clients):
             client.close()
 
+    async def closed(self) -> None:
+        """Gives back what other gateways share; after `close`."""
+        if self._sharing:
+            await self._sharing.close()
+        await asyncio.gather(*self._ending)
+
     # ---- what is known
+
+    @property
+    def requests(self) -> int:
+        """Those that wait, and those that workers have."""
+        return len(self.waiting) + sum(1 for link in self.links if link.request)
 
     def told(self) -> dict[str, Any]:
         """The figures for those who scale workers."""
         oldest = min((one.came_s for one in self.waiting), default=None)
-        running = sum(1 for link in self.links if link.request)
+        running = self.requests - len(self.waiting)
         return {
             "upstream": self.settings.upstream,
             "waiting": len(self.waiting),
             "running": running,
             "requests": len(self.waiting) + running,
             "workers": len(self.links),
-            "idle": len(self.idle),
+            "idle": self._sharing.announced if self._sharing else len(self.idle),
             "oldest_wait_seconds": 0.0 if oldest is None else round(self._loop.time() - oldest, 3),
             "mean_seconds": round(self.waiting.mean_s, 4),
         }
 
     # ---- steps
 
+    def _share_anew(self) -> None:
+        if self._sharing:
+            task = self._loop.create_task(self._sharing.close())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        shared = self.settings.shared
+        self._sharing = Sharing(self, shared, self.figures) if shared else None
+        self.have_all_leave()
+
+    def _has_room(self, request: Request) -> bool:
+        """Whether what it may hold of its body while it waits fits beside that of the others."""
+        return self._held_bytes + request.most_held <= self.settings.queue_bytes
+
+    def _let_go(self, request: Request) -> None:
+        self._held_bytes -= request.held
+        request.held = 0
+
+    def _next(self) -> Request | None:
+        """The request whose turn it is; it waits no longer."""
+        request = self.waiting.take()
+        if request is not None:
+            self._let_go(request)
+            self._disarm(request)
+        return request
+
+    def _again(self, request: Request) -> None:
+        """Has another worker serve it, before the others."""
+        request.rewind()
+        if self.idle:
+            link, _ = self.idle.popitem()
+            self._hand_out(request, link)
+        else:
+            self._wait(request, again=True)
+
     def _wait(self, request: Request, *, again: bool = False) -> None:
         now_s, settings = self._loop.time(), self.settings
         left_s, failure = settings.wait, WAITED_TOO_LONG
         if request.deadline_s is not None and request.deadline_s - now_s < left_s:
             left_s, failure = max(request.deadline_s - now_s, 0.0), DEADLINE
+        request.held = max(request.most_held, len(request.body))
+        self._held_bytes += request.held
         self.waiting.put(request, request.priority, request.caller, first=again)
         self._timers[request] = self._loop.call_later(left_s, self._waited_too_long, request, failure)
+        if self._sharing:
+            self._sharing.wake()
         self._show()
 
     def _waited_too_long(self, request: Request, failure: str) -> None:
         self.left(request)
         self._fail(request, failure)
 
-    def _hand_out(self, request: Request, link: WorkerLink) -> None:
+    def _hand_out(self, request: Request, link: WorkerLink, announcement: str | None = None) -> None:
         now_s = self._loop.time()
         if not request.attempt:
             self.figures.wait.observe(now_s - request.came_s)
@@ -205,7 +305,7 @@ class Dispatcher:
         if request.deadline_s is not None and request.deadline_s - now_s < limit_s:
             limit_s, failure = max(request.deadline_s - now_s, 0.0), DEADLINE
         self._timers[request] = self._loop.call_later(limit_s, self._is_late, request, failure)
-        link.hand_out(request, limit_s)
+        link.hand_out(request, limit_s, announcement)
         self._show()
 
     def _is_late(self, request: Request, failure: str) -> None:
@@ -229,3 +329,8 @@ class Dispatcher:
     def _show(self) -> None:
         self.figures.waiting.set(float(len(self.waiting)))
         self.figures.workers.set(float(len(self.links)))
+        if self._sharing and self._is_ending and not self.waiting:
+            for link in [one for one in self._leaving if one.is_free]:
+                link.leave()
+        for watcher in list(self.watchers):
+            watcher.look()

@@ -13,6 +13,7 @@ class Figures:
     def __init__(self, metrics: _core.Metrics, upstream: str) -> None:
         self._metrics, self._upstream = metrics, upstream
         self._failures: dict[str, _core.Metric] = {}
+        self._announcements: dict[str, _core.Metric] = {}
         self.waiting = self._one("gauge", "headgate_pull_waiting", "Requests that wait for a worker.")
         self.running = self._one("gauge", "headgate_pull_running", "Requests that workers have.")
         self.workers = self._one("gauge", "headgate_pull_workers", "Workers that are connected.")
@@ -46,6 +47,18 @@ class Figures:
                 [self._upstream, failure],
             )
         self._failures[failure].add(1.0)
+
+    def announcement(self, outcome: str) -> None:
+        """An announcement that other gateways share was `used`, `declined` by its worker, `returned`, or `lost`."""
+        if outcome not in self._announcements:
+            self._announcements[outcome] = self._metrics.series(
+                "counter",
+                "headgate_pull_announcements_total",
+                "Announcements of shared workers that were taken, and what became of them.",
+                ["upstream", "outcome"],
+                [self._upstream, outcome],
+            )
+        self._announcements[outcome].add(1.0)
 
     def _one(self, kind: str, name: str, help: str) -> _core.Metric:
         return self._metrics.series(kind, name, help, ["upstream"], [self._upstream])

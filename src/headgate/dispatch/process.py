@@ -77,8 +77,7 @@ async def _serve(
     gc.freeze()
     process.watch_place()
     await stopped.wait()
-    process.close()
-    await asyncio.sleep(0)
+    await process.close()
 
 
 class Queue(NamedTuple):
@@ -101,6 +100,8 @@ class DispatcherProcess:
         self._channel, self._start, self._metrics, self._stopped = channel, start, metrics, stopped
         self._queues: dict[str, Queue] = {}
         """By the paths of their sockets."""
+        self._dispatchers: list[Dispatcher] = []
+        """Also of queues that are no more in the plan."""
 
     def on_readable(self) -> None:
         """Takes what the supervisor says."""
@@ -142,18 +143,28 @@ class DispatcherProcess:
         else:
             asyncio.get_running_loop().call_later(LOOK_S, self.watch_place)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends all connections."""
         for dispatcher, socket in self._queues.values():
             socket.close()
             dispatcher.close()
+        await asyncio.gather(*(dispatcher.closed() for dispatcher in self._dispatchers))
+
+    def scaler(self, upstream: str) -> Dispatcher | None:
+        """The queue of that name, if autoscalers may ask for it."""
+        queues = [queue.dispatcher for queue in self._queues.values()]
+        return next(
+            (one for one in queues if one.settings.is_scaler and one.settings.upstream == upstream), None
+        )
 
     # ---- steps
 
     def _begun(self, path: str, settings: Settings) -> Queue:
         dispatcher = Dispatcher(settings, Figures(self._metrics, settings.upstream))
+        self._dispatchers.append(dispatcher)
         where = Path(path)
-        return Queue(dispatcher, BrokerSocket(where.parent, where.stem, partial(ClientLink, dispatcher)))
+        link = partial(ClientLink, dispatcher, self.scaler)
+        return Queue(dispatcher, BrokerSocket(where.parent, where.stem, link))
 
     def _have_all_leave(self, *, is_ending: bool) -> None:
         for queue in self._queues.values():

@@ -12,6 +12,10 @@ USUAL_PRIORITY = 3  # RFC 9218 section 4.1
 LOWEST_PRIORITY = 7
 MAX_KEPT = 1 << 20
 """Bytes of a body that are kept, so that the request can be handed out again."""
+HIGH_WATER = 64 << 10
+"""Bytes of a body that wait for a worker, after which no more is read."""
+MAX_WAITING = HIGH_WATER + (256 << 10)
+"""With what one read may bring."""
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))  # RFC 9110 section 9.2.2
 _URGENCY = re.compile(r"(?:^|[,;\s])u=([0-7])(?![0-9])")
@@ -57,6 +61,7 @@ class Request:
     __slots__ = (
         *("waiter", "head", "priority", "caller", "deadline_s", "came_s", "handed_out_s"),
         *("charged_s", "holder", "attempt", "body", "is_complete", "has_begun", "kept"),
+        *("most_held", "held"),
     )
 
     def __init__(self, head: Head, waiter: Waiter, settings: Settings, now_s: float) -> None:
@@ -75,6 +80,10 @@ class Request:
         self.is_complete = False
         self.has_begun = False
         """Whether the response has begun."""
+        self.most_held = MAX_WAITING if head.is_chunked else min(head.length, MAX_WAITING)
+        """Bytes of its body that it may hold while it waits."""
+        self.held = 0
+        """Of them, what the queue has set aside for it."""
         self.kept: bytearray | None = bytearray()
         """What was sent to a worker; None if that is too much to keep."""
 

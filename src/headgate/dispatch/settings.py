@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Self
 
+from headgate.pull.announcing import Shared
+
 
 class Settings(NamedTuple):
     """See `headgate.config.pull`; times are seconds."""
@@ -24,8 +26,15 @@ class Settings(NamedTuple):
     attempts: int = 2
     ping: float = 10.0
     status_path: str | None = None
+    queue_bytes: int = 64 << 20
+    """The most that requests in the queue may hold of their bodies."""
+    is_scaler: bool = False
+    """Whether it is a scaler of KEDA, see `keda`."""
+    shared: Shared | None = None
+    """The list of idle workers that it shares with other gateways."""
 
     @classmethod
     def of(cls, plan: dict[str, Any]) -> Self:
         """As they stand in the plan."""
-        return cls(**{**plan, "tokens": tuple(plan["tokens"])})
+        shared = plan["shared"]
+        return cls(**{**plan, "tokens": tuple(plan["tokens"]), "shared": shared and Shared(**shared)})

@@ -112,6 +112,13 @@ class Waiting(Generic[Item]):
         self.mean_s = max((1 - WEIGHT) * self.mean_s + WEIGHT * took_s, LEAST_COST_S)
         self._forget(caller)
 
+    def undone(self, caller: str, charged_s: float) -> None:
+        """A request that was handed out was not begun: nothing is charged."""
+        account = self._accounts[caller]
+        account.running -= 1
+        account.balance_s += charged_s
+        self._forget(caller)
+
     # ---- steps
 
     def _turn(self, level: Level[Item]) -> str:

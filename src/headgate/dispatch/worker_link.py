@@ -27,6 +27,8 @@ class WorkerLink(asyncio.Protocol):
         self._is_cancelled = False
         """Whether what it says of its request is of no more use."""
         self._is_ready = False
+        self._is_leaving = False
+        """Whether the worker is handed nothing more, as it has said."""
         self._in_flight = 0
         self._has_sent_body = True
         self._reader = frames.Reader()
@@ -41,8 +43,13 @@ class WorkerLink(asyncio.Protocol):
 
     # ---- for the dispatcher
 
-    def hand_out(self, request: Request, timeout_s: float) -> None:
-        """Has the worker serve a request."""
+    @property
+    def is_free(self) -> bool:
+        """Whether it has said that it is idle, and was handed nothing since."""
+        return self._is_ready and self.request is None and not self._is_leaving
+
+    def hand_out(self, request: Request, timeout_s: float, announcement: str | None = None) -> None:
+        """Has the worker serve a request; a shared one for its `announcement`."""
         self.request, self._is_cancelled, self._is_ready, self._in_flight = request, False, False, 0
         head = request.head
         has_body = head.is_chunked or head.length > 0
@@ -55,6 +62,8 @@ class WorkerLink(asyncio.Protocol):
             "attempt": request.attempt,
             "timeout": round(timeout_s, 3),
         }
+        if announcement is not None:
+            told["announcement"] = announcement
         self._transport.write(frames.told(frames.JOB, told))
         self.more()
 
@@ -83,6 +92,7 @@ class WorkerLink(asyncio.Protocol):
 
     def leave(self) -> None:
         """Has the worker connect again."""
+        self._is_leaving = True
         self._transport.write(frames.frame(frames.LEAVE))
 
     def pause(self) -> None:
@@ -139,6 +149,10 @@ class WorkerLink(asyncio.Protocol):
         request = None if self._is_cancelled else self.request
         if kind == frames.READY:
             self._on_ready()
+        elif kind == frames.BUSY:
+            self._on_busy()
+        elif kind == frames.LEAVE:
+            self._on_leave()
         elif kind == frames.PONG or request is None:
             return  # any sign of life does; or what crossed with its cancellation, or comes after a response
         elif kind == frames.HEAD:
@@ -167,6 +181,24 @@ class WorkerLink(asyncio.Protocol):
             self._dispatcher.released(request)
         self._is_ready = True
         self._dispatcher.ready(self)
+
+    def _on_busy(self) -> None:
+        request, self.request = self.request, None
+        if request is None or request.has_begun:
+            raise frames.ProtocolError("`busy` out of turn")
+        self._dispatcher.declined(request, is_wanted=not self._is_cancelled)
+        if self._is_leaving:
+            return self._transport.close()
+        self._is_ready = True
+        return self._dispatcher.ready_again(self)
+
+    def _on_leave(self) -> None:
+        """It closes no connection on which a request may be on its way: that one comes back as `busy`."""
+        request = self.request
+        self._is_leaving = True
+        self._dispatcher.leaves(self)
+        if request is None or self._is_cancelled:
+            self._transport.close()
 
     def _fail(self, failure: str) -> None:
         """The request that it has is not served."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -13,6 +11,7 @@ from typing import Any
 
 from headgate.message import Response
 from headgate.pull import frames
+from headgate.pull.announcing import Announcer
 from headgate.pull.job import BodyTooLarge, Job
 from headgate.pull.place import Place, opened
 
@@ -20,6 +19,8 @@ log = logging.getLogger("headgate.pull")
 
 Call = Callable[[Job], Awaitable[Response]]
 CONNECT_LIMIT_S = 10.0
+LEAVE_S = 2.0
+"""How long the gateway may take to close the connection of a worker that has said that it leaves."""
 
 
 class Refused(PermissionError):
@@ -31,16 +32,16 @@ class Left(Exception):
 
 
 async def connected(
-    place: Place, token: str, context: ssl.SSLContext | None
+    place: Place, token: str, context: ssl.SSLContext | None, worker: str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection that was upgraded; raises `Refused`, OSError."""
+    """A connection of `worker` that was upgraded; raises `Refused`, OSError."""
     async with asyncio.timeout(CONNECT_LIMIT_S):
         reader, writer = await opened(place, context)
         try:
             writer.write(
                 f"GET {place.target} HTTP/1.1\r\nHost: {place.authority}\r\nConnection: upgrade\r\n"
                 f"Upgrade: {frames.PROTOCOL}\r\nAuthorization: Bearer {token}\r\n"
-                f"Headgate-Worker: {socket.gethostname()}:{os.getpid()}\r\n\r\n".encode("latin-1")
+                f"Headgate-Worker: {worker}\r\n\r\n".encode("latin-1")
             )
             head = await reader.readuntil(b"\r\n\r\n")
             status = head.split(b" ", 2)[1].decode("latin-1")
@@ -60,13 +61,21 @@ async def connected(
 
 
 class Connection:
-    """After the upgrade; `call` is the handler. `max_body_bytes` is the most that `Job.read` takes."""
+    """After the upgrade; `call` is the handler. `max_body_bytes` is the most that `Job.read` takes. A worker that is
+    shared by several gateways has an `announcer`.
+    """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call: Call, max_body_bytes: int
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        call: Call,
+        max_body_bytes: int,
+        announcer: Announcer | None = None,
     ) -> None:
         self._reader, self._writer = reader, writer
         self._call, self._max_body_bytes = call, max_body_bytes
+        self._announcer = announcer
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_leaving = False
@@ -77,6 +86,8 @@ class Connection:
         """Serves until the gateway or `leave` ends it; raises `Left`, OSError, `ProtocolError`."""
         try:
             self._write(frames.READY)
+            if self._announcer:
+                self._announcer.connected(1)
             reader = frames.Reader()
             while data := await self._reader.read(1 << 16):
                 reader.feed(data)
@@ -89,13 +100,19 @@ class Connection:
                 self._cancel()
                 with suppress(asyncio.CancelledError):
                     await self._task
+            if self._announcer:
+                self._announcer.connected(-1)
             self._writer.close()
 
     def leave(self) -> None:
-        """Ends the connection after the request in progress."""
+        """Ends the connection after the request in progress. The gateway closes it, as a request may be on its way:
+        that one is not begun, and goes to another worker.
+        """
+        if self._is_leaving:
+            return
         self._is_leaving = True
         if self._task is None:
-            self._writer.close()
+            self._tell_leave()
 
     # ---- steps
 
@@ -104,14 +121,7 @@ class Connection:
         if kind == frames.PING:
             self._write(frames.PONG, payload)
         elif kind == frames.JOB:
-            if job is not None:
-                raise frames.ProtocolError("a `job` before the one before is done")
-            self.jobs += 1
-            try:
-                self._job = Job(frames.content(payload), self._taken, self._max_body_bytes)
-            except (KeyError, TypeError) as error:
-                raise frames.ProtocolError(f"a `job` that is not whole: {error}") from None
-            self._task = asyncio.get_running_loop().create_task(self._serve(self._job))
+            self._begin(frames.content(payload))
         elif kind == frames.LEAVE:
             self.leave()
         elif kind == frames.CANCEL:
@@ -124,6 +134,23 @@ class Connection:
                 job._end()
         else:
             raise frames.ProtocolError(f"an unknown frame {kind!r}")
+
+    def _begin(self, told: dict[str, Any]) -> None:
+        if self._job is not None:
+            raise frames.ProtocolError("a `job` before the one before is done")
+        if self._is_leaving or (self._announcer and not self._announcer.take(told.get("announcement"))):
+            return self._write(frames.BUSY)
+        self.jobs += 1
+        try:
+            self._job = Job(told, self._taken, self._max_body_bytes)
+        except (KeyError, TypeError) as error:
+            raise frames.ProtocolError(f"a `job` that is not whole: {error}") from None
+        self._task = asyncio.get_running_loop().create_task(self._serve(self._job))
+        return None
+
+    def _tell_leave(self) -> None:
+        self._write(frames.LEAVE)
+        asyncio.get_running_loop().call_later(LEAVE_S, self._writer.close)
 
     def _cancel(self) -> None:
         if self._job and self._task:
@@ -147,10 +174,12 @@ class Connection:
             return
         finally:
             self._job = self._task = None
-        if self._is_leaving:
-            self._writer.close()
-        else:
-            self._write(frames.READY)
+            if self._is_leaving:
+                self._tell_leave()
+            else:
+                self._write(frames.READY)
+            if self._announcer:
+                self._announcer.done()
 
     async def _send(self, response: Response) -> None:
         body, fields = response.body, list(response.headers.items())

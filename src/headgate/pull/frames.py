@@ -6,7 +6,9 @@ connection at a time:
 | frame   | from       | payload                                                                                  |
 |---------|------------|------------------------------------------------------------------------------------------|
 | `ready` | worker     | none: it is idle, and takes a request                                                     |
-| `job`   | dispatcher | JSON: `method`, `target`, `headers` (pairs), `has_body`, `attempt`, `timeout` (seconds)       |
+| `job`   | dispatcher | JSON: `method`, `target`, `headers` (pairs), `has_body`, `attempt`, `timeout` (seconds),      |
+|         |            | and `announcement` if it was handed out for one                                          |
+| `busy`  | worker     | none: the `job` was not begun, and is another worker's                                    |
 | `data`  | both       | a part of the body                                                                       |
 | `end`   | both       | none: the body is complete; not sent by the dispatcher if the request has none           |
 | `taken` | worker     | 4 bytes: so much more of the request's body has been used                                |
@@ -14,7 +16,7 @@ connection at a time:
 | `fail`  | worker     | text: the response that has begun cannot be completed                                    |
 | `cancel`| dispatcher | none: nobody waits for the response any more; the worker says `ready` when it has stopped |
 | `ping`  | dispatcher | any; a `pong` with the same comes back                                                   |
-| `leave` | dispatcher | none: connect again, after the request in progress                                       |
+| `leave` | both       | none: connect again, after the request in progress; from a worker: hand out nothing more |
 
 The dispatcher sends at most `WINDOW` bytes of a body that the worker has not said to have `taken`.
 """
@@ -29,7 +31,7 @@ PROTOCOL: Final = "headgate-pull/1"
 """The name in the Upgrade header field."""
 
 READY, JOB, DATA, END, TAKEN = b"R", b"J", b"D", b"E", b"A"
-HEAD, FAIL, CANCEL, PING, PONG, LEAVE = b"H", b"X", b"C", b"P", b"O", b"G"
+HEAD, FAIL, CANCEL, PING, PONG, LEAVE, BUSY = b"H", b"X", b"C", b"P", b"O", b"G", b"B"
 
 MAX_PAYLOAD: Final = 1 << 20
 """Of a frame, in bytes."""

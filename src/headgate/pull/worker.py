@@ -8,14 +8,15 @@ import logging
 import random
 import signal
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from headgate.message import Response
+from headgate.pull.announcing import SHORTEST_LEASE_S, Announcer, Shared, identity, opened
 from headgate.pull.connection import Connection, Left, connected
 from headgate.pull.frames import ProtocolError
 from headgate.pull.job import Job
-from headgate.pull.place import parsed
+from headgate.pull.place import Place, parsed
 from headgate.pull.processes import run_processes
 
 log = logging.getLogger("headgate.pull")
@@ -32,22 +33,45 @@ class Worker:
 
     `token` is one of the upstream's tokens. `concurrency` is the number of requests at a time in each process: 1,
     unless the handler is a coroutine that waits for others. `tls` replaces the default context for `https://`.
+
+    Workers of several gateways have the `url` of each, and announce in `redis` (`redis://host:6379/0`) that they are
+    idle, in the list `shared_list`, as `pull.shared` of the gateways has it. `lease_s` is how long an announcement
+    lasts that nobody uses.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         token: str,
         concurrency: int = 1,
         max_body_bytes: int = 64 << 20,
         tls: ssl.SSLContext | None = None,
+        redis: str | None = None,
+        shared_list: str | None = None,
+        lease_s: float = 10.0,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"`{concurrency}` is not a valid concurrency; hint: write 1 or more")
+        urls = [url] if isinstance(url, str) else [*url]
+        if not urls:
+            raise ValueError("the worker has no gateway\n  hint: give the URL of a route of each")
+        if (redis is None) != (shared_list is None):
+            raise ValueError("`redis` and `shared_list` need each other")
+        if len(urls) > 1 and redis is None:
+            raise ValueError(
+                "several gateways share workers through Redis\n  hint: give `redis` and `shared_list`"
+            )
+        if lease_s < SHORTEST_LEASE_S:
+            raise ValueError(f"`{lease_s}` is not a valid lease; hint: write {SHORTEST_LEASE_S:g} or more")
         if not token.isascii() or not token.isprintable() or not token:
             raise ValueError("the token is not printable ASCII text")
-        self._place, self._token, self._tls = parsed(url), token, tls
+        self._places, self._token, self._tls = [parsed(one) for one in urls], token, tls
+        self._shared = None
+        if redis is not None and shared_list is not None:
+            self._shared = Shared(redis, shared_list, lease_s)
+            opened(self._shared)  # raises for what is no URL, or without the library
+        self._announcers: list[Announcer] = []
         self._concurrency, self._max_body_bytes = concurrency, max_body_bytes
         self._handler: Handler | None = None
         self._connections: set[Connection] = set()
@@ -77,11 +101,18 @@ class Worker:
             return
         async with asyncio.TaskGroup() as group:
             for _ in range(self._concurrency):
-                group.create_task(self._serve_one())
+                announcer = Announcer(self._shared) if self._shared else None
+                if announcer:
+                    self._announcers.append(announcer)
+                    group.create_task(announcer.run())
+                for place in self._places:
+                    group.create_task(self._serve_one(place, announcer))
 
     def stop(self) -> None:
         """Has `serve` return after the requests in progress; call it in the loop that runs it."""
         self._is_stopping = True
+        for announcer in self._announcers:
+            announcer.stop()
         for connection in self._connections:
             connection.leave()
         if self._stopped:
@@ -101,14 +132,14 @@ class Worker:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
 
-    async def _serve_one(self) -> None:
-        delay_s = FIRST_DELAY_S
+    async def _serve_one(self, place: Place, announcer: Announcer | None) -> None:
+        delay_s, name = FIRST_DELAY_S, announcer.worker if announcer else identity()
         while not self._is_stopping:
             jobs = 0
             try:
-                reader, writer = await connected(self._place, self._token, self._tls)
-                log.info("connected to the gateway")
-                connection = Connection(reader, writer, self._call, self._max_body_bytes)
+                reader, writer = await connected(place, self._token, self._tls, name)
+                log.info("connected to the gateway", extra={"gateway": place.authority})
+                connection = Connection(reader, writer, self._call, self._max_body_bytes, announcer)
                 self._connections.add(connection)
                 if self._is_stopping:
                     connection.leave()

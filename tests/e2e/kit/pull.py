@@ -28,13 +28,15 @@ def serve(job: Job) -> Response:
 
 
 class PullWorker:
-    """One process that serves with the `serve` of `HANDLERS`."""
+    """One process that serves with the `serve` of `handlers`."""
+
+    handlers = HANDLERS
 
     def __init__(
         self, gateway: RunningGateway, *more: str, token: str = TOKEN, to: str | None = None
     ) -> None:
         folder = gateway.folder
-        (folder / "handlers.py").write_text(HANDLERS)
+        (folder / "handlers.py").write_text(self.handlers)
         self._log = folder / f"pull-{len(list(folder.glob('pull-*.log')))}.log"
         words = [str(HEADGATE), "pull", "worker", "handlers:serve", "--processes", "1"]
         words += ["--to", to or f"http://{gateway.address}/_workers", *more]

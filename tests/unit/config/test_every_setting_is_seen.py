@@ -553,6 +553,14 @@ SEEN: dict[str, dict[str, str]] = {
         "attempts": "unit/dispatch/test_dispatching::request_is_not_handed_out_for_ever",
         "ping": "test_pull::worker_that_has_fallen_silent_is_lost",
         "status_path": "test_pull::requests_of_all_workers_of_the_gateway_go_into_one_queue",
+        "queue_bytes": "unit/dispatch/test_dispatching::bodies_of_the_queue_have_a_bound_together",
+        "keda": "test_pull_keda::what_waits_and_what_runs_is_the_metric",
+        "shared": "test_pull_shared::each_worker_has_one_request_at_a_time_of_all_gateways_together",
+    },
+    "PullSharedConfig": {
+        "redis": "test_pull_shared::each_worker_has_one_request_at_a_time_of_all_gateways_together",
+        "list": "test_pull_shared::each_worker_has_one_request_at_a_time_of_all_gateways_together",
+        "lease": "test_pull_shared::announcements_that_a_dead_gateway_has_taken_are_used_by_the_other",
     },
     "TunnelTokenConfig": {
         "token": "test_tunnels::a_token_that_is_taken_back_ends_its_tunnels",

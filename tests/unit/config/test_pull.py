@@ -29,6 +29,21 @@ def parsed(upstream: dict[str, Any], **more: Any) -> GatewayConfig:
         ({"balance": "pull", "pull": {"tokens": TOKEN}, "protocol": "h2"}, "`protocol: h2` has no effect"),
         ({"balance": "pull", "pull": {"tokens": TOKEN, "fair_by": "x-user"}}, "is not a valid fair_by"),
         ({"balance": "pull", "pull": {"tokens": TOKEN, "fair_by": "header:a b"}}, "a b"),
+        (
+            {"balance": "pull", "pull": {"tokens": TOKEN, "shared": {"redis": "x:1", "list": "a"}}},
+            "URL of a Redis",
+        ),
+        (
+            {"balance": "pull", "pull": {"tokens": TOKEN, "shared": {"redis": "redis://h", "list": "a b"}}},
+            "shared.list` cannot be `a b`",
+        ),
+        (
+            {
+                "balance": "pull",
+                "pull": {"tokens": TOKEN, "queue": 0, "shared": {"redis": "redis://h", "list": "a"}},
+            },
+            "`queue: 0` does not go with `shared`",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(upstream: dict[str, Any], problem: str) -> None:

@@ -158,4 +158,5 @@ async def lab(folder: Path, **settings: Any) -> AsyncIterator[Lab]:
         for writer in made.writers:
             writer.close()
         dispatcher.close()
+        await dispatcher.closed()
         await until(lambda: not dispatcher.links and not dispatcher.clients)

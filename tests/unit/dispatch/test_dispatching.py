@@ -1,6 +1,7 @@
 """Requests and workers come together in one process: nothing is lost, nothing runs twice."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Coroutine
@@ -661,5 +662,72 @@ def test_worker_whose_token_is_gone_gets_no_further_request(tmp_path: Path) -> N
             here.dispatcher.take_up(kept._replace(queue=1))
             worker.say(*RESPONSE)
             assert (await waiting).body == b"done"
+
+    run(test())
+
+
+def test_worker_that_leaves_hands_on_what_was_on_its_way(tmp_path: Path) -> None:
+    async def handler(job: Job) -> Response:
+        return Response(200, f"{job.method} {job.attempt} {len(await job.read())}")
+
+    async def test() -> None:
+        async with lab(tmp_path, attempts=1) as here:
+            leaving = await here.raw_worker()
+            leaving.say(frames.frame(frames.READY))
+            await until(lambda: len(here.dispatcher.idle) == 1)
+            asked = here.start(here.get("/", method="POST", body=bytes(100_000)))
+            kind, _ = await leaving.frame()
+            assert kind == frames.JOB
+            leaving.say(frames.frame(frames.LEAVE), frames.frame(frames.BUSY))
+            while await leaving.reader.read(1 << 16):
+                pass  # until it is closed
+            await here.worker(handler)
+            assert (await asked).body == b"POST 1 100000"
+
+    run(test())
+
+
+def test_idle_worker_that_leaves_is_let_go(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with lab(tmp_path) as here:
+            leaving = await here.raw_worker()
+            leaving.say(frames.frame(frames.READY), frames.frame(frames.LEAVE))
+            assert await leaving.reader.read() == b""
+            assert not here.dispatcher.idle
+
+    run(test())
+
+
+def test_worker_is_not_busy_with_what_it_was_never_handed(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with lab(tmp_path) as here:
+            liar = await here.raw_worker()
+            liar.say(frames.frame(frames.READY), frames.frame(frames.BUSY))
+            with contextlib.suppress(ConnectionError):
+                assert await liar.reader.read() == b""
+            await until(lambda: not here.dispatcher.links)
+
+    run(test())
+
+
+def test_bodies_of_the_queue_have_a_bound_together(tmp_path: Path) -> None:
+    async def handler(job: Job) -> Response:
+        return Response(200, str(len(await job.read())))
+
+    async def test() -> None:
+        async with lab(tmp_path, queue_bytes=1_000_000) as here:
+            body = bytes(2_000_000)
+            waiting = [here.start(here.get("/", method="POST", body=body)) for _ in range(3)]
+            await until(lambda: len(here.dispatcher.waiting) == 3)
+            refused = await here.get("/", method="POST", body=bytes(100_000))
+            assert refused.status == 503
+            assert refused.fields["headgate-failure"] == "pull_queue_full"
+            small = here.start(here.get("/"))  # which holds nothing
+            await until(lambda: len(here.dispatcher.waiting) == 4)
+            assert sum(len(one.body) for one in here.dispatcher.waiting) <= 1_000_000
+            await here.worker(handler)
+            assert [(await one).body for one in waiting] == [b"2000000"] * 3
+            assert (await small).body == b"0"
+            assert here.dispatcher._held_bytes == 0
 
     run(test())
