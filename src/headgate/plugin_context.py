@@ -139,6 +139,12 @@ class PluginContext:
         """Calls a function that blocks, in a thread; see `Gateway.run_in_thread`."""
         return await self._gateway.run_in_thread(function, *args, **kwargs)
 
+    async def run_in_process(
+        self, function: Callable[..., T], *args: Any, timeout: Seconds | None = None
+    ) -> T:
+        """Calls a function that computes, in another process; see `Gateway.run_in_process`."""
+        return await self._gateway.run_in_process(function, *args, timeout=timeout)
+
     def fetch(self, url: str, /, **options: Unpack[FetchOptions]) -> Awaitable[FetchResponse]:
         """Makes a request; see `headgate.fetch`."""
         from headgate._core import fetch

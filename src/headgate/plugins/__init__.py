@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .concurrency_limit import ConcurrencyLimit
     from .cors import Cors
     from .csrf import Csrf
+    from .decompression import Decompression
     from .error_pages import ErrorPages
     from .ext_authz import ExtAuthz
     from .ext_proc import ExtProc
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from .honeypot import Honeypot
     from .ip_restriction import IpRestriction
     from .isolated import Isolated
+    from .jq import Jq
+    from .json_patch import JsonPatch
     from .json_threat_protection import JsonThreatProtection
+    from .jsonpath import Jsonpath
     from .key_auth import KeyAuth
     from .load_shedding import LoadShedding
     from .maintenance import Maintenance
@@ -68,6 +72,7 @@ __all__ = [
     "ConcurrencyLimit",
     "Cors",
     "Csrf",
+    "Decompression",
     "ErrorPages",
     "ExtAuthz",
     "ExtProc",
@@ -80,7 +85,10 @@ __all__ = [
     "Honeypot",
     "IpRestriction",
     "Isolated",
+    "Jq",
+    "JsonPatch",
     "JsonThreatProtection",
+    "Jsonpath",
     "KeyAuth",
     "LoadShedding",
     "Maintenance",
@@ -122,6 +130,7 @@ BUILT_IN = {
     "concurrency-limit": "headgate.plugins.concurrency_limit:ConcurrencyLimit",
     "cors": "headgate.plugins.cors:Cors",
     "csrf": "headgate.plugins.csrf:Csrf",
+    "decompression": "headgate.plugins.decompression:Decompression",
     "error-pages": "headgate.plugins.error_pages:ErrorPages",
     "ext-authz": "headgate.plugins.ext_authz:ExtAuthz",
     "ext-proc": "headgate.plugins.ext_proc:ExtProc",
@@ -134,7 +143,10 @@ BUILT_IN = {
     "honeypot": "headgate.plugins.honeypot:Honeypot",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",
     "isolated": "headgate.plugins.isolated:Isolated",
+    "jq": "headgate.plugins.jq:Jq",
+    "json-patch": "headgate.plugins.json_patch:JsonPatch",
     "json-threat-protection": "headgate.plugins.json_threat_protection:JsonThreatProtection",
+    "jsonpath": "headgate.plugins.jsonpath:Jsonpath",
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
     "load-shedding": "headgate.plugins.load_shedding:LoadShedding",
     "maintenance": "headgate.plugins.maintenance:Maintenance",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from headgate import Request
 
-from ._numbers import Integer, Number, to_json
+from ._numbers import Approximate, Integer, Number, to_json
 
 MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(.*)", re.DOTALL)
 PARAMETER = re.compile(r";\s*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"]*))\s*)?")
@@ -93,16 +93,16 @@ async def decoded(request: Request, most: int) -> bytes:
     return body
 
 
-def parsed_json(body: bytes, *, depth: int = 64, keeps_numbers: bool = False) -> Any:
+def parsed_json(body: bytes, *, depth: int = 64, keeps_numbers: bool = False, computes: bool = False) -> Any:
     """The value of a JSON text (RFC 8259); raises `BadBody` where parsers differ: other encodings than UTF-8, names
     twice in an object, NaN, numbers of many digits, lone surrogates, and more than `depth` levels. With `keeps_numbers`
-    numbers know how they were written.
+    numbers know how they were written; with `computes` as well, they can be compared with floats.
     """
     numbers: dict[str, Any] = {"parse_int": _integer}
     if keeps_numbers:
         numbers = {
             "parse_int": lambda text: Integer(_bounded(text)),
-            "parse_float": lambda text: Number(_bounded(text)),
+            "parse_float": lambda text: (Approximate if computes else Number)(_bounded(text)),
         }
     check_depth(body, depth)
     try:

@@ -29,3 +29,18 @@ def is_changeable(status: int, headers: Any) -> bool:
     if status in (204, 206, 304) or "content-range" in headers:
         return False
     return not any("no-transform" in line.lower() for line in headers.get_all("cache-control"))
+
+
+def weight(accept: str, kind: str) -> tuple[float, int]:
+    """How much a client with this `Accept` wants a media type (RFC 9110 section 12.5.1), from 0 to 1; and of equal
+    weights how closely it names it.
+    """
+    best = (0.0, 0)
+    for part in accept[:2000].split(","):
+        name, *parameters = (one.strip() for one in part.split(";"))
+        wanted = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+        if name.lower() in wanted:
+            said = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+            value = float(said) if re.fullmatch(r"[01](\.\d{0,3})?", said) else 0.0
+            best = max(best, (value, -wanted.index(name.lower())))
+    return best

@@ -36,9 +36,23 @@ class Number(Decimal):
         return self.text
 
 
+class Approximate(float):
+    """A number with its text, for libraries that compare with floats: `1.10` is equal to `1.1`."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Approximate:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def to_json(value: Any) -> str:
     """A value as JSON, numbers as they were written; raises `TypeError` for what JSON cannot say."""
-    if isinstance(value, Integer | Number):
+    if isinstance(value, Integer | Number | Approximate):
         return value.text
     if isinstance(value, Decimal):
         if not value.is_finite():

@@ -145,7 +145,7 @@ class Document:
     """A document, ready to find operations in."""
 
     def __init__(self, path: str) -> None:
-        raw = _loaded(path)
+        raw = loaded(path)
         version = str(raw.get("openapi", ""))
         if not version.startswith(("3.0", "3.1")):
             raise ConfigError(f"`{path}` is not a document of OpenAPI 3.0 or 3.1", hint="see `openapi:`")
@@ -226,7 +226,8 @@ class Document:
         raise ConfigError("references lead in a circle", hint=None)
 
 
-def _loaded(path: str) -> dict[str, Any]:
+def loaded(path: str) -> dict[str, Any]:
+    """A document of YAML or JSON as JSON has it; raises `ConfigError`."""
     try:
         found = yaml.safe_load(Path(path).read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -91,11 +91,15 @@ class Compression(Plugin):
         self._codings = tuple(self.config.codings)
         self._levels = {name: self.config.levels.get(name, LEVELS[name][2]) for name in self._codings}
         self._key = f"{context.name} encode"
+        self._wanted_key = f"{context.name} wanted"
 
     def request(self, request: Request) -> None:
-        """Lets servers that compare texts recognize an entity tag that was made weak here."""
+        """Notes what the client takes, and lets servers that compare texts recognize an entity tag that was made weak
+        here.
+        """
+        wanted = vars(request.state)[self._wanted_key] = self._wanted_by(request)
         known = request.headers.get_all("if-none-match")
-        if known and self._wanted(request) is not None:
+        if known and wanted is not None:
             lines = ", ".join(known)
             tags = TAG.findall(lines)
             strong = [tag[2:] for tag in tags if tag.startswith("W/") and tag[2:] not in tags]
@@ -136,6 +140,11 @@ class Compression(Plugin):
         return None if encode is None else encode(chunk, last)
 
     def _wanted(self, request: Request) -> Coding | None:
+        """What the client takes; plugins that read bodies have asked the server for none since."""
+        state = vars(request.state)
+        return state[self._wanted_key] if self._wanted_key in state else self._wanted_by(request)
+
+    def _wanted_by(self, request: Request) -> Coding | None:
         headers = request.headers
         is_exposed = "cookie" in headers and headers.get("sec-fetch-site") == "cross-site"
         if is_exposed and not self.config.cross_site:

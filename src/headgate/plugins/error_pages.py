@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Failure, Plugin, PluginContext, Request, Response
 
+from ._media_types import weight
 from ._texts import text_of
 
 STATUS = re.compile(r"[45](\d\d|xx)")
@@ -88,19 +89,7 @@ class ErrorPages(Plugin):
 
 def _preferred(accept: str, texts: list[tuple[str, str]]) -> tuple[str, str]:
     """The text whose type `Accept` weighs most (RFC 9110 section 12.5.1); of equals the first."""
-    return max(texts, key=lambda one: _weight(accept, one[0])) if accept else texts[0]
-
-
-def _weight(accept: str, kind: str) -> tuple[float, int]:
-    best = (0.0, 0)
-    for part in accept[:2000].split(","):
-        name, *parameters = (one.strip() for one in part.split(";"))
-        wanted = (kind, f"{kind.partition('/')[0]}/*", "*/*")
-        if name.lower() in wanted:
-            weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
-            value = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 0.0
-            best = max(best, (value, -wanted.index(name.lower())))
-    return best
+    return max(texts, key=lambda one: weight(accept, one[0])) if accept else texts[0]
 
 
 def _escaped(value: str, kind: str) -> str:

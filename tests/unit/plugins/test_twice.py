@@ -124,6 +124,9 @@ CASES: dict[str, Twice] = {
         {"secret": SECRETS[1], "session_cookie": "s", "cookie": "csrf-b", "header": "x-b"},
         [Ask(headers={"cookie": "s=1"}), Ask(method="POST")],
     ),
+    "decompression": Twice(
+        {"other_codings": "pass"}, {}, [Ask(headers={"content-encoding": "x"}, method="POST", body="x")]
+    ),
     "error-pages": Twice(
         {"pages": {"502": page("outer"), "413": page("outer")}},
         {"pages": {"413": page("inner")}},
@@ -178,6 +181,18 @@ CASES: dict[str, Twice] = {
         {"plugin": "unit.plugins.foreign:Mark", "config": {"name": "x-b"}},
         [Ask()],
     ),
+    "jq": Twice(
+        {"response": {"program": "{outer: .inner}"}},
+        {"response": {"program": "{inner: .n}"}},
+        [Ask()],
+        {(0, "body"): '{"outer":7}'},
+    ),
+    "json-patch": Twice(
+        {"response": {"merge": {"a": 1}}},
+        {"response": {"merge": {"b": 1}}},
+        [Ask()],
+        {(0, "body"): '{"n":7,"b":1,"a":1}'},
+    ),
     "json-threat-protection": Twice(
         {"max_depth": 3},
         {"max_items": 2},
@@ -185,6 +200,12 @@ CASES: dict[str, Twice] = {
             Ask(headers={"content-type": "application/json"}, method="POST", body=body)
             for body in ("[[[[1]]]]", "[1,2,3]", "[1]")
         ],
+    ),
+    "jsonpath": Twice(
+        {"response": {"members": {"outer": "$.inner"}}},
+        {"response": {"members": {"inner": "$.n"}}},
+        [Ask()],
+        {(0, "body"): '{"outer":7}'},
     ),
     "key-auth": Twice(
         *KEYS,

@@ -1,0 +1,86 @@
+"""Plugins that change messages, over real sockets: both versions of HTTP, bodies in parts, processes that compute."""
+
+import gzip
+import json
+from typing import Any
+
+from e2e.kit import Call, Origin, RawClient, RunningGateway, Serve
+from e2e.kit.behaviours import chunked, reply
+from e2e.kit.http2 import Http2Client
+
+JSON = ("content-type", "application/json")
+
+
+def document(origin: Origin, *plugins: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "upstreams": {"app": origin.address},
+        "routes": [{"path": "/", "to": "app"}],
+        "plugins": list(plugins),
+    }
+
+
+def both_versions(
+    gateway: RunningGateway,
+    path: str,
+    *fields: tuple[str, str],
+    method: str = "GET",
+    body: bytes | None = None,
+) -> tuple[int, bytes]:
+    """Status and body, which are the same for a client of each version."""
+    with RawClient(gateway.address) as client:
+        first = client.request(method, path, fields, body=body)
+    with Http2Client(gateway.address) as client:
+        second = client.response(client.request(path, method=method, fields=fields, body=body))
+    assert second.is_ended and (first.status, first.body) == (second.status, second.body)
+    return first.status, first.body
+
+
+def test_programs_change_bodies_and_those_without_an_end_harm_nobody(serve: Serve, origin: Origin) -> None:
+    def echo(call: Call) -> None:
+        call.respond(call.read_body(), fields=[("Content-Type", "application/json")])
+
+    origin.on("/orders", echo)
+    origin.on("/endless", echo)
+    program = {"request": {"program": "{n: .a}"}, "response": {"program": "{m: .n, p: (.n | type)}"}}
+    endless = {"request": {"program": "def f: f; f"}, "timeout": 0.5}
+    gateway = serve(
+        document(
+            origin,
+            {"plugin": "jq", "on": "/orders", "config": program},
+            {"plugin": "jq", "on": "/endless", "config": endless},
+        )
+    )
+    body = b'{"a": 12345678901234567890}'
+    made = b'{"m":12345678901234567890,"p":"number"}'
+    assert both_versions(gateway, "/orders", JSON, method="POST", body=body) == (200, made)
+    with RawClient(gateway.address) as client:
+        client.send(
+            b"POST /endless HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+        )
+        assert gateway.get("/other").status == 200
+        assert client.response("POST").status == 413
+    assert both_versions(gateway, "/orders", JSON, method="POST", body=body) == (200, made)
+    assert len([call for call in origin.calls if call.target == "/endless"]) == 0
+
+
+def test_json_in_parts_is_changed_whole(serve: Serve, origin: Origin) -> None:
+    text = json.dumps({"list": list(range(30_000)), "secret": "x"}).encode()
+    pieces = [text[at : at + 1000] for at in range(0, len(text), 1000)]
+    origin.on("/data", chunked(pieces, fields=[("Content-Type", "application/json")]))
+    merge = {"response": {"merge": {"secret": None}}}
+    gateway = serve(document(origin, {"plugin": "json-patch", "config": merge}))
+    status, body = both_versions(gateway, "/data")
+    assert status == 200 and json.loads(body) == {"list": list(range(30_000))}
+
+
+def test_coded_responses_stream_decoded_and_bombs_do_not(serve: Serve, origin: Origin) -> None:
+    text = b"".join(b"%d," % number for number in range(100_000))
+    coded, bomb = gzip.compress(text), gzip.compress(bytes(200 << 20))
+    fields = [("Content-Type", "text/x"), ("Content-Encoding", "gzip")]
+    origin.on("/text", chunked([coded[at : at + 5000] for at in range(0, len(coded), 5000)], fields=fields))
+    origin.on("/bomb", reply(bomb, fields=fields))
+    gateway = serve(document(origin, {"plugin": "decompression", "config": {}}))
+    assert both_versions(gateway, "/text") == (200, text)
+    assert both_versions(gateway, "/text", ("accept-encoding", "gzip")) == (200, coded)
+    assert gateway.get("/bomb").status == 502
+    assert gateway.get("/text").body == text
