@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from .cors import Cors
     from .csrf import Csrf
     from .decompression import Decompression
+    from .degraphql import Degraphql
+    from .edge_side_includes import EdgeSideIncludes
     from .error_pages import ErrorPages
     from .ext_authz import ExtAuthz
     from .ext_proc import ExtProc
     from .fault_injection import FaultInjection
+    from .follow_redirects import FollowRedirects
     from .forward_auth import ForwardAuth
     from .graphql_limits import GraphqlLimits
     from .grpc_transcode import GrpcTranscode
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from .load_shedding import LoadShedding
     from .maintenance import Maintenance
     from .mirror import Mirror
+    from .mocking import Mocking
     from .opa import Opa
     from .proxy_rewrite import ProxyRewrite
     from .quota import Quota
@@ -73,10 +77,13 @@ __all__ = [
     "Cors",
     "Csrf",
     "Decompression",
+    "Degraphql",
+    "EdgeSideIncludes",
     "ErrorPages",
     "ExtAuthz",
     "ExtProc",
     "FaultInjection",
+    "FollowRedirects",
     "ForwardAuth",
     "GraphqlLimits",
     "GrpcTranscode",
@@ -93,6 +100,7 @@ __all__ = [
     "LoadShedding",
     "Maintenance",
     "Mirror",
+    "Mocking",
     "Opa",
     "ProxyRewrite",
     "Quota",
@@ -131,10 +139,13 @@ BUILT_IN = {
     "cors": "headgate.plugins.cors:Cors",
     "csrf": "headgate.plugins.csrf:Csrf",
     "decompression": "headgate.plugins.decompression:Decompression",
+    "degraphql": "headgate.plugins.degraphql:Degraphql",
+    "edge-side-includes": "headgate.plugins.edge_side_includes:EdgeSideIncludes",
     "error-pages": "headgate.plugins.error_pages:ErrorPages",
     "ext-authz": "headgate.plugins.ext_authz:ExtAuthz",
     "ext-proc": "headgate.plugins.ext_proc:ExtProc",
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
+    "follow-redirects": "headgate.plugins.follow_redirects:FollowRedirects",
     "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
     "graphql-limits": "headgate.plugins.graphql_limits:GraphqlLimits",
     "grpc-transcode": "headgate.plugins.grpc_transcode:GrpcTranscode",
@@ -151,6 +162,7 @@ BUILT_IN = {
     "load-shedding": "headgate.plugins.load_shedding:LoadShedding",
     "maintenance": "headgate.plugins.maintenance:Maintenance",
     "mirror": "headgate.plugins.mirror:Mirror",
+    "mocking": "headgate.plugins.mocking:Mocking",
     "opa": "headgate.plugins.opa:Opa",
     "proxy-rewrite": "headgate.plugins.proxy_rewrite:ProxyRewrite",
     "quota": "headgate.plugins.quota:Quota",

@@ -32,55 +32,71 @@ class Method(NamedTuple):
     body: str
     """The field that the body is, `*` for the whole message, empty for none."""
     response_body: str
+    streams: bool = False
+    """Whether the service replies with any number of messages."""
+
+
+HINT = "make it with `protoc --include_imports --descriptor_set_out`"
 
 
 def methods(file: Path, services: list[str]) -> list[Method]:
-    """The unary methods of these services (all, if none are named); raises `ConfigError`."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    """The methods of these services (all, if none are named) in a descriptor set; raises `ConfigError`."""
+    from google.protobuf import descriptor_pb2
 
     found_set = descriptor_pb2.FileDescriptorSet()
     try:
         found_set.ParseFromString(file.read_bytes())
-        pool = descriptor_pool.DescriptorPool()
-        for one in found_set.file:
-            pool.AddSerializedFile(one.SerializeToString())
-        known = {
-            f"{one.package}.{service.name}".strip("."): service
-            for one in found_set.file
-            for service in one.service
-        }
-        missing = [name for name in services if name not in known]
-        if missing:
-            raise ConfigError(
-                f"there is no service `{missing[0]}`", hint=f"there is {', '.join(known) or 'none'}"
-            )
-        made = []
-        for name in services or known:
-            described = pool.FindServiceByName(name)
-            for method in known[name].method:
-                if method.client_streaming or method.server_streaming:
-                    continue
-                one = described.methods_by_name[method.name]
-                takes, gives = map(message_factory.GetMessageClass, (one.input_type, one.output_type))
-                path = f"/{name}/{method.name}"
-                for verb, template, body, response_body in _rules(method, path):
-                    pattern, fields = _pattern(template)
-                    made.append(Method(verb, pattern, fields, path, takes, gives, body, response_body))
     except OSError as error:
         raise ConfigError(
             f"`{file}` cannot be read: {error.strerror}", hint="name a descriptor set"
         ) from None
-    except (TypeError, KeyError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        hint = "make it with `protoc --include_imports --descriptor_set_out`"
-        raise ConfigError(f"`{file}` is not a whole descriptor set", hint=hint) from None
     except Exception as error:  # protobuf's own, which have no common base in all of its versions
-        hint = "make it with `protoc --include_imports --descriptor_set_out`"
-        raise ConfigError(f"`{file}` is not a descriptor set: {type(error).__name__}", hint=hint) from None
+        raise ConfigError(f"`{file}` is not a descriptor set: {type(error).__name__}", hint=HINT) from None
+    return methods_of(list(found_set.file), services, str(file))
+
+
+def methods_of(files: list[Any], services: list[str], where: str) -> list[Method]:
+    """The methods of these services in descriptors of files, each behind those that it imports; raises `ConfigError`.
+
+    What a client streams is left out.
+    """
+    try:
+        made = list(_methods(files, services))
+    except ConfigError:
+        raise
+    except (TypeError, KeyError, ValueError):
+        raise ConfigError(f"`{where}` is not a whole descriptor set", hint=HINT) from None
+    except Exception as error:  # protobuf's own
+        raise ConfigError(f"`{where}` is not a descriptor set: {type(error).__name__}", hint=HINT) from None
     if not made:
-        raise ConfigError(f"`{file}` has no unary methods", hint="streams are not transcoded")
+        raise ConfigError(f"`{where}` has no methods", hint="what clients stream is not transcoded")
     return made
+
+
+def _methods(files: list[Any], services: list[str]) -> Iterator[Method]:
+    from google.protobuf import descriptor_pool, message_factory
+
+    pool = descriptor_pool.DescriptorPool()
+    for one in files:
+        pool.AddSerializedFile(one.SerializeToString())
+    known = {f"{one.package}.{service.name}".strip("."): service for one in files for service in one.service}
+    missing = [name for name in services if name not in known]
+    if missing:
+        raise ConfigError(
+            f"there is no service `{missing[0]}`", hint=f"there is {', '.join(known) or 'none'}"
+        )
+    for name in services or known:
+        described = pool.FindServiceByName(name)
+        for method in known[name].method:
+            if method.client_streaming:
+                continue
+            one = described.methods_by_name[method.name]
+            takes, gives = map(message_factory.GetMessageClass, (one.input_type, one.output_type))
+            path = f"/{name}/{method.name}"
+            for verb, template, body, response_body in _rules(method, path):
+                pattern, fields = _pattern(template)
+                streams = bool(method.server_streaming)
+                yield Method(verb, pattern, fields, path, takes, gives, body, response_body, streams)
 
 
 def _rules(method: Any, path: str) -> Iterator[tuple[str, str, str, str]]:

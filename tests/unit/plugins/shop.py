@@ -60,8 +60,13 @@ def descriptors() -> descriptor_pb2.FileDescriptorSet:
     return descriptor_pb2.FileDescriptorSet(file=[file])
 
 
-def adder(call: Callable[[str, Any, Any], Any]) -> Callable[[Any], None]:
-    """Adds the service to a server; `call` gets the method's name, the message and the context."""
+def adder(
+    call: Callable[[str, Any, Any], Any],
+    stream: Callable[[Any, Any], Any] = lambda message, context: iter([message]),
+) -> Callable[[Any], None]:
+    """Adds the service to a server; `call` gets the method's name, the message and the context, `stream` (of `Watch`)
+    the message and the context.
+    """
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(descriptors().file[0].SerializeToString())
     kind = message_factory.GetMessageClass(pool.FindMessageTypeByName("shop.Order"))
@@ -73,5 +78,9 @@ def adder(call: Callable[[str, Any, Any], Any]) -> Callable[[Any], None]:
             response_serializer=kind.SerializeToString,
         )
 
-    handlers = grpc.method_handlers_generic_handler("shop.Shop", {name: handler(name) for name in RULES})
+    watch = grpc.unary_stream_rpc_method_handler(
+        stream, request_deserializer=kind.FromString, response_serializer=kind.SerializeToString
+    )
+    every = {**{name: handler(name) for name in RULES}, "Watch": watch}
+    handlers = grpc.method_handlers_generic_handler("shop.Shop", every)
     return lambda server: server.add_generic_rpc_handlers((handlers,))

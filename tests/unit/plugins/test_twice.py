@@ -23,6 +23,7 @@ from headgate.testing.wire import Broken
 
 SERVER = "server.test:80"
 SHOP = Path(__file__).parents[3] / "examples" / "plugins" / "shop.pb"
+SHOP_OPENAPI = SHOP.with_name("shop.json")
 SECRETS = ("0123456789abcdef", "fedcba9876543210")
 VOLATILE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|/\d{8}/|\d{8}T\d{6}Z|^1\d{9}$|v1,\S+|;t=\d+|;w=\d+|[\w-]{22}(?=')"
@@ -127,6 +128,13 @@ CASES: dict[str, Twice] = {
     "decompression": Twice(
         {"other_codings": "pass"}, {}, [Ask(headers={"content-encoding": "x"}, method="POST", body="x")]
     ),
+    "degraphql": Twice(
+        {"operation": "{ outer }", "path": "/a"},
+        {"operation": "{ inner }", "path": "/b"},
+        [Ask()],
+        {(0, "to target"): "/b"},
+    ),
+    "edge-side-includes": Twice({"types": ["text/html"]}, {"types": ["text/plain"]}, [Ask()]),
     "error-pages": Twice(
         {"pages": {"502": page("outer"), "413": page("outer")}},
         {"pages": {"413": page("inner")}},
@@ -144,6 +152,7 @@ CASES: dict[str, Twice] = {
     "fault-injection": Twice(
         {"abort": {"status": 501, "percent": 100}}, {"abort": {"status": 504}}, [Ask()], {(0, "status"): 501}
     ),
+    "follow-redirects": Twice({"methods": ["POST"]}, {}, [Ask("/api/moved")]),
     "forward-auth": Twice(
         {"url": "http://a.test", "copy": ["x-a"]}, {"url": "http://b.test", "copy": ["x-b"]}, [Ask()]
     ),
@@ -215,6 +224,9 @@ CASES: dict[str, Twice] = {
     "load-shedding": Twice({}, {}, [Ask()]),
     "maintenance": Twice({"enabled": False}, {"status": 599}, [Ask()]),
     "mirror": Twice({"to": "http://a.test"}, {"to": "http://b.test"}, [Ask()]),
+    "mocking": Twice(
+        {"openapi": str(SHOP_OPENAPI), "unknown": "pass"}, {"openapi": str(SHOP_OPENAPI)}, [Ask()]
+    ),
     "opa": Twice(
         {"url": "http://a.test", "policy": "allow"}, {"url": "http://b.test", "policy": "deny"}, [Ask()]
     ),
@@ -324,6 +336,8 @@ CASES: dict[str, Twice] = {
 def served(received: Received) -> Response:
     if received.path == "/api/500":
         return Response(500)
+    if received.path == "/api/moved":
+        return Response(302, headers={"location": "/api/x"})
     return Response(200, '{"n": 7}', headers=[("content-type", "application/json"), ("x-powered-by", "x")])
 
 
