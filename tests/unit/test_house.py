@@ -17,7 +17,7 @@ PAGES = [
 
 def test_named_tests_exist() -> None:
     table = (ROOT / "ARCHITECTURE.md").read_text().partition("## Invariants")[2]
-    for page in ("http3-clauses.md", "watching.md"):
+    for page in ("http3-clauses.md", "watching.md", "servers.md"):
         table += (ROOT / "docs" / "concepts" / page).read_text().replace("`test_", "`tests/e2e/test_")
     missing, folder = [], Path()
     for name in re.findall(r"`([\w/.]+\.(?:py|rs)(?:::\w+)?)", table):
