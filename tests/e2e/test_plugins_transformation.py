@@ -1,14 +1,20 @@
 """Plugins that change messages, over real sockets: both versions of HTTP, bodies in parts, processes that compute."""
 
 import gzip
+import io
 import json
+import struct
+import zlib
 from typing import Any
 
 from e2e.kit import Call, Origin, RawClient, RunningGateway, Serve
 from e2e.kit.behaviours import chunked, reply
 from e2e.kit.http2 import Http2Client
+from e2e.kit.pull import TOKEN, PullWorker
+from PIL import Image
 
 JSON = ("content-type", "application/json")
+PNG = [("Content-Type", "image/png")]
 
 
 def document(origin: Origin, *plugins: dict[str, Any]) -> dict[str, Any]:
@@ -33,6 +39,16 @@ def both_versions(
         second = client.response(client.request(path, method=method, fields=fields, body=body))
     assert second.is_ended and (first.status, first.body) == (second.status, second.body)
     return first.status, first.body
+
+
+def declared(width: int, height: int) -> bytes:
+    """A PNG that says how large it is, and has nothing of it."""
+    head = b"IHDR" + struct.pack("!IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack("!I", len(one) - 4) + one + struct.pack("!I", zlib.crc32(one))
+        for one in (head, b"IDAT", b"IEND")
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def test_programs_change_bodies_and_those_without_an_end_harm_nobody(serve: Serve, origin: Origin) -> None:
@@ -84,3 +100,30 @@ def test_coded_responses_stream_decoded_and_bombs_do_not(serve: Serve, origin: O
     assert both_versions(gateway, "/text", ("accept-encoding", "gzip")) == (200, coded)
     assert gateway.get("/bomb").status == 502
     assert gateway.get("/text").body == text
+
+
+def test_images_are_made_by_workers_that_pull(serve: Serve, origin: Origin) -> None:
+    out = io.BytesIO()
+    Image.effect_noise((400, 200), 50).save(out, "PNG")
+    picture = out.getvalue()
+    origin.on(
+        "/cat.png", chunked([picture[at : at + 9000] for at in range(0, len(picture), 9000)], fields=PNG)
+    )
+    origin.on("/bomb.png", reply(declared(30_000, 30_000), fields=PNG))
+    said = document(
+        origin, {"plugin": "image-resize", "on": "/*.png", "config": {"workers": "images", "sizes": [100]}}
+    )
+    said["plugins"][0]["on"] = "pictures"
+    said["upstreams"]["images"] = {"balance": "pull", "pull": {"tokens": [TOKEN], "wait": "10s"}}
+    said["routes"] = [
+        {"path": "/_workers", "to": "images"},
+        {"name": "pictures", "path": "/", "to": "app"},
+    ]
+    gateway = serve(said)
+    with PullWorker(gateway, handler="headgate.pull.images:resize"):
+        status, body = both_versions(gateway, "/cat.png?w=100")
+        assert status == 200 and Image.open(io.BytesIO(body)).size == (100, 50)
+        assert both_versions(gateway, "/bomb.png?w=100")[0] == 502
+        assert both_versions(gateway, "/cat.png?w=101")[0] == 400
+        assert both_versions(gateway, "/cat.png") == (200, picture)
+    assert [call.target for call in origin.calls if "w=" in call.target] == []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .har_capture import HarCapture
     from .headers import Headers
     from .honeypot import Honeypot
+    from .image_resize import ImageResize
     from .ip_restriction import IpRestriction
     from .isolated import Isolated
     from .jq import Jq
@@ -90,6 +91,7 @@ __all__ = [
     "HarCapture",
     "Headers",
     "Honeypot",
+    "ImageResize",
     "IpRestriction",
     "Isolated",
     "Jq",
@@ -152,6 +154,7 @@ BUILT_IN = {
     "har-capture": "headgate.plugins.har_capture:HarCapture",
     "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
+    "image-resize": "headgate.plugins.image_resize:ImageResize",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",
     "isolated": "headgate.plugins.isolated:Isolated",
     "jq": "headgate.plugins.jq:Jq",

@@ -33,12 +33,17 @@ class PullWorker:
     handlers = HANDLERS
 
     def __init__(
-        self, gateway: RunningGateway, *more: str, token: str = TOKEN, to: str | None = None
+        self,
+        gateway: RunningGateway,
+        *more: str,
+        token: str = TOKEN,
+        to: str | None = None,
+        handler: str = "handlers:serve",
     ) -> None:
         folder = gateway.folder
         (folder / "handlers.py").write_text(self.handlers)
         self._log = folder / f"pull-{len(list(folder.glob('pull-*.log')))}.log"
-        words = [str(HEADGATE), "pull", "worker", "handlers:serve", "--processes", "1"]
+        words = [str(HEADGATE), "pull", "worker", handler, "--processes", "1"]
         words += ["--to", to or f"http://{gateway.address}/_workers", *more]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(

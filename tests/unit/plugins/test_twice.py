@@ -180,6 +180,9 @@ CASES: dict[str, Twice] = {
     "honeypot": Twice(
         {"traps": ["/api/a"]}, {"traps": ["/api/b"]}, [Ask("/api/b"), Ask("/api/x"), Ask("/api/a")]
     ),
+    "image-resize": Twice(
+        {"workers": "a", "sizes": [1]}, {"workers": "b", "sizes": [1, 2]}, [Ask("/api/x?w=2")]
+    ),
     "ip-restriction": Twice(
         {"deny": ["192.0.2.1"]},
         {"deny": ["192.0.2.2"]},
