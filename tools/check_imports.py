@@ -84,7 +84,7 @@ LAYERS = [
     ["_parts", "plugin", "plugin_context", "route", "listener", "_decorators", "_phase_decorators"],
     ["asgi", "background", "inspection", "profiling", "pull", "_on_demand"],
     [
-        *["shared", "consumers", "metrics", "redis", "client", "form", "message", "query_params"],
+        *["native", "shared", "consumers", "metrics", "redis", "client", "form", "message", "query_params"],
         *["_cookies", "_redis_sessions", "server_state"],
         *["_tasks", "_request_body", "_hook_checks", "_caller"],
     ],
@@ -291,7 +291,12 @@ def judge(where: Path, parts: tuple[str, ...], target: str, name: str) -> Iterat
         inside = name.startswith("headgate.plugins") and parts[1:] == ("__init__",)
         # what several plugins have in common: `plugins/_x.py`
         is_common = name.startswith("headgate.plugins._")
-        if target not in ("", "isolation") and name not in PLUGINS_MAY_NAME and not inside and not is_common:
+        if (
+            target not in ("", "isolation", "native")
+            and name not in PLUGINS_MAY_NAME
+            and not inside
+            and not is_common
+        ):
             yield f"{where}: a plugin uses the public API only, not `{name}`"
     elif room == "stores" and target not in {*STORES_MAY, "stores", ""}:
         yield f"{where}: a store knows `headgate.config` only, not `{name}`"

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import headgate
 import headgate.inspection
+import headgate.native
 import headgate.pull
 import headgate.testing
 
@@ -19,6 +20,11 @@ ROOMS: dict[str, tuple[ModuleType, dict[str, str]]] = {
     "headgate": (headgate, headgate._MODULES),
     "headgate.testing": (headgate.testing, headgate.testing._MODULES),
     "headgate.pull": (headgate.pull, {"Worker": "worker", "Job": "job", "BodyTooLarge": "job"}),
+    "headgate.native": (
+        headgate.native,
+        {name: "actions" for name in headgate.native.__all__ if name not in ("Passed", "can_set")}
+        | {"can_set": "telling"},
+    ),
     "headgate.inspection": (headgate.inspection, {"Hit": "inspection"}),
 }
 Definition = ast.FunctionDef | ast.AsyncFunctionDef

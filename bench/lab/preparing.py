@@ -2,6 +2,8 @@
 
 import contextlib
 import getpass
+import json
+import random
 import resource
 import shlex
 import subprocess
@@ -22,6 +24,23 @@ MinProtocol = TLSv1.3
 Ciphersuites = TLS_AES_128_GCM_SHA256
 Groups = X25519
 """
+NAMES = (
+    "Ada",
+    "Grace",
+    "Alan",
+    "Edsger",
+    "Barbara",
+    "Donald",
+    "Leslie",
+    "Tony",
+    "Niklaus",
+    "John",
+    "Margaret",
+    "Ken",
+    "Dennis",
+    "Bjarne",
+    "Guido",
+)
 POST = """wrk.method = "POST"
 wrk.body = string.rep("x", 16384)
 wrk.headers["Content-Type"] = "text/plain"
@@ -50,6 +69,23 @@ def certificate(name: str, *kind: str) -> None:
     (RUN / f"{name}.pem").write_bytes(crt.read_bytes() + key.read_bytes())
 
 
+def records() -> str:
+    """5 KB of JSON as an API gives it, the same each time."""
+    chance, found = random.Random(5), list[dict[str, object]]()
+    while len(text := json.dumps(found)) < 5 << 10:
+        found.append(
+            {
+                "id": chance.randrange(10**9),
+                "name": f"{chance.choice(NAMES)} {chance.choice(NAMES)}",
+                "email": f"{chance.choice(NAMES).lower()}{chance.randrange(1000)}@example.com",
+                "created": f"2026-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}T10:00:00Z",
+                "active": chance.random() < 0.7,
+                "balance": round(chance.random() * 1000, 2),
+            }
+        )
+    return text[: 5 << 10]
+
+
 def prepare() -> None:
     """Writes bodies, certificates, the peers' configurations and the tables of routes."""
     (RUN / "www").mkdir(parents=True, exist_ok=True)
@@ -57,6 +93,7 @@ def prepare() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for name, size in (("5k", 5 << 10), ("64k", 64 << 10), ("1m", 1 << 20)):
         (RUN / "www" / name).write_text("x" * size)
+    (RUN / "www" / "json").write_text(records())
     (RUN / "client.cnf").write_text(OPENSSL)
     (RUN / "post.lua").write_text(POST)
     certificate("rsa", "rsa:2048")

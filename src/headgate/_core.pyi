@@ -74,6 +74,9 @@ class HookSpec:
     @property
     def name(self) -> str: ...
 
+def check_native(phase: str, told: tuple[str, Sequence[Dictionary], Sequence[Passed]], /) -> None:
+    """Refuses native actions that are not valid, with ValueError."""
+
 @final
 class Core:
     """One worker: listeners, connections and hooks on the thread of one asyncio loop.
@@ -825,6 +828,15 @@ def phases() -> list[
     """The engine's table of phases, in the order of a request's life: name, scope, and the flags that are set."""
 
 _Key = str | bytes
+
+@final
+class Passed:
+    """Values for which hooks have let requests pass, in one process; see `headgate.native.Remember`."""
+
+    def __new__(cls) -> Passed: ...
+    def clear(self) -> None:
+        """Forgets all: what the hook decides by has changed."""
+    def __len__(self) -> int: ...
 
 @disjoint_base
 class Dictionary:

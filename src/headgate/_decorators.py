@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ._caller import caller
 from ._hook_checks import Hook, check_hook, shown_name
 from .config.errors import ConfigError
 from .config.hooks import BodyHookConfig, BodyMode, HookConfig, OnError
 from .phases import PHASES, Phase
+
+if TYPE_CHECKING:
+    from .native.telling import NativeHook
 
 H = TypeVar("H")
 
@@ -28,6 +31,8 @@ class RegisteredHook:
     plugin: str | None = None
     body: BodyHookConfig | None = None
     """How a hook of a body phase takes the body."""
+    native: NativeHook | None = field(default=None, compare=False)
+    """What the engine does in place of calling it."""
 
     def described(self) -> HookConfig:
         """The hook as the model shows it."""

@@ -7,11 +7,14 @@ import linecache
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._caller import caller
 from .config.errors import ConfigError, Where, suggestion
 from .phases import PHASES, Phase
+
+if TYPE_CHECKING:
+    from .native.telling import NativeHook
 
 Hook = Callable[..., Any]
 """A function, sync or async, that the gateway calls in a phase."""
@@ -32,6 +35,8 @@ class HookSpec:
     name: str
     plugin: str | None = None
     """The class of the plugin whose hook it is."""
+    native: NativeHook | None = None
+    """What the engine does in place of calling it; see `headgate.native`."""
 
 
 def is_async(function: Hook) -> bool:

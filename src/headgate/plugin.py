@@ -23,6 +23,7 @@ from .phases import PHASES
 from .route import Route, Upstream
 
 if TYPE_CHECKING:
+    from .native import Native
     from .plugin_context import PluginContext
 
 
@@ -35,7 +36,8 @@ class Plugin:
 
     `setup(self, context)` runs once, when a gateway takes the plugin (`gate.use`, `plugins:`), and prepares what hooks
     need; `startup` runs in each worker before it accepts; `shutdown` after its last request, and `close` when nothing
-    uses the plugin any more. `setup` is a plain function, the others may be `async def`.
+    uses the plugin any more. `setup` is a plain function, the others may be `async def`. `native(self)` may tell the
+    engine what hooks do, so that it calls them less often.
 
     Any other public method is an error when the class is created, since it is probably a misspelt phase: start the
     names of others with `_`.
@@ -75,6 +77,12 @@ class Plugin:
 
     def close(self) -> Any:
         """Releases the plugin's resources, in each worker, after its `shutdown` hook; may be `async def`."""
+
+    def native(self) -> Native | None:
+        """What some of its hooks do, told to the engine, which then calls them only for requests that are special; see
+        `headgate.native`. Runs after `setup`. A subclass that has hooks of its own says this anew.
+        """
+        return None
 
     def _set_up(self, context: PluginContext) -> None:
         """Gives the plugin to a gateway, once."""
@@ -126,7 +134,7 @@ class PluginSet(Placed):
     place: Place
 
 
-_OWN = ("setup", "close", "config", "phases", "order")
+_OWN = ("setup", "close", "native", "config", "phases", "order")
 
 
 def shown_kind(kind: type[Plugin]) -> str:

@@ -33,7 +33,7 @@ static ALLOCATOR: interpreter::gil::Allocator = interpreter::gil::Allocator;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::calls::spec::{phases, HookSpec};
+    use crate::calls::spec::{check_native, phases, HookSpec};
     #[pymodule_export]
     use crate::core::Core;
     #[pymodule_export]
@@ -56,6 +56,8 @@ mod _core {
     use crate::memory::exporter::{named_counters, Exporter};
     #[pymodule_export]
     use crate::memory::metrics::{Metric, Metrics};
+    #[pymodule_export]
+    use crate::memory::passed::Passed;
     #[pymodule_export]
     use crate::memory::servers::{server_states, set_server_state};
     #[pymodule_export]

@@ -81,7 +81,8 @@ class Names:
         told = {
             name: getattr(hook, name) for name in ("phase", "is_async", "deadline_ms", "on_error", "name")
         }
-        return {**told, "owner": hook.plugin, **self.reference(hook.function)}
+        is_native = hook.native is not None
+        return {**told, "owner": hook.plugin, "is_native": is_native, **self.reference(hook.function)}
 
     def _name(self, function: Any) -> str:
         if id(function) not in self._named:

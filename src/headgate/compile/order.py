@@ -222,7 +222,7 @@ class HookTable:
 
     def add(self, hook: RegisteredHook) -> int:
         """The position of `hook`."""
-        key = (hook.phase, id(hook.function), hook.deadline, hook.on_error)
+        key = (hook.phase, id(hook.function), hook.deadline, hook.on_error, hook.native is None)
         if key not in self._positions:
             self._positions[key] = len(self.specs)
             self._kept.append(hook)  # Keeps the function alive, so that its id stays its own.
@@ -235,6 +235,7 @@ class HookTable:
                     on_error=hook.on_error or self._config.hook_on_error,
                     name=hook.name,
                     plugin=hook.plugin,
+                    native=hook.native,
                 )
             )
         return self._positions[key]

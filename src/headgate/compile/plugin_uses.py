@@ -18,6 +18,8 @@ from headgate.config.errors import ConfigError, suggestion
 from headgate.config.expressions import Expression
 from headgate.config.patterns import check_path, covers
 from headgate.listener import Listener, StreamListener
+from headgate.native import Native
+from headgate.native.telling import native_hook, native_of
 from headgate.phases import PHASES, Phase
 from headgate.plugin import InSet, On, Plugin, PluginUse
 from headgate.route import Route, Upstream
@@ -36,6 +38,7 @@ class PluginUses:
         self._routes = parts.routes
         self._by_plugin: dict[int, list[PluginUse]] = {}
         self._guarded: dict[tuple[object, ...], RegisteredHook] = {}
+        self._natives: dict[int, Native] = {}
         for use in sorted(every_use(parts), key=_order):
             found = replace(use, on=_found(use, parts))
             _refuse_early(found)
@@ -50,8 +53,18 @@ class PluginUses:
 
     def hooks(self, phase: str, place: Place) -> list[RegisteredHook]:
         """One hook at most for each plugin, however often it is used, in order of first use."""
-        found = (self._hook(uses, phase, place) for uses in self._by_plugin.values())
-        return [hook for hook in found if hook is not None]
+        plugins, found = [], []
+        for uses in self._by_plugin.values():
+            if (hook := self._hook(uses, phase, place)) is not None:
+                plugins.append(uses[0].plugin)
+                found.append(hook)
+        if any(hook.native is not None for hook in found):
+            kinds = [type(plugin) for plugin in plugins]
+            return [
+                replace(hook, native=None) if kinds.count(kind) > 1 and self._said(plugin).alone else hook
+                for hook, kind, plugin in zip(found, kinds, plugins, strict=True)
+            ]
+        return found
 
     def closes(self) -> list[RegisteredHook]:
         """The functions that release plugins' resources, in order of use."""
@@ -93,8 +106,21 @@ class PluginUses:
         )
         key = (id(plugin), first.config.deadline, first.config.on_error, said)
         if key not in self._guarded:
-            self._guarded[key] = _registered(first, phase, said)
+            hook = _registered(first, phase, said)
+            if (
+                not said.conditions
+                and said.mode == "enforce"
+                and getattr(self._said(plugin), phase, None) is not None
+            ):
+                hook = replace(hook, native=native_hook(plugin, phase))
+            self._guarded[key] = hook
         return self._guarded[key]
+
+    def _said(self, plugin: Plugin) -> Native:
+        """What a plugin says of its hooks, asked once."""
+        if id(plugin) not in self._natives:
+            self._natives[id(plugin)] = native_of(plugin)
+        return self._natives[id(plugin)]
 
 
 Place = Route | Listener | StreamListener | None

@@ -11,6 +11,8 @@ from typing import Any
 
 from headgate import ConfigError, Expression, Request
 
+from ._fields import READ_ONLY
+
 BY = (
     "Who is counted: `address`, `consumer`, `header:NAME`, or a text with these and `{host}`, `{method}`, `{path}`, "
     "`{route}`, `{cookie:NAME}`, `{query:NAME}`, `{param:NAME}` in braces; or `=` and an expression that gives a text, "
@@ -52,6 +54,8 @@ class ClientKeys:
         self.needs_consumer = "consumer" in _parts(by) or (
             expression is not None and expression.names_consumer
         )
+        self.parts = _native_parts(by)
+        """What native actions count by; None where only `of` can tell."""
         self._values: list[Callable[[Request], str | None]] = (
             [expression] if expression else [self._value(part) for part in _parts(by)]
         )
@@ -114,6 +118,18 @@ def client_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
     if parsed in NAT64:
         return ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
     return parsed.ipv4_mapped or parsed.sixtofour or parsed
+
+
+def _native_parts(by: str) -> list[str] | None:
+    if by == "address":
+        return [by]
+    parts = _parts(by)
+    is_plain = parts != ["address"] and all(
+        part in ("address", "host", "method", "path", "route")
+        or (part.startswith("header:") and part.removeprefix("header:").lower() not in READ_ONLY)
+        for part in parts
+    )
+    return parts if is_plain and not by.startswith("=") else None
 
 
 def _parts(by: str) -> list[str]:

@@ -9,10 +9,19 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Expression, Pattern
+from headgate.native import EditFields, Part, can_set
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What no value of a field has (RFC 9110 section 5.5)."""
+READ_ONLY = frozenset(("host", "content-length", "upgrade"))
+"""Fields that hooks can read, and that are not fields like others."""
+PARTS = {
+    "request.client.address": "address",
+    "request.method": "method",
+    "request.scheme": "scheme",
+}
+"""Expressions that are parts of the request."""
 FRAMING = frozenset(
     (
         "connection",
@@ -89,6 +98,7 @@ class Editor:
     """Does the edits to the fields of a message."""
 
     def __init__(self, edits: Edits) -> None:
+        self._edits = edits
         names = [name.lower() for name in edits.remove]
         self._remove = [name for name in names if not name.endswith("*")]
         self._prefixes = tuple(name[:-1] for name in names if name.endswith("*"))
@@ -97,6 +107,25 @@ class Editor:
         self._set = [(name, _value(value)) for name, value in edits.set.items()]
         self._add = [(name, _value(value)) for name, value in edits.add.items()]
         self._default = [(name, _value(value)) for name, value in edits.default.items()]
+
+    def native(self) -> list[EditFields] | None:
+        """The same as actions; None where only `edit` can do it."""
+        edits = self._edits
+        names = {*edits.remove, *edits.rename, *edits.rename.values(), *edits.set, *edits.add, *edits.default}
+        if edits.map or {name.lower() for name in names} & READ_ONLY:
+            return None
+        valued = [
+            {name: _part(value) for name, value in values.items()}
+            for values in (edits.set, edits.add, edits.default)
+        ]
+        if any(value is None for values in valued for value in values.values()):
+            return None
+        texts = [pair for values in (edits.set, edits.add, edits.default) for pair in values.items()]
+        texts += [(new, "") for new in edits.rename.values()]
+        if not all(can_set(name, "" if value.startswith("=") else value) for name, value in texts):
+            return None
+        put, add, default = cast(list[dict[str, str | Part]], valued)
+        return [EditFields(edits.remove, edits.rename, put, add, default)]
 
     def edit(self, headers: Any, request: Any, response: Any = None) -> None:
         """Does them; values that are expressions see the request, and the response where there is one.
@@ -134,6 +163,14 @@ def _value(text: str) -> Value:
         return lambda request, response: text
     expression = Expression(text[1:])
     return lambda request, response: CONTROL.sub(_encoded, str(expression(request, response)))
+
+
+def _part(text: str) -> str | Part | None:
+    """A value as actions know it."""
+    if not text.startswith("="):
+        return text
+    name = PARTS.get(text[1:].strip())
+    return None if name is None else Part(name)
 
 
 def _encoded(found: re.Match[str]) -> str:

@@ -43,6 +43,9 @@ there again, and how many seconds the request itself is to be held back. A plain
 class Limiter(Protocol):
     """Decides on requests by their clients' keys."""
 
+    clients: Shared
+    refused: Shared
+
     def decide(self, key: bytes, now: float) -> Verdict:
         """Counts a request at a moment of the monotonic clock; one that is refused does not count."""
 
@@ -58,17 +61,17 @@ class Gcra:
         self._step = rate.step
         self._is_leaky = delay is not None
         self._depth = rate.step + delay if delay is not None else rate.burst * rate.step
-        self._clients = clients
-        self._refused = refused
+        self.clients = clients
+        self.refused = refused
 
     def decide(self, key: bytes, now: float) -> Verdict:
         """See `Limiter`."""
         # a client that was refused is counted where it cannot be pushed out
-        table = self._clients if self._refused.get(key) is None else self._refused
+        table = self.clients if self.refused.get(key) is None else self.refused
         wait, full_in = table.throttle(key, self._step, self._depth, now)
         if wait:
-            if table is self._clients:
-                self._refused.add(key, now + full_in, max(full_in, 0.001))
+            if table is self.clients:
+                self.refused.add(key, now + full_in, max(full_in, 0.001))
             return wait, 0, math.ceil(full_in), 0.0
         left = math.floor((self._depth - full_in) / self._step + 1e-6)
         delay = max(full_in - self._step, 0.0) if self._is_leaky else 0.0
@@ -76,7 +79,7 @@ class Gcra:
 
     def undo(self, key: bytes, now: float) -> None:
         """See `Limiter`."""
-        for table in (self._refused, self._clients):
+        for table in (self.refused, self.clients):
             if table.get(key) is not None:
                 table.incr(key, -self._step)
                 return
@@ -88,30 +91,30 @@ class SlidingWindow:
     def __init__(self, rate: Rate, clients: Shared, refused: Shared) -> None:
         self._limit = rate.limit
         self._window = rate.window
-        self._clients = clients
-        self._refused = refused
+        self.clients = clients
+        self.refused = refused
 
     def decide(self, key: bytes, now: float) -> Verdict:
         """See `Limiter`."""
-        until = self._refused.get(key)
+        until = self.refused.get(key)
         number, part = self._place(now)
         if until is not None and until > now:
             return until - now, 0, math.ceil(self._window), 0.0
-        before = int(self._clients.get(self._name(key, number - 1), 0))
-        count = int(self._clients.incr(self._name(key, number), 1, 0, 2 * self._window))
+        before = int(self.clients.get(self._name(key, number - 1), 0))
+        count = int(self.clients.incr(self._name(key, number), 1, 0, 2 * self._window))
         free = self._limit - before * (1 - part) - count
         if free < -1e-9:
-            count = int(self._clients.incr(self._name(key, number), -1))
+            count = int(self.clients.incr(self._name(key, number), -1))
             wait = self._wait(before, count, part)
-            self._refused.set(key, now + wait, max(wait, 0.001))
+            self.refused.set(key, now + wait, max(wait, 0.001))
             return wait, 0, math.ceil(self._window), 0.0
         return 0.0, max(math.floor(free + 1e-9), 0), math.ceil((1 - part) * self._window), 0.0
 
     def undo(self, key: bytes, now: float) -> None:
         """See `Limiter`."""
         name = self._name(key, self._place(now)[0])
-        if self._clients.get(name, 0) > 0:
-            self._clients.incr(name, -1)
+        if self.clients.get(name, 0) > 0:
+            self.clients.incr(name, -1)
 
     def _place(self, now: float) -> tuple[int, float]:
         number, rest = divmod(now, self._window)

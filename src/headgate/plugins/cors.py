@@ -9,6 +9,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headgate import Failure, Pattern, Plugin, PluginContext, Request, Response, ResponseView
+from headgate.native import AskIf, CorsFields, Native, can_set
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 OWN = (
@@ -82,6 +83,19 @@ class Cors(Plugin):
         self._is_open = "*" in self.config.origins
         self._origins = frozenset(one for one in self.config.origins if not one.startswith("~"))
         self._patterns = [Pattern(one[1:]) for one in self.config.origins if one.startswith("~")]
+
+    def native(self) -> Native:
+        """Preflight requests are left to the hooks, and so are origins that only a pattern may know."""
+        if not can_set(OWN[2], self._exposed):
+            return Native()
+        is_preflight = AskIf(methods=["OPTIONS"], fields=["origin", "access-control-request-method"])
+        fields = CorsFields(
+            origins=sorted(self._origins),
+            credentials=self.config.credentials,
+            expose=self._exposed,
+            asks=bool(self._patterns),
+        )
+        return Native(request=[is_preflight], response=[is_preflight, fields])
 
     def request(self, request: Request) -> Response | None:
         """The response to a preflight request."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -11,6 +10,7 @@ import time
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
+from headgate.native import AskIf, Native
 
 from ._texts import SigningSecret
 
@@ -60,6 +60,10 @@ class Csrf(Plugin):
         self._key = self.config.secret.get_secret_value().encode()
         self._origins = frozenset(self.config.origins)
         self._denied = context.counter("denied")
+
+    def native(self) -> Native:
+        """Requests that change nothing, and have no cookie that could be a session."""
+        return Native(request=[AskIf(other_methods=sorted(SAFE))], response=[AskIf(fields=["cookie"])])
 
     def request(self, request: Request) -> Response | None:
         """Checks where a request comes from, and its token."""
@@ -114,7 +118,7 @@ class Csrf(Plugin):
 
     def _mac(self, session: str, text: str) -> str:
         told = len(session).to_bytes(4, "big") + _bytes(session) + _bytes(text)
-        return hmac.new(self._key, told, hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, told, "sha256").hex()
 
 
 def _bytes(text: str) -> bytes:

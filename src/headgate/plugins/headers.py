@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headgate import ConfigError, Expression, Plugin, PluginContext, Request, ResponseView
+from headgate.native import Native
 
 from ._fields import Editor, Edits
 
@@ -39,6 +40,13 @@ class Headers(Plugin):
         """Prepares the edits."""
         self._request = Editor(self.config.request) if self.config.request else None
         self._response = Editor(self.config.response) if self.config.response else None
+
+    def native(self) -> Native:
+        """What is plain text, or a part of the request."""
+        return Native(
+            request=self._request.native() if self._request else [],
+            response=self._response.native() if self._response else [],
+        )
 
     def request(self, request: Request) -> None:
         """Edits the request."""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
+from headgate.native import Native, Passed, Remember
 
 from ._networks import NetworkFile, Networks, parsed_network
 
@@ -63,8 +64,13 @@ class IpRestriction(Plugin):
         self._log = context.log
         self._denied = context.counter("denied")
         self._verdicts: dict[str, bool] = {}
+        self._passed = Passed()
         if self._allow_file or self._deny_file:
             context.every(1, self._reread)
+
+    def native(self) -> Native:
+        """An address that was let in is, until a file changes."""
+        return Native(request=[Remember(["address"], self._passed)])
 
     def request(self, request: Request) -> Response | None:
         """Looks the address up."""
@@ -95,6 +101,7 @@ class IpRestriction(Plugin):
             try:
                 if file is not None and file.read():
                     self._verdicts.clear()
+                    self._passed.clear()
             except (OSError, ConfigError) as error:
                 self._log.error("a file of networks cannot be read", extra={"reason": str(error)})
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from headgate import Plugin, PluginContext, Request, Response
+from headgate.native import KnownKey, Native, can_set
 
 HASHED = "sha256:"
 
@@ -65,6 +66,7 @@ class KeyAuth(Plugin):
         self._log = context.log
         self._denied = context.counter("denied")
         self._consumers: dict[bytes, str] = {}
+        self._hashes: dict[str, str] = {}
         self._configured = context.consumers
         config = self.config
         self._place = f"key in {config.header} {config.scheme} {config.query} {config.cookie}".lower()
@@ -74,6 +76,19 @@ class KeyAuth(Plugin):
         for consumer, given in self.config.keys.items():
             for key in given if isinstance(given, list) else [given]:
                 self._add(consumer, key.get_secret_value())
+
+    def native(self) -> Native:
+        """One known key, in the one place where keys are; the hook decides on the rest."""
+        config = self.config
+        if config.header is None or config.scheme or config.query or config.cookie or not self._hashes:
+            return Native()
+        owners = set(self._hashes.values())
+        if not (can_set(config.header) and all(can_set(config.consumer_header, one) for one in owners)):
+            return Native()
+        known = KnownKey(
+            config.header, sorted(self._hashes.items()), config.consumer_header, state="consumer"
+        )
+        return Native(request=[known], alone=True)
 
     def request(self, request: Request) -> Response | None:
         """Decides."""
@@ -103,7 +118,9 @@ class KeyAuth(Plugin):
             raise ValueError(f"the key of consumer `{consumer}` is empty")
         if key.startswith(HASHED) and not re.fullmatch("[0-9a-fA-F]{64}", key.removeprefix(HASHED)):
             raise ValueError(f"the key of consumer `{consumer}` is not a valid SHA-256 hash in hex")
-        tag = self._tag(bytes.fromhex(key.removeprefix(HASHED)) if key.startswith(HASHED) else _hashed(key))
+        digest = bytes.fromhex(key.removeprefix(HASHED)) if key.startswith(HASHED) else _hashed(key)
+        tag = self._tag(digest)
+        self._hashes[digest.hex()] = consumer
         if self._consumers.setdefault(tag, consumer) != consumer:
             raise ValueError(f"consumers `{self._consumers[tag]}` and `{consumer}` have the same key")
 

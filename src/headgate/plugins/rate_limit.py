@@ -14,12 +14,17 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Redis, Request, Response, ResponseView
+from headgate.native import Native, RateFields, Throttle
+from headgate.native import Rate as NativeRate
 
 from ._clients import BY, ClientKeys, checked_by
 from ._rates import Gcra, Limiter, Rate, SlidingWindow, Verdict, parsed_rate
 from ._rates_redis import RedisLimiter
 from ._store import Store, WhenAway
 
+MOST = 2**32 - 1
+LONGEST = 3650 * 86400
+"""What native actions can count, in requests and seconds."""
 Algorithm = Literal["token-bucket", "sliding-window", "leaky-bucket"]
 
 
@@ -157,6 +162,29 @@ class RateLimit(Plugin):
             self.request = self._request_of_all_nodes  # type: ignore[method-assign, assignment]
         elif config.algorithm == "leaky-bucket":
             self.request = self._request_held_back  # type: ignore[method-assign, assignment]
+
+    def native(self) -> Native:
+        """Requests that are let in on one node; whom the hook has refused is its own."""
+        config, by = self.config, self._keys.parts
+        if config.redis or config.algorithm == "leaky-bucket" or by is None:
+            return Native()
+        is_sliding = config.algorithm == "sliding-window"
+        rates = [
+            NativeRate(
+                rate.limit,
+                rate.window,
+                limiter.clients,
+                limiter.refused,
+                None if is_sliding else rate.burst * rate.step,
+            )
+            for rate, limiter in zip(self._rates, self._limiters, strict=True)
+        ]
+        if any(rate.limit > MOST or max(rate.window, rate.depth or 0) > LONGEST for rate in rates):
+            return Native()
+        note = self._key if config.fields else None
+        throttle = Throttle(by, rates, note, config.ipv4_prefix, config.ipv6_prefix)
+        fields = [RateFields(self._key, self._names, self._policy)] if config.fields else []
+        return Native(request=[throttle], response=fields)
 
     def request(self, request: Request) -> Response | None:
         """Counts the request."""

@@ -9,6 +9,7 @@ import time
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, ResponseView
+from headgate.native import Native, NotedField, SetId, can_set
 
 GOOD = re.compile(r"[A-Za-z0-9._~+/=-]{8,128}")
 
@@ -40,6 +41,13 @@ class RequestId(Plugin):
         """Seeds chance, in each worker anew."""
         self._random = random.Random()
         self._key = f"{self.config.header.lower()} id"
+
+    def native(self) -> Native:
+        """All that it does, where it is used once."""
+        header = self.config.header
+        tell = [NotedField(header, self._key)] if self.config.response else []
+        made = SetId(header, self._key, state="request_id", accept=self.config.accept)
+        return Native(request=[made], response=tell, alone=True) if can_set(header) else Native()
 
     def request(self, request: Request) -> None:
         """Sets the field."""

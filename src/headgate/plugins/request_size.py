@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from headgate import Plugin, PluginContext, Request, Response
+from headgate.native import AskBeyond, Native
 
 
 class RequestSize(Plugin):
@@ -35,6 +36,19 @@ class RequestSize(Plugin):
         """Makes the counter."""
         self._key = f"{context.name} size"
         self._denied = context.counter("denied")
+
+    def native(self) -> Native:
+        """What is well within the bounds passes."""
+        config = self.config
+        bounds = AskBeyond(
+            target=config.target,
+            query_params=config.query_params,
+            header_bytes=config.header_bytes,
+            header_fields=config.header_fields,
+            body=config.body,
+            require_length=config.require_length,
+        )
+        return Native(request=[bounds])
 
     def request(self, request: Request) -> Response | None:
         """Measures what is known from the head."""

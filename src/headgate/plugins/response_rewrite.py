@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+from headgate.native import Native
 
 from ._fields import Editor, Edits
 
@@ -52,6 +53,12 @@ class ResponseRewrite(Plugin):
         body: str | None = self.config.body
         self._body = None if body is None else body.encode()
         self._key = f"{context.name} sent"
+
+    def native(self) -> Native:
+        """Edits of header fields alone."""
+        if self.config.status is not None or self._body is not None or self._editor is None:
+            return Native()
+        return Native(response=self._editor.native())
 
     def response(self, request: Request, response: ResponseView) -> None:
         """Rewrites the head."""

@@ -9,6 +9,9 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Failure, Plugin, PluginContext, Request, Response, ResponseView
+from headgate.native import EditFields, Native, can_set
+
+from ._fields import READ_ONLY
 
 NONCE = "{nonce}"
 
@@ -93,6 +96,17 @@ class SecurityHeaders(Plugin):
             self._fields.append((self._policy_name, self._policy))
         if self._has_nonce:
             context.remove_from_clients(config.nonce_header)
+
+    def native(self) -> Native:
+        """All but a nonce, where it is used once."""
+        if self._has_nonce or not all(can_set(name, value) for name, value in self._fields):
+            return Native()
+        if not READ_ONLY.isdisjoint(name.lower() for name in self.config.remove):
+            return Native()
+        marks = [EditFields(remove=self.config.remove, set=dict(self._fields))]
+        if self._hsts is not None:
+            marks.append(EditFields(set={"strict-transport-security": self._hsts}, scheme="https"))
+        return Native(request=[], response=marks, alone=True)
 
     def request(self, request: Request) -> None:
         """Makes the nonce."""

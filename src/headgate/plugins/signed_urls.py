@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import time
@@ -96,4 +95,4 @@ class SignedUrls(Plugin):
 def signature(key: bytes, method: str, target: str) -> str:
     """The signature of a target that has its expiry in the query."""
     told = f"{method}\n{target}".encode("utf-8", "surrogateescape")
-    return hmac.new(key, told, hashlib.sha256).hexdigest()
+    return hmac.digest(key, told, "sha256").hex()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import Plugin, PluginContext, Request, Response
+from headgate.native import Native, Passed, Remember
 
 from ._lists import ENTRIES, Entries, checked_entries
 from ._remembered import Remembered
@@ -38,6 +39,11 @@ class UaRestriction(Plugin):
         self._allow, self._deny = Entries(self.config.allow), Entries(self.config.deny)
         self._denied = context.counter("denied")
         self._verdicts = Remembered(self._is_allowed)
+        self._passed = Passed()
+
+    def native(self) -> Native:
+        """What was let in is."""
+        return Native(request=[Remember(["header:user-agent"], self._passed)])
 
     def request(self, request: Request) -> Response | None:
         """Looks at the field."""

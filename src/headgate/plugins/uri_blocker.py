@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import Plugin, PluginContext, Request, Response
+from headgate.native import Native, Passed, Remember
 
 from ._lists import ENTRIES, Entries, checked_entries
 from ._remembered import Remembered
@@ -39,6 +40,11 @@ class UriBlocker(Plugin):
         self._block = Entries(self.config.block)
         self._denied = context.counter("denied")
         self._verdicts = Remembered(self._is_blocked)
+        self._passed = Passed()
+
+    def native(self) -> Native:
+        """What was let pass is."""
+        return Native(request=[Remember(["target" if self.config.query else "path"], self._passed)])
 
     def request(self, request: Request) -> Response | None:
         """Looks at the target, however it is spelled."""

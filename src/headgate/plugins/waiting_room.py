@@ -8,7 +8,6 @@ while nobody waits. In Redis one script does all of it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from typing import Any, Literal
@@ -170,7 +169,7 @@ class WaitingRoom(Plugin):
         return int(given[1])
 
     def _mac(self, number: int) -> str:
-        return hmac.new(self._key, self._signed_as + b"%d" % number, hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, self._signed_as + b"%d" % number, "sha256").hex()
 
     def _cookie(self, number: int) -> str:
         return f"{self._cookie_name}={number}-{self._mac(number)}; Path=/; HttpOnly; SameSite=Lax"

@@ -46,19 +46,27 @@ class TestGateway:
     `source` is a `Gateway` or a file. `upstreams` says what stands in for the servers: by the upstream's name or,
     before that, the server's address, and by the origin (`https://host`) for what is fetched. A server that is not
     mentioned refuses connections: nothing ever leaves the test. With `raise_errors` a request in which a hook raises,
-    or is late, raises `HookRaised`.
+    or is late, raises `HookRaised`. Without `native` every hook of a plugin is called, whatever `Plugin.native` says.
     """
 
     __test__ = False
 
     def __init__(
-        self, source: Source, *, upstreams: Mapping[str, Server] | None = None, raise_errors: bool = True
+        self,
+        source: Source,
+        *,
+        upstreams: Mapping[str, Server] | None = None,
+        raise_errors: bool = True,
+        native: bool = True,
     ) -> None:
         if not isinstance(source, Gateway):
             from headgate.compile.loading import load
 
             source = load(source)
         self._compiled = compile_gateway(source)
+        if not native:
+            hooks = tuple(replace(hook, native=None) for hook in self._compiled.hooks)
+            self._compiled = replace(self._compiled, hooks=hooks)
         self._background = source.background
         self._background.configure(self._compiled.config.background, processes=1)
         self._raise_errors = raise_errors

@@ -20,6 +20,7 @@ from headgate.compile.names import CannotTake, Names, made_plugin
 from headgate.compile.sources import Sources
 from headgate.config.errors import ConfigError
 from headgate.config.resolvers import forget_fetched
+from headgate.native.telling import NativeHook, native_hook
 from headgate.plugin import Plugin
 from headgate.worker.controls import Text
 from headgate.worker.loaded import Loaded
@@ -151,6 +152,7 @@ class Changes:
         return Version(hooks, startup, shutdown, plugins, server_state, told["consumers"])
 
     def _spec(self, told: dict[str, Any], plugins: dict[str, Plugin]) -> HookSpec:
+        native: NativeHook | None = None
         if "function" in told:
             function = self._names.functions.get(told["function"])
             if function is None:
@@ -158,6 +160,8 @@ class Changes:
         else:
             method = getattr(plugins[told["plugin"]], told["method"])
             function = guard(method, Guard.of(told["guard"]))
+            if told.get("is_native"):
+                native = native_hook(plugins[told["plugin"]], told["phase"])
         return HookSpec(
             phase=told["phase"],
             function=function,
@@ -166,6 +170,7 @@ class Changes:
             on_error=told["on_error"],
             name=told["name"],
             plugin=told["owner"],
+            native=native,
         )
 
     def _release(self, version: Version) -> None:

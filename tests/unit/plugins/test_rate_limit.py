@@ -157,7 +157,7 @@ def test_an_offender_stays_limited_while_the_table_is_flooded(kind: str) -> None
     exhausted(limits, b"offender", 1000.0)
     for number in range(5000):
         limits.decide(b"%016d" % number, 1000.0)
-    assert limits._clients.evictions > 0
+    assert limits.clients.evictions > 0
     assert limits.decide(b"offender", 1000.0)[0] > 0
 
 

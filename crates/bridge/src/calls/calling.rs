@@ -170,6 +170,13 @@ impl<S: Subject> Call<'_, S> {
         }
     }
 
+    /// What the hook does was done without it.
+    pub(crate) fn ran_natively(&self, began: S::Moment) {
+        let us = self.subject.us_since(began);
+        self.hook.times.ran(us);
+        self.ended(us);
+    }
+
     fn ended(&self, us: u64) {
         self.hook.times.ended(us);
         self.subject.note_time(self.hook, us);

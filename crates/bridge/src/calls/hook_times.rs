@@ -70,6 +70,11 @@ impl HookTimes {
         }
     }
 
+    /// How often it did.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.get()
+    }
+
     pub(crate) fn shown(&self) -> Shown {
         let buckets: Vec<u64> = self.buckets.iter().map(Cell::get).collect();
         (

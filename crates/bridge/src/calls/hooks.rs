@@ -8,7 +8,7 @@ use std::task::Poll;
 use headgate_engine::websocket::{Message, Party};
 use headgate_engine::{
     BodyStep, Chunk, ChunkStep, ConnectionState, Exchange, Flag, HookTime, Hooks, MatcherFailed, MessageStep,
-    Phase, Read, Step,
+    Phase, Ran, Read, Step, Verdict,
 };
 use headgate_shared::series::Registry;
 use pyo3::exceptions::PyValueError;
@@ -24,7 +24,7 @@ use crate::event_loop::report::Origin;
 use crate::event_loop::seam::Seam;
 use crate::interpreter::gil::{self, Entered};
 use crate::interpreter::piece::PyPiece;
-use crate::views::attachment::Attachment;
+use crate::views::attachment::{self, Attachment};
 use crate::views::attempt::Attempt;
 use crate::views::failure::Failure;
 use crate::views::request::Request;
@@ -58,12 +58,23 @@ impl Drop for PyHooks {
 impl Hooks for PyHooks {
     fn call(&self, hook: usize, exchange: &Rc<Exchange>) -> Step {
         let call = self.calls(hook, exchange);
-        let phase = call.hook.phase;
-        gil::held(|py| {
+        let missed = match run_natively(&call) {
+            Ran::Done => return Step::Ready(Verdict::Continue),
+            Ran::Ask(missed) => missed,
+        };
+        let (phase, failures) = (call.hook.phase, call.hook.times.failures());
+        let step = gil::held(|py| {
             call.begin(py, |function, request| {
                 call_function(py, phase, exchange, function, request)
             })
-        })
+        });
+        if let (Some(missed), Step::Ready(Verdict::Continue)) = (missed, &step) {
+            // one that failed, and is declared to fail open, has not decided
+            if call.hook.times.failures() == failures {
+                missed.remember();
+            }
+        }
+        step
     }
 
     fn connection(&self, hook: usize, connection: &Rc<ConnectionState>) -> Step {
@@ -183,6 +194,24 @@ impl PyHooks {
             subject,
         }
     }
+}
+
+/// Does what the hook does, if its actions can; not while somebody inspects hooks, who wants to see them run.
+fn run_natively(call: &Call<'_, Rc<Exchange>>) -> Ran {
+    let Some(native) = call
+        .hook
+        .native
+        .as_ref()
+        .filter(|_| !attachment::names_requests())
+    else {
+        return Ran::Ask(None);
+    };
+    let began = call.subject.begins();
+    let ran = native.run(call.subject);
+    if matches!(ran, Ran::Done) {
+        call.ran_natively(began);
+    }
+    ran
 }
 
 fn call_function<'py>(

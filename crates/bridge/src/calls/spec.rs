@@ -4,13 +4,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use headgate_engine::snapshot::{Flag, Phase, PhaseSpec, PHASES};
+use headgate_engine::{Native, Objects};
 use headgate_shared::series::Registry;
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
 use crate::calls::hook_times::HookTimes;
 use crate::event_loop::heartbeat::Beat;
+use crate::memory::dictionary::Dictionary;
+use crate::memory::passed::Passed;
 
 /// One hook as Python describes it; any object with these attributes will do.
 #[pyclass(frozen, get_all, module = "headgate._core")]
@@ -63,6 +67,8 @@ pub(crate) struct Hook {
     pub(crate) name: Rc<str>,
     pub(crate) times: HookTimes,
     pub(crate) beat: Arc<Beat>,
+    /// What it does, where that can be done without calling it.
+    pub(crate) native: Option<Native>,
 }
 
 impl Hook {
@@ -89,8 +95,10 @@ impl Hook {
                 plugin.as_deref().unwrap_or_default(),
             );
         }
+        let native = native_of(spec, phase)?;
         Ok(Self {
             phase,
+            native,
             function: function.unbind(),
             deadline_ms: spec.getattr("deadline_ms")?.extract()?,
             on_error: OnError::from_name(&spec.getattr("on_error")?.extract::<PyBackedStr>()?)?,
@@ -99,6 +107,32 @@ impl Hook {
             beat: Arc::clone(beat),
         })
     }
+}
+
+/// Native actions as Python tells them: JSON, and the dictionaries and memories of values that it names by position.
+type Told<'py> = (PyBackedStr, Vec<Bound<'py, Dictionary>>, Vec<Bound<'py, Passed>>);
+
+/// Refuses native actions that are not valid, with `ValueError`.
+#[pyfunction]
+#[pyo3(signature = (phase, told, /))]
+pub(crate) fn check_native(phase: &str, told: Told<'_>) -> PyResult<()> {
+    read_native(phase_named(phase)?, told).map(drop)
+}
+
+fn native_of(spec: &Bound<'_, PyAny>, phase: Phase) -> PyResult<Option<Native>> {
+    let Some(told) = spec.getattr_opt(intern!(spec.py(), "native"))? else {
+        return Ok(None);
+    };
+    let told: Option<Told<'_>> = told.extract()?;
+    told.map(|told| read_native(phase, told)).transpose()
+}
+
+fn read_native(phase: Phase, (text, dictionaries, passed): Told<'_>) -> PyResult<Native> {
+    let objects = Objects {
+        dictionaries: dictionaries.iter().map(|one| one.get().memory()).collect(),
+        passed: passed.iter().map(|one| one.get().values()).collect(),
+    };
+    Native::read(&text, phase, &objects).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// The engine's table of phases, in the order of a request's life: name, scope, and the names of the flags that are set.

@@ -82,14 +82,26 @@ impl Link {
         Ok(params)
     }
 
-    /// `request.state`: whatever its hooks want to tell each other.
+    /// `request.state`: whatever its hooks want to tell each other, native actions included.
     pub(crate) fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.exchange()?;
-        if let Some(state) = &*self.state.borrow() {
-            return Ok(state.bind(py).clone());
+        let exchange = self.exchange()?;
+        let known = self.state.borrow().as_ref().map(|state| state.bind(py).clone());
+        let state = if let Some(state) = known {
+            state
+        } else {
+            let state = NAMESPACE.import(py, "types", "SimpleNamespace")?.call0()?;
+            self.state.replace(Some(state.clone().unbind()));
+            state
+        };
+        for note in exchange.notes.untold() {
+            let is_set = note.is_default
+                && state
+                    .getattr_opt(&*note.name)?
+                    .is_some_and(|value| !value.is_none());
+            if !is_set {
+                state.setattr(&*note.name, &*note.value)?;
+            }
         }
-        let state = NAMESPACE.import(py, "types", "SimpleNamespace")?.call0()?;
-        self.state.replace(Some(state.clone().unbind()));
         Ok(state)
     }
 

@@ -6,6 +6,7 @@
 //! an allocation on the Rust side.
 
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_shared::{CellRate, Dictionary as Memory, End, Number};
@@ -22,7 +23,7 @@ use crate::memory::dictionary_value::{
 /// A dictionary in memory that all workers of a gateway share.
 #[pyclass(frozen, subclass, module = "headgate._core")]
 pub(crate) struct Dictionary {
-    memory: Memory,
+    memory: Arc<Memory>,
 }
 
 #[pymethods]
@@ -33,7 +34,9 @@ impl Dictionary {
     fn new(fd: RawFd) -> PyResult<Self> {
         let memory = Memory::open(duplicate_descriptor(fd)?)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(Self { memory })
+        Ok(Self {
+            memory: Arc::new(memory),
+        })
     }
 
     /// The value of a key, or the default.
@@ -290,6 +293,11 @@ impl Dictionary {
 }
 
 impl Dictionary {
+    /// For actions that use it without Python.
+    pub(crate) fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
+    }
+
     fn push(&self, end: End, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<usize> {
         with_value(value, |value| {
             self.memory

@@ -1,8 +1,9 @@
-//! Shared memory: the zone's numbers, users' dictionaries, and metrics.
+//! Shared memory: the zone's numbers, users' dictionaries, metrics, and what hooks have let pass.
 
 pub(crate) mod dictionary;
 pub(crate) mod dictionary_value;
 pub(crate) mod exporter;
 pub(crate) mod metrics;
+pub(crate) mod passed;
 pub(crate) mod servers;
 pub(crate) mod zone;

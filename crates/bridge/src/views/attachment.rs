@@ -24,6 +24,11 @@ pub(crate) fn name_requests(variable: Option<Py<PyAny>>) {
     let _old = NAMED.replace(variable);
 }
 
+/// Whether somebody wants to know the current request.
+pub(crate) fn names_requests() -> bool {
+    NAMED.with_borrow(Option::is_some)
+}
+
 thread_local! {
     /// Views that no hook has kept, for the next requests: creating them is a good part of what a hook costs.
     static SPARE: RefCell<Vec<Views>> = const { RefCell::new(Vec::new()) };

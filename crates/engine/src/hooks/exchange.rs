@@ -13,6 +13,7 @@ use super::channel::Channel;
 use super::configuration::Configuration;
 use super::connection::{ClientInfo, Protocol};
 use super::intake::Intake;
+use super::notes::Notes;
 use super::verdict::HookResponse;
 use crate::access_log::HookTime;
 use crate::failure::Failure;
@@ -131,6 +132,8 @@ pub struct Exchange {
     pub has_no_body: Cell<bool>,
     /// The server that a `balance` hook chose for the next attempt.
     pub picked: Cell<Option<usize>>,
+    /// What native actions keep for it, and tell hooks.
+    pub notes: Notes,
     rare: OnceCell<Box<Rare>>,
     clock: Rc<Clock>,
 }
@@ -171,6 +174,7 @@ impl Exchange {
             is_body_open: Cell::new(false),
             has_no_body: Cell::new(false),
             picked: Cell::new(None),
+            notes: Notes::default(),
             rare: OnceCell::new(),
             clock,
         })

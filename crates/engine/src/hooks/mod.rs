@@ -12,6 +12,8 @@ pub mod connection;
 pub mod exchange;
 pub(crate) mod intake;
 pub(crate) mod message;
+pub(crate) mod native;
+pub(crate) mod notes;
 pub(crate) mod piece;
 pub(crate) mod spool;
 mod verdict;

@@ -1,0 +1,144 @@
+//! The CORS fields of responses (Fetch standard, section "CORS protocol").
+
+use headgate_wire::{FieldError, Head};
+use serde::Deserialize;
+
+use super::edit::{check_field, edited};
+use super::objects::BadAction;
+use crate::hooks::exchange::Exchange;
+use crate::snapshot::Phase;
+
+/// What a server may have sent of them.
+const OWN: [&str; 6] = [
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-max-age",
+];
+
+/// Says who may read a response, in place of what the server said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CorsFields {
+    /// Whole origins that may; `*` is all.
+    origins: Vec<String>,
+    #[serde(default)]
+    credentials: bool,
+    /// The names of fields that scripts may read; empty for none.
+    #[serde(default)]
+    expose: String,
+    /// Whether the hook knows more origins.
+    #[serde(default)]
+    asks: bool,
+}
+
+impl CorsFields {
+    pub(super) fn prepare(&self) -> Result<(), BadAction> {
+        check_field(OWN[2], &self.expose)
+    }
+
+    pub(super) fn run(&self, exchange: &Exchange) -> bool {
+        let request = exchange.request.borrow();
+        let origin = request.head.get(b"origin");
+        let is_open = self.origins.iter().any(|one| one == "*");
+        let is_known =
+            origin.is_some_and(|origin| is_open || self.origins.iter().any(|one| one.as_bytes() == origin));
+        if self.asks && origin.is_some() && !is_known {
+            return false;
+        }
+        let origin = origin
+            .filter(|_| is_known)
+            .map(|origin| if is_open { b"*".as_slice() } else { origin });
+        edited(exchange, Phase::Response, |head| self.mark(head, origin, is_open))
+    }
+
+    fn mark(&self, head: &mut Head, origin: Option<&[u8]>, is_open: bool) -> Result<(), FieldError> {
+        for name in OWN {
+            head.remove(name.as_bytes());
+        }
+        if !is_open {
+            vary(head)?;
+        }
+        let Some(origin) = origin else { return Ok(()) };
+        head.set(OWN[0].as_bytes(), origin)?;
+        if self.credentials {
+            head.set(OWN[1].as_bytes(), b"true")?;
+        }
+        if !self.expose.is_empty() {
+            head.set(OWN[2].as_bytes(), self.expose.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Says that another origin may get other fields, beside what the server said of that.
+fn vary(head: &mut Head) -> Result<(), FieldError> {
+    if head.get(b"vary").is_none() {
+        return head.set(b"vary", b"Origin");
+    }
+    let mut told = Vec::new();
+    for name in head
+        .get_all(b"vary")
+        .flat_map(|value| value.split(|byte| *byte == b','))
+    {
+        let name = name.trim_ascii();
+        if name == b"*" || name.eq_ignore_ascii_case(b"origin") {
+            return Ok(());
+        }
+        if !name.is_empty() {
+            told.extend_from_slice(name);
+            told.extend_from_slice(b", ");
+        }
+    }
+    told.extend_from_slice(b"Origin");
+    head.set(b"vary", &told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vary_names_the_origin_once() {
+        for (before, after) in [
+            (vec![], "Origin"),
+            (vec!["Accept"], "Accept, Origin"),
+            (vec!["accept", "a, ,b"], "accept, a, b, Origin"),
+            (vec!["ORIGIN, a"], "ORIGIN, a"),
+            (vec!["*"], "*"),
+        ] {
+            let mut head = Head::empty();
+            for value in &before {
+                head.add(b"Vary", value.as_bytes()).unwrap();
+            }
+            vary(&mut head).unwrap();
+            assert_eq!(head.get(b"vary"), Some(after.as_bytes()), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_goes() {
+        let action: CorsFields = serde_json::from_str(
+            r#"{"origins": ["https://a.example"], "credentials": true, "expose": "x-a"}"#,
+        )
+        .unwrap();
+        let mut head = Head::empty();
+        head.set(b"Access-Control-Allow-Origin", b"*").unwrap();
+        head.set(b"Access-Control-Max-Age", b"9").unwrap();
+        action.mark(&mut head, Some(b"https://a.example"), false).unwrap();
+        let fields: Vec<_> = head.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        assert_eq!(
+            fields,
+            [
+                b"vary".as_slice(),
+                OWN[0].as_bytes(),
+                OWN[1].as_bytes(),
+                OWN[2].as_bytes()
+            ]
+        );
+        action.mark(&mut head, None, false).unwrap();
+        assert_eq!(head.iter().count(), 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! Edits of header fields: of the request, or of the response in phase `response`.
+
+use std::borrow::Cow;
+
+use headgate_wire::{FieldError, Head, RequestHead};
+use serde::Deserialize;
+
+use super::objects::BadAction;
+use super::source::{plain_name, Source};
+use crate::hooks::exchange::Exchange;
+use crate::snapshot::Phase;
+
+/// Changes fields, in this order: remove, rename, set, add, default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EditFields {
+    /// A name that ends with `*` is all that begin so.
+    #[serde(default)]
+    remove: Vec<String>,
+    #[serde(default)]
+    rename: Vec<(String, String)>,
+    #[serde(default)]
+    set: Vec<(String, Value)>,
+    #[serde(default)]
+    add: Vec<(String, Value)>,
+    #[serde(default)]
+    default: Vec<(String, Value)>,
+    /// Only for clients that came over this one: `http` or `https`.
+    #[serde(default)]
+    scheme: Option<String>,
+}
+
+/// What a field is set to.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Text(String),
+    /// A part of the request; empty if it is not there.
+    Of {
+        of: Source,
+    },
+}
+
+impl EditFields {
+    pub(super) fn prepare(&self) -> Result<(), BadAction> {
+        for name in self.remove.iter().chain(self.rename.iter().map(|(old, _)| old)) {
+            plain_name(name).map_err(BadAction)?;
+        }
+        let renamed = self.rename.iter().map(|(_, new)| (new, ""));
+        let valued = [&self.set, &self.add, &self.default];
+        let valued = valued.into_iter().flatten().map(|(name, value)| match value {
+            Value::Text(text) => (name, text.as_str()),
+            Value::Of { .. } => (name, ""),
+        });
+        for (name, value) in renamed.chain(valued) {
+            check_field(name, value)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn run(&self, exchange: &Exchange, phase: Phase) -> bool {
+        if self
+            .scheme
+            .as_ref()
+            .is_some_and(|scheme| scheme != exchange.client.scheme)
+        {
+            return true;
+        }
+        if phase == Phase::Response {
+            let (request, mut response) = (exchange.request.borrow(), exchange.response.borrow_mut());
+            return response
+                .as_mut()
+                .is_some_and(|response| self.edit(exchange, Edited::Response(&mut response.head, &request)));
+        }
+        self.edit(exchange, Edited::Request(&mut exchange.request.borrow_mut()))
+    }
+
+    fn edit(&self, exchange: &Exchange, mut edited: Edited<'_>) -> bool {
+        self.clear(edited.head()).is_ok() && self.fill(exchange, &mut edited).is_ok()
+    }
+
+    fn clear(&self, head: &mut Head) -> Result<(), FieldError> {
+        for name in &self.remove {
+            match name.strip_suffix('*') {
+                Some(begin) => head.retain(|name, _| !begins_with(name, begin.as_bytes())),
+                None => head.remove(name.as_bytes()),
+            }
+        }
+        for (old, new) in &self.rename {
+            let values: Vec<Vec<u8>> = head.get_all(old.as_bytes()).map(<[u8]>::to_vec).collect();
+            head.remove(old.as_bytes());
+            for value in values {
+                head.add(new.as_bytes(), &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&self, exchange: &Exchange, edited: &mut Edited<'_>) -> Result<(), FieldError> {
+        for (name, value) in &self.set {
+            let value = value.now(exchange, edited);
+            edited.head().set(name.as_bytes(), &value)?;
+        }
+        for (name, value) in &self.add {
+            let value = value.now(exchange, edited);
+            edited.head().add(name.as_bytes(), &value)?;
+        }
+        for (name, value) in &self.default {
+            if edited.head().get(name.as_bytes()).is_none() {
+                let value = value.now(exchange, edited);
+                edited.head().set(name.as_bytes(), &value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is edited, and the request that values are parts of.
+enum Edited<'a> {
+    Request(&'a mut RequestHead),
+    Response(&'a mut Head, &'a RequestHead),
+}
+
+impl Edited<'_> {
+    fn head(&mut self) -> &mut Head {
+        match self {
+            Self::Request(request) => &mut request.head,
+            Self::Response(head, _) => head,
+        }
+    }
+
+    fn request(&self) -> &RequestHead {
+        match self {
+            Self::Request(request) => request,
+            Self::Response(_, request) => request,
+        }
+    }
+}
+
+impl Value {
+    fn now(&self, exchange: &Exchange, edited: &Edited<'_>) -> Cow<'_, [u8]> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text.as_bytes()),
+            Self::Of { of } => {
+                let mut value = Vec::with_capacity(64);
+                of.append(exchange, edited.request(), &mut value);
+                Cow::Owned(value)
+            }
+        }
+    }
+}
+
+/// Refuses what no message can have, so that it is said when the configuration is read.
+pub(super) fn check_field(name: &str, value: &str) -> Result<(), BadAction> {
+    let name = plain_name(name).map_err(BadAction)?;
+    Head::empty()
+        .set(name.as_bytes(), value.as_bytes())
+        .map_err(|error| BadAction(error.to_string()))
+}
+
+fn begins_with(name: &[u8], begin: &[u8]) -> bool {
+    name.get(..begin.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(begin))
+}
+
+/// Edits the head that hooks of a phase edit. False if that is not possible.
+pub(super) fn edited(
+    exchange: &Exchange,
+    phase: Phase,
+    edit: impl FnOnce(&mut Head) -> Result<(), FieldError>,
+) -> bool {
+    if phase != Phase::Response {
+        return edit(&mut exchange.request.borrow_mut().head).is_ok();
+    }
+    let mut response = exchange.response.borrow_mut();
+    response
+        .as_mut()
+        .is_some_and(|response| edit(&mut response.head).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_are_checked_when_read() {
+        for (name, value, is_fit) in [
+            ("x-a", "b", true),
+            ("x a", "b", false),
+            ("x-a", "b\r\n", false),
+            ("content-length", "1", false),
+            ("Host", "a", false),
+            ("connection", "close", false),
+        ] {
+            assert_eq!(check_field(name, value).is_ok(), is_fit, "{name}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_begins_in_any_case() {
+        assert!(begins_with(b"X-Debug-Id", b"x-debug-"));
+        assert!(!begins_with(b"X-D", b"x-debug-"));
+        assert!(begins_with(b"x", b""));
+    }
+}

@@ -1,0 +1,144 @@
+//! Native actions: what a hook of a plugin does, written down, so that it is done here and the hook is not called.
+//!
+//! # How it works
+//! A hook may come with a list of actions. Each is done in its turn, or says that only the hook knows ([`Ran::Ask`]): the hook
+//! is called then, as if it had no actions. So that nothing is done twice, whatever may ask comes before whatever changes
+//! something; [`Native::read`] refuses another order.
+//!
+//! | file | duty |
+//! |---|---|
+//! | [`source`] | the parts of a request that actions read |
+//! | [`objects`] | what actions use that a text cannot say |
+//! | [`ask`], [`remember`], [`passed`] | actions that only look |
+//! | [`edit`], [`cors`], [`id`], [`key`] | actions on header fields |
+//! | [`throttle`], [`network`] | rates, and whom requests are counted for |
+
+mod ask;
+mod cors;
+mod edit;
+mod id;
+mod key;
+mod network;
+mod objects;
+mod passed;
+mod remember;
+mod source;
+mod throttle;
+
+use serde::Deserialize;
+
+pub use self::objects::{BadAction, Objects};
+pub use self::passed::{Missed, Passed};
+use super::exchange::Exchange;
+use crate::snapshot::Phase;
+
+/// The actions of one hook.
+pub struct Native {
+    actions: Box<[Action]>,
+    phase: Phase,
+}
+
+/// What became of the actions of a hook.
+pub enum Ran {
+    /// All are done: so is the hook.
+    Done,
+    /// The hook is to be called; if it lets the request pass, that may be remembered.
+    Ask(Option<Missed>),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Action {
+    AskIf(ask::AskIf),
+    AskBeyond(ask::AskBeyond),
+    Remember(remember::Remember),
+    EditFields(edit::EditFields),
+    CorsFields(cors::CorsFields),
+    SetId(id::SetId),
+    NotedField(id::NotedField),
+    KnownKey(key::KnownKey),
+    Throttle(throttle::Throttle),
+    RateFields(throttle::RateFields),
+}
+
+impl Native {
+    /// Reads the JSON of a list of actions.
+    ///
+    /// # Errors
+    /// It is not valid, or its order is not.
+    pub fn read(text: &str, phase: Phase, objects: &Objects) -> Result<Self, BadAction> {
+        if !matches!(phase, Phase::Rewrite | Phase::Request | Phase::Response) {
+            let name = phase.name();
+            return Err(BadAction(format!(
+                "hooks of phase `{name}` have no native actions"
+            )));
+        }
+        let mut actions: Vec<Action> =
+            serde_json::from_str(text).map_err(|error| BadAction(error.to_string()))?;
+        let mut has_changed = false;
+        for action in &mut actions {
+            action.prepare(objects)?;
+            if has_changed && action.may_ask() {
+                return Err(BadAction(
+                    "an action that may ask the hook comes after one that changes something\nhint: put it first"
+                        .to_owned(),
+                ));
+            }
+            has_changed |= action.changes();
+        }
+        Ok(Self {
+            actions: actions.into_boxed_slice(),
+            phase,
+        })
+    }
+
+    /// Does them.
+    pub fn run(&self, exchange: &Exchange) -> Ran {
+        for action in &self.actions {
+            let is_done = match action {
+                Action::AskIf(action) => action.run(exchange),
+                Action::AskBeyond(action) => action.run(exchange),
+                Action::Remember(action) => match action.run(exchange) {
+                    Ok(()) => true,
+                    Err(missed) => return Ran::Ask(missed),
+                },
+                Action::EditFields(action) => action.run(exchange, self.phase),
+                Action::CorsFields(action) => action.run(exchange),
+                Action::SetId(action) => action.run(exchange),
+                Action::NotedField(action) => action.run(exchange),
+                Action::KnownKey(action) => action.run(exchange),
+                Action::Throttle(action) => action.run(exchange),
+                Action::RateFields(action) => action.run(exchange),
+            };
+            if !is_done {
+                return Ran::Ask(None);
+            }
+        }
+        Ran::Done
+    }
+}
+
+impl Action {
+    /// Finds its objects, and checks what it says.
+    fn prepare(&mut self, objects: &Objects) -> Result<(), BadAction> {
+        match self {
+            Self::AskIf(_) | Self::AskBeyond(_) => Ok(()),
+            Self::Remember(action) => action.prepare(objects),
+            Self::EditFields(action) => action.prepare(),
+            Self::CorsFields(action) => action.prepare(),
+            Self::SetId(action) => action.prepare(),
+            Self::NotedField(action) => action.prepare(),
+            Self::KnownKey(action) => action.prepare(),
+            Self::Throttle(action) => action.prepare(objects),
+            Self::RateFields(action) => action.prepare(),
+        }
+    }
+
+    fn may_ask(&self) -> bool {
+        !matches!(self, Self::EditFields(_) | Self::SetId(_))
+    }
+
+    fn changes(&self) -> bool {
+        !matches!(self, Self::AskIf(_) | Self::AskBeyond(_) | Self::Remember(_))
+    }
+}

@@ -1,0 +1,323 @@
+//! Rates of requests, counted in shared dictionaries: the hook decides where a request is not let in.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_shared::{CellRate, Dictionary, Number, Owned};
+use serde::Deserialize;
+
+use super::edit::{check_field, edited};
+use super::network::client_network;
+use super::objects::{BadAction, Objects};
+use super::source::Source;
+use crate::hooks::exchange::Exchange;
+use crate::hooks::notes::{Name, Note};
+use crate::snapshot::Phase;
+
+/// Keys of so many addresses are kept; when there are more, all are forgotten.
+const MOST_KEYS: usize = 16_384;
+/// The longest text that is a key itself, in bytes.
+const LONGEST_KEY: usize = 80;
+
+/// Counts a request at all of some rates, and lets it pass if it keeps to them. One that does not counts at none, and is the
+/// hook's, as is every client that was refused by it lately.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Throttle {
+    /// Who is counted: the address alone, or a text of parts. Without one of them it is the address.
+    by: Vec<Source>,
+    ipv4_prefix: u8,
+    ipv6_prefix: u8,
+    rates: Vec<Rate>,
+    /// What it notes, for [`RateFields`].
+    note: Option<Name>,
+    #[serde(skip)]
+    keys: RefCell<HashMap<String, Rc<[u8]>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rate {
+    /// Seconds.
+    window: f64,
+    /// Requests in a window.
+    limit: u32,
+    /// Seconds that a bucket is deep; none: no more than the limit in any window.
+    depth: Option<f64>,
+    /// Where clients are counted, and where those are whom the hook has refused.
+    clients: usize,
+    refused: usize,
+    #[serde(skip)]
+    tables: Option<[Arc<Dictionary>; 2]>,
+}
+
+/// What is left, and in how many seconds all is there again.
+type Left = (u64, u64);
+
+impl Throttle {
+    pub(super) fn prepare(&mut self, objects: &Objects) -> Result<(), BadAction> {
+        for rate in &mut self.rates {
+            let bad = || BadAction("a rate is not valid, or has no table".to_owned());
+            let [clients, refused] = [rate.clients, rate.refused].map(|at| objects.dictionaries.get(at));
+            rate.tables = Some([
+                Arc::clone(clients.ok_or_else(bad)?),
+                Arc::clone(refused.ok_or_else(bad)?),
+            ]);
+            if rate.limit == 0 || !rate.window.is_finite() || rate.window <= 0.0 || rate.cells().is_none() {
+                return Err(bad());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn run(&self, exchange: &Exchange) -> bool {
+        let Some(key) = self.key(exchange) else {
+            return false;
+        };
+        let now = monotonic_seconds();
+        let mut told = Vec::with_capacity(self.rates.len());
+        for (place, rate) in self.rates.iter().enumerate() {
+            let Some(left) = rate.admits(&key, now) else {
+                for former in &self.rates[..place] {
+                    former.undo(&key, now);
+                }
+                return false;
+            };
+            told.push(left);
+        }
+        if let Some(note) = &self.note {
+            exchange.notes.keep(&note.0, Note::Rates(told.into_boxed_slice()));
+        }
+        true
+    }
+
+    /// None if it is too long to be one.
+    fn key(&self, exchange: &Exchange) -> Option<Rc<[u8]>> {
+        if self.by != [Source::Address] {
+            let mut text = Vec::with_capacity(LONGEST_KEY);
+            let request = exchange.request.borrow();
+            let is_whole = self.by.iter().all(|part| {
+                text.push(0);
+                let start = text.len();
+                part.append(exchange, &request, &mut text);
+                if *part == Source::Address {
+                    text.truncate(start);
+                    text.extend_from_slice(&self.of_address(exchange));
+                }
+                if *part == Source::Host {
+                    text[start..].make_ascii_lowercase();
+                }
+                text.len() > start
+            });
+            if is_whole {
+                return (text.len() <= LONGEST_KEY && text.is_ascii()).then(|| text.into());
+            }
+        }
+        Some(self.of_address(exchange))
+    }
+
+    fn of_address(&self, exchange: &Exchange) -> Rc<[u8]> {
+        let address = &exchange.client.address;
+        if let Some(known) = self.keys.borrow().get(address) {
+            return Rc::clone(known);
+        }
+        let network = client_network(address, self.ipv4_prefix, self.ipv6_prefix);
+        let key: Rc<[u8]> = network.into_bytes().into();
+        let mut keys = self.keys.borrow_mut();
+        if keys.len() >= MOST_KEYS {
+            keys.clear();
+        }
+        keys.insert(address.clone(), Rc::clone(&key));
+        key
+    }
+}
+
+impl Rate {
+    /// Counts a request, if it is let in.
+    fn admits(&self, key: &[u8], now: f64) -> Option<Left> {
+        let [clients, refused] = self.tables.as_ref()?;
+        if refused.contains(key).ok()? {
+            return None;
+        }
+        let Some(depth) = self.depth else {
+            return self.admits_in_window(clients, key, now);
+        };
+        let throttled = clients.throttle(key, self.cells()?, now).ok()?;
+        if throttled.wait > 0.0 {
+            return None;
+        }
+        let left = (depth - throttled.full_in) / self.step() + 1e-6;
+        Some((whole(left.floor()), whole(throttled.full_in.ceil())))
+    }
+
+    /// Counts in fixed windows, and takes the one before for as much as still lies within one window's length.
+    fn admits_in_window(&self, clients: &Dictionary, key: &[u8], now: f64) -> Option<Left> {
+        let rest = now % self.window;
+        let part = rest / self.window;
+        let number = ((now - rest) / self.window).round();
+        let name = window_name(key, number);
+        let before = match clients.get(&window_name(key, number - 1.0)).ok()? {
+            None => 0,
+            Some(Owned::Int(before)) => before,
+            Some(_) => return None,
+        };
+        let lives = whole((2000.0 * self.window).ceil());
+        let count = clients
+            .incr(&name, Number::Int(1), Some(Number::Int(0)), lives)
+            .ok()?;
+        let Number::Int(count) = count else { return None };
+        #[allow(clippy::cast_precision_loss, reason = "counts of requests are far below 2^53")]
+        let free = f64::from(self.limit) - before as f64 * (1.0 - part) - count as f64;
+        if free < -1e-9 {
+            let _ = clients.incr(&name, Number::Int(-1), None, 0);
+            return None;
+        }
+        let full_in = ((1.0 - part) * self.window).ceil();
+        Some((whole((free + 1e-9).floor()), whole(full_in)))
+    }
+
+    /// Undoes the last admission; an entry that has gone meanwhile needs no undoing.
+    fn undo(&self, key: &[u8], now: f64) {
+        let Some([clients, _]) = &self.tables else { return };
+        let _ = if self.depth.is_some() {
+            clients.incr(key, Number::Float(-self.step()), None, 0)
+        } else {
+            let number = ((now - now % self.window) / self.window).round();
+            clients.incr(&window_name(key, number), Number::Int(-1), None, 0)
+        };
+    }
+
+    fn cells(&self) -> Option<CellRate> {
+        CellRate::new(self.step(), self.depth.unwrap_or(self.window))
+    }
+
+    /// Seconds between two requests at this rate.
+    fn step(&self) -> f64 {
+        self.window / f64::from(self.limit)
+    }
+}
+
+fn window_name(key: &[u8], number: f64) -> Vec<u8> {
+    let mut name = Vec::with_capacity(key.len() + 16);
+    name.extend_from_slice(key);
+    name.push(0);
+    name.extend_from_slice(whole(number).to_string().as_bytes());
+    name
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and none is negative"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+/// The system's monotonic clock, as hooks read it.
+fn monotonic_seconds() -> f64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
+    Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0)).as_secs_f64()
+}
+
+/// Tells the client what is left (draft-ietf-httpapi-ratelimit-headers-10).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RateFields {
+    note: String,
+    /// The names of the rates, in the order of their [`Throttle`].
+    names: Vec<String>,
+    /// The value of `RateLimit-Policy`.
+    policy: String,
+}
+
+impl RateFields {
+    pub(super) fn prepare(&self) -> Result<(), BadAction> {
+        check_field("ratelimit-policy", &self.policy)?;
+        self.names
+            .iter()
+            .try_for_each(|name| check_field("ratelimit", name))
+    }
+
+    pub(super) fn run(&self, exchange: &Exchange) -> bool {
+        let told = exchange.notes.read(&self.note, |note| match note {
+            Note::Rates(told) => Some(self.told(told)),
+            Note::Text(_) => None,
+        });
+        let Some(told) = told else { return false };
+        edited(exchange, Phase::Response, |head| {
+            head.add(b"ratelimit-policy", self.policy.as_bytes())?;
+            head.add(b"ratelimit", told.as_bytes())
+        })
+    }
+
+    fn told(&self, rates: &[Left]) -> String {
+        let mut told = String::with_capacity(64);
+        for (name, (left, reset)) in self.names.iter().zip(rates) {
+            let comma = if told.is_empty() { "" } else { ", " };
+            let _ = write!(told, "{comma}\"{name}\";r={left};t={reset}");
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(limit: u32, window: f64, depth: Option<f64>) -> Rate {
+        let table = || Arc::new(Dictionary::create(1 << 16).unwrap());
+        Rate {
+            window,
+            limit,
+            depth,
+            clients: 0,
+            refused: 1,
+            tables: Some([table(), table()]),
+        }
+    }
+
+    #[test]
+    fn a_bucket_lets_in_as_many_as_it_is_deep() {
+        let rate = rate(10, 100.0, Some(30.0));
+        let told: Vec<_> = (0..4).map(|_| rate.admits(b"k", 5.0)).collect();
+        assert_eq!(told, [Some((2, 10)), Some((1, 20)), Some((0, 30)), None]);
+        rate.undo(b"k", 5.0);
+        assert_eq!(rate.admits(b"k", 5.0), Some((0, 30)));
+        assert_eq!(rate.admits(b"k", 15.0), Some((0, 30)));
+    }
+
+    #[test]
+    fn no_window_has_more_than_the_limit() {
+        let rate = rate(2, 100.0, None);
+        assert_eq!(rate.admits(b"k", 250.0), Some((1, 50)));
+        assert_eq!(rate.admits(b"k", 250.0), Some((0, 50)));
+        assert_eq!(rate.admits(b"k", 250.0), None);
+        // half of the window before counts
+        assert_eq!(rate.admits(b"k", 350.0), Some((0, 50)));
+        assert_eq!(rate.admits(b"k", 350.0), None);
+        rate.undo(b"k", 350.0);
+        assert_eq!(rate.admits(b"k", 350.0), Some((0, 50)));
+    }
+
+    #[test]
+    fn whom_the_hook_has_refused_is_the_hooks() {
+        let rate = rate(10, 100.0, Some(30.0));
+        let refused = &rate.tables.as_ref().unwrap()[1];
+        refused.set(b"k", headgate_shared::Value::Float(9.0), 0).unwrap();
+        assert_eq!(rate.admits(b"k", 5.0), None);
+        assert!(rate.admits(b"other", 5.0).is_some());
+    }
+
+    #[test]
+    fn fields_name_each_rate() {
+        let fields: RateFields =
+            serde_json::from_str(r#"{"note": "n", "names": ["a", "a-2"], "policy": "p"}"#).unwrap();
+        assert_eq!(fields.told(&[(1, 2), (3, 4)]), r#""a";r=1;t=2, "a-2";r=3;t=4"#);
+    }
+}

@@ -1,0 +1,100 @@
+//! What native actions keep for a request: for later actions of the same plugin, and for hooks.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde::Deserialize;
+
+/// See the module. Empty for most requests, and then costs nothing.
+#[derive(Default)]
+pub struct Notes {
+    kept: RefCell<Vec<(Rc<str>, Note)>>,
+    /// What hooks find in `request.state`.
+    state: RefCell<Vec<StateNote>>,
+    is_untold: Cell<bool>,
+}
+
+/// A name that is given to many requests, so that no copy is made for each.
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(from = "String")]
+pub(crate) struct Name(pub(crate) Rc<str>);
+
+impl From<String> for Name {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+/// What one action tells another.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Note {
+    Text(Box<str>),
+    /// For each rate how many requests are left, and in how many seconds all are there again.
+    Rates(Box<[(u64, u64)]>),
+}
+
+/// A value of `request.state`.
+pub struct StateNote {
+    /// The attribute.
+    pub name: Rc<str>,
+    /// Its value.
+    pub value: Rc<str>,
+    /// Whether what a hook has set stays.
+    pub is_default: bool,
+}
+
+impl Notes {
+    /// Keeps a note under a key.
+    pub(crate) fn keep(&self, key: &Rc<str>, note: Note) {
+        self.kept.borrow_mut().push((Rc::clone(key), note));
+    }
+
+    /// What `read` makes of the last note of a key.
+    pub(crate) fn read<T>(&self, key: &str, read: impl FnOnce(&Note) -> Option<T>) -> Option<T> {
+        let kept = self.kept.borrow();
+        let (_, note) = kept.iter().rev().find(|(known, _)| **known == *key)?;
+        read(note)
+    }
+
+    /// Says something to hooks.
+    pub(crate) fn say(&self, note: StateNote) {
+        self.state.borrow_mut().push(note);
+        self.is_untold.set(true);
+    }
+
+    /// What hooks have not been told yet.
+    pub fn untold(&self) -> Vec<StateNote> {
+        if !self.is_untold.replace(false) {
+            return Vec::new();
+        }
+        self.state.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_note_of_a_key_counts_and_state_is_told_once() {
+        let notes = Notes::default();
+        let (a, b): (Rc<str>, Rc<str>) = ("a".into(), "b".into());
+        for text in ["first", "second"] {
+            notes.keep(&a, Note::Text(text.into()));
+        }
+        notes.keep(&b, Note::Text("other".into()));
+        assert_eq!(
+            notes.read("a", |note| Some(note.clone())),
+            Some(Note::Text("second".into()))
+        );
+        assert_eq!(notes.read("c", |note| Some(note.clone())), None);
+        assert!(notes.untold().is_empty());
+        notes.say(StateNote {
+            name: a,
+            value: "v".into(),
+            is_default: true,
+        });
+        assert_eq!(notes.untold().len(), 1);
+        assert!(notes.untold().is_empty());
+    }
+}

@@ -1,0 +1,46 @@
+"""Native actions: what a plugin's hook does, told to the engine, which does it without calling the hook.
+
+How it works: `Plugin.native` gives a list of actions for some of the plugin's hooks. The engine does them in order;
+each is done, or leaves the request to the hook, which is called then as if there were no actions. So the hook is the
+truth, and actions are its fast way for the requests that are nothing special. What may ask the hook comes before what
+changes something, so that nothing is done twice.
+"""
+
+from headgate._core import Passed
+
+from .actions import (
+    Action,
+    AskBeyond,
+    AskIf,
+    CorsFields,
+    EditFields,
+    KnownKey,
+    Native,
+    NotedField,
+    Part,
+    Rate,
+    RateFields,
+    Remember,
+    SetId,
+    Throttle,
+)
+from .telling import can_set
+
+__all__ = [
+    "Action",
+    "AskBeyond",
+    "AskIf",
+    "CorsFields",
+    "EditFields",
+    "KnownKey",
+    "Native",
+    "NotedField",
+    "Part",
+    "Passed",
+    "Rate",
+    "RateFields",
+    "Remember",
+    "SetId",
+    "Throttle",
+    "can_set",
+]

@@ -1,0 +1,189 @@
+"""What native actions there are: plain data that the engine reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from headgate._core import Passed
+from headgate.shared import Shared
+
+
+class Action:
+    """One step of what a hook does; the dataclasses below are all there are."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Native:
+    """What the hooks of a plugin do, by phase; of a phase that is None the hook is called, of an empty list never."""
+
+    request: Sequence[Action] | None = None
+    response: Sequence[Action] | None = None
+    rewrite: Sequence[Action] | None = None
+    alone: bool = False
+    """Whether two plugins of this class on one request tell each other something, in `request.state`: then both run in
+    Python."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the request as the value of a field, empty where it is absent: `address`, `host`, `method`, `path`,
+    `query`, `target`, `scheme`, `route` or `header:NAME`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class AskIf(Action):
+    """Leaves those requests to the hook for which all holds that is said."""
+
+    kind = "ask_if"
+    methods: Sequence[str] | None = None
+    """The method is one of these."""
+    other_methods: Sequence[str] | None = None
+    """The method is none of these."""
+    fields: Sequence[str] = ()
+    """All these header fields are there."""
+
+
+@dataclass(frozen=True)
+class AskBeyond(Action):
+    """Leaves those requests to the hook that have more of something than is said."""
+
+    kind = "ask_beyond"
+    target: int | None = None
+    """Bytes of path and query."""
+    query_params: int | None = None
+    header_bytes: int | None = None
+    """Bytes of all header fields, with four more for each."""
+    header_fields: int | None = None
+    body: int | None = None
+    """Bytes of a body whose length is told."""
+    require_length: bool = False
+    """Whether POST, PUT and PATCH without Content-Length are left to the hook."""
+
+
+@dataclass(frozen=True)
+class Remember(Action):
+    """Lets requests pass that are in these parts as one that the hook has let pass; others are the hook's.
+
+    Only for hooks that decide by these parts alone, and do nothing where they return None. Values longer than 256 bytes
+    are not remembered, nor what an `async def` has decided after waiting.
+    """
+
+    kind = "remember"
+    by: Sequence[str]
+    """Names as of `Part`."""
+    passed: Passed
+    """Where it is remembered; `clear()` forgets all, when what the hook decides by has changed."""
+
+
+@dataclass(frozen=True)
+class EditFields(Action):
+    """Changes header fields, of the response in phase `response`: remove, rename, set, add, default, in this order."""
+
+    kind = "edit_fields"
+    remove: Sequence[str] = ()
+    """`x-debug-*` is all that begin so."""
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    set: Mapping[str, str | Part] = dataclasses.field(default_factory=dict)
+    add: Mapping[str, str | Part] = dataclasses.field(default_factory=dict)
+    default: Mapping[str, str | Part] = dataclasses.field(default_factory=dict)
+    """What is set where it is absent."""
+    scheme: str | None = None
+    """Only for clients that came by `http`, or `https`."""
+
+
+@dataclass(frozen=True)
+class CorsFields(Action):
+    """Says which origin may read a response, in place of what the server said (Fetch standard)."""
+
+    kind = "cors_fields"
+    origins: Sequence[str]
+    """Whole origins; `*` is all."""
+    credentials: bool = False
+    expose: str = ""
+    """The names of the fields that scripts may read."""
+    asks: bool = False
+    """Whether other origins are left to the hook."""
+
+
+@dataclass(frozen=True)
+class SetId(Action):
+    """Sets a header field of the request to a new UUID of version 7, and `request.state` for hooks."""
+
+    kind = "set_id"
+    header: str
+    note: str
+    """The name under which `NotedField` finds it."""
+    state: str
+    """The attribute of `request.state`; one that is set stays."""
+    accept: bool = False
+    """Whether an id of the client is kept, if it has 8 to 128 plain characters."""
+
+
+@dataclass(frozen=True)
+class NotedField(Action):
+    """Sets a header field of the response to what an action has noted; without a note the hook is called."""
+
+    kind = "noted_field"
+    header: str
+    note: str
+
+
+@dataclass(frozen=True)
+class KnownKey(Action):
+    """Lets a request pass that has one key, and a known one: takes it out, tells whose it is. Others are the hook's."""
+
+    kind = "known_key"
+    header: str
+    """The field that holds the key."""
+    keys: Sequence[tuple[str, str]]
+    """Hashes of keys (SHA-256, in hex) and their owners."""
+    owner_header: str
+    """The field that tells the server."""
+    state: str
+    """The attribute of `request.state` that tells hooks."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many requests in a window of seconds."""
+
+    limit: int
+    window: float
+    clients: Shared
+    """Where clients are counted."""
+    refused: Shared
+    """Clients in it are left to the hook."""
+    depth: float | None = None
+    """The depth of the bucket in seconds; None: no more than the limit in any window."""
+
+
+@dataclass(frozen=True)
+class Throttle(Action):
+    """Counts a request at each rate, if all let it in; else at none, and it is left to the hook."""
+
+    kind = "throttle"
+    by: Sequence[str]
+    """Who is counted: names as of `Part`; without one of them it is the address."""
+    rates: Sequence[Rate]
+    note: str | None = None
+    """The name under which `RateFields` finds what is left."""
+    ipv4_prefix: int = 32
+    ipv6_prefix: int = 64
+
+
+@dataclass(frozen=True)
+class RateFields(Action):
+    """Adds `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10) to the response."""
+
+    kind = "rate_fields"
+    note: str
+    names: Sequence[str]
+    """The names of the rates."""
+    policy: str

@@ -1,0 +1,96 @@
+"""What plugins say of their hooks, in the form in which the engine takes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from headgate._core import Passed, check_native
+from headgate.config.errors import ConfigError
+from headgate.shared import Shared
+
+from .actions import Action, Native, Part, Rate
+
+if TYPE_CHECKING:
+    from headgate.plugin import Plugin
+
+NativeHook = tuple[str, list[Shared], list[Passed]]
+"""The actions of one hook as the engine takes them: JSON, and what that names by position."""
+
+
+def native_of(plugin: Plugin) -> Native:
+    """What a plugin says of its hooks. What its class inherits does not count: a subclass may do something else."""
+    if "native" not in vars(type(plugin)):
+        return Native()
+    said = plugin.native()
+    if said is None:
+        return Native()
+    if not isinstance(said, Native):
+        kind = type(plugin).__name__
+        raise ConfigError(
+            f"`native` of plugin `{kind}` gives `{said!r}`", hint="return a `headgate.native.Native`, or None"
+        )
+    return said
+
+
+def native_hook(plugin: Plugin, phase: str) -> NativeHook | None:
+    """The actions of a plugin's hook in the engine's form; None if it has none."""
+    actions: Sequence[Action] | None = getattr(native_of(plugin), phase, None)
+    if actions is None:
+        return None
+    shared: list[Shared] = []
+    passed: list[Passed] = []
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Shared):
+            return _place(value, shared)
+        if isinstance(value, Passed):
+            return _place(value, passed)
+        if isinstance(value, Part):
+            return {"of": value.name}
+        if isinstance(value, Action | Rate):
+            told = {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}  # type: ignore[arg-type]
+            return {"kind": value.kind, **told} if isinstance(value, Action) else told
+        if isinstance(value, Mapping):
+            return [[name, plain(one)] for name, one in value.items()]
+        return (
+            [plain(one) for one in value]
+            if isinstance(value, Sequence) and not isinstance(value, str)
+            else value
+        )
+
+    text = json.dumps([plain(action) for action in actions], ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None  # bytes that are no text: the hook knows what to make of them
+    try:
+        check_native(phase, (text, shared, passed))
+    except ValueError as error:
+        said, _, hint = str(error).partition("\nhint: ")
+        kind = type(plugin).__name__
+        raise ConfigError(
+            f"`native` of plugin `{kind}`, phase `{phase}`: {said}", hint=hint or "see `headgate.native`"
+        ) from None
+    return text, shared, passed
+
+
+def can_set(name: str, value: str = "") -> bool:
+    """Whether actions can set a header field of that name to that value: not those that the gateway writes itself."""
+    try:
+        text = json.dumps([{"kind": "edit_fields", "set": [[name, value]]}], ensure_ascii=False)
+        check_native("request", (text, [], []))
+    except ValueError:
+        return False
+    return True
+
+
+def _place(value: Any, among: list[Any]) -> int:
+    """The position of an object, which is added if it is new."""
+    for position, known in enumerate(among):
+        if known is value:
+            return position
+    among.append(value)
+    return len(among) - 1
