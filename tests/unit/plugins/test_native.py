@@ -205,7 +205,8 @@ def outcome(gate: Gateway, asks: list[Ask], *, native: bool) -> list[Any]:
 
 def plain(headers: Any) -> list[tuple[str, str]]:
     fields = ((name.lower(), VOLATILE.sub("*", value)) for name, value in headers.raw)
-    return [(name, value) for name, value in fields if name not in UNSEEN]
+    # a second may pass in between
+    return [(name, "*" if name == "retry-after" else value) for name, value in fields if name not in UNSEEN]
 
 
 def gate_of(*plugins: Plugin) -> Gateway:
