@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .har_capture import HarCapture
     from .headers import Headers
     from .honeypot import Honeypot
+    from .html_rewrite import HtmlRewrite
     from .image_resize import ImageResize
     from .ip_restriction import IpRestriction
     from .isolated import Isolated
@@ -91,6 +92,7 @@ __all__ = [
     "HarCapture",
     "Headers",
     "Honeypot",
+    "HtmlRewrite",
     "ImageResize",
     "IpRestriction",
     "Isolated",
@@ -154,6 +156,7 @@ BUILT_IN = {
     "har-capture": "headgate.plugins.har_capture:HarCapture",
     "headers": "headgate.plugins.headers:Headers",
     "honeypot": "headgate.plugins.honeypot:Honeypot",
+    "html-rewrite": "headgate.plugins.html_rewrite:HtmlRewrite",
     "image-resize": "headgate.plugins.image_resize:ImageResize",
     "ip-restriction": "headgate.plugins.ip_restriction:IpRestriction",
     "isolated": "headgate.plugins.isolated:Isolated",

@@ -4,11 +4,9 @@ common.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
-from headgate import JobFailed, Overloaded, Plugin, PluginContext, Request, Response, ResponseView, body_mode
+from headgate import Plugin, PluginContext, Request, Response, ResponseView, body_mode
 
 from ._bodies import BadBody, decoded, media_type
 from ._media_types import is_changeable
@@ -29,10 +27,11 @@ class Held:
         self._chunks.append(chunk)
         return self._left >= 0
 
-    def body(self) -> bytes:
-        """All of it, once."""
+    def body(self, *, keeps: bool = False) -> bytes:
+        """All of it: once, unless it is kept."""
         whole = b"".join(self._chunks)
-        self._chunks.clear()
+        if not keeps:
+            self._chunks.clear()
         return whole
 
 
@@ -111,29 +110,3 @@ class JsonBodies(Plugin):
     async def _replaced(self, which: str, body: bytes) -> bytes:
         """The new body of a `request` or a `response`; raises `BadBody`."""
         raise NotImplementedError
-
-    async def _computed(self, function: Any, *args: Any) -> bytes:
-        """What a function of a job process makes; raises `BadBody`, also where it takes too long or too much memory."""
-        try:
-            made: bytes = await self._context.run_in_process(function, *args)
-        except (Overloaded, TimeoutError):
-            raise BadBody("too many bodies are being transformed", 503) from None
-        except (JobFailed, MemoryError) as error:
-            self._context.log.warning(
-                "a body takes too much time or memory", extra={"reason": type(error).__name__}
-            )
-            raise BadBody("the body takes too much time or memory to transform", 413) from None
-        return made
-
-
-class InProcess(BaseModel):
-    """The settings of those that compute in a job process."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    timeout: float = Field(
-        default=1, gt=0, le=60, description="The most time of a processor that a body may take, in seconds."
-    )
-    max_memory_bytes: int = Field(
-        default=134_217_728, ge=16_777_216, description="The most memory that a body may take."
-    )

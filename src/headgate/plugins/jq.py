@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from headgate import ConfigError
 
 from ._jq import checked, run
-from ._json_bodies import InProcess, JsonBodies
+from ._json_bodies import JsonBodies
+from ._processes import InProcess, computed
 from ._texts import text_of
 
 
@@ -56,7 +57,8 @@ class Jq(JsonBodies):
     async def _replaced(self, which: str, body: bytes) -> bytes:
         config = self.config
         said: Program = getattr(config, which)
-        return await self._computed(
+        return await computed(
+            self._context,
             run,
             said.program,
             body,

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from headgate import ConfigError
 
-from ._json_bodies import InProcess, JsonBodies
+from ._json_bodies import JsonBodies
 from ._jsonpath import checked, run
+from ._processes import InProcess, computed
 
 
 class Selection(BaseModel):
@@ -67,7 +68,8 @@ class Jsonpath(JsonBodies):
     async def _replaced(self, which: str, body: bytes) -> bytes:
         config = self.config
         said: Selection = getattr(config, which)
-        return await self._computed(
+        return await computed(
+            self._context,
             run,
             said.query if said.query is not None else said.members,
             said.output == "first",

@@ -180,6 +180,12 @@ CASES: dict[str, Twice] = {
     "honeypot": Twice(
         {"traps": ["/api/a"]}, {"traps": ["/api/b"]}, [Ask("/api/b"), Ask("/api/x"), Ask("/api/a")]
     ),
+    "html-rewrite": Twice(
+        {"rules": [{"select": "i", "set": {"title": "outer"}}]},
+        {"rules": [{"select": "b", "text": "inner"}]},
+        [Ask("/api/page")],
+        {(0, "body"): '<i title="outer">1</i><b>inner</b>'},
+    ),
     "image-resize": Twice(
         {"workers": "a", "sizes": [1]}, {"workers": "b", "sizes": [1, 2]}, [Ask("/api/x?w=2")]
     ),
@@ -341,6 +347,8 @@ def served(received: Received) -> Response:
         return Response(500)
     if received.path == "/api/moved":
         return Response(302, headers={"location": "/api/x"})
+    if received.path == "/api/page":
+        return Response.html("<i>1</i><b>2</b>")
     return Response(200, '{"n": 7}', headers=[("content-type", "application/json"), ("x-powered-by", "x")])
 
 
