@@ -564,7 +564,7 @@ class Attempt:
 
     @property
     def number(self) -> int:
-        """From 1; more for a retry."""
+        """From 1; more for a retry or a hedge."""
     @property
     def upstream(self) -> str:
         """The upstream's name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -14,6 +14,7 @@ from ._phase_decorators import GatewayPhases
 from ._plugin_uses import GatewayPlugins
 from ._settings import GatewaySettings, listed, said
 from .background.background import Background
+from .config.bandwidth import BandwidthOptions
 from .config.errors import ConfigError
 from .config.hooks import OnError
 from .config.listeners import (
@@ -210,6 +211,7 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
         strip_prefix: str | None = None,
         replace_prefix: str | None = None,
         max_body_bytes: int | str | None = None,
+        bandwidth: BandwidthOptions | Sequence[BandwidthOptions] | None = None,
         client_certificate: RouteCertificate | None = None,
         timeouts: Mapping[str, float | str] | None = None,
         deadline: float | str | None = None,
@@ -237,6 +239,7 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
             "strip_prefix": strip_prefix,
             "replace_prefix": replace_prefix,
             "max_body_bytes": max_body_bytes,
+            "bandwidth": bandwidth,
             "client_certificate": client_certificate,
             "timeouts": timeouts,
             "deadline": deadline,

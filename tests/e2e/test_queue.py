@@ -172,6 +172,51 @@ def test_clients_take_turns_where_they_share_fairly(serve: Serve, origin: Origin
         client.close()
 
 
+def test_urgent_requests_overtake_those_that_wait(serve: Serve, origin: Origin) -> None:
+    origin.on("/hold", keeper := Gatekeeper())
+    gateway = serve(source(origin.address, waits={"priority": "X-Urgency"}), workers=1)
+    sent = ["", "7", "7", "u=5, i", "", "0", "u=0", "not valid"]
+    clients = [gateway.client() for _ in sent]
+    for at, (client, urgency) in enumerate(zip(clients, sent, strict=True)):
+        fields = [("x-urgency", urgency)] if urgency else []
+        client.send(format_request("GET", f"/hold?{at}", fields))
+        eventually(lambda at=at: gateway.counter("queued_active") == at, "it waits behind the others")
+    served = []
+    for _ in sent:
+        eventually(lambda: len(keeper.held) == 1, "the next one is served")
+        served.append(int(keeper.held[0].partition("?")[2]))
+        before = keeper.served
+        keeper.let(1)
+        eventually(lambda before=before: keeper.served > before, "it is done")
+    assert served == [0, 5, 6, 4, 7, 3, 1, 2]
+    for client in clients:
+        assert client.response().status == 200
+        client.close()
+
+
+def test_waiters_of_a_removed_server_go_to_one_that_stays(serve: Serve, origin: Origin) -> None:
+    origin.on("/hold", keeper := Gatekeeper())
+    with Origin() as other:
+        other.on("/hold", reply(b"other"))
+        gateway = serve(source(origin.address, other.address), workers=1)
+        gateway.cli("server", "u", other.address, "maintenance")
+        clients: list[RawClient] = []
+        for number in range(11):
+            clients.append(gateway.client())
+            clients[-1].send(format_request("GET", f"/hold?{number}"))
+        eventually(lambda: gateway.counter("queued_active") == 10, "ten wait for the first server")
+        gateway.write(source(other.address))
+        assert gateway.ask("reload")["in_place"]
+        # the first server has room again
+        keeper.let(11)
+        assert clients[0].response().text == "/hold?0"
+        gateway.cli("server", "u", other.address, "ready")
+        assert [client.response().text for client in clients[1:]] == ["other"] * 10
+        assert len(origin.at("/hold")) == 1
+        for client in clients:
+            client.close()
+
+
 def test_upstream_has_a_bound_for_all_its_servers(serve: Serve, origin: Origin) -> None:
     origin.on("/hold", keeper := Gatekeeper())
     with Origin() as other:

@@ -41,6 +41,33 @@ WRONG = {
         3,
         "`sticky` has no effect with `balance: p2c`",
     ),
+    "bandwidth without a rate": (
+        "routes: [{to: 'a:1', bandwidth: {per: client}}]\n",
+        2,
+        "`bandwidth` has no effect without a rate",
+    ),
+    "rate": ("routes: [{to: 'a:1', bandwidth: {down: fast}}]\n", 2, "`fast` is not a rate"),
+    "slow rate": ("routes: [{to: 'a:1', bandwidth: {down: 100/s}}]\n", 2, "`100/s` is too slow for a rate"),
+    "hedges of sticky sessions": (
+        "upstreams: {a: {servers: ['a:1', 'b:1'], balance: sticky, hedge: 50ms}}\n" + ROUTE,
+        2,
+        "`hedge` would move clients to other servers",
+    ),
+    "hedges to one server": (
+        "upstreams: {a: {servers: '10.0.0.1:80', hedge: 50ms}}\n" + ROUTE,
+        2,
+        "`hedge` has no effect with one server",
+    ),
+    "percentile": (
+        "upstreams: {a: {servers: 'a:1', hedge: p100}}\n" + ROUTE,
+        2,
+        "`p100` is not a percentile",
+    ),
+    "hedges at once": (
+        "upstreams: {a: {servers: 'a:1', hedge: {after: 0}}}\n" + ROUTE,
+        2,
+        "`0` is not a valid delay of hedges",
+    ),
     "sticky secret": (
         "upstreams: {a: {servers: 'a:1', balance: sticky, sticky: {secret: short}}}\n" + ROUTE,
         2,

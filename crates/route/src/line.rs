@@ -2,8 +2,12 @@
 //!
 //! # How it works
 //! Without more they go in the order in which they came. Where clients share fairly, each request has a turn: that after its
-//! client's last one, and no earlier than the one that is being served (start-time fair queueing, Goyal, Vin and Cheng 1996,
+//! client's last one, and no earlier than the one that is being served (self-clocked fair queueing, Golestani, INFOCOM 1994,
 //! with requests of one size), so that a client with many does not hold up those with few.
+//!
+//! Where requests are more or less urgent, those of each level take turns likewise, and a turn of a level is twice as long as one
+//! of the level before it: while requests of two neighbouring levels wait, two of the more urgent are served for one of the
+//! other. So urgent ones overtake, and none waits for ever.
 //!
 //! A line that has not been empty for an interval is overloaded: whoever comes then waits no longer than a target, and the newest
 //! goes first, since its client is the least likely to have given up; otherwise one may wait for the interval (controlled
@@ -20,7 +24,22 @@ pub struct LineSpec {
     pub interval_ms: u64,
     /// Whether clients share fairly.
     pub is_fair: bool,
+    /// Whether requests are more or less urgent.
+    pub has_levels: bool,
 }
+
+impl LineSpec {
+    /// Whether the order is another one than that of arrival.
+    fn has_turns(self) -> bool {
+        self.is_fair || self.has_levels
+    }
+}
+
+/// The least urgent level; the most urgent one is 0.
+pub const LAST_LEVEL: u8 = 7;
+
+/// Whose requests take turns with others'.
+type Flow = (u8, u64);
 
 /// A place in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,10 +52,10 @@ pub struct Ticket {
 #[derive(Debug)]
 pub struct Line {
     spec: LineSpec,
-    /// The client of each.
-    waiting: BTreeMap<Ticket, u64>,
-    /// Of each client that waits: its last turn, and how many of its requests wait.
-    clients: HashMap<u64, (u64, usize)>,
+    /// The flow of each.
+    waiting: BTreeMap<Ticket, Flow>,
+    /// Of each flow that waits: its last turn, and how many of its requests wait.
+    flows: HashMap<Flow, (u64, usize)>,
     served_turn: u64,
     numbers: u64,
     emptied_ms: u64,
@@ -49,7 +68,7 @@ impl Line {
         Self {
             spec,
             waiting: BTreeMap::new(),
-            clients: HashMap::new(),
+            flows: HashMap::new(),
             served_turn: 0,
             numbers: 0,
             emptied_ms: 0,
@@ -68,8 +87,8 @@ impl Line {
         self.waiting.len()
     }
 
-    /// A request of a client comes: its place, and for how many milliseconds it may wait, if that is bounded.
-    pub fn enter(&mut self, client: u64, now_ms: u64) -> (Ticket, Option<u64>) {
+    /// A request of a client, so urgent, comes: its place, and for how many milliseconds it may wait, if that is bounded.
+    pub fn enter(&mut self, client: u64, level: u8, now_ms: u64) -> (Ticket, Option<u64>) {
         if self.waiting.is_empty() {
             self.emptied_ms = now_ms;
         }
@@ -81,9 +100,17 @@ impl Line {
                 self.spec.interval_ms
             }
         });
-        let turn = if self.spec.is_fair {
-            let (last, waiting) = self.clients.entry(client).or_insert((self.served_turn, 0));
-            *last += 1;
+        let flow = (
+            if self.spec.has_levels {
+                level.min(LAST_LEVEL)
+            } else {
+                0
+            },
+            if self.spec.is_fair { client } else { 0 },
+        );
+        let turn = if self.spec.has_turns() {
+            let (last, waiting) = self.flows.entry(flow).or_insert((self.served_turn, 0));
+            *last += 1 << flow.0;
             *waiting += 1;
             *last
         } else {
@@ -94,22 +121,22 @@ impl Line {
             turn,
             number: self.numbers,
         };
-        self.waiting.insert(ticket, client);
+        self.waiting.insert(ticket, flow);
         (ticket, limit_ms)
     }
 
     /// One leaves its place, with a server or without.
     pub fn leave(&mut self, ticket: Ticket, is_served: bool, now_ms: u64) {
-        let Some(client) = self.waiting.remove(&ticket) else {
+        let Some(flow) = self.waiting.remove(&ticket) else {
             return;
         };
         if is_served {
             self.served_turn = self.served_turn.max(ticket.turn);
         }
-        if let Some((_, waiting)) = self.clients.get_mut(&client) {
+        if let Some((_, waiting)) = self.flows.get_mut(&flow) {
             *waiting -= 1;
             if *waiting == 0 {
-                self.clients.remove(&client);
+                self.flows.remove(&flow);
             }
         }
         if self.waiting.is_empty() {
@@ -120,7 +147,7 @@ impl Line {
     /// Whose turn it is.
     #[must_use]
     pub fn next(&self, now_ms: u64) -> Option<Ticket> {
-        let is_newest_first = !self.spec.is_fair && self.is_overloaded(now_ms);
+        let is_newest_first = !self.spec.has_turns() && self.is_overloaded(now_ms);
         let mut waiting = self.waiting.keys();
         let next = if is_newest_first {
             waiting.next_back()
@@ -133,7 +160,7 @@ impl Line {
     /// Who has the turn that a place has no use for.
     #[must_use]
     pub fn after(&self, ticket: Ticket, now_ms: u64) -> Option<Ticket> {
-        let is_newest_first = !self.spec.is_fair && self.is_overloaded(now_ms);
+        let is_newest_first = !self.spec.has_turns() && self.is_overloaded(now_ms);
         if is_newest_first {
             self.waiting.range(..ticket).next_back().map(|(next, _)| *next)
         } else {

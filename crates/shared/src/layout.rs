@@ -7,6 +7,7 @@
 //! word 3   cells per slot
 //! word 4   a number that changes with what is said of servers
 //! word 512 what is said of servers, see `servers`
+//! ...      until when bandwidth is used, see `paces`
 //! ...      slot 0: cells, padded to 128 bytes
 //! ...      slot 1, and so on
 //! ```
@@ -15,15 +16,16 @@
 //! pairs, so that no worker's counting slows another's.
 
 use crate::memory::WORD_BYTES;
+use crate::paces::PACE_WORDS;
 use crate::servers::TABLE_WORDS;
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"hgzone\0\0");
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 pub(crate) const HEADER_WORDS: usize = 4096 / WORD_BYTES;
 /// In the header.
 pub(crate) const CHANGE_WORD: usize = 4;
 /// The first word of the first slot.
-const FIRST_SLOT_WORD: usize = HEADER_WORDS + TABLE_WORDS;
+const FIRST_SLOT_WORD: usize = HEADER_WORDS + TABLE_WORDS + PACE_WORDS;
 /// Workers in a zone.
 pub(crate) const MAX_SLOTS: u32 = 4096;
 /// Numbers in a slot.

@@ -7,6 +7,7 @@ mod layout;
 mod lock;
 mod memory;
 pub mod metrics;
+mod paces;
 mod process;
 pub mod series;
 pub mod servers;

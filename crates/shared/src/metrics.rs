@@ -122,6 +122,8 @@ counters! {
     CircuitsOpened "circuits_opened",
     LimitCircuit "limit_circuit",
     Fallbacks "fallbacks",
+    Hedges "hedges",
+    AttemptsCancelled "attempts_cancelled",
 }
 
 /// How many upstream servers have a cell of their own for their active requests.

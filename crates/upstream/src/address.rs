@@ -9,6 +9,7 @@ use tokio::net::{lookup_host, TcpStream, UdpSocket, UnixStream};
 
 use crate::client_address::Told;
 use headgate_net::clock::Clock;
+use headgate_net::happy_eyeballs::Preference;
 use headgate_net::stream::Stream;
 
 /// How long resolved addresses are used, in milliseconds. The system's resolver does not tell a name's own time to live.
@@ -29,7 +30,7 @@ pub enum Address {
         port: u16,
         resolved: RefCell<Vec<SocketAddr>>,
         until_ms: Cell<u64>,
-        next: Cell<usize>,
+        preference: Preference,
     },
 }
 
@@ -57,7 +58,7 @@ impl FromStr for Address {
             .and_then(|(name, port)| Some((name, port.parse::<u16>().ok().filter(|port| *port != 0)?)));
         match parts {
             Some((name, port)) if !name.is_empty() && !name.contains([':', '/', '[', ' ', '@']) => {
-                Ok(Self::Name { name: name.to_owned(), port, resolved: RefCell::default(), until_ms: Cell::new(0), next: Cell::new(0) })
+                Ok(Self::Name { name: name.to_owned(), port, resolved: RefCell::default(), until_ms: Cell::new(0), preference: Preference::default() })
             }
             _ => Err(format!("`{text}` is not a valid server address\nhint: write `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`")),
         }
@@ -75,22 +76,15 @@ impl Address {
                 port,
                 resolved,
                 until_ms,
-                next,
+                preference,
             } => {
                 if resolved.borrow().is_empty() || until_ms.get() <= clock.now_ms() {
                     let found = lookup(name, *port).await;
                     until_ms.set(clock.now_ms() + remember(name, found, resolved)?);
                 }
                 let addresses = resolved.borrow().clone();
-                let first = next.replace(next.get().wrapping_add(1));
-                let mut last = io::Error::new(io::ErrorKind::NotFound, format!("`{name}` has no address"));
-                for offset in 0..addresses.len() {
-                    match connect_tcp(addresses[first.wrapping_add(offset) % addresses.len()], told).await {
-                        Ok(stream) => return Ok(stream),
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
+                let connect = |address| connect_tcp(address, told);
+                preference.connect(&addresses, clock.now_ms(), connect).await
             }
         }
     }
@@ -120,16 +114,13 @@ impl Address {
                 port,
                 resolved,
                 until_ms,
-                next,
+                preference,
             } => {
                 if resolved.borrow().is_empty() || until_ms.get() <= clock.now_ms() {
                     let found = lookup(name, *port).await;
                     until_ms.set(clock.now_ms() + remember(name, found, resolved)?);
                 }
-                let first = next.replace(next.get().wrapping_add(1));
-                let addresses = resolved.borrow();
-                let address = first.checked_rem(addresses.len()).map(|index| addresses[index]);
-                address.ok_or_else(|| {
+                preference.one(&resolved.borrow()).ok_or_else(|| {
                     io::Error::new(io::ErrorKind::NotFound, format!("`{name}` has no address"))
                 })
             }
@@ -184,11 +175,45 @@ pub(crate) fn without_default_port(address: &str, is_tls: bool) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::io;
     use std::net::SocketAddr;
 
-    use super::{remember, without_default_port, RESOLVED_FOR_MS, RETRIED_AFTER_MS};
+    use headgate_net::clock::Clock;
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{remember, without_default_port, Address, Preference, RESOLVED_FOR_MS, RETRIED_AFTER_MS};
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_name_whose_first_address_does_not_answer_is_reached_by_its_second() {
+        // its queue is full as soon as one connection waits in it: others get no response at all
+        let silent = Socket::new(Domain::IPV6, Type::STREAM, None).expect("there is IPv6");
+        let any: SocketAddr = "[::1]:0".parse().expect("it is an address");
+        silent.bind(&any.into()).expect("there is a free port");
+        silent.listen(0).expect("it was bound");
+        let silent_at = silent.local_addr().expect("it is bound").as_socket();
+        let silent_at = silent_at.expect("it is an internet address");
+        let _queued = TcpStream::connect(silent_at)
+            .await
+            .expect("the first one has a place");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("there is a free port");
+        let listens_at = listener.local_addr().expect("it is bound");
+        let address = Address::Name {
+            name: "both.test".to_owned(),
+            port: 1,
+            resolved: RefCell::new(vec![silent_at, listens_at]),
+            until_ms: Cell::new(u64::MAX),
+            preference: Preference::default(),
+        };
+        for _ in 0..3 {
+            let connected = address.connect(&Clock::new(), None).await;
+            assert!(connected.is_ok(), "{:?}", connected.err());
+            listener.accept().await.expect("it has come here");
+        }
+    }
 
     #[test]
     fn a_lookup_that_fails_keeps_the_known_addresses() {

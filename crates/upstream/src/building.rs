@@ -13,6 +13,7 @@ use crate::circuit::Breaker;
 use crate::client_address::ClientAddress;
 use crate::group::{HostRule, Upstream};
 use crate::hash_on::HashOn;
+use crate::hedging::Hedging;
 use crate::queue::Queue;
 use crate::retry_rule::RetryRule;
 use crate::server::Server;
@@ -92,6 +93,9 @@ impl Upstream {
         let is_bounded = balance == Balance::Hash && spec.hash_bound_percent > 0;
         let retry_rule = spec.retry.as_ref();
         let retry_rule = retry_rule.map(|retry| RetryRule::new(retry, &spec.name, cell));
+        let hedging = (spec.hedge.as_ref()).map(|hedge| Hedging::new(hedge, &spec.name, cell));
+        let of_retries = retry_rule.as_ref().and_then(|rule| rule.cells);
+        let of_hedges = hedging.as_ref().map(|hedging| hedging.cells);
         Ok(Self {
             name: spec.name.clone(),
             servers,
@@ -118,11 +122,12 @@ impl Upstream {
             breaker: (spec.circuit_breaker.as_ref()).map(|breaker| Breaker::new(breaker, &spec.name, cell)),
             total_cell: total_cell(
                 is_bounded || spec.max_connections > 0,
-                retry_rule.as_ref(),
+                of_retries.or(of_hedges),
                 &spec.name,
                 cell,
             ),
             retry_rule,
+            hedging,
             hash_on,
             is_timed: balance.needs_latency(),
         })
@@ -143,11 +148,11 @@ impl HostRule {
 /// The cell of what is on all servers, where that decides.
 fn total_cell(
     is_bounded: bool,
-    rule: Option<&RetryRule>,
+    of_budget: Option<(u32, u32)>,
     name: &str,
     cell: &mut dyn FnMut(&str) -> u32,
 ) -> Option<u32> {
-    let of_budget = rule.and_then(|rule| rule.cells).map(|cells| cells.0);
+    let of_budget = of_budget.map(|cells| cells.0);
     of_budget.or_else(|| is_bounded.then(|| cell(&format!("{name}/"))))
 }
 

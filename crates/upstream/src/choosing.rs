@@ -2,6 +2,7 @@
 
 use headgate_route::{Circuit, Loads, Tried};
 use headgate_shared::metrics::{Counter, Metrics};
+use headgate_wire::{Priority, RequestHead};
 
 use crate::circuit::Pass;
 use crate::group::Upstream;
@@ -61,6 +62,32 @@ impl Upstream {
         };
         self.standings.refresh(&self.balancer, now_ms, metrics);
         self.balancer.borrow_mut().resumes(server, now_ms, &loads)
+    }
+
+    /// How urgent a request is among those that wait, from 0 to 7: as its field says, in RFC 9218's words or as a bare number.
+    #[must_use]
+    pub fn urgency(&self, head: &RequestHead) -> u8 {
+        let name = self.spec.queue.priority.as_deref();
+        let field = name.and_then(|name| head.head.get(name.as_bytes()));
+        match field.map(<[u8]>::trim_ascii) {
+            Some([digit @ b'0'..=b'7']) => digit - b'0',
+            Some(field) => Priority::default().and(field).urgency,
+            None => Priority::default().urgency,
+        }
+    }
+
+    /// Servers that a new configuration of it does not have get no more requests that wait here, unless it has none of them: these
+    /// look for another one at once.
+    pub fn give_way(&self, next: &Self) {
+        let Some(queue) = &self.queue else { return };
+        let kept = |address: &str| next.servers.iter().any(|server| server.name == address);
+        let is_kept: Vec<bool> = self.servers.iter().map(|server| kept(&server.name)).collect();
+        if is_kept.contains(&true) {
+            let gone = (0..).zip(&is_kept).filter(|(_, is_kept)| !**is_kept);
+            let mut balancer = self.balancer.borrow_mut();
+            gone.for_each(|(server, _)| balancer.retire(server));
+        }
+        queue.freed();
     }
 
     /// Whether an operator has taken a server out, so that no session begins on it and none is prolonged.

@@ -31,6 +31,9 @@ impl Upstream {
             }
         }
         self.newcomers = RefCell::new(newcomers);
+        if let (Some(hedging), Some(known)) = (&self.hedging, &old.hedging) {
+            hedging.follow(known);
+        }
     }
 
     /// Has servers that are new start slowly, from the first choice on.

@@ -12,6 +12,7 @@ use crate::client_address::ClientAddress;
 use crate::failed_by::FailedBy;
 use crate::failure_log::ServerFailure;
 use crate::hash_on::HashOn;
+use crate::hedging::Hedging;
 use crate::queue::Queue;
 use crate::retry_rule::RetryRule;
 use crate::server::Server;
@@ -50,6 +51,7 @@ pub struct Upstream {
     /// Servers that are new among others that served already, until the first choice.
     pub(crate) newcomers: RefCell<Vec<usize>>,
     pub(crate) retry_rule: Option<RetryRule>,
+    pub(crate) hedging: Option<Hedging>,
     pub(crate) breaker: Option<Breaker>,
     /// The cell that counts what is on all its servers, where that decides.
     pub(crate) total_cell: Option<u32>,
@@ -104,6 +106,12 @@ impl Upstream {
     pub fn retries_status(&self, status: u16, metrics: &Metrics) -> bool {
         let rule = self.retry_rule.as_ref();
         rule.is_some_and(|rule| rule.covers_status(status) && rule.has_budget(metrics))
+    }
+
+    /// The cells that count its requests, and those of them that are retries or hedges, where they have a budget.
+    pub(crate) fn budget_cells(&self) -> Option<(u32, u32)> {
+        let of_retries = self.retry_rule.as_ref().and_then(|rule| rule.cells);
+        of_retries.or_else(|| self.hedging.as_ref().map(|hedging| hedging.cells))
     }
 
     /// What its clients get when none of its servers has served them.

@@ -35,11 +35,10 @@ impl Lease {
         }
     }
 
-    /// Counts it as a retry too.
+    /// Counts it as a retry, or a hedge, too.
     #[must_use]
     pub fn of_retry(mut self, upstream: &Upstream) -> Self {
-        let cells = upstream.retry_rule.as_ref().and_then(|rule| rule.cells);
-        if let Some((_, cell)) = cells {
+        if let Some((_, cell)) = upstream.budget_cells() {
             self.metrics.enter_server(cell);
             self.retry_cell = Some(cell);
         }

@@ -19,6 +19,8 @@ mod failure_log;
 mod following;
 mod group;
 mod hash_on;
+mod hedges;
+mod hedging;
 pub mod http2;
 mod lease;
 mod limits;

@@ -57,8 +57,13 @@ impl Queue {
         self.line.borrow().is_empty()
     }
 
-    /// A place for a request of that client; none if as many wait as may, over all workers.
-    pub fn enter(self: &Rc<Self>, client: u64, now_ms: u64, metrics: &Rc<Metrics>) -> Option<Place> {
+    /// A place for a request of that client, so urgent; none if as many wait as may, over all workers.
+    pub fn enter(
+        self: &Rc<Self>,
+        (client, level): (u64, u8),
+        now_ms: u64,
+        metrics: &Rc<Metrics>,
+    ) -> Option<Place> {
         if let Some((cell, most)) = self.bound {
             if metrics.server_load(cell) >= most {
                 metrics.count(Counter::LimitPending);
@@ -68,7 +73,7 @@ impl Queue {
         }
         metrics.count(Counter::QueuedActive);
         self.seen_ms.set(now_ms);
-        let (ticket, limit_ms) = self.line.borrow_mut().enter(client, now_ms);
+        let (ticket, limit_ms) = self.line.borrow_mut().enter(client, level, now_ms);
         Some(Place {
             queue: Rc::clone(self),
             metrics: Rc::clone(metrics),
@@ -184,7 +189,7 @@ mod tests {
     #[test]
     fn no_more_wait_than_may_and_who_leaves_makes_room_at_once() {
         let (queue, metrics) = queue(2);
-        let enter = || queue.enter(0, 0, &metrics);
+        let enter = || queue.enter((0, 3), 0, &metrics);
         let (first, _second) = (enter().unwrap(), enter().unwrap());
         assert!(enter().is_none());
         assert_eq!(metrics.sum(Counter::LimitPending as u32), 1);
@@ -196,7 +201,9 @@ mod tests {
     #[test]
     fn who_leaves_wakes_the_next_and_one_who_cannot_use_a_turn_gives_it_on() {
         let (queue, metrics) = queue(0);
-        let places: Vec<_> = (0..3).map(|_| queue.enter(0, 0, &metrics).unwrap()).collect();
+        let places: Vec<_> = (0..3)
+            .map(|_| queue.enter((0, 3), 0, &metrics).unwrap())
+            .collect();
         let woken: Vec<Arc<Woken>> = (0..3).map(|_| Arc::default()).collect();
         let register = |at: usize| {
             let waker = Waker::from(Arc::clone(&woken[at]));

@@ -42,16 +42,21 @@ impl RetryRule {
 
     /// Whether one more is within the budget; counted if not.
     pub(crate) fn has_budget(&self, metrics: &Metrics) -> bool {
-        let (Some((all, retries)), Some(percent)) = (self.cells, self.spec.budget_percent) else {
+        let (Some(cells), Some(percent)) = (self.cells, self.spec.budget_percent) else {
             return true;
         };
-        let load = |cell| u64::from(metrics.server_load(cell));
-        let is_within = is_within(load(all), load(retries), percent);
-        if !is_within {
-            metrics.count(Counter::LimitRetries);
-        }
-        is_within
+        has_budget(cells, percent, metrics)
     }
+}
+
+/// Whether of the requests in the first cell one more than those in the second may be a retry; counted if not.
+pub(crate) fn has_budget((all, retries): (u32, u32), percent: u32, metrics: &Metrics) -> bool {
+    let load = |cell| u64::from(metrics.server_load(cell));
+    let is_within = is_within(load(all), load(retries), percent);
+    if !is_within {
+        metrics.count(Counter::LimitRetries);
+    }
+    is_within
 }
 
 /// Whether of `all` requests one more than `retries` may be a retry.

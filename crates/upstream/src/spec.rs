@@ -53,6 +53,9 @@ pub struct Upstream {
     /// What is tried again, and how much; absent: whatever is safe.
     #[serde(default)]
     pub retry: Option<Retries>,
+    /// When a request goes to another server as well, if ever.
+    #[serde(default)]
+    pub hedge: Option<Hedge>,
     /// When it is spared for a while, if ever.
     #[serde(default)]
     pub circuit_breaker: Option<CircuitBreaker>,
@@ -184,6 +187,20 @@ pub struct Retries {
     pub attempt_timeout: Option<u64>,
 }
 
+/// When a request that waits for its response goes to another server as well.
+#[derive(Deserialize, Debug, Clone, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Hedge {
+    /// After so many milliseconds.
+    pub after: Option<u64>,
+    /// After the time that so many of a hundred requests do not exceed; one of the two is given.
+    pub percentile: Option<u32>,
+    /// The most hedges of a request.
+    pub max: u32,
+    /// The most retries and hedges at a time, as a share of the upstream's requests in percent.
+    pub budget_percent: u32,
+}
+
 /// When an upstream is spared: see [`CircuitSpec`].
 #[derive(Deserialize, Debug, Clone, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -230,6 +247,9 @@ pub struct Queue {
     pub interval: u64,
     /// See there.
     pub is_fair: bool,
+    /// The field, in lower case, that says how urgent a request is; absent: all are alike.
+    #[serde(default)]
+    pub priority: Option<String>,
 }
 
 impl Queue {
@@ -238,6 +258,7 @@ impl Queue {
             target_ms: self.target,
             interval_ms: self.interval,
             is_fair: self.is_fair,
+            has_levels: self.priority.is_some(),
         }
     }
 }

@@ -109,6 +109,23 @@ def parse_server_address(text: Any) -> ServerAddress:
     return TlsAddress(host, address.port) if is_secure else TcpAddress(host, address.port)
 
 
+def is_one_server(text: str) -> bool:
+    """Whether a server's address is that of one server: of a socket, an IP address or `localhost`, not a name."""
+    address = parse_server_address(text)
+    if isinstance(address, UnixAddress):
+        return True
+    return isinstance(address, TcpAddress) and (address.host == "localhost" or is_ip(address.host))
+
+
+def is_ip(host: str) -> bool:
+    """Whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_server(text: str) -> dict[str, Any]:
     """`"10.0.0.2:9000 weight=2 backup"` as the table it stands for; the address is checked later."""
     address, *options = text.split() or [""]

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from .errors import ConfigError
+from .field_names import check_token
 from .outliers import KINDS, FailureName, statuses
 from .settings import OneOrMany, Settings
 from .units import MAX_COUNT, Duration, Share, milliseconds, percent
@@ -32,6 +33,12 @@ class QueueConfig(Settings):
     fair: bool = Field(
         default=False,
         description="Clients, by their addresses, take turns; default: in order of arrival.",
+    )
+
+    priority: Annotated[str, AfterValidator(check_token)] | None = Field(
+        default=None,
+        description="The request field that says how urgent a request is: `0` (first) to `7`, or `u=0` to `u=7` (RFC "
+        "9218); without it, 3. Each level gets twice the share of the next one; null: all are alike.",
     )
 
     @model_validator(mode="after")
@@ -86,6 +93,7 @@ def queue_snapshot(queue: QueueConfig) -> dict[str, Any]:
         "target": queue.target and milliseconds(queue.target),
         "interval": milliseconds(queue.interval),
         "is_fair": queue.fair,
+        "priority": queue.priority and queue.priority.lower(),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from .bandwidth import BandwidthConfig
 from .errors import ConfigError, suggestion
 from .field_names import TOKEN
 from .hooks import OnError, Reference, RouteHooksConfig
@@ -214,6 +215,9 @@ class RouteConfig(Settings):
     max_body_bytes: Size | None = Field(
         default=None,
         description="The maximum bytes of a request body; default: the gateway's; 0 means no limit.",
+    )
+    bandwidth: Annotated[tuple[BandwidthConfig, ...], OneOrMany()] = Field(
+        default=(), description="Limits of bandwidth, one or several; default: none."
     )
     client_certificate: RouteCertificate | None = Field(
         default=None,

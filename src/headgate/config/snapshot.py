@@ -13,11 +13,13 @@ from typing import Any, cast
 from headgate.phases import PHASES
 
 from .balancing import balancing_snapshot
+from .bandwidth import bandwidth_snapshot
 from .consistency import Inconsistency
 from .deadlines import deadline_snapshot
 from .discovered import Serving, Sets, serving
 from .errors import Path as ConfigPath
 from .fallbacks import fallback_snapshot
+from .hedging import hedge_snapshot
 from .http3 import Http3Config
 from .listeners import AnyListener, ListenerConfig, TcpListenerConfig, UdpListenerConfig
 from .logs import MASKED_QUERY, AccessLogConfig
@@ -255,6 +257,7 @@ _UNUSUAL: dict[str, tuple[str, Callable[[RouteConfig], Any]]] = {
         "max_body_bytes",
         lambda route: None if route.max_body_bytes is None else _bound(route.max_body_bytes),
     ),
+    "bandwidth": ("bandwidth", lambda route: bandwidth_snapshot(route.bandwidth)),
     "client_certificate": (
         "needs_client_certificate",
         lambda route: None if route.client_certificate is None else route.client_certificate == "required",
@@ -311,6 +314,7 @@ def _upstream(
         "retry": retry_snapshot(upstream.retries),
         "max_connections": upstream.max_connections,
         "queue": queue_snapshot(upstream.queue),
+        "hedge": hedge_snapshot(upstream.hedge, upstream.retries),
         "circuit_breaker": circuit_snapshot(upstream.circuit_breaker),
         "fallback": fallback_snapshot(upstream.fallback),
         "deadline": deadline_snapshot(upstream.deadline),

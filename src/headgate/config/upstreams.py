@@ -6,12 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .addresses import LISTED, parse_server, parse_server_address
+from .addresses import LISTED, is_one_server, parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .deadlines import DeadlineConfig
 from .errors import ConfigError
 from .fallbacks import FallbackConfig
 from .health import HealthConfig
+from .hedging import HedgeConfig
 from .limits import ServerLeniency, UpstreamTimeoutsConfig
 from .outliers import OutlierConfig
 from .pull import PULLED, PullConfig, PullOptions, check_pull
@@ -162,6 +163,10 @@ class UpstreamConfig(BalancingConfig):
     retries: RetriesConfig = Field(
         default_factory=RetriesConfig, description="Additional attempts on other servers, if a retry is safe."
     )
+    hedge: HedgeConfig | None = Field(
+        default=None,
+        description="When an idempotent request without a response goes to another server as well; default: never.",
+    )
     max_connections: int = Field(
         default=0,
         ge=0,
@@ -241,6 +246,19 @@ class UpstreamConfig(BalancingConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _hedges(self) -> Self:
+        if self.hedge is None:
+            return self
+        if self.balance == "sticky":
+            raise ConfigError(
+                "`hedge` would move clients to other servers with `balance: sticky`",
+                hint="remove one of them",
+            )
+        if len(self.servers) == 1 and is_one_server(self.servers[0].address):
+            raise ConfigError("`hedge` has no effect with one server", hint="add servers, or remove it")
+        return self
+
     @property
     def is_secure(self) -> bool:
         """Whether any of its servers speaks TLS, or may."""
@@ -276,6 +294,7 @@ class UpstreamOptions(TypedDict, total=False):
     grpc_web: bool
     keepalive: Mapping[str, Any]
     retries: int | Mapping[str, Any]
+    hedge: float | str | Mapping[str, Any]
     max_connections: int
     queue: Mapping[str, Any]
     circuit_breaker: Mapping[str, Any]

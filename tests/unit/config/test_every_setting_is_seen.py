@@ -226,6 +226,7 @@ SEEN: dict[str, dict[str, str]] = {
         "panic_threshold": "test_ejection::panic_threshold_asks_all_again",
         "keepalive": "test_upstreams::keepalive_off_opens_a_connection_for_each_request",
         "retries": "test_retries::no_retries_means_none",
+        "hedge": "test_hedging::request_that_waits_goes_to_another_server_and_the_first_response_wins",
         "max_connections": "test_queue::upstream_has_a_bound_for_all_its_servers",
         "queue": "test_queue::no_more_wait_than_may",
         "circuit_breaker": "test_circuit_breaker::upstream_that_fails_is_spared_then_tried",
@@ -322,11 +323,21 @@ SEEN: dict[str, dict[str, str]] = {
         "budget": "test_retry_rules::retries_at_a_time_are_within_the_budget",
         "attempt_timeout": "test_retry_rules::attempt_that_takes_too_long_is_given_up_for_another",
     },
+    "BandwidthConfig": {
+        "down": "test_bandwidth::response_goes_no_faster_than_its_route_allows",
+        "up": "test_bandwidth::request_body_goes_no_faster_than_its_route_allows",
+        "per": "test_bandwidth::clients_and_routes_share_their_bandwidth_over_all_workers",
+    },
+    "HedgeConfig": {
+        "after": "test_hedging::percentile_of_what_requests_took_is_the_delay",
+        "max": "test_hedging::attempts_of_a_request_are_bounded_over_hedges_and_retries",
+    },
     "QueueConfig": {
         "max_pending": "test_queue::no_more_wait_than_may",
         "target": "test_queue::overloaded_queue_sheds_and_serves_the_newest_first",
         "interval": "test_queue::overloaded_queue_sheds_and_serves_the_newest_first",
         "fair": "test_queue::clients_take_turns_where_they_share_fairly",
+        "priority": "test_queue::urgent_requests_overtake_those_that_wait",
     },
     "CircuitBreakerConfig": {
         "error_rate": "test_circuit_breaker::share_of_failures_within_the_window_decides",
@@ -372,6 +383,7 @@ SEEN: dict[str, dict[str, str]] = {
         "policy": "test_tls_upstream::failed_handshake_is_a_502_that_says_why",
     },
     "RouteConfig": {
+        "bandwidth": "test_bandwidth::response_goes_no_faster_than_its_route_allows",
         "plugin_sets": f"{SETS}::a_set_is_used_where_it_is_named",
         "deadline": f"{KIT}::deadline_of_a_route",
         "name": "test_hook_phases::request_tells_everything_about_itself",

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 /// Where the request goes now.
 #[pyclass(frozen, get_all, module = "headgate._core")]
 pub(crate) struct Attempt {
-    /// From 1; more for a retry.
+    /// From 1; more for a retry or a hedge.
     number: u32,
     /// The upstream's name.
     upstream: String,

@@ -1,7 +1,7 @@
 //! A connection and its client as hooks see them, before (and for streams without HTTP: while) bytes are carried.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::rc::{Rc, Weak};
@@ -194,6 +194,16 @@ pub struct ClientInfo {
     pub tls: Option<Rc<TlsInfo>>,
     /// The value of `Alt-Svc`, where the listener speaks HTTP/3 too.
     pub alt_svc: Option<Rc<str>>,
+    /// What counts the bytes of its requests where they share a bandwidth: up, and down.
+    pub ledgers: OnceCell<Rc<[Rc<Cell<u64>>; 2]>>,
+}
+
+impl ClientInfo {
+    /// What counts the bytes of all requests of this connection, from the client or to it.
+    pub(crate) fn ledger(&self, is_up: bool) -> Rc<Cell<u64>> {
+        let [up, down] = &**self.ledgers.get_or_init(Rc::default);
+        Rc::clone(if is_up { up } else { down })
+    }
 }
 
 impl Default for ClientInfo {
@@ -211,6 +221,7 @@ impl Default for ClientInfo {
             protocol: Protocol::Http1,
             tls: None,
             alt_svc: None,
+            ledgers: OnceCell::new(),
         }
     }
 }

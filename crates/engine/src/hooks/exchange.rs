@@ -66,6 +66,8 @@ pub struct Rare {
     pub websocket: OnceCell<Rc<Channel>>,
     /// When it must be done, if its client or the configuration has said so.
     pub(crate) deadline: RefCell<Option<Box<Deadline>>>,
+    /// The number of the attempt that has the response, where others ran beside it and traces are wanted; 0: the last one.
+    pub(crate) shown_attempt: Cell<u32>,
     /// Attempts that failed, where traces are wanted.
     pub(crate) failed_attempts: RefCell<Vec<FailedAttempt>>,
     /// Fetches from the own routes on its behalf, those that have ended and how many there were, where traces are wanted.

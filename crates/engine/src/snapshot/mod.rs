@@ -17,7 +17,7 @@ pub use self::listeners::{Listener, ListenerProtocol, TlsRoute};
 pub use self::paths::{Path, Slashes};
 pub use self::phases::{Flag, Phase, PhaseSpec, Scope, PHASES};
 pub use self::protocols::{Congestion, H2c, Http2, Http3, WebSocket};
-pub use self::routes::{Action, BodyHook, BodyMode, Difference, Route};
+pub use self::routes::{Action, Bandwidth, BodyHook, BodyMode, Difference, Route, SharedBy};
 pub use headgate_net::tls::spec::{ListenerTls, UpstreamTls};
 pub use headgate_upstream::spec::{Keepalive, RouteTimeouts, Server, Upstream, UpstreamProtocol};
 

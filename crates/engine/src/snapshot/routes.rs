@@ -44,12 +44,41 @@ pub struct Route {
     /// The route's own body limit.
     #[serde(default)]
     pub max_body_bytes: Option<u64>,
+    /// The bandwidth that its requests may use.
+    #[serde(default)]
+    pub bandwidth: Vec<Bandwidth>,
     /// The route's own timeouts.
     #[serde(default)]
     pub timeouts: Option<RouteTimeouts>,
     /// The route's hooks, all that run for it, in order.
     #[serde(default, deserialize_with = "HookLists::of_route")]
     pub hooks: HookLists,
+}
+
+/// A limit of bandwidth, in bytes a second.
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Bandwidth {
+    /// From clients.
+    pub up: Option<u64>,
+    /// To clients.
+    pub down: Option<u64>,
+    /// Who shares it.
+    pub per: SharedBy,
+}
+
+/// Who shares a bandwidth.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedBy {
+    /// Nobody.
+    Request,
+    /// The requests of a connection.
+    Connection,
+    /// Those of a client's address, on the route.
+    Client,
+    /// Those of the route.
+    Route,
 }
 
 /// What becomes of the routes of a snapshot that come from resources; all else stays.

@@ -8,6 +8,7 @@ use super::Shared;
 use crate::hooks::connection::ClientInfo;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
+use headgate_net::pace::Unpace;
 use headgate_net::peer::{Broken, Peer, BUFFER_BYTES};
 use headgate_net::stream::Stream;
 use headgate_upstream::LimitCounter;
@@ -28,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) served: u64,
     /// A connection to a server that speaks for this client alone.
     pub(crate) reserved_server: Option<Box<ReservedServer>>,
+    /// Takes the bandwidth limits of the current request off the client's stream.
+    pub(crate) unpace: Option<Box<Unpace>>,
     /// How many requests of the gateway itself led to this connection; 0 for a client's.
     pub(crate) depth: u8,
     _admission: Admission,
@@ -88,6 +91,7 @@ impl Connection {
             client,
             served: 0,
             reserved_server: None,
+            unpace: None,
             depth: 0,
             _admission: admission,
         })
@@ -110,6 +114,14 @@ impl Connection {
             }
             Err(Broken::Closed | Broken::Io(_)) => false,
         }
+    }
+
+    /// A request is over: its limits end, and nothing is waited for.
+    pub(crate) fn end_request(&mut self) {
+        if let Some(unpace) = self.unpace.take() {
+            unpace.restore(&mut self.peer);
+        }
+        self.watch.disarm();
     }
 
     /// Ends a TLS session as it should be, so that the client can distinguish a whole response from one that was cut (RFC 8446

@@ -32,6 +32,13 @@ pub(super) struct ServerSeries {
     pub(super) active: Series,
     pub(super) idle: Series,
     pub(super) up: Series,
+    /// Where its upstream hedges requests.
+    pub(super) hedges: Option<HedgeSeries>,
+}
+
+pub(super) struct HedgeSeries {
+    pub(super) begun: Series,
+    pub(super) won: Series,
 }
 
 impl Measured {
@@ -51,7 +58,7 @@ impl Measured {
         let servers = upstreams.iter().map(|(upstream, _)| {
             let servers = upstream.servers.iter();
             servers
-                .map(|server| maker.server(&upstream.name, &server.address, registry))
+                .map(|server| maker.server(upstream, &server.address, registry))
                 .collect()
         });
         let codes = Family::counter("headgate_responses_total", "Responses by their status code.", &[])
@@ -81,6 +88,8 @@ struct ServerFamilies {
     active: Family,
     idle: Family,
     up: Family,
+    hedges: Family,
+    hedges_won: Family,
 }
 
 impl Default for ServerFamilies {
@@ -117,13 +126,21 @@ impl Default for ServerFamilies {
                 "Whether the server is in rotation in all workers.",
                 Merge::Min,
             ),
+            hedges: counter(
+                "headgate_upstream_hedges_total",
+                "Attempts at the server beside another one that had no response yet.",
+            ),
+            hedges_won: counter(
+                "headgate_upstream_hedges_won_total",
+                "Such attempts whose response came first.",
+            ),
         }
     }
 }
 
 impl ServerFamilies {
-    fn server(&self, upstream: &str, server: &str, registry: &Registry) -> ServerSeries {
-        let of = |family| series(registry, family, &[upstream, server]);
+    fn server(&self, upstream: &snapshot::Upstream, server: &str, registry: &Registry) -> ServerSeries {
+        let of = |family| series(registry, family, &[&upstream.name, server]);
         let up = of(&self.up);
         up.set(0, 1);
         ServerSeries {
@@ -133,6 +150,10 @@ impl ServerFamilies {
             active: of(&self.active),
             idle: of(&self.idle),
             up,
+            hedges: upstream.hedge.is_some().then(|| HedgeSeries {
+                begun: of(&self.hedges),
+                won: of(&self.hedges_won),
+            }),
         }
     }
 }

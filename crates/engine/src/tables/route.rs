@@ -1,7 +1,7 @@
 //! A route in the tables: what it does, and what applies to its requests.
 
 use crate::http::files::FileRoot;
-use crate::snapshot::{HookLists, RouteTimeouts};
+use crate::snapshot::{Bandwidth, HookLists, RouteTimeouts};
 use headgate_wire::Head;
 
 /// One route.
@@ -13,6 +13,7 @@ pub struct Route {
     pub(crate) replace_prefix: Option<String>,
     pub(crate) needs_client_certificate: Option<bool>,
     pub(crate) max_body_bytes: u64,
+    pub(crate) bandwidth: Vec<Bandwidth>,
     pub(crate) timeouts: RouteTimeouts,
     pub(crate) hooks: HookLists,
     /// The matcher function.

@@ -195,6 +195,7 @@ fn build_route(
         replace_prefix: route.replace_prefix,
         needs_client_certificate: route.needs_client_certificate,
         max_body_bytes: route.max_body_bytes.unwrap_or(default_max_body),
+        bandwidth: route.bandwidth,
         timeouts: route.timeouts.unwrap_or_default(),
         hooks: route.hooks,
         function: route.function,

@@ -210,6 +210,26 @@ impl SeriesTable {
         }
     }
 
+    /// Counts an attempt beside another one that has no response yet.
+    pub(crate) fn hedged(&self, upstream: Option<usize>, server: usize) {
+        if let Some(hedges) = self
+            .server(upstream, Some(server))
+            .and_then(|one| one.hedges.as_ref())
+        {
+            hedges.begun.add(0, 1);
+        }
+    }
+
+    /// Counts such an attempt that had the first response.
+    pub(crate) fn hedge_won(&self, upstream: Option<usize>, server: usize) {
+        if let Some(hedges) = self
+            .server(upstream, Some(server))
+            .and_then(|one| one.hedges.as_ref())
+        {
+            hedges.won.add(0, 1);
+        }
+    }
+
     /// Counts an attempt after another one.
     pub(crate) fn retried(&self, upstream: Option<usize>, server: usize) {
         if let Some(server) = self.server(upstream, Some(server)) {

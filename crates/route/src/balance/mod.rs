@@ -290,6 +290,13 @@ impl Balancer {
         }
     }
 
+    /// A server is not chosen any more, whatever becomes of the others.
+    pub fn retire(&mut self, server: usize) {
+        if let Some(server) = self.servers.get_mut(server) {
+            server.spec.weight = 0;
+        }
+    }
+
     /// Whether the server is in rotation.
     pub fn is_available(&self, server: usize, now_ms: u64) -> bool {
         let known = self.servers.get(server);

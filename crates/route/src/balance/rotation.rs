@@ -90,7 +90,7 @@ impl Balancer {
         };
         let (standing, spec) = (own.standing, own.spec);
         let has_room = spec.max_connections == 0 || loads.of(server) < spec.max_connections;
-        if standing.is_closed && !standing.keeps_sessions || !has_room {
+        if spec.weight == 0 || standing.is_closed && !standing.keeps_sessions || !has_room {
             return false;
         }
         let is_well =

@@ -6,6 +6,7 @@
 //! not look complete.
 
 mod acme;
+mod bandwidth;
 mod completion;
 mod paths;
 mod routing;
@@ -93,7 +94,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     };
 
     // the buffers of this request are free again; the cost of the log delays no response
-    connection.watch.disarm();
+    connection.end_request();
     finish(connection, &exchange, &tables);
     drop(active);
     next
@@ -198,6 +199,7 @@ async fn respond(
     if !route.hooks[Phase::WebSocketMessage].is_empty() {
         websocket::claim_websocket(exchange, &tables.websocket)?;
     }
+    bandwidth::limit(connection, exchange, route);
     // before anything is read or sent for this body
     let body = body.insert(new_body(framing, route.max_body_bytes, tables)?);
     if let Action::Proxy { upstream } = route.action {

@@ -40,10 +40,11 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
     let named = exchange.at_address.borrow();
     let of_tables = exchange.upstream.get().map(|index| &tables.upstreams[index]);
     let upstream = named.as_ref().or(of_tables);
+    let shown = exchange.known_rare().map_or(0, |rare| rare.shown_attempt.get());
     let last = upstream
         .zip(exchange.server.get())
         .map(|(upstream, server)| Attempt {
-            number: exchange.attempt.get(),
+            number: if shown == 0 { exchange.attempt.get() } else { shown },
             upstream: &upstream.name,
             server: &upstream.servers[server].name,
             start_us: clock.unix_us(exchange.timings.attempt_us.get()),

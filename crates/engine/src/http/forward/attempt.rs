@@ -8,13 +8,15 @@ use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::response_head::write_interim;
 use crate::state::connection::Connection;
+use crate::state::Shared;
+use headgate_net::deadline::Watched;
 use headgate_net::peer::{Broken, Peer};
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
 use headgate_upstream::{DialFailed, DialOptions, Pooled, Reason, Step};
 
 /// Interim responses before the final one; RFC 9110 section 15.2 sets no bound.
-const MAX_INTERIM: u32 = 16;
+pub(super) const MAX_INTERIM: u32 = 16;
 
 /// The connection that a response comes from, the head of which is in the exchange.
 pub(super) struct Ready {
@@ -62,7 +64,7 @@ pub(super) async fn run(
     }
     connection.peer.settle();
     // boxed, as all that is rare here: what a request holds while it is forwarded stays small
-    let fresh = Box::pin(connect(plan, connection, server)).await?;
+    let fresh = Box::pin(connect(plan, &connection.shared, &connection.watch, server)).await?;
     exchange_heads(plan, connection, fresh, head_bytes, body).await
 }
 
@@ -76,13 +78,13 @@ fn is_about_the_connection(plan: &Plan<'_>) -> bool {
 /// Opens a connection to the server.
 pub(super) async fn connect(
     plan: &Plan<'_>,
-    connection: &Connection,
+    shared: &Shared,
+    watch: &Watched,
     server: usize,
 ) -> Result<Box<Pooled>, AttemptFailed> {
-    let shared = &connection.shared;
     let began = shared.clock.tick();
     let options = DialOptions {
-        watch: &connection.watch,
+        watch,
         connect_ms: plan.connect_ms,
         send_ms: plan.send_ms,
         tls_ms: plan.tables.timeouts.tls_handshake,
@@ -174,7 +176,7 @@ pub(super) async fn exchange_heads(
 }
 
 /// A server that closes a fresh connection has failed: it is not the kind that means a stale one.
-fn blame(failure: AttemptFailed, is_reused: bool) -> AttemptFailed {
+pub(super) fn blame(failure: AttemptFailed, is_reused: bool) -> AttemptFailed {
     match failure {
         AttemptFailed::Server(mut failure) if failure.kind == FailureKind::UpstreamClosed && !is_reused => {
             failure.message = "the server closed the connection before it responded".into();

@@ -9,6 +9,8 @@ use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::state::connection::Connection;
+use crate::state::Shared;
+use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{Broken, Peer};
 use headgate_shared::metrics::Counter;
@@ -25,13 +27,14 @@ pub(super) async fn run(
     head_bytes: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
+    let (shared, watch) = (connection.shared.clone(), &connection.watch);
     if plan.exchange.request.borrow().head.has_inner_codings() {
         // RFC 9113 section 8.2.2: HTTP/2 has no place for it, and without it the content could not be decoded
         return Err(AttemptFailed::Request(Failure::from(
             FailureKind::UnsupportedTransferCoding,
         )));
     }
-    let stream = stream(plan, connection, server, http2).await?;
+    let stream = open(plan, &shared, watch, (server, http2)).await?;
     let was_reused = stream.served > 0;
     match exchange_heads(plan, connection, stream, head_bytes, body).await {
         Err(AttemptFailed::Server(failure))
@@ -41,18 +44,17 @@ pub(super) async fn run(
                 && !body.is_committed => {}
         other => return other,
     }
-    let stream = self::stream(plan, connection, server, http2).await?;
+    let stream = open(plan, &shared, &connection.watch, (server, http2)).await?;
     exchange_heads(plan, connection, stream, head_bytes, body).await
 }
 
 /// A stream on a connection that has room, or on a new one.
-async fn stream(
+pub(super) async fn open(
     plan: &Plan<'_>,
-    connection: &Connection,
-    server: usize,
-    http2: &Rc<SharedConnections>,
+    shared: &Shared,
+    watch: &Watched,
+    (server, http2): (usize, &Rc<SharedConnections>),
 ) -> Result<Box<Pooled>, AttemptFailed> {
-    let shared = &connection.shared;
     let keepalive = &plan.upstream.keepalive;
     let scheme = if plan.upstream.servers[server].is_secure() {
         Scheme::HTTPS
@@ -76,16 +78,16 @@ async fn stream(
     if let Some(stream) = http2.reuse(sharing, scheme.clone(), keepalive.max_requests) {
         return Ok(reused(stream));
     }
-    connection.watch.arm(Limit::Connect, plan.connect_ms);
+    watch.arm(Limit::Connect, plan.connect_ms);
     // one at a time opens a connection; the others find room on it
-    let _turn = match http2.turn(&connection.watch).await {
+    let _turn = match http2.turn(watch).await {
         Ok(turn) => turn,
-        Err(broken) => return Err(late(plan, connection, &broken)),
+        Err(broken) => return Err(late(plan, shared, &broken)),
     };
     if let Some(stream) = http2.reuse(sharing, scheme.clone(), keepalive.max_requests) {
         return Ok(reused(stream));
     }
-    let fresh = connect(plan, connection, server).await?;
+    let fresh = connect(plan, shared, watch, server).await?;
     match http2
         .open(fresh.peer, sharing, scheme, keepalive.clone(), &shared.dialer())
         .await
@@ -98,9 +100,9 @@ async fn stream(
     }
 }
 
-fn late(plan: &Plan<'_>, connection: &Connection, broken: &Broken) -> AttemptFailed {
+fn late(plan: &Plan<'_>, shared: &Shared, broken: &Broken) -> AttemptFailed {
     if let Broken::Limit(limit) = broken {
-        connection.shared.metrics.count(limit.counter());
+        shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
     }
     AttemptFailed::Server(Failure::from(FailureKind::ConnectTimeout))

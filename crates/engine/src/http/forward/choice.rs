@@ -60,11 +60,22 @@ pub(super) fn another_server(
     if body.is_committed || !plan.is_idempotent || shared.is_closed.get() || is_spared {
         return None;
     }
-    let request = plan.exchange.request.borrow();
-    let key = plan.upstream.key(&request, &plan.exchange.client.address);
-    let another = plan
-        .upstream
-        .pick(shared.clock.now_ms(), key, tried, &shared.metrics)?;
+    let another = pick(shared, plan, tried)?;
     plan.exchange.response.take();
     Some(another)
+}
+
+/// The server of an attempt beside others: the one that a hook chose, or whichever is best; none that was tried, and no wait.
+#[cold]
+pub(super) fn other_server(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> Option<usize> {
+    let chosen = plan.exchange.picked.take();
+    let chosen = chosen.filter(|server| !tried.contains(*server));
+    chosen.or_else(|| pick(shared, plan, tried))
+}
+
+fn pick(shared: &Shared, plan: &Plan<'_>, tried: &Tried) -> Option<usize> {
+    let request = plan.exchange.request.borrow();
+    let key = plan.upstream.key(&request, &plan.exchange.client.address);
+    plan.upstream
+        .pick(shared.clock.now_ms(), key, tried, &shared.metrics)
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll};
 
-use headgate_wire::{parse_response, Parsed};
+use headgate_wire::{parse_response, Parsed, ResponseHead};
 
 use super::attempt::AttemptFailed;
 use super::plan::Plan;
@@ -16,11 +16,11 @@ use crate::state::connection::Connection;
 use headgate_net::limits::Limit;
 use headgate_net::peer::Peer;
 use headgate_net::reason::in_words;
-use headgate_shared::metrics::Counter;
+use headgate_shared::metrics::{Counter, Metrics};
 use headgate_upstream::LimitCounter;
 
 /// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
-const FIRST_READ_BYTES: usize = 32 * 1024;
+pub(super) const FIRST_READ_BYTES: usize = 32 * 1024;
 
 /// The wait for a response head, while the request's body may still be on its way.
 pub(super) struct RequestInFlight<'a> {
@@ -75,29 +75,14 @@ impl<'a> RequestInFlight<'a> {
         }
     }
 
-    /// The head, if it is all there.
+    /// The head's status, if it is all there.
     fn parse(&self, connection: &Connection, server: &mut Peer) -> Option<Result<u16, AttemptFailed>> {
-        if server.unread().is_empty() {
-            return None;
-        }
-        let limits = self.plan.tables.response_head_limits(self.plan.upstream);
-        match parse_response(server.unread(), limits, self.is_head) {
-            Ok(Parsed::Complete { head, len }) => {
-                server.consume(len);
-                let status = head.status;
-                self.plan.exchange.response.replace(Some(head));
-                Some(Ok(status))
-            }
-            Ok(Parsed::Partial) => None,
-            Err(error) => {
-                connection.shared.metrics.count(Counter::BadResponses);
-                let failure = Failure::new(
-                    FailureKind::MalformedResponse(error),
-                    format!("the server's response is refused: {error}"),
-                );
-                Some(Err(AttemptFailed::Server(failure)))
-            }
-        }
+        let parsed = parse_head(self.plan, &connection.shared.metrics, server, self.is_head)?;
+        Some(parsed.map(|head| {
+            let status = head.status;
+            self.plan.exchange.response.replace(Some(head));
+            status
+        }))
     }
 
     fn poll(
@@ -185,8 +170,36 @@ impl<'a> RequestInFlight<'a> {
     }
 }
 
+/// The head of a response, if it is all there.
+pub(super) fn parse_head(
+    plan: &Plan<'_>,
+    metrics: &Metrics,
+    server: &mut Peer,
+    is_head: bool,
+) -> Option<Result<ResponseHead, AttemptFailed>> {
+    if server.unread().is_empty() {
+        return None;
+    }
+    let limits = plan.tables.response_head_limits(plan.upstream);
+    match parse_response(server.unread(), limits, is_head) {
+        Ok(Parsed::Complete { head, len }) => {
+            server.consume(len);
+            Some(Ok(head))
+        }
+        Ok(Parsed::Partial) => None,
+        Err(error) => {
+            metrics.count(Counter::BadResponses);
+            let failure = Failure::new(
+                FailureKind::MalformedResponse(error),
+                format!("the server's response is refused: {error}"),
+            );
+            Some(Err(AttemptFailed::Server(failure)))
+        }
+    }
+}
+
 /// Why a server's bytes end before its response's head does.
-fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
+pub(super) fn ended(server: &Peer, error: Option<&io::Error>) -> AttemptFailed {
     let failure = match error.map(io::Error::kind) {
         // only a stream of HTTP/2 knows that its server has not begun with it
         Some(ErrorKind::ConnectionRefused) => Failure::from(FailureKind::UpstreamRefused),

@@ -1,16 +1,19 @@
 //! A request's way to a server and its response's way back.
 //!
 //! # How it works
-//! [`forward`] makes attempts until one has a response head: choose a server, take or open a connection, send, await. What
-//! may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
+//! [`forward`] makes attempts until one has a response head: choose a server ([`begin`]), take or open a connection, send, await
+//! ([`attempt`]; several at a time: [`hedge`]). What may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
 
 mod attempt;
 mod attempt_http2;
+mod begin;
+mod beside;
 mod carry;
 mod choice;
 mod deadline;
 mod fallback;
 mod filtered;
+mod hedge;
 mod in_flight;
 mod max_forwards;
 mod plan;
@@ -29,20 +32,19 @@ use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::Protocol;
 use crate::hooks::exchange::Exchange;
-use crate::http::bodies::begin;
+use crate::http::bodies::begin as begin_body;
 use crate::http::bodies::failures::body_failure;
 use crate::http::bodies::request_body::RequestBody;
-use crate::http::phases::run_hooks;
 use crate::http::reply::Outcome;
 use crate::snapshot::{BodyHook, Phase};
 use crate::state::connection::Connection;
 use crate::state::server_failures::log_server_failure;
 use crate::state::Shared;
-use crate::trace::FailedAttempt;
 use attempt::{AttemptFailed, Ready};
-use choice::{another_server, choose_server, show_servers};
-use headgate_shared::metrics::Counter;
-use headgate_upstream::{FailedBy, Lease, Upstream};
+use begin::{Begin, Why};
+use choice::another_server;
+use headgate_upstream::{FailedBy, Upstream};
+use hedge::Raced;
 pub(crate) use max_forwards::count_down;
 use plan::Plan;
 
@@ -89,8 +91,8 @@ async fn try_servers(
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
     let body_hooks = request_body_hooks(exchange, tables);
-    let here = if begin::is_needed(exchange, body_hooks) {
-        Box::pin(begin::begin(connection, exchange, tables, body, body_hooks)).await?
+    let here = if begin_body::is_needed(exchange, body_hooks) {
+        Box::pin(begin_body::begin(connection, exchange, tables, body, body_hooks)).await?
     } else {
         take_available(connection, exchange, &upstream, body)?
     };
@@ -111,50 +113,49 @@ async fn attempts(
     body: &mut RequestBody,
 ) -> Result<Outcome, Failure> {
     let (exchange, upstream) = (plan.exchange, plan.upstream);
+    let shared = connection.shared.clone();
     // `next` is chosen when a response is given up for it
     let (mut tried, mut failure, mut next) = (Tried::new(), None, None);
-    for left in (0..=upstream.retries).rev() {
-        let shared = connection.shared.clone();
+    let mut made = 0;
+    while made <= upstream.retries {
         if next.is_none() && upstream.refuses(&shared.metrics) {
             return Err(failure.unwrap_or_else(|| Failure::from(FailureKind::CircuitOpen)));
         }
-        if !plan.balance.is_empty() {
-            show_servers(&shared, plan, &tried);
-            if let Some(reply) = run_hooks(connection, exchange, plan.balance).await? {
-                return Ok(Outcome::reply(reply));
-            }
-        }
-        let Some(server) = choose_server(connection, plan, &tried, next.take()).await? else {
-            break;
+        let why = match made {
+            0 => Why::First,
+            _ => Why::Retry(next.take()),
         };
-        let Some(mut pass) = upstream.pass(&shared.metrics) else {
-            return Err(failure.unwrap_or_else(|| Failure::from(FailureKind::CircuitOpen)));
-        };
-        tried.insert(server);
-        let lease = begin_attempt(&shared, plan, server, left < upstream.retries);
-        if !plan.hooks.is_empty() {
-            if let Some(reply) = run_hooks(connection, exchange, plan.hooks).await? {
-                return Ok(Outcome::reply(reply));
+        let begun = match begin::begin(connection, plan, &shared, &mut tried, why).await? {
+            Begin::Begun(begun) => begun,
+            Begin::Reply(reply) => return Ok(Outcome::reply(reply)),
+            Begin::NoServer => break,
+            Begin::CircuitOpen => {
+                return Err(failure.unwrap_or_else(|| Failure::from(FailureKind::CircuitOpen)))
             }
-        }
+        };
+        made += 1;
         body.restart();
-        match plan.attempt(connection, server, here, body).await {
+        let so_far = (&mut tried, &mut made);
+        let ran = hedge::run(connection, plan, &shared, begun, (here, body), so_far).await?;
+        let (mut begun, ended) = match ran {
+            Raced::Ended(begun, ended) => (begun, ended),
+            Raced::Reply(reply) => return Ok(Outcome::reply(reply)),
+        };
+        match ended {
             Ok(ready) => {
-                let status = note_response(&shared, plan, server)?;
-                pass.responded(status);
-                if left > 0 && upstream.retries_status(status, &shared.metrics) {
+                let status = begun.responded(&shared, plan)?;
+                if made <= upstream.retries && upstream.retries_status(status, &shared.metrics) {
                     next = another_server(&shared, plan, body, &tried);
                 }
                 if next.is_some() {
                     continue;
                 }
-                let relayed = relay::respond(connection, plan, ready, body, lease).await;
+                let relayed = relay::respond(connection, plan, ready, body, begun.lease).await;
                 return logged(connection, exchange, relayed);
             }
             Err(AttemptFailed::Request(failure)) => return logged(connection, exchange, Err(failure)),
             Err(AttemptFailed::Server(failed)) => {
-                note_failed(&shared, plan, server, &failed);
-                pass.failed(FailedBy::of(failed.kind.facts().name));
+                begun.failed(&shared, plan, &failed);
                 if !may_retry(&failed, plan, body, &shared) {
                     return Err(failed);
                 }
@@ -191,76 +192,6 @@ fn take_available(
     exchange.request_bytes.set(body.received);
     taken.map_err(|broken| body_failure(&broken, exchange))?;
     Ok(here)
-}
-
-/// Counts an attempt on a server, which has this request in flight until the lease is dropped.
-#[inline]
-fn begin_attempt(shared: &Shared, plan: &Plan<'_>, server: usize, is_retry: bool) -> Lease {
-    let exchange = plan.exchange;
-    if is_retry {
-        shared.metrics.count(Counter::Retries);
-        if let Some(series) = &plan.tables.series {
-            series.retried(exchange.configured_upstream(), server);
-        }
-    }
-    exchange.attempt.set(exchange.attempt.get() + 1);
-    exchange.server.set(Some(server));
-    if let Some(place) = exchange.trace.get() {
-        exchange.timings.attempt_us.set(shared.clock.now_us());
-        let told = place.of_attempt(exchange.attempt.get()).text();
-        // it was there before, and its new value has nothing that a field may not hold
-        let _ = exchange
-            .request
-            .borrow_mut()
-            .head
-            .set(b"traceparent", told.as_bytes());
-    }
-    deadline::tell(shared, exchange);
-    let lease = Lease::new(shared.metrics.clone(), plan.upstream, server);
-    if is_retry {
-        lease.of_retry(plan.upstream)
-    } else {
-        lease
-    }
-}
-
-/// A response came, whatever it says; its status. The dispatcher's may stand for a failure.
-#[inline]
-fn note_response(shared: &Shared, plan: &Plan<'_>, server: usize) -> Result<u16, Failure> {
-    let exchange = plan.exchange;
-    let status = exchange.response.borrow().as_ref().map_or(0, |head| head.status);
-    let took_us = exchange.timings.head_us.get();
-    plan.upstream
-        .responded(server, shared.clock.now_ms(), (status, took_us), &shared.metrics);
-    pulled::failure(exchange, plan.upstream).map_or(Ok(status), |failure| {
-        log_server_failure(shared, exchange, &failure);
-        Err(failure)
-    })
-}
-
-fn note_failed(shared: &Shared, plan: &Plan<'_>, server: usize, failed: &Failure) {
-    log_server_failure(shared, plan.exchange, failed);
-    shared.metrics.count(Counter::UpstreamFailures);
-    if let Some(series) = &plan.tables.series {
-        series.attempt_failed(plan.exchange.configured_upstream(), server);
-    }
-    if plan.exchange.trace.get().is_some() {
-        let timings = &plan.exchange.timings;
-        plan.exchange
-            .rare()
-            .failed_attempts
-            .borrow_mut()
-            .push(FailedAttempt {
-                number: plan.exchange.attempt.get(),
-                server: plan.upstream.servers[server].name.clone(),
-                error: failed.kind.name(),
-                start_us: shared.clock.unix_us(timings.attempt_us.get()),
-                end_us: shared.clock.unix_us(shared.clock.tick()),
-            });
-    }
-    let by = FailedBy::of(failed.kind.facts().name);
-    plan.upstream
-        .failed(server, shared.clock.now_ms(), by, &shared.metrics);
 }
 
 /// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they

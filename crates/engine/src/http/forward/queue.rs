@@ -49,7 +49,8 @@ pub(super) async fn server(
         return Ok(None);
     }
     let client = fnv(plan.exchange.client.address.as_bytes());
-    let Some(place) = queue.enter(client, shared.clock.now_ms(), &shared.metrics) else {
+    let level = upstream.urgency(&plan.exchange.request.borrow());
+    let Some(place) = queue.enter((client, level), shared.clock.now_ms(), &shared.metrics) else {
         plan.exchange.limit.set("queue.max_pending");
         return Err(Failure::from(FailureKind::QueueFull));
     };
