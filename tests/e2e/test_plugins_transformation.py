@@ -4,14 +4,18 @@ import gzip
 import io
 import json
 import struct
+import threading
 import zlib
 from typing import Any
 
+import pytest
 from e2e.kit import Call, Origin, RawClient, RunningGateway, Serve
-from e2e.kit.behaviours import chunked, reply
+from e2e.kit.behaviours import chunked, gated, reply
 from e2e.kit.http2 import Http2Client
 from e2e.kit.pull import TOKEN, PullWorker
 from PIL import Image
+
+from headgate.plugins._decoding import decoder
 
 JSON = ("content-type", "application/json")
 PNG = [("Content-Type", "image/png")]
@@ -127,3 +131,43 @@ def test_images_are_made_by_workers_that_pull(serve: Serve, origin: Origin) -> N
         assert both_versions(gateway, "/cat.png?w=101")[0] == 400
         assert both_versions(gateway, "/cat.png") == (200, picture)
     assert [call.target for call in origin.calls if "w=" in call.target] == []
+
+
+def test_a_range_of_what_is_compressed_is_the_whole(serve: Serve, origin: Origin) -> None:
+    text = b"".join(b"%d," % number for number in range(10_000))
+
+    def part(call: Call) -> None:
+        fields = [("Content-Type", "text/x"), ("Accept-Ranges", "bytes"), ("ETag", '"1"')]
+        if call.get("range") is None:
+            call.respond(text, fields=fields)
+        else:
+            call.respond(
+                text[:10],
+                status="206 Partial Content",
+                fields=[*fields, ("Content-Range", "bytes 0-9/48890")],
+            )
+
+    origin.on("/file", part)
+    gateway = serve(document(origin, {"plugin": "compression", "config": {"types": ["*"]}}))
+    fields = [("accept-encoding", "gzip"), ("range", "bytes=0-9")]
+    status, body = both_versions(gateway, "/file", *fields)
+    assert (status, gzip.decompress(body)) == (200, text)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+def test_events_arrive_before_the_next_one_is_sent(serve: Serve, origin: Origin, coding: str) -> None:
+    gate = threading.Event()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    origin.on("/events", gated(gate, head + b"9\r\ndata: 1\n\n\r\n", b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"))
+    gateway = serve(document(origin, {"plugin": "compression", "config": {"codings": [coding]}}))
+    stream = decoder(coding)
+    try:
+        with RawClient(gateway.address) as client:
+            client.send(f"GET /events HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {coding}\r\n\r\n".encode())
+            assert client.head().get("content-encoding") == coding
+            event = b""
+            while event != b"data: 1\n\n":
+                size = int(client.read_until(b"\r\n").strip() or client.read_until(b"\r\n"), 16)
+                event += stream.decoded(client.read_exactly(size), 1000)
+    finally:
+        gate.set()

@@ -19,6 +19,8 @@ def test_named_tests_exist() -> None:
     table = (ROOT / "ARCHITECTURE.md").read_text().partition("## Invariants")[2]
     for page in ("http3-clauses.md", "watching.md", "servers.md"):
         table += (ROOT / "docs" / "concepts" / page).read_text().replace("`test_", "`tests/e2e/test_")
+    pitfalls = (ROOT / "docs" / "concepts" / "plugin-pitfalls.md").read_text()
+    table += pitfalls.replace("`test_", "`tests/unit/plugins/test_")
     missing, folder = [], Path()
     for name in re.findall(r"`([\w/.]+\.(?:py|rs)(?:::\w+)?)", table):
         file, _, function = name.partition("::")

@@ -131,6 +131,17 @@ def test_hostile_texts_are_a_400(query: str) -> None:
         assert post(gateway, query).status == 400
 
 
+def test_what_others_have_not_counted_counts() -> None:
+    nested = "a{" * 19 + "b" + "}" * 19
+    assert refusal(f"{{...__schema}} fragment __schema on X{{{nested}}}") == DEEP
+    aliases = " ".join(f"x{n}:b" for n in range(1000))
+    assert refusal(f"{{a{{{aliases}}}}}", max_tokens=10_000, max_complexity=10_000) == ALIASES
+    assert refusal(f"{{{' '.join(f'f{n}' for n in range(50))}}}") == MANY
+    many = [{"query": "{a}"}] * 50
+    with running() as gateway:
+        assert gateway.post("/", json.dumps(many), JSON).status == 400 and gateway.received == []
+
+
 def test_a_batch_counts_together() -> None:
     two = json.dumps([{"query": "{a b}"}, {"query": "{c}"}])
     for settings, status in (

@@ -4,6 +4,7 @@ import gzip
 import json
 from typing import Any
 
+import brotli
 import pytest
 
 from headgate import ConfigError, Gateway, Plugin, Response
@@ -51,7 +52,7 @@ def patch(*steps: Any, **more: Any) -> JsonPatch:
     return JsonPatch(request={"patch": list(steps), **more})
 
 
-NUMBERS = '{"a":9007199254740993,"b":1.10,"c":0.1e-7,"d":123456789012345678901234567890}'
+NUMBERS = '{"a":9007199254740993,"b":1.10,"c":0.1e-7,"d":123456789012345678901234567890,"e":1e400,"f":-0}'
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,8 @@ def test_responses_are_transformed_whatever_their_coding(plugin: Any) -> None:
     assert not {"etag", "last-modified", "content-md5", "repr-digest"} & set(response.headers)
     coded = replied(plugin("response"), gzip.compress(b'{"a": 1}'), content_encoding="gzip")
     assert coded.text == '{"b":1}' and "content-encoding" not in coded.headers
+    other = replied(plugin("response"), brotli.compress(b'{"a": 1}'), content_encoding="br")
+    assert other.text == '{"b":1}' and "content-encoding" not in other.headers
 
 
 @pytest.mark.parametrize("plugin", SIMPLE)
