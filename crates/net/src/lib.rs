@@ -11,6 +11,7 @@ pub mod limits;
 pub mod pace;
 pub mod peer;
 pub mod pipe;
+pub mod quic;
 pub mod reason;
 mod splice;
 pub mod stream;

@@ -136,7 +136,7 @@ impl Dialer {
 }
 
 impl DialFailed {
-    fn new(step: Step, broken: Broken) -> Self {
+    pub(crate) fn new(step: Step, broken: Broken) -> Self {
         let reason = match broken {
             Broken::Limit(limit) => Reason::Late(limit),
             Broken::Closed => Reason::Closed,

@@ -28,6 +28,7 @@ impl Upstream {
             if keeps_connections && is_same && server.is_current() {
                 self.servers[at].pool = Rc::clone(&server.pool);
                 self.servers[at].http2.clone_from(&server.http2);
+                self.servers[at].http3.clone_from(&server.http3);
             }
         }
         self.newcomers = RefCell::new(newcomers);

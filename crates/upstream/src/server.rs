@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use crate::address::{without_default_port, Address};
 use crate::failure_log::FailureLog;
 use crate::http2::connections::SharedConnections;
+use crate::http3::connections::Http3Connections;
 use crate::pool::Pool;
 use crate::spec;
 
@@ -27,6 +28,8 @@ pub struct Server {
     pub pool: Rc<Pool>,
     /// Its connections where it speaks HTTP/2.
     pub http2: Option<Rc<SharedConnections>>,
+    /// Its connections where it speaks HTTP/3.
+    pub http3: Option<Rc<Http3Connections>>,
     /// Something failed since its last response.
     pub has_failed: Cell<bool>,
     /// Connections that are being opened before they are needed.
@@ -60,6 +63,7 @@ impl Server {
             pool: Rc::default(),
             http2: (upstream.protocol == spec::UpstreamProtocol::H2)
                 .then(|| Rc::new(SharedConnections::new(upstream.grpc_web))),
+            http3: (upstream.protocol == spec::UpstreamProtocol::H3).then(Rc::default),
             has_failed: Cell::new(false),
             warming: Cell::new(0),
             rests_ms: Cell::new(0),

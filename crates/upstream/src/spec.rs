@@ -341,6 +341,8 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2: by prior knowledge, or by ALPN where there is TLS.
     H2,
+    /// HTTP/3, over QUIC.
+    H3,
 }
 
 /// What an upstream keeps open, per worker.

@@ -51,10 +51,11 @@ impl Upstream {
             balancer.is_available(*at, now_ms) && !balancer.is_closed(*at) && server.rests_ms.get() <= now_ms
         });
         let lacking = may_be_asked.map(|(at, server)| {
-            let (has, wants) = match &server.http2 {
+            let (has, wants) = match (&server.http2, &server.http3) {
                 // one connection carries many requests
-                Some(http2) => (http2.count(), 1),
-                None => (server.pool.count(), self.keepalive.min_idle),
+                (Some(http2), _) => (http2.count(), 1),
+                (None, Some(http3)) => (http3.count(), 1),
+                (None, None) => (server.pool.count(), self.keepalive.min_idle),
             };
             (at, wants.saturating_sub(has + server.warming.get()))
         });
@@ -68,8 +69,26 @@ impl Dialer {
     pub async fn warm(&self, upstream: &Upstream, at: usize, options: &DialOptions<'_>) {
         let server = &upstream.servers[at];
         server.warming.set(server.warming.get() + 1);
+        let is_kept = match &server.http3 {
+            Some(http3) => match self.dial_http3(upstream, at, options).await {
+                Ok(connection) => http3
+                    .keep(connection, Sharing::All, upstream.keepalive.clone(), self)
+                    .await
+                    .is_some(),
+                Err(_) => false,
+            },
+            None => self.warm_over_tcp(upstream, at, options).await,
+        };
+        server.warming.set(server.warming.get() - 1);
+        if !is_kept {
+            server.rests_ms.set(now_ms(&self.clock) + PAUSE_MS);
+        }
+    }
+
+    async fn warm_over_tcp(&self, upstream: &Upstream, at: usize, options: &DialOptions<'_>) -> bool {
+        let server = &upstream.servers[at];
         let dialed = self.dial(upstream, at, options).await;
-        let is_kept = match (dialed, &server.http2) {
+        match (dialed, &server.http2) {
             (Err(_), _) => false,
             (Ok(peer), None) => {
                 let mut pooled = Pooled::new(peer, 0);
@@ -87,10 +106,6 @@ impl Dialer {
                 let opened = http2.open(peer, Sharing::All, scheme, keepalive, self).await;
                 opened.is_ok()
             }
-        };
-        server.warming.set(server.warming.get() - 1);
-        if !is_kept {
-            server.rests_ms.set(now_ms(&self.clock) + PAUSE_MS);
         }
     }
 }

@@ -29,6 +29,8 @@ AT_ONCE = 4
 """Orders under way at a time."""
 LOOKS_EVERY_S = 30.0
 """Where the kernel tells of no file, it is found so late."""
+TIDIES_EVERY_S = 3600.0
+"""How often certificates that have expired are looked for."""
 STALE = timedelta(minutes=5)
 """A wish that old is of a worker that has gone."""
 MOST_FAILED = 10_000
@@ -47,6 +49,7 @@ class OnDemandOrders:
         self._begun: list[float] = []
         """When the last orders began, by a clock that cannot be set."""
         self._failed: OrderedDict[str, tuple[int, datetime]] = OrderedDict()
+        self._tidies_at = 0.0
         self._woken = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -67,11 +70,17 @@ class OnDemandOrders:
         self._woken.clear()
         wait = LOOKS_EVERY_S
         try:
-            if await asyncio.to_thread(self._storage.wanted):
+            clock = asyncio.get_running_loop().time()
+            tidies = clock >= self._tidies_at
+            wanted = await asyncio.to_thread(self._storage.wanted)
+            if wanted or tidies:
+                self._tidies_at = clock + TIDIES_EVERY_S if tidies else self._tidies_at
                 async with self._storage.ordering("on_demand.lock") as is_ours:
+                    if is_ours and tidies:
+                        await self._tidy()
                     if is_ours:
                         await self._work_off()
-                    else:
+                    elif wanted:
                         wait = 0.5
         except StorageError as error:
             log.error("no certificates are ordered on demand: %s", error)
@@ -80,6 +89,13 @@ class OnDemandOrders:
                 await self._woken.wait()
         except TimeoutError:
             pass
+
+    async def _tidy(self) -> None:
+        expired = await asyncio.to_thread(self._storage.drop_expired, self._now())
+        if expired:
+            log.info(
+                "%d certificates on demand have expired and are deleted: %s", len(expired), _few(expired)
+            )
 
     async def _work_off(self) -> None:
         """Orders until nothing is wanted."""
@@ -145,3 +161,7 @@ class OnDemandOrders:
             "no certificate on demand for %s, attempt %d: %s; not ordered again for %d s",
             *(name, failures, error, wait.total_seconds()),
         )
+
+
+def _few(names: list[str], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -152,6 +152,22 @@ class Storage:
         except (OSError, ValueError):
             return True
 
+    def drop_expired(self, now: datetime) -> list[str]:
+        """Deletes the certificates on demand that have expired, and gives their names.
+
+        Nobody has asked for them since they were due; who does later gets a new one.
+        """
+        expired = []
+        for path in sorted((self.folder / "on_demand").glob("*.pem")):
+            try:
+                is_expired = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc < now
+            except (OSError, ValueError):
+                continue  # what is none is told by those who would serve it
+            if is_expired:
+                self._drop(f"on_demand/{path.name}")
+                expired.append(path.stem)
+        return expired
+
     def drop_wanted(self, name: str) -> None:
         """Tells workers that a name's order is over."""
         with contextlib.suppress(OSError):

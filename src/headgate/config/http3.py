@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 from pydantic import Field
 
 from .settings import Settings
-from .units import MAX_COUNT, Duration, Size
+from .units import MAX_COUNT, Duration, Share, Size
 
 
 class Http3Config(Settings):
@@ -50,6 +50,27 @@ class Http3Config(Settings):
             "How long clients may remember that HTTP/3 is spoken (the field `Alt-Svc`); null: they are not told."
         ),
     )
+    qlog: str | None = Field(
+        default=None,
+        description=(
+            "A folder into which the packets and losses of connections are written as they happen (qlog, one file "
+            "each), for tools such as qvis; null: none."
+        ),
+    )
+    qlog_share: Share = Field(
+        default=1.0, description="The share of connections of which that is written, drawn by chance."
+    )
+    qlog_max_files: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Files in the folder of `qlog`; then the oldest are deleted.",
+    )
+    qlog_max_bytes: Size = Field(
+        default=10 << 20,
+        ge=1024,
+        description="The size of one of these files; what happens later is left out.",
+    )
 
 
 class Http3Options(TypedDict, total=False):
@@ -63,3 +84,7 @@ class Http3Options(TypedDict, total=False):
     congestion: Literal["cubic", "bbr"]
     websocket: bool
     alt_svc_max_age: float | str | None
+    qlog: str | None
+    qlog_share: float | str
+    qlog_max_files: int
+    qlog_max_bytes: int | str

@@ -83,7 +83,7 @@ def snapshot(
             "require_fips": config.tls.require_fips,
             "path": config.path.model_dump(),
             "http2": {**config.http2.model_dump(), "max_age": milliseconds(config.http2.max_age)},
-            "http3": _http3(config.http3),
+            "http3": _http3(config.http3, folder),
             "websocket": _websocket(config.websocket),
             "request_id_header": config.request_id_header and config.request_id_header.lower(),
             "access_log": _access_log(config.access_log, folder),
@@ -346,9 +346,15 @@ def _server(serving: Serving) -> dict[str, Any]:
     }
 
 
-def _http3(http3: Http3Config) -> dict[str, Any]:
+def _http3(http3: Http3Config, folder: Path) -> dict[str, Any]:
     waits = {name: milliseconds(getattr(http3, name)) for name in ("max_age", "idle")}
-    return {**http3.model_dump(), **waits, "alt_svc_max_age": round(http3.alt_svc_max_age or 0)}
+    return {
+        **http3.model_dump(exclude={"qlog_share"}),
+        **waits,
+        "alt_svc_max_age": round(http3.alt_svc_max_age or 0),
+        "qlog": http3.qlog and str((folder / http3.qlog).absolute()),
+        "qlog_per_million": round(http3.qlog_share * 1_000_000),
+    }
 
 
 def _websocket(websocket: WebSocketConfig) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def upstream_tls(name: str, upstream: UpstreamConfig, folder: Path) -> dict[str,
         "pins": list(tls.pins),
         "certificate": tls.certificate and _certificate(tls.certificate, folder, (*path, "certificate")),
         "policy": tls.policy,
-        "alpn": ["h2" if upstream.protocol == "h2" else "http/1.1"],
+        "alpn": [upstream.protocol if upstream.protocol != "http1" else "http/1.1"],
     }
 
 

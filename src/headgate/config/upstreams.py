@@ -22,7 +22,7 @@ from .settings import OneOrMany, Settings
 from .tls import UpstreamTlsConfig
 from .units import MAX_COUNT, Duration, Share
 
-UpstreamProtocol = Literal["http1", "h2"]
+UpstreamProtocol = Literal["http1", "h2", "h3"]
 """What servers speak."""
 
 ServerAddress = Annotated[
@@ -136,7 +136,8 @@ class UpstreamConfig(BalancingConfig):
     )
     protocol: UpstreamProtocol = Field(
         default="http1",
-        description="The protocol of the servers: `http1`, or `h2`, with prior knowledge or, over TLS, by ALPN.",
+        description="The protocol of the servers: `http1`; `h2`, with prior knowledge or, over TLS, by ALPN; or `h3`, "
+        "which is HTTP/3 over UDP, for `https://` servers.",
     )
     grpc_web: bool = Field(
         default=False,
@@ -257,6 +258,27 @@ class UpstreamConfig(BalancingConfig):
             )
         if len(self.servers) == 1 and is_one_server(self.servers[0].address):
             raise ConfigError("`hedge` has no effect with one server", hint="add servers, or remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_protocol(self) -> Self:
+        if self.grpc_web and self.protocol != "h2":
+            raise ConfigError(
+                "`grpc_web` without `protocol: h2`", hint="servers of gRPC speak HTTP/2: write `protocol: h2`"
+            )
+        if self.protocol != "h3":
+            return self
+        for server in self.servers:
+            if not server.address.startswith(MAYBE_SECURE):
+                raise ConfigError(
+                    f"`protocol: h3` with `{server.address}`, which has no TLS",
+                    hint=f"HTTP/3 is always encrypted: write `https://{server.address}`",
+                )
+        for name in ("proxy_protocol", "source"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"`protocol: h3` with `{name}`", hint=f"`{name}` is for TCP: remove one of them"
+                )
         return self
 
     @property

@@ -3,9 +3,11 @@
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from headgate.acme.challenges import validation_certificate
 from headgate.acme.order import new_key
@@ -84,3 +86,17 @@ def test_state_and_accounts_that_are_garbage_are_as_none(tmp_path: Path) -> None
     assert storage.state() == {} and storage.account("https://a.test") is None
     (tmp_path / "certificates" / "a.test.pem").write_text("garbage")
     assert storage.certificate("a.test", "ecdsa") is None
+
+
+def test_certificates_on_demand_that_have_expired_are_deleted(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    storage.prepare()
+    pem = validation_certificate("a.test", "token.digest")
+    chain, key = split(pem)
+    end = x509.load_pem_x509_certificate(chain).not_valid_after_utc
+    for name in ("a.test", "b.test"):
+        storage.put_on_demand(name, chain, key, end)
+    (tmp_path / "on_demand" / "broken.pem").write_text("garbage")
+    assert storage.drop_expired(end - timedelta(seconds=1)) == []
+    assert storage.drop_expired(end + timedelta(seconds=1)) == ["a.test", "b.test"]
+    assert [path.name for path in (tmp_path / "on_demand").iterdir()] == ["broken.pem"]

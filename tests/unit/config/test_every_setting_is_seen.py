@@ -516,6 +516,10 @@ SEEN: dict[str, dict[str, str]] = {
         "websocket": "test_http3::websocket_comes_by_extended_connect",
         "congestion": "test_http3_loss::what_is_lost_is_sent_again",
         "alt_svc_max_age": "test_http3::clients_are_told_the_port_that_they_reach",
+        "qlog": "test_http3_qlog::packets_of_a_connection_are_written_to_a_file_of_its_own",
+        "qlog_share": "test_http3_qlog::files_are_bounded_and_a_share_of_none_writes_none",
+        "qlog_max_files": "test_http3_qlog::files_are_bounded_and_a_share_of_none_writes_none",
+        "qlog_max_bytes": "test_http3_qlog::files_are_bounded_and_a_share_of_none_writes_none",
     },
     "WebSocketConfig": {
         "max_queued_bytes": f"{KIT}::bytes_that_wait_for_a_websocket_are_bounded",

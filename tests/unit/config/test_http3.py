@@ -65,3 +65,22 @@ def test_its_socket_is_bound_beside_that_of_tcp() -> None:
     gate.listen(":8080")
     gate.route("/", respond="ok")
     assert compile_gateway(gate).addresses == (":8443", ":8080", "http3::8443")
+
+
+@pytest.mark.parametrize(
+    ("upstream", "told"),
+    [
+        ({"servers": ["10.0.0.1:443"]}, "`protocol: h3` with `10.0.0.1:443`, which has no TLS"),
+        ({"servers": ["https://a.test", "unix:/run/a.sock"]}, "which has no TLS"),
+        ({"servers": ["https://a.test"], "proxy_protocol": "v2"}, "`protocol: h3` with `proxy_protocol`"),
+        ({"servers": ["https://a.test"], "source": "client"}, "`protocol: h3` with `source`"),
+        ({"servers": ["https://a.test"], "grpc_web": True}, "grpc_web"),
+    ],
+)
+def test_upstreams_that_cannot_speak_it_are_refused_with_a_hint(
+    upstream: dict[str, object], told: str
+) -> None:
+    with pytest.raises(Exception, match=told):
+        GatewayConfig.model_validate(
+            {"upstreams": {"a": {"protocol": "h3", **upstream}}, "routes": [{"to": "a"}]}
+        )

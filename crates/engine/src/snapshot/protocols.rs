@@ -65,6 +65,14 @@ pub struct Http3 {
     pub alt_svc_max_age: u64,
     /// What decides how fast a connection sends.
     pub congestion: Congestion,
+    /// The folder into which events of connections are written.
+    pub qlog: Option<String>,
+    /// Of so many of a million connections.
+    pub qlog_per_million: u32,
+    /// Files that may be there.
+    pub qlog_max_files: usize,
+    /// What one of them may come to.
+    pub qlog_max_bytes: u64,
 }
 
 /// Controls of congestion.

@@ -200,7 +200,7 @@ fn begun(
 }
 
 /// Whether the request asks for a WebSocket. Other upgrades are not for HTTP/2 and are left out.
-fn is_websocket(head: &RequestHead) -> bool {
+pub(crate) fn is_websocket(head: &RequestHead) -> bool {
     head.upgrade_protocol()
         .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
@@ -214,8 +214,8 @@ fn extend_connect(request: &mut Request<()>) {
         .insert(Protocol::from_static("websocket"));
 }
 
-/// The request for `h2`.
-fn request_of(head: &RequestHead, scheme: &Scheme) -> io::Result<Request<()>> {
+/// The request in the types of the crate `http`.
+pub(crate) fn request_of(head: &RequestHead, scheme: &Scheme) -> io::Result<Request<()>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let path = if head.form == TargetForm::Authority {
         return Err(invalid());

@@ -1,7 +1,10 @@
 //! One attempt: a connection to a server, the request on it, and the head of the response.
 
+use std::future::Future;
+
 use headgate_wire::{ResponseHead, Version};
 
+use super::attempt_shared::{self, Shares};
 use super::in_flight::RequestInFlight;
 use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
@@ -43,8 +46,8 @@ pub(super) async fn run(
     head_bytes: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
-    if let Some(http2) = &plan.upstream.servers[server].http2 {
-        return super::attempt_http2::run(plan, connection, (server, http2), head_bytes, body).await;
+    if let Some(shares) = Shares::of(&plan.upstream.servers[server]) {
+        return attempt_shared::run(plan, connection, (server, shares), head_bytes, body).await;
     }
     let own = connection
         .reserved_server
@@ -82,23 +85,52 @@ pub(super) async fn connect(
     watch: &Watched,
     server: usize,
 ) -> Result<Box<Pooled>, AttemptFailed> {
-    let began = shared.clock.tick();
-    let options = DialOptions {
+    let options = options(plan, watch);
+    let dialer = shared.dialer();
+    let dialed = timed(plan, shared, dialer.dial(plan.upstream, server, &options)).await?;
+    Ok(Pooled::new(dialed, 0))
+}
+
+/// The same to one that speaks HTTP/3.
+pub(super) async fn connect_http3(
+    plan: &Plan<'_>,
+    shared: &Shared,
+    watch: &Watched,
+    server: usize,
+) -> Result<headgate_net::quic::Connection, AttemptFailed> {
+    let options = options(plan, watch);
+    let dialer = shared.dialer();
+    timed(
+        plan,
+        shared,
+        dialer.dial_http3(plan.upstream, server, &options),
+    )
+    .await
+}
+
+fn options<'a>(plan: &'a Plan<'_>, watch: &'a Watched) -> DialOptions<'a> {
+    DialOptions {
         watch,
         connect_ms: plan.connect_ms,
         send_ms: plan.send_ms,
         tls_ms: plan.tables.timeouts.tls_handshake,
         client: &*plan.exchange.client,
-    };
-    let dialed = shared.dialer().dial(plan.upstream, server, &options).await;
-    let timings = &plan.exchange.timings;
-    timings
-        .connect_us
-        .set(timings.connect_us.get() + shared.clock.tick() - began);
-    match dialed {
-        Ok(peer) => Ok(Pooled::new(peer, 0)),
-        Err(failed) => Err(not_connected(plan, &failed)),
     }
+}
+
+/// Dials, and counts the time that it takes.
+async fn timed<T>(
+    plan: &Plan<'_>,
+    shared: &Shared,
+    dialing: impl Future<Output = Result<T, DialFailed>>,
+) -> Result<T, AttemptFailed> {
+    let clock = &shared.clock;
+    let began = clock.tick();
+    let dialed = dialing.await;
+    let timings = &plan.exchange.timings;
+    let took_us = clock.tick() - began;
+    timings.connect_us.set(timings.connect_us.get() + took_us);
+    dialed.map_err(|failed| not_connected(plan, &failed))
 }
 
 fn not_connected(plan: &Plan<'_>, failed: &DialFailed) -> AttemptFailed {

@@ -7,7 +7,7 @@
 use headgate_wire::{ResponseHead, Version};
 
 use super::attempt::{blame, connect, AttemptFailed, MAX_INTERIM};
-use super::attempt_http2;
+use super::attempt_shared::{self, Shares};
 use super::in_flight::{ended, parse_head, FIRST_READ_BYTES};
 use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
@@ -60,15 +60,15 @@ pub(super) async fn run(
 impl Beside<'_> {
     async fn run(&self, server: usize) -> Result<Responded, AttemptFailed> {
         let (plan, shared) = (self.plan, self.shared);
-        if let Some(http2) = &plan.upstream.servers[server].http2 {
-            let stream = attempt_http2::open(plan, shared, self.watch, (server, http2)).await?;
+        if let Some(shares) = Shares::of(&plan.upstream.servers[server]) {
+            let stream = attempt_shared::open(plan, shared, self.watch, (server, shares)).await?;
             let was_reused = stream.served > 0;
             match self.exchange(stream).await {
                 Err(AttemptFailed::Server(failure))
                     if failure.retry().on_fresh_connection(was_reused, true) => {}
                 other => return other,
             }
-            let stream = attempt_http2::open(plan, shared, self.watch, (server, http2)).await?;
+            let stream = attempt_shared::open(plan, shared, self.watch, (server, shares)).await?;
             return self.exchange(stream).await;
         }
         if let Some(pooled) = plan.upstream.servers[server].pool.take() {

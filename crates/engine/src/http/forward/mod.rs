@@ -5,7 +5,7 @@
 //! ([`attempt`]; several at a time: [`hedge`]). What may be tried again is decided in one place, [`may_retry`]. Then the response goes through its hooks and is relayed.
 
 mod attempt;
-mod attempt_http2;
+mod attempt_shared;
 mod begin;
 mod beside;
 mod carry;
@@ -194,12 +194,12 @@ fn take_available(
     Ok(here)
 }
 
-/// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. HTTP/2 servers can say that they
-/// did not begin with it.
+/// Whether nothing of a request may be sent again once a part of it was: see [`may_retry`]. Servers of HTTP/2 and HTTP/3
+/// can say that they did not begin with it.
 fn is_sent_once(exchange: &Exchange, upstream: &Upstream) -> bool {
     !is_idempotent(exchange.request.borrow().method())
         // all servers of an upstream speak the same
-        && upstream.servers.first().is_some_and(|server| server.http2.is_none())
+        && upstream.servers.first().is_some_and(|server| server.http2.is_none() && server.http3.is_none())
 }
 
 /// A request may go to another server if nothing of it can have been acted on, or acting twice is harmless (RFC 9110

@@ -40,6 +40,7 @@ impl Setup {
                 "http3": {
                     "max_concurrent_streams": 100, "max_resets": 100, "window_bytes": 65_535, "max_age": 3_600_000,
                     "idle": 30_000, "websocket": false, "alt_svc_max_age": 60, "congestion": "cubic",
+                    "qlog": null, "qlog_per_million": 0, "qlog_max_files": 1, "qlog_max_bytes": 0,
                 },
                 "websocket": {
                     "max_message_bytes": 1000, "max_frame_bytes": 1000, "max_queued_bytes": 1000, "ping_interval": 0,

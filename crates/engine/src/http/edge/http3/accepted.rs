@@ -6,23 +6,22 @@
 //! never looks like one.
 
 use std::cell::{Cell, RefCell};
-use std::future::{poll_fn, Future};
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{ready, Context, Poll, Waker};
 
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::late;
+use headgate_net::quic::{Connection, SendStream, Stopped};
 use headgate_net::virtual_stream::{remember, wake, Duplex, Peek};
 use headgate_upstream::http2::outgoing::take_both;
 use headgate_wire::http3::code;
-use quinn::SendStream;
 
-use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use crate::http::edge::response_head::ResponseHeadReader;
+use headgate_upstream::http3::incoming::Incoming;
 
 /// Requests of a connection that are being served.
 #[derive(Default)]
@@ -78,20 +77,17 @@ impl Drop for RequestGuard {
 /// A request that is being served, and what becomes of its response behind that.
 pub(super) struct Served {
     guard: RequestGuard,
-    /// Ends when the client gives the response up, or has all of it.
-    stopped: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
+    /// Whether the client gives the response up, or has all of it.
+    stopped: Stopped,
     /// All of the response was given to QUIC.
     is_whole: Cell<bool>,
 }
 
 impl Served {
     pub(super) fn new(guard: RequestGuard, send: &SendStream) -> Rc<Self> {
-        let stopped = send.stopped();
         Rc::new(Self {
             guard,
-            stopped: RefCell::new(Some(Box::pin(async move {
-                let _ = stopped.await;
-            }))),
+            stopped: send.stopped(),
             is_whole: Cell::new(false),
         })
     }
@@ -102,13 +98,8 @@ impl Served {
     }
 
     /// Ready when the client has given the response up, or has all of it.
-    fn poll_stopped(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut stopped = self.stopped.borrow_mut();
-        if let Some(waiting) = stopped.as_mut() {
-            ready!(waiting.as_mut().poll(context));
-            *stopped = None;
-        }
-        Poll::Ready(())
+    fn poll_stopped(&self, context: &Context<'_>) -> Poll<()> {
+        self.stopped.poll(context)
     }
 
     /// Waits until the client has the response: a connection that ends before would take it along. Not for longer than
@@ -128,7 +119,7 @@ impl Served {
 
 /// See the module.
 pub(super) struct Accepted {
-    connection: quinn::Connection,
+    connection: Connection,
     /// In a cell, because asking whether bytes are there may take them from the stream.
     incoming: RefCell<Incoming>,
     outgoing: Outgoing,
@@ -139,7 +130,7 @@ pub(super) struct Accepted {
 
 impl Accepted {
     pub(super) fn new(
-        connection: quinn::Connection,
+        connection: Connection,
         incoming: Incoming,
         outgoing: Outgoing,
         (is_head, is_connect): (bool, bool),
@@ -230,7 +221,7 @@ impl Duplex for Accepted {
     }
 
     fn carried(&self) -> u64 {
-        self.connection.stats().frame_tx.stream
+        self.connection.statistics().frame_tx.stream
     }
 
     fn peek(&self) -> Peek {

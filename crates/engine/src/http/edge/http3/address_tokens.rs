@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use quinn::{TokenLog, TokenReuseError, ValidationTokenConfig};
+use quinn_proto::{TokenLog, TokenReuseError, ValidationTokenConfig};
 
 /// How long a token is good for.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);

@@ -11,14 +11,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use headgate_net::quic::{ReceiveStream, SendStream};
 use headgate_wire::http3::{code, write_frame_header, write_settings, write_varint, FrameHead};
-use quinn::SendStream;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::{sleep, Sleep};
 
 use super::accepted::RequestGuard;
-use super::frames::{close, varint};
 use super::request::{self, max_section_bytes, Carrier};
+use super::transport::{first_limit, next_limit};
 use super::uni_streams::{self, OfConnection};
 use crate::snapshot::Http3;
 use crate::state::admission::Admission;
@@ -26,6 +26,7 @@ use crate::state::refusal::Refusal;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_shared::metrics::Counter;
+use headgate_upstream::http3::frames::{close, varint};
 use headgate_upstream::LimitCounter;
 
 /// The span in which requests that clients give up are counted, in milliseconds.
@@ -64,6 +65,7 @@ pub(super) async fn serve(carrier: Carrier, _admission: Admission) {
         watch: shared.deadlines.watch(&shared.clock),
         age: shared.deadlines.watch(&shared.clock),
         control,
+        max_streams: first_limit(&settings),
         settings,
         of_connection,
         accepted: 0,
@@ -85,9 +87,9 @@ pub(super) async fn serve(carrier: Carrier, _admission: Admission) {
 
 /// Sends this side's settings.
 async fn open_control(carrier: &Carrier, settings: &Http3) -> Option<SendStream> {
-    let mut control = carrier.connection.open_uni().await.ok()?;
+    let mut control = carrier.connection.open_one_way().await.ok()?;
     // before any response
-    control.set_priority(i32::MAX).ok()?;
+    control.set_priority(i32::MAX);
     let mut bytes = vec![0]; // the type of a control stream
     write_settings(
         max_section_bytes(&carrier.shared) as u64,
@@ -116,6 +118,8 @@ struct Task {
     of_connection: OfConnection,
     accepted: u64,
     uni_streams: u32,
+    /// Requests that the client may have under way at present.
+    max_streams: u32,
     /// The id of the first stream that was not accepted.
     next_stream: u64,
     ending: Ending,
@@ -125,8 +129,8 @@ struct Task {
 }
 
 enum Event {
-    Request(quinn::SendStream, quinn::RecvStream),
-    Uni(quinn::RecvStream),
+    Request(SendStream, ReceiveStream),
+    Uni(ReceiveStream),
     /// The client, or the path to it, is gone.
     Closed,
     /// All is said, or a bound is hit.
@@ -144,15 +148,13 @@ impl Task {
         }
         loop {
             let event = {
-                let mut request = pin!(connection.accept_bi());
-                let mut uni = pin!(connection.accept_uni());
                 poll_fn(|context| {
-                    if let Poll::Ready(accepted) = request.as_mut().poll(context) {
+                    if let Poll::Ready(accepted) = connection.poll_accept(context) {
                         return Poll::Ready(
                             accepted.map_or(Event::Closed, |(send, receive)| Event::Request(send, receive)),
                         );
                     }
-                    if let Poll::Ready(accepted) = uni.as_mut().poll(context) {
+                    if let Poll::Ready(accepted) = connection.poll_accept_one_way(context) {
                         return Poll::Ready(accepted.map_or(Event::Closed, Event::Uni));
                     }
                     if stop.as_mut().poll(context).is_ready() {
@@ -186,25 +188,35 @@ impl Task {
     }
 
     /// Serves a request in a task of its own.
-    fn start(&mut self, mut send: quinn::SendStream, mut receive: quinn::RecvStream) {
+    fn start(&mut self, mut send: SendStream, mut receive: ReceiveStream) {
         if matches!(self.ending, Ending::Final(_)) {
-            let _ = send.reset(varint(code::REQUEST_REJECTED));
-            let _ = receive.stop(varint(code::REQUEST_REJECTED));
+            send.reset(varint(code::REQUEST_REJECTED));
+            receive.stop(varint(code::REQUEST_REJECTED));
             return;
         }
         self.accepted += 1;
-        self.next_stream = self
-            .next_stream
-            .max(u64::from(quinn::VarInt::from(send.id())) + 4);
+        self.next_stream = self.next_stream.max(send.id() + 4);
+        self.widen();
         // counted from now on, not from when its task begins: the connection is not idle
         let guard = RequestGuard::new(&self.carrier.active);
-        let turn = self.carrier.schedule.begin(quinn::VarInt::from(send.id()).into());
+        let turn = self.carrier.schedule.begin(send.id());
         spawn_local(request::serve(self.carrier.clone(), (guard, turn), send, receive));
         let own = &self.carrier.client.preread;
         let own = own.as_ref().and_then(|preread| preread.max_requests.get());
         let most = own.unwrap_or_else(|| self.carrier.shared.tables().limits.max_requests_per_connection);
         if most > 0 && self.accepted >= most {
             self.announce_end();
+        }
+    }
+
+    /// Lets the client have more requests under way, once it uses what it has.
+    fn widen(&mut self) {
+        let connection = &self.carrier.connection;
+        let most = self.settings.max_concurrent_streams;
+        let next = next_limit(connection.open_streams(), self.max_streams, most);
+        if next > self.max_streams {
+            self.max_streams = next;
+            connection.set_max_streams(next);
         }
     }
 
@@ -224,7 +236,7 @@ impl Task {
         frame.extend_from_slice(&payload);
         // a client whose window has no room for a few bytes of control does not learn of it
         let mut context = Context::from_waker(std::task::Waker::noop());
-        let _ = Pin::new(&mut self.control).poll_write(&mut context, &frame);
+        let _ = self.control.poll_write(&mut context, &frame);
     }
 
     /// Ready when something is to be looked at.
@@ -266,7 +278,7 @@ impl Task {
                 return false;
             }
             self.send_goaway(self.next_stream);
-            let way = self.carrier.connection.rtt() * 2 + LAST_WAY;
+            let way = self.carrier.connection.round_trip() * 2 + LAST_WAY;
             self.ending = Ending::Final(Box::pin(sleep(way)));
         }
         match &mut self.ending {

@@ -7,8 +7,7 @@
 
 use std::hash::Hasher;
 
-use quinn::{ConnectionId, ConnectionIdGenerator};
-use quinn_proto::InvalidCid;
+use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
 use siphasher::sip::SipHasher13;
 
 const NONCE_BYTES: usize = 6;

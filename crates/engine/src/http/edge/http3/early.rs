@@ -12,14 +12,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use headgate_net::quic::{Completed, Connecting, Connection};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method};
-use quinn::{Connecting, Connection, ZeroRttAccepted};
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache};
 use rustls::ServerConfig;
 use tokio::task::spawn_local;
 
-use super::frames::close;
 use crate::hooks::connection::Preread;
 use crate::state::refusal::Refusal;
 use crate::state::Shared;
@@ -28,6 +27,7 @@ use headgate_net::deadline::Watched;
 use headgate_net::peer::{late, Broken};
 use headgate_net::tls::{ClientCertificateMode, Handshakes};
 use headgate_shared::metrics::Counter;
+use headgate_upstream::http3::frames::close;
 use headgate_upstream::LimitCounter;
 use headgate_wire::http3::code;
 
@@ -87,13 +87,12 @@ pub(super) async fn begin(
     counted: Handshakes,
 ) -> Result<Connection, Option<Refusal>> {
     let failed = || shared.metrics.count(Counter::TlsHandshakesFailed);
-    let hello = within(&watch, connecting.handshake_data()).await;
-    let is_hello = hello.inspect_err(|_| failed())?.is_ok();
-    let begun = connecting.into_0rtt().ok().filter(|_| is_hello);
-    let Some((connection, completed)) = begun else {
+    let hello = within(&watch, connecting.hello()).await;
+    if hello.inspect_err(|_| failed())?.is_err() {
         failed();
         return Err(None);
-    };
+    }
+    let (connection, completed) = connecting.into_early();
     spawn_local(complete(
         shared.clone(),
         connection.clone(),
@@ -107,12 +106,12 @@ pub(super) async fn begin(
 async fn complete(
     shared: Rc<Shared>,
     connection: Connection,
-    completed: ZeroRttAccepted,
+    completed: Completed,
     (watch, _counted): (Watched, Handshakes),
 ) {
     match within(&watch, completed).await {
-        Ok(_) if connection.close_reason().is_none() => shared.metrics.count(Counter::TlsHandshakes),
-        Ok(_) => shared.metrics.count(Counter::TlsHandshakesFailed),
+        Ok(Ok(())) => shared.metrics.count(Counter::TlsHandshakes),
+        Ok(Err(_)) => shared.metrics.count(Counter::TlsHandshakesFailed),
         Err(refusal) => {
             shared.metrics.count(Counter::TlsHandshakesFailed);
             if let Some(refusal) = refusal {

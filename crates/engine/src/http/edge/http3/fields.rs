@@ -1,43 +1,15 @@
-//! Field sections as the types of the crate `http`, and back.
+//! Requests' field sections as the types of the crate `http`.
 //!
 //! # How it works
 //! Checked here is what `h2` checks for HTTP/2: pseudo fields are known, come first and once, and those that must be there
 //! are (RFC 9114 section 4.3); names are in lower case. The rest is the translation's ([`crate::http::edge`]).
 
-use bytes::Bytes;
+use headgate_upstream::http3::fields::{append, Unusable};
+use headgate_upstream::http3::frames::Wrong;
+use headgate_wire::http3::decode_section;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-
-use super::frames::Wrong;
-use headgate_wire::http3::{code, decode_section, write_field, write_section_prefix, SectionError};
-
-/// Why there is no request.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unusable {
-    /// As is said.
-    Wrong(Wrong),
-    /// It is larger than allowed: 431.
-    TooLarge,
-}
-
-impl From<Wrong> for Unusable {
-    fn from(wrong: Wrong) -> Self {
-        Self::Wrong(wrong)
-    }
-}
-
-impl From<SectionError> for Unusable {
-    fn from(error: SectionError) -> Self {
-        match error {
-            SectionError::TooLarge => Self::TooLarge,
-            SectionError::Invalid => {
-                let what = "a field section that cannot be decoded";
-                Self::Wrong(Wrong::Connection(code::QPACK_DECOMPRESSION_FAILED, what))
-            }
-        }
-    }
-}
+use http::{HeaderMap, Method, Request, Uri};
 
 /// What an extended CONNECT asks for (RFC 9220), among a request's extensions; the translation judges it.
 #[derive(Clone)]
@@ -66,18 +38,6 @@ pub(super) fn request(section: &[u8], most: usize) -> Result<Parts, Unusable> {
         return Err(Wrong::message(what).into());
     }
     Ok(parts(pseudo, fields).map_err(Wrong::message)?)
-}
-
-/// A trailer section.
-pub(super) fn trailers(section: &[u8], most: usize) -> Result<HeaderMap, Unusable> {
-    let mut fields = HeaderMap::new();
-    let mut wrong = None;
-    decode_section(section, most, |name, value| {
-        if wrong.is_none() {
-            wrong = append(&mut fields, name, value).err();
-        }
-    })?;
-    wrong.map_or(Ok(fields), |what| Err(Wrong::message(what).into()))
 }
 
 fn take(pseudo: &mut Pseudo, fields: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
@@ -112,15 +72,6 @@ fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), &'static str> 
     Ok(())
 }
 
-fn append(fields: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
-    let name = HeaderName::from_lowercase(name).map_err(|_| "an invalid field name")?;
-    let value = HeaderValue::from_bytes(value).map_err(|_| "an invalid field value")?;
-    fields
-        .try_append(name, value)
-        .map(drop)
-        .map_err(|_| "too many fields")
-}
-
 fn parts(pseudo: Pseudo, fields: HeaderMap) -> Result<Parts, &'static str> {
     let method = pseudo.method.ok_or("no :method")?;
     let mut uri = http::uri::Parts::default();
@@ -149,27 +100,11 @@ fn parts(pseudo: Pseudo, fields: HeaderMap) -> Result<Parts, &'static str> {
     Ok(parts)
 }
 
-/// Appends a section of these fields, behind what `begin` puts first.
-pub(super) fn write_section(fields: &HeaderMap, begin: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
-    write_section_prefix(out);
-    begin(out);
-    for (name, value) in fields {
-        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
-    }
-}
-
-/// A frame of that type with what `payload` writes.
-pub(super) fn frame(kind: u64, payload: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut body = Vec::with_capacity(512);
-    payload(&mut body);
-    let mut frame = Vec::with_capacity(body.len() + headgate_wire::http3::MAX_FRAME_HEAD_BYTES);
-    headgate_wire::http3::write_frame_header(kind, body.len() as u64, &mut frame);
-    frame.extend_from_slice(&body);
-    frame.into()
-}
-
 #[cfg(test)]
 mod tests {
+    use headgate_upstream::http3::fields::trailers;
+    use headgate_wire::http3::{code, write_field, write_section_prefix};
+
     use super::*;
 
     fn section(fields: &[(&str, &str)]) -> Vec<u8> {

@@ -1,14 +1,20 @@
 //! From a client's first packet to a connection that is served: limits, `connect` hooks, address validation, TLS.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use quinn::crypto::rustls::HandshakeData;
-use quinn::Incoming;
+use headgate_net::quic::{Connection, Incoming};
+use quinn_proto::crypto::rustls::HandshakeData;
+
+use tokio::task::spawn_local;
 
 use super::connection;
 use super::early::{self, within};
 use super::listener::Accepting;
+use super::qlog;
 use super::request::Carrier;
+use super::transport::with_qlog;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::{ClientInfo, ConnectionState, Preread, Protocol};
 use crate::snapshot::Phase;
@@ -34,10 +40,9 @@ pub(super) async fn serve(accepting: Rc<Accepting>, incoming: Incoming) {
     };
     let most = tables.limits.max_tls_handshakes;
     let is_busy = shared.tls_handshakes.get() >= most / RETRY_FROM;
-    if is_busy && !incoming.remote_address_validated() {
+    if is_busy && !incoming.is_validated() {
         shared.metrics.count(Counter::Http3Retries);
-        let _ = incoming.retry();
-        return;
+        return incoming.retry();
     }
     shared.metrics.count(Counter::ConnectionsAccepted);
     let began_us = shared.clock.tick();
@@ -51,9 +56,10 @@ pub(super) async fn serve(accepting: Rc<Accepting>, incoming: Incoming) {
                 shared: shared.clone(),
                 active: Rc::default(),
                 schedule: Rc::default(),
-                listener: accepting.name.as_str().into(),
+                listener: accepting.name.clone(),
             };
-            connection::serve(carrier, admission).await;
+            // a task of its own, as the handshake's takes more memory than a connection that waits
+            spawn_local(connection::serve(carrier, admission));
         }
         Err(refused) => {
             shared.metrics.count(Counter::ConnectionsRefused);
@@ -71,10 +77,11 @@ fn client_info(
     incoming: &Incoming,
     alt_svc_max_age: u64,
 ) -> ClientInfo {
-    let address = canonical(incoming.remote_address());
+    let address = incoming.remote_address().unwrap_or_else(nowhere);
+    let address = canonical(address);
     let local = incoming
         .local_ip()
-        .map(|ip| canonical(std::net::SocketAddr::new(ip, accepting.port)));
+        .map(|ip| canonical(SocketAddr::new(ip, accepting.port)));
     ClientInfo {
         address: address.ip().to_string(),
         port: address.port(),
@@ -93,7 +100,7 @@ async fn shake(
     (tables, settings): (&Rc<Configuration>, &Rc<Settings>),
     client: &mut ClientInfo,
     (incoming, is_busy): (Incoming, bool),
-) -> Result<(quinn::Connection, Admission), Option<Refusal>> {
+) -> Result<(Connection, Admission), Option<Refusal>> {
     let shared = &accepting.shared;
     let admission = Admission::within(shared, &tables.limits, Some(&client.address))
         .map_err(|full| Some(Refusal::full(&full)))?;
@@ -113,9 +120,7 @@ async fn shake(
     let begun = Begun {
         // while there are many, none begins to be served before it is complete; nor, at any time, for a client whose
         // address may be somebody else's
-        is_early: early::is_offered(settings, state.as_ref())
-            && incoming.remote_address_validated()
-            && !is_busy,
+        is_early: early::is_offered(settings, state.as_ref()) && incoming.is_validated() && !is_busy,
         counted,
     };
     let connection = handshake(accepting, (tables, settings), (incoming, begun), state.as_ref()).await?;
@@ -128,6 +133,11 @@ async fn shake(
     client.tls = Some(Rc::new(tls));
     client.preread = state;
     Ok((connection, admission))
+}
+
+/// Where a connection comes from that was decided on already: none of those is asked about.
+fn nowhere() -> SocketAddr {
+    (Ipv6Addr::UNSPECIFIED, 0).into()
 }
 
 fn state(tables: &Rc<Configuration>, settings: &Settings, client: &ClientInfo) -> Rc<Preread> {
@@ -154,7 +164,7 @@ async fn handshake(
     (tables, settings): (&Rc<Configuration>, &Rc<Settings>),
     (incoming, begun): (Incoming, Begun),
     state: Option<&Rc<Preread>>,
-) -> Result<quinn::Connection, Option<Refusal>> {
+) -> Result<Connection, Option<Refusal>> {
     let shared = &accepting.shared;
     let failed = || {
         shared.metrics.count(Counter::TlsHandshakesFailed);
@@ -163,7 +173,11 @@ async fn handshake(
     let config = accepting
         .server_config(tables, settings, state)
         .ok_or_else(failed)?;
-    let connecting = incoming.accept_with(config).map_err(|_| failed())?;
+    let config = match qlog::stream(&tables.http3, || title(&incoming, &settings.name)) {
+        Some(events) => Arc::new(with_qlog(&config, &tables.http3, events)),
+        None => config,
+    };
+    let connecting = incoming.accept(config).map_err(|_| failed())?;
     let watch = shared.deadlines.watch(&shared.clock);
     shared.busy.notify_one();
     watch.arm(Limit::TlsHandshake, tables.timeouts.tls_handshake);
@@ -181,10 +195,16 @@ async fn handshake(
     Ok(connection)
 }
 
+/// What a connection is called in its file of events.
+fn title(incoming: &Incoming, listener: &str) -> String {
+    let address = incoming.remote_address().unwrap_or_else(nowhere);
+    format!("{address} at {listener}")
+}
+
 /// What the handshake came to.
 fn agreed(
     settings: &Settings,
-    connection: &quinn::Connection,
+    connection: &Connection,
     state: Option<&Rc<Preread>>,
     now_ms: u64,
 ) -> Result<TlsInfo, String> {

@@ -13,7 +13,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram as Sender};
 use std::task::{ready, Context, Poll};
 
-use quinn::udp::{EcnCodepoint, RecvMeta};
+use quinn_udp::{EcnCodepoint, RecvMeta};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;

@@ -1,20 +1,19 @@
 //! The UDP side of a listener with HTTP/3.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use quinn::Endpoint;
+use headgate_net::quic::Endpoint;
 use tokio::task::spawn_local;
 
 use super::early;
 use super::handshake;
 use super::request::max_section_bytes;
-use super::runtime::WorkerRuntime;
 use super::socket::WorkerSocket;
 use super::transport::{endpoint_config, server_config, Secrets};
 use crate::hooks::connection::Preread;
@@ -29,7 +28,7 @@ pub(crate) const HTTP3_PREFIX: &str = "http3:";
 /// A bound UDP socket that HTTP/3 is spoken on.
 pub(crate) struct Http3Listener {
     endpoint: Endpoint,
-    socket: Arc<WorkerSocket>,
+    socket: Rc<WorkerSocket>,
     accepting: Rc<Accepting>,
 }
 
@@ -37,7 +36,7 @@ pub(crate) struct Http3Listener {
 pub(super) struct Accepting {
     pub(super) shared: Rc<Shared>,
     /// The name of the socket.
-    pub(super) name: String,
+    pub(super) name: Rc<str>,
     pub(super) port: u16,
     secrets: Secrets,
     /// The configuration of the last connection without early data, and of the last with it.
@@ -49,18 +48,18 @@ struct Made {
     tls: Arc<rustls::ServerConfig>,
     http3: Http3,
     section_bytes: usize,
-    config: Arc<quinn::ServerConfig>,
+    config: Arc<quinn_proto::ServerConfig>,
 }
 
 impl Http3Listener {
     /// Takes over a socket that is bound.
     pub(crate) fn adopt(socket: OwnedFd, name: &str, shared: Rc<Shared>) -> io::Result<Self> {
         let secrets = Secrets::new(&shared.http3_secret.borrow());
-        let socket = Arc::new(WorkerSocket::adopt(UdpSocket::from(socket), secrets.ids.clone())?);
+        let socket = Rc::new(WorkerSocket::adopt(UdpSocket::from(socket), secrets.ids.clone())?);
         let accepting = Accepting {
             shared,
-            name: name.to_owned(),
-            port: quinn::AsyncUdpSocket::local_addr(&*socket)?.port(),
+            name: name.into(),
+            port: socket.address()?.port(),
             secrets,
             last: RefCell::default(),
         };
@@ -71,12 +70,11 @@ impl Http3Listener {
                 "HTTP/3 needs a listener with TLS 1.3",
             )
         })?;
-        let endpoint = Endpoint::new_with_abstract_socket(
+        let endpoint = Endpoint::new(
             endpoint_config(&accepting.secrets, socket.endpoint),
             Some(first),
-            Arc::clone(&socket) as _,
-            Arc::new(WorkerRuntime),
-        )?;
+            Rc::clone(&socket) as _,
+        );
         Ok(Self {
             endpoint,
             socket,
@@ -95,19 +93,18 @@ impl Http3Listener {
             tokio::select! {
                 biased;
                 () = stop => {}
-                incoming = self.endpoint.accept() => {
+                incoming = poll_fn(|context| self.endpoint.poll_accept(context)) => {
                     let Some(incoming) = incoming else { return };
                     spawn_local(handshake::serve(self.accepting.clone(), incoming));
                 }
             }
         }
         self.socket.drain();
-        let mut idle = pin!(self.endpoint.wait_idle());
         loop {
             tokio::select! {
                 // with the last connection the socket goes, whose address may be wanted again
-                () = &mut idle => return,
-                incoming = self.endpoint.accept() => match incoming {
+                () = poll_fn(|context| self.endpoint.poll_idle(context)) => return,
+                incoming = poll_fn(|context| self.endpoint.poll_accept(context)) => match incoming {
                     // who has proved an address for this endpoint
                     Some(incoming) if !incoming.may_retry() => {
                         spawn_local(handshake::serve(self.accepting.clone(), incoming));
@@ -131,11 +128,11 @@ impl Accepting {
             .cloned()
     }
 
-    fn any_config(&self) -> Option<quinn::ServerConfig> {
+    fn any_config(&self) -> Option<quinn_proto::ServerConfig> {
         let tables = self.shared.tables();
         let settings = self.settings(&tables)?;
         let config = self.server_config(&tables, &settings, None)?;
-        Some(quinn::ServerConfig::clone(&config))
+        Some(quinn_proto::ServerConfig::clone(&config))
     }
 
     /// What a connection is accepted with: the certificates that are in force now, or those that a hook chose.
@@ -144,7 +141,7 @@ impl Accepting {
         tables: &Tables,
         settings: &Settings,
         state: Option<&Rc<Preread>>,
-    ) -> Option<Arc<quinn::ServerConfig>> {
+    ) -> Option<Arc<quinn_proto::ServerConfig>> {
         let tls = settings.tls.as_ref()?;
         let mode = state.and_then(|state| state.client_certificates.get());
         let chosen = state.and_then(|state| state.certificate.borrow().clone());

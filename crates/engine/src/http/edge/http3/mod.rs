@@ -1,7 +1,7 @@
 //! HTTP/3 from clients (RFC 9114), translated into HTTP/1 in memory as HTTP/2 is.
 //!
 //! # How it works
-//! QUIC is the crate `quinn`, on the worker's own loop ([`runtime`]). A listener ([`listener`]) takes connections, runs
+//! QUIC is [`headgate_net::quic`]. A listener ([`listener`]) takes connections, runs
 //! `connect` hooks and does the handshake ([`handshake`]); a connection ([`connection`]) starts a task for each stream of
 //! a request, which becomes a virtual byte stream ([`accepted`]) that the ordinary exchange serves.
 //!
@@ -15,14 +15,12 @@ mod connection;
 mod connection_id;
 mod early;
 mod fields;
-mod frames;
 mod handshake;
 mod inbox;
-mod incoming;
 mod listener;
 mod outgoing;
+mod qlog;
 mod request;
-mod runtime;
 mod schedule;
 mod socket;
 mod transport;

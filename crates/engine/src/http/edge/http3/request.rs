@@ -7,13 +7,10 @@ use std::task::{ready, Context, Poll};
 use headgate_wire::http3::{code, FrameKind};
 use http::request::Parts;
 use http::{header, HeaderMap, HeaderValue};
-use quinn::{RecvStream, SendStream};
 
 use super::accepted::{Accepted, ActiveRequests, RequestGuard, Served};
 use super::early;
-use super::fields::{self, Unusable};
-use super::frames::{Frames, Wrong};
-use super::incoming::Incoming;
+use super::fields;
 use super::outgoing::{Outgoing, PRIORITY};
 use super::schedule::{Schedule, Turn};
 use crate::hooks::connection::ClientInfo;
@@ -26,15 +23,19 @@ use crate::state::Shared;
 use headgate_net::deadline::Watched;
 use headgate_net::limits::Limit;
 use headgate_net::peer::{late, Broken};
+use headgate_net::quic::{ReceiveStream, SendStream};
 use headgate_net::stream::Stream;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::http2::fields::number;
+use headgate_upstream::http3::fields::Unusable;
+use headgate_upstream::http3::frames::{Frames, Wrong};
+use headgate_upstream::http3::incoming::Incoming;
 use headgate_upstream::LimitCounter;
 
 /// What a request needs of its connection.
 #[derive(Clone)]
 pub(super) struct Carrier {
-    pub(super) connection: quinn::Connection,
+    pub(super) connection: headgate_net::quic::Connection,
     pub(super) client: Rc<ClientInfo>,
     pub(super) shared: Rc<Shared>,
     pub(super) active: Rc<ActiveRequests>,
@@ -66,10 +67,10 @@ pub(super) async fn serve(
     carrier: Carrier,
     (guard, turn): (RequestGuard, Rc<Turn>),
     send: SendStream,
-    receive: RecvStream,
+    receive: ReceiveStream,
 ) {
     let served = Served::new(guard, &send);
-    let is_early = receive.is_0rtt();
+    let is_early = receive.is_early();
     let (mut frames, mut outgoing) = (Frames::new(receive), Outgoing::new(send, turn.clone()));
     let most = max_section_bytes(&carrier.shared);
     let head = read_head(&carrier, &mut frames, most).await;
@@ -210,7 +211,7 @@ fn refuse(
             outgoing.send_head(431, &HeaderMap::new(), headgate_wire::Framing::None);
             return frames.stop(code::NO_ERROR);
         }
-        NoHead::Unusable(Unusable::Wrong(Wrong::Gone)) => {
+        NoHead::Unusable(Unusable::Wrong(Wrong::Gone | Wrong::Rejected)) => {
             served.cancel();
             code::REQUEST_CANCELLED
         }

@@ -1,4 +1,4 @@
-//! A UDP socket as `quinn` uses it, which hands on what belongs to other workers.
+//! A UDP socket as QUIC uses it, which hands on what belongs to other workers.
 //!
 //! # How it works
 //! Workers of a slot share one socket over generations, and the kernel gives each packet to one of them; after a change of
@@ -6,16 +6,14 @@
 //! connection id: another endpoint's goes to that endpoint's inbox; what begins a connection goes, while this worker
 //! drains, to who accepts now. What cannot be handed on is dealt with here, as of no connection.
 
-use std::future::Future;
+use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram as Sender};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{ready, Context, Poll};
 
-use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
-use quinn::{AsyncUdpSocket, UdpPoller};
+use headgate_net::quic::PacketSocket;
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -29,7 +27,6 @@ const KERNEL_BYTES: usize = 4 << 20;
 const DRAWS: usize = 8;
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct WorkerSocket {
     io: UdpSocket,
     state: UdpSocketState,
@@ -39,14 +36,8 @@ pub(super) struct WorkerSocket {
     /// Packets of this endpoint's connections.
     own: Inbox,
     /// Packets that begin connections, while this worker accepts.
-    new: Mutex<Option<Inbox>>,
+    new: RefCell<Option<Inbox>>,
     sender: Sender,
-}
-
-impl std::fmt::Debug for IdKey {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("IdKey")
-    }
 }
 
 impl WorkerSocket {
@@ -67,18 +58,18 @@ impl WorkerSocket {
             endpoint,
             cookie,
             own,
-            new: Mutex::new(new),
+            new: RefCell::new(new),
             sender: Sender::unbound()?,
         })
     }
 
     /// From now on what begins a connection goes to whoever accepts in this worker's place.
     pub(super) fn drain(&self) {
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.new.take();
     }
 
     fn is_draining(&self) -> bool {
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.new.borrow().is_none()
     }
 
     /// Whether the packet was handed to another worker.
@@ -93,6 +84,11 @@ impl WorkerSocket {
             Addressed::New if self.is_draining() => inbox::of_socket(self.cookie).any(send),
             _ => false,
         }
+    }
+
+    /// The address that it is bound to.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
     }
 
     /// Hands on what is of others, out of what was received; how many buffers have something left.
@@ -153,7 +149,7 @@ impl WorkerSocket {
         if let Poll::Ready(received) = self.own.poll_receive(context, buffer) {
             return Poll::Ready(received);
         }
-        let new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = self.new.borrow();
         new.as_ref()
             .map_or(Poll::Pending, |new| new.poll_receive(context, buffer))
     }
@@ -174,12 +170,33 @@ fn draw() -> io::Result<(u32, Inbox)> {
     Err(last)
 }
 
-impl AsyncUdpSocket for WorkerSocket {
-    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Writable {
-            socket: self,
-            wait: None,
-        })
+impl PacketSocket for WorkerSocket {
+    fn poll_receive(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(received) = self.poll_inboxes(context, &mut buffers[0]) {
+            metas[0] = received?;
+            return Poll::Ready(Ok(1));
+        }
+        loop {
+            ready!(self.io.poll_recv_ready(context))?;
+            let mut count = 0;
+            let _ = self.io.try_io(Interest::READABLE, || {
+                count = self.state.recv((&self.io).into(), buffers, metas)?;
+                // where fewer came than there is room for, there are no more: that need not be asked
+                if count < buffers.len() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(())
+            });
+            let kept = self.sort(buffers, metas, count);
+            if kept > 0 {
+                return Poll::Ready(Ok(kept));
+            }
+        }
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -197,70 +214,19 @@ impl AsyncUdpSocket for WorkerSocket {
         })
     }
 
-    fn poll_recv(
-        &self,
-        context: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        metas: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(received) = self.poll_inboxes(context, &mut buffers[0]) {
-            metas[0] = received?;
-            return Poll::Ready(Ok(1));
-        }
-        loop {
-            ready!(self.io.poll_recv_ready(context))?;
-            let received = self.io.try_io(Interest::READABLE, || {
-                self.state.recv((&self.io).into(), buffers, metas)
-            });
-            if let Ok(count) = received {
-                let kept = self.sort(buffers, metas, count);
-                if kept > 0 {
-                    return Poll::Ready(Ok(kept));
-                }
-            }
-        }
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_send_ready(context)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
-    }
-
-    fn max_transmit_segments(&self) -> usize {
+    fn max_send_segments(&self) -> usize {
         self.state.max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
         self.state.gro_segments()
     }
-}
 
-type Wait = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
-
-/// One task's wait for room in the socket.
-struct Writable {
-    socket: Arc<WorkerSocket>,
-    wait: Option<Wait>,
-}
-
-impl std::fmt::Debug for Writable {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Writable")
-    }
-}
-
-impl UdpPoller for Writable {
-    fn poll_writable(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let wait = this.wait.get_or_insert_with(|| {
-            let socket = Arc::clone(&this.socket);
-            Box::pin(async move { socket.io.writable().await })
-        });
-        let ready = ready!(wait.as_mut().poll(context));
-        this.wait = None;
-        Poll::Ready(ready)
+    fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
-use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::congestion::{BbrConfig, ControllerFactory, CubicConfig};
+use quinn_proto::crypto::rustls::QuicServerConfig;
+use quinn_proto::{
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, QlogStream, ServerConfig, TransportConfig, VarInt,
+};
 
 use super::address_tokens;
 use super::connection_id::{IdKey, Ids};
@@ -14,6 +16,13 @@ use crate::snapshot::{Congestion, Http3};
 
 /// The connection's window as a multiple of a stream's: so many stalled uploads do not yet stall the others.
 const WINDOWS: u32 = 16;
+
+/// Requests that a client may have under way at first. Each place takes memory, used or not: there are more when it has used
+/// half of them.
+const FIRST_STREAMS: u32 = 16;
+
+/// Packets that a client may leave unacknowledged while nothing is lost, if it lets itself be asked.
+const PACKETS_PER_ACK: u32 = 9;
 
 /// Streams of one direction that a client may have open: control, two of QPACK, and a few that mean nothing.
 const UNI_STREAMS: u32 = 8;
@@ -68,6 +77,15 @@ pub(super) fn endpoint_config(secrets: &Secrets, endpoint: u32) -> EndpointConfi
     config
 }
 
+/// The same for one connection, whose events are written.
+pub(super) fn with_qlog(config: &ServerConfig, settings: &Http3, events: QlogStream) -> ServerConfig {
+    let mut transport = transport(settings);
+    transport.qlog_stream(Some(events));
+    let mut config = config.clone();
+    config.transport_config(Arc::new(transport));
+    config
+}
+
 /// What a connection is accepted with. `None`: the TLS settings have no TLS 1.3.
 pub(super) fn server_config(
     tls: Arc<rustls::ServerConfig>,
@@ -86,6 +104,20 @@ pub(super) fn server_config(
     Some(config)
 }
 
+/// How many requests a client may have under way when so many are, and when it may have `now` of them.
+pub(super) fn next_limit(open: u64, now: u32, most: u32) -> u32 {
+    if open > u64::from(now / 2) {
+        now.saturating_mul(2).min(most)
+    } else {
+        now
+    }
+}
+
+/// How many it may have at first.
+pub(super) fn first_limit(settings: &Http3) -> u32 {
+    settings.max_concurrent_streams.min(FIRST_STREAMS)
+}
+
 fn congestion(chosen: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
     match chosen {
         Congestion::Cubic => Arc::new(CubicConfig::default()),
@@ -94,10 +126,12 @@ fn congestion(chosen: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
 }
 
 fn transport(settings: &Http3) -> TransportConfig {
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK));
     let mut transport = TransportConfig::default();
     let idle = Duration::from_millis(settings.idle);
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(settings.max_concurrent_streams))
+        .max_concurrent_bidi_streams(VarInt::from_u32(first_limit(settings)))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
         .stream_receive_window(VarInt::from_u32(settings.window_bytes))
         .receive_window(VarInt::from_u32(settings.window_bytes.saturating_mul(WINDOWS)))
@@ -106,6 +140,20 @@ fn transport(settings: &Http3) -> TransportConfig {
         .max_idle_timeout(IdleTimeout::try_from(idle).ok())
         // a request may take long without a packet, and its client must not seem dead meanwhile
         .keep_alive_interval(Some(idle / SIGNS_OF_LIFE))
+        .ack_frequency_config(Some(acks))
         .congestion_controller_factory(congestion(settings.congestion));
     transport
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_for_requests_are_doubled_when_half_are_used() {
+        assert_eq!(next_limit(8, 16, 128), 16);
+        assert_eq!(next_limit(9, 16, 128), 32);
+        assert_eq!(next_limit(60, 64, 100), 100);
+        assert_eq!(next_limit(100, 100, 100), 100);
+    }
 }

@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
+use headgate_net::quic::{Connection, ReceiveStream};
 use headgate_wire::http3::{check_settings, code, read_varint, FrameKind, SettingsError};
-use quinn::RecvStream;
 
-use super::frames::{close, varint, Frames, Wrong};
 use super::schedule::Schedule;
+use headgate_upstream::http3::frames::{close, varint, Frames, Wrong};
 
 const CONTROL: u64 = 0x0;
 const PUSH: u64 = 0x1;
@@ -44,7 +44,7 @@ impl KnownStreams {
 /// What such a stream has to do with.
 #[derive(Clone)]
 pub(super) struct OfConnection {
-    pub(super) connection: quinn::Connection,
+    pub(super) connection: Connection,
     pub(super) known: Rc<KnownStreams>,
     pub(super) schedule: Rc<Schedule>,
     /// Requests that the client may have under way.
@@ -52,7 +52,7 @@ pub(super) struct OfConnection {
 }
 
 /// Reads a stream to its end, or the connection's.
-pub(super) async fn serve(of: OfConnection, mut stream: RecvStream) {
+pub(super) async fn serve(of: OfConnection, mut stream: ReceiveStream) {
     let Some(kind) = read_kind(&mut stream).await else {
         return;
     };
@@ -69,7 +69,7 @@ pub(super) async fn serve(of: OfConnection, mut stream: RecvStream) {
             "a push from a client",
         )),
         _ => {
-            let _ = stream.stop(varint(code::STREAM_CREATION_ERROR));
+            stream.stop(varint(code::STREAM_CREATION_ERROR));
             Ok(())
         }
     };
@@ -79,14 +79,11 @@ pub(super) async fn serve(of: OfConnection, mut stream: RecvStream) {
 }
 
 /// The stream's type. `None`: it ended before, which means nothing (RFC 9114 section 6.2).
-async fn read_kind(stream: &mut RecvStream) -> Option<u64> {
+async fn read_kind(stream: &mut ReceiveStream) -> Option<u64> {
     let mut bytes = Vec::with_capacity(8);
     loop {
-        let mut byte = [0];
-        if stream.read(&mut byte).await.ok()?? == 0 {
-            return None;
-        }
-        bytes.push(byte[0]);
+        // an end without a type means nothing, as does a part of one
+        bytes.extend_from_slice(&stream.chunk(1).await.ok()??);
         if let Some((kind, _)) = read_varint(&bytes) {
             return Some(kind);
         }
@@ -165,18 +162,17 @@ async fn next(frames: &mut Frames) -> Result<(FrameKind, Vec<u8>), Wrong> {
 fn closed(wrong: Wrong) -> Wrong {
     match wrong {
         // a reset closes the stream, too; a connection that is gone takes no harm
-        Wrong::Gone => CLOSED,
+        Wrong::Gone | Wrong::Rejected => CLOSED,
         other => other,
     }
 }
 
 /// Reads instructions of QPACK, of which only those are fine that change no table.
-async fn instructions(mut stream: RecvStream, is_fine: fn(u8) -> bool, code: u64) -> Result<(), Wrong> {
+async fn instructions(mut stream: ReceiveStream, is_fine: fn(u8) -> bool, code: u64) -> Result<(), Wrong> {
     let mut is_within = false;
     loop {
-        let chunk = stream.read_chunk(CHUNK_BYTES, true).await.map_err(|_| CLOSED)?;
-        let bytes = chunk.ok_or(CLOSED)?.bytes;
-        for byte in bytes {
+        let chunk = stream.chunk(CHUNK_BYTES).await.map_err(|_| CLOSED)?;
+        for byte in chunk.ok_or(CLOSED)? {
             if is_within {
                 is_within = byte & 0x80 != 0;
             } else if is_fine(byte) {

@@ -1,19 +1,20 @@
-//! The receiving half of a request's stream: a head, then DATA and trailers, read as HTTP/1 bytes (see [`Http1Bytes`]).
+//! The receiving half of a stream: a head, then DATA and trailers, read as HTTP/1 bytes (see [`Http1Bytes`]).
 //!
-//! The next frame is asked for when nothing is left to read, so that a reader that stops stops its client.
+//! The next frame is asked for when nothing is left to read, so that a reader that stops stops its peer.
 
 use std::io;
 use std::task::{ready, Context, Poll};
 
+use headgate_net::quic::Connection;
 use headgate_wire::http3::FrameKind;
 
 use super::fields::{self, Unusable};
 use super::frames::{Frames, Wrong};
-use headgate_upstream::http2::http1_bytes::{read_up_to, BodyFraming, Http1Bytes};
+use crate::http2::http1_bytes::{read_up_to, BodyFraming, Http1Bytes};
 
 /// See the module.
-pub(super) struct Incoming {
-    connection: quinn::Connection,
+pub struct Incoming {
+    connection: Connection,
     frames: Frames,
     message: Http1Bytes,
     /// What the head has declared and has not come yet.
@@ -26,9 +27,9 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// A request whose head is that text. `declared`: the length of its body, if the client said it.
-    pub(super) fn new(
-        connection: quinn::Connection,
+    /// A message whose head is that text. `declared`: the length of its body, if its peer said it.
+    pub fn new(
+        connection: Connection,
         frames: Frames,
         (head, framing): (Vec<u8>, BodyFraming),
         declared: Option<u64>,
@@ -45,18 +46,18 @@ impl Incoming {
         }
     }
 
-    /// What the stream ends with, if the request turned out to be malformed.
-    pub(super) fn wrong(&self) -> Option<u64> {
+    /// What the stream ends with, if the message turned out to be malformed.
+    pub fn wrong(&self) -> Option<u64> {
         self.wrong
     }
 
-    /// What of the request is here.
-    pub(super) fn message(&self) -> &Http1Bytes {
+    /// What of the message is here.
+    pub fn message(&self) -> &Http1Bytes {
         &self.message
     }
 
     /// Ready when there are bytes, or the message is finished.
-    pub(super) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.message.wants_more() {
             if let Err(wrong) = ready!(self.poll_step(context)) {
                 if let Wrong::Stream(code, _) = wrong {
@@ -131,7 +132,7 @@ impl Incoming {
 
     /// Copies what is ready, at most `limit` bytes, to the end of `buffer`; asks for more frames while they are there.
     /// 0 means that the message is finished.
-    pub(super) fn poll_read(
+    pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut Vec<u8>,
@@ -143,8 +144,8 @@ impl Incoming {
         })
     }
 
-    /// Asks the client to send no more of it.
-    pub(super) fn stop(&mut self, code: u64) {
+    /// Asks the peer to send no more of it.
+    pub fn stop(&mut self, code: u64) {
         self.frames.stop(code);
     }
 }

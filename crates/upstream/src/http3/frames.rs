@@ -1,39 +1,49 @@
 //! A stream read frame by frame; what a peer did wrong, and how it is told.
 
-use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::task::{ready, Context, Poll};
 
 use bytes::{Buf, Bytes};
-use quinn::{RecvStream, VarInt};
+use headgate_net::quic::{Connection, ReceiveStream, StreamError};
+use quinn_proto::VarInt;
 
 use headgate_wire::http3::{code, FrameHead, FrameKind, MAX_FRAME_HEAD_BYTES};
 
 /// Why a stream, or the whole connection, cannot go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wrong {
+pub enum Wrong {
     /// The connection ends with that code.
     Connection(u64, &'static str),
     /// The stream ends with that code: its message is malformed.
     Stream(u64, &'static str),
     /// The peer has given up, or is gone.
     Gone,
+    /// It has not begun with the request, which may be sent again (RFC 9114 section 4.1.1).
+    Rejected,
 }
 
 impl Wrong {
     /// The message is malformed (RFC 9114 section 4.1.2).
-    pub(super) fn message(what: &'static str) -> Self {
+    pub fn message(what: &'static str) -> Self {
         Self::Stream(code::MESSAGE_ERROR, what)
     }
 
     /// A frame is not where it may be (RFC 9114 section 4.1).
-    pub(super) fn unexpected(what: &'static str) -> Self {
+    pub fn unexpected(what: &'static str) -> Self {
         Self::Connection(code::FRAME_UNEXPECTED, what)
     }
 
+    /// What is wrong, for logs.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Connection(_, what) | Self::Stream(_, what) => what,
+            Self::Gone => "the stream was given up",
+            Self::Rejected => "the stream was rejected",
+        }
+    }
+
     /// As an error of a socket. A connection that it concerns is closed.
-    pub(super) fn broken(self, connection: &quinn::Connection) -> io::Error {
+    pub fn broken(self, connection: &Connection) -> io::Error {
         match self {
             Self::Connection(code, what) => {
                 close(connection, code, what);
@@ -41,17 +51,18 @@ impl Wrong {
             }
             Self::Stream(_, what) => io::Error::new(io::ErrorKind::InvalidData, what),
             Self::Gone => io::ErrorKind::ConnectionReset.into(),
+            Self::Rejected => io::ErrorKind::ConnectionRefused.into(),
         }
     }
 }
 
 /// Ends a connection.
-pub(super) fn close(connection: &quinn::Connection, code: u64, what: &'static str) {
+pub fn close(connection: &Connection, code: u64, what: &'static str) {
     connection.close(varint(code), what.as_bytes());
 }
 
-/// A code as `quinn` takes it.
-pub(super) fn varint(code: u64) -> VarInt {
+/// A code as QUIC takes it.
+pub fn varint(code: u64) -> VarInt {
     VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }
 
@@ -62,8 +73,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const MAX_EMPTY_FRAMES: u32 = 1_000;
 
 /// The receiving half of a stream, read frame by frame.
-pub(super) struct Frames {
-    stream: RecvStream,
+pub struct Frames {
+    stream: ReceiveStream,
     /// Received, and not looked at.
     raw: Bytes,
     /// The begin of a frame's head that is not whole.
@@ -76,7 +87,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(stream: RecvStream) -> Self {
+    /// Of a stream that nothing was read of.
+    pub fn new(stream: ReceiveStream) -> Self {
         Self {
             stream,
             raw: Bytes::new(),
@@ -94,10 +106,12 @@ impl Frames {
             if self.is_ended {
                 return Poll::Ready(Ok(false));
             }
-            // it keeps no state, so that a new future for each poll is the same as one kept
-            match ready!(pin!(self.stream.read_chunk(CHUNK_BYTES, true)).poll(context)) {
-                Ok(Some(chunk)) => self.raw = chunk.bytes,
+            match ready!(self.stream.poll_chunk(context, CHUNK_BYTES)) {
+                Ok(Some(chunk)) => self.raw = chunk,
                 Ok(None) => self.is_ended = true,
+                Err(StreamError::GivenUp(with)) if with == varint(code::REQUEST_REJECTED) => {
+                    return Poll::Ready(Err(Wrong::Rejected));
+                }
                 Err(_) => return Poll::Ready(Err(Wrong::Gone)),
             }
         }
@@ -105,7 +119,7 @@ impl Frames {
     }
 
     /// The next frame that has a meaning; what of the last was not read is passed over. `None` at the stream's end.
-    pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<FrameHead>, Wrong>> {
+    pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<FrameHead>, Wrong>> {
         loop {
             if self.is_skipping {
                 ready!(self.poll_skip(context))?;
@@ -134,7 +148,7 @@ impl Frames {
     }
 
     /// Whether nothing more comes, as far as that is known now.
-    pub(super) fn is_ended_now(&mut self, context: &mut Context<'_>) -> bool {
+    pub fn is_ended_now(&mut self, context: &mut Context<'_>) -> bool {
         self.payload_left == 0
             && self.partial.is_empty()
             && matches!(self.poll_raw(context), Poll::Ready(Ok(false)))
@@ -168,7 +182,7 @@ impl Frames {
     }
 
     /// The next bytes of the frame under way, which has some left.
-    pub(super) fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Wrong>> {
+    pub fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Wrong>> {
         if !ready!(self.poll_raw(context))? {
             return Poll::Ready(Err(CUT));
         }
@@ -179,12 +193,12 @@ impl Frames {
     }
 
     /// Whether the frame under way has more.
-    pub(super) fn has_payload(&self) -> bool {
+    pub fn has_payload(&self) -> bool {
         self.payload_left > 0
     }
 
     /// Collects the frame under way into `payload`, which its caller keeps while this waits.
-    pub(super) fn poll_whole(
+    pub fn poll_whole(
         &mut self,
         context: &mut Context<'_>,
         payload: &mut Vec<u8>,
@@ -196,9 +210,9 @@ impl Frames {
     }
 
     /// Asks the peer to send no more.
-    pub(super) fn stop(&mut self, code: u64) {
+    pub fn stop(&mut self, code: u64) {
         if !self.is_ended {
-            let _ = self.stream.stop(varint(code));
+            self.stream.stop(varint(code));
         }
     }
 }
