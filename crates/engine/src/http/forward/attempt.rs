@@ -100,12 +100,7 @@ pub(super) async fn connect_http3(
 ) -> Result<headgate_net::quic::Connection, AttemptFailed> {
     let options = options(plan, watch);
     let dialer = shared.dialer();
-    timed(
-        plan,
-        shared,
-        dialer.dial_http3(plan.upstream, server, &options),
-    )
-    .await
+    timed(plan, shared, dialer.dial_http3(plan.upstream, server, &options)).await
 }
 
 fn options<'a>(plan: &'a Plan<'_>, watch: &'a Watched) -> DialOptions<'a> {
