@@ -7,7 +7,6 @@ Each change is a PUT of a route to the Admin API, which responds when it is in f
 another status than 200, or none, has failed.
 """
 
-import argparse
 import contextlib
 import json
 import re
@@ -24,6 +23,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from e2e.kit.admin import Admin  # noqa: E402
 from e2e.kit.gateway import RunningGateway  # noqa: E402
+from options import parsed_options  # noqa: E402
 
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
@@ -82,14 +82,7 @@ def row(name: str, found: dict[str, float], taken_ms: list[float]) -> str:
 
 def main() -> None:
     """The program."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--changes", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--connections", type=int, default=50)
-    options = parser.parse_args()
+    given = parsed_options(__doc__, seconds=60.0, changes=1000, workers=2, connections=50)
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         description = {
@@ -97,18 +90,18 @@ def main() -> None:
             "state_folder": str(folder / "state"),
             "routes": [{"path": "/", "respond": "here"}, {"path": "/kept", "respond": "kept"}],
         }
-        gateway = RunningGateway(folder, json.loads(json.dumps(description)), workers=options.workers)
+        gateway = RunningGateway(folder, json.loads(json.dumps(description)), workers=given.workers)
         gateway.start()
         stack.callback(gateway.kill)
         port = int(str(gateway.address).rpartition(":")[2])
         print("| | requests a second | p99, ms | longest, ms | failed | changes | median change, ms |")
         print("|---|---|---|---|---|---|---|")
-        for kind, changes in (("none before", 0), ("with changes", options.changes), ("none after", 0)):
+        for kind, changes in (("none before", 0), ("with changes", given.changes), ("none after", 0)):
             taken_ms: list[float] = []
-            arguments = (f"unix:{folder}/admin.sock", changes, options.seconds, taken_ms)
+            arguments = (f"unix:{folder}/admin.sock", changes, given.seconds, taken_ms)
             changing = threading.Thread(target=change, args=arguments)
             changing.start()
-            found = loaded(port, options.seconds, options.connections)
+            found = loaded(port, given.seconds, given.connections)
             changing.join()
             print(row(kind, found, taken_ms), flush=True)
         gateway.stop()

@@ -9,7 +9,6 @@ The servers run beside it on the same disk, and wait for it at every write (`fsy
 write takes with nothing but the store, in the same run, after the gateway has stopped: no gateway can be faster.
 """
 
-import argparse
 import asyncio
 import contextlib
 import http.client
@@ -29,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))
 
 from e2e.kit.services import EtcdServer, PostgresServer, RedisServer  # noqa: E402
+from options import parsed_options  # noqa: E402
 
 from headgate.stores import Key, Resource, Transaction, Write, open_store  # noqa: E402
 
@@ -171,14 +171,14 @@ def children(pid: int) -> list[int]:
 
 def main() -> None:
     """Prints a line of Markdown for each store and number of routes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    given = parsed_options(
+        __doc__,
+        choices={"stores": list(STORES)},
+        stores=list(STORES),
+        routes=[0, 10_000],
+        writes=200,
+        workers=2,
     )
-    parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
-    parser.add_argument("--routes", type=int, nargs="+", default=[0, 10_000])
-    parser.add_argument("--writes", type=int, default=200)
-    parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
     columns = ("median", "p95", "longest", "agent", "supervisor", "workers", "store alone")
     print(f"| store | routes | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
     for store in given.stores:

@@ -8,7 +8,6 @@ as many a second in every slice. In every other slice pgwatch's functions are th
 the two is what the lock costs the foreign ones, on a busy machine as well if the rounds are many.
 """
 
-import argparse
 import asyncio
 import multiprocessing
 import re
@@ -24,6 +23,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 import asyncpg  # noqa: E402
 from e2e.kit.services import PostgresServer  # noqa: E402
+from options import parsed_options  # noqa: E402
 
 from headgate import pgwatch  # noqa: E402
 from headgate.pgwatch import schema  # noqa: E402
@@ -93,14 +93,7 @@ async def prepare(url: str) -> None:
 
 def main() -> None:
     """Prints a line of Markdown for each slice, and the ratio."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=200)
-    given = parser.parse_args()
+    given = parsed_options(__doc__, seconds=5.0, rounds=3, connections=20, rate=200.0)
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name, PostgresServer(Path(name), is_durable=True) as server:
         url = f"postgresql://gate@127.0.0.1:{server.port}/postgres"

@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 import asyncpg  # noqa: E402
 from e2e.kit.services import EtcdServer, PostgresServer, RedisServer  # noqa: E402
+from options import parsed_options  # noqa: E402
 
 from headgate import pgwatch  # noqa: E402
 from headgate.stores import Changes, Key, Transaction, Write, open_store  # noqa: E402
@@ -281,16 +282,9 @@ async def run(options: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     """The program."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--keys", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--changes", type=int, default=200)
-    options = parser.parse_args()
+    given = parsed_options(__doc__, keys=10_000, seconds=4.0, rounds=3, changes=200)
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as folder:
-        asyncio.run(run(options, Path(folder)))
+        asyncio.run(run(given, Path(folder)))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 from e2e.kit.admin import Admin  # noqa: E402
 from e2e.kit.gateway import RunningGateway  # noqa: E402
 from e2e.kit.services import EtcdServer, PostgresServer, RedisServer  # noqa: E402
+from options import parsed_options  # noqa: E402
 
 SERVERS: dict[str, tuple[Any, str]] = {
     "PostgreSQL": (PostgresServer, "postgresql://gate@127.0.0.1:{port}/postgres"),
@@ -107,20 +108,20 @@ async def measured(name: str, options: argparse.Namespace, folder: Path) -> str:
 
 def main() -> None:
     """The program."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    given = parsed_options(
+        __doc__,
+        choices={"stores": list(SERVERS)},
+        stores=list(SERVERS),
+        seconds=60.0,
+        rate=300.0,
+        connections=30,
+        workers=2,
     )
-    parser.add_argument("--stores", nargs="+", choices=SERVERS, default=list(SERVERS))
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--rate", type=float, default=300)
-    parser.add_argument("--connections", type=int, default=30)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
     print("| store | requests | failed | longest response, ms | change taken after the restart, s |")
     print("|---|---|---|---|---|")
-    for name in options.stores:
+    for name in given.stores:
         with tempfile.TemporaryDirectory(prefix="headgate-bench-") as folder:
-            print(asyncio.run(measured(name, options, Path(folder))), flush=True)
+            print(asyncio.run(measured(name, given, Path(folder))), flush=True)
 
 
 if __name__ == "__main__":
