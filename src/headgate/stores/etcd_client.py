@@ -16,7 +16,8 @@ from urllib.parse import SplitResult, parse_qs, unquote
 
 from headgate.stores.base import Timing
 from headgate.stores.errors import StoreCorrupt, StoreReadOnly, StoreUnavailable
-from headgate.stores.http_client import HttpClient, HttpFailed, Reply
+from headgate.stores.http_client import HttpClient, Reply
+from headgate.stores.http_response import HttpFailed
 
 _UNAUTHENTICATED, _DENIED, _INVALID = 16, 7, 3
 

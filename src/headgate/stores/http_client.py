@@ -8,17 +8,15 @@ as much per call, which is what a write to a store waits for.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-LONGEST_HEAD_BYTES, LONGEST_LINE_BYTES = 1 << 16, 1 << 20
+from headgate.stores.http_response import HttpFailed, read_response
+
+LONGEST_LINE_BYTES = 1 << 20
 LONGEST_BODY_BYTES = 1 << 28
-STEP_BYTES = 1 << 16
-
-
-class HttpFailed(Exception):
-    """The response is not HTTP, or ended prematurely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +33,7 @@ class _Connection:
     """One connection to a server, `http://host:port` or `https://host:port`."""
 
     def __init__(self, base: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.base, self._reader, self._writer = base, reader, writer
-        self.is_kept = True
-        """Whether another request may follow."""
+        self.base, self.reader, self._writer = base, reader, writer
 
     @classmethod
     async def to(cls, base: str, tls: ssl.SSLContext | None) -> "_Connection":
@@ -57,54 +53,9 @@ class _Connection:
             f"POST {path} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
         )
 
-    async def head(self) -> tuple[int, dict[str, str]]:
-        """Status and fields of the response; raises `HttpFailed`, or `EOFError` where not a byte of it came."""
-        try:
-            data = await self._reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError as error:
-            if error.partial:
-                raise HttpFailed("the response ended prematurely") from None
-            raise
-        except asyncio.LimitOverrunError:
-            raise HttpFailed("the response's head is too long") from None
-        first, *lines = data.decode("latin-1").split("\r\n")[:-2]
-        version, _, rest = first.partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit() or len(data) > LONGEST_HEAD_BYTES:
-            raise HttpFailed("the response is not HTTP/1.1")
-        fields = {
-            name.strip().lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)
-        }
-        self.is_kept = version == "HTTP/1.1" and fields.get("connection", "").lower() != "close"
-        return int(rest[:3]), fields
-
-    async def pieces(self, fields: Mapping[str, str]) -> AsyncIterator[bytes]:
-        """The body as it comes (RFC 9112 section 6.3); raises `HttpFailed`."""
-        try:
-            if fields.get("transfer-encoding", "").lower() == "chunked":
-                while size := _length((await self._reader.readuntil(b"\r\n")).partition(b";")[0].strip(), 16):
-                    yield (await self._reader.readexactly(size + 2))[:-2]
-                while (await self._reader.readuntil(b"\r\n")) != b"\r\n":
-                    pass  # trailers say nothing to us
-            elif "content-length" in fields:
-                yield await self._reader.readexactly(_length(fields["content-length"], 10))
-            else:
-                self.is_kept = False
-                while piece := await self._reader.read(STEP_BYTES):
-                    yield piece
-        except (EOFError, ConnectionError, ValueError, asyncio.LimitOverrunError):
-            raise HttpFailed("the response ended prematurely, or has malformed framing") from None
-
     def close(self) -> None:
         """Closes it at once: TLS would wait for the other side."""
         self._writer.transport.abort()
-
-
-def _length(text: str | bytes, base: int) -> int:
-    """Raises `ValueError` for what is not a length, and `HttpFailed` for one that nothing is waited for."""
-    length = int(text, base)
-    if length > LONGEST_BODY_BYTES:
-        raise HttpFailed("the response is too long")
-    return length
 
 
 class HttpClient:
@@ -131,21 +82,16 @@ class HttpClient:
     async def _asked(self, to: _Connection, path: str, body: bytes, fields: Mapping[str, str]) -> Reply:
         try:
             to.send(path, body, fields)
-            status, told = await to.head()
-            pieces, size = list[bytes](), 0
-            async for piece in to.pieces(told):
-                size += len(piece)
-                if size > LONGEST_BODY_BYTES:
-                    raise HttpFailed("the response is too long")
-                pieces.append(piece)
+            response = await read_response(to.reader)
+            pieces = [piece async for piece in response.pieces(LONGEST_BODY_BYTES)]
         except BaseException:
             to.close()
             raise
-        if to.is_kept:
+        if response.is_kept:
             self._kept = to
         else:
             to.close()
-        return Reply(status, b"".join(pieces), told)
+        return Reply(response.status, b"".join(pieces), response.fields)
 
     async def lines(
         self, base: str, path: str, body: bytes, fields: Mapping[str, str]
@@ -156,9 +102,9 @@ class HttpClient:
         try:
             connection.send(path, body, fields)
             async with asyncio.timeout(self._limit_s):
-                _, told = await connection.head()
+                response = await read_response(connection.reader)
             begun = b""
-            async for piece in connection.pieces(told):
+            async for piece in response.pieces(sys.maxsize):
                 *whole, begun = (begun + piece).split(b"\n")
                 for line in whole:
                     yield line

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from e2e.kit.pki import Authority
 
-from headgate.stores.http_client import HttpClient, HttpFailed
+from headgate.stores.http_client import HttpClient
+from headgate.stores.http_response import HttpFailed
 
 Say = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
 
@@ -76,8 +77,14 @@ async def test_calls_share_a_connection_and_carry_their_fields_and_body() -> Non
         (CHUNKED + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nt: 1\r\n\r\n", False, b"abcde"),
         (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", True, b"until the end"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", False, b"hi"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", False, b""),
+        (
+            b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi",
+            False,
+            b"hi",
+        ),
     ],
-    ids=["chunked", "until the end", "HTTP/1.0"],
+    ids=["chunked", "until the end", "HTTP/1.0", "none", "after an early one"],
 )
 async def test_bodies_are_read_however_they_are_framed(text: bytes, closes: bool, body: bytes) -> None:
     async with serving(always(text, closes=closes)) as (_, base):
@@ -110,9 +117,20 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced_without_a
         (b"garbage\r\n\r\n", "not HTTP/1.1"),
         (b"SSH-2.0-x\r\n", "ended prematurely"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", "ended prematurely"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhi", "malformed framing"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "malformed framing"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\n\r\n", "not HTTP/1.1"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhi", "length is not valid"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nhi", "length is not valid"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi", "length is not valid"),
+        (CHUNKED + b"zz\r\n", "malformed framing"),
+        (CHUNKED + b"1_0\r\n" + b"x" * 16 + b"\r\n0\r\n\r\n", "malformed framing"),
+        (CHUNKED + b"2\r\nhi!!0\r\n\r\n", "malformed framing"),
+        (CHUNKED + b"2\r\nhi\r\n0\r\n" + b"t: 1\r\n" * 20_000 + b"\r\n", "too long"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "malformed framing"),
+        (CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n0\r\n\r\n", "malformed framing"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nhi", "a field of the response is malformed"),
+        (b"HTTP/1.1 200 OK\r\n folded\r\n\r\nhi", "a field of the response is malformed"),
+        (b"HTTP/1.1 2x0 OK\r\n\r\n", "not HTTP/1.1"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 20, "many that announce it"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\n\r\n", "head is too long"),
     ],
 )
 async def test_what_is_not_http_is_told(text: bytes, says: str) -> None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import ssl
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from headgate.stores import http_response
+
 CONNECT_S = 5.0
-LONGEST_HEAD_BYTES = 1 << 16
 LONGEST_BODY_BYTES = 64 << 20
 LONGEST_LINE_BYTES = 16 << 20
-STEP_BYTES = 1 << 16
-
-_STATUS, _LENGTH = re.compile("[1-5][0-9]{2}"), re.compile("[0-9]{1,15}")
-_CHUNK = re.compile(b"[0-9A-Fa-f]{1,15}")
 
 
 class RegistryFailed(Exception):
@@ -32,16 +29,12 @@ class RegistryFailed(Exception):
 class Response:
     """A response whose head has come."""
 
-    def __init__(self, status: int, fields: Mapping[str, str], reader: asyncio.StreamReader) -> None:
-        self.status, self.fields, self._reader = status, fields, reader
+    def __init__(self, response: http_response.Response) -> None:
+        self.status, self.fields, self._response = response.status, response.fields, response
 
     async def json(self) -> Any:
         """The whole body, decoded."""
-        data = bytearray()
-        async for piece in self.pieces():
-            data += piece
-            if len(data) > LONGEST_BODY_BYTES:
-                raise RegistryFailed("the response is too long")
+        data = b"".join([piece async for piece in self._response.pieces(LONGEST_BODY_BYTES)])
         try:
             return json.loads(data)
         except (ValueError, RecursionError):
@@ -50,9 +43,9 @@ class Response:
     async def lines(self) -> AsyncIterator[bytes]:
         """The lines of the body, as they come."""
         rest = bytearray()
-        async for piece in self.pieces():
+        async for piece in self._response.pieces(sys.maxsize):
             rest += piece
-            if len(rest) > LONGEST_LINE_BYTES + STEP_BYTES:
+            if len(rest) > LONGEST_LINE_BYTES + http_response.STEP_BYTES:
                 raise RegistryFailed("a line of the response is too long")
             if b"\n" not in piece:
                 continue
@@ -61,39 +54,6 @@ class Response:
             for line in whole:
                 if line.strip():
                     yield bytes(line)
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, by its framing (RFC 9112 section 6)."""
-        reader = self._reader
-        if "chunked" in self.fields.get("transfer-encoding", "").lower():
-            while size := _chunk_size(await reader.readuntil(b"\r\n")):
-                async for piece in self._exactly(size):
-                    yield piece
-                await reader.readexactly(2)
-            return
-        if (length := self.fields.get("content-length")) is None:
-            while piece := await reader.read(STEP_BYTES):
-                yield piece
-            return
-        if not _LENGTH.fullmatch(length):
-            raise RegistryFailed("the response's length is not valid")
-        async for piece in self._exactly(int(length)):
-            yield piece
-
-    async def _exactly(self, left: int) -> AsyncIterator[bytes]:
-        while left:
-            piece = await self._reader.read(min(left, STEP_BYTES))
-            if not piece:
-                raise RegistryFailed("the response ended prematurely")
-            left -= len(piece)
-            yield piece
-
-
-def _chunk_size(line: bytes) -> int:
-    size = line.partition(b";")[0].strip()
-    if not _CHUNK.fullmatch(size):
-        raise RegistryFailed("the response's framing is malformed")
-    return int(size, 16)
 
 
 @asynccontextmanager
@@ -118,13 +78,15 @@ async def get(
             writer.write(
                 f"GET {urlsplit(base).path if '://' in base else ''}{path} HTTP/1.1\r\n{head}\r\n".encode()
             )
-            response = await _response(reader)
+            response = Response(await http_response.read_response(reader))
             if response.status != 200:
                 raise RegistryFailed(f"status {response.status}", response.status)
             yield response
     except TimeoutError:
         raise RegistryFailed(f"no response within {limit_s:g} s") from None
-    except (OSError, EOFError, asyncio.LimitOverrunError, ValueError) as error:
+    except http_response.HttpFailed as error:
+        raise RegistryFailed(str(error)) from None
+    except (OSError, EOFError, ValueError) as error:
         raise RegistryFailed(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
     finally:
         if writer is not None:
@@ -147,15 +109,3 @@ async def _connected(
             limit=LONGEST_LINE_BYTES,
         )
         return *made, parts.netloc
-
-
-async def _response(reader: asyncio.StreamReader) -> Response:
-    data = await reader.readuntil(b"\r\n\r\n")
-    first, *lines = data.decode("latin-1").split("\r\n")[:-2]
-    words = first.split(" ")
-    if not first.startswith("HTTP/1.") or len(words) < 2 or not _STATUS.fullmatch(words[1]):
-        raise RegistryFailed("the response is not HTTP/1.1")
-    if len(data) > LONGEST_HEAD_BYTES:
-        raise RegistryFailed("the response's head is too long")
-    pairs = (line.partition(":") for line in lines)
-    return Response(int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}, reader)

@@ -10,7 +10,8 @@ from typing import Any
 from headgate.shipping.line import time_of
 from headgate.shipping.senders import Refused, TooLarge, Unavailable
 from headgate.shipping.target import Target
-from headgate.stores.http_client import HttpClient, HttpFailed
+from headgate.stores.http_client import HttpClient
+from headgate.stores.http_response import HttpFailed
 
 LONGEST_WAIT_S = 60.0
 """That a target may ask for with Retry-After."""
