@@ -22,7 +22,7 @@ from headgate.stores import (
     Write,
     open_store,
 )
-from headgate.stores.files_history import FolderHistory
+from headgate.stores.files_folder import ConfigurationFolder
 from headgate.stores.inotify import FolderEvents
 
 from .kit.net import eventually
@@ -191,25 +191,88 @@ def die(*_: object, **__: object) -> None:
     raise Killed
 
 
+def dies_before_the_head(patch: pytest.MonkeyPatch) -> None:
+    """Whatever is applied from now on is in the history and the files, and never settled."""
+    patch.setattr(ConfigurationFolder, "_settle", lambda _: None)
+
+
+async def kept(folder: Path) -> dict[Key, object]:
+    async with open_store(f"files:{folder}") as store:
+        return {key: one.document for key, one in (await store.load()).resources.items()}
+
+
 @pytest.mark.parametrize("stage", ["before the files", "before the head"])
 async def test_a_transaction_that_was_killed_in_the_middle_is_ended_by_the_next(
     folder: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (folder / "routes/a.yaml").write_text("v: 0\n")
     transaction = Transaction((Write(A, {"v": 1}), Write(B, {"v": 1})), author="ann")
     with monkeypatch.context() as patch:
         async with open_store(f"files:{folder}") as store:
+            await store.load()
             if stage == "before the files":
-                patch.setattr("headgate.stores.files_folder.ConfigurationFolder._write", die)
+                patch.setattr(ConfigurationFolder, "_write", die)
                 with pytest.raises(Killed):
                     await store.apply(transaction)
             else:  # when it cannot be lost any more, so its author need not wait for the head
-                patch.setattr(FolderHistory, "end", die)
-                assert (await store.apply(transaction)).number == 1
+                dies_before_the_head(patch)
+                assert (await store.apply(transaction)).number == 2
     async with open_store(f"files:{folder}") as store:
         loaded = await store.load()
         assert {key: one.document for key, one in loaded.resources.items()} == {A: {"v": 1}, B: {"v": 1}}
-        assert [entry.author for entry in await store.history()] == ["ann"]
-    assert json.loads((folder / "routes/a.json").read_text()) == {"v": 1}
+        assert [entry.author for entry in await store.history()] == ["ann", "files"]
+    assert (folder / "routes/a.yaml").read_text() == "v: 1\n"
+    assert not (folder / "routes/a.json").exists()
+
+
+async def test_many_transactions_that_nobody_has_settled_are_ended_in_their_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        dies_before_the_head(patch)
+        async with open_store(f"files:{folder}") as store:
+            for number in range(1, 100):  # more than are left unsettled
+                await store.apply(Transaction((Write(A, {"v": number}), Write(B, {"v": number}))))
+            last = await store.apply(Transaction((Write(B, None),)))
+            assert (await store.load()).revision == last
+    (folder / "routes/a.json").write_bytes(b"")  # the power went before it was on the disk
+    assert await kept(folder) == {A: {"v": 99}}
+    async with open_store(f"files:{folder}") as store:
+        assert (await store.load()).revision == last
+        assert (await store.at(50)).documents("upstreams") == {"b": {"v": 50}}
+    assert json.loads((folder / "routes/a.json").read_text()) == {"v": 99}
+    assert not (folder / "upstreams/b.json").exists()
+
+
+async def test_what_was_changed_by_hand_after_a_write_stays_though_its_process_died(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        dies_before_the_head(patch)
+        async with open_store(f"files:{folder}") as store:
+            await store.apply(Transaction((Write(A, {"v": 1}), Write(B, {"v": 1}))))
+    (folder / "routes/a.json").write_text('{"v": "by hand"}')
+    assert await kept(folder) == {A: {"v": "by hand"}, B: {"v": 1}}
+    assert json.loads((folder / "routes/a.json").read_text()) == {"v": "by hand"}
+
+
+async def test_another_process_ends_what_a_living_one_has_not_settled(store: Store, folder: Path) -> None:
+    watch = store.watch()
+    await next_of(watch)
+    first = await store.apply(Transaction((Write(A, {"v": 1}),)))
+    async with open_store(f"files:{folder}", timing=QUICK) as other:
+        assert (await other.load()).revision == first
+        second = await other.apply(Transaction((Write(A, {"v": 2}),)))
+    assert (second.epoch, second.number) == (first.epoch, 2)
+    third = await store.apply(Transaction((Write(B, {"v": 3}),), expected_revision=second))
+    assert third.number == 3
+    seen = [await next_of(watch)]
+    while seen[-1].revision != third:
+        seen.append(await next_of(watch))
+    numbers = [update.revision.number for update in seen]
+    assert numbers == sorted(set(numbers))
+    assert (await store.load()).revision == third
+    assert [entry.revision.number for entry in await store.history()] == [3, 2, 1]
 
 
 async def test_a_transaction_whose_entry_is_not_whole_was_never_done(
@@ -242,13 +305,18 @@ async def test_what_is_acknowledged_is_in_the_history_on_disk_and_the_head_follo
 
     async with open_store(f"files:{folder}") as store:
         await store.apply(Transaction((Write(A, {"v": 1}),)))
-        await store.load()
         monkeypatch.setattr(os, "fsync", note)
         await store.apply(Transaction((Write(A, {"v": 2}),)))
-        assert synced[:2] == ["000000000002.json", "history"]
-        await store.load()  # which comes after the rest of the write
-        assert synced[2:4] == ["a.json", "routes"]
+        await store.apply(Transaction((Write(A, {"v": 3}),)))
+        entries = ["000000000002.json", "history", "000000000003.json", "history"]
+        assert synced == entries  # and no more: the rest is for all of them together
+        head = folder / ".headgate/head.json"
+        await asyncio.to_thread(
+            eventually, lambda: json.loads(head.read_text())["number"] == 3, "it is the head"
+        )
+        assert synced[4:6] == ["a.json", "routes"]
         assert synced[-1] == ".headgate"
+        assert len(synced) == 8
 
 
 async def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(
@@ -292,7 +360,6 @@ async def test_a_folder_that_is_unmounted_deletes_nothing(store: Store, folder: 
 
 async def test_a_history_that_was_removed_begins_anew_under_another_epoch(store: Store, folder: Path) -> None:
     first = await store.apply(Transaction((Write(A, {"v": 1}),)))
-    await store.load()  # which comes after the head is written
     (folder / ".headgate/head.json").unlink()
     update = await next_of(store.watch(first))
     assert isinstance(update, Snapshot)

@@ -9,6 +9,7 @@ stays so until a later revision can be built.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -37,9 +38,11 @@ from headgate.stores import (
 )
 
 MOST_TRIES = 20
+"""Of a write, while others write too."""
 ASKS_AGAIN_S, PAUSE_S = 1.0, 0.1
 """How long a store is asked again that did not say what became of a write: once at least."""
-"""Of a write, while others write too."""
+KEEPS_AGAIN_S = 0.1
+"""How long after it was written the last good configuration is written again, with all changes of that time at once."""
 
 logger = logging.getLogger("headgate.agent")
 
@@ -89,6 +92,7 @@ class Follower:
         self._keeping: asyncio.Future[None] | None = None
         self._unkept: list[dict[str, Any]] | None = None
         """Differences of resources that are not kept yet; None: all of it is not."""
+        self._ends = asyncio.Event()
 
     @property
     def base(self) -> Base:
@@ -308,10 +312,14 @@ class Follower:
         while self._unkept != []:
             differences, self._unkept = self._unkept, []
             await asyncio.to_thread(self._folder.save, self.in_force.snapshot, differences)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEEPS_AGAIN_S):
+                    await self._ends.wait()
 
     async def end(self) -> None:
-        """Waits for what is being kept."""
+        """Has what is not kept yet be kept at once."""
         self._tail.close()
+        self._ends.set()
         if self._keeping:
             await self._keeping
 

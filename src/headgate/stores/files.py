@@ -2,8 +2,9 @@
 
 How it works: the folder is the truth, the history tells how it came to be. What is found in the folder and is not
 in the history (an editor, `cp`, a ConfigMap, Git) becomes a revision of the author `files`, once the folder has been
-at rest for a moment. What is applied is written to the history first, then to the files. A folder that cannot be
-written to is read all the same, with a history in memory.
+at rest for a moment. What is applied is written to the history first, then to the files; the disk is waited for once
+for the entry in the history, which is enough for all of it, and for the files of many writes together a moment later.
+A folder that cannot be written to is read all the same, with a history in memory.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from headgate.stores.base import (
     Transaction,
 )
 from headgate.stores.errors import StoreCorrupt, StoreUnavailable
-from headgate.stores.files_folder import Applied, ConfigurationFolder
+from headgate.stores.files_folder import ConfigurationFolder
 from headgate.stores.inotify import FolderEvents
 from headgate.stores.places import path_of
 from headgate.stores.planning import changes_by
@@ -36,6 +37,8 @@ from headgate.stores.watching import WatchedStore
 T = TypeVar("T")
 
 POLL_S = 10
+SETTLES_AFTER_S = 0.2
+"""How long after a write its files and the head are forced to the disk, with those of all that follow meanwhile."""
 
 
 class FilesStore(WatchedStore):
@@ -48,6 +51,7 @@ class FilesStore(WatchedStore):
         self._thread = ThreadPoolExecutor(1, "headgate-files")
         self._events: FolderEvents | None = None
         self._poller: asyncio.Task[None] | None = None
+        self._settling: asyncio.TimerHandle | None = None
 
     @classmethod
     def of_url(cls, url: str, timing: Timing) -> "FilesStore":
@@ -67,30 +71,26 @@ class FilesStore(WatchedStore):
 
     async def apply(self, transaction: Transaction) -> Revision:
         """See `Store`."""
-        loop = asyncio.get_running_loop()
-        acknowledged: asyncio.Future[Applied] = loop.create_future()
-
-        def done(applied: Applied) -> None:
-            loop.call_soon_threadsafe(_resolve, acknowledged, applied)
-
         if self._events is not None:
             self._events.pause()
-        running = asyncio.ensure_future(self._run(lambda: self._folder.apply(transaction, done)))
-        running.add_done_callback(self._ended)
         try:
-            await asyncio.wait([running, acknowledged], return_when=asyncio.FIRST_COMPLETED)
-            applied = acknowledged.result() if acknowledged.done() else running.result()
+            applied = await self._run(lambda: self._folder.apply(transaction), finds_folders=False)
         except BaseException:
             self.wake()
             raise
         if applied.steps:
+            if self._settling is None:
+                self._settling = asyncio.get_running_loop().call_later(SETTLES_AFTER_S, self._settle)
             self.made(applied.before, changes_by(applied.revision, applied.steps))
         return applied.revision
 
-    def _ended(self, running: asyncio.Future[Applied]) -> None:
-        """A write is on the disk, or cannot be: then the next look at the folder ends it, or says why not."""
-        if running.cancelled() or running.exception():
-            self.wake()
+    def _settle(self) -> None:
+        self._settling = None
+        if not (self.is_closed or self._folder.is_settled):
+            settled = asyncio.ensure_future(self._run(self._folder.settle, finds_folders=False))
+            settled.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # which is in `health`
 
     async def history(
         self, *, limit: int = 100, before: int | None = None, key: Key | None = None
@@ -136,11 +136,14 @@ class FilesStore(WatchedStore):
             await asyncio.sleep(min(POLL_S, self.timing.poll_s))
             if paths := await asyncio.to_thread(self._folder.differing):
                 self._touch(paths)
+            self._settle()  # where that failed before
             self.wake()  # the history may have changed without an event, too
 
     async def close(self) -> None:
         """See `Store`."""
         await super().close()
+        if self._settling is not None:
+            self._settling.cancel()
         if self._poller is not None:
             self._poller.cancel()
         if self._events is not None:
@@ -149,7 +152,8 @@ class FilesStore(WatchedStore):
             await asyncio.get_running_loop().run_in_executor(self._thread, self._folder.close)
         self._thread.shutdown(wait=False)
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Callable[[], T], *, finds_folders: bool = True) -> T:
+        """Has the thread do it; `finds_folders`: there may be others to be watched then."""
         if self.is_closed:
             raise StoreUnavailable("the store was closed")
         try:
@@ -158,11 +162,6 @@ class FilesStore(WatchedStore):
             self.is_ill(error)
             raise
         self.is_well()
-        if self._events is not None and not self.is_closed:
+        if finds_folders and self._events is not None and not self.is_closed:
             self._events.watch(self._folder.watched())
         return result
-
-
-def _resolve(future: asyncio.Future[Applied], applied: Applied) -> None:
-    if not future.done():
-        future.set_result(applied)

@@ -29,8 +29,8 @@ from headgate.stores.base import (
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreReadOnly, StoreUnavailable
 from headgate.stores.files_history import FolderHistory, State
-from headgate.stores.files_tree import FilePlace, FolderTree, file_of
-from headgate.stores.files_writing import checked_place, content
+from headgate.stores.files_tree import FilePlace, FolderTree, existing_file, file_of
+from headgate.stores.files_writing import checked_place, content, is_unwritten
 from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
 from headgate.stores.records import RevisionRecord, changes_of
 from headgate.stores.watching import HistoryGap, resumable
@@ -39,6 +39,8 @@ AUTHOR = "files"
 REST_S, REST_OF_LOSS_S = 0.02, 0.3
 MOST_REVISIONS_AT_ONCE = 500
 DURABLE_ONE_BY_ONE = 20
+MOST_UNSETTLED = 64
+"""Revisions that others would have to end, should this process die."""
 
 
 class Applied(NamedTuple):
@@ -71,7 +73,12 @@ class ConfigurationFolder:
             return set()  # who reads the folder is told
 
     def close(self) -> None:
-        """Removes a history that is in memory."""
+        """Settles what was applied; removes a history that is in memory. Raises nothing."""
+        with contextlib.suppress(StoreUnavailable, StoreCorrupt):
+            self.settle()
+        self._forget_memory()
+
+    def _forget_memory(self) -> None:
         if self._in_memory is not None:
             self._in_memory.cleanup()
 
@@ -81,12 +88,13 @@ class ConfigurationFolder:
             self._touched = None
             return True
         own = self._history.folder
-        seen = {path for path in paths if path.name[0] != "." and path.parent != own}
+        others = (path for path in paths if path.name[0] != "." and path.parent != own)
+        seen = {path for path in others if not self._tree.is_known(path)}
         if any(path.name.startswith("..") for path in paths) or (seen and self._tree.has_links):
             self._touched = None
         elif self._touched is not None:
             self._touched |= seen
-        return bool(seen) or self._touched is None or any(path.name == "head.json" for path in paths)
+        return bool(seen) or self._touched is None or (own / "head.json" in paths and self._history.is_news())
 
     def watched(self) -> set[Path]:
         """The folders in which changes matter."""
@@ -111,14 +119,13 @@ class ConfigurationFolder:
             records = [self._history.record(number) for number in range(position.number + 1, last + 1)]
             return changes_of(records)
 
-    def apply(self, transaction: Transaction, done: Callable[[Applied], None]) -> Applied:
-        """Does a transaction: history, files, head.
-
-        Calls `done` as soon as it cannot be lost any more and the files are as it says; the disk is waited for after.
-        """
+    def apply(self, transaction: Transaction) -> Applied:
+        """Does a transaction: history and files. It cannot be lost any more then; `settle` is to be called later."""
         with self._locked():
             if self._is_read_only:
                 raise StoreReadOnly(f"`{self.folder}` cannot be written to")
+            if len(self._history.unsettled) >= MOST_UNSETTLED:
+                self._settle()
             state = self._absorbed()
             if transaction.mark in state.marks:
                 made = Revision(state.head.epoch, state.marks[transaction.mark], transaction.mark)
@@ -135,8 +142,35 @@ class ConfigurationFolder:
                 revision, datetime.now(UTC), transaction.author, transaction.note, steps, writes_files=True
             )
             self._history.begin(record)
-            self._end(record, lambda: done(applied))
+            for step in steps:
+                self._write(self._path(step.edit.key), step)
+            self._history.add(record)
             return applied
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be settled; may be called in any thread."""
+        return not self._history.unsettled
+
+    def settle(self) -> None:
+        """Has the disk hold the files of what was applied, and then the head."""
+        if not self.is_settled:
+            with self._locked():
+                self._settle()
+
+    def _settle(self) -> None:
+        unsettled = self._history.unsettled
+        if not unsettled:
+            return
+        paths = {
+            self._path(step.edit.key) for record in unsettled if record.writes_files for step in record.steps
+        }
+        if len(paths) <= DURABLE_ONE_BY_ONE:
+            for path in paths:
+                sync_file(path.resolve() if path.is_symlink() else path)
+        else:
+            os.sync()
+        self._history.settle()
 
     def entries(self, limit: int, before: int | None, key: Key | None) -> Sequence[Entry]:
         """The newest entries first."""
@@ -169,6 +203,7 @@ class ConfigurationFolder:
         """Forgets history."""
         with self._locked():
             state = self._absorbed()
+            self._settle()
             last_old = None
             if older_than is not None:
                 limit = datetime.now(UTC) - older_than
@@ -221,12 +256,13 @@ class ConfigurationFolder:
                     if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                         raise
                     self._is_read_only, self._waits_for_writes = True, not self._may_write()
-                    self.close()
+                    self._forget_memory()
                     self._in_memory = tempfile.TemporaryDirectory(prefix="headgate-history-")
                     self._history = FolderHistory(Path(self._in_memory.name))
                     stack.enter_context(self._history.locked())
                 while pending := self._history.pending():
                     self._end(pending)
+                    self._settle()
                 former, self._epoch = self._epoch, self._history.state().head.epoch
                 if former != self._epoch:
                     self._touched = None  # nothing in the folder is in this history yet
@@ -266,7 +302,8 @@ class ConfigurationFolder:
             revision = Revision(state.head.epoch, state.head.number + 1, new_mark())
             record = RevisionRecord.of(revision, datetime.now(UTC), AUTHOR, note, steps)
             self._history.begin(record)
-            self._end(record)
+            self._history.add(record)
+            self._settle()
         return self._history.state()
 
     def _rested(self, state: State, touched: set[Path] | None) -> tuple[Step, ...]:
@@ -298,34 +335,33 @@ class ConfigurationFolder:
                 return steps
             time.sleep(REST_S / 2)
 
-    def _end(self, record: RevisionRecord, written: Callable[[], None] = lambda: None) -> None:
-        """Writes the files and the head; calls `written` between them, when only the disk is waited for."""
+    def _end(self, record: RevisionRecord) -> None:
+        """Ends what somebody else is in, or died in; what was changed by hand meanwhile stays as it is."""
         if record.writes_files:
-            places = self._tree.places
-            targets = []
             for step in record.steps:
-                place = places.get(step.edit.key)
-                path = place.path if place else file_of(self.folder, step.edit.key)
-                targets.append(self._write(path, step))
-            written()
-            if len(targets) <= DURABLE_ONE_BY_ONE:
-                for target in targets:
-                    sync_file(target)
-            else:
-                os.sync()
-        self._history.end(record)  # which is on the disk after the files: else nobody would end it
+                path = self._path(step.edit.key)
+                if is_unwritten(path, step.edit):
+                    self._write(path, step)
+                else:
+                    self.touch({path})
+        self._history.add(record)
 
-    def _write(self, path: Path, step: Step) -> Path:
-        """Writes or removes a file, not yet on the disk; gives where it is."""
+    def _path(self, key: Key) -> Path:
+        """Where a resource is, or is to be."""
+        place = self._tree.places.get(key)
+        return place.path if place else existing_file(file_of(self.folder, key))
+
+    def _write(self, path: Path, step: Step) -> None:
+        """Writes or removes a file, not yet on the disk."""
         after = step.edit.after
-        target = path.resolve() if path.is_symlink() and after is not None else path
         if after is None:
             path.unlink(missing_ok=True)
         else:
-            make_folders(path.parent)
+            if not path.parent.is_dir():
+                make_folders(path.parent)
+            target = path.resolve() if path.is_symlink() else path
             replace_file(target, content(path, after), is_durable=False)
         self._tree.wrote(path, step.edit.key, None if after is None else dict(after))
-        return target
 
 
 def _snapshot(state: State) -> Snapshot:

@@ -1,10 +1,10 @@
 """The history of a folder of files, in its hidden folder `.headgate`.
 
 How it works: `head.json` says which revision is the newest; `history/NUMBER.json` says what each did. An entry is
-written before the files are, and the head after: an entry above the head is a transaction that somebody died in,
-and the next one to hold the lock ends it; one that is not whole was never done. `state.json` is the whole at some
-revision, so that opening need not read all entries. Other files are replaced by renaming; whoever reads or writes
-holds `lock` by flock(2).
+written before the files are, and the head after, once for all entries of a moment: an entry above the head is a
+transaction that somebody is in, or died in, and the next one to hold the lock ends it; one that is not whole was never
+done. `state.json` is the whole at some revision, so that opening need not read all entries. Other files are replaced
+by renaming; whoever reads or writes holds `lock` by flock(2).
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from headgate.config.atomic_files import make_folders, replace_file, write_new_f
 from headgate.stores.base import Key, Resource, Revision, new_mark
 from headgate.stores.documents import decoded, key_of
 from headgate.stores.errors import StoreCorrupt
+from headgate.stores.files_tree import Signature, signature_of
 from headgate.stores.records import RevisionRecord
 
 CHECKPOINT_EACH = 512
@@ -42,14 +43,20 @@ class FolderHistory:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.unsettled: list[RevisionRecord] = []
+        """Revisions in the state that are above the head on the disk."""
         self._state: State | None = None
+        self._head = b""
+        """What `head.json` held when the state was read, or when it was written here."""
+        self._head_signature: Signature | None = None
         self._is_current = False
         """Whether the state was read since the lock is held: nobody else writes before it is let go."""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the lock; makes the folder. Raises `OSError` where it cannot."""
-        make_folders(self.folder / "history", mode=0o700)
+        if not (self.folder / "history").is_dir():
+            make_folders(self.folder / "history", mode=0o700)
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -62,16 +69,26 @@ class FolderHistory:
         """Whether there is a history."""
         return (self.folder / "head.json").exists()
 
+    def is_news(self) -> bool:
+        """Whether another process has written the head; may be called in any thread, takes no lock."""
+        return signature_of(self.folder / "head.json") != self._head_signature
+
     def state(self) -> State:
         """The state at the head; reads only what came since the last call."""
         if self._state is not None and self._is_current:
             return self._state
-        head = self._json("head.json") if self.exists() else None
-        if head is None:
-            for left in [*(self.folder / "history").iterdir(), self.folder / "state.json"]:
-                left.unlink(missing_ok=True)
-            head = {"epoch": new_mark(), "number": 0, "mark": "", "oldest": 0}
-            self._replace("head.json", head)
+        path = self.folder / "head.json"
+        signature = signature_of(path)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            data = self._begun_anew()
+        if self._state is not None and data == self._head:
+            self._is_current = True
+            return self._state
+        head = decoded(data, str(path))
+        self._head, self._head_signature = data, signature
+        self.unsettled = []  # whoever wrote it has ended those, too
         revision = Revision(head["epoch"], head["number"], head["mark"])
         if self._state is None or self._state.head.epoch != revision.epoch:
             self._state = self._checkpoint(revision.epoch)
@@ -83,6 +100,11 @@ class FolderHistory:
         self._state.marks = head.get("marks", {})
         self._is_current = True
         return self._state
+
+    def _begun_anew(self) -> bytes:
+        for left in [*(self.folder / "history").iterdir(), self.folder / "state.json"]:
+            left.unlink(missing_ok=True)
+        return self._replace("head.json", {"epoch": new_mark(), "number": 0, "mark": "", "oldest": 0})
 
     def pending(self) -> RevisionRecord | None:
         """The transaction that somebody died in."""
@@ -101,14 +123,20 @@ class FolderHistory:
         """Writes the entry of a new revision, which is done then: whatever happens, somebody will end it."""
         write_new_file(self._path(record.number), json.dumps(record.plain()).encode())
 
-    def end(self, record: RevisionRecord) -> None:
-        """Makes it the head."""
+    def add(self, record: RevisionRecord) -> None:
+        """Makes it the newest, for now in this process only: others find its entry, and end it themselves."""
         state = self.state()
         _advance(state, record)
         state.marks[record.entry.revision.mark] = record.number
         state.marks = dict(list(state.marks.items())[-RECENT_MARKS:])
+        self.unsettled.append(record)
+
+    def settle(self) -> None:
+        """Makes the newest the head on the disk, which has its files already: else nobody would end it."""
+        state = self.state()
+        added = list(self.unsettled)
         self._write_head(state)
-        if state.head.number % CHECKPOINT_EACH == 0 or len(record.steps) > 1000:
+        if any(one.number % CHECKPOINT_EACH == 0 or len(one.steps) > 1000 for one in added):
             self._write_checkpoint(state)
 
     def forget(self, oldest: int) -> None:
@@ -153,7 +181,9 @@ class FolderHistory:
 
     def _write_head(self, state: State) -> None:
         head = {"epoch": state.head.epoch, "number": state.head.number, "mark": state.head.mark}
-        self._replace("head.json", head | {"oldest": state.oldest, "marks": state.marks})
+        self._head = self._replace("head.json", head | {"oldest": state.oldest, "marks": state.marks})
+        self._head_signature = signature_of(self.folder / "head.json")
+        self.unsettled = []
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
@@ -162,8 +192,10 @@ class FolderHistory:
         except OSError as error:
             raise StoreCorrupt(f"`{path}`: {error.strerror}") from None
 
-    def _replace(self, name: str, value: dict[str, Any]) -> None:
-        replace_file(self.folder / name, json.dumps(value).encode(), is_durable=True)
+    def _replace(self, name: str, value: dict[str, Any]) -> bytes:
+        data = json.dumps(value).encode()
+        replace_file(self.folder / name, data, is_durable=True)
+        return data
 
 
 def _advance(state: State, record: RevisionRecord) -> None:

@@ -67,13 +67,13 @@ class FolderTree:
         keys: set[Key] = set()
         for path in sorted(paths):
             known = self._known.get(path)
-            signature = _signature(path)
+            signature = signature_of(path)
             if path.suffix not in SUFFIXES or signature == (known[0] if known else None):
                 continue
             found = {} if signature is None else dict(self._read_file(path))
             for key in found:
                 other = self.places.get(key)
-                if other is not None and other.path != path and _signature(other.path) is not None:
+                if other is not None and other.path != path and signature_of(other.path) is not None:
                     raise StoreCorrupt(f"`{key}` is in `{other.path}` and in `{path}`")
             former = known[1] if known else {}
             keys |= former.keys() | found.keys()
@@ -98,9 +98,14 @@ class FolderTree:
         """Whether files are reached by links, so that a change elsewhere changes them."""
         return self._has_links
 
+    def is_known(self, path: Path) -> bool:
+        """Whether a file is as it was when it was read or written; may be called in any thread, takes no lock."""
+        known = self._known.get(path)
+        return signature_of(path) == (known[0] if known else None)
+
     def wrote(self, path: Path, key: Key, document: dict[str, Any] | None) -> None:
         """A file was written, or removed, by ourselves."""
-        signature = _signature(path)
+        signature = signature_of(path)
         if document is None or signature is None:
             self._known.pop(path, None)
             self.places.pop(key, None)
@@ -116,7 +121,7 @@ class FolderTree:
     def _signatures(self) -> dict[Path, Signature]:
         found = {}
         for path in self._files():
-            if (signature := _signature(path)) is not None:
+            if (signature := signature_of(path)) is not None:
                 found[path] = signature
         return found
 
@@ -176,6 +181,12 @@ def file_of(folder: Path, key: Key) -> Path:
     return folder / key.kind / f"{'%2E' + name[1:] if name.startswith('.') else name}.json"
 
 
+def existing_file(new: Path) -> Path:
+    """The file that holds the resource which would be written to `new`: of another format, where there is one."""
+    others = (new.with_name(new.name.removesuffix(".json") + suffix) for suffix in SUFFIXES)
+    return new if new.exists() else next((path for path in others if path.exists()), new)
+
+
 def _named(kind: str, resources: object, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The resources of a kind in a bundle: a table by name, or a list of tables with names."""
     if isinstance(resources, list) and all(isinstance(one, dict) and "name" in one for one in resources):
@@ -202,7 +213,8 @@ def _listed(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _signature(path: Path) -> Signature | None:
+def signature_of(path: Path) -> Signature | None:
+    """What differs when a file was replaced or written to; None for one that is not there."""
     try:
         found = path.stat()
     except OSError:

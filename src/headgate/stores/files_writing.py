@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from headgate.config.documents import read_document
-from headgate.stores.base import Document, Key
+from headgate.config.errors import ConfigError
+from headgate.stores.base import Document, Edit, Key
 from headgate.stores.errors import StoreReadOnly
 from headgate.stores.files_tree import FilePlace
 
@@ -31,6 +32,20 @@ def content(path: Path, document: Document) -> bytes:
 
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     return (text if _says(text, document) else as_json).encode()
+
+
+def is_unwritten(path: Path, edit: Edit) -> bool:
+    """Whether a file is as it was before an edit, or holds nothing that can be read.
+
+    The power may have gone while it was written. A file with another content was written, and maybe changed since.
+    """
+    try:
+        found = read_document(path).values if path.stat().st_size else None
+    except FileNotFoundError:
+        return edit.after is not None
+    except (ConfigError, OSError):
+        return True
+    return found is None or found == edit.before
 
 
 def _says(text: str, document: Document) -> bool:
