@@ -447,6 +447,45 @@ async def test_a_slow_transaction_does_not_shorten_a_lease(dsn: str, kv: pgwatch
     )
 
 
+STEPPED = """
+CREATE SCHEMA stepped;
+CREATE TABLE stepped.clock(step interval NOT NULL);
+INSERT INTO stepped.clock VALUES ('0 s');
+CREATE FUNCTION stepped.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql AS
+  'SELECT pg_catalog.clock_timestamp() + step FROM stepped.clock';
+CREATE FUNCTION stepped.now() RETURNS timestamptz VOLATILE LANGUAGE sql AS
+  'SELECT pg_catalog.now() + step FROM stepped.clock';
+"""
+
+
+@pytest.mark.parametrize("step", ["1 h", "-1 h"])
+async def test_a_step_of_the_servers_clock_ends_no_lease_that_is_held(dsn: str, step: str) -> None:
+    """Every clock that the database's functions can ask is stepped while holders renew; nobody ever vanishes."""
+    async with session(dsn) as admin:
+        await admin.execute(STEPPED)
+        name = await admin.fetchval("SELECT current_database()")
+        await admin.execute(f'ALTER DATABASE "{name}" SET search_path = stepped, pg_catalog, public')
+    ttl_s = 1.0
+    async with session(dsn) as admin, open_store(dsn) as east, open_store(dsn) as west:
+        await east.load()
+        real = "SELECT extract(epoch FROM clock_timestamp() - pg_catalog.clock_timestamp())::int"
+        async with east.announce("east", {}, ttl_s=ttl_s), west.announce("west", {}, ttl_s=ttl_s):
+            assert {node.name for node in await east.nodes()} == {"east", "west"}
+            await admin.execute("UPDATE stepped.clock SET step = $1::text::interval", step)
+            assert abs(await admin.fetchval(real)) == 3600
+            renewed = (
+                "SELECT count(*) FROM pgwatch.leases WHERE until > clock_timestamp() + ttl - interval '0.3 s'"
+            )
+            for _ in range(3):  # each of them has renewed its lease by the stepped clock
+                async with asyncio.timeout(30):
+                    while await admin.fetchval(renewed) < 2:
+                        assert {node.name for node in await west.nodes()} == {"east", "west"}
+                async with asyncio.timeout(30):
+                    while await admin.fetchval(renewed) == 2:
+                        assert {node.name for node in await west.nodes()} == {"east", "west"}
+        assert not await west.nodes()
+
+
 async def test_a_database_without_tables_says_how_to_make_them(server: PostgresServer) -> None:
     name = server.new_database(next(numbers))
     async with pgwatch.connect(f"postgresql://gate@127.0.0.1:{server.port}/{name}", timing=QUICK) as kv:

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import asyncpg
@@ -74,6 +75,8 @@ class Link:
         self._is_listening = False
         self._keeper: asyncio.Task[None] | None = None
         self._not_before = 0.0
+        self._clock: tuple[datetime, float] | None = None
+        """What the server's clock showed when the connection was made, and what that of here showed."""
 
     @property
     def is_connected(self) -> bool:
@@ -84,6 +87,14 @@ class Link:
     def connection(self) -> object:
         """What tells one connection from the next; None where there is none."""
         return self._connection if self.is_connected else None
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What the server's clock shows, if nobody has set it since the connection was made; None without one."""
+        if self._clock is None or not self.is_connected:
+            return None
+        told, at = self._clock
+        return told + timedelta(seconds=time.monotonic() - at)
 
     async def call(self, run: Callable[[Any], Awaitable[T]]) -> T:
         """Runs something on the connection, in its turn; raises `Unavailable`, `NotInstalled`."""
@@ -204,7 +215,8 @@ class Link:
         try:
             async with asyncio.timeout(self.timing.response_s):
                 async with connection.transaction():
-                    pid = await connection.fetchval("SELECT pg_backend_pid()")
+                    pid, told = await connection.fetchrow("SELECT pg_backend_pid(), clock_timestamp()")
+                    self._clock = told, time.monotonic()
                     self.is_pooled = pid != connection.get_server_pid()
                     if self.installs and not await is_installed(connection):
                         await install_on(connection)

@@ -82,12 +82,20 @@ async def oldest_by_age(link: Link, older_than: timedelta) -> tuple[int, int, in
 
 
 async def living(link: Link, prefix: str) -> Sequence[Item]:
-    """The items under a prefix whose leases have not ended, even if nobody has swept them up yet."""
+    """The items under a prefix whose leases have not ended, even if nobody has swept them up yet.
+
+    A lease has not ended because the server's clock was set: until it is renewed by the new time, or somebody has swept
+    by it, it lasts as long as by the time that passes here.
+    """
     where, arguments = _of_keys(prefix, is_prefix=True, first=1)
+    expected = f"${len(arguments) + 1}::timestamptz"
+    instant = "clock_timestamp()"
     rows = await link.rows(
-        f"SELECT {_ITEM} FROM pgwatch.keys x JOIN pgwatch.leases l USING (lease)"
-        f" WHERE {where.replace('k.key', 'x.key')} AND l.until >= clock_timestamp() ORDER BY key",
+        f"SELECT {_ITEM} FROM pgwatch.keys x JOIN pgwatch.leases l USING (lease) CROSS JOIN pgwatch.meta m"
+        f" WHERE {where.replace('k.key', 'x.key')} AND (l.until >= {instant} OR (l.until >= {expected}"
+        f" AND m.leases_seen NOT BETWEEN {instant} - interval '10 s' AND {instant})) ORDER BY key",
         *arguments,
+        link.server_time,
     )
     return [Item(*row) for row in _tuples(rows)]
 
