@@ -9,7 +9,9 @@ itself, right behind the position: that is known and is not read.
 import asyncio
 import contextlib
 import logging
+import math
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Self
@@ -18,6 +20,9 @@ from headgate.stores.base import Changes, Health, Revision, Snapshot, Timing, Tr
 from headgate.stores.errors import StoreError, StoreUnavailable
 
 MOST_MADE = 64
+REPEATS_AFTER_S = 60.0
+"""How long a line is not logged again, however often a connection comes and goes."""
+MOST_LINES = 32
 
 log = logging.getLogger("headgate.stores")
 
@@ -42,6 +47,25 @@ class Waker:
         self.event.set()
 
 
+class Lines:
+    """What was logged lately: a store that comes and goes must not fill the disk with its reasons."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def is_due(self, line: str) -> bool:
+        """Whether a line is to be logged now; it counts as logged then."""
+        now = self._clock()
+        if now - self._said.get(line, -math.inf) < REPEATS_AFTER_S:
+            return False
+        self._said.pop(line, None)
+        self._said[line] = now
+        if len(self._said) > MOST_LINES:
+            del self._said[next(iter(self._said))]
+        return True
+
+
 class WatchedStore(ABC):
     """The common part of the stores: the watch, health, the end."""
 
@@ -51,6 +75,7 @@ class WatchedStore(ABC):
         self._closed = asyncio.Event()
         self._health = Health(is_connected=False)
         self._wakers: set[Waker] = set()
+        self._lines = Lines()
 
     @property
     def is_closed(self) -> bool:
@@ -97,8 +122,9 @@ class WatchedStore(ABC):
             self._health = Health(is_connected=True)
 
     def is_ill(self, error: Exception) -> None:
-        """The store is away; logged when it is news."""
-        if self._health.is_connected or self._health.error != str(error):
+        """The store is away; logged when it is news, the same reason once a minute."""
+        is_news = self._health.is_connected or self._health.error != str(error)
+        if is_news and self._lines.is_due(str(error)):
             log.warning("the configuration store is unavailable", extra={"error": str(error)})
         self._health = Health(is_connected=False, error=str(error))
 
@@ -123,7 +149,7 @@ class WatchedStore(ABC):
                     update = await self._next(position)
                     failures = 0
                 except Exception as error:
-                    if not isinstance(error, StoreError):
+                    if not isinstance(error, StoreError) and self._lines.is_due(repr(error)):
                         log.exception("the configuration store cannot be read")
                     self.is_ill(error)
                     failures += 1
