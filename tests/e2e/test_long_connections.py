@@ -9,6 +9,7 @@ from e2e.kit import RunningGateway, Serve, eventually
 from e2e.kit.admin import Admin
 from e2e.kit.websocket import WebSocketServer
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 CONNECTIONS, PUSHES = 100, 200
 
@@ -108,3 +109,28 @@ async def test_websockets_stay_over_many_versions_of_the_code_and_workers_do_not
             lambda: processes_and_kb(gateway)[0] == 1,
             "the first version ends with its last client",
         )
+
+
+async def test_no_more_versions_drain_than_may_and_the_oldest_goes_first(serve: Serve) -> None:
+    limited = CODE + "gate.limits(max_draining_generations=2)\n"
+    with WebSocketServer() as server:
+        gateway = serve(limited.format(server=server.address, version=0), workers=1)
+        sockets = []
+        for number in range(1, 6):
+            sockets.append(await connect(f"ws://{gateway.address}/ws", ping_interval=None))
+            gateway.write(limited.format(server=server.address, version=number))
+            reply = await asyncio.to_thread(gateway.ask, "reload")
+            assert reply["ok"] and not reply["in_place"], reply
+        for gone in sockets[:3]:
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(gone.recv(), 30)
+        await asyncio.to_thread(
+            eventually, lambda: processes_and_kb(gateway)[0] == 3, "the oldest versions end"
+        )
+        states = [(worker["generation"], worker["state"]) for worker in gateway.ask()["workers"]]
+        assert sorted(states) == [(4, "draining"), (5, "draining"), (6, "ready")]
+        assert "more than 2 former generations drain; stopping the oldest generation=1" in gateway.log()
+        for socket in sockets[3:]:
+            await socket.send("still here")
+            assert await socket.recv() == "still here"
+            await socket.close()

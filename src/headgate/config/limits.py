@@ -102,6 +102,15 @@ class LimitsConfig(Settings):
         ge=1,
         description="Bytes that a body hook may return for one chunk; with more, the hook fails.",
     )
+    max_draining_generations: int = Field(
+        default=16,
+        ge=1,
+        le=MAX_COUNT,
+        description=(
+            "Versions of the code that go on beside the current one for the connections they have, each in processes "
+            "of its own; with more, the oldest is stopped before its `timeouts.drain` is over."
+        ),
+    )
     lenient: Annotated[tuple[ClientLeniency, ...], OneOrMany()] = Field(
         default=(),
         description="Rules of the grammar (RFC 9112, 3986) that requests may violate; other violations get 400.",
@@ -193,6 +202,7 @@ class LimitsOptions(TypedDict, total=False):
     max_buffered_body_bytes: int | str
     buffered_memory_bytes: int | str
     max_hook_chunk_bytes: int | str
+    max_draining_generations: int
     lenient: ClientLeniency | Sequence[ClientLeniency]
     underscore_headers: UnderscoreHeaders
     allow_half_close: bool

@@ -69,7 +69,7 @@ def snapshot(
     log = config.access_log
     upstreams = config.every_upstream()
     positions = {name: position for position, name in enumerate(upstreams)}
-    limits = config.limits.model_dump()
+    limits = config.limits.model_dump(exclude={"max_draining_generations"})  # which the supervisor keeps
     for name in ("max_body_bytes", "max_fetch_body_bytes"):
         limits[name] = _bound(limits[name])
     whole = _written(

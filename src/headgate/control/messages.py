@@ -126,6 +126,8 @@ class Prepared(Message):
     """Workers that the configuration asks for."""
     kill_s: float | None = None
     """Seconds after which a worker that does not respond is killed; None: never."""
+    max_draining: int = 16
+    """Former generations that drain beside the current one at most."""
     metrics: list[str] = []
     """Where metrics are served: addresses as they were written."""
     statsd: dict[str, Any] = {}
@@ -167,6 +169,7 @@ class Change(Record):
 
     drain_s: float
     kill_s: float | None
+    max_draining: int = 16
     log_format: str
     log_level: str
     log_to: str = "stderr"

@@ -89,6 +89,7 @@ class Changing:
         self._is_code = False
         self._drain_s = 0.0
         self._kill_s: float | None = None
+        self._max_draining = 16
         self._ships_logs = False
         self._prepares: Awaited | None = Awaited(self._workers, self._decide)
         self._applies: Awaited | None = None
@@ -99,6 +100,7 @@ class Changing:
     ) -> None:
         """Asks every worker; the descriptor is closed."""
         self._drain_s, self._kill_s = change.drain_s, change.kill_s
+        self._max_draining = change.max_draining
         self._ships_logs = change.ships_logs
         for worker in self._workers:
             worker.send(Prepare(change=change, label=label, base=base), [descriptor])
@@ -167,6 +169,7 @@ class Changing:
         self._applies = Awaited(self._workers, self._finish)
         for worker in self._workers:
             worker.drain_s, worker.kill_s = self._drain_s, self._kill_s
+            worker.max_draining = self._max_draining
             listeners, descriptors = state.listeners.lend(added, worker.slot, state.count or 1)
             if self._ships_logs:
                 state.log_pipe.lend(worker)  # before its first request with the new configuration

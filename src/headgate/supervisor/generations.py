@@ -304,6 +304,18 @@ class Generations:
         state.reactor.call_later(STOP_ACCEPTING_LIMIT_S, self._still_accepting.end)
         for worker in old.workers.values():
             worker.drain(state.reactor)
+        self._stop_oldest(generation)
+
+    def _stop_oldest(self, current: Generation) -> None:
+        """Stops the oldest generations that drain where there are more of them than there may be."""
+        most = min(worker.max_draining for worker in current.workers.values())
+        draining = [one for one in self._state.workers.values() if one.state is WorkerState.DRAINING]
+        for number in sorted({one.generation for one in draining})[:-most]:
+            facts = {"generation": number}
+            log.warning("more than %d former generations drain; stopping the oldest", most, extra=facts)
+            for worker in draining:
+                if worker.generation == number:
+                    worker.stop(self._state.reactor)
 
     def _finish_reload(self, generation: Generation, *, in_place: bool = False) -> None:
         number = generation.number

@@ -75,6 +75,8 @@ class WorkerProcess:
         self.drain_s = 30.0
         self.kill_s: float | None = None
         """Seconds of silence after which it is killed."""
+        self.max_draining = 16
+        """Former generations that drain beside its own at most."""
         self.awaits_pong = False
         self.silent_turns = 0
         """How often it was to respond since it last did."""
@@ -137,6 +139,7 @@ class WorkerProcess:
         self.tls_module = (message.tls_module, message.is_fips)
         self.wanted_workers = message.workers
         self.drain_s, self.kill_s = message.drain_s, message.kill_s
+        self.max_draining = message.max_draining
         self.stacks = stacks
 
     def became_ready(self) -> None:

@@ -104,6 +104,7 @@ class Controls:
                 workers=loaded.workers,
                 drain_s=loaded.drain_s,
                 kill_s=loaded.kill_s,
+                max_draining=loaded.max_draining,
                 ships_logs=loaded.ships_logs,
                 tls_module=tls_module,
                 is_fips=is_fips,

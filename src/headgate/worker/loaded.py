@@ -46,6 +46,8 @@ class Loaded(NamedTuple):
     """The line that said it, by address, for what the system says of addresses."""
     kill_s: float | None = 30.0
     """A worker that does not respond for so long is killed and replaced."""
+    max_draining: int = 16
+    """Former versions that drain at most."""
     background: "Background | None" = None
     """What it does beside requests; none for what holds no code."""
     refused: Callable[[str], ConfigError] = ConfigError
@@ -80,6 +82,7 @@ class Loaded(NamedTuple):
         return Change(
             drain_s=self.drain_s,
             kill_s=self.kill_s,
+            max_draining=self.max_draining,
             log_format=self.log_format,
             log_level=self.log_level,
             log_to=self.log_to,
@@ -111,6 +114,7 @@ def compiled(gateway: "Gateway", made: "Compiled | None" = None) -> Loaded:
         server_state=made.server_state,
         watchdog_s=config.watchdog.log,
         kill_s=config.watchdog.kill,
+        max_draining=config.limits.max_draining_generations,
         modes=_modes(config),
         places=_places(gateway),
         metrics=[config.metrics.listen] if config.metrics and config.metrics.listen else [],
