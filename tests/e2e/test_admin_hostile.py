@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from e2e.kit import RawClient, RunningGateway, Serve, TlsClient, eventually, free_port
+from e2e.kit import gateway as gateway_kit
 from e2e.kit.admin import Admin
 from e2e.kit.client import format_request
 from e2e.kit.pki import Authority
@@ -129,6 +130,24 @@ def test_a_body_that_is_too_large_is_refused_before_it_comes_and_a_large_one_ser
     assert max(map(len, gateway.log().splitlines())) < 5000
 
 
+@pytest.fixture
+def obeys_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways that may not read what its mode forbids them to, though they run as root."""
+    if os.geteuid() != 0:
+        return
+    command = tmp_path / "headgate-without-rights"
+    capabilities = "-dac_override,-dac_read_search"
+    command.write_text(
+        f'#!/bin/sh\nexec setpriv --bounding-set={capabilities} "{gateway_kit.HEADGATE}" "$@"\n'
+    )
+    command.chmod(0o755)
+    monkeypatch.setattr(gateway_kit, "HEADGATE", command)
+
+
+UNREADABLE = "unreadable"
+
+
+@pytest.mark.usefixtures("obeys_modes")
 def test_files_that_security_rests_on_are_never_done_without(
     serve: Serve, tmp_path: Path, authority: Authority
 ) -> None:
@@ -157,14 +176,18 @@ def test_files_that_security_rests_on_are_never_done_without(
         listen=f"127.0.0.1:{port}",
     )
     for name, file in files.items():
-        for damage in ("", None):
-            file.unlink()
-            if damage is not None:
+        for damage in ("", None, UNREADABLE):
+            if damage == UNREADABLE:
+                file.chmod(0)
+            elif damage is None:
+                file.unlink()
+            else:
                 file.write_text(damage)
             done = gateway.cli("reload")
             assert done.returncode != 0 and name in done.stderr, (name, damage, done.stderr)
             started = gateway.cli("check", str(gateway.file))  # as a start would load it
             assert started.returncode == 2 and name in started.stderr, (name, damage, started.stderr)
+            file.unlink(missing_ok=True)
             file.write_text(texts[name])
     assert gateway.get("/file", [("x-api-key", "alice-key")]).text == "of the file"
     assert gateway.get("/file").status == 401
@@ -174,6 +197,35 @@ def test_files_that_security_rests_on_are_never_done_without(
         with TlsClient(f"unix:{tmp_path}/secure.sock", authority.client(), "gate.test") as client:
             client.get("/file")
     assert gateway.cli("reload").returncode == 0
+
+
+@pytest.mark.usefixtures("obeys_modes")
+def test_a_state_folder_that_may_not_be_entered_is_named_and_what_serves_goes_on(
+    serve: Serve, tmp_path: Path
+) -> None:
+    folder, state = tmp_path / "conf.d", tmp_path / "state"
+    folder.mkdir()
+    gateway = serve(described(tmp_path) | {"store": f"files:{folder}"})
+    admin = Admin(f"unix:{tmp_path}/admin.sock")
+    assert admin.put("/v1/routes/a", {"path": "/a", "respond": "a"}).status == 201
+    state.chmod(0)
+    try:
+        agent = gateway.ask()["agent"]
+        os.kill(agent, signal.SIGKILL)
+        gateway.wait_for_log(f"Permission denied: .*{state}/agent.lock", within=30)
+        assert [gateway.get(path).status for path in ("/a", "/file")] == [200, 200]
+        other = {"admin": f"unix:{tmp_path}/other.sock", "state_folder": str(state)}
+        refused = serve({**other, "routes": [{"path": "/", "respond": "x"}]}, is_ready=False)
+        assert refused.process.wait(timeout=60) == 2
+        assert "`state_folder` says where" in refused.log(), refused.log()
+    finally:
+        state.chmod(0o700)
+    eventually(
+        lambda: admin.put("/v1/routes/b", {"path": "/b", "respond": "b"}).status in (200, 201),
+        "changes are taken again",
+        within=60,
+    )
+    assert [gateway.get(path).text for path in ("/a", "/b")] == ["a", "b"]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from headgate.stores import (
 from headgate.stores.etcd_client import chunks
 
 from .kit.net import eventually, free_port
+from .kit.partition import Partition
 from .kit.pki import Authority, Leaf
 from .kit.services import EtcdServer, wait_for_port
 from .kit.stores import QUICK
@@ -366,18 +367,59 @@ async def applied(store: Store, transaction: Transaction) -> Any:
             await asyncio.sleep(0.1)
 
 
+async def test_a_member_that_is_cut_off_from_the_others_is_left_for_another(tmp_path: Path) -> None:
+    """It still talks with its clients, who would hear nothing from it for ever."""
+    peers = [free_port() for _ in range(3)]
+    with Partition(peers) as network, cluster(tmp_path, peers, network.ports) as (ports, _):
+        told = await etcd(ports[0], "maintenance/status", {})
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        timing = replace(QUICK, poll_s=60, response_s=2, keepalive_s=0.5)
+        async with open_store(f"etcd://{hosts}/x", timing=timing) as store:
+            first = await applied(store, put({"n": 1}))
+            watch = store.watch(first)
+            waiting = asyncio.ensure_future(next_of(watch))
+            await asyncio.to_thread(eventually, lambda: store._is_listening.is_set(), "it watches")  # type: ignore[attr-defined]
+            network.isolate(0, f"{int(told['header']['member_id']):x}")
+            async with open_store(f"etcd://127.0.0.1:{ports[1]}/x", timing=timing) as other:
+                newest = await applied(other, put({"n": 2}))
+                assert (await waiting).revision == newest
+                last = await applied(store, put({"n": 3}))
+                async with (
+                    httpx.AsyncClient() as client
+                ):  # the member is there, and knows nothing of all that
+                    body = {"key": coded("x/head"), "serializable": True}
+                    url = f"http://127.0.0.1:{ports[0]}/v3/kv/range"
+                    head = (await client.post(url, json=body, timeout=20)).json()["kvs"][0]["value"]
+                assert json.loads(base64.b64decode(head))["number"] == first.number
+                network.mend()
+                assert (await next_of(watch)).revision == last
+                assert await applied(other, put({"n": 3})) == last  # which changes nothing
+
+
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[tuple[list[int], list["subprocess.Popen[bytes]"]]]:
-    """Three members."""
+def cluster(
+    folder: Path, peers: Sequence[int] = (), ways: Sequence[int] = ()
+) -> Iterator[tuple[list[int], list["subprocess.Popen[bytes]"]]]:
+    """Three members; `peers` are their ports for each other, `ways` where the others reach them."""
     program = shutil.which("etcd")
     assert program is not None, "no etcd here; hint: `make services`"
-    ports = [(free_port(), free_port()) for _ in range(3)]
-    members = ",".join(f"m{n}=http://127.0.0.1:{peer}" for n, (_, peer) in enumerate(ports))
+    peers = peers or [free_port() for _ in range(3)]
+    ports = [(free_port(), peer) for peer in peers]
+    advertised = [f"http://127.0.0.1:{way}" for way in ways or peers]
+    members = ",".join(f"m{n}={way}" for n, way in enumerate(advertised))
     processes = []
     for number, (client, peer) in enumerate(ports):
-        own, other = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        own, listens = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        other = advertised[number]
         command = [program, "--name", f"m{number}", "--data-dir", str(folder / f"m{number}")]
-        command += ["--listen-client-urls", own, "--advertise-client-urls", own, "--listen-peer-urls", other]
+        command += [
+            "--listen-client-urls",
+            own,
+            "--advertise-client-urls",
+            own,
+            "--listen-peer-urls",
+            listens,
+        ]
         command += ["--initial-advertise-peer-urls", other, "--initial-cluster", members]
         with (folder / f"m{number}.log").open("wb") as log:
             processes.append(subprocess.Popen(command, stdout=log, stderr=log))

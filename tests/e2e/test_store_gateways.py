@@ -1,5 +1,6 @@
 """Two gateways on one store: what is written at one is served by both, also after the store was away."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import RunningGateway, Serve, eventually
+from e2e.kit import Origin, RunningGateway, Serve, eventually
 from e2e.kit.admin import Admin
 from e2e.kit.stores import NETWORKED, Place, StoreServers
 from e2e.kit.traffic import Traffic
@@ -71,3 +72,43 @@ def test_what_is_written_at_one_gateway_is_served_by_both(serve: Serve, tmp_path
     again, _ = node(serve, tmp_path / "again", place, state=tmp_path / "east" / "state")
     assert [again.get(f"/{name}").text for name in "abc"] == ["a", "b", "c"]  # of the last good configuration
     place.server.start()
+
+
+MANY = 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["etcd"], indirect=True)
+def test_ten_thousand_routes_are_renamed_at_once_and_no_node_fails_a_request(
+    serve: Serve, tmp_path: Path, place: Place, origin: Origin
+) -> None:
+    """More than etcd takes in a transaction: nobody serves a part, or a route without its upstream."""
+    east, admin = node(serve, tmp_path / "east", place)
+    west, _ = node(serve, tmp_path / "west", place)
+
+    def puts(age: str) -> list[dict[str, Any]]:
+        routes = [
+            {"op": "put", "kind": "routes", "name": f"{age}{n}", "resource": {"path": f"/r{n}", "to": age}}
+            for n in range(MANY)
+        ]
+        now = {"op": "put", "kind": "routes", "name": "now", "resource": {"path": "/now", "respond": age}}
+        servers = {"servers": [origin.address]}
+        return [{"op": "put", "kind": "upstreams", "name": age, "resource": servers}, now, *routes]
+
+    def deletions(age: str) -> list[dict[str, Any]]:
+        routes = [{"op": "delete", "kind": "routes", "name": f"{age}{n}"} for n in range(MANY)]
+        return [{"op": "delete", "kind": "upstreams", "name": age}, *routes]
+
+    written = admin.ask("POST", "/v1/transactions", {"operations": puts("a")})
+    assert written.status == 200, written.body
+    eventually(lambda: west.get("/r9999").status == 200, "the other serves them", within=120)
+    with contextlib.ExitStack() as stack:
+        traffics = [stack.enter_context(Traffic([east, west], f"/r{n}")) for n in (0, 5000, 9999)]
+        for before, after in (("a", "b"), ("b", "c")):
+            operations = [*deletions(before), *puts(after)]
+            written = admin.ask("POST", "/v1/transactions", {"operations": operations})
+            assert written.status == 200, written.body
+            assert east.get("/now").text == after
+            eventually(lambda text=after: west.get("/now").text == text, "it is in force there", within=120)
+    assert [traffic.failures for traffic in traffics] == [[], [], []]
+    assert all(traffic.succeeded for traffic in traffics)

@@ -391,6 +391,27 @@ async def test_a_closed_store_ends_its_watches(store: Store) -> None:
 # What follows is of servers that can be away.
 
 
+async def test_all_that_a_node_does_takes_one_connection_and_one_for_notifications(cut_place: Place) -> None:
+    """Whatever the number of kinds, watches and calls."""
+    patient = replace(
+        QUICK, poll_s=60, keepalive_s=60, response_s=60
+    )  # nothing is taken for dead on a busy machine
+    async with cut_place.open(timing=patient) as store:
+        watches = [store.watch() for _ in range(5)]
+        for watch in watches:
+            await next_of(watch)
+        many = [
+            Key(kind, f"n{n}") for kind in ("routes", "upstreams", "consumers", "plugins") for n in range(5)
+        ]
+        await asyncio.gather(*(store.apply(puts((key, {"v": 1}))) for key in many))
+        await asyncio.gather(store.load(), store.history(), store.nodes(), store.at(3))
+        await store.compact(keep=10)
+        async with store.announce("east", {}):
+            assert [node.name for node in await store.nodes()] == ["east"]
+        hears_on_another = not cut_place.url.startswith("postgresql:")
+        assert cut_place.proxy.accepted <= 1 + hears_on_another
+
+
 async def test_a_cut_is_waited_out_and_nothing_is_lost(cut_place: Place) -> None:
     """Writes go on through another way; after the cut the watch has whole revisions, in order, each once."""
     async with cut_place.open() as store, cut_place.open(is_direct=True) as other:

@@ -37,6 +37,8 @@ class Caller(NamedTuple):
 
     name: str
     role: Role
+    says_what_it_expects: bool = False
+    """Whether it may change what exists only with the revision that it expects there."""
 
     def must_be(self, role: Role) -> None:
         """Raises a 403 for a lesser role."""
@@ -49,13 +51,14 @@ class Access:
 
     def __init__(self, admin: AdminConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._is_open = admin.is_unix and not admin.tokens
+        self._owner = Caller("socket", "admin", admin.require_if_match)
         self._checks_host = not admin.is_unix
         self._hosts = {*LOOPBACK, *admin.hosts}
         address = parse_listen_address(admin.listen)
         if isinstance(address, TcpAddress) and address.host:
             self._hosts.add(f"[{address.host}]" if ":" in address.host else address.host.lower())
         self._tokens = [
-            (token.digest, Caller(token.name or f"token {number}", token.role))
+            (token.digest, Caller(token.name or f"token {number}", token.role, admin.require_if_match))
             for number, token in enumerate(admin.tokens, 1)
         ]
         self._failures = Failures(clock)
@@ -64,7 +67,7 @@ class Access:
         """Who asks; raises a `Refusal`."""
         self.check_page(request)
         if self._is_open:
-            return Caller("socket", "admin")
+            return self._owner
         address = network_of(request.client.host) if request.client else "socket"
         if wait_s := self._failures.wait_s(address):
             raise Refusal(429, "too many wrong tokens", headers={"retry-after": str(math.ceil(wait_s))})

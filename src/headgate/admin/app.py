@@ -18,7 +18,7 @@ from headgate.config.errors import ConfigError, nearest, suggestion
 from headgate.config.resources import KINDS
 from headgate.stores import StoreConflict, StoreCorrupt, StoreReadOnly, StoreUnavailable
 
-from . import history, openapi, profiling, recent, resources, transactions
+from . import compacting, history, openapi, profiling, recent, resources, transactions
 from .access import Access, Caller
 from .breakpoints import Breakpoints
 from .dashboard import dashboard_routes
@@ -37,6 +37,7 @@ PATHS: tuple[tuple[str, str, Handler], ...] = (
     ("/v1/import", "POST", transactions.import_),
     ("/v1/export", "GET", transactions.export),
     ("/v1/rollback", "POST", transactions.rollback),
+    ("/v1/compact", "POST", compacting.compact),
     ("/v1/history", "GET", history.history),
     ("/v1/diff", "GET", history.diff),
     ("/v1/status", "GET", history.status),

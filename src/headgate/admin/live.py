@@ -50,7 +50,7 @@ class Live:
         look = await self._look(node)
         if caller.role == "read":
             look = {**look, "loop_holds": []}  # lines of code are not for everybody
-        return JSONResponse({"caller": caller._asdict(), **look})
+        return JSONResponse({"caller": {"name": caller.name, "role": caller.role}, **look})
 
     async def _look(self, node: Node) -> dict[str, Any]:
         async with self._lock:

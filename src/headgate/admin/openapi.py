@@ -14,6 +14,7 @@ from headgate.config.resources import KINDS, Kind
 
 from .access import Caller
 from .bodies import JSON, JSON_PATCH, MERGE_PATCH, query
+from .compacting import LONGEST_S
 from .node import Node
 from .problems import TYPE
 from .writing import NAME_PATTERN
@@ -105,6 +106,11 @@ def _schemas() -> dict[str, Any]:
         },
         "at",
     )
+    keeps = {
+        "keep": {"type": "integer", "minimum": 1, "maximum": 10**15},
+        "older_than_s": {"type": "number", "minimum": 0, "maximum": LONGEST_S},
+    }
+    schemas["Compaction"] = {**_closed(keeps), "minProperties": 1}
     schemas["Rollback"] = _closed({"revision": REVISION, "note": TEXT}, "revision")
     return schemas
 
@@ -205,6 +211,7 @@ def _others() -> dict[str, Any]:
         "/v1/validate": {"post": _posts("validate", "Transaction", [])},
         "/v1/import": {"post": _posts("import", "Import", trial)},
         "/v1/rollback": {"post": _posts("rollback", "Rollback", trial)},
+        "/v1/compact": {"post": _posts("compact", "Compaction", [])},
         "/v1/export": {"get": _operation("export", {"200": _json("Every resource.")}, [])},
         "/v1/history": {
             "get": _operation(

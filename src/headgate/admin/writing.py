@@ -58,7 +58,14 @@ async def carry_out(
     node: Node, caller: Caller, operations: Sequence[Operation], *, note: str = "", is_trial: bool = False
 ) -> Written:
     """Does all operations in one transaction, or none."""
-    return await carry_out_plan(node, caller, lambda _: operations, note=note, is_trial=is_trial)
+
+    def plan(snapshot: Snapshot) -> Sequence[Operation]:
+        if caller.says_what_it_expects:
+            for operation in operations:
+                check_expectation(operation, snapshot)
+        return operations
+
+    return await carry_out_plan(node, caller, plan, note=note, is_trial=is_trial)
 
 
 async def carry_out_plan(
@@ -158,6 +165,17 @@ def may_change(caller: Caller, key: Key) -> None:
     """Raises a 403 for a caller who may not change a resource."""
     is_sensitive = key.kind in KINDS and KINDS[key.kind].is_sensitive
     caller.must_be("admin" if is_sensitive else "operate")
+
+
+def check_expectation(operation: Operation, snapshot: Snapshot) -> None:
+    """Raises a 428 (RFC 6585 section 3) for a change of what exists that says nothing of what it expects there."""
+    says_nothing = operation.expected is None and not operation.must_be_new
+    if says_nothing and (found := snapshot.resources.get(operation.key)):
+        raise Refusal(
+            428,
+            f"`{operation.key}` exists, and the change does not say which revision it expects",
+            f'read it, then send its ETag: `If-Match: "{found.revision}"` (in a transaction: `if_match`)',
+        )
 
 
 def check(operation: Operation, found: Resource | None) -> None:

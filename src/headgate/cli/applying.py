@@ -13,6 +13,7 @@ from headgate.cli.admin_client import Address, AdminClient, Pid, PidFile, Runtim
 from headgate.cli.failing import USAGE, fail
 from headgate.cli.resources import DryRun, Note, Output, OutputFormat, written
 from headgate.config.errors import ConfigError
+from headgate.config.units import parse_duration
 
 File = Annotated[
     Path, typer.Argument(help="YAML, TOML or JSON with `routes`, `upstreams` ..., or a folder of such.")
@@ -171,3 +172,29 @@ def rollback(
     what = "would change" if dry_run else f"changed, revision {reply['revision']}"
     count = len(reply["results"])
     print(f"{count} resource{'' if count == 1 else 's'} {what}", file=sys.stderr)
+
+
+def compact(
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Keep the last revisions, as many as this, whatever their age.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Keep what is younger, as in `30d`, however many revisions.")
+    ] = None,
+    admin: Address = None,
+    pid: Pid = None,
+    pid_file: PidFile = None,
+    runtime_dir: RuntimeDir = None,
+) -> None:
+    """Forget former revisions in the store; one of both options is needed."""
+    if keep is None and older_than is None:
+        fail("say what is kept: --keep, --older-than, or both", USAGE)
+    body: dict[str, Any] = {} if keep is None else {"keep": keep}
+    if older_than is not None:
+        try:
+            body["older_than_s"] = parse_duration(older_than)
+        except ConfigError as error:
+            fail(str(error), USAGE)
+    client = AdminClient.find(admin, pid, pid_file, runtime_dir)
+    oldest = client.ask("POST", "/v1/compact", body).content["oldest"]
+    print(f"the oldest revision that is left is {oldest}", file=sys.stderr)

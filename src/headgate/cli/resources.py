@@ -155,7 +155,13 @@ def delete(
 ) -> None:
     """Delete a resource."""
     client = AdminClient.find(admin, pid, pid_file, runtime_dir)
-    response = client.ask("DELETE", f"/v1/{kind}/{name}", query={"dry_run": "true" if dry_run else None})
+    found = client.ask("GET", f"/v1/{kind}/{name}")
+    response = client.ask(
+        "DELETE",
+        f"/v1/{kind}/{name}",
+        query={"dry_run": "true" if dry_run else None},
+        headers={"if-match": found.headers["etag"]},
+    )
     verb = "could be deleted" if dry_run else f"deleted, revision {response.headers['x-headgate-revision']}"
     print(f"{kind}/{name}: {verb}", file=sys.stderr)
 

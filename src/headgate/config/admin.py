@@ -98,7 +98,13 @@ class AdminConfig(Settings):
         default=(),
         description="Accepted Host names, besides the address and `localhost`; others get 421.",
     )
-
+    require_if_match: bool = Field(
+        default=False,
+        description=(
+            "Changes and deletions of existing resources must say which revision they expect, by `If-Match` "
+            "(`if_match` in transactions); others get 428."
+        ),
+    )
     breakpoints: bool = Field(
         default=False,
         description=(

@@ -131,6 +131,7 @@ SEEN: dict[str, dict[str, str]] = {
         "secret": "test_consumers::consumers_are_found_by_every_credential_as_soon_as_they_are_there",
     },
     "AdminConfig": {
+        "require_if_match": "test_admin_preconditions::every_verb_needs_the_revision_that_it_expects",
         "listen": "test_admin::what_is_put_serves_in_every_worker",
         "tokens": "test_admin_access::roles_may_do_what_they_say_and_nothing_else",
         "tls": "test_admin_access::tls_guards_it_as_other_listeners",
@@ -461,6 +462,7 @@ SEEN: dict[str, dict[str, str]] = {
         "config": "test_plugins::ten_of_many_at_once_pass_and_the_rest_are_told_when",
     },
     "LimitsConfig": {
+        "max_draining_generations": "test_long_connections::no_more_versions_drain_than_may_and_the_oldest_goes_first",
         "lenient": "test_leniency::request_passes_where_its_rule_is_named",
         "underscore_headers": "test_leniency::fields_with_underscores_are_kept_dropped_or_refused",
         "max_fetch_body_bytes": f"{KIT}::fetched_bodies_are_bounded",
