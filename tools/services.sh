@@ -5,7 +5,7 @@
 set -u
 
 # program (or a path that shows it) and the package it comes in
-needed=(certutil:libnss3-tools redis-server:redis-server nginx:nginx-light postgres:postgresql pgbouncer:pgbouncer etcd:etcd-server named:bind9 apache2:apache2 node:nodejs /usr/share/tomcat10:tomcat10 chromium:chromium rsyslogd:rsyslog promtool:prometheus libseccomp.so.2:libseccomp2)
+needed=(certutil:libnss3-tools redis-server:redis-server nginx:nginx-light postgres:postgresql pgbouncer:pgbouncer etcd:etcd-server named:bind9 apache2:apache2 node:nodejs /usr/share/tomcat10:tomcat10 chromium:chromium rsyslogd:rsyslog promtool:prometheus libseccomp.so.2:libseccomp2 libmodsecurity.so.3:libmodsecurity3 /usr/share/modsecurity-crs/rules:modsecurity-crs c-icap:c-icap /usr/lib/x86_64-linux-gnu/c_icap/virus_scan.so:libc-icap-mod-virus-scan clamd:clamav-daemon clamdscan:clamdscan mosquitto:mosquitto)
 bench=(wrk:wrk haproxy:haproxy h2load:nghttp2-client redis-cli:redis-tools taskset:util-linux ss:iproute2 ps:procps)
 [ "${1:-}" = --bench ] && needed+=("${bench[@]}" "/usr/lib/nginx/modules/ngx_http_lua_module.so:libnginx-mod-http-lua" "/usr/share/lua/5.1/nginx/redis.lua:lua-nginx-redis")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api_discovery import ApiDiscovery
     from .aws_sigv4 import AwsSigv4
+    from .azure_functions import AzureFunctions
     from .batch_requests import BatchRequests
     from .body_transformer import BodyTransformer
     from .bot_detection import BotDetection
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .fault_injection import FaultInjection
     from .follow_redirects import FollowRedirects
     from .forward_auth import ForwardAuth
+    from .google_functions import GoogleFunctions
     from .graphql_limits import GraphqlLimits
     from .grpc_transcode import GrpcTranscode
     from .har_capture import HarCapture
@@ -37,11 +40,13 @@ if TYPE_CHECKING:
     from .json_patch import JsonPatch
     from .json_threat_protection import JsonThreatProtection
     from .jsonpath import Jsonpath
+    from .kafka_rest import KafkaRest
     from .key_auth import KeyAuth
     from .load_shedding import LoadShedding
     from .maintenance import Maintenance
     from .mirror import Mirror
     from .mocking import Mocking
+    from .mqtt_routing import MqttRouting
     from .opa import Opa
     from .proxy_rewrite import ProxyRewrite
     from .quota import Quota
@@ -59,16 +64,22 @@ if TYPE_CHECKING:
     from .security_headers import SecurityHeaders
     from .shadow import Shadow
     from .signed_urls import SignedUrls
+    from .slo_alert import SloAlert
     from .sub_filter import SubFilter
+    from .tarpit import Tarpit
     from .traffic_split import TrafficSplit
     from .ua_restriction import UaRestriction
+    from .upload_scan import UploadScan
     from .uri_blocker import UriBlocker
+    from .waf import Waf
     from .waiting_room import WaitingRoom
     from .webhooks import Webhooks
     from .xml_threat_protection import XmlThreatProtection
 
 __all__ = [
+    "ApiDiscovery",
     "AwsSigv4",
+    "AzureFunctions",
     "BatchRequests",
     "BodyTransformer",
     "BotDetection",
@@ -87,6 +98,7 @@ __all__ = [
     "FaultInjection",
     "FollowRedirects",
     "ForwardAuth",
+    "GoogleFunctions",
     "GraphqlLimits",
     "GrpcTranscode",
     "HarCapture",
@@ -100,11 +112,13 @@ __all__ = [
     "JsonPatch",
     "JsonThreatProtection",
     "Jsonpath",
+    "KafkaRest",
     "KeyAuth",
     "LoadShedding",
     "Maintenance",
     "Mirror",
     "Mocking",
+    "MqttRouting",
     "Opa",
     "ProxyRewrite",
     "Quota",
@@ -122,17 +136,23 @@ __all__ = [
     "SecurityHeaders",
     "Shadow",
     "SignedUrls",
+    "SloAlert",
     "SubFilter",
+    "Tarpit",
     "TrafficSplit",
     "UaRestriction",
+    "UploadScan",
     "UriBlocker",
+    "Waf",
     "WaitingRoom",
     "Webhooks",
     "XmlThreatProtection",
 ]
 
 BUILT_IN = {
+    "api-discovery": "headgate.plugins.api_discovery:ApiDiscovery",
     "aws-sigv4": "headgate.plugins.aws_sigv4:AwsSigv4",
+    "azure-functions": "headgate.plugins.azure_functions:AzureFunctions",
     "batch-requests": "headgate.plugins.batch_requests:BatchRequests",
     "body-transformer": "headgate.plugins.body_transformer:BodyTransformer",
     "bot-detection": "headgate.plugins.bot_detection:BotDetection",
@@ -151,6 +171,7 @@ BUILT_IN = {
     "fault-injection": "headgate.plugins.fault_injection:FaultInjection",
     "follow-redirects": "headgate.plugins.follow_redirects:FollowRedirects",
     "forward-auth": "headgate.plugins.forward_auth:ForwardAuth",
+    "google-functions": "headgate.plugins.google_functions:GoogleFunctions",
     "graphql-limits": "headgate.plugins.graphql_limits:GraphqlLimits",
     "grpc-transcode": "headgate.plugins.grpc_transcode:GrpcTranscode",
     "har-capture": "headgate.plugins.har_capture:HarCapture",
@@ -164,11 +185,13 @@ BUILT_IN = {
     "json-patch": "headgate.plugins.json_patch:JsonPatch",
     "json-threat-protection": "headgate.plugins.json_threat_protection:JsonThreatProtection",
     "jsonpath": "headgate.plugins.jsonpath:Jsonpath",
+    "kafka-rest": "headgate.plugins.kafka_rest:KafkaRest",
     "key-auth": "headgate.plugins.key_auth:KeyAuth",
     "load-shedding": "headgate.plugins.load_shedding:LoadShedding",
     "maintenance": "headgate.plugins.maintenance:Maintenance",
     "mirror": "headgate.plugins.mirror:Mirror",
     "mocking": "headgate.plugins.mocking:Mocking",
+    "mqtt-routing": "headgate.plugins.mqtt_routing:MqttRouting",
     "opa": "headgate.plugins.opa:Opa",
     "proxy-rewrite": "headgate.plugins.proxy_rewrite:ProxyRewrite",
     "quota": "headgate.plugins.quota:Quota",
@@ -186,10 +209,14 @@ BUILT_IN = {
     "security-headers": "headgate.plugins.security_headers:SecurityHeaders",
     "shadow": "headgate.plugins.shadow:Shadow",
     "signed-urls": "headgate.plugins.signed_urls:SignedUrls",
+    "slo-alert": "headgate.plugins.slo_alert:SloAlert",
     "sub-filter": "headgate.plugins.sub_filter:SubFilter",
+    "tarpit": "headgate.plugins.tarpit:Tarpit",
     "traffic-split": "headgate.plugins.traffic_split:TrafficSplit",
     "ua-restriction": "headgate.plugins.ua_restriction:UaRestriction",
+    "upload-scan": "headgate.plugins.upload_scan:UploadScan",
     "uri-blocker": "headgate.plugins.uri_blocker:UriBlocker",
+    "waf": "headgate.plugins.waf:Waf",
     "waiting-room": "headgate.plugins.waiting_room:WaitingRoom",
     "webhooks": "headgate.plugins.webhooks:Webhooks",
     "xml-threat-protection": "headgate.plugins.xml_threat_protection:XmlThreatProtection",

@@ -158,20 +158,36 @@ class Document:
 
     def find(self, path: str) -> tuple[dict[str, Operation], dict[str, str]] | None:
         """The operations of a path by method, and its parameters, decoded."""
+        match = self._match(path)
+        if match is None:
+            return None
+        _, names, operations, segments = match
+        found = {
+            name[1:-1]: unquote(segment)
+            for name, segment in zip(names, segments, strict=True)
+            if name.startswith("{")
+        }
+        return operations, found
+
+    def named(self, path: str, method: str) -> str | None:
+        """The path in the document that has an operation for the request, without the server's; none if none has."""
+        match = self._match(path)
+        return match[0] if match is not None and method in match[2] else None
+
+    def operations(self) -> Iterator[tuple[str, str]]:
+        """Each operation: its path in the document and its method, in capitals."""
+        return ((path, method) for path, _, operations in self._paths for method in operations)
+
+    def _match(self, path: str) -> tuple[str, list[str], dict[str, Operation], list[str]] | None:
         if not path.startswith(self.base):
             return None
         segments = path[len(self.base) :].split("/")
-        for _, names, operations in self._paths:
+        for known, names, operations in self._paths:
             if len(names) == len(segments) and all(
                 name == segment or (name.startswith("{") and segment)
                 for name, segment in zip(names, segments, strict=True)
             ):
-                found = {
-                    name[1:-1]: unquote(segment)
-                    for name, segment in zip(names, segments, strict=True)
-                    if name.startswith("{")
-                }
-                return operations, found
+                return known, names, operations, segments
         return None
 
     def _read_paths(self) -> Iterator[tuple[str, list[str], dict[str, Operation]]]:

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
 import secrets
 import time
 from collections.abc import Callable
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, Response, ResponseView
+
+from ._signatures import PREFIX, Secret
+from ._signatures import signature as signature
 
 ID = re.compile(r"[!-\-/-~]{1,256}")
 """Without a full stop: that ends the id in what is signed."""
 TIME = re.compile(r"[0-9]{1,12}")
 MOST_SIGNATURES = 32
-PREFIX = "whsec_"
-
-
-def _checked(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().removeprefix(PREFIX)
-    try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ConfigError("a secret is not valid base64", hint="it is what follows `whsec_`") from None
-    if not 24 <= len(key) <= 64:
-        raise ConfigError("a secret has 24 to 64 bytes", hint="create one with `openssl rand -base64 32`")
-    return secret
-
-
-Secret = Annotated[SecretStr, AfterValidator(_checked)]
 
 
 class Verify(BaseModel):
@@ -181,9 +167,3 @@ class Webhooks(Plugin):
     def _refusal(self, verify: Verify, reason: str) -> Response:
         self._denied.add()
         return Response(verify.status, f"{reason}\n")
-
-
-def signature(key: bytes, id: str, moment: str, body: bytes) -> str:
-    """The signature of a message, as it stands in the field: `v1,` and base64."""
-    mac = hmac.digest(key, f"{id}.{moment}.".encode() + body, "sha256")
-    return f"v1,{base64.b64encode(mac).decode()}"

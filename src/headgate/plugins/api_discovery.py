@@ -1,0 +1,224 @@
+"""Learns from traffic which paths an API has, and writes them as a document of OpenAPI."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+
+from ._discovered import LITERAL, MOST_NAMES, Seen, Tree, kind_of, value_kind
+from ._discovered_document import document, restore
+from ._openapi import Document
+
+MOST_PATH = 2048
+MOST_PENDING = 2000
+"""Different paths that a worker keeps between two reports; the rest is dropped and counted."""
+CREDENTIALS = ("authorization", "cookie", "x-api-key")
+OPEN_ERRORS = (404, 405, 410, 501)
+"""Statuses of what is not there."""
+Key = tuple[str, str]
+
+
+class ApiDiscovery(Plugin):
+    """Watches requests and writes the endpoints that they show: an OpenAPI 3.1 document with inferred parameters.
+
+    A segment that looks like a number, a UUID, a date or a token is a parameter, and so is a place with more than
+    `distinct` names. Endpoints come into being by responses below 400, so that scanners add none. Values are never
+    kept: neither those of parameters nor bodies. With `openapi`, endpoints that this document does not have are logged
+    once each and counted (`unknown`), and its operations that nobody uses are listed as `x-headgate-unused`. How often
+    and when each was called, and how often without credentials, stands in `x-headgate`. One worker of a node writes
+    the file, and goes on with it after a restart.
+    """
+
+    order = -790
+
+    class Config(BaseModel):
+        """Settings of `api-discovery`."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        file: Path = Field(description="The document that is written, JSON; its folder has to be there.")
+        openapi: str | None = Field(
+            default=None, description="A document of OpenAPI 3.0 or 3.1 with the endpoints that are known."
+        )
+        title: str = Field(default="Discovered API", max_length=200, description="The document's title.")
+        interval: float = Field(default=30, gt=0, description="Seconds between two writings of the file.")
+        max_endpoints: int = Field(
+            default=2000, ge=1, le=100_000, description="The most endpoints; what is beyond them is counted."
+        )
+        distinct: int = Field(
+            default=50, ge=2, le=10_000, description="More names than this in one place are a parameter."
+        )
+        memory: str = Field(default="4m", description="The size of the table between workers.")
+
+        @field_validator("file")
+        @classmethod
+        def _file(cls, file: Path) -> Path:
+            if not file.parent.is_dir():
+                raise ConfigError(f"the folder `{file.parent}` does not exist", hint="create it")
+            return file
+
+    def setup(self, context: PluginContext) -> None:
+        """Reads the document of what is known, and prepares the table."""
+        config = self.config
+        self._context = context
+        self._key = f"{context.name} path"
+        self._known = Document(config.openapi) if config.openapi else None
+        self._pending: dict[Key, Seen] = {}
+        self._tree: Tree | None = None
+        self._told: set[Key] = set()
+        self._table = context.shared("seen", config.memory)
+        self._unknown, self._dropped = context.counter("unknown"), context.counter("dropped")
+        self._clock: Callable[[], float] = time.time
+        context.every(min(config.interval / 3, 10), self._report)
+        context.every(config.interval, self._write, once_per="node")
+
+    def request(self, request: Request) -> None:
+        """Notes the path as it came, before anything rewrites it."""
+        vars(request.state)[self._key] = (request.path, request.query)
+
+    def log(self, request: Request, response: ResponseView | None) -> None:
+        """Notes what came of it."""
+        path, query = vars(request.state).pop(self._key, ("", ""))
+        if not path or response is None or response.status in OPEN_ERRORS:
+            return
+        shape = _shape(path) if len(path) <= MOST_PATH else None
+        if shape is None:
+            self._dropped.add()
+            return
+        key = (shape, request.method.lower())
+        seen = self._pending.get(key)
+        if seen is None:
+            if len(self._pending) >= MOST_PENDING:
+                self._dropped.add()
+                return
+            seen = self._pending[key] = Seen()
+            if self._known is not None:
+                seen.documented = self._known.named(path, request.method) or ""
+        seen.add(_seen(request, response, query, int(self._clock())))
+
+    def shutdown(self) -> None:
+        """Passes on what is left."""
+        self._report()
+
+    def _report(self) -> None:
+        """Tells the worker that writes the file."""
+        taken, self._pending = self._pending, {}
+        if taken:
+            self._table.rpush("seen", json.dumps([[*key, _packed(seen)] for key, seen in taken.items()]))
+
+    async def _write(self) -> None:
+        """Takes in what all workers have told, and writes the file if there is something new."""
+        if self._tree is None:
+            self._tree = await self._context.run_in_thread(self._begun)
+        has_news = False
+        while (told := self._table.lpop("seen")) is not None:
+            has_news = True
+            for shape, method, packed in json.loads(told):
+                self._take(self._tree, shape, method, _unpacked(packed))
+        if has_news:
+            made = document(self._tree, self.config.title)
+            if self._known is not None:
+                made["x-headgate-unused"] = _unused(self._tree, self._known)
+            await self._context.run_in_thread(self._replace, json.dumps(made, indent=1))
+
+    def _take(self, tree: Tree, shape: str, method: str, seen: Seen) -> None:
+        creates = any(status < "400" for status in seen.statuses)
+        if tree.add(shape, method, seen, creates=creates) is None:
+            if creates:
+                self._dropped.add()
+            return
+        is_unknown = self._known is not None and not seen.documented and creates
+        is_told = (shape, method) in self._told or len(self._told) >= self.config.max_endpoints
+        if is_unknown and not is_told:
+            self._told.add((shape, method))
+            self._unknown.add()
+            self._context.log.warning(
+                "an endpoint is not in the document", extra={"method": method.upper(), "path": shape}
+            )
+
+    def _begun(self) -> Tree:
+        """The tree as the file has it."""
+        tree = Tree(self.config.max_endpoints, self.config.distinct)
+        try:
+            restore(tree, json.loads(self.config.file.read_text()))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._context.log.error(
+                "the document cannot be read, it begins anew", extra={"reason": repr(error)}
+            )
+            tree = Tree(self.config.max_endpoints, self.config.distinct)
+        return tree
+
+    def _replace(self, text: str) -> None:
+        file = self.config.file
+        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w") as opened:
+                opened.write(text)
+            beside.replace(file)
+        except OSError as error:
+            self._context.log.error("the document cannot be written", extra={"reason": str(error)})
+
+
+def _shape(path: str) -> str | None:
+    """The path with what looks like values in braces: `/users/{integer}`; none for one that is not a path."""
+    if not path.startswith("/"):
+        return None
+    parts = [f"{{{kind}}}" if (kind := kind_of(part)) else part for part in path.split("/")]
+    return "/".join(parts)
+
+
+def _seen(request: Request, response: ResponseView, query: str, now: int) -> Seen:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_NAMES) if query else []
+    except ValueError:
+        pairs = []
+    named = {name: value_kind(value) for name, value in pairs if LITERAL.fullmatch(name)}
+    headers = request.headers
+    has_credentials = any(name in headers for name in CREDENTIALS) or hasattr(request.state, "consumer")
+    body, kind = _type(headers.get("content-type")), _type(response.headers.get("content-type"))
+    return Seen(
+        1,
+        not has_credentials,
+        now,
+        now,
+        "",
+        named,
+        {body} if body else set(),
+        {str(response.status): {kind} if kind else set()},
+    )
+
+
+def _type(value: str | None) -> str:
+    """The media type without parameters; empty if it is none."""
+    name = (value or "").partition(";")[0].strip().lower()
+    major, slash, minor = name.partition("/")
+    return name if slash and LITERAL.fullmatch(major) and LITERAL.fullmatch(minor) else ""
+
+
+def _packed(seen: Seen) -> list[Any]:
+    statuses = {status: sorted(types) for status, types in seen.statuses.items()}
+    numbers = [seen.calls, seen.anonymous, seen.first, seen.last, seen.documented]
+    return [*numbers, seen.query, sorted(seen.bodies), statuses]
+
+
+def _unpacked(packed: list[Any]) -> Seen:
+    calls, anonymous, first, last, documented, query, bodies, statuses = packed
+    found = {status: set(types) for status, types in statuses.items()}
+    return Seen(calls, anonymous, first, last, documented, query, set(bodies), found)
+
+
+def _unused(tree: Tree, known: Document) -> list[str]:
+    used = {(seen.documented, method.upper()) for _, _, method, seen in tree.endpoints()}
+    return sorted(f"{method} {path}" for path, method in known.operations() if (path, method) not in used)
