@@ -6,6 +6,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,6 +210,129 @@ def test_more_tunnels_than_allowed_are_refused(serve: Serve, origin: Origin) -> 
             eventually(lambda: "refuses the tunnel: 503" in second.log(), second.log)
         finally:
             second.stop()
+
+
+def test_one_token_cannot_take_the_tunnels_of_others(serve: Serve, origin: Origin) -> None:
+    other = {"token": "f" * 40, "expose": "music"}
+    gateway = gated(serve, tunnels={"tokens": [{**TOKENS, "expose": "home", "max_tunnels": 1}, other]})
+    with TunnelClient(gateway, to(origin)):
+        second = TunnelClient(gateway, to(origin)).start(is_ready=False)
+        try:
+            eventually(lambda: "refuses the tunnel: 503" in second.log(), second.log)
+        finally:
+            second.stop()
+        assert "there are too many tunnels with this token" in gateway.log()
+        with TunnelClient(gateway, to(origin, "music"), token=other["token"]):
+            pass
+
+
+def test_two_gateways_in_one_folder_of_states_say_so(serve: Serve, origin: Origin) -> None:
+    gateway = gated(serve)
+    other = gated(serve)
+    found = other.wait_for_log("another gateway has its tunnels in `([^`]+)`", within=30)
+    assert found[1] == str(Path(STATE["HEADGATE_STATE_DIR"]) / "tunnels")
+    assert "HEADGATE_STATE_DIR" in other.log()
+    with TunnelClient(gateway, to(origin)):
+        assert gateway.get("/").status == 200
+
+
+def test_stop_does_not_wait_for_idle_tunnels(serve: Serve, origin: Origin) -> None:
+    gateway = gated(serve, timeouts={"drain": "60s"})
+    with TunnelClient(gateway, to(origin)) as client:
+        assert gateway.get("/").status == 200
+        gateway.signal(signal.SIGQUIT)
+        gateway.process.wait(timeout=25)
+        assert "tunnel closed" in client.log()
+
+
+def test_stop_lets_requests_through_tunnels_end(serve: Serve, origin: Origin) -> None:
+    gateway, go = gated(serve), threading.Event()
+
+    def late(call: Call) -> None:
+        assert go.wait(30)
+        call.respond(b"late")
+
+    origin.on("/late", late)
+    with TunnelClient(gateway, to(origin)), RawClient(gateway.address, timeout=40) as client:
+        client.send(b"GET /late HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        eventually(lambda: len(origin.at("/late")) == 1, "it is at the server")
+        gateway.signal(signal.SIGQUIT)
+        gateway.wait_for_log("stopping")
+        go.set()
+        assert client.response().body == b"late"
+        gateway.process.wait(timeout=25)
+
+
+def reversed_connections(gateway: RunningGateway, metrics: str) -> float:
+    return scrape(gateway, metrics).value("headgate_tunnel_reversed_connections", name="home")
+
+
+def streams(gateway: RunningGateway, metrics: str) -> float:
+    labels = {"name": "home", "outcome": "opened"}
+    return scrape(gateway, metrics).value("headgate_tunnel_streams_total", **labels)
+
+
+def test_requests_go_on_connections_that_the_client_has_dialled(serve: Serve, origin: Origin) -> None:
+    def returned(call: Call) -> None:
+        call.respond(call.read_body())
+
+    origin.on("/echo", returned)
+    metrics = f"127.0.0.1:{free_port()}"
+    gateway = gated(serve, metrics={"listen": metrics})
+    body = os.urandom(3_000_000)
+    with TunnelClient(gateway, to(origin)), RawClient(gateway.address, timeout=30) as client:
+        assert client.get("/first").status == 200
+        eventually(lambda: reversed_connections(gateway, metrics) >= 1, "one is beside the tunnel")
+        assert client.get("/second").status == 200  # and its own connection is not kept
+        before = streams(gateway, metrics)
+        for _ in range(20):
+            assert client.request("POST", "/echo", body=body[:1000]).body == body[:1000]
+        assert client.request("POST", "/echo", body=body).body == body
+        assert streams(gateway, metrics) == before
+
+
+def test_connections_beside_a_tunnel_end_with_its_token(serve: Serve, origin: Origin) -> None:
+    metrics = f"127.0.0.1:{free_port()}"
+    gateway = gated(serve, metrics={"listen": metrics})
+    with TunnelClient(gateway, to(origin)) as client:
+        assert gateway.get("/first").status == 200
+        eventually(lambda: reversed_connections(gateway, metrics) >= 1, "one is beside the tunnel")
+        text = gateway.file.read_text()
+        gateway.file.write_text(text.replace(TOKENS["token"], "f" * 40))
+        assert gateway.ask("reload")["ok"]
+        eventually(lambda: reversed_connections(gateway, metrics) == 0, "it is gone")
+        assert gateway.get("/later", timeout=30).status == 502
+        assert client.process.poll() is None
+
+
+def test_connection_beside_a_tunnel_needs_the_tunnel(serve: Serve) -> None:
+    gateway = gated(serve)
+    with RawClient(gateway.address) as client:
+        client.send(
+            b"GET /_tunnel HTTP/1.1\r\nHost: gate.test\r\nConnection: upgrade\r\nUpgrade: headgate-reversed/1\r\n"
+            b"Authorization: Bearer "
+            + TOKEN.encode()
+            + b"\r\nHeadgate-Expose: home\r\nHeadgate-Tunnel: x\r\n\r\n"
+        )
+        response = client.response()
+        assert (response.status, response.body) == (400, b"there is no such tunnel\n")
+
+
+def test_no_connection_is_put_where_only_frames_can_go(serve: Serve) -> None:
+    port, metrics = free_port(), f"127.0.0.1:{free_port()}"
+    tcp = {"address": f"127.0.0.1:{port}", "to": "tunnel:music"}
+    gateway = gated(serve, tcp=tcp, metrics={"listen": metrics})
+    with StreamServer(echo) as server, TunnelClient(gateway, f"music={server.address}"):
+        for _ in range(3):
+            with RawClient(f"127.0.0.1:{port}") as client:
+                client.send(b"hello")
+                assert client.read_exactly(5) == b"hello"
+        page = scrape(gateway, metrics)
+        eventually(
+            lambda: scrape(gateway, metrics).value("headgate_tunnel_reversed_connections", name="music") == 0,
+            "none is kept",
+        )
+        assert page.value("headgate_tunnel_streams_total", name="music", outcome="opened") == 3
 
 
 def test_tcp_goes_through_it(serve: Serve) -> None:

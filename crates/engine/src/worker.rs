@@ -233,6 +233,10 @@ impl Worker {
         shared
             .deadlines
             .hasten(Limit::UdpIdle, shared.clock.now_ms() + DRAIN_IDLE_MS);
+        // what is behind a tunnel sees by this which of its connections still matter
+        for upstream in &shared.tables().upstreams {
+            upstream.servers.iter().for_each(|server| server.pool.clear());
+        }
         shared.busy.notify_one();
     }
 

@@ -1,6 +1,10 @@
 //! Idle connections to a server, the most recently used first.
+//!
+//! # How it works
+//! Some are dialled by the server's side, through a tunnel: such a one is [`Pooled::reversed`], and comes by itself. While there
+//! are such, others are not kept: those go through the tunnel's broker, and cost more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use headgate_net::peer::Peer;
 
@@ -12,6 +16,8 @@ pub struct Pool {
         reason = "they go through many hands while a request is forwarded"
     )]
     idle: RefCell<Vec<Box<Pooled>>>,
+    /// Whether the server's side has dialled connections, which are then the only ones to be kept.
+    is_reversed: Cell<bool>,
 }
 
 /// A connection that may serve more requests.
@@ -24,6 +30,8 @@ pub struct Pooled {
     pub is_bound: bool,
     /// When it became idle, on the worker's clock.
     pub since_ms: u64,
+    /// Of one that the server's side has dialled: the connection to who has let it in, and ends it by closing this.
+    pub leash: Option<Box<Peer>>,
 }
 
 impl Pooled {
@@ -36,6 +44,19 @@ impl Pooled {
             served,
             is_bound: false,
             since_ms: 0,
+            leash: None,
+        })
+    }
+
+    /// A connection that the server's side has dialled; it is usable until something comes on `leash`, which may be its end.
+    #[allow(clippy::unnecessary_box_returns, reason = "it stays boxed, as in the pool")]
+    pub fn reversed(peer: Peer, leash: Peer, now_ms: u64) -> Box<Self> {
+        Box::new(Self {
+            peer,
+            served: 0,
+            is_bound: false,
+            since_ms: now_ms.max(1),
+            leash: Some(Box::new(leash)),
         })
     }
 
@@ -44,6 +65,7 @@ impl Pooled {
     /// The loop has seen every event by the time a request is read, so that this asks no system call of most.
     pub fn is_usable(&mut self) -> bool {
         !self.peer.stream.has_news()
+            && self.leash.as_mut().is_none_or(|leash| !leash.stream.has_news())
     }
 }
 
@@ -56,16 +78,29 @@ impl Pool {
                 return Some(pooled);
             }
         }
+        self.is_reversed.set(false);
         None
     }
 
-    /// Keeps a connection, unless there are `max_idle` already.
+    /// Keeps a connection, unless there are `max_idle` already, or there are such that the server's side has dialled.
     #[inline]
     pub fn give(&self, pooled: Box<Pooled>, max_idle: usize) {
+        if pooled.leash.is_some() {
+            self.is_reversed.set(true);
+        } else if self.is_reversed.get() {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < max_idle {
             idle.push(pooled);
         }
+    }
+
+    /// Closes them all.
+    pub fn clear(&self) {
+        // outside the borrow: what closes may be anything
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        drop(idle);
     }
 
     /// How many there are.
@@ -151,6 +186,45 @@ mod tests {
             .collect();
         assert_eq!(std::iter::from_fn(|| pool.take()).count(), 3);
         drop(servers);
+    }
+
+    fn reversed() -> (Box<Pooled>, VirtualEnd, VirtualEnd) {
+        let (near, far) = virtual_pair();
+        let (leash, holder) = virtual_pair();
+        let [peer, leash] =
+            [near, leash].map(|end| Peer::new(Stream::Virtual(Box::new(end)), Rc::default()));
+        (Pooled::reversed(peer, leash, 7), far, holder)
+    }
+
+    #[test]
+    fn what_the_servers_side_has_dialled_is_kept_and_nothing_else_beside_it() {
+        let pool = Pool::default();
+        let (own, _server) = connection(1);
+        let (other, _other) = connection(2);
+        let (later, _later) = connection(3);
+        let (dialled, _far, _holder) = reversed();
+        pool.give(own, 8);
+        pool.give(dialled, 8);
+        pool.give(other, 8);
+        assert_eq!(pool.take().map(|pooled| pooled.since_ms), Some(7));
+        assert_eq!(pool.take().map(|pooled| pooled.since_ms), Some(1));
+        assert!(pool.take().is_none());
+        pool.give(later, 8);
+        assert_eq!(pool.count(), 1, "without such ones others are kept again");
+    }
+
+    #[test]
+    fn one_whose_leash_is_let_go_is_passed_over() {
+        let pool = Pool::default();
+        let (dialled, _far, holder) = reversed();
+        pool.give(dialled, 8);
+        drop(holder);
+        assert!(pool.take().is_none());
+        let (dialled, _far, holder) = reversed();
+        pool.give(dialled, 8);
+        drop(holder);
+        pool.sweep(8, 1_000);
+        assert!(pool.is_empty());
     }
 
     #[test]

@@ -29,6 +29,14 @@ def tunnel(
         ),
     ],
     connections: Annotated[int, typer.Option(min=1, max=64, help="Tunnels that are kept open.")] = 1,
+    beside: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1024,
+            help="Connections for each name at most that requests go on without the tunnel's frames.",
+        ),
+    ] = 32,
     ca: Annotated[
         str | None, typer.Option(help="A PEM file with the authority of the gateway's certificate.")
     ] = None,
@@ -68,7 +76,7 @@ def tunnel(
     from headgate.tunnel.client import Client
     from headgate.tunnel.handshake import Refused
 
-    client = Client(where, secret, targets, context=context, connections=connections)
+    client = Client(where, secret, targets, context=context, connections=connections, most_reversed=beside)
     try:
         asyncio.run(_until_stopped(client.run))
     except Refused as error:

@@ -46,6 +46,12 @@ class TunnelTokenConfig(Settings):
         pattern=r"^[A-Za-z0-9_.@-]{0,64}$",
         description="The holder's name, for the log; default: the first exposed name.",
     )
+    max_tunnels: int = Field(
+        default=100,
+        ge=1,
+        le=MAX_COUNT,
+        description="The maximum number of open tunnels with this token; further ones get 503.",
+    )
 
     @model_validator(mode="after")
     def _is_long(self) -> Self:
@@ -116,14 +122,37 @@ def tunnel_plan(config: GatewayConfig) -> dict[str, Any] | None:
     if tunnels is None:
         return None
     tokens = [
-        {"digest": one.digest, "name": one.holder, "expose": sorted(one.expose)} for one in tunnels.tokens
+        {
+            "digest": one.digest,
+            "name": one.holder,
+            "expose": sorted(one.expose),
+            "most": one.max_tunnels,
+        }
+        for one in tunnels.tokens
     ]
     return {
         "folder": str(tunnels_folder()),
         "tokens": tokens,
         "wait": tunnels.wait,
         "max_tunnels": tunnels.max_tunnels,
+        "frames_only": sorted(_streams(config)),
     }
+
+
+def _streams(config: GatewayConfig) -> set[str]:
+    """The names that are servers of TCP or HTTP/2 only: their connections are not of a pool of HTTP/1."""
+    streams, pooled = set[str](), set[str]()
+    for listener in (*config.tcp, *config.udp, *config.tls_routes):
+        if listener.to is not None and listener.to.startswith("tunnel:"):
+            streams.add(listener.to.removeprefix("tunnel:"))
+    for route in config.routes:
+        if route.to is not None and route.to.startswith("tunnel:"):
+            pooled.add(route.to.removeprefix("tunnel:"))
+    prefix = f"unix:{tunnels_folder()}/"
+    for upstream in config.upstreams.values():
+        names = {one.address.removeprefix(prefix).removesuffix(".sock") for one in upstream.servers}
+        (streams if upstream.protocol == "h2" else pooled).update(names)
+    return streams - pooled
 
 
 def wrong_tunnel(config: GatewayConfig, address: str) -> tuple[str, str] | None:

@@ -18,6 +18,8 @@ class BrokerStart(Message):
     log_format: str | None = None
     """None: as the configuration says; likewise `log_level`."""
     log_level: str | None = None
+    file: str = ""
+    """The gateway's, which tells it from others of the same user."""
 
 
 class Serve(Message):

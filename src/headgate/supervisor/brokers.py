@@ -21,12 +21,10 @@ class Kind(NamedTuple):
     module: str
     plan: str
     """The name of its plan, and of its process in the state."""
-    is_told_of_the_end: bool
-    """Whether those who have dialled in would keep workers from ending."""
 
 
-TUNNEL = Kind("headgate.tunnel", "tunnel", is_told_of_the_end=False)
-DISPATCHER = Kind("headgate.dispatch", "dispatcher", is_told_of_the_end=True)
+TUNNEL = Kind("headgate.tunnel", "tunnel")
+DISPATCHER = Kind("headgate.dispatch", "dispatcher")
 
 
 class Brokers:
@@ -65,8 +63,8 @@ class Brokers:
                 self._broker.send(messages.Renew())
 
     def leaving(self) -> None:
-        """The gateway is stopping: workers are ending."""
-        if self._broker and self._kind.is_told_of_the_end and not self._is_told:
+        """The gateway is stopping: those who have dialled in would keep its workers from ending."""
+        if self._broker and not self._is_told:
             self._is_told = True
             self._broker.send(messages.Renew(is_last=True))
 
@@ -87,7 +85,11 @@ class Brokers:
         state.brokers[self._kind.plan] = broker.pid
         broker.watch(lambda: _ignore(broker), lambda: self._on_exit(broker))
         start = messages.BrokerStart(
-            user=run.user, group=run.group, log_format=run.log_format, log_level=run.log_level
+            user=run.user,
+            group=run.group,
+            log_format=run.log_format,
+            log_level=run.log_level,
+            file=run.source.file or "",
         )
         memory = state.metrics.memory_for()
         state.metrics.counts_in(broker.pid, memory)

@@ -22,7 +22,11 @@ from .endpoint import Handshake, Token, owner_of
 from .frames import Kind
 from .handshake import Asked, Refused
 from .link import DOUBT_S, Link
+from .reversed import Leash
 from .stream import Stream
+
+MOST_REVERSED = 4096
+"""Connections beside one tunnel."""
 
 log = logging.getLogger("headgate.tunnel")
 
@@ -32,6 +36,9 @@ class Counters(Protocol):
 
     def tunnels(self, name: str, change: int) -> None:
         """A name is exposed by so many more tunnels."""
+
+    def reversed(self, name: str, change: int) -> None:
+        """There are so many more connections beside tunnels."""
 
     def stream(self, name: str, outcome: str) -> None:
         """A connection to a name was `opened`, `refused`, has `moved` to another tunnel, or was `unavailable`."""
@@ -56,26 +63,46 @@ class Broker:
         self._wait_s, self._most = 5.0, 1000
         self._links: dict[Link, Token] = {}
         """With the token that each was opened with."""
+        self._frames_only: frozenset[str] = frozenset()
+        """Names whose connections no worker keeps."""
+        self._leashes: dict[Leash, Token] = {}
         self._sockets: dict[str, BrokerSocket] = {}
         self._endings: dict[str, asyncio.TimerHandle] = {}
         self._opening: dict[tuple[Link, int], Attempt] = {}
         self._waiting: dict[str, list[Attempt]] = {}
+        self._is_ending = False
 
-    def configure(self, tokens: Sequence[Token], wait_s: float, most: int) -> None:
+    def configure(
+        self, tokens: Sequence[Token], wait_s: float, most: int, frames_only: frozenset[str] = frozenset()
+    ) -> None:
         """Takes tunnels from these from here on; those of others end."""
         self._tokens, self._wait_s, self._most = tokens, wait_s, most
+        self._frames_only = frames_only
         if ENDPOINT not in self._sockets:
             self._sockets[ENDPOINT] = BrokerSocket(self._folder, ENDPOINT, self._handshake)
         valid = {one.name: one for one in tokens}
-        for link, opened in list(self._links.items()):
+
+        def is_valid(opened: Token, names: frozenset[str]) -> bool:
             token = valid.get(opened.name)
-            if token is None or token.digest != opened.digest or not link.names <= token.names:
+            return token is not None and token.digest == opened.digest and names <= token.names
+
+        for link, opened in list(self._links.items()):
+            if not is_valid(opened, link.names):
                 link.close("its token is not valid any more")
+        for leash, opened in list(self._leashes.items()):
+            if not is_valid(opened, frozenset((leash.name,))):
+                leash.close()
 
     def renew(self) -> None:
         """Has every client dial anew, as the workers that hold its connection are being replaced."""
         for link in list(self._links):
             link.leave()
+
+    def end(self) -> None:
+        """The gateway stops: tunnels end as soon as nothing goes through them."""
+        self._is_ending = True
+        for link in list(self._links):
+            link.end_when_idle()
 
     @property
     def is_replaced(self) -> bool:
@@ -89,6 +116,8 @@ class Broker:
         self._sockets.clear()
         for link in list(self._links):
             link.close("the gateway ends")
+        for leash in list(self._leashes):
+            leash.close()
 
     # ---- tunnels
 
@@ -96,12 +125,43 @@ class Broker:
         return Handshake(self._check, self._made)
 
     def _check(self, wanted: Asked) -> Token:
+        token = owner_of(wanted, self._tokens)
+        if self._is_ending:
+            raise Refused(503, "the gateway stops")
+        if wanted.is_reversed:
+            self._check_reversed(wanted, token)
+            return token
         if len(self._links) >= self._most:
             raise Refused(503, "there are too many tunnels")
-        return owner_of(wanted, self._tokens)
+        if sum(1 for one in self._links.values() if one.name == token.name) >= token.most:
+            raise Refused(503, "there are too many tunnels with this token")
+        return token
 
-    def _made(self, wanted: Asked, token: Token, transport: asyncio.Transport) -> Link:
-        link = Link(self, is_client=False, names=wanted.names, who=token.name)
+    def _check_reversed(self, wanted: Asked, token: Token) -> None:
+        links = [
+            link
+            for link, one in self._links.items()
+            if link.tunnel == wanted.tunnel and one.name == token.name
+        ]
+        if (
+            not wanted.tunnel
+            or len(wanted.names) != 1
+            or not any(wanted.names[0] in one.names for one in links)
+        ):
+            raise Refused(400, "there is no such tunnel")
+        if wanted.names[0] in self._frames_only:
+            raise Refused(400, "the name is for streams only")
+        if sum(1 for one in self._leashes if one.tunnel == wanted.tunnel) >= MOST_REVERSED:
+            raise Refused(503, "there are too many connections beside the tunnel")
+
+    def _made(self, wanted: Asked, token: Token) -> Link | Leash:
+        if wanted.is_reversed:
+            leash = Leash(wanted.names[0], wanted.tunnel, self._let_go)
+            self._leashes[leash] = token
+            self._counters.reversed(leash.name, 1)
+            self._look_beside(leash.tunnel)
+            return leash
+        link = Link(self, is_client=False, names=wanted.names, who=token.name, tunnel=wanted.tunnel)
         self._links[link] = token
         log.info("tunnel opened", extra={"of": token.name, "exposes": sorted(link.names)})
         for name in link.names:
@@ -115,11 +175,24 @@ class Broker:
                 self._loop.call_soon(self._try, attempt)
         return link
 
+    def _let_go(self, leash: Leash) -> None:
+        if self._leashes.pop(leash, None):
+            self._counters.reversed(leash.name, -1)
+            self._look_beside(leash.tunnel)
+
+    def _look_beside(self, tunnel: str) -> None:
+        has_beside = any(one.tunnel == tunnel for one in self._leashes)
+        for link in self._links:
+            if link.tunnel == tunnel:
+                link.has_beside = has_beside
+
     def on_closed(self, link: Link, reason: str) -> None:
         """See `Owner`."""
         if link not in self._links:
             return
         del self._links[link]
+        for leash in [one for one in self._leashes if one.tunnel == link.tunnel]:
+            leash.close()  # what has broken the tunnel has broken them as well
         log.info("tunnel closed: %s", reason, extra={"of": link.who, "exposes": sorted(link.names)})
         for name in link.names:
             self._counters.tunnels(name, -1)

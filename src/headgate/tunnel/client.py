@@ -8,24 +8,21 @@ once, and the streams of the old one go on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
+import secrets
 import ssl
 from collections.abc import Callable, Mapping
-from typing import cast
 
+from .dial import Dial
 from .frames import Kind
-from .handshake import MOST_HEAD_BYTES, Refused, check_response, request
+from .handshake import Refused, check_response, request
 from .link import MOST_STREAMS, Link
+from .reversed import ReversedConnections
 from .stream import Stream
-from .target import Place, Target
+from .target import LOCAL_S, Place, Target, connected
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-DIAL_S = 10.0
-"""For the connection to the gateway, and its response."""
-LOCAL_S = 4.0
-"""For the connection to a local server: the gateway waits for 5 s."""
 SETTLED_S = 10.0
 """A tunnel that has lived for so long begins the pauses anew."""
 
@@ -38,7 +35,9 @@ def pause_s(failures: int, chance: Callable[[], float]) -> float:
 
 
 class Client:
-    """Exposes `targets` at the gateway of `place`, over so many connections."""
+    """Exposes `targets` at the gateway of `place`, over so many connections, and at most `most_reversed` beside them
+    for each name.
+    """
 
     def __init__(
         self,
@@ -48,10 +47,12 @@ class Client:
         *,
         context: ssl.SSLContext | None,
         connections: int = 1,
+        most_reversed: int = 32,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._place, self._token, self._targets = place, token, dict(targets)
         self._context, self._connections, self._ready = context, connections, ready
+        self._reversed = ReversedConnections(place, token, self._targets, context, most_reversed)
         self._has_been_ready = False
         self._over: dict[Link, asyncio.Event] = {}
         """Set when no further stream will come through the link."""
@@ -71,6 +72,7 @@ class Client:
                 link.close("the client ends")
             for dialling in list(self._dialling.values()):
                 dialling.cancel()
+            self._reversed.close()
 
     # ---- one connection
 
@@ -98,23 +100,11 @@ class Client:
             await asyncio.sleep(pause_s(failures, random.random))
 
     async def _dial(self) -> tuple[Link, asyncio.Event]:
-        loop, place = asyncio.get_running_loop(), self._place
-        head, key = request(place.authority, place.path, self._token, list(self._targets))
-        async with asyncio.timeout(DIAL_S):
-            _, dial = await loop.create_connection(
-                lambda: Dial(head),
-                place.host,
-                place.port,
-                ssl=self._context if place.is_secure else None,
-                server_hostname=place.host if place.is_secure else None,
-            )
-            try:
-                response = await dial.response
-                check_response(response, key)
-            except BaseException:
-                dial.close()
-                raise
-        link = Link(self, is_client=True, names=self._targets)
+        place, tunnel = self._place, secrets.token_hex(8)
+        head, key = request(place.authority, place.path, self._token, list(self._targets), tunnel)
+        async with Dial.to(place, self._context, head) as dial:
+            check_response(await dial.response, key)
+        link = Link(self, is_client=True, names=self._targets, tunnel=tunnel)
         self._links.add(link)
         is_over = self._over[link] = asyncio.Event()
         dial.become(link)
@@ -156,17 +146,11 @@ class Client:
         return None
 
     async def _connect(self, link: Link, number: int, name: str) -> None:
-        loop, target = asyncio.get_running_loop(), self._targets.get(name)
+        target = self._targets.get(name)
         if target is None:
             return link.send(Kind.REFUSED, number, b"it is not exposed here")
         try:
-            async with asyncio.timeout(LOCAL_S):
-                if target.path:
-                    _, stream = await loop.create_unix_connection(_local_stream, target.path)
-                else:
-                    _, stream = await loop.create_connection(
-                        _local_stream, target.host, target.port, happy_eyeballs_delay=0.25
-                    )
+            stream = await connected(target, _local_stream)
         except (OSError, TimeoutError, UnicodeError) as error:
             reason = str(error) or f"no connection within {LOCAL_S:g} s"
             log.warning("`%s` is not reachable: %s", name, reason)
@@ -174,56 +158,9 @@ class Client:
         if link not in self._links:
             return stream.abort()
         link.send(Kind.OPENED, number)
+        self._reversed.wanted(name, link.tunnel)
         return link.add(number, stream)
 
 
 def _local_stream() -> Stream:
     return Stream(lambda stream: None, lambda stream: None)
-
-
-class Dial(asyncio.Protocol):
-    """The connection to the gateway until its response."""
-
-    def __init__(self, head: bytes) -> None:
-        self._request, self._received = head, bytearray()
-        self._transport: asyncio.Transport | None = None
-        self.response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def become(self, link: Link) -> None:
-        """The connection is a tunnel; what came behind the response is its first bytes."""
-        transport = self._transport
-        assert transport is not None, "its response has just come"
-        transport.set_protocol(link)
-        link.connection_made(transport)
-        rest = self._received.partition(b"\r\n\r\n")[2]
-        transport.resume_reading()
-        if rest:
-            link.data_received(bytes(rest))
-
-    def close(self) -> None:
-        """Gives up."""
-        if self._transport:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        self._received += data
-        head, end, _ = self._received.partition(b"\r\n\r\n")
-        if self.response.done():
-            return
-        if end:
-            if self._transport:
-                self._transport.pause_reading()
-            self.response.set_result(bytes(head))
-        elif len(self._received) > MOST_HEAD_BYTES:
-            self.response.set_exception(ConnectionError("the response is too long"))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
-        with contextlib.suppress(asyncio.InvalidStateError):
-            self.response.set_exception(error or ConnectionError("the gateway has closed the connection"))

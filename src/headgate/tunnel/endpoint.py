@@ -9,8 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
-from .handshake import MOST_HEAD_BYTES, Asked, Refused, accepted, asked, refused
-from .link import Link
+from .handshake import MOST_HEAD_BYTES, Asked, Refused, accepted, accepted_reversed, asked, refused
 
 HANDSHAKE_S = 10.0
 """For the whole request of a client."""
@@ -26,6 +25,8 @@ class Token(NamedTuple):
     name: str
     """Whose it is, for logs."""
     names: frozenset[str]
+    most: int = 100
+    """Tunnels that may be open with it."""
 
 
 def owner_of(wanted: Asked, tokens: Sequence[Token]) -> Token:
@@ -40,10 +41,10 @@ def owner_of(wanted: Asked, tokens: Sequence[Token]) -> Token:
 
 
 class Handshake(asyncio.Protocol):
-    """One connection until it is a tunnel; `made` gives the link that takes over."""
+    """One connection until it is a tunnel, or beside one; `made` gives what takes over."""
 
     def __init__(
-        self, check: Callable[[Asked], Token], made: Callable[[Asked, Token, asyncio.Transport], Link]
+        self, check: Callable[[Asked], Token], made: Callable[[Asked, Token], asyncio.Protocol]
     ) -> None:
         self._check, self._made = check, made
         self._head = bytearray()
@@ -80,9 +81,9 @@ class Handshake(asyncio.Protocol):
             transport.write(refused(error))
             transport.close()
             return
-        transport.write(accepted(wanted.key))
-        link = self._made(wanted, token, transport)
-        transport.set_protocol(link)
-        link.connection_made(transport)
+        transport.write(accepted_reversed(wanted.names[0]) if wanted.is_reversed else accepted(wanted.key))
+        made = self._made(wanted, token)
+        transport.set_protocol(made)
+        made.connection_made(transport)
         if rest:
-            link.data_received(bytes(rest))
+            made.data_received(bytes(rest))

@@ -12,6 +12,10 @@ from typing import NamedTuple
 from .frames import PROTOCOL
 
 MOST_HEAD_BYTES = 16 * 1024
+REVERSED = "headgate-reversed/1"
+"""The protocol of a connection beside a tunnel, which requests go on as they are."""
+TUNNEL = "headgate-tunnel"
+"""The header field with the id of the tunnel."""
 EXPOSE = "headgate-expose"
 """The header field with the exposed names, separated by commas."""
 
@@ -43,9 +47,13 @@ class Asked(NamedTuple):
     key: str
     token: str
     names: tuple[str, ...]
+    tunnel: str = ""
+    """The id of the tunnel; empty for a client that says none."""
+    is_reversed: bool = False
+    """Whether it is a connection beside the tunnel, for the one name."""
 
 
-def request(host: str, path: str, token: str, names: Sequence[str]) -> tuple[bytes, str]:
+def request(host: str, path: str, token: str, names: Sequence[str], tunnel: str = "") -> tuple[bytes, str]:
     """A client's request, and the key in it."""
     key = base64.b64encode(os.urandom(16)).decode()
     lines = (
@@ -58,27 +66,53 @@ def request(host: str, path: str, token: str, names: Sequence[str]) -> tuple[byt
         f"Sec-WebSocket-Protocol: {PROTOCOL}",
         f"Authorization: Bearer {token}",
         f"{EXPOSE}: {', '.join(names)}",
+        *([f"{TUNNEL}: {tunnel}"] if tunnel else []),
     )
     return "\r\n".join((*lines, "", "")).encode(), key
+
+
+def reversed_request(host: str, path: str, token: str, name: str, tunnel: str) -> bytes:
+    """A client's request for a connection beside its tunnel."""
+    lines = (
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        f"Upgrade: {REVERSED}",
+        f"Authorization: Bearer {token}",
+        f"{EXPOSE}: {name}",
+        f"{TUNNEL}: {tunnel}",
+    )
+    return "\r\n".join((*lines, "", "")).encode()
 
 
 def asked(head: bytes) -> Asked:
     """What the request of a client asks for; raises `Refused`."""
     line, fields = _parsed(head)
-    if not line.startswith("GET ") or "websocket" not in fields.get("upgrade", "").lower():
+    upgrade = fields.get("upgrade", "").lower()
+    if not line.startswith("GET ") or ("websocket" not in upgrade and upgrade != REVERSED):
         raise Refused(426, "this address is for `headgate tunnel`")
+    if upgrade == REVERSED:
+        return Asked("", _token(fields), _names(fields), fields.get(TUNNEL, ""), is_reversed=True)
     protocols = [one.strip() for one in fields.get("sec-websocket-protocol", "").split(",")]
     if PROTOCOL not in protocols or fields.get("sec-websocket-version") != "13":
         raise Refused(400, f"the WebSocket must speak `{PROTOCOL}`")
     if not _KEY.fullmatch(fields.get("sec-websocket-key", "")):
         raise Refused(400, "the key of the WebSocket is not valid")
+    return Asked(fields["sec-websocket-key"], _token(fields), _names(fields), fields.get(TUNNEL, ""))
+
+
+def _token(fields: Mapping[str, str]) -> str:
     scheme, _, token = fields.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Refused(401, "a token is required")
+    return token.strip()
+
+
+def _names(fields: Mapping[str, str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(one.strip() for one in fields.get(EXPOSE, "").split(",") if one.strip()))
     if not names:
         raise Refused(400, "nothing is exposed")
-    return Asked(fields["sec-websocket-key"], token.strip(), names)
+    return names
 
 
 def accepted(key: str) -> bytes:
@@ -86,6 +120,14 @@ def accepted(key: str) -> bytes:
     return (
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         f"Sec-WebSocket-Accept: {_accept(key)}\r\nSec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n"
+    ).encode()
+
+
+def accepted_reversed(name: str) -> bytes:
+    """The response that makes the connection one to the server of that name."""
+    return (
+        f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {REVERSED}\r\n"
+        f"Headgate-Reversed: {name}\r\n\r\n"
     ).encode()
 
 
@@ -101,13 +143,26 @@ def refused(error: Refused) -> bytes:
 
 def check_response(head: bytes, key: str) -> None:
     """Raises `Refused` unless the response begins a tunnel."""
+    fields = _switched(head)
+    if fields.get("sec-websocket-accept") != _accept(key) or fields.get("sec-websocket-protocol") != PROTOCOL:
+        raise Refused(400, "the response is not of a tunnel endpoint")
+
+
+def check_reversed(head: bytes, name: str) -> None:
+    """Raises `Refused` unless the response makes the connection one to the server of that name."""
+    fields = _switched(head)
+    if fields.get("upgrade", "").lower() != REVERSED or fields.get("headgate-reversed") != name:
+        raise Refused(400, "the response is not of a tunnel endpoint")
+
+
+def _switched(head: bytes) -> Mapping[str, str]:
+    """The fields of a 101; raises `Refused` for other responses."""
     line, fields = _parsed(head)
     parts = line.split(" ", 2)
     status = int(parts[1]) if len(parts) > 1 and _STATUS.fullmatch(parts[1]) else 400
     if status != 101:
         raise Refused(status, line.partition(" ")[2])
-    if fields.get("sec-websocket-accept") != _accept(key) or fields.get("sec-websocket-protocol") != PROTOCOL:
-        raise Refused(400, "the response is not of a tunnel endpoint")
+    return fields
 
 
 def _parsed(head: bytes) -> tuple[str, Mapping[str, str]]:

@@ -15,11 +15,15 @@ from .frames import MOST_MESSAGE_BYTES, Closed, Kind, ProtocolError, Reading, Wr
 from .stream import Stream
 
 PING_S = 15.0
+PING_BESIDE_S = 3.0
+"""While there are connections beside the tunnel: whether these are alive is only known from it."""
 DEAD_AFTER_S = 2 * PING_S
 """Without a byte from the other side."""
 DOUBT_S = 5.0
 """For any sign of life after a stream was opened, or something was sent after a silence."""
 SILENCE_S = 1.0
+IDLE_S = 1.0
+"""Without a stream: a request that is under way may be about to need one."""
 MOST_STREAMS = 10_000
 """Of a tunnel; and of those that were given up before the other side said a word of them."""
 
@@ -53,9 +57,14 @@ class Link(asyncio.Protocol):
         is_client: bool,
         names: Iterable[str] = (),
         who: str = "",
+        tunnel: str = "",
     ) -> None:
         self.names, self.who = frozenset(names), who
         """What it exposes, and whose it is, for logs."""
+        self.tunnel = tunnel
+        """Its id, which connections beside it refer to; empty for a client that has none."""
+        self.has_beside = False
+        """Whether there are such."""
         self.is_ending = False
         self.is_full = False
         """Whether the connection takes no more for now."""
@@ -69,6 +78,8 @@ class Link(asyncio.Protocol):
         self._heard_s = self._pinged_s = self._loop.time()
         self._doubt_s: float | None = None
         self._is_alive = False
+        self._idle_s: float | None = None
+        """Since when no stream was open, if that is to end it."""
         self._ticking: asyncio.TimerHandle | None = None
         self._given_up: set[int] = set()
         """Streams that were reset before the other side had said whether it has them."""
@@ -133,6 +144,10 @@ class Link(asyncio.Protocol):
             self.send(Kind.LEAVE, 0)
             if not self.streams:
                 self._loop.call_later(DOUBT_S, self._end_if_idle)
+
+    def end_when_idle(self) -> None:
+        """Ends it when no stream was open for `IDLE_S`; the other side is to dial again when it can."""
+        self._idle_s = self._loop.time()
 
     def close(self, reason: str, *, is_dead: bool = False) -> None:
         """Ends it and its streams."""
@@ -244,8 +259,15 @@ class Link(asyncio.Protocol):
             return self.close("no response to two pings", is_dead=True)
         if self._doubt_s is not None and is_sent and now_s - self._doubt_s > DOUBT_S:
             return self.close(f"no response within {DOUBT_S:g} s", is_dead=True)
-        if now_s - self._pinged_s >= PING_S:
+        if self._idle_s is not None:
+            if self.streams:
+                self._idle_s = now_s
+            elif now_s - self._idle_s >= IDLE_S:
+                return self.close("the gateway stops")
+        if now_s - self._pinged_s >= (PING_BESIDE_S if self.has_beside else PING_S):
             self._pinged_s = now_s
             self.send(Kind.PING, 0)
+            if self.has_beside and self._doubt_s is None:
+                self._doubt_s = now_s
         self._ticking = self._loop.call_later(0.5, self._tick)
         return None

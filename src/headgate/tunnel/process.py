@@ -8,7 +8,9 @@ place, clients are asked to dial anew, and what is under way is finished.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
+import hashlib
 import logging
 import os
 import resource
@@ -48,11 +50,32 @@ def main() -> NoReturn:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     folder = Path(plan["folder"])
     make_folders(folder, mode=0o700)
+    claim(folder, start.file)
     if start.user or start.group:
         os.chown(folder, *resolve(start.user, start.group))
     become(start.user, start.group)
     asyncio.run(_serve(channel, start, plan, Counts(metrics)))
     sys.exit(0)
+
+
+def claim(folder: Path, file: str) -> None:
+    """Says that the sockets in the folder are those of a gateway's file, until the process ends; exits if they
+    are those of another one. The brokers of an upgrade are of one file.
+    """
+    mark = hashlib.sha256(file.encode()).hexdigest()[:16]
+    for path in folder.glob("*.owner"):
+        with path.open("rb") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if path.stem != mark:
+                    logger.error(
+                        "another gateway has its tunnels in `%s`: give each gateway a HEADGATE_STATE_DIR",
+                        folder,
+                    )
+                    sys.exit(1)
+    held = os.open(folder / f"{mark}.owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(held, fcntl.LOCK_SH)
 
 
 async def _serve(channel: Channel, start: messages.BrokerStart, plan: dict[str, Any], counts: Counts) -> None:
@@ -86,6 +109,11 @@ class Counts:
         self._series("gauge", "headgate_tunnels", "Open tunnels, by what they expose.", {"name": name}).add(
             change
         )
+
+    def reversed(self, name: str, change: int) -> None:
+        """See `Counters`."""
+        what = "Connections beside tunnels, which requests go on without passing the broker."
+        self._series("gauge", "headgate_tunnel_reversed_connections", what, {"name": name}).add(change)
 
     def stream(self, name: str, outcome: str) -> None:
         """See `Counters`."""
@@ -124,7 +152,7 @@ class TunnelProcess:
         if isinstance(message, messages.Serve):
             self.serve(memory.read(descriptors[0]))
         elif isinstance(message, messages.Renew):
-            self.broker.renew()
+            (self.broker.end if message.is_last else self.broker.renew)()
 
     def serve(self, plan: dict[str, Any]) -> None:
         """Takes up a plan."""
@@ -134,10 +162,10 @@ class TunnelProcess:
         except OSError as error:
             logger.error("cannot open the error log: %s", error)
         tokens = [
-            Token(bytes.fromhex(one["digest"]), one["name"], frozenset(one["expose"]))
+            Token(bytes.fromhex(one["digest"]), one["name"], frozenset(one["expose"]), one["most"])
             for one in plan["tokens"]
         ]
-        self.broker.configure(tokens, plan["wait"], plan["max_tunnels"])
+        self.broker.configure(tokens, plan["wait"], plan["max_tunnels"], frozenset(plan["frames_only"]))
 
     def watch_place(self) -> None:
         """Has clients dial anew when a new supervisor's broker has taken over."""

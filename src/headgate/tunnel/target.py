@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from headgate.config.addresses import TUNNEL_ENDPOINT as ENDPOINT
 from headgate.config.addresses import TUNNEL_NAME as NAME
 
+LOCAL_S = 4.0
+"""For the connection to a local server: the gateway waits for 5 s."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+Local = TypeVar("Local", bound=asyncio.Protocol)
 
 
 class Target(NamedTuple):
@@ -65,3 +72,13 @@ def place(url: str, *, is_plain_allowed: bool = False) -> Place:
         raise ValueError("the token would be sent without TLS\n  hint: write `https://`, or add `--plain`")
     path = f"{parts.path or '/_tunnel'}{'?' + parts.query if parts.query else ''}"
     return Place(parts.hostname, parts.port or (443 if is_secure else 80), path, is_secure)
+
+
+async def connected(target: Target, made: Callable[[], Local]) -> Local:
+    """A connection to what is exposed; raises OSError, `TimeoutError`, `UnicodeError`."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(LOCAL_S):
+        if target.path:
+            return (await loop.create_unix_connection(made, target.path))[1]
+        dialled = loop.create_connection(made, target.host, target.port, happy_eyeballs_delay=0.25)
+        return (await dialled)[1]

@@ -584,6 +584,7 @@ SEEN: dict[str, dict[str, str]] = {
         "token": "test_tunnels::a_token_that_is_taken_back_ends_its_tunnels",
         "expose": "test_tunnels::a_client_without_the_right_is_told_so",
         "name": "unit/tunnel/test_settings::logs_call_a_holder_by_its_name",
+        "max_tunnels": "test_tunnels::one_token_cannot_take_the_tunnels_of_others",
     },
     "LogTargetConfig": {
         "to": "test_log_targets::lines_of_every_worker_come_over_tcp",

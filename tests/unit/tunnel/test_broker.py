@@ -17,6 +17,9 @@ class Counters:
     def tunnels(self, name: str, change: int) -> None:
         """See `Counters`."""
 
+    def reversed(self, name: str, change: int) -> None:
+        """See `Counters`."""
+
     def stream(self, name: str, outcome: str) -> None:
         """See `Counters`."""
 
@@ -28,7 +31,7 @@ def test_a_tunnel_ends_with_the_token_that_it_was_opened_with(tmp_path: Path) ->
         broker.configure([old], 5, 10)
 
         def opened(*names: str) -> Any:
-            link = broker._made(Asked("", "", names), old, Memory())
+            link = broker._made(Asked("", "", names), old)
             link.connection_made(Memory())
             return link
 

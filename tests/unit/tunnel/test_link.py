@@ -297,3 +297,46 @@ def test_a_peer_that_opens_none_of_its_streams_is_cut_off(monkeypatch: pytest.Mo
         assert owner.closed
 
     run(test)
+
+
+def test_a_tunnel_that_is_to_end_does_so_when_nothing_goes_through_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(links, "IDLE_S", 0.01)
+
+    async def test() -> None:
+        owner = Owner()
+        gateway, stream = Link(owner, is_client=False), Stream(lambda _: None, lambda _: None)
+        gateway.connection_made(Memory())
+        gateway.add(1, stream)
+        gateway.end_when_idle()
+        for _ in range(3):
+            gateway._tick()
+            await asyncio.sleep(0.02)
+        assert not owner.closed
+        gateway.forget(1)
+        async with asyncio.timeout(20):
+            while not owner.closed:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    run(test)
+
+
+def test_a_tunnel_with_connections_beside_it_is_dead_after_one_ping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PING_BESIDE_S", 0.0)
+    monkeypatch.setattr(links, "DOUBT_S", 0.01)
+
+    async def test() -> None:
+        owner = Owner()
+        gateway = Link(owner, is_client=False)
+        gateway.connection_made(Memory())
+        await asyncio.sleep(0.02)
+        gateway._tick()
+        assert not owner.closed
+        gateway.has_beside = True
+        gateway._tick()
+        await asyncio.sleep(0.02)
+        gateway._tick()
+        assert owner.closed
+
+    run(test)

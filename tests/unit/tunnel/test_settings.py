@@ -20,17 +20,32 @@ def parsed(**more: Any) -> GatewayConfig:
 
 def test_logs_call_a_holder_by_its_name() -> None:
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
-    tokens = [{**TOKEN, "name": "cellar"}, {"token": "SHA256:".lower() + "A" * 64, "expose": ["b", "a"]}]
+    tokens = [
+        {**TOKEN, "name": "cellar"},
+        {"token": "SHA256:".lower() + "A" * 64, "expose": ["b", "a"], "max_tunnels": 7},
+    ]
     plan = tunnel_plan(parsed(tunnels={"tokens": tokens, "wait": "1s"}))
     assert plan == {
         "folder": tunnels_folder(),
         "tokens": [
-            {"digest": digest, "name": "cellar", "expose": ["home"]},
-            {"digest": "a" * 64, "name": "b", "expose": ["a", "b"]},
+            {"digest": digest, "name": "cellar", "expose": ["home"], "most": 100},
+            {"digest": "a" * 64, "name": "b", "expose": ["a", "b"], "most": 7},
         ],
         "wait": 1.0,
         "max_tunnels": 1000,
+        "frames_only": [],
     }
+
+
+def test_names_of_tcp_and_http2_only_have_no_connections_beside_the_tunnel() -> None:
+    more = {
+        "tunnels": {"tokens": {**TOKEN, "expose": ["a", "b", "c", "d"]}},
+        "tcp": [{"address": ":1", "to": "tunnel:a"}, {"address": ":2", "to": "tunnel:b"}],
+        "upstreams": {"both": "tunnel:b", "h2": {"servers": "tunnel:c", "protocol": "h2"}, "d": "tunnel:d"},
+        "routes": [{"to": "both"}],
+    }
+    plan = tunnel_plan(parsed(**more))
+    assert plan and plan["frames_only"] == ["a", "c"]
 
 
 def test_a_server_behind_a_tunnel_is_the_socket_that_leads_into_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,16 @@
 import pytest
 
 from headgate.tunnel.client import pause_s
-from headgate.tunnel.handshake import Refused, accepted, asked, check_response, request
+from headgate.tunnel.handshake import (
+    Refused,
+    accepted,
+    accepted_reversed,
+    asked,
+    check_response,
+    check_reversed,
+    request,
+    reversed_request,
+)
 from headgate.tunnel.target import Target, exposed, place
 
 
@@ -86,3 +95,16 @@ def test_a_response_with_no_status_is_refused(status: str) -> None:
     with pytest.raises(Refused) as refused:
         check_response(f"HTTP/1.1 {status} x\r\n".encode("latin-1"), "key")
     assert refused.value.status == 400
+
+
+def test_a_connection_beside_a_tunnel_says_which_and_for_what() -> None:
+    head = reversed_request("gate.test", "/_tunnel", "secret", "home", "abc")
+    wanted = asked(head.removesuffix(b"\r\n\r\n"))
+    assert wanted == ("", "secret", ("home",), "abc", True)
+    check_reversed(accepted_reversed("home").removesuffix(b"\r\n\r\n"), "home")
+    for response in (accepted_reversed("other"), accepted("key"), b"HTTP/1.1 400 Bad Request\r\n\r\n"):
+        with pytest.raises(Refused):
+            check_reversed(response.removesuffix(b"\r\n\r\n"), "home")
+    with pytest.raises(Refused) as refused:
+        asked(head.replace(b"Bearer secret", b"Bearer ").removesuffix(b"\r\n\r\n"))
+    assert refused.value.status == 401

@@ -7,9 +7,10 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{pin, Pin};
 use std::task::{ready, Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BufMut;
-use rustix::net::SendFlags;
+use rustix::net::{sockopt, SendFlags};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -194,6 +195,23 @@ impl Stream {
             Self::Virtual(stream) => stream.poll_write_ready(context),
             Self::Tls(stream) => stream.below().poll_write_ready(context),
         }
+    }
+
+    /// Has a connection over TCP break when what was sent is not acknowledged within `limit_ms`, or when its peer is silent for
+    /// so long in response to probes, which begin after three times that.
+    pub fn notice_silence(&self, limit_ms: u32) {
+        let socket = match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Tls(stream) => return stream.below().notice_silence(limit_ms),
+            Self::Unix(_) | Self::Virtual(_) => return,
+        };
+        let limit = Duration::from_millis(u64::from(limit_ms));
+        // a system without them notices later
+        let _ = sockopt::set_tcp_user_timeout(socket, limit_ms);
+        let _ = sockopt::set_tcp_keepidle(socket, 3 * limit);
+        let _ = sockopt::set_tcp_keepintvl(socket, limit / 3);
+        let _ = sockopt::set_tcp_keepcnt(socket, 3);
+        let _ = sockopt::set_socket_keepalive(socket, true);
     }
 
     /// The descriptor, where system calls may work on the stream's bytes as they are: not in memory, nor under TLS.

@@ -168,7 +168,7 @@ pub(super) async fn exchange_heads(
     // a write that failed may still be followed by a response that explains it: read on
     let mut in_flight = RequestInFlight::new(plan, sent.is_err());
     loop {
-        let head = in_flight.head(connection, &mut server.peer, body).await;
+        let head = in_flight.head(connection, &mut server, body).await;
         let status = head.map_err(|failure| blame(failure, is_reused))?;
         if !(100..200).contains(&status) || status == 101 {
             plan.exchange.timings.head_us.set(shared.clock.tick() - began);

@@ -215,7 +215,7 @@ pub(super) fn cut(connection: &Connection, plan: &Plan<'_>, broken: &RelayBroken
 pub(super) fn keep(connection: &mut Connection, plan: &Plan<'_>, mut server: Box<Pooled>) {
     let keepalive = &plan.upstream.keepalive;
     let is_worn = keepalive.max_requests > 0 && server.served >= keepalive.max_requests;
-    if is_worn || !server.peer.unread().is_empty() {
+    if is_worn || !server.peer.unread().is_empty() || connection.shared.is_draining.get() {
         return;
     }
     if let Some(index) = plan.exchange.server.get() {

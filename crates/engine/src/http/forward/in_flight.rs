@@ -8,6 +8,7 @@ use headgate_wire::{parse_response, Parsed, ResponseHead};
 
 use super::attempt::AttemptFailed;
 use super::plan::Plan;
+use super::reversed;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::failures::{body_failure, client_body_timeout};
 use crate::http::bodies::request_body::{BodyBroken, RequestBody, Waits};
@@ -17,7 +18,7 @@ use headgate_net::limits::Limit;
 use headgate_net::peer::Peer;
 use headgate_net::reason::in_words;
 use headgate_shared::metrics::{Counter, Metrics};
-use headgate_upstream::LimitCounter;
+use headgate_upstream::{LimitCounter, Pooled};
 
 /// The first read of a response: a head and a small body, yet little to keep for a client that reads slowly.
 pub(super) const FIRST_READ_BYTES: usize = 32 * 1024;
@@ -49,11 +50,16 @@ impl<'a> RequestInFlight<'a> {
     pub(super) async fn head(
         &mut self,
         connection: &mut Connection,
-        server: &mut Peer,
+        server: &mut Pooled,
         body: &mut RequestBody,
     ) -> Result<u16, AttemptFailed> {
         self.arm(connection, body, Waits::Client);
-        poll_fn(|context| self.poll(context, connection, server, body)).await
+        let Pooled { peer, leash, .. } = server;
+        let head = poll_fn(|context| self.poll(context, connection, peer, body));
+        match leash {
+            None => head.await,
+            Some(leash) => Box::pin(reversed::leashed(head, leash)).await,
+        }
     }
 
     fn arm(&self, connection: &Connection, body: &RequestBody, waits: Waits) {

@@ -20,6 +20,7 @@ mod plan;
 mod pulled;
 mod queue;
 mod relay;
+mod reversed;
 mod session;
 mod upgrade;
 

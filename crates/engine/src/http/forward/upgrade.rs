@@ -1,6 +1,7 @@
 //! A 101 of a server: from here on both sides speak another protocol.
 
 use super::plan::Plan;
+use super::reversed;
 use crate::failure::{Failure, FailureKind};
 use crate::http::h1::request_head::upgrade_to;
 use crate::http::h1::response_head::write_switching_protocols;
@@ -16,7 +17,7 @@ pub(super) async fn upgrade(
     mut server: Box<Pooled>,
 ) -> Result<Next, Failure> {
     let exchange = plan.exchange;
-    let head = {
+    let (head, reversed) = {
         let request = exchange.request.borrow();
         let Some(requested) = upgrade_to(&request) else {
             return Err(Failure::from(FailureKind::UnexpectedUpgrade));
@@ -41,8 +42,11 @@ pub(super) async fn upgrade(
         }
         let mut out = Vec::new();
         write_switching_protocols(response.reason(), &response.head, requested, &mut out);
-        out
+        (out, reversed::leads_to(plan, &response.head))
     };
+    if let Some(address) = reversed {
+        return reversed::keep(connection, plan, &head, &address, server.peer).await;
+    }
     let upgraded = Upgraded {
         exchange,
         tables: plan.tables,
