@@ -64,8 +64,7 @@ impl Pooled {
     ///
     /// The loop has seen every event by the time a request is read, so that this asks no system call of most.
     pub fn is_usable(&mut self) -> bool {
-        !self.peer.stream.has_news()
-            && self.leash.as_mut().is_none_or(|leash| !leash.stream.has_news())
+        !self.peer.stream.has_news() && self.leash.as_mut().is_none_or(|leash| !leash.stream.has_news())
     }
 }
 
@@ -191,8 +190,7 @@ mod tests {
     fn reversed() -> (Box<Pooled>, VirtualEnd, VirtualEnd) {
         let (near, far) = virtual_pair();
         let (leash, holder) = virtual_pair();
-        let [peer, leash] =
-            [near, leash].map(|end| Peer::new(Stream::Virtual(Box::new(end)), Rc::default()));
+        let [peer, leash] = [near, leash].map(|end| Peer::new(Stream::Virtual(Box::new(end)), Rc::default()));
         (Pooled::reversed(peer, leash, 7), far, holder)
     }
 

@@ -142,16 +142,13 @@ def tunnel_plan(config: GatewayConfig) -> dict[str, Any] | None:
 def _streams(config: GatewayConfig) -> set[str]:
     """The names that are servers of TCP or HTTP/2 only: their connections are not of a pool of HTTP/1."""
     streams, pooled = set[str](), set[str]()
-    for listener in (*config.tcp, *config.udp, *config.tls_routes):
-        if listener.to is not None and listener.to.startswith("tunnel:"):
-            streams.add(listener.to.removeprefix("tunnel:"))
-    for route in config.routes:
-        if route.to is not None and route.to.startswith("tunnel:"):
-            pooled.add(route.to.removeprefix("tunnel:"))
+    for key, names in (("tcp", streams), ("udp", streams), ("tls_routes", streams), ("routes", pooled)):
+        targets = [str(one.to) for one in getattr(config, key)]
+        names.update(one.removeprefix("tunnel:") for one in targets if one.startswith("tunnel:"))
     prefix = f"unix:{tunnels_folder()}/"
     for upstream in config.upstreams.values():
-        names = {one.address.removeprefix(prefix).removesuffix(".sock") for one in upstream.servers}
-        (streams if upstream.protocol == "h2" else pooled).update(names)
+        known = {one.address.removeprefix(prefix).removesuffix(".sock") for one in upstream.servers}
+        (streams if upstream.protocol == "h2" else pooled).update(known)
     return streams - pooled
 
 

@@ -46,7 +46,10 @@ pub(super) async fn keep(
 ) -> Result<Next, Failure> {
     let exchange = plan.exchange;
     exchange.status.set(101);
-    let sent = connection.peer.write_all(&connection.watch, head, plan.send_ms).await;
+    let sent = connection
+        .peer
+        .write_all(&connection.watch, head, plan.send_ms)
+        .await;
     sent.map_err(|_| Failure::client_disconnected())?;
     exchange.response_bytes.set(head.len() as u64);
     exchange.head_bytes.set(head.len() as u64);
@@ -65,7 +68,9 @@ pub(super) async fn keep(
         let nowhere = Peer::new(Stream::nowhere(), shared.buffers.clone());
         let peer = std::mem::replace(&mut connection.peer, nowhere);
         peer.stream.notice_silence(SILENT_MS);
-        server.pool.give(Pooled::reversed(peer, leash, shared.clock.now_ms()), max_idle);
+        server
+            .pool
+            .give(Pooled::reversed(peer, leash, shared.clock.now_ms()), max_idle);
     }
     Ok(Next::Close)
 }
