@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .mocking import Mocking
     from .mqtt_routing import MqttRouting
     from .opa import Opa
+    from .precompressed import Precompressed
     from .proxy_rewrite import ProxyRewrite
     from .quota import Quota
     from .rate_limit import RateLimit
@@ -120,6 +121,7 @@ __all__ = [
     "Mocking",
     "MqttRouting",
     "Opa",
+    "Precompressed",
     "ProxyRewrite",
     "Quota",
     "RateLimit",
@@ -193,6 +195,7 @@ BUILT_IN = {
     "mocking": "headgate.plugins.mocking:Mocking",
     "mqtt-routing": "headgate.plugins.mqtt_routing:MqttRouting",
     "opa": "headgate.plugins.opa:Opa",
+    "precompressed": "headgate.plugins.precompressed:Precompressed",
     "proxy-rewrite": "headgate.plugins.proxy_rewrite:ProxyRewrite",
     "quota": "headgate.plugins.quota:Quota",
     "rate-limit": "headgate.plugins.rate_limit:RateLimit",

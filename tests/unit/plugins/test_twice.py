@@ -256,6 +256,11 @@ CASES: dict[str, Twice] = {
     "opa": Twice(
         {"url": "http://a.test", "policy": "allow"}, {"url": "http://b.test", "policy": "deny"}, [Ask()]
     ),
+    "precompressed": Twice(
+        {"root": str(SHOP.parent), "strip_prefix": "/other"},
+        {"root": str(SHOP.parent), "strip_prefix": "/api"},
+        [Ask("/api/shop.json")],
+    ),
     "proxy-rewrite": Twice(
         {"path": [{"match": "/api/(.*)", "to": r"/a/\1"}]},
         {"path": [{"match": "/(.*)", "to": r"/b/\1"}]},
