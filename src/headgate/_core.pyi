@@ -74,7 +74,9 @@ class HookSpec:
     @property
     def name(self) -> str: ...
 
-def check_native(phase: str, told: tuple[str, Sequence[Dictionary], Sequence[Passed]], /) -> None:
+def check_native(
+    phase: str, told: tuple[str, Sequence[Dictionary], Sequence[Passed], Sequence[Period]], /
+) -> None:
     """Refuses native actions that are not valid, with ValueError."""
 
 @final
@@ -837,6 +839,14 @@ class Passed:
     def clear(self) -> None:
         """Forgets all: what the hook decides by has changed."""
     def __len__(self) -> int: ...
+
+@final
+class Period:
+    """A span of the calendar; at first it is over. See `headgate.native.Count`."""
+
+    def __new__(cls) -> Period: ...
+    def set(self, begin: float, end: float, /) -> None:
+        """Moves it: begin and end in seconds since 1970."""
 
 @disjoint_base
 class Dictionary:

@@ -59,6 +59,8 @@ mod _core {
     #[pymodule_export]
     use crate::memory::passed::Passed;
     #[pymodule_export]
+    use crate::memory::period::Period;
+    #[pymodule_export]
     use crate::memory::servers::{server_states, set_server_state};
     #[pymodule_export]
     use crate::memory::zone::{

@@ -6,13 +6,14 @@ truth, and actions are its fast way for the requests that are nothing special. W
 changes something, so that nothing is done twice.
 """
 
-from headgate._core import Passed
+from headgate._core import Passed, Period
 
 from .actions import (
     Action,
     AskBeyond,
     AskIf,
     CorsFields,
+    Count,
     EditFields,
     KnownKey,
     Native,
@@ -23,6 +24,7 @@ from .actions import (
     Remember,
     SetId,
     Throttle,
+    Who,
 )
 from .telling import can_set
 
@@ -31,16 +33,19 @@ __all__ = [
     "AskBeyond",
     "AskIf",
     "CorsFields",
+    "Count",
     "EditFields",
     "KnownKey",
     "Native",
     "NotedField",
     "Part",
     "Passed",
+    "Period",
     "Rate",
     "RateFields",
     "Remember",
     "SetId",
     "Throttle",
+    "Who",
     "can_set",
 ]

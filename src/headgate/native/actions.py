@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from headgate._core import Passed
+from headgate._core import Passed, Period
 from headgate.shared import Shared
 
 
@@ -151,6 +151,17 @@ class KnownKey(Action):
 
 
 @dataclass(frozen=True)
+class Who:
+    """Whom requests are counted for."""
+
+    by: Sequence[str]
+    """The address alone, or a text of parts, named as of `Part`; without one of them it is the address. `consumer` is
+    who an action says that it is; where none does, requests are left to the hook."""
+    ipv4_prefix: int = 32
+    ipv6_prefix: int = 64
+
+
+@dataclass(frozen=True)
 class Rate:
     """So many requests in a window of seconds."""
 
@@ -169,13 +180,25 @@ class Throttle(Action):
     """Counts a request at each rate, if all let it in; else at none, and it is left to the hook."""
 
     kind = "throttle"
-    by: Sequence[str]
-    """Who is counted: names as of `Part`; without one of them it is the address."""
+    who: Who
     rates: Sequence[Rate]
     note: str | None = None
     """The name under which `RateFields` finds what is left."""
-    ipv4_prefix: int = 32
-    ipv6_prefix: int = 64
+
+
+@dataclass(frozen=True)
+class Count(Action):
+    """Counts a request in a period of the calendar, up to the amount; others are left to the hook."""
+
+    kind = "count"
+    who: Who
+    amount: int
+    clients: Shared
+    """Where clients are counted, under the begin of the period and their keys, in hex."""
+    period: Period
+    """When it is over, requests are left to the hook, which moves it on."""
+    note: str
+    """The name under which `RateFields` finds what is left."""
 
 
 @dataclass(frozen=True)
@@ -187,3 +210,5 @@ class RateFields(Action):
     names: Sequence[str]
     """The names of the rates."""
     policy: str
+    period: Period | None = None
+    """A period whose length ends the policy, as `;w=` and seconds."""

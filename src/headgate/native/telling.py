@@ -7,16 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headgate._core import Passed, check_native
+from headgate._core import Passed, Period, check_native
 from headgate.config.errors import ConfigError
 from headgate.shared import Shared
 
-from .actions import Action, Native, Part, Rate
+from .actions import Action, Native, Part, Rate, Who
 
 if TYPE_CHECKING:
     from headgate.plugin import Plugin
 
-NativeHook = tuple[str, list[Shared], list[Passed]]
+NativeHook = tuple[str, list[Shared], list[Passed], list[Period]]
 """The actions of one hook as the engine takes them: JSON, and what that names by position."""
 
 
@@ -42,15 +42,18 @@ def native_hook(plugin: Plugin, phase: str) -> NativeHook | None:
         return None
     shared: list[Shared] = []
     passed: list[Passed] = []
+    periods: list[Period] = []
 
     def plain(value: Any) -> Any:
         if isinstance(value, Shared):
             return _place(value, shared)
         if isinstance(value, Passed):
             return _place(value, passed)
+        if isinstance(value, Period):
+            return _place(value, periods)
         if isinstance(value, Part):
             return {"of": value.name}
-        if isinstance(value, Action | Rate):
+        if isinstance(value, Action | Rate | Who):
             told = {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}  # type: ignore[arg-type]
             return {"kind": value.kind, **told} if isinstance(value, Action) else told
         if isinstance(value, Mapping):
@@ -67,21 +70,21 @@ def native_hook(plugin: Plugin, phase: str) -> NativeHook | None:
     except UnicodeEncodeError:
         return None  # bytes that are no text: the hook knows what to make of them
     try:
-        check_native(phase, (text, shared, passed))
+        check_native(phase, (text, shared, passed, periods))
     except ValueError as error:
         said, _, hint = str(error).partition("\nhint: ")
         kind = type(plugin).__name__
         raise ConfigError(
             f"`native` of plugin `{kind}`, phase `{phase}`: {said}", hint=hint or "see `headgate.native`"
         ) from None
-    return text, shared, passed
+    return text, shared, passed, periods
 
 
 def can_set(name: str, value: str = "") -> bool:
     """Whether actions can set a header field of that name to that value: not those that the gateway writes itself."""
     try:
         text = json.dumps([{"kind": "edit_fields", "set": [[name, value]]}], ensure_ascii=False)
-        check_native("request", (text, [], []))
+        check_native("request", (text, [], [], []))
     except ValueError:
         return False
     return True

@@ -125,7 +125,7 @@ def _native_parts(by: str) -> list[str] | None:
         return [by]
     parts = _parts(by)
     is_plain = parts != ["address"] and all(
-        part in ("address", "host", "method", "path", "route")
+        part in ("address", "consumer", "host", "method", "path", "route")
         or (part.startswith("header:") and part.removeprefix("header:").lower() not in READ_ONLY)
         for part in parts
     )

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Redis, Request, Response, ResponseView
+from headgate.native import Count, Native, RateFields, Who, can_set
+from headgate.native import Period as Span
 
 from ._clients import BY, ClientKeys, checked_by
 from ._store import Store, WhenAway
@@ -88,6 +90,7 @@ class Quota(Plugin):
         self._name = context.name
         self._log = context.log
         self._begin = self._end = 0.0
+        self._span = Span()
         if config.file:
             self._file = Path(config.file)
             self._read()
@@ -96,6 +99,18 @@ class Quota(Plugin):
             self._redis = Redis(config.redis, timeout=config.redis_timeout)
             self._store = Store(context)
             self.request = self._request_of_all_nodes  # type: ignore[method-assign, assignment]
+
+    def native(self) -> Native:
+        """Requests that are let in on one node, while the period lasts."""
+        config, by = self.config, self._keys.parts
+        if config.redis or not config.fields or by is None:
+            return Native()
+        note = f"{self._name} quota"
+        policy = f'"{self._name}";q={config.amount}'
+        if not can_set("ratelimit-policy", policy):
+            return Native()
+        count = Count(Who(by), config.amount, self._used, self._span, note)
+        return Native(request=[count], response=[RateFields(note, [self._name], policy, self._span)])
 
     def close(self) -> None:
         """Keeps the counts."""
@@ -149,6 +164,7 @@ class Quota(Plugin):
         """The name of a consumer's count in the period of a moment."""
         if not self._begin <= now < self._end:
             self._begin, self._end = period_of(now, self.config.period, self._zone)
+            self._span.set(self._begin, self._end)
         return b"%d\0%s" % (int(self._begin), key)
 
     def _read(self) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Redis, Request, Response, ResponseView
-from headgate.native import Native, RateFields, Throttle
+from headgate.native import Native, RateFields, Throttle, Who
 from headgate.native import Rate as NativeRate
 
 from ._clients import BY, ClientKeys, checked_by
@@ -182,7 +182,7 @@ class RateLimit(Plugin):
         if any(rate.limit > MOST or max(rate.window, rate.depth or 0) > LONGEST for rate in rates):
             return Native()
         note = self._key if config.fields else None
-        throttle = Throttle(by, rates, note, config.ipv4_prefix, config.ipv6_prefix)
+        throttle = Throttle(Who(by, config.ipv4_prefix, config.ipv6_prefix), rates, note)
         fields = [RateFields(self._key, self._names, self._policy)] if config.fields else []
         return Native(request=[throttle], response=fields)
 

@@ -168,6 +168,13 @@ CASES: list[tuple[str, dict[str, Any], list[Ask]]] = [
         {"rate": "1/h", "ipv6_prefix": 48},
         [Ask(address=one) for one in ("2001:db8:1::1", "2001:db8:1:9::2", "unix:")],
     ),
+    ("quota", {"amount": 3, "period": "year", "by": "address"}, [Ask()] * 5 + [Ask(address="192.0.2.2")]),
+    (
+        "quota",
+        {"amount": 2, "period": "month", "by": "{route}{header:x-a}"},
+        [Ask({"x-a": "b"})] * 4 + [Ask()],
+    ),
+    ("quota", {"amount": 1, "period": "year", "fields": False, "by": "address"}, [Ask()] * 2),
     (
         "csrf",
         {"secret": "0123456789abcdef", "session_cookie": "s"},
@@ -279,6 +286,8 @@ def counted(plugin: Plugin) -> list[str]:
         ("key-auth", {"keys": {"alice": "a"}}, [Ask({"x-api-key": "a"})], []),
         ("key-auth", {"keys": {"alice": "a"}}, [Ask({"x-api-key": "b"}), Ask()], ["request"] * 2),
         ("rate-limit", {"rate": "2/h"}, [Ask()] * 2, []),
+        ("quota", {"amount": 3, "period": "year", "by": "address"}, [Ask()] * 3, ["request", "response"]),
+        ("quota", {"amount": 3, "period": "year"}, [Ask()] * 2, ["request", "response"] * 2),
         ("rate-limit", {"rate": "2/h"}, [Ask()] * 3, ["request", "response"]),
         ("rate-limit", {"rate": "2/h", "by": "{cookie:a}"}, [Ask()], ["request", "response"]),
     ],
@@ -347,6 +356,29 @@ def test_order_among_hooks_in_python_is_kept() -> None:
     with TestGateway(gate) as gateway:
         assert gateway.get("/", {"x-api-key": "a"}).status == 200
     assert seen == [("1", "alice")]
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_consumers_that_actions_tell_are_counted_by_name(is_told: bool) -> None:
+    limit = RateLimit(rate="2/h", by="consumer")
+    called = counted(limit)
+    gate = Gateway()
+
+    class Look(Plugin):
+        order = 50
+
+        def request(self, request: Request) -> None:
+            request.state.seen = True
+
+    gate.route("/", respond="in")
+    gate.use(KeyAuth(keys={"alice": ["a", "b"], "bob": "c"}))
+    gate.use(limit)
+    if is_told:
+        gate.use(Look())
+    with TestGateway(gate) as gateway:
+        statuses = [gateway.get("/", {"x-api-key": key}).status for key in "abcab"]
+    assert statuses == [200, 200, 200, 429, 429]
+    assert called == ["request", "response"] * (5 if is_told else 2)
 
 
 def test_state_that_a_hook_has_set_stays() -> None:

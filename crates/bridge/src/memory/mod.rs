@@ -5,5 +5,6 @@ pub(crate) mod dictionary_value;
 pub(crate) mod exporter;
 pub(crate) mod metrics;
 pub(crate) mod passed;
+pub(crate) mod period;
 pub(crate) mod servers;
 pub(crate) mod zone;

@@ -62,6 +62,13 @@ impl Notes {
         self.is_untold.set(true);
     }
 
+    /// A value that hooks have not been told yet, and so cannot have changed.
+    pub(crate) fn untold_value(&self, name: &str) -> Option<Rc<str>> {
+        let state = self.state.borrow();
+        let note = state.iter().rev().find(|note| *note.name == *name)?;
+        Some(Rc::clone(&note.value))
+    }
+
     /// What hooks have not been told yet.
     pub fn untold(&self) -> Vec<StateNote> {
         if !self.is_untold.replace(false) {
@@ -94,7 +101,9 @@ mod tests {
             value: "v".into(),
             is_default: true,
         });
+        assert_eq!(notes.untold_value("a").as_deref(), Some("v"));
         assert_eq!(notes.untold().len(), 1);
+        assert_eq!(notes.untold_value("a"), None);
         assert!(notes.untold().is_empty());
     }
 }

@@ -11,24 +11,30 @@
 //! | [`objects`] | what actions use that a text cannot say |
 //! | [`ask`], [`remember`], [`passed`] | actions that only look |
 //! | [`edit`], [`cors`], [`id`], [`key`] | actions on header fields |
-//! | [`throttle`], [`network`] | rates, and whom requests are counted for |
+//! | [`throttle`], [`count`], [`rate_fields`] | rates and quotas, and what clients are told of them |
+//! | [`who`], [`network`], [`period`] | whom requests are counted for, and in which span |
 
 mod ask;
 mod cors;
+mod count;
 mod edit;
 mod id;
 mod key;
 mod network;
 mod objects;
 mod passed;
+mod period;
+mod rate_fields;
 mod remember;
 mod source;
 mod throttle;
+mod who;
 
 use serde::Deserialize;
 
 pub use self::objects::{BadAction, Objects};
 pub use self::passed::{Missed, Passed};
+pub use self::period::Period;
 use super::exchange::Exchange;
 use crate::snapshot::Phase;
 
@@ -58,7 +64,8 @@ enum Action {
     NotedField(id::NotedField),
     KnownKey(key::KnownKey),
     Throttle(throttle::Throttle),
-    RateFields(throttle::RateFields),
+    Count(count::Count),
+    RateFields(rate_fields::RateFields),
 }
 
 impl Native {
@@ -108,6 +115,7 @@ impl Native {
                 Action::NotedField(action) => action.run(exchange),
                 Action::KnownKey(action) => action.run(exchange),
                 Action::Throttle(action) => action.run(exchange),
+                Action::Count(action) => action.run(exchange),
                 Action::RateFields(action) => action.run(exchange),
             };
             if !is_done {
@@ -130,7 +138,8 @@ impl Action {
             Self::NotedField(action) => action.prepare(),
             Self::KnownKey(action) => action.prepare(),
             Self::Throttle(action) => action.prepare(objects),
-            Self::RateFields(action) => action.prepare(),
+            Self::Count(action) => action.prepare(objects),
+            Self::RateFields(action) => action.prepare(objects),
         }
     }
 

@@ -6,6 +6,7 @@ use headgate_shared::Dictionary;
 use thiserror::Error;
 
 use super::passed::Passed;
+use super::period::Period;
 
 /// What actions use that a text cannot say; they name it by its position.
 #[derive(Default)]
@@ -14,6 +15,23 @@ pub struct Objects {
     pub dictionaries: Vec<Arc<Dictionary>>,
     /// Values that hooks have let pass.
     pub passed: Vec<Arc<Passed>>,
+    /// Spans of the calendar.
+    pub periods: Vec<Arc<Period>>,
+}
+
+impl Objects {
+    pub(super) fn dictionary(&self, position: usize) -> Result<Arc<Dictionary>, BadAction> {
+        found(&self.dictionaries, position)
+    }
+
+    pub(super) fn period(&self, position: usize) -> Result<Arc<Period>, BadAction> {
+        found(&self.periods, position)
+    }
+}
+
+fn found<T>(among: &[Arc<T>], position: usize) -> Result<Arc<T>, BadAction> {
+    let found = among.get(position).map(Arc::clone);
+    found.ok_or_else(|| BadAction("an object that is named is not there".to_owned()))
 }
 
 /// Actions that cannot be used.

@@ -1,42 +1,25 @@
 //! Rates of requests, counted in shared dictionaries: the hook decides where a request is not let in.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::fmt::Write;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_shared::{CellRate, Dictionary, Number, Owned};
 use serde::Deserialize;
 
-use super::edit::{check_field, edited};
-use super::network::client_network;
 use super::objects::{BadAction, Objects};
-use super::source::Source;
+use super::who::Who;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::notes::{Name, Note};
-use crate::snapshot::Phase;
-
-/// Keys of so many addresses are kept; when there are more, all are forgotten.
-const MOST_KEYS: usize = 16_384;
-/// The longest text that is a key itself, in bytes.
-const LONGEST_KEY: usize = 80;
 
 /// Counts a request at all of some rates, and lets it pass if it keeps to them. One that does not counts at none, and is the
 /// hook's, as is every client that was refused by it lately.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Throttle {
-    /// Who is counted: the address alone, or a text of parts. Without one of them it is the address.
-    by: Vec<Source>,
-    ipv4_prefix: u8,
-    ipv6_prefix: u8,
+    who: Who,
     rates: Vec<Rate>,
-    /// What it notes, for [`RateFields`].
+    /// What it notes, for [`super::rate_fields::RateFields`].
     note: Option<Name>,
-    #[serde(skip)]
-    keys: RefCell<HashMap<String, Rc<[u8]>>>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +39,7 @@ struct Rate {
 }
 
 /// What is left, and in how many seconds all is there again.
-type Left = (u64, u64);
+pub(super) type Left = (u64, u64);
 
 impl Throttle {
     pub(super) fn prepare(&mut self, objects: &Objects) -> Result<(), BadAction> {
@@ -75,7 +58,7 @@ impl Throttle {
     }
 
     pub(super) fn run(&self, exchange: &Exchange) -> bool {
-        let Some(key) = self.key(exchange) else {
+        let Some(key) = self.who.key(exchange) else {
             return false;
         };
         let now = monotonic_seconds();
@@ -93,46 +76,6 @@ impl Throttle {
             exchange.notes.keep(&note.0, Note::Rates(told.into_boxed_slice()));
         }
         true
-    }
-
-    /// None if it is too long to be one.
-    fn key(&self, exchange: &Exchange) -> Option<Rc<[u8]>> {
-        if self.by != [Source::Address] {
-            let mut text = Vec::with_capacity(LONGEST_KEY);
-            let request = exchange.request.borrow();
-            let is_whole = self.by.iter().all(|part| {
-                text.push(0);
-                let start = text.len();
-                part.append(exchange, &request, &mut text);
-                if *part == Source::Address {
-                    text.truncate(start);
-                    text.extend_from_slice(&self.of_address(exchange));
-                }
-                if *part == Source::Host {
-                    text[start..].make_ascii_lowercase();
-                }
-                text.len() > start
-            });
-            if is_whole {
-                return (text.len() <= LONGEST_KEY && text.is_ascii()).then(|| text.into());
-            }
-        }
-        Some(self.of_address(exchange))
-    }
-
-    fn of_address(&self, exchange: &Exchange) -> Rc<[u8]> {
-        let address = &exchange.client.address;
-        if let Some(known) = self.keys.borrow().get(address) {
-            return Rc::clone(known);
-        }
-        let network = client_network(address, self.ipv4_prefix, self.ipv6_prefix);
-        let key: Rc<[u8]> = network.into_bytes().into();
-        let mut keys = self.keys.borrow_mut();
-        if keys.len() >= MOST_KEYS {
-            keys.clear();
-        }
-        keys.insert(address.clone(), Rc::clone(&key));
-        key
     }
 }
 
@@ -214,7 +157,7 @@ fn window_name(key: &[u8], number: f64) -> Vec<u8> {
     clippy::cast_sign_loss,
     reason = "saturates, and none is negative"
 )]
-fn whole(number: f64) -> u64 {
+pub(super) fn whole(number: f64) -> u64 {
     number as u64
 }
 
@@ -223,47 +166,6 @@ fn monotonic_seconds() -> f64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
     Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0)).as_secs_f64()
-}
-
-/// Tells the client what is left (draft-ietf-httpapi-ratelimit-headers-10).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RateFields {
-    note: String,
-    /// The names of the rates, in the order of their [`Throttle`].
-    names: Vec<String>,
-    /// The value of `RateLimit-Policy`.
-    policy: String,
-}
-
-impl RateFields {
-    pub(super) fn prepare(&self) -> Result<(), BadAction> {
-        check_field("ratelimit-policy", &self.policy)?;
-        self.names
-            .iter()
-            .try_for_each(|name| check_field("ratelimit", name))
-    }
-
-    pub(super) fn run(&self, exchange: &Exchange) -> bool {
-        let told = exchange.notes.read(&self.note, |note| match note {
-            Note::Rates(told) => Some(self.told(told)),
-            Note::Text(_) => None,
-        });
-        let Some(told) = told else { return false };
-        edited(exchange, Phase::Response, |head| {
-            head.add(b"ratelimit-policy", self.policy.as_bytes())?;
-            head.add(b"ratelimit", told.as_bytes())
-        })
-    }
-
-    fn told(&self, rates: &[Left]) -> String {
-        let mut told = String::with_capacity(64);
-        for (name, (left, reset)) in self.names.iter().zip(rates) {
-            let comma = if told.is_empty() { "" } else { ", " };
-            let _ = write!(told, "{comma}\"{name}\";r={left};t={reset}");
-        }
-        told
-    }
 }
 
 #[cfg(test)]
@@ -312,12 +214,5 @@ mod tests {
         refused.set(b"k", headgate_shared::Value::Float(9.0), 0).unwrap();
         assert_eq!(rate.admits(b"k", 5.0), None);
         assert!(rate.admits(b"other", 5.0).is_some());
-    }
-
-    #[test]
-    fn fields_name_each_rate() {
-        let fields: RateFields =
-            serde_json::from_str(r#"{"note": "n", "names": ["a", "a-2"], "policy": "p"}"#).unwrap();
-        assert_eq!(fields.told(&[(1, 2), (3, 4)]), r#""a";r=1;t=2, "a-2";r=3;t=4"#);
     }
 }

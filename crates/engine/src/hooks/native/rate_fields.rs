@@ -1,0 +1,97 @@
+//! What clients are told of the rates that hold for them.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::edit::{check_field, edited};
+use super::objects::{BadAction, Objects};
+use super::period::Period;
+use super::throttle::{whole, Left};
+use crate::hooks::exchange::Exchange;
+use crate::hooks::notes::Note;
+use crate::snapshot::Phase;
+
+/// Tells the client what is left (draft-ietf-httpapi-ratelimit-headers-10).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RateFields {
+    note: String,
+    /// The names of the rates, in the order of their [`Throttle`].
+    names: Vec<String>,
+    /// The value of `RateLimit-Policy`.
+    policy: String,
+    /// The span whose length ends the policy.
+    period: Option<usize>,
+    #[serde(skip)]
+    span: Option<Arc<Period>>,
+}
+
+impl RateFields {
+    pub(super) fn prepare(&mut self, objects: &Objects) -> Result<(), BadAction> {
+        if let Some(period) = self.period {
+            self.span = Some(objects.period(period)?);
+        }
+        check_field("ratelimit-policy", &self.policy)?;
+        self.names
+            .iter()
+            .try_for_each(|name| check_field("ratelimit", name))
+    }
+
+    pub(super) fn run(&self, exchange: &Exchange) -> bool {
+        let told = exchange.notes.read(&self.note, |note| match note {
+            Note::Rates(told) => Some(self.told(told)),
+            Note::Text(_) => None,
+        });
+        let Some(told) = told else { return false };
+        edited(exchange, Phase::Response, |head| {
+            head.add(b"ratelimit-policy", self.policy().as_bytes())?;
+            head.add(b"ratelimit", told.as_bytes())
+        })
+    }
+
+    fn policy(&self) -> Cow<'_, str> {
+        self.span.as_ref().map_or(Cow::Borrowed(&*self.policy), |period| {
+            let (begin, end) = period.span();
+            Cow::Owned(format!("{};w={}", self.policy, whole((end - begin).ceil())))
+        })
+    }
+
+    fn told(&self, rates: &[Left]) -> String {
+        let mut told = String::with_capacity(64);
+        for (name, (left, reset)) in self.names.iter().zip(rates) {
+            let comma = if told.is_empty() { "" } else { ", " };
+            let _ = write!(told, "{comma}\"{name}\";r={left};t={reset}");
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_name_each_rate() {
+        let fields: RateFields =
+            serde_json::from_str(r#"{"note": "n", "names": ["a", "a-2"], "policy": "p", "period": null}"#)
+                .unwrap();
+        assert_eq!(fields.told(&[(1, 2), (3, 4)]), r#""a";r=1;t=2, "a-2";r=3;t=4"#);
+        assert_eq!(fields.policy(), "p");
+    }
+
+    #[test]
+    fn a_policy_says_how_long_its_period_is() {
+        let mut fields: RateFields =
+            serde_json::from_str(r#"{"note": "n", "names": ["a"], "policy": "p", "period": 0}"#).unwrap();
+        let objects = Objects {
+            periods: vec![Arc::default()],
+            ..Objects::default()
+        };
+        fields.prepare(&objects).unwrap();
+        objects.periods[0].set(100.0, 3700.0);
+        assert_eq!(fields.policy(), "p;w=3600");
+    }
+}
