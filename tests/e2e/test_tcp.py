@@ -196,3 +196,23 @@ def test_long_connection_survives_a_reload_of_data(serve: Serve, names: dict[str
         eventually(lambda: gateway.get("/").text == "two", "the new configuration is in force")
         client.send(b"after")
         assert client.read_exactly(5) == b"after"
+
+
+def test_circuit_breaker_of_an_upstream_holds_for_connections(serve: Serve) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    breaker = {"min_requests": 3, "open": "50s"}
+    upstream = {"servers": f"127.0.0.1:{free_port()} max_fails=0", "circuit_breaker": breaker, "retries": 0}
+    config = {
+        "upstreams": {"u": upstream},
+        "tcp": [{"address": address, "to": "u"}],
+        "routes": [{"respond": "http"}],
+        "access_log": {"flush": "50ms"},
+    }
+    gateway = serve(config, workers=1)
+    for _ in range(5):
+        with RawClient(address) as client:
+            assert client.read_to_end() == b""
+    eventually(lambda: gateway.counter("tcp_unserved") == 5, "all are let go")
+    assert gateway.counter("circuits_opened") == 1 and gateway.counter("limit_circuit") == 2
+    assert gateway.counter("upstream_connects") == 3, "the server is spared"
+    eventually(lambda: gateway.access_record(error="circuit_open"), "the reason is in the access log")

@@ -48,6 +48,11 @@ WRONG = {
     ),
     "rate": ("routes: [{to: 'a:1', bandwidth: {down: fast}}]\n", 2, "`fast` is not a rate"),
     "slow rate": ("routes: [{to: 'a:1', bandwidth: {down: 100/s}}]\n", 2, "`100/s` is too slow for a rate"),
+    "adaptive limit": (
+        "upstreams: {a: {servers: 'a:1', adaptive_limit: {max: 10}}}\n" + ROUTE,
+        2,
+        "`initial` (20) is not between `min` (3) and `max` (10)",
+    ),
     "hedges of sticky sessions": (
         "upstreams: {a: {servers: ['a:1', 'b:1'], balance: sticky, hedge: 50ms}}\n" + ROUTE,
         2,

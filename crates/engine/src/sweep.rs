@@ -94,6 +94,9 @@ fn note_servers(shared: &Shared, tables: &Tables, now_ms: u64) {
     let Some(series) = &tables.series else { return };
     series.note_certificates(tables, now_ms);
     for (index, upstream) in tables.upstreams.iter().enumerate() {
+        if let Some(limit) = upstream.adaptive_limit(&shared.metrics) {
+            series.limit_is(index, limit);
+        }
         let loads = upstream.loads(now_ms, &shared.metrics);
         for (position, (server, load)) in upstream.servers.iter().zip(loads).enumerate() {
             let active = shared.metrics.own(server.cell);

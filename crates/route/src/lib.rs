@@ -3,6 +3,7 @@
 //! Nothing here waits, reads a clock or draws a random number of its own: time is passed in as milliseconds, the random
 //! source is seeded by the caller. The order of choice is written down in [`router`].
 
+mod adaptive;
 mod balance;
 mod circuit;
 mod conditions;
@@ -27,6 +28,7 @@ mod slots;
 mod template;
 mod template_tree;
 
+pub use adaptive::{AdaptiveSpec, AdaptiveState, TimesWindow, WINDOW_MS};
 pub use balance::{
     fnv, Balance, Balancer, HashAlgorithm, HashSpec, Loads, OutlierSpec, Outliers, ServerSpec,
     ServerStanding, Tried, UnknownBalance, UnknownHashAlgorithm,

@@ -14,7 +14,7 @@ const MIN_TIMES: u64 = 20;
 const STEP_BITS: u32 = 2;
 
 /// Up to about twelve days in microseconds.
-const BUCKETS: usize = 160;
+pub(crate) const BUCKETS: usize = 160;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl RecentTimes {
 }
 
 /// The bucket of a time: its highest bit, and the next ones below it.
-fn bucket_of(us: u64) -> usize {
+pub(crate) fn bucket_of(us: u64) -> usize {
     let us = us.max(1 << STEP_BITS);
     let shift = us.ilog2() - STEP_BITS;
     let of_doubling = (us >> shift) - (1 << STEP_BITS);
@@ -103,7 +103,7 @@ fn bucket_of(us: u64) -> usize {
 }
 
 /// The longest time of a bucket.
-fn bound_of(bucket: usize) -> u64 {
+pub(crate) fn bound_of(bucket: usize) -> u64 {
     let (shift, of_doubling) = (bucket >> STEP_BITS, (bucket & ((1 << STEP_BITS) - 1)) as u64);
     (((1 << STEP_BITS) + of_doubling + 1) << shift) - 1
 }

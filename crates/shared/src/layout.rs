@@ -8,6 +8,7 @@
 //! word 4   a number that changes with what is said of servers
 //! word 512 what is said of servers, see `servers`
 //! ...      until when bandwidth is used, see `paces`
+//! ...      limits that adapt, see `adaptive_limits`
 //! ...      slot 0: cells, padded to 128 bytes
 //! ...      slot 1, and so on
 //! ```
@@ -15,6 +16,7 @@
 //! The header has a page to itself. Slots begin 128 bytes apart or more: two cache lines, since processors fetch lines in
 //! pairs, so that no worker's counting slows another's.
 
+use crate::adaptive_limits::LIMIT_WORDS;
 use crate::memory::WORD_BYTES;
 use crate::paces::PACE_WORDS;
 use crate::servers::TABLE_WORDS;
@@ -25,7 +27,7 @@ pub(crate) const HEADER_WORDS: usize = 4096 / WORD_BYTES;
 /// In the header.
 pub(crate) const CHANGE_WORD: usize = 4;
 /// The first word of the first slot.
-const FIRST_SLOT_WORD: usize = HEADER_WORDS + TABLE_WORDS + PACE_WORDS;
+const FIRST_SLOT_WORD: usize = HEADER_WORDS + TABLE_WORDS + PACE_WORDS + LIMIT_WORDS;
 /// Workers in a zone.
 pub(crate) const MAX_SLOTS: u32 = 4096;
 /// Numbers in a slot.

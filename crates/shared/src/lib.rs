@@ -2,6 +2,7 @@
 //!
 //! The one crate, beside a file of the bridge, that may use `unsafe`: each use says why it is sound.
 
+pub mod adaptive_limits;
 mod dictionary;
 mod layout;
 mod lock;

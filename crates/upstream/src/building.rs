@@ -9,6 +9,7 @@ use headgate_net::tls::UpstreamTls;
 use headgate_route::{fnv, Balance, Balancer, HashAlgorithm, HashSpec, ServerSpec};
 use headgate_wire::Lenient;
 
+use crate::adaptive::Adaptive;
 use crate::circuit::Breaker;
 use crate::client_address::ClientAddress;
 use crate::group::{HostRule, Upstream};
@@ -95,7 +96,6 @@ impl Upstream {
         let retry_rule = retry_rule.map(|retry| RetryRule::new(retry, &spec.name, cell));
         let hedging = (spec.hedge.as_ref()).map(|hedge| Hedging::new(hedge, &spec.name, cell));
         let of_retries = retry_rule.as_ref().and_then(|rule| rule.cells);
-        let of_hedges = hedging.as_ref().map(|hedging| hedging.cells);
         Ok(Self {
             name: spec.name.clone(),
             servers,
@@ -121,13 +121,14 @@ impl Upstream {
             newcomers: RefCell::default(),
             breaker: (spec.circuit_breaker.as_ref()).map(|breaker| Breaker::new(breaker, &spec.name, cell)),
             total_cell: total_cell(
-                is_bounded || spec.max_connections > 0,
-                of_retries.or(of_hedges),
+                is_bounded || spec.max_connections > 0 || spec.adaptive_limit.is_some(),
+                of_retries.or(hedging.as_ref().map(|hedging| hedging.cells)),
                 &spec.name,
                 cell,
             ),
             retry_rule,
             hedging,
+            adaptive: Adaptive::of(spec, cell),
             hash_on,
             is_timed: balance.needs_latency(),
         })
@@ -158,7 +159,9 @@ fn total_cell(
 
 /// Whether requests may have to wait for a place.
 fn has_bound(spec: &spec::Upstream) -> bool {
-    spec.max_connections > 0 || spec.servers.iter().any(|server| server.max_connections > 0)
+    spec.max_connections > 0
+        || spec.adaptive_limit.is_some()
+        || spec.servers.iter().any(|server| server.max_connections > 0)
 }
 
 fn hash_algorithm(spec: &spec::Upstream) -> Result<HashAlgorithm, String> {

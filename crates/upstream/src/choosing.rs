@@ -33,7 +33,14 @@ impl Upstream {
     fn is_full(&self, metrics: &Metrics) -> bool {
         let most = self.spec.max_connections;
         let total = || self.total_cell.map_or(0, |cell| metrics.server_load(cell));
-        most > 0 && total() >= most
+        most > 0 && total() >= most || self.adaptive_limit(metrics).is_some_and(|limit| total() >= limit)
+    }
+
+    /// How many requests its servers together may have, where that is found by how long they take.
+    #[inline]
+    #[must_use]
+    pub fn adaptive_limit(&self, metrics: &Metrics) -> Option<u32> {
+        self.adaptive.as_ref().map(|adaptive| adaptive.limit(metrics))
     }
 
     /// Chooses a server that was not yet tried.

@@ -49,6 +49,7 @@ pub fn one_server(name: String, address: String) -> Upstream {
         retries: 0,
         retry: None,
         hedge: None,
+        adaptive_limit: None,
         circuit_breaker: None,
         max_connections: 0,
         queue: Queue::default(),

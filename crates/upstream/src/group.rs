@@ -7,6 +7,7 @@ use headgate_route::Balancer;
 use headgate_shared::metrics::Metrics;
 use headgate_wire::{Lenient, RequestHead};
 
+use crate::adaptive::Adaptive;
 use crate::circuit::Breaker;
 use crate::client_address::ClientAddress;
 use crate::failed_by::FailedBy;
@@ -52,6 +53,7 @@ pub struct Upstream {
     pub(crate) newcomers: RefCell<Vec<usize>>,
     pub(crate) retry_rule: Option<RetryRule>,
     pub(crate) hedging: Option<Hedging>,
+    pub(crate) adaptive: Option<Adaptive>,
     pub(crate) breaker: Option<Breaker>,
     /// The cell that counts what is on all its servers, where that decides.
     pub(crate) total_cell: Option<u32>,
@@ -166,6 +168,10 @@ impl Upstream {
             } else {
                 balancer.disappointed(server, now_ms, took_us);
             }
+        }
+        if let Some(adaptive) = self.adaptive.as_ref().filter(|_| (200..500).contains(&status)) {
+            let in_flight = self.total_cell.map_or(0, |cell| metrics.server_load(cell));
+            adaptive.took(now_ms, took_us, in_flight, metrics);
         }
         if self.standings.watches() {
             let came = Came::Response(status, took_us);

@@ -4,6 +4,7 @@
 //! Start reading at [`Dialer`], the one place where connections to servers are made, and [`Retry`], which says what may be
 //! sent again after one failed.
 
+mod adaptive;
 mod address;
 mod bound_auth;
 mod building;
@@ -31,6 +32,7 @@ mod retry;
 mod retry_rule;
 mod server;
 pub mod spec;
+mod spec_limits;
 mod standings;
 mod sticky;
 mod warming;

@@ -8,6 +8,7 @@ use headgate_net::tls::spec::UpstreamTls;
 use headgate_route::{CircuitSpec, LineSpec, OutlierSpec};
 
 use crate::failed_by::FailedBy;
+pub use crate::spec_limits::{AdaptiveLimit, Hedge};
 
 /// A group of servers.
 #[derive(Deserialize, Debug, Clone, PartialEq)]
@@ -62,6 +63,9 @@ pub struct Upstream {
     /// Requests at once to all its servers, over all workers; 0 for no limit.
     #[serde(default)]
     pub max_connections: u32,
+    /// The same, found by how long requests take; absent: there is no such limit.
+    #[serde(default)]
+    pub adaptive_limit: Option<AdaptiveLimit>,
     /// How requests wait that find no room.
     #[serde(default)]
     pub queue: Queue,
@@ -185,20 +189,6 @@ pub struct Retries {
     pub budget_percent: Option<u32>,
     /// How long an attempt may take until its response's head, in milliseconds.
     pub attempt_timeout: Option<u64>,
-}
-
-/// When a request that waits for its response goes to another server as well.
-#[derive(Deserialize, Debug, Clone, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Hedge {
-    /// After so many milliseconds.
-    pub after: Option<u64>,
-    /// After the time that so many of a hundred requests do not exceed; one of the two is given.
-    pub percentile: Option<u32>,
-    /// The most hedges of a request.
-    pub max: u32,
-    /// The most retries and hedges at a time, as a share of the upstream's requests in percent.
-    pub budget_percent: u32,
 }
 
 /// When an upstream is spared: see [`CircuitSpec`].

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from headgate.phases import PHASES
 
+from .adaptive import adaptive_snapshot
 from .balancing import balancing_snapshot
 from .bandwidth import bandwidth_snapshot
 from .consistency import Inconsistency
@@ -313,6 +314,7 @@ def _upstream(
         "retries": upstream.retries.attempts,
         "retry": retry_snapshot(upstream.retries),
         "max_connections": upstream.max_connections,
+        "adaptive_limit": adaptive_snapshot(upstream.adaptive_limit),
         "queue": queue_snapshot(upstream.queue),
         "hedge": hedge_snapshot(upstream.hedge, upstream.retries),
         "circuit_breaker": circuit_snapshot(upstream.circuit_breaker),

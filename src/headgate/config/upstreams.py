@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from .adaptive import AdaptiveLimitConfig
 from .addresses import LISTED, is_one_server, parse_server, parse_server_address
 from .balancing import Balance, BalancingConfig, HashAlgorithm
 from .deadlines import DeadlineConfig
@@ -174,6 +175,11 @@ class UpstreamConfig(BalancingConfig):
         le=MAX_COUNT,
         description="Concurrent requests to all servers together, over all workers; 0 means no limit.",
     )
+    adaptive_limit: AdaptiveLimitConfig | None = Field(
+        default=None,
+        description="A limit of concurrent requests to all servers together that adapts to how long they take; "
+        "default: none.",
+    )
     queue: QueueConfig = Field(
         default_factory=QueueConfig, description="How requests wait while servers are at `max_connections`."
     )
@@ -239,7 +245,8 @@ class UpstreamConfig(BalancingConfig):
 
     @model_validator(mode="after")
     def _waits(self) -> Self:
-        is_bounded = self.max_connections or any(server.max_connections for server in self.servers)
+        of_servers = any(server.max_connections for server in self.servers)
+        is_bounded = self.max_connections or self.adaptive_limit or of_servers
         if self.queue != QueueConfig() and not is_bounded:
             raise ConfigError(
                 "`queue` has no effect without `max_connections`",
@@ -318,6 +325,7 @@ class UpstreamOptions(TypedDict, total=False):
     retries: int | Mapping[str, Any]
     hedge: float | str | Mapping[str, Any]
     max_connections: int
+    adaptive_limit: Mapping[str, Any]
     queue: Mapping[str, Any]
     circuit_breaker: Mapping[str, Any]
     fallback: Mapping[str, Any]

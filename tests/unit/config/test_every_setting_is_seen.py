@@ -229,6 +229,7 @@ SEEN: dict[str, dict[str, str]] = {
         "retries": "test_retries::no_retries_means_none",
         "hedge": "test_hedging::request_that_waits_goes_to_another_server_and_the_first_response_wins",
         "max_connections": "test_queue::upstream_has_a_bound_for_all_its_servers",
+        "adaptive_limit": "test_adaptive_limit::limit_falls_when_servers_become_slow_and_rises_again",
         "queue": "test_queue::no_more_wait_than_may",
         "circuit_breaker": "test_circuit_breaker::upstream_that_fails_is_spared_then_tried",
         "fallback": "test_fallback::fixed_response_is_given_in_place_of_an_error",
@@ -328,6 +329,11 @@ SEEN: dict[str, dict[str, str]] = {
         "down": "test_bandwidth::response_goes_no_faster_than_its_route_allows",
         "up": "test_bandwidth::request_body_goes_no_faster_than_its_route_allows",
         "per": "test_bandwidth::clients_and_routes_share_their_bandwidth_over_all_workers",
+    },
+    "AdaptiveLimitConfig": {
+        "min": "test_adaptive_limit::limit_stays_within_its_bounds",
+        "max": "test_adaptive_limit::limit_stays_within_its_bounds",
+        "initial": "test_adaptive_limit::requests_beyond_the_limit_wait",
     },
     "HedgeConfig": {
         "after": "test_hedging::percentile_of_what_requests_took_is_the_delay",

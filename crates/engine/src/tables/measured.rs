@@ -22,6 +22,8 @@ pub(super) struct Measured {
     pub(super) unrouted: RouteSeries,
     /// In the order of the upstreams, and of their servers.
     pub(super) servers: Vec<Vec<ServerSeries>>,
+    /// In the order of the upstreams: of those whose limit adapts.
+    pub(super) limits: Vec<Option<Series>>,
     pub(super) codes: Series,
 }
 
@@ -61,12 +63,23 @@ impl Measured {
                 .map(|server| maker.server(upstream, &server.address, registry))
                 .collect()
         });
+        let limit = Family::gauge(
+            "headgate_upstream_adaptive_limit",
+            "The most requests at a time on the upstream's servers, as found by how long they take.",
+            &["upstream"],
+            Merge::Max,
+        );
+        let limits = upstreams.iter().map(|(upstream, _)| {
+            let adapts = upstream.adaptive_limit.is_some();
+            adapts.then(|| series(registry, &limit, &[&upstream.name]))
+        });
         let codes = Family::counter("headgate_responses_total", "Responses by their status code.", &[])
             .with_inner("code", CODES);
         Self {
             generation,
             unrouted: RouteSeries::of(None, &name_of, registry, &families),
             servers: servers.collect(),
+            limits: limits.collect(),
             routes: of_routes,
             codes: series(registry, &codes, &[]),
             registry: Arc::clone(registry),

@@ -35,6 +35,7 @@ pub(crate) struct SeriesTable {
     unrouted: Rc<RouteSeries>,
     /// In the order of the upstreams, and of their servers.
     servers: Rc<Vec<Vec<ServerSeries>>>,
+    limits: Rc<Vec<Option<Series>>>,
     next_note_ms: Cell<u64>,
     codes: Series,
     /// The cell of each status code.
@@ -87,6 +88,7 @@ impl SeriesTable {
         }
         Self {
             servers: Rc::new(measured.servers),
+            limits: Rc::new(measured.limits),
             routes: measured.routes,
             unrouted: Rc::new(measured.unrouted),
             codes: measured.codes,
@@ -121,6 +123,7 @@ impl SeriesTable {
             routes: own,
             unrouted: self.unrouted.clone(),
             servers: self.servers.clone(),
+            limits: self.limits.clone(),
             next_note_ms: self.next_note_ms.clone(),
             codes: self.codes.clone(),
             code_cells: self.code_cells.clone(),
@@ -244,6 +247,13 @@ impl SeriesTable {
             server.active.set(0, active);
             server.idle.set(0, idle);
             server.up.set(0, u64::from(is_up));
+        }
+    }
+
+    /// Notes the limit of an upstream that adapts.
+    pub(crate) fn limit_is(&self, upstream: usize, limit: u32) {
+        if let Some(Some(series)) = self.limits.get(upstream) {
+            series.set(0, u64::from(limit));
         }
     }
 

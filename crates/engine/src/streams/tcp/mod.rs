@@ -25,7 +25,7 @@ use headgate_net::reason::in_words;
 use headgate_route::Tried;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::LimitCounter;
-use headgate_upstream::{DialOptions, FailedBy, Lease, Reason, ServerFailure, Upstream};
+use headgate_upstream::{DialFailed, DialOptions, FailedBy, Lease, Reason, ServerFailure, Upstream};
 
 /// A connection that is admitted, and whatever was decided before.
 pub(crate) struct Inbound {
@@ -184,8 +184,15 @@ async fn connect(
     let mut tried = Tried::new();
     let mut refusal = Refusal::new("no_server", Counter::UpstreamFailures);
     for _ in 0..=upstream.retries {
+        if upstream.is_circuit_open(&shared.metrics) && record.attempts > 0 {
+            break;
+        }
         let key = upstream.key_of_source(&inbound.client.address);
         let Some(server) = upstream.pick(shared.clock.now_ms(), key, &tried, &shared.metrics) else {
+            break;
+        };
+        let Some(mut pass) = upstream.pass(&shared.metrics) else {
+            refusal = Refusal::new("circuit_open", Counter::TcpUnserved);
             break;
         };
         tried.insert(server);
@@ -201,27 +208,35 @@ async fn connect(
                 // how long it took to accept is all that is known of how busy it is
                 let response = (0, record.connect_us);
                 upstream.responded(server, shared.clock.now_ms(), response, &shared.metrics);
+                pass.responded(0);
                 return Ok((peer, server, lease));
             }
             Err(failed) => {
-                shared.metrics.count(Counter::UpstreamFailures);
-                let message = failed.message();
-                let route = Some(&*inbound.settings.name);
-                upstream.log_failure(server, &failed.to_log(&message, route), shared.clock.now_us());
-                upstream.failed(server, shared.clock.now_ms(), FailedBy::Connect, &shared.metrics);
-                refusal = match failed.reason {
-                    Reason::Late(limit) => Refusal {
-                        error: failed.kind(),
-                        limit: limit.name(),
-                        counter: Some(Counter::TcpUnserved),
-                    },
-                    _ => Refusal::new(failed.kind(), Counter::TcpUnserved),
-                };
+                refusal = note_failed(inbound, upstream, server, &failed);
+                pass.failed(FailedBy::Connect);
             }
         }
     }
     record.connect_us = shared.clock.tick() - began;
     Err(refusal)
+}
+
+/// A server could not be connected to: what that is for the client, if no other one can be.
+fn note_failed(inbound: &Inbound, upstream: &Upstream, server: usize, failed: &DialFailed) -> Refusal {
+    let shared = &inbound.shared;
+    shared.metrics.count(Counter::UpstreamFailures);
+    let message = failed.message();
+    let route = Some(&*inbound.settings.name);
+    upstream.log_failure(server, &failed.to_log(&message, route), shared.clock.now_us());
+    upstream.failed(server, shared.clock.now_ms(), FailedBy::Connect, &shared.metrics);
+    match failed.reason {
+        Reason::Late(limit) => Refusal {
+            error: failed.kind(),
+            limit: limit.name(),
+            counter: Some(Counter::TcpUnserved),
+        },
+        _ => Refusal::new(failed.kind(), Counter::TcpUnserved),
+    }
 }
 
 fn log(
