@@ -34,10 +34,10 @@ class Jq(JsonBodies):
     """Replaces JSON bodies of requests and responses by what a program of [jq](https://jqlang.org) makes of them.
 
     Programs run in a job process, which is killed past `timeout` or `max_memory_bytes`, so that one without an end
-    harms no other request; that costs about 1 ms for each body. They see no environment, files or modules. Numbers
-    that a program does not compute with stay as they were written, as far as jq keeps them. A body that does not fit
-    is a 400, one that takes too long a 413, of a response a 502. What is not JSON goes on as it is. Needs `pip
-    install 'headgate[plugins]'`.
+    harms no other request; each body goes there and back. They see no environment, files or modules. Numbers that a
+    program does not compute with stay as they were written, as far as jq keeps them. A body that does not fit is a
+    400, one that takes too long a 413, of a response a 502. What is not JSON goes on as it is. Needs `pip install
+    'headgate[plugins]'`.
     """
 
     order = 512
