@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .response_faults import ResponseFaults
     from .response_rewrite import ResponseRewrite
     from .response_size import ResponseSize
+    from .response_validation import ResponseValidation
     from .security_headers import SecurityHeaders
     from .shadow import Shadow
     from .signed_urls import SignedUrls
@@ -135,6 +136,7 @@ __all__ = [
     "ResponseFaults",
     "ResponseRewrite",
     "ResponseSize",
+    "ResponseValidation",
     "SecurityHeaders",
     "Shadow",
     "SignedUrls",
@@ -209,6 +211,7 @@ BUILT_IN = {
     "response-faults": "headgate.plugins.response_faults:ResponseFaults",
     "response-rewrite": "headgate.plugins.response_rewrite:ResponseRewrite",
     "response-size": "headgate.plugins.response_size:ResponseSize",
+    "response-validation": "headgate.plugins.response_validation:ResponseValidation",
     "security-headers": "headgate.plugins.security_headers:SecurityHeaders",
     "shadow": "headgate.plugins.shadow:Shadow",
     "signed-urls": "headgate.plugins.signed_urls:SignedUrls",

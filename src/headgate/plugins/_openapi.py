@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -173,6 +173,19 @@ class Document:
         """The path in the document that has an operation for the request, without the server's; none if none has."""
         match = self._match(path)
         return match[0] if match is not None and method in match[2] else None
+
+    def responses(self, read: Callable[..., dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+        """What `read` makes of the responses of each operation, by its path and its method in capitals."""
+        made = {}
+        for path, whole in (self._document.get("paths") or {}).items():
+            item, pointer = self._followed(whole, f"/paths/{_escaped(path)}")
+            for method in METHODS:
+                if method in item:
+                    place = f"{pointer}/{method}"
+                    made[path, method.upper()] = read(
+                        item[method], place, self._followed, self._schemas.at, _escaped
+                    )
+        return made
 
     def operations(self) -> Iterator[tuple[str, str]]:
         """Each operation: its path in the document and its method, in capitals."""

@@ -312,6 +312,11 @@ CASES: dict[str, Twice] = {
         [Ask()],
     ),
     "response-size": Twice({"body": 1000}, {"body": 3}, [Ask()]),
+    "response-validation": Twice(
+        {"openapi": str(RULES / "outer.json")},
+        {"openapi": str(RULES / "inner.json")},
+        [Ask("/api/outer"), Ask("/api/inner"), Ask()],
+    ),
     "security-headers": Twice(
         {"content_security_policy": "script-src 'nonce-{nonce}'", "permissions_policy": "camera=()"},
         {"content_security_policy": "default-src 'none'", "frame_options": "DENY"},
