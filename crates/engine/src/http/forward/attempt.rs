@@ -87,8 +87,8 @@ pub(super) async fn connect(
 ) -> Result<Box<Pooled>, AttemptFailed> {
     let options = options(plan, watch);
     let dialer = shared.dialer();
-    let dialed = timed(plan, shared, dialer.dial(plan.upstream, server, &options)).await?;
-    Ok(Pooled::new(dialed, 0))
+    let peer = timed(plan, shared, dialer.dial(plan.upstream, server, &options)).await?;
+    Ok(Pooled::new(peer, 0))
 }
 
 /// The same to one that speaks HTTP/3.

@@ -55,7 +55,7 @@ impl<'a> Shares<'a> {
 pub(super) async fn run(
     plan: &Plan<'_>,
     connection: &mut Connection,
-    (server, shares): (usize, Shares<'_>),
+    (server, carriers): (usize, Shares<'_>),
     head_bytes: &[u8],
     body: &mut RequestBody,
 ) -> Result<Ready, AttemptFailed> {
@@ -67,7 +67,7 @@ pub(super) async fn run(
             FailureKind::UnsupportedTransferCoding,
         )));
     }
-    let stream = open(plan, &shared, watch, (server, shares)).await?;
+    let stream = open(plan, &shared, watch, (server, carriers)).await?;
     let was_reused = stream.served > 0;
     match exchange_heads(plan, connection, stream, head_bytes, body).await {
         Err(AttemptFailed::Server(failure))
@@ -77,7 +77,7 @@ pub(super) async fn run(
                 && !body.is_committed => {}
         other => return other,
     }
-    let stream = open(plan, &shared, &connection.watch, (server, shares)).await?;
+    let stream = open(plan, &shared, &connection.watch, (server, carriers)).await?;
     exchange_heads(plan, connection, stream, head_bytes, body).await
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn open(
     plan: &Plan<'_>,
     shared: &Shared,
     watch: &Watched,
-    (server, shares): (usize, Shares<'_>),
+    (server, carriers): (usize, Shares<'_>),
 ) -> Result<Box<Pooled>, AttemptFailed> {
     let keepalive = &plan.upstream.keepalive;
     let scheme = if plan.upstream.servers[server].is_secure() {
@@ -108,20 +108,20 @@ pub(super) async fn open(
         shared.metrics.count(Counter::UpstreamReuses);
         Pooled::new(Peer::new(stream, shared.buffers.clone()), 1)
     };
-    if let Some(stream) = shares.reuse(sharing, &scheme, keepalive.max_requests) {
+    if let Some(stream) = carriers.reuse(sharing, &scheme, keepalive.max_requests) {
         return Ok(reused(stream));
     }
     watch.arm(Limit::Connect, plan.connect_ms);
     // one at a time opens a connection; the others find room on it
-    let _turn = match shares.turn(watch).await {
+    let _turn = match carriers.turn(watch).await {
         Ok(turn) => turn,
         Err(broken) => return Err(late(plan, shared, &broken)),
     };
-    if let Some(stream) = shares.reuse(sharing, &scheme, keepalive.max_requests) {
+    if let Some(stream) = carriers.reuse(sharing, &scheme, keepalive.max_requests) {
         return Ok(reused(stream));
     }
     let dialer = shared.dialer();
-    let opened = match shares {
+    let opened = match carriers {
         Shares::Http2(open) => {
             let fresh = connect(plan, shared, watch, server).await?;
             let kept = open.open(fresh.peer, sharing, scheme, keepalive.clone(), &dialer);
