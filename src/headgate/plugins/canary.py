@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+from headgate import ConfigError, Expression, Plugin, PluginContext, Request, ResponseView
 
 from ._clients import BY, ClientKeys, checked_by
 from ._fields import check_name
@@ -27,7 +27,8 @@ class Canary(Plugin):
     Each step lasts `interval`, and until the canary had `requests` requests: without traffic nothing changes. In
     every state, also when it holds or has all requests, too many failures or too much time take it back to 0 %, with
     the numbers in the log, until `release` is another text. State and counts are of the node, over all its workers;
-    they outlive reloads and upgrades, but not a stop. With `by`, clients stay on their side while the part grows.
+    they outlive reloads and upgrades, but not a stop. With `by`, clients stay on their side while the part grows. Those
+    that `always` or `never` means are on that side whatever the part is, until it is taken back.
     """
 
     order = 400
@@ -55,6 +56,14 @@ class Canary(Plugin):
             description="It goes no further than this percentage; null: to the end.",
         )
         by: str | None = Field(default=None, description=f"Null is at random, request by request. {BY}")
+        always: str | None = Field(
+            default=None,
+            description="An expression: requests for which it is true are the canary's from the first step on.",
+        )
+        never: str | None = Field(
+            default=None,
+            description="An expression: requests for which it is true are the baseline's, also at 100 %.",
+        )
         failure_percent: float = Field(
             default=1, ge=0, le=100, description="How many points above the baseline's its failures may be."
         )
@@ -87,6 +96,19 @@ class Canary(Plugin):
         def _by(cls, by: str | None) -> str | None:
             return None if by is None else checked_by(by)
 
+        @field_validator("always", "never")
+        @classmethod
+        def _condition(cls, text: str | None) -> str | None:
+            if text is None:
+                return None
+            expression = Expression(text)
+            if expression.kind != "truth" or expression.names_response:
+                raise ConfigError(
+                    f"`{text}` does not say whether a request is meant",
+                    hint='write `request.headers["x-canary"] == "always"`',
+                )
+            return text
+
         @field_validator("steps")
         @classmethod
         def _steps(cls, steps: list[float]) -> list[float]:
@@ -102,6 +124,8 @@ class Canary(Plugin):
         self._key = f"{context.name} side"
         self._table = context.shared("rollout", "256k")
         self._keys = ClientKeys(config.by) if config.by else None
+        self._always = Expression(config.always) if config.always else None
+        self._never = Expression(config.never) if config.never else None
         self._salt = f"{context.name}\0{config.release}\0".encode()
         self._statuses = frozenset(config.statuses)
         self._log = context.log
@@ -118,7 +142,7 @@ class Canary(Plugin):
 
     def request(self, request: Request) -> None:
         """Chooses the side."""
-        side: Side = "canary" if self._share(request) * 100 < self._percent() else "baseline"
+        side = self._side(request)
         upstream = self.config.to if side == "canary" else self.config.baseline
         if upstream is not None:
             request.upstream = upstream
@@ -186,6 +210,14 @@ class Canary(Plugin):
         if step == BACK or self._last == BACK:
             return 0.0
         return float(self.config.steps[min(step, self._last)])
+
+    def _side(self, request: Request) -> Side:
+        percent = self._percent()
+        if percent == 0 or (self._never and self._never(request)):
+            return "baseline"
+        if self._always and self._always(request):
+            return "canary"
+        return "canary" if self._share(request) * 100 < percent else "baseline"
 
     def _share(self, request: Request) -> float:
         """A number from 0 to 1, without the 1."""

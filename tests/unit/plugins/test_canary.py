@@ -174,6 +174,56 @@ def test_another_release_begins_anew() -> None:
         assert rollout.decide() == 100
 
 
+def test_some_are_always_and_some_never_on_the_new_side_until_it_is_taken_back() -> None:
+    rollout = Rollout(
+        by="{cookie:id}",
+        always='request.headers["x-canary"] == "always"',
+        never='request.headers["x-canary"] == "never"',
+    )
+
+    def side(choice: str, count: int = 60) -> set[str]:
+        texts = (
+            rollout.gateway.get("/", {"x-canary": choice, "cookie": f"id={n}"}).text for n in range(count)
+        )
+        return {"new" if "new" in one else "old" for one in texts}
+
+    with rollout.gateway:
+        rollout.decide()
+        assert (side("always"), side("never"), side("other")) == ({"new"}, {"old"}, {"new", "old"})
+        assert rollout.decide() == 50 and rollout.decide() == 50
+        side("other")
+        assert rollout.decide() == 100
+        assert (side("never"), side("other")) == ({"old"}, {"new"})
+        rollout.status = 500
+        side("always")
+        assert rollout.decide() == 0
+        assert side("always") == {"old"}
+
+
+def test_consumers_and_cookies_keep_their_side_while_the_part_grows() -> None:
+    for by, fields in (("{cookie:id}", "cookie"), ("header:x-user", "x-user")):
+        rollout = Rollout(by=by)
+
+        def found(key: str = fields, rollout: Rollout = rollout) -> list[bool]:
+            texts = (rollout.gateway.get("/", {key: f"id=u{n}"}).text for n in range(100))
+            return ["new" in one for one in texts]
+
+        with rollout.gateway:
+            rollout.decide()
+            early = found()
+            assert rollout.decide() == 50
+            late = found()
+        assert 2 <= sum(early) <= 25 and 30 <= sum(late) <= 70
+        assert all(later for first, later in zip(early, late, strict=True) if first)
+
+
+@pytest.mark.parametrize("text", ["request.path", "response.status == 200", "nonsense("])
+def test_conditions_of_sides_are_about_the_request(text: str) -> None:
+    for key in ("always", "never"):
+        with pytest.raises(ConfigError):
+            Gateway().use(Canary(to="new", **{key: text}))
+
+
 def test_servers_are_told_their_side() -> None:
     rollout = Rollout(steps=[100], header="x-side", baseline="old")
     with rollout.gateway:
