@@ -75,6 +75,29 @@ def test_redirects_end_at_what_they_lead_to(serve: Serve, origin: Origin) -> Non
         assert {(call.get("cookie"), call.get("authorization")) for call in other.calls} == {(None, None)}
 
 
+def test_a_body_without_a_length_is_sent_again_or_the_client_gets_the_redirect(
+    serve: Serve, origin: Origin
+) -> None:
+    def echo(call: Call) -> None:
+        call.respond(call.method.encode() + call.read_body())
+
+    origin.on("/from", reply(b"moved", status="307 X", fields=[("Location", "/to")]))
+    origin.on("/to", echo)
+    config = {"methods": ["POST"], "max_body_bytes": 10}
+    gateway = serve(document(origin, {"plugin": "follow-redirects", "config": config}))
+    head = b"POST /from HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for size, status, body in ((10, 200, b"POST" + b"x" * 10), (11, 307, b"moved"), (0, 200, b"POST")):
+        chunks = b"%x\r\n%s\r\n" % (size, b"x" * size) if size else b""
+        with RawClient(gateway.address) as client:
+            client.send(head + chunks + b"0\r\n\r\n")
+            response = client.response("POST")
+        assert (response.status, response.body) == (status, body)
+        with Http2Client(gateway.address) as client:
+            stream = client.request("/from", method="POST", body=b"x" * size)
+            found = client.response(stream)
+        assert (found.status, found.body) == (status, body)
+
+
 def test_elements_of_a_page_in_parts_are_changed(serve: Serve, origin: Origin) -> None:
     text = b"<!DOCTYPE html><html><head></head><body>" + b"<p>1</p>" * 2000 + b"<i>x</i></body></html>"
     origin.on("/page", chunked([text[at : at + 900] for at in range(0, len(text), 900)], fields=PAGE[:1]))

@@ -112,9 +112,15 @@ class FollowRedirects(Plugin):
         """Keeps a body that may have to be sent again."""
         if request.method not in self.config.methods or request.method in ("GET", "HEAD"):
             return
-        length = request.headers.get("content-length")
-        if length is not None and int(length) <= self.config.max_body_bytes:
-            vars(request.state)[self._key] = await request.body()
+        most, chunks, size = self.config.max_body_bytes, [], 0
+        if int(request.headers.get("content-length", "0")) > most:
+            return
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:
+                return
+            chunks.append(chunk)
+        vars(request.state)[self._key] = b"".join(chunks)
 
     async def response(self, request: Request, response: ResponseView) -> Response | None:
         """Follows, if the response is a redirect to where it may be followed."""
@@ -207,10 +213,9 @@ class _Chain:
                 self._method = "GET"
             self._body = None
             return True
-        has_body = self._request.headers.get("content-length", "0") != "0" or "transfer-encoding" in (
-            self._request.headers
-        )
-        return self._method in ("GET", "HEAD") or self._body is not None or not has_body
+        if self._method in ("GET", "HEAD"):
+            return self._request.headers.get("content-length", "0") == "0"
+        return self._body is not None
 
     async def _asked(self, place: Place) -> FetchResponse:
         context, headers = self._plugin._context, self._request.headers

@@ -58,7 +58,8 @@ class GrpcTranscode(Plugin):
         )
         reflection: bool = Field(
             default=False,
-            description="Whether the service is asked for its descriptors, at the first request to each worker.",
+            description="Whether the service is asked for its descriptors, at the first request to each worker; "
+            "while it does not tell them, all requests of this use are a 503.",
         )
         services: list[str] = Field(default=[], description="Full names of services; empty: all of the file.")
         headers: list[str] = Field(

@@ -29,7 +29,16 @@ Format = Literal["jpeg", "png", "webp"]
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
 SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 NOT_OF_THE_ORIGINAL = frozenset(
-    (*FRAMING, "accept-encoding", "range", "if-range", "if-match", "if-none-match", "if-modified-since")
+    (
+        *FRAMING,
+        "host",
+        "accept-encoding",
+        "range",
+        "if-range",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+    )
 )
 OF_THE_OLD_BODY = (
     "etag",
@@ -116,6 +125,7 @@ class ImageResize(Plugin):
         rest = [(name, value) for name, value in query.multi_items() if name not in ("w", "h", "fit", "fm")]
         target = f"{request.path}?{urlencode(rest)}" if rest else request.path
         fields = [(name, value) for name, value in request.headers.items() if name not in NOT_OF_THE_ORIGINAL]
+        fields.append(("host", request.host))
         try:
             found = await self._context.fetch_upstream(
                 upstream, target, method="GET", headers=[*fields, ("accept-encoding", "identity")]

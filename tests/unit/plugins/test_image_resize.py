@@ -49,7 +49,7 @@ def test_images_are_made_by_workers(method: str) -> None:
     response, received = ask(
         "/a.png?w=100&h=200&fit=cover&fm=jpeg&v=1%262",
         method=method,
-        headers={"if-none-match": '"1"', "range": "bytes=0-1", "cookie": "a=1"},
+        headers={"if-none-match": '"1"', "range": "bytes=0-1", "cookie": "a=1", "host": "gateway.test"},
     )
     assert (response.status, response.headers["content-type"]) == (200, "image/jpeg")
     assert response.headers["content-length"] == "4" and response.text == ("made" if method == "GET" else "")
@@ -57,6 +57,7 @@ def test_images_are_made_by_workers(method: str) -> None:
     original, job = received
     assert (original.method, original.target, original.headers["cookie"]) == ("GET", "/a.png?v=1%262", "a=1")
     assert not {"if-none-match", "range"} & set(original.headers)
+    assert original.headers.get_all("host") == ["gateway.test"]
     assert (job.method, job.path, job.body) == ("POST", "/resize", PICTURE) and "cookie" not in job.headers
     assert dict(parse_qsl(job.target.partition("?")[2])) == {
         "width": "100",
