@@ -306,7 +306,7 @@ mod tests {
             }
         };
         let mut seen = vec![0; 300_000];
-        let (_, read) = tokio::join!(sent, far.read_exact(&mut seen));
+        let ((), read) = tokio::join!(sent, far.read_exact(&mut seen));
         read.expect("all has come");
         assert!(
             began.elapsed() >= Duration::from_millis(150),

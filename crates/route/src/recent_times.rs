@@ -17,7 +17,7 @@ const STEP_BITS: u32 = 2;
 pub(crate) const BUCKETS: usize = 160;
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RecentTimes {
     current: Window,
     before: Window,
@@ -35,16 +35,6 @@ impl Default for Window {
         Self {
             buckets: Box::new([0; BUCKETS]),
             count: 0,
-        }
-    }
-}
-
-impl Default for RecentTimes {
-    fn default() -> Self {
-        Self {
-            current: Window::default(),
-            before: Window::default(),
-            began_ms: 0,
         }
     }
 }

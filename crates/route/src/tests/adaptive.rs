@@ -57,7 +57,7 @@ fn it_falls_when_latency_grows_and_rises_again() {
     let before = state.limit(&SPEC);
     let state = slow.run(state, 50, ALL);
     let during = state.limit(&SPEC);
-    assert!(during <= 24 && during >= 10, "{before} {during}");
+    assert!((10..=24).contains(&during), "{before} {during}");
     let after = well.run(state, 100, ALL).limit(&SPEC);
     assert!(after * 10 >= before * 8, "{before} {during} {after}");
 }
