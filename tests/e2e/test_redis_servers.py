@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from e2e.kit import RunningGateway, Serve, eventually
+from e2e.kit import RawClient, RunningGateway, Serve, eventually
 from e2e.kit.net import free_port
 from e2e.kit.pki import Authority
 
@@ -242,6 +242,47 @@ def test_each_key_goes_to_its_node_of_a_cluster(serve: Serve, start: Start) -> N
     assert clients[target].get("moves") == "1"
     for one in clients:
         one.close()
+
+
+def limited(serve: Serve, url: str, **config: object) -> RunningGateway:
+    # not on the requests by which the kit finds out whether it is up
+    use = {"plugin": "rate-limit", "on": "/limited", "config": {"redis": url, "redis_timeout": 5, **config}}
+    return serve({"routes": [{"path": "/", "respond": "in"}], "plugins": [use]}, workers=1)
+
+
+def statuses(gateways: list[RunningGateway], each: int) -> list[int]:
+    """What many clients get that ask at once, each on a connection of its own."""
+
+    def ask(gateway: RunningGateway) -> list[int]:
+        with RawClient(gateway.address) as client:
+            return [client.get("/limited").status for _ in range(each)]
+
+    with ThreadPoolExecutor(8) as pool:
+        return [status for one in pool.map(ask, gateways * 4) for status in one]
+
+
+def scripts_run(servers: list[Server]) -> int:
+    """How many scripts the servers have run, as they count themselves."""
+    total = 0
+    for server in servers:
+        with server.client() as client:
+            found = client.info("commandstats")
+            total += sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
+    return total
+
+
+def test_a_rate_of_all_nodes_holds_on_a_cluster(serve: Serve, start: Start) -> None:
+    url = f"redis+cluster://127.0.0.1:{cluster(start)[0].port}"
+    gateways = [limited(serve, url, rate="40/h", batch=0) for _ in range(2)]
+    assert sorted(statuses(gateways, 10)) == [200] * 40 + [429] * 40
+
+
+def test_a_busy_rate_costs_a_cluster_few_commands(serve: Serve, start: Start) -> None:
+    nodes = cluster(start)
+    gateway = limited(serve, f"redis+cluster://127.0.0.1:{nodes[0].port}", rate="100000/s")
+    before = scripts_run(nodes)
+    assert set(statuses([gateway], 500)) == {200}
+    assert scripts_run(nodes) - before <= 0.3 * 2000
 
 
 def _serves(client: "redis.Redis[str]", key: str) -> bool:
