@@ -14,6 +14,7 @@ from .node import Node
 from .problems import Refusal
 
 LONGEST_S = 100 * 365 * 86400
+MOST_KEPT = 10**15
 
 audit_log = logging.getLogger("headgate.audit")
 
@@ -26,8 +27,8 @@ async def compact(request: Request, node: Node, caller: Caller) -> Response:
     keep, age_s = body.get("keep"), body.get("older_than_s")
     if keep is None and age_s is None:
         raise Refusal(400, "neither `keep` nor `older_than_s` is there", 'write `{"keep": 1000}`')
-    if keep is not None and not 1 <= keep < 1 << 62:
-        raise Refusal(400, "`keep` is not a number from 1 on")
+    if keep is not None and not 1 <= keep <= MOST_KEPT:
+        raise Refusal(400, f"`keep` is not a number from 1 to {MOST_KEPT}")
     if age_s is not None and not 0 <= age_s <= LONGEST_S:
         raise Refusal(400, f"`older_than_s` is not a number from 0 to {LONGEST_S}")
     age = None if age_s is None else timedelta(seconds=age_s)

@@ -14,7 +14,7 @@ from headgate.config.resources import KINDS, Kind
 
 from .access import Caller
 from .bodies import JSON, JSON_PATCH, MERGE_PATCH, query
-from .compacting import LONGEST_S
+from .compacting import LONGEST_S, MOST_KEPT
 from .node import Node
 from .problems import TYPE
 from .writing import NAME_PATTERN
@@ -107,7 +107,7 @@ def _schemas() -> dict[str, Any]:
         "at",
     )
     keeps = {
-        "keep": {"type": "integer", "minimum": 1, "maximum": 10**15},
+        "keep": {"type": "integer", "minimum": 1, "maximum": MOST_KEPT},
         "older_than_s": {"type": "number", "minimum": 0, "maximum": LONGEST_S},
     }
     schemas["Compaction"] = {**_closed(keeps), "minProperties": 1}
