@@ -95,7 +95,7 @@ async fn race<'a>(
     (tried, made): (&mut Tried, &mut u32),
 ) -> Result<Raced<'a>, Failure> {
     connection.peer.settle();
-    let began = shared.clock.now_us();
+    let since_us = shared.clock.now_us();
     let delay = plan.upstream.hedge_delay(shared.clock.now_ms());
     let mut due = pin!(tokio::time::sleep(delay.unwrap_or_default()));
     let mut runners = vec![start(plan, shared, first, here)];
@@ -110,7 +110,7 @@ async fn race<'a>(
                 match *ended {
                     Ok(responded) => {
                         plan.upstream
-                            .took(shared.clock.now_ms(), shared.clock.now_us() - began);
+                            .took(shared.clock.now_ms(), shared.clock.now_us() - since_us);
                         let ready = win(connection, plan, (&begun, responded), runners).await?;
                         return Ok(Raced::Ended(begun, Ok(ready)));
                     }
