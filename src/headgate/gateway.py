@@ -217,6 +217,7 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
         deadline: float | str | None = None,
         on_error: OnError | None = None,
         name: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
         plugin_sets: str | Iterable[str] = (),
     ) -> Route:
         """Requests of this path, host, method and so on, and what becomes of them: `to` an upstream or an address,
@@ -245,6 +246,7 @@ class Gateway(GatewayPhases, GatewaySettings, GatewayPlugins):
             "deadline": deadline,
             "on_error": on_error,
             "name": name,
+            "metrics": metrics,
             "plugin_sets": listed(plugin_sets) or None,
         }
         route = Route(parsed(RouteConfig, said(given)), when, caller())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import Call, Origin, RunningGateway, Serve, eventually
+from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, free_port
 from e2e.kit.client import format_request
 
 
@@ -89,6 +89,59 @@ def test_timings_add_up(serve: Serve, origin: Origin) -> None:
     assert record["head_us"] >= 45_000
     assert record["total_us"] >= record["head_us"]
     assert record["connect_us"] + record["queue_us"] <= record["total_us"]
+
+
+def test_each_step_has_the_begin_that_was_measured(serve: Serve, origin: Origin) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    gateway = serve(
+        """
+import asyncio
+from headgate import Gateway
+gate = Gateway()
+gate.listen(LISTEN)
+gate.access_log("json", flush="50ms")
+app = gate.upstream("app", {"address": DEAD, "max_fails": 0, "weight": 1000}, ORIGIN)
+
+@gate.route("/*", to=app)
+async def waits(request):
+    await asyncio.sleep(0.02)
+""",
+        names={"DEAD": dead, "ORIGIN": origin.address},
+    )
+
+    def late(call: Call) -> None:
+        threading.Event().wait(0.03)  # what is measured is this delay
+        call.respond(b"late")
+
+    origin.on("/both", late)
+    with gateway.client() as client:
+        head = format_request("GET", "/both")
+        client.send(head[:20])
+        threading.Event().wait(0.02)  # so that the head comes in two parts, well apart
+        client.send(head[20:])
+        assert client.response().status == 200
+        client.send(format_request("GET", "/again"))
+        assert client.response().status == 200
+    record = gateway.access_record(target="/both")
+    steps = {(step["step"], step["attempt"]): step for step in record["steps"]}
+    steps.pop(("connect", 2), None)  # there may be a connection that the kit's probe has left
+    order = [("accept", 0), ("read", 0), ("connect", 1), ("head", 2), ("body", 0)]
+    assert list(steps) == order and record["attempts"] == 2
+    begins = [steps[one]["begin_us"] for one in order]
+    assert begins == sorted(begins)
+    (hook,) = record["hooks"]
+    read, failed, head_ = steps["read", 0], steps["connect", 1], steps["head", 2]
+    assert read["begin_us"] == -read["us"] and read["us"] >= 15_000
+    assert hook["begin_us"] >= 0 and hook["end_us"] - hook["begin_us"] == hook["us"] >= 15_000
+    assert failed["begin_us"] >= hook["end_us"]
+    assert head_["us"] == record["head_us"] >= 25_000
+    assert record["connect_us"] >= failed["us"]
+    body = steps["body", 0]
+    assert body["begin_us"] >= head_["begin_us"] + head_["us"]
+    assert body["begin_us"] + body["us"] == record["total_us"]
+    # neither accepted again nor read in parts
+    later = gateway.access_record(target="/again")["steps"]
+    assert not {"accept", "read"} & {step["step"] for step in later}
 
 
 def test_hook_time_is_logged(serve: Serve) -> None:

@@ -219,7 +219,7 @@ def test_requests_are_shown_as_they_end(
         shown.get_by_role("button").click()
         page.get_by_role("heading", name=target).wait_for()
         row(page, "Timeline", "in all").wait_for()
-        row(page, "Time by step", "body and the rest").filter(has_text="100.0 %").wait_for()
+        row(page, "Time by step", "body").filter(has_text="%").wait_for()
         page.get_by_label("Filter").fill("")
         row(page, "Requests", "/broken").get_by_role("button").first.click()
         page.get_by_role("heading", name="GET /broken").wait_for()
@@ -475,19 +475,25 @@ def test_a_tab_open_for_a_week_keeps_no_more_than_one_of_ten_minutes(
 
 RELAYED = {
     "total_us": 1000,
-    "queue_us": 50,
-    "connect_us": 100,
-    "head_us": 300,
+    "attempts": 2,
+    "steps": [
+        {"step": "accept", "attempt": 0, "begin_us": -400, "us": 30},
+        {"step": "queue", "attempt": 1, "begin_us": 25, "us": 50},
+        {"step": "connect", "attempt": 1, "begin_us": 90, "us": 100},
+        {"step": "head", "attempt": 2, "begin_us": 200, "us": 300},
+        {"step": "body", "attempt": 0, "begin_us": 540, "us": 460},
+    ],
     "hooks": [
-        {"phase": "request", "hook": "a", "us": 20},
-        {"phase": "upstream_request", "hook": "u", "us": 10},
-        {"phase": "request_body", "hook": "b", "us": 400},
-        {"phase": "response", "hook": "r", "us": 30},
-        {"phase": "response_body", "hook": "c", "us": 5},
+        {"phase": "request", "hook": "a", "us": 20, "begin_us": 2, "end_us": 22},
+        {"phase": "request_body", "hook": "b", "us": 40, "begin_us": 210, "end_us": 480},
     ],
 }
-REPLIED = {"total_us": 100, "queue_us": 0, "connect_us": 0, "head_us": 0, "hooks": []}
-ODD = {"total_us": 100, "queue_us": 80, "connect_us": 70, "head_us": None, "hooks": None}
+HOSTILE = {
+    "total_us": 100,
+    "attempts": 1,
+    "steps": [{"step": "<script>", "attempt": "1", "begin_us": "x", "us": None}],
+    "hooks": [{"phase": "request", "hook": "<img onerror=alert(1)>", "us": 1, "begin_us": 3, "end_us": 4}],
+}
 
 
 @pytest.mark.parametrize(
@@ -496,37 +502,44 @@ ODD = {"total_us": 100, "queue_us": 80, "connect_us": 70, "head_us": None, "hook
         (
             RELAYED,
             [
-                ["request a", "hook", 0, 20],
-                ["in the queue", "queue", 20, 50],
-                ["upstream_request u", "hook", 70, 10],
-                ["connecting", "connect", 80, 100],
-                ["until the head", "head", 180, 300],
-                ["request_body b", "hook", 180, 400],
-                ["response r", "hook", 580, 30],
-                ["body and the rest", "rest", 610, 390],
-                ["response_body c", "hook", 610, 5],
+                ["accepting", "accept", -400, -370, 30],
+                ["request a", "hook", 2, 22, 20],
+                ["in the queue, attempt 1", "queue", 25, 75, 50],
+                ["connecting, attempt 1", "connect", 90, 190, 100],
+                ["until the head, attempt 2", "head", 200, 500, 300],
+                ["request_body b", "hook", 210, 480, 40],
+                ["body", "body", 540, 1000, 460],
             ],
         ),
-        (REPLIED, [["body and the rest", "rest", 0, 100]]),
-        (ODD, [["in the queue", "queue", 0, 80], ["connecting", "connect", 80, 20]]),
+        (
+            HOSTILE,
+            [["<script>", "body", 0, 0, 0], ["request <img onerror=alert(1)>", "hook", 3, 4, 1]],
+        ),
+        ({"total_us": 100}, []),
         ({}, []),
     ],
 )
-def test_each_step_of_a_request_begins_where_the_one_before_ended(
+def test_steps_of_a_request_are_drawn_where_they_were_measured(
     browser: "Browser", page_url: str, line: dict[str, Any], steps: list[Any]
 ) -> None:
     with opened(browser) as seen:
         page = seen.page
         page.goto(f"{page_url}/")
         page.get_by_label("Token of the Admin API").wait_for()
-        found = page.evaluate(
+        found, bars = page.evaluate(
             """async (line) => {
-                const {steps} = await import("/dashboard/waterfall.js");
-                return steps(line).map(({name, kind, begin, took}) => [name, kind, begin, took]);
+                const {steps, waterfall} = await import("/dashboard/waterfall.js");
+                const parts = [...waterfall(line).querySelectorAll("svg rect:not(.ground)")];
+                return [
+                    steps(line).map(({name, kind, begin, end, took}) => [name, kind, begin, end, took]),
+                    parts.map((part) => [Number(part.getAttribute("x")), Number(part.getAttribute("width"))]),
+                ];
             }""",
             line,
         )
         assert found == steps
+        assert len(bars) == len(steps) + 1  # the whole
+        assert all(x >= 0 and width > 0 and x + width <= 100.001 for x, width in bars)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -12,6 +12,7 @@ from e2e.kit import RunningGateway, Serve, eventually, free_port
 from e2e.kit.kafka import PASSWORD, USER, Kafka, java_and_maven, kafka
 from e2e.kit.metrics import scrape
 from e2e.kit.origin import PROBE_PATH
+from e2e.kit.pki import Authority
 
 pytestmark = [
     pytest.mark.slow,
@@ -84,6 +85,25 @@ def test_a_password_is_proven(serve: Serve, broker: Kafka, password: str) -> Non
         eventually(lambda: "is unavailable; lines are kept" in gateway.log(), "it is told", within=60)
         assert shipped(gateway, address) == 0
     assert password not in gateway.log()
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["a user", "nobody"])
+def test_lines_come_over_tls_if_the_certificate_is_trusted(
+    serve: Serve, broker: Kafka, tmp_path: Path, is_known: bool
+) -> None:
+    port = broker.sasl_tls_port if is_known else broker.tls_port
+    topic = "known" if is_known else "unknown"
+    login = {"user": USER, "password": PASSWORD, "sasl": "plain"} if is_known else {}
+    to = f"kafka:tls://127.0.0.1:{port}/{topic}"
+    gateway, address = shipping(serve, to=to, ca=broker.ca, **login)
+    gateway.get("/secret")
+    eventually(lambda: shipped(gateway, address) >= 2, "the line is shipped", within=60)
+    assert "/secret" in targets_of(messages(broker.port, topic, int(shipped(gateway, address))))
+    stranger = Authority(tmp_path / "stranger")
+    gateway, address = shipping(serve, to=to, ca=stranger.ca, **login)
+    gateway.get("/kept")
+    eventually(lambda: "is unavailable; lines are kept" in gateway.log(), "it is told", within=60)
+    assert shipped(gateway, address) == 0 and "Traceback" not in gateway.log()
 
 
 def test_a_line_that_no_broker_takes_is_dropped_and_no_other(serve: Serve, broker: Kafka) -> None:

@@ -1,37 +1,13 @@
 """Requests that wait for a server with `max_connections`."""
 
 import contextlib
-import threading
 
 import pytest
-from e2e.kit import Call, Origin, RawClient, Serve, eventually
+from e2e.kit import Origin, RawClient, Serve, eventually
 from e2e.kit.behaviours import reply
 from e2e.kit.client import format_request
+from e2e.kit.gatekeeper import Gatekeeper
 from e2e.kit.http2_server import Http2Server, Stream
-
-
-class Gatekeeper:
-    """An origin's behaviour that responds only when told to, and knows how many it holds."""
-
-    def __init__(self) -> None:
-        self.held: list[str] = []
-        self.most = 0
-        self.served = 0
-        self._lock = threading.Lock()
-        self._tickets = threading.Semaphore(0)
-
-    def __call__(self, call: Call) -> None:
-        with self._lock:
-            self.held.append(call.target)
-            self.most = max(self.most, len(self.held))
-        self._tickets.acquire(timeout=20)
-        with self._lock:
-            self.held.remove(call.target)
-            self.served += 1
-        call.respond(body=call.target.encode())
-
-    def let(self, count: int) -> None:
-        self._tickets.release(count)
 
 
 def source(*servers: str, waits: dict[str, object] | None = None, **timeouts: str) -> dict[str, object]:
@@ -55,7 +31,11 @@ def test_requests_wait_in_the_order_they_came(serve: Serve, origin: Origin) -> N
         client.close()
     assert keeper.most == 1
     assert gateway.access_record(target="/hold?0")["queue_us"] == 0
-    assert gateway.access_record(target="/hold?3")["queue_us"] > 0
+    waited = gateway.access_record(target="/hold?3")
+    (queue,) = [step for step in waited["steps"] if step["step"] == "queue"]
+    assert queue["us"] == waited["queue_us"] > 0 and queue["attempt"] == 1
+    (head,) = [step for step in waited["steps"] if step["step"] == "head"]
+    assert 0 <= queue["begin_us"] <= queue["begin_us"] + queue["us"] <= head["begin_us"]
 
 
 def test_bound_holds_over_workers(serve: Serve, origin: Origin) -> None:

@@ -95,6 +95,9 @@ def test_bytes_go_both_ways_and_each_side_ends_for_itself(
     assert (record["request_bytes"], record["response_bytes"]) == (5, 8)
     assert (record["upstream"], record["server"], record["version"]) == ("echo", names["ECHO"], "TCP")
     assert record["total_us"] >= record["connect_us"] > 0
+    (step,) = record["steps"]
+    assert (step["step"], step["attempt"]) == ("connect", 1)
+    assert 0 <= step["begin_us"] <= step["begin_us"] + step["us"] <= record["total_us"]
     assert gateway.counter("tcp_connections") >= 1
 
 

@@ -1,6 +1,5 @@
 """Traces: what clients and servers are told, what is recorded, and that a collector delays nobody."""
 
-import json
 import re
 import signal
 import socket
@@ -13,6 +12,7 @@ import pytest
 from e2e.kit import Call, Origin, RunningGateway, Serve, eventually, free_port
 from e2e.kit.client import format_request
 from e2e.kit.origin import PROBE_PATH
+from e2e.kit.otlp import exported, rejecting
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -27,7 +27,7 @@ class Collector:
         """The statuses of the next responses; then always 200."""
         self.retry_after = ""
         """What a refusal says of it."""
-        self.response = b'{"partialSuccess":{}}'
+        self.response, self.content_type = b"", "application/x-protobuf"
         """That to an export which is taken."""
         self.exports = 0
         self.services: list[str] = []
@@ -41,12 +41,11 @@ class Collector:
             fields = [("Retry-After", self.retry_after)] if self.retry_after else []
             call.respond(b"{}", fields=fields, status=f"{self.statuses.pop(0)} Told")
             return
-        told = json.loads(call.read_body())
-        for resource in told["resourceSpans"]:
-            self.services += [one["value"]["stringValue"] for one in resource["resource"]["attributes"]]
-            for scope in resource["scopeSpans"]:
-                self.all += scope["spans"]
-        call.respond(self.response)
+        assert call.get("content-type") == "application/x-protobuf"
+        services, spans = exported(call.read_body())
+        self.services += services
+        self.all += spans
+        call.respond(self.response, fields=[("Content-Type", self.content_type)])
 
     @property
     def url(self) -> str:
@@ -320,10 +319,16 @@ def test_spans_that_the_collector_has_rejected_are_counted_as_lost(
     gateway = traced(serve, origin, collector, sample=1)
     eventually(lambda: collector.all, "the export of the kit's probes", within=20)
     sent, exports = gateway.counter("trace_spans_sent"), collector.exports
-    collector.response = b'{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too old"}}'
+    collector.response = rejecting(1, "too old")
     gateway.get("/half")
     eventually(lambda: gateway.counter("trace_spans_dropped") == 1, "the rejected one", within=20)
     assert (gateway.counter("trace_spans_sent"), collector.exports) == (sent + 1, exports + 1)
+    # one that responds in JSON to what was no JSON
+    collector.content_type = "application/json"
+    collector.response = b'{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too old"}}'
+    gateway.get("/none")
+    eventually(lambda: gateway.counter("trace_spans_dropped") == 3, "both are rejected", within=20)
+    assert (gateway.counter("trace_spans_sent"), collector.exports) == (sent + 1, exports + 2)
 
 
 def test_collector_that_never_answers_delays_neither_requests_nor_the_stop(
@@ -357,5 +362,5 @@ def test_what_is_recorded_last_is_sent_before_the_worker_ends(
 def test_hostile_values_are_escaped(serve: Serve, origin: Origin, collector: Collector) -> None:
     gateway = traced(serve, origin, collector, sample=1)
     gateway.get("/%00\\u{}'script'%0a\\", [("User-Agent", '"}]}')])
-    eventually(lambda: collector.of_kind(2), "an export that is JSON", within=20)
+    eventually(lambda: collector.of_kind(2), "an export that can be read", within=20)
     assert attribute(collector.of_kind(2)[0], "url.path").startswith("/%00\\u{}'script'")

@@ -97,6 +97,9 @@ fn note_servers(shared: &Shared, tables: &Tables, now_ms: u64) {
         if let Some(limit) = upstream.adaptive_limit(&shared.metrics) {
             series.limit_is(index, limit);
         }
+        if let Some(queue) = &upstream.queue {
+            series.queue_is(Some(index), queue.waiting());
+        }
         let loads = upstream.loads(now_ms, &shared.metrics);
         for (position, (server, load)) in upstream.servers.iter().zip(loads).enumerate() {
             let active = shared.metrics.own(server.cell);

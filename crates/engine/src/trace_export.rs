@@ -1,4 +1,4 @@
-//! Sends what the tracer has recorded to a collector, beside all requests: OTLP over HTTP, as JSON.
+//! Sends what the tracer has recorded to a collector, beside all requests: OTLP over HTTP, in Protocol Buffers.
 //!
 //! # How it works
 //! A task for each tracer, which wakes every few seconds, or when a batch is full. Only what the protocol says may be tried
@@ -12,7 +12,9 @@ use headgate_shared::metrics::Counter;
 use headgate_wire::Head;
 
 use crate::http::fetch::{fetch, FetchBody, FetchRequest, FetchTo};
+use crate::http_date;
 use crate::state::Shared;
+use crate::trace::protobuf::{Fields, Value};
 use crate::trace::Tracer;
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -41,7 +43,8 @@ pub(crate) async fn serve(shared: Rc<Shared>, tracer: Rc<Tracer>) {
         let _ = tokio::time::timeout(INTERVAL, tracer.wake.notified()).await;
         while let Some((body, spans)) = tracer.take() {
             tracer.is_sending.set(true);
-            let lost = send(&shared, &tracer, body.into(), spans).await;
+            let lost = send(&shared, &tracer, Rc::from(&*body), spans).await;
+            tracer.reuse(body);
             shared.metrics.add(Counter::TraceSpansSent, spans - lost);
             shared.metrics.add(Counter::TraceSpansDropped, lost);
             tracer.is_sending.set(false);
@@ -78,7 +81,7 @@ async fn hurried(tracer: &Tracer) {
 
 async fn once(shared: &Rc<Shared>, tracer: &Tracer, body: Rc<[u8]>) -> Sent {
     let mut headers = Head::default();
-    if headers.set(b"content-type", b"application/json").is_err() {
+    if headers.set(b"content-type", b"application/x-protobuf").is_err() {
         return Sent::Refused;
     }
     let timeout_ms = if tracer.is_hurried.get() {
@@ -109,28 +112,93 @@ async fn once(shared: &Rc<Shared>, tracer: &Tracer, body: Rc<[u8]>) -> Sent {
         return Sent::Later(None);
     };
     match head.status {
-        200..=299 => Sent::Taken(rejected(&response)),
+        200..=299 => Sent::Taken(rejected(head.head.get(b"content-type"), &response)),
         429 | 502 | 503 | 504 => {
-            let after = head
-                .head
-                .get(b"retry-after")
-                .and_then(|value| std::str::from_utf8(value).ok());
+            let clock = &shared.clock;
+            let now_s = clock.unix_us(clock.tick()) / 1_000_000;
             Sent::Later(
-                after
-                    .and_then(|seconds| seconds.trim().parse().ok())
-                    .map(Duration::from_secs),
+                head.head
+                    .get(b"retry-after")
+                    .and_then(|value| pause_of(value, now_s)),
             )
         }
         _ => Sent::Refused,
     }
 }
 
-/// `partialSuccess` of a response; an invalid one rejects nothing.
-fn rejected(response: &[u8]) -> u64 {
-    let told: serde_json::Value = serde_json::from_slice(response).unwrap_or_default();
-    let number = &told["partialSuccess"]["rejectedSpans"];
-    number
-        .as_u64()
-        .or_else(|| number.as_str()?.parse().ok())
-        .unwrap_or(0)
+/// What `Retry-After` asks for: seconds, or a date (RFC 9110 section 10.2.3).
+fn pause_of(value: &[u8], now_s: u64) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let seconds = text.parse().ok();
+    let seconds = seconds.or_else(|| Some(http_date::parse(text.as_bytes(), now_s)?.saturating_sub(now_s)));
+    seconds.map(Duration::from_secs)
+}
+
+/// How many spans a response rejects (`partial_success`), in Protocol Buffers or, from collectors that respond otherwise than
+/// they were asked, in JSON. An invalid one rejects none.
+fn rejected(content_type: Option<&[u8]>, response: &[u8]) -> u64 {
+    if content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with(b"application/json")) {
+        let told: serde_json::Value = serde_json::from_slice(response).unwrap_or_default();
+        let number = &told["partialSuccess"]["rejectedSpans"];
+        let number = number.as_u64().or_else(|| number.as_str()?.parse().ok());
+        return number.unwrap_or(0);
+    }
+    let first = |message, wanted| {
+        Fields(message)
+            .find(|(field, _)| *field == wanted)
+            .map(|(_, value)| value)
+    };
+    let Some(Value::Bytes(partial)) = first(response, 1) else {
+        return 0;
+    };
+    match first(partial, 1) {
+        // an int64: what is below 0 rejects nothing
+        Some(Value::Number(number)) if i64::try_from(number).is_ok() => number,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_spans_are_read_in_both_encodings() {
+        let json = b"application/json; charset=utf-8".as_slice();
+        for (content_type, response, expected) in [
+            (None, &b""[..], 0),
+            (None, b"\x0a\x05\x08\x03\x12\x01x", 3),
+            (Some(&b"application/x-protobuf"[..]), b"\x0a\x02\x08\x07", 7),
+            (None, b"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 0),
+            (None, b"\x0a\xff\xff", 0),
+            (None, b"<html>garbage", 0),
+            (Some(json), b"{\"partialSuccess\":{\"rejectedSpans\":\"4\"}}", 4),
+            (Some(json), b"{\"partialSuccess\":{\"rejectedSpans\":5}}", 5),
+            (Some(json), b"{}", 0),
+            (Some(json), b"<html>", 0),
+        ] {
+            assert_eq!(rejected(content_type, response), expected, "{response:?}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_seconds_or_a_date() {
+        let now_s = 784_111_767;
+        for (value, expected) in [
+            ("10", Some(10)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                pause_of(value.as_bytes(), now_s),
+                expected.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
 }

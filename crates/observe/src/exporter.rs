@@ -232,6 +232,7 @@ impl Exporter {
             Vec::new(),
             vec![sent.load(Relaxed), failed.load(Relaxed)],
         );
+        merged.settle();
         merged
     }
 
@@ -247,10 +248,12 @@ impl Exporter {
 /// Sums in memory that another process can read.
 fn written(merged: &Merged) -> std::io::Result<OwnedFd> {
     let registry = Registry::create()?;
-    for family in merged.families.values() {
-        for (labels, one) in &family.series {
+    for merged in merged.families.values() {
+        // there may be others of its name
+        let family = merged.family.clone().with_own_buckets();
+        for (labels, one) in &merged.series {
             let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-            if let Ok(series) = registry.series(&family.family, &labels, usize::MAX) {
+            if let Ok(series) = registry.series(&family, &labels, usize::MAX) {
                 for (cell, n) in one.cells.iter().enumerate() {
                     series.set(cell, *n);
                 }

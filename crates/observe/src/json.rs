@@ -8,22 +8,27 @@ use serde_json::{json, Map, Value};
 use crate::merged::{value, Merged, MergedFamily, Merging};
 
 pub(crate) fn write(merged: &Merged) -> String {
-    let families: Vec<Value> = merged.families.values().map(family).collect();
+    let families: Vec<&MergedFamily> = merged.families.values().collect();
+    // histograms of one name whose buckets differ are one to readers
+    let named = families.chunk_by(|one, other| one.family.name == other.family.name);
+    let families: Vec<Value> = named.map(family).collect();
     json!({ "families": families }).to_string()
 }
 
-fn family(merged: &MergedFamily) -> Value {
-    let family = &merged.family;
+fn family(named: &[&MergedFamily]) -> Value {
+    let family = &named[0].family;
     let kind = match family.kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
         Kind::Histogram => "histogram",
     };
-    let series: Vec<Value> = merged
-        .series
-        .iter()
-        .flat_map(|(labels, series)| shown(merged, labels, series))
-        .collect();
+    let of_one = |one: &&MergedFamily| -> Vec<Value> {
+        let series = one.series.iter();
+        series
+            .flat_map(|(labels, series)| shown(one, labels, series))
+            .collect()
+    };
+    let series: Vec<Value> = named.iter().flat_map(of_one).collect();
     json!({ "name": family.name, "kind": kind, "help": family.help, "series": series })
 }
 

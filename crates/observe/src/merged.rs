@@ -1,12 +1,14 @@
 //! Numbers of several processes as one.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use headgate_shared::series::{unix_seconds, Family, Kind, Merge, Reading, Scale, EXEMPLAR_CELLS, GRACE_S};
 
-/// Families by name.
+/// Families by their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
+    /// Those of one name stand side by side: histograms of which the buckets differ, see [`key`].
     pub(crate) families: BTreeMap<String, MergedFamily>,
     /// Series that found no room, of all processes.
     pub(crate) dropped: u64,
@@ -27,11 +29,36 @@ pub(crate) struct Merging {
     pub(crate) cells: Vec<u64>,
     /// When a process that lives last had it, in Unix seconds.
     seen: u64,
+    standing: Standing,
+}
+
+/// Who counts in a series, the one that counts for more last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Processes that are gone.
+    Gone,
+    /// Processes that live have done so.
+    Released,
+    /// One that lives does.
+    Live,
+}
+
+/// What a family is known by: its name, and of a histogram its buckets, since calls in other buckets are never added up. No
+/// name has a character below a line break, so that all of a name are side by side.
+fn key(family: &Family) -> String {
+    let mut key = family.name.clone();
+    if family.kind == Kind::Histogram {
+        key.push('\n');
+        for bound in &family.bounds {
+            let _ = write!(key, "{bound},"); // a String takes all
+        }
+    }
+    key
 }
 
 impl Merged {
-    /// Adds what a process has counted. Of two families of one name that differ the first one stays: numbers with other
-    /// meanings or other buckets are not added up.
+    /// Adds what a process has counted. Of two families of one name that differ in more than their buckets the first one
+    /// stays: numbers with other meanings are not added up.
     pub(crate) fn add(&mut self, reading: Reading, with_gauges: bool) {
         self.dropped += reading.dropped;
         self.folded += reading.folded;
@@ -39,33 +66,34 @@ impl Merged {
             if read.family.kind == Kind::Gauge && !with_gauges {
                 continue;
             }
-            for (labels, cells) in read.series {
-                self.put(&read.family, labels, cells);
+            let Some(into) = self.family(&read.family) else {
+                continue;
+            };
+            for (labels, series) in read.series {
+                let standing = if series.is_released {
+                    Standing::Released
+                } else {
+                    Standing::Live
+                };
+                into.put(labels, series.cells, standing);
             }
         }
     }
 
     /// Adds the cells of one series.
     pub(crate) fn put(&mut self, family: &Family, labels: Vec<String>, cells: Vec<u64>) {
-        if !self.families.contains_key(&family.name) {
-            let series = BTreeMap::new();
-            let family = family.clone();
-            self.families
-                .insert(family.name.clone(), MergedFamily { family, series });
+        if let Some(into) = self.family(family) {
+            into.put(labels, cells, Standing::Live);
         }
-        let Some(into) = self
-            .families
-            .get_mut(&family.name)
-            .filter(|known| known.family == *family)
-        else {
-            return;
-        };
-        if let Some(known) = into.series.get_mut(&labels) {
-            merge(family, &mut known.cells, &cells);
-        } else {
-            let seen = unix_seconds();
-            into.series.insert(labels, Merging { cells, seen });
-        }
+    }
+
+    /// The family that such series go into, if they fit there.
+    fn family(&mut self, family: &Family) -> Option<&mut MergedFamily> {
+        let into = self.families.entry(key(family)).or_insert_with(|| MergedFamily {
+            family: family.clone(),
+            series: BTreeMap::new(),
+        });
+        (into.family == *family).then_some(into)
     }
 
     /// Adds what processes that are gone have counted. What the configuration no longer names is left out and forgotten once
@@ -74,8 +102,8 @@ impl Merged {
         let now = unix_seconds();
         self.dropped += retired.dropped;
         self.folded += retired.folded;
-        for (name, gone) in &mut retired.families {
-            let live = self.families.get(name);
+        for (key, gone) in &mut retired.families {
+            let live = self.families.get(key);
             let is_declared = gone.family.is_declared;
             gone.series.retain(|labels, one| {
                 if live.is_some_and(|live| live.series.contains_key(labels)) {
@@ -83,10 +111,76 @@ impl Merged {
                 }
                 !is_declared || one.seen + GRACE_S >= now
             });
+            let Some(into) = self.family(&gone.family) else {
+                continue;
+            };
             for (labels, one) in &gone.series {
-                let family = gone.family.clone();
-                self.put(&family, labels.clone(), one.cells.clone());
+                into.put(labels.clone(), one.cells.clone(), Standing::Gone);
             }
+        }
+    }
+
+    /// Leaves each set of labels in one family of a name: where the buckets of a series have changed, in the one in which it
+    /// is counted now. Of families that differ in more the first one stays.
+    pub(crate) fn settle(&mut self) {
+        let families = self.families.iter();
+        let keys: Vec<(String, String)> = families
+            .map(|(key, one)| (one.family.name.clone(), key.clone()))
+            .collect();
+        for group in keys.chunk_by(|one, other| one.0 == other.0) {
+            if group.len() > 1 {
+                let first = self.families[&group[0].1].family.clone();
+                self.families.retain(|_, one| {
+                    let bounds = first.bounds.clone();
+                    one.family.name != first.name
+                        || Family {
+                            bounds,
+                            ..one.family.clone()
+                        } == first
+                });
+                self.settle_group(group);
+            }
+        }
+    }
+
+    fn settle_group(&mut self, group: &[(String, String)]) {
+        let mut best: BTreeMap<Vec<String>, (Standing, usize)> = BTreeMap::new();
+        for (place, (_, key)) in group.iter().enumerate() {
+            let family = self.families.get(key);
+            for (labels, one) in family.into_iter().flat_map(|family| &family.series) {
+                let known = best.entry(labels.clone()).or_insert((one.standing, place));
+                if one.standing > known.0 {
+                    *known = (one.standing, place);
+                }
+            }
+        }
+        for (place, (_, key)) in group.iter().enumerate() {
+            if let Some(family) = self.families.get_mut(key) {
+                family.series.retain(|labels, _| best[labels].1 == place);
+            }
+        }
+    }
+
+    /// The family of that name, where there is but one.
+    #[cfg(test)]
+    pub(crate) fn only(&self, name: &str) -> Option<&MergedFamily> {
+        let mut named = self.families.values().filter(|one| one.family.name == name);
+        named.next().filter(|_| named.next().is_none())
+    }
+}
+
+impl MergedFamily {
+    fn put(&mut self, labels: Vec<String>, cells: Vec<u64>, standing: Standing) {
+        if let Some(known) = self.series.get_mut(&labels) {
+            merge(&self.family, &mut known.cells, &cells);
+            known.standing = known.standing.max(standing);
+        } else {
+            let one = Merging {
+                cells,
+                seen: unix_seconds(),
+                standing,
+            };
+            self.series.insert(labels, one);
         }
     }
 }
@@ -168,13 +262,32 @@ mod tests {
         let mut merged = Merged::default();
         merged.add(reading(&one), true);
         merged.add(reading(&two), true);
-        let cells = |name: &str| merged.families[name].series[&Vec::<String>::new()].cells.clone();
+        let cells = |name: &str| {
+            let family = merged.only(name).expect("it was added");
+            family.series[&Vec::<String>::new()].cells.clone()
+        };
         assert_eq!(cells("a_total"), [8]);
         assert_eq!(cells("b"), [3]);
         assert_eq!(cells("c_seconds")[..6], [0, 8, 5_600, 2, 5, 5]);
         let mut counters_only = Merged::default();
         counters_only.add(reading(&one), false);
         assert!(!counters_only.families.contains_key("b"));
+    }
+
+    fn took(bound: f64) -> Family {
+        Family::histogram("c_seconds", "", &["route"], &[bound], Scale::Float).declared()
+    }
+
+    /// What is shown of each series: bound, label, calls.
+    fn shown(merged: &Merged) -> Vec<(f64, String, u64)> {
+        let families = merged.families.values();
+        let all = families.flat_map(|one| {
+            one.series
+                .iter()
+                .map(move |(labels, series)| (one, labels, series))
+        });
+        all.map(|(one, labels, series)| (one.family.bounds[0], labels[0].clone(), series.cells[0]))
+            .collect()
     }
 
     #[test]
@@ -184,20 +297,50 @@ mod tests {
             Registry::create().expect("memory"),
         );
         for (registry, bound) in [(&one, 0.5), (&two, 0.7)] {
-            let took = Family::histogram("c_seconds", "", &[], &[bound], Scale::Float);
-            registry.series(&took, &[], 9).expect("new").add(0, 1);
+            registry.series(&took(bound), &["a"], 9).expect("new").add(0, 1);
         }
+        registry_with_own(&two, 0.9, "b", 4);
         let mut merged = Merged::default();
         merged.add(reading(&one), true);
         merged.add(reading(&two), true);
-        let family = &merged.families["c_seconds"];
+        merged.settle();
         assert_eq!(
-            (
-                family.family.bounds[0],
-                family.series[&Vec::<String>::new()].cells[0]
-            ),
-            (0.5, 1)
+            shown(&merged),
+            [(0.5, "a".to_owned(), 1), (0.9, "b".to_owned(), 4)]
         );
+    }
+
+    fn registry_with_own(registry: &Registry, bound: f64, route: &str, calls: u64) {
+        let family = took(bound).with_own_buckets();
+        registry.series(&family, &[route], 9).expect("new").add(0, calls);
+    }
+
+    #[test]
+    fn a_series_whose_buckets_have_changed_is_shown_once_with_the_new_ones_and_loses_nothing_of_them() {
+        let registry = Registry::create().expect("memory");
+        registry_with_own(&registry, 0.5, "a", 10);
+        registry_with_own(&registry, 0.7, "a", 1);
+        registry.release(&took(0.5).with_own_buckets().key(), &["a"]);
+        let seen = |retired: &mut Merged, live: &[&Registry]| {
+            let mut merged = Merged::default();
+            for one in live {
+                merged.add(reading(one), true);
+            }
+            merged.add_retired(retired);
+            merged.settle();
+            shown(&merged)
+        };
+        let mut retired = Merged::default();
+        assert_eq!(seen(&mut retired, &[&registry]), [(0.7, "a".to_owned(), 1)]);
+        // its process is gone, and another one counts on
+        retired.add(reading(&registry), false);
+        let next = Registry::create().expect("memory");
+        registry_with_own(&next, 0.7, "a", 2);
+        assert_eq!(seen(&mut retired, &[&next]), [(0.7, "a".to_owned(), 3)]);
+        // and back again: what was counted then is not forgotten either
+        registry_with_own(&next, 0.5, "a", 5);
+        next.release(&took(0.7).with_own_buckets().key(), &["a"]);
+        assert_eq!(seen(&mut retired, &[&next]), [(0.5, "a".to_owned(), 15)]);
     }
 
     #[test]

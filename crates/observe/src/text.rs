@@ -33,8 +33,12 @@ impl Format {
 /// All of it as text.
 pub(crate) fn write(merged: &Merged, format: Format) -> String {
     let mut out = String::with_capacity(64 * 1024);
+    let mut named = "";
     for family in merged.families.values() {
-        write_family(&mut out, family, format);
+        // histograms of one name whose buckets differ are one to readers
+        if write_family(&mut out, family, family.family.name != named, format) {
+            named = &family.family.name;
+        }
     }
     if format == Format::OpenMetrics {
         out.push_str("# EOF\n");
@@ -42,9 +46,29 @@ pub(crate) fn write(merged: &Merged, format: Format) -> String {
     out
 }
 
-fn write_family(out: &mut String, merged: &MergedFamily, format: Format) {
+/// Whether there was anything to write.
+fn write_family(out: &mut String, merged: &MergedFamily, with_head: bool, format: Format) -> bool {
     let family = &merged.family;
     let head = out.len();
+    if with_head {
+        write_head(out, family, format);
+    }
+    let samples = out.len();
+    for (labels, series) in &merged.series {
+        if family.kind == Kind::Histogram {
+            write_histogram(out, family, labels, series, format);
+        } else {
+            write_numbers(out, family, labels, series);
+        }
+    }
+    let has_samples = out.len() > samples;
+    if !has_samples {
+        out.truncate(head); // nothing has been counted yet
+    }
+    has_samples
+}
+
+fn write_head(out: &mut String, family: &Family, format: Format) {
     let shown = if format == Format::OpenMetrics && family.kind == Kind::Counter {
         family.name.trim_end_matches("_total")
     } else {
@@ -58,17 +82,6 @@ fn write_family(out: &mut String, merged: &MergedFamily, format: Format) {
     let _ = write!(out, "# HELP {shown} ");
     escape(out, &family.help, format == Format::OpenMetrics);
     let _ = write!(out, "\n# TYPE {shown} {kind}\n");
-    let samples = out.len();
-    for (labels, series) in &merged.series {
-        if family.kind == Kind::Histogram {
-            write_histogram(out, family, labels, series, format);
-        } else {
-            write_numbers(out, family, labels, series);
-        }
-    }
-    if out.len() == samples {
-        out.truncate(head); // nothing has been counted yet
-    }
 }
 
 /// A line for each cell; where there are many, for those that are not 0.
@@ -258,6 +271,31 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.matches(" # {").count(), 1);
+    }
+
+    #[test]
+    fn histograms_of_one_name_are_one_family_whatever_their_buckets() {
+        let mut all = Merged::default();
+        for (label, bound) in [("a", 0.5), ("b", 0.1), ("c", 0.5)] {
+            let family = Family::histogram("a_seconds", "", &["x"], &[bound], Scale::Integer(1000));
+            all.put(
+                &family,
+                vec![label.to_owned()],
+                vec![1, 2, 900, 0, 0, 0, 0, 0, 0, 0],
+            );
+        }
+        let text = write(&all, Format::Prometheus);
+        assert_eq!(text.matches("# TYPE a_seconds histogram").count(), 1, "{text}");
+        assert!(text.starts_with("# HELP"));
+        for (label, bound) in [("a", "0.5"), ("b", "0.1"), ("c", "0.5")] {
+            let first = format!("a_seconds_bucket{{x=\"{label}\",le=\"{bound}\"}} 1\n");
+            assert!(text.contains(&first), "{text}");
+            assert_eq!(
+                text.matches(&format!("a_seconds_count{{x=\"{label}\"}} 3\n"))
+                    .count(),
+                1
+            );
+        }
     }
 
     #[test]

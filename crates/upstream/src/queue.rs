@@ -57,6 +57,12 @@ impl Queue {
         self.line.borrow().is_empty()
     }
 
+    /// How many requests of this worker wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.line.borrow().len()
+    }
+
     /// A place for a request of that client, so urgent; none if as many wait as may, over all workers.
     pub fn enter(
         self: &Rc<Self>,

@@ -41,13 +41,20 @@ impl TraceParent {
     }
 
     /// The field's value.
-    pub fn text(&self) -> String {
-        let Self {
-            trace_id,
-            span_id,
-            is_sampled,
-        } = self;
-        format!("00-{trace_id:032x}-{span_id:016x}-{:02x}", u8::from(*is_sampled))
+    pub fn text(&self) -> [u8; LENGTH] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&self.trace_id.to_be_bytes(), &mut text[3..35]);
+        write_hex(&self.span_id.to_be_bytes(), &mut text[36..52]);
+        text[54] += u8::from(self.is_sampled);
+        text
+    }
+}
+
+fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
@@ -72,7 +79,7 @@ mod tests {
     #[test]
     fn a_value_comes_back_as_it_was() {
         let parsed = TraceParent::parse(GOOD).expect("it is the specification's own");
-        assert_eq!(parsed.text().as_bytes(), GOOD);
+        assert_eq!(parsed.text(), GOOD);
         assert_eq!(parsed.span_id, 0xb7ad_6b71_6920_3331);
         assert!(parsed.is_sampled);
         let with = |flags: &[u8]| TraceParent::parse(&[&GOOD[..53], flags].concat()).expect("valid");

@@ -1,36 +1,61 @@
 """GET `/v1/live`: what the dashboard draws, as counters that only grow; who reads it twice knows what came in between.
 
 How it works: the numbers are asked for at most once a second, however many pages are open, and less often where there
-are so many that adding them up would take more than `MOST_SHARE` of a core, here and in the supervisor. Nothing is
-kept for a page. A histogram is given as pairs of the position of a bound in `bounds` and the calls under that bound,
+are so many that adding them up would take more than `MOST_SHARE` of a core, here and in the supervisor. A look is
+written once for all pages, and a page that has it already is told only that. Nothing is kept for a page. A histogram
+is given as pairs of the position of a bound in `bounds` and the calls under that bound,
 without those that nothing fell into.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from headgate.control.commands import Status
 from headgate.control.numbers import Numbers, Times
 
 from .access import Caller
-from .bodies import query
+from .bodies import number, query
 from .node import Node
 
 SHORTEST_S = 1.0
 """Between two looks at the gateway."""
 LONGEST_S = 15.0
-MOST_SHARE = 0.01
+MOST_SHARE = 0.006
+"""Of a core; responding to pages comes on top of it."""
+LARGEST = 10**15
 REQUESTS, TOOK = "headgate_requests_total", "headgate_request_duration_seconds"
 HOOK_TOOK = "headgate_hook_seconds"
 SERVER_TOOK = "headgate_upstream_response_seconds"
 PULL_WAIT = "headgate_pull_wait_seconds"
+
+
+class _Look(NamedTuple):
+    """A look, written once for all pages."""
+
+    number: int
+    """By which a page says which one it has; not one of another process's either."""
+    at_s: float
+    text: bytes
+    """A JSON object, without what is not for everybody."""
+    loop_holds: bytes
+
+    def shown_to(self, caller: Caller) -> bytes:
+        """All that they may see."""
+        holds = b"[]" if caller.role == "read" else self.loop_holds  # lines of code are not for everybody
+        return b"%b%b,%b" % (_begin(caller), b',"loop_holds":' + holds, self.text[1:])
+
+    def same(self, caller: Caller) -> bytes:
+        """For a page that has it."""
+        return b'%b,"number":%d}' % (_begin(caller), self.number)
 
 
 class Live:
@@ -42,25 +67,37 @@ class Live:
         self._clock, self._spent = clock, spent
         self._pause_s = SHORTEST_S
         self._lock = asyncio.Lock()
-        self._seen: tuple[float, dict[str, Any]] | None = None
+        self._numbers = itertools.count(1 + int(1000 * clock()))
+        self._seen: _Look | None = None
 
     async def respond(self, request: Request, node: Node, caller: Caller) -> Response:
-        """The response to a page."""
-        query(request)
+        """The response to a page, which may say which look it has."""
+        after = number(query(request, "after"), "after", 0, 0, LARGEST)
         look = await self._look(node)
-        if caller.role == "read":
-            look = {**look, "loop_holds": []}  # lines of code are not for everybody
-        return JSONResponse({"caller": {"name": caller.name, "role": caller.role}, **look})
+        body = look.same(caller) if look.number == after else look.shown_to(caller)
+        return Response(body, media_type="application/json")
 
-    async def _look(self, node: Node) -> dict[str, Any]:
+    async def _look(self, node: Node) -> _Look:
         async with self._lock:
-            if self._seen is None or self._clock() - self._seen[0] >= self._pause_s:
+            if self._seen is None or self._clock() - self._seen.at_s >= self._pause_s:
                 status, (numbers, added_up_s) = await node.status(), await node.metrics()
                 at_s, begun_s = self._clock(), self._spent()
-                self._seen = at_s, {"at_s": at_s, **looked_at(status, Numbers(numbers))}
+                self._seen = self._written(at_s, looked_at(status, Numbers(numbers)))
                 took_s = self._spent() - begun_s + added_up_s
                 self._pause_s = min(max(took_s / MOST_SHARE, SHORTEST_S), LONGEST_S)
-            return self._seen[1]
+            return self._seen
+
+    def _written(self, at_s: float, look: dict[str, Any]) -> _Look:
+        number, holds = next(self._numbers), look.pop("loop_holds")
+        return _Look(number, at_s, _json({"number": number, "at_s": at_s, **look}), _json(holds))
+
+
+def _begin(caller: Caller) -> bytes:
+    return b'{"caller":%b' % _json({"name": caller.name, "role": caller.role})
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()  # in ASCII, whatever names hold
 
 
 def looked_at(status: Status, numbers: Numbers) -> dict[str, Any]:

@@ -234,7 +234,13 @@ def _others() -> dict[str, Any]:
             )
         },
         "/v1/status": {"get": _operation("status", {"200": _json("What runs.")}, [])},
-        "/v1/live": {"get": _operation("live", {"200": _json("Numbers of the moment.")}, [])},
+        "/v1/live": {
+            "get": _operation(
+                "live",
+                {"200": _json("Numbers of the moment, or their `number` alone where it is that of `after`.")},
+                [_query("after", {"type": "integer", "minimum": 0, "maximum": 10**15})],
+            )
+        },
         "/v1/requests": {
             "get": _operation(
                 "requests",

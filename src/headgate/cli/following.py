@@ -38,6 +38,7 @@ FIELDS = (
         "head_us",
         "total_us",
         "hook_us",
+        "steps",
         "hooks",
         "limit",
         "error",

@@ -38,29 +38,45 @@ def harmless(text: str) -> str:
     return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-STEPS = (
-    ("in the queue", "queue_us"),
-    ("connecting", "connect_us"),
-    ("until the head", "head_us"),
-    ("in hooks", "hook_us"),
-    ("in all", "total_us"),
-)
+STEPS = {
+    "accept": "accepting",
+    "read": "reading the head",
+    "queue": "in the queue",
+    "connect": "connecting",
+    "head": "until the head",
+    "body": "body",
+}
 BAR = 40
 
 
 def print_trace(entry: dict[str, Any]) -> None:
-    """Prints a line as above, and below it the time of each step and hook, with bars."""
+    """Prints a line as above, and below it each step and hook in the order of their begins, with bars."""
     print_line(entry)
-    total = max(entry["total_us"], 1)
-    steps = [(title, entry[key]) for title, key in STEPS]
-    hooks = [(f"  {one['phase']} {harmless(one['hook'])}", one["us"]) for one in entry["hooks"]]
-    width = max(len(title) for title, _ in (*steps, *hooks))
-    for title, took in (*steps[:-1], *hooks, steps[-1]):
-        bar = "█" * round(BAR * min(took / total, 1))
-        line = Text(f"  {title:<{width}} {took / 1000:>10.3f} ms ")
-        line.append(bar, style="blue")
+    rows = [*timeline(entry), ("in all", 0, entry["total_us"], entry["total_us"])]
+    # a client may have been silent for long after it had connected: what was so long ago is at the edge
+    start = max(min(begin for _, begin, _, _ in rows), -entry["total_us"])
+    scale = BAR / max(entry["total_us"] - start, 1)
+    width = max(len(title) for title, *_ in rows)
+    for title, begin, end, took in rows:
+        left, right = (round(max(moment - start, 0) * scale) for moment in (begin, end))
+        line = Text(f"  {title:<{width}} {begin / 1000:>+11.3f} {took / 1000:>11.3f} ms ")
+        line.append(f"{' ' * min(left, BAR)}{'█' * (min(right, BAR) - left)}", style="blue")
         _console.print(line)
     told = {"attempts": entry["attempts"], "request_id": entry["request_id"], "trace_id": entry["trace_id"]}
     said = "  ".join(f"{name} {harmless(str(value))}" for name, value in told.items() if value)
     _console.print(Text(f"  {said}", style="dim"))
     sys.stdout.flush()
+
+
+def timeline(entry: dict[str, Any]) -> list[tuple[str, int, int, int]]:
+    """Each step and hook: its name, begin, end and length, in microseconds since the head was complete."""
+    rows = []
+    for step in entry["steps"]:
+        title = STEPS.get(step["step"], step["step"])
+        if entry["attempts"] > 1 and step["attempt"]:
+            title = f"{title}, attempt {step['attempt']}"
+        rows.append((title, step["begin_us"], step["begin_us"] + step["us"], step["us"]))
+    for hook in entry["hooks"]:
+        title = f"  {hook['phase']} {harmless(hook['hook'])}"
+        rows.append((title, hook["begin_us"], hook["end_us"], hook["us"]))
+    return sorted(rows, key=lambda row: row[1])

@@ -13,6 +13,7 @@ from .hooks import OnError, Reference, RouteHooksConfig
 from .limits import RouteTimeoutsConfig
 from .patterns import check_host, check_method, check_path, parameters
 from .plugin_sets import SetNames
+from .route_metrics import RouteMetricsConfig
 from .settings import OneOrMany, Settings
 from .tls import RouteCertificate
 from .units import Duration, Size
@@ -154,6 +155,7 @@ class FilesConfig(Settings):
 
 _NO_TIMEOUTS = RouteTimeoutsConfig()
 _NO_HOOKS = RouteHooksConfig()
+_NO_METRICS = RouteMetricsConfig()
 # one each for all routes that say nothing: there may be many
 
 
@@ -237,6 +239,9 @@ class RouteConfig(Settings):
     )
     hooks: RouteHooksConfig = Field(
         default_factory=lambda: _NO_HOOKS, description="Hooks of its own, by phase."
+    )
+    metrics: RouteMetricsConfig = Field(
+        default_factory=lambda: _NO_METRICS, description="What of its metrics is its own."
     )
     plugin_sets: SetNames = Field(default=(), description="Sets of plugins that are used on it, by name.")
 

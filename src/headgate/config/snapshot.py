@@ -264,6 +264,7 @@ _UNUSUAL: dict[str, tuple[str, Callable[[RouteConfig], Any]]] = {
         lambda route: None if route.client_certificate is None else route.client_certificate == "required",
     ),
     "timeouts": ("timeouts", lambda route: _milliseconds(route.timeouts)),
+    "metrics": ("buckets", lambda route: route.metrics.bounds_us),
 }
 """The other keys: what the engine calls each, and what it is told."""
 

@@ -56,7 +56,7 @@ class TracingConfig(Settings):
     short_forms: ClassVar = ({"type": "string", "examples": ["http://collector:4318"]},)
 
     otlp: CollectorUrl = Field(
-        description="The URL of the collector, which gets spans by OTLP over HTTP (JSON) at `/v1/traces`."
+        description="The URL of the collector, which gets spans by OTLP over HTTP (Protocol Buffers) at `/v1/traces`."
     )
     sample: Ratio = Field(default=0.01, description="The share of requests that are sampled, such as `1%`.")
     slow: Duration | None = Field(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .net import free_port
+from .pki import Authority
 from .services import HINT, wait_for_port
 
 VERSION = "4.1.0"
@@ -28,10 +29,14 @@ _POM = f"""
 
 
 class Kafka(NamedTuple):
-    """Where it listens: without and with a user's password."""
+    """Where it listens: without and with a user's password, over TLS, and over TLS with the password."""
 
     port: int
     sasl_port: int
+    tls_port: int
+    sasl_tls_port: int
+    ca: str
+    """The file of the authority that has signed its certificate."""
 
 
 def java_and_maven() -> bool:
@@ -62,21 +67,32 @@ def jars() -> Path:
 @contextlib.contextmanager
 def kafka(folder: Path, port: int | None = None) -> Iterator[Kafka]:
     """A broker with its data in the folder, which may have been there before."""
-    at = Kafka(port or free_port(), free_port())
+    authority = Authority(folder / "pki")
+    leaf = authority.issue("127.0.0.1", rsa_key=True)
+    keys = folder / "server.pem"
+    keys.write_text(Path(leaf.key).read_text() + Path(leaf.chain).read_text())
+    at = Kafka(port or free_port(), free_port(), free_port(), free_port(), authority.ca)
     controller = free_port()
+    public = ",".join(
+        f"{name}://127.0.0.1:{one}"
+        for name, one in zip(("PLAINTEXT", "SASL_PLAINTEXT", "SSL", "SASL_SSL"), at[:4], strict=True)
+    )
     login = "org.apache.kafka.common.security.plain.PlainLoginModule"
     (folder / "server.properties").write_text(
         f"""
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{at.port},SASL_PLAINTEXT://127.0.0.1:{at.sasl_port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{at.port},SASL_PLAINTEXT://127.0.0.1:{at.sasl_port}
+listeners={public},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={public}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={keys}
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config={login} required user_{USER}="{PASSWORD}";
+listener.name.sasl_ssl.plain.sasl.jaas.config={login} required user_{USER}="{PASSWORD}";
 log.dirs={folder / "data"}
 num.partitions=1
 message.max.bytes=4096

@@ -412,7 +412,9 @@ SEEN: dict[str, dict[str, str]] = {
         "timeouts": "test_timeouts::route_may_have_its_own_timeouts",
         "on_error": "test_routing::matcher_that_fails_open_counts_as_no",
         "hooks": "test_hook_phases::request_hooks_run_in_order_and_response_hooks_in_reverse",
+        "metrics": "test_metrics_of_upstreams::a_route_may_have_buckets_of_its_own",
     },
+    "RouteMetricsConfig": {"buckets": "test_metrics_of_upstreams::a_route_may_have_buckets_of_its_own"},
     "RedirectConfig": {
         "location": "test_fixed_responses::redirect_says_where",
         "status": "test_fixed_responses::redirect_says_where",

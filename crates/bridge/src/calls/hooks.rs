@@ -291,6 +291,7 @@ impl Subject for Rc<Exchange> {
             phase: hook.phase.name(),
             name: Rc::clone(&hook.name),
             us,
+            began_us: self.now_us().saturating_sub(us),
             ended_us: self.now_us(),
         });
     }

@@ -134,6 +134,8 @@ impl Listener {
             let pending = PendingConnection::new(stream, client, settings, tables, shared.clone(), admission);
             spawn_local(pending.run());
         } else {
+            let now_us = shared.clock.tick();
+            client.accepted.set(Some((now_us, now_us)));
             let peer = Peer::new(stream, shared.buffers.clone());
             let connection = Connection::resume(peer, Rc::new(client), shared.clone(), admission);
             spawn_local(protocol::serve(connection));

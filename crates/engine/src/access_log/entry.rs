@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use headgate_net::tls::TlsInfo;
 
+use super::steps::Steps;
+
 /// What is known of one finished request. Text that a peer chose is in byte slices: it may hold anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry<'a> {
@@ -45,22 +47,38 @@ pub struct Entry<'a> {
     pub server: &'a str,
     /// Servers tried.
     pub attempts: u32,
-    /// Microseconds from the connection's readability to the complete head.
+    /// Microseconds of all attempts together spent waiting for a place on a server.
     pub queue_us: u64,
-    /// Microseconds spent on connecting to servers.
+    /// Microseconds of all attempts together spent on connecting to servers.
     pub connect_us: u64,
-    /// Microseconds until the head of the server's response.
+    /// Microseconds from sending the request, in its last attempt, to the head of the server's response.
     pub head_us: u64,
+    /// When the head was complete, in microseconds on the worker's clock: from then on begins are counted.
+    pub started_us: u64,
     /// Microseconds from the complete head to the last byte sent.
     pub total_us: u64,
     /// Microseconds spent in hooks.
     pub hook_us: u64,
+    /// Each step with its begin; none where nobody has kept them.
+    pub steps: Option<&'a Steps>,
     /// What each hook took.
     pub hooks: &'a [HookTime],
     /// Name of the limit or timeout that was hit, "" if none was.
     pub limit: &'a str,
     /// What failed, "" if nothing did.
     pub error: &'a str,
+}
+
+impl Entry<'_> {
+    /// Microseconds from the complete head to a moment on the worker's clock; below 0 before it.
+    pub(super) fn since_head(&self, moment_us: u64) -> i64 {
+        let apart = i64::try_from(moment_us.abs_diff(self.started_us)).unwrap_or(i64::MAX);
+        if moment_us < self.started_us {
+            -apart
+        } else {
+            apart
+        }
+    }
 }
 
 /// What is known of a client's TLS.
@@ -104,8 +122,10 @@ pub struct HookTime {
     pub phase: &'static str,
     /// The hook's name.
     pub name: Rc<str>,
-    /// Microseconds, waiting included.
+    /// Microseconds, waiting included; of a hook that is called for each piece, the sum.
     pub us: u64,
-    /// When it ended, on the worker's clock.
+    /// When it was called, the first time if there were several, on the worker's clock.
+    pub began_us: u64,
+    /// When it ended, the last time, on the worker's clock.
     pub ended_us: u64,
 }

@@ -37,6 +37,7 @@ pub(super) enum Field {
     HeadUs,
     TotalUs,
     HookUs,
+    Steps,
     Hooks,
     Limit,
     Error,
@@ -49,7 +50,7 @@ pub(super) enum Field {
     ClientSubject,
 }
 
-const FIELDS: [(&str, Field); 37] = [
+const FIELDS: [(&str, Field); 38] = [
     ("time", Field::Time),
     ("time_common", Field::TimeCommon),
     ("time_unix", Field::TimeUnix),
@@ -77,6 +78,7 @@ const FIELDS: [(&str, Field); 37] = [
     ("head_us", Field::HeadUs),
     ("total_us", Field::TotalUs),
     ("hook_us", Field::HookUs),
+    ("steps", Field::Steps),
     ("hooks", Field::Hooks),
     ("limit", Field::Limit),
     ("error", Field::Error),
@@ -118,6 +120,7 @@ impl Field {
             Self::HeadUs => return push_number(entry.head_us, line),
             Self::TotalUs => return push_number(entry.total_us, line),
             Self::HookUs => return push_number(entry.hook_us, line),
+            Self::Steps => return push_steps(entry, line),
             Self::Hooks => return push_hooks(entry, line),
             Self::Client => entry.client.as_bytes(),
             Self::Method => entry.method,
@@ -181,6 +184,31 @@ fn push_request_line(entry: &Entry<'_>, line: &mut Vec<u8>) {
     push_text(entry.version.as_bytes(), line);
 }
 
+/// `queue#1@12=300,head#1@320=800`: kind, attempt if it was for one, begin and length, or `-`.
+fn push_steps(entry: &Entry<'_>, line: &mut Vec<u8>) {
+    let begin = line.len();
+    if let Some(steps) = entry.steps {
+        steps.for_each(|step| {
+            if line.len() > begin {
+                line.push(b',');
+            }
+            line.extend_from_slice(step.kind.name().as_bytes());
+            if step.attempt > 0 {
+                line.push(b'#');
+                push_number(step.attempt.into(), line);
+            }
+            line.push(b'@');
+            let begin_us = entry.since_head(step.began_us);
+            line.extend_from_slice(itoa::Buffer::new().format(begin_us).as_bytes());
+            line.push(b'=');
+            push_number(step.us, line);
+        });
+    }
+    if line.len() == begin {
+        line.push(b'-');
+    }
+}
+
 /// `request/gate.py:auth=120,response/gate.py:stamp=8`, or `-`.
 fn push_hooks(entry: &Entry<'_>, line: &mut Vec<u8>) {
     if entry.hooks.is_empty() {
@@ -233,6 +261,7 @@ fn distance(one: &str, other: &str) -> usize {
 mod tests {
     use super::*;
     use crate::access_log::entry::HookTime;
+    use crate::access_log::{Step, StepKind, Steps};
 
     #[test]
     fn every_field_is_found_and_written() {
@@ -245,8 +274,30 @@ mod tests {
     }
 
     #[test]
+    fn steps_are_listed_with_attempt_begin_and_time() {
+        let steps = Steps::default();
+        for (kind, attempt, began_us, us) in [(StepKind::Accept, 0, 40, 20), (StepKind::Head, 2, 120, 7)] {
+            steps.add(Step {
+                kind,
+                attempt,
+                began_us,
+                us,
+            });
+        }
+        let mut line = Vec::new();
+        let entry = Entry {
+            started_us: 100,
+            steps: Some(&steps),
+            ..Entry::default()
+        };
+        Field::Steps.write(&entry, &Timestamps::new(), &mut line);
+        assert_eq!(line, b"accept@-60=20,head#2@20=7");
+    }
+
+    #[test]
     fn hooks_are_listed_with_phase_and_time() {
         let hooks = [("request", 12), ("response", 3)].map(|(phase, us)| HookTime {
+            began_us: 0,
             ended_us: 0,
             phase,
             name: "gate.py:f".into(),

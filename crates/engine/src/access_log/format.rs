@@ -114,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::access_log::TlsFacts;
+    use crate::access_log::{HookTime, Step, StepKind, Steps, TlsFacts};
 
     fn line(format: &str, entry: &Entry<'_>) -> String {
         let mut line = Vec::new();
@@ -156,8 +156,10 @@ mod tests {
             queue_us: 1,
             connect_us: 2,
             head_us: 3,
+            started_us: 0,
             total_us: 4,
             hook_us: 5,
+            steps: None,
             hooks: &[],
             limit: "upstream_head",
             error: "",
@@ -189,7 +191,7 @@ mod tests {
             "target": "/apache_pb.gif?x=\"1\"", "version": "HTTP/1.1", "status": 200, "request_bytes": 321,
             "response_bytes": 2526, "body_bytes": 2326, "referer": null, "user_agent": "Mozilla/4.08\nfake \u{fffd}",
             "request_id": "0123abcd", "trace_id": "abc", "span_id": "def", "route": "api", "upstream": "api", "server": "10.0.0.1:9000", "attempts": 2,
-            "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "hooks": [], "limit": "upstream_head",
+            "queue_us": 1, "connect_us": 2, "head_us": 3, "total_us": 4, "hook_us": 5, "steps": [], "hooks": [], "limit": "upstream_head",
             "error": "", "tls": {
                 "version": "TLSv1.3", "cipher": "TLS13_AES_128_GCM_SHA256", "server_name": "example.com",
                 "alpn": "http/1.1", "resumed": true, "client_certificate": "valid", "client_subject": "CN=\"a\"",
@@ -199,6 +201,48 @@ mod tests {
         let plain = line("json", &Entry::default());
         let value: serde_json::Value = serde_json::from_str(&plain).expect("valid JSON");
         assert_eq!(value["tls"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn json_tells_when_each_step_and_hook_began() {
+        let steps = Steps::default();
+        let (kind, attempt) = (StepKind::Read, 0);
+        steps.add(Step {
+            kind,
+            attempt,
+            began_us: 990,
+            us: 10,
+        });
+        let (kind, attempt) = (StepKind::Head, 1);
+        steps.add(Step {
+            kind,
+            attempt,
+            began_us: 1_030,
+            us: 500,
+        });
+        let hooks = [HookTime {
+            phase: "request_body",
+            name: "gate.py:look".into(),
+            us: 7,
+            began_us: 1_002,
+            ended_us: 1_020,
+        }];
+        let entry = Entry {
+            started_us: 1_000,
+            steps: Some(&steps),
+            hooks: &hooks,
+            ..example()
+        };
+        let value: serde_json::Value = serde_json::from_str(&line("json", &entry)).expect("valid JSON");
+        let steps = serde_json::json!([
+            {"step": "read", "attempt": 0, "begin_us": -10, "us": 10},
+            {"step": "head", "attempt": 1, "begin_us": 30, "us": 500},
+        ]);
+        assert_eq!(value["steps"], steps);
+        let hooks = serde_json::json!([
+            {"phase": "request_body", "hook": "gate.py:look", "us": 7, "begin_us": 2, "end_us": 20},
+        ]);
+        assert_eq!(value["hooks"], hooks);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(super) fn write(entry: &Entry<'_>, times: &Timestamps, line: &mut Vec<u8>) {
     push_number(b",\"head_us\":", entry.head_us, line);
     push_number(b",\"total_us\":", entry.total_us, line);
     push_number(b",\"hook_us\":", entry.hook_us, line);
+    push_steps(entry, line);
     push_hooks(entry, line);
     push_string(b",\"limit\":\"", entry.limit.as_bytes(), line);
     push_string(b"\",\"error\":\"", entry.error.as_bytes(), line);
@@ -62,7 +63,24 @@ fn push_tls(entry: &Entry<'_>, line: &mut Vec<u8>) {
     line.extend_from_slice(b"\"}");
 }
 
-/// `,"hooks":[{"phase":"request","hook":"gate.py:auth","us":120}]`
+/// `,"steps":[{"step":"head","attempt":1,"begin_us":30,"us":800}]`; what begins before the complete head has a number below 0.
+fn push_steps(entry: &Entry<'_>, line: &mut Vec<u8>) {
+    line.extend_from_slice(b",\"steps\":[");
+    let mut key: &[u8] = b"{\"step\":\"";
+    if let Some(steps) = entry.steps {
+        steps.for_each(|step| {
+            push_string(key, step.kind.name().as_bytes(), line);
+            push_number(b"\",\"attempt\":", step.attempt.into(), line);
+            push_begin(b",\"begin_us\":", entry.since_head(step.began_us), line);
+            push_number(b",\"us\":", step.us, line);
+            line.push(b'}');
+            key = b",{\"step\":\"";
+        });
+    }
+    line.push(b']');
+}
+
+/// `,"hooks":[{"phase":"request","hook":"gate.py:auth","us":120,"begin_us":4,"end_us":124}]`
 fn push_hooks(entry: &Entry<'_>, line: &mut Vec<u8>) {
     line.extend_from_slice(b",\"hooks\":[");
     for (index, hook) in entry.hooks.iter().enumerate() {
@@ -74,6 +92,8 @@ fn push_hooks(entry: &Entry<'_>, line: &mut Vec<u8>) {
         push_string(phase, hook.phase.as_bytes(), line);
         push_string(b"\",\"hook\":\"", hook.name.as_bytes(), line);
         push_number(b"\",\"us\":", hook.us, line);
+        push_begin(b",\"begin_us\":", entry.since_head(hook.began_us), line);
+        push_begin(b",\"end_us\":", entry.since_head(hook.ended_us), line);
         line.push(b'}');
     }
     line.push(b']');
@@ -85,6 +105,11 @@ fn push_string(key: &[u8], text: &[u8], line: &mut Vec<u8>) {
 }
 
 fn push_number(key: &[u8], number: u64, line: &mut Vec<u8>) {
+    line.extend_from_slice(key);
+    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn push_begin(key: &[u8], number: i64, line: &mut Vec<u8>) {
     line.extend_from_slice(key);
     line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }

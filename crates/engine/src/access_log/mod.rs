@@ -14,6 +14,7 @@ mod format_error;
 mod json;
 mod mask;
 mod sink;
+mod steps;
 mod stream;
 mod syslog;
 mod timestamp;
@@ -23,11 +24,11 @@ use std::io;
 
 pub use destination::Destination;
 pub use entry::{Entry, HookTime, TlsFacts};
-pub(crate) use escape::push_json;
 pub use followers::Followers;
 pub use format::Format;
 pub use mask::QueryMask;
 pub use sink::LogCounts;
+pub use steps::{Step, StepKind, Steps};
 
 use sink::Sink;
 

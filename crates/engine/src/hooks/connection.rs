@@ -196,6 +196,8 @@ pub struct ClientInfo {
     pub alt_svc: Option<Rc<str>>,
     /// What counts the bytes of its requests where they share a bandwidth: up, and down.
     pub ledgers: OnceCell<Rc<[Rc<Cell<u64>>; 2]>>,
+    /// When the connection was accepted and when it was ready for HTTP, on the worker's clock. Its first request takes it.
+    pub accepted: Cell<Option<(u64, u64)>>,
 }
 
 impl ClientInfo {
@@ -222,6 +224,7 @@ impl Default for ClientInfo {
             tls: None,
             alt_svc: None,
             ledgers: OnceCell::new(),
+            accepted: Cell::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::connection::{ClientInfo, Protocol};
 use super::intake::Intake;
 use super::notes::Notes;
 use super::verdict::HookResponse;
-use crate::access_log::HookTime;
+use crate::access_log::{HookTime, Step, StepKind, Steps};
 use crate::failure::Failure;
 use crate::trace::{FailedAttempt, FetchSpan, Place};
 use headgate_net::clock::Clock;
@@ -26,16 +26,20 @@ use headgate_upstream::{Deadline, Load, Upstream};
 pub struct Timings {
     /// When the head was complete, on the worker's clock.
     pub started_us: Cell<u64>,
-    /// Waiting for a place on an upstream server.
+    /// Waiting for a place on a server, in all attempts.
     pub queue_us: Cell<u64>,
-    /// Connecting to the server (0 for a pooled connection).
+    /// Connecting to servers, in all attempts (0 for pooled connections).
     pub connect_us: Cell<u64>,
-    /// From the request's last attempt to the complete response head.
+    /// From sending the request, in its last attempt, to the complete response head.
     pub head_us: Cell<u64>,
     /// In hooks, waiting included.
     pub hook_us: Cell<u64>,
     /// When the last attempt began, on the worker's clock.
     pub attempt_us: Cell<u64>,
+    /// When the client was first sent a part of the response, on the worker's clock.
+    pub responded_us: Cell<u64>,
+    /// All that was waited for, with its begin.
+    pub steps: Steps,
     /// Whether somebody follows the log, and is shown each hook.
     pub is_followed: Cell<bool>,
     /// Each hook by itself, where they are logged or sent ([`Tables::wants_hook_times`]), or somebody follows the log.
@@ -46,6 +50,17 @@ impl Timings {
     /// Counts time spent in hooks.
     pub(crate) fn add_hook(&self, spent_us: u64) {
         self.hook_us.set(self.hook_us.get() + spent_us);
+    }
+
+    /// Keeps a step that has ended now.
+    #[inline]
+    pub(crate) fn note(&self, kind: StepKind, attempt: u32, began_us: u64, now_us: u64) {
+        self.steps.add(Step {
+            kind,
+            attempt,
+            began_us,
+            us: now_us.saturating_sub(began_us),
+        });
     }
 }
 

@@ -35,6 +35,7 @@ impl Upgraded<'_> {
         let route = exchange.route.get();
         let send_ms = tables.timeout(route, self.upstream, |t| t.send, |t| t.send);
         exchange.status.set(101);
+        exchange.timings.responded_us.set(exchange.now_us());
         let sent = connection.peer.write_all(&connection.watch, head, send_ms).await;
         sent.map_err(|_| Failure::client_disconnected())?;
         exchange.response_bytes.set(head.len() as u64);

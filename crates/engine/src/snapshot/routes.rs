@@ -50,6 +50,9 @@ pub struct Route {
     /// The route's own timeouts.
     #[serde(default)]
     pub timeouts: Option<RouteTimeouts>,
+    /// The buckets of its durations, in microseconds and in order; none for the usual ones.
+    #[serde(default)]
+    pub buckets: Vec<u64>,
     /// The route's hooks, all that run for it, in order.
     #[serde(default, deserialize_with = "HookLists::of_route")]
     pub hooks: HookLists,

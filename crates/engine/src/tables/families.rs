@@ -1,5 +1,7 @@
 //! What requests are counted by: methods, status codes and durations, and the families of routes' series.
 
+use std::borrow::Cow;
+
 use headgate_shared::series::{Family, Scale, Series};
 
 /// The methods that are told apart (RFC 9110 section 9, RFC 5789).
@@ -33,9 +35,23 @@ pub(super) const SENT: &str = "headgate_response_bytes_total";
 /// What the series of routes are of.
 pub(super) struct RouteFamilies {
     pub(super) requests: Family,
-    pub(super) seconds: Family,
+    seconds: Family,
     pub(super) received: Family,
     pub(super) sent: Family,
+}
+
+impl RouteFamilies {
+    /// That of the durations of a route, which may have buckets of its own.
+    pub(super) fn seconds(&self, buckets: Option<&[u64]>) -> Cow<'_, Family> {
+        buckets.map_or(Cow::Borrowed(&self.seconds), |buckets| {
+            let bounds = bounds_of(buckets);
+            let own = Family {
+                bounds,
+                ..self.seconds.clone()
+            };
+            Cow::Owned(own.with_own_buckets())
+        })
+    }
 }
 
 impl Default for RouteFamilies {
@@ -60,16 +76,26 @@ pub(super) fn requests_family() -> Family {
         .declared()
 }
 
-#[allow(clippy::cast_precision_loss, reason = "bounds are small")]
 pub(super) fn durations(name: &str, help: &str, labels: &[&str]) -> Family {
-    let bounds: Vec<f64> = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).collect();
+    let bounds = bounds_of(&BOUNDS_US);
     Family::histogram(name, help, labels, &bounds, Scale::Integer(1_000_000)).declared()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "bounds are small")]
+fn bounds_of(buckets_us: &[u64]) -> Vec<f64> {
+    buckets_us.iter().map(|us| *us as f64 / 1e6).collect()
 }
 
 /// Counts a duration.
 pub(super) fn observe(series: &Series, us: u64) {
     series.add(bucket_of(us), 1);
     series.add(BOUNDS_US.len() + 1, us);
+}
+
+/// The same in buckets with these bounds, in microseconds and in order.
+pub(super) fn observe_in(series: &Series, bounds_us: &[u64], us: u64) {
+    series.add(bounds_us.partition_point(|bound| *bound < us), 1);
+    series.add(bounds_us.len() + 1, us);
 }
 
 /// The first bucket whose bound is not below it: by its bits to within three, then by looking.

@@ -9,6 +9,7 @@ use headgate_upstream::DraftedUpstream;
 use super::families::{durations, RouteFamilies, CODES};
 use super::route::Route;
 use super::route_series::RouteSeries;
+use super::upstream_series::{UpstreamFamilies, UpstreamSeries};
 use crate::snapshot;
 
 /// See the module.
@@ -24,6 +25,8 @@ pub(super) struct Measured {
     pub(super) servers: Vec<Vec<ServerSeries>>,
     /// In the order of the upstreams: of those whose limit adapts.
     pub(super) limits: Vec<Option<Series>>,
+    /// In the order of the upstreams.
+    pub(super) upstreams: Vec<UpstreamSeries>,
     pub(super) codes: Series,
 }
 
@@ -73,6 +76,9 @@ impl Measured {
             let adapts = upstream.adaptive_limit.is_some();
             adapts.then(|| series(registry, &limit, &[&upstream.name]))
         });
+        let of_upstreams = UpstreamFamilies::default();
+        let own = upstreams.iter();
+        let own = own.map(|(upstream, _)| of_upstreams.upstream(upstream, registry));
         let codes = Family::counter("headgate_responses_total", "Responses by their status code.", &[])
             .with_inner("code", CODES);
         Self {
@@ -80,6 +86,7 @@ impl Measured {
             unrouted: RouteSeries::of(None, &name_of, registry, &families),
             servers: servers.collect(),
             limits: limits.collect(),
+            upstreams: own.collect(),
             routes: of_routes,
             codes: series(registry, &codes, &[]),
             registry: Arc::clone(registry),

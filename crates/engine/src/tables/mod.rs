@@ -15,6 +15,7 @@ mod route_series;
 pub(crate) mod routes;
 pub(crate) mod series;
 pub(crate) mod tls_routes;
+mod upstream_series;
 
 use std::collections::HashMap;
 use std::ops::Deref;

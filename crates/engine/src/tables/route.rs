@@ -1,5 +1,7 @@
 //! A route in the tables: what it does, and what applies to its requests.
 
+use std::sync::Arc;
+
 use crate::http::files::FileRoot;
 use crate::snapshot::{Bandwidth, HookLists, RouteTimeouts};
 use headgate_wire::Head;
@@ -15,6 +17,8 @@ pub struct Route {
     pub(crate) max_body_bytes: u64,
     pub(crate) bandwidth: Vec<Bandwidth>,
     pub(crate) timeouts: RouteTimeouts,
+    /// The buckets of its durations, in microseconds; none for the usual ones.
+    pub(crate) buckets: Option<Arc<[u64]>>,
     pub(crate) hooks: HookLists,
     /// The matcher function.
     pub(crate) function: Option<usize>,

@@ -1,8 +1,11 @@
 //! The series that the requests of a route are counted in.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use headgate_shared::series::{Family, Registry, Series};
 
-use super::families::{RouteFamilies, RECEIVED, REQUESTS, SECONDS, SENT};
+use super::families::{observe, observe_in, RouteFamilies, RECEIVED, REQUESTS, SECONDS, SENT};
 use super::route::{Action, Route};
 
 /// See the module.
@@ -13,10 +16,12 @@ pub(super) struct RouteSeries {
     pub(super) seconds: Series,
     pub(super) received: Series,
     pub(super) sent: Series,
+    /// The buckets of `seconds`, in microseconds; none for the usual ones.
+    buckets: Option<Arc<[u64]>>,
 }
 
-/// What a series is known by: its family, and its labels in that.
-pub(super) type Labels = (&'static str, Vec<String>);
+/// What a series is known by: the key of its family, and its labels in that.
+pub(super) type Labels = (Cow<'static, str>, Vec<String>);
 
 /// The name of an upstream by its index.
 pub(super) type NameOf<'a> = &'a dyn Fn(usize) -> &'a str;
@@ -35,25 +40,44 @@ impl RouteSeries {
                 .series(family, labels, usize::MAX)
                 .expect("only this function makes metrics of these names")
         };
+        let buckets = route.and_then(|route| route.buckets.clone());
         Self {
             upstream: route.and_then(upstream_of),
             requests: series(&families.requests, &[name, upstream]),
-            seconds: series(&families.seconds, &[name]),
+            seconds: series(&families.seconds(buckets.as_deref()), &[name]),
             received: series(&families.received, &[name]),
             sent: series(&families.sent, &[name]),
+            buckets,
+        }
+    }
+
+    /// Counts how long a request took.
+    pub(super) fn took(&self, us: u64) {
+        match &self.buckets {
+            None => observe(&self.seconds, us),
+            Some(buckets) => observe_in(&self.seconds, buckets, us),
         }
     }
 }
 
 /// What the series of a route, or of requests without one, are known by.
-pub(super) fn labels_of<'a>(route: Option<&'a Route>, name_of: NameOf<'a>) -> [Labels; 4] {
+pub(super) fn labels_of<'a>(
+    route: Option<&'a Route>,
+    name_of: NameOf<'a>,
+    families: &RouteFamilies,
+) -> [Labels; 4] {
     let (name, upstream) = named(route, name_of);
     let of_route = |family| (family, vec![name.to_owned()]);
+    let own = route.and_then(|route| route.buckets.as_deref());
+    let seconds = own.map(|own| families.seconds(Some(own)).key().into_owned());
     [
-        (REQUESTS, vec![name.to_owned(), upstream.to_owned()]),
-        of_route(SECONDS),
-        of_route(RECEIVED),
-        of_route(SENT),
+        (
+            Cow::Borrowed(REQUESTS),
+            vec![name.to_owned(), upstream.to_owned()],
+        ),
+        of_route(seconds.map_or(Cow::Borrowed(SECONDS), Cow::Owned)),
+        of_route(Cow::Borrowed(RECEIVED)),
+        of_route(Cow::Borrowed(SENT)),
     ]
 }
 

@@ -197,6 +197,7 @@ fn build_route(
         max_body_bytes: route.max_body_bytes.unwrap_or(default_max_body),
         bandwidth: route.bandwidth,
         timeouts: route.timeouts.unwrap_or_default(),
+        buckets: (!route.buckets.is_empty()).then(|| route.buckets.into()),
         hooks: route.hooks,
         function: route.function,
     })

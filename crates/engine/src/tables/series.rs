@@ -16,6 +16,7 @@ use super::families::{method_cell, observe, requests_family, RouteFamilies, CLAS
 use super::measured::{Measured, ServerSeries};
 use super::route_series::{labels_of, Labels, RouteSeries};
 use super::routes::Routes;
+use super::upstream_series::UpstreamSeries;
 use super::{aside, certificate_series, Tables, LARGE};
 use crate::failure::Failure;
 
@@ -36,6 +37,8 @@ pub(crate) struct SeriesTable {
     /// In the order of the upstreams, and of their servers.
     servers: Rc<Vec<Vec<ServerSeries>>>,
     limits: Rc<Vec<Option<Series>>>,
+    /// In the order of the upstreams.
+    upstreams: Rc<Vec<UpstreamSeries>>,
     next_note_ms: Cell<u64>,
     codes: Series,
     /// The cell of each status code.
@@ -89,6 +92,7 @@ impl SeriesTable {
         Self {
             servers: Rc::new(measured.servers),
             limits: Rc::new(measured.limits),
+            upstreams: Rc::new(measured.upstreams),
             routes: measured.routes,
             unrouted: Rc::new(measured.unrouted),
             codes: measured.codes,
@@ -111,11 +115,14 @@ impl SeriesTable {
             let (old, new) = (tables.routes().get(*index), routes.list.get(*index));
             let series = new.map(|route| RouteSeries::of(Some(route), &name_of, registry, &families));
             own.set(*index, series.map(Arc::new));
-            unneeded.extend(old.into_iter().flat_map(|route| labels_of(Some(route), &name_of)));
+            unneeded.extend(
+                old.into_iter()
+                    .flat_map(|route| labels_of(Some(route), &name_of, &families)),
+            );
         }
         let named = |labels: &Labels| {
             let mut set = changed.iter().filter_map(|index| routes.list.get(*index));
-            set.any(|route| labels_of(Some(route), &name_of).contains(labels))
+            set.any(|route| labels_of(Some(route), &name_of, &families).contains(labels))
         };
         unneeded.retain(|labels| !named(labels));
         Self {
@@ -124,6 +131,7 @@ impl SeriesTable {
             unrouted: self.unrouted.clone(),
             servers: self.servers.clone(),
             limits: self.limits.clone(),
+            upstreams: self.upstreams.clone(),
             next_note_ms: self.next_note_ms.clone(),
             codes: self.codes.clone(),
             code_cells: self.code_cells.clone(),
@@ -176,7 +184,7 @@ impl SeriesTable {
         let code = self.code_cells.get(usize::from(request.status));
         self.codes
             .add(code.map_or(CODES.len() - 1, |cell| usize::from(*cell)), 1);
-        observe(&route.seconds, request.total_us);
+        route.took(request.total_us);
         route.received.add(0, request.request_bytes);
         route.sent.add(0, request.response_bytes);
         if !request.id.is_empty() && route.seconds.exemplar_ms() + EXEMPLAR_MS <= request.unix_ms {
@@ -240,6 +248,27 @@ impl SeriesTable {
         }
     }
 
+    /// Counts a wait in an upstream's queue.
+    pub(crate) fn queued_for(&self, upstream: Option<usize>, us: u64) {
+        if let Some(upstream) = self.upstream(upstream) {
+            observe(&upstream.queue_seconds, us);
+        }
+    }
+
+    /// Counts a wait for a new connection to a server.
+    pub(crate) fn connected_in(&self, upstream: Option<usize>, us: u64) {
+        if let Some(upstream) = self.upstream(upstream) {
+            observe(&upstream.connect_seconds, us);
+        }
+    }
+
+    /// Notes how many requests of this worker are in an upstream's queue now.
+    pub(crate) fn queue_is(&self, upstream: Option<usize>, length: usize) {
+        if let Some(upstream) = self.upstream(upstream) {
+            upstream.queued.set(0, length as u64);
+        }
+    }
+
     /// Notes how a server is now: requests of this worker on it, idle connections of this worker to it, and whether it is
     /// in rotation.
     pub(crate) fn server_is(&self, upstream: usize, server: usize, active: u64, idle: u64, is_up: bool) {
@@ -255,6 +284,10 @@ impl SeriesTable {
         if let Some(Some(series)) = self.limits.get(upstream) {
             series.set(0, u64::from(limit));
         }
+    }
+
+    fn upstream(&self, upstream: Option<usize>) -> Option<&UpstreamSeries> {
+        self.upstreams.get(upstream?)
     }
 
     fn server(&self, upstream: Option<usize>, server: Option<usize>) -> Option<&ServerSeries> {

@@ -3,8 +3,13 @@
 //! # How it works
 //! Every request gets a place in a trace (W3C Trace Context): that of its client, or a new one. Whether it is recorded is
 //! decided at its begin, and told to servers; one that failed or was slow is recorded here all the same at its end. A
-//! recorded request leaves its spans as text in a queue that is bounded: what finds no room is dropped and counted.
+//! recorded request leaves its spans in a batch that is sent as it stands. What waits is bounded: what finds no room is
+//! dropped and counted.
 
+mod attributes;
+mod batch;
+pub(crate) mod protobuf;
+mod request;
 mod spans;
 
 use std::cell::{Cell, RefCell};
@@ -16,18 +21,23 @@ use headgate_wire::TraceParent;
 use tokio::sync::Notify;
 
 use crate::snapshot;
-pub(crate) use spans::{Attempt, FailedAttempt, FetchSpan, Hook, Request};
+use batch::BatchHead;
+pub(crate) use request::{Attempt, FailedAttempt, FetchSpan, Request};
 
 /// Requests whose spans wait.
 const MOST_WAITING: usize = 2_048;
-/// Bytes of all of them.
+/// Bytes of all of them, but for the last one.
 const MOST_BYTES: usize = 8 << 20;
 /// Requests whose spans are sent at once.
-pub(crate) const MOST_IN_BATCH: usize = 512;
+const MOST_IN_BATCH: usize = 512;
+/// Bytes that are sent at once, but for the last request: collectors take a few megabytes.
+const MOST_BATCH_BYTES: usize = 1 << 20;
 /// Requests a second that are recorded because their client has asked for it; of more the ratio decides.
 const MOST_ASKED_FOR: u32 = 100;
 
-/// Spans of fetches have numbers of their own, as those of hooks have (`1 << 32`).
+/// Spans of hooks have numbers of their own.
+const FIRST_HOOK: u64 = 1 << 32;
+/// Those of fetches, too.
 const FIRST_FETCH: u64 = 1 << 33;
 
 /// Where a request is in its trace.
@@ -57,14 +67,27 @@ impl Place {
     }
 }
 
+/// Spans that are sent together.
+struct Batch {
+    bytes: Vec<u8>,
+    requests: usize,
+    spans: u64,
+}
+
 /// See the module.
 pub(crate) struct Tracer {
     pub(crate) settings: snapshot::Tracing,
     random: Cell<u64>,
     /// A second of the worker's clock, and how many clients have asked in it.
     asked: Cell<(u64, u32)>,
-    waiting: RefCell<VecDeque<(Vec<u8>, u64)>>,
+    head: BatchHead,
+    /// The last one may take more.
+    waiting: RefCell<VecDeque<Batch>>,
+    /// Requests in all of them, and bytes.
+    requests: Cell<usize>,
     bytes: Cell<usize>,
+    /// The memory of a batch that was sent.
+    spare: Cell<Vec<u8>>,
     /// Spans that found no room.
     pub(crate) dropped: Cell<u64>,
     /// Spans are on their way to the collector.
@@ -83,11 +106,14 @@ impl Tracer {
         // seeded by the system, once a process
         let random = RandomState::new().build_hasher().finish();
         Self {
+            head: BatchHead::new(&settings.service),
             settings,
             random: Cell::new(random),
             asked: Cell::default(),
             waiting: RefCell::default(),
+            requests: Cell::new(0),
             bytes: Cell::new(0),
+            spare: Cell::default(),
             dropped: Cell::new(0),
             is_sending: Cell::new(false),
             is_served: Cell::new(false),
@@ -127,38 +153,57 @@ impl Tracer {
 
     /// Leaves the spans of one request to be sent.
     pub(crate) fn record(&self, request: &Request<'_>) {
-        let (text, spans) = request.spans();
-        let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() >= MOST_WAITING || self.bytes.get() + text.len() > MOST_BYTES {
-            self.dropped.set(self.dropped.get() + spans);
+        if self.requests.get() >= MOST_WAITING || self.bytes.get() >= MOST_BYTES {
+            self.dropped.set(self.dropped.get() + request.count());
             return;
         }
-        self.bytes.set(self.bytes.get() + text.len());
-        waiting.push_back((text, spans));
-        if waiting.len() == MOST_IN_BATCH {
+        let mut waiting = self.waiting.borrow_mut();
+        let is_full =
+            |batch: &Batch| batch.requests >= MOST_IN_BATCH || batch.bytes.len() >= MOST_BATCH_BYTES;
+        if waiting.back().is_none_or(is_full) {
+            waiting.push_back(self.begin_batch());
+        }
+        let batch = waiting.back_mut().expect("it was just looked at");
+        let before = batch.bytes.len();
+        request.write(&mut batch.bytes);
+        batch.requests += 1;
+        batch.spans += request.count();
+        self.requests.set(self.requests.get() + 1);
+        self.bytes.set(self.bytes.get() + batch.bytes.len() - before);
+        if is_full(batch) {
             self.wake.notify_one();
         }
     }
 
     /// How many requests' spans wait or are on their way.
     pub(crate) fn unsent(&self) -> usize {
-        self.waiting.borrow().len() + usize::from(self.is_sending.get())
+        self.requests.get() + usize::from(self.is_sending.get())
     }
 
     /// The body of the next export, and how many spans are in it.
     pub(crate) fn take(&self) -> Option<(Vec<u8>, u64)> {
-        let mut waiting = self.waiting.borrow_mut();
-        let count = waiting.len().min(MOST_IN_BATCH);
-        if count == 0 {
-            return None;
+        let mut batch = self.waiting.borrow_mut().pop_front()?;
+        self.requests.set(self.requests.get() - batch.requests);
+        self.bytes
+            .set(self.bytes.get() + self.head.bytes.len() - batch.bytes.len());
+        self.head.finish(&mut batch.bytes);
+        Some((batch.bytes, batch.spans))
+    }
+
+    /// Keeps the memory of a body for another one.
+    pub(crate) fn reuse(&self, body: Vec<u8>) {
+        self.spare.set(body);
+    }
+
+    fn begin_batch(&self) -> Batch {
+        let mut bytes = self.spare.take();
+        bytes.clear();
+        bytes.extend_from_slice(&self.head.bytes);
+        Batch {
+            bytes,
+            requests: 0,
+            spans: 0,
         }
-        let (mut texts, mut spans) = (Vec::with_capacity(count), 0);
-        for (text, number) in waiting.drain(..count) {
-            self.bytes.set(self.bytes.get() - text.len());
-            spans += number;
-            texts.push(text);
-        }
-        Some((spans::export(&self.settings.service, &texts), spans))
     }
 
     /// By the trace's id alone, so that gateways with one ratio choose the same.
@@ -281,10 +326,36 @@ mod tests {
             tracer.record(&Request::example());
         }
         assert_eq!((tracer.dropped.get(), tracer.unsent()), (20, MOST_WAITING));
-        let (body, spans) = tracer.take().expect("some wait");
-        assert_eq!(spans, 2 * MOST_IN_BATCH as u64);
-        let told: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
-        let spans = &told["resourceSpans"][0]["scopeSpans"][0]["spans"];
-        assert_eq!(spans.as_array().map(Vec::len), Some(2 * MOST_IN_BATCH));
+        let mut sent = 0;
+        while let Some((body, spans)) = tracer.take() {
+            assert!(spans <= 2 * MOST_IN_BATCH as u64);
+            sent += spans;
+            tracer.reuse(body);
+        }
+        assert_eq!(sent, 2 * MOST_WAITING as u64);
+        assert_eq!((tracer.unsent(), tracer.bytes.get()), (0, 0));
+        // and the memory that is used again holds nothing of what was sent
+        tracer.record(&Request::example());
+        let (again, _) = tracer.take().expect("one waits");
+        let mut fresh = tracer.head.bytes.clone();
+        Request::example().write(&mut fresh);
+        tracer.head.finish(&mut fresh);
+        assert_eq!(again, fresh);
+    }
+
+    #[test]
+    fn long_paths_neither_wait_nor_are_sent_without_bound() {
+        let tracer = tracer(1.0, true);
+        let path = vec![b'/'; 60_000];
+        for _ in 0..500 {
+            tracer.record(&Request {
+                path: &path,
+                ..Request::example()
+            });
+        }
+        assert!(tracer.bytes.get() < MOST_BYTES + 100_000 && tracer.dropped.get() > 0);
+        while let Some((body, _)) = tracer.take() {
+            assert!(body.len() < MOST_BATCH_BYTES + 100_000);
+        }
     }
 }

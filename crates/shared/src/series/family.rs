@@ -1,5 +1,7 @@
 //! What a family of series is, and the text that says so in memory.
 
+use std::borrow::Cow;
+
 /// Cells behind a histogram's sum that hold an exemplar: a count of writes, value, Unix milliseconds, 32 bytes of text.
 pub const EXEMPLAR_CELLS: usize = 7;
 
@@ -55,6 +57,9 @@ pub struct Family {
     pub bounds: Vec<f64>,
     /// Whether every process that may count has each of its series from the start: one that no process has any more is gone.
     pub is_declared: bool,
+    /// Tells families apart that are alike but for their buckets, such as those of routes with buckets of their own; usually
+    /// empty. It is not told to other processes.
+    pub variant: String,
 }
 
 impl Family {
@@ -70,6 +75,7 @@ impl Family {
             inner: Vec::new(),
             bounds: Vec::new(),
             is_declared: false,
+            variant: String::new(),
         }
     }
 
@@ -99,6 +105,22 @@ impl Family {
             is_declared: true,
             ..self
         }
+    }
+
+    /// Under a key of its own, so that there may be others of its name with other buckets.
+    #[must_use]
+    pub fn with_own_buckets(mut self) -> Self {
+        let bounds: Vec<_> = self.bounds.iter().map(ToString::to_string).collect();
+        self.variant = bounds.join(",");
+        self
+    }
+
+    /// What its registry knows it by.
+    pub fn key(&self) -> Cow<'_, str> {
+        if self.variant.is_empty() {
+            return Cow::Borrowed(&self.name);
+        }
+        Cow::Owned(format!("{}\n{}", self.name, self.variant))
     }
 
     /// With a label that all series have all values of.
@@ -191,6 +213,7 @@ impl Family {
             inner,
             bounds: bounds.collect::<Option<_>>()?,
             is_declared: lines.next()? == "declared",
+            variant: String::new(),
         })
     }
 }

@@ -56,8 +56,14 @@ pub struct ReadFamily {
     pub series: BTreeMap<Vec<String>, ReadSeries>,
 }
 
-/// The numbers of a series, as they were one by one: not one moment in time.
-pub type ReadSeries = Vec<u64>;
+/// A series as it was read.
+#[derive(Debug)]
+pub struct ReadSeries {
+    /// Its numbers, as they were one by one: not one moment in time.
+    pub cells: Vec<u64>,
+    /// Nothing counts in it any more.
+    pub is_released: bool,
+}
 
 /// Reads everything. What is not understood is left out.
 pub fn read(memory: &SeriesMemory) -> Reading {
@@ -95,7 +101,7 @@ pub fn read(memory: &SeriesMemory) -> Reading {
             let released = words[at + 3].load(Acquire);
             let is_shown = released == 0 || (released != UNFINISHED && released + GRACE_S >= now);
             if let (true, Some(Some(place))) = (is_shown, places.get(number)) {
-                read_series(words, at, end, &mut reading.families[*place]);
+                read_series(words, (at, end), released != 0, &mut reading.families[*place]);
             }
         }
         at = end;
@@ -103,25 +109,30 @@ pub fn read(memory: &SeriesMemory) -> Reading {
     reading
 }
 
-fn read_series(words: &[std::sync::atomic::AtomicU64], at: usize, end: usize, into: &mut ReadFamily) {
+fn read_series(
+    words: &[std::sync::atomic::AtomicU64],
+    (at, end): (usize, usize),
+    is_released: bool,
+    into: &mut ReadFamily,
+) {
     let bytes = words[at + 1].load(Relaxed) >> 32;
     let Some(labels) = text_of(words, at + SERIES_HEAD, bytes, end).and_then(|text| labels_of(&text)) else {
         return;
     };
-    let cells = into.family.cells();
-    if labels.len() != into.family.labels.len() || end < at + SERIES_HEAD + cells {
+    let count = into.family.cells();
+    if labels.len() != into.family.labels.len() || end < at + SERIES_HEAD + count {
         return;
     }
-    let first = end - cells;
+    let first = end - count;
     // an exemplar that is being written must not be read: the count before and after says so
-    let mut values: ReadSeries = words[first..end].iter().map(|word| word.load(Acquire)).collect();
+    let mut cells: Vec<u64> = words[first..end].iter().map(|word| word.load(Acquire)).collect();
     if into.family.kind == super::Kind::Histogram {
-        let count = cells - super::EXEMPLAR_CELLS;
-        if values[count] % 2 == 1 || words[first + count].load(Acquire) != values[count] {
-            values[count..].fill(0);
+        let writes = count - super::EXEMPLAR_CELLS;
+        if cells[writes] % 2 == 1 || words[first + writes].load(Acquire) != cells[writes] {
+            cells[writes..].fill(0);
         }
     }
-    into.series.insert(labels, values);
+    into.series.insert(labels, ReadSeries { cells, is_released });
 }
 
 fn text_of(words: &[std::sync::atomic::AtomicU64], first: usize, bytes: u64, end: usize) -> Option<Vec<u8>> {

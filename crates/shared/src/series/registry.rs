@@ -106,12 +106,13 @@ impl Registry {
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = &mut *directory;
         let generation = directory.generation;
-        if !directory.families.contains_key(&family.name) {
+        let key_of_family = family.key();
+        if !directory.families.contains_key(&*key_of_family) {
             self.add_family(directory, family);
         }
         let known = directory
             .families
-            .get_mut(&family.name)
+            .get_mut(&*key_of_family)
             .expect("it was just put there");
         if known.family != *family || labels.len() != family.labels.len() {
             return Err(Conflict(family.name.clone()));
@@ -129,7 +130,7 @@ impl Registry {
         }
         let cells = u32::try_from(family.cells()).unwrap_or(u32::MAX);
         let number = known.number;
-        let series = match self.place(directory, &family.name, number, &key, cells) {
+        let series = match self.place(directory, &key_of_family, number, &key, cells) {
             Some(first) => Series {
                 memory: self.memory.clone(),
                 first,
@@ -137,7 +138,7 @@ impl Registry {
             },
             None => self.spare(directory, cells),
         };
-        if let Some(known) = directory.families.get_mut(&family.name) {
+        if let Some(known) = directory.families.get_mut(&*key_of_family) {
             let series = series.clone();
             known.series.insert(key, Wanted { series, generation });
         }
@@ -166,7 +167,7 @@ impl Registry {
             family: family.clone(),
             series: HashMap::new(),
         };
-        directory.families.insert(family.name.clone(), known);
+        directory.families.insert(family.key().into_owned(), known);
     }
 
     /// The first cell of a new record, or of one that was released long enough ago.

@@ -15,8 +15,8 @@ fn shown(registry: &Registry) -> Vec<(String, Vec<String>, Vec<u64>)> {
     let families = read(&memory_of(registry)).families;
     let mut all = Vec::new();
     for one in families {
-        for (labels, cells) in one.series {
-            all.push((one.family.name.clone(), labels, cells));
+        for (labels, series) in one.series {
+            all.push((one.family.name.clone(), labels, series.cells));
         }
     }
     all
@@ -163,4 +163,31 @@ fn any_words_are_read_without_a_panic() {
         words[at].store(value, Relaxed);
         read(&memory);
     }
+}
+
+#[test]
+fn families_of_one_name_may_differ_in_their_buckets_where_they_say_so() {
+    let registry = Registry::create().expect("memory");
+    let took =
+        |bounds: &[f64]| Family::histogram("c_seconds", "", &["x"], bounds, Scale::Integer(1_000)).declared();
+    let usual = registry.series(&took(&[0.5]), &["a"], 9).expect("new");
+    assert!(registry.series(&took(&[0.5, 1.0]), &["b"], 9).is_err());
+    let own = took(&[0.5, 1.0]).with_own_buckets();
+    let other = registry.series(&own, &["a"], 9).expect("it says so");
+    usual.add(0, 1);
+    other.add(1, 2);
+    let told = |is_released: bool| -> Vec<_> {
+        read(&memory_of(&registry))
+            .families
+            .into_iter()
+            .flat_map(|one| one.series.into_values())
+            .filter(|series| series.is_released == is_released)
+            .map(|series| series.cells[..2].to_vec())
+            .collect()
+    };
+    assert_eq!(told(false), [[1, 0], [0, 2]]);
+    registry.release("c_seconds", &["a"]);
+    assert_eq!((told(true), told(false)), (vec![vec![1, 0]], vec![vec![0, 2]]));
+    registry.release(&own.key(), &["a"]);
+    assert!(told(false).is_empty() && told(true).len() == 2);
 }

@@ -1,25 +1,29 @@
 // The page: which view is shown, how the gateway is, and whether the user must enter a token.
 
 import { enter, forget, get, hasToken, Refused } from "./api.js";
-import { BreakpointsView } from "./breakpoints.js";
-import { CertificatesView } from "./certificates.js";
-import { ConfigurationView } from "./configuration.js";
-import { ConsumersView } from "./consumers.js";
 import { h } from "./elements.js";
-import { HistoryView } from "./history.js";
 import { LiveView } from "./live.js";
-import { ProfileView } from "./profile.js";
-import { RequestsView } from "./requests.js";
-import { ResourcesView } from "./resources.js";
 import { Samples } from "./samples.js";
-import { TesterView } from "./tester.js";
 import { age } from "./texts.js";
 
 const INTERVAL_MS = 2000;
-const VIEWS = { live: "Live", requests: "Requests", resources: "Resources", history: "History", configuration: "Configuration", certificates: "Certificates", consumers: "Consumers", tester: "Route test", profile: "Profile", breakpoints: "Breakpoints" };
+// each view by its name: its title, and the module that makes it, which is loaded when it is first shown; the live view is
+// there from the start, since it keeps what happens while others are shown
+const VIEWS = {
+  live: ["Live"],
+  requests: ["Requests", async () => new (await import("./requests.js")).RequestsView()],
+  resources: ["Resources", async () => new (await import("./resources.js")).ResourcesView()],
+  history: ["History", async () => new (await import("./history.js")).HistoryView()],
+  configuration: ["Configuration", async () => new (await import("./configuration.js")).ConfigurationView()],
+  certificates: ["Certificates", async () => new (await import("./certificates.js")).CertificatesView()],
+  consumers: ["Consumers", async () => new (await import("./consumers.js")).ConsumersView()],
+  tester: ["Route test", async () => new (await import("./tester.js")).TesterView()],
+  profile: ["Profile", async () => new (await import("./profile.js")).ProfileView()],
+  breakpoints: ["Breakpoints", async () => new (await import("./breakpoints.js")).BreakpointsView()],
+};
 
 const main = document.getElementById("view"), state = document.getElementById("state"), nav = document.getElementById("views");
-let views = null, shown = null, timer = null, isAsking = false;
+let views = null, shown = null, newest = null, timer = null, isAsking = false;
 
 function place() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
@@ -34,20 +38,45 @@ function decoded(part) {
   }
 }
 
-function show() {
+async function show() {
   if (!views) return;
-  const [name, rest] = place();
-  const links = Object.entries(VIEWS).map(([key, title]) => h("a", { href: `#/${key}`, "aria-current": key === name ? "page" : undefined }, title));
+  const [name, rest] = place(), wanted = location.hash, known = views;
+  const links = Object.entries(VIEWS).map(([key, [title]]) => h("a", { href: `#/${key}`, "aria-current": key === name ? "page" : undefined }, title));
   const out = h("button", { type: "button", hidden: !hasToken(), on: { click: signOut } }, "Sign out");
   nav.replaceChildren(...links, out);
-  document.title = `${VIEWS[name]} - headgate`;
-  const view = views[name];
+  document.title = `${VIEWS[name][0]} - headgate`;
+  let view;
+  try {
+    view = await viewOf(name);
+  } catch {
+    return tell("the gateway does not respond", true);
+  }
+  // meanwhile the user may have gone on, or signed out
+  if (views !== known || location.hash !== wanted) return;
   if (view !== shown) {
     shown?.leave?.();
     main.replaceChildren(...view.element);
   }
   shown = view;
   view.open?.(rest);
+}
+
+/** A view, made when it is first shown. */
+async function viewOf(name) {
+  const known = views;
+  if (known.has(name)) return known.get(name);
+  const made = await VIEWS[name][1]();
+  if (known.has(name)) return known.get(name); // it was asked for twice
+  known.set(name, made);
+  if (newest) give(name, made);
+  return made;
+}
+
+/** Gives a view what it needs of the newest look. */
+function give(name, view) {
+  if (name === "live") view.samples.add(newest);
+  if (name === "resources") view.caller = newest.caller;
+  view.take?.(newest);
 }
 
 function signOut() {
@@ -57,7 +86,7 @@ function signOut() {
 
 function signIn(told) {
   shown?.leave?.();
-  views = shown = null;
+  views = shown = newest = null;
   clearTimeout(timer);
   nav.replaceChildren();
   tell("", false);
@@ -87,7 +116,8 @@ async function follow() {
   if (isAsking || document.hidden) return;
   isAsking = true;
   try {
-    take(await get("/v1/live"));
+    const look = await get(`/v1/live?after=${newest?.number ?? 0}`);
+    if (look.number !== newest?.number) take(look);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 401) {
@@ -103,10 +133,8 @@ async function follow() {
 
 function take(look) {
   if (!views) return;
-  views.live.samples.add(look);
-  views.live.take(look);
-  views.certificates.take(look);
-  views.resources.caller = look.caller;
+  newest = look;
+  for (const [name, view] of views) give(name, view);
   tell(`${look.state}, generation ${look.generation}, up ${age(look.uptime_s)}`, look.state === "stopping");
 }
 
@@ -120,12 +148,9 @@ async function begin() {
     if (isUnknown) forget();
     return signIn(isUnknown && !hadToken ? "" : error.message);
   }
-  views = {
-    live: new LiveView(new Samples()), requests: new RequestsView(), resources: new ResourcesView(), history: new HistoryView(),
-    configuration: new ConfigurationView(), certificates: new CertificatesView(), consumers: new ConsumersView(), tester: new TesterView(), profile: new ProfileView(), breakpoints: new BreakpointsView(),
-  };
+  views = new Map([["live", new LiveView(new Samples())]]);
   take(look);
-  show();
+  await show();
   timer = setTimeout(follow, INTERVAL_MS);
 }
 

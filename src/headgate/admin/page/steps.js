@@ -2,9 +2,9 @@
 
 import { h, s, Table } from "./elements.js";
 import { duration } from "./texts.js";
-import { steps } from "./waterfall.js";
+import { NAMES as STEPS, steps } from "./waterfall.js";
 
-const NAMES = { queue: "in the queue", connect: "connecting", head: "until the head", hook: "in hooks", rest: "body and the rest" };
+const NAMES = { ...STEPS, hook: "in hooks" };
 
 /** The sums of these requests by kind of step: `{kind: {count, us}}`. */
 export function summed(requests) {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import ssl
-from datetime import datetime
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from headgate.shipping.line import time_of
@@ -44,7 +46,7 @@ class HttpSender:
         if reply.status == 413:
             raise TooLarge(reason)
         if reply.status >= 500 or reply.status in _RETRIED:
-            raise Unavailable(reason, _seconds(reply.fields.get("retry-after", "")))
+            raise Unavailable(reason, pause_s(reply.fields.get("retry-after", ""), time.time()))
         raise Refused(reason)
 
     def close(self) -> None:
@@ -69,5 +71,14 @@ def _nanoseconds(line: bytes) -> str:
     return f"{milliseconds}000000"
 
 
-def _seconds(text: str) -> float:
-    return min(float(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() else 0.0
+def pause_s(text: str, now_s: float) -> float:
+    """What `Retry-After` asks for: seconds or a date (RFC 9110 section 10.2.3); 0 for what is neither."""
+    if text.isascii() and text.isdigit():
+        seconds = float(text)
+    else:
+        try:
+            date = parsedate_to_datetime(text)
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)

@@ -206,6 +206,7 @@ impl PendingConnection {
         }
         let mut client = self.client;
         client.preread = state;
+        client.accepted.set(Some((began_us, self.shared.clock.tick())));
         let connection = Connection::resume(self.peer, Rc::new(client), self.shared, self.admission);
         spawn_local(protocol::serve(connection));
     }

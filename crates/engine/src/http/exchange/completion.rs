@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::spawn_local;
 
-use crate::access_log::{Entry, TlsFacts};
+use crate::access_log::{Entry, StepKind, TlsFacts};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
 use crate::hooks::Step;
@@ -98,6 +98,11 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
     let clock = &connection.shared.clock;
     let request = exchange.request.borrow();
     let started = exchange.timings.started_us.get();
+    let now_us = clock.tick();
+    let responded_us = exchange.timings.responded_us.get();
+    if responded_us > 0 && exchange.response_bytes.get() > 0 {
+        exchange.timings.note(StepKind::Body, 0, responded_us, now_us);
+    }
     let id = exchange.id.borrow();
     let failure = exchange.failure.borrow();
     let named = exchange.at_address.borrow();
@@ -134,8 +139,10 @@ fn log(connection: &Connection, exchange: &Exchange, tables: &Tables) {
         queue_us: exchange.timings.queue_us.get(),
         connect_us: exchange.timings.connect_us.get(),
         head_us: exchange.timings.head_us.get(),
-        total_us: clock.tick().saturating_sub(started),
+        started_us: started,
+        total_us: now_us.saturating_sub(started),
         hook_us: exchange.timings.hook_us.get(),
+        steps: Some(&exchange.timings.steps),
         hooks: &exchange.timings.hooks.borrow(),
         limit: exchange.limit.get(),
         error: failure.as_ref().map_or("", |failure| failure.kind.name()),

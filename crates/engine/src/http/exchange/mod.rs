@@ -15,6 +15,7 @@ mod tracing;
 
 use std::rc::Rc;
 
+use crate::access_log::StepKind;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
@@ -41,8 +42,8 @@ use headgate_upstream::Upstream;
 /// Serves one request whose first bytes are there.
 pub(crate) async fn serve(connection: &mut Connection) -> Next {
     let tables = connection.shared.tables();
-    let mut head = match read_head(connection, &tables).await {
-        Ok(head) => head,
+    let (mut head, read_us) = match read_head(connection, &tables).await {
+        Ok(read) => read,
         Err(none) => return Box::pin(refuse(connection, &tables, none)).await,
     };
     // from here on the worker's clock is right, and other threads have had their turn
@@ -56,9 +57,7 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     };
     let clock = connection.shared.clock.clone();
     let exchange = Exchange::new(head, client, tables.clone(), clock);
-    exchange.timings.started_us.set(now);
-    let is_followed = connection.shared.log_followers.is_followed();
-    exchange.timings.is_followed.set(is_followed);
+    begin_timings(connection, &exchange, now, read_us);
     exchange.depth.set(connection.depth);
     if let Some(name) = &tables.request_id_header {
         let own = || connection.shared.next_id();
@@ -98,6 +97,22 @@ pub(crate) async fn serve(connection: &mut Connection) -> Next {
     finish(connection, &exchange, &tables);
     drop(active);
     next
+}
+
+/// Keeps when the head was complete, and the steps until then, where there were any.
+#[inline]
+fn begin_timings(connection: &Connection, exchange: &Exchange, now_us: u64, read_us: u64) {
+    let timings = &exchange.timings;
+    timings.started_us.set(now_us);
+    timings
+        .is_followed
+        .set(connection.shared.log_followers.is_followed());
+    if let Some((accepted_us, ready_us)) = connection.client.accepted.take() {
+        timings.note(StepKind::Accept, 0, accepted_us, ready_us);
+    }
+    if read_us > 0 {
+        timings.note(StepKind::Read, 0, read_us, now_us);
+    }
 }
 
 /// Sends a local reply: the one place that does.

@@ -5,7 +5,7 @@ use headgate_wire::TraceParent;
 use crate::failure::Failure;
 use crate::hooks::configuration::Configuration;
 use crate::hooks::exchange::Exchange;
-use crate::trace::{Attempt, Hook, Request, Tracer};
+use crate::trace::{Attempt, Request, Tracer};
 use headgate_net::clock::Clock;
 
 /// Gives the request its place, and tells hooks and servers with `traceparent`.
@@ -24,7 +24,7 @@ pub(super) fn begin(tracer: &Tracer, exchange: &Exchange, now_ms: u64) {
     let place = tracer.place(parent, now_ms);
     let text = place.own.text();
     request.head.remove(b"traceparent");
-    if request.head.add(b"traceparent", text.as_bytes()).is_ok() {
+    if request.head.add(b"traceparent", &text).is_ok() {
         exchange.trace.set(Some(place));
     }
 }
@@ -58,6 +58,7 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
     let route = exchange.route.get();
     tracer.record(&Request {
         place,
+        scheme: exchange.client.scheme,
         method: request.method(),
         route: route.map_or("", |route| &tables.route(route).name),
         path: request.path(),
@@ -73,14 +74,7 @@ pub(super) fn end(tracer: &Tracer, exchange: &Exchange, tables: &Configuration, 
         last,
         failed: failed.as_deref().map_or(&[], Vec::as_slice),
         fetches: fetches.as_deref().map_or(&[], Vec::as_slice),
-        hooks: hooks
-            .iter()
-            .map(|hook| Hook {
-                phase: hook.phase,
-                name: &hook.name,
-                start_us: clock.unix_us(hook.ended_us.saturating_sub(hook.us)),
-                end_us: clock.unix_us(hook.ended_us),
-            })
-            .collect(),
+        hooks: &hooks,
+        epoch_us: clock.unix_us(0),
     });
 }

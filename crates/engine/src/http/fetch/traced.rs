@@ -40,7 +40,7 @@ impl Traced {
         let number = begun.get();
         begun.set(number + 1);
         let told = place.of_fetch(number);
-        request.headers.set(b"traceparent", told.text().as_bytes()).ok()?;
+        request.headers.set(b"traceparent", &told.text()).ok()?;
         Some(Self {
             exchange: exchange.clone(),
             shared: shared.clone(),

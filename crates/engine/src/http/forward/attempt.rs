@@ -7,6 +7,7 @@ use headgate_wire::{ResponseHead, Version};
 use super::attempt_shared::{self, Shares};
 use super::in_flight::RequestInFlight;
 use super::plan::Plan;
+use crate::access_log::StepKind;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::response_head::write_interim;
@@ -119,13 +120,33 @@ async fn timed<T>(
     shared: &Shared,
     dialing: impl Future<Output = Result<T, DialFailed>>,
 ) -> Result<T, AttemptFailed> {
-    let clock = &shared.clock;
+    let (clock, attempt) = (&shared.clock, plan.exchange.attempt.get());
     let began = clock.tick();
     let dialed = dialing.await;
-    let timings = &plan.exchange.timings;
-    let took_us = clock.tick() - began;
-    timings.connect_us.set(timings.connect_us.get() + took_us);
+    note_connect(plan, attempt, (began, clock.tick()));
     dialed.map_err(|failed| not_connected(plan, &failed))
+}
+
+/// Keeps how long the attempt has waited for a connection.
+pub(super) fn note_connect(plan: &Plan<'_>, attempt: u32, (began_us, now_us): (u64, u64)) {
+    let timings = &plan.exchange.timings;
+    timings
+        .connect_us
+        .set(timings.connect_us.get() + now_us.saturating_sub(began_us));
+    timings.note(StepKind::Connect, attempt, began_us, now_us);
+    if let Some(series) = &plan.tables.series {
+        series.connected_in(
+            plan.exchange.configured_upstream(),
+            now_us.saturating_sub(began_us),
+        );
+    }
+}
+
+/// Keeps how long the attempt has waited for the head of a response, whether or not one came.
+pub(super) fn note_head(plan: &Plan<'_>, attempt: u32, (began_us, now_us): (u64, u64)) {
+    plan.exchange
+        .timings
+        .note(StepKind::Head, attempt, began_us, now_us);
 }
 
 fn not_connected(plan: &Plan<'_>, failed: &DialFailed) -> AttemptFailed {
@@ -159,6 +180,7 @@ pub(super) async fn exchange_heads(
     if let Err(Broken::Limit(limit)) = sent {
         shared.metrics.count(limit.counter());
         plan.exchange.limit.set(limit.name());
+        note_head(plan, plan.exchange.attempt.get(), (began, shared.clock.tick()));
         return Err(AttemptFailed::Server(Failure::from(
             FailureKind::UpstreamSendTimeout,
         )));
@@ -169,9 +191,14 @@ pub(super) async fn exchange_heads(
     let mut in_flight = RequestInFlight::new(plan, sent.is_err());
     loop {
         let head = in_flight.head(connection, &mut server, body).await;
-        let status = head.map_err(|failure| blame(failure, is_reused))?;
+        let status = head.map_err(|failure| {
+            note_head(plan, plan.exchange.attempt.get(), (began, shared.clock.tick()));
+            blame(failure, is_reused)
+        })?;
         if !(100..200).contains(&status) || status == 101 {
-            plan.exchange.timings.head_us.set(shared.clock.tick() - began);
+            let now_us = shared.clock.tick();
+            plan.exchange.timings.head_us.set(now_us - began);
+            note_head(plan, plan.exchange.attempt.get(), (began, now_us));
             if let Some(response) = &mut *plan.exchange.response.borrow_mut() {
                 response.persistent &= is_sound;
             }
@@ -189,17 +216,26 @@ pub(super) async fn exchange_heads(
             return Err(AttemptFailed::Server(failure));
         }
         if plan.exchange.request.borrow().version == Version::Http11 {
-            let mut out = Vec::new();
-            if let Some(response) = &response {
-                write_interim(response, &mut out);
-            }
-            connection
-                .peer
-                .write_all(&connection.watch, &out, plan.send_ms)
-                .await
-                .map_err(|_| AttemptFailed::Request(Failure::client_disconnected()))?;
+            pass_on(plan, connection, response.as_ref()).await?;
         }
     }
+}
+
+/// Sends an interim response to the client.
+async fn pass_on(
+    plan: &Plan<'_>,
+    connection: &mut Connection,
+    response: Option<&ResponseHead>,
+) -> Result<(), AttemptFailed> {
+    let mut out = Vec::new();
+    if let Some(response) = response {
+        write_interim(response, &mut out);
+    }
+    connection
+        .peer
+        .write_all(&connection.watch, &out, plan.send_ms)
+        .await
+        .map_err(|_| AttemptFailed::Request(Failure::client_disconnected()))
 }
 
 /// A server that closes a fresh connection has failed: it is not the kind that means a stale one.

@@ -6,7 +6,7 @@ use http::uri::Scheme;
 
 use tokio::sync::MutexGuard;
 
-use super::attempt::{connect, connect_http3, exchange_heads, AttemptFailed, Ready};
+use super::attempt::{connect, connect_http3, exchange_heads, note_connect, AttemptFailed, Ready};
 use super::plan::Plan;
 use crate::failure::{Failure, FailureKind};
 use crate::http::bodies::request_body::RequestBody;
@@ -111,13 +111,18 @@ pub(super) async fn open(
     if let Some(stream) = carriers.reuse(sharing, &scheme, keepalive.max_requests) {
         return Ok(reused(stream));
     }
+    let (began, attempt) = (shared.clock.tick(), plan.exchange.attempt.get());
     watch.arm(Limit::Connect, plan.connect_ms);
     // one at a time opens a connection; the others find room on it
     let _turn = match carriers.turn(watch).await {
         Ok(turn) => turn,
-        Err(broken) => return Err(late(plan, shared, &broken)),
+        Err(broken) => {
+            note_connect(plan, attempt, (began, shared.clock.tick()));
+            return Err(late(plan, shared, &broken));
+        }
     };
     if let Some(stream) = carriers.reuse(sharing, &scheme, keepalive.max_requests) {
+        note_connect(plan, attempt, (began, shared.clock.tick()));
         return Ok(reused(stream));
     }
     let dialer = shared.dialer();

@@ -111,11 +111,7 @@ fn enter(shared: &Shared, plan: &Plan<'_>, server: usize, why: Why) -> Lease {
         exchange.timings.attempt_us.set(shared.clock.now_us());
         let told = place.of_attempt(exchange.attempt.get()).text();
         // it was there before, and its new value has nothing that a field may not hold
-        let _ = exchange
-            .request
-            .borrow_mut()
-            .head
-            .set(b"traceparent", told.as_bytes());
+        let _ = exchange.request.borrow_mut().head.set(b"traceparent", &told);
     }
     deadline::tell(shared, exchange);
     let lease = Lease::new(shared.metrics.clone(), plan.upstream, server);
@@ -176,19 +172,27 @@ impl Begun<'_> {
         if let Some(series) = &plan.tables.series {
             series.attempt_failed(plan.exchange.configured_upstream(), self.server);
         }
-        if plan.exchange.trace.get().is_some() {
-            let mut failures = plan.exchange.rare().failed_attempts.borrow_mut();
-            failures.push(FailedAttempt {
-                number: self.number,
-                server: plan.upstream.servers[self.server].name.clone(),
-                error: failed.kind.name(),
-                start_us: shared.clock.unix_us(self.began_us),
-                end_us: shared.clock.unix_us(shared.clock.tick()),
-            });
-        }
+        self.given_up(shared, plan, (0, failed.kind.name()));
         let by = FailedBy::of(failed.kind.facts().name);
         plan.upstream
             .failed(self.server, shared.clock.now_ms(), by, &shared.metrics);
         self.pass.failed(by);
+    }
+
+    /// Keeps it for its span: it failed, or its response, if it had one, is given up for that of another one.
+    pub(super) fn given_up(&self, shared: &Shared, plan: &Plan<'_>, (status, error): (u16, &'static str)) {
+        if plan.exchange.trace.get().is_none() {
+            return;
+        }
+        let mut attempts = plan.exchange.rare().failed_attempts.borrow_mut();
+        attempts.push(FailedAttempt {
+            number: self.number,
+            upstream: plan.upstream.name.clone(),
+            server: plan.upstream.servers[self.server].name.clone(),
+            status,
+            error,
+            start_us: shared.clock.unix_us(self.began_us),
+            end_us: shared.clock.unix_us(shared.clock.tick()),
+        });
     }
 }

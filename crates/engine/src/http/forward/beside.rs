@@ -6,7 +6,7 @@
 
 use headgate_wire::{ResponseHead, Version};
 
-use super::attempt::{blame, connect, AttemptFailed, MAX_INTERIM};
+use super::attempt::{blame, connect, note_head, AttemptFailed, MAX_INTERIM};
 use super::attempt_shared::{self, Shares};
 use super::in_flight::{ended, parse_head, FIRST_READ_BYTES};
 use super::plan::Plan;
@@ -34,6 +34,8 @@ struct Beside<'a> {
     plan: &'a Plan<'a>,
     shared: &'a Shared,
     watch: &'a Watched,
+    /// Its number.
+    attempt: u32,
     head_bytes: &'a [u8],
 }
 
@@ -42,7 +44,7 @@ struct Beside<'a> {
 pub(super) async fn run(
     plan: &Plan<'_>,
     shared: &Shared,
-    server: usize,
+    (server, attempt): (usize, u32),
     head_bytes: Vec<u8>,
 ) -> Result<Responded, Failure> {
     let watch = shared.deadlines.watch(&shared.clock);
@@ -50,6 +52,7 @@ pub(super) async fn run(
         plan,
         shared,
         watch: &watch,
+        attempt,
         head_bytes: &head_bytes,
     };
     beside.run(server).await.map_err(|failed| match failed {
@@ -99,14 +102,18 @@ impl Beside<'_> {
         let (mut interim, mut count, mut is_sound) = (Vec::new(), 0, true);
         loop {
             let head = self.head(&mut server.peer).await;
-            let mut head = head.map_err(|failed| blame(failed, is_reused))?;
+            let mut head = head.map_err(|failed| {
+                note_head(plan, self.attempt, (began, clock.tick()));
+                blame(failed, is_reused)
+            })?;
             if !(100..200).contains(&head.status) || head.status == 101 {
                 head.persistent &= is_sound;
+                note_head(plan, self.attempt, (began, clock.tick()));
                 return Ok(Responded {
                     server,
                     head,
                     interim,
-                    took_us: clock.tick() - began,
+                    took_us: clock.now_us() - began,
                 });
             }
             is_sound &= head.persistent;

@@ -24,7 +24,6 @@ use crate::http::bodies::request_body::RequestBody;
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::state::connection::Connection;
 use crate::state::Shared;
-use crate::trace::FailedAttempt;
 use headgate_shared::metrics::Counter;
 use headgate_upstream::is_used_by;
 
@@ -146,7 +145,7 @@ fn hedges_left(plan: &Plan<'_>, made: u32) -> u32 {
 
 fn start<'a>(plan: &'a Plan<'a>, shared: &'a Shared, begun: Begun<'a>, here: &[u8]) -> Runner<'a> {
     let head_bytes = plan.head_bytes(begun.server, here, Vec::new());
-    let attempt = beside::run(plan, shared, begun.server, head_bytes);
+    let attempt = beside::run(plan, shared, (begun.server, begun.number), head_bytes);
     Runner {
         begun,
         attempt: Box::pin(attempt),
@@ -207,15 +206,8 @@ async fn win(
             series.hedge_won(exchange.configured_upstream(), begun.server);
         }
     }
-    if exchange.trace.get().is_some() {
-        let mut failed = exchange.rare().failed_attempts.borrow_mut();
-        failed.extend(losers.iter().map(|loser| FailedAttempt {
-            number: loser.begun.number,
-            server: plan.upstream.servers[loser.begun.server].name.clone(),
-            error: "cancelled",
-            start_us: shared.clock.unix_us(loser.begun.began_us),
-            end_us: shared.clock.unix_us(shared.clock.now_us()),
-        }));
+    for loser in &losers {
+        loser.begun.given_up(&shared, plan, (0, "cancelled"));
     }
     drop(losers);
     exchange.timings.head_us.set(responded.took_us);

@@ -149,6 +149,7 @@ async fn attempts(
                     next = another_server(&shared, plan, body, &tried);
                 }
                 if next.is_some() {
+                    begun.given_up(&shared, plan, (status, "status"));
                     continue;
                 }
                 let relayed = relay::respond(connection, plan, ready, body, begun.lease).await;

@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::plan::Plan;
+use crate::access_log::StepKind;
 use crate::failure::{Failure, FailureKind};
 use crate::http::h1::disconnect::DisconnectWatcher;
 use crate::state::connection::Connection;
@@ -66,6 +67,7 @@ async fn wait(
 ) -> Result<Option<usize>, Failure> {
     let shared = &connection.shared.clone();
     let began = shared.clock.tick();
+    note_length(plan);
     let mut shed = pin!(shed(place.limit_ms));
     let mut recheck = pin!(tokio::time::sleep(RECHECK_INTERVAL));
     connection.peer.settle();
@@ -93,9 +95,25 @@ async fn wait(
         late(&connection.watch, context).map(|broken| Err(too_long(shared, plan, &broken)))
     })
     .await;
-    let waited = &plan.exchange.timings.queue_us;
-    waited.set(waited.get() + shared.clock.tick() - began);
+    let (exchange, now_us) = (plan.exchange, shared.clock.tick());
+    let waited = &exchange.timings.queue_us;
+    waited.set(waited.get() + now_us - began);
+    exchange
+        .timings
+        .note(StepKind::Queue, exchange.attempt.get() + 1, began, now_us);
+    if let Some(series) = &plan.tables.series {
+        series.queued_for(exchange.configured_upstream(), now_us - began);
+    }
+    drop(place);
+    note_length(plan);
     outcome
+}
+
+/// Tells metrics how many wait.
+fn note_length(plan: &Plan<'_>) {
+    if let (Some(series), Some(queue)) = (&plan.tables.series, &plan.upstream.queue) {
+        series.queue_is(plan.exchange.configured_upstream(), queue.waiting());
+    }
 }
 
 /// A server, if it is this request's turn and one has room.

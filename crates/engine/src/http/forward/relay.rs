@@ -238,6 +238,7 @@ pub(super) fn head(
     let response = plan.exchange.response.borrow();
     let response = response.as_ref().expect("set when the head came");
     plan.exchange.status.set(response.status);
+    plan.exchange.timings.responded_us.set(now_us);
     out.reserve(response.head.len_hint() + 192);
     write_status(response.status, response.reason(), &mut out);
     if response.head.get(b"date").is_none() {

@@ -18,27 +18,28 @@ pub(crate) enum NoRequest {
     Refused(RequestError),
 }
 
-/// Reads a request's head, the first bytes of which are there.
+/// Reads a request's head, the first bytes of which are there. With it comes when its reading began, in microseconds on the
+/// worker's clock: 0 where all of it was there.
 pub(crate) async fn read_head(
     connection: &mut Connection,
     tables: &Tables,
-) -> Result<RequestHead, NoRequest> {
-    let mut is_armed = false;
+) -> Result<(RequestHead, u64), NoRequest> {
+    let mut began_us = 0;
     loop {
         match parse_request(connection.peer.unread(), tables.head_limits()) {
             Ok(Parsed::Complete { head, len }) => {
                 connection.peer.consume(len);
-                return Ok(head);
+                return Ok((head, began_us));
             }
             Ok(Parsed::Partial) => {}
             Err(error) => return Err(NoRequest::Refused(error)),
         }
-        if !is_armed {
+        if began_us == 0 {
             // once: from the first byte on, however slowly the rest comes
             connection
                 .watch
                 .arm(Limit::ClientHead, tables.timeouts.client_head);
-            is_armed = true;
+            began_us = connection.shared.clock.tick();
         }
         match connection.peer.fill(&connection.watch, BUFFER_BYTES).await {
             Ok(_) => {}

@@ -31,7 +31,9 @@ pub(super) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.exchange.status.set(self.status);
+        if self.exchange.status.replace(self.status) == 0 {
+            self.exchange.timings.responded_us.set(self.exchange.now_us());
+        }
         let sent = self
             .connection
             .peer

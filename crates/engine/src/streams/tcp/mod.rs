@@ -9,7 +9,7 @@ mod flow;
 
 use std::rc::Rc;
 
-use crate::access_log::Entry;
+use crate::access_log::{Entry, Step, StepKind, Steps};
 use crate::hooks::configuration::Configuration;
 use crate::hooks::connection::ClientInfo;
 use crate::hooks::connection::{Chosen, ConnectionState, Preread};
@@ -45,9 +45,23 @@ struct ConnectionRecord {
     server: String,
     attempts: u32,
     connect_us: u64,
+    /// Each try to connect.
+    steps: Steps,
     moved: FlowBytes,
     limit: &'static str,
     error: &'static str,
+}
+
+impl ConnectionRecord {
+    /// Keeps how long a try to connect took.
+    fn dialed(&mut self, began_us: u64, now_us: u64) {
+        self.steps.add(Step {
+            kind: StepKind::Connect,
+            attempt: self.attempts,
+            began_us,
+            us: now_us.saturating_sub(began_us),
+        });
+    }
 }
 
 /// Carries one connection to its end.
@@ -202,7 +216,10 @@ async fn connect(
         record.attempts += 1;
         record.server.clone_from(&upstream.servers[server].name);
         let lease = Lease::new(shared.metrics.clone(), upstream, server);
-        match dialer.dial(upstream, server, &options).await {
+        let dialed_us = shared.clock.now_us();
+        let outcome = dialer.dial(upstream, server, &options).await;
+        record.dialed(dialed_us, shared.clock.tick());
+        match outcome {
             Ok(peer) => {
                 record.connect_us = shared.clock.tick() - began;
                 // how long it took to accept is all that is known of how busy it is
@@ -265,6 +282,8 @@ fn log(
         server: &record.server,
         attempts: record.attempts,
         connect_us: record.connect_us,
+        started_us: began_us,
+        steps: Some(&record.steps),
         total_us: shared.clock.tick().saturating_sub(began_us),
         limit: record.limit,
         error: record.error,

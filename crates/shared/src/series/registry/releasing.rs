@@ -25,9 +25,9 @@ impl Registry {
             .families
             .values()
             .filter(|known| known.family.is_declared);
-        let names: Vec<String> = declared.map(|known| known.family.name.clone()).collect();
+        let keys: Vec<String> = declared.map(|known| known.family.key().into_owned()).collect();
         drop(families);
-        for name in names {
+        for name in keys {
             let mut directory = directory();
             let directory = &mut *directory;
             let Some(known) = directory.families.get_mut(&name) else {
@@ -45,7 +45,8 @@ impl Registry {
         }
     }
 
-    /// Releases one series of a declared family, as [`Registry::release_before`] does. Does nothing if it is not there.
+    /// Releases one series of a declared family, known by its key, as [`Registry::release_before`] does. Does nothing if it is
+    /// not there.
     pub fn release(&self, family: &str, labels: &[&str]) {
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = &mut *directory;

@@ -50,6 +50,7 @@ pub(super) async fn serve(accepting: Rc<Accepting>, incoming: Incoming) {
     match shake(&accepting, (&tables, &settings), &mut client, (incoming, is_busy)).await {
         Ok((connection, admission)) => {
             drop((tables, settings));
+            client.accepted.set(Some((began_us, shared.clock.tick())));
             let carrier = Carrier {
                 connection,
                 client: Rc::new(client),
