@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import itertools
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -76,17 +77,19 @@ CASES: dict[str, Case] = {
     "json-threat-protection": Case({}),
     "graphql-limits": Case({"max_depth": 5}, target=lambda: "/graphql?query={a{b}}"),
     "xml-threat-protection": Case({}),
+    "tarpit": Case({}),
+    "decompression": Case({}),
+    "slo-alert": Case({"name": "bench", "objective": 99.9, "url": "http://127.0.0.1:9"}),
+    "api-discovery": Case({"file": f"{tempfile.gettempdir()}/headgate-bench-api.json"}),
     "request-validation": Case({"body_schema": {"type": "object"}}),
     "request-coalescing": Case({}),
-    "waiting-room": Case({"seats": 20_000, "secret": KEY}),
     "load-shedding": Case({}),
     "fault-injection": Case({"abort": {"status": 503, "percent": 1e-9}}),
     "response-faults": Case({"truncate": {"after_bytes": 1 << 20}}),
     "response-size": Case({"body": 1 << 20}),
     "error-pages": Case({"pages": {"5xx": {"text": "sorry"}}}),
     "har-capture": Case({"folder": "/tmp", "percent": 1e-9}),
-    "batch-requests": Case({}),
-    "compression (of none)": Case({"min_length": 1 << 20}, lambda: "Accept-Encoding: gzip\r\n"),
+    "compression (of another type)": Case({"types": ["image/png"]}, lambda: "Accept-Encoding: gzip\r\n"),
     "webhooks (signing)": Case({"sign": {"secrets": [f"whsec_{'a' * 32}"]}}),
     "aws-sigv4": Case({"access_key": "A", "secret_key": "b", "region": "eu-central-1", "service": "lambda"}),
     "sub-filter": Case({"replace": [{"find": "old", "by": "new"}]}),
@@ -98,6 +101,24 @@ CASES: dict[str, Case] = {
     "response-rewrite": Case({"headers": {"set": {"x-a": "b"}}}),
 }
 NOT_MEASURED = {
+    "azure-functions": "waits for a service",
+    "degraphql": "waits for a service",
+    "edge-side-includes": "what it costs is the body",
+    "follow-redirects": "waits for a server",
+    "google-functions": "waits for a service",
+    "html-rewrite": "what it costs is the body",
+    "image-resize": "waits for workers",
+    "jq": "what it costs is the body",
+    "json-patch": "what it costs is the body",
+    "jsonpath": "what it costs is the body",
+    "kafka-rest": "waits for a service",
+    "mocking": "responds to every request",
+    "mqtt-routing": "is for streams",
+    "precompressed": "is for files",
+    "upload-scan": "waits for a service",
+    "waf": "has processes of its own",
+    "batch-requests": "responds to every request of its route",
+    "waiting-room": "each request here would be a new visitor",
     "body-transformer": "what it costs is the body",
     "canary": "needs servers",
     "ext-authz": "waits for a service",

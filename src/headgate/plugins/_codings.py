@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -50,10 +51,23 @@ def check(coding: str) -> None:
         raise ConfigError(f"the library for `{coding}` is not installed", hint=hint) from None
 
 
+@lru_cache
+def gzip_library(level: int) -> Any:
+    """What compresses at a level: where installed, ISA-L at level 1 and zlib-ng from 3 on, which take a half to
+    two thirds of the time for about as many bytes; else zlib. All have its interface.
+    """
+    if level == 2:
+        return zlib  # zlib-ng gives a tenth more for some JSON
+    try:
+        return importlib.import_module("isal.isal_zlib" if level == 1 else "zlib_ng.zlib_ng")
+    except ImportError:
+        return zlib
+
+
 def encoder(coding: str, level: int) -> Encode:
     """A stream of that coding. Each chunk is flushed, so that it arrives when it was sent."""
     if coding == "gzip":
-        gzip = zlib.compressobj(level, wbits=31)
+        gzip = gzip_library(level).compressobj(level, wbits=31)
         return lambda chunk, last: (
             gzip.compress(chunk) + gzip.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
         )

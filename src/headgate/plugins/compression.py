@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headgate import ConfigError, Plugin, PluginContext, Request, ResponseView
+from headgate.native import AskIf, Native
 
 from ._codings import LEVELS, Encode, check, chosen, encoder
 from ._media_types import checked_types, is_changeable, is_of
@@ -92,6 +93,10 @@ class Compression(Plugin):
         self._levels = {name: self.config.levels.get(name, LEVELS[name][2]) for name in self._codings}
         self._key = f"{context.name} encode"
         self._wanted_key = f"{context.name} wanted"
+
+    def native(self) -> Native:
+        """Requests without a tag have nothing to be changed; responses are the hooks'."""
+        return Native(request=[AskIf(fields=["if-none-match"])])
 
     def request(self, request: Request) -> None:
         """Notes what the client takes, and lets servers that compare texts recognize an entity tag that was made weak

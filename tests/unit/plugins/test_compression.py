@@ -1,5 +1,7 @@
 """compression: which responses are coded for whom, what the head says then, and that nothing waits in it."""
 
+import json
+import sys
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -11,11 +13,14 @@ import zstandard
 
 from headgate import ConfigError, Gateway, Response
 from headgate.plugins import Compression, SubFilter
-from headgate.plugins._codings import _chosen, chosen
+from headgate.plugins._codings import _chosen, chosen, encoder, gzip_library
 from headgate.testing import TestGateway
 
 SERVER = "server.test:80"
 TEXT = "some text that is said again and again " * 100
+RECORDS = json.dumps(
+    [{"id": 7919 * n % 10007, "name": f"name {n}", "is_new": n % 3 == 0} for n in range(90)]
+).encode()
 ALL = ["zstd", "br", "gzip"]
 DECODE = {
     "gzip": lambda data: zlib.decompress(data, 47),
@@ -215,3 +220,26 @@ def test_what_is_remembered_of_clients_is_short() -> None:
     for count in range(10):
         chosen("gzip, " + "x" * (5000 + count), ("gzip",))
     assert _chosen.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize("level", range(1, 10))
+def test_gzip_is_about_as_small_as_that_of_zlib_and_each_chunk_can_be_read_when_it_comes(level: int) -> None:
+    assert (gzip_library(level) is zlib) == (level == 2)
+    encode, decode = encoder("gzip", level), zlib.decompressobj(47)
+    parts = [RECORDS[:100], RECORDS[100:101], b"", RECORDS[101:]]
+    read = [decode.decompress(encode(part, number == 3)) for number, part in enumerate(parts)]
+    assert read == parts
+    assert decode.eof
+    ours = len(encoder("gzip", level)(RECORDS, True))
+    assert ours <= 1.03 * len(zlib.compress(RECORDS, level, wbits=31))
+
+
+def test_gzip_needs_no_library_beside_that_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("isal.isal_zlib", "zlib_ng.zlib_ng"):
+        monkeypatch.setitem(sys.modules, name, None)
+    gzip_library.cache_clear()
+    try:
+        assert gzip_library(1) is gzip_library(6) is zlib
+        assert zlib.decompress(encoder("gzip", 6)(RECORDS, True), 47) == RECORDS
+    finally:
+        gzip_library.cache_clear()
