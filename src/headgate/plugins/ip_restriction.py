@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from headgate import ConfigError, Plugin, PluginContext, Request, Response
 from headgate.native import Native, Passed, Remember
 
+from ._clients import client_address
 from ._networks import NetworkFile, Networks, parsed_network
 
 
@@ -123,9 +124,12 @@ class _Countries:
 
     def of(self, address: str) -> str:
         """The code of the country, such as `DE`; empty if it is not known."""
-        try:
-            found = self._file.get(address.partition("%")[0])
-        except ValueError:
+        parsed = client_address(address)
+        if parsed is None:
             return ""
+        try:
+            found = self._file.get(parsed)
+        except ValueError:
+            return ""  # an IPv6 address, and a file without them
         country = found.get("country") or found.get("registered_country") if isinstance(found, dict) else None
         return str(country.get("iso_code", "")) if isinstance(country, dict) else ""

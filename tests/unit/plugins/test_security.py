@@ -117,20 +117,39 @@ def test_a_subrequest_is_of_the_client_that_caused_it() -> None:
         assert gateway.get("/batch", address="192.0.2.7").status == 403
 
 
-def test_countries_come_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Database:
-        def get(self, address: str) -> Any:
-            return {
-                "192.0.2.1": {"country": {"iso_code": "DE"}},
-                "192.0.2.2": {"registered_country": {"iso_code": "FR"}},
-            }.get(address)
+COUNTRIES = str(Path(__file__).parent / "vectors" / "countries.mmdb")
+"""A MaxMind database: 192.0.2.0/25 and 2001:db8:1::/48 are DE, 192.0.2.128/26 is registered in FR."""
 
-    monkeypatch.setattr("maxminddb.open_database", lambda path: Database())
-    asked = [{"address": f"192.0.2.{n}"} for n in (1, 2, 3)]
-    allow = IpRestriction(geoip="x.mmdb", allow_countries=["de"])
-    assert statuses(allow, [dict(one) for one in asked]) == [200, 403, 403]
-    deny = IpRestriction(geoip="x.mmdb", deny_countries=["FR"])
-    assert statuses(deny, [dict(one) for one in asked]) == [200, 403, 200]
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "not_denied"),
+    [
+        ("192.0.2.1", 200, 200),
+        ("::ffff:192.0.2.1", 200, 200),
+        ("64:ff9b::192.0.2.129", 403, 403),
+        ("2002:c000:281::1", 403, 403),  # 192.0.2.129 by 6to4
+        ("2001:db8:1::7", 200, 200),
+        ("2001:db8:1::7%eth0", 200, 200),
+        ("192.0.2.129", 403, 403),
+        ("198.51.100.1", 403, 200),  # known, but of no country
+        ("203.0.113.1", 403, 200),
+        ("unix:", 403, 200),
+    ],
+)
+def test_countries_come_from_a_file(address: str, allowed: int, not_denied: int) -> None:
+    allow = IpRestriction(geoip=COUNTRIES, allow_countries=["de"])
+    assert statuses(allow, [{"address": address}]) == [allowed]
+    deny = IpRestriction(geoip=COUNTRIES, deny_countries=["FR"])
+    assert statuses(deny, [{"address": address}]) == [not_denied]
+
+
+def test_what_is_no_database_of_countries_is_refused(tmp_path: Path) -> None:
+    whole = Path(COUNTRIES).read_bytes()
+    for number, data in enumerate((b"", b"nonsense", whole[:-200])):
+        file = tmp_path / f"{number}.mmdb"
+        file.write_bytes(data)
+        with pytest.raises(ConfigError, match="is not a MaxMind database"):
+            gate_with(IpRestriction(geoip=str(file), deny_countries=["FR"]))
 
 
 # ---- agents, referers, targets
