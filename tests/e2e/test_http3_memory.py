@@ -21,7 +21,7 @@ from e2e.kit.pki import Authority
 
 LOADER = "headgate-h3load"
 IDLE, HALF_OPEN = 500, 8000
-MOST_KB_EACH = 45
+MOST_KB_EACH = 52
 """Of an idle connection, in a build that is not optimised too."""
 MOST_KB_HALF_OPEN = 8192
 STEP = 100
