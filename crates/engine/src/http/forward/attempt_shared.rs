@@ -89,11 +89,7 @@ pub(super) async fn open(
     (server, carriers): (usize, Shares<'_>),
 ) -> Result<Box<Pooled>, AttemptFailed> {
     let keepalive = &plan.upstream.keepalive;
-    let scheme = if plan.upstream.servers[server].is_secure() {
-        Scheme::HTTPS
-    } else {
-        Scheme::HTTP
-    };
+    let scheme = scheme_of(plan, server);
     let client = plan
         .upstream
         .client_address
@@ -144,6 +140,14 @@ pub(super) async fn open(
         .map_err(|(what, detail)| {
             AttemptFailed::Server(Failure::new(FailureKind::ConnectFailed, what).with_detail(detail))
         })
+}
+
+fn scheme_of(plan: &Plan<'_>, server: usize) -> Scheme {
+    if plan.upstream.servers[server].is_secure() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    }
 }
 
 fn late(plan: &Plan<'_>, shared: &Shared, broken: &Broken) -> AttemptFailed {

@@ -104,8 +104,8 @@ fn a_request_its_attempts_and_its_hooks_are_spans_of_one_trace() {
         .map(|span| span.fields.get(&15).map(Vec::as_slice))
         .collect();
     assert_eq!(states, [None, Some(ERROR), None, None]);
-    let status = ("http.response.status_code".to_owned(), "503".to_owned());
-    assert!(spans[1].attributes.contains(&status));
+    let told = ("http.response.status_code".to_owned(), "503".to_owned());
+    assert!(spans[1].attributes.contains(&told));
     assert_eq!(spans[2].numbers[&8], 4_000_000);
     assert_eq!(
         (spans[3].numbers[&7], spans[3].numbers[&8]),
@@ -152,7 +152,7 @@ fn a_span_says_what_the_protocol_asks_for() {
 #[test]
 fn a_batch_is_one_message_however_long() {
     for count in [0, 1, 200] {
-        let path = [b"/".as_slice(), &[b'x'; 20_000]].concat();
+        let path = vec![b'/'; 20_000];
         let request = Request {
             path: &path,
             ..Request::example()
