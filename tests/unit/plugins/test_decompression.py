@@ -143,6 +143,7 @@ def test_identity_is_no_coding() -> None:
         (b"no gzip", {}, 415),
         (gzip.compress(TEXT)[:-9], {}, 415),
     ],
+    ids=["ratio", "high ratio", "small", "too large", "not too large", "bomb", "nonsense", "cut"],
 )
 def test_bombs_and_garbage_are_refused(body: bytes, config: Any, status: int) -> None:
     response, received = ask(body, {"content-encoding": "gzip"}, **config)
