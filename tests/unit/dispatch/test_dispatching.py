@@ -731,3 +731,27 @@ def test_bodies_of_the_queue_have_a_bound_together(tmp_path: Path) -> None:
             assert here.dispatcher._held_bytes == 0
 
     run(test())
+
+
+def test_wait_is_counted_once_though_a_worker_declines_the_request(tmp_path: Path) -> None:
+    class Waits:
+        counted = 0
+
+        def observe(self, seconds: float) -> None:
+            self.counted += 1
+
+    async def test() -> None:
+        async with lab(tmp_path) as here:
+            waits: Any = Waits()
+            here.dispatcher.figures.wait = waits
+            declining = await here.raw_worker()
+            asked = here.start(here.get("/"))
+            await declining.job()
+            other = await here.raw_worker()
+            declining.say(frames.frame(frames.BUSY))
+            await other.job()
+            other.say(*RESPONSE)
+            assert (await asked).status == 200
+            assert waits.counted == 1
+
+    run(test())
