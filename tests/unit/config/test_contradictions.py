@@ -16,6 +16,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"circuit_breaker": {"failures": []}}, "failures"),
     ({"max_connections": 1, "queue": {"interval": 5}}, "`interval` has no effect without `target`"),
     ({"keepalive": {"min_idle": 5, "max_idle": 4}}, "`keepalive.min_idle` is more than `max_idle`"),
+    (
+        {"servers": ["a:1", "b:1"], "hedge": "1s", "retries": {"attempt_timeout": "1s"}},
+        "`hedge` has no effect: `retries.attempt_timeout`",
+    ),
+    ({"max_connections": 3, "adaptive_limit": {}}, "`adaptive_limit` has no effect: its `min` is 3"),
 ]
 
 
@@ -34,6 +39,7 @@ def test_upstreams_say_what_does_not_fit(settings: dict[str, Any], said: str) ->
         {"max_connections": 1, "queue": {"interval": 5, "target": 1}},
         {"max_connections": 1, "queue": {"fair": True}},
         {"keepalive": {"min_idle": 4, "max_idle": 4}},
+        {"max_connections": 4, "adaptive_limit": {}},
     ],
 )
 def test_what_fits_reads_back_with_its_defaults(settings: dict[str, Any]) -> None:

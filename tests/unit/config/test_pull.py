@@ -138,3 +138,23 @@ def test_urls_of_redis_with_a_database_and_options_of_tls_are_taken(url: str) ->
     shared = {"redis": url, "list": "jobs"}
     assert parsed({"balance": "pull", "pull": {"tokens": TOKEN, "shared": shared}})
     Worker("http://gateway/", token=TOKEN, redis=url, shared_list="jobs")
+
+
+@pytest.mark.parametrize("key", ["tcp", "udp", "tls_routes"])
+def test_only_routes_of_http_lead_to_workers(key: str) -> None:
+    jobs = {"balance": "pull", "pull": {"tokens": TOKEN}}
+    one = {"to": "jobs", **({"host": "a.example"} if key == "tls_routes" else {"address": ":9000"})}
+    with pytest.raises(ConfigError, match="the workers of `jobs` take HTTP requests") as refused:
+        parsed(jobs, **{key: [one]})
+    assert "hint: send to it from `routes`" in str(refused.value)
+
+
+def test_two_upstreams_do_not_take_from_one_list() -> None:
+    def upstream(name: str) -> dict[str, Any]:
+        shared = {"redis": "redis://h", "list": name}
+        return {"balance": "pull", "pull": {"tokens": TOKEN, "shared": shared}}
+
+    assert GatewayConfig.parse({"upstreams": {"a": upstream("a"), "b": upstream("b")}})
+    with pytest.raises(ConfigError, match="`a` and `b` have the same list of workers `x`") as refused:
+        GatewayConfig.parse({"upstreams": {"a": upstream("x"), "b": upstream("x")}})
+    assert "hint: " in str(refused.value)
