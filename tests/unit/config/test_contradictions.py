@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from headgate.config.errors import ConfigError
+from headgate.config.http3 import Http3Config
 from headgate.config.log_targets import LogTargetConfig
 from headgate.config.metrics import StatsdConfig
 from headgate.config.upstreams import UpstreamConfig
@@ -29,6 +30,15 @@ def test_upstreams_say_what_does_not_fit(settings: dict[str, Any], said: str) ->
     with pytest.raises(ConfigError, match=said) as error:
         UpstreamConfig.parse({"servers": ["10.0.0.1:80"], **settings})
     assert "hint: " in str(error.value)
+
+
+@pytest.mark.parametrize("settings", [{"qlog_share": "5%"}, {"qlog_max_files": 5}, {"qlog_max_bytes": "1M"}])
+def test_settings_of_qlog_need_its_folder(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"`{next(iter(settings))}` has no effect without `qlog`") as error:
+        Http3Config.parse(settings)
+    assert "hint: " in str(error.value)
+    shown = Http3Config.parse({**settings, "qlog": "traces"})
+    assert Http3Config.parse(shown.model_dump()) == shown
 
 
 @pytest.mark.parametrize(
