@@ -17,6 +17,8 @@ from e2e.kit.metrics import scrape
 from e2e.kit.pull import TOKEN, PullWorker, figures
 from e2e.kit.services import redis
 
+from headgate.pull.announcing import Shared
+
 LEASE_S = 1.0
 HANDLERS = """
 import os, time
@@ -225,6 +227,18 @@ def test_announcement_of_a_worker_that_is_gone_is_noticed_and_counted(serve: Ser
     with SharedWorker(url, gateway):
         assert asking.all() == {"/x": 200}
     assert counted("used") >= 1
+
+
+def test_what_others_put_into_the_list_does_not_stop_the_workers(serve: Serve, url: str) -> None:
+    gateway = gated(serve, url)
+    program = ["redis-cli", "-u", url, "RPUSH", Shared(url, "jobs").idle]
+    for text in ("no text", "", "a worker 1"):
+        subprocess.run([*program, text], check=True, capture_output=True)
+    subprocess.run(["redis-cli", "-u", url, "-x", *program[3:]], input=b"\xff\xfe 1", check=True)
+    with SharedWorker(url, gateway):
+        for number in range(3):
+            assert gateway.get(f"/{number}", timeout=40).status == 200
+    gateway.wait_for_log("worker \\\\udcff\\\\udcfe has announced itself and is gone")
 
 
 def test_redis_that_has_forgotten_all_is_told_again(serve: Serve, url: str) -> None:

@@ -365,3 +365,46 @@ async def test_a_history_that_was_removed_begins_anew_under_another_epoch(store:
     assert isinstance(update, Snapshot)
     assert update.revision.epoch != first.epoch
     assert update.documents("routes") == {"a": {"v": 1}}
+
+
+@pytest.mark.parametrize("in_the_way", ["a dead link", "a folder", "a file for the folder"])
+async def test_what_cannot_be_written_is_refused_and_leaves_the_store_as_it_was(
+    folder: Path, in_the_way: str
+) -> None:
+    (folder / "routes").rmdir()
+    (folder / "upstreams").mkdir()
+    (folder / "upstreams/b.yaml").write_text("servers: [x]  # by hand\n")
+    if in_the_way == "a file for the folder":
+        (folder / "routes").write_text("notes")
+    elif in_the_way == "a folder":
+        (folder / "routes/a.json").mkdir(parents=True)
+    else:
+        (folder / "routes").mkdir()
+        (folder / "routes/a.json").symlink_to("/nowhere/at/all/a.json")
+    writes = (Write(Key("consumers", "c"), {}), Write(B, {"servers": ["y"]}), Write(A, {"path": "/"}))
+    async with open_store(f"files:{folder}") as store:
+        before = await store.load()
+        with pytest.raises(StoreReadOnly, match=r"routes/a\.json` cannot be written") as refused:
+            await store.apply(Transaction(writes))
+        assert "hint: " in str(refused.value)
+        assert await store.load() == before
+        assert (folder / "upstreams/b.yaml").read_text() == "servers: [x]  # by hand\n"
+        assert not (folder / "consumers/c.json").exists()
+        after = await store.apply(Transaction(writes[:2]))
+        assert after.number == before.revision.number + 1
+    async with open_store(f"files:{folder}") as again:
+        assert (await again.load()).documents("upstreams") == {"b": {"servers": ["y"]}}
+
+
+async def test_a_dead_writers_file_that_cannot_be_written_any_more_does_not_hold_up_the_store(
+    folder: Path,
+) -> None:
+    dead = ConfigurationFolder(folder)
+    dead.apply(Transaction((Write(A, {"v": 1}), Write(B, {"v": 1}))))
+    (folder / "routes/a.json").unlink()
+    (folder / "routes/a.json").mkdir()
+    async with open_store(f"files:{folder}") as store:
+        loaded = await store.load()
+        assert (loaded.documents("routes"), loaded.documents("upstreams")) == ({}, {"b": {"v": 1}})
+        (newest,) = await store.history(limit=1)
+        assert newest.author == "files"

@@ -55,7 +55,7 @@ def sync_file(path: Path) -> None:
     """Has the disk hold a file that was written, and its name; one that is gone is left alone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     else:
         try:

@@ -39,12 +39,19 @@ def check(config: GatewayConfig, *, may_come: bool) -> None:
     """Raises `Inconsistency` for parts that do not fit; with `may_come`, a store may hold upstreams that are named."""
     # The path of the offender leads each message, since pydantic gives no path for a whole model.
     _check_upstreams(config)
+    _check_shared_lists(config)
     _check_consumers(config.consumers)
     _check_proxy_headers(config)
     _check_routes(config, may_come=may_come)
     for key in ("tls_routes", "tcp", "udp"):
         for position, one in enumerate(getattr(config, key)):
             _check_target(config, one, (key, position, "to"), may_come=may_come)
+            if one.to in config.upstreams and config.upstreams[one.to].pull:
+                raise Inconsistency(
+                    (key, position, "to"),
+                    f"the workers of `{one.to}` take HTTP requests, and `{key}` has connections or datagrams",
+                    "send to it from `routes`",
+                )
     _check_tunnels(config)
     _check_addresses(config)
     _check_names(config)
@@ -88,6 +95,21 @@ def _check_upstreams(config: GatewayConfig) -> None:
                     f"the weights of `{server.address}` are those of its SRV records",
                     "leave `weight` out",
                 )
+
+
+def _check_shared_lists(config: GatewayConfig) -> None:
+    """Refuses two upstreams that take from one list: each would take announcements of the other's workers."""
+    owners: dict[tuple[str, str], str] = {}
+    for name, upstream in config.upstreams.items():
+        if upstream.pull is None or (shared := upstream.pull.shared) is None:
+            continue
+        other = owners.setdefault((shared.redis.get_secret_value(), shared.list), name)
+        if other != name:
+            raise Inconsistency(
+                ("upstreams", name, "pull", "shared", "list"),
+                f"the upstreams `{other}` and `{name}` have the same list of workers `{shared.list}`",
+                "give each a list of its own",
+            )
 
 
 def _check_proxy_headers(config: GatewayConfig) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, Self, TypedDict
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from .errors import ConfigError
 from .settings import Settings
 from .units import MAX_COUNT, Duration, Share, Size
 
@@ -52,6 +53,7 @@ class Http3Config(Settings):
     )
     qlog: str | None = Field(
         default=None,
+        min_length=1,
         description=(
             "A folder into which the packets and losses of connections are written as they happen (qlog, one file "
             "each), for tools such as qvis; null: none."
@@ -71,6 +73,14 @@ class Http3Config(Settings):
         ge=1024,
         description="The size of one of these files; what happens later is left out.",
     )
+
+    @model_validator(mode="after")
+    def _writes(self) -> Self:
+        names = ("qlog_share", "qlog_max_files", "qlog_max_bytes")
+        own = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+        if own and self.qlog is None:
+            raise ConfigError(f"`{own[0]}` has no effect without `qlog`", hint="say where: `qlog: qlog`")
+        return self
 
 
 class Http3Options(TypedDict, total=False):

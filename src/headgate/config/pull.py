@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -16,6 +15,7 @@ from .consistency import Inconsistency
 from .errors import ConfigError
 from .field_names import check_token
 from .limits import TimeoutsConfig
+from .redis_url import check_redis_url
 from .secrets import Secret
 from .settings import OneOrMany, Settings
 from .state_folders import states_folder
@@ -54,11 +54,7 @@ def _caller(value: str) -> str:
 
 
 def _redis(secret: SecretStr) -> SecretStr:
-    parts = urlsplit(secret.get_secret_value())
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ConfigError(
-            "it is not the URL of a Redis", hint="write `redis://host:6379/0`, or `rediss://` for TLS"
-        )
+    check_redis_url(secret.get_secret_value())
     return secret
 
 

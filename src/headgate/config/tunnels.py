@@ -140,7 +140,9 @@ def tunnel_plan(config: GatewayConfig) -> dict[str, Any] | None:
 
 
 def _streams(config: GatewayConfig) -> set[str]:
-    """The names that are servers of TCP or HTTP/2 only: their connections are not of a pool of HTTP/1."""
+    """The names whose connections are never of a pool of HTTP/1: servers of TCP or HTTP/2 only, and those whose
+    connections are not used for a second request.
+    """
     streams, pooled = set[str](), set[str]()
     for key, names in (("tcp", streams), ("udp", streams), ("tls_routes", streams), ("routes", pooled)):
         targets = [str(one.to) for one in getattr(config, key)]
@@ -148,7 +150,8 @@ def _streams(config: GatewayConfig) -> set[str]:
     prefix = f"unix:{tunnels_folder()}/"
     for upstream in config.upstreams.values():
         known = {one.address.removeprefix(prefix).removesuffix(".sock") for one in upstream.servers}
-        (streams if upstream.protocol == "h2" else pooled).update(known)
+        is_pooled = upstream.keepalive.max_idle and not (upstream.proxy_protocol or upstream.source)
+        (pooled if is_pooled and upstream.protocol == "http1" else streams).update(known)
     return streams - pooled
 
 

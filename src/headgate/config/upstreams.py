@@ -265,6 +265,22 @@ class UpstreamConfig(BalancingConfig):
             )
         if len(self.servers) == 1 and is_one_server(self.servers[0].address):
             raise ConfigError("`hedge` has no effect with one server", hint="add servers, or remove it")
+        limit = self.retries.attempt_timeout
+        if limit and not isinstance(self.hedge.after, str) and self.hedge.after >= limit:
+            raise ConfigError(
+                "`hedge` has no effect: `retries.attempt_timeout` ends each attempt before `after`",
+                hint="set `after` to less",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adapts(self) -> Self:
+        if self.adaptive_limit and 0 < self.max_connections <= self.adaptive_limit.min:
+            raise ConfigError(
+                f"`adaptive_limit` has no effect: its `min` is {self.adaptive_limit.min}, and `max_connections` "
+                f"is {self.max_connections}",
+                hint="set `max_connections` to more, or remove one of them",
+            )
         return self
 
     @model_validator(mode="after")

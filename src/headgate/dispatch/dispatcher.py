@@ -295,7 +295,7 @@ class Dispatcher:
 
     def _hand_out(self, request: Request, link: WorkerLink, announcement: str | None = None) -> None:
         now_s = self._loop.time()
-        if not request.attempt:
+        if not request.handed_out_s:  # once, though it is declined or handed out again
             self.figures.wait.observe(now_s - request.came_s)
         request.handed_out_s, request.holder = now_s, link
         request.attempt += 1

@@ -156,7 +156,7 @@ class Sharing:
         if not len(self._dispatcher.waiting):
             return await self._give_back(client, announcement, is_first=True)
         if link is None and not await client.exists(self.shared.lease(worker)):
-            log.warning("worker %s has announced itself and is gone", worker)
+            log.warning("worker %s has announced itself and is gone", announcing.shown(worker))
             self._figures.announcement("lost")
             self._used.append(announcement)
             return None
@@ -219,7 +219,9 @@ class Sharing:
                 if not await client.exists(shared.lease(gateway)):
                     count = await self._put_back(client, gateway, only_if_lost=True)
                     await client.srem(shared.gateways, gateway)
-                    log.warning("gateway %s is gone; announcements put back: %d", gateway, count)
+                    log.warning(
+                        "gateway %s is gone; announcements put back: %d", announcing.shown(gateway), count
+                    )
             await asyncio.sleep(shared.lease_s / 3)
 
     async def _put_back(self, client: Any, gateway: str, *, only_if_lost: bool) -> int:

@@ -162,7 +162,7 @@ class WorkerLink(asyncio.Protocol):
             request.waiter.data(payload)
         elif kind == frames.END:
             request.waiter.end()
-            self.request = None
+            self._let_go()
             self._dispatcher.served(request)
         elif kind == frames.TAKEN:
             # never more than was sent: a handler may still read what is left of the request before
@@ -173,17 +173,25 @@ class WorkerLink(asyncio.Protocol):
         else:
             raise frames.ProtocolError(f"an unknown frame {kind!r}")
 
+    def _let_go(self) -> Request | None:
+        """The request is over. Its client may still have to read what was the end of the response, and is waited for
+        no longer: nothing would have the worker go on when it has.
+        """
+        request, self.request = self.request, None
+        self.resume()
+        return request
+
     def _on_ready(self) -> None:
         if self._is_ready or (self.request and not self._is_cancelled):
             raise frames.ProtocolError("`ready` out of turn")
-        request, self.request = self.request, None
+        request = self._let_go()
         if request:
             self._dispatcher.released(request)
         self._is_ready = True
         self._dispatcher.ready(self)
 
     def _on_busy(self) -> None:
-        request, self.request = self.request, None
+        request = self._let_go()
         if request is None or request.has_begun:
             raise frames.ProtocolError("`busy` out of turn")
         self._dispatcher.declined(request, is_wanted=not self._is_cancelled)
@@ -202,7 +210,7 @@ class WorkerLink(asyncio.Protocol):
 
     def _fail(self, failure: str) -> None:
         """The request that it has is not served."""
-        request, self.request = self.request, None
+        request = self._let_go()
         if request is None:
             return
         self._dispatcher.released(request)

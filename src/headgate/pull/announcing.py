@@ -68,13 +68,22 @@ def identity() -> str:
     return f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
+def shown(name: str) -> str:
+    """The name of a worker or a gateway for the log: whoever may write to Redis may have made it up."""
+    return ascii(name[:200])[1:-1]
+
+
 def opened(shared: Shared) -> Any:
-    """A client; raises `ImportError`, `ValueError`. Every wait has a limit, also where the network is dead."""
+    """A client; raises `ImportError`, `ValueError`. Every wait has a limit, also where the network is dead.
+
+    What others have put into the lists may be no text: it is read all the same, and given back as it was.
+    """
     import redis.asyncio
 
     return redis.asyncio.Redis.from_url(
         shared.redis,
         decode_responses=True,
+        encoding_errors="surrogateescape",
         socket_timeout=BLOCK_S + RESPONSE_S,
         socket_connect_timeout=RESPONSE_S,
         retry=None,

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from headgate.config.redis_url import check_redis_url
 from headgate.message import Response
 from headgate.pull.announcing import SHORTEST_LEASE_S, Announcer, Shared, identity, opened
 from headgate.pull.connection import Connection, Left, connected
@@ -69,8 +70,9 @@ class Worker:
         self._places, self._token, self._tls = [parsed(one) for one in urls], token, tls
         self._shared = None
         if redis is not None and shared_list is not None:
+            check_redis_url(redis)
             self._shared = Shared(redis, shared_list, lease_s)
-            opened(self._shared)  # raises for what is no URL, or without the library
+            opened(self._shared)  # raises without the library
         self._announcers: list[Announcer] = []
         self._concurrency, self._max_body_bytes = concurrency, max_body_bytes
         self._handler: Handler | None = None

@@ -13,11 +13,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from headgate.config.atomic_files import make_folders, replace_file, sync_file
+from headgate.config.atomic_files import replace_file, sync_file
 from headgate.stores.base import (
     Changes,
     Document,
-    Edit,
     Entry,
     Key,
     RegisteredNode,
@@ -28,9 +27,17 @@ from headgate.stores.base import (
 )
 from headgate.stores.documents import decoded, encoded
 from headgate.stores.errors import RevisionCompacted, StoreCorrupt, StoreReadOnly, StoreUnavailable
-from headgate.stores.files_history import FolderHistory, State
-from headgate.stores.files_tree import FilePlace, FolderTree, existing_file, file_of
-from headgate.stores.files_writing import checked_place, content, is_unwritten
+from headgate.stores.files_history import FolderHistory, State, difference
+from headgate.stores.files_tree import FolderTree, existing_file, file_of
+from headgate.stores.files_writing import (
+    NEVER_WRITABLE,
+    bytes_of,
+    checked_place,
+    content,
+    is_unwritten,
+    not_writable,
+    write_bytes,
+)
 from headgate.stores.planning import Step, oldest_kept, planned, touches, undone
 from headgate.stores.records import RevisionRecord, changes_of
 from headgate.stores.watching import HistoryGap, resumable
@@ -103,7 +110,7 @@ class ConfigurationFolder:
     def snapshot(self) -> Snapshot:
         """Everything now."""
         with self._locked():
-            return _snapshot(self._absorbed())
+            return self._absorbed().snapshot()
 
     def changes_since(self, position: Revision) -> Changes | None:
         """What the history has first, and then what the folder has."""
@@ -142,10 +149,27 @@ class ConfigurationFolder:
                 revision, datetime.now(UTC), transaction.author, transaction.note, steps, writes_files=True
             )
             self._history.begin(record)
-            for step in steps:
-                self._write(self._path(step.edit.key), step)
+            former: list[tuple[Path, bytes | None]] = []
+            try:
+                for step in steps:
+                    path = self._path(step.edit.key)
+                    former.append((path, bytes_of(path)))
+                    self._write(path, step)
+            except OSError as error:
+                self._withdraw(record, former)
+                if error.errno in NEVER_WRITABLE:
+                    raise not_writable(path, error) from None
+                raise
             self._history.add(record)
             return applied
+
+    def _withdraw(self, record: RevisionRecord, former: Sequence[tuple[Path, bytes | None]]) -> None:
+        """Undoes a transaction of which a file cannot be written: nobody is to end it."""
+        for path, data in reversed(former):
+            with contextlib.suppress(OSError):
+                write_bytes(path, data)
+        self._history.withdraw(record.number)
+        self.touch({path for path, _ in former})
 
     @property
     def is_settled(self) -> bool:
@@ -320,7 +344,7 @@ class ConfigurationFolder:
                     keys = state.resources.keys() | self._tree.read().keys()
                 else:
                     keys |= self._tree.reread(touched)
-                steps = _difference(state, self._tree.places, keys)
+                steps = difference(state, self._tree.places, keys)
             except StoreCorrupt as error:
                 corrupt = error
             now: object = str(corrupt) if corrupt else steps
@@ -340,10 +364,15 @@ class ConfigurationFolder:
         if record.writes_files:
             for step in record.steps:
                 path = self._path(step.edit.key)
-                if is_unwritten(path, step.edit):
-                    self._write(path, step)
-                else:
+                if not is_unwritten(path, step.edit):
                     self.touch({path})
+                    continue
+                try:
+                    self._write(path, step)
+                except OSError as error:
+                    if error.errno not in NEVER_WRITABLE:
+                        raise
+                    self._touched = None  # the folder is the truth: its state becomes the next revision
         self._history.add(record)
 
     def _path(self, key: Key) -> Path:
@@ -354,30 +383,8 @@ class ConfigurationFolder:
     def _write(self, path: Path, step: Step) -> None:
         """Writes or removes a file, not yet on the disk."""
         after = step.edit.after
-        if after is None:
-            path.unlink(missing_ok=True)
-        else:
-            if not path.parent.is_dir():
-                make_folders(path.parent)
-            target = path.resolve() if path.is_symlink() else path
-            replace_file(target, content(path, after), is_durable=False)
+        write_bytes(path, None if after is None else content(path, after))
         self._tree.wrote(path, step.edit.key, None if after is None else dict(after))
-
-
-def _snapshot(state: State) -> Snapshot:
-    return Snapshot(state.head, MappingProxyType(dict(state.resources)))
-
-
-def _difference(state: State, places: dict[Key, FilePlace], keys: set[Key]) -> tuple[Step, ...]:
-    """What leads some keys from the history's state to the folder's."""
-    steps = []
-    for key in sorted(keys):
-        known, found = state.resources.get(key), places.get(key)
-        before = known.document if known else None
-        after = found.document if found else None
-        if before != after and (before is None or after is None or encoded(before) != encoded(after)):
-            steps.append(Step(Edit(key, before, after), known.revision if known else None))
-    return tuple(steps)
 
 
 def _is_held(path: Path) -> bool:

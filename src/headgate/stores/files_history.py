@@ -14,13 +14,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from headgate.config.atomic_files import make_folders, replace_file, write_new_file
-from headgate.stores.base import Key, Resource, Revision, new_mark
-from headgate.stores.documents import decoded, key_of
+from headgate.config.atomic_files import make_folders, replace_file, sync_folder, write_new_file
+from headgate.stores.base import Edit, Key, Resource, Revision, Snapshot, new_mark
+from headgate.stores.documents import decoded, encoded, key_of
 from headgate.stores.errors import StoreCorrupt
-from headgate.stores.files_tree import Signature, signature_of
+from headgate.stores.files_tree import FilePlace, Signature, signature_of
+from headgate.stores.planning import Step
 from headgate.stores.records import RevisionRecord
 
 CHECKPOINT_EACH = 512
@@ -36,6 +38,10 @@ class State:
     oldest: int = 0
     resources: dict[Key, Resource] = field(default_factory=dict)
     marks: dict[str, int] = field(default_factory=dict)
+
+    def snapshot(self) -> Snapshot:
+        """What it is now."""
+        return Snapshot(self.head, MappingProxyType(dict(self.resources)))
 
 
 class FolderHistory:
@@ -123,6 +129,11 @@ class FolderHistory:
         """Writes the entry of a new revision, which is done then: whatever happens, somebody will end it."""
         write_new_file(self._path(record.number), json.dumps(record.plain()).encode())
 
+    def withdraw(self, number: int) -> None:
+        """Takes back the entry of a revision that was begun and not added: it was never done."""
+        self._path(number).unlink(missing_ok=True)
+        sync_folder(self.folder / "history")
+
     def add(self, record: RevisionRecord) -> None:
         """Makes it the newest, for now in this process only: others find its entry, and end it themselves."""
         state = self.state()
@@ -206,3 +217,15 @@ def _advance(state: State, record: RevisionRecord) -> None:
         else:
             state.resources[step.edit.key] = Resource(step.edit.key, step.edit.after, number)
     state.head = record.entry.revision
+
+
+def difference(state: State, places: dict[Key, FilePlace], keys: set[Key]) -> tuple[Step, ...]:
+    """What leads some keys from the history's state to the folder's."""
+    steps = []
+    for key in sorted(keys):
+        known, found = state.resources.get(key), places.get(key)
+        before = known.document if known else None
+        after = found.document if found else None
+        if before != after and (before is None or after is None or encoded(before) != encoded(after)):
+            steps.append(Step(Edit(key, before, after), known.revision if known else None))
+    return tuple(steps)

@@ -1,8 +1,10 @@
 """How a document is written to a file, by the file's ending; and which files are not written."""
 
+import errno
 import json
 from pathlib import Path
 
+from headgate.config.atomic_files import make_folders, replace_file
 from headgate.config.documents import read_document
 from headgate.config.errors import ConfigError
 from headgate.stores.base import Document, Edit, Key
@@ -10,6 +12,14 @@ from headgate.stores.errors import StoreReadOnly
 from headgate.stores.files_tree import FilePlace
 
 MOST_FILE_NAME_BYTES = 255
+NEVER_WRITABLE = frozenset(
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+        *(errno.EACCES, errno.EPERM, errno.EROFS),
+    }
+)
+"""Errors that say that something is in the way, which waiting does not mend; others are those of a disk that is full
+or broken."""
 
 
 def checked_place(place: FilePlace | None, new: Path, key: Key) -> None:
@@ -32,6 +42,32 @@ def content(path: Path, document: Document) -> bytes:
 
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     return (text if _says(text, document) else as_json).encode()
+
+
+def not_writable(path: Path, error: OSError) -> StoreReadOnly:
+    """A file cannot be written as the folder is: something else is in its place, or it may not be."""
+    why = error.strerror or str(error)
+    return StoreReadOnly(
+        f"`{path}` cannot be written: {why}\n  hint: see what is there: another folder, a dead link, a mode"
+    )
+
+
+def bytes_of(path: Path) -> bytes | None:
+    """What a file holds; None for one that is not there. Raises `OSError`."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def write_bytes(path: Path, data: bytes | None) -> None:
+    """Has a file hold this, or be gone; a link stays one. Not yet on the disk. Raises `OSError`."""
+    if data is None:
+        path.unlink(missing_ok=True)
+        return
+    if not path.parent.is_dir():
+        make_folders(path.parent)
+    replace_file(path.resolve() if path.is_symlink() else path, data, is_durable=False)
 
 
 def is_unwritten(path: Path, edit: Edit) -> bool:

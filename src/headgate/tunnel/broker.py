@@ -90,7 +90,7 @@ class Broker:
             if not is_valid(opened, link.names):
                 link.close("its token is not valid any more")
         for leash, opened in list(self._leashes.items()):
-            if not is_valid(opened, frozenset((leash.name,))):
+            if leash.name in frames_only or not is_valid(opened, frozenset((leash.name,))):
                 leash.close()
 
     def renew(self) -> None:

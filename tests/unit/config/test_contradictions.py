@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from headgate.config.errors import ConfigError
+from headgate.config.http3 import Http3Config
 from headgate.config.log_targets import LogTargetConfig
 from headgate.config.metrics import StatsdConfig
 from headgate.config.upstreams import UpstreamConfig
@@ -16,6 +17,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"circuit_breaker": {"failures": []}}, "failures"),
     ({"max_connections": 1, "queue": {"interval": 5}}, "`interval` has no effect without `target`"),
     ({"keepalive": {"min_idle": 5, "max_idle": 4}}, "`keepalive.min_idle` is more than `max_idle`"),
+    (
+        {"servers": ["a:1", "b:1"], "hedge": "1s", "retries": {"attempt_timeout": "1s"}},
+        "`hedge` has no effect: `retries.attempt_timeout`",
+    ),
+    ({"max_connections": 3, "adaptive_limit": {}}, "`adaptive_limit` has no effect: its `min` is 3"),
 ]
 
 
@@ -26,6 +32,15 @@ def test_upstreams_say_what_does_not_fit(settings: dict[str, Any], said: str) ->
     assert "hint: " in str(error.value)
 
 
+@pytest.mark.parametrize("settings", [{"qlog_share": "5%"}, {"qlog_max_files": 5}, {"qlog_max_bytes": "1M"}])
+def test_settings_of_qlog_need_its_folder(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"`{next(iter(settings))}` has no effect without `qlog`") as error:
+        Http3Config.parse(settings)
+    assert "hint: " in str(error.value)
+    shown = Http3Config.parse({**settings, "qlog": "traces"})
+    assert Http3Config.parse(shown.model_dump()) == shown
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -34,6 +49,7 @@ def test_upstreams_say_what_does_not_fit(settings: dict[str, Any], said: str) ->
         {"max_connections": 1, "queue": {"interval": 5, "target": 1}},
         {"max_connections": 1, "queue": {"fair": True}},
         {"keepalive": {"min_idle": 4, "max_idle": 4}},
+        {"max_connections": 4, "adaptive_limit": {}},
     ],
 )
 def test_what_fits_reads_back_with_its_defaults(settings: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from headgate.config.errors import ConfigError
 from headgate.config.model import GatewayConfig
 from headgate.config.pull import dispatch_plan, pull_limits
+from headgate.pull import Worker
 
 TOKEN = "t" * 32
 
@@ -102,3 +103,58 @@ def test_turns_of_clients_need_a_field_that_they_cannot_write(tmp_path: Path) ->
     assert dispatch_plan(parsed(pull), tmp_path)
     pull["pull"] = {"tokens": TOKEN, "fair_by": "header:x-user"}
     assert parsed(pull, forwarding={"x_forwarded": False})
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis://h:99999/0", "it is not the URL of a Redis"),
+        ("redis://h:x/0", "it is not the URL of a Redis"),
+        ("redis://h:0", "it is not the URL of a Redis"),
+        ("redis://[h/0", "it is not the URL of a Redis"),
+        ("redis://h/0#x", "it is not the URL of a Redis"),
+        ("redis://h/jobs", "the database of the Redis is not a number"),
+        ("redis://h?db=jobs", "the database of the Redis is not a number"),
+        ("redis://h?timeout=1", "`timeout` is not an option"),
+        ("redis://h?decode_responses=false", "`decode_responses` is not an option"),
+        ("redis://h?ssl_ca_certs=/x", "`ssl_ca_certs` is not an option"),
+        ("rediss://h?ssl_foo=1", "`ssl_foo` is not an option"),
+    ],
+)
+def test_urls_of_redis_that_would_fail_when_it_connects_are_refused(url: str, problem: str) -> None:
+    shared = {"redis": url, "list": "jobs"}
+    with pytest.raises(ConfigError, match=problem) as refused:
+        parsed({"balance": "pull", "pull": {"tokens": TOKEN, "shared": shared}})
+    assert "hint: " in str(refused.value)
+    with pytest.raises(ValueError, match=problem):
+        Worker("http://gateway/", token=TOKEN, redis=url, shared_list="jobs")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "redis://u:p@[::1]:6379/3", "redis://h?db=2", "rediss://h/0?ssl_ca_certs=/x&db=1"],
+)
+def test_urls_of_redis_with_a_database_and_options_of_tls_are_taken(url: str) -> None:
+    shared = {"redis": url, "list": "jobs"}
+    parsed({"balance": "pull", "pull": {"tokens": TOKEN, "shared": shared}})
+    Worker("http://gateway/", token=TOKEN, redis=url, shared_list="jobs")
+
+
+@pytest.mark.parametrize("key", ["tcp", "udp", "tls_routes"])
+def test_only_routes_of_http_lead_to_workers(key: str) -> None:
+    jobs = {"balance": "pull", "pull": {"tokens": TOKEN}}
+    one = {"to": "jobs", **({"host": "a.example"} if key == "tls_routes" else {"address": ":9000"})}
+    with pytest.raises(ConfigError, match="the workers of `jobs` take HTTP requests") as refused:
+        parsed(jobs, **{key: [one]})
+    assert "hint: send to it from `routes`" in str(refused.value)
+
+
+def test_two_upstreams_do_not_take_from_one_list() -> None:
+    def upstream(name: str) -> dict[str, Any]:
+        shared = {"redis": "redis://h", "list": name}
+        return {"balance": "pull", "pull": {"tokens": TOKEN, "shared": shared}}
+
+    GatewayConfig.parse({"upstreams": {"a": upstream("a"), "b": upstream("b")}})
+    with pytest.raises(ConfigError, match="`a` and `b` have the same list of workers `x`") as refused:
+        GatewayConfig.parse({"upstreams": {"a": upstream("x"), "b": upstream("x")}})
+    assert "hint: " in str(refused.value)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
@@ -729,5 +730,51 @@ def test_bodies_of_the_queue_have_a_bound_together(tmp_path: Path) -> None:
             assert [(await one).body for one in waiting] == [b"2000000"] * 3
             assert (await small).body == b"0"
             assert here.dispatcher._held_bytes == 0
+
+    run(test())
+
+
+def test_wait_is_counted_once_though_a_worker_declines_the_request(tmp_path: Path) -> None:
+    class Waits:
+        counted = 0
+
+        def observe(self, seconds: float) -> None:
+            self.counted += 1
+
+    async def test() -> None:
+        async with lab(tmp_path) as here:
+            waits: Any = Waits()
+            here.dispatcher.figures.wait = waits
+            declining = await here.raw_worker()
+            asked = here.start(here.get("/"))
+            await declining.job()
+            other = await here.raw_worker()
+            declining.say(frames.frame(frames.BUSY))
+            await other.job()
+            other.say(*RESPONSE)
+            assert (await asked).status == 200
+            assert waits.counted == 1
+
+    run(test())
+
+
+def test_worker_goes_on_though_the_end_of_its_response_was_more_than_its_client_had_read(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with lab(tmp_path) as here:
+            worker, client = await here.raw_worker(), await here.client()
+            client.send("/1")
+            await worker.job()
+            (link,) = here.dispatcher.clients
+            kept = link._transport.get_extra_info("socket")
+            kept.setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
+            )  # so that the rest waits in the process
+            body = frames.frame(frames.DATA, bytes(150_000))
+            worker.say(RESPONSE[0], body, frames.frame(frames.END))
+            assert len((await client.response()).body) == 150_000
+            client.send("/2")
+            assert (await worker.job())["target"] == "/2"
 
     run(test())

@@ -48,6 +48,16 @@ def test_names_of_tcp_and_http2_only_have_no_connections_beside_the_tunnel() -> 
     assert plan and plan["frames_only"] == ["a", "c"]
 
 
+@pytest.mark.parametrize("settings", [{"proxy_protocol": "v1"}, {"keepalive": {"max_idle": 0}}])
+def test_names_whose_connections_are_not_reused_have_none_beside_the_tunnel(settings: dict[str, Any]) -> None:
+    upstreams = {"once": {"servers": "tunnel:home", **settings}}
+    plan = tunnel_plan(parsed(tunnels={"tokens": TOKEN}, upstreams=upstreams, routes=[{"to": "once"}]))
+    assert plan and plan["frames_only"] == ["home"]
+    more = {"routes": [{"to": "once"}, {"path": "/b", "to": "tunnel:home"}]}
+    plan = tunnel_plan(parsed(tunnels={"tokens": TOKEN}, upstreams=upstreams, **more))
+    assert plan and plan["frames_only"] == []
+
+
 def test_a_server_behind_a_tunnel_is_the_socket_that_leads_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADGATE_STATE_DIR", "/srv/state")
     config = parsed(tunnels={"tokens": TOKEN}, upstreams={"home": {"servers": "tunnel:home weight=2"}})
